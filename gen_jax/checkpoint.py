@@ -1,0 +1,147 @@
+"""Checkpoints of (step, state): asynchronous and atomic by Orbax, verified by a checksum of every array."""
+
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from orbax.checkpoint import CheckpointManager
+
+from gen_jax.errors import UserError
+
+logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every save
+
+WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+
+
+def _bits(leaf: jax.Array) -> jax.Array:
+    leaf = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
+    return jax.lax.bitcast_convert_type(leaf, WORDS[leaf.dtype.itemsize]).astype(jnp.uint32).reshape(-1)
+
+
+@jax.jit
+def _inspect(leaves: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Of each array: whether it is finite, and sum_i bits_i (2 i + 1) mod 2^32, which every flipped bit changes."""
+    odd = [2 * jnp.arange(leaf.size, dtype=jnp.uint32) + 1 for leaf in leaves]
+    sums = [jnp.sum(_bits(leaf) * weights, dtype=jnp.uint32) for leaf, weights in zip(leaves, odd)]
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in leaves]
+    return finite, sums
+
+
+def layout(state: Any) -> dict[str, list]:
+    """Path of each array of a state (or of its shapes) -> [shape, dtype]."""
+    leaves = jax.tree.leaves_with_path(state)
+    return {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in leaves}
+
+
+def checksums(state: Any) -> tuple[dict[str, int], str | None]:
+    """Path of each array -> its checksum, and the path of the first array that is not finite, or None."""
+    leaves = jax.tree.leaves_with_path(state)
+    finite, sums = jax.device_get(_inspect([leaf for _, leaf in leaves]))
+    paths = [jax.tree_util.keystr(path) for path, _ in leaves]
+    broken = next((path for path, good in zip(paths, finite) if not good), None)
+    return dict(zip(paths, map(int, sums))), broken
+
+
+class Damaged(Exception):
+    """A checkpoint whose bytes are not those that were saved."""
+
+
+@contextmanager
+def opened(folder: Path, keep: int | None = None) -> Iterator[CheckpointManager]:
+    """The checkpoints of a run; with `keep` they can be written, and only the newest that many stay."""
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=keep, read_only=keep is None, create=keep is not None, cleanup_tmp_directories=keep is not None
+    )
+    manager = CheckpointManager(folder.resolve(), options=options)
+    try:
+        yield manager
+    finally:
+        manager.close()
+
+
+def save(manager: CheckpointManager, step: int, state: Any) -> None:
+    """Saves in the background, after a look at every array.
+
+    Raises:
+      UserError: where an array is not finite; nothing is written then.
+    """
+    sums, broken = checksums(state)
+    if broken:
+        raise UserError(f"the state is not finite at step {step}: {broken}")
+    facts = {name: [*of, sums[name]] for name, of in layout(state).items()}
+    manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(facts)))
+
+
+def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
+    """The state saved at `step`.
+
+    Raises:
+      UserError: where the model's state has other arrays than the saved one, naming the first.
+      Damaged: where the bytes cannot be read or are not those that were saved.
+    """
+    try:
+        facts = manager.restore(step, args=ocp.args.Composite(facts=ocp.args.JsonRestore())).facts
+        saved = {name: [shape, dtype] for name, (shape, dtype, _) in facts.items()}
+    except Exception as error:  # whatever a torn file makes Orbax raise
+        raise Damaged(error) from None
+    wanted = layout(abstract)
+    for name in sorted(saved.keys() | wanted.keys()):
+        if saved.get(name) != wanted.get(name):
+            raise UserError(
+                f"checkpoint {step} in {manager.directory} does not fit this model: {name} was "
+                f"{saved.get(name, 'absent')} and is now {wanted.get(name, 'absent')}"
+            )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))).state
+    except Exception as error:
+        raise Damaged(error) from None
+    sums, _ = checksums(state)
+    for name, (_, _, expected) in facts.items():
+        if sums[name] != expected:
+            raise Damaged(f"the checksum of {name} is {sums[name]}, expected {expected}")
+    return state
+
+
+def newest(
+    manager: CheckpointManager, abstract: Any, step: int | None = None, repair: bool = False
+) -> tuple[int, Any] | None:
+    """The newest whole checkpoint as (step, state), or the one at `step`; None where there never was one.
+
+    A damaged one is passed over with a warning; with `repair` it is then moved out of the way, to `damaged-STEP`.
+
+    Raises:
+      UserError: where there is none at `step`, or none that is whole.
+    """
+    steps = sorted(manager.all_steps(), reverse=True)
+    if step is not None:
+        if step not in steps:
+            raise UserError(f"no checkpoint of step {step} in {manager.directory}; there are {steps[::-1]}")
+        steps = [step]
+    damaged = []
+    for each in steps:
+        try:
+            state = restore(manager, each, abstract)
+        except Damaged as error:
+            reason = " ".join(str(error).split())[:200]
+            print(f"warning: checkpoint {each} in {manager.directory} is damaged, passed over ({reason})", flush=True)
+            damaged.append(each)
+            continue
+        for other in damaged if repair else ():
+            shutil.rmtree(manager.directory / f"damaged-{other}", ignore_errors=True)
+            (manager.directory / str(other)).rename(manager.directory / f"damaged-{other}")
+            manager.reload()
+        return each, state
+    if steps:
+        raise UserError(
+            f"no whole checkpoint in {manager.directory}: all of {steps[::-1]} are damaged; nothing was changed"
+        )
+    return None

@@ -1,0 +1,215 @@
+"""Experiments as ml_collections configs: the keys every config has, the command line, and what a changed key means."""
+
+import json
+import runpy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+from ml_collections.config_dict import placeholder
+
+from gen_jax.errors import UserError, choose
+
+FREE = (
+    "sample.",
+    "evaluate.",
+    "log_every",
+    "sample_every",
+    "eval_every",
+    "save_every",
+    "keep",
+    "data.data_dir",
+    "data.feed",
+)
+GROWING = ("steps", "epochs")
+
+
+def base_config() -> ConfigDict:
+    """The keys that every experiment has, with their defaults; a config file changes what it needs.
+
+    A period of 0 means never; an unset string or number is a placeholder that a flag can set.
+    """
+    return ConfigDict(
+        {
+            "seed": 0,
+            "steps": 1000,
+            "epochs": placeholder(float),  # replaces steps where it is set
+            "batch_size": 64,
+            "log_every": 100,
+            "sample_every": 1000,
+            "eval_every": 0,
+            "save_every": 1000,
+            "keep": 3,  # newest checkpoints kept
+            "data": {
+                "name": "digits",
+                "variant": placeholder(str),  # TFDS config of the set
+                "data_dir": placeholder(str),  # where TFDS sets are prepared; $TFDS_DATA_DIR where unset
+                "path": placeholder(str),  # a .npy or .npz file or a folder of images; beats the name
+                "resize": placeholder(int),  # side in pixels
+                "transform": placeholder(str),  # signed, unit, rms or none; signed where unset
+                "split": "train",
+                "test_split": "test",
+                "feed": "auto",  # resident, streaming or auto (by size)
+                "order": "shuffle",  # shuffle, once or all
+            },
+            "model": {"name": placeholder(str)},
+            "sample": {"num": 64, "seed": 0},
+            "evaluate": {"num": 1000, "seed": 0, "metrics": ()},  # every metric that applies where none is named
+        }
+    )
+
+
+def parse(argv: list[str], options: Mapping[str, Any], required: str) -> flags.FlagValues:
+    """Parses a command line of absl flags, `--config FILE --config.a.b=VALUE` among them where `required` is config.
+
+    Args:
+      options: name -> (default, help) of the other flags; the default's type is the flag's, None means a string.
+      required: the flag that must be given.
+
+    Raises:
+      UserError: for an unknown flag or key (naming the nearest), a wrong type, or a missing config file.
+    """
+    values = flags.FlagValues()
+    if required == "config" and not {"--help", "-h"} & set(argv):
+        written = _load(argv)
+        config_flags.DEFINE_config_file(
+            "config", help_string="the experiment's file", flag_values=values, sys_argv=argv
+        )
+    for name, (default, text) in options.items():
+        kinds = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer}
+        kinds.get(type(default), flags.DEFINE_string)(name, default, text, flag_values=values)
+    flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
+    try:
+        rest = values(argv)[1:]
+    except flags.IllegalFlagValueError as error:
+        name, value = str(error).removeprefix("flag --").split(": ")[0].split("=", 1)
+        if not name.startswith("config."):
+            raise UserError(str(error)) from None
+        now = flat_keys(written).get(name.removeprefix("config."))
+        raise UserError(f"--{name}={value}: expected {type(now).__name__}, as in {now!r}") from None
+    except flags.Error as error:
+        raise UserError(str(error)) from None
+    if values.help:
+        print(f"usage: python -m gen_jax.{Path(argv[0]).stem} [flags]\n{values.main_module_help()}")
+        raise SystemExit(0)
+    if rest:
+        raise UserError(f"unexpected argument {rest[0]!r}; flags are given as --name=value")
+    if values[required].value is None:
+        raise UserError(f"--{required} is missing, for example --{required} {EXAMPLES[required]}")
+    return values
+
+
+EXAMPLES = {"config": "configs/gan.py", "workdir": "runs/gan"}
+
+
+def config_file(argv: list[str]) -> Path:
+    """The config file that a command line names.
+
+    Raises:
+      UserError: where it names none, or one that does not exist.
+    """
+    given = [value for flag, value in zip(argv, argv[1:]) if flag in ("--config", "-config")]
+    given += [argument.split("=", 1)[1] for argument in argv if argument.startswith("--config=")]
+    if not given:
+        raise UserError(f"--config is missing, for example --config {EXAMPLES['config']}")
+    path = Path(given[-1])
+    if not path.is_file():
+        near = sorted(str(file) for file in path.parent.glob("*.py"))
+        raise UserError(f"no config file {str(path)!r}" + (f"; there are {', '.join(near)}" if near else ""))
+    return path
+
+
+def _load(argv: list[str]) -> ConfigDict:
+    """The config file that the command line names, as it is written, after a look at the keys that flags change."""
+    path = config_file(argv)
+    try:
+        config = runpy.run_path(str(path))["get_config"]()
+    except Exception as error:  # whatever the user's file does wrong
+        raise UserError(f"{path} does not give a config: {type(error).__name__}: {error}") from None
+    for argument in argv:
+        if argument.startswith("--config."):
+            choose("config key", argument.removeprefix("--config.").split("=")[0], flat_keys(config))
+    return config
+
+
+def flat_keys(config: Any) -> dict[str, Any]:
+    """As `flat`, with the inner nodes too: the keys that a flag may name."""
+    keys: dict[str, Any] = {}
+    for key, value in config.items():
+        keys[key] = value
+        if isinstance(value, Mapping | ConfigDict):
+            keys.update({f"{key}.{inner}": each for inner, each in flat_keys(value).items()})
+    return keys
+
+
+def integer(name: str, text: str | None, low: int = 0) -> int | None:
+    """The value of an optional whole-number flag.
+
+    Raises:
+      UserError: for anything but a whole number from `low` up.
+    """
+    if text is None:
+        return None
+    if not text.isdigit() or int(text) < low:
+        raise UserError(f"--{name}={text}: expected a whole number, at least {low}")
+    return int(text)
+
+
+def check(config: ConfigDict) -> None:
+    """Refuses a config whose common keys are missing, unknown or out of range.
+
+    Raises:
+      UserError: naming key, value and what was expected.
+    """
+    known, given = flat_keys(base_config()), flat_keys(config)
+    for key in given:
+        if not key.startswith("model."):
+            choose("config key", key, known)
+    for key in known:
+        if key not in given:
+            raise UserError(f"the config lacks {key!r}; start it from gen_jax.config.base_config()")
+    for key, low in {"batch_size": 1, "steps": 0, "keep": 1, "sample.num": 1, "evaluate.num": 1, "seed": 0}.items():
+        value = given[key]
+        if value is not None and value < low:
+            raise UserError(f"{key} {value}: expected at least {low}")
+    for key in ("log_every", "sample_every", "eval_every", "save_every"):
+        if config[key] < 0:
+            raise UserError(f"{key} {config[key]}: expected a number of steps, or 0 for never")
+    if config.epochs is not None and config.epochs <= 0:
+        raise UserError(f"epochs {config.epochs}: expected more than 0")
+
+
+def plain(config: Any) -> Any:
+    """A config as JSON would give it back."""
+    return json.loads(json.dumps(config.to_dict() if isinstance(config, ConfigDict) else config))
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
+    items: dict[str, Any] = {}
+    for key, value in config.items():
+        nested = isinstance(value, Mapping | ConfigDict)
+        items.update(flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
+    return items
+
+
+def refuse_changes(old: dict, new: dict, workdir: Path) -> None:
+    """Refuses to resume a run whose settings changed; `FREE` keys may, and `GROWING` ones may grow.
+
+    Raises:
+      UserError: naming the first changed key and both values.
+    """
+    old, new = flat(old), flat(new)
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if before == after or key.startswith(FREE):
+            continue
+        if key in GROWING and before is not None and after is not None and after > before:
+            continue
+        more = "; a run can be given more, not fewer" if key in GROWING else ""
+        raise UserError(
+            f"{key} was {before!r} in {workdir} and is now {after!r}{more}: "
+            f"choose another --workdir, or start a changed run from this one with --fork {workdir}"
+        )

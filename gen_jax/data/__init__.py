@@ -1,0 +1,163 @@
+"""Data: TFDS sources -> rows -> batches that are a pure function of (seed, step). Nothing here imports JAX."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gen_jax.data.decode import CHUNK, resident_arrays
+from gen_jax.data.order import rows_of_step, total_steps
+from gen_jax.data.sources import Source, open_source
+from gen_jax.data.spec import Spec, to_model
+from gen_jax.errors import UserError, choose
+
+RESIDENT_BYTES = 2 << 30  # above this the rows are streamed, unless data.feed says otherwise
+FEEDS = ("auto", "resident", "streaming")
+TRANSFORMS = {  # (low, high, root mean square) -> (shift, scale)
+    "signed": lambda low, high, rms: ((high + low) / 2, (high - low) / 2),  # to [-1, 1]
+    "unit": lambda low, high, rms: (low, high - low),  # to [0, 1]
+    "rms": lambda low, high, rms: (np.zeros_like(low), np.full_like(low, rms)),  # to unit root mean square
+    "none": lambda low, high, rms: (np.zeros_like(low), np.ones_like(low)),
+}
+
+
+class Data(NamedTuple):
+    """A data set as the loop sees it.
+
+    `stream(start, stop)` yields, for each step, what the step needs from the host (`at(step)`); inside the compiled
+    step `batch(arrays, fed)` turns it into the training batch. `arrays` is empty for the streaming feed.
+    """
+
+    spec: Spec
+    steps: int  # of the whole run
+    arrays: dict[str, np.ndarray]
+    at: Callable[[int], dict[str, np.ndarray]]
+    stream: Callable[[int, int], Iterator[dict[str, np.ndarray]]]
+    batch: Callable[[dict, dict], dict]
+    read: Callable[[str, int | None], dict[str, np.ndarray] | None]  # raw rows of a split, see `reader`
+
+
+def load(
+    options: Mapping[str, Any],
+    batch_size: int,
+    seed: int,
+    steps: int | None = None,
+    epochs: float | None = None,
+    multiple: int = 1,
+    host: tuple[int, int] = (0, 1),
+    quiet: bool = False,
+) -> Data:
+    """Opens the data that the `data` section of a config names.
+
+    Args:
+      options: name, variant, data_dir, path, resize, transform, split, test_split, feed, order.
+      multiple: batches are padded with rows of weight 0 to a multiple of this (the devices).
+      host: index and number of the hosts; each feeds its own part of the rows of a batch.
+
+    Raises:
+      UserError: for whatever is wrong with the data or the options, before anything is compiled.
+    """
+    source = open_source(options)
+    split, feed, order = options["split"], choose("data.feed", options["feed"], FEEDS), options["order"]
+    choose(f"data.split of {source.name}:", split, source.sizes)
+    rows = source.sizes[split]
+    if rows == 0:
+        raise UserError(f"{source.name}: its split {split!r} is empty")
+    total = total_steps(order, rows, batch_size, steps, epochs)
+    if feed == "auto":
+        row_bytes = int(np.prod(source.shape)) * source.dtype.itemsize
+        feed = "resident" if rows * row_bytes <= RESIDENT_BYTES else "streaming"
+    arrays = resident_arrays(source, options, split, quiet) if feed == "resident" else {}
+    spec = _spec(source, options, arrays)
+    size = rows if order == "all" else batch_size
+    last = (rows if order == "once" else total * size) if epochs is None else int(round(epochs * rows))
+
+    def at(step: int) -> dict[str, np.ndarray]:
+        indices = rows_of_step(order, seed, step, rows, size, last)
+        padded = -(-size // multiple) * multiple
+        weight = np.zeros(padded, np.float32)
+        weight[: len(indices)] = 1
+        indices = np.pad(indices, (0, padded - len(indices)))
+        part = slice(padded * host[0] // host[1], padded * (host[0] + 1) // host[1])
+        indices, weight = indices[part], weight[part]
+        if arrays:
+            return {"index": indices.astype(np.int32), "weight": weight}
+        return {**source.rows(split, indices), "weight": weight}
+
+    def stream(start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
+        return map(at, range(start, stop)) if arrays else _prefetched(at, start, stop)
+
+    def batch(arrays: dict, fed: dict) -> dict:
+        if "index" in fed:
+            fed = {"weight": fed["weight"], **{name: value[fed["index"]] for name, value in arrays.items()}}
+        return {**fed, "x": to_model(spec, fed["x"])}
+
+    return Data(spec, total, arrays, at, stream, batch, reader(source))
+
+
+def reader(source: Source) -> Callable[[str, int | None], dict[str, np.ndarray] | None]:
+    """A function (split, num) -> the first `num` raw rows of a split, all where None; None where there is no such split."""
+
+    def read(split: str, num: int | None = None) -> dict[str, np.ndarray] | None:
+        rows = source.sizes.get(split, 0)
+        return source.rows(split, np.arange(min(rows, num or rows))) if rows else None
+
+    return read
+
+
+def _prefetched(at: Callable[[int], dict], start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
+    import grain  # slow to import, and the resident feed does not need it
+
+    steps = grain.MapDataset.range(start, stop).map(at)
+    return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)))
+
+
+def _spec(source: Source, options: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Spec:
+    transform = choose("data.transform", options.get("transform") or "signed", TRANSFORMS)
+    if source.limits and source.dtype == np.uint8:
+        low, high = (np.float64(limit) for limit in source.limits)
+        rms = high
+        if transform == "rms":
+            raise UserError(
+                "data.transform 'rms' is for real numbers, this set holds 8-bit images; choose signed or unit"
+            )
+    else:
+        low, high, rms = _measure(source, options["split"], arrays)
+    if transform in ("signed", "unit"):
+        high = np.where(high > low, high, low + 1)  # a constant column maps to a constant
+    shift, scale = TRANSFORMS[transform](low, high, rms)
+    return Spec(
+        source.name,
+        source.kind,
+        tuple(int(side) for side in source.shape),
+        str(source.dtype),
+        *(np.asarray(value).tolist() for value in (shift, scale, low, high)),
+        source.classes,
+        dict(source.sizes),
+        source.content,
+        dict(source.info),
+    )
+
+
+def _measure(source: Source, split: str, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Smallest and largest value (of each column of vectors) and root mean square, in one pass over the rows.
+
+    Raises:
+      UserError: naming the first row with a value that is not finite.
+    """
+    axes = tuple(range(len(source.shape) + 1)) if source.kind == "image" else (0,)
+    low, high, square = np.inf, -np.inf, 0.0
+    rows = source.sizes[split]
+    for start in range(0, rows, CHUNK * 16):
+        indices = np.arange(start, min(start + CHUNK * 16, rows))
+        x = np.asarray(arrays["x"][indices] if arrays else source.rows(split, indices)["x"], np.float64)
+        finite = np.isfinite(x).reshape(len(x), -1)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise UserError(
+                f"{source.name}: row {start + row}, entry {column} is {x.reshape(len(x), -1)[row, column]}; "
+                f"expected finite numbers only"
+            )
+        low, high = np.minimum(low, x.min(axes)), np.maximum(high, x.max(axes))
+        square += np.square(x).sum()
+    return low, high, float(np.sqrt(square / (rows * np.prod(source.shape)))) or 1.0

@@ -1,0 +1,86 @@
+"""Decodes a split once into flat arrays on disk, on all cores; the arrays appear whole or not at all."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from gen_jax.data.sources import Source, cache_folder, content_hash, open_source
+from gen_jax.errors import UserError
+
+CHUNK = 256  # rows per read
+ALONE = 5_000  # rows below which starting workers costs more than it saves
+
+
+def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quiet: bool) -> dict[str, np.ndarray]:
+    """All rows of a split, memory-mapped from the cache, where they are written on first use.
+
+    The cache key is the content of the source and the options that change its rows.
+    """
+    key = content_hash(source.content, source.name, list(source.shape), split)
+    folder = cache_folder() / "arrays" / key
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder.parent))
+        try:
+            _decode(source, options, split, unfinished, quiet)
+            os.rename(unfinished, folder)
+        except OSError as error:
+            if not folder.exists():  # otherwise another process was faster, with the same bytes
+                raise UserError(f"cannot write the decoded data to {folder}: {error}") from None
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
+
+
+def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path, quiet: bool) -> None:
+    rows = source.sizes[split]
+    for name, value in source.rows(split, np.arange(1)).items():
+        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", value.dtype, (rows, *value.shape[1:])).flush()
+    with tqdm(total=rows, desc=f"decoding {source.name} {split}", unit="row", disable=quiet) as bar:
+        if rows < ALONE:
+            fill(source, split, folder, range(rows), bar.update)
+            return
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cuts = np.linspace(0, rows, (cores or 1) + 1).astype(int).tolist()
+        jobs = [json.dumps([dict(options), split, str(folder), *cut]) for cut in zip(cuts, cuts[1:])]
+        command = [sys.executable, "-c", "from gen_jax.data.decode import work; work(*__import__('sys').argv[1:])"]
+        workers = [subprocess.Popen([*command, job], stdout=subprocess.PIPE, text=True) for job in jobs]
+        try:
+            for worker in workers:
+                for line in worker.stdout:
+                    bar.update(int(line))
+            if any(worker.wait() for worker in workers):
+                raise UserError(f"{source.name}: decoding failed, see above")
+        finally:
+            for worker in workers:
+                worker.kill()
+
+
+def fill(source: Source, split: str, folder: Path, part: range, done: Callable[[int], Any]) -> None:
+    """Writes the rows of `part` into the arrays of `folder`."""
+    arrays = {file.stem: np.load(file, mmap_mode="r+") for file in folder.glob("*.npy")}
+    for start in range(part.start, part.stop, CHUNK):
+        indices = np.arange(start, min(start + CHUNK, part.stop))
+        for name, value in source.rows(split, indices).items():
+            arrays[name][indices] = value
+        done(len(indices))
+    for array in arrays.values():
+        array.flush()
+
+
+def work(job: str) -> None:
+    """One worker: fills its part of the arrays and prints how many rows each read has added."""
+    options, split, folder, start, stop = json.loads(job)
+    try:
+        fill(open_source(options), split, Path(folder), range(start, stop), lambda num: print(num, flush=True))
+    except UserError as error:
+        sys.exit(f"error: {error}")

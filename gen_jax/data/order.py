@@ -1,0 +1,54 @@
+"""Which rows make the batch of a step: a pure function of (seed, step), computed on the host."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from gen_jax.errors import UserError, choose
+
+ORDERS = ("shuffle", "once", "all")
+
+
+@lru_cache(maxsize=4)
+def epoch_permutation(seed: int, epoch: int, rows: int) -> np.ndarray:
+    """The order in which an epoch visits the rows, int64 [rows]."""
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def total_steps(order: str, rows: int, batch_size: int, steps: int | None, epochs: float | None) -> int:
+    """How many steps a run has: `epochs` replaces `steps` where it is set.
+
+    Raises:
+      UserError: where `once` would see a row a second time, or neither length is given.
+    """
+    choose("data.order", order, ORDERS)
+    if epochs is None and steps is None:
+        raise UserError("neither steps nor epochs is set: choose one, for example --config.steps=1000")
+    size = rows if order == "all" else batch_size
+    total = steps if epochs is None else -int(-epochs * rows // size)
+    passes = -(-rows // size)
+    if order == "once" and total > passes:
+        raise UserError(
+            f"data.order 'once' shows each of {rows} rows once, in {passes} batches of {size}; {total} steps "
+            f"would begin a second pass: set --config.steps={passes} or fewer"
+        )
+    return total
+
+
+def rows_of_step(order: str, seed: int, step: int, rows: int, batch_size: int, last: int) -> np.ndarray:
+    """Row numbers of the batch at `step`, int64 [at most batch_size].
+
+    `shuffle` reads an endless stream of epoch permutations, so that a batch may span two epochs; it ends before
+    position `last` (rows x epochs). `once` reads the rows in their own order, `all` returns every row each step.
+    """
+    if order == "all":
+        return np.arange(rows)
+    positions = np.arange(step * batch_size, min((step + 1) * batch_size, last))
+    if order == "once":
+        return positions
+    epochs = positions // rows
+    indices = np.empty_like(positions)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        indices[here] = epoch_permutation(seed, int(epoch), rows)[positions[here] % rows]
+    return indices

@@ -1,0 +1,57 @@
+"""What a run must know of its data: plain facts that go to `spec.json`, and the affine transform with its inverse."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Spec(NamedTuple):
+    """Facts of a data set, plain data throughout.
+
+    Models learn in model space, x = (raw - shift) / scale; samples are saved in the data's own domain by `to_data`.
+    """
+
+    name: str
+    kind: str  # "image" [H, W, C] or "vector" [D]
+    shape: tuple[int, ...]  # of one row, without the batch
+    dtype: str  # of the data's own values
+    shift: float | list[float]
+    scale: float | list[float]
+    low: float | list[float]  # smallest and largest value of the data's own domain
+    high: float | list[float]
+    classes: tuple[str, ...] | None  # names of the labels `y`, or None
+    sizes: dict[str, int]  # rows of each split
+    content: str  # hash that changes when the data does
+    info: dict[str, Any]  # what only this set has (the modes of a mixture)
+
+
+def to_model(spec: Spec, raw: Any) -> Any:
+    """Values [..., *shape] of the data's own domain in model space, float32; runs on the device."""
+    shift, scale = np.float32(spec.shift), np.float32(spec.scale)
+    return (raw.astype("float32") - _like_rows(shift, raw)) / _like_rows(scale, raw)
+
+
+def to_data(spec: Spec, x: Any) -> np.ndarray:
+    """The inverse of `to_model`: integers are rounded and clipped to the domain, floats stay as they are."""
+    x = np.asarray(x, np.float64)
+    raw = x * _like_rows(np.asarray(spec.scale), x) + _like_rows(np.asarray(spec.shift), x)
+    if np.issubdtype(np.dtype(spec.dtype), np.floating):
+        return raw.astype(spec.dtype)
+    low, high = _like_rows(np.asarray(spec.low), x), _like_rows(np.asarray(spec.high), x)
+    return np.clip(np.rint(raw), low, high).astype(spec.dtype)
+
+
+def _like_rows(value: np.ndarray, x: Any) -> np.ndarray:
+    """A scalar or per-column value with as many dimensions as `x`: nothing broadcasts by accident."""
+    return value.reshape((1,) * (x.ndim - value.ndim) + value.shape)
+
+
+def to_json(spec: Spec) -> dict:
+    """The spec as plain data."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in spec._asdict().items()}
+
+
+def from_json(fields: dict) -> Spec:
+    """The spec that `to_json` wrote."""
+    classes = None if fields["classes"] is None else tuple(fields["classes"])
+    return Spec(**{**fields, "shape": tuple(fields["shape"]), "classes": classes})

@@ -1,0 +1,62 @@
+"""What a user can get wrong, said in one line. Nothing here knows models, data or devices."""
+
+import difflib
+import inspect
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+
+class UserError(ValueError):
+    """A mistake the user can mend: its message names the value, what was expected and the nearest right choice."""
+
+
+def choose(what: str, name: str, choices: Iterable[str]) -> str:
+    """Returns `name` if it is one of `choices`.
+
+    Raises:
+      UserError: naming the choices, the nearest one first.
+    """
+    choices = list(choices)
+    if name in choices:
+        return name
+    near = difflib.get_close_matches(str(name), choices, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    listed = f"choices are {', '.join(choices) or 'none'}" if len(choices) <= 16 or not near else ""
+    raise UserError(f"unknown {what} {name!r}: {hint}{listed}")
+
+
+def build(what: str, choices: Mapping[str, Callable], options: Mapping[str, Any], *args) -> Any:
+    """Calls the function that `options["name"]` names in `choices` with `args` and the remaining options.
+
+    Raises:
+      UserError: for an unknown name, an option the function does not take, or one it lacks.
+    """
+    options = dict(options)
+    if "name" not in options:
+        raise UserError(f"{what} has no name; choices: {', '.join(choices)}")
+    name = choose(what, options.pop("name"), choices)
+    parameters = list(inspect.signature(choices[name]).parameters)[len(args) :]
+    for option in options:
+        choose(f"option of {what} {name!r}", option, parameters)
+    return choices[name](*args, **options)
+
+
+def command(main: Callable[[list[str]], None]) -> None:
+    """Runs `main(argv)` as a shell command: a user's mistake is one line and exit code 2, an interrupt is code 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main(sys.argv)
+    except UserError as error:
+        sys.exit(_complain(error))
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing was left half written", file=sys.stderr)
+        sys.exit(130)
+
+
+def _complain(error: UserError) -> int:
+    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+    return 2

@@ -1,0 +1,114 @@
+"""What a run leaves to be read: metrics.jsonl, TensorBoard events, curves, and the progress bar."""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from gen_jax.run import write
+
+
+class Log(NamedTuple):
+    """`record(step, values)` keeps one object of metrics; `tick(step)` moves the bar."""
+
+    record: Callable[[int, dict[str, float | None]], None]
+    tick: Callable[[int], None]
+
+
+def read_metrics(workdir: Path) -> list[dict]:
+    """The objects of `metrics.jsonl`, in order of step; a last line that was cut off is left out."""
+    path = Path(workdir) / "metrics.jsonl"
+    objects = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            objects.append(json.loads(line))
+        except ValueError:
+            break
+    return objects
+
+
+@contextmanager
+def opened(workdir: Path, start: int, total: int, quiet: bool) -> Iterator[Log]:
+    """The log of a run that continues after step `start`: what an interrupted run wrote beyond it is dropped."""
+    kept = [each for each in read_metrics(workdir) if each["step"] <= start]
+    write(workdir / "metrics.jsonl", "".join(json.dumps(each) + "\n" for each in kept))
+    before = kept[-1]["seconds"] if kept else 0.0
+    began = time.perf_counter()
+    pace = 0.2 if sys.stdout.isatty() else 5.0
+    events = _tensorboard(workdir / "tensorboard", start + 1)
+    with (
+        open(workdir / "metrics.jsonl", "a") as file,
+        tqdm(
+            total=total,
+            initial=start,
+            unit="step",
+            disable=quiet,
+            dynamic_ncols=True,
+            file=sys.stdout,
+            mininterval=pace,
+        ) as bar,
+    ):
+
+        def record(step: int, values: dict[str, float | None]) -> None:
+            seconds = round(before + time.perf_counter() - began, 3)
+            file.write(json.dumps({"step": step, "seconds": seconds, **values}) + "\n")
+            file.flush()
+            for name, value in values.items():
+                if value is not None:
+                    events.add_scalar(name, value, step)
+            shown = {name: _short(value) for name, value in list(values.items())[:6]}
+            bar.set_postfix(shown, refresh=False)
+            if quiet:
+                print(
+                    f"step {step}/{total} {seconds:.0f} s " + " ".join(f"{k}={v}" for k, v in shown.items()), flush=True
+                )
+
+        def tick(step: int) -> None:
+            bar.update(step - bar.n)
+
+        try:
+            yield Log(record, tick)
+        finally:
+            events.close()
+
+
+def _tensorboard(folder: Path, purge_step: int):
+    from tensorboardX import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=purge_step)
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def draw_curves(workdir: Path) -> None:
+    """Draws every metric of `metrics.jsonl` against the step, one panel each, to `curves.png`."""
+    from matplotlib.figure import Figure
+
+    objects = read_metrics(workdir)
+    names = list(dict.fromkeys(name for each in objects for name in each if name not in ("step", "seconds")))
+    if not names:
+        return
+    columns = min(3, len(names))
+    lines = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(4 * columns, 2.6 * lines), layout="constrained")
+    for panel, name in zip(figure.subplots(lines, columns, squeeze=False).flat, names):
+        points = [(each["step"], each[name]) for each in objects if each.get(name) is not None]
+        panel.plot(*zip(*points), linewidth=1, marker="." if len(points) < 30 else "")
+        panel.set_title(name, fontsize=10)
+        panel.grid(alpha=0.3)
+        panel.tick_params(labelsize=8)
+    for panel in list(figure.axes)[len(names) :]:
+        panel.set_axis_off()
+    figure.supxlabel("step", fontsize=9)
+    path = workdir / ".curves.png"
+    figure.savefig(path, dpi=100)
+    os.replace(path, workdir / "curves.png")

@@ -1,0 +1,1 @@
+"""One equation per function. No networks, no optimizers."""

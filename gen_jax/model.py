@@ -1,0 +1,48 @@
+"""The one record that every generative model is, and the weighted mean they share. No family lives here."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.errors import UserError
+
+Batch = dict[str, jax.Array]
+State = Any
+
+
+class Model(NamedTuple):
+    """A generative model as pure functions; a field that a family cannot honour is None.
+
+    `key` is a `jax.random.key`, `batch` a dict with the reserved keys `x`, `y` (labels), `mask` (observed cells),
+    `length` [B], `weight` [B] (0 = a padding row) and `reset` [B]. The loop compiles `init` and `step`; the other
+    functions take concrete states and compile inside.
+    """
+
+    init: Callable[..., State]  # (key, batch) -> state; shapes from `batch` and arguments only
+    step: Callable[..., tuple[State, dict]]  # (key, state, batch) -> (state, metrics): one unit of learning
+    sample: Callable[..., Batch]  # (key, state, num, given=None) -> batch, as a training batch
+    log_prob: Callable | None = None  # (key, state, batch) -> [B] nats, exact
+    log_prob_bound: Callable | None = None  # (key, state, batch) -> [B] nats, a lower bound
+    prior: Callable | None = None  # (key, state, num) -> latent, a dict whose `z` leads with `num`
+    encode: Callable | None = None  # (key, state, batch) -> latent
+    decode: Callable | None = None  # (key, state, latent) -> batch; differentiable
+
+
+def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
+    """Mean of `values` [B] over the rows that are not padding: sum(w v) / sum(w)."""
+    return jnp.vdot(values, weight) / weight.sum()
+
+
+def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:
+    """Raises where `given` asks for a condition the family cannot honour: nothing is ignored silently.
+
+    Raises:
+      UserError: naming the condition and those that can be given.
+    """
+    for name in given or {}:
+        if name not in honoured:
+            raise UserError(
+                f"this model cannot be conditioned on {name!r}; it takes {', '.join(honoured) or 'no condition'}"
+            )

@@ -1,0 +1,33 @@
+"""One family per file, each a function that returns a `Model`."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from gen_jax.data.spec import Spec
+from gen_jax.errors import build
+from gen_jax.model import Model
+from gen_jax.models.gan import gan
+
+MODELS = {"gan": gan}  # family(spec, **options) -> Model
+
+
+def build_model(options: Mapping, spec: Spec) -> Model:
+    """The model that the `model` section of a config names, for the data that `spec` describes.
+
+    Raises:
+      UserError: for an unknown name or option, or data that the family cannot model.
+    """
+    return build("model", MODELS, options, spec)
+
+
+def example_batch(spec: Spec, rows: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of a training batch of the data that `spec` describes: enough to know the shapes of a state."""
+    batch = {
+        "x": jax.ShapeDtypeStruct((rows, *spec.shape), np.float32),
+        "weight": jax.ShapeDtypeStruct((rows,), np.float32),
+    }
+    if spec.classes:
+        batch["y"] = jax.ShapeDtypeStruct((rows,), np.int32)
+    return batch

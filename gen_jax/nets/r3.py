@@ -1,0 +1,186 @@
+"""The R3GAN residual nets (Huang et al. 2024, arXiv 2501.05441, section 4 and appendix D), sized by option.
+
+No normalisation layer: fix-up initialisation (Zhang et al. 2019, arXiv 1901.09321) keeps the signal, low-pass
+resampling keeps it free of aliases. The forms are those that are fast on CPU and on an accelerator alike: a grouped
+convolution runs on CPU as a dense one with a block-diagonal kernel, resampling as a product with a small matrix.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.errors import UserError
+
+LOW_PASS = np.array([1.0, 3.0, 3.0, 1.0]) / 8  # [1, 2, 1] * [1, 1]
+
+
+def stage_sides(height: int, width: int) -> list[tuple[int, int]]:
+    """Sides of the stages of an image, lowest resolution first: halved while both are even and at least 8.
+
+    Raises:
+      UserError: where the lowest resolution would exceed 7, because its head grows with the square of it.
+    """
+    sides = [(height, width)]
+    while all(side % 2 == 0 and side >= 8 for side in sides[0]):
+        sides.insert(0, (sides[0][0] // 2, sides[0][1] // 2))
+    if max(sides[0]) > 7:
+        raise UserError(
+            f"an r3 net cannot halve {height}x{width} down to 4..7 pixels a side; "
+            f"resize the images, for example --config.data.resize={2 ** max(2, round(np.log2(max(height, width))))}"
+        )
+    return sides
+
+
+def stage_channels(channels: Sequence[int], stages: int) -> list[int]:
+    """One width per stage, lowest resolution first; the last of `channels` repeats."""
+    return [channels[min(stage, len(channels) - 1)] for stage in range(stages)]
+
+
+def upsample_matrix(side: int) -> np.ndarray:
+    """[2 side, side]: zeros between the pixels, then the low-pass filter with gain 2; zero padding at the border."""
+    matrix = np.zeros((2 * side + 2, side), np.float32)
+    for pixel in range(side):
+        matrix[2 * pixel : 2 * pixel + 4, pixel] = 2 * LOW_PASS
+    return matrix[1:-1]
+
+
+def resample(x: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
+    """Applies a matrix to the rows and one to the columns of images [N, H, W, C]."""
+    x = jnp.einsum("hr,nrwc->nhwc", rows.astype(x.dtype), x)
+    return jnp.einsum("wr,nhrc->nhwc", columns.astype(x.dtype), x)
+
+
+def upsample(x: jax.Array) -> jax.Array:
+    """Doubles the sides of images [N, H, W, C] with the filter [1, 3, 3, 1]."""
+    return resample(x, upsample_matrix(x.shape[1]), upsample_matrix(x.shape[2]))
+
+
+def downsample(x: jax.Array) -> jax.Array:
+    """Halves the sides of images [N, H, W, C] with the filter [1, 3, 3, 1]: the transpose of `upsample`, gain 1."""
+    return resample(x, upsample_matrix(x.shape[1] // 2).T / 2, upsample_matrix(x.shape[2] // 2).T / 2)
+
+
+def convolve(x: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
+    """Stride-1 "same" convolution of [N, H, W, C] with [K, K, C / groups, F]."""
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups
+    )
+
+
+def block_diagonal(kernel: jax.Array, groups: int) -> jax.Array:
+    """The dense kernel [K, K, C, F] of a grouped one [K, K, C / groups, F], zero between groups."""
+    size, _, inputs, outputs = kernel.shape
+    blocks = kernel.reshape(size, size, inputs, groups, outputs // groups)
+    dense = jnp.einsum("hwigo,gj->hwjigo", blocks, jnp.eye(groups, dtype=kernel.dtype))
+    return dense.reshape(size, size, groups * inputs, outputs)
+
+
+def grouped_convolve(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    """`convolve` with groups: dense and block-diagonal on CPU, where XLA's grouped form is an order slower."""
+    if groups == 1:
+        return convolve(x, kernel)
+    return jax.lax.platform_dependent(
+        x,
+        kernel,
+        cpu=lambda x, kernel: convolve(x, block_diagonal(kernel, groups)),
+        default=lambda x, kernel: convolve(x, kernel, groups),
+    )
+
+
+class Block(nn.Module):
+    """x + W3 act(W2 act(W1 x)): 1x1 to `expansion` C, 3x3 in groups, 1x1 back, the last one starting at zero."""
+
+    expansion: int
+    group_width: int | None
+    blocks: int  # in the whole net: fix-up scales the first two kernels by blocks^(-1/4)
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        hidden = channels * self.expansion
+        groups = hidden // self.group_width if self.group_width else 1
+        if self.group_width and hidden % self.group_width:
+            raise UserError(f"group_width {self.group_width} does not divide the {hidden} channels of an r3 block")
+        gain = 2 / (1 + 0.2**2) / np.sqrt(self.blocks)
+        scaled = nn.initializers.variance_scaling(gain, "fan_in", "normal")
+        expand = self.param("expand", scaled, (channels, hidden), jnp.float32)
+        spatial = self.param("spatial", scaled, (3, 3, hidden // groups, hidden), jnp.float32)
+        project = self.param("project", nn.initializers.zeros, (hidden, channels), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (2, 1, 1, 1, hidden), jnp.float32).astype(self.dtype)
+        h = nn.leaky_relu(x @ expand.astype(self.dtype) + bias[0], 0.2)
+        h = nn.leaky_relu(grouped_convolve(h, spatial.astype(self.dtype), groups) + bias[1], 0.2)
+        return x + h @ project.astype(self.dtype)
+
+
+def linear(features: int, dtype: str, name: str) -> nn.Dense:
+    """A bias-free linear map over channels (a 1x1 convolution), N(0, 1 / fan_in)."""
+    initializer = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+    return nn.Dense(features, use_bias=False, kernel_init=initializer, dtype=dtype, name=name)
+
+
+class R3Generator(nn.Module):
+    """`z [N, Z] -> x [N, *shape]`: a learned basis weighted by z, then stages of blocks, doubling in between.
+
+    Options:
+      channels: width of each stage, lowest resolution first; the last repeats (the paper: 768 everywhere).
+      blocks: residual blocks per stage.
+      expansion: of the channels inside a block.
+      group_width: channels per group of the 3x3 convolution, None for one group (the paper: 16).
+      dtype: of the activations; weights and the output stay float32.
+    """
+
+    shape: Sequence[int]
+    channels: Sequence[int] = (256, 128, 64)
+    blocks: int = 2
+    expansion: int = 2
+    group_width: int | None = 16
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        height, width, colours = self.shape
+        sides = stage_sides(height, width)
+        channels = stage_channels(self.channels, len(sides))
+        basis = self.param("basis", nn.initializers.normal(1.0), (*sides[0], channels[0]), jnp.float32)
+        x = linear(channels[0], self.dtype, "weigh")(z)[:, None, None] * basis[None].astype(self.dtype)  # [N, h, w, C]
+        for stage, features in enumerate(channels):
+            if x.shape[-1] != features:
+                x = linear(features, self.dtype, f"transition_{stage}")(x)
+            if stage:
+                x = upsample(x)
+            for block in range(self.blocks):
+                name = f"stage_{stage}_block_{block}"
+                x = Block(self.expansion, self.group_width, len(sides) * self.blocks, self.dtype, name=name)(x)
+        return linear(colours, "float32", "output")(x.astype("float32"))
+
+
+class R3Discriminator(nn.Module):
+    """`x [N, H, W, C] -> logits [N]`: the mirror image of `R3Generator`, with the same options."""
+
+    channels: Sequence[int] = (256, 128, 64)
+    blocks: int = 2
+    expansion: int = 2
+    group_width: int | None = 16
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        sides = stage_sides(*x.shape[1:3])
+        channels = stage_channels(self.channels, len(sides))
+        x = linear(channels[-1], self.dtype, "input")(x.astype(self.dtype))
+        for stage in reversed(range(len(sides))):
+            for block in range(self.blocks):
+                name = f"stage_{stage}_block_{block}"
+                x = Block(self.expansion, self.group_width, len(sides) * self.blocks, self.dtype, name=name)(x)
+            if stage:
+                x = downsample(x)
+                if channels[stage] != channels[stage - 1]:
+                    x = linear(channels[stage - 1], self.dtype, f"transition_{stage}")(x)
+        initializer = nn.initializers.normal(1 / np.sqrt(np.prod(sides[0])))
+        pool = self.param("pool", initializer, x.shape[1:], jnp.float32)  # a global depthwise convolution
+        x = jnp.einsum("nhwc,hwc->nc", x.astype("float32"), pool)
+        return linear(1, "float32", "output")(x)[:, 0]

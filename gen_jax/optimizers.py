@@ -1,0 +1,64 @@
+"""Optimizers by name, schedules and moving averages as pure functions of the examples seen. The updates are Optax's."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax.errors import UserError, build, choose
+
+OPTIMIZERS = {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}
+
+SHAPES = {  # (start, stop, fraction of the way) -> value
+    "cosine": lambda start, stop, way: stop + (start - stop) * (1 + jnp.cos(jnp.pi * way)) / 2,
+    "linear": lambda start, stop, way: start + (stop - start) * way,
+    "exponential": lambda start, stop, way: start * (stop / start) ** way,
+}
+
+
+def schedule(value: float | Mapping) -> Callable[[jax.Array], Any]:
+    """A function of the examples seen: a number stays as it is, a mapping moves from `start` to `stop`.
+
+    `{"start": a, "stop": b, "examples": n, "shape": "cosine" | "linear" | "exponential"}` reaches b after n examples
+    and stays there; the shape is cosine unless named (R3GAN, arXiv 2501.05441, appendix D).
+
+    Raises:
+      UserError: for other keys, an unknown shape, or n below 1.
+    """
+    if not isinstance(value, Mapping):
+        return lambda seen: value
+    return build("schedule", {"schedule": _moving}, {"name": "schedule", **value})
+
+
+def _moving(start: float, stop: float, examples: int, shape: str = "cosine") -> Callable[[jax.Array], jax.Array]:
+    curve = SHAPES[choose("schedule shape", shape, SHAPES)]
+    if examples < 1:
+        raise UserError(f"a schedule over {examples} examples: expected at least 1")
+    return lambda seen: curve(start, stop, jnp.clip(seen / examples, 0, 1))
+
+
+def optimizer(options: Mapping) -> Callable[[jax.Array], optax.GradientTransformation]:
+    """A function from the examples seen to the Optax transformation of that moment.
+
+    `options` holds the `name` in `OPTIMIZERS` and its arguments, each a number or a schedule. The optimizer's state
+    depends on neither, so one state serves all moments.
+
+    Raises:
+      UserError: for an unknown name, argument or schedule.
+    """
+    arguments = {name: schedule(value) for name, value in options.items() if name != "name"}
+
+    def at(seen: jax.Array) -> optax.GradientTransformation:
+        values = {name: value(seen) for name, value in arguments.items()}
+        return build("optimizer", OPTIMIZERS, {"name": options.get("name"), **values})
+
+    at(jnp.zeros(()))  # a wrong name or argument is said here, not at the first step
+    return at
+
+
+def moving_average(average: Any, params: Any, examples: int, half_life: jax.Array) -> Any:
+    """Exponential moving average whose memory halves every `half_life` examples, after `examples` more of them."""
+    keep = 0.5 ** (examples / jnp.maximum(half_life, 1e-6))
+    return jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, average, params)

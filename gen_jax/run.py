@@ -1,0 +1,160 @@
+"""A run directory: what it holds, who may write to it, and how a run is rebuilt from it alone."""
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gen_jax.config import refuse_changes
+from gen_jax.data.spec import Spec, from_json, to_json
+from gen_jax.errors import UserError
+from gen_jax.model import Model
+
+
+class Run(NamedTuple):
+    """A trained run as a notebook wants it."""
+
+    model: Model
+    state: Any
+    spec: Spec
+    config: dict
+    step: int
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+      UserError: where it cannot be written.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes plain data as indented JSON, whole or not at all."""
+    write(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_config(workdir: Path) -> dict | None:
+    """The config a run was started with, or None where `workdir` does not exist or is empty.
+
+    Raises:
+      UserError: where the directory holds something else than a run.
+    """
+    if not workdir.exists():
+        return None
+    if not workdir.is_dir():
+        raise UserError(f"{workdir} is a file; expected the directory of a run")
+    if (workdir / "config.json").exists():
+        return _read_json(workdir / "config.json")
+    others = [path.name for path in workdir.iterdir() if not path.name.startswith(".")]
+    if others:
+        raise UserError(
+            f"{workdir} holds {sorted(others)[0]!r} but no config.json, so it is not a run: choose another --workdir"
+        )
+    return None
+
+
+def read_spec(workdir: Path) -> Spec:
+    """The facts of the data a run was trained on."""
+    return from_json(_read_json(workdir / "spec.json"))
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+
+
+@contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Keeps every other training process out of `workdir` for as long as the body runs.
+
+    Raises:
+      UserError: where another process holds it, or the directory cannot be written.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        handle = os.open(workdir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UserError(f"cannot write to {workdir}: {error.strerror}") from None
+    with os.fdopen(handle, "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = file.read().strip() or "unknown"
+            raise UserError(
+                f"{workdir} is in use by process {owner}: stop it first, or choose another --workdir"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def claim(workdir: Path, config: dict, spec: Spec, fork: Path | None) -> Path | None:
+    """Writes `config.json`, `spec.json` and, for a fork, `fork.json`, or refuses where they tell of a different run.
+
+    Returns the run that this one is a fork of, also when it is started again without saying so.
+
+    Raises:
+      UserError: naming what changed and both values.
+    """
+    before = read_config(workdir)
+    if before is not None:
+        refuse_changes(before, config, workdir)
+    if (workdir / "spec.json").exists():
+        old, new = to_json(read_spec(workdir)), json.loads(json.dumps(to_json(spec)))
+        changed = [name for name in new if old[name] != new[name]]
+        if changed:
+            name = changed[0]
+            raise UserError(
+                f"the data changed since {workdir} was started: {name} was {old[name]!r} and is now {new[name]!r}; "
+                f"choose another --workdir"
+            )
+    write_json(workdir / "spec.json", to_json(spec))
+    if fork is not None and before is None:
+        if read_config(fork) is None:
+            raise UserError(f"--fork {fork}: there is no run to start from")
+        write_json(workdir / "fork.json", {"from": str(fork.resolve())})
+    write_json(workdir / "config.json", config)
+    return Path(_read_json(workdir / "fork.json")["from"]) if (workdir / "fork.json").exists() else None
+
+
+def load(workdir: str | Path, step: int | None = None) -> Run:
+    """Rebuilds a run from its directory alone, with the newest whole checkpoint or the one of `step`.
+
+    Raises:
+      UserError: where `workdir` holds no run or no whole checkpoint.
+    """
+    import jax
+
+    from gen_jax import checkpoint, models, sharding
+
+    workdir = Path(workdir)
+    config = read_config(workdir)
+    if config is None:
+        raise UserError(f"no run in {workdir}: " + ("it is empty" if workdir.exists() else "no such directory"))
+    spec = read_spec(workdir)
+    model = models.build_model(config["model"], spec)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), models.example_batch(spec))
+    with checkpoint.opened(workdir / "checkpoints") as manager:
+        found = checkpoint.newest(manager, sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), shapes), step)
+    if found is None:
+        raise UserError(f"{workdir} has no checkpoint yet: it was stopped before the first save")
+    return Run(model, found[1], spec, config, found[0])

@@ -1,0 +1,270 @@
+"""CLI, and the only training loop.
+
+python -m gen_jax.train --config configs/gan.py [--workdir DIR] [--config.a.b=VALUE ...] [--fork OTHER] [--quiet]
+"""
+
+import shlex
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from gen_jax import checkpoint, config, data, log, run, sharding
+from gen_jax.data.pictures import encode
+from gen_jax.errors import UserError, command
+from gen_jax.evaluate import make_scorer, save_scores
+from gen_jax.model import Model, State
+from gen_jax.models import build_model, example_batch
+from gen_jax.sample import draw
+
+NEVER = np.iinfo(np.int32).max
+
+
+class Job(NamedTuple):
+    """All that a run needs, checked against the data and against itself; nothing is written or compiled yet."""
+
+    settings: ConfigDict
+    workdir: Path
+    mesh: Mesh
+    data: data.Data
+    model: Model
+    init_key: jax.Array
+    step_key: jax.Array
+    state: State  # shapes and places only
+    metrics: tuple[str, ...]
+    scorer: Callable | None
+    quiet: bool
+
+
+def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
+    """Checks the settings, opens the data, builds the model and traces its step.
+
+    Raises:
+      UserError: for whatever the user can mend.
+    """
+    config.check(settings)
+    plain = config.plain(settings)
+    before = run.read_config(workdir)
+    if before is not None:
+        config.refuse_changes(before, plain, workdir)
+    mesh = sharding.make_mesh()
+    size, seed = settings.batch_size, settings.seed
+    feed = data.load(plain["data"], size, seed, settings.steps, settings.epochs, mesh.size, sharding.hosts(), quiet)
+    model = build_model(plain["model"], feed.spec)
+    init_key, step_key = jax.random.split(jax.random.key(seed))
+    shapes = jax.eval_shape(model.init, init_key, example_batch(feed.spec))
+    rows = len(feed.at(0)["weight"]) * sharding.hosts()[1] if feed.steps else size
+    metrics = jax.eval_shape(model.step, step_key, shapes, example_batch(feed.spec, rows))[1]
+    scorer = None
+    if settings.eval_every:
+        splits, how = (settings.data.split, settings.data.test_split), plain["evaluate"]
+        scorer = make_scorer(feed.spec, feed.read, splits, how["metrics"], how["num"], how["seed"])
+    state = sharding.abstract_state(mesh, shapes)
+    return Job(settings, workdir, mesh, feed, model, init_key, step_key, state, tuple(metrics), scorer, quiet)
+
+
+def compile_step(job: Job) -> Callable:
+    """The compiled step: (state, broken, step, arrays, fed) -> (state, broken, metrics); state and broken are donated.
+
+    `broken` remembers, for each metric, the first step at which it was not finite, so that the loop learns of it
+    when it logs and never waits for it before.
+    """
+
+    def train_step(state: State, broken: dict, step: jax.Array, arrays: dict, fed: dict) -> tuple[State, dict, dict]:
+        batch = job.data.batch(arrays, fed)
+        state, metrics = job.model.step(jax.random.fold_in(job.step_key, step), state, batch)
+        first = {name: jnp.where(jnp.isfinite(value), NEVER, step + 1) for name, value in metrics.items()}
+        return state, jax.tree.map(jnp.minimum, broken, first), metrics
+
+    return jax.jit(train_step, donate_argnums=(0, 1), out_shardings=sharding.shared(job.mesh))
+
+
+def first_state(job: Job, manager: checkpoint.CheckpointManager, fork: Path | None) -> tuple[int, State]:
+    """Where the run continues: its newest whole checkpoint, that of the run it forks, or the initial state."""
+    found = checkpoint.newest(manager, job.state, repair=True)
+    if found is None and fork is not None:
+        with checkpoint.opened(fork / "checkpoints") as other:
+            found = checkpoint.newest(other, job.state)
+        if found is None:
+            raise UserError(f"--fork {fork}: that run has no checkpoint yet")
+        print(f"forked from step {found[0]} of {fork}")
+    if found is None:
+        rows = {"index": np.zeros(1, np.int32), "weight": np.ones(1, np.float32)}
+        arrays = job.data.arrays
+        fed = rows if arrays else jax.tree.map(lambda value: value[:1], job.data.at(0))
+        batch = job.data.batch({name: value[:1] for name, value in arrays.items()}, fed)
+        return 0, jax.jit(job.model.init, out_shardings=sharding.shared(job.mesh))(job.init_key, batch)
+    return found
+
+
+def loop(
+    job: Job,
+    manager: checkpoint.CheckpointManager,
+    journal: log.Log,
+    start: int,
+    state: State,
+    stopping: Callable[[], bool],
+) -> int:
+    """Trains from step `start` to the last, or until `stopping()`; returns the step that was reached and saved."""
+    every, total = job.settings, job.data.steps
+    step_fn = compile_step(job)
+    arrays = sharding.place_whole(job.mesh, {name: np.asarray(value) for name, value in job.data.arrays.items()})
+    broken = sharding.place_whole(job.mesh, {name: np.int32(NEVER) for name in job.metrics})
+    done = start
+    if start == 0:
+        draw_samples(job, state, 0)
+    for step, fed in zip(range(start, total), job.data.stream(start, total)):
+        fed = sharding.place_rows(job.mesh, fed)
+        state, broken, metrics = step_fn(state, broken, np.int32(step), arrays, fed)
+        done = step + 1
+        end, values = done == total, {}
+        if end or due(done, every.log_every):
+            values = finite(job, manager, metrics, broken)
+        if job.scorer and (end or due(done, every.eval_every)):
+            values |= score(job, state, done)
+        journal.tick(done)
+        if values:
+            journal.record(done, values)
+        if end or due(done, every.sample_every):
+            draw_samples(job, state, done)
+        if not end and due(done, every.save_every):
+            checkpoint.save(manager, done, state)
+        if stopping():
+            break
+    if done not in manager.all_steps():
+        checkpoint.save(manager, done, state)
+    manager.wait_until_finished()
+    return done
+
+
+def due(step: int, every: int) -> bool:
+    """Whether something that happens every so many steps happens at this one."""
+    return every > 0 and step % every == 0
+
+
+def finite(job: Job, manager: checkpoint.CheckpointManager, metrics: dict, broken: dict) -> dict[str, float]:
+    """The metrics as numbers; waits for the device.
+
+    Raises:
+      UserError: naming the first metric that was not finite, and the first step at which it was not.
+    """
+    metrics, broken = jax.device_get((metrics, broken))
+    name = min(broken, key=broken.get)
+    if broken[name] < NEVER:
+        raise UserError(
+            f"{name} is not finite at step {broken[name]}: the run stops; its last good checkpoint is of step "
+            f"{manager.latest_step()} in {job.workdir}"
+        )
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def score(job: Job, state: State, step: int) -> dict[str, float | None]:
+    """Scores the model, keeps the scores in `evaluation.json`, and returns their values."""
+    scores = job.scorer(job.model, state)
+    save_scores(job.workdir, step, scores)
+    return {name: each["value"] for name, each in scores.items()}
+
+
+def draw_samples(job: Job, state: State, step: int) -> None:
+    """Leaves a picture of samples, from the same latents every time, and the curves so far."""
+    samples = draw(job.model, state, job.data.spec, job.settings.sample.seed, job.settings.sample.num)
+    run.write(job.workdir / "samples" / f"{step}.png", encode(samples, job.data.spec, ".png"))
+    log.draw_curves(job.workdir)
+
+
+def describe(job: Job) -> None:
+    """Prints the settings and the facts a reader wants to check before a long run."""
+    print(job.settings)
+    for name, part in job.state._asdict().items():
+        size = sum(leaf.size for leaf in jax.tree.leaves(part))
+        print(f"state.{name}: {size:,} numbers" if size > 1 else f"state.{name}: 1 number")
+    spec = job.data.spec
+    feed = "resident" if job.data.arrays else "streaming"
+    print(f"data: {spec.name}, {spec.kind} {list(spec.shape)} {spec.dtype}, {spec.sizes}, {feed} feed")
+    print(f"devices: {sharding.describe(job.mesh)}; run: {job.workdir}", flush=True)
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turns SIGINT and SIGTERM into a question that the loop asks after each step; a second one interrupts at once."""
+    asked = []
+
+    def note(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        print("\nstopping after this step; once more to stop at once", flush=True)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def train(job: Job, fork: Path | None, again: str) -> None:
+    """Trains a run to its last step, from its newest checkpoint where it has one.
+
+    Args:
+      fork: a run whose newest checkpoint this one starts from, where it has none of its own.
+      again: the command that continues this run, printed when it is interrupted.
+
+    Raises:
+      UserError: where the run belongs to other settings or another process, or stops being finite.
+    """
+    workdir, total = job.workdir, job.data.steps
+    with run.locked(workdir), stop_requests() as stopping:
+        fork = run.claim(workdir, config.plain(job.settings), job.data.spec, fork)
+        with checkpoint.opened(workdir / "checkpoints", job.settings.keep) as manager:
+            start, state = first_state(job, manager, fork)
+            if start > total:
+                raise UserError(
+                    f"{workdir} starts at step {start}, beyond the {total} asked for: give more --config.steps"
+                )
+            if start == total and start in manager.all_steps():
+                print(f"{workdir} is complete: all {total} steps are done; for more: --config.steps={2 * total}")
+                return
+            if not job.quiet:
+                describe(job)
+            if start:
+                print(f"resuming after step {start}", flush=True)
+            with log.opened(workdir, start, total, job.quiet) as journal:
+                done = loop(job, manager, journal, start, state, stopping)
+        log.draw_curves(workdir)
+    if done < total:
+        print(f"stopped: step {done} of {total} is saved; resume with\n  {again}")
+    else:
+        print(
+            f"done: pictures in {workdir}/samples, curves in {workdir}/curves.png, figures in {workdir}/metrics.jsonl"
+        )
+
+
+def main(argv: list[str]) -> None:
+    """Trains the experiment of `--config` in `--workdir`."""
+    flags = config.parse(
+        argv,
+        {
+            "workdir": (None, "directory of the run; runs/NAME of the config where unset"),
+            "fork": (None, "another run, whose newest checkpoint this changed run starts from"),
+            "quiet": (False, "a line per log instead of settings and a bar"),
+        },
+        required="config",
+    )
+    name = Path(config.config_file(argv)).stem
+    workdir = Path(flags.workdir or f"runs/{name}")
+    sharding.start()
+    job = prepare(flags.config, workdir, flags.quiet)
+    again = "python -m gen_jax.train " + shlex.join(argv[1:])
+    train(job, Path(flags.fork) if flags.fork else None, again)
+
+
+if __name__ == "__main__":
+    command(main)
