@@ -89,7 +89,7 @@ def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
     try:
         facts = manager.restore(step, args=ocp.args.Composite(facts=ocp.args.JsonRestore())).facts
         saved = {name: [shape, dtype] for name, (shape, dtype, _) in facts.items()}
-    except Exception as error:  # whatever a torn file makes Orbax raise
+    except Exception as error:  # noqa: BLE001 (a torn file makes Orbax raise anything)
         raise Damaged(error) from None
     wanted = layout(abstract)
     for name in sorted(saved.keys() | wanted.keys()):
@@ -102,7 +102,7 @@ def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))).state
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         raise Damaged(error) from None
     sums, _ = checksums(state)
     for name, (_, _, expected) in facts.items():

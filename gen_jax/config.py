@@ -3,6 +3,7 @@
 import json
 import runpy
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def config_file(argv: list[str]) -> Path:
     Raises:
       UserError: where it names none, or one that does not exist.
     """
-    given = [value for flag, value in zip(argv, argv[1:]) if flag in ("--config", "-config")]
+    given = [value for flag, value in pairwise(argv) if flag in ("--config", "-config")]
     given += [argument.split("=", 1)[1] for argument in argv if argument.startswith("--config=")]
     if not given:
         raise UserError(f"--config is missing, for example --config {EXAMPLES['config']}")
@@ -126,7 +127,7 @@ def _load(argv: list[str]) -> ConfigDict:
     path = config_file(argv)
     try:
         config = runpy.run_path(str(path))["get_config"]()
-    except Exception as error:  # whatever the user's file does wrong
+    except Exception as error:  # noqa: BLE001 (a user's file may raise anything)
         raise UserError(f"{path} does not give a config: {type(error).__name__}: {error}") from None
     for argument in argv:
         if argument.startswith("--config."):

@@ -6,8 +6,6 @@ python -m gen_jax.evaluate --workdir runs/gan
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import numpy as np
-
 from gen_jax import config, data, run
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose, command

@@ -58,7 +58,7 @@ def optimizer(options: Mapping) -> Callable[[jax.Array], optax.GradientTransform
     return at
 
 
-def moving_average(average: Any, params: Any, examples: int, half_life: jax.Array) -> Any:
+def moving_average(average: Any, params: Any, examples: jax.Array, half_life: jax.Array) -> Any:
     """Exponential moving average whose memory halves every `half_life` examples, after `examples` more of them."""
     keep = 0.5 ** (examples / jnp.maximum(half_life, 1e-6))
     return jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, average, params)

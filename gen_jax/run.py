@@ -64,7 +64,7 @@ def read_config(workdir: Path) -> dict | None:
     others = [path.name for path in workdir.iterdir() if not path.name.startswith(".")]
     if others:
         raise UserError(
-            f"{workdir} holds {sorted(others)[0]!r} but no config.json, so it is not a run: choose another --workdir"
+            f"{workdir} holds {min(others)!r} but no config.json, so it is not a run: choose another --workdir"
         )
     return None
 

@@ -70,7 +70,7 @@ def load(
     arrays = resident_arrays(source, options, split, quiet) if feed == "resident" else {}
     spec = _spec(source, options, arrays)
     size = rows if order == "all" else batch_size
-    last = (rows if order == "once" else total * size) if epochs is None else int(round(epochs * rows))
+    last = (rows if order == "once" else total * size) if epochs is None else round(epochs * rows)
 
     def at(step: int) -> dict[str, np.ndarray]:
         indices = rows_of_step(order, seed, step, rows, size, last)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path
             return
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         cuts = np.linspace(0, rows, (cores or 1) + 1).astype(int).tolist()
-        jobs = [json.dumps([dict(options), split, str(folder), *cut]) for cut in zip(cuts, cuts[1:])]
+        jobs = [json.dumps([dict(options), split, str(folder), *cut]) for cut in pairwise(cuts)]
         command = [sys.executable, "-c", "from gen_jax.data.decode import work; work(*__import__('sys').argv[1:])"]
         workers = [subprocess.Popen([*command, job], stdout=subprocess.PIPE, text=True) for job in jobs]
         try:

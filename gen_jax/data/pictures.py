@@ -1,7 +1,6 @@
 """Samples as files: arrays in the data's own domain, grids of images, scatter plots. The spec decides."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 from PIL import Image

@@ -27,6 +27,7 @@ class GanState(NamedTuple):
     """What a GAN carries from step to step; params and optimizer states are float32 pytrees."""
 
     step: jax.Array  # [] int32
+    examples: jax.Array  # [] int32, real ones that the discriminator has seen
     generator: Any
     discriminator: Any
     generator_ema: Any
@@ -85,7 +86,7 @@ def gan(
         d = d_net.init(d_key, jnp.zeros((1, *batch["x"].shape[1:])))
         zero = jnp.zeros((), jnp.int32)
         average = jax.tree.map(jnp.copy, g)
-        return GanState(zero, g, d, average, g_tx(zero).init(g), d_tx(zero).init(d))
+        return GanState(zero, zero, g, d, average, g_tx(zero).init(g), d_tx(zero).init(d))
 
     def criticise(d: Any, key: jax.Array, x: jax.Array) -> jax.Array:
         return d_net.apply(d, x, rngs={"dropout": key})  # [N]
@@ -112,7 +113,7 @@ def gan(
             raise UserError(f"a batch of {rows} rows cannot be split into the {parts} parts that this gan learns from")
         x = batch["x"].reshape(-1, parts, *batch["x"].shape[1:])  # strided parts: no row leaves its device
         weight = batch.get("weight", jnp.ones(rows)).reshape(-1, parts)
-        seen = state.step.astype(jnp.float32) * (n_critic * rows // parts)
+        seen, new = state.examples.astype(jnp.float32), weight[:, :n_critic].sum()
         keys = jax.random.split(key, n_critic + 1)
         d, d_state = state.discriminator, state.discriminator_optimizer
         for part in range(n_critic):  # unrolled: XLA's CPU convolutions are slow inside a loop
@@ -124,8 +125,9 @@ def gan(
         value, gradient = jax.value_and_grad(g_loss)(state.generator, keys[-1], d, x[:, -1], weight[:, -1])
         updates, g_state = g_tx(seen).update(gradient, state.generator_optimizer, state.generator)
         g = optax.apply_updates(state.generator, updates)
-        average = moving_average(state.generator_ema, g, n_critic * rows // parts, half_life(seen))
-        return GanState(state.step + 1, g, d, average, g_state, d_state), {"g_loss": value, **metrics}
+        average = moving_average(state.generator_ema, g, new, half_life(seen))
+        examples = state.examples + new.astype(jnp.int32)
+        return GanState(state.step + 1, examples, g, d, average, g_state, d_state), {"g_loss": value, **metrics}
 
     def prior_latent(key: jax.Array, state: GanState, num: int) -> dict:
         return {"z": draw(key, (num, latent_size))}

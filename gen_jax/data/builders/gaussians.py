@@ -17,7 +17,9 @@ class Gaussians(tfds.core.GeneratorBasedBuilder):
     """Equal weights: `grid` has 25 modes of deviation 0.05, two apart; `ring` 8 of 0.01 on the unit circle."""
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name) for name in MIXTURES]
+    BUILDER_CONFIGS = [  # noqa: RUF012 (TFDS reads a list)
+        tfds.core.BuilderConfig(name=name) for name in MIXTURES
+    ]
 
     def _info(self) -> tfds.core.DatasetInfo:
         means, deviation = MIXTURES[self.builder_config.name]

@@ -1,0 +1,38 @@
+"""Eight simulated CPU devices, sloppy broadcasting forbidden, a data cache of the session's own; shared stand-ins."""
+
+import os
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+import jax
+import numpy as np
+import pytest
+
+from gen_jax import sharding
+from gen_jax.data.spec import Spec
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Data are prepared afresh, compiled code is kept: the suite is a user's second session."""
+    sharding.start()
+    os.environ["GEN_JAX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """The commands see one device, as on the machine of a newcomer."""
+    first = sharding.make_mesh(jax.devices()[:1])
+    monkeypatch.setattr(sharding, "make_mesh", lambda devices=None: first)
+
+
+def make_spec(kind: str, shape: tuple[int, ...]) -> Spec:
+    """A spec of made-up data that is already in model space."""
+    return Spec("made-up", kind, shape, "float32", 0.0, 1.0, -1.0, 1.0, None, {"train": 64}, "", {})
+
+
+def host(tree):
+    """A tree of arrays as NumPy arrays."""
+    return jax.tree.map(np.asarray, jax.device_get(tree))

@@ -1,0 +1,211 @@
+"""The laws that every family obeys. A new family is one row of `FAMILIES`; exceptions live there, not in the laws."""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from conftest import host, make_spec
+from gen_jax import checkpoint, sharding
+from gen_jax.errors import UserError
+from gen_jax.models.gan import gan
+
+KEY = jax.random.key(0)
+SGD = {"name": "sgd", "learning_rate": 0.01}
+FAST = {"name": "adam", "learning_rate": 3e-3, "b1": 0.0, "b2": 0.99}
+SMALL = {"name": "mlp", "hidden": (32, 32)}
+
+
+class Family(NamedTuple):
+    """How to build a model of the family, with what, and what learning means for it."""
+
+    build: Callable  # (**options) -> Model
+    batch: dict  # a training batch that learning fits
+    sgd: dict  # options under which equality over devices is not amplified by the optimizer
+    distance: Callable  # (model, state) -> how far the model is from the batch; learning halves it
+    steps: int = 150  # that learning takes
+
+
+def batch_of(x: np.ndarray) -> dict:
+    return {"x": jnp.asarray(x, jnp.float32), "weight": jnp.ones(len(x))}
+
+
+def vectors() -> dict:
+    return batch_of(np.random.default_rng(0).normal((1.5, -1.0), 0.2, (48, 2)))
+
+
+def images() -> dict:
+    ramp = np.linspace(-1, 1, 8)[None, :, None, None] * np.ones((48, 8, 8, 1))
+    return batch_of(ramp + np.random.default_rng(0).normal(0, 0.1, ramp.shape))
+
+
+def mean_distance(batch: dict, model, state) -> float:
+    sample = model.sample(KEY, state, 256)["x"]
+    return float(np.linalg.norm(np.mean(sample, 0) - np.mean(batch["x"], 0)))
+
+
+def gan_family(spec, batch: dict, net: dict, **options) -> Family:
+    nets = {"generator": net, "discriminator": net}
+    adam = {"generator_optimizer": FAST, "discriminator_optimizer": FAST}
+    sgd = {"generator_optimizer": SGD, "discriminator_optimizer": SGD}
+    build = partial(gan, spec, **{**nets, **adam, "gamma": 0.1, "latent_size": 4, **options})
+    return Family(build, batch, sgd, partial(mean_distance, batch))
+
+
+VECTOR, IMAGE = make_spec("vector", (2,)), make_spec("image", (8, 8, 1))
+R3 = {"name": "r3", "channels": (16, 8), "blocks": 1, "group_width": 8}
+BURN_IN = {"start": 1.0, "stop": 0.1, "examples": 1000}
+MAXOUT = {"name": "mlp", "hidden": (16,), "activation": "linear", "pieces": 3, "dropout": (0.1, 0.2)}
+
+FAMILIES = {
+    "gan": gan_family(VECTOR, vectors(), SMALL, gamma=BURN_IN, ema_half_life=BURN_IN),
+    "gan_minimax": gan_family(VECTOR, vectors(), SMALL, loss="minimax", penalty="none", prior="uniform"),
+    "gan_dropout": gan_family(
+        VECTOR, vectors(), SMALL, loss="non_saturating", penalty="r1", discriminator=MAXOUT, n_critic=2
+    ),
+    "gan_r3": gan_family(IMAGE, images(), R3),
+}
+every_family = pytest.mark.parametrize("name", FAMILIES)
+
+
+@lru_cache
+def model_of(name: str):
+    return FAMILIES[name].build()
+
+
+@lru_cache
+def compiled_of(name: str):
+    model = model_of(name)
+    return jax.jit(model.init), jax.jit(
+        lambda step, state, batch: model.step(jax.random.fold_in(KEY, step), state, batch)
+    )
+
+
+@lru_cache
+def trained(name: str, steps: int) -> tuple:
+    """The state after so many steps, and the metrics of the last."""
+    init, step = compiled_of(name)
+    state, metrics = init(KEY, FAMILIES[name].batch), {}
+    for each in range(steps):
+        state, metrics = step(each, state, FAMILIES[name].batch)
+    return state, metrics
+
+
+@every_family
+def test_init_needs_shapes_only(name):
+    abstract = jax.eval_shape(model_of(name).init, KEY, jax.eval_shape(lambda: FAMILIES[name].batch))
+    chex.assert_trees_all_equal_shapes_and_dtypes(abstract, trained(name, 0)[0])
+
+
+@every_family
+def test_state_is_float32_and_integers(name):
+    for leaf in jax.tree.leaves(trained(name, 0)[0]):
+        assert leaf.dtype in (jnp.float32, jnp.int32, jnp.uint32, jnp.bool_), leaf.dtype
+
+
+@every_family
+def test_step_keeps_the_state_and_compiles_once(name):
+    state = trained(name, 0)[0]
+    step, compiled = compiled_of(name)[1], None
+    for each in range(3):
+        after, _ = step(each, state, FAMILIES[name].batch)
+        chex.assert_trees_all_equal_structs(state, after)
+        for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(after)):
+            assert (old.shape, old.dtype, old.weak_type) == (new.shape, new.dtype, new.weak_type)
+        state, compiled = after, compiled or step._cache_size()
+    assert step._cache_size() == compiled
+
+
+@every_family
+def test_step_counts(name):
+    assert int(trained(name, 3)[0].step) == 3
+
+
+@every_family
+def test_metrics_are_finite_scalars(name):
+    metrics = trained(name, 3)[1]
+    assert metrics
+    for value in metrics.values():
+        assert value.shape == () and np.isfinite(value)
+
+
+@every_family
+def test_sample_looks_like_a_batch(name):
+    model, batch, state = model_of(name), FAMILIES[name].batch, trained(name, 3)[0]
+    sample = model.sample(KEY, state, 5)
+    assert set(sample) <= set(batch)
+    for field, value in sample.items():
+        assert value.shape == (5, *batch[field].shape[1:]) and value.dtype == batch[field].dtype
+    again, other = model.sample(KEY, state, 5), model.sample(jax.random.key(1), state, 5)
+    assert np.array_equal(sample["x"], again["x"])
+    assert not np.array_equal(sample["x"], other["x"])
+
+
+@every_family
+def test_decode_of_prior_is_a_sample(name):
+    model, state = model_of(name), trained(name, 3)[0]
+    if model.prior is None:
+        pytest.skip("no latent")
+    latent = model.prior(KEY, state, 4)
+    assert latent["z"].shape[0] == 4
+    assert model.decode(KEY, state, latent)["x"].shape == (4, *FAMILIES[name].batch["x"].shape[1:])
+    gradient = jax.grad(lambda z: model.decode(KEY, state, {**latent, "z": z})["x"].sum())(latent["z"])
+    assert np.abs(gradient).max() > 0
+
+
+@every_family
+def test_unusable_given_raises(name):
+    with pytest.raises(UserError, match="no_such_condition"):
+        model_of(name).sample(KEY, trained(name, 0)[0], 2, given={"no_such_condition": jnp.zeros(2)})
+
+
+@every_family
+def test_learning_helps(name):
+    family, model = FAMILIES[name], model_of(name)
+    before, after = trained(name, 0)[0], trained(name, family.steps)[0]
+    assert family.distance(model, after) < 0.5 * family.distance(model, before)
+
+
+@every_family
+def test_resume_is_bitwise(name, tmp_path):
+    step = compiled_of(name)[1]
+    state = trained(name, 3)[0]
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    abstract = sharding.abstract_state(mesh, jax.eval_shape(lambda: state))
+    with checkpoint.opened(tmp_path, keep=1) as manager:
+        checkpoint.save(manager, 3, state)
+    with checkpoint.opened(tmp_path) as manager:
+        found, resumed = checkpoint.newest(manager, abstract)
+    assert found == 3
+    for each in range(3, 6):
+        resumed, _ = step(each, resumed, FAMILIES[name].batch)
+    chex.assert_trees_all_equal(host(resumed), host(trained(name, 6)[0]))
+
+
+def run_sgd(name: str, rows: int, padding: int, devices: int):
+    """The state after 20 steps of SGD on the first `rows` rows and some of weight 0, on so many devices."""
+    family = FAMILIES[name]
+    model, mesh = family.build(**family.sgd), sharding.make_mesh(jax.devices()[:devices])
+    batch = {field: np.concatenate([value[:rows], value[:padding]]) for field, value in family.batch.items()}
+    batch["weight"] = np.concatenate([np.ones(rows, np.float32), np.zeros(padding, np.float32)])
+    batch = sharding.place_rows(mesh, batch)
+    state = jax.jit(model.init, out_shardings=sharding.shared(mesh))(KEY, batch)
+    step = jax.jit(lambda number, state, batch: model.step(jax.random.fold_in(KEY, number), state, batch)[0])
+    for number in range(20):
+        state = step(np.int32(number), state, batch)
+    return host(state)
+
+
+@every_family
+def test_eight_devices_equal_one(name):
+    chex.assert_trees_all_close(run_sgd(name, 48, 0, 8), run_sgd(name, 48, 0, 1), rtol=1e-5, atol=1e-6)
+
+
+@every_family
+def test_padding_rows_change_nothing(name):
+    chex.assert_trees_all_close(run_sgd(name, 36, 12, 8), run_sgd(name, 36, 0, 1), rtol=1e-5, atol=1e-6)
