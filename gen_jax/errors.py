@@ -34,12 +34,15 @@ def build(what: str, choices: Mapping[str, Callable], options: Mapping[str, Any]
       UserError: for an unknown name, an option the function does not take, or one it lacks.
     """
     options = dict(options)
-    if "name" not in options:
-        raise UserError(f"{what} has no name; choices: {', '.join(choices)}")
+    if options.get("name") is None:
+        raise UserError(f"{what} has no name; choices are {', '.join(choices)}")
     name = choose(what, options.pop("name"), choices)
-    parameters = list(inspect.signature(choices[name]).parameters)[len(args) :]
+    parameters = dict(list(inspect.signature(choices[name]).parameters.items())[len(args) :])
     for option in options:
         choose(f"option of {what} {name!r}", option, parameters)
+    missing = [each for each, facts in parameters.items() if facts.default is facts.empty and each not in options]
+    if missing:
+        raise UserError(f"{what} {name!r} lacks {', '.join(missing)}")
     return choices[name](*args, **options)
 
 

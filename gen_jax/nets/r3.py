@@ -26,7 +26,7 @@ def stage_sides(height: int, width: int) -> list[tuple[int, int]]:
     sides = [(height, width)]
     while all(side % 2 == 0 and side >= 8 for side in sides[0]):
         sides.insert(0, (sides[0][0] // 2, sides[0][1] // 2))
-    if max(sides[0]) > 7:
+    if min(sides[0]) > 7:
         raise UserError(
             f"an r3 net cannot halve {height}x{width} down to 4..7 pixels a side; "
             f"resize the images, for example --config.data.resize={2 ** max(2, round(np.log2(max(height, width))))}"

@@ -1,0 +1,45 @@
+"""A GAN on the 25-Gaussian grid (or, with --config.data.variant=ring, the 8-Gaussian ring), on which mode collapse shows.
+
+    python -m gen_jax.train --config configs/gan_gaussians.py
+
+The paired relativistic loss with R1 + R2 and nets of 3 x 128 units; the measure is PacGAN's, on 2,500 samples.
+wip
+"""
+
+from gen_jax.config import base_config
+
+
+def get_config():
+    config = base_config()
+    config.steps = 60_000
+    config.batch_size = 512  # 256 for the discriminator, 256 for the generator
+    config.log_every = 1000
+    config.sample_every = 10_000
+    config.eval_every = 10_000
+    config.save_every = 10_000
+    config.data.name = "gaussians"
+    config.data.variant = "grid"
+    config.data.transform = "rms"
+    config.sample.num = 2500
+    config.evaluate.num = 2500
+    burn_in = 60_000 * 256
+    adam = {
+        "name": "adam",
+        "learning_rate": {"start": 1e-3, "stop": 2e-5, "examples": burn_in},
+        "b1": 0.0,
+        "b2": 0.99,
+    }
+    net = {"name": "mlp", "hidden": (128, 128, 128)}
+    config.model = {
+        "name": "gan",
+        "generator": net,
+        "discriminator": net,
+        "loss": "relativistic",
+        "penalty": "r1_r2",
+        "gamma": {"start": 0.1, "stop": 1e-4, "examples": burn_in},
+        "latent_size": 2,
+        "generator_optimizer": adam,
+        "discriminator_optimizer": adam,
+        "ema_half_life": 177_000,  # a decay of 0.999 per step
+    }
+    return config

@@ -1,0 +1,197 @@
+"""Data: our own sets, users' files, the order of rows, the two feeds, the cache, transforms and their inverses."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from gen_jax import config, data
+from gen_jax.data import sources
+from gen_jax.data.builders.gaussians import MIXTURES
+from gen_jax.data.order import rows_of_step
+from gen_jax.data.spec import from_json, to_data, to_json, to_model
+from gen_jax.errors import UserError
+
+MNIST = Path(__file__).parents[2] / "shared" / "data" / "tfds"
+needs_mnist = pytest.mark.skipif(not MNIST.exists(), reason=f"needs TFDS's mnist in {MNIST}")
+
+
+def load(batch_size=10, seed=0, steps=100, epochs=None, multiple=1, host=(0, 1), **options):
+    defaults = config.plain(config.base_config())["data"]
+    return data.load({**defaults, **options}, batch_size, seed, steps, epochs, multiple, host, quiet=True)
+
+
+def batches(loaded, start, stop):
+    return [loaded.batch(loaded.arrays, fed) for fed in loaded.stream(start, stop)]
+
+
+def equal(left, right):
+    assert left.keys() == right.keys()
+    for name in left:
+        assert left[name].dtype == right[name].dtype
+        np.testing.assert_array_equal(left[name], right[name])
+
+
+def test_digits_are_those_of_scikit_learn():
+    digits, loaded = load_digits(), load()
+    test = np.arange(1797) % 5 == 4
+    for split, rows in {"train": ~test, "test": test}.items():
+        read = loaded.read(split, None)
+        np.testing.assert_array_equal(read["x"][..., 0], digits.images[rows])
+        np.testing.assert_array_equal(read["y"], digits.target[rows])
+    assert (loaded.spec.shape, loaded.spec.dtype, loaded.spec.low, loaded.spec.high) == ((8, 8, 1), "uint8", 0, 16)
+
+
+@pytest.mark.parametrize("variant", MIXTURES)
+def test_gaussians_are_the_mixture_they_claim(variant):
+    loaded = load(name="gaussians", variant=variant, transform="rms")
+    means, deviation = MIXTURES[variant]
+    x = loaded.read("train", None)["x"]
+    assert len(x) == 100_000 and loaded.spec.info == {"means": means.tolist(), "deviation": deviation}
+    nearest = np.square(x[:, None] - means[None]).sum(-1).argmin(1)
+    counts = np.bincount(nearest, minlength=len(means))
+    expected = len(x) / len(means)
+    assert np.abs(counts - expected).max() < 4.5 * np.sqrt(expected)
+    np.testing.assert_allclose((x - means[nearest]).std(0), deviation, rtol=0.01)
+    assert np.sqrt(np.square(to_model(loaded.spec, x)).mean()) == pytest.approx(1, rel=1e-4)
+
+
+@pytest.mark.parametrize("order", ["shuffle", "once", "all"])
+def test_feeds_give_the_same_batches(order):
+    steps = 1 if order == "all" else 100
+    feeds = [load(feed=feed, order=order, steps=steps) for feed in ("resident", "streaming")]
+    assert feeds[0].arrays and not feeds[1].arrays
+    assert feeds[0].spec == feeds[1].spec
+    for left, right in zip(*(batches(feed, 0, min(steps, 7)) for feed in feeds)):
+        equal(left, right)
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+    loaded, again = load(), load()
+    for step, fed in zip(range(150, 160), again.stream(150, 160)):
+        equal(loaded.at(step), fed)
+    assert not np.array_equal(loaded.at(0)["index"], load(seed=1).at(0)["index"])
+
+
+def test_shuffle_visits_every_row_once_an_epoch():
+    rows, size = 23, 5
+    seen = np.concatenate([rows_of_step("shuffle", 0, step, rows, size, 10**9) for step in range(23)])
+    for epoch in range(5):
+        assert sorted(seen[epoch * rows : (epoch + 1) * rows]) == list(range(rows))
+    assert not np.array_equal(seen[:rows], seen[rows : 2 * rows])
+
+
+def test_epochs_replace_steps_and_the_last_batch_is_padded():
+    loaded = load(batch_size=1000, epochs=1.5)
+    assert loaded.steps == 3  # 1,438 rows x 1.5 = 2,157
+    assert [loaded.at(step)["weight"].sum() for step in range(3)] == [1000, 1000, 157]
+
+
+def test_once_shows_each_row_once_and_refuses_a_second_pass():
+    loaded = load(batch_size=1000, steps=2, order="once")
+    weights = [loaded.at(step)["weight"] for step in range(2)]
+    assert [weight.sum() for weight in weights] == [1000, 438]
+    with pytest.raises(UserError, match="second pass.*--config.steps=2"):
+        load(batch_size=1000, steps=3, order="once")
+
+
+def test_batches_are_padded_to_the_devices_and_split_over_the_hosts():
+    loaded = load(batch_size=10, multiple=8)
+    fed = loaded.at(3)
+    assert fed["weight"].tolist() == [1] * 10 + [0] * 6
+    parts = [load(batch_size=10, multiple=8, host=(index, 2), feed="streaming").at(3) for index in range(2)]
+    whole = load(batch_size=10, multiple=8, feed="streaming").at(3)
+    for name, value in whole.items():
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), value)
+
+
+@pytest.mark.parametrize("transform, low, high", [("signed", -1, 1), ("unit", 0, 1), ("none", 0, 16)])
+def test_transforms_have_inverses(transform, low, high):
+    loaded = load(transform=transform)
+    raw = loaded.read("train", 100)["x"]
+    x = to_model(loaded.spec, raw)
+    assert x.dtype == np.float32 and (x.min(), x.max()) == (low, high)
+    back = to_data(loaded.spec, x)
+    assert back.dtype == np.uint8
+    np.testing.assert_array_equal(back, raw)
+    far = to_data(loaded.spec, np.full((1, 8, 8, 1), 1e6, np.float32))
+    assert far.max() == 16  # clipped to the domain, not wrapped around
+
+
+def test_a_users_vectors_are_scaled_by_column_and_back(tmp_path):
+    raw = np.random.default_rng(0).normal([5, -100, 7], [1, 30, 0], (50, 3))
+    np.save(tmp_path / "data.npy", raw)
+    loaded = load(path=str(tmp_path / "data.npy"))
+    x = batches(loaded, 0, 5)
+    assert loaded.spec.kind == "vector" and loaded.spec.sizes == {"train": 50}
+    everything = np.concatenate([batch["x"] for batch in x])
+    np.testing.assert_allclose(everything[:, :2].min(0), -1, atol=1e-5)
+    np.testing.assert_allclose(everything[:, :2].max(0), 1, atol=1e-5)
+    np.testing.assert_allclose(to_data(loaded.spec, to_model(loaded.spec, raw)), raw, rtol=1e-5)
+    assert from_json(json.loads(json.dumps(to_json(loaded.spec)))) == loaded.spec
+    assert loaded.read("test", None) is None
+
+
+@pytest.mark.parametrize("feed", ["resident", "streaming"])
+def test_a_users_images_with_labels(tmp_path, feed):
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 256, (20, 6, 5), dtype=np.uint8), random.integers(0, 3, 20)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    loaded = load(path=str(tmp_path / "data.npz"), feed=feed, order="once", batch_size=20, steps=1)
+    (batch,) = batches(loaded, 0, 1)
+    np.testing.assert_array_equal(to_data(loaded.spec, batch["x"])[..., 0], x)
+    np.testing.assert_array_equal(batch["y"], y)
+    assert loaded.spec.shape == (6, 5, 1) and len(loaded.spec.classes) == 3
+
+
+def test_a_folder_of_images_resized(tmp_path):
+    for index, size in enumerate([(20, 10), (12, 12)]):
+        Image.new("RGB", size, (index * 100, 50, 200)).save(tmp_path / f"{index}.png")
+    with pytest.raises(UserError, match=r"1\.png: 12x12 pixels.*data.resize="):
+        load(path=str(tmp_path))
+    loaded = load(path=str(tmp_path), resize=8)
+    x = loaded.read("train", None)["x"]
+    assert x.shape == (2, 8, 8, 3)
+    np.testing.assert_array_equal(x[1], np.full((8, 8, 3), (100, 50, 200)))
+
+
+def test_the_cache_follows_the_content(tmp_path):
+    path = tmp_path / "data.npy"
+    for value in (1.0, 2.0):
+        np.save(path, np.arange(8.0).reshape(4, 2) * value)
+        loaded = load(path=str(path))
+        np.testing.assert_array_equal(loaded.arrays["x"], np.load(path))
+    first = {folder for folder in os.listdir(sources.cache_folder() / "arrays")}
+    load(path=str(path))
+    assert {folder for folder in os.listdir(sources.cache_folder() / "arrays")} == first
+
+
+def test_decoding_that_fails_leaves_nothing(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "0.png")
+    (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:40])
+    before = set(os.listdir(sources.cache_folder() / "arrays"))
+    with pytest.raises(UserError, match=r"1\.png: not a readable image"):
+        load(path=str(tmp_path))
+    assert set(os.listdir(sources.cache_folder() / "arrays")) == before
+
+
+@needs_mnist
+def test_a_tfds_set_by_name_is_read_without_tensorflow():
+    import sys
+
+    loaded = load(name="mnist", data_dir=str(MNIST))
+    assert loaded.spec.shape == (28, 28, 1) and loaded.spec.sizes == {"train": 60_000, "test": 10_000}
+    streamed = load(name="mnist", data_dir=str(MNIST), feed="streaming")
+    for left, right in zip(batches(loaded, 3, 6), batches(streamed, 3, 6)):
+        equal(left, right)
+    assert "tensorflow" not in sys.modules
+
+
+@needs_mnist
+def test_tfds_images_are_resized():
+    loaded = load(name="mnist", data_dir=str(MNIST), resize=14, feed="streaming")
+    assert loaded.batch({}, loaded.at(0))["x"].shape == (10, 14, 14, 1)

@@ -1,0 +1,306 @@
+"""The loop and the run directory: resume to the bit, faults, the contract of files and commands."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+import gen_jax
+from conftest import host
+from gen_jax import checkpoint, evaluate, log, run, sample, train
+from gen_jax.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+CONFIG = """
+from gen_jax.config import base_config
+
+def get_config():
+    config = base_config()
+    config.update({"steps": 12, "batch_size": 16, "log_every": 2, "sample_every": 6, "eval_every": 6, "save_every": 4})
+    config.data.name, config.data.variant, config.data.transform = "gaussians", "ring", "rms"
+    config.evaluate.num, config.sample.num = 500, 100
+    net = {"name": "mlp", "hidden": (8,)}
+    adam = {"name": "adam", "learning_rate": 1e-3, "b1": 0.0, "b2": 0.9}
+    config.model = {"name": "gan", "generator": net, "discriminator": net, "latent_size": 2, "gamma": 0.1,
+                    "generator_optimizer": adam, "discriminator_optimizer": adam, "ema_half_life": 100}
+    return config
+"""
+pytestmark = pytest.mark.usefixtures("one_device")
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("configs") / "tiny.py"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture
+def start(config_file, tmp_path):
+    """Runs the training command in `tmp_path/NAME` and returns the directory."""
+
+    def start(name="run", *flags):
+        train.main(["train", "--config", str(config_file), "--workdir", str(tmp_path / name), "--quiet", *flags])
+        return tmp_path / name
+
+    return start
+
+
+def state_bytes(workdir):
+    loaded = gen_jax.load(workdir)
+    return loaded.step, [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(loaded.state)]
+
+
+def without_clock(workdir):
+    return [{k: v for k, v in each.items() if k != "seconds"} for each in log.read_metrics(workdir)]
+
+
+def assert_logged(whole, parts):
+    """`parts` has every figure of `whole`, and no step twice; the end of a shorter run may have left more."""
+    logged = without_clock(parts)
+    assert [each["step"] for each in logged] == sorted({each["step"] for each in logged})
+    by_step = {each["step"]: each for each in logged}
+    for each in without_clock(whole):
+        assert each.items() <= by_step[each["step"]].items()
+
+
+def test_a_run_leaves_what_the_contract_promises(start):
+    workdir = start()
+    assert json.loads((workdir / "config.json").read_text())["steps"] == 12
+    assert json.loads((workdir / "spec.json").read_text())["kind"] == "vector"
+    objects = log.read_metrics(workdir)
+    assert [each["step"] for each in objects] == [2, 4, 6, 8, 10, 12]
+    assert [each["step"] for each in objects if "modes" in each] == [6, 12]
+    assert {"d_loss", "g_loss", "r1", "r2", "seconds"} <= objects[0].keys()
+    assert sorted(os.listdir(workdir / "samples")) == ["0.png", "12.png", "6.png"]
+    assert (workdir / "curves.png").stat().st_size > 1000
+    assert sorted(int(name) for name in os.listdir(workdir / "checkpoints")) == [4, 8, 12]
+    assert list((workdir / "tensorboard").iterdir())
+    scores = json.loads((workdir / "evaluation.json").read_text())
+    assert scores["step"] == 12 and scores["metrics"].keys() == {"modes", "high_quality", "reverse_kl"}
+    assert scores["metrics"]["high_quality"]["protocol"]["samples"] == 500
+    assert scores["metrics"]["high_quality"]["oracle"] == pytest.approx(0.989, abs=0.02)
+    assert not [path for path in workdir.rglob("*") if path.name.startswith(".") and path.name != ".lock"]
+
+
+def test_steps_zero_saves_the_initial_state(start):
+    workdir = start("run", "--config.steps=0")
+    assert gen_jax.load(workdir).step == 0 and (workdir / "samples" / "0.png").exists()
+
+
+def test_more_steps_continue_to_the_same_bytes(start, capsys):
+    whole, parts = start("whole"), start("parts", "--config.steps=5")
+    assert start("parts") == parts
+    assert state_bytes(whole) == state_bytes(parts)
+    capsys.readouterr()
+    start("parts")
+    assert "complete" in capsys.readouterr().out
+    for name in ("0.png", "6.png", "12.png"):
+        assert (whole / "samples" / name).read_bytes() == (parts / "samples" / name).read_bytes()
+    assert_logged(whole, parts)
+
+
+def test_streaming_and_resident_runs_are_the_same(start):
+    assert state_bytes(start("resident")) == state_bytes(start("streaming", "--config.data.feed=streaming"))
+
+
+def test_the_same_command_gives_the_same_bytes(start):
+    first, second = start("first"), start("second")
+    assert state_bytes(first) == state_bytes(second) and without_clock(first) == without_clock(second)
+    assert state_bytes(first) != state_bytes(start("third", "--config.seed=1"))
+
+
+def test_an_interrupted_save_and_a_cut_off_log_are_repaired(start):
+    whole, broken = start("whole"), start("broken", "--config.steps=8")
+    with open(broken / "metrics.jsonl", "a") as file:
+        file.write('{"step": 10, "seconds": 1.0}\n{"step": 12, "sec')
+    (broken / "checkpoints" / "12.orbax-checkpoint-tmp").mkdir()
+    start("broken")
+    assert state_bytes(whole) == state_bytes(broken)
+    assert_logged(whole, broken)
+
+
+def damage(folder: Path, how: str):
+    """Damages the largest file of a checkpoint's state."""
+    file = max((path for path in (folder / "state").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = file.read_bytes()
+    if how == "truncated":
+        file.write_bytes(content[: len(content) // 2])
+    elif how == "flipped":
+        middle = len(content) // 2
+        file.write_bytes(content[:middle] + bytes([content[middle] ^ 0x10]) + content[middle + 1 :])
+    elif how == "removed":
+        shutil.rmtree(folder / "state")
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped", "removed"])
+def test_a_damaged_newest_checkpoint_is_passed_over(start, capsys, how):
+    whole, broken = start("whole"), start("broken", "--config.steps=8")
+    damage(broken / "checkpoints" / "8", how)
+    capsys.readouterr()
+    start("broken")
+    output = capsys.readouterr().out
+    assert "warning: checkpoint 8" in output and "resuming after step 4" in output
+    assert state_bytes(whole) == state_bytes(broken)
+    assert_logged(whole, broken)
+
+
+def test_no_whole_checkpoint_is_an_error_and_nothing_is_overwritten(start):
+    workdir = start("run", "--config.steps=8")
+    for step in (4, 8):
+        damage(workdir / "checkpoints" / str(step), "truncated")
+    before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file() and path.name != ".lock"}
+    for command in (lambda: start(), lambda: gen_jax.load(workdir)):
+        with pytest.raises(UserError, match=r"no whole checkpoint.*\[4, 8\]"):
+            command()
+    after = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert before.keys() == after.keys()
+    changed = [path.name for path in before if before[path] != after[path]]
+    assert set(changed) <= {"config.json"}  # steps have grown from 8 to 12
+
+
+def test_every_flipped_bit_changes_the_checksum():
+    state = {"w": jax.numpy.arange(6, dtype=jax.numpy.float32), "n": jax.numpy.int32(3)}
+    reference, broken = checkpoint.checksums(state)
+    assert broken is None
+    for bit in range(32):
+        flipped = np.asarray(state["w"]).copy()
+        flipped.view(np.uint32)[4] ^= np.uint32(1 << bit)
+        if np.isfinite(flipped).all():
+            assert checkpoint.checksums({**state, "w": flipped})[0] != reference
+    swapped = np.asarray(state["w"])[::-1].copy()
+    assert checkpoint.checksums({**state, "w": swapped})[0] != reference
+
+
+def test_a_metric_that_is_not_finite_stops_the_run(start, tmp_path):
+    blow_up = ["--config.model.discriminator_optimizer.learning_rate=1e38", "--config.log_every=3"]
+    with pytest.raises(UserError, match=r"[dgr]\w+ is not finite at step [1-3]: .*run"):
+        start("run", *blow_up)
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
+    with checkpoint.opened(tmp_path, keep=2) as manager:
+        checkpoint.save(manager, 1, {"w": np.ones(3, np.float32)})
+        with pytest.raises(UserError, match=r"not finite at step 2: \['w'\]"):
+            checkpoint.save(manager, 2, {"w": np.array([1, np.nan, 1], np.float32)})
+        manager.wait_until_finished()
+        assert manager.all_steps() == [1]
+
+
+def test_a_model_that_changed_is_named(start, tmp_path):
+    workdir = start()
+    config = json.loads((workdir / "config.json").read_text())
+    config["model"]["generator"]["hidden"] = [9]
+    (workdir / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"checkpoint 12.*does not fit.*generator.*\[8\].*\[9\]"):
+        gen_jax.load(workdir)
+
+
+def test_a_fork_starts_from_the_other_run(start, capsys):
+    whole, origin = start("whole"), start("origin", "--config.steps=8")
+    change = "--config.model.gamma=0.2"
+    with pytest.raises(UserError, match="model.gamma was 0.1 in .*origin and is now 0.2: .*--fork .*origin"):
+        start("origin", change)
+    forked = start("forked", change, "--fork", str(origin))
+    assert "forked from step 8" in capsys.readouterr().out
+    assert [each["step"] for each in log.read_metrics(forked)] == [10, 12]
+    assert state_bytes(forked)[0] == 12 and state_bytes(forked) != state_bytes(whole)
+    unchanged = start("unchanged", "--fork", str(origin))
+    assert state_bytes(unchanged) == state_bytes(whole)
+
+
+def test_samples_are_a_function_of_their_arguments(start, tmp_path):
+    workdir = start()
+
+    def draw(name, *flags):
+        sample.main(["sample", "--workdir", str(workdir), "--out", str(tmp_path / name), *flags])
+        return (tmp_path / name).read_bytes()
+
+    first = draw("a.npz", "--num=300")
+    assert first == draw("b.npz", "--num=300")
+    assert first != draw("c.npz", "--num=300", "--seed=1") and first != draw("d.npz", "--num=300", "--step=4")
+    x = np.load(tmp_path / "a.npz")["x"]
+    assert x.shape == (300, 2) and x.dtype == np.float32
+    draw("e.npz", "--num=10")
+    np.testing.assert_array_equal(np.load(tmp_path / "e.npz")["x"], x[:10])
+    assert draw("f.png").startswith(b"\x89PNG")
+
+
+def test_sampling_never_opens_the_data(start, tmp_path, monkeypatch):
+    workdir = start()
+    monkeypatch.setattr("gen_jax.data.open_source", None)
+    sample.main(["sample", "--workdir", str(workdir), "--out", str(tmp_path / "x.npz")])
+
+
+def test_evaluate_prints_a_table_and_writes_it(start, capsys):
+    workdir = start()
+    before = json.loads((workdir / "evaluation.json").read_text())
+    capsys.readouterr()
+    evaluate.main(["evaluate", "--workdir", str(workdir)])
+    output = capsys.readouterr().out
+    assert "reverse_kl" in output and "real data" in output
+    assert json.loads((workdir / "evaluation.json").read_text()) == before
+    evaluate.main(["evaluate", "--workdir", str(workdir), "--num=50", "--metrics=modes"])
+    scores = json.loads((workdir / "evaluation.json").read_text())["metrics"]
+    assert scores.keys() == {"modes"} and scores["modes"]["protocol"]["samples"] == 50
+
+
+def test_a_second_process_is_refused(start, tmp_path):
+    with run.locked(tmp_path / "run"), pytest.raises(UserError, match=f"in use by process {os.getpid()}"):
+        start()
+
+
+def command(config_file, workdir, *flags):
+    line = [sys.executable, "-m", "gen_jax.train", "--config", str(config_file), "--workdir", str(workdir), *flags]
+    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_step(workdir, step, process):
+    deadline = time.monotonic() + 120
+    while not any(each["step"] >= step for each in log.read_metrics(workdir)):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_processes_killed_and_stopped_end_with_the_same_bytes(config_file, tmp_path):
+    flags = ["--config.steps=2000", "--config.save_every=100", "--config.log_every=20", "--config.eval_every=0"]
+    flags += ["--config.sample_every=0"]
+    whole = command(config_file, tmp_path / "whole", *flags)
+    assert "done:" in whole.communicate()[0]
+    broken = tmp_path / "broken"
+    for step, number in ((300, signal.SIGKILL), (700, signal.SIGTERM), (1100, signal.SIGKILL), (1500, signal.SIGINT)):
+        process = command(config_file, broken, *flags)
+        wait_for_step(broken, step, process)
+        process.send_signal(number)
+        output = process.communicate()[0]
+        if number == signal.SIGKILL:
+            assert process.returncode == -signal.SIGKILL
+        else:
+            assert process.returncode == 0 and "resume with" in output and "Traceback" not in output, output
+    assert command(config_file, broken, *flags).wait() == 0
+    assert state_bytes(tmp_path / "whole") == state_bytes(broken)
+    assert without_clock(tmp_path / "whole") == without_clock(broken)
+
+
+def test_eight_devices_train_the_same_run(config_file, tmp_path, monkeypatch):
+    states = []
+    for devices in (1, 8):
+        mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:devices]), ("data",))
+        monkeypatch.setattr(train.sharding, "make_mesh", lambda given=None, mesh=mesh: mesh)
+        workdir = tmp_path / str(devices)
+        # 20 rows on 8 devices are padded to 24
+        train.main(["train", "--config", str(config_file), "--workdir", str(workdir), "--quiet", "--config.batch_size=20"])
+        states.append(host(gen_jax.load(workdir).state))
+    chex.assert_trees_all_close(*states, rtol=1e-3, atol=1e-5)
