@@ -1,16 +1,41 @@
-"""wip"""
+"""The modern GAN on the 1,438 training digits of scikit-learn: paired relativistic loss, R1 + R2, no normalisation.
+
+    python -m gen_jax.train --config configs/gan.py
+
+wip minutes
+"""
 
 from gen_jax.config import base_config
 
 
 def get_config():
     config = base_config()
-    config.steps = 2000
-    config.batch_size = 128
-    config.eval_every=1000
+    config.steps = 30_000
+    config.batch_size = 128  # 64 for the discriminator, 64 for the generator
+    config.log_every = 200
+    config.sample_every = 3000
+    config.eval_every = 3000
+    config.save_every = 3000
+    config.data.name = "digits"
+    config.sample.num = 100
+    burn_in = 1_800_000  # examples, 28,125 steps
+    adam = {
+        "name": "adam",
+        "learning_rate": {"start": 2e-3, "stop": 2e-4, "examples": burn_in},
+        "b1": 0.0,
+        "b2": {"start": 0.9, "stop": 0.99, "examples": burn_in},
+    }
+    net = {"name": "mlp", "hidden": (256, 256, 256)}
     config.model = {
         "name": "gan",
+        "generator": net,
+        "discriminator": net,
+        "loss": "relativistic",
+        "penalty": "r1_r2",
+        "gamma": {"start": 3.0, "stop": 0.1, "examples": burn_in},
         "latent_size": 16,
-        "gamma": {"start": 0.3, "stop": 0.03, "examples": 1_200_000},
+        "generator_optimizer": adam,
+        "discriminator_optimizer": adam,
+        "ema_half_life": {"start": 0.0, "stop": 50_000.0, "examples": burn_in},
     }
     return config

@@ -60,12 +60,12 @@ def test_grouped_convolution_has_one_result_in_every_form():
 
 @pytest.mark.parametrize("side, stages", {8: [4, 8], 28: [7, 14, 28], 32: [4, 8, 16, 32], 4: [4], 7: [7]}.items())
 def test_stages_halve_down_to_four_to_seven_pixels(side, stages):
-    assert [height for height, _ in stage_sides(side, side)] == stages
+    assert [height for height, _ in stage_sides((side, side, 1))] == stages
 
 
 def test_a_side_that_cannot_be_halved_is_named():
     with pytest.raises(UserError, match="30x30.*resize=32"):
-        stage_sides(30, 30)
+        stage_sides((30, 30, 1))
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (16, 32, 3)])

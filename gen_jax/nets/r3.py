@@ -17,19 +17,22 @@ from gen_jax.errors import UserError
 LOW_PASS = np.array([1.0, 3.0, 3.0, 1.0]) / 8  # [1, 2, 1] * [1, 1]
 
 
-def stage_sides(height: int, width: int) -> list[tuple[int, int]]:
-    """Sides of the stages of an image, lowest resolution first: halved while both are even and at least 8.
+def stage_sides(shape: Sequence[int]) -> list[tuple[int, int]]:
+    """Sides of the stages of images [H, W, C], lowest resolution first: halved while both are even and at least 8.
 
     Raises:
-      UserError: where the lowest resolution would exceed 7, because its head grows with the square of it.
+      UserError: for rows that are no images, or where the lowest resolution would exceed 7 pixels both ways, because
+        the head grows with its square.
     """
-    sides = [(height, width)]
+    if len(shape) != 3:
+        raise UserError(f"an r3 net is for images [H, W, C], these data have rows of shape {tuple(shape)}; choose mlp")
+    sides = [tuple(shape[:2])]
     while all(side % 2 == 0 and side >= 8 for side in sides[0]):
         sides.insert(0, (sides[0][0] // 2, sides[0][1] // 2))
     if min(sides[0]) > 7:
         raise UserError(
-            f"an r3 net cannot halve {height}x{width} down to 4..7 pixels a side; "
-            f"resize the images, for example --config.data.resize={2 ** max(2, round(np.log2(max(height, width))))}"
+            f"an r3 net cannot halve {shape[0]}x{shape[1]} down to 4..7 pixels a side; "
+            f"resize the images, for example --config.data.resize={2 ** max(2, round(np.log2(max(shape[:2]))))}"
         )
     return sides
 
@@ -142,8 +145,7 @@ class R3Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        height, width, colours = self.shape
-        sides = stage_sides(height, width)
+        sides = stage_sides(self.shape)
         channels = stage_channels(self.channels, len(sides))
         basis = self.param("basis", nn.initializers.normal(1.0), (*sides[0], channels[0]), jnp.float32)
         x = linear(channels[0], self.dtype, "weigh")(z)[:, None, None] * basis[None].astype(self.dtype)  # [N, h, w, C]
@@ -155,7 +157,7 @@ class R3Generator(nn.Module):
             for block in range(self.blocks):
                 name = f"stage_{stage}_block_{block}"
                 x = Block(self.expansion, self.group_width, len(sides) * self.blocks, self.dtype, name=name)(x)
-        return linear(colours, "float32", "output")(x.astype("float32"))
+        return linear(self.shape[2], "float32", "output")(x.astype("float32"))
 
 
 class R3Discriminator(nn.Module):
@@ -169,7 +171,7 @@ class R3Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        sides = stage_sides(*x.shape[1:3])
+        sides = stage_sides(x.shape[1:])
         channels = stage_channels(self.channels, len(sides))
         x = linear(channels[-1], self.dtype, "input")(x.astype(self.dtype))
         for stage in reversed(range(len(sides))):

@@ -1,0 +1,213 @@
+"""What a user gets wrong: one line that names the value, a non-zero exit, nothing half written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gen_jax import evaluate, sample, train
+from gen_jax.errors import UserError, choose
+
+ROOT = Path(__file__).parents[1]
+GAN, GAUSSIANS, MINIMAX = (str(ROOT / "configs" / f"{name}.py") for name in ("gan", "gan_gaussians", "gan_minimax"))
+pytestmark = pytest.mark.usefixtures("one_device")
+
+
+def refused(tmp_path, message, *flags, config=GAN):
+    """The command ends with `message` and leaves no run behind."""
+    with pytest.raises(UserError, match=message) as error:
+        train.main(["train", "--config", config, "--workdir", str(tmp_path / "run"), *flags])
+    assert len(str(error.value)) < 600
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        ("--config.stps=5", "unknown config key 'stps': did you mean 'steps'"),
+        ("--config.model.gama=1", "'model.gama': did you mean 'model.gamma'"),
+        ("--config.steps=many", "--config.steps=many: expected int"),
+        ("--config.batch_size=0", "batch_size 0: expected at least 1"),
+        ("--config.batch_size=63", "batch of 63 rows cannot be split into the 2 parts"),
+        ("--config.steps=-1", "steps -1: expected at least 0"),
+        ("--config.epochs=0", "epochs 0.0: expected more than 0"),
+        ("--config.log_every=-5", "log_every -5"),
+        ("--config.data.name=digitz", "'digitz' is not prepared.*built in: digits, gaussians"),
+        ("--config.data.feed=fast", "unknown data.feed 'fast': choices are auto, resident, streaming"),
+        ("--config.data.order=lanes", "unknown data.order 'lanes'"),
+        ("--config.data.split=trian", "data.split of digits.*'trian': did you mean 'train'"),
+        ("--config.data.transform=log", "unknown data.transform 'log'"),
+        ("--config.data.resize=0", "data.resize 0"),
+        ("--config.data.path=/no/such/file.npy", "/no/such/file.npy: no such file or folder"),
+        ("--config.model.name=gann", "unknown model 'gann': did you mean 'gan'"),
+        ("--config.model.loss=hinges", "unknown adversarial loss 'hinges'"),
+        ("--config.model.penalty=r3", "unknown penalty 'r3'"),
+        ("--config.model.generator.name=mpl", "unknown generator 'mpl': did you mean 'mlp'"),
+        ("--config.evaluate.metrics=('fid',)", "unknown metric 'fid'"),
+        ("--workdirs=x", "Unknown command line flag 'workdirs'"),
+        ("extra", "unexpected argument 'extra'"),
+    ],
+)
+def test_wrong_settings(tmp_path, flag, message):
+    refused(tmp_path, message, flag)
+
+
+def test_wrong_variant(tmp_path):
+    refused(tmp_path, "data.variant of gaussians.*'rings': did you mean 'ring'", "--config.data.variant=rings", config=GAUSSIANS)
+
+
+def test_missing_config(tmp_path):
+    refused(tmp_path, "no config file 'configs/no_such.py'", config="configs/no_such.py")
+    with pytest.raises(UserError, match="--config is missing, for example --config configs/gan.py"):
+        train.main(["train"])
+    (tmp_path / "broken.py").write_text("def get_config(:\n")
+    refused(tmp_path, "broken.py does not give a config: SyntaxError", config=str(tmp_path / "broken.py"))
+
+
+def test_a_set_that_is_not_prepared_gets_its_command(tmp_path):
+    refused(
+        tmp_path,
+        r"'mnist' is not prepared in .*pip install.*tfds.builder\('mnist', data_dir='.*', file_format='array_record'\)",
+        f"--config.data.data_dir={tmp_path}",
+        config=MINIMAX,
+    )
+
+
+def test_a_set_in_another_format_gets_its_conversion(tmp_path):
+    folder = tmp_path / "fake" / "1.0.0"
+    folder.mkdir(parents=True)
+    (folder / "features.json").write_text(
+        '{"pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict", "featuresDict": {"features": {}}}'
+    )
+    (folder / "dataset_info.json").write_text('{"name": "fake", "version": "1.0.0", "fileFormat": "tfrecord"}')
+    refused(
+        tmp_path,
+        "written as tfrecord.*tfds convert_format --dataset_version_dir=.*--out_file_format=array_record",
+        "--config.data.name=fake",
+        f"--config.data.data_dir={tmp_path}",
+    )
+
+
+BAD_ARRAYS = {
+    "empty": (np.zeros((0, 3)), r"empty, shape \(0, 3\)"),
+    "shape": (np.zeros((4, 2, 2, 2, 2)), r"shape \(4, 2, 2, 2, 2\); expected vectors"),
+    "flat": (np.zeros(9), r"shape \(9,\)"),
+    "colours": (np.zeros((4, 8, 8, 7)), "1 to 4 channels"),
+    "nan": (np.array([[1.0, 2.0], [3.0, np.nan]]), "row 1, entry 1 is nan"),
+    "infinity": (np.array([[1.0, np.inf]]), "row 0, entry 1 is inf"),
+    "text": (np.array([["a", "b"]]), "values of type"),
+    "objects": (np.array([[{}]], dtype=object), "not a readable array file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ARRAYS)
+def test_bad_arrays(tmp_path, name):
+    array, message = BAD_ARRAYS[name]
+    np.save(tmp_path / "data.npy", array, allow_pickle=True)
+    refused(tmp_path, f"data.*{message}", f"--config.data.path={tmp_path / 'data.npy'}")
+
+
+def test_bad_files(tmp_path):
+    path = tmp_path / "data.npy"
+    path.write_bytes(b"not an array")
+    refused(tmp_path, "data.npy: not a readable array file", f"--config.data.path={path}")
+    np.savez(tmp_path / "two.npz", a=np.zeros((2, 2)), b=np.zeros((2, 2)))
+    refused(tmp_path, "expected an array named 'x', found a, b", f"--config.data.path={tmp_path / 'two.npz'}")
+    np.savez(tmp_path / "labels.npz", x=np.zeros((3, 2)), y=np.zeros(2, int))
+    refused(tmp_path, "labels 'y'.*expected 3 integers", f"--config.data.path={tmp_path / 'labels.npz'}")
+    (tmp_path / "folder").mkdir()
+    refused(tmp_path, "no images in this folder", f"--config.data.path={tmp_path / 'folder'}")
+    (tmp_path / "table.csv").write_text("1,2\n")
+    refused(tmp_path, "table.csv: expected a .npy or .npz file or a folder", f"--config.data.path={tmp_path / 'table.csv'}")
+
+
+def test_the_wrong_kind_for_the_net(tmp_path):
+    np.save(tmp_path / "data.npy", np.random.default_rng(0).normal(size=(50, 3)))
+    (tmp_path / "r3.py").write_text(
+        "from gen_jax.config import base_config\n"
+        "def get_config():\n"
+        "    config = base_config()\n"
+        "    config.model = {'name': 'gan', 'generator': {'name': 'r3'}, 'discriminator': {'name': 'r3'}}\n"
+        "    return config\n"
+    )
+    flag = f"--config.data.path={tmp_path / 'data.npy'}"
+    refused(tmp_path, r"r3 net is for images.*\(3,\)", flag, config=str(tmp_path / "r3.py"))
+    np.save(tmp_path / "data.npy", np.random.default_rng(0).integers(0, 255, (50, 30, 30)).astype(np.uint8))
+    refused(tmp_path, "cannot halve 30x30.*resize=32", flag, config=str(tmp_path / "r3.py"))
+
+
+def test_foreign_and_empty_directories(tmp_path):
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    for directory, message in {
+        "foreign": "holds 'thesis.tex' but no config.json",
+        "empty": "no run in .*empty: it is empty",
+        "absent": "no run in .*absent: no such directory",
+    }.items():
+        for module in (sample, evaluate):
+            with pytest.raises(UserError, match=message):
+                module.main(["x", "--workdir", str(tmp_path / directory), *(["--out=x.png"] if module is sample else [])])
+    with pytest.raises(UserError, match="thesis.tex"):
+        train.main(["train", "--config", GAN, "--workdir", str(tmp_path / "foreign")])
+    assert os.listdir(tmp_path / "foreign") == ["thesis.tex"]
+    with pytest.raises(UserError, match="--fork .*absent: there is no run"):
+        train.main(["train", "--config", GAN, "--workdir", str(tmp_path / "run"), "--fork", str(tmp_path / "absent")])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "gan"
+    flags = ["--config.steps=1", "--config.eval_every=0"]
+    train.main(["train", "--config", GAN, "--workdir", str(workdir), "--quiet", *flags])
+    return workdir
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--out=x.gif"], "unknown file type of --out '.gif'"),
+        ([], "--out is missing"),
+        (["--out=x.png", "--num=0"], "--num=0: expected at least 1"),
+        (["--out=x.png", "--num=ten"], "num=ten"),
+        (["--out=x.png", "--seed=-1"], "--seed=-1"),
+        (["--out=x.png", "--step=7"], r"no checkpoint of step 7 in .*there are \[1\]"),
+        (["--out=x.png", "--step=last"], "--step=last: expected a whole number"),
+        (["--out=/proc/x.png"], "cannot write /proc/x.png"),
+    ],
+)
+def test_wrong_sampling(trained, flags, message):
+    with pytest.raises(UserError, match=message):
+        sample.main(["sample", "--workdir", str(trained), *flags])
+
+
+def test_changed_settings_name_both_values(trained):
+    flags = ["--config.steps=1", "--config.eval_every=0"]
+    for change, message in {
+        "--config.batch_size=32": r"batch_size was \d+ in .*gan and is now 32: .*--fork",
+        "--config.model.latent_size=9": r"model.latent_size was \d+ .* is now 9",
+        "--config.steps=0": "steps was 1 in .* and is now 0; a run can be given more, not fewer",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            train.main(["train", "--config", GAN, "--workdir", str(trained), *flags, change])
+
+
+def test_an_unwritable_directory(tmp_path):
+    refused(tmp_path / "x", "cannot write to /proc/run", "--workdir=/proc/run")
+
+
+def test_the_shell_sees_one_line_and_a_code(tmp_path):
+    line = [sys.executable, "-m", "gen_jax.train", "--config", GAN, "--config.bacth_size=3"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: unknown config key 'bacth_size': did you mean 'batch_size'?\n"
+    assert os.listdir(tmp_path) == []
+
+
+def test_choices_are_listed_or_the_nearest_is_named():
+    with pytest.raises(UserError, match="unknown cell 'x': choices are lstm, gru"):
+        choose("cell", "x", ["lstm", "gru"])
