@@ -18,7 +18,7 @@ def get_config():
     config.save_every = 3000
     config.data.name = "digits"
     config.sample.num = 100
-    burn_in = 1_800_000  # examples, 28,125 steps
+    burn_in = 1_850_000  # examples, 28,906 steps
     adam = {
         "name": "adam",
         "learning_rate": {"start": 2e-3, "stop": 2e-4, "examples": burn_in},
@@ -32,10 +32,10 @@ def get_config():
         "discriminator": net,
         "loss": "relativistic",
         "penalty": "r1_r2",
-        "gamma": {"start": 3.0, "stop": 0.1, "examples": burn_in},
+        "gamma": {"start": 3.0, "stop": 0.02, "examples": burn_in},
         "latent_size": 16,
         "generator_optimizer": adam,
         "discriminator_optimizer": adam,
-        "ema_half_life": {"start": 0.0, "stop": 50_000.0, "examples": burn_in},
+        "ema_half_life": {"start": 0.0, "stop": 100_000.0, "examples": burn_in},
     }
     return config

@@ -1,4 +1,9 @@
-"""wip"""
+"""Goodfellow.
+
+    python -m gen_jax.train --config configs/gan_minimax.py
+
+wip minutes
+"""
 
 from gen_jax.config import base_config
 

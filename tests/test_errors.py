@@ -56,7 +56,12 @@ def test_wrong_settings(tmp_path, flag, message):
 
 
 def test_wrong_variant(tmp_path):
-    refused(tmp_path, "data.variant of gaussians.*'rings': did you mean 'ring'", "--config.data.variant=rings", config=GAUSSIANS)
+    refused(
+        tmp_path,
+        "data.variant of gaussians.*'rings': did you mean 'ring'",
+        "--config.data.variant=rings",
+        config=GAUSSIANS,
+    )
 
 
 def test_missing_config(tmp_path):
@@ -121,7 +126,9 @@ def test_bad_files(tmp_path):
     (tmp_path / "folder").mkdir()
     refused(tmp_path, "no images in this folder", f"--config.data.path={tmp_path / 'folder'}")
     (tmp_path / "table.csv").write_text("1,2\n")
-    refused(tmp_path, "table.csv: expected a .npy or .npz file or a folder", f"--config.data.path={tmp_path / 'table.csv'}")
+    refused(
+        tmp_path, "table.csv: expected a .npy or .npz file or a folder", f"--config.data.path={tmp_path / 'table.csv'}"
+    )
 
 
 def test_the_wrong_kind_for_the_net(tmp_path):
@@ -150,7 +157,9 @@ def test_foreign_and_empty_directories(tmp_path):
     }.items():
         for module in (sample, evaluate):
             with pytest.raises(UserError, match=message):
-                module.main(["x", "--workdir", str(tmp_path / directory), *(["--out=x.png"] if module is sample else [])])
+                module.main(
+                    ["x", "--workdir", str(tmp_path / directory), *(["--out=x.png"] if module is sample else [])]
+                )
     with pytest.raises(UserError, match="thesis.tex"):
         train.main(["train", "--config", GAN, "--workdir", str(tmp_path / "foreign")])
     assert os.listdir(tmp_path / "foreign") == ["thesis.tex"]

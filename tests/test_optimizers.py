@@ -18,7 +18,9 @@ def test_schedules_start_stop_and_stay(shape, middle):
 
 def test_cosine_is_flat_at_both_ends():
     value = schedule({"start": 1.0, "stop": 0.0, "examples": 1000})
-    np.testing.assert_allclose(value(jnp.array([0.0, 10, 250, 990, 1000])), [1, 0.99975, 0.853553, 0.000247, 0], atol=1e-5)
+    np.testing.assert_allclose(
+        value(jnp.array([0.0, 10, 250, 990, 1000])), [1, 0.99975, 0.853553, 0.000247, 0], atol=1e-5
+    )
 
 
 def test_optimizer_of_a_moment_equals_optax():

@@ -301,6 +301,8 @@ def test_eight_devices_train_the_same_run(config_file, tmp_path, monkeypatch):
         monkeypatch.setattr(train.sharding, "make_mesh", lambda given=None, mesh=mesh: mesh)
         workdir = tmp_path / str(devices)
         # 20 rows on 8 devices are padded to 24
-        train.main(["train", "--config", str(config_file), "--workdir", str(workdir), "--quiet", "--config.batch_size=20"])
+        train.main(
+            ["train", "--config", str(config_file), "--workdir", str(workdir), "--quiet", "--config.batch_size=20"]
+        )
         states.append(host(gen_jax.load(workdir).state))
     chex.assert_trees_all_close(*states, rtol=1e-3, atol=1e-5)

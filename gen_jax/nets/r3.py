@@ -2,7 +2,7 @@
 
 No normalisation layer: fix-up initialisation (Zhang et al. 2019, arXiv 1901.09321) keeps the signal, low-pass
 resampling keeps it free of aliases. The forms are those that are fast on CPU and on an accelerator alike: a grouped
-convolution runs on CPU as a dense one with a block-diagonal kernel, resampling as a product with a small matrix.
+convolution runs on CPU as one dense convolution for each group, resampling as a product with a small matrix.
 """
 
 from collections.abc import Sequence
@@ -73,24 +73,17 @@ def convolve(x: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
     )
 
 
-def block_diagonal(kernel: jax.Array, groups: int) -> jax.Array:
-    """The dense kernel [K, K, C, F] of a grouped one [K, K, C / groups, F], zero between groups."""
-    size, _, inputs, outputs = kernel.shape
-    blocks = kernel.reshape(size, size, inputs, groups, outputs // groups)
-    dense = jnp.einsum("hwigo,gj->hwjigo", blocks, jnp.eye(groups, dtype=kernel.dtype))
-    return dense.reshape(size, size, groups * inputs, outputs)
+def convolve_by_group(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
+    """`convolve` with groups, as one dense convolution for each."""
+    parts = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1))
+    return jnp.concatenate([convolve(part, weights) for part, weights in parts], axis=-1)
 
 
 def grouped_convolve(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """`convolve` with groups: dense and block-diagonal on CPU, where XLA's grouped form is an order slower."""
-    if groups == 1:
-        return convolve(x, kernel)
-    return jax.lax.platform_dependent(
-        x,
-        kernel,
-        cpu=lambda x, kernel: convolve(x, block_diagonal(kernel, groups)),
-        default=lambda x, kernel: convolve(x, kernel, groups),
-    )
+    """`convolve` with groups, in the form that is fast where it runs: XLA's own is 15 to 40 times slower on CPU."""
+    if jax.default_backend() == "cpu":  # not lax.platform_dependent, whose branch XLA:CPU runs ten times slower
+        return convolve_by_group(x, kernel, groups)
+    return convolve(x, kernel, groups)
 
 
 class Block(nn.Module):

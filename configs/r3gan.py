@@ -1,0 +1,40 @@
+"""R3GAN's convolutional residual nets on MNIST, small enough for a CPU (Huang et al. 2024, arXiv 2501.05441).
+
+    python -m gen_jax.train --config configs/r3gan.py
+
+wip minutes
+"""
+
+from gen_jax.config import base_config
+
+
+def get_config():
+    config = base_config()
+    config.steps = 6000
+    config.batch_size = 128  # 64 for the discriminator, 64 for the generator
+    config.log_every = 100
+    config.sample_every = 500
+    config.save_every = 500
+    config.data.name = "mnist"
+    config.sample.num = 100
+    burn_in = 300_000  # examples
+    adam = {
+        "name": "adam",
+        "learning_rate": {"start": 5e-4, "stop": 1e-4, "examples": burn_in},
+        "b1": 0.0,
+        "b2": {"start": 0.9, "stop": 0.99, "examples": burn_in},
+    }
+    net = {"name": "r3", "channels": (64, 32, 16), "blocks": 1, "expansion": 2, "group_width": 16}
+    config.model = {
+        "name": "gan",
+        "generator": net,
+        "discriminator": net,
+        "loss": "relativistic",
+        "penalty": "r1_r2",
+        "gamma": {"start": 1.0, "stop": 0.1, "examples": burn_in},
+        "latent_size": 64,
+        "generator_optimizer": adam,
+        "discriminator_optimizer": adam,
+        "ema_half_life": {"start": 0.0, "stop": 20_000.0, "examples": burn_in},
+    }
+    return config
