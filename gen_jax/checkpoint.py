@@ -111,6 +111,14 @@ def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
     return state
 
 
+def newest_in(folder: Path, abstract: Any, step: int | None = None) -> tuple[int, Any] | None:
+    """As `newest`, of a run that is only read; None where it was stopped before its first save."""
+    if not folder.exists():
+        return None
+    with opened(folder) as manager:
+        return newest(manager, abstract, step)
+
+
 def newest(
     manager: CheckpointManager, abstract: Any, step: int | None = None, repair: bool = False
 ) -> tuple[int, Any] | None:

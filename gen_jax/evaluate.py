@@ -6,7 +6,7 @@ python -m gen_jax.evaluate --workdir runs/gan
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from gen_jax import config, data, run
+from gen_jax import config, data, run, sharding
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose, command
 from gen_jax.metrics import METRICS, Measure, Reals
@@ -73,6 +73,7 @@ def main(argv: list[str]) -> None:
         },
         required="workdir",
     )
+    sharding.start()
     loaded = run.load(flags.workdir, config.integer("step", flags.step))
     settings, options = loaded.config["evaluate"], loaded.config["data"]
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"]

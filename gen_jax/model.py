@@ -31,8 +31,8 @@ class Model(NamedTuple):
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
-    """Mean of `values` [B] over the rows that are not padding: sum(w v) / sum(w)."""
-    return jnp.vdot(values, weight) / weight.sum()
+    """Mean of `values` [B] over the rows that are not padding: sum(w v) / sum(w), 0 where there are none."""
+    return jnp.vdot(values, weight) / jnp.maximum(weight.sum(), 1e-12)
 
 
 def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:

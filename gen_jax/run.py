@@ -153,8 +153,8 @@ def load(workdir: str | Path, step: int | None = None) -> Run:
     spec = read_spec(workdir)
     model = models.build_model(config["model"], spec)
     shapes = jax.eval_shape(model.init, jax.random.key(0), models.example_batch(spec))
-    with checkpoint.opened(workdir / "checkpoints") as manager:
-        found = checkpoint.newest(manager, sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), shapes), step)
+    abstract = sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), shapes)
+    found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
     if found is None:
         raise UserError(f"{workdir} has no checkpoint yet: it was stopped before the first save")
     return Run(model, found[1], spec, config, found[0])

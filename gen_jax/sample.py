@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from gen_jax import config, run
+from gen_jax import config, run, sharding
 from gen_jax.data.pictures import encode
 from gen_jax.data.spec import Spec, to_data
 from gen_jax.errors import UserError, choose, command
@@ -47,6 +47,7 @@ def main(argv: list[str]) -> None:
     for name, low in {"num": 1, "seed": 0}.items():
         if flags[name].value < low:
             raise UserError(f"--{name}={flags[name].value}: expected at least {low}")
+    sharding.start()
     loaded = run.load(flags.workdir, config.integer("step", flags.step))
     samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, flags.num)
     run.write(out, encode(samples, loaded.spec, out.suffix))

@@ -3,6 +3,7 @@
 python -m gen_jax.train --config configs/gan.py [--workdir DIR] [--config.a.b=VALUE ...] [--fork OTHER] [--quiet]
 """
 
+import os
 import shlex
 import signal
 from collections.abc import Callable, Iterator
@@ -60,7 +61,7 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     model = build_model(plain["model"], feed.spec)
     init_key, step_key = jax.random.split(jax.random.key(seed))
     shapes = jax.eval_shape(model.init, init_key, example_batch(feed.spec))
-    rows = len(feed.at(0)["weight"]) * sharding.hosts()[1] if feed.steps else size
+    rows = len(feed.at(0)["weight"]) * sharding.hosts()[1]
     metrics = jax.eval_shape(model.step, step_key, shapes, example_batch(feed.spec, rows))[1]
     scorer = None
     if settings.eval_every:
@@ -90,18 +91,20 @@ def first_state(job: Job, manager: checkpoint.CheckpointManager, fork: Path | No
     """Where the run continues: its newest whole checkpoint, that of the run it forks, or the initial state."""
     found = checkpoint.newest(manager, job.state, repair=True)
     if found is None and fork is not None:
-        with checkpoint.opened(fork / "checkpoints") as other:
-            found = checkpoint.newest(other, job.state)
+        found = checkpoint.newest_in(fork / "checkpoints", job.state)
         if found is None:
             raise UserError(f"--fork {fork}: that run has no checkpoint yet")
         print(f"forked from step {found[0]} of {fork}")
     if found is None:
-        rows = {"index": np.zeros(1, np.int32), "weight": np.ones(1, np.float32)}
-        arrays = job.data.arrays
-        fed = rows if arrays else jax.tree.map(lambda value: value[:1], job.data.at(0))
-        batch = job.data.batch({name: value[:1] for name, value in arrays.items()}, fed)
-        return 0, jax.jit(job.model.init, out_shardings=sharding.shared(job.mesh))(job.init_key, batch)
+        fed, whole = sharding.place_rows(job.mesh, job.data.at(0)), sharding.shared(job.mesh)
+        init = jax.jit(lambda key, *rows: job.model.init(key, job.data.batch(*rows)), out_shardings=whole)
+        return 0, init(job.init_key, place_arrays(job), fed)
     return found
+
+
+def place_arrays(job: Job) -> dict[str, jax.Array]:
+    """The resident rows on the devices; nothing where the feed streams."""
+    return sharding.place_whole(job.mesh, {name: np.asarray(value) for name, value in job.data.arrays.items()})
 
 
 def loop(
@@ -115,7 +118,7 @@ def loop(
     """Trains from step `start` to the last, or until `stopping()`; returns the step that was reached and saved."""
     every, total = job.settings, job.data.steps
     step_fn = compile_step(job)
-    arrays = sharding.place_whole(job.mesh, {name: np.asarray(value) for name, value in job.data.arrays.items()})
+    arrays = place_arrays(job)
     broken = sharding.place_whole(job.mesh, {name: np.int32(NEVER) for name in job.metrics})
     done = start
     if start == 0:
@@ -200,7 +203,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        print("\nstopping after this step; once more to stop at once", flush=True)
+        os.write(1, b"\nstopping after this step; once more to stop at once\n")  # print may not be entered twice
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -16,9 +16,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """Data are prepared afresh, compiled code is kept: the suite is a user's second session."""
-    sharding.start()
+    """Data are prepared and code is compiled afresh, and the user's own cache is left alone."""
     os.environ["GEN_JAX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    sharding.start()
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from conftest import host, make_spec
+
 from gen_jax import checkpoint, sharding
 from gen_jax.errors import UserError
 from gen_jax.models.gan import gan

@@ -36,7 +36,7 @@ def test_one_mode_only():
 
 def test_three_deviations_by_distance_and_one_sample_captures():
     judge = gaussian_judge(np.zeros((1, 2)), 0.5)
-    mode, good = judge(np.array([[1.49, 0], [1.06, 1.06], [1.07, 1.07], [0, 1.51]]))
+    _, good = judge(np.array([[1.49, 0], [1.06, 1.06], [1.07, 1.07], [0, 1.51]]))
     assert good.tolist() == [True, True, False, False]
     score = mode_statistics(np.array([0, 0, 0, 1, 2]), np.array([True] * 4 + [False]), 4)
     assert score["modes"] == 2 and score["high_quality"] == 0.8

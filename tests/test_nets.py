@@ -87,7 +87,7 @@ def test_r3_blocks_start_as_the_identity():
     deeper = R3Discriminator(**{**SMALL, "blocks": 3})
     scale = [jax.tree.leaves_with_path(net.init(KEY, x)) for net in (R3Discriminator(**SMALL), deeper)]
     spread = [
-        np.std([v for p, v in each if "stage_0_block_0']['expand" in jax.tree_util.keystr(p)][0]) for each in scale
+        np.std(next(v for p, v in each if "stage_0_block_0']['expand" in jax.tree_util.keystr(p))) for each in scale
     ]
     assert spread[0] / spread[1] == pytest.approx(3**0.25, rel=1e-5)  # fix-up: L^(-1/4), L = 2 and 6 blocks
 

@@ -13,9 +13,9 @@ import chex
 import jax
 import numpy as np
 import pytest
+from conftest import host
 
 import gen_jax
-from conftest import host
 from gen_jax import checkpoint, evaluate, log, run, sample, train
 from gen_jax.errors import UserError
 
@@ -107,6 +107,24 @@ def test_more_steps_continue_to_the_same_bytes(start, capsys):
     for name in ("0.png", "6.png", "12.png"):
         assert (whole / "samples" / name).read_bytes() == (parts / "samples" / name).read_bytes()
     assert_logged(whole, parts)
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_the_step_compiles_once(start, monkeypatch, caplog, devices):
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:devices]), ("data",))
+    monkeypatch.setattr(train.sharding, "make_mesh", lambda given=None: mesh)
+    with jax.log_compiles(True):
+        start()
+    compiled = [each.message for each in caplog.records if "Finished XLA compilation of jit(train_step)" in each.message]
+    assert len(compiled) == 1, compiled
+
+
+def test_a_last_batch_of_one_row_is_finite(start, tmp_path):
+    np.save(tmp_path / "data.npy", np.random.default_rng(0).normal(size=(33, 2)).astype(np.float32))
+    flags = ["--config.data.path=" + str(tmp_path / "data.npy"), "--config.epochs=1", "--config.eval_every=0"]
+    workdir = start("run", *flags)
+    state = gen_jax.load(workdir).state
+    assert (int(state.step), int(state.examples)) == (3, 17)  # batches of 16, 16 and 1, halved for the discriminator
 
 
 def test_streaming_and_resident_runs_are_the_same(start):

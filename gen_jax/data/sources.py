@@ -252,10 +252,8 @@ def _folder(path: Path, resize: int | None) -> Source:
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         return {"x": np.stack([_read(files[index], shape, resize) for index in indices])}
 
-    stats = [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return Source(
-        path.name, "image", shape, np.dtype(np.uint8), {"train": len(files)}, rows, content_hash(stats), None, (0, 255)
-    )
+    content = content_hash(*(part for file in files for part in (str(file.relative_to(path)), file.read_bytes())))
+    return Source(path.name, "image", shape, np.dtype(np.uint8), {"train": len(files)}, rows, content, None, (0, 255))
 
 
 def _opened(file: Path) -> Image.Image:
