@@ -115,7 +115,9 @@ def test_the_step_compiles_once(start, monkeypatch, caplog, devices):
     monkeypatch.setattr(train.sharding, "make_mesh", lambda given=None: mesh)
     with jax.log_compiles(True):
         start()
-    compiled = [each.message for each in caplog.records if "Finished XLA compilation of jit(train_step)" in each.message]
+    compiled = [
+        each.message for each in caplog.records if "Finished XLA compilation of jit(train_step)" in each.message
+    ]
     assert len(compiled) == 1, compiled
 
 
