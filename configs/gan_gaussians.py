@@ -11,7 +11,7 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 80_000
+    config.steps = 100_000
     config.batch_size = 512  # 256 for the discriminator, 256 for the generator
     config.log_every = 1000
     config.sample_every = 10_000
@@ -19,13 +19,13 @@ def get_config():
     config.save_every = 10_000
     config.data.name = "gaussians"
     config.data.variant = "grid"
-    config.data.transform = "rms"
+    config.data.transform = "none"
     config.sample.num = 2500
     config.evaluate.num = 2500
-    burn_in = 80_000 * 256
+    burn_in = 100_000 * 256
     adam = {
         "name": "adam",
-        "learning_rate": {"start": 1e-3, "stop": 2e-5, "examples": burn_in},
+        "learning_rate": {"start": 2e-3, "stop": 2e-5, "examples": burn_in},
         "b1": 0.0,
         "b2": 0.99,
     }
@@ -36,7 +36,7 @@ def get_config():
         "discriminator": net,
         "loss": "relativistic",
         "penalty": "r1_r2",
-        "gamma": {"start": 0.1, "stop": 1e-4, "examples": burn_in},
+        "gamma": {"start": 0.8, "stop": 8e-4, "examples": burn_in},
         "latent_size": 2,
         "generator_optimizer": adam,
         "discriminator_optimizer": adam,

@@ -1,6 +1,7 @@
 """Experiments as ml_collections configs: the keys every config has, the command line, and what a changed key means."""
 
 import json
+import re
 import runpy
 from collections.abc import Mapping
 from itertools import pairwise
@@ -24,7 +25,8 @@ FREE = (
     "data.data_dir",
     "data.feed",
 )
-GROWING = ("steps", "epochs")
+GROWING = ("steps",)
+LARGEST = 2**31  # of seeds and counts
 
 
 def base_config() -> ConfigDict:
@@ -73,28 +75,29 @@ def parse(argv: list[str], options: Mapping[str, Any], required: str) -> flags.F
       UserError: for an unknown flag or key (naming the nearest), a wrong type, or a missing config file.
     """
     values = flags.FlagValues()
-    if required == "config" and not {"--help", "-h"} & set(argv):
-        written = _load(argv)
-        config_flags.DEFINE_config_file(
-            "config", help_string="the experiment's file", flag_values=values, sys_argv=argv
-        )
     for name, (default, text) in options.items():
         kinds = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer}
         kinds.get(type(default), flags.DEFINE_string)(name, default, text, flag_values=values)
-    flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
+    if {"--help", "-h", "-help"} & set(argv):
+        config = "  --config: the experiment's file; --config.a.b=VALUE changes one of its settings\n"
+        print(f"usage: python -m gen_jax.{Path(argv[0]).stem} --{required} ... [flags]\n")
+        print((config if required == "config" else "") + values.get_help())
+        raise SystemExit(0)
+    if required == "config":
+        written = load_file(config_file(argv))
+        for key in overridden(argv):
+            choose("config key", key, flat(written, inner=True))
+        argv = without_file(argv)
+        config_flags.DEFINE_config_dict("config", written, flag_values=values, sys_argv=argv)
     try:
         rest = values(argv)[1:]
     except flags.IllegalFlagValueError as error:
         name, value = str(error).removeprefix("flag --").split(": ")[0].split("=", 1)
         if not name.startswith("config."):
             raise UserError(str(error)) from None
-        now = flat_keys(written).get(name.removeprefix("config."))
-        raise UserError(f"--{name}={value}: expected {type(now).__name__}, as in {now!r}") from None
+        raise UserError(f"--{name}={value}: expected {kind_of(written, name.removeprefix('config.'))}") from None
     except flags.Error as error:
         raise UserError(str(error)) from None
-    if values.help:
-        print(f"usage: python -m gen_jax.{Path(argv[0]).stem} [flags]\n{values.main_module_help()}")
-        raise SystemExit(0)
     if rest:
         raise UserError(f"unexpected argument {rest[0]!r}; flags are given as --name=value")
     if values[required].value is None:
@@ -105,6 +108,12 @@ def parse(argv: list[str], options: Mapping[str, Any], required: str) -> flags.F
 EXAMPLES = {"config": "configs/gan.py", "workdir": "runs/gan"}
 
 
+def overridden(argv: list[str]) -> list[str]:
+    """The keys of a config that a command line changes."""
+    found = (re.match(r"--?config\.([^=]+)", argument) for argument in argv)
+    return [match[1] for match in found if match]
+
+
 def config_file(argv: list[str]) -> Path:
     """The config file that a command line names.
 
@@ -112,7 +121,7 @@ def config_file(argv: list[str]) -> Path:
       UserError: where it names none, or one that does not exist.
     """
     given = [value for flag, value in pairwise(argv) if flag in ("--config", "-config")]
-    given += [argument.split("=", 1)[1] for argument in argv if argument.startswith("--config=")]
+    given += [argument.split("=", 1)[1] for argument in argv if re.match("--?config=", argument)]
     if not given:
         raise UserError(f"--config is missing, for example --config {EXAMPLES['config']}")
     path = Path(given[-1])
@@ -122,27 +131,43 @@ def config_file(argv: list[str]) -> Path:
     return path
 
 
-def _load(argv: list[str]) -> ConfigDict:
-    """The config file that the command line names, as it is written, after a look at the keys that flags change."""
-    path = config_file(argv)
+def without_file(argv: list[str]) -> list[str]:
+    """A command line without its `--config FILE`; the flags that change settings stay."""
+    rest = [argument for argument in argv if not re.match("--?config=", argument)]
+    while places := [place for place, argument in enumerate(rest) if argument in ("--config", "-config")]:
+        del rest[places[0] : places[0] + 2]
+    return rest
+
+
+def load_file(path: Path) -> ConfigDict:
+    """The config of a file. Settings that the file builds from one dict are separate ones, each with its own flags.
+
+    Raises:
+      UserError: where the file does not run or gives no config.
+    """
     try:
-        config = runpy.run_path(str(path))["get_config"]()
+        return unshared(runpy.run_path(str(path))["get_config"]())
     except Exception as error:  # noqa: BLE001 (a user's file may raise anything)
         raise UserError(f"{path} does not give a config: {type(error).__name__}: {error}") from None
-    for argument in argv:
-        if argument.startswith("--config."):
-            choose("config key", argument.removeprefix("--config.").split("=")[0], flat_keys(config))
-    return config
 
 
-def flat_keys(config: Any) -> dict[str, Any]:
-    """As `flat`, with the inner nodes too: the keys that a flag may name."""
-    keys: dict[str, Any] = {}
-    for key, value in config.items():
-        keys[key] = value
-        if isinstance(value, Mapping | ConfigDict):
-            keys.update({f"{key}.{inner}": each for inner, each in flat_keys(value).items()})
-    return keys
+def unshared(config: ConfigDict) -> ConfigDict:
+    """A config in which no two keys hold the same object."""
+    copy = ConfigDict()
+    for key, value in config.items(preserve_field_references=True):
+        copy[key] = unshared(value) if isinstance(value, ConfigDict) else value
+    return copy
+
+
+def kind_of(config: ConfigDict, key: str) -> str:
+    """What a setting may be, in words."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        config = config[parent]
+    if isinstance(config[last], ConfigDict):
+        return f"one of its settings, for example --config.{key}.{next(iter(config[last]))}=VALUE"
+    kind = config.get_type(last).__name__
+    return f"{kind}, as in {config[last]!r}" if config[last] is not None else kind
 
 
 def integer(name: str, text: str | None, low: int = 0) -> int | None:
@@ -153,7 +178,7 @@ def integer(name: str, text: str | None, low: int = 0) -> int | None:
     """
     if text is None:
         return None
-    if not text.isdigit() or int(text) < low:
+    if not text.isdecimal() or int(text) < low:
         raise UserError(f"--{name}={text}: expected a whole number, at least {low}")
     return int(text)
 
@@ -164,17 +189,26 @@ def check(config: ConfigDict) -> None:
     Raises:
       UserError: naming key, value and what was expected.
     """
-    known, given = flat_keys(base_config()), flat_keys(config)
+    known, given = flat(base_config(), inner=True), flat(config, inner=True)
     for key in given:
         if not key.startswith("model."):
             choose("config key", key, known)
     for key in known:
         if key not in given:
             raise UserError(f"the config lacks {key!r}; start it from gen_jax.config.base_config()")
-    for key, low in {"batch_size": 1, "steps": 0, "keep": 1, "sample.num": 1, "evaluate.num": 1, "seed": 0}.items():
+    for key, low in {
+        "batch_size": 1,
+        "steps": 0,
+        "keep": 1,
+        "sample.num": 1,
+        "evaluate.num": 1,
+        "seed": 0,
+        "sample.seed": 0,
+        "evaluate.seed": 0,
+    }.items():
         value = given[key]
-        if value is not None and value < low:
-            raise UserError(f"{key} {value}: expected at least {low}")
+        if value is not None and not low <= value < LARGEST:
+            raise UserError(f"{key} {value}: expected {low} to {LARGEST - 1}")
     for key in ("log_every", "sample_every", "eval_every", "save_every"):
         if config[key] < 0:
             raise UserError(f"{key} {config[key]}: expected a number of steps, or 0 for never")
@@ -187,12 +221,15 @@ def plain(config: Any) -> Any:
     return json.loads(json.dumps(config.to_dict() if isinstance(config, ConfigDict) else config))
 
 
-def flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
+def flat(config: Any, prefix: str = "", inner: bool = False) -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`, with `a` too where `inner` is set."""
     items: dict[str, Any] = {}
     for key, value in config.items():
         nested = isinstance(value, Mapping | ConfigDict)
-        items.update(flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
+        if inner or not nested:
+            items[f"{prefix}{key}"] = value
+        if nested:
+            items.update(flat(value, f"{prefix}{key}.", inner))
     return items
 
 

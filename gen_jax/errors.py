@@ -2,10 +2,13 @@
 
 import difflib
 import inspect
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+INTERRUPTS: list[int] = []  # signals noted; an exception that a handler raises may be lost in a callback of XLA's
 
 
 class UserError(ValueError):
@@ -46,20 +49,28 @@ def build(what: str, choices: Mapping[str, Callable], options: Mapping[str, Any]
     return choices[name](*args, **options)
 
 
+def say(text: str) -> None:
+    """Prints a line; where nobody reads any more, what follows is dropped and the work goes on."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
+
+
 def command(main: Callable[[list[str]], None]) -> None:
     """Runs `main(argv)` as a shell command: a user's mistake is one line and exit code 2, an interrupt is code 130."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def interrupt(number: int, frame: Any) -> None:
+        INTERRUPTS.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         main(sys.argv)
     except UserError as error:
-        sys.exit(_complain(error))
-    except BrokenPipeError:
-        sys.exit(1)
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted: nothing was left half written", file=sys.stderr)
         sys.exit(130)
-
-
-def _complain(error: UserError) -> int:
-    print("error: " + " ".join(str(error).split()), file=sys.stderr)
-    return 2

@@ -3,12 +3,13 @@
 python -m gen_jax.evaluate --workdir runs/gan
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from gen_jax import config, data, run, sharding
 from gen_jax.data.spec import Spec
-from gen_jax.errors import UserError, choose, command
+from gen_jax.errors import UserError, choose, command, say
 from gen_jax.metrics import METRICS, Measure, Reals
 from gen_jax.model import Model, State
 from gen_jax.sample import draw
@@ -36,17 +37,23 @@ def make_scorer(
             measures[METRICS[name]] = METRICS[name](spec, reals, splits[0])
         if names and measures[METRICS[name]] is None:
             raise UserError(f"metric {name!r} needs modes, and {spec.name} has neither mixture components nor labels")
-    real = reals(splits[1], num)
-    oracles = {each: measure.values(real) for each, measure in measures.items() if measure and real}
+
+    @cache
+    def oracle() -> tuple[dict[Callable, Mapping], int]:
+        real = reals(splits[1], num)
+        return {each: measure.values(real) for each, measure in measures.items() if measure and real}, len(
+            real["x"]
+        ) if real else 0
 
     def score(model: Model, state: State) -> Scores:
         samples = draw(model, state, spec, seed, num)
         values = {each: measure.values(samples) for each, measure in measures.items() if measure}
-        held_out = {"split": splits[1], "oracle_samples": len(real["x"])} if real else {"split": None}
+        oracles, rows = oracle()
+        held_out = {"split": splits[1], "oracle_samples": rows} if rows else {"split": None}
         return {
             name: {
                 "value": values[METRICS[name]][name],
-                "oracle": oracles[METRICS[name]][name] if real else None,
+                "oracle": oracles[METRICS[name]][name] if rows else None,
                 "protocol": {"samples": num, "seed": seed, **held_out, **measures[METRICS[name]].protocol},
             }
             for name in wanted
@@ -88,10 +95,10 @@ def main(argv: list[str]) -> None:
         raise UserError(
             f"no metric applies to {loaded.spec.name}: {', '.join(METRICS)} need known modes or labelled images"
         )
-    print(f"step {loaded.step}, {num} samples\n{'metric':<16}{'value':>10}{'real data':>12}")
+    say(f"step {loaded.step}, {num} samples\n{'metric':<16}{'value':>10}{'real data':>12}")
     for name, each in scores.items():
         cells = ["-" if each[key] is None else f"{each[key]:.4g}" for key in ("value", "oracle")]
-        print(f"{name:<16}{cells[0]:>10}{cells[1]:>12}")
+        say(f"{name:<16}{cells[0]:>10}{cells[1]:>12}")
     save_scores(Path(flags.workdir), loaded.step, scores)
 
 

@@ -6,12 +6,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
+from gen_jax.errors import say
 from gen_jax.run import write
 
 
@@ -41,20 +42,10 @@ def opened(workdir: Path, start: int, total: int, quiet: bool) -> Iterator[Log]:
     write(workdir / "metrics.jsonl", "".join(json.dumps(each) + "\n" for each in kept))
     before = kept[-1]["seconds"] if kept else 0.0
     began = time.perf_counter()
-    pace = 0.2 if sys.stdout.isatty() else 5.0
     events = _tensorboard(workdir / "tensorboard", start + 1)
-    with (
-        open(workdir / "metrics.jsonl", "a") as file,
-        tqdm(
-            total=total,
-            initial=start,
-            unit="step",
-            disable=quiet,
-            dynamic_ncols=True,
-            file=sys.stdout,
-            mininterval=pace,
-        ) as bar,
-    ):
+    pace = 0.2 if sys.stderr.isatty() else 5.0  # seconds
+    bar = tqdm(total=total, initial=start, unit="step", disable=quiet, dynamic_ncols=True, mininterval=pace)
+    with open(workdir / "metrics.jsonl", "a") as file, bar:
 
         def record(step: int, values: dict[str, float | None]) -> None:
             seconds = round(before + time.perf_counter() - began, 3)
@@ -66,12 +57,11 @@ def opened(workdir: Path, start: int, total: int, quiet: bool) -> Iterator[Log]:
             shown = {name: _short(value) for name, value in list(values.items())[:6]}
             bar.set_postfix(shown, refresh=False)
             if quiet:
-                print(
-                    f"step {step}/{total} {seconds:.0f} s " + " ".join(f"{k}={v}" for k, v in shown.items()), flush=True
-                )
+                say(f"step {step}/{total} {seconds:.0f} s " + " ".join(f"{k}={v}" for k, v in shown.items()))
 
         def tick(step: int) -> None:
-            bar.update(step - bar.n)
+            with suppress(BrokenPipeError):  # nobody reads the bar any more; the run goes on
+                bar.update(step - bar.n)
 
         try:
             yield Log(record, tick)

@@ -14,6 +14,8 @@ from gen_jax.data.spec import Spec, from_json, to_json
 from gen_jax.errors import UserError
 from gen_jax.model import Model
 
+UNFINISHED = {"spec.json", "fork.json", "checkpoints"}  # what a start that was killed may leave without a config.json
+
 
 class Run(NamedTuple):
     """A trained run as a notebook wants it."""
@@ -31,7 +33,7 @@ def write(path: Path, content: bytes | str) -> None:
     Raises:
       UserError: where it cannot be written.
     """
-    content = content.encode() if isinstance(content, str) else content
+    content, file = content.encode() if isinstance(content, str) else content, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
@@ -41,6 +43,8 @@ def write(path: Path, content: bytes | str) -> None:
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
     except OSError as error:
+        if file is not None:
+            Path(file.name).unlink(missing_ok=True)
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
@@ -50,7 +54,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_config(workdir: Path) -> dict | None:
-    """The config a run was started with, or None where `workdir` does not exist or is empty.
+    """The config of the run in `workdir`; None where the directory is absent, empty or holds an unfinished start.
 
     Raises:
       UserError: where the directory holds something else than a run.
@@ -61,12 +65,19 @@ def read_config(workdir: Path) -> dict | None:
         raise UserError(f"{workdir} is a file; expected the directory of a run")
     if (workdir / "config.json").exists():
         return _read_json(workdir / "config.json")
-    others = [path.name for path in workdir.iterdir() if not path.name.startswith(".")]
+    others = {path.name for path in workdir.iterdir() if not path.name.startswith(".")} - UNFINISHED
     if others:
         raise UserError(
             f"{workdir} holds {min(others)!r} but no config.json, so it is not a run: choose another --workdir"
         )
     return None
+
+
+def begun_config(workdir: Path) -> dict | None:
+    """As `read_config`, but None too for a run that never saved a state: it may start anew under other settings."""
+    config = read_config(workdir)
+    saved = (path.name for path in (workdir / "checkpoints").glob("*"))
+    return config if any(name.isdecimal() for name in saved) else None
 
 
 def read_spec(workdir: Path) -> Spec:
@@ -107,33 +118,31 @@ def locked(workdir: Path) -> Iterator[None]:
         yield
 
 
-def claim(workdir: Path, config: dict, spec: Spec, fork: Path | None) -> Path | None:
-    """Writes `config.json`, `spec.json` and, for a fork, `fork.json`, or refuses where they tell of a different run.
-
-    Returns the run that this one is a fork of, also when it is started again without saying so.
+def refuse_other(workdir: Path, config: dict, spec: Spec, fork: Path | None) -> None:
+    """Refuses to go on with a begun run under other settings, on other data, or as a fork of another run.
 
     Raises:
       UserError: naming what changed and both values.
     """
-    before = read_config(workdir)
-    if before is not None:
-        refuse_changes(before, config, workdir)
-    if (workdir / "spec.json").exists():
-        old, new = to_json(read_spec(workdir)), json.loads(json.dumps(to_json(spec)))
-        changed = [name for name in new if old[name] != new[name]]
-        if changed:
-            name = changed[0]
+    refuse_changes(begun_config(workdir), config, workdir)
+    origin = _read_json(workdir / "fork.json")["from"] if (workdir / "fork.json").exists() else None
+    if fork is not None and str(fork.resolve()) != origin:
+        raise UserError(f"{workdir} has begun already and is no fork of {fork}: give a new --workdir")
+    old, new = to_json(read_spec(workdir)), json.loads(json.dumps(to_json(spec)))
+    for name in new:
+        if old[name] != new[name]:
             raise UserError(
                 f"the data changed since {workdir} was started: {name} was {old[name]!r} and is now {new[name]!r}; "
                 f"choose another --workdir"
             )
+
+
+def claim(workdir: Path, config: dict, spec: Spec, fork: dict | None) -> None:
+    """Makes `workdir` the directory of a new run: `spec.json`, `fork.json` for a fork, and last of all `config.json`."""
     write_json(workdir / "spec.json", to_json(spec))
-    if fork is not None and before is None:
-        if read_config(fork) is None:
-            raise UserError(f"--fork {fork}: there is no run to start from")
-        write_json(workdir / "fork.json", {"from": str(fork.resolve())})
+    if fork is not None:
+        write_json(workdir / "fork.json", fork)
     write_json(workdir / "config.json", config)
-    return Path(_read_json(workdir / "fork.json")["from"]) if (workdir / "fork.json").exists() else None
 
 
 def load(workdir: str | Path, step: int | None = None) -> Run:

@@ -11,7 +11,7 @@ import numpy as np
 from gen_jax import config, run, sharding
 from gen_jax.data.pictures import encode
 from gen_jax.data.spec import Spec, to_data
-from gen_jax.errors import UserError, choose, command
+from gen_jax.errors import UserError, choose, command, say
 from gen_jax.model import Model, State
 
 CHUNK = 256  # samples per compiled call: one compilation whatever `num`, and sample i depends on (seed, i) alone
@@ -45,13 +45,13 @@ def main(argv: list[str]) -> None:
     out = Path(flags.out)
     choose("file type of --out", out.suffix, (".npz", ".png"))
     for name, low in {"num": 1, "seed": 0}.items():
-        if flags[name].value < low:
-            raise UserError(f"--{name}={flags[name].value}: expected at least {low}")
+        if not low <= flags[name].value < config.LARGEST:
+            raise UserError(f"--{name}={flags[name].value}: expected {low} to {config.LARGEST - 1}")
     sharding.start()
     loaded = run.load(flags.workdir, config.integer("step", flags.step))
     samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, flags.num)
     run.write(out, encode(samples, loaded.spec, out.suffix))
-    print(f"{flags.num} samples of step {loaded.step} in {out}")
+    say(f"{flags.num} samples of step {loaded.step} in {out}")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ def start() -> None:
     The folder is named after the processor: code compiled for one may not run on another that shares a home.
     """
     cpu = Path("/proc/cpuinfo")
-    flags = [line for line in cpu.read_text().splitlines() if line.startswith(("flags", "Features", "model name"))][:2]
-    name = hashlib.blake2b("".join([platform.machine(), *flags]).encode(), digest_size=6).hexdigest()
+    lines = cpu.read_text().splitlines() if cpu.exists() else [f"model name {platform.processor()}"]
+    facts = [line for line in lines if line.startswith(("flags", "Features", "model name"))][:2]
+    name = hashlib.blake2b("".join([platform.machine(), *facts]).encode(), digest_size=6).hexdigest()
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled" / name))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 

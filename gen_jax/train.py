@@ -5,9 +5,11 @@ python -m gen_jax.train --config configs/gan.py [--workdir DIR] [--config.a.b=VA
 
 import os
 import shlex
+import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,16 +18,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
+from orbax.checkpoint import CheckpointManager
 
 from gen_jax import checkpoint, config, data, log, run, sharding
 from gen_jax.data.pictures import encode
-from gen_jax.errors import UserError, command
+from gen_jax.errors import INTERRUPTS, UserError, command, say
 from gen_jax.evaluate import make_scorer, save_scores
 from gen_jax.model import Model, State
 from gen_jax.models import build_model, example_batch
 from gen_jax.sample import draw
 
 NEVER = np.iinfo(np.int32).max
+TRAINING = 1  # folded into the seed, so that training and sampling with one seed share no key
 
 
 class Job(NamedTuple):
@@ -52,14 +56,14 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     """
     config.check(settings)
     plain = config.plain(settings)
-    before = run.read_config(workdir)
+    before = run.begun_config(workdir)
     if before is not None:
         config.refuse_changes(before, plain, workdir)
     mesh = sharding.make_mesh()
     size, seed = settings.batch_size, settings.seed
     feed = data.load(plain["data"], size, seed, settings.steps, settings.epochs, mesh.size, sharding.hosts(), quiet)
     model = build_model(plain["model"], feed.spec)
-    init_key, step_key = jax.random.split(jax.random.key(seed))
+    init_key, step_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), TRAINING))
     shapes = jax.eval_shape(model.init, init_key, example_batch(feed.spec))
     rows = len(feed.at(0)["weight"]) * sharding.hosts()[1]
     metrics = jax.eval_shape(model.step, step_key, shapes, example_batch(feed.spec, rows))[1]
@@ -87,18 +91,29 @@ def compile_step(job: Job) -> Callable:
     return jax.jit(train_step, donate_argnums=(0, 1), out_shardings=sharding.shared(job.mesh))
 
 
-def first_state(job: Job, manager: checkpoint.CheckpointManager, fork: Path | None) -> tuple[int, State]:
-    """Where the run continues: its newest whole checkpoint, that of the run it forks, or the initial state."""
-    found = checkpoint.newest(manager, job.state, repair=True)
-    if found is None and fork is not None:
-        found = checkpoint.newest_in(fork / "checkpoints", job.state)
-        if found is None:
-            raise UserError(f"--fork {fork}: that run has no checkpoint yet")
-        print(f"forked from step {found[0]} of {fork}")
-    if found is None:
+def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tuple[int, State]:
+    """Where the run continues: its newest whole checkpoint, or as a new run that of `fork`, or the initial state.
+
+    A new run is written down only once its state is known to fit; a fork keeps its first state at once.
+    """
+    settings, spec = config.plain(job.settings), job.data.spec
+    if run.begun_config(job.workdir) is not None:
+        run.refuse_other(job.workdir, settings, spec, fork)
+        found = checkpoint.newest(manager, job.state, repair=True)
+        run.write_json(job.workdir / "config.json", settings)
+        return found
+    if fork is None:
+        run.claim(job.workdir, settings, spec, None)
         fed, whole = sharding.place_rows(job.mesh, job.data.at(0)), sharding.shared(job.mesh)
         init = jax.jit(lambda key, *rows: job.model.init(key, job.data.batch(*rows)), out_shardings=whole)
         return 0, init(job.init_key, place_arrays(job), fed)
+    found = checkpoint.newest_in(fork / "checkpoints", job.state)
+    if found is None:
+        raise UserError(f"--fork {fork}: there is no run with a checkpoint to start from")
+    checkpoint.save(manager, *found)
+    manager.wait_until_finished()
+    run.claim(job.workdir, settings, spec, {"from": str(fork.resolve()), "step": found[0]})
+    say(f"forked from step {found[0]} of {fork}")
     return found
 
 
@@ -109,7 +124,7 @@ def place_arrays(job: Job) -> dict[str, jax.Array]:
 
 def loop(
     job: Job,
-    manager: checkpoint.CheckpointManager,
+    manager: CheckpointManager,
     journal: log.Log,
     start: int,
     state: State,
@@ -121,28 +136,30 @@ def loop(
     arrays = place_arrays(job)
     broken = sharding.place_whole(job.mesh, {name: np.int32(NEVER) for name in job.metrics})
     done = start
-    if start == 0:
+    if start == 0 and every.sample_every:
         draw_samples(job, state, 0)
     for step, fed in zip(range(start, total), job.data.stream(start, total)):
         fed = sharding.place_rows(job.mesh, fed)
         state, broken, metrics = step_fn(state, broken, np.int32(step), arrays, fed)
         done = step + 1
-        end, values = done == total, {}
-        if end or due(done, every.log_every):
-            values = finite(job, manager, metrics, broken)
+        end, stop, values = done == total, stopping(), {}
+        saves, logs = end or stop or due(done, every.save_every), end or due(done, every.log_every)
+        if saves or logs:
+            numbers = finite(job, manager, metrics, broken)
+            values = numbers if logs else {}
         if job.scorer and (end or due(done, every.eval_every)):
             values |= score(job, state, done)
         journal.tick(done)
         if values:
             journal.record(done, values)
-        if end or due(done, every.sample_every):
+        if every.sample_every and (end or due(done, every.sample_every)):
             draw_samples(job, state, done)
-        if not end and due(done, every.save_every):
+        if saves:
             checkpoint.save(manager, done, state)
-        if stopping():
+        if stop:
             break
-    if done not in manager.all_steps():
-        checkpoint.save(manager, done, state)
+    if total == start == 0:
+        checkpoint.save(manager, 0, state)
     manager.wait_until_finished()
     return done
 
@@ -152,7 +169,7 @@ def due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def finite(job: Job, manager: checkpoint.CheckpointManager, metrics: dict, broken: dict) -> dict[str, float]:
+def finite(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) -> dict[str, float]:
     """The metrics as numbers; waits for the device.
 
     Raises:
@@ -161,10 +178,9 @@ def finite(job: Job, manager: checkpoint.CheckpointManager, metrics: dict, broke
     metrics, broken = jax.device_get((metrics, broken))
     name = min(broken, key=broken.get)
     if broken[name] < NEVER:
-        raise UserError(
-            f"{name} is not finite at step {broken[name]}: the run stops; its last good checkpoint is of step "
-            f"{manager.latest_step()} in {job.workdir}"
-        )
+        good = manager.latest_step()
+        left = "it had saved no checkpoint yet" if good is None else f"its last good checkpoint is of step {good}"
+        raise UserError(f"{name} is not finite at step {broken[name]}: the run in {job.workdir} stops; {left}")
     return {name: float(value) for name, value in metrics.items()}
 
 
@@ -184,14 +200,14 @@ def draw_samples(job: Job, state: State, step: int) -> None:
 
 def describe(job: Job) -> None:
     """Prints the settings and the facts a reader wants to check before a long run."""
-    print(job.settings)
+    say(str(job.settings))
     for name, part in job.state._asdict().items():
         size = sum(leaf.size for leaf in jax.tree.leaves(part))
-        print(f"state.{name}: {size:,} numbers" if size > 1 else f"state.{name}: 1 number")
+        say(f"state.{name}: {size:,} numbers" if size > 1 else f"state.{name}: 1 number")
     spec = job.data.spec
     feed = "resident" if job.data.arrays else "streaming"
-    print(f"data: {spec.name}, {spec.kind} {list(spec.shape)} {spec.dtype}, {spec.sizes}, {feed} feed")
-    print(f"devices: {sharding.describe(job.mesh)}; run: {job.workdir}", flush=True)
+    say(f"data: {spec.name}, {spec.kind} {list(spec.shape)} {spec.dtype}, {spec.sizes}, {feed} feed")
+    say(f"devices: {sharding.describe(job.mesh)}; run: {job.workdir}")
 
 
 @contextmanager
@@ -203,9 +219,12 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        os.write(1, b"\nstopping after this step; once more to stop at once\n")  # print may not be entered twice
+        with suppress(OSError):  # print may not be entered twice, and the reader may be gone
+            os.write(2, b"\nstopping after this step; once more to stop at once\n")
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    if INTERRUPTS:
+        raise KeyboardInterrupt
     try:
         yield lambda: bool(asked)
     finally:
@@ -224,30 +243,30 @@ def train(job: Job, fork: Path | None, again: str) -> None:
       UserError: where the run belongs to other settings or another process, or stops being finite.
     """
     workdir, total = job.workdir, job.data.steps
+    if fork is not None and fork.resolve() == workdir.resolve():
+        raise UserError(f"--fork {fork} is the run itself: give a new --workdir")
     with run.locked(workdir), stop_requests() as stopping:
-        fork = run.claim(workdir, config.plain(job.settings), job.data.spec, fork)
+        new = run.begun_config(workdir) is None
+        if new:
+            shutil.rmtree(workdir / "checkpoints", ignore_errors=True)  # of a start that was killed
         with checkpoint.opened(workdir / "checkpoints", job.settings.keep) as manager:
             start, state = first_state(job, manager, fork)
             if start > total:
-                raise UserError(
-                    f"{workdir} starts at step {start}, beyond the {total} asked for: give more --config.steps"
-                )
-            if start == total and start in manager.all_steps():
-                print(f"{workdir} is complete: all {total} steps are done; for more: --config.steps={2 * total}")
+                raise UserError(f"{workdir} starts at step {start}, beyond the {total} asked for: give more steps")
+            if start == total and not new:
+                say(f"{workdir} is complete: all {total} steps are done")
                 return
             if not job.quiet:
                 describe(job)
             if start:
-                print(f"resuming after step {start}", flush=True)
+                say(f"resuming after step {start}")
             with log.opened(workdir, start, total, job.quiet) as journal:
                 done = loop(job, manager, journal, start, state, stopping)
         log.draw_curves(workdir)
     if done < total:
-        print(f"stopped: step {done} of {total} is saved; resume with\n  {again}")
+        say(f"stopped: step {done} of {total} is saved; resume with\n  {again}")
     else:
-        print(
-            f"done: pictures in {workdir}/samples, curves in {workdir}/curves.png, figures in {workdir}/metrics.jsonl"
-        )
+        say(f"done: pictures in {workdir}/samples, curves in {workdir}/curves.png, figures in {workdir}/metrics.jsonl")
 
 
 def main(argv: list[str]) -> None:
@@ -265,7 +284,7 @@ def main(argv: list[str]) -> None:
     workdir = Path(flags.workdir or f"runs/{name}")
     sharding.start()
     job = prepare(flags.config, workdir, flags.quiet)
-    again = "python -m gen_jax.train " + shlex.join(argv[1:])
+    again = shlex.join([sys.executable, "-m", "gen_jax.train", *argv[1:]])
     train(job, Path(flags.fork) if flags.fork else None, again)
 
 

@@ -1,7 +1,9 @@
 """Every config as a user runs it: two steps through the real command, on an offline stand-in of its data's kind."""
 
 import json
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -42,7 +44,7 @@ def test_config_opens_with_its_command_and_figure(path):
     text = path.read_text()
     docstring = text.split('"""')[1]
     assert f"python -m gen_jax.train --config configs/{path.name}" in docstring
-    assert "minutes" in docstring or "seconds" in docstring
+    assert re.search(r"\d+ (minutes|seconds|s)\b", docstring) and re.search(r"\d+(\.\d+)? %|KL", docstring)
     assert len(text.splitlines()) <= 60
 
 
@@ -53,3 +55,31 @@ def test_image_configs_run_on_mnist_by_name(tmp_path):
     flags = ["--config.data.name=mnist", f"--config.data.data_dir={mnist}", "--config.steps=2", "--config.eval_every=0"]
     train.main(["train", "--config", str(CONFIGS[0].parent / "gan.py"), "--workdir", str(tmp_path), "--quiet", *flags])
     assert gen_jax.load(tmp_path).spec.shape == (28, 28, 1)
+
+
+def test_the_readmes_model_obeys_its_laws():
+    import jax
+    import jax.numpy as jnp
+    from conftest import make_spec
+    from jax.scipy.stats import norm
+
+    from gen_jax.data.spec import Spec
+    from gen_jax.errors import UserError
+    from gen_jax.model import Model, refuse_given, weighted_mean
+
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "def gaussian" in block)
+    assert len(code.splitlines()) <= 40
+    names = {"NamedTuple": NamedTuple, "jax": jax, "jnp": jnp, "norm": norm, "Spec": Spec, "Model": Model}
+    names |= {"UserError": UserError, "refuse_given": refuse_given, "weighted_mean": weighted_mean}
+    exec(code, names)  # noqa: S102 (our own README)
+    model, key = names["gaussian"](make_spec("vector", (2,))), jax.random.key(0)
+    x = np.random.default_rng(0).normal([1, -2], [0.5, 2], (200, 2)).astype(np.float32)
+    batch = {"x": x, "weight": np.ones(200, np.float32)}
+    state, step = jax.jit(model.init)(key, batch), jax.jit(model.step)
+    for _ in range(300):
+        state, _ = step(key, state, batch)
+    sample = np.asarray(model.sample(key, state, 4000)["x"])
+    np.testing.assert_allclose(sample.mean(0), x.mean(0), atol=0.15)
+    np.testing.assert_allclose(sample.std(0), x.std(0), rtol=0.05)
+    assert model.log_prob(key, state, batch).shape == (200,)

@@ -137,6 +137,17 @@ def test_a_users_vectors_are_scaled_by_column_and_back(tmp_path):
 
 
 @pytest.mark.parametrize("feed", ["resident", "streaming"])
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_large_numbers_lose_no_digits(tmp_path, feed, dtype):
+    raw = (1_600_000_000_000 + np.arange(8)[:, None] * [1, 3]).astype(dtype)  # time stamps in milliseconds
+    np.save(tmp_path / "data.npy", raw)
+    loaded = load(path=str(tmp_path / "data.npy"), feed=feed, order="once", batch_size=8, steps=1)
+    (batch,) = batches(loaded, 0, 1)
+    np.testing.assert_allclose(batch["x"], np.linspace(-1, 1, 8)[:, None] * [1, 1], atol=1e-6)
+    np.testing.assert_array_equal(np.round(to_data(loaded.spec, batch["x"])), raw)
+
+
+@pytest.mark.parametrize("feed", ["resident", "streaming"])
 def test_a_users_images_with_labels(tmp_path, feed):
     random = np.random.default_rng(0)
     x, y = random.integers(0, 256, (20, 6, 5), dtype=np.uint8), random.integers(0, 3, 20)
@@ -164,7 +175,8 @@ def test_the_cache_follows_the_content(tmp_path):
     for value in (1.0, 2.0):
         np.save(path, np.arange(8.0).reshape(4, 2) * value)
         loaded = load(path=str(path))
-        np.testing.assert_array_equal(loaded.arrays["x"], np.load(path))
+        np.testing.assert_array_equal(loaded.read("train", None)["x"], np.load(path))
+        np.testing.assert_allclose(to_data(loaded.spec, loaded.arrays["x"]), np.load(path), atol=1e-6)
     first = {folder for folder in os.listdir(sources.cache_folder() / "arrays")}
     load(path=str(path))
     assert {folder for folder in os.listdir(sources.cache_folder() / "arrays")} == first
@@ -184,11 +196,17 @@ def test_a_tfds_set_by_name_is_read_without_tensorflow():
     import sys
 
     loaded = load(name="mnist", data_dir=str(MNIST))
-    assert loaded.spec.shape == (28, 28, 1) and loaded.spec.sizes == {"train": 60_000, "test": 10_000}
+    assert (loaded.spec.shape, loaded.spec.low, loaded.spec.high) == ((28, 28, 1), 0, 255)
+    assert loaded.spec.sizes == {"train": 60_000, "test": 10_000}
     streamed = load(name="mnist", data_dir=str(MNIST), feed="streaming")
     for left, right in zip(batches(loaded, 3, 6), batches(streamed, 3, 6)):
         equal(left, right)
     assert "tensorflow" not in sys.modules
+
+
+def test_eight_bit_images_are_not_measured(monkeypatch):
+    monkeypatch.setattr("gen_jax.data._measure", None)
+    load()
 
 
 @needs_mnist

@@ -21,7 +21,8 @@ def refused(tmp_path, message, *flags, config=GAN):
     with pytest.raises(UserError, match=message) as error:
         train.main(["train", "--config", config, "--workdir", str(tmp_path / "run"), *flags])
     assert len(str(error.value)) < 600
-    assert not (tmp_path / "run" / "config.json").exists()
+    left = os.listdir(tmp_path / "run") if (tmp_path / "run").exists() else []
+    assert set(left) <= {".lock", "checkpoints"} and not any((tmp_path / "run" / "checkpoints").glob("*"))
 
 
 @pytest.mark.parametrize(
@@ -30,9 +31,9 @@ def refused(tmp_path, message, *flags, config=GAN):
         ("--config.stps=5", "unknown config key 'stps': did you mean 'steps'"),
         ("--config.model.gama=1", "'model.gama': did you mean 'model.gamma'"),
         ("--config.steps=many", "--config.steps=many: expected int"),
-        ("--config.batch_size=0", "batch_size 0: expected at least 1"),
+        ("--config.batch_size=0", "batch_size 0: expected 1 to"),
         ("--config.batch_size=63", "batch of 63 rows cannot be split into the 2 parts"),
-        ("--config.steps=-1", "steps -1: expected at least 0"),
+        ("--config.steps=-1", "steps -1: expected 0 to"),
         ("--config.epochs=0", "epochs 0.0: expected more than 0"),
         ("--config.log_every=-5", "log_every -5"),
         ("--config.data.name=digitz", "'digitz' is not prepared.*built in: digits, gaussians"),
@@ -47,6 +48,11 @@ def refused(tmp_path, message, *flags, config=GAN):
         ("--config.model.penalty=r3", "unknown penalty 'r3'"),
         ("--config.model.generator.name=mpl", "unknown generator 'mpl': did you mean 'mlp'"),
         ("--config.evaluate.metrics=('fid',)", "unknown metric 'fid'"),
+        ("--config.seed=4294967297", "seed 4294967297: expected 0 to 2147483647"),
+        ("--config.data.resize=abc", "--config.data.resize=abc: expected int"),
+        ("--config.model.gamma=1", "--config.model.gamma=1: expected one of its settings"),
+        ("--config.model.generator.hidden=(0,)", r"hidden \(0,\).*expected whole numbers above 0"),
+        ("-config.stps=5", "unknown config key 'stps'"),
         ("--workdirs=x", "Unknown command line flag 'workdirs'"),
         ("extra", "unexpected argument 'extra'"),
     ],
@@ -125,6 +131,8 @@ def test_bad_files(tmp_path):
     refused(tmp_path, "labels 'y'.*expected 3 integers", f"--config.data.path={tmp_path / 'labels.npz'}")
     (tmp_path / "folder").mkdir()
     refused(tmp_path, "no images in this folder", f"--config.data.path={tmp_path / 'folder'}")
+    (tmp_path / "torn.npz").write_bytes((tmp_path / "two.npz").read_bytes()[:-30])
+    refused(tmp_path, "torn.npz: not a readable array file", f"--config.data.path={tmp_path / 'torn.npz'}")
     (tmp_path / "table.csv").write_text("1,2\n")
     refused(
         tmp_path, "table.csv: expected a .npy or .npz file or a folder", f"--config.data.path={tmp_path / 'table.csv'}"
@@ -163,8 +171,7 @@ def test_foreign_and_empty_directories(tmp_path):
     with pytest.raises(UserError, match="thesis.tex"):
         train.main(["train", "--config", GAN, "--workdir", str(tmp_path / "foreign")])
     assert os.listdir(tmp_path / "foreign") == ["thesis.tex"]
-    with pytest.raises(UserError, match="--fork .*absent: there is no run"):
-        train.main(["train", "--config", GAN, "--workdir", str(tmp_path / "run"), "--fork", str(tmp_path / "absent")])
+    refused(tmp_path, "--fork .*absent: there is no run", "--fork", str(tmp_path / "absent"))
 
 
 @pytest.fixture(scope="module")
@@ -180,9 +187,10 @@ def trained(tmp_path_factory):
     [
         (["--out=x.gif"], "unknown file type of --out '.gif'"),
         ([], "--out is missing"),
-        (["--out=x.png", "--num=0"], "--num=0: expected at least 1"),
+        (["--out=x.png", "--num=0"], "--num=0: expected 1 to"),
         (["--out=x.png", "--num=ten"], "num=ten"),
         (["--out=x.png", "--seed=-1"], "--seed=-1"),
+        (["--out=x.png", "--seed=99999999999999999999999"], "--seed=9+: expected 0 to"),
         (["--out=x.png", "--step=7"], r"no checkpoint of step 7 in .*there are \[1\]"),
         (["--out=x.png", "--step=last"], "--step=last: expected a whole number"),
         (["--out=/proc/x.png"], "cannot write /proc/x.png"),
@@ -206,6 +214,19 @@ def test_changed_settings_name_both_values(trained):
 
 def test_an_unwritable_directory(tmp_path):
     refused(tmp_path / "x", "cannot write to /proc/run", "--workdir=/proc/run")
+
+
+def test_an_unwritable_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEN_JAX_CACHE", "/proc/cache")
+    refused(tmp_path, "cannot write to the cache /proc/cache.*GEN_JAX_CACHE")
+
+
+def test_help_lists_the_flags(capsys):
+    for argv in (["train", "--help"], ["train", "--config", GAN, "--help"]):
+        with pytest.raises(SystemExit):
+            train.main(argv)
+        output = capsys.readouterr().out
+        assert "--fork" in output and "--workdir" in output and "--config" in output
 
 
 def test_the_shell_sees_one_line_and_a_code(tmp_path):

@@ -202,10 +202,14 @@ def test_every_flipped_bit_changes_the_checksum():
 
 
 def test_a_metric_that_is_not_finite_stops_the_run(start, tmp_path):
-    blow_up = ["--config.model.discriminator_optimizer.learning_rate=1e38", "--config.log_every=3"]
-    with pytest.raises(UserError, match=r"[dgr]\w+ is not finite at step [1-3]: .*run"):
+    blow_up = [
+        "--config.save_every=2",
+        "--config.model.discriminator_optimizer.learning_rate=1e38",
+        "--config.log_every=3",
+    ]
+    with pytest.raises(UserError, match=r"[dgr]\w+ is not finite at step [1-3]: .*saved no checkpoint yet"):
         start("run", *blow_up)
-    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+    assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
 
 
 def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
@@ -224,6 +228,41 @@ def test_a_model_that_changed_is_named(start, tmp_path):
     (workdir / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"checkpoint 12.*does not fit.*generator.*\[8\].*\[9\]"):
         gen_jax.load(workdir)
+
+
+def test_settings_built_from_one_dict_are_separate(start):
+    changed = ["--config.model.generator.hidden=(9,)", "--config.model.discriminator_optimizer.learning_rate=0.5"]
+    model = json.loads((start("run", *changed, "--config.steps=0") / "config.json").read_text())["model"]
+    assert (model["generator"]["hidden"], model["discriminator"]["hidden"]) == ([9], [8])
+    assert model["generator_optimizer"]["learning_rate"] == 1e-3
+
+
+def test_a_start_that_failed_or_was_killed_does_not_bind(start, tmp_path):
+    with pytest.raises(UserError, match="is not finite"):
+        start("run", "--config.model.discriminator_optimizer.learning_rate=1e38")
+    start("run")  # the mended settings are taken: nothing had been saved
+    assert state_bytes(tmp_path / "run") == state_bytes(start("other"))
+    (tmp_path / "killed").mkdir()
+    shutil.copy(tmp_path / "run" / "spec.json", tmp_path / "killed")
+    shutil.copytree(tmp_path / "run" / "checkpoints" / "4", tmp_path / "killed" / "checkpoints" / "4")
+    assert state_bytes(start("killed")) == state_bytes(tmp_path / "run")
+
+
+def test_a_fork_keeps_its_own_first_checkpoint(start, tmp_path):
+    origin = start("origin", "--config.steps=4")
+    change = ["--config.model.gamma=0.2", "--fork", str(origin)]
+    wrong = [*change, "--config.model.generator.hidden=(9,)"]
+    with pytest.raises(UserError, match="does not fit"):
+        start("forked", *wrong)
+    forked = start("forked", *change, "--config.steps=4")
+    assert gen_jax.load(forked).step == 4
+    start("origin")  # goes on to 12, and no longer matters to the fork
+    assert state_bytes(start("forked", *change)) != state_bytes(origin)
+    assert json.loads((forked / "fork.json").read_text())["step"] == 4
+    with pytest.raises(UserError, match="has begun already and is no fork of"):
+        start("origin", "--fork", str(forked))
+    with pytest.raises(UserError, match="is the run itself"):
+        start("origin", "--fork", str(origin))
 
 
 def test_a_fork_starts_from_the_other_run(start, capsys):
@@ -284,6 +323,14 @@ def command(config_file, workdir, *flags):
     line = [sys.executable, "-m", "gen_jax.train", "--config", str(config_file), "--workdir", str(workdir), *flags]
     environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_a_reader_that_left_does_not_stop_the_run(config_file, tmp_path):
+    flags = ["--config.steps=400", "--config.log_every=5", "--config.eval_every=0", "--config.sample_every=0"]
+    process = command(config_file, tmp_path / "run", *flags)
+    process.stdout.close()  # as `| head` does
+    assert process.wait() == 0
+    assert gen_jax.load(tmp_path / "run").step == 400
 
 
 def wait_for_step(workdir, step, process):

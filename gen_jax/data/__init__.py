@@ -8,7 +8,7 @@ import numpy as np
 from gen_jax.data.decode import CHUNK, resident_arrays
 from gen_jax.data.order import rows_of_step, total_steps
 from gen_jax.data.sources import Source, open_source
-from gen_jax.data.spec import Spec, to_model
+from gen_jax.data.spec import Spec, small, to_model
 from gen_jax.errors import UserError, choose
 
 RESIDENT_BYTES = 2 << 30  # above this the rows are streamed, unless data.feed says otherwise
@@ -69,6 +69,8 @@ def load(
         feed = "resident" if rows * row_bytes <= RESIDENT_BYTES else "streaming"
     arrays = resident_arrays(source, options, split, quiet) if feed == "resident" else {}
     spec = _spec(source, options, arrays)
+    if arrays and not small(source.dtype):
+        arrays = {**arrays, "x": to_model(spec, arrays["x"])}
     size = rows if order == "all" else batch_size
     last = (rows if order == "once" else total * size) if epochs is None else round(epochs * rows)
 
@@ -82,7 +84,8 @@ def load(
         indices, weight = indices[part], weight[part]
         if arrays:
             return {"index": indices.astype(np.int32), "weight": weight}
-        return {**source.rows(split, indices), "weight": weight}
+        fed = {**source.rows(split, indices), "weight": weight}
+        return fed if small(source.dtype) else {**fed, "x": to_model(spec, fed["x"])}
 
     def stream(start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
         return map(at, range(start, stop)) if arrays else _prefetched(at, start, stop)
@@ -90,7 +93,7 @@ def load(
     def batch(arrays: dict, fed: dict) -> dict:
         if "index" in fed:
             fed = {"weight": fed["weight"], **{name: value[fed["index"]] for name, value in arrays.items()}}
-        return {**fed, "x": to_model(spec, fed["x"])}
+        return {**fed, "x": to_model(spec, fed["x"])} if small(source.dtype) else fed
 
     return Data(spec, total, arrays, at, stream, batch, reader(source))
 
@@ -114,7 +117,7 @@ def _prefetched(at: Callable[[int], dict], start: int, stop: int) -> Iterator[di
 
 def _spec(source: Source, options: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Spec:
     transform = choose("data.transform", options.get("transform") or "signed", TRANSFORMS)
-    if source.limits and source.dtype == np.uint8:
+    if source.limits:
         low, high = (np.float64(limit) for limit in source.limits)
         rms = high
         if transform == "rms":

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from gen_jax.data.sources import Source, cache_folder, content_hash, open_source
+from gen_jax.data.sources import Source, cache_folder, content_hash, made, open_source
 from gen_jax.errors import UserError
 
 CHUNK = 256  # rows per read
@@ -29,7 +29,7 @@ def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quie
     key = content_hash(source.content, source.name, list(source.shape), split)
     folder = cache_folder() / "arrays" / key
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        made(folder.parent)
         unfinished = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder.parent))
         try:
             _decode(source, options, split, unfinished, quiet)
@@ -52,9 +52,13 @@ def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path
             return
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         cuts = np.linspace(0, rows, (cores or 1) + 1).astype(int).tolist()
-        jobs = [json.dumps([dict(options), split, str(folder), *cut]) for cut in pairwise(cuts)]
+        jobs = [
+            json.dumps([{**options, "content": source.content}, split, str(folder), *cut]) for cut in pairwise(cuts)
+        ]
         command = [sys.executable, "-c", "from gen_jax.data.decode import work; work(*__import__('sys').argv[1:])"]
-        workers = [subprocess.Popen([*command, job], stdout=subprocess.PIPE, text=True) for job in jobs]
+        workers = [
+            subprocess.Popen([*command, job], stdout=subprocess.PIPE, text=True, start_new_session=True) for job in jobs
+        ]
         try:
             for worker in workers:
                 for line in worker.stdout:

@@ -3,9 +3,14 @@
 A source is random access by index. It is opened from plain options, so that a worker process can open it again.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import shlex
+import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from functools import lru_cache
@@ -17,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from gen_jax.data.builders import BUILDERS, find
-from gen_jax.errors import UserError, choose
+from gen_jax.errors import UserError, choose, say
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -47,6 +52,8 @@ def cache_folder() -> Path:
 def open_source(options: Mapping[str, Any]) -> Source:
     """Opens what the `data` section of a config names; `path` beats `name`.
 
+    A user's files are read once to know their content, unless `options["content"]` says that it is known.
+
     Raises:
       UserError: for what does not exist, is not prepared, or holds neither images nor vectors.
     """
@@ -59,10 +66,10 @@ def open_source(options: Mapping[str, Any]) -> Source:
     if not path.exists():
         raise UserError(f"data.path {path}: no such file or folder")
     if path.is_dir():
-        return _folder(path, resize)
+        return _folder(path, resize, options.get("content"))
     if path.suffix not in (".npy", ".npz"):
         raise UserError(f"data.path {path}: expected a .npy or .npz file or a folder of images, got {path.suffix!r}")
-    return _arrays(path, resize)
+    return _arrays(path, resize, options.get("content"))
 
 
 def content_hash(*parts: Any) -> str:
@@ -70,6 +77,17 @@ def content_hash(*parts: Any) -> str:
     digest = hashlib.blake2b(digest_size=12)
     for part in parts:
         digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def files_hash(files: list[Path]) -> str:
+    """A short hash of the names and the contents of files."""
+    digest = hashlib.blake2b(digest_size=12)
+    for path in files:
+        digest.update(path.name.encode())
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 24):
+                digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -114,8 +132,7 @@ def image_or_vector(name: str, shape: tuple, resize: int | None) -> tuple[str, t
 
 
 def _tfds(name: str, variant: str | None, data_dir: str | None, resize: int | None) -> Source:
-    builder = _own_builder(name, variant) if name in BUILDERS and data_dir is None else None
-    builder = builder or _prepared_builder(name, variant, data_dir)
+    builder = _own_builder(name, variant) if name in BUILDERS else _prepared_builder(name, variant, data_dir)
     features = builder.info.features
     if features is None or not hasattr(features, "items"):
         raise UserError(f"{name}: its features are not named: {features}")
@@ -139,7 +156,8 @@ def _tfds(name: str, variant: str | None, data_dir: str | None, resize: int | No
 
     info = dict(builder.info.metadata or {})
     dtype = np.dtype(features[x_key].np_dtype)
-    limits = (info.pop("low"), info.pop("high")) if "low" in info else None
+    known = (0, 255) if dtype == np.uint8 else None
+    limits = (info.pop("low"), info.pop("high")) if "low" in info else known
     sizes = {split: facts.num_examples for split, facts in builder.info.splits.items()}
     content = content_hash(
         builder.info.full_name, sizes, {k: facts.num_bytes for k, facts in builder.info.splits.items()}
@@ -154,12 +172,32 @@ def _own_builder(name: str, variant: str | None) -> Any:
     variants = [config.name for config in cls.BUILDER_CONFIGS]
     if variant is not None:
         choose(f"data.variant of {name}:", variant, variants)
-    builder = cls(data_dir=str(cache_folder() / "tfds"), config=variant, file_format="array_record")
-    if not (Path(builder.data_dir) / "dataset_info.json").exists():
-        print(f"preparing {name} in {builder.data_dir}", flush=True)
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-            builder.download_and_prepare()
+    home = made(cache_folder() / "tfds")
+    builder = cls(data_dir=str(home), config=variant, file_format="array_record")
+    with open(home / f".{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits here, and then finds it prepared
+        if not (Path(builder.data_dir) / "dataset_info.json").exists():
+            say(f"preparing {name} in {builder.data_dir}")
+            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+                builder.download_and_prepare()
+            builder = cls(data_dir=str(home), config=variant, file_format="array_record")
     return builder
+
+
+def made(folder: Path) -> Path:
+    """A folder of the cache, made where it is absent.
+
+    Raises:
+      UserError: where it cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / ".writable", "w"):
+            return folder
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the cache {folder}: {error.strerror}; choose another by GEN_JAX_CACHE"
+        ) from None
 
 
 def _tfds_module() -> ModuleType:
@@ -174,36 +212,45 @@ def _tfds_module() -> ModuleType:
 def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> Any:
     tfds = _tfds_module()
     root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
-    folder = root / name / (variant or "")
-    versions = sorted(
-        (path for path in folder.glob("*") if (path / "dataset_info.json").exists()),
-        key=lambda path: [int(part) for part in path.name.split(".") if part.isdigit()],
-    )
+    full = f"{name}/{variant}" if variant else name
+    versions = _versions(root / full)
+    python = shlex.quote(sys.executable)
     if not versions:
-        full = f"{name}/{variant}" if variant else name
-        own = f"; built in: {', '.join(BUILDERS)}" if data_dir is None else ""
+        variants = [path.name for path in (root / name).glob("*") if _versions(path)]
+        if variants and variant is None:
+            raise UserError(f"{name} has variants in {root}: choose one by --config.data.variant={variants[0]}")
         raise UserError(
-            f"data set {full!r} is not prepared in {root}{own}. Prepare it once, with network: "
-            f"pip install 'gen_jax[prepare]' && python -c \"import tensorflow_datasets as tfds; "
+            f"data set {full!r} is not prepared in {root}; built in: {', '.join(BUILDERS)}. Prepare it once, with network: "
+            f'{python} -m pip install tensorflow && {python} -c "import tensorflow_datasets as tfds; '
             f"tfds.builder('{full}', data_dir='{root}', file_format='array_record').download_and_prepare()\""
         )
-    builder = tfds.builder_from_directory(versions[-1])
-    written = builder.info.file_format.value
+    try:
+        builder = tfds.builder_from_directory(versions[-1])
+        written = builder.info.file_format.value
+    except (ValueError, AttributeError, KeyError, OSError) as error:
+        raise UserError(f"{versions[-1]} is not a whole TFDS data set: {error}") from None
     if written != "array_record":
         raise UserError(
-            f"{versions[-1]} is written as {written}, which cannot be read by index. Convert it once: "
-            f"pip install 'gen_jax[prepare]' && tfds convert_format --dataset_version_dir={versions[-1]} "
+            f"{versions[-1]} is written as {written}, which cannot be read by index. Convert it once: {python} -m pip "
+            f"install tensorflow && tfds convert_format --dataset_version_dir={versions[-1]} "
             f"--out_file_format=array_record --out_dir=CONVERTED/{versions[-1].relative_to(root)} "
             f"and then give --config.data.data_dir=CONVERTED"
         )
     return builder
 
 
-def _arrays(path: Path, resize: int | None) -> Source:
+def _versions(folder: Path) -> list[Path]:
+    """The prepared versions of a data set, the newest last."""
+    found = (path for path in folder.glob("*") if (path / "dataset_info.json").exists())
+    return sorted(found, key=lambda path: [int(part) for part in path.name.split(".") if part.isdecimal()])
+
+
+def _arrays(path: Path, resize: int | None, content: str | None) -> Source:
     try:
         loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
-        arrays = {"x": loaded} if path.suffix == ".npy" else {key: loaded[key] for key in loaded.files}
-    except (ValueError, OSError, EOFError) as error:
+        named = isinstance(loaded, np.lib.npyio.NpzFile)
+        arrays = {key: loaded[key] for key in loaded.files} if named else {"x": loaded}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"data.path {path}: not a readable array file ({error})") from None
     if "x" not in arrays:
         if len(arrays) != 1:
@@ -231,29 +278,36 @@ def _arrays(path: Path, resize: int | None) -> Source:
         batch = {"x": np.stack([resized(row, resize) for row in x[indices]]) if resize else x[indices]}
         return batch if y is None else {**batch, "y": y[indices].astype(np.int32)}
 
-    digest = hashlib.blake2b(digest_size=12)
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 24):
-            digest.update(chunk)
     limits = (0, 255) if x.dtype == np.uint8 and x.ndim == 4 and arrays["x"].dtype != bool else None
     classes = None if y is None else tuple(str(label) for label in range(int(y.max()) + 1))
-    return Source(path.stem, kind, shape, x.dtype, {"train": len(x)}, rows, digest.hexdigest(), classes, limits)
+    return Source(
+        path.stem, kind, shape, x.dtype, {"train": len(x)}, rows, content or files_hash([path]), classes, limits
+    )
 
 
-def _folder(path: Path, resize: int | None) -> Source:
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+def _folder(path: Path, resize: int | None, content: str | None) -> Source:
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files:
         raise UserError(f"data.path {path}: no images in this folder ({', '.join(SUFFIXES)})")
     with _opened(files[0]) as first:
-        channels = {"L": 1, "1": 1, "I;16": 1, "RGBA": 4}.get(first.mode, 3)
+        channels = {"L": 1, "1": 1, "LA": 1, "RGBA": 4}.get(first.mode, 3)
         width, height = first.size
     shape = image_or_vector(str(path), (height, width, channels), resize)[1]
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         return {"x": np.stack([_read(files[index], shape, resize) for index in indices])}
 
-    content = content_hash(*(part for file in files for part in (str(file.relative_to(path)), file.read_bytes())))
-    return Source(path.name, "image", shape, np.dtype(np.uint8), {"train": len(files)}, rows, content, None, (0, 255))
+    return Source(
+        path.name,
+        "image",
+        shape,
+        np.dtype(np.uint8),
+        {"train": len(files)},
+        rows,
+        content or files_hash(files),
+        None,
+        (0, 255),
+    )
 
 
 def _opened(file: Path) -> Image.Image:
@@ -265,6 +319,8 @@ def _opened(file: Path) -> Image.Image:
 
 def _read(file: Path, shape: tuple[int, ...], resize: int | None) -> np.ndarray:
     with _opened(file) as image:
+        if image.mode.startswith(("I", "F")):
+            raise UserError(f"{file}: pixels of more than 8 bits ({image.mode}); save them as a .npy array instead")
         try:
             x = np.asarray(fit(image.convert(MODES[shape[2]]), resize))
         except OSError as error:

@@ -25,10 +25,20 @@ class Spec(NamedTuple):
     info: dict[str, Any]  # what only this set has (the modes of a mixture)
 
 
+def small(dtype: Any) -> bool:
+    """Whether raw values of this type travel to the device as they are: integers of at most 16 bits."""
+    return np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize <= 2
+
+
 def to_model(spec: Spec, raw: Any) -> Any:
-    """Values [..., *shape] of the data's own domain in model space, float32; runs on the device."""
-    shift, scale = np.float32(spec.shift), np.float32(spec.scale)
-    return (raw.astype("float32") - _like_rows(shift, raw)) / _like_rows(scale, raw)
+    """Values [..., *shape] of the data's own domain in model space, float32.
+
+    Small integers are exact in float32, so that this runs on the device; other types are scaled on the host in
+    float64, where a large offset costs no digits.
+    """
+    wide = np.float32 if small(raw.dtype) else np.float64
+    shift, scale = _like_rows(np.asarray(spec.shift, wide), raw), _like_rows(np.asarray(spec.scale, wide), raw)
+    return ((raw.astype(wide) - shift) / scale).astype(np.float32)
 
 
 def to_data(spec: Spec, x: Any) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from gen_jax.errors import choose
+from gen_jax.errors import UserError, choose
 
 ACTIVATIONS = {
     "linear": lambda x: x,
@@ -53,6 +53,10 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        if not all(isinstance(width, int) and width > 0 for width in (*self.hidden, self.pieces)):
+            raise UserError(
+                f"an mlp with hidden {self.hidden} and pieces {self.pieces}: expected whole numbers above 0"
+            )
         kernel_init = INITIALIZERS[choose("initializer", self.initializer, INITIALIZERS)](self.scale)
         activation = ACTIVATIONS[choose("activation", self.activation, ACTIVATIONS)]
         output = ACTIVATIONS[choose("activation", self.output, ACTIVATIONS)]
