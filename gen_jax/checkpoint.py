@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import CheckpointManager
 
-from gen_jax.errors import UserError, say
+from gen_jax.errors import UserError
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every save
 
@@ -140,7 +140,7 @@ def newest(
             state = restore(manager, each, abstract)
         except Damaged as error:
             reason = " ".join(str(error).split())[:200]
-            say(f"warning: checkpoint {each} in {manager.directory} is damaged, passed over ({reason})")
+            print(f"warning: checkpoint {each} in {manager.directory} is damaged, passed over ({reason})")
             damaged.append(each)
             continue
         for other in damaged if repair else ():

@@ -2,11 +2,12 @@
 
 import difflib
 import inspect
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any, TextIO
 
 INTERRUPTS: list[int] = []  # signals noted; an exception that a handler raises may be lost in a callback of XLA's
 
@@ -49,12 +50,20 @@ def build(what: str, choices: Mapping[str, Callable], options: Mapping[str, Any]
     return choices[name](*args, **options)
 
 
-def say(text: str) -> None:
-    """Prints a line; where nobody reads any more, what follows is dropped and the work goes on."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
+def tolerant(stream: TextIO) -> SimpleNamespace:
+    """A stream that drops what is written where nobody reads any more (`| head`), so that the work goes on."""
+
+    def write(text: str) -> int:
+        with suppress(OSError):
+            stream.write(text)
+        return len(text)
+
+    def flush() -> None:
+        with suppress(OSError):
+            stream.flush()
+
+    same = {name: getattr(stream, name) for name in dir(stream) if not name.startswith("_")}
+    return SimpleNamespace(**{**same, "write": write, "flush": flush})
 
 
 def command(main: Callable[[list[str]], None]) -> None:
@@ -66,6 +75,8 @@ def command(main: Callable[[list[str]], None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
+    sys.stdout.reconfigure(line_buffering=True)  # a log is read while it is written
+    sys.stdout, sys.stderr = tolerant(sys.stdout), tolerant(sys.stderr)
     try:
         main(sys.argv)
     except UserError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gen_jax import config, data, run, sharding
 from gen_jax.data.spec import Spec
-from gen_jax.errors import UserError, choose, command, say
+from gen_jax.errors import UserError, choose, command
 from gen_jax.metrics import METRICS, Measure, Reals
 from gen_jax.model import Model, State
 from gen_jax.sample import draw
@@ -95,10 +95,10 @@ def main(argv: list[str]) -> None:
         raise UserError(
             f"no metric applies to {loaded.spec.name}: {', '.join(METRICS)} need known modes or labelled images"
         )
-    say(f"step {loaded.step}, {num} samples\n{'metric':<16}{'value':>10}{'real data':>12}")
+    print(f"step {loaded.step}, {num} samples\n{'metric':<16}{'value':>10}{'real data':>12}")
     for name, each in scores.items():
         cells = ["-" if each[key] is None else f"{each[key]:.4g}" for key in ("value", "oracle")]
-        say(f"{name:<16}{cells[0]:>10}{cells[1]:>12}")
+        print(f"{name:<16}{cells[0]:>10}{cells[1]:>12}")
     save_scores(Path(flags.workdir), loaded.step, scores)
 
 

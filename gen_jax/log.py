@@ -6,13 +6,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from gen_jax.errors import say
 from gen_jax.run import write
 
 
@@ -57,11 +56,10 @@ def opened(workdir: Path, start: int, total: int, quiet: bool) -> Iterator[Log]:
             shown = {name: _short(value) for name, value in list(values.items())[:6]}
             bar.set_postfix(shown, refresh=False)
             if quiet:
-                say(f"step {step}/{total} {seconds:.0f} s " + " ".join(f"{k}={v}" for k, v in shown.items()))
+                print(f"step {step}/{total} {seconds:.0f} s " + " ".join(f"{k}={v}" for k, v in shown.items()))
 
         def tick(step: int) -> None:
-            with suppress(BrokenPipeError):  # nobody reads the bar any more; the run goes on
-                bar.update(step - bar.n)
+            bar.update(step - bar.n)
 
         try:
             yield Log(record, tick)

@@ -11,7 +11,7 @@ import numpy as np
 from gen_jax import config, run, sharding
 from gen_jax.data.pictures import encode
 from gen_jax.data.spec import Spec, to_data
-from gen_jax.errors import UserError, choose, command, say
+from gen_jax.errors import UserError, choose, command
 from gen_jax.model import Model, State
 
 CHUNK = 256  # samples per compiled call: one compilation whatever `num`, and sample i depends on (seed, i) alone
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
     loaded = run.load(flags.workdir, config.integer("step", flags.step))
     samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, flags.num)
     run.write(out, encode(samples, loaded.spec, out.suffix))
-    say(f"{flags.num} samples of step {loaded.step} in {out}")
+    print(f"{flags.num} samples of step {loaded.step} in {out}")
 
 
 if __name__ == "__main__":

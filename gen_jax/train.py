@@ -22,7 +22,7 @@ from orbax.checkpoint import CheckpointManager
 
 from gen_jax import checkpoint, config, data, log, run, sharding
 from gen_jax.data.pictures import encode
-from gen_jax.errors import INTERRUPTS, UserError, command, say
+from gen_jax.errors import INTERRUPTS, UserError, command
 from gen_jax.evaluate import make_scorer, save_scores
 from gen_jax.model import Model, State
 from gen_jax.models import build_model, example_batch
@@ -113,7 +113,7 @@ def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tupl
     checkpoint.save(manager, *found)
     manager.wait_until_finished()
     run.claim(job.workdir, settings, spec, {"from": str(fork.resolve()), "step": found[0]})
-    say(f"forked from step {found[0]} of {fork}")
+    print(f"forked from step {found[0]} of {fork}")
     return found
 
 
@@ -200,14 +200,14 @@ def draw_samples(job: Job, state: State, step: int) -> None:
 
 def describe(job: Job) -> None:
     """Prints the settings and the facts a reader wants to check before a long run."""
-    say(str(job.settings))
+    print(str(job.settings))
     for name, part in job.state._asdict().items():
         size = sum(leaf.size for leaf in jax.tree.leaves(part))
-        say(f"state.{name}: {size:,} numbers" if size > 1 else f"state.{name}: 1 number")
+        print(f"state.{name}: {size:,} numbers" if size > 1 else f"state.{name}: 1 number")
     spec = job.data.spec
     feed = "resident" if job.data.arrays else "streaming"
-    say(f"data: {spec.name}, {spec.kind} {list(spec.shape)} {spec.dtype}, {spec.sizes}, {feed} feed")
-    say(f"devices: {sharding.describe(job.mesh)}; run: {job.workdir}")
+    print(f"data: {spec.name}, {spec.kind} {list(spec.shape)} {spec.dtype}, {spec.sizes}, {feed} feed")
+    print(f"devices: {sharding.describe(job.mesh)}; run: {job.workdir}")
 
 
 @contextmanager
@@ -254,19 +254,21 @@ def train(job: Job, fork: Path | None, again: str) -> None:
             if start > total:
                 raise UserError(f"{workdir} starts at step {start}, beyond the {total} asked for: give more steps")
             if start == total and not new:
-                say(f"{workdir} is complete: all {total} steps are done")
+                print(f"{workdir} is complete: all {total} steps are done")
                 return
             if not job.quiet:
                 describe(job)
             if start:
-                say(f"resuming after step {start}")
+                print(f"resuming after step {start}")
             with log.opened(workdir, start, total, job.quiet) as journal:
                 done = loop(job, manager, journal, start, state, stopping)
         log.draw_curves(workdir)
     if done < total:
-        say(f"stopped: step {done} of {total} is saved; resume with\n  {again}")
+        print(f"stopped: step {done} of {total} is saved; resume with\n  {again}")
     else:
-        say(f"done: pictures in {workdir}/samples, curves in {workdir}/curves.png, figures in {workdir}/metrics.jsonl")
+        print(
+            f"done: pictures in {workdir}/samples, curves in {workdir}/curves.png, figures in {workdir}/metrics.jsonl"
+        )
 
 
 def main(argv: list[str]) -> None:

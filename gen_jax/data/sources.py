@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from gen_jax.data.builders import BUILDERS, find
-from gen_jax.errors import UserError, choose, say
+from gen_jax.errors import UserError, choose
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -173,14 +173,15 @@ def _own_builder(name: str, variant: str | None) -> Any:
     if variant is not None:
         choose(f"data.variant of {name}:", variant, variants)
     home = made(cache_folder() / "tfds")
-    builder = cls(data_dir=str(home), config=variant, file_format="array_record")
+    open_builder = partial(cls, data_dir=str(home), config=variant, file_format="array_record")
     with open(home / f".{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits here, and then finds it prepared
+        builder = open_builder()
         if not (Path(builder.data_dir) / "dataset_info.json").exists():
-            say(f"preparing {name} in {builder.data_dir}")
+            print(f"preparing {name} in {builder.data_dir}")
             with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
                 builder.download_and_prepare()
-            builder = cls(data_dir=str(home), config=variant, file_format="array_record")
+            builder = open_builder()
     return builder
 
 
