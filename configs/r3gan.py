@@ -10,17 +10,17 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 6000
+    config.steps = 1700
     config.batch_size = 128  # 64 for the discriminator, 64 for the generator
-    config.log_every = 100
-    config.sample_every = 500
-    config.save_every = 500
+    config.log_every = 20
+    config.sample_every = 200
+    config.save_every = 200
     config.data.name = "mnist"
     config.sample.num = 100
-    burn_in = 300_000  # examples
+    burn_in = 100_000  # examples
     adam = {
         "name": "adam",
-        "learning_rate": {"start": 5e-4, "stop": 1e-4, "examples": burn_in},
+        "learning_rate": {"start": 1e-3, "stop": 2e-4, "examples": burn_in},
         "b1": 0.0,
         "b2": {"start": 0.9, "stop": 0.99, "examples": burn_in},
     }
@@ -35,6 +35,6 @@ def get_config():
         "latent_size": 64,
         "generator_optimizer": adam,
         "discriminator_optimizer": adam,
-        "ema_half_life": {"start": 0.0, "stop": 20_000.0, "examples": burn_in},
+        "ema_half_life": {"start": 0.0, "stop": 10_000.0, "examples": burn_in},
     }
     return config

@@ -41,9 +41,9 @@ def make_scorer(
     @cache
     def oracle() -> tuple[dict[Callable, Mapping], int]:
         real = reals(splits[1], num)
-        return {each: measure.values(real) for each, measure in measures.items() if measure and real}, len(
-            real["x"]
-        ) if real else 0
+        if real is None:
+            return {}, 0
+        return {each: measure.values(real) for each, measure in measures.items() if measure}, len(real["x"])
 
     def score(model: Model, state: State) -> Scores:
         samples = draw(model, state, spec, seed, num)

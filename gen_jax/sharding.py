@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from gen_jax.data.sources import cache_folder
+from gen_jax.data.source import cache_folder
 
 
 def start() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from gen_jax import config, data
-from gen_jax.data import sources
+from gen_jax.data import source
 from gen_jax.data.builders.gaussians import MIXTURES
 from gen_jax.data.order import rows_of_step
 from gen_jax.data.spec import from_json, to_data, to_json, to_model
@@ -177,18 +177,18 @@ def test_the_cache_follows_the_content(tmp_path):
         loaded = load(path=str(path))
         np.testing.assert_array_equal(loaded.read("train", None)["x"], np.load(path))
         np.testing.assert_allclose(to_data(loaded.spec, loaded.arrays["x"]), np.load(path), atol=1e-6)
-    first = {folder for folder in os.listdir(sources.cache_folder() / "arrays")}
+    first = {folder for folder in os.listdir(source.cache_folder() / "arrays")}
     load(path=str(path))
-    assert {folder for folder in os.listdir(sources.cache_folder() / "arrays")} == first
+    assert {folder for folder in os.listdir(source.cache_folder() / "arrays")} == first
 
 
 def test_decoding_that_fails_leaves_nothing(tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "0.png")
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:40])
-    before = set(os.listdir(sources.cache_folder() / "arrays"))
+    before = set(os.listdir(source.cache_folder() / "arrays"))
     with pytest.raises(UserError, match=r"1\.png: not a readable image"):
         load(path=str(tmp_path))
-    assert set(os.listdir(sources.cache_folder() / "arrays")) == before
+    assert set(os.listdir(source.cache_folder() / "arrays")) == before
 
 
 @needs_mnist

@@ -7,7 +7,8 @@ import numpy as np
 
 from gen_jax.data.decode import CHUNK, resident_arrays
 from gen_jax.data.order import rows_of_step, total_steps
-from gen_jax.data.sources import Source, open_source
+from gen_jax.data.source import Source
+from gen_jax.data.sources import open_source
 from gen_jax.data.spec import Spec, small, to_model
 from gen_jax.errors import UserError, choose
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from gen_jax.data.sources import Source, cache_folder, content_hash, made, open_source
+from gen_jax.data.source import Source, cache_folder, content_hash, made
+from gen_jax.data.sources import open_source
 from gen_jax.errors import UserError
 
 CHUNK = 256  # rows per read

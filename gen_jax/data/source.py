@@ -1,0 +1,98 @@
+"""The record of a source of rows, and what all sources share: the cache folder, hashes, kinds, resizing."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from gen_jax.errors import UserError
+
+
+class Source(NamedTuple):
+    """Rows of raw values; `rows(split, indices)` returns {"x": [n, *shape], "y": [n] int32 where there are labels}."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    sizes: dict[str, int]
+    rows: Callable[[str, np.ndarray], dict[str, np.ndarray]]
+    content: str  # hash of what the rows depend on
+    classes: tuple[str, ...] | None = None
+    limits: tuple[float, float] | None = None  # the domain, where it is known without reading the rows
+    info: Mapping[str, Any] = {}
+
+
+def cache_folder() -> Path:
+    """The user's cache folder of this project: `$GEN_JAX_CACHE`, `$XDG_CACHE_HOME/gen_jax` or `~/.cache/gen_jax`."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("GEN_JAX_CACHE") or Path(home) / "gen_jax")
+
+
+def made(folder: Path) -> Path:
+    """A folder of the cache, made where it is absent.
+
+    Raises:
+      UserError: where it cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / ".writable", "w"):
+            return folder
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the cache {folder}: {error.strerror}; choose another by GEN_JAX_CACHE"
+        ) from None
+
+
+def content_hash(*parts: Any) -> str:
+    """A short hash of plain data or bytes."""
+    digest = hashlib.blake2b(digest_size=12)
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def fit(image: Image.Image, side: int | None) -> Image.Image:
+    """The largest centred square of an image, resized to `side` pixels; unchanged where `side` is None."""
+    if side is None:
+        return image
+    width, height = image.size
+    edge = min(width, height)
+    box = ((width - edge) // 2, (height - edge) // 2)
+    box = (*box, box[0] + edge, box[1] + edge)
+    return image.resize((side, side), Image.Resampling.LANCZOS, box=box)
+
+
+def resized(x: np.ndarray, side: int | None) -> np.ndarray:
+    """One image [H, W, C] of uint8 as `fit` makes it."""
+    if side is None or x.shape[:2] == (side, side):
+        return x
+    planes = [np.asarray(fit(Image.fromarray(plane), side)) for plane in np.moveaxis(x, -1, 0)]
+    return np.stack(planes, axis=-1)
+
+
+def image_or_vector(name: str, shape: tuple, resize: int | None) -> tuple[str, tuple[int, ...]]:
+    """Kind and row shape of rows shaped `shape`, after resizing.
+
+    Raises:
+      UserError: for any other rank, for colours other than 1 to 4, for sides that vary without `resize`.
+    """
+    if len(shape) == 1:
+        if resize is not None:
+            raise UserError(f"data.resize {resize}: {name} holds vectors of {shape[0]}, not images")
+        return "vector", tuple(shape)
+    if len(shape) != 3 or not 1 <= (shape[2] or 0) <= 4:
+        raise UserError(
+            f"{name}: rows of shape {tuple(shape)}; expected images [H, W, C] with 1 to 4 channels, or vectors [D]"
+        )
+    if resize is not None:
+        return "image", (resize, resize, shape[2])
+    if None in shape:
+        raise UserError(f"{name}: its images differ in size; choose one, for example --config.data.resize=64")
+    return "image", tuple(shape)
