@@ -1,8 +1,9 @@
 """R3GAN's convolutional residual nets on MNIST, small enough for a CPU (Huang et al. 2024, arXiv 2501.05441).
 
-    python -m gen_jax.train --config configs/r3gan.py
+    python -m gen_jax.train --config configs/r3gan.py --config.data.data_dir=DIR
 
-wip minutes
+12 minutes (701 s) on two CPU cores, 2.4 steps a second, after which digits can be read; one seed. It is far
+from converged at 109,000 images (the paper: 10 million): 31 % of samples (real: 87 %) are digits to an SVC with probability 0.9, of nine classes.
 """
 
 from gen_jax.config import base_config
