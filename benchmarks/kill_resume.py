@@ -1,6 +1,6 @@
 """Kills a run at random moments, some of them during a save, and compares what it becomes with an undisturbed one.
 
-    python benchmarks/kill_resume.py configs/gan.py [--kills 10] [--steps 400] [-- --config.a.b=VALUE ...]
+    python benchmarks/kill_resume.py configs/gan.py [--kills 10] [--steps 400] [--config.a.b=VALUE ...]
 
 Prints one line a config; exits with 1 where the final states differ in a single byte.
 """
@@ -58,12 +58,11 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("flags", nargs="*")
-    given = parser.parse_args()
+    given, settings = parser.parse_known_args()
     chance = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         flags = [f"--config.steps={given.steps}", "--config.log_every=10", "--config.save_every=25", "--quiet"]
-        flags += ["--config.sample_every=100", "--config.eval_every=0", *given.flags]
+        flags += ["--config.sample_every=100", "--config.eval_every=0", *settings]
         train = [sys.executable, "-m", "gen_jax.train", "--config", str(given.config), *flags, "--workdir"]
         whole, broken = Path(folder) / "whole", Path(folder) / "broken"
         subprocess.run([*train, str(whole)], check=True, stdout=subprocess.DEVNULL)

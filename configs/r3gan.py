@@ -2,8 +2,9 @@
 
     python -m gen_jax.train --config configs/r3gan.py --config.data.data_dir=DIR
 
-12 minutes (701 s) on two CPU cores, 2.4 steps a second, after which digits can be read; one seed. It is far
-from converged at 109,000 images (the paper: 10 million): 31 % of samples (real: 87 %) are digits to an SVC with probability 0.9, of nine classes.
+12 minutes (701 s) on two CPU cores, 2.4 steps a second, after which digits can be read; one seed. Far
+from converged at 109,000 images (the paper: 10 million): 31 % of 500 samples (real: 87 %) are digits to an SVC with
+probability 0.9, of nine classes.
 """
 
 from gen_jax.config import base_config
