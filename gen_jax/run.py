@@ -14,7 +14,7 @@ from gen_jax.data.spec import Spec, from_json, to_json
 from gen_jax.errors import UserError
 from gen_jax.model import Model
 
-UNFINISHED = {"spec.json", "fork.json", "checkpoints"}  # what a start that was killed may leave without a config.json
+UNFINISHED = {"spec.json", "fork.json"}  # what a start that was killed may leave without a config.json
 
 
 class Run(NamedTuple):
@@ -66,6 +66,8 @@ def read_config(workdir: Path) -> dict | None:
     if (workdir / "config.json").exists():
         return _read_json(workdir / "config.json")
     others = {path.name for path in workdir.iterdir() if not path.name.startswith(".")} - UNFINISHED
+    if (workdir / "spec.json").exists() or not any((workdir / "checkpoints").glob("*")):
+        others -= {"checkpoints"}  # ours, or empty; anybody else's are left alone
     if others:
         raise UserError(
             f"{workdir} holds {min(others)!r} but no config.json, so it is not a run: choose another --workdir"
@@ -137,9 +139,13 @@ def refuse_other(workdir: Path, config: dict, spec: Spec, fork: Path | None) -> 
             )
 
 
-def claim(workdir: Path, config: dict, spec: Spec, fork: dict | None) -> None:
-    """Makes `workdir` the directory of a new run: `spec.json`, `fork.json` for a fork, and last of all `config.json`."""
+def claim(workdir: Path, spec: Spec) -> None:
+    """Marks `workdir` as the start of a new run."""
     write_json(workdir / "spec.json", to_json(spec))
+
+
+def settle(workdir: Path, config: dict, fork: dict | None) -> None:
+    """Makes a claimed directory that of a run: `fork.json` for a fork, and last of all `config.json`."""
     if fork is not None:
         write_json(workdir / "fork.json", fork)
     write_json(workdir / "config.json", config)

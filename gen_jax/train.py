@@ -103,16 +103,18 @@ def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tupl
         run.write_json(job.workdir / "config.json", settings)
         return found
     if fork is None:
-        run.claim(job.workdir, settings, spec, None)
+        run.claim(job.workdir, spec)
+        run.settle(job.workdir, settings, None)
         fed, whole = sharding.place_rows(job.mesh, job.data.at(0)), sharding.shared(job.mesh)
         init = jax.jit(lambda key, *rows: job.model.init(key, job.data.batch(*rows)), out_shardings=whole)
         return 0, init(job.init_key, place_arrays(job), fed)
     found = checkpoint.newest_in(fork / "checkpoints", job.state)
     if found is None:
         raise UserError(f"--fork {fork}: there is no run with a checkpoint to start from")
+    run.claim(job.workdir, spec)
     checkpoint.save(manager, *found)
     manager.wait_until_finished()
-    run.claim(job.workdir, settings, spec, {"from": str(fork.resolve()), "step": found[0]})
+    run.settle(job.workdir, settings, {"from": str(fork.resolve()), "step": found[0]})
     print(f"forked from step {found[0]} of {fork}")
     return found
 

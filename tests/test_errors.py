@@ -171,6 +171,11 @@ def test_foreign_and_empty_directories(tmp_path):
     with pytest.raises(UserError, match="thesis.tex"):
         train.main(["train", "--config", GAN, "--workdir", str(tmp_path / "foreign")])
     assert os.listdir(tmp_path / "foreign") == ["thesis.tex"]
+    theirs = tmp_path / "theirs" / "checkpoints" / "4"
+    theirs.mkdir(parents=True)
+    with pytest.raises(UserError, match="holds 'checkpoints' but no config.json"):
+        train.main(["train", "--config", GAN, "--workdir", str(tmp_path / "theirs")])
+    assert theirs.exists()
     refused(tmp_path, "--fork .*absent: there is no run", "--fork", str(tmp_path / "absent"))
 
 
