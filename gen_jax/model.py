@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gen_jax.errors import UserError
 
@@ -46,3 +47,21 @@ def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:
             raise UserError(
                 f"this model cannot be conditioned on {name!r}; it takes {', '.join(honoured) or 'no condition'}"
             )
+
+
+def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
+    """The labels that `given` asks for, `{"y": [num] int32}`, or nothing where it asks for none.
+
+    Raises:
+      UserError: for another condition, a model without classes, or labels that are not `num` of its classes.
+    """
+    refuse_given(given, ("y",) if num_classes else ())
+    if not given:
+        return {}
+    y = np.asarray(given["y"])
+    if y.shape != (num,) or y.dtype.kind not in "iu":
+        raise UserError(f"given y: expected {num} whole numbers, one a sample, not {y.dtype} of shape {y.shape}")
+    wrong = y[(y < 0) | (y >= num_classes)]
+    if wrong.size:
+        raise UserError(f"given y={wrong[0]}: expected a class from 0 to {num_classes - 1}")
+    return {"y": jnp.asarray(y, jnp.int32)}

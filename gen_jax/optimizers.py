@@ -9,7 +9,15 @@ import optax
 
 from gen_jax.errors import UserError, build, choose
 
-OPTIMIZERS = {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}
+OPTIMIZERS = {
+    "adagrad": optax.adagrad,
+    "adam": optax.adam,
+    "adamw": optax.adamw,
+    "lion": optax.lion,
+    "nadam": optax.nadam,
+    "rmsprop": optax.rmsprop,
+    "sgd": optax.sgd,
+}
 
 SHAPES = {  # (start, stop, fraction of the way) -> value
     "cosine": lambda start, stop, way: stop + (start - stop) * (1 + jnp.cos(jnp.pi * way)) / 2,
@@ -42,8 +50,8 @@ def _moving(start: float, stop: float, examples: int, shape: str = "cosine") -> 
 def optimizer(options: Mapping) -> Callable[[jax.Array], optax.GradientTransformation]:
     """A function from the examples seen to the Optax transformation of that moment.
 
-    `options` holds the `name` in `OPTIMIZERS` and its arguments, each a number or a schedule. The optimizer's state
-    depends on neither, so one state serves all moments.
+    `options` holds the `name` in `OPTIMIZERS` and its arguments, each a number or a schedule, and may hold `clip_norm`,
+    the largest global norm of a gradient. The optimizer's state depends on none of them, so one state serves all moments.
 
     Raises:
       UserError: for an unknown name, argument or schedule.
@@ -52,7 +60,9 @@ def optimizer(options: Mapping) -> Callable[[jax.Array], optax.GradientTransform
 
     def at(seen: jax.Array) -> optax.GradientTransformation:
         values = {name: value(seen) for name, value in arguments.items()}
-        return build("optimizer", OPTIMIZERS, {"name": options.get("name"), **values})
+        clip_norm = values.pop("clip_norm", None)
+        tx = build("optimizer", OPTIMIZERS, {"name": options.get("name"), **values})
+        return tx if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), tx)
 
     at(jnp.zeros(()))  # a wrong name or argument is said here, not at the first step
     return at

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from gen_jax.losses.adversarial import LOSSES
-from gen_jax.losses.penalties import PENALTIES, squared_gradient
+from gen_jax.losses.penalties import PENALTIES, interpolate, squared_gradient
 
+KEY = jax.random.key(0)
 REAL = jnp.array([-5.0, 1.4, 12.5, 2.7])
 FAKE = jnp.array([10.0, 4.4, -5.5, 3.6])
 # TF-GAN prints minimax G -4.82408 and D 6.19637 (target G4). Its discriminator smooths the real label to 0.875, which
@@ -17,6 +18,9 @@ MADE_UP = float(np.log1p(np.exp(-1)))
 CONSTANTS = {  # name -> (generator, discriminator)
     "minimax": (-4.82408 + MADE_UP, 6.19637 - SMOOTHING),
     "non_saturating": (1.38582, 6.19637 - SMOOTHING),
+    "least_squares": (17.69625, 41.73375),
+    "hinge": (-3.125, 6.75),
+    "wasserstein": (-3.125, 0.225),
     "relativistic": (  # mean of log(1 + e^(real - fake)) and of log(1 + e^(fake - real)), in NumPy float64
         np.log1p(np.exp(np.float64(REAL) - np.float64(FAKE))).mean(),
         np.log1p(np.exp(np.float64(FAKE) - np.float64(REAL))).mean(),
@@ -100,7 +104,7 @@ def test_squared_gradient_sums_over_every_entry_of_an_image():
 
 @pytest.mark.parametrize("name, terms", {"none": [], "r1": ["r1"], "r2": ["r2"], "r1_r2": ["r1", "r2"]}.items())
 def test_penalties_are_half_squared_gradients(name, terms):
-    real, fake, penalties = PENALTIES[name](quadratic, jnp.asarray(X), jnp.asarray(Z))
+    real, fake, penalties = PENALTIES[name](KEY, quadratic, jnp.asarray(X), jnp.asarray(Z))
     np.testing.assert_allclose(real, quadratic(X), rtol=1e-5)
     np.testing.assert_allclose(fake, quadratic(Z), rtol=1e-5)
     closed = {"r1": np.square(X @ A + B[None]).sum(1) / 2, "r2": np.square(Z @ A + B[None]).sum(1) / 2}
@@ -109,13 +113,46 @@ def test_penalties_are_half_squared_gradients(name, terms):
         np.testing.assert_allclose(penalties[term], closed[term], rtol=1e-5)
 
 
-def test_penalty_gradient_equals_finite_differences():
+@pytest.mark.parametrize("name", ["gradient_penalty", "zero_centred"])
+def test_penalties_between_real_and_fake_have_their_closed_form(name):
+    real, fake, penalties = PENALTIES[name](KEY, quadratic, jnp.asarray(X), jnp.asarray(Z))
+    np.testing.assert_allclose(real, quadratic(X), rtol=1e-5)
+    np.testing.assert_allclose(fake, quadratic(Z), rtol=1e-5)
+    norm = np.linalg.norm(np.asarray(interpolate(KEY, X, Z)) @ A + B[None], axis=1)
+    closed = {"gradient_penalty": np.square(norm - 1), "zero_centred": np.square(norm)}
+    assert list(penalties) == [name]
+    np.testing.assert_allclose(penalties[name], closed[name], rtol=1e-4)
+
+
+def test_each_example_has_one_share_between_real_and_fake():
+    real, fake = jnp.ones((400, 3, 3, 2)), jnp.zeros((400, 3, 3, 2))
+    between = np.asarray(interpolate(KEY, real, fake)).reshape(400, -1)
+    assert (between == between[:, :1]).all()  # one for all pixels of an image, not one a pixel
+    assert len(np.unique(between[:, 0])) == 400 and 0 <= between.min() and between.max() <= 1
+    assert between.mean() == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_allclose(interpolate(KEY, real, real), real, rtol=1e-6)
+
+
+def test_gradient_penalty_is_zero_for_a_critic_of_slope_one_and_finite_for_a_constant_one():
+    slope = jnp.array([0.6, 0.8])
+    value = PENALTIES["gradient_penalty"](KEY, lambda x: x @ slope, jnp.asarray(X), jnp.asarray(Z))[2]
+    np.testing.assert_allclose(value["gradient_penalty"], 0, atol=1e-6)
+
+    def constant(scale):
+        critic = PENALTIES["gradient_penalty"](KEY, lambda x: scale * x[:, 0], jnp.asarray(X), jnp.asarray(Z))
+        return critic[2]["gradient_penalty"].mean()
+
+    assert constant(0.0) == pytest.approx(1, abs=1e-5) and np.isfinite(jax.grad(constant)(0.0))
+
+
+@pytest.mark.parametrize("name", [name for name in PENALTIES if name != "none"])
+def test_penalty_gradients_equal_finite_differences(name):
     def penalty(scale):  # D(x) = tanh(s_0 x_0) + s_1 x_0 x_1
         def critic(x):
             return jnp.tanh(scale[0] * x[:, 0]) + scale[1] * x[:, 0] * x[:, 1]
 
-        values = PENALTIES["r1_r2"](critic, jnp.asarray(X), jnp.asarray(Z))[2]
-        return values["r1"].mean() + values["r2"].mean()
+        values = PENALTIES[name](KEY, critic, jnp.asarray(X), jnp.asarray(Z))[2]
+        return sum(value.mean() for value in values.values())
 
     scale = jnp.array([0.8, 0.4])
-    np.testing.assert_allclose(jax.grad(penalty)(scale), difference(penalty, scale), rtol=2e-3)
+    np.testing.assert_allclose(jax.grad(penalty)(scale), difference(penalty, scale), rtol=2e-3, atol=1e-4)

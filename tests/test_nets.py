@@ -1,5 +1,8 @@
 """The nets against their definitions: resampling, grouped convolution, fix-up, sizes, precision."""
 
+from functools import partial
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,8 @@ import scipy.signal
 
 from gen_jax.errors import UserError
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
+from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
+from gen_jax.nets.layers import BatchNorm, stage_sides, upconvolve
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.r3 import (
     R3Discriminator,
@@ -16,7 +21,6 @@ from gen_jax.nets.r3 import (
     convolve_by_group,
     downsample,
     grouped_convolve,
-    stage_sides,
     upsample,
 )
 
@@ -72,11 +76,11 @@ def test_a_side_that_cannot_be_halved_is_named():
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (16, 32, 3)])
 def test_r3_nets_mirror_each_other(shape):
-    generator, discriminator = R3Generator(shape, **SMALL), R3Discriminator(**SMALL)
+    generator, discriminator = R3Generator(shape, 0, **SMALL), R3Discriminator(**SMALL)
     z, x = random(3, 10), random(3, *shape)
-    g, d = generator.init(KEY, z), discriminator.init(KEY, x)
-    assert generator.apply(g, z).shape == (3, *shape)
-    assert discriminator.apply(d, x).shape == (3,)
+    g, d = jax.eval_shape(generator.init, KEY, z), jax.eval_shape(discriminator.init, KEY, x)
+    assert jax.eval_shape(generator.apply, g, z).shape == (3, *shape)
+    assert jax.eval_shape(discriminator.apply, d, x).shape == (3,)
 
 
 def test_r3_blocks_start_as_the_identity():
@@ -105,8 +109,8 @@ def test_bfloat16_keeps_float32_weights_and_outputs(options):
     name = options.pop("name")
     z, x = random(3, 10), random(3, 8, 8, 1)
     for net, value in (
-        (lambda **kw: GENERATORS[name]((8, 8, 1), **options, **kw), z),
-        (lambda **kw: DISCRIMINATORS[name](**options, **kw), x),
+        (lambda **kw: GENERATORS[name]((8, 8, 1), 0, **options, **kw), z),
+        (lambda **kw: DISCRIMINATORS[name](0, **options, **kw), x),
     ):
         full, half = net(), net(dtype="bfloat16")
         params = half.init(KEY, value)
@@ -153,3 +157,135 @@ def test_resampling_equals_the_depthwise_convolutions_of_the_benchmark():
     x = random(2, 6, 8, 3)
     np.testing.assert_allclose(module.OBVIOUS["upsample"](x), upsample(x), atol=1e-5)
     np.testing.assert_allclose(module.OBVIOUS["downsample"](x), downsample(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("sides", [(4, 4), (7, 5)])
+def test_upconvolve_is_the_transposed_convolution(kernel, sides):
+    x, weights = random(2, *sides, 3), random(kernel, kernel, 3, 5)
+    layout = ("NHWC", "HWIO", "NHWC")
+
+    def transposed(x, weights):
+        return jax.lax.conv_transpose(x, weights, (2, 2), "SAME", dimension_numbers=layout)
+
+    @jax.jit
+    def both(x, weights):
+        forms = (upconvolve, transposed)
+        slopes = [jax.grad(lambda *pair, f=form: jnp.sum(jnp.sin(f(*pair))), argnums=(0, 1)) for form in forms]
+        return [(form(x, weights), slope(x, weights)) for form, slope in zip(forms, slopes)]
+
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-3), *both(x, weights))
+
+
+DC_SIZES = [
+    ((8, 8, 1), None, 4),
+    ((28, 28, 3), 7, 5),
+    ((28, 28, 4), None, 4),
+    ((32, 32, 3), 4, 3),
+    ((12, 24, 2), None, 4),
+]
+
+
+@pytest.mark.parametrize("shape, base, kernel", DC_SIZES)
+def test_dcgan_for_many_sizes(shape, base, kernel):
+    options = {"channels": (8, 4), "base": base, "kernel": kernel}
+    for classes in (0, 5):
+        generator, discriminator = DCGenerator(shape, classes, **options), DCDiscriminator(classes, **options)
+        z, y, x = random(3, 6), np.array([0, 4, 2]), random(3, *shape)
+        g, d = jax.eval_shape(generator.init, KEY, z, y), jax.eval_shape(discriminator.init, KEY, x, y)
+        run = partial(discriminator.apply, mutable=["batch_stats"])
+        assert jax.eval_shape(generator.apply, g, z, y).shape == (3, *shape)
+        assert jax.eval_shape(run, d, x, y)[0].shape == (3,)
+
+
+@pytest.mark.parametrize("shape, base", [((28, 28, 1), 4), ((9, 9, 1), None), ((4, 4, 1), None), ((3,), None)])
+def test_dcgan_refuses_sizes_it_cannot_halve(shape, base):
+    with pytest.raises(UserError, match="a dcgan"):
+        DCGenerator(shape, 0, base=base).init(KEY, random(1, 6))
+
+
+def test_batch_norm_normalises_by_the_rows_that_count():
+    x, mask = random(8, 3, 3, 5), np.array([1, 1, 1, 1, 1, 0, 0, 0.0])
+    net = BatchNorm()
+    variables = net.init(KEY, x)
+    out, changed = net.apply(variables, x, mask=mask, mutable=["batch_stats"])
+    real = x[:5].reshape(-1, 5)
+    np.testing.assert_allclose(out[:5], (x[:5] - real.mean(0)) / np.sqrt(real.var(0) + 1e-5), atol=1e-5)
+    statistics = [np.asarray(leaf) for leaf in jax.tree.leaves(changed)]
+    np.testing.assert_allclose(statistics[0], 0.1 * real.mean(0), atol=1e-6)
+    np.testing.assert_allclose(statistics[1], 0.9 + 0.1 * real.var(0), atol=1e-6)
+    fixed = net.apply({**variables, **changed}, x)  # running averages where they may not be written
+    np.testing.assert_allclose(fixed, (x - statistics[0]) / np.sqrt(statistics[1] + 1e-5), atol=1e-5)
+
+
+def test_conditional_batch_norm_scales_and_shifts_by_the_label():
+    x, y = random(4, 2, 2, 3), np.array([0, 1, 1, 0])
+    net = BatchNorm(classes=2)
+    variables = net.init(KEY, x, y)
+    variables["params"]["scale"]["embedding"] = jnp.array([[1.0, 1, 1], [2, 2, 2]])
+    variables["params"]["shift"]["embedding"] = jnp.array([[0.0, 0, 0], [5, 5, 5]])
+    plain = BatchNorm().apply(BatchNorm().init(KEY, x), x, mutable=["batch_stats"])[0]
+    out = net.apply(variables, x, y, mutable=["batch_stats"])[0]
+    np.testing.assert_allclose(out[y == 0], plain[y == 0], atol=1e-5)
+    np.testing.assert_allclose(out[y == 1], 2 * plain[y == 1] + 5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name, options", {"mlp": {"hidden": (6,)}, "dcgan": {"channels": (6,)}}.items())
+def test_spectral_norm_divides_by_the_largest_singular_value(name, options):
+    net, x = DISCRIMINATORS[name](0, norm="spectral", **options), random(2, 8, 8, 1)
+    variables, run = net.init(KEY, x), jax.jit(partial(net.apply, mutable=["spectral"]))
+    for _ in range(100):
+        logits, changed = run(variables, x)
+        variables = {**variables, **changed}
+
+    def divided(leaf):
+        return leaf if leaf.ndim < 2 else leaf / np.linalg.norm(leaf.reshape(-1, leaf.shape[-1]), 2)
+
+    params = jax.tree.map(divided, variables["params"])
+    expected = DISCRIMINATORS[name](0, norm="none", **options).apply({"params": params}, x)
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-5)
+    assert not np.allclose(logits, DISCRIMINATORS[name](0, norm="none", **options).apply(variables, x), rtol=1e-2)
+
+
+def test_spectral_norm_lets_the_gradient_through_the_singular_value():
+    net, x = DISCRIMINATORS["mlp"](0, hidden=(), norm="spectral", output="linear"), random(4, 6)
+    variables = net.init(KEY, x)
+    for _ in range(3):
+        variables = {**variables, **net.apply(variables, x, mutable=["spectral"])[1]}
+    gradient = jax.grad(lambda p: net.apply({**variables, "params": p}, x).sum())(variables["params"])
+    kernel = variables["params"]["Dense_0"]["kernel"]
+    # D(x) = x W / |W| does not change with the length of W: its gradient is orthogonal to W (Miyato et al., eq. 12)
+    assert abs(np.vdot(gradient["Dense_0"]["kernel"], kernel)) < 1e-5 * np.linalg.norm(kernel)
+
+
+@pytest.mark.parametrize("name", ["mlp", "dcgan", "r3"])
+def test_conditional_nets_read_the_label(name):
+    options = {"mlp": {"hidden": (8,)}, "dcgan": {"channels": (8,)}, "r3": SMALL}[name]
+    x, z, y = random(3, 8, 8, 1), random(3, 5), np.array([0, 1, 2])
+    generator, discriminator = GENERATORS[name]((8, 8, 1), 3, **options), DISCRIMINATORS[name](3, **options)
+    for net, value in ((generator, z), (discriminator, x)):
+
+        @jax.jit
+        def of(label, net=net, value=value):
+            variables = jax.tree.map(lambda leaf: leaf + 0.1, net.init(KEY, value, y))  # zeros count too
+            return net.apply(variables, value, label, mutable=["batch_stats"])[0]
+
+        assert np.abs(of(y) - of((y + 1) % 3)).max() > 1e-3
+
+
+def test_projection_adds_the_inner_product_with_the_label():
+    x, y = random(3, 8, 8, 1), np.array([0, 1, 1])
+    net = DCDiscriminator(2, channels=(6,), norm="none")
+    variables = net.init(KEY, x, y)
+    features = {}
+
+    def spy(call, args, kwargs, context):
+        out = call(*args, **kwargs)
+        features[context.module.name] = out
+        return out
+
+    with nn.intercept_methods(spy):
+        logits = net.apply(variables, x, y)
+    pooled = nn.leaky_relu(features["conv_0"], 0.2).sum((1, 2))
+    embedded = variables["params"]["embed"]["embedding"][y]
+    np.testing.assert_allclose(logits, features["output"][:, 0] + (pooled * embedded).sum(1), rtol=1e-4)

@@ -1,7 +1,8 @@
 """Penalties on the critic's input gradient, per example. They are added to the losses of `adversarial.py`.
 
-A penalty is `(critic, real, fake) -> (real logits [B], fake logits [B], {name: [B]})`; the critic maps [N, ...] to
-logits [N] row by row (no statistics across the batch), so that one reverse pass gives every row its own gradient.
+A penalty is `(key, critic, real, fake) -> (real logits [B], fake logits [B], {name: [B]})`. The critic maps [N, ...] to
+logits [N], N a multiple of B with the rows of one example side by side. A penalty that is not `none` needs a critic that
+treats its rows alone (no statistics across the batch), so that one reverse pass gives every row its own gradient.
 """
 
 from collections.abc import Callable
@@ -25,29 +26,58 @@ def interleave(real: jax.Array, fake: jax.Array) -> jax.Array:
     return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:])
 
 
-def none(critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
-    """No penalty, only the logits."""
-    logits = critic(interleave(real, fake)).reshape(-1, 2)  # [B, 2]
-    return logits[:, 0], logits[:, 1], {}
+def interpolate(key: jax.Array, real: jax.Array, fake: jax.Array) -> jax.Array:
+    """e x + (1 - e) G(z) with one e ~ U(0, 1) for each example: Gulrajani et al. 2017 (1704.00028), algorithm 1."""
+    share = jax.random.uniform(key, (len(real), *(1,) * (real.ndim - 1)))
+    return share * real + (1 - share) * fake
 
 
-def r1(critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
+def none(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
+    """No penalty, only the logits; real and fake examples pass apart, as batch statistics need it."""
+    return critic(real), critic(fake), {}
+
+
+def r1(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
     """R1 = 1/2 ||grad_x D(x)||^2 on real examples: Mescheder et al. 2018 (arXiv 1801.04406), eq. 9 without gamma."""
     logits, squared = squared_gradient(critic, real)
     return logits, critic(fake), {"r1": squared / 2}
 
 
-def r2(critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
+def r2(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
     """R2 = 1/2 ||grad_x D(x)||^2 on generated examples: Mescheder et al. 2018, eq. 10 without gamma."""
     logits, squared = squared_gradient(critic, fake)
     return critic(real), logits, {"r2": squared / 2}
 
 
-def r1_r2(critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
+def r1_r2(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
     """R1 and R2 together, in one reverse pass: R3GAN (arXiv 2501.05441), section 3.1, every step."""
     logits, squared = squared_gradient(critic, interleave(real, fake))
     logits, squared = logits.reshape(-1, 2), squared.reshape(-1, 2)  # [B, 2]
     return logits[:, 0], logits[:, 1], {"r1": squared[:, 0] / 2, "r2": squared[:, 1] / 2}
 
 
-PENALTIES = {"none": none, "r1": r1, "r2": r2, "r1_r2": r1_r2}
+def gradient_penalty(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
+    """(||grad_x D(x^)||_2 - 1)^2 between real and fake: Gulrajani et al. 2017 (1704.00028), eq. 3 without lambda.
+
+    The root is of the square plus 1e-12, which keeps its derivative finite where the gradient vanishes.
+    """
+    _, squared = squared_gradient(critic, interpolate(key, real, fake))
+    logits = critic(interleave(real, fake)).reshape(-1, 2)  # [B, 2]
+    return logits[:, 0], logits[:, 1], {"gradient_penalty": jnp.square(jnp.sqrt(squared + 1e-12) - 1)}
+
+
+def zero_centred(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
+    """||grad_x D(x^)||_2^2 between real and fake: Thanh-Tung et al. 2019 (arXiv 1902.03984), eq. 7 without lambda."""
+    _, squared = squared_gradient(critic, interpolate(key, real, fake))
+    logits = critic(interleave(real, fake)).reshape(-1, 2)  # [B, 2]
+    return logits[:, 0], logits[:, 1], {"zero_centred": squared}
+
+
+PENALTIES = {
+    "none": none,
+    "r1": r1,
+    "r2": r2,
+    "r1_r2": r1_r2,
+    "gradient_penalty": gradient_penalty,
+    "zero_centred": zero_centred,
+}

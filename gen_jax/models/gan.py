@@ -11,8 +11,9 @@ import optax
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, build, choose
 from gen_jax.losses.adversarial import LOSSES
+from gen_jax.losses.evolution import evolution_gradient
 from gen_jax.losses.penalties import PENALTIES
-from gen_jax.model import Batch, Model, refuse_given, weighted_mean
+from gen_jax.model import Batch, Model, given_labels, weighted_mean
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
 from gen_jax.optimizers import moving_average, optimizer, schedule
 
@@ -20,14 +21,25 @@ PRIORS = {
     "normal": jax.random.normal,
     "uniform": partial(jax.random.uniform, minval=-1.0, maxval=1.0),
 }
+ESTIMATORS = {  # of the generator's gradient: (key, loss, params) -> (value, gradient)
+    "backpropagation": lambda: lambda key, loss, params: jax.value_and_grad(loss)(params),
+    "evolution": lambda pairs=32, deviation=0.02, shaped=True: partial(
+        evolution_gradient, pairs=pairs, deviation=deviation, shaped=shaped
+    ),
+}
 ADAM = {"name": "adam", "learning_rate": 2e-4, "b1": 0.0, "b2": 0.99}
+STATISTICS = ["batch_stats", "spectral"]  # what a net changes as it runs
 
 
 class GanState(NamedTuple):
-    """What a GAN carries from step to step; params and optimizer states are float32 pytrees."""
+    """What a GAN carries from step to step; nets and optimizer states are pytrees of float32.
+
+    A net is its `params` beside its statistics: `batch_stats` of a generator, `spectral` vectors of a discriminator.
+    """
 
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, real ones that the discriminator has seen
+    classes: jax.Array | None  # [K] float32, how many of them had each label; None where labels are not modelled
     generator: Any
     discriminator: Any
     generator_ema: Any
@@ -44,7 +56,11 @@ def gan(
     gamma: float | Mapping = 1.0,
     latent_size: int = 64,
     prior: str = "normal",
+    conditional: bool = False,
     n_critic: int = 1,
+    pack: int = 1,
+    weight_clip: float | None = None,
+    generator_gradient: Mapping = {"name": "backpropagation"},
     generator_optimizer: Mapping = ADAM,
     discriminator_optimizer: Mapping = ADAM,
     ema_half_life: float | Mapping = 0.0,
@@ -56,8 +72,12 @@ def gan(
       loss: a name in `LOSSES`.
       penalty: a name in `PENALTIES`; `gamma` weighs it, a number or a schedule over examples.
       latent_size, prior: z is drawn from `normal` N(0, 1) or `uniform` U(-1, 1) in that many dimensions.
+      conditional: both nets read the label; `given={"y": labels}` asks for one, and a sample's `y` tells it.
       n_critic: discriminator updates per generator update. A batch is split into disjoint parts, one for each of
         them and, where the generator's loss reads real examples, one more for the generator.
+      pack: examples that the discriminator judges together (PacGAN, Lin et al. 2018, arXiv 1712.04086, section 3).
+      weight_clip: largest magnitude of the discriminator's weights (WGAN, Arjovsky et al. 2017, algorithm 1).
+      generator_gradient: a `name` in `ESTIMATORS` and its options.
       generator_optimizer, discriminator_optimizer: see `gen_jax.optimizers.optimizer`.
       ema_half_life: of the averaged generator that samples, in examples, a number or a schedule; 0 averages nothing.
 
@@ -65,79 +85,146 @@ def gan(
     are the real ones the discriminator has seen.
 
     Raises:
-      UserError: for data that is neither image nor vector, an unknown name or option, a batch that cannot be split.
+      UserError: for data that is neither image nor vector, a conditional model of data without labels, an unknown
+        name or option, a penalty on a discriminator with batch statistics, a batch that cannot be split.
     """
-    if spec.kind not in ("image", "vector"):
-        raise UserError(f"a gan models images and vectors, not data of kind {spec.kind!r} ({spec.name})")
-    if n_critic < 1 or latent_size < 1:
-        raise UserError(f"n_critic {n_critic} and latent_size {latent_size}: expected at least 1")
-    g_net = build("generator", GENERATORS, generator, tuple(spec.shape))
-    d_net = build("discriminator", DISCRIMINATORS, discriminator)
+    check_arguments(spec, latent_size, n_critic, pack, conditional, weight_clip)
+    num_classes = len(spec.classes) if conditional else 0
+    g_net = build("generator", GENERATORS, generator, tuple(spec.shape), num_classes)
+    d_net = build("discriminator", DISCRIMINATORS, discriminator, num_classes)
     game = LOSSES[choose("adversarial loss", loss, LOSSES)]
     penalise = PENALTIES[choose("penalty", penalty, PENALTIES)]
     draw = PRIORS[choose("prior", prior, PRIORS)]
+    estimate = build("generator_gradient", ESTIMATORS, generator_gradient)
     gamma, half_life = schedule(gamma), schedule(ema_half_life)
     g_tx, d_tx = optimizer(generator_optimizer), optimizer(discriminator_optimizer)
     parts = n_critic + game.pairs
 
     def init(key: jax.Array, batch: Batch) -> GanState:
         g_key, d_key = jax.random.split(key)
-        g = g_net.init(g_key, jnp.zeros((1, latent_size)))
-        d = d_net.init(d_key, jnp.zeros((1, *batch["x"].shape[1:])))
-        zero = jnp.zeros((), jnp.int32)
-        average = jax.tree.map(jnp.copy, g)
-        return GanState(zero, zero, g, d, average, g_tx(zero).init(g), d_tx(zero).init(d))
+        y = jnp.zeros(1, jnp.int32)
+        g = dict(g_net.init(g_key, jnp.zeros((1, latent_size)), y))
+        d = dict(d_net.init(d_key, packed(jnp.zeros((pack, *batch["x"].shape[1:])), pack), y))
+        if d.pop("batch_stats", None) and penalty != "none":  # a discriminator always reads those of its batch
+            raise UserError(
+                f"penalty {penalty!r} needs each row's own gradient, and batch norm mixes the rows of the discriminator: "
+                f"give it norm='spectral' or norm='none'"
+            )
+        zero, average = jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, g)
+        optimizers = g_tx(zero).init(g["params"]), d_tx(zero).init(d["params"])
+        classes = jnp.zeros(num_classes) if conditional else None
+        return GanState(zero, zero, classes, g, d, average, *optimizers)
 
-    def criticise(d: Any, key: jax.Array, x: jax.Array) -> jax.Array:
-        return d_net.apply(d, x, rngs={"dropout": key})  # [N]
+    def generate(g: Any, key: jax.Array, y: jax.Array, weight: jax.Array) -> tuple[jax.Array, Any]:
+        z = draw(key, (len(weight), latent_size))
+        return g_net.apply(g, z, y, weight, mutable=STATISTICS[:1])  # x, {"batch_stats"}
 
-    def d_loss(d: Any, key: jax.Array, g: Any, x: jax.Array, weight: jax.Array, seen: jax.Array):
-        z_key, drop_key = jax.random.split(key)
-        fake = g_net.apply(g, draw(z_key, (x.shape[0], latent_size)))
-        real_logits, fake_logits, penalties = penalise(partial(criticise, d, drop_key), x, fake)
+    def criticise(d: Any, key: jax.Array, y: jax.Array, weight: jax.Array, x: jax.Array) -> jax.Array:
+        y, weight = (jnp.repeat(each, len(x) // len(weight)) for each in (y, weight))
+        return d_net.apply(d, x, y, weight, rngs={"dropout": key}, mutable=STATISTICS)[0]  # [N]
+
+    def d_loss(params: Any, key: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
+        z_key, drop_key, penalty_key = jax.random.split(key, 3)
+        fake, _ = generate(state.generator, z_key, y, weight)
+        x, fake, y, weight = packed(x, pack), packed(fake, pack), y[::pack], weight.reshape(-1, pack).min(1)
+        critic = partial(criticise, {**state.discriminator, "params": params}, drop_key, y, weight)
+        real_logits, fake_logits, penalties = penalise(penalty_key, critic, x, fake)
         value = weighted_mean(game.discriminator(real_logits, fake_logits), weight)
         penalties = {name: weighted_mean(each, weight) for name, each in penalties.items()}
         sign = weighted_mean(jnp.sign(real_logits - fake_logits), weight)
         metrics = {"d_loss": value, "d_sign": sign, **penalties}
-        return value + gamma(seen) * sum(penalties.values()), metrics
+        return value + gamma(state.examples.astype(jnp.float32)) * sum(penalties.values()), metrics
 
-    def g_loss(g: Any, key: jax.Array, d: Any, x: jax.Array, weight: jax.Array):
-        z_key, drop_key = jax.random.split(key)
-        fake = criticise(d, drop_key, g_net.apply(g, draw(z_key, (x.shape[0], latent_size))))
-        real = criticise(d, drop_key, x) if game.pairs else None
-        return weighted_mean(game.generator(fake, real), weight)
+    def g_loss(params: Any, keys: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
+        fake, _ = generate({**state.generator, "params": params}, keys[0], y, weight)
+        x, fake, y, weight = packed(x, pack), packed(fake, pack), y[::pack], weight.reshape(-1, pack).min(1)
+        critic = partial(criticise, state.discriminator, keys[1], y, weight)
+        return weighted_mean(game.generator(critic(fake), critic(x) if game.pairs else None), weight)
+
+    def update_d(key: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
+        seen, old = state.examples.astype(jnp.float32), state.discriminator
+        gradient, metrics = jax.grad(d_loss, has_aux=True)(old["params"], key, state, x, y, weight)
+        updates, d_state = d_tx(seen).update(gradient, state.discriminator_optimizer, old["params"])
+        d = {**old, "params": optax.apply_updates(old["params"], updates)}
+        if weight_clip is not None:
+            d["params"] = jax.tree.map(lambda each: jnp.clip(each, -weight_clip, weight_clip), d["params"])
+        if "spectral" in d:  # one power iteration, for which any row will do
+            d["spectral"] = d_net.apply(d, packed(x[:pack], pack), y[:1], mutable=STATISTICS)[1]["spectral"]
+        return state._replace(discriminator=d, discriminator_optimizer=d_state), metrics
+
+    def update_g(key: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
+        seen, old = state.examples.astype(jnp.float32), state.generator
+        keys, es_key = jax.random.split(key), jax.random.fold_in(key, 2)
+        value, gradient = estimate(es_key, lambda params: g_loss(params, keys, state, x, y, weight), old["params"])
+        updates, g_state = g_tx(seen).update(gradient, state.generator_optimizer, old["params"])
+        statistics = generate(old, keys[0], y, weight)[1] if "batch_stats" in old else {}
+        g = {**old, **statistics, "params": optax.apply_updates(old["params"], updates)}
+        return state._replace(generator=g, generator_optimizer=g_state), value
 
     def step(key: jax.Array, state: GanState, batch: Batch) -> tuple[GanState, dict]:
         rows = batch["x"].shape[0]
-        if rows % parts:
-            raise UserError(f"a batch of {rows} rows cannot be split into the {parts} parts that this gan learns from")
+        if rows % (parts * pack):
+            raise UserError(
+                f"a batch of {rows} rows cannot be split into the {parts} parts, in packs of {pack}, "
+                f"that this gan learns from"
+            )
         x = batch["x"].reshape(-1, parts, *batch["x"].shape[1:])  # strided parts: no row leaves its device
         weight = batch.get("weight", jnp.ones(rows)).reshape(-1, parts)
-        seen, new = state.examples.astype(jnp.float32), weight[:, :n_critic].sum()
+        y = (batch["y"] if conditional else jnp.zeros(rows, jnp.int32)).reshape(-1, parts)
         keys = jax.random.split(key, n_critic + 1)
-        d, d_state = state.discriminator, state.discriminator_optimizer
         for part in range(n_critic):  # unrolled: XLA's CPU convolutions are slow inside a loop
-            gradient, metrics = jax.grad(d_loss, has_aux=True)(
-                d, keys[part], state.generator, x[:, part], weight[:, part], seen
-            )
-            updates, d_state = d_tx(seen).update(gradient, d_state, d)
-            d = optax.apply_updates(d, updates)
-        value, gradient = jax.value_and_grad(g_loss)(state.generator, keys[-1], d, x[:, -1], weight[:, -1])
-        updates, g_state = g_tx(seen).update(gradient, state.generator_optimizer, state.generator)
-        g = optax.apply_updates(state.generator, updates)
-        average = moving_average(state.generator_ema, g, new, half_life(seen))
-        examples = state.examples + new.astype(jnp.int32)
-        return GanState(state.step + 1, examples, g, d, average, g_state, d_state), {"g_loss": value, **metrics}
+            state, metrics = update_d(keys[part], state, x[:, part], y[:, part], weight[:, part])
+        state, value = update_g(keys[-1], state, x[:, -1], y[:, -1], weight[:, -1])
+        new, half = weight[:, :n_critic].sum(), half_life(state.examples.astype(jnp.float32))
+        average = moving_average(state.generator_ema, state.generator, new, half)
+        examples, classes = state.examples + new.astype(jnp.int32), state.classes
+        if conditional:
+            classes = classes + jnp.einsum("bp,bpk->k", weight, jax.nn.one_hot(y, num_classes))
+        state = state._replace(step=state.step + 1, examples=examples, classes=classes, generator_ema=average)
+        return state, {"g_loss": value, **metrics}
 
     def prior_latent(key: jax.Array, state: GanState, num: int) -> dict:
-        return {"z": draw(key, (num, latent_size))}
+        if not conditional:
+            return {"z": draw(key, (num, latent_size))}
+        z_key, y_key = jax.random.split(key)
+        y = jax.random.categorical(y_key, jnp.log(jnp.maximum(state.classes, state.step == 0)), shape=(num,))
+        return {"z": draw(z_key, (num, latent_size)), "y": y.astype(jnp.int32)}
 
     @jax.jit
     def decode(key: jax.Array, state: GanState, latent: dict) -> Batch:
-        return {"x": g_net.apply(state.generator_ema, latent["z"])}
+        labels = {"y": latent["y"]} if conditional else {}
+        return {"x": g_net.apply(state.generator_ema, latent["z"], labels.get("y")), **labels}
 
     def sample(key: jax.Array, state: GanState, num: int, given: dict | None = None) -> Batch:
-        refuse_given(given)
-        return decode(key, state, prior_latent(key, state, num))
+        return decode(key, state, {**prior_latent(key, state, num), **given_labels(given, num, num_classes)})
 
     return Model(init, step, sample, prior=prior_latent, decode=decode)
+
+
+def packed(x: jax.Array, pack: int) -> jax.Array:
+    """Rows [N, ..., C] side by side in their last axis, `pack` at a time: [N / pack, ..., pack C]."""
+    if pack == 1:
+        return x
+    x = jnp.moveaxis(x.reshape(-1, pack, *x.shape[1:]), 1, -2)  # [N / pack, ..., pack, C]
+    return x.reshape(*x.shape[:-2], -1)
+
+
+def check_arguments(
+    spec: Spec, latent_size: int, n_critic: int, pack: int, conditional: bool, weight_clip: float | None
+) -> None:
+    """Refuses arguments that no GAN can have.
+
+    Raises:
+      UserError: naming the argument, its value and what was expected.
+    """
+    if spec.kind not in ("image", "vector"):
+        raise UserError(f"a gan models images and vectors, not data of kind {spec.kind!r} ({spec.name})")
+    for name, value in {"n_critic": n_critic, "latent_size": latent_size, "pack": pack}.items():
+        if value < 1:
+            raise UserError(f"{name} {value}: expected at least 1")
+    if conditional and not spec.classes:
+        raise UserError(f"a conditional gan learns labels, and {spec.name} has none: set model.conditional=False")
+    if conditional and pack > 1:
+        raise UserError(f"pack {pack}: a conditional gan judges examples one by one, expected 1")
+    if weight_clip is not None and weight_clip <= 0:
+        raise UserError(f"weight_clip {weight_clip}: expected more than 0, or None")

@@ -1,7 +1,12 @@
 """Flax linen modules. No losses, no optimizers."""
 
+from functools import partial
+
+from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.r3 import R3Discriminator, R3Generator
 
-GENERATORS = {"mlp": MLP, "r3": R3Generator}  # Net(shape, **options): z [N, Z] -> x [N, *shape]
-DISCRIMINATORS = {"mlp": MLP, "r3": R3Discriminator}  # Net(**options): x [N, ...] -> logits [N]
+# Net(shape, classes, **options): (z [N, Z], labels [N] or None, mask [N] or None, 0 = a padding row) -> x [N, *shape]
+GENERATORS = {"mlp": MLP, "dcgan": DCGenerator, "r3": R3Generator}
+# Net(classes, **options): (x [N, ...], labels, mask) -> logits [N]
+DISCRIMINATORS = {"mlp": partial(MLP, ()), "dcgan": DCDiscriminator, "r3": R3Discriminator}

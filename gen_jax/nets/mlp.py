@@ -1,12 +1,17 @@
-"""The fully connected net, as generator and as discriminator (Goodfellow et al. 2014, arXiv 1406.2661)."""
+"""The fully connected net, as generator and as discriminator (Goodfellow et al. 2014, arXiv 1406.2661).
+
+With classes, the label stands beside the input as a one-hot row (Mirza & Osindero 2014, arXiv 1411.1784).
+"""
 
 import math
 from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from gen_jax.errors import UserError, choose
+from gen_jax.nets.layers import NORMS, BatchNorm, spectrally
 
 ACTIVATIONS = {
     "linear": lambda x: x,
@@ -30,29 +35,32 @@ INITIALIZERS = {
 
 
 class MLP(nn.Module):
-    """Dense layers from `[N, ...]` to `[N, *shape]`; the default shape, `()`, is one logit a row.
+    """Dense layers from `[N, ...]` (and labels [N]) to `[N, *shape]`; the default shape, `()`, is one logit a row.
 
     Options:
       hidden: width of each hidden layer.
       activation, output: names in `ACTIVATIONS`, after each hidden layer and after the last.
       pieces: more than 1 makes the hidden layers maxout, the largest of that many maps (Goodfellow et al. 2013).
+      norm: `batch` (before each activation), `spectral` (of every layer) or `none`.
       dropout: share of the inputs and of the hidden units dropped where a `dropout` key is given.
       initializer, scale: `he` (variance gain), `normal` (deviation) or `uniform` (half width).
       dtype: of the activations; weights and the output stay float32.
     """
 
     shape: Sequence[int] = ()
+    classes: int = 0
     hidden: Sequence[int] = (256, 256, 256)
     activation: str = "leaky_relu"
     output: str = "linear"
     pieces: int = 1
+    norm: str = "none"
     dropout: Sequence[float] = (0.0, 0.0)
     initializer: str = "he"
     scale: float = 2.0
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
         if not all(isinstance(width, int) and width > 0 for width in (*self.hidden, self.pieces)):
             raise UserError(
                 f"an mlp with hidden {self.hidden} and pieces {self.pieces}: expected whole numbers above 0"
@@ -60,12 +68,18 @@ class MLP(nn.Module):
         kernel_init = INITIALIZERS[choose("initializer", self.initializer, INITIALIZERS)](self.scale)
         activation = ACTIVATIONS[choose("activation", self.activation, ACTIVATIONS)]
         output = ACTIVATIONS[choose("activation", self.output, ACTIVATIONS)]
+        batch = choose("norm", self.norm, NORMS) == "batch"
         fixed = not self.has_rng("dropout")
         x = nn.Dropout(self.dropout[0], deterministic=fixed)(x.reshape(x.shape[0], -1))
-        for width in self.hidden:
-            x = nn.Dense(width * self.pieces, kernel_init=kernel_init, dtype=self.dtype)(x)
+        if self.classes:
+            x = jnp.concatenate([x, jax.nn.one_hot(y, self.classes)], axis=-1)
+        for layer, width in enumerate(self.hidden):
+            dense = nn.Dense(width * self.pieces, not batch, self.dtype, kernel_init=kernel_init, name=f"Dense_{layer}")
+            x = spectrally(self, self.norm, dense)(x)
             if self.pieces > 1:
                 x = x.reshape(-1, width, self.pieces).max(-1)  # [N, width]
-            x = nn.Dropout(self.dropout[1], deterministic=fixed)(activation(x))
-        x = nn.Dense(math.prod(self.shape), kernel_init=kernel_init)(x.astype("float32"))
+            x = activation(BatchNorm(dtype=self.dtype)(x, mask=mask) if batch else x)
+            x = nn.Dropout(self.dropout[1], deterministic=fixed)(x)
+        last = nn.Dense(math.prod(self.shape), kernel_init=kernel_init, name=f"Dense_{len(self.hidden)}")
+        x = spectrally(self, self.norm, last)(x.astype("float32"))
         return output(x).reshape(-1, *self.shape)

@@ -13,33 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import UserError
+from gen_jax.nets.layers import stage_channels, stage_sides
 
 LOW_PASS = np.array([1.0, 3.0, 3.0, 1.0]) / 8  # [1, 2, 1] * [1, 1]
-
-
-def stage_sides(shape: Sequence[int]) -> list[tuple[int, int]]:
-    """Sides of the stages of images [H, W, C], lowest resolution first: halved while both are even and at least 8.
-
-    Raises:
-      UserError: for rows that are no images, or where the lowest resolution would exceed 7 pixels both ways, because
-        the head grows with its square.
-    """
-    if len(shape) != 3:
-        raise UserError(f"an r3 net is for images [H, W, C], these data have rows of shape {tuple(shape)}; choose mlp")
-    sides = [tuple(shape[:2])]
-    while all(side % 2 == 0 and side >= 8 for side in sides[0]):
-        sides.insert(0, (sides[0][0] // 2, sides[0][1] // 2))
-    if min(sides[0]) > 7:
-        raise UserError(
-            f"an r3 net cannot halve {shape[0]}x{shape[1]} down to 4..7 pixels a side; "
-            f"resize the images, for example --config.data.resize={2 ** max(2, round(np.log2(max(shape[:2]))))}"
-        )
-    return sides
-
-
-def stage_channels(channels: Sequence[int], stages: int) -> list[int]:
-    """One width per stage, lowest resolution first; the last of `channels` repeats."""
-    return [channels[min(stage, len(channels) - 1)] for stage in range(stages)]
 
 
 def upsample_matrix(side: int) -> np.ndarray:
@@ -119,7 +95,9 @@ def linear(features: int, dtype: str, name: str) -> nn.Dense:
 
 
 class R3Generator(nn.Module):
-    """`z [N, Z] -> x [N, *shape]`: a learned basis weighted by z, then stages of blocks, doubling in between.
+    """`z [N, Z], y [N] -> x [N, *shape]`: a learned basis weighted by z, then stages of blocks, doubling in between.
+
+    With classes, an embedding of the label as long as z stands beside it.
 
     Options:
       channels: width of each stage, lowest resolution first; the last repeats (the paper: 768 everywhere).
@@ -130,6 +108,7 @@ class R3Generator(nn.Module):
     """
 
     shape: Sequence[int]
+    classes: int = 0
     channels: Sequence[int] = (256, 128, 64)
     blocks: int = 2
     expansion: int = 2
@@ -137,10 +116,13 @@ class R3Generator(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, z: jax.Array) -> jax.Array:
+    def __call__(self, z: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
         sides = stage_sides(self.shape)
         channels = stage_channels(self.channels, len(sides))
         basis = self.param("basis", nn.initializers.normal(1.0), (*sides[0], channels[0]), jnp.float32)
+        if self.classes:
+            embed = nn.Embed(self.classes, z.shape[-1], embedding_init=nn.initializers.normal(1.0), name="embed")
+            z = jnp.concatenate([z, embed(y)], axis=-1)
         x = linear(channels[0], self.dtype, "weigh")(z)[:, None, None] * basis[None].astype(self.dtype)  # [N, h, w, C]
         for stage, features in enumerate(channels):
             if x.shape[-1] != features:
@@ -154,8 +136,12 @@ class R3Generator(nn.Module):
 
 
 class R3Discriminator(nn.Module):
-    """`x [N, H, W, C] -> logits [N]`: the mirror image of `R3Generator`, with the same options."""
+    """`x [N, H, W, C], y [N] -> logits [N]`: the mirror image of `R3Generator`, with the same options.
 
+    With classes, the logit is the projection of as many features on the label's embedding, over the root of their number.
+    """
+
+    classes: int = 0
     channels: Sequence[int] = (256, 128, 64)
     blocks: int = 2
     expansion: int = 2
@@ -163,7 +149,7 @@ class R3Discriminator(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
         sides = stage_sides(x.shape[1:])
         channels = stage_channels(self.channels, len(sides))
         x = linear(channels[-1], self.dtype, "input")(x.astype(self.dtype))
@@ -178,4 +164,8 @@ class R3Discriminator(nn.Module):
         initializer = nn.initializers.normal(1 / np.sqrt(np.prod(sides[0])))
         pool = self.param("pool", initializer, x.shape[1:], jnp.float32)  # a global depthwise convolution
         x = jnp.einsum("nhwc,hwc->nc", x.astype("float32"), pool)
-        return linear(1, "float32", "output")(x)[:, 0]
+        if not self.classes:
+            return linear(1, "float32", "output")(x)[:, 0]
+        features = linear(x.shape[-1], "float32", "output")(x)
+        embed = nn.Embed(self.classes, x.shape[-1], embedding_init=nn.initializers.normal(1.0), name="embed")
+        return jnp.sum(features * embed(y), axis=-1) / np.sqrt(x.shape[-1])

@@ -1,0 +1,127 @@
+"""Layers and sizes that several nets share: batch and spectral normalisation, strided convolutions, stages."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.errors import UserError
+
+NORMS = ("none", "batch", "spectral")
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation of `[N, ..., C]` (Ioffe & Szegedy 2015, arXiv 1502.03167), conditional where classes are given.
+
+    Statistics are those of the batch, over the rows where `mask` [N] is not 0, wherever the collection `batch_stats`
+    may be written, and the running averages kept there elsewhere. With classes, scale and shift are looked up by
+    the label (de Vries et al. 2017, arXiv 1707.00683, section 4.1).
+    """
+
+    classes: int = 0
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        fixed = not self.is_mutable_collection("batch_stats")
+        plain = not self.classes
+        norm = nn.BatchNorm(
+            fixed, momentum=0.9, dtype=self.dtype, use_bias=plain, use_scale=plain, use_fast_variance=False
+        )
+        rows = (x.shape[0], *(1,) * (x.ndim - 1))
+        x = norm(x, mask=None if mask is None else mask.reshape(rows) > 0)
+        if plain:
+            return x
+        shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1])
+        scale = nn.Embed(self.classes, x.shape[-1], embedding_init=nn.initializers.ones, name="scale")(y)
+        shift = nn.Embed(self.classes, x.shape[-1], embedding_init=nn.initializers.zeros, name="shift")(y)
+        return x * scale.reshape(shape).astype(x.dtype) + shift.reshape(shape).astype(x.dtype)
+
+
+def spectrally(module: nn.Module, norm: str, layer: nn.Module) -> Callable[[jax.Array], jax.Array]:
+    """`layer`, divided by its largest singular value where `norm` is spectral (Miyato et al. 2018, arXiv 1802.05957).
+
+    One power iteration a call, from the vectors in the collection `spectral`, which it renews where that may be written.
+    """
+    if norm != "spectral":
+        return layer
+    wrapped = nn.SpectralNorm(layer, collection_name="spectral")
+    return lambda x: wrapped(x, update_stats=module.is_mutable_collection("spectral"))
+
+
+def stage_sides(shape: Sequence[int], base: int | None = None, net: str = "an r3 net") -> list[tuple[int, int]]:
+    """Sides of the stages of images [H, W, C], lowest resolution first, each the double of the one before.
+
+    The lowest is `base` x `base`; where unset, images are halved while both sides are even and at least 8.
+
+    Raises:
+      UserError: for rows that are no images, for images that are not `base` times a power of two, or where the lowest
+        resolution would exceed 7 pixels both ways, because a dense layer there grows with its square.
+    """
+    if len(shape) != 3:
+        raise UserError(f"{net} is for images [H, W, C], these data have rows of shape {tuple(shape)}; choose mlp")
+    sides = [tuple(shape[:2])]
+    while all(side % 2 == 0 and side >= (2 * base if base else 8) for side in sides[0]):
+        sides.insert(0, (sides[0][0] // 2, sides[0][1] // 2))
+    wrong = sides[0] != (base, base) if base else min(sides[0]) > 7
+    if wrong:
+        side = 2 ** max(2, round(np.log2(max(shape[:2]))))
+        if base:
+            side = base * 2 ** max(1, round(np.log2(max(shape[:2]) / base)))
+        raise UserError(
+            f"{net} cannot halve {shape[0]}x{shape[1]} down to {base or '4..7'} pixels a side; "
+            f"resize the images, for example --config.data.resize={side}"
+        )
+    return sides
+
+
+def stage_channels(channels: Sequence[int], stages: int) -> list[int]:
+    """One width per stage, lowest resolution first; the last of `channels` repeats."""
+    return [channels[min(stage, len(channels) - 1)] for stage in range(stages)]
+
+
+def taps_of_phase(kernel: int, phase: int) -> tuple[int, list[int]]:
+    """Which taps of a stride-2 transposed kernel reach the output pixels 2 i + phase, and from which input i + start."""
+    before = -(-kernel // 2)
+    first = (phase + before) % 2
+    return (phase + first - before) // 2, list(range(first, kernel, 2))
+
+
+def upconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Stride-2 "same" transposed convolution of [N, H, W, C] with [K, K, C, F]: [N, 2H, 2W, F].
+
+    The sub-pixel form: one stride-1 convolution to 4F channels whose taps are those of the four phases of the output.
+    It equals `jax.lax.conv_transpose`, the gradient of which takes XLA seven times as long on a CPU.
+    """
+    size, (num, height, width, channels) = kernel.shape[0], x.shape
+    taps = -(-size // 2)
+    starts, phases = zip(*(taps_of_phase(size, phase) for phase in (0, 1)))
+    low, high = min(starts), max(starts) + taps - 1  # the inputs that some phase reads, around pixel i
+    padded = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))  # zeros for the taps that the shorter phase lacks
+    index = np.array([[*each, *[size] * (taps - len(each))] for each in phases])  # [2, taps]
+    kernels = padded[index[:, None, :, None], index[None, :, None, :]]  # [2, 2, taps, taps, C, F]
+    kernels = jnp.moveaxis(kernels, (0, 1), (3, 4)).reshape(taps, taps, channels, -1)
+    padding = [(-low, high)] * 2
+    out = jax.lax.conv_general_dilated(x, kernels, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    out = out.reshape(*out.shape[:3], 2, 2, -1)  # [N, H', W', 2, 2, F]
+    places = list(enumerate(start - low for start in starts))
+    pixels = [[out[:, a : a + height, b : b + width, p, q] for q, b in places] for p, a in places]  # of [N, H, W, F]
+    stacked = jnp.stack([jnp.stack(each, 3) for each in pixels], 2)  # [N, H, 2, W, 2, F]
+    return stacked.reshape(num, 2 * height, 2 * width, -1)
+
+
+class UpConv(nn.Module):
+    """`upconvolve` with a learned kernel [K, K, C, F] and no bias."""
+
+    features: int
+    kernel: int
+    initializer: nn.initializers.Initializer
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.initializer, shape, jnp.float32)
+        return upconvolve(x.astype(self.dtype), kernel.astype(self.dtype))
