@@ -37,6 +37,7 @@ def base_config() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
+            "replicas": 1,  # independent runs of the seeds from `seed` on, trained together
             "steps": 1000,
             "epochs": placeholder(float),  # replaces steps where it is set
             "batch_size": 64,
@@ -51,6 +52,7 @@ def base_config() -> ConfigDict:
                 "data_dir": placeholder(str),  # where TFDS sets are prepared; $TFDS_DATA_DIR where unset
                 "path": placeholder(str),  # a .npy or .npz file or a folder of images; beats the name
                 "resize": placeholder(int),  # side in pixels
+                "stack": placeholder(int),  # grey images drawn at random that are stacked as the channels of one
                 "transform": placeholder(str),  # signed, unit, rms or none; signed where unset
                 "split": "train",
                 "test_split": "test",
@@ -58,7 +60,7 @@ def base_config() -> ConfigDict:
                 "order": "shuffle",  # shuffle, once or all
             },
             "model": {"name": placeholder(str)},
-            "sample": {"num": 64, "seed": 0},
+            "sample": {"num": 64, "seed": 0, "given": placeholder(str)},  # as --given of gen_jax.sample
             "evaluate": {"num": 1000, "seed": 0, "metrics": ()},  # every metric that applies where none is named
         }
     )
@@ -198,6 +200,7 @@ def check(config: ConfigDict) -> None:
             raise UserError(f"the config lacks {key!r}; start it from gen_jax.config.base_config()")
     for key, low in {
         "batch_size": 1,
+        "replicas": 1,
         "steps": 0,
         "keep": 1,
         "sample.num": 1,

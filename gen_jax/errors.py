@@ -2,10 +2,11 @@
 
 import difflib
 import inspect
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any, TextIO
 
@@ -64,6 +65,28 @@ def tolerant(stream: TextIO) -> SimpleNamespace:
 
     same = {name: getattr(stream, name) for name in dir(stream) if not name.startswith("_")}
     return SimpleNamespace(**{**same, "write": write, "flush": flush})
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turns SIGINT and SIGTERM into a question that the loop asks after each step; a second one interrupts at once."""
+    asked = []
+
+    def note(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        with suppress(OSError):  # print may not be entered twice, and the reader may be gone
+            os.write(2, b"\nstopping after this step; once more to stop at once\n")
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    if INTERRUPTS:
+        raise KeyboardInterrupt
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def command(main: Callable[[list[str]], None]) -> None:

@@ -151,11 +151,11 @@ def settle(workdir: Path, config: dict, fork: dict | None) -> None:
     write_json(workdir / "config.json", config)
 
 
-def load(workdir: str | Path, step: int | None = None) -> Run:
+def load(workdir: str | Path, step: int | None = None, replica: int = 0) -> Run:
     """Rebuilds a run from its directory alone, with the newest whole checkpoint or the one of `step`.
 
     Raises:
-      UserError: where `workdir` holds no run or no whole checkpoint.
+      UserError: where `workdir` holds no run or no whole checkpoint, or the run has no such replica.
     """
     import jax
 
@@ -165,11 +165,15 @@ def load(workdir: str | Path, step: int | None = None) -> Run:
     config = read_config(workdir)
     if config is None:
         raise UserError(f"no run in {workdir}: " + ("it is empty" if workdir.exists() else "no such directory"))
+    replicas = config["replicas"]
+    if not 0 <= replica < replicas:
+        raise UserError(f"replica {replica}: {workdir} has {replicas}, numbered from 0")
     spec = read_spec(workdir)
     model = models.build_model(config["model"], spec)
     shapes = jax.eval_shape(model.init, jax.random.key(0), models.example_batch(spec))
-    abstract = sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), shapes)
+    abstract = sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), shapes, replicas)
     found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
     if found is None:
         raise UserError(f"{workdir} has no checkpoint yet: it was stopped before the first save")
-    return Run(model, found[1], spec, config, found[0])
+    state = found[1] if replicas == 1 else sharding.replica(found[1], replica)
+    return Run(model, state, spec, config, found[0])

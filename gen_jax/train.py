@@ -3,15 +3,14 @@
 python -m gen_jax.train --config configs/gan.py [--workdir DIR] [--config.a.b=VALUE ...] [--fork OTHER] [--quiet]
 """
 
-import os
+import math
 import shlex
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +21,11 @@ from orbax.checkpoint import CheckpointManager
 
 from gen_jax import checkpoint, config, data, log, run, sharding
 from gen_jax.data.pictures import encode
-from gen_jax.errors import INTERRUPTS, UserError, command
+from gen_jax.errors import UserError, command, stop_requests
 from gen_jax.evaluate import make_scorer, save_scores
 from gen_jax.model import Model, State
 from gen_jax.models import build_model, example_batch
-from gen_jax.sample import draw
+from gen_jax.sample import draw, parse_given
 
 NEVER = np.iinfo(np.int32).max
 TRAINING = 1  # folded into the seed, so that training and sampling with one seed share no key
@@ -40,9 +39,10 @@ class Job(NamedTuple):
     mesh: Mesh
     data: data.Data
     model: Model
-    init_key: jax.Array
+    init_key: jax.Array  # of each replica [N], where there are several
     step_key: jax.Array
-    state: State  # shapes and places only
+    replicas: int
+    state: State  # shapes and places only, behind an axis of the replicas where there are several
     metrics: tuple[str, ...]
     scorer: Callable | None
     quiet: bool
@@ -59,36 +59,57 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     before = run.begun_config(workdir)
     if before is not None:
         config.refuse_changes(before, plain, workdir)
-    mesh = sharding.make_mesh()
+    replicas, mesh = settings.replicas, sharding.make_mesh()
+    if replicas > 1:
+        mesh = sharding.make_mesh(mesh.devices.flat[: math.gcd(replicas, mesh.size)])
+    multiple = mesh.size if replicas == 1 else 1
     size, seed = settings.batch_size, settings.seed
-    feed = data.load(plain["data"], size, seed, settings.steps, settings.epochs, mesh.size, sharding.hosts(), quiet)
+    feed = data.load(
+        plain["data"], size, seed, settings.steps, settings.epochs, multiple, sharding.hosts(), quiet, replicas
+    )
     model = build_model(plain["model"], feed.spec)
-    init_key, step_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), TRAINING))
-    shapes = jax.eval_shape(model.init, init_key, example_batch(feed.spec))
-    rows = len(feed.at(0)["weight"]) * sharding.hosts()[1]
-    metrics = jax.eval_shape(model.step, step_key, shapes, example_batch(feed.spec, rows))[1]
-    scorer = None
+    keys = jnp.stack([jax.random.split(training_key(seed + replica)) for replica in range(replicas)])  # [N, 2]
+    shapes = jax.eval_shape(model.init, keys[0, 0], example_batch(feed.spec))
+    rows = feed.at(0)["weight"].shape[-1] * sharding.hosts()[1]
+    metrics = jax.eval_shape(model.step, keys[0, 1], shapes, example_batch(feed.spec, rows))[1]
+    given, scorer = parse_given(settings.sample.given, 1, feed.spec), None
+    if given:  # a wrong one is said here, not by the first picture
+        jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, given), shapes)
     if settings.eval_every:
         splits, how = (settings.data.split, settings.data.test_split), plain["evaluate"]
         scorer = make_scorer(feed.spec, feed.read, splits, how["metrics"], how["num"], how["seed"])
-    state = sharding.abstract_state(mesh, shapes)
-    return Job(settings, workdir, mesh, feed, model, init_key, step_key, state, tuple(metrics), scorer, quiet)
+    init_key, step_key = keys[0] if replicas == 1 else keys.T
+    state = sharding.abstract_state(mesh, shapes, replicas)
+    return Job(settings, workdir, mesh, feed, model, init_key, step_key, replicas, state, tuple(metrics), scorer, quiet)
+
+
+def training_key(seed: int) -> jax.Array:
+    """The key that a run of this seed starts from."""
+    return jax.random.fold_in(jax.random.key(seed), TRAINING)
 
 
 def compile_step(job: Job) -> Callable:
     """The compiled step: (state, broken, step, arrays, fed) -> (state, broken, metrics); state and broken are donated.
 
     `broken` remembers, for each metric, the first step at which it was not finite, so that the loop learns of it
-    when it logs and never waits for it before.
+    when it logs and never waits for it before. Metrics of replicas are their mean and its standard error.
     """
 
-    def train_step(state: State, broken: dict, step: jax.Array, arrays: dict, fed: dict) -> tuple[State, dict, dict]:
+    def train_step(
+        key: jax.Array, state: State, broken: dict, step: jax.Array, arrays: dict, fed: dict
+    ) -> tuple[State, dict, dict]:
         batch = job.data.batch(arrays, fed)
-        state, metrics = job.model.step(jax.random.fold_in(job.step_key, step), state, batch)
+        state, metrics = job.model.step(jax.random.fold_in(key, step), state, batch)
         first = {name: jnp.where(jnp.isfinite(value), NEVER, step + 1) for name, value in metrics.items()}
         return state, jax.tree.map(jnp.minimum, broken, first), metrics
 
-    return jax.jit(train_step, donate_argnums=(0, 1), out_shardings=sharding.shared(job.mesh))
+    if job.replicas == 1:
+        one = jax.jit(train_step, donate_argnums=(1, 2), out_shardings=sharding.shared(job.mesh))
+        return partial(one, job.step_key)
+    varied = job.step_key, job.state, {name: jnp.zeros(job.replicas, jnp.int32) for name in job.metrics}, job.data.at(0)
+    *first, fed = jax.eval_shape(lambda trees: sharding.replica(trees, 0), varied)
+    each = sharding.replicated(train_step, (*first, np.int32(0), job.data.arrays, fed), job.replicas, job.mesh)
+    return partial(each, job.step_key)
 
 
 def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tuple[int, State]:
@@ -105,9 +126,13 @@ def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tupl
     if fork is None:
         run.claim(job.workdir, spec)
         run.settle(job.workdir, settings, None)
-        fed, whole = sharding.place_rows(job.mesh, job.data.at(0)), sharding.shared(job.mesh)
-        init = jax.jit(lambda key, *rows: job.model.init(key, job.data.batch(*rows)), out_shardings=whole)
-        return 0, init(job.init_key, place_arrays(job), fed)
+        fed, places = sharding.place_rows(job.mesh, job.data.at(0)), jax.tree.map(lambda leaf: leaf.sharding, job.state)
+
+        def init(key: jax.Array, arrays: dict, fed: dict) -> State:
+            return job.model.init(key, job.data.batch(arrays, fed))
+
+        first = init if job.replicas == 1 else jax.vmap(init, in_axes=(0, None, 0))
+        return 0, jax.jit(first, out_shardings=places)(job.init_key, place_arrays(job), fed)
     found = checkpoint.newest_in(fork / "checkpoints", job.state)
     if found is None:
         raise UserError(f"--fork {fork}: there is no run with a checkpoint to start from")
@@ -136,7 +161,9 @@ def loop(
     every, total = job.settings, job.data.steps
     step_fn = compile_step(job)
     arrays = place_arrays(job)
-    broken = sharding.place_whole(job.mesh, {name: np.int32(NEVER) for name in job.metrics})
+    never = np.int32(NEVER) if job.replicas == 1 else np.full(job.replicas, NEVER, np.int32)
+    place = sharding.place_whole if job.replicas == 1 else sharding.place_rows
+    broken = place(job.mesh, {name: never for name in job.metrics})
     done = start
     if start == 0 and every.sample_every:
         draw_samples(job, state, 0)
@@ -177,7 +204,7 @@ def finite(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) ->
     Raises:
       UserError: naming the first metric that was not finite, and the first step at which it was not.
     """
-    metrics, broken = jax.device_get((metrics, broken))
+    metrics, broken = jax.device_get((metrics, jax.tree.map(jnp.min, broken)))
     name = min(broken, key=broken.get)
     if broken[name] < NEVER:
         good = manager.latest_step()
@@ -194,8 +221,11 @@ def score(job: Job, state: State, step: int) -> dict[str, float | None]:
 
 
 def draw_samples(job: Job, state: State, step: int) -> None:
-    """Leaves a picture of samples, from the same latents every time, and the curves so far."""
-    samples = draw(job.model, state, job.data.spec, job.settings.sample.seed, job.settings.sample.num)
+    """Leaves a picture of samples (of the first replica), from the same latents every time, and the curves so far."""
+    how = job.settings.sample
+    given = parse_given(how.given, how.num, job.data.spec)
+    one = state if job.replicas == 1 else sharding.replica(state, 0)
+    samples = draw(job.model, one, job.data.spec, how.seed, how.num, given)
     run.write(job.workdir / "samples" / f"{step}.png", encode(samples, job.data.spec, ".png"))
     log.draw_curves(job.workdir)
 
@@ -210,28 +240,6 @@ def describe(job: Job) -> None:
     feed = "resident" if job.data.arrays else "streaming"
     print(f"data: {spec.name}, {spec.kind} {list(spec.shape)} {spec.dtype}, {spec.sizes}, {feed} feed")
     print(f"devices: {sharding.describe(job.mesh)}; run: {job.workdir}")
-
-
-@contextmanager
-def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turns SIGINT and SIGTERM into a question that the loop asks after each step; a second one interrupts at once."""
-    asked = []
-
-    def note(number: int, frame: Any) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-        with suppress(OSError):  # print may not be entered twice, and the reader may be gone
-            os.write(2, b"\nstopping after this step; once more to stop at once\n")
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    if INTERRUPTS:
-        raise KeyboardInterrupt
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def train(job: Job, fork: Path | None, again: str) -> None:

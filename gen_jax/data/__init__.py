@@ -47,6 +47,7 @@ def load(
     multiple: int = 1,
     host: tuple[int, int] = (0, 1),
     quiet: bool = False,
+    replicas: int = 1,
 ) -> Data:
     """Opens the data that the `data` section of a config names.
 
@@ -54,6 +55,7 @@ def load(
       options: name, variant, data_dir, path, resize, transform, split, test_split, feed, order.
       multiple: batches are padded with rows of weight 0 to a multiple of this (the devices).
       host: index and number of the hosts; each feeds its own part of the rows of a batch.
+      replicas: more than 1 stacks the batches of the seeds from `seed` on, behind a leading axis.
 
     Raises:
       UserError: for whatever is wrong with the data or the options, before anything is compiled.
@@ -75,7 +77,7 @@ def load(
     size = rows if order == "all" else batch_size
     last = (rows if order == "once" else total * size) if epochs is None else round(epochs * rows)
 
-    def at(step: int) -> dict[str, np.ndarray]:
+    def rows_at(seed: int, step: int) -> dict[str, np.ndarray]:
         indices = rows_of_step(order, seed, step, rows, size, last)
         padded = -(-size // multiple) * multiple
         weight = np.zeros(padded, np.float32)
@@ -87,6 +89,12 @@ def load(
             return {"index": indices.astype(np.int32), "weight": weight}
         fed = {**source.rows(split, indices), "weight": weight}
         return fed if small(source.dtype) else {**fed, "x": to_model(spec, fed["x"])}
+
+    def at(step: int) -> dict[str, np.ndarray]:
+        if replicas == 1:
+            return rows_at(seed, step)
+        each = [rows_at(seed + replica, step) for replica in range(replicas)]
+        return {name: np.stack([one[name] for one in each]) for name in each[0]}
 
     def stream(start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
         return map(at, range(start, stop)) if arrays else _prefetched(at, start, stop)

@@ -1,6 +1,10 @@
-"""Samples as files: arrays in the data's own domain, grids of images, scatter plots. The spec decides."""
+"""Samples as files: arrays in the data's own domain, grids, strips and animations of images, plots of vectors.
+
+The kind of the data, a fact of the spec, decides how they are drawn; the same arrays give the same bytes.
+"""
 
 import io
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -9,6 +13,7 @@ from gen_jax.data.spec import Spec
 from gen_jax.errors import choose
 
 TILE = 56  # pixels a small image is enlarged to, at least
+FRAME = 60  # milliseconds that an animation shows a frame; a GIF counts in tens of them
 
 
 def encode(samples: dict[str, np.ndarray], spec: Spec, suffix: str) -> bytes:
@@ -22,11 +27,33 @@ def encode(samples: dict[str, np.ndarray], spec: Spec, suffix: str) -> bytes:
         np.savez_compressed(buffer, **samples)
         return buffer.getvalue()
     choose("file type of samples", suffix, (".npz", ".png"))
-    return PICTURES[spec.kind](samples["x"], spec)
+    return _file([_drawn(PICTURES, spec)(samples["x"], spec)], "PNG")
 
 
-def grid(x: np.ndarray, spec: Spec) -> bytes:
-    """Images [N, H, W, C] as one PNG, row by row, with a border of one pixel; small ones enlarged."""
+def strip(x: np.ndarray, spec: Spec) -> bytes:
+    """Paths [N, T, *shape] in the data's own domain as one PNG: images in N rows of T, vectors as N lines.
+
+    Raises:
+      UserError: for data that has no picture.
+    """
+    return _file([_drawn(STRIPS, spec)(x, spec)], "PNG")
+
+
+def animate(frames: Sequence[np.ndarray], spec: Spec) -> bytes:
+    """Samples [T, N, *shape] in the data's own domain as a GIF of T pictures that plays endlessly.
+
+    Raises:
+      UserError: for data that has no picture.
+    """
+    picture = _drawn(PICTURES, spec)
+    return _file([_paletted(picture(x, spec)) for x in frames], "GIF")
+
+
+def grid(x: np.ndarray, spec: Spec, columns: int | None = None) -> Image.Image:
+    """Images [N, H, W, C] row by row, with a border of one pixel, in a square unless `columns` is set.
+
+    Small images are enlarged; of two channels the first is drawn.
+    """
     low, high = float(np.min(spec.low)), float(np.max(spec.high))
     pixels = np.clip((x.astype(np.float64) - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
     if pixels.shape[-1] == 2:
@@ -34,41 +61,84 @@ def grid(x: np.ndarray, spec: Spec) -> bytes:
     factor = max(1, -(-TILE // max(pixels.shape[1:3])))
     pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
     num, height, width, colours = pixels.shape
-    columns = int(np.ceil(np.sqrt(num)))
+    columns = columns or int(np.ceil(np.sqrt(num)))
     lines = -(-num // columns)
     canvas = np.full((lines, height + 1, columns, width + 1, colours), 64, np.uint8)
     for index, image in enumerate(pixels):
         canvas[index // columns, :height, index % columns, :width] = image
     canvas = canvas.reshape(lines * (height + 1), columns * (width + 1), colours)
-    return _png(Image.fromarray(canvas[..., 0] if colours == 1 else canvas))
+    return Image.fromarray(canvas[..., 0] if colours == 1 else canvas)
 
 
-def scatter(x: np.ndarray, spec: Spec) -> bytes:
-    """Vectors [N, D] as a scatter plot of their first two entries (a histogram where there is one), as PNG."""
-    from matplotlib.figure import Figure
+def rows(x: np.ndarray, spec: Spec) -> Image.Image:
+    """Paths of images [N, T, H, W, C], one a row."""
+    return grid(x.reshape(-1, *x.shape[2:]), spec, columns=x.shape[1])
 
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    panel = figure.subplots()
+
+def scatter(x: np.ndarray, spec: Spec) -> Image.Image:
+    """Vectors [N, D] as a scatter plot of their first two entries, or as a histogram where there is one."""
+    figure, panel = _panel(spec)
     if x.shape[1] == 1:
         panel.hist(x[:, 0], bins=60)
     else:
         panel.scatter(x[:, 0], x[:, 1], s=4, alpha=0.5, linewidths=0)
-        low, high = np.asarray(spec.low)[:2], np.asarray(spec.high)[:2]
-        margin = 0.05 * (high - low)
-        panel.set_xlim(low[0] - margin[0], high[0] + margin[0])
+    return _image(figure)
+
+
+def lines(x: np.ndarray, spec: Spec) -> Image.Image:
+    """Paths of vectors [N, T, D] as lines through their first two entries (the entry and t where there is one).
+
+    A circle marks where a path begins.
+    """
+    figure, panel = _panel(spec)
+    second = x[..., 1] if x.shape[2] > 1 else np.broadcast_to(np.linspace(0, 1, x.shape[1]), x.shape[:2])  # [N, T]
+    for index in range(len(x)):
+        panel.plot(x[index, :, 0], second[index], marker=".", markersize=3, linewidth=1, color=f"C{index % 10}")
+        panel.plot(x[index, 0, 0], second[index, 0], marker="o", fillstyle="none", color=f"C{index % 10}")
+    if x.shape[2] == 1:
+        panel.set_ylabel("t")
+    return _image(figure)
+
+
+PICTURES = {"image": grid, "vector": scatter}  # kind -> (x [N, *shape], spec) -> picture
+STRIPS = {"image": rows, "vector": lines}  # kind -> (x [N, T, *shape], spec) -> picture
+
+
+def _drawn(pictures: Mapping[str, Callable], spec: Spec) -> Callable[[np.ndarray, Spec], Image.Image]:
+    return pictures[choose("kind of data to draw", spec.kind, pictures)]
+
+
+def _panel(spec: Spec):
+    """A square figure and its one panel, with the limits of the data's domain."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = FigureCanvasAgg(Figure(figsize=(5, 5), dpi=100, layout="constrained")).figure
+    panel = figure.subplots()
+    low, high = (np.broadcast_to(limit, spec.shape)[:2] for limit in (spec.low, spec.high))
+    margin = 0.05 * (high - low)
+    panel.set_xlim(low[0] - margin[0], high[0] + margin[0])
+    panel.set_xlabel("x[0]")
+    if len(low) > 1:
         panel.set_ylim(low[1] - margin[1], high[1] + margin[1])
-        panel.set_xlabel("x[0]")
         panel.set_ylabel("x[1]")
     panel.grid(alpha=0.3)
+    return figure, panel
+
+
+def _image(figure) -> Image.Image:
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+
+
+def _paletted(image: Image.Image) -> Image.Image:
+    """The image in the 256 colours of a GIF; greys are kept as they are."""
+    return image if image.mode == "L" else image.convert("RGB").quantize()
+
+
+def _file(images: list[Image.Image], form: str) -> bytes:
+    """One image as a PNG, or several as a GIF that plays endlessly."""
+    more = {"save_all": True, "append_images": images[1:], "duration": FRAME, "loop": 0} if form == "GIF" else {}
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=100, format="png")
+    images[0].save(buffer, form, **more)
     return buffer.getvalue()
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-PICTURES = {"image": grid, "vector": scatter}

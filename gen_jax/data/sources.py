@@ -15,7 +15,7 @@ import numpy as np
 
 from gen_jax.data.builders import BUILDERS, find
 from gen_jax.data.files import open_files
-from gen_jax.data.source import Source, cache_folder, content_hash, image_or_vector, made, resized
+from gen_jax.data.source import Source, cache_folder, content_hash, image_or_vector, made, resized, stacked
 from gen_jax.errors import UserError, choose
 
 
@@ -27,12 +27,14 @@ def open_source(options: Mapping[str, Any]) -> Source:
     Raises:
       UserError: for what does not exist, is not prepared, or holds neither images nor vectors.
     """
-    path, resize = options.get("path"), options.get("resize")
+    path, resize, stack = options.get("path"), options.get("resize"), options.get("stack")
     if resize is not None and resize < 1:
         raise UserError(f"data.resize {resize}: expected a side of at least 1 pixel")
     if path is None:
-        return _tfds(options["name"], options.get("variant"), options.get("data_dir"), resize)
-    return open_files(Path(path), resize, options.get("content"))
+        source = _tfds(options["name"], options.get("variant"), options.get("data_dir"), resize)
+    else:
+        source = open_files(Path(path), resize, options.get("content"))
+    return source if stack is None else stacked(source, stack)
 
 
 def _tfds(name: str, variant: str | None, data_dir: str | None, resize: int | None) -> Source:
