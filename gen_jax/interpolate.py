@@ -1,0 +1,144 @@
+"""CLI and functions: walk through the latent space of a trained run, from draw to draw of its prior.
+
+python -m gen_jax.interpolate --workdir runs/gan --out paths.png     a strip: one path a row
+python -m gen_jax.interpolate --workdir runs/gan --out paths.gif     all paths in a grid, on loops that play endlessly
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from gen_jax import config, run, sharding
+from gen_jax.data.pictures import animate, strip
+from gen_jax.data.spec import Spec, to_data
+from gen_jax.errors import UserError, choose, command
+from gen_jax.model import Model, State
+from gen_jax.sample import CHUNK
+
+CORNERS = 4  # draws that the loop of an animation visits; a strip goes from the first to the second
+LIMITS = {"num": (1, 1000), "steps": (2, 1000), "seed": (0, config.LARGEST - 1)}
+TINY = 1e-9  # far above the rounding of float64, far below the angle between any two draws
+
+Between = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # start, end [N, D], steps T -> [N, T, D]
+
+
+def linear(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
+    """(1 - t) start + t end at `steps` times from 0 to 1: start, end [N, D] to [N, T, D]."""
+    t = np.linspace(0, 1, steps)[:, None]
+    return (1 - t) * start[:, None] + t * end[:, None]
+
+
+def spherical(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
+    """Along great circles, the length going linearly from one end's to the other's: [N, D], [N, D] to [N, T, D].
+
+    Draws of a normal prior in many dimensions lie near a sphere, which the straight line between two of them leaves:
+    Shoemake 1985; White 2016 (arXiv 1609.04468), section 2.1. Opposite ends, which no one circle joins, are joined
+    through 0.
+    """
+    lengths = [np.linalg.norm(each, axis=-1, keepdims=True) for each in (start, end)]  # [N, 1]
+    u, v = (each / np.maximum(length, TINY) for each, length in zip((start, end), lengths))
+    cosine = np.sum(u * v, axis=-1, keepdims=True)
+    across = v - cosine * u  # at right angles to u, in the plane of both
+    sine = np.linalg.norm(across, axis=-1, keepdims=True)
+    across = np.where(sine > TINY, across / np.maximum(sine, TINY), 0)
+    angle = np.linspace(0, 1, steps)[:, None] * np.arctan2(sine, cosine)[:, None]  # [N, T, 1]
+    direction = np.cos(angle) * u[:, None] + np.sin(angle) * across[:, None]
+    path = direction * linear(*lengths, steps)
+    path[:, 0], path[:, -1] = start, end  # to the bit
+    return path
+
+
+PATHS = {"spherical": spherical, "linear": linear}
+
+
+def draws(model: Model, state: State, seed: int, num: int) -> dict[str, np.ndarray]:
+    """`num` latents of the model's prior, leaves [num, ...]; the first ones are the same for every `num`.
+
+    Raises:
+      UserError: for a model without a continuous latent.
+    """
+    lacking = [name for name in ("prior", "decode") if getattr(model, name) is None]
+    if lacking:
+        raise UserError(f"this model has no {' and no '.join(lacking)}, so no latent paths: use gen_jax.sample instead")
+    key = jax.random.key(seed)
+    chunks = [
+        jax.device_get(model.prior(jax.random.fold_in(key, chunk), state, CHUNK)) for chunk in range(-(-num // CHUNK))
+    ]
+    latent = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:num], *chunks)
+    if not np.issubdtype(latent["z"].dtype, np.floating):
+        raise UserError(f"the latent of this model is {latent['z'].dtype}: only a continuous one has paths")
+    return latent
+
+
+def walk(latent: dict[str, np.ndarray], steps: int, between: Between, closed: bool) -> dict[str, np.ndarray]:
+    """Paths through `z` [N, C, ...]: from the first of each row's draws to the second, or from all to the next in turn.
+
+    Returns `z` [N, T, ...] where T is `steps`, or C * (steps - 1) for closed loops, on which the first point follows
+    the last. Whatever else the latent holds (labels) stays what it is at the first draw.
+    """
+    z = latent["z"].astype(np.float64)
+    shape, z = z.shape, z.reshape(*z.shape[:2], -1)  # [N, C, D]
+    if closed:
+        legs = [between(z[:, each], z[:, (each + 1) % shape[1]], steps)[:, :-1] for each in range(shape[1])]
+        path = np.concatenate(legs, axis=1)
+    else:
+        path = between(z[:, 0], z[:, 1], steps)
+    held = {name: np.repeat(leaf[:, :1], path.shape[1], axis=1) for name, leaf in latent.items()}
+    return {**held, "z": path.astype(latent["z"].dtype).reshape(*path.shape[:2], *shape[2:])}
+
+
+def decode(model: Model, state: State, spec: Spec, latent: dict[str, np.ndarray]) -> np.ndarray:
+    """`x` [M, *shape] in the data's own domain of latents [M, ...], in chunks of one size: one compilation."""
+    key, num, x = jax.random.key(0), len(latent["z"]), []  # one key: what it decides is the same in every chunk
+    for start in range(0, num, CHUNK):
+        rows = np.arange(start, start + CHUNK) % num  # the last chunk is filled up with the first rows
+        chunk = {name: leaf[rows] for name, leaf in latent.items()}
+        x.append(jax.device_get(model.decode(key, state, chunk)["x"]))
+    return to_data(spec, np.concatenate(x)[:num])
+
+
+def paths(loaded: run.Run, num: int, steps: int, seed: int, between: Between, closed: bool) -> np.ndarray:
+    """`num` decoded paths [num, T, *shape] in the data's own domain; T as in `walk`, path i depends on (seed, i)."""
+    latent = draws(loaded.model, loaded.state, seed, num * CORNERS)
+    corners = {name: leaf.reshape(num, CORNERS, *leaf.shape[1:]) for name, leaf in latent.items()}
+    walked = walk(corners, steps, between, closed)
+    points = {name: leaf.reshape(-1, *leaf.shape[2:]) for name, leaf in walked.items()}
+    x = decode(loaded.model, loaded.state, loaded.spec, points)
+    return x.reshape(num, -1, *x.shape[1:])
+
+
+def main(argv: list[str]) -> None:
+    """Draws latent paths of `--workdir` into `--out`."""
+    flags = config.parse(
+        argv,
+        {
+            "workdir": (None, "directory of the run"),
+            "num": (8, "how many paths"),
+            "steps": (16, "points from one draw of the prior to the next, both included"),
+            "seed": (0, "of the draws"),
+            "step": (None, "checkpoint to draw from; the newest where unset"),
+            "latents": ("spherical", "spherical, or linear: it never leaves the support of a uniform prior"),
+            "out": (None, "file to write: .png holds a strip, .gif an animation"),
+        },
+        required="workdir",
+    )
+    if flags.out is None:
+        raise UserError("--out is missing, for example --out paths.png")
+    out = Path(flags.out)
+    choose("file type of --out", out.suffix, (".png", ".gif"))
+    between = PATHS[choose("kind of --latents", flags.latents, PATHS)]
+    for name, (low, high) in LIMITS.items():
+        if not low <= flags[name].value <= high:
+            raise UserError(f"--{name}={flags[name].value}: expected {low} to {high}")
+    sharding.start()
+    loaded = run.load(flags.workdir, config.integer("step", flags.step))
+    closed = out.suffix == ".gif"
+    x = paths(loaded, flags.num, flags.steps, flags.seed, between, closed)
+    run.write(out, animate(x.swapaxes(0, 1), loaded.spec) if closed else strip(x, loaded.spec))
+    print(f"{flags.num} {flags.latents} paths of step {loaded.step} in {out}")
+
+
+if __name__ == "__main__":
+    command(main)

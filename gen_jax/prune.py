@@ -1,0 +1,173 @@
+"""CLI and functions: how good a trained run stays as its smallest weights are removed.
+
+python -m gen_jax.prune --workdir runs/gan --sparsity 0,0.5,0.8,0.9 --metrics high_quality,modes --out curve.png
+
+The run itself is left as it is. Nothing is trained again after the cut, and nothing gets smaller or faster: the curve
+says how much of a net its samples need.
+"""
+
+import io
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax import config, data, run, sharding
+from gen_jax.errors import UserError, choose, command
+from gen_jax.evaluate import make_scorer
+from gen_jax.model import State
+
+
+def is_weight(leaf: jax.Array) -> bool:
+    """Whether an array of a state is pruned: floats of two dimensions or more, so no bias and no scale."""
+    return jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim >= 2
+
+
+def prune(state: State, sparsity: float) -> State:
+    """The state with the share `sparsity` of each of its weight arrays, the entries of smallest magnitude, set to 0.
+
+    Magnitude pruning, every layer by the same share: Han et al. 2015 (arXiv 1506.02626), section 3, and the mask of
+    Zhu & Gupta 2017 (arXiv 1710.01878), section 3, in one step. What those papers do besides, training the weights
+    that are left and raising the sparsity by a schedule, is not done. Of equal magnitudes the first go first.
+
+    A state does not say which of its arrays sampling reads: a discriminator and the moments of an optimizer are
+    pruned too, which no sample can tell.
+    """
+
+    def pruned(leaf: jax.Array) -> jax.Array:
+        if not is_weight(leaf):
+            return leaf
+        value = np.array(leaf)
+        smallest = np.argsort(np.abs(value), axis=None, kind="stable")[: round(sparsity * value.size)]
+        value.flat[smallest] = 0
+        return jnp.asarray(value)
+
+    return jax.tree.map(pruned, state)
+
+
+def share_of_zeros(state: State) -> float:
+    """The share of zeros in the weight arrays of a state.
+
+    Raises:
+      UserError: for a state that has none.
+    """
+    weights = [np.asarray(leaf) for leaf in jax.tree.leaves(state) if is_weight(leaf)]
+    if not weights:
+        raise UserError("this model has no weight arrays, so there is nothing to prune")
+    return sum(int(np.sum(each == 0)) for each in weights) / sum(each.size for each in weights)
+
+
+def parse_sparsity(text: str) -> list[float]:
+    """Shares from 0 to 1, separated by commas, in rising order.
+
+    Raises:
+      UserError: naming the one that is no such share.
+    """
+    shares = set()
+    for each in text.split(","):
+        try:
+            share = float(each)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            hint = f"; {share:g} % is {share / 100:g}" if 2 <= share <= 100 else ", for example 0,0.5,0.9"
+            raise UserError(f"--sparsity {each!r}: expected shares of the weights from 0 to 1{hint}")
+        shares.add(share)
+    return sorted(shares)
+
+
+def draw_curves(figures: dict) -> bytes:
+    """Every metric against the sparsity, one panel each, and what real data score as a dashed line, as PNG."""
+    from matplotlib.figure import Figure
+
+    metrics = figures["metrics"]
+    figure = Figure(figsize=(4 * len(metrics), 3.2), layout="constrained")
+    for panel, (name, each) in zip(figure.subplots(1, len(metrics), squeeze=False).flat, metrics.items()):
+        values = [np.nan if value is None else value for value in each["values"]]
+        panel.plot(figures["sparsity"], values, marker="o", markersize=4)
+        if each["oracle"] is not None:
+            panel.axhline(each["oracle"], color="grey", linestyle="--", linewidth=1, label="real data")
+            panel.legend(fontsize=8)
+        panel.set_title(name, fontsize=10)
+        panel.set_xlabel("share of weights removed", fontsize=9)
+        panel.grid(alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=100, format="png")
+    return buffer.getvalue()
+
+
+def show(figures: dict) -> None:
+    """Prints the figures as a table: sparsity asked for, share of zeros reached, every metric."""
+    names = list(figures["metrics"])
+    print(f"step {figures['step']}, {figures['samples']} samples")
+    print("".join(f"{title:>14}" for title in ("sparsity", "zeros", *names)))
+    columns = (figures["metrics"][name]["values"] for name in names)
+    for row in zip(figures["sparsity"], figures["zeros"], *columns):
+        print("".join(f"{'-' if cell is None else format(cell, '.4g'):>14}" for cell in row))
+    oracles = [figures["metrics"][name]["oracle"] for name in names]
+    print(f"{'real data':>28}" + "".join(f"{'-' if cell is None else format(cell, '.4g'):>14}" for cell in oracles))
+
+
+def measure(loaded: run.Run, shares: list[float], names: list[str], num: int) -> dict:
+    """The figures of a curve, plain data: one score of each metric in `names` for each sparsity.
+
+    Raises:
+      UserError: where the data of the run have changed, or no metric applies to them.
+    """
+    options, seed = loaded.config["data"], loaded.config["evaluate"]["seed"]
+    source = data.open_source(options)
+    if source.content != loaded.spec.content:
+        raise UserError(f"the data that this run was trained on have changed: {source.name}")
+    splits = (options["split"], options["test_split"])
+    score = make_scorer(loaded.spec, data.reader(source), splits, names, num, seed)
+    states = (prune(loaded.state, share) for share in shares)
+    zeros, scores = zip(*((share_of_zeros(state), score(loaded.model, state)) for state in states))
+    if not scores[0]:
+        raise UserError(f"no metric applies to {loaded.spec.name}")
+    metrics = {
+        name: {
+            "values": [score[name]["value"] for score in scores],
+            "oracle": each["oracle"],
+            "protocol": each["protocol"],
+        }
+        for name, each in scores[0].items()
+    }
+    return {"step": loaded.step, "samples": num, "sparsity": shares, "zeros": list(zeros), "metrics": metrics}
+
+
+def main(argv: list[str]) -> None:
+    """Scores `--workdir` at every `--sparsity`, prints a table, writes a curve and its figures."""
+    flags = config.parse(
+        argv,
+        {
+            "workdir": (None, "directory of the run"),
+            "sparsity": ("0,0.5,0.8,0.9", "shares of the weights to remove, separated by commas"),
+            "metrics": (None, "names, separated by commas; as in its config where unset"),
+            "num": (None, "how many samples; as in its config where unset"),
+            "step": (None, "checkpoint to prune; the newest where unset"),
+            "out": (
+                None,
+                "file to write: .png holds the curves, with a .json of the figures beside it; .json only those",
+            ),
+        },
+        required="workdir",
+    )
+    if flags.out is None:
+        raise UserError("--out is missing, for example --out curve.png")
+    out = Path(flags.out)
+    choose("file type of --out", out.suffix, (".png", ".json"))
+    shares = parse_sparsity(flags.sparsity)
+    sharding.start()
+    loaded = run.load(flags.workdir, config.integer("step", flags.step))
+    settings = loaded.config["evaluate"]
+    names = flags.metrics.split(",") if flags.metrics else settings["metrics"]
+    figures = measure(loaded, shares, names, config.integer("num", flags.num, 1) or settings["num"])
+    show(figures)
+    run.write_json(out.with_suffix(".json"), figures)
+    if out.suffix == ".png":
+        run.write(out, draw_curves(figures))
+
+
+if __name__ == "__main__":
+    command(main)
