@@ -11,7 +11,7 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 100_000
+    config.steps = 80_000
     config.batch_size = 512  # 256 for the discriminator, 256 for the generator
     config.log_every = 1000
     config.sample_every = 10_000
@@ -22,7 +22,7 @@ def get_config():
     config.data.transform = "none"
     config.sample.num = 2500
     config.evaluate.num = 2500
-    burn_in = 100_000 * 256
+    burn_in = 80_000 * 256
     adam = {
         "name": "adam",
         "learning_rate": {"start": 2e-3, "stop": 2e-5, "examples": burn_in},

@@ -61,7 +61,8 @@ def base_config() -> ConfigDict:
             },
             "model": {"name": placeholder(str)},
             "sample": {"num": 64, "seed": 0, "given": placeholder(str)},  # as --given of gen_jax.sample
-            "evaluate": {"num": 1000, "seed": 0, "metrics": ()},  # every metric that applies where none is named
+            # where no metric is named: while training the cheap ones, by the command all that apply
+            "evaluate": {"num": 1000, "seed": 0, "metrics": ()},
         }
     )
 

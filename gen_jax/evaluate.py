@@ -1,71 +1,196 @@
 """CLI and function: score a trained run, beside what real held-out data scores.
 
-python -m gen_jax.evaluate --workdir runs/gan
+python -m gen_jax.evaluate --workdir runs/gan [--metrics frechet,coverage] [--against runs/other]
 """
 
+import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from gen_jax import config, data, run, sharding
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose, command
-from gen_jax.metrics import METRICS, Measure, Reals
+from gen_jax.metrics import ALL, DEFAULT, METRICS, NEEDS, Measure, Real, Reals, Rows, real_data
+from gen_jax.metrics.progress import progress
 from gen_jax.model import Model, State
 from gen_jax.sample import draw
 
-Scores = dict[str, dict]  # name -> {"value", "oracle", "protocol"}
+# name -> {"value", "oracle", "protocol"}, "details" where a measure has more to tell, "standard_error" of replicas
+Scores = dict[str, dict]
 
 
 def make_scorer(
     spec: Spec, reals: Reals, splits: tuple[str, str], names: Iterable[str], num: int, seed: int
 ) -> Callable[[Model, State], Scores]:
-    """A function that scores a model's samples by the metrics in `names`, or by all that apply where none is named.
+    """A function that scores a model's samples by the metrics in `names`.
 
-    The oracle is the same metric on as many rows of the test split, None where there is none.
+    The oracle is the same metric on real rows, as many where there are: those of the test split, or of the training
+    split where samples are what a judge learns from. None where there is no test split.
 
     Args:
       splits: the names of the training and of the test split.
+      names: of metrics; `all` for those that apply, and where there are none the cheap ones of them (`DEFAULT`).
 
     Raises:
-      UserError: for an unknown metric, or one that these data do not have.
+      UserError: for an unknown metric, for one that these data, this model or so few samples do not have.
     """
-    wanted = [choose("metric", name, METRICS) for name in names] or list(METRICS)
-    measures: dict[Callable, Measure | None] = {}
-    for name in wanted:
-        if METRICS[name] not in measures:
-            measures[METRICS[name]] = METRICS[name](spec, reals, splits[0])
-        if names and measures[METRICS[name]] is None:
-            raise UserError(f"metric {name!r} needs modes, and {spec.name} has neither mixture components nor labels")
+    real, names = real_data(spec, reals, splits), tuple(names)
+    strict = bool(names) and ALL not in names
+    measures = choose_measures(names, real, num, strict)
+    common = {"samples": num, "seed": seed, "data": spec.name, "shape": list(spec.shape), "content": spec.content}
 
     @cache
-    def oracle() -> tuple[dict[Callable, Mapping], int]:
-        real = reals(splits[1], num)
-        if real is None:
-            return {}, 0
-        return {each: measure.values(real) for each, measure in measures.items() if measure}, len(real["x"])
+    def oracle(build: Callable) -> tuple[Mapping, dict]:
+        return real_figures(measures[build][0], num, real)
 
     def score(model: Model, state: State) -> Scores:
         samples = draw(model, state, spec, seed, num)
-        values = {each: measure.values(samples) for each, measure in measures.items() if measure}
-        oracles, rows = oracle()
-        held_out = {"split": splits[1], "oracle_samples": rows} if rows else {"split": None}
-        return {
-            name: {
-                "value": values[METRICS[name]][name],
-                "oracle": oracles[METRICS[name]][name] if rows else None,
-                "protocol": {"samples": num, "seed": seed, **held_out, **measures[METRICS[name]].protocol},
-            }
-            for name in wanted
-            if measures[METRICS[name]]
-        }
+        refuse_broken(samples)
+        scores: Scores = {}
+        for build, (measure, mine) in progress(measures.items(), "scoring", "measure"):
+            lacking = [key for key in measure.needs if key not in samples]
+            if lacking and strict:
+                raise UserError(f"metric {mine[0]!r} needs samples with {lacking[0]!r}, which this model does not draw")
+            if not lacking:
+                scores |= figures(mine, measure, measure.values(samples), *oracle(build), common)
+        return scores
 
     return score
+
+
+def choose_measures(
+    names: tuple[str, ...], real: Real, num: int, strict: bool
+) -> dict[Callable, tuple[Measure, list[str]]]:
+    """What computes the metrics that `names` mean, with those it computes; `strict` refuses what does not apply.
+
+    Raises:
+      UserError: as `make_scorer`.
+    """
+    wanted = list(METRICS) if ALL in names else [choose("metric", name, METRICS) for name in names or DEFAULT]
+    chosen: dict[Callable, tuple[Measure, list[str]]] = {}
+    for build in dict.fromkeys(METRICS[name] for name in wanted):
+        measure, mine = build(real), [name for name in wanted if METRICS[name] is build]
+        if measure is None and strict:
+            raise UserError(f"metric {mine[0]!r} needs {NEEDS[build]}; {real.spec.name} has none")
+        if measure is not None and num < measure.least:
+            raise UserError(f"metric {mine[0]!r} needs at least {measure.least} samples, not {num}: draw more")
+        if measure is not None:
+            chosen[build] = measure, mine
+    return chosen
+
+
+def real_figures(measure: Measure, num: int, real: Real) -> tuple[Mapping, dict]:
+    """What `num` real rows score in the place of samples, and where they are from; nothing where there are too few."""
+    split, rows = measure.oracle(num) if measure.oracle else (real.test, real.held_out(num))
+    if rows is None or len(rows["x"]) < measure.least:
+        return {}, {"oracle_split": None}
+    return measure.values(rows), {"oracle_split": split, "oracle_samples": len(rows["x"])}
+
+
+def figures(names: list[str], measure: Measure, values: Mapping, oracle: Mapping, origin: dict, common: dict) -> Scores:
+    """The entries of the metrics of one measure; a value that is no finite number is None."""
+    details = {name: value for name, value in values.items() if name not in METRICS}
+    more = {"details": details} if details else {}
+    protocol = {**common, **origin, **measure.protocol()}
+    return {
+        name: {"value": finite(values[name]), "oracle": finite(oracle.get(name)), "protocol": protocol, **more}
+        for name in names
+    }
+
+
+def finite(value: float | None) -> float | None:
+    """A value as JSON can hold it."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def refuse_broken(samples: Rows) -> None:
+    """Refuses samples with values that are not finite.
+
+    Raises:
+      UserError: saying how many there are.
+    """
+    broken = int((~np.isfinite(samples["x"]).reshape(len(samples["x"]), -1).all(1)).sum())
+    if broken:
+        raise UserError(f"{broken} of {len(samples['x'])} samples are not finite: there is nothing to score")
+
+
+def refuse_other_protocol(scores: Scores, others: Scores, origin: str) -> None:
+    """Refuses to set scores beside others that were not taken in the same way.
+
+    Raises:
+      UserError: naming the metric, the first entry of the protocol that differs, and both values.
+    """
+    for name in [name for name in scores if name in others]:
+        mine, theirs = (config.plain(each[name]["protocol"]) for each in (scores, others))
+        for entry in {**mine, **theirs}:
+            if mine.get(entry) != theirs.get(entry):
+                raise UserError(
+                    f"{name} does not compare with that of {origin}: {entry} is {mine.get(entry)!r} here "
+                    f"and {theirs.get(entry)!r} there"
+                )
+
+
+def read_scores(workdir: str) -> Scores:
+    """The metrics of a run's `evaluation.json`.
+
+    Raises:
+      UserError: where it has none.
+    """
+    try:
+        return json.loads((Path(workdir) / "evaluation.json").read_text())["metrics"]
+    except (OSError, ValueError, KeyError):
+        raise UserError(
+            f"{workdir} has no scores yet; first run: python -m gen_jax.evaluate --workdir {workdir}"
+        ) from None
 
 
 def save_scores(workdir: Path, step: int, scores: Scores) -> None:
     """Writes `evaluation.json`."""
     run.write_json(workdir / "evaluation.json", {"step": step, "metrics": scores})
+
+
+def table(scores: Scores, others: Scores | None, origin: str) -> str:
+    """Value and oracle of each metric, a line each, and the value in `others` where there are any."""
+    heads = ["value", "real data"] + ([origin] if others is not None else [])
+    lines = [f"{'metric':<26}" + "".join(f"{head:>12}" for head in heads)]
+    for name, each in scores.items():
+        values = [each["value"], each["oracle"]]
+        values += [others.get(name, {}).get("value")] if others is not None else []
+        lines.append(f"{name:<26}" + "".join(f"{'-' if value is None else f'{value:.4g}':>12}" for value in values))
+    return "\n".join(lines)
+
+
+def scorer_of(loaded: run.Run, names: Iterable[str], num: int) -> Callable[[Model, State], Scores]:
+    """`make_scorer` for a trained run, whose data it opens.
+
+    Raises:
+      UserError: where the data of the run have changed, and as `make_scorer`.
+    """
+    options = loaded.config["data"]
+    source = data.open_source(options)
+    if source.content != loaded.spec.content:
+        raise UserError(f"the data that this run was trained on have changed: {source.name}")
+    splits = (options["split"], options["test_split"])
+    reals = data.reader(source, options)
+    return make_scorer(loaded.spec, reals, splits, names, num, loaded.config["evaluate"]["seed"])
+
+
+def mean_scores(each: list[Scores]) -> Scores:
+    """The scores of replicas as one: `value` is their mean, beside its `standard_error` and the `values` of each."""
+    if len(each) == 1:
+        return each[0]
+    scores = {}
+    for name, first in each[0].items():
+        values = [one[name]["value"] for one in each]
+        known = [value for value in values if value is not None]
+        mean = float(np.mean(known)) if known else None
+        error = float(np.std(known, ddof=1) / len(known) ** 0.5) if len(known) > 1 else None
+        scores[name] = {**first, "value": mean, "standard_error": error, "values": values}
+    return scores
 
 
 def main(argv: list[str]) -> None:
@@ -75,31 +200,30 @@ def main(argv: list[str]) -> None:
         {
             "workdir": (None, "directory of the run"),
             "num": (None, "how many samples; as in its config where unset"),
-            "metrics": (None, "names, separated by commas; all that apply where unset"),
+            "metrics": (None, "names, separated by commas; those of its config, or all that apply, where unset"),
             "step": (None, "checkpoint to score; the newest where unset"),
+            "replica": (None, "which of a run's replicas to score; all of them, as mean and error, where unset"),
+            "against": (None, "another run, whose stored scores are printed beside these"),
         },
         required="workdir",
     )
+    others = read_scores(flags.against) if flags.against else None
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step))
-    settings, options = loaded.config["evaluate"], loaded.config["data"]
-    names = flags.metrics.split(",") if flags.metrics else settings["metrics"]
+    step, one = config.integer("step", flags.step), config.integer("replica", flags.replica)
+    loaded = run.load(flags.workdir, step, one or 0)
+    settings = loaded.config["evaluate"]
+    names = flags.metrics.split(",") if flags.metrics else settings["metrics"] or [ALL]
     num = config.integer("num", flags.num, 1) or settings["num"]
-    source = data.open_source(options)
-    if source.content != loaded.spec.content:
-        raise UserError(f"the data that {flags.workdir} was trained on have changed: {source.name}")
-    splits = (options["split"], options["test_split"])
-    score = make_scorer(loaded.spec, data.reader(source), splits, names, num, settings["seed"])
-    scores = score(loaded.model, loaded.state)
+    score = scorer_of(loaded, names, num)
+    every = range(loaded.config["replicas"]) if one is None else [one]
+    scores = mean_scores([score(loaded.model, run.load(flags.workdir, loaded.step, each).state) for each in every])
     if not scores:
-        raise UserError(
-            f"no metric applies to {loaded.spec.name}: {', '.join(METRICS)} need known modes or labelled images"
-        )
-    print(f"step {loaded.step}, {num} samples\n{'metric':<16}{'value':>10}{'real data':>12}")
-    for name, each in scores.items():
-        cells = ["-" if each[key] is None else f"{each[key]:.4g}" for key in ("value", "oracle")]
-        print(f"{name:<16}{cells[0]:>10}{cells[1]:>12}")
+        raise UserError(f"no metric applies to {loaded.spec.name}")
     save_scores(Path(flags.workdir), loaded.step, scores)
+    if others is not None:
+        refuse_other_protocol(scores, others, flags.against)
+    print(f"step {loaded.step}, {num} samples")
+    print(table(scores, others, Path(flags.against or "").name))
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ def main(argv: list[str]) -> None:
             "steps": (16, "points from one draw of the prior to the next, both included"),
             "seed": (0, "of the draws"),
             "step": (None, "checkpoint to draw from; the newest where unset"),
+            "replica": (0, "which of a run's replicas to draw from"),
             "latents": ("spherical", "spherical, or linear: it never leaves the support of a uniform prior"),
             "out": (None, "file to write: .png holds a strip, .gif an animation"),
         },
@@ -133,7 +134,7 @@ def main(argv: list[str]) -> None:
         if not low <= flags[name].value <= high:
             raise UserError(f"--{name}={flags[name].value}: expected {low} to {high}")
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step))
+    loaded = run.load(flags.workdir, config.integer("step", flags.step), flags.replica)
     closed = out.suffix == ".gif"
     x = paths(loaded, flags.num, flags.steps, flags.seed, between, closed)
     run.write(out, animate(x.swapaxes(0, 1), loaded.spec) if closed else strip(x, loaded.spec))

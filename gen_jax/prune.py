@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax import config, data, run, sharding
+from gen_jax import config, run, sharding
 from gen_jax.errors import UserError, choose, command
-from gen_jax.evaluate import make_scorer
+from gen_jax.evaluate import scorer_of
 from gen_jax.model import State
 
 
@@ -115,12 +115,7 @@ def measure(loaded: run.Run, shares: list[float], names: list[str], num: int) ->
     Raises:
       UserError: where the data of the run have changed, or no metric applies to them.
     """
-    options, seed = loaded.config["data"], loaded.config["evaluate"]["seed"]
-    source = data.open_source(options)
-    if source.content != loaded.spec.content:
-        raise UserError(f"the data that this run was trained on have changed: {source.name}")
-    splits = (options["split"], options["test_split"])
-    score = make_scorer(loaded.spec, data.reader(source), splits, names, num, seed)
+    score = scorer_of(loaded, names, num)
     states = (prune(loaded.state, share) for share in shares)
     zeros, scores = zip(*((share_of_zeros(state), score(loaded.model, state)) for state in states))
     if not scores[0]:
@@ -146,6 +141,7 @@ def main(argv: list[str]) -> None:
             "metrics": (None, "names, separated by commas; as in its config where unset"),
             "num": (None, "how many samples; as in its config where unset"),
             "step": (None, "checkpoint to prune; the newest where unset"),
+            "replica": (0, "which of a run's replicas to prune"),
             "out": (
                 None,
                 "file to write: .png holds the curves, with a .json of the figures beside it; .json only those",
@@ -159,7 +155,7 @@ def main(argv: list[str]) -> None:
     choose("file type of --out", out.suffix, (".png", ".json"))
     shares = parse_sparsity(flags.sparsity)
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step))
+    loaded = run.load(flags.workdir, config.integer("step", flags.step), flags.replica)
     settings = loaded.config["evaluate"]
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"]
     figures = measure(loaded, shares, names, config.integer("num", flags.num, 1) or settings["num"])

@@ -22,7 +22,7 @@ from orbax.checkpoint import CheckpointManager
 from gen_jax import checkpoint, config, data, log, run, sharding
 from gen_jax.data.pictures import encode
 from gen_jax.errors import UserError, command, stop_requests
-from gen_jax.evaluate import make_scorer, save_scores
+from gen_jax.evaluate import make_scorer, mean_scores, save_scores
 from gen_jax.model import Model, State
 from gen_jax.models import build_model, example_batch
 from gen_jax.sample import draw, parse_given
@@ -215,7 +215,8 @@ def finite(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) ->
 
 def score(job: Job, state: State, step: int) -> dict[str, float | None]:
     """Scores the model, keeps the scores in `evaluation.json`, and returns their values."""
-    scores = job.scorer(job.model, state)
+    states = [state] if job.replicas == 1 else [sharding.replica(state, each) for each in range(job.replicas)]
+    scores = mean_scores([job.scorer(job.model, each) for each in states])
     save_scores(job.workdir, step, scores)
     return {name: each["value"] for name, each in scores.items()}
 

@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from gen_jax import config, data
-from gen_jax.data import source
+from gen_jax.data import source, sources
 from gen_jax.data.builders.gaussians import MIXTURES
 from gen_jax.data.order import rows_of_step
 from gen_jax.data.spec import from_json, to_data, to_json, to_model
@@ -213,3 +213,19 @@ def test_eight_bit_images_are_not_measured(monkeypatch):
 def test_tfds_images_are_resized():
     loaded = load(name="mnist", data_dir=str(MNIST), resize=14, feed="streaming")
     assert loaded.batch({}, loaded.at(0))["x"].shape == (10, 14, 14, 1)
+
+
+def test_stacked_images_are_drawn_from_the_grey_ones_with_their_labels(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (50, 6, 6, 1), dtype=np.uint8)
+    np.savez(tmp_path / "grey.npz", x=x, y=np.arange(50) % 4)
+    stacked = sources.open_source({"path": str(tmp_path / "grey.npz"), "stack": 3})
+    rows = stacked.rows("train", np.array([7, 0, 127_999]))
+    assert rows["x"].shape == (3, 6, 6, 3) and len(stacked.classes) == 64 and stacked.sizes == {"train": 128_000}
+    for image, label in zip(rows["x"], rows["y"]):
+        parts = [int(np.flatnonzero((x[..., 0] == image[None, ..., each]).all((1, 2)))[0]) for each in range(3)]
+        assert label == sum(part % 4 * 4**place for part, place in zip(parts, (2, 1, 0)))
+        assert stacked.classes[label] == " ".join(str(part % 4) for part in parts)
+    again = stacked.rows("train", np.array([0]))
+    assert np.array_equal(again["x"][0], rows["x"][1]) and not np.array_equal(rows["x"][0], rows["x"][1])
+    with pytest.raises(UserError, match="data.stack 5"):
+        sources.open_source({"path": str(tmp_path / "grey.npz"), "stack": 5})

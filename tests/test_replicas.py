@@ -15,7 +15,9 @@ from gen_jax.errors import UserError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 MLP = ["--config.model.generator.hidden=(16,)", "--config.model.discriminator.hidden=(16,)"]
-SGD = [f"--config.model.{net}_optimizer={{'name': 'sgd', 'learning_rate': 0.1}}" for net in ("generator", "discriminator")]
+SGD = [
+    f"--config.model.{net}_optimizer={{'name': 'sgd', 'learning_rate': 0.1}}" for net in ("generator", "discriminator")
+]
 
 
 def run(workdir, *flags, config="gan"):
@@ -33,7 +35,9 @@ def devices(monkeypatch):
     def see(number):
         make = sharding.Mesh
         few = jax.devices()[:number]
-        monkeypatch.setattr(sharding, "make_mesh", lambda given=None: make(np.asarray(few if given is None else given), ("data",)))
+        monkeypatch.setattr(
+            sharding, "make_mesh", lambda given=None: make(np.asarray(few if given is None else given), ("data",))
+        )
 
     return see
 
@@ -52,7 +56,11 @@ def test_replicas_are_the_runs_of_their_seeds(number, devices, tmp_path):
 
 def test_convolving_replicas_are_exactly_the_runs_of_their_seeds(devices, tmp_path):
     devices(1)
-    small = ["--config.data.name=digits", "--config.model.generator.channels=(4,)", "--config.model.discriminator.channels=(4,)"]
+    small = [
+        "--config.data.name=digits",
+        "--config.model.generator.channels=(4,)",
+        "--config.model.discriminator.channels=(4,)",
+    ]
     run(tmp_path / "both", "--config.replicas=2", *small, config="dcgan")
     for replica in (0, 1):
         alone = gen_jax.load(run(tmp_path / str(replica), f"--config.seed={replica}", *small, config="dcgan"))

@@ -68,8 +68,7 @@ def load(
         raise UserError(f"{source.name}: its split {split!r} is empty")
     total = total_steps(order, rows, batch_size, steps, epochs)
     if feed == "auto":
-        row_bytes = int(np.prod(source.shape)) * source.dtype.itemsize
-        feed = "resident" if rows * row_bytes <= RESIDENT_BYTES else "streaming"
+        feed = "resident" if rows * _row_bytes(source) <= RESIDENT_BYTES else "streaming"
     arrays = resident_arrays(source, options, split, quiet) if feed == "resident" else {}
     spec = _spec(source, options, arrays)
     if arrays and not small(source.dtype):
@@ -104,17 +103,28 @@ def load(
             fed = {"weight": fed["weight"], **{name: value[fed["index"]] for name, value in arrays.items()}}
         return {**fed, "x": to_model(spec, fed["x"])} if small(source.dtype) else fed
 
-    return Data(spec, total, arrays, at, stream, batch, reader(source))
+    return Data(spec, total, arrays, at, stream, batch, reader(source, options))
 
 
-def reader(source: Source) -> Callable[[str, int | None], dict[str, np.ndarray] | None]:
-    """A function (split, num) -> the first `num` raw rows of a split, all where None; None where there is no such split."""
+def reader(source: Source, options: Mapping[str, Any]) -> Callable[[str, int | None], dict[str, np.ndarray] | None]:
+    """A function (split, num) -> the first `num` raw rows of a split, all where None; None where there is no such split.
+
+    They are decoded once and kept in the cache as for training, unless they are too many.
+    """
+    fits = max(source.sizes.values()) * _row_bytes(source) <= RESIDENT_BYTES
 
     def read(split: str, num: int | None = None) -> dict[str, np.ndarray] | None:
         rows = source.sizes.get(split, 0)
+        if rows and fits:
+            arrays = resident_arrays(source, options, split, False)
+            return {name: np.asarray(array[:num]) for name, array in arrays.items()}
         return source.rows(split, np.arange(min(rows, num or rows))) if rows else None
 
     return read
+
+
+def _row_bytes(source: Source) -> int:
+    return int(np.prod(source.shape)) * source.dtype.itemsize
 
 
 def _prefetched(at: Callable[[int], dict], start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:

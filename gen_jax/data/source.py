@@ -14,7 +14,6 @@ from PIL import Image
 
 from gen_jax.errors import UserError
 
-
 STACKED_ROWS = {"train": 128_000}  # rows of a stacked set, as in PacGAN's experiments; other splits have 26,000
 
 

@@ -1,4 +1,4 @@
-"""Measures of samples as plain functions. They see arrays and the spec, never a model or its family."""
+"""Measures of samples, by name. They see arrays and what is known of the real data, never a model or its family."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -6,44 +6,234 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen_jax.data.spec import Spec
+from gen_jax.metrics.classifier import RECIPE, accuracy, fit
+from gen_jax.metrics.distances import frechet_distance, inception_score, kernel_distance
+from gen_jax.metrics.features import UNIT, Real, Reals, Rows, channel_classifier, real_data, remembered, some, unit
 from gen_jax.metrics.modes import Judge, classifier_judge, gaussian_judge, mode_statistics
+from gen_jax.metrics.neighbours import nearest, neighbour_statistics
+from gen_jax.metrics.parzen import parzen_statistics
 
-Reals = Callable[[str, int | None], dict[str, np.ndarray] | None]  # (split, num) -> raw rows, or None
+__all__ = ["ALL", "DEFAULT", "METRICS", "NEEDS", "Measure", "Real", "Reals", "Rows", "real_data"]
 
-
-JUDGED = 5000  # rows the classifier of labelled images is trained on, at most
+JUDGED = 5000  # rows the SVC of labelled images is trained on, at most
+NEIGHBOURS = 5
+HELD_OUT = 10_000  # rows of the test split that measures read, at most
+COPIES = 2000  # samples, and rows of the test split, whose nearest train row is looked for, at most
+VALIDATION = 1000  # last rows of the train split, on which a Parzen window chooses its width
 
 
 class Measure(NamedTuple):
     """Figures of samples, all from one computation."""
 
-    values: Callable[[dict[str, np.ndarray]], Mapping[str, float | None]]  # raw samples -> name -> value
-    protocol: dict[str, Any]
+    values: Callable[[Rows], Mapping[str, Any]]  # raw samples -> name -> value; what is no metric is a detail
+    protocol: Callable[[], Mapping[str, Any]]  # all that a value depends on besides the samples
+    oracle: Callable[[int], tuple[str, Rows]] | None = None  # num -> (split, real rows); held-out ones where None
+    needs: tuple[str, ...] = ("x",)  # what samples must carry
+    least: int = 1  # samples, at least
 
 
-def modes(spec: Spec, reals: Reals, train: str) -> Measure | None:
+def modes(real: Real) -> Measure | None:
     """Mode coverage, where the modes are known: a mixture of Gaussians, or labelled images of two classes or more."""
+    spec = real.spec
     if "means" in spec.info:
         judge, num = gaussian_judge(spec.info["means"], spec.info["deviation"]), len(spec.info["means"])
         protocol = {"judge": "nearest mean, high quality within 3 standard deviations"}
-        return Measure(lambda samples: mode_statistics(*judge(samples["x"]), num), protocol)
-    if spec.kind != "image" or len(spec.classes or ()) < 2:
+        return Measure(lambda samples: mode_statistics(*judge(samples["x"]), num), lambda: protocol)
+    if spec.info.get("stacked") and spec.classes:
+        return _stacked_modes(real)
+    if spec.kind != "image" or real.classifier is None:
         return None
 
     @cache
     def trained() -> tuple[Judge, int]:  # at the first score, not before the first step
-        rows = reals(train, None)
-        some = np.random.default_rng(0).permutation(len(rows["x"]))[:JUDGED]
-        x, y = rows["x"][some], rows["y"][some]
-        return classifier_judge(x, y, np.min(spec.low), np.max(spec.high)), len(np.unique(y))
+        rows = some(real.rows(real.train), JUDGED)
+        return classifier_judge(rows["x"], rows["y"], np.min(spec.low), np.max(spec.high)), len(np.unique(rows["y"]))
 
-    def values(samples: dict[str, np.ndarray]) -> Mapping[str, float | None]:
+    def values(samples: Rows) -> Mapping[str, Any]:
         judge, num = trained()
         return mode_statistics(*judge(samples["x"]), num)
 
-    num = min(JUDGED, spec.sizes[train])
-    return Measure(values, {"judge": f"SVC on {num} rows of {train}, high quality from probability 0.9"})
+    num = min(JUDGED, spec.sizes[real.train])
+    return Measure(values, lambda: {"judge": f"SVC on {num} rows of {real.train}, high quality from probability 0.9"})
 
 
-METRICS = {"modes": modes, "high_quality": modes, "reverse_kl": modes}  # name -> (spec, reals, split) -> Measure
+def _stacked_modes(real: Real) -> Measure:
+    """Modes by the most likely class of each channel, whatever its probability: Lin et al. 2018 (1712.04086), section 4.2."""
+    spec, classifier = real.spec, cache(lambda: channel_classifier(real))
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        channels = np.split(samples["x"], spec.shape[-1], axis=-1)
+        digits = [classifier().describe(channel)[1] for channel in channels]  # [N, K] each
+        mode = sum(each.argmax(1) * each.shape[1] ** place for place, each in enumerate(reversed(digits)))
+        statistics = mode_statistics(mode, np.ones(len(mode), bool), len(spec.classes))
+        return {**statistics, "high_quality": None}
+
+    return Measure(values, lambda: {"judge": "most likely class of each channel", **classifier().protocol})
+
+
+def frechet(real: Real) -> Measure | None:
+    """Frechet distance from the features of train rows to those of samples."""
+    return _distance(real, "frechet", frechet_distance)
+
+
+def kernel(real: Real) -> Measure | None:
+    """Unbiased squared MMD between the features of train rows and those of samples."""
+    return _distance(real, "kernel", kernel_distance)
+
+
+def _distance(real: Real, name: str, distance: Callable[[np.ndarray, np.ndarray], float]) -> Measure | None:
+    features = real.features
+    if features is None:
+        return None
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        return {name: distance(features.of(samples["x"]), features.reference())}
+
+    return Measure(values, features.protocol, least=2)
+
+
+def prdc(real: Real) -> Measure | None:
+    """Precision, recall, density and coverage, of as many samples as there are reference rows and the other way round."""
+    features = real.features
+    if features is None:
+        return None
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        x, reference = features.of(samples["x"]), features.reference()
+        num = min(len(x), len(reference))
+        return neighbour_statistics(x[:num], reference[:num], NEIGHBOURS)
+
+    def protocol() -> Mapping[str, Any]:
+        return {**features.protocol(), "k": NEIGHBOURS, "rows": "as many samples as reference rows"}
+
+    return Measure(values, protocol, least=NEIGHBOURS + 1)
+
+
+def classes(real: Real) -> Measure | None:
+    """Inception score by the classifier; number of classes with at least a tenth of their share of train rows."""
+    features = real.features
+    if real.classifier is None:
+        return None
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        log_prob = features.log_prob(samples["x"])  # [N, K]
+        counts = np.bincount(log_prob.argmax(1), minlength=log_prob.shape[1])
+        wanted = np.bincount(real.rows(real.train)["y"], minlength=log_prob.shape[1])
+        found = (counts > 0) & (counts / counts.sum() >= wanted / wanted.sum() / 10)
+        names = dict(zip(real.spec.classes, counts.tolist()))
+        return {"inception": inception_score(log_prob), "classes": int(found.sum()), "counts": names}
+
+    return Measure(values, lambda: real.classifier().protocol)
+
+
+def classification_accuracy(real: Real) -> Measure | None:
+    """Accuracy on real held-out rows of a classifier that learnt from samples and their labels alone.
+
+    Ravuri & Vinyals 2019 (arXiv 1905.10887), section 3; the oracle learnt from as many train rows.
+    """
+    spec = real.spec
+    if real.classifier is None or real.test is None:
+        return None
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        test = real.held_out(HELD_OUT)
+        params = fit(spec, samples["x"], samples["y"], "classifier of samples")
+        return {"classification_accuracy": accuracy(spec, params, test["x"], test["y"])}
+
+    def oracle(num: int) -> tuple[str, Rows]:
+        return real.train, some(real.rows(real.train), num)
+
+    tested = min(HELD_OUT, spec.sizes[real.test])
+    protocol = {"recipe": RECIPE["version"], "tested_on": real.test, "tested_rows": tested}
+    return Measure(values, lambda: protocol, oracle, ("x", "y"))
+
+
+def memorisation(real: Real) -> Measure | None:
+    """Median distance to the nearest train row, over that of held-out rows: 0 for copies, 1 for new rows."""
+    spec = real.spec
+    if real.test is None:
+        return None
+
+    @cache
+    def train() -> np.ndarray:
+        return unit(spec, real.rows(real.train)["x"])
+
+    @remembered
+    def distance(x: np.ndarray) -> float:
+        return float(np.median(nearest(unit(spec, x[:COPIES]), train())))
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        new = distance(real.held_out(COPIES)["x"])
+        return {"memorisation": distance(samples["x"]) / new if new else None}
+
+    def protocol() -> Mapping[str, Any]:
+        rows = {"train_samples": len(train()), "held_out": real.test, "rows": f"the first {COPIES}"}
+        return {"features": UNIT, **rows}
+
+    return Measure(values, protocol)
+
+
+def duplicates(real: Real) -> Measure | None:
+    """Share of samples with another sample nearer than all but 1 % of as many train rows have one: 0.01 for real rows."""
+    spec = real.spec
+
+    @cache
+    def near(num: int) -> float:
+        x = unit(spec, some(real.rows(real.train), num)["x"])
+        return float(np.quantile(nearest(x, x, others=True), 0.01))
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        x = unit(spec, samples["x"][: spec.sizes[real.train]])
+        return {"duplicates": float((nearest(x, x, others=True) <= near(len(x))).mean())}
+
+    protocol = {"features": UNIT, "reference": real.train, "quantile": 0.01}
+    return Measure(values, lambda: protocol, least=2)
+
+
+def window(real: Real) -> Measure | None:
+    """Parzen-window log-likelihood of the test rows in nats, of images with pixels in [0, 1]; the oracle's are train rows."""
+    spec = real.spec
+    if real.test is None or spec.kind != "image":
+        return None
+    chosen = max(1, min(VALIDATION, spec.sizes[real.train] // 4))
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        validation, test = real.rows(real.train)["x"][-chosen:], real.held_out(HELD_OUT)["x"]
+        return parzen_statistics(unit(spec, samples["x"]), unit(spec, validation), unit(spec, test))
+
+    def oracle(num: int) -> tuple[str, Rows]:
+        return real.train, some({"x": real.rows(real.train)["x"][:-chosen]}, num)
+
+    protocol = {"validation": f"last {chosen} rows of {real.train}", "tested_on": real.test}
+    return Measure(values, lambda: protocol, oracle)
+
+
+METRICS = {  # name -> (what is known of the real data) -> Measure, or None where these data cannot have it
+    "modes": modes,
+    "high_quality": modes,
+    "reverse_kl": modes,
+    "frechet": frechet,
+    "kernel": kernel,
+    "precision": prdc,
+    "recall": prdc,
+    "density": prdc,
+    "coverage": prdc,
+    "inception": classes,
+    "classes": classes,
+    "classification_accuracy": classification_accuracy,
+    "memorisation": memorisation,
+    "duplicates": duplicates,
+    "parzen": window,
+}
+NEEDS = {  # what the data lack where there is None
+    modes: "known modes, or labelled images",
+    frechet: "labels, or rows of at most 256 numbers",
+    kernel: "labels, or rows of at most 256 numbers",
+    prdc: "labels, or rows of at most 256 numbers",
+    classes: "labels of two classes or more",
+    classification_accuracy: "labels and a test split",
+    memorisation: "a test split",
+    window: "images and a test split",
+}
+DEFAULT = ("modes", "high_quality", "reverse_kl")  # while a model trains, where its config names none: they are cheap
+ALL = "all"  # the name that stands for every metric that applies

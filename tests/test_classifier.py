@@ -1,0 +1,144 @@
+"""The classifier behind the measures: accuracy, determinism, its cache; and the measures that see through it."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import make_spec
+
+from gen_jax import data
+from gen_jax.data.source import cache_folder
+from gen_jax.errors import UserError
+from gen_jax.evaluate import make_scorer
+from gen_jax.metrics import METRICS, classifier, real_data
+from gen_jax.metrics.features import some
+from gen_jax.model import Model
+
+SPLITS = ("train", "test")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Spec and reader of scikit-learn's digits."""
+    options = {"name": "digits", "split": "train", "test_split": "test", "feed": "auto", "order": "shuffle"}
+    loaded = data.load(options, 64, 0, steps=1)
+    return loaded.spec, loaded.read
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """A training of a few steps; its classifiers have their own place in the cache."""
+    monkeypatch.setitem(classifier.RECIPE, "least_steps", 20)
+    monkeypatch.setitem(classifier.RECIPE, "epochs", 0)
+
+
+def sampler(spec, x, y=None):
+    """A model that draws given raw rows, and their labels where there are any."""
+    drawn = [0]
+
+    def sample(key, state, num, given=None):
+        index = (drawn[0] + np.arange(num)) % len(x)
+        drawn[0] += num
+        batch = {"x": data.to_model(spec, x[index])}
+        return batch if y is None else {**batch, "y": y[index]}
+
+    return Model(None, None, sample), None
+
+
+def test_it_knows_the_digits_and_scores_see_through_it(digits):
+    spec, reals = digits
+    train, test = reals("train", None), reals("test", None)
+    names = [name for name in METRICS if METRICS[name].__name__ != "modes" and name != "classification_accuracy"]
+    score = make_scorer(spec, reals, SPLITS, names, len(test["x"]), 0)
+    real = score(*sampler(spec, test["x"]))
+    assert real["frechet"]["protocol"]["classifier_accuracy"] >= 0.97
+    for each in real.values():
+        assert each["value"] == each["oracle"] or each["protocol"]["oracle_split"] == "train"
+    assert json.loads(json.dumps(real)) == real
+    new = score(*sampler(spec, some(train, 359, seed=1)["x"]))  # not held out, but another draw
+    threes = score(*sampler(spec, test["x"][test["y"] == 3]))
+    noise = score(*sampler(spec, np.random.default_rng(0).integers(0, 17, (359, 8, 8, 1)).astype(np.uint8)))
+    value = {name: [each[name]["value"] for each in (real, new, threes, noise)] for name in names}
+    assert max(value["frechet"][:2]) * 5 < min(value["frechet"][2:])
+    assert max(value["kernel"][:2]) * 5 < min(value["kernel"][2:])
+    assert value["precision"][0] > 0.9 and value["density"][3] < 0.5 and value["density"][0] > 0.9
+    assert value["coverage"][0] > 0.8 and max(value["coverage"][2:]) < 0.2
+    assert value["inception"][0] > 8 and value["inception"][2] < 1.5
+    assert value["classes"][:2] == [10, 10] and value["classes"][2] <= 2  # a three is taken for a nine
+    counts = real["classes"]["details"]["counts"]
+    assert sum(counts.values()) == 359 and min(counts.values()) > 15 and list(counts) == list(spec.classes)
+    assert value["memorisation"][0] == 1 and value["memorisation"][1] == 0
+    assert value["duplicates"][1] < 0.03 and value["duplicates"][2] == 1  # each three is drawn many times
+    assert value["parzen"][1] == pytest.approx(new["parzen"]["oracle"], abs=8) and value["parzen"][3] < 0
+    assert 0 < new["parzen"]["details"]["parzen_error"] < 3
+
+
+def test_accuracy_of_a_classifier_that_learnt_from_samples(digits, monkeypatch):
+    spec, reals = digits
+    monkeypatch.setitem(classifier.RECIPE, "least_steps", 250)
+    train = reals("train", None)
+    score = make_scorer(spec, reals, SPLITS, ["classification_accuracy"], 1000, 0)
+    entry = score(*sampler(spec, train["x"], train["y"]))["classification_accuracy"]
+    assert entry["value"] > 0.93 and entry["oracle"] > 0.93
+    assert entry["protocol"]["oracle_split"] == "train" and entry["protocol"]["tested_rows"] == 359
+    wrong = score(*sampler(spec, train["x"], (train["y"] + 1) % 10))["classification_accuracy"]
+    assert wrong["value"] < 0.05 and wrong["oracle"] == entry["oracle"]
+    with pytest.raises(UserError, match="'classification_accuracy' needs samples with 'y', which this model does not"):
+        score(*sampler(spec, train["x"]))
+
+
+def test_samples_without_labels_are_not_asked_for_their_accuracy(digits, short):
+    spec, reals = digits
+    x = reals("train", None)["x"]
+    scores = make_scorer(spec, reals, SPLITS, ["all"], 40, 0)(*sampler(spec, x))
+    assert scores.keys() == METRICS.keys() - {"classification_accuracy"}
+
+
+def files():
+    return sorted((cache_folder() / "classifiers").glob("*.npz"))
+
+
+def test_it_is_trained_once_to_the_same_bytes(digits, short, monkeypatch):
+    spec, reals = digits
+    spec = spec._replace(content="once")
+    before = set(files())
+    first = real_data(spec, reals, SPLITS).classifier()
+    (path,) = set(files()) - before
+    whole = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(classifier, "fit", None)
+        kept = real_data(spec, reals, SPLITS).classifier()
+    assert kept.protocol == first.protocol and len(first.protocol["classifier"]) == 24
+    for damaged in (b"", whole[:-100], whole[: len(whole) // 2] + b"\x00\xff" * 50 + whole[len(whole) // 2 + 100 :]):
+        path.write_bytes(damaged)
+        again = real_data(spec, reals, SPLITS).classifier()
+        assert again.protocol == first.protocol and path.read_bytes() == whole
+    x = reals("test", None)["x"]
+    for one, other in zip(first.describe(x), kept.describe(x)):
+        np.testing.assert_array_equal(one, other)
+    other = real_data(spec._replace(content="other"), reals, SPLITS).classifier()
+    assert set(files()) - before > {path} and other.protocol == first.protocol  # another key, the same training
+
+
+def test_descriptions_do_not_depend_on_how_many_rows_there_are(digits, short):
+    spec, reals = digits
+    x = reals("train", None)["x"]
+    describe = real_data(spec, reals, SPLITS).classifier().describe
+    features, log_prob = describe(x[:1200])
+    assert features.shape == (1200, 64) and log_prob.shape == (1200, 10)
+    np.testing.assert_allclose(np.exp(log_prob).sum(1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(describe(x[500:507])[0], features[500:507])
+
+
+@pytest.mark.parametrize("kind, shape", [("vector", (5,)), ("image", (70, 40, 3))])
+def test_other_kinds_of_labelled_rows(kind, shape, short):
+    random = np.random.default_rng(0)
+    y = np.arange(200, dtype=np.int32) % 3
+    x = (random.normal(size=(200, *shape)) * 0.1 + (y - 1).reshape(-1, *[1] * len(shape))).astype(np.float32)
+    sizes = {"train": 200}
+    spec = make_spec(kind, shape)._replace(classes=("a", "b", "c"), sizes=sizes, content=f"{shape}")
+    real = real_data(spec, lambda split, num: {"x": x[:num], "y": y[:num]}, SPLITS)
+    judge = real.classifier()
+    assert judge.protocol["classifier_accuracy"] is None  # there is no test split
+    assert (judge.describe(x)[1].argmax(1) == y).mean() > 0.95
+    assert real.features.of(x).shape == (200, 64)

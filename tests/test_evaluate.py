@@ -1,0 +1,143 @@
+"""The scorer over every measure: a perfect sampler, a collapsed one and copies; protocols; what is refused."""
+
+import numpy as np
+import pytest
+from conftest import make_spec
+
+from gen_jax.data.builders.gaussians import MIXTURES
+from gen_jax.errors import UserError
+from gen_jax.evaluate import finite, make_scorer, read_scores, refuse_other_protocol, save_scores, table
+from gen_jax.metrics import METRICS, prdc, real_data
+from gen_jax.model import Model
+
+
+def mixture(random, num):
+    means, deviation = MIXTURES["ring"]
+    return random.normal(means[random.integers(8, size=num)], deviation).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def ring():
+    """Unlabelled rows in order, as files may have them, and a reader of them."""
+    random = np.random.default_rng(0)
+    splits = {"train": mixture(random, 3000), "test": mixture(random, 1000)}
+    splits["train"] = splits["train"][splits["train"][:, 0].argsort()]
+    limits = {"low": [-1.1, -1.1], "high": [1.1, 1.1], "sizes": {name: len(x) for name, x in splits.items()}}
+    spec = make_spec("vector", (2,))._replace(content="ring", **limits)
+    return spec, lambda split, num: {"x": splits[split][:num]} if split in splits else None
+
+
+def sampler(*rows, y=None):
+    """A model that draws given rows, and labels with them."""
+    x = np.concatenate(rows)
+
+    def sample(key, state, num, given=None):
+        start = state["drawn"]
+        state["drawn"] += num
+        index = np.arange(start, start + num) % len(x)
+        return {"x": x[index]} if y is None else {"x": x[index], "y": y[index]}
+
+    return Model(None, None, sample), {"drawn": 0}
+
+
+def test_raw_features_tell_a_good_sampler_from_a_bad_one(ring):
+    spec, reals = ring
+    score = make_scorer(spec, reals, ("train", "test"), ["all"], 500, 0)
+    random = np.random.default_rng(1)
+    good = score(*sampler(mixture(random, 500)))
+    means = MIXTURES["ring"][0]
+    mode = score(*sampler(random.normal(means[0], 0.01, (500, 2)).astype(np.float32)))
+    copies = score(*sampler(reals("train", 3000)["x"][::6]))
+    point = score(*sampler(np.full((500, 2), 0.5, np.float32)))
+    assert (
+        good.keys()
+        == mode.keys()
+        == {*("frechet", "kernel", "precision", "recall", "density", "coverage", "memorisation", "duplicates")}
+    )
+    for scores in (good, mode, copies, point):
+        assert all(each["value"] is not None for each in scores.values())
+    for name in ("frechet", "kernel"):
+        assert abs(good[name]["value"]) < 0.01 and mode[name]["value"] > 0.1
+    for name, limit in {"precision": 0.1, "recall": 0.1, "density": 0.15, "coverage": 0.05}.items():
+        assert good[name]["value"] == pytest.approx(good[name]["oracle"], abs=limit)
+    assert mode["coverage"]["value"] < 0.2 and mode["recall"]["value"] < 0.2 and mode["precision"]["value"] > 0.8
+    assert copies["memorisation"]["value"] == 0 and good["memorisation"]["value"] == pytest.approx(1, abs=0.15)
+    assert good["duplicates"]["value"] < 0.04 and good["duplicates"]["oracle"] < 0.04
+    assert point["duplicates"]["value"] == 1
+    protocol = good["coverage"]["protocol"]
+    assert protocol["k"] == 5 and protocol["samples"] == 500 and protocol["reference"] == "train"
+    assert protocol["features"].startswith("raw") and protocol["content"] == "ring"
+    assert (protocol["oracle_split"], protocol["oracle_samples"]) == ("test", 500)
+
+
+def test_no_test_row_is_read_for_what_may_select(ring):
+    spec, reals = ring
+
+    def watched(split, num):
+        assert split == "train"
+        return reals(split, num)
+
+    spec = spec._replace(sizes={"train": 3000})
+    score = make_scorer(spec, watched, ("train", "test"), ["frechet", "coverage", "duplicates"], 100, 0)
+    scores = score(*sampler(mixture(np.random.default_rng(1), 100)))
+    assert all(each["value"] is not None and each["oracle"] is None for each in scores.values())
+    with pytest.raises(UserError, match="'memorisation' needs a test split; made-up has none"):
+        make_scorer(spec, watched, ("train", "test"), ["memorisation"], 100, 0)
+
+
+def test_metrics_that_data_or_samples_cannot_have(ring):
+    spec, reals = ring
+    for names, num, message in [
+        (["frechett"], 100, "unknown metric 'frechett': did you mean 'frechet'"),
+        (["parzen"], 100, "metric 'parzen' needs images and a test split; made-up has none"),
+        (["classes"], 100, "metric 'classes' needs labels of two classes or more"),
+        (["precision"], 5, "metric 'precision' needs at least 6 samples, not 5"),
+        (["all"], 1, "metric 'frechet' needs at least 2 samples, not 1"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            make_scorer(spec, reals, ("train", "test"), names, num, 0)
+    large = make_spec("image", (28, 28, 1))
+    assert real_data(large, reals, ("train", "test")).features is None
+    assert prdc(real_data(large, reals, ("train", "test"))) is None
+    broken = np.full((100, 2), np.nan, np.float32)
+    with pytest.raises(UserError, match="100 of 100 samples are not finite"):
+        make_scorer(spec, reals, ("train", "test"), ["frechet"], 100, 0)(*sampler(broken))
+
+
+def test_scores_compare_under_one_protocol_only(ring, tmp_path):
+    spec, reals = ring
+    score = make_scorer(spec, reals, ("train", "test"), ["frechet", "coverage"], 100, 0)
+    scores = score(*sampler(mixture(np.random.default_rng(1), 100)))
+    save_scores(tmp_path, 7, scores)
+    refuse_other_protocol(scores, read_scores(tmp_path), "runs/other")
+    refuse_other_protocol({"frechet": scores["frechet"]}, {"kernel": scores["coverage"]}, "runs/other")
+    head, *lines = table(scores, {"frechet": {"value": 0.125}}, "other").splitlines()
+    assert head.split() == ["metric", "value", "real", "data", "other"]
+    assert [line.split()[-1] for line in lines] == ["0.125", "-"]
+    for change, message in [
+        ({"samples": 200}, "samples is 100 here and 200 there"),
+        ({"k": 3}, "k is 5 here and 3 there"),
+        ({"content": "grid"}, "content is 'ring' here and 'grid' there"),
+        ({"classifier": "f00"}, "classifier is None here and 'f00' there"),
+    ]:
+        others = read_scores(tmp_path)
+        others["coverage"]["protocol"] |= change
+        with pytest.raises(UserError, match=f"coverage does not compare with that of runs/other: {message}"):
+            refuse_other_protocol(scores, others, "runs/other")
+    with pytest.raises(UserError, match="absent has no scores yet; first run: python -m gen_jax.evaluate"):
+        read_scores(tmp_path / "absent")
+    assert finite(np.inf) is None and finite(None) is None and finite(0.0) == 0
+
+
+def test_training_scores_the_cheap_metrics_unless_told_otherwise(ring):
+    spec, reals = ring
+    means, deviation = MIXTURES["ring"]
+    known = spec._replace(info={"means": means.tolist(), "deviation": deviation})
+    drawn = sampler(mixture(np.random.default_rng(1), 100))
+    assert make_scorer(known, reals, ("train", "test"), (), 100, 0)(*drawn).keys() == {
+        "modes",
+        "high_quality",
+        "reverse_kl",
+    }
+    assert make_scorer(known, reals, ("train", "test"), ("all",), 100, 0)(*drawn).keys() < METRICS.keys()
+    assert make_scorer(spec, reals, ("train", "test"), (), 100, 0)(*drawn) == {}
