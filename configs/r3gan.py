@@ -2,9 +2,9 @@
 
     python -m gen_jax.train --config configs/r3gan.py --config.data.data_dir=DIR
 
-12 minutes (701 s) on two CPU cores, 2.4 steps a second, after which digits can be read; one seed. Far
-from converged at 109,000 images (the paper: 10 million): 31 % of 500 samples (real: 87 %) are digits to an SVC with
-probability 0.9, of nine classes.
+57 minutes on one CPU core, 0.65 s a step; after 40 of them (3,400 steps) all ten digits can be read. Far from converged
+at 167,000 images (the paper: 10 million): of 500 samples 57 % (real: 87 %) are digits to an SVC with probability 0.9, all
+ten classes, reverse KL 0.057 (real: 0.018); one seed.
 """
 
 from gen_jax.config import base_config
@@ -12,14 +12,14 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 1700
-    config.batch_size = 128  # 64 for the discriminator, 64 for the generator
+    config.steps = 5200
+    config.batch_size = 64  # 32 for the discriminator, 32 for the generator
     config.log_every = 20
     config.sample_every = 200
     config.save_every = 200
     config.data.name = "mnist"
     config.sample.num = 100
-    burn_in = 100_000  # examples
+    burn_in = 150_000  # examples
     adam = {
         "name": "adam",
         "learning_rate": {"start": 1e-3, "stop": 2e-4, "examples": burn_in},

@@ -1,0 +1,36 @@
+"""DCGAN on MNIST: convolutions, batch normalisation, the non-saturating loss (Radford et al. 2016, arXiv 1511.06434).
+
+    python -m gen_jax.train --config configs/dcgan.py --config.data.data_dir=DIR
+
+wip minutes (wip s) wip % KL
+"""
+
+from gen_jax.config import base_config
+
+
+def get_config():
+    config = base_config()
+    config.steps = 10_000
+    config.batch_size = 64
+    config.log_every = 100
+    config.sample_every = 1000
+    config.save_every = 1000
+    config.data.name = "mnist"
+    config.sample.num = 100
+    net = {"name": "dcgan", "channels": (64, 32), "kernel": 4, "norm": "batch"}
+    adam = {"name": "adam", "learning_rate": 2e-4, "b1": 0.5, "b2": 0.999}
+    config.model = {
+        "name": "gan",
+        "generator": net,
+        "discriminator": net,
+        "loss": "non_saturating",
+        "penalty": "none",
+        "gamma": 1.0,
+        "latent_size": 64,
+        "prior": "normal",
+        "n_critic": 1,
+        "generator_optimizer": adam,
+        "discriminator_optimizer": adam,
+        "ema_half_life": 0.0,
+    }
+    return config
