@@ -82,13 +82,6 @@ def stage_channels(channels: Sequence[int], stages: int) -> list[int]:
     return [channels[min(stage, len(channels) - 1)] for stage in range(stages)]
 
 
-def taps_of_phase(kernel: int, phase: int) -> tuple[int, list[int]]:
-    """Which taps of a stride-2 transposed kernel reach the output pixels 2 i + phase, and from which input i + start."""
-    before = -(-kernel // 2)
-    first = (phase + before) % 2
-    return (phase + first - before) // 2, list(range(first, kernel, 2))
-
-
 def upconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Stride-2 "same" transposed convolution of [N, H, W, C] with [K, K, C, F]: [N, 2H, 2W, F].
 
@@ -96,15 +89,19 @@ def upconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     It equals `jax.lax.conv_transpose`, the gradient of which takes XLA seven times as long on a CPU.
     """
     size, (num, height, width, channels) = kernel.shape[0], x.shape
-    taps = -(-size // 2)
-    starts, phases = zip(*(taps_of_phase(size, phase) for phase in (0, 1)))
-    low, high = min(starts), max(starts) + taps - 1  # the inputs that some phase reads, around pixel i
-    padded = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))  # zeros for the taps that the shorter phase lacks
-    index = np.array([[*each, *[size] * (taps - len(each))] for each in phases])  # [2, taps]
-    kernels = padded[index[:, None, :, None], index[None, :, None, :]]  # [2, 2, taps, taps, C, F]
-    kernels = jnp.moveaxis(kernels, (0, 1), (3, 4)).reshape(taps, taps, channels, -1)
-    padding = [(-low, high)] * 2
-    out = jax.lax.conv_general_dilated(x, kernels, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    taps = before = -(-size // 2)
+    first = [(phase + before) % 2 for phase in (0, 1)]  # every second tap from here reaches the pixels 2 i + phase
+    starts = [(phase + tap - before) // 2 for phase, tap in enumerate(first)]  # and reads the inputs from i + start
+    low, high = min(starts), max(starts) + taps - 1
+
+    def phase_kernel(p: int, q: int) -> jax.Array:
+        part = kernel[first[p] :: 2, first[q] :: 2]  # slices: the gradient of a gather is a slow scatter
+        return jnp.pad(part, [*((0, taps - side) for side in part.shape[:2]), (0, 0), (0, 0)])
+
+    kernels = jnp.stack([phase_kernel(p, q) for p in (0, 1) for q in (0, 1)], axis=3)  # [taps, taps, C, 4, F]
+    kernels = kernels.reshape(taps, taps, channels, -1)
+    x = jnp.pad(x, ((0, 0), (-low, high), (-low, high), (0, 0)))  # by the convolution itself: 10 times slower on a CPU
+    out = jax.lax.conv_general_dilated(x, kernels, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     out = out.reshape(*out.shape[:3], 2, 2, -1)  # [N, H', W', 2, 2, F]
     places = list(enumerate(start - low for start in starts))
     pixels = [[out[:, a : a + height, b : b + width, p, q] for q, b in places] for p, a in places]  # of [N, H, W, F]
