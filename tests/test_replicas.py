@@ -1,6 +1,5 @@
 """Replicas: several seeds in one run are the runs of those seeds, on one device and on several."""
 
-import json
 from pathlib import Path
 
 import chex
@@ -10,86 +9,77 @@ import pytest
 from conftest import host
 
 import gen_jax
-from gen_jax import sample, sharding, train
+from gen_jax import log, sample, sharding, train
 from gen_jax.errors import UserError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-MLP = ["--config.model.generator.hidden=(16,)", "--config.model.discriminator.hidden=(16,)"]
-SGD = [
-    f"--config.model.{net}_optimizer={{'name': 'sgd', 'learning_rate': 0.1}}" for net in ("generator", "discriminator")
-]
+SMALL = {
+    "gan": [f"--config.model.{net}.hidden=(16,)" for net in ("generator", "discriminator")],
+    "dcgan": [f"--config.model.{net}.channels=(4,)" for net in ("generator", "discriminator")],
+}
+FEW = ["--config.steps=6", "--config.batch_size=16", "--config.log_every=2", "--config.save_every=3"]
+FEW += ["--config.eval_every=0", "--config.sample_every=0", "--config.data.name=digits", "--quiet"]
 
 
-def run(workdir, *flags, config="gan"):
-    """A run of 6 steps on digits."""
-    few = ["--config.steps=6", "--config.batch_size=16", "--config.log_every=2", "--config.sample_every=6"]
-    few += ["--config.eval_every=0", "--config.save_every=3", "--config.sample.num=4", "--quiet"]
-    train.main(["train", "--config", str(CONFIGS / f"{config}.py"), "--workdir", str(workdir), *few, *flags])
-    return workdir
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Runs a config for 6 steps on digits, on so many devices; equal runs once. Returns the directory."""
+    folder, done = tmp_path_factory.mktemp("replicas"), {}
+
+    def run(config="gan", devices=1, name="run", **settings):
+        key = (config, devices, name, *settings.items())
+        if key not in done:
+            mesh, few = sharding.make_mesh, jax.devices()[:devices]
+            flags = [f"--config.{setting}={value}" for setting, value in settings.items()]
+            workdir = folder / f"{config}-{devices}-{name}-{settings.get('seed', 0)}-{settings.get('replicas', 1)}"
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sharding, "make_mesh", lambda given=None: mesh(few if given is None else list(given)))
+                path = str(CONFIGS / f"{config}.py")
+                train.main(["train", "--config", path, "--workdir", str(workdir), *FEW, *SMALL[config], *flags])
+            done[key] = workdir
+        return done[key]
+
+    return run
 
 
-@pytest.fixture
-def devices(monkeypatch):
-    """The number of devices that the commands see."""
-
-    def see(number):
-        make = sharding.Mesh
-        few = jax.devices()[:number]
-        monkeypatch.setattr(
-            sharding, "make_mesh", lambda given=None: make(np.asarray(few if given is None else given), ("data",))
-        )
-
-    return see
+def state_of(workdir, replica=0):
+    return host(gen_jax.load(workdir, replica=replica).state)
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_replicas_are_the_runs_of_their_seeds(number, devices, tmp_path):
-    devices(number)
-    run(tmp_path / "both", "--config.replicas=2", *MLP)
-    devices(1)
+@pytest.mark.parametrize("devices", [1, 2])
+def test_replicas_are_the_runs_of_their_seeds(devices, run):
+    both = run(devices=devices, replicas=2)
     for replica in (0, 1):
-        alone = gen_jax.load(run(tmp_path / str(replica), f"--config.seed={replica}", *MLP))
-        chex.assert_trees_all_close(
-            host(gen_jax.load(tmp_path / "both", replica=replica).state), host(alone.state), rtol=1e-3, atol=1e-5
-        )
+        alone = state_of(run(seed=replica))
+        chex.assert_trees_all_close(state_of(both, replica), alone, rtol=1e-3, atol=1e-5)
 
 
-def test_convolving_replicas_are_exactly_the_runs_of_their_seeds(devices, tmp_path):
-    devices(1)
-    small = [
-        "--config.data.name=digits",
-        "--config.model.generator.channels=(4,)",
-        "--config.model.discriminator.channels=(4,)",
-    ]
-    run(tmp_path / "both", "--config.replicas=2", *small, config="dcgan")
+def test_convolving_replicas_are_exactly_the_runs_of_their_seeds(run):
+    both = run("dcgan", replicas=2)
     for replica in (0, 1):
-        alone = gen_jax.load(run(tmp_path / str(replica), f"--config.seed={replica}", *small, config="dcgan"))
-        chex.assert_trees_all_equal(host(gen_jax.load(tmp_path / "both", replica=replica).state), host(alone.state))
+        chex.assert_trees_all_equal(state_of(both, replica), state_of(run("dcgan", seed=replica)))
 
 
-def test_metrics_of_replicas_are_means_with_standard_errors(devices, tmp_path):
-    devices(1)
-    lines = {}
-    for name, flags in {"both": ["--config.replicas=2"], "0": [], "1": ["--config.seed=1"]}.items():
-        folder = run(tmp_path / name, *flags, *MLP)
-        lines[name] = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
-    one, other = lines["0"]["d_loss"], lines["1"]["d_loss"]
-    assert lines["both"]["d_loss"] == pytest.approx((one + other) / 2, rel=1e-4)
-    assert lines["both"]["d_loss_se"] == pytest.approx(abs(one - other) / 2, rel=1e-2)
+def test_metrics_of_replicas_are_means_with_standard_errors(run):
+    one, other = (log.read_metrics(run(seed=seed))[-1]["d_loss"] for seed in (0, 1))
+    both = log.read_metrics(run(replicas=2))[-1]
+    assert both["d_loss"] == pytest.approx((one + other) / 2, rel=1e-4)
+    assert both["d_loss_se"] == pytest.approx(abs(one - other) / 2, rel=1e-2)
 
 
-def test_replicas_resume_to_the_bit_and_are_sampled_apart(devices, tmp_path):
-    devices(2)
-    whole = run(tmp_path / "whole", "--config.replicas=2", *MLP)
-    broken = run(tmp_path / "broken", "--config.replicas=2", "--config.steps=3", *MLP)
-    run(broken, "--config.replicas=2", *MLP)
+def test_replicas_resume_to_the_bit(run):
+    run(devices=2, name="broken", replicas=2, steps=3)
+    broken = run(devices=2, name="broken", replicas=2)
     for replica in (0, 1):
-        chex.assert_trees_all_equal(*(host(gen_jax.load(each, replica=replica).state) for each in (whole, broken)))
+        chex.assert_trees_all_equal(state_of(broken, replica), state_of(run(devices=2, replicas=2), replica))
+
+
+def test_replicas_are_sampled_apart(run, tmp_path):
     draws = []
     for replica in (0, 1):
         out = tmp_path / f"{replica}.npz"
-        sample.main(["sample", "--workdir", str(whole), "--num=3", f"--replica={replica}", "--out", str(out)])
+        sample.main(["sample", "--workdir", str(run(replicas=2)), "--num=3", f"--replica={replica}", "--out", str(out)])
         draws.append(np.load(out)["x"])
     assert not np.array_equal(*draws)
     with pytest.raises(UserError, match="replica 2: .* has 2"):
-        gen_jax.load(whole, replica=2)
+        gen_jax.load(run(replicas=2), replica=2)
