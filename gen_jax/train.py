@@ -68,7 +68,8 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
         plain["data"], size, seed, settings.steps, settings.epochs, multiple, sharding.hosts(), quiet, replicas
     )
     model = build_model(plain["model"], feed.spec)
-    keys = jnp.stack([jax.random.split(training_key(seed + replica)) for replica in range(replicas)])  # [N, 2]
+    each = [jax.random.fold_in(jax.random.key(seed + replica), TRAINING) for replica in range(replicas)]
+    keys = jnp.stack([jax.random.split(key) for key in each])  # [N, 2]
     shapes = jax.eval_shape(model.init, keys[0, 0], example_batch(feed.spec))
     rows = feed.at(0)["weight"].shape[-1] * sharding.hosts()[1]
     metrics = jax.eval_shape(model.step, keys[0, 1], shapes, example_batch(feed.spec, rows))[1]
@@ -81,11 +82,6 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     init_key, step_key = keys[0] if replicas == 1 else keys.T
     state = sharding.abstract_state(mesh, shapes, replicas)
     return Job(settings, workdir, mesh, feed, model, init_key, step_key, replicas, state, tuple(metrics), scorer, quiet)
-
-
-def training_key(seed: int) -> jax.Array:
-    """The key that a run of this seed starts from."""
-    return jax.random.fold_in(jax.random.key(seed), TRAINING)
 
 
 def compile_step(job: Job) -> Callable:
@@ -106,7 +102,8 @@ def compile_step(job: Job) -> Callable:
     if job.replicas == 1:
         one = jax.jit(train_step, donate_argnums=(1, 2), out_shardings=sharding.shared(job.mesh))
         return partial(one, job.step_key)
-    varied = job.step_key, job.state, {name: jnp.zeros(job.replicas, jnp.int32) for name in job.metrics}, job.data.at(0)
+    broken = {name: jnp.zeros(job.replicas, jnp.int32) for name in job.metrics}
+    varied = job.step_key, job.state, broken, job.data.at(0)
     *first, fed = jax.eval_shape(lambda trees: sharding.replica(trees, 0), varied)
     each = sharding.replicated(train_step, (*first, np.int32(0), job.data.arrays, fed), job.replicas, job.mesh)
     return partial(each, job.step_key)

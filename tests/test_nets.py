@@ -12,7 +12,7 @@ import scipy.signal
 from gen_jax.errors import UserError
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
-from gen_jax.nets.layers import BatchNorm, stage_sides, upconvolve
+from gen_jax.nets.layers import BatchNorm, packed, stage_sides, upconvolve
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.r3 import (
     R3Discriminator,
@@ -289,3 +289,11 @@ def test_projection_adds_the_inner_product_with_the_label():
     pooled = nn.leaky_relu(features["conv_0"], 0.2).sum((1, 2))
     embedded = variables["params"]["embed"]["embedding"][y]
     np.testing.assert_allclose(logits, features["output"][:, 0] + (pooled * embedded).sum(1), rtol=1e-4)
+
+
+def test_packing_puts_examples_side_by_side_in_the_last_axis():
+    x = random(6, 4, 4, 2)
+    pairs = packed(x, 2)
+    assert pairs.shape == (3, 4, 4, 4)
+    np.testing.assert_array_equal(pairs[1], np.concatenate([x[2], x[3]], axis=-1))
+    np.testing.assert_array_equal(packed(x[:, 0, 0], 3)[1], x[3:, 0, 0].reshape(-1))

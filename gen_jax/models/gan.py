@@ -15,6 +15,7 @@ from gen_jax.losses.evolution import evolution_gradient
 from gen_jax.losses.penalties import PENALTIES
 from gen_jax.model import Batch, Model, given_labels, weighted_mean
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
+from gen_jax.nets.layers import packed
 from gen_jax.optimizers import moving_average, optimizer, schedule
 
 PRIORS = {
@@ -199,14 +200,6 @@ def gan(
         return decode(key, state, {**prior_latent(key, state, num), **given_labels(given, num, num_classes)})
 
     return Model(init, step, sample, prior=prior_latent, decode=decode)
-
-
-def packed(x: jax.Array, pack: int) -> jax.Array:
-    """Rows [N, ..., C] side by side in their last axis, `pack` at a time: [N / pack, ..., pack C]."""
-    if pack == 1:
-        return x
-    x = jnp.moveaxis(x.reshape(-1, pack, *x.shape[1:]), 1, -2)  # [N / pack, ..., pack, C]
-    return x.reshape(*x.shape[:-2], -1)
 
 
 def check_arguments(

@@ -1,4 +1,4 @@
-"""Layers and sizes that several nets share: batch and spectral normalisation, strided convolutions, stages."""
+"""What several nets share: batch and spectral normalisation, the transposed convolution, sizes of stages, packing."""
 
 from collections.abc import Callable, Sequence
 
@@ -122,3 +122,11 @@ class UpConv(nn.Module):
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", self.initializer, shape, jnp.float32)
         return upconvolve(x.astype(self.dtype), kernel.astype(self.dtype))
+
+
+def packed(x: jax.Array, pack: int) -> jax.Array:
+    """Rows [N, ..., C] side by side in their last axis, `pack` at a time: [N / pack, ..., pack C]."""
+    if pack == 1:
+        return x
+    x = jnp.moveaxis(x.reshape(-1, pack, *x.shape[1:]), 1, -2)  # [N / pack, ..., pack, C]
+    return x.reshape(*x.shape[:-2], -1)
