@@ -154,11 +154,12 @@ def save_scores(workdir: Path, step: int, scores: Scores) -> None:
 
 
 def table(scores: Scores, others: Scores | None, origin: str) -> str:
-    """Value and oracle of each metric, a line each, and the value in `others` where there are any."""
-    heads = ["value", "real data"] + ([origin] if others is not None else [])
-    lines = [f"{'metric':<26}" + "".join(f"{head:>12}" for head in heads)]
+    """Value and oracle of each metric, a line each, the standard error of replicas and the value in `others`."""
+    heads = ["value"] + (["error"] if any("standard_error" in each for each in scores.values()) else []) + ["real data"]
+    keys = {"value": "value", "error": "standard_error", "real data": "oracle"}
+    lines = [f"{'metric':<26}" + "".join(f"{head:>12}" for head in heads + ([origin] if others is not None else []))]
     for name, each in scores.items():
-        values = [each["value"], each["oracle"]]
+        values = [each.get(keys[head]) for head in heads]
         values += [others.get(name, {}).get("value")] if others is not None else []
         lines.append(f"{name:<26}" + "".join(f"{'-' if value is None else f'{value:.4g}':>12}" for value in values))
     return "\n".join(lines)

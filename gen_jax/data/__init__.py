@@ -103,10 +103,12 @@ def load(
             fed = {"weight": fed["weight"], **{name: value[fed["index"]] for name, value in arrays.items()}}
         return {**fed, "x": to_model(spec, fed["x"])} if small(source.dtype) else fed
 
-    return Data(spec, total, arrays, at, stream, batch, reader(source, options))
+    return Data(spec, total, arrays, at, stream, batch, reader(source, options, quiet))
 
 
-def reader(source: Source, options: Mapping[str, Any]) -> Callable[[str, int | None], dict[str, np.ndarray] | None]:
+def reader(
+    source: Source, options: Mapping[str, Any], quiet: bool = False
+) -> Callable[[str, int | None], dict[str, np.ndarray] | None]:
     """A function (split, num) -> the first `num` raw rows of a split, all where None; None where there is no such split.
 
     They are decoded once and kept in the cache as for training, unless they are too many.
@@ -116,7 +118,7 @@ def reader(source: Source, options: Mapping[str, Any]) -> Callable[[str, int | N
     def read(split: str, num: int | None = None) -> dict[str, np.ndarray] | None:
         rows = source.sizes.get(split, 0)
         if rows and fits:
-            arrays = resident_arrays(source, options, split, False)
+            arrays = resident_arrays(source, options, split, quiet)
             return {name: np.asarray(array[:num]) for name, array in arrays.items()}
         return source.rows(split, np.arange(min(rows, num or rows))) if rows else None
 
