@@ -2,7 +2,9 @@
 
     python -m gen_jax.train --config configs/dcgan.py --config.data.data_dir=DIR
 
-wip minutes (wip s) wip % KL
+6 minutes (382 s) on one CPU core that it shared for a while, 2.7 passes over the data. Of 2,000 samples, in the features
+of the classifier: Frechet distance 93.5 (real held-out digits: 1.7), precision 70 % (94 %), recall 69 % (94 %), coverage
+34 % (95 %), all ten classes; one seed.
 """
 
 from gen_jax.config import base_config
@@ -10,11 +12,11 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 10_000
+    config.steps = 2500
     config.batch_size = 64
     config.log_every = 100
-    config.sample_every = 1000
-    config.save_every = 1000
+    config.sample_every = 500
+    config.save_every = 500
     config.data.name = "mnist"
     config.sample.num = 100
     net = {"name": "dcgan", "channels": (64, 32), "kernel": 4, "norm": "batch"}

@@ -1,8 +1,9 @@
 """The DCGAN nets (Radford et al. 2016, arXiv 1511.06434, section 3), sized and conditioned by option.
 
-The generator's transposed convolutions have the sub-pixel form of `layers.upconvolve`. With classes, the generator reads
-an embedding of the label beside the latent and its batch normalisation is conditional; the discriminator adds the
-projection of its features on the label's embedding (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3).
+The generator's transposed convolutions have the sub-pixel form of `layers.upconvolve`. With classes, the generator's
+batch normalisation is conditional, or where it has none an embedding of the label stands beside the latent; never both,
+because then the label alone can fill the normalised variance, and on MNIST it did: one image a class. The discriminator
+adds the projection of its features on the label's embedding (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3).
 """
 
 import math
@@ -46,7 +47,7 @@ class DCGenerator(nn.Module):
         sides = stage_sides(self.shape, self.base, "a dcgan")
         widths = stage_channels(self.channels, len(sides) - 1)
         check_kernel(self.kernel, len(sides))
-        if self.classes:
+        if self.classes and self.norm != "batch":
             embedded = nn.Embed(self.classes, z.shape[-1], embedding_init=nn.initializers.normal(1.0))(y)
             z = jnp.concatenate([z, embedded], axis=-1)
 
