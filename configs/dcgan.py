@@ -30,6 +30,7 @@ def get_config():
         "gamma": 1.0,
         "latent_size": 64,
         "prior": "normal",
+        "conditional": False,
         "n_critic": 1,
         "generator_optimizer": adam,
         "discriminator_optimizer": adam,

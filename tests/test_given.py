@@ -10,6 +10,7 @@ from gen_jax.errors import UserError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = [f"--config.model.{net}.channels=(4,)" for net in ("generator", "discriminator")]
+LABELS = ["--config.model.conditional=True", "--config.sample.given=y=all"]
 FEW = ["--config.steps=1", "--config.sample_every=0", "--config.batch_size=8", "--quiet", "--config.data.name=digits"]
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_device")
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("conditional")
-    train.main(["train", "--config", str(CONFIGS / "cgan.py"), "--workdir", str(folder), *FEW, *SMALL])
+    train.main(["train", "--config", str(CONFIGS / "dcgan.py"), "--workdir", str(folder), *FEW, *SMALL, *LABELS])
     return folder
 
 
@@ -48,7 +49,16 @@ def test_other_requests_are_refused(given, line, workdir, tmp_path):
 
 
 def test_models_and_data_without_labels_refuse_them(tmp_path):
-    command = ["train", "--config", str(CONFIGS / "cgan.py"), "--workdir", str(tmp_path / "run"), *FEW, *SMALL]
+    command = [
+        "train",
+        "--config",
+        str(CONFIGS / "dcgan.py"),
+        "--workdir",
+        str(tmp_path / "run"),
+        *FEW,
+        *SMALL,
+        *LABELS,
+    ]
     with pytest.raises(UserError, match="cannot be conditioned on 'y'"):
         train.main([*command, "--config.model.conditional=False"])
     np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 255, (20, 8, 8, 1), dtype=np.uint8))
