@@ -12,15 +12,15 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 30_000
+    config.steps = 20_000
     config.batch_size = 128  # 64 for the discriminator, 64 for the generator
     config.log_every = 200
-    config.sample_every = 3000
-    config.eval_every = 3000
-    config.save_every = 3000
+    config.sample_every = 2000
+    config.eval_every = 2000
+    config.save_every = 2000
     config.data.name = "digits"
     config.sample.num = 100
-    burn_in = 1_850_000  # examples, 28,906 steps
+    burn_in = 1_233_000  # examples, 19,266 steps
     adam = {
         "name": "adam",
         "learning_rate": {"start": 2e-3, "stop": 2e-4, "examples": burn_in},

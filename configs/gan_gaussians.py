@@ -12,8 +12,8 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 80_000
-    config.batch_size = 512  # 256 for the discriminator, 256 for the generator
+    config.steps = 60_000
+    config.batch_size = 256  # 128 for the discriminator, 128 for the generator
     config.log_every = 1000
     config.sample_every = 10_000
     config.eval_every = 10_000
@@ -23,7 +23,7 @@ def get_config():
     config.data.transform = "none"
     config.sample.num = 2500
     config.evaluate.num = 2500
-    burn_in = 80_000 * 256
+    burn_in = 60_000 * 128
     adam = {
         "name": "adam",
         "learning_rate": {"start": 2e-3, "stop": 2e-5, "examples": burn_in},
@@ -41,6 +41,6 @@ def get_config():
         "latent_size": 2,
         "generator_optimizer": adam,
         "discriminator_optimizer": adam,
-        "ema_half_life": 177_000,  # a decay of 0.999 per step
+        "ema_half_life": 177_000,
     }
     return config

@@ -186,6 +186,29 @@ def integer(name: str, text: str | None, low: int = 0) -> int | None:
     return int(text)
 
 
+def output_file(text: str | None, example: str, suffixes: tuple[str, ...]) -> Path:
+    """The file that `--out` names.
+
+    Raises:
+      UserError: where it is missing, or is of another type than one of `suffixes`.
+    """
+    if text is None:
+        raise UserError(f"--out is missing, for example --out {example}")
+    choose("file type of --out", Path(text).suffix, suffixes)
+    return Path(text)
+
+
+def check_bounds(values: flags.FlagValues, limits: Mapping[str, tuple[int, int]]) -> None:
+    """Refuses whole-number flags outside their limits, both included.
+
+    Raises:
+      UserError: naming the flag, its value and what was expected.
+    """
+    for name, (low, high) in limits.items():
+        if not low <= values[name].value <= high:
+            raise UserError(f"--{name}={values[name].value}: expected {low} to {high}")
+
+
 def check(config: ConfigDict) -> None:
     """Refuses a config whose common keys are missing, unknown or out of range.
 

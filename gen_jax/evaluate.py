@@ -216,8 +216,10 @@ def main(argv: list[str]) -> None:
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"] or [ALL]
     num = config.integer("num", flags.num, 1) or settings["num"]
     score = scorer_of(loaded, names, num)
-    every = range(loaded.config["replicas"]) if one is None else [one]
-    scores = mean_scores([score(loaded.model, run.load(flags.workdir, loaded.step, each).state) for each in every])
+    scores = [score(loaded.model, loaded.state)]
+    for each in range(1, loaded.config["replicas"]) if one is None else ():
+        scores.append(score(loaded.model, run.load(flags.workdir, loaded.step, each).state))
+    scores = mean_scores(scores)
     if not scores:
         raise UserError(f"no metric applies to {loaded.spec.name}")
     save_scores(Path(flags.workdir), loaded.step, scores)

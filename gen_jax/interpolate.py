@@ -5,7 +5,6 @@ python -m gen_jax.interpolate --workdir runs/gan --out paths.gif     all paths i
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -125,14 +124,9 @@ def main(argv: list[str]) -> None:
         },
         required="workdir",
     )
-    if flags.out is None:
-        raise UserError("--out is missing, for example --out paths.png")
-    out = Path(flags.out)
-    choose("file type of --out", out.suffix, (".png", ".gif"))
+    out = config.output_file(flags.out, "paths.png", (".png", ".gif"))
     between = PATHS[choose("kind of --latents", flags.latents, PATHS)]
-    for name, (low, high) in LIMITS.items():
-        if not low <= flags[name].value <= high:
-            raise UserError(f"--{name}={flags[name].value}: expected {low} to {high}")
+    config.check_bounds(flags, LIMITS)
     sharding.start()
     loaded = run.load(flags.workdir, config.integer("step", flags.step), flags.replica)
     closed = out.suffix == ".gif"

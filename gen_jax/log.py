@@ -87,16 +87,19 @@ def draw_curves(workdir: Path) -> None:
         return
     columns = min(3, len(names))
     lines = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(4 * columns, 2.6 * lines), layout="constrained")
+    width, height = 4 * columns, 2.6 * lines  # inches
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(0.6 / width, 0.55 / height, 1 - 0.2 / width, 1 - 0.35 / height, 0.25, 0.35)
     for panel, name in zip(figure.subplots(lines, columns, squeeze=False).flat, names):
         points = [(each["step"], each[name]) for each in objects if each.get(name) is not None]
         panel.plot(*zip(*points), linewidth=1, marker="." if len(points) < 30 else "")
         panel.set_title(name, fontsize=10)
         panel.grid(alpha=0.3)
         panel.tick_params(labelsize=8)
+        panel.locator_params(axis="x", nbins=5)
     for panel in list(figure.axes)[len(names) :]:
         panel.set_axis_off()
-    figure.supxlabel("step", fontsize=9)
+    figure.supxlabel("step", fontsize=9, y=0.1 / height)
     path = workdir / ".curves.png"
     figure.savefig(path, dpi=100)
     os.replace(path, workdir / "curves.png")

@@ -7,14 +7,13 @@ says how much of a net its samples need.
 """
 
 import io
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import config, run, sharding
-from gen_jax.errors import UserError, choose, command
+from gen_jax.errors import UserError, command
 from gen_jax.evaluate import scorer_of
 from gen_jax.model import State
 
@@ -149,10 +148,7 @@ def main(argv: list[str]) -> None:
         },
         required="workdir",
     )
-    if flags.out is None:
-        raise UserError("--out is missing, for example --out curve.png")
-    out = Path(flags.out)
-    choose("file type of --out", out.suffix, (".png", ".json"))
+    out = config.output_file(flags.out, "curve.png", (".png", ".json"))
     shares = parse_sparsity(flags.sparsity)
     sharding.start()
     loaded = run.load(flags.workdir, config.integer("step", flags.step), flags.replica)

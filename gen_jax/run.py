@@ -175,5 +175,4 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0) -> Run:
     found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
     if found is None:
         raise UserError(f"{workdir} has no checkpoint yet: it was stopped before the first save")
-    state = found[1] if replicas == 1 else sharding.replica(found[1], replica)
-    return Run(model, state, spec, config, found[0])
+    return Run(model, sharding.replica(found[1], replica, replicas), spec, config, found[0])

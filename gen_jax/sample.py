@@ -4,7 +4,6 @@ python -m gen_jax.sample --workdir runs/gan --num 64 --out digits.png [--given y
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -73,13 +72,8 @@ def main(argv: list[str]) -> None:
         },
         required="workdir",
     )
-    if flags.out is None:
-        raise UserError("--out is missing, for example --out samples.png")
-    out = Path(flags.out)
-    choose("file type of --out", out.suffix, (".npz", ".png"))
-    for name, low in {"num": 1, "seed": 0}.items():
-        if not low <= flags[name].value < config.LARGEST:
-            raise UserError(f"--{name}={flags[name].value}: expected {low} to {config.LARGEST - 1}")
+    out = config.output_file(flags.out, "samples.png", (".npz", ".png"))
+    config.check_bounds(flags, {"num": (1, config.LARGEST - 1), "seed": (0, config.LARGEST - 1)})
     sharding.start()
     loaded = run.load(flags.workdir, config.integer("step", flags.step), flags.replica)
     given = parse_given(flags.given, flags.num, loaded.spec)

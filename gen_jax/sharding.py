@@ -75,18 +75,18 @@ def abstract_state(mesh: Mesh, shapes: Any, replicas: int = 1) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*lead, *leaf.shape), leaf.dtype, sharding=place), shapes)
 
 
-def replica(state: Any, index: int) -> Any:
-    """The state of one replica."""
-    return jax.tree.map(lambda leaf: leaf[index], state)
+def replica(tree: Any, index: int, replicas: int) -> Any:
+    """What belongs to one of several replicas; all of it where there is only one."""
+    return tree if replicas == 1 else jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 def replicated(step: Callable, arguments: Sequence[Any], replicas: int, mesh: Mesh) -> Callable:
     """The compiled `step(key, state, broken, number, arrays, fed)` of several replicas; `number`, `arrays` are shared.
 
-    The replicas of a device are vmapped, and the devices run apart, as under `jax.pmap` (whose own arrays Orbax does not
-    restore, hence `shard_map`, which it is built on). Vmapped convolutions become grouped ones, 15 to 40 times slower
-    on a CPU: there each replica is one call of the one compiled step. State and broken are donated; the metrics are
-    means over the replicas and, under NAME_se, their standard errors.
+    The replicas of a device are vmapped, and the devices run apart, by the `shard_map` that `jax.pmap` is built on, so
+    that the state keeps the sharding it is restored with. Vmapped convolutions become grouped ones, 15 to 40 times
+    slower on a CPU: there each replica is one call of the one compiled step. State and broken are donated; the metrics
+    are means over the replicas and, under NAME_se, their standard errors.
 
     Args:
       arguments: shapes of the arguments of one replica's step.
@@ -118,12 +118,11 @@ def averaged(step: Callable) -> Callable:
 
 def in_turn(step: Callable, replicas: int) -> Callable:
     """A compiled step called for each replica, one after the other; the results are stacked."""
+    unstack = jax.jit(lambda trees: [replica(trees, index, replicas) for index in range(replicas)])
+    stack = jax.jit(lambda *outcomes: jax.tree.map(lambda *leaves: jnp.stack(leaves), *outcomes))
 
     def each(key: jax.Array, state: Any, broken: dict, number: Any, arrays: dict, fed: dict) -> tuple:
-        outcomes = []
-        for index in range(replicas):
-            parts = (replica(tree, index) for tree in (key, state, broken))
-            outcomes.append(step(*parts, number, arrays, replica(fed, index)))
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *outcomes)
+        apart = unstack((key, state, broken, fed))
+        return stack(*(step(key, state, broken, number, arrays, fed) for key, state, broken, fed in apart))
 
     return each

@@ -104,7 +104,7 @@ def compile_step(job: Job) -> Callable:
         return partial(one, job.step_key)
     broken = {name: jnp.zeros(job.replicas, jnp.int32) for name in job.metrics}
     varied = job.step_key, job.state, broken, job.data.at(0)
-    *first, fed = jax.eval_shape(lambda trees: sharding.replica(trees, 0), varied)
+    *first, fed = jax.eval_shape(lambda trees: sharding.replica(trees, 0, job.replicas), varied)
     each = sharding.replicated(train_step, (*first, np.int32(0), job.data.arrays, fed), job.replicas, job.mesh)
     return partial(each, job.step_key)
 
@@ -201,7 +201,8 @@ def finite(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) ->
     Raises:
       UserError: naming the first metric that was not finite, and the first step at which it was not.
     """
-    metrics, broken = jax.device_get((metrics, jax.tree.map(jnp.min, broken)))
+    metrics, broken = jax.device_get((metrics, broken))
+    broken = {name: np.min(first) for name, first in broken.items()}  # of all replicas
     name = min(broken, key=broken.get)
     if broken[name] < NEVER:
         good = manager.latest_step()
@@ -212,7 +213,7 @@ def finite(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) ->
 
 def score(job: Job, state: State, step: int) -> dict[str, float | None]:
     """Scores the model, keeps the scores in `evaluation.json`, and returns their values."""
-    states = [state] if job.replicas == 1 else [sharding.replica(state, each) for each in range(job.replicas)]
+    states = (sharding.replica(state, each, job.replicas) for each in range(job.replicas))
     scores = mean_scores([job.scorer(job.model, each) for each in states])
     save_scores(job.workdir, step, scores)
     return {name: each["value"] for name, each in scores.items()}
@@ -222,8 +223,7 @@ def draw_samples(job: Job, state: State, step: int) -> None:
     """Leaves a picture of samples (of the first replica), from the same latents every time, and the curves so far."""
     how = job.settings.sample
     given = parse_given(how.given, how.num, job.data.spec)
-    one = state if job.replicas == 1 else sharding.replica(state, 0)
-    samples = draw(job.model, one, job.data.spec, how.seed, how.num, given)
+    samples = draw(job.model, sharding.replica(state, 0, job.replicas), job.data.spec, how.seed, how.num, given)
     run.write(job.workdir / "samples" / f"{step}.png", encode(samples, job.data.spec, ".png"))
     log.draw_curves(job.workdir)
 

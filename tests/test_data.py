@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from gen_jax import config, data
 from gen_jax.data import source, sources
 from gen_jax.data.builders.gaussians import MIXTURES
-from gen_jax.data.order import rows_of_step
+from gen_jax.data.order import permutations, rows_of_step
 from gen_jax.data.spec import from_json, to_data, to_json, to_model
 from gen_jax.errors import UserError
 
@@ -79,7 +79,9 @@ def test_a_batch_is_a_function_of_seed_and_step():
 
 def test_shuffle_visits_every_row_once_an_epoch():
     rows, size = 23, 5
-    seen = np.concatenate([rows_of_step("shuffle", 0, step, rows, size, 10**9) for step in range(23)])
+    seen = np.concatenate(
+        [rows_of_step("shuffle", permutations(0, rows), step, rows, size, 10**9) for step in range(23)]
+    )
     for epoch in range(5):
         assert sorted(seen[epoch * rows : (epoch + 1) * rows]) == list(range(rows))
     assert not np.array_equal(seen[:rows], seen[rows : 2 * rows])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gen_jax.data.decode import CHUNK, resident_arrays
-from gen_jax.data.order import rows_of_step, total_steps
+from gen_jax.data.order import permutations, rows_of_step, total_steps
 from gen_jax.data.source import Source
 from gen_jax.data.sources import open_source
 from gen_jax.data.spec import Spec, small, to_model
@@ -76,8 +76,10 @@ def load(
     size = rows if order == "all" else batch_size
     last = (rows if order == "once" else total * size) if epochs is None else round(epochs * rows)
 
-    def rows_at(seed: int, step: int) -> dict[str, np.ndarray]:
-        indices = rows_of_step(order, seed, step, rows, size, last)
+    orders = [permutations(seed + replica, rows) for replica in range(replicas)]
+
+    def rows_at(permutation: Callable[[int], np.ndarray], step: int) -> dict[str, np.ndarray]:
+        indices = rows_of_step(order, permutation, step, rows, size, last)
         padded = -(-size // multiple) * multiple
         weight = np.zeros(padded, np.float32)
         weight[: len(indices)] = 1
@@ -91,8 +93,8 @@ def load(
 
     def at(step: int) -> dict[str, np.ndarray]:
         if replicas == 1:
-            return rows_at(seed, step)
-        each = [rows_at(seed + replica, step) for replica in range(replicas)]
+            return rows_at(orders[0], step)
+        each = [rows_at(permutation, step) for permutation in orders]
         return {name: np.stack([one[name] for one in each]) for name in each[0]}
 
     def stream(start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:

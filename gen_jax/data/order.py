@@ -1,5 +1,6 @@
 """Which rows make the batch of a step: a pure function of (seed, step), computed on the host."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -9,10 +10,9 @@ from gen_jax.errors import UserError, choose
 ORDERS = ("shuffle", "once", "all")
 
 
-@lru_cache(maxsize=4)
-def epoch_permutation(seed: int, epoch: int, rows: int) -> np.ndarray:
-    """The order in which an epoch visits the rows, int64 [rows]."""
-    return np.random.default_rng([seed, epoch]).permutation(rows)
+def permutations(seed: int, rows: int) -> Callable[[int], np.ndarray]:
+    """The order in which each epoch visits the rows, int64 [rows]; that of the last two epochs is remembered."""
+    return lru_cache(maxsize=2)(lambda epoch: np.random.default_rng([seed, epoch]).permutation(rows))
 
 
 def total_steps(order: str, rows: int, batch_size: int, steps: int | None, epochs: float | None) -> int:
@@ -35,7 +35,9 @@ def total_steps(order: str, rows: int, batch_size: int, steps: int | None, epoch
     return total
 
 
-def rows_of_step(order: str, seed: int, step: int, rows: int, batch_size: int, last: int) -> np.ndarray:
+def rows_of_step(
+    order: str, permutation: Callable[[int], np.ndarray], step: int, rows: int, batch_size: int, last: int
+) -> np.ndarray:
     """Row numbers of the batch at `step`, int64 [at most batch_size].
 
     `shuffle` reads an endless stream of epoch permutations, so that a batch may span two epochs; it ends before
@@ -50,5 +52,5 @@ def rows_of_step(order: str, seed: int, step: int, rows: int, batch_size: int, l
     indices = np.empty_like(positions)
     for epoch in np.unique(epochs):
         here = epochs == epoch
-        indices[here] = epoch_permutation(seed, int(epoch), rows)[positions[here] % rows]
+        indices[here] = permutation(int(epoch))[positions[here] % rows]
     return indices

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 from gen_jax.data.source import cache_folder, content_hash, made
-from gen_jax.data.spec import Spec, small
+from gen_jax.data.spec import Spec, to_model
 from gen_jax.metrics.progress import progress
 from gen_jax.run import write
 
@@ -145,9 +145,8 @@ def fit(spec: Spec, x: np.ndarray, y: np.ndarray, what: str) -> Any:
 
 def scaled(spec: Spec, x: np.ndarray) -> np.ndarray:
     """Raw rows [N, *shape] with their domain at [0, 1], float32; real numbers may lie beyond it."""
-    wide = np.float32 if small(x.dtype) else np.float64
-    low, high = np.asarray(spec.low, wide), np.asarray(spec.high, wide)
-    return ((x - low) / np.where(high > low, high - low, 1)).astype(np.float32)
+    low, high = np.asarray(spec.low), np.asarray(spec.high)
+    return to_model(spec._replace(shift=low, scale=np.where(high > low, high - low, 1)), x)
 
 
 def signed(spec: Spec, x: np.ndarray) -> np.ndarray:

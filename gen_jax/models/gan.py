@@ -120,6 +120,9 @@ def gan(
         z = draw(key, (len(weight), latent_size))
         return g_net.apply(g, z, y, weight, mutable=STATISTICS[:1])  # x, {"batch_stats"}
 
+    def judged(x: jax.Array, fake: jax.Array, y: jax.Array, weight: jax.Array) -> tuple[jax.Array, ...]:
+        return packed(x, pack), packed(fake, pack), y[::pack], weight.reshape(-1, pack).min(1)
+
     def criticise(d: Any, key: jax.Array, y: jax.Array, weight: jax.Array, x: jax.Array) -> jax.Array:
         y, weight = (jnp.repeat(each, len(x) // len(weight)) for each in (y, weight))
         return d_net.apply(d, x, y, weight, rngs={"dropout": key}, mutable=STATISTICS)[0]  # [N]
@@ -127,7 +130,7 @@ def gan(
     def d_loss(params: Any, key: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
         z_key, drop_key, penalty_key = jax.random.split(key, 3)
         fake, _ = generate(state.generator, z_key, y, weight)
-        x, fake, y, weight = packed(x, pack), packed(fake, pack), y[::pack], weight.reshape(-1, pack).min(1)
+        x, fake, y, weight = judged(x, fake, y, weight)
         critic = partial(criticise, {**state.discriminator, "params": params}, drop_key, y, weight)
         real_logits, fake_logits, penalties = penalise(penalty_key, critic, x, fake)
         value = weighted_mean(game.discriminator(real_logits, fake_logits), weight)
@@ -138,7 +141,7 @@ def gan(
 
     def g_loss(params: Any, keys: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
         fake, _ = generate({**state.generator, "params": params}, keys[0], y, weight)
-        x, fake, y, weight = packed(x, pack), packed(fake, pack), y[::pack], weight.reshape(-1, pack).min(1)
+        x, fake, y, weight = judged(x, fake, y, weight)
         critic = partial(criticise, state.discriminator, keys[1], y, weight)
         return weighted_mean(game.generator(critic(fake), critic(x) if game.pairs else None), weight)
 
