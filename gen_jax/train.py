@@ -180,6 +180,7 @@ def loop(
             journal.record(done, values)
         if every.sample_every and (end or due(done, every.sample_every)):
             draw_samples(job, state, done)
+            log.draw_curves(job.workdir)
         if saves:
             checkpoint.save(manager, done, state)
         if stop:
@@ -220,12 +221,11 @@ def score(job: Job, state: State, step: int) -> dict[str, float | None]:
 
 
 def draw_samples(job: Job, state: State, step: int) -> None:
-    """Leaves a picture of samples (of the first replica), from the same latents every time, and the curves so far."""
+    """Leaves a picture of samples (of the first replica), from the same latents every time."""
     how = job.settings.sample
     given = parse_given(how.given, how.num, job.data.spec)
     samples = draw(job.model, sharding.replica(state, 0, job.replicas), job.data.spec, how.seed, how.num, given)
     run.write(job.workdir / "samples" / f"{step}.png", encode(samples, job.data.spec, ".png"))
-    log.draw_curves(job.workdir)
 
 
 def describe(job: Job) -> None:

@@ -12,6 +12,16 @@ from gen_jax import sharding
 from gen_jax.data.spec import Spec
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+ALONE = ("test_configs", "test_nets", "test_run")  # modules whose tests share nothing
+
+
+def pytest_collection_modifyitems(items):
+    """One worker takes what shares compiled functions or runs: a family of the laws, or a module with fixtures."""
+    for item in items:
+        module = item.module.__name__
+        group = f"laws-{item.callspec.id}" if module == "laws" else module
+        if module not in ALONE:
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -48,7 +48,7 @@ def sampler(spec, x, y=None):
 def test_it_knows_the_digits_and_scores_see_through_it(digits):
     spec, reals = digits
     train, test = reals("train", None), reals("test", None)
-    names = [name for name in METRICS if METRICS[name].__name__ != "modes" and name != "classification_accuracy"]
+    names = [name for name in METRICS if METRICS[name].__name__ != "modes" and not name.endswith("_accuracy")]
     score = make_scorer(spec, reals, SPLITS, names, len(test["x"]), 0)
     real = score(*sampler(spec, test["x"]))
     assert real["frechet"]["protocol"]["classifier_accuracy"] >= 0.97
@@ -71,6 +71,11 @@ def test_it_knows_the_digits_and_scores_see_through_it(digits):
     assert value["duplicates"][1] < 0.03 and value["duplicates"][2] == 1  # each three is drawn many times
     assert value["parzen"][1] == pytest.approx(new["parzen"]["oracle"], abs=8) and value["parzen"][3] < 0
     assert 0 < new["parzen"]["details"]["parzen_error"] < 3
+    asked = make_scorer(spec, reals, SPLITS, ["label_accuracy"], len(test["x"]), 0)
+    half = np.where(np.arange(len(test["y"])) % 2, test["y"], (test["y"] + 1) % 10)
+    for labels, right in ((test["y"], 1), (half, 0.5), ((test["y"] + 1) % 10, 0)):
+        entry = asked(*sampler(spec, test["x"], labels))["label_accuracy"]
+        assert entry["value"] == pytest.approx(right, abs=0.04) and entry["oracle"] >= 0.97
 
 
 def test_accuracy_of_a_classifier_that_learnt_from_samples(digits, monkeypatch):
@@ -91,7 +96,7 @@ def test_samples_without_labels_are_not_asked_for_their_accuracy(digits, short):
     spec, reals = digits
     x = reals("train", None)["x"]
     scores = make_scorer(spec, reals, SPLITS, ["all"], 40, 0)(*sampler(spec, x))
-    assert scores.keys() == METRICS.keys() - {"classification_accuracy"}
+    assert scores.keys() == METRICS.keys() - {"label_accuracy", "classification_accuracy"}
 
 
 def files():

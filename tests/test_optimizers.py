@@ -34,6 +34,16 @@ def test_optimizer_of_a_moment_equals_optax():
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
+def test_gradients_are_clipped_by_their_global_norm():
+    at = optimizer({"name": "sgd", "learning_rate": 1.0, "clip_norm": 1.0})(jnp.float32(0))
+    params = {"a": jnp.zeros(2), "b": jnp.zeros(1)}
+    for length, expected in ((10.0, 1.0), (0.5, 0.5)):  # a long gradient is shortened, a short one is kept
+        gradient = {"a": length * jnp.array([2.0, -1.0]) / 3, "b": length * jnp.array([2.0]) / 3}
+        updates, _ = at.update(gradient, at.init(params), params)
+        np.testing.assert_allclose(updates["a"], -expected * np.array([2.0, -1.0]) / 3, rtol=1e-5)
+        np.testing.assert_allclose(updates["b"], [-expected * 2 / 3], rtol=1e-5)
+
+
 def test_moving_average_halves_in_its_half_life():
     average = jnp.array([1.0])
     for _ in range(10):

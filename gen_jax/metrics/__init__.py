@@ -126,6 +126,18 @@ def classes(real: Real) -> Measure | None:
     return Measure(values, lambda: real.classifier().protocol)
 
 
+def label_accuracy(real: Real) -> Measure | None:
+    """Share of samples that the classifier reads as the label they carry, which a conditional model was asked for."""
+    features = real.features
+    if real.classifier is None:
+        return None
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        return {"label_accuracy": float((features.log_prob(samples["x"]).argmax(1) == samples["y"]).mean())}
+
+    return Measure(values, lambda: real.classifier().protocol, needs=("x", "y"))
+
+
 def classification_accuracy(real: Real) -> Measure | None:
     """Accuracy on real held-out rows of a classifier that learnt from samples and their labels alone.
 
@@ -220,6 +232,7 @@ METRICS = {  # name -> (what is known of the real data) -> Measure, or None wher
     "coverage": prdc,
     "inception": classes,
     "classes": classes,
+    "label_accuracy": label_accuracy,
     "classification_accuracy": classification_accuracy,
     "memorisation": memorisation,
     "duplicates": duplicates,
@@ -231,6 +244,7 @@ NEEDS = {  # what the data lack where there is None
     kernel: "labels, or rows of at most 256 numbers",
     prdc: "labels, or rows of at most 256 numbers",
     classes: "labels of two classes or more",
+    label_accuracy: "labels of two classes or more",
     classification_accuracy: "labels and a test split",
     memorisation: "a test split",
     window: "images and a test split",

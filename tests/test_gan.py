@@ -1,0 +1,114 @@
+"""What the arguments of `gan` mean, each seen in the state that a step leaves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import make_spec
+
+from gen_jax.errors import UserError
+from gen_jax.models.gan import gan
+
+KEY = jax.random.key(0)
+RATE = 0.1
+SGD = {"name": "sgd", "learning_rate": RATE}
+MLP = {"name": "mlp", "hidden": (8,)}
+ZERO = {"name": "mlp", "hidden": (), "initializer": "normal", "scale": 0.0}  # linear, and 0 before it learns
+SPEC = make_spec("vector", (2,))._replace(classes=("a", "b", "c"))
+X = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
+BATCH = {"x": X, "y": np.repeat([0, 2], 6), "weight": np.ones(12, np.float32)}
+LAST_IS_PADDING = {**BATCH, "weight": np.array([1.0] * 11 + [0.0], np.float32)}
+
+
+def make(net=MLP, **options):
+    plain = {"generator": net, "discriminator": net, "loss": "non_saturating", "penalty": "none", "latent_size": 3}
+    return gan(SPEC, **{**plain, "generator_optimizer": SGD, "discriminator_optimizer": SGD, **options})
+
+
+def stepped(batch=BATCH, **options):
+    """A model, its first state, and the state after a step."""
+    model = make(**options)
+    before = jax.jit(model.init)(KEY, batch)
+    return model, before, jax.jit(model.step)(jax.random.key(1), before, batch)[0]
+
+
+def dense(net):
+    return np.asarray(net["params"]["Dense_0"]["kernel"])[:, 0], np.asarray(net["params"]["Dense_0"]["bias"])
+
+
+def test_n_critic_updates_on_disjoint_parts_come_before_one_of_the_generator():
+    _, _, after = stepped(net=ZERO, loss="wasserstein", n_critic=3)
+    kernel, _ = dense(after.discriminator)
+    np.testing.assert_allclose(kernel, RATE * 3 * X.mean(0), rtol=1e-5)  # each part moves it by its mean
+    np.testing.assert_allclose(dense(after.generator)[1], RATE * kernel, rtol=1e-5)
+    assert int(after.step) == 1 and int(after.examples) == 12
+
+
+def test_packs_are_judged_as_one_row_and_count_where_all_of_it_counts():
+    for batch, rows in ((BATCH, X), (LAST_IS_PADDING, X[:10])):
+        _, _, after = stepped(batch, net=ZERO, pack=2)
+        kernel, _ = dense(after.discriminator)
+        expected = RATE / 2 * np.concatenate([rows[::2].mean(0), rows[1::2].mean(0)])  # sigmoid(0) = 1/2
+        np.testing.assert_allclose(kernel, expected, rtol=1e-5)
+
+
+def test_the_weights_of_the_discriminator_alone_are_clipped():
+    _, _, after = stepped(loss="wasserstein", weight_clip=0.03)
+    largest = [max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(net)) for net in (after[3], after[4])]
+    assert after._fields[3:5] == ("generator", "discriminator")
+    assert largest[0] > 0.3 and largest[1] == pytest.approx(0.03)
+
+
+def test_samples_use_the_statistics_that_the_generator_gathered():
+    model, before, after = stepped(generator={**MLP, "norm": "batch"})
+    old, new = (jax.tree.leaves(state.generator_ema["batch_stats"]) for state in (before, after))
+    assert all(np.abs(one - other).min() > 0 for one, other in zip(old, new))
+    forgot = after._replace(generator_ema={**after.generator_ema, "batch_stats": before.generator["batch_stats"]})
+    assert not np.allclose(model.sample(KEY, after, 4)["x"], model.sample(KEY, forgot, 4)["x"])
+
+
+def test_each_update_of_the_discriminator_is_one_power_iteration():
+    _, before, after = stepped(discriminator={**MLP, "norm": "spectral"})
+    for layer in before.discriminator["params"]:
+        kernel = np.asarray(after.discriminator["params"][layer]["kernel"], np.float64)
+        (old,), (new,) = (
+            [
+                value
+                for path, value in jax.tree.leaves_with_path(net["spectral"])
+                if layer in str(path) and value.ndim == 2
+            ]
+            for net in (before.discriminator, after.discriminator)
+        )
+        v = kernel @ np.asarray(old, np.float64)[0]
+        u = kernel.T @ v
+        np.testing.assert_allclose(new[0], u / np.linalg.norm(u), atol=1e-5)
+
+
+def test_labels_are_drawn_as_often_as_they_were_seen():
+    model, before, after = stepped(LAST_IS_PADDING, conditional=True)
+    np.testing.assert_array_equal(after.classes, [6, 0, 5])
+    drawn = np.bincount(model.sample(KEY, after, 4000)["y"], minlength=3) / 4000
+    np.testing.assert_allclose(drawn, [6 / 11, 0, 5 / 11], atol=0.03)
+    assert set(model.sample(KEY, before, 100)["y"].tolist()) == {0, 1, 2}
+
+
+WRONG = [
+    ({"pack": 0}, "pack 0: expected at least 1"),
+    ({"n_critic": 0}, "n_critic 0: expected at least 1"),
+    ({"latent_size": -1}, "latent_size -1: expected at least 1"),
+    ({"weight_clip": 0.0}, "weight_clip 0.0: expected more than 0"),
+    ({"conditional": True, "pack": 2}, "pack 2: a conditional gan judges examples one by one"),
+    ({"loss": "hinges"}, "'hinges'.*hinge"),
+    ({"penalty": "r3"}, "'r3'.*r1"),
+]
+
+
+@pytest.mark.parametrize("options, message", WRONG)
+def test_arguments_that_no_gan_can_have(options, message):
+    with pytest.raises(UserError, match=message):
+        make(**options)
+
+
+def test_a_batch_that_cannot_be_split_is_refused():
+    with pytest.raises(UserError, match="12 rows cannot be split into the 5 parts, in packs of 2"):
+        stepped(n_critic=5, pack=2)
