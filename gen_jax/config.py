@@ -46,6 +46,7 @@ def base_config() -> ConfigDict:
             "eval_every": 0,
             "save_every": 1000,
             "keep": 3,  # newest checkpoints kept
+            "select": placeholder(str),  # metric whose best checkpoint is kept beside them, and used from then on
             "data": {
                 "name": "digits",
                 "variant": placeholder(str),  # TFDS config of the set

@@ -19,7 +19,8 @@ from gen_jax.metrics.progress import progress
 from gen_jax.model import Model, State
 from gen_jax.sample import draw
 
-# name -> {"value", "oracle", "protocol"}, "details" where a measure has more to tell, "standard_error" of replicas
+# name -> {"value", "oracle", "protocol"}, "details" where a measure has more to tell, "standard_error" of replicas,
+# "last", the value of the newest checkpoint where another one was selected
 Scores = dict[str, dict]
 
 
@@ -154,9 +155,13 @@ def save_scores(workdir: Path, step: int, scores: Scores) -> None:
 
 
 def table(scores: Scores, others: Scores | None, origin: str) -> str:
-    """Value and oracle of each metric, a line each, the standard error of replicas and the value in `others`."""
-    heads = ["value"] + (["error"] if any("standard_error" in each for each in scores.values()) else []) + ["real data"]
-    keys = {"value": "value", "error": "standard_error", "real data": "oracle"}
+    """Value and oracle of each metric, a line each.
+
+    Beside them the standard error of replicas, the value of the last checkpoint where another one was selected, and the
+    value in `others`, where there are any.
+    """
+    keys = {"value": "value", "error": "standard_error", "last": "last", "real data": "oracle"}
+    heads = [head for head in keys if any(keys[head] in each for each in scores.values())]
     lines = [f"{'metric':<26}" + "".join(f"{head:>12}" for head in heads + ([origin] if others is not None else []))]
     for name, each in scores.items():
         values = [each.get(keys[head]) for head in heads]
@@ -202,7 +207,7 @@ def main(argv: list[str]) -> None:
             "workdir": (None, "directory of the run"),
             "num": (None, "how many samples; as in its config where unset"),
             "metrics": (None, "names, separated by commas; those of its config, or all that apply, where unset"),
-            "step": (None, "checkpoint to score; the newest where unset"),
+            "step": (None, "checkpoint to score; the newest, or the selected one beside it, where unset"),
             "replica": (None, "which of a run's replicas to score; all of them, as mean and error, where unset"),
             "against": (None, "another run, whose stored scores are printed beside these"),
         },
@@ -216,12 +221,18 @@ def main(argv: list[str]) -> None:
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"] or [ALL]
     num = config.integer("num", flags.num, 1) or settings["num"]
     score = scorer_of(loaded, names, num)
-    scores = [score(loaded.model, loaded.state)]
-    for each in range(1, loaded.config["replicas"]) if one is None else ():
-        scores.append(score(loaded.model, run.load(flags.workdir, loaded.step, each).state))
-    scores = mean_scores(scores)
+    others_of = range(1, loaded.config["replicas"]) if one is None else ()
+
+    def scores_of(found: run.Run) -> Scores:
+        states = [found.state, *(run.load(flags.workdir, found.step, each).state for each in others_of)]
+        return mean_scores([score(found.model, state) for state in states])
+
+    scores = scores_of(loaded)
     if not scores:
         raise UserError(f"no metric applies to {loaded.spec.name}")
+    if step is None and loaded.config["select"]:
+        for name, each in scores_of(run.load(flags.workdir, None, one or 0, last=True)).items():
+            scores[name]["last"] = each["value"]
     save_scores(Path(flags.workdir), loaded.step, scores)
     if others is not None:
         refuse_other_protocol(scores, others, flags.against)

@@ -151,8 +151,10 @@ def settle(workdir: Path, config: dict, fork: dict | None) -> None:
     write_json(workdir / "config.json", config)
 
 
-def load(workdir: str | Path, step: int | None = None, replica: int = 0) -> Run:
+def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: bool = False) -> Run:
     """Rebuilds a run from its directory alone, with the newest whole checkpoint or the one of `step`.
+
+    A run whose config selects has its best checkpoint in the place of the newest, unless `last` asks for that.
 
     Raises:
       UserError: where `workdir` holds no run or no whole checkpoint, or the run has no such replica.
@@ -172,7 +174,9 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0) -> Run:
     model = models.build_model(config["model"], spec)
     shapes = jax.eval_shape(model.init, jax.random.key(0), models.example_batch(spec))
     abstract = sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), shapes, replicas)
-    found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
+    best = workdir / "best" / ("" if step is None else str(step))
+    folder = "best" if best.exists() and any(best.iterdir()) and not last else "checkpoints"
+    found = checkpoint.newest_in(workdir / folder, abstract, step)
     if found is None:
         raise UserError(f"{workdir} has no checkpoint yet: it was stopped before the first save")
     return Run(model, sharding.replica(found[1], replica, replicas), spec, config, found[0])

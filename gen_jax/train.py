@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
-from gen_jax import checkpoint, config, data, log, run, sharding
+from gen_jax import best, checkpoint, config, data, log, run, sharding
 from gen_jax.data.pictures import encode
 from gen_jax.errors import UserError, command, stop_requests
 from gen_jax.evaluate import make_scorer, mean_scores, save_scores
@@ -78,7 +78,10 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
         jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, given), shapes)
     if settings.eval_every:
         splits, how = (settings.data.split, settings.data.test_split), plain["evaluate"]
-        scorer = make_scorer(feed.spec, feed.read, splits, how["metrics"], how["num"], how["seed"])
+        names = {*how["metrics"], *([settings.select] if settings.select else [])}
+        scorer = make_scorer(feed.spec, feed.read, splits, sorted(names), how["num"], how["seed"])
+    elif settings.select:
+        raise UserError(f"select {settings.select!r} needs scores while the model trains: set --config.eval_every")
     init_key, step_key = keys[0] if replicas == 1 else keys.T
     state = sharding.abstract_state(mesh, shapes, replicas)
     return Job(settings, workdir, mesh, feed, model, init_key, step_key, replicas, state, tuple(metrics), scorer, quiet)
@@ -149,6 +152,7 @@ def place_arrays(job: Job) -> dict[str, jax.Array]:
 def loop(
     job: Job,
     manager: CheckpointManager,
+    offer: Callable[[int, dict, State], None],
     journal: log.Log,
     start: int,
     state: State,
@@ -174,7 +178,9 @@ def loop(
             numbers = finite(job, manager, metrics, broken)
             values = numbers if logs else {}
         if job.scorer and (end or due(done, every.eval_every)):
-            values |= score(job, state, done)
+            scores = score(job, state, done)
+            values |= scores
+            offer(done, scores, state)
         journal.tick(done)
         if values:
             journal.record(done, values)
@@ -268,8 +274,9 @@ def train(job: Job, fork: Path | None, again: str) -> None:
                 describe(job)
             if start:
                 print(f"resuming after step {start}")
-            with log.opened(workdir, start, total, job.quiet) as journal:
-                done = loop(job, manager, journal, start, state, stopping)
+            logged = log.opened(workdir, start, total, job.quiet)
+            with logged as journal, best.opened(workdir, job.settings.select) as offer:
+                done = loop(job, manager, offer, journal, start, state, stopping)
         log.draw_curves(workdir)
     if done < total:
         print(f"stopped: step {done} of {total} is saved; resume with\n  {again}")

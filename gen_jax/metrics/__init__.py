@@ -13,7 +13,7 @@ from gen_jax.metrics.modes import Judge, classifier_judge, gaussian_judge, mode_
 from gen_jax.metrics.neighbours import nearest, neighbour_statistics
 from gen_jax.metrics.parzen import parzen_statistics
 
-__all__ = ["ALL", "DEFAULT", "METRICS", "NEEDS", "Measure", "Real", "Reals", "Rows", "real_data"]
+__all__ = ["ALL", "DEFAULT", "METRICS", "NEEDS", "SMALLER", "Measure", "Real", "Reals", "Rows", "real_data"]
 
 JUDGED = 5000  # rows the SVC of labelled images is trained on, at most
 NEIGHBOURS = 5
@@ -250,4 +250,5 @@ NEEDS = {  # what the data lack where there is None
     window: "images and a test split",
 }
 DEFAULT = ("modes", "high_quality", "reverse_kl")  # while a model trains, where its config names none: they are cheap
+SMALLER = ("reverse_kl", "frechet", "kernel", "duplicates")  # is better; of the others, larger
 ALL = "all"  # the name that stands for every metric that applies

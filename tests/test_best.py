@@ -1,0 +1,101 @@
+"""The best checkpoint of a run by one of its scores: kept beside the newest ones, used from then on, never lost."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import host
+
+import gen_jax
+from gen_jax import evaluate, log, sample, train
+from gen_jax.errors import UserError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+FEW = ["--config.data.variant=ring", "--config.batch_size=16", "--config.evaluate.num=200", "--config.sample_every=0"]
+FEW += [f"--config.model.{net}.hidden=(8,)" for net in ("generator", "discriminator")]
+FEW += ["--config.eval_every=2", "--config.save_every=2", "--config.keep=1", "--config.select=high_quality", "--quiet"]
+SCORES = [0.1, 0.7, 0.5, 0.7, 0.6, 0.9]  # of steps 2, 4 ... 12
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch, one_device):
+    """Trains for some steps with scores that are known beforehand; returns the directory."""
+    states = {}
+
+    def score(job, state, step):
+        states[step] = host(state)
+        return {"high_quality": SCORES[step // 2 - 1]}
+
+    def start(steps, *flags):
+        workdir = tmp_path / "run"
+        config = ["--config", str(CONFIGS / "gan_gaussians.py"), f"--config.steps={steps}"]
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "score", score)
+            train.main(["train", *config, "--workdir", str(workdir), *FEW, *flags])
+        return workdir, states
+
+    return start
+
+
+def same(one, other):
+    return all(np.array_equal(*pair) for pair in zip(jax.tree.leaves(host(one)), jax.tree.leaves(other)))
+
+
+def test_the_best_is_kept_and_loaded_and_the_last_is_there(start):
+    workdir, states = start(10)
+    assert sorted(path.name for path in (workdir / "best").iterdir()) == ["4"]  # the first of two equal ones
+    best, last = gen_jax.load(workdir), gen_jax.load(workdir, last=True)
+    assert (best.step, last.step) == (4, 10)
+    assert same(best.state, states[4]) and same(last.state, states[10]) and not same(best.state, states[10])
+    assert gen_jax.load(workdir, step=10).step == 10
+
+
+def test_a_run_that_goes_on_knows_its_best(start):
+    workdir, states = start(4)
+    start(10)
+    assert gen_jax.load(workdir).step == 4 and same(gen_jax.load(workdir).state, states[4])
+    start(12)
+    assert gen_jax.load(workdir).step == 12
+
+
+def test_a_run_that_is_taken_back_comes_again_to_its_best(start):
+    workdir, states = start(6, "--config.save_every=6")  # its best, of step 4, is beyond its checkpoints
+    shutil.rmtree(workdir / "checkpoints" / "6")
+    start(6, "--config.save_every=6")
+    assert gen_jax.load(workdir).step == 4 and same(gen_jax.load(workdir).state, states[4])
+    assert [each["step"] for each in log.read_metrics(workdir) if "high_quality" in each] == [2, 4, 6]
+
+
+def test_both_are_scored(start, capsys):
+    workdir, _ = start(6)
+    evaluate.main(["evaluate", "--workdir", str(workdir), "--metrics=high_quality"])
+    entry = json.loads((workdir / "evaluation.json").read_text())
+    assert entry["step"] == 4 and "last" in capsys.readouterr().out
+    evaluate.main(["evaluate", "--workdir", str(workdir), "--metrics=high_quality", "--step=6"])
+    again = json.loads((workdir / "evaluation.json").read_text())
+    assert again["metrics"]["high_quality"]["value"] == entry["metrics"]["high_quality"]["last"]
+
+
+def test_samples_are_of_the_best(start, tmp_path):
+    workdir, _ = start(6)
+    files = [tmp_path / name for name in ("best.npz", "four.npz", "six.npz")]
+    for file, flags in zip(files, ([], ["--step=4"], ["--step=6"])):
+        sample.main(["sample", "--workdir", str(workdir), "--num=5", "--out", str(file), *flags])
+    best, four, six = (np.load(file)["x"] for file in files)
+    assert np.array_equal(best, four) and not np.array_equal(best, six)
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        ("--config.eval_every=0", "select 'high_quality' needs scores while the model trains: set --config.eval_every"),
+        ("--config.select=frechets", "unknown metric 'frechets'"),
+        ("--config.select=classes", "metric 'classes' needs labels"),
+    ],
+)
+def test_what_cannot_select_is_refused(start, flag, message):
+    with pytest.raises(UserError, match=message):
+        start(2, flag)
