@@ -1,5 +1,6 @@
 """What the arguments of `gan` mean, each seen in the state that a step leaves."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,6 +91,23 @@ def test_labels_are_drawn_as_often_as_they_were_seen():
     drawn = np.bincount(model.sample(KEY, after, 4000)["y"], minlength=3) / 4000
     np.testing.assert_allclose(drawn, [6 / 11, 0, 5 / 11], atol=0.03)
     assert set(model.sample(KEY, before, 100)["y"].tolist()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("penalty, gamma", [("none", 1.0), ("r1", 0.0)])
+def test_the_monitor_measures_both_gradients_and_changes_nothing(penalty, gamma):
+    batch = LAST_IS_PADDING
+
+    def metrics_and_state(**options):
+        model = make(**options)
+        return jax.jit(model.step)(jax.random.key(1), jax.jit(model.init)(KEY, batch), batch)[::-1]
+
+    watched, state = metrics_and_state(penalty=penalty, gamma=gamma, monitor=True)
+    known, _ = metrics_and_state(penalty="r1_r2", gamma=0.0)
+    plain, same = metrics_and_state(penalty=penalty, gamma=gamma)
+    for name in ("r1", "r2"):
+        np.testing.assert_allclose(watched[name], known[name], rtol=1e-5)
+    assert watched.keys() - plain.keys() == {"r1", "r2"} - plain.keys()
+    chex.assert_trees_all_close(state, same, rtol=1e-5)
 
 
 WRONG = [

@@ -12,7 +12,7 @@ from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, build, choose
 from gen_jax.losses.adversarial import LOSSES
 from gen_jax.losses.evolution import evolution_gradient
-from gen_jax.losses.penalties import PENALTIES
+from gen_jax.losses.penalties import PENALTIES, squared_gradient
 from gen_jax.model import Batch, Model, given_labels, weighted_mean
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
 from gen_jax.nets.layers import packed
@@ -65,6 +65,7 @@ def gan(
     generator_optimizer: Mapping = ADAM,
     discriminator_optimizer: Mapping = ADAM,
     ema_half_life: float | Mapping = 0.0,
+    monitor: bool = False,
 ) -> Model:
     """A GAN over images or vectors (Goodfellow et al. 2014; by default R3GAN, Huang et al. 2024).
 
@@ -80,6 +81,8 @@ def gan(
       weight_clip: largest magnitude of the discriminator's weights (WGAN, Arjovsky et al. 2017, algorithm 1).
       generator_gradient: a `name` in `ESTIMATORS` and its options.
       generator_optimizer, discriminator_optimizer: see `gen_jax.optimizers.optimizer`.
+      monitor: metrics `r1` and `r2` whatever the penalty: where they part, the game is about to diverge (R3GAN, fig. 1).
+        They cost a reverse pass. Of a discriminator with batch statistics they are the gradients of the batch's sum.
       ema_half_life: of the averaged generator that samples, in examples, a number or a schedule; 0 averages nothing.
 
     One step is `n_critic` updates of the discriminator and one of the generator; the examples that schedules count
@@ -137,6 +140,8 @@ def gan(
         penalties = {name: weighted_mean(each, weight) for name, each in penalties.items()}
         sign = weighted_mean(jnp.sign(real_logits - fake_logits), weight)
         metrics = {"d_loss": value, "d_sign": sign, **penalties}
+        for name, rows in (("r1", x), ("r2", fake)) if monitor else ():
+            metrics.setdefault(name, weighted_mean(squared_gradient(critic, rows)[1] / 2, weight))
         return value + gamma(state.examples.astype(jnp.float32)) * sum(penalties.values()), metrics
 
     def g_loss(params: Any, keys: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
