@@ -25,7 +25,13 @@ Scores = dict[str, dict]
 
 
 def make_scorer(
-    spec: Spec, reals: Reals, splits: tuple[str, str], names: Iterable[str], num: int, seed: int
+    spec: Spec,
+    reals: Reals,
+    splits: tuple[str, str],
+    names: Iterable[str],
+    num: int,
+    seed: int,
+    features: str | None = None,
 ) -> Callable[[Model, State], Scores]:
     """A function that scores a model's samples by the metrics in `names`.
 
@@ -34,12 +40,13 @@ def make_scorer(
 
     Args:
       splits: the names of the training and of the test split.
+      features: a file whose features take the place of the classifier's (see `metrics.external`).
       names: of metrics; `all` for those that apply, and where there are none the cheap ones of them (`DEFAULT`).
 
     Raises:
       UserError: for an unknown metric, for one that these data, this model or so few samples do not have.
     """
-    real, names = real_data(spec, reals, splits), tuple(names)
+    real, names = real_data(spec, reals, splits, features), tuple(names)
     strict = bool(names) and ALL not in names
     measures = choose_measures(names, real, num, strict)
     common = {"samples": num, "seed": seed, "data": spec.name, "shape": list(spec.shape), "content": spec.content}
@@ -170,7 +177,9 @@ def table(scores: Scores, others: Scores | None, origin: str) -> str:
     return "\n".join(lines)
 
 
-def scorer_of(loaded: run.Run, names: Iterable[str], num: int) -> Callable[[Model, State], Scores]:
+def scorer_of(
+    loaded: run.Run, names: Iterable[str], num: int, features: str | None = None
+) -> Callable[[Model, State], Scores]:
     """`make_scorer` for a trained run, whose data it opens.
 
     Raises:
@@ -182,7 +191,7 @@ def scorer_of(loaded: run.Run, names: Iterable[str], num: int) -> Callable[[Mode
         raise UserError(f"the data that this run was trained on have changed: {source.name}")
     splits = (options["split"], options["test_split"])
     reals = data.reader(source, options)
-    return make_scorer(loaded.spec, reals, splits, names, num, loaded.config["evaluate"]["seed"])
+    return make_scorer(loaded.spec, reals, splits, names, num, loaded.config["evaluate"]["seed"], features)
 
 
 def mean_scores(each: list[Scores]) -> Scores:
@@ -209,6 +218,10 @@ def main(argv: list[str]) -> None:
             "metrics": (None, "names, separated by commas; those of its config, or all that apply, where unset"),
             "step": (None, "checkpoint to score; the newest, or the selected one beside it, where unset"),
             "replica": (None, "which of a run's replicas to score; all of them, as mean and error, where unset"),
+            "features": (
+                None,
+                "TorchScript file of a network (Inception, for the FID) to compare by, not the classifier",
+            ),
             "against": (None, "another run, whose stored scores are printed beside these"),
         },
         required="workdir",
@@ -220,7 +233,7 @@ def main(argv: list[str]) -> None:
     settings = loaded.config["evaluate"]
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"] or [ALL]
     num = config.integer("num", flags.num, 1) or settings["num"]
-    score = scorer_of(loaded, names, num)
+    score = scorer_of(loaded, names, num, flags.features)
     others_of = range(1, loaded.config["replicas"]) if one is None else ()
 
     def scores_of(found: run.Run) -> Scores:

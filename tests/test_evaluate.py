@@ -8,6 +8,7 @@ from gen_jax.data.builders.gaussians import MIXTURES
 from gen_jax.errors import UserError
 from gen_jax.evaluate import finite, make_scorer, read_scores, refuse_other_protocol, save_scores, table
 from gen_jax.metrics import METRICS, prdc, real_data
+from gen_jax.metrics.distances import frechet_distance
 from gen_jax.model import Model
 
 
@@ -141,3 +142,34 @@ def test_training_scores_the_cheap_metrics_unless_told_otherwise(ring):
     }
     assert make_scorer(known, reals, ("train", "test"), ("all",), 100, 0)(*drawn).keys() < METRICS.keys()
     assert make_scorer(spec, reals, ("train", "test"), (), 100, 0)(*drawn) == {}
+
+
+def test_features_of_a_users_network_take_the_place_of_the_classifiers(tmp_path):
+    spec = make_spec("image", (4, 4, 1))._replace(
+        dtype="uint8", shift=127.5, scale=127.5, low=0.0, high=255.0, sizes={"train": 150, "test": 150}
+    )
+    with pytest.raises(UserError, match="no such file of features: none.pt"):
+        make_scorer(spec, None, ("train", "test"), ["frechet"], 10, 0, "none.pt")
+    with pytest.raises(UserError, match="uint8 images with 1 or 3 channels"):
+        make_scorer(make_spec("vector", (2,)), None, ("train", "test"), ["frechet"], 10, 0, "none.pt")
+    torch = pytest.importorskip("torch")
+    (tmp_path / "bad.pt").write_bytes(b"no network")
+    with pytest.raises(UserError, match="bad.pt is no TorchScript file"):
+        make_scorer(spec, None, ("train", "test"), ["frechet"], 10, 0, str(tmp_path / "bad.pt"))
+
+    class Means(torch.nn.Module):
+        """The mean of each half of the rows, of the green channel."""
+
+        def forward(self, x: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+            assert x.dtype == torch.uint8 and x.shape[1] == 3 and return_features
+            return x[:, 1].double().reshape(len(x), 2, -1).mean(2)
+
+    torch.jit.script(Means()).save(str(tmp_path / "means.pt"))
+    images = np.random.default_rng(0).integers(0, 256, (300, 4, 4, 1)).astype(np.uint8)
+    rows = {"train": {"x": images[:150]}, "test": {"x": images[150:]}}
+    reals = lambda split, num: {"x": rows[split]["x"][:num]}
+    score = make_scorer(spec, reals, ("train", "test"), ["frechet"], 150, 0, str(tmp_path / "means.pt"))
+    entry = score(*sampler(images[150:] / np.float32(127.5) - 1))["frechet"]
+    halves = images.reshape(300, 2, 8).mean(2)
+    assert entry["value"] == pytest.approx(frechet_distance(halves[150:], halves[:150]), rel=1e-6)
+    assert entry["value"] == entry["oracle"] and entry["protocol"]["features"] == "means.pt"

@@ -8,6 +8,7 @@ import numpy as np
 
 from gen_jax.data.spec import Spec
 from gen_jax.metrics.classifier import Classifier, scaled, trained
+from gen_jax.metrics.external import embedding
 
 Rows = dict[str, np.ndarray]  # raw rows: `x` [N, *shape], and `y` [N] where there are labels
 Reals = Callable[[str, int | None], Rows | None]  # (split, num) -> the first `num` raw rows, or None
@@ -39,8 +40,12 @@ class Real(NamedTuple):
     features: Features | None  # None where rows are large and have no labels
 
 
-def real_data(spec: Spec, reals: Reals, splits: tuple[str, str]) -> Real:
-    """What measures may know of the data; rows are read, and the classifier is trained, when they are first needed."""
+def real_data(spec: Spec, reals: Reals, splits: tuple[str, str], file: str | None = None) -> Real:
+    """What measures may know of the data; rows are read, and the classifier is trained, when they are first needed.
+
+    Args:
+      file: a network whose features take the place of the classifier's (see `external.embedding`).
+    """
     train, test = splits[0], splits[1] if spec.sizes.get(splits[1]) else None
 
     @cache
@@ -56,7 +61,8 @@ def real_data(spec: Spec, reals: Reals, splits: tuple[str, str]) -> Real:
         return trained(spec, rows, train, test)
 
     judge = classifier if len(spec.classes or ()) > 1 and "stacked" not in spec.info else None
-    return Real(spec, train, test, rows, held_out, judge, _features(spec, rows, train, judge))
+    features = _features(spec, rows, train, judge, embedding(file, spec) if file else None)
+    return Real(spec, train, test, rows, held_out, judge, features)
 
 
 def channel_classifier(real: Real) -> Classifier:
@@ -72,8 +78,10 @@ def channel_classifier(real: Real) -> Classifier:
     return trained(grey, first, real.train, real.test)
 
 
-def _features(spec: Spec, rows: Callable, train: str, classifier: Callable | None) -> Features | None:
-    if classifier is None and np.prod(spec.shape) > RAW:
+def _features(
+    spec: Spec, rows: Callable, train: str, classifier: Callable | None, given: tuple[Callable, dict] | None
+) -> Features | None:
+    if classifier is None and given is None and np.prod(spec.shape) > RAW:
         return None
     reference_rows = min(REFERENCE, spec.sizes[train])
 
@@ -85,11 +93,18 @@ def _features(spec: Spec, rows: Callable, train: str, classifier: Callable | Non
     def reference() -> np.ndarray:
         return of(some(rows(train), REFERENCE)["x"])
 
+    embed = remembered(given[0]) if given else None
+
     def of(x: np.ndarray) -> np.ndarray:
+        if embed:
+            return embed(x)
         return described(x)[0] if classifier else unit(spec, x).astype(np.float64)
 
     def protocol() -> dict[str, Any]:
-        kind = {"features": "classifier", **classifier().protocol} if classifier else {"features": UNIT}
+        if given:
+            kind = given[1]
+        else:
+            kind = {"features": "classifier", **classifier().protocol} if classifier else {"features": UNIT}
         return {**kind, "reference": train, "reference_samples": reference_rows}
 
     return Features(of, (lambda x: described(x)[1]) if classifier else None, reference, protocol)
