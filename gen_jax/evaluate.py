@@ -194,6 +194,22 @@ def scorer_of(
     return make_scorer(loaded.spec, reals, splits, names, num, loaded.config["evaluate"]["seed"], features)
 
 
+def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callable[[Model, State], Scores] | None:
+    """`make_scorer` by the settings of a run, with the metric that selects; None where it does not score.
+
+    Raises:
+      UserError: for a metric that selects where nothing is scored, and as `make_scorer`.
+    """
+    select, how = settings["select"], settings["evaluate"]
+    if not settings["eval_every"]:
+        if select:
+            raise UserError(f"select {select!r} needs scores while the model trains: set --config.eval_every")
+        return None
+    splits = (settings["data"]["split"], settings["data"]["test_split"])
+    names = sorted({*how["metrics"], *([select] if select else [])})
+    return make_scorer(spec, reals, splits, names, how["num"], how["seed"])
+
+
 def mean_scores(each: list[Scores]) -> Scores:
     """The scores of replicas as one: `value` is their mean, beside its `standard_error` and the `values` of each."""
     if len(each) == 1:

@@ -22,7 +22,7 @@ from orbax.checkpoint import CheckpointManager
 from gen_jax import best, checkpoint, config, data, log, run, sharding
 from gen_jax.data.pictures import encode
 from gen_jax.errors import UserError, command, stop_requests
-from gen_jax.evaluate import make_scorer, mean_scores, save_scores
+from gen_jax.evaluate import mean_scores, save_scores, scorer_while_training
 from gen_jax.model import Model, State
 from gen_jax.models import build_model, example_batch
 from gen_jax.sample import draw, parse_given
@@ -73,15 +73,10 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     shapes = jax.eval_shape(model.init, keys[0, 0], example_batch(feed.spec))
     rows = feed.at(0)["weight"].shape[-1] * sharding.hosts()[1]
     metrics = jax.eval_shape(model.step, keys[0, 1], shapes, example_batch(feed.spec, rows))[1]
-    given, scorer = parse_given(settings.sample.given, 1, feed.spec), None
+    given = parse_given(settings.sample.given, 1, feed.spec)
     if given:  # a wrong one is said here, not by the first picture
         jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, given), shapes)
-    if settings.eval_every:
-        splits, how = (settings.data.split, settings.data.test_split), plain["evaluate"]
-        names = {*how["metrics"], *([settings.select] if settings.select else [])}
-        scorer = make_scorer(feed.spec, feed.read, splits, sorted(names), how["num"], how["seed"])
-    elif settings.select:
-        raise UserError(f"select {settings.select!r} needs scores while the model trains: set --config.eval_every")
+    scorer = scorer_while_training(plain, feed.spec, feed.read)
     init_key, step_key = keys[0] if replicas == 1 else keys.T
     state = sharding.abstract_state(mesh, shapes, replicas)
     return Job(settings, workdir, mesh, feed, model, init_key, step_key, replicas, state, tuple(metrics), scorer, quiet)
