@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gen_jax import checkpoint
 from gen_jax.log import read_metrics
-from gen_jax.metrics import SMALLER
+from gen_jax.metrics import SELECTING
 from gen_jax.model import State
 
 FOLDER = "best"
@@ -25,7 +25,7 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
     if name is None:
         yield lambda step, scores, state: None
         return
-    sign = -1 if name in SMALLER else 1
+    sign = SELECTING[name]
     with checkpoint.opened(workdir / FOLDER, keep=1) as manager:
 
         def offer(step: int, scores: Mapping, state: State) -> None:
@@ -33,5 +33,6 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
             better = scores[name] is not None and sign * scores[name] > max(before, default=-math.inf)
             if better and step > (manager.latest_step() or -1):
                 checkpoint.save(manager, step, state)
+                manager.wait_until_finished()  # before a newest checkpoint after which its score would not come again
 
         yield offer

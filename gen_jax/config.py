@@ -1,5 +1,6 @@
 """Experiments as ml_collections configs: the keys every config has, the command line, and what a changed key means."""
 
+import inspect
 import json
 import re
 import runpy
@@ -89,6 +90,7 @@ def parse(argv: list[str], options: Mapping[str, Any], required: str) -> flags.F
         raise SystemExit(0)
     if required == "config":
         written = load_file(config_file(argv))
+        complete(written.model, {key.split(".")[1] for key in overridden(argv) if key.startswith("model.")})
         for key in overridden(argv):
             choose("config key", key, flat(written, inner=True))
         argv = without_file(argv)
@@ -116,6 +118,17 @@ def overridden(argv: list[str]) -> list[str]:
     """The keys of a config that a command line changes."""
     found = (re.match(r"--?config\.([^=]+)", argument) for argument in argv)
     return [match[1] for match in found if match]
+
+
+def complete(model: ConfigDict, wanted: set[str]) -> None:
+    """Gives the settings of a model that its config leaves out, and a command line changes, their default values."""
+    from gen_jax.models import MODELS
+
+    family = MODELS.get(model.get("name"))
+    for name, facts in inspect.signature(family).parameters.items() if family else ():
+        if name in wanted - set(model) and facts.default is not facts.empty:
+            default = ConfigDict(facts.default) if isinstance(facts.default, Mapping) else facts.default
+            model[name] = placeholder(float) if default is None else default
 
 
 def config_file(argv: list[str]) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 from gen_jax import config, data, run, sharding
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose, command
-from gen_jax.metrics import ALL, DEFAULT, METRICS, NEEDS, Measure, Real, Reals, Rows, real_data
+from gen_jax.metrics import ALL, DEFAULT, METRICS, NEEDS, SELECTING, Measure, Real, Reals, Rows, real_data
 from gen_jax.metrics.progress import progress
 from gen_jax.model import Model, State
 from gen_jax.sample import draw
@@ -32,6 +32,7 @@ def make_scorer(
     num: int,
     seed: int,
     features: str | None = None,
+    also: str | None = None,
 ) -> Callable[[Model, State], Scores]:
     """A function that scores a model's samples by the metrics in `names`.
 
@@ -42,13 +43,15 @@ def make_scorer(
       splits: the names of the training and of the test split.
       features: a file whose features take the place of the classifier's (see `metrics.external`).
       names: of metrics; `all` for those that apply, and where there are none the cheap ones of them (`DEFAULT`).
+      also: one more metric, whatever the others are.
 
     Raises:
       UserError: for an unknown metric, for one that these data, this model or so few samples do not have.
     """
     real, names = real_data(spec, reals, splits, features), tuple(names)
-    strict = bool(names) and ALL not in names
-    measures = choose_measures(names, real, num, strict)
+    required = {*names, also} - {ALL, None}
+    wanted = list(METRICS) if ALL in names else [*(names or DEFAULT)]
+    measures = choose_measures([*wanted, *required], required, real, num)
     common = {"samples": num, "seed": seed, "data": spec.name, "shape": list(spec.shape), "content": spec.content}
 
     @cache
@@ -61,7 +64,7 @@ def make_scorer(
         scores: Scores = {}
         for build, (measure, mine) in progress(measures.items(), "scoring", "measure"):
             lacking = [key for key in measure.needs if key not in samples]
-            if lacking and strict:
+            if lacking and required.intersection(mine):
                 raise UserError(f"metric {mine[0]!r} needs samples with {lacking[0]!r}, which this model does not draw")
             if not lacking:
                 scores |= figures(mine, measure, measure.values(samples), *oracle(build), common)
@@ -71,19 +74,20 @@ def make_scorer(
 
 
 def choose_measures(
-    names: tuple[str, ...], real: Real, num: int, strict: bool
+    names: Iterable[str], required: set[str], real: Real, num: int
 ) -> dict[Callable, tuple[Measure, list[str]]]:
-    """What computes the metrics that `names` mean, with those it computes; `strict` refuses what does not apply.
+    """What computes the metrics in `names` that apply, with those it computes; those `required` must.
 
     Raises:
       UserError: as `make_scorer`.
     """
-    wanted = list(METRICS) if ALL in names else [choose("metric", name, METRICS) for name in names or DEFAULT]
+    wanted = list(dict.fromkeys(choose("metric", name, METRICS) for name in names))
     chosen: dict[Callable, tuple[Measure, list[str]]] = {}
     for build in dict.fromkeys(METRICS[name] for name in wanted):
         measure, mine = build(real), [name for name in wanted if METRICS[name] is build]
-        if measure is None and strict:
-            raise UserError(f"metric {mine[0]!r} needs {NEEDS[build]}; {real.spec.name} has none")
+        asked = [name for name in mine if name in required]
+        if measure is None and asked:
+            raise UserError(f"metric {asked[0]!r} needs {NEEDS[build]}; {real.spec.name} has none")
         if measure is not None and num < measure.least:
             raise UserError(f"metric {mine[0]!r} needs at least {measure.least} samples, not {num}: draw more")
         if measure is not None:
@@ -205,9 +209,10 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callab
         if select:
             raise UserError(f"select {select!r} needs scores while the model trains: set --config.eval_every")
         return None
+    if select:
+        choose("metric to select by", select, SELECTING)
     splits = (settings["data"]["split"], settings["data"]["test_split"])
-    names = sorted({*how["metrics"], *([select] if select else [])})
-    return make_scorer(spec, reals, splits, names, how["num"], how["seed"])
+    return make_scorer(spec, reals, splits, how["metrics"], how["num"], how["seed"], also=select)
 
 
 def mean_scores(each: list[Scores]) -> Scores:
@@ -259,13 +264,17 @@ def main(argv: list[str]) -> None:
     scores = scores_of(loaded)
     if not scores:
         raise UserError(f"no metric applies to {loaded.spec.name}")
-    if step is None and loaded.config["select"]:
+    if step is None and loaded.config.get("select"):
         for name, each in scores_of(run.load(flags.workdir, None, one or 0, last=True)).items():
             scores[name]["last"] = each["value"]
     save_scores(Path(flags.workdir), loaded.step, scores)
-    if others is not None:
-        refuse_other_protocol(scores, others, flags.against)
     print(f"step {loaded.step}, {num} samples")
+    if others is not None:
+        try:
+            refuse_other_protocol(scores, others, flags.against)
+        except UserError:
+            print(table(scores, None, ""))
+            raise
     print(table(scores, others, Path(flags.against or "").name))
 
 

@@ -117,7 +117,7 @@ def main(argv: list[str]) -> None:
             "num": (8, "how many paths"),
             "steps": (16, "points from one draw of the prior to the next, both included"),
             "seed": (0, "of the draws"),
-            "step": (None, "checkpoint to draw from; the newest where unset"),
+            "step": (None, "checkpoint to draw from; the newest, or the selected one, where unset"),
             "replica": (0, "which of a run's replicas to draw from"),
             "latents": ("spherical", "spherical, or linear: it never leaves the support of a uniform prior"),
             "out": (None, "file to write: .png holds a strip, .gif an animation"),

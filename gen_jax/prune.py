@@ -18,9 +18,10 @@ from gen_jax.evaluate import scorer_of
 from gen_jax.model import State
 
 
-def is_weight(leaf: jax.Array) -> bool:
-    """Whether an array of a state is pruned: floats of two dimensions or more, so no bias and no scale."""
-    return jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim >= 2
+def is_weight(path: tuple, leaf: jax.Array) -> bool:
+    """Whether an array of a state is pruned: floats of two dimensions or more that are no bias, scale or shift."""
+    names = {str(getattr(key, "key", key)) for key in path}
+    return jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim >= 2 and not names & {"bias", "scale", "shift"}
 
 
 def prune(state: State, sparsity: float) -> State:
@@ -34,15 +35,15 @@ def prune(state: State, sparsity: float) -> State:
     pruned too, which no sample can tell.
     """
 
-    def pruned(leaf: jax.Array) -> jax.Array:
-        if not is_weight(leaf):
+    def pruned(path: tuple, leaf: jax.Array) -> jax.Array:
+        if not is_weight(path, leaf):
             return leaf
         value = np.array(leaf)
         smallest = np.argsort(np.abs(value), axis=None, kind="stable")[: round(sparsity * value.size)]
         value.flat[smallest] = 0
         return jnp.asarray(value)
 
-    return jax.tree.map(pruned, state)
+    return jax.tree.map_with_path(pruned, state)
 
 
 def share_of_zeros(state: State) -> float:
@@ -51,7 +52,7 @@ def share_of_zeros(state: State) -> float:
     Raises:
       UserError: for a state that has none.
     """
-    weights = [np.asarray(leaf) for leaf in jax.tree.leaves(state) if is_weight(leaf)]
+    weights = [np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(state) if is_weight(path, leaf)]
     if not weights:
         raise UserError("this model has no weight arrays, so there is nothing to prune")
     return sum(int(np.sum(each == 0)) for each in weights) / sum(each.size for each in weights)
@@ -139,7 +140,7 @@ def main(argv: list[str]) -> None:
             "sparsity": ("0,0.5,0.8,0.9", "shares of the weights to remove, separated by commas"),
             "metrics": (None, "names, separated by commas; as in its config where unset"),
             "num": (None, "how many samples; as in its config where unset"),
-            "step": (None, "checkpoint to prune; the newest where unset"),
+            "step": (None, "checkpoint to prune; the newest, or the selected one, where unset"),
             "replica": (0, "which of a run's replicas to prune"),
             "out": (
                 None,
@@ -156,9 +157,9 @@ def main(argv: list[str]) -> None:
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"]
     figures = measure(loaded, shares, names, config.integer("num", flags.num, 1) or settings["num"])
     show(figures)
-    run.write_json(out.with_suffix(".json"), figures)
     if out.suffix == ".png":
         run.write(out, draw_curves(figures))
+    run.write_json(out.with_suffix(".json"), figures)
 
 
 if __name__ == "__main__":

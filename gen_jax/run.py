@@ -174,9 +174,11 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: b
     model = models.build_model(config["model"], spec)
     shapes = jax.eval_shape(model.init, jax.random.key(0), models.example_batch(spec))
     abstract = sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), shapes, replicas)
-    best = workdir / "best" / ("" if step is None else str(step))
-    folder = "best" if best.exists() and any(best.iterdir()) and not last else "checkpoints"
-    found = checkpoint.newest_in(workdir / folder, abstract, step)
+    selected = [path.name for path in (workdir / "best").glob("*") if path.name.isdecimal()]  # the others are torn
+    if selected and not last and (step is None or str(step) in selected):
+        found = checkpoint.newest_in(workdir / "best", abstract, step)
+    else:
+        found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
     if found is None:
         raise UserError(f"{workdir} has no checkpoint yet: it was stopped before the first save")
     return Run(model, sharding.replica(found[1], replica, replicas), spec, config, found[0])

@@ -65,7 +65,7 @@ def main(argv: list[str]) -> None:
             "workdir": (None, "directory of the run"),
             "num": (64, "how many samples"),
             "seed": (0, "of the draw"),
-            "step": (None, "checkpoint to draw from; the newest where unset"),
+            "step": (None, "checkpoint to draw from; the newest, or the selected one, where unset"),
             "replica": (0, "which of a run's replicas to draw from"),
             "given": (None, "what the samples are conditioned on: y=CLASS, or y=all for each class in turn"),
             "out": (None, "file to write: .npz holds arrays, .png a picture"),

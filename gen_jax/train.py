@@ -257,7 +257,8 @@ def train(job: Job, fork: Path | None, again: str) -> None:
     with run.locked(workdir), stop_requests() as stopping:
         new = run.begun_config(workdir) is None
         if new:
-            shutil.rmtree(workdir / "checkpoints", ignore_errors=True)  # of a start that was killed
+            for folder in ("checkpoints", best.FOLDER):
+                shutil.rmtree(workdir / folder, ignore_errors=True)  # of a start that was killed
         with checkpoint.opened(workdir / "checkpoints", job.settings.keep) as manager:
             start, state = first_state(job, manager, fork)
             if start > total:

@@ -1,14 +1,16 @@
 """Eight simulated CPU devices, sloppy broadcasting forbidden, a data cache of the session's own; shared stand-ins."""
 
+import fcntl
 import os
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+FLAGS = " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=1"  # a suite mostly compiles
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + FLAGS
 
 import jax
 import numpy as np
 import pytest
 
-from gen_jax import sharding
+from gen_jax import data, sharding
 from gen_jax.data.spec import Spec
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -26,8 +28,15 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """Data are prepared and code is compiled afresh, and the user's own cache is left alone."""
-    os.environ["GEN_JAX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Data are prepared and code is compiled afresh, once for all workers; the user's own cache is left alone."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["GEN_JAX_CACHE"] = str(folder / "cache")
+    with open(folder / "cache.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        options = {"split": "train", "test_split": "test", "feed": "resident", "order": "shuffle"}
+        for name, variant in (("digits", None), ("gaussians", "ring"), ("gaussians", "grid")):
+            data.load({**options, "name": name, "variant": variant}, 1, 0, steps=1, quiet=True)
     sharding.start()
 
 

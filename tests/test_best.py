@@ -88,11 +88,33 @@ def test_samples_are_of_the_best(start, tmp_path):
     assert np.array_equal(best, four) and not np.array_equal(best, six)
 
 
+def test_a_torn_first_best_is_passed_over(start):
+    workdir, states = start(4)
+    (workdir / "best" / "4").rename(workdir / "best" / "4.orbax-checkpoint-tmp")
+    assert gen_jax.load(workdir).step == 4 and same(gen_jax.load(workdir).state, states[4])
+
+
+def test_a_start_that_was_killed_leaves_no_best_of_other_settings(start):
+    workdir, _ = start(4)
+    shutil.rmtree(workdir / "checkpoints")
+    _, states = start(4, "--config.seed=7")
+    assert same(gen_jax.load(workdir).state, states[4])
+
+
+def test_the_cheap_scores_stay_beside_the_one_that_selects(tmp_path, one_device):
+    config = ["--config", str(CONFIGS / "gan_gaussians.py"), "--config.steps=2", "--workdir", str(tmp_path / "run")]
+    train.main(["train", *config, *FEW])
+    assert log.read_metrics(tmp_path / "run")[-1].keys() >= {"modes", "high_quality", "reverse_kl"}
+
+
 @pytest.mark.parametrize(
     "flag, message",
     [
+        ("--config.select=all", "unknown metric to select by 'all'"),
+        ("--config.select=memorisation", "unknown metric to select by 'memorisation'"),
+        ("--config.select=parzen", "unknown metric to select by 'parzen'"),
         ("--config.eval_every=0", "select 'high_quality' needs scores while the model trains: set --config.eval_every"),
-        ("--config.select=frechets", "unknown metric 'frechets'"),
+        ("--config.select=frechets", "unknown metric to select by 'frechets'.*frechet"),
         ("--config.select=classes", "metric 'classes' needs labels"),
     ],
 )

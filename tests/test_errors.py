@@ -48,6 +48,11 @@ def refused(tmp_path, message, *flags, config=GAN):
         ("--config.model.penalty=r3", "unknown penalty 'r3'"),
         ("--config.model.generator.name=mpl", "unknown generator 'mpl': did you mean 'mlp'"),
         ("--config.evaluate.metrics=('fid',)", "unknown metric 'fid'"),
+        (
+            "--config.model.weight_clip=-0.1",
+            "weight_clip -0.1: expected more than 0",
+        ),  # a key that the config leaves out
+        ("--config.model.n_critic=few", "--config.model.n_critic=few: expected int"),
         ("--config.seed=4294967297", "seed 4294967297: expected 0 to 2147483647"),
         ("--config.data.resize=abc", "--config.data.resize=abc: expected int"),
         ("--config.model.gamma=1", "--config.model.gamma=1: expected one of its settings"),

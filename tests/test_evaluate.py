@@ -94,9 +94,15 @@ def test_metrics_that_data_or_samples_cannot_have(ring):
         (["classes"], 100, "metric 'classes' needs labels of two classes or more"),
         (["precision"], 5, "metric 'precision' needs at least 6 samples, not 5"),
         (["all"], 1, "metric 'frechet' needs at least 2 samples, not 1"),
+        (["all", "frechett"], 100, "unknown metric 'frechett'"),
+        (["all", "classes"], 100, "metric 'classes' needs labels of two classes or more"),
     ]:
         with pytest.raises(UserError, match=message):
             make_scorer(spec, reals, ("train", "test"), names, num, 0)
+    few = {**spec.sizes, "train": 1}
+    assert make_scorer(spec._replace(sizes=few), reals, ("train", "test"), ["all"], 100, 0)(
+        *sampler(mixture(np.random.default_rng(1), 100))
+    ).keys() == {"memorisation", "duplicates"}
     large = make_spec("image", (28, 28, 1))
     assert real_data(large, reals, ("train", "test")).features is None
     assert prdc(real_data(large, reals, ("train", "test"))) is None

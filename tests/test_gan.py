@@ -110,6 +110,13 @@ def test_the_monitor_measures_both_gradients_and_changes_nothing(penalty, gamma)
     chex.assert_trees_all_close(state, same, rtol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{"loss": "relativistic"}, {"n_critic": 2}, {"pack": 2}])
+def test_batch_norm_bears_a_part_that_is_all_padding(options):
+    batch = {**BATCH, "weight": np.array([1.0] + [0.0] * 11, np.float32)}
+    after = stepped(batch, net={**MLP, "norm": "batch"}, **options)[2]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
+
+
 WRONG = [
     ({"pack": 0}, "pack 0: expected at least 1"),
     ({"n_critic": 0}, "n_critic 0: expected at least 1"),

@@ -298,3 +298,16 @@ def test_packing_puts_examples_side_by_side_in_the_last_axis():
     assert pairs.shape == (3, 4, 4, 4)
     np.testing.assert_array_equal(pairs[1], np.concatenate([x[2], x[3]], axis=-1))
     np.testing.assert_array_equal(packed(x[:, 0, 0], 3)[1], x[3:, 0, 0].reshape(-1))
+
+
+@pytest.mark.parametrize("name", ["dcgan", "r3"])
+@pytest.mark.parametrize("channels", [(), (0,), (8, -1), (2.5,)])
+def test_widths_that_no_stage_can_have(name, channels):
+    with pytest.raises(UserError, match="channels .*expected whole numbers above 0"):
+        GENERATORS[name]((16, 16, 1), 0, channels=channels).init(KEY, random(1, 6))
+
+
+@pytest.mark.parametrize("name, option", [("dcgan", "base"), ("r3", "expansion")])
+def test_sizes_that_no_net_can_have(name, option):
+    with pytest.raises(UserError, match=f"{option} 0: expected at least 1"):
+        GENERATORS[name]((16, 16, 1), 0, **{option: 0}).init(KEY, random(1, 6))

@@ -229,11 +229,13 @@ def test_wrong_paths(trained, flags, message):
 def test_the_smallest_weights_go_first():
     weight = jnp.asarray(np.random.default_rng(0).normal(size=(7, 9)).astype(np.float32))
     state = {"w": weight, "k": weight.reshape(3, 3, 7, 1) * 5, "b": weight[0], "step": jnp.int32(3)}
+    state["norm"] = {"bias": weight[None], "scale": {"embedding": weight}}
     for share in (0, 0.1, 0.5, 0.9, 1):
         pruned = prune.prune(state, share)
         assert jax.tree.structure(pruned) == jax.tree.structure(state)
-        for name in ("b", "step"):
-            np.testing.assert_array_equal(pruned[name], state[name])
+        jax.tree.map(
+            np.testing.assert_array_equal, *({n: each[n] for n in ("b", "step", "norm")} for each in (pruned, state))
+        )
         for name in ("w", "k"):
             before, after = np.asarray(state[name]), np.asarray(pruned[name])
             assert after.shape == before.shape and after.dtype == before.dtype

@@ -13,7 +13,7 @@ from gen_jax.metrics.modes import Judge, classifier_judge, gaussian_judge, mode_
 from gen_jax.metrics.neighbours import nearest, neighbour_statistics
 from gen_jax.metrics.parzen import parzen_statistics
 
-__all__ = ["ALL", "DEFAULT", "METRICS", "NEEDS", "SMALLER", "Measure", "Real", "Reals", "Rows", "real_data"]
+__all__ = ["ALL", "DEFAULT", "METRICS", "NEEDS", "SELECTING", "Measure", "Real", "Reals", "Rows", "real_data"]
 
 JUDGED = 5000  # rows the SVC of labelled images is trained on, at most
 NEIGHBOURS = 5
@@ -83,7 +83,7 @@ def kernel(real: Real) -> Measure | None:
 
 def _distance(real: Real, name: str, distance: Callable[[np.ndarray, np.ndarray], float]) -> Measure | None:
     features = real.features
-    if features is None:
+    if features is None or real.spec.sizes[real.train] < 2:
         return None
 
     def values(samples: Rows) -> Mapping[str, Any]:
@@ -95,7 +95,7 @@ def _distance(real: Real, name: str, distance: Callable[[np.ndarray, np.ndarray]
 def prdc(real: Real) -> Measure | None:
     """Precision, recall, density and coverage, of as many samples as there are reference rows and the other way round."""
     features = real.features
-    if features is None:
+    if features is None or real.spec.sizes[real.train] <= NEIGHBOURS:
         return None
 
     def values(samples: Rows) -> Mapping[str, Any]:
@@ -250,5 +250,9 @@ NEEDS = {  # what the data lack where there is None
     window: "images and a test split",
 }
 DEFAULT = ("modes", "high_quality", "reverse_kl")  # while a model trains, where its config names none: they are cheap
-SMALLER = ("reverse_kl", "frechet", "kernel", "duplicates")  # is better; of the others, larger
+SELECTING = {  # what may choose a checkpoint, for it reads no test row -> 1 where larger is better, -1 where smaller is
+    **dict.fromkeys(("modes", "high_quality", "precision", "recall", "coverage", "classes"), 1),
+    **dict.fromkeys(("inception", "label_accuracy"), 1),
+    **dict.fromkeys(("reverse_kl", "frechet", "kernel"), -1),
+}
 ALL = "all"  # the name that stands for every metric that applies

@@ -48,13 +48,15 @@ def real_data(spec: Spec, reals: Reals, splits: tuple[str, str], file: str | Non
     """
     train, test = splits[0], splits[1] if spec.sizes.get(splits[1]) else None
 
+    most = min(MOST_ROWS, MOST_NUMBERS // int(np.prod(spec.shape)))
+
     @cache
     def rows(split: str) -> Rows:
-        return reals(split, min(MOST_ROWS, MOST_NUMBERS // int(np.prod(spec.shape))))
+        return reals(split, most)
 
     @cache
     def held_out(num: int) -> Rows | None:
-        return reals(test, num) if test else None
+        return reals(test, min(num, most)) if test else None
 
     @cache
     def classifier() -> Classifier:

@@ -40,7 +40,7 @@ class GanState(NamedTuple):
 
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, real ones that the discriminator has seen
-    classes: jax.Array | None  # [K] float32, how many of them had each label; None where labels are not modelled
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None where none is modelled
     generator: Any
     discriminator: Any
     generator_ema: Any
@@ -82,7 +82,7 @@ def gan(
       generator_gradient: a `name` in `ESTIMATORS` and its options.
       generator_optimizer, discriminator_optimizer: see `gen_jax.optimizers.optimizer`.
       monitor: metrics `r1` and `r2` whatever the penalty: where they part, the game is about to diverge (R3GAN, fig. 1).
-        They cost a reverse pass. Of a discriminator with batch statistics they are the gradients of the batch's sum.
+        They cost a reverse pass each. Of a discriminator with batch statistics they are the gradients of the batch's sum.
       ema_half_life: of the averaged generator that samples, in examples, a number or a schedule; 0 averages nothing.
 
     One step is `n_critic` updates of the discriminator and one of the generator; the examples that schedules count

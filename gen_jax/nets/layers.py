@@ -30,8 +30,9 @@ class BatchNorm(nn.Module):
         norm = nn.BatchNorm(
             fixed, momentum=0.9, dtype=self.dtype, use_bias=plain, use_scale=plain, use_fast_variance=False
         )
-        rows = (x.shape[0], *(1,) * (x.ndim - 1))
-        x = norm(x, mask=None if mask is None else mask.reshape(rows) > 0)
+        if mask is not None:  # rows that are all padding have no mean, and count for nothing
+            mask = ((mask > 0) | (jnp.max(mask) == 0)).reshape(x.shape[0], *(1,) * (x.ndim - 1))
+        x = norm(x, mask=mask)
         if plain:
             return x
         shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1])
@@ -60,6 +61,8 @@ def stage_sides(shape: Sequence[int], base: int | None = None, net: str = "an r3
       UserError: for rows that are no images, for images that are not `base` times a power of two, or where the lowest
         resolution would exceed 7 pixels both ways, because a dense layer there grows with its square.
     """
+    if base is not None and base < 1:
+        raise UserError(f"{net} with base {base}: expected at least 1")
     if len(shape) != 3:
         raise UserError(f"{net} is for images [H, W, C], these data have rows of shape {tuple(shape)}; choose mlp")
     sides = [tuple(shape[:2])]
@@ -78,7 +81,13 @@ def stage_sides(shape: Sequence[int], base: int | None = None, net: str = "an r3
 
 
 def stage_channels(channels: Sequence[int], stages: int) -> list[int]:
-    """One width per stage, lowest resolution first; the last of `channels` repeats."""
+    """One width per stage, lowest resolution first; the last of `channels` repeats.
+
+    Raises:
+      UserError: for no width at all, or one that is no whole number above 0.
+    """
+    if not channels or not all(isinstance(width, int) and width > 0 for width in channels):
+        raise UserError(f"channels {tuple(channels)}: expected whole numbers above 0, one or more")
     return [channels[min(stage, len(channels) - 1)] for stage in range(stages)]
 
 

@@ -73,6 +73,8 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         channels = x.shape[-1]
+        if self.expansion < 1:
+            raise UserError(f"an r3 net with expansion {self.expansion}: expected at least 1")
         hidden = channels * self.expansion
         groups = hidden // self.group_width if self.group_width else 1
         if self.group_width and hidden % self.group_width:
