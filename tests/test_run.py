@@ -25,7 +25,7 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.update({"steps": 12, "batch_size": 16, "log_every": 2, "sample_every": 6, "eval_every": 6, "save_every": 4})
+    config.update({"steps": 12, "batch_size": 16, "log_every": 2, "sample_every": 0, "eval_every": 6, "save_every": 4})
     config.data.name, config.data.variant, config.data.transform = "gaussians", "ring", "rms"
     config.evaluate.num, config.sample.num = 500, 100
     net = {"name": "mlp", "hidden": (8,)}
@@ -34,6 +34,7 @@ def get_config():
                     "generator_optimizer": adam, "discriminator_optimizer": adam, "ema_half_life": 100}
     return config
 """
+PICTURES = "--config.sample_every=6"
 pytestmark = pytest.mark.usefixtures("one_device")
 
 
@@ -74,7 +75,7 @@ def assert_logged(whole, parts):
 
 
 def test_a_run_leaves_what_the_contract_promises(start):
-    workdir = start()
+    workdir = start("run", PICTURES)
     assert json.loads((workdir / "config.json").read_text())["steps"] == 12
     assert json.loads((workdir / "spec.json").read_text())["kind"] == "vector"
     objects = log.read_metrics(workdir)
@@ -93,16 +94,16 @@ def test_a_run_leaves_what_the_contract_promises(start):
 
 
 def test_steps_zero_saves_the_initial_state(start):
-    workdir = start("run", "--config.steps=0")
+    workdir = start("run", "--config.steps=0", PICTURES)
     assert gen_jax.load(workdir).step == 0 and (workdir / "samples" / "0.png").exists()
 
 
 def test_more_steps_continue_to_the_same_bytes(start, capsys):
-    whole, parts = start("whole"), start("parts", "--config.steps=5")
-    assert start("parts") == parts
+    whole, parts = start("whole", PICTURES), start("parts", "--config.steps=5", PICTURES)
+    assert start("parts", PICTURES) == parts
     assert state_bytes(whole) == state_bytes(parts)
     capsys.readouterr()
-    start("parts")
+    start("parts", PICTURES)
     assert "complete" in capsys.readouterr().out
     for name in ("0.png", "6.png", "12.png"):
         assert (whole / "samples" / name).read_bytes() == (parts / "samples" / name).read_bytes()

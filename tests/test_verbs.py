@@ -294,7 +294,7 @@ def test_pruning_leaves_the_run_alone(trained, call):
         (["--out=x.png", "--num=0"], "--num=0: expected a whole number, at least 1"),
         (["--out=x.png", "--step=7"], r"no checkpoint of step 7 in .*there are \[10, 20\]"),
         (["--out=x.png", "--workdir=/no/such/run"], "no run in /no/such/run: no such directory"),
-        (["--out=/proc/x.png", "--sparsity=0", "--num=5"], "cannot write /proc/x.json"),
+        (["--out=/proc/x.png", "--sparsity=0", "--num=5"], "cannot write /proc/x.png"),
     ],
 )
 def test_wrong_pruning(trained, flags, message):

@@ -1,0 +1,17 @@
+"""The DCGAN nets with the least-squares loss, on MNIST (Mao et al. 2017, arXiv 1611.04076).
+
+    python -m gen_jax.train --config configs/lsgan.py --config.data.data_dir=DIR
+
+4 minutes (241 s) on one CPU core. Of 10,000 samples, in the features of the classifier: Frechet distance 74.1 (real
+held-out digits: 0.94), precision 63 %, recall 70 %, coverage 26 %, all ten classes; one seed.
+"""
+
+from pathlib import Path
+
+from gen_jax.config import load_file
+
+
+def get_config():
+    config = load_file(Path(__file__).with_name("dcgan.py"))
+    config.model.loss = "least_squares"
+    return config
