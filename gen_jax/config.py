@@ -90,9 +90,11 @@ def parse(argv: list[str], options: Mapping[str, Any], required: str) -> flags.F
         raise SystemExit(0)
     if required == "config":
         written = load_file(config_file(argv))
-        complete(written.model, {key.split(".")[1] for key in overridden(argv) if key.startswith("model.")})
+        more = left_out(written.get("model", ConfigDict()))
+        for name in {key.split(".")[1] for key in overridden(argv) if key.startswith("model.")} & set(more):
+            written.model[name] = more[name]
         for key in overridden(argv):
-            choose("config key", key, flat(written, inner=True))
+            choose("config key", key, {**flat(written, inner=True), **{f"model.{name}": None for name in more}})
         argv = without_file(argv)
         config_flags.DEFINE_config_dict("config", written, flag_values=values, sys_argv=argv)
     try:
@@ -120,15 +122,15 @@ def overridden(argv: list[str]) -> list[str]:
     return [match[1] for match in found if match]
 
 
-def complete(model: ConfigDict, wanted: set[str]) -> None:
-    """Gives the settings of a model that its config leaves out, and a command line changes, their default values."""
+def left_out(model: ConfigDict) -> dict[str, Any]:
+    """The settings of a model that its config leaves at their defaults, which a command line may change."""
     from gen_jax.models import MODELS
 
     family = MODELS.get(model.get("name"))
-    for name, facts in inspect.signature(family).parameters.items() if family else ():
-        if name in wanted - set(model) and facts.default is not facts.empty:
-            default = ConfigDict(facts.default) if isinstance(facts.default, Mapping) else facts.default
-            model[name] = placeholder(float) if default is None else default
+    facts = inspect.signature(family).parameters if family else {}
+    defaults = {name: each.default for name, each in facts.items() if each.default is not each.empty}
+    kinds = {type(None): lambda _: placeholder(float), dict: ConfigDict}
+    return {name: kinds.get(type(value), lambda v: v)(value) for name, value in defaults.items() if name not in model}
 
 
 def config_file(argv: list[str]) -> Path:

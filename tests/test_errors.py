@@ -52,6 +52,7 @@ def refused(tmp_path, message, *flags, config=GAN):
             "--config.model.weight_clip=-0.1",
             "weight_clip -0.1: expected more than 0",
         ),  # a key that the config leaves out
+        ("--config.model.ncritic=2", "'model.ncritic': did you mean 'model.n_critic'"),
         ("--config.model.n_critic=few", "--config.model.n_critic=few: expected int"),
         ("--config.seed=4294967297", "seed 4294967297: expected 0 to 2147483647"),
         ("--config.data.resize=abc", "--config.data.resize=abc: expected int"),
