@@ -156,7 +156,7 @@ def test_features_of_a_users_network_take_the_place_of_the_classifiers(tmp_path)
     )
     with pytest.raises(UserError, match="no such file of features: none.pt"):
         make_scorer(spec, None, ("train", "test"), ["frechet"], 10, 0, "none.pt")
-    with pytest.raises(UserError, match="uint8 images with 1 or 3 channels"):
+    with pytest.raises(UserError, match="are of images with 1 or 3 channels"):
         make_scorer(make_spec("vector", (2,)), None, ("train", "test"), ["frechet"], 10, 0, "none.pt")
     torch = pytest.importorskip("torch")
     (tmp_path / "bad.pt").write_bytes(b"no network")

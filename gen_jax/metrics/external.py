@@ -11,6 +11,7 @@ import numpy as np
 
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
+from gen_jax.metrics.classifier import scaled
 from gen_jax.metrics.progress import progress
 
 BATCH = 64
@@ -19,14 +20,14 @@ BATCH = 64
 def embedding(file: str, spec: Spec) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
     """The function raw images [N, H, W, C] -> features [N, F] float64 of a file, and what a protocol says of it.
 
-    The network is given uint8 [n, 3, H, W] with values 0 to 255, grey images in each of the three, and
-    `return_features=True` where it knows that argument.
+    The network is given uint8 [n, 3, H, W], the data's domain as 0 to 255, grey images in each of the three channels,
+    and `return_features=True` where it knows that argument.
 
     Raises:
       UserError: for data that are no images of 1 or 3 channels, without PyTorch, and for a file that is no TorchScript.
     """
-    if spec.kind != "image" or spec.shape[2] not in (1, 3) or spec.dtype != "uint8":
-        raise UserError(f"features of {file} are of uint8 images with 1 or 3 channels, and {spec.name} has none")
+    if spec.kind != "image" or spec.shape[2] not in (1, 3):
+        raise UserError(f"features of {file} are of images with 1 or 3 channels, and {spec.name} has none")
     if not Path(file).is_file():
         raise UserError(f"no such file of features: {file}")
     try:
@@ -40,12 +41,12 @@ def embedding(file: str, spec: Spec) -> tuple[Callable[[np.ndarray], np.ndarray]
     options = {"return_features": True} if "return_features" in str(network.forward.schema) else {}
 
     def features(x: np.ndarray) -> np.ndarray:
-        images = np.broadcast_to(x, (*x.shape[:3], 3)).transpose(0, 3, 1, 2)
         parts = []
         with torch.inference_mode():
             for start in progress(range(0, len(x), BATCH), "features", "batch"):
-                part = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH]))
-                parts.append(network(part, **options).flatten(1).double().numpy())
+                part = np.rint(255 * scaled(spec, x[start : start + BATCH])).astype(np.uint8)
+                part = np.broadcast_to(part, (*part.shape[:3], 3)).transpose(0, 3, 1, 2)  # [n, 3, H, W]
+                parts.append(network(torch.from_numpy(part.copy()), **options).flatten(1).double().numpy())
         return np.concatenate(parts)
 
     return features, {"features": Path(file).name, "hash": hashlib.sha256(Path(file).read_bytes()).hexdigest()[:24]}
