@@ -18,7 +18,11 @@ ALONE = ("test_configs", "test_nets", "test_run")  # modules whose tests share n
 
 
 def pytest_collection_modifyitems(items):
-    """One worker takes what shares compiled functions or runs: a family of the laws, or a module with fixtures."""
+    """One worker takes what shares compiled functions or runs: a family of the laws, or a module with fixtures.
+
+    The longest tests begin, so that no worker waits for one at the end.
+    """
+    items.sort(key=lambda item: item.module.__name__ != "test_run")
     for item in items:
         module = item.module.__name__
         group = f"laws-{item.callspec.id}" if module == "laws" else module

@@ -25,7 +25,7 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.update({"steps": 12, "batch_size": 16, "log_every": 2, "sample_every": 0, "eval_every": 6, "save_every": 4})
+    config.update({"steps": 12, "batch_size": 16, "log_every": 2, "sample_every": 0, "eval_every": 0, "save_every": 4})
     config.data.name, config.data.variant, config.data.transform = "gaussians", "ring", "rms"
     config.evaluate.num, config.sample.num = 500, 100
     net = {"name": "mlp", "hidden": (8,)}
@@ -34,7 +34,7 @@ def get_config():
                     "generator_optimizer": adam, "discriminator_optimizer": adam, "ema_half_life": 100}
     return config
 """
-PICTURES = "--config.sample_every=6"
+PICTURES, SCORES = "--config.sample_every=6", "--config.eval_every=6"
 pytestmark = pytest.mark.usefixtures("one_device")
 
 
@@ -75,7 +75,7 @@ def assert_logged(whole, parts):
 
 
 def test_a_run_leaves_what_the_contract_promises(start):
-    workdir = start("run", PICTURES)
+    workdir = start("run", PICTURES, SCORES)
     assert json.loads((workdir / "config.json").read_text())["steps"] == 12
     assert json.loads((workdir / "spec.json").read_text())["kind"] == "vector"
     objects = log.read_metrics(workdir)
@@ -99,11 +99,11 @@ def test_steps_zero_saves_the_initial_state(start):
 
 
 def test_more_steps_continue_to_the_same_bytes(start, capsys):
-    whole, parts = start("whole", PICTURES), start("parts", "--config.steps=5", PICTURES)
-    assert start("parts", PICTURES) == parts
+    whole, parts = start("whole", PICTURES, SCORES), start("parts", "--config.steps=5", PICTURES, SCORES)
+    assert start("parts", PICTURES, SCORES) == parts
     assert state_bytes(whole) == state_bytes(parts)
     capsys.readouterr()
-    start("parts", PICTURES)
+    start("parts", PICTURES, SCORES)
     assert "complete" in capsys.readouterr().out
     for name in ("0.png", "6.png", "12.png"):
         assert (whole / "samples" / name).read_bytes() == (parts / "samples" / name).read_bytes()
@@ -124,7 +124,7 @@ def test_the_step_compiles_once(start, monkeypatch, caplog, devices):
 
 def test_a_last_batch_of_one_row_is_finite(start, tmp_path):
     np.save(tmp_path / "data.npy", np.random.default_rng(0).normal(size=(33, 2)).astype(np.float32))
-    flags = ["--config.data.path=" + str(tmp_path / "data.npy"), "--config.epochs=1", "--config.eval_every=0"]
+    flags = ["--config.data.path=" + str(tmp_path / "data.npy"), "--config.epochs=1"]
     workdir = start("run", *flags)
     state = gen_jax.load(workdir).state
     assert (int(state.step), int(state.examples)) == (3, 17)  # batches of 16, 16 and 1, halved for the discriminator
@@ -303,7 +303,7 @@ def test_sampling_never_opens_the_data(start, tmp_path, monkeypatch):
 
 
 def test_evaluate_prints_a_table_and_writes_it(start, capsys):
-    workdir = start()
+    workdir = start("run", SCORES)
     before = json.loads((workdir / "evaluation.json").read_text())
     capsys.readouterr()
     evaluate.main(["evaluate", "--workdir", str(workdir), "--metrics=modes,high_quality,reverse_kl"])
@@ -327,7 +327,7 @@ def command(config_file, workdir, *flags):
 
 
 def test_a_reader_that_left_does_not_stop_the_run(config_file, tmp_path):
-    flags = ["--config.steps=400", "--config.log_every=5", "--config.eval_every=0", "--config.sample_every=0"]
+    flags = ["--config.steps=400", "--config.log_every=5"]
     process = command(config_file, tmp_path / "run", *flags)
     process.stdout.close()  # as `| head` does
     assert process.wait() == 0
@@ -343,8 +343,7 @@ def wait_for_step(workdir, step, process):
 
 
 def test_processes_killed_and_stopped_end_with_the_same_bytes(config_file, tmp_path):
-    flags = ["--config.steps=2000", "--config.save_every=100", "--config.log_every=20", "--config.eval_every=0"]
-    flags += ["--config.sample_every=0"]
+    flags = ["--config.steps=2000", "--config.save_every=100", "--config.log_every=20"]
     whole = command(config_file, tmp_path / "whole", *flags)
     assert "done:" in whole.communicate()[0]
     broken = tmp_path / "broken"
