@@ -53,7 +53,7 @@ def test_config_opens_with_its_command_and_figure(path):
     text = path.read_text()
     docstring = text.split('"""')[1]
     assert f"python -m gen_jax.train --config configs/{path.name}" in docstring
-    assert re.search(r"\d+ (minutes|seconds|s)\b", docstring) and re.search(r"\d+(\.\d+)? %|KL", docstring)
+    assert re.search(r"\d+ (minutes|seconds|s)\b", docstring) and re.search(r"\d+(\.\d+)? %|KL|FID", docstring)
     assert len(text.splitlines()) <= 60
 
 

@@ -1,0 +1,20 @@
+"""Stacked-MNIST, three digits as the channels of one image, on whose 1,000 modes GANs collapse: R3GAN's recipe on MLPs.
+
+    python -m gen_jax.train --config configs/stacked_mnist.py --config.data.data_dir=DIR
+
+After 21,401 of its steps, 11 minutes (689 s) on one CPU core beside another run: all 1,000 modes among 26,000 samples, reverse
+KL 0.096 (real held-out digits: 1,000 and 0.027; PacDCGAN2: 0.06, DCGAN: 99 modes, 3.40); one seed.
+"""
+
+from pathlib import Path
+
+from gen_jax.config import load_file
+
+
+def get_config():
+    config = load_file(Path(__file__).with_name("cgan.py"))
+    config.data.stack = 3
+    config.evaluate.num = 26_000
+    config.sample.given = None
+    config.model.conditional = False
+    return config
