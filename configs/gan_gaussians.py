@@ -2,9 +2,10 @@
 
     python -m gen_jax.train --config configs/gan_gaussians.py [--config.data.variant=ring]
 
-5 minutes (284 s) on one CPU core. By PacGAN's protocol (2,500 samples, 3 standard deviations), ten seeds by
---config.replicas=10: grid 25 modes on each, high quality 91.0 % (80.8 to 94.6; a perfect sampler: 98.9 %), reverse KL
-0.0073 (0.0051 to 0.0195; perfect: 0.0049); ring 8 modes on each, 93.5 % (91.6 to 96.0), 0.0018 (perfect: 0.0014).
+5 minutes (284 s) a seed of the grid on one CPU core; ten seeds by --config.replicas=10 take 37 minutes (2,223 s), those of
+the ring beside other runs 65 (3,898 s). By PacGAN's protocol (2,500 samples, 3 standard deviations), ten seeds: grid 25
+modes on each, high quality 91.0 % (80.8 to 94.6; a perfect sampler: 98.9 %), reverse KL 0.0073 (0.0051 to 0.0195;
+perfect: 0.0049); ring 8 modes on each, 93.5 % (91.6 to 96.0), 0.0018 (perfect: 0.0014).
 """
 
 from gen_jax.config import base_config

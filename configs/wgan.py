@@ -2,9 +2,9 @@
 
     python -m gen_jax.train --config configs/wgan.py --config.data.data_dir=DIR
 
-10 minutes (595 s) on one CPU core beside two other runs, 120 ms a step where it is quiet. With the paper's constants it
-has only begun by then: strokes, no digits; of 10,000 samples Frechet distance 290.6 (real held-out digits: 0.94),
-precision 85 %, recall 4 %, coverage 4 %; one seed.
+10 minutes (595 s) on one CPU core beside two other runs. With the paper's constants it has only begun by then: strokes,
+no digits; of 10,000 samples Frechet distance 290.6 (real held-out digits: 0.94), precision 85 %, recall 4 %, coverage 4
+%; one seed.
 """
 
 from pathlib import Path

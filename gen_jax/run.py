@@ -161,7 +161,7 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: b
     """
     import jax
 
-    from gen_jax import checkpoint, models, sharding
+    from gen_jax import best, checkpoint, models, sharding
 
     workdir = Path(workdir)
     config = read_config(workdir)
@@ -174,9 +174,9 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: b
     model = models.build_model(config["model"], spec)
     shapes = jax.eval_shape(model.init, jax.random.key(0), models.example_batch(spec))
     abstract = sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), shapes, replicas)
-    selected = [path.name for path in (workdir / "best").glob("*") if path.name.isdecimal()]  # the others are torn
+    selected = [path.name for path in (workdir / best.FOLDER).glob("*") if path.name.isdecimal()]  # the others are torn
     if selected and not last and (step is None or str(step) in selected):
-        found = checkpoint.newest_in(workdir / "best", abstract, step)
+        found = checkpoint.newest_in(workdir / best.FOLDER, abstract, step)
     else:
         found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
     if found is None:

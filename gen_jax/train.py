@@ -181,7 +181,8 @@ def loop(
             journal.record(done, values)
         if every.sample_every and (end or due(done, every.sample_every)):
             draw_samples(job, state, done)
-            log.draw_curves(job.workdir)
+            if not end:  # by train() otherwise
+                log.draw_curves(job.workdir)
         if saves:
             checkpoint.save(manager, done, state)
         if stop:

@@ -47,7 +47,6 @@ def real_data(spec: Spec, reals: Reals, splits: tuple[str, str], file: str | Non
       file: a network whose features take the place of the classifier's (see `external.embedding`).
     """
     train, test = splits[0], splits[1] if spec.sizes.get(splits[1]) else None
-
     most = min(MOST_ROWS, MOST_NUMBERS // int(np.prod(spec.shape)))
 
     @cache
@@ -91,23 +90,19 @@ def _features(
     def described(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return classifier().describe(x)
 
+    if given:
+        of, kind = remembered(given[0]), lambda: given[1]
+    elif classifier:
+        of, kind = lambda x: described(x)[0], lambda: {"features": "classifier", **classifier().protocol}
+    else:
+        of, kind = lambda x: unit(spec, x).astype(np.float64), lambda: {"features": UNIT}
+
     @cache
     def reference() -> np.ndarray:
         return of(some(rows(train), REFERENCE)["x"])
 
-    embed = remembered(given[0]) if given else None
-
-    def of(x: np.ndarray) -> np.ndarray:
-        if embed:
-            return embed(x)
-        return described(x)[0] if classifier else unit(spec, x).astype(np.float64)
-
     def protocol() -> dict[str, Any]:
-        if given:
-            kind = given[1]
-        else:
-            kind = {"features": "classifier", **classifier().protocol} if classifier else {"features": UNIT}
-        return {**kind, "reference": train, "reference_samples": reference_rows}
+        return {**kind(), "reference": train, "reference_samples": reference_rows}
 
     return Features(of, (lambda x: described(x)[1]) if classifier else None, reference, protocol)
 
