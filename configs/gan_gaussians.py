@@ -13,7 +13,7 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 60_000
+    config.steps = 80_000
     config.batch_size = 256  # 128 for the discriminator, 128 for the generator
     config.log_every = 1000
     config.sample_every = 10_000
@@ -24,10 +24,9 @@ def get_config():
     config.data.transform = "none"
     config.sample.num = 2500
     config.evaluate.num = 2500
-    burn_in = 60_000 * 128
     adam = {
         "name": "adam",
-        "learning_rate": {"start": 2e-3, "stop": 2e-5, "examples": burn_in},
+        "learning_rate": {"start": 2e-3, "stop": 2e-5, "examples": 60_000 * 128},
         "b1": 0.0,
         "b2": 0.99,
     }
@@ -38,7 +37,7 @@ def get_config():
         "discriminator": net,
         "loss": "relativistic",
         "penalty": "r1_r2",
-        "gamma": {"start": 0.8, "stop": 8e-4, "examples": burn_in},
+        "gamma": {"start": 0.4, "stop": 8e-4, "examples": 80_000 * 128},
         "latent_size": 2,
         "generator_optimizer": adam,
         "discriminator_optimizer": adam,

@@ -40,5 +40,6 @@ def get_config():
         "prior": "uniform",
         "generator_optimizer": adam,
         "discriminator_optimizer": adam,
+        "ema_half_life": 50_000,
     }
     return config

@@ -2,9 +2,9 @@
 
     python -m gen_jax.train --config configs/wgan.py --config.data.data_dir=DIR
 
-10 minutes (595 s) on one CPU core beside two other runs. With the paper's constants it has only begun by then: strokes,
-no digits; of 10,000 samples Frechet distance 290.6 (real held-out digits: 0.94), precision 85 %, recall 4 %, coverage 4
-%; one seed.
+11 minutes on one CPU core beside other runs. Of 10,000 samples, in the features of the classifier: Frechet distance
+102.3 (real held-out digits: 0.94), precision 65 % (95 %), recall 60 % (94 %), coverage 17 % (95 %), all ten classes; one
+seed. The paper's constants, clip 0.01 and RMSProp with 5e-5, have only begun by then (Frechet distance 290.6).
 """
 
 from pathlib import Path
@@ -18,8 +18,8 @@ def get_config():
     config.batch_size = 5 * 64
     config.model.loss = "wasserstein"
     config.model.n_critic = 5
-    config.model.weight_clip = 0.01
-    rmsprop = {"name": "rmsprop", "learning_rate": 5e-5}
+    config.model.weight_clip = 0.03
+    rmsprop = {"name": "rmsprop", "learning_rate": 5e-4}
     config.model.generator_optimizer = rmsprop
     config.model.discriminator_optimizer = rmsprop
     return config
