@@ -21,5 +21,5 @@ def get_config():
     config.data.window = 256
     config.sample.num = 4
     config.sample.length = 500
-    config.model = {"name": "hmm", "states": 64, "stepwise": 0.6}
+    config.model = {"name": "hmm", "states": 64, "emission": {"name": "categorical", "strength": 0.1}, "stepwise": 0.6}
     return config

@@ -37,11 +37,11 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
             before = [sign * each[name] for each in read_metrics(workdir) if each.get(name) is not None]
             value, each = scores[name]["value"], scores[name].get("values")
             better = value is not None and sign * value > max(before, default=-math.inf)
+            if better and each and step >= (manager.latest_step() or -1):
+                run.write_json(workdir / FOLDER / REPLICAS, {"step": step, "metric": name, "values": each})
             if better and step > (manager.latest_step() or -1):
                 checkpoint.save(manager, step, state)
                 manager.wait_until_finished()  # before a newest checkpoint after which its score would not come again
-                if each:
-                    run.write_json(workdir / FOLDER / REPLICAS, {"step": step, "metric": name, "values": each})
 
         yield offer
 

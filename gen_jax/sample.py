@@ -48,24 +48,28 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
     Raises:
       UserError: for anything else, data without labels, an unknown class or character, a length of what is no sequence.
     """
-    if length is not None and (spec.kind in ("image", "vector") or length < 1):
-        raise UserError(f"--length {length}: {spec.name} holds {spec.kind} data; expected 1 or more, of sequences only")
+    if length is not None and spec.kind in ("image", "vector"):
+        raise UserError(f"--length {length}: {spec.name} holds {spec.kind} data, no sequences")
+    if length is not None and not 1 <= length < config.LARGEST:
+        raise UserError(f"--length {length}: expected 1 to {config.LARGEST - 1}")
     given = {} if length is None else {"length": np.full(num, length, np.int32)}
     if text is not None:
         name, _, value = text.partition("=")
         kinds = {"y": _labels, "prefix": _prefix} if spec.kind == "text" else {"y": _labels}
         if name not in kinds or not value:
             raise UserError(f"--given {text}: expected y=CLASS or y=all" + ", or prefix=TEXT" * (len(kinds) > 1))
-        given |= kinds[name](text, value, num, spec)
+        given |= kinds[name](text, value, num, spec, length)
     return given or None
 
 
-def _prefix(text: str, value: str, num: int, spec: Spec) -> dict[str, np.ndarray]:
+def _prefix(text: str, value: str, num: int, spec: Spec, length: int | None) -> dict[str, np.ndarray]:
     x = tokens_of(spec, value)
-    return {"x": np.tile(x, (num, 1)), "mask": np.ones((num, len(x)), bool)}
+    rest = max(0, (length or spec.shape[0]) - len(x))
+    mask = np.arange(len(x) + rest) < len(x)
+    return {"x": np.tile(np.pad(x, (0, rest)), (num, 1)), "mask": np.tile(mask, (num, 1))}
 
 
-def _labels(text: str, value: str, num: int, spec: Spec) -> dict[str, np.ndarray]:
+def _labels(text: str, value: str, num: int, spec: Spec, length: int | None) -> dict[str, np.ndarray]:
     if not spec.classes:
         raise UserError(f"--given {text}: {spec.name} has no labels")
     if value == "all":
@@ -88,7 +92,7 @@ def main(argv: list[str]) -> None:
             "step": (None, "checkpoint to draw from; the newest, or the selected one, where unset"),
             "replica": ("0", "which of a run's replicas to draw from: a number, or best"),
             "given": (None, "a condition: y=CLASS, or y=all for each class in turn; prefix=TEXT of text"),
-            "length": (None, "of sequences, in tokens or frames; as in the training data where unset"),
+            "length": (None, "of sequences, in tokens or frames; where unset as in the run's config, or its data"),
             "out": (None, "file to write: .npz holds arrays, .png a picture, .txt text, .mid music, .wav sound"),
         },
         required="workdir",
@@ -99,7 +103,7 @@ def main(argv: list[str]) -> None:
     config.check_bounds(flags, {"num": (1, config.LARGEST - 1), "seed": (0, config.LARGEST - 1)})
     sharding.start()
     loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
-    length = config.integer("length", flags.length, 1)
+    length = config.integer("length", flags.length, 1) or loaded.config["sample"].get("length")
     given = parse_given(flags.given, flags.num, loaded.spec, length)
     config.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
     samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, flags.num, given)

@@ -242,6 +242,8 @@ def describe(job: Job) -> None:
     spec = job.data.spec
     feed = "resident" if job.data.arrays else "streaming"
     print(f"data: {spec.name}, {spec.kind} {list(spec.shape)} {spec.dtype}, {spec.sizes}, {feed} feed")
+    for split, count in spec.info.get("unseen", {}).items():
+        print(f"data: {count} characters of {split} are not in the vocabulary; they become one symbol")
     print(f"devices: {sharding.describe(job.mesh)}; run: {job.workdir}")
 
 

@@ -2,9 +2,12 @@
 
 import io
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import chex
+import jax
+import jax.numpy as jnp
 import mido
 import numpy as np
 import pytest
@@ -21,6 +24,8 @@ from gen_jax.data.spec import levels, to_data, to_model
 from gen_jax.data.texts import UNSEEN, read_text, tokens_of
 from gen_jax.errors import UserError
 from gen_jax.metrics.likelihood import joined, nats
+from gen_jax.models.hmm import hmm
+from gen_jax.models.markov import markov
 from gen_jax.sample import parse_given
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -28,8 +33,8 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 OPTIONS = {"split": "train", "test_split": "test", "feed": "resident", "order": "once"}
 
 
-def loaded(batch_size=1, steps=1, **options):
-    return data.load({**OPTIONS, **options}, batch_size, 0, steps=steps, quiet=True)
+def loaded(batch_size=1, steps=1, epochs=None, **options):
+    return data.load({**OPTIONS, **options}, batch_size, 0, steps, epochs, quiet=True)
 
 
 def batch_at(found, step=0):
@@ -84,6 +89,14 @@ def test_own_text_is_split_and_unseen_characters_are_counted(tmp_path, capsys):
     assert abs(len(read_text(spec, parts[0]).encode()) - 0.9 * encoded) < 4
 
 
+def test_the_vocabulary_is_that_of_the_split_that_trains(tmp_path):
+    (tmp_path / "own.txt").write_text("abc" * 300 + "bcd" * 33 + "b")  # validation lacks a, training d
+    for split in ("train", "validation"):
+        found = loaded(path=str(tmp_path / "own.txt"), split=split)
+        x, length = (found.read("validation")[name][0] for name in ("x", "length"))
+        assert set(read_text(found.spec, x[:length])) == ({"b", "c", UNSEEN} if split == "train" else {"b", "c", "d"})
+
+
 def test_bytes_take_any_file(tmp_path):
     content = bytes(range(256)) * 4
     (tmp_path / "own.txt").write_bytes(content)
@@ -118,6 +131,7 @@ def test_lanes_go_on_where_they_were(tmp_path, feed):
         if step and not batch["reset"][0]:
             assert np.array_equal(batch["x"][:, 0], (batches[step - 1]["x"][:, -1] + 1) % 26)
     assert np.array_equal(batches[0]["x"], batches[22]["x"])
+    assert loaded(4, None, path=str(tmp_path / "own.txt"), window=10, order="lanes", epochs=1).steps == 22
     with pytest.raises(UserError, match="'lanes' reads 4 lanes side by side and there are 1 rows"):
         loaded(4, 10, path=str(tmp_path / "own.txt"), order="lanes")
 
@@ -343,7 +357,8 @@ def test_series_are_drawn(kind):
 
 def test_given_prefix_and_length():
     given = parse_given("prefix=ab\ncd", 3, text_spec(), 9)
-    assert given["x"].tolist() == [[1, 2, 0, 3, 4]] * 3 and given["mask"].all() and given["length"].tolist() == [9] * 3
+    assert given["x"].tolist() == [[1, 2, 0, 3, 4, 0, 0, 0, 0]] * 3 and given["length"].tolist() == [9] * 3
+    assert given["mask"].tolist() == [[True] * 5 + [False] * 4] * 3
     assert parse_given(None, 2, text_spec()) is None
     with pytest.raises(UserError, match=r"character 'Q' of 'aQ' is not in the vocabulary of made-up: abcd"):
         parse_given("prefix=aQ", 1, text_spec())
@@ -351,6 +366,21 @@ def test_given_prefix_and_length():
         parse_given("prefx=a", 1, text_spec())
     with pytest.raises(UserError, match="--length 5: made-up holds image data"):
         parse_given(None, 1, make_spec("image", (8, 8, 1)), 5)
+    with pytest.raises(UserError, match="--length 3000000000: expected 1 to"):
+        parse_given(None, 1, text_spec(), 3_000_000_000)
+
+
+@pytest.mark.parametrize("build", [partial(hmm, states=3), partial(markov, order=2)], ids=["hmm", "markov"])
+@pytest.mark.parametrize("length", [None, 4, 9])
+def test_a_prefix_is_continued_to_the_length(build, length):
+    model, key = build(text_spec()), jax.random.key(0)
+    batch = {"x": jnp.asarray(np.random.default_rng(0).integers(0, 5, (20, 6)), jnp.int32)}
+    state = jax.jit(model.step)(key, model.init(key, batch), batch)[0]
+    sample = model.sample(key, state, 3, parse_given("prefix=abc", 3, text_spec(), length))
+    assert sample["x"].shape == (3, length or 6)
+    assert (sample["x"][:, :3] == jnp.asarray([[1, 2, 3]])).all()
+    longer = sample["x"][:, 3:]
+    assert longer.shape[1] >= 1 and ((longer >= 0) & (longer < 6)).all()
 
 
 def test_nats_are_of_all_tokens_together_and_of_each_split():

@@ -49,7 +49,7 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
         archive = zipfile.ZipFile(path)
         names = sorted(name for name in archive.namelist() if NAME.search(name))
         sounds = [wavfile.read(io.BytesIO(archive.read(name))) for name in names]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # noqa: BLE001 (a damaged or encrypted archive raises all kinds)
         raise UserError(f"data.path {path}: not a readable archive of recordings ({error})") from None
     if not names:
         raise UserError(f"data.path {path}: expected recordings DIGIT_SPEAKER_NUMBER.wav in it, found none")

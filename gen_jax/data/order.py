@@ -25,7 +25,8 @@ def total_steps(order: str, rows: int, batch_size: int, steps: int | None, epoch
     if epochs is None and steps is None:
         raise UserError("neither steps nor epochs is set: choose one, for example --config.steps=1000")
     size = rows if order == "all" else batch_size
-    total = steps if epochs is None else -int(-epochs * rows // size)
+    read = rows // size * size if order == "lanes" else rows  # in an epoch
+    total = steps if epochs is None else -int(-epochs * read // size)
     passes = -(-rows // size)
     if order == "once" and total > passes:
         raise UserError(
@@ -47,7 +48,8 @@ def rows_of_step(
 
     `shuffle` reads an endless stream of epoch permutations, so that a batch may span two epochs; it ends before
     position `last` (rows x epochs). `once` reads the rows in their own order, `all` returns every row each step. `lanes`
-    cuts the rows into `batch_size` equal stretches and reads each in its own order, again from its start after its end.
+    cuts the rows into `batch_size` equal stretches and reads each in its own order, again from its start after its end;
+    rows that are too few for one more of each are never read.
     """
     if order == "all":
         return np.arange(rows)

@@ -38,6 +38,8 @@ def rolls(path: Path, known: str) -> Source:
                     f"data.path {path}: piece {number} of {FIELDS[split]} has shape {piece.shape}; "
                     f"expected frames of {KEYS} keys that are 0 or 1"
                 )
+    if not pieces["train"]:
+        raise UserError(f"data.path {path}: {FIELDS['train']} holds no piece")
     longest = max(len(piece) for each in pieces.values() for piece in each)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:

@@ -71,7 +71,7 @@ def text_source(
         "pieces": window is not None,  # rows are consecutive pieces of the texts
     }
     sizes = {split: len(starts) for split, (starts, _) in places.items()}
-    content = content_hash(known, kind, window)
+    content = content_hash(known, kind, window, symbols.tolist())
     return Source(name, "text", (longest,), dtype, sizes, rows, content, None, (0, len(symbols) - 1), info)
 
 

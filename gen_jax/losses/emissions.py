@@ -281,6 +281,8 @@ def fitting(spec: Spec, options: Mapping | None) -> Emission:
     """
     if spec.kind not in ("text", "audio", "roll", "series"):
         raise UserError(f"an hmm models sequences, not data of kind {spec.kind!r} ({spec.name})")
+    if spec.kind == "roll" and (spec.shift, spec.scale) != (0.0, 1.0):
+        raise UserError(f"an hmm of {spec.name} needs keys that are 0 or 1: set --config.data.transform=none")
     fits = "categorical" if levels(spec) else "bernoulli" if spec.kind == "roll" else "gaussian"
     options = {"name": fits} if options is None else options
     if choose("emission", options.get("name", fits), EMISSIONS) != fits:

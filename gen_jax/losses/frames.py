@@ -83,7 +83,8 @@ def check_sequences(batch: Batch, shape: tuple[int, ...], values: int, binary: b
 def asked_for(given: dict | None, num: int, spec: Spec) -> Batch:
     """The batch whose missing cells a sample is to fill: all of them unless `given` has `x` and `mask`.
 
-    `length` [num] asks for so many frames of each sequence; without it and `x` there are those of `spec.shape`.
+    `length` [num] asks for so many frames of each sequence, of which `x` may hold the first ones; without either there
+    are those of `spec.shape`.
 
     Raises:
       UserError: for another condition, `x` without `mask`, or leaves that do not lead with `num`.
@@ -101,6 +102,10 @@ def asked_for(given: dict | None, num: int, spec: Spec) -> Batch:
         frames = max(1, int(given["length"].max(initial=0))) if "length" in given else spec.shape[0]
         shape = (num, frames, *spec.shape[1:])
         given |= {"x": np.zeros(shape, np.int32 if levels(spec) else np.float32), "mask": np.zeros(shape[:2], bool)}
+    elif "length" in given and given["length"].dtype.kind in "iu":
+        more = max(0, int(given["length"].max(initial=0)) - given["x"].shape[1])  # frames to be drawn after those given
+        for name in ("x", "mask"):
+            given[name] = np.pad(given[name], ((0, 0), (0, more), *((0, 0),) * (given[name].ndim - 2)))
     return given
 
 

@@ -197,7 +197,9 @@ def revived(log_prob: jax.Array, dead: jax.Array) -> jax.Array:
     """Rows [.., K] in which the share 1 / K leads to each dead state; of a matrix, rows of dead states are uniform."""
     even = -jnp.log(jnp.full((), len(dead), jnp.float32))
     like = dead.reshape(*(1,) * (log_prob.ndim - 1), -1)
-    log_prob = jnp.where(like, even, log_prob + jnp.log1p(-dead.mean()))
+    alive = jnp.where(like, jnp.finfo(jnp.float32).min, log_prob)  # what the dead had goes to the others
+    alive = jnp.where(dead.any(), jax.nn.log_softmax(alive), log_prob)
+    log_prob = jnp.where(like, even, alive + jnp.log1p(-dead.mean()))
     return jnp.where(dead[:, None], even, log_prob) if log_prob.ndim == 2 else log_prob
 
 

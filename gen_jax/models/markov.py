@@ -11,6 +11,7 @@ import numpy as np
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError, build
 from gen_jax.losses import ngrams
+from gen_jax.losses.frames import check_sequences
 from gen_jax.model import Batch, Model, refuse_given
 
 MAX_NGRAMS = 2**22  # of a length, unless `max_ngrams` says otherwise
@@ -56,8 +57,10 @@ def markov(
         tokens, context, new = placed(state.context, batch)
         keys, counts, used = ngrams.insert(state.keys, state.counts, tokens, new, values)
         used = jnp.maximum(state.used, used)
-        left = jnp.where(used.max() > capacity, jnp.nan, 1.0 * (capacity - used.max()))
-        metrics = {"tokens": counts[0].sum(), "ngrams": used.sum(), "ngrams_left": left}
+        tokens = counts[0].astype(jnp.float32).sum()
+        lost = (used.max() > capacity) | (tokens > 2.0**31)  # or an int32 has overflowed
+        left = jnp.where(lost, jnp.nan, 1.0 * (capacity - used.max()))
+        metrics = {"tokens": tokens, "ngrams": used.sum(), "ngrams_left": left}
         return MarkovState(state.step + 1, keys, counts, used, context), metrics
 
     def reads(size: int, time: jax.Array) -> jax.Array:
@@ -84,9 +87,10 @@ def markov(
 
     def log_prob(key: jax.Array, state: MarkovState, batch: Batch) -> jax.Array:
         refuse_overflow(state)
-        x, length = batch["x"], ngrams.lengths(batch["x"], batch.get("length"))
-        refuse_tokens(x, length, values)
-        return score(state, x, length)
+        if "mask" in batch:
+            raise UserError("a batch with mask: a Markov chain needs every token, expected x and length only")
+        check_sequences(batch, (), values)
+        return score(state, batch["x"], ngrams.lengths(batch["x"], batch.get("length")))
 
     def draw(key: jax.Array, trie: ngrams.Level, contexts: jax.Array, time: jax.Array) -> jax.Array:
         """A token of the longest context that does not leave the choice to a shorter one."""
@@ -113,8 +117,8 @@ def markov(
         return jax.vmap(sequence)(keys, x, prefix)  # [num, T]
 
     def sample(key: jax.Array, state: MarkovState, num: int, given: dict | None = None) -> Batch:
-        refuse_overflow(state)
         x, prefix, length = asked(given or {}, num, spec.shape[0], values)
+        refuse_overflow(state)
         x = complete(key, state, x, prefix)
         if "length" not in (given or {}):
             return {"x": x}
@@ -135,10 +139,10 @@ def table_size(spec: Spec, order: int, max_ngrams: int | None) -> int:
     if not isinstance(order, int) or not 0 <= order <= 15:
         raise UserError(f"order {order}: expected 0 to 15")
     most = (2**32 - 1) // values
-    if max_ngrams is not None and not 0 < max_ngrams <= most:
+    if max_ngrams is not None and not (0 < max_ngrams <= most and int(max_ngrams) == max_ngrams):
         raise UserError(f"max_ngrams {max_ngrams}: expected 1 to {most}, for {values} tokens")
     tokens = max(spec.sizes.values(), default=1) * spec.shape[0]
-    return max_ngrams or min(values ** (order + 1), tokens, MAX_NGRAMS, most)
+    return int(max_ngrams or 0) or min(values ** (order + 1), tokens, MAX_NGRAMS, most)
 
 
 def placed(context: jax.Array | None, batch: Batch) -> tuple[jax.Array, jax.Array | None, int]:
