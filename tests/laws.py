@@ -126,7 +126,6 @@ FAMILIES = {
     ),
     "gan_r3": gan_family(IMAGE, images(), R3),
     "markov": sequence_family(markov, "text", cycles(4, 1), 0.0, outcomes_of(4, (5,), "int32"), order=2),
-    "hmm": sequence_family(hmm, "text", cycles(3, 2), 0.1, outcomes_of(4, (5,), "int32"), states=6),
     "hmm_roll": sequence_family(
         hmm, "roll", np.eye(3)[cycles(3, 2)], 0.1, outcomes_of(2, (3, 3), "float32"), states=6, scan="associative"
     ),

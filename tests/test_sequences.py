@@ -140,6 +140,7 @@ def test_a_run_over_lanes_goes_on_where_it_stopped(tmp_path, one_device):
     (tmp_path / "own.txt").write_text("to be or not to be, that is the question. " * 40)
     flags = ["--config", str(CONFIGS / "markov.py"), f"--config.data.path={tmp_path / 'own.txt'}", "--quiet"]
     flags += ["--config.data.window=20", "--config.data.order=lanes", "--config.batch_size=4", "--config.model.order=2"]
+    flags += ["--config.sample_every=0", "--config.eval_every=0", "--config.save_every=0", "--config.log_every=0"]
     for name, stops in {"straight": (12,), "stopped": (5, 12)}.items():
         for stop in stops:
             train.main(["train", *flags, f"--config.steps={stop}", "--workdir", str(tmp_path / name)])
