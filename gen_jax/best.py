@@ -1,16 +1,21 @@
-"""The best checkpoint of a run by one of its metrics (`config.select`), kept in `best/` beside the newest ones."""
+"""The best checkpoint of a run by one of its metrics (`config.select`), kept in `best/` beside the newest ones.
 
+Of replicas the mean selects the step; `best/replicas.json` holds the value of each at that step.
+"""
+
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from gen_jax import checkpoint
+from gen_jax import checkpoint, run
+from gen_jax.errors import UserError
 from gen_jax.log import read_metrics
 from gen_jax.metrics import SELECTING
 from gen_jax.model import State
 
-FOLDER = "best"
+FOLDER, REPLICAS = "best", "replicas.json"
 
 
 @contextmanager
@@ -30,9 +35,33 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
 
         def offer(step: int, scores: Mapping, state: State) -> None:
             before = [sign * each[name] for each in read_metrics(workdir) if each.get(name) is not None]
-            better = scores[name] is not None and sign * scores[name] > max(before, default=-math.inf)
+            value, each = scores[name]["value"], scores[name].get("values")
+            better = value is not None and sign * value > max(before, default=-math.inf)
+            if better and each and step >= (manager.latest_step() or -1):
+                run.write_json(workdir / FOLDER / REPLICAS, {"step": step, "metric": name, "values": each})
             if better and step > (manager.latest_step() or -1):
                 checkpoint.save(manager, step, state)
                 manager.wait_until_finished()  # before a newest checkpoint after which its score would not come again
 
         yield offer
+
+
+def replica(workdir: Path, text: str) -> int:
+    """The replica that `--replica` names: a number, or `best`, the one with the best value of the metric that selects.
+
+    Raises:
+      UserError: for anything else, or where no metric selected among the replicas.
+    """
+    if text.isdecimal():
+        return int(text)
+    if text != "best":
+        raise UserError(f"--replica={text}: expected a number, or best")
+    path = Path(workdir) / FOLDER / REPLICAS
+    if not path.exists():
+        raise UserError(f"--replica=best: {workdir} has no replicas that a metric selects among: set --config.select")
+    found = json.loads(path.read_text())
+    sign = SELECTING[found["metric"]]
+    return max(
+        range(len(found["values"])),
+        key=lambda one: -math.inf if found["values"][one] is None else sign * found["values"][one],
+    )

@@ -52,17 +52,25 @@ def base_config() -> ConfigDict:
                 "name": "digits",
                 "variant": placeholder(str),  # TFDS config of the set
                 "data_dir": placeholder(str),  # where TFDS sets are prepared; $TFDS_DATA_DIR where unset
-                "path": placeholder(str),  # a .npy or .npz file or a folder of images; beats the name
+                "path": placeholder(str),  # a file or a folder of images; beats the name
+                "kind": placeholder(str),  # series, where an array file [N, T, D] holds them
+                "window": placeholder(int),  # tokens a row of text; whole texts where unset
+                "vocabulary": placeholder(str),  # of text: characters (where unset) or bytes
+                "encoding": placeholder(str),  # of recordings: mu_law (where unset) or waveform
+                "label": placeholder(str),  # of recordings: digit (where unset) or speaker
                 "resize": placeholder(int),  # side in pixels
                 "stack": placeholder(int),  # grey images drawn at random that are stacked as the channels of one
-                "transform": placeholder(str),  # signed, unit, rms or none; signed where unset
+                "transform": placeholder(
+                    str
+                ),  # signed, unit, rms or none; where unset signed, of tokens and rolls none
                 "split": "train",
                 "test_split": "test",
                 "feed": "auto",  # resident, streaming or auto (by size)
-                "order": "shuffle",  # shuffle, once or all
+                "order": "shuffle",  # shuffle, once, all or lanes
             },
             "model": {"name": placeholder(str)},
-            "sample": {"num": 64, "seed": 0, "given": placeholder(str)},  # as --given of gen_jax.sample
+            # as --given and --length of gen_jax.sample
+            "sample": {"num": 64, "seed": 0, "given": placeholder(str), "length": placeholder(int)},
             # where no metric is named: while training the cheap ones, by the command all that apply
             "evaluate": {"num": 1000, "seed": 0, "metrics": ()},
         }
@@ -244,6 +252,7 @@ def check(config: ConfigDict) -> None:
         "steps": 0,
         "keep": 1,
         "sample.num": 1,
+        "sample.length": 1,
         "evaluate.num": 1,
         "seed": 0,
         "sample.seed": 0,

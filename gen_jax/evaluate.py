@@ -6,18 +6,21 @@ python -m gen_jax.evaluate --workdir runs/gan [--metrics frechet,coverage] [--ag
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+import jax
 import numpy as np
 
-from gen_jax import config, data, run, sharding
-from gen_jax.data.spec import Spec
+from gen_jax import best, config, data, run, sharding
+from gen_jax.data.spec import Spec, to_model
 from gen_jax.errors import UserError, choose, command
 from gen_jax.metrics import ALL, DEFAULT, METRICS, NEEDS, SELECTING, Measure, Real, Reals, Rows, real_data
 from gen_jax.metrics.progress import progress
 from gen_jax.model import Model, State
 from gen_jax.sample import draw
+
+ROWS = 64  # whose log-probabilities are computed together
 
 # name -> {"value", "oracle", "protocol"}, "details" where a measure has more to tell, "standard_error" of replicas,
 # "last", the value of the newest checkpoint where another one was selected
@@ -52,25 +55,46 @@ def make_scorer(
     required = {*names, also} - {ALL, None}
     wanted = list(METRICS) if ALL in names else [*(names or DEFAULT)]
     measures = choose_measures([*wanted, *required], required, real, num)
-    common = {"samples": num, "seed": seed, "data": spec.name, "shape": list(spec.shape), "content": spec.content}
+    drawn = {"samples": num, "seed": seed}
+    data_facts = {"data": spec.name, "shape": list(spec.shape), "content": spec.content}
 
     @cache
     def oracle(build: Callable) -> tuple[Mapping, dict]:
         return real_figures(measures[build][0], num, real)
 
     def score(model: Model, state: State) -> Scores:
-        samples = draw(model, state, spec, seed, num)
-        refuse_broken(samples)
         scores: Scores = {}
+        of_samples = any(measure.of == "samples" for measure, _ in measures.values())
+        samples = draw(model, state, spec, seed, num) if of_samples else {}
+        refuse_broken(samples)
         for build, (measure, mine) in progress(measures.items(), "scoring", "measure"):
-            lacking = [key for key in measure.needs if key not in samples]
+            needs = measure.needs if measure.of == "samples" else ()
+            lacking = [key for key in needs if key not in samples]
             if lacking and required.intersection(mine):
                 raise UserError(f"metric {mine[0]!r} needs samples with {lacking[0]!r}, which this model does not draw")
-            if not lacking:
-                scores |= figures(mine, measure, measure.values(samples), *oracle(build), common)
+            if measure.of == "log_prob" and model.log_prob is None:
+                if required.intersection(mine):
+                    raise UserError(f"metric {mine[0]!r} needs an exact log-likelihood, which this model does not have")
+            elif measure.of == "log_prob":
+                values = measure.values(partial(log_prob_of_rows, model, state, spec))
+                scores |= figures(mine, measure, values, {}, {}, data_facts)
+            elif not lacking:
+                scores |= figures(mine, measure, measure.values(samples), *oracle(build), {**data_facts, **drawn})
         return scores
 
     return score
+
+
+def log_prob_of_rows(model: Model, state: State, spec: Spec, rows: Rows) -> np.ndarray:
+    """Exact log-probabilities [N] in nats of raw rows, some at a time; frames beyond the longest row are cut off."""
+    found = []
+    for start in range(0, len(rows["x"]), ROWS):
+        part = {name: value[start : start + ROWS] for name, value in rows.items()}
+        if "length" in part:
+            part["x"] = part["x"][:, : part["length"].max()]
+        batch = {**part, "x": to_model(spec, part["x"])}
+        found.append(np.asarray(model.log_prob(jax.random.key(0), state, batch)))
+    return np.concatenate(found)
 
 
 def choose_measures(
@@ -125,7 +149,7 @@ def refuse_broken(samples: Rows) -> None:
     Raises:
       UserError: saying how many there are.
     """
-    broken = int((~np.isfinite(samples["x"]).reshape(len(samples["x"]), -1).all(1)).sum())
+    broken = int((~np.isfinite(samples["x"]).reshape(len(samples["x"]), -1).all(1)).sum()) if samples else 0
     if broken:
         raise UserError(f"{broken} of {len(samples['x'])} samples are not finite: there is nothing to score")
 
@@ -238,7 +262,10 @@ def main(argv: list[str]) -> None:
             "num": (None, "how many samples; as in its config where unset"),
             "metrics": (None, "names, separated by commas; those of its config, or all that apply, where unset"),
             "step": (None, "checkpoint to score; the newest, or the selected one beside it, where unset"),
-            "replica": (None, "which of a run's replicas to score; all of them, as mean and error, where unset"),
+            "replica": (
+                None,
+                "which of a run's replicas to score, a number or best; all of them, as mean and error, where unset",
+            ),
             "features": (
                 None,
                 "TorchScript file of a network (Inception, for the FID) to compare by, not the classifier",
@@ -249,7 +276,8 @@ def main(argv: list[str]) -> None:
     )
     others = read_scores(flags.against) if flags.against else None
     sharding.start()
-    step, one = config.integer("step", flags.step), config.integer("replica", flags.replica)
+    step = config.integer("step", flags.step)
+    one = None if flags.replica is None else best.replica(flags.workdir, flags.replica)
     loaded = run.load(flags.workdir, step, one or 0)
     settings = loaded.config["evaluate"]
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"] or [ALL]

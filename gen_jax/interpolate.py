@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from gen_jax import config, run, sharding
+from gen_jax import best, config, run, sharding
 from gen_jax.data.pictures import animate, strip
 from gen_jax.data.spec import Spec, to_data
 from gen_jax.errors import UserError, choose, command
@@ -118,7 +118,7 @@ def main(argv: list[str]) -> None:
             "steps": (16, "points from one draw of the prior to the next, both included"),
             "seed": (0, "of the draws"),
             "step": (None, "checkpoint to draw from; the newest, or the selected one, where unset"),
-            "replica": (0, "which of a run's replicas to draw from"),
+            "replica": ("0", "which of a run's replicas to draw from: a number, or best"),
             "latents": ("spherical", "spherical, or linear: it never leaves the support of a uniform prior"),
             "out": (None, "file to write: .png holds a strip, .gif an animation"),
         },
@@ -128,7 +128,7 @@ def main(argv: list[str]) -> None:
     between = PATHS[choose("kind of --latents", flags.latents, PATHS)]
     config.check_bounds(flags, LIMITS)
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step), flags.replica)
+    loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
     closed = out.suffix == ".gif"
     x = paths(loaded, flags.num, flags.steps, flags.seed, between, closed)
     run.write(out, animate(x.swapaxes(0, 1), loaded.spec) if closed else strip(x, loaded.spec))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax import config, run, sharding
+from gen_jax import best, config, run, sharding
 from gen_jax.errors import UserError, command
 from gen_jax.evaluate import scorer_of
 from gen_jax.model import State
@@ -141,7 +141,7 @@ def main(argv: list[str]) -> None:
             "metrics": (None, "names, separated by commas; as in its config where unset"),
             "num": (None, "how many samples; as in its config where unset"),
             "step": (None, "checkpoint to prune; the newest, or the selected one, where unset"),
-            "replica": (0, "which of a run's replicas to prune"),
+            "replica": ("0", "which of a run's replicas to prune: a number, or best"),
             "out": (
                 None,
                 "file to write: .png holds the curves, with a .json of the figures beside it; .json only those",
@@ -152,7 +152,7 @@ def main(argv: list[str]) -> None:
     out = config.output_file(flags.out, "curve.png", (".png", ".json"))
     shares = parse_sparsity(flags.sparsity)
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step), flags.replica)
+    loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
     settings = loaded.config["evaluate"]
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"]
     figures = measure(loaded, shares, names, config.integer("num", flags.num, 1) or settings["num"])

@@ -1,6 +1,7 @@
 """CLI and function: draw from a trained run.
 
 python -m gen_jax.sample --workdir runs/gan --num 64 --out digits.png [--given y=3]
+python -m gen_jax.sample --workdir runs/markov --num 4 --out plays.txt [--given prefix=ROMEO:] [--length 1000]
 """
 
 from collections.abc import Mapping
@@ -8,13 +9,15 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from gen_jax import config, run, sharding
-from gen_jax.data.pictures import encode
+from gen_jax import best, config, run, sharding
+from gen_jax.data.samples import SUFFIXES, encode
 from gen_jax.data.spec import Spec, to_data
+from gen_jax.data.texts import tokens_of
 from gen_jax.errors import UserError, choose, command
 from gen_jax.model import Model, State
 
 CHUNK = 256  # samples per compiled call: one compilation whatever `num`, and sample i depends on (seed, i) alone
+SHORT = 16  # of sequences
 
 
 def draw(
@@ -24,28 +27,49 @@ def draw(
 
     The leaves of `given` lead with `num`.
     """
-    key = jax.random.key(seed)
+    key, size = jax.random.key(seed), CHUNK if spec.kind in ("image", "vector") else SHORT
     chunks = []
-    for start in range(0, num, CHUNK):
-        rows = np.minimum(np.arange(start, start + CHUNK), num - 1)  # the last chunk is whole too
+    for start in range(0, num, size):
+        rows = np.minimum(np.arange(start, start + size), num - 1)  # the last chunk is whole too
         asked = {name: value[rows] for name, value in given.items()} if given else None
-        drawn = model.sample(jax.random.fold_in(key, start // CHUNK), state, CHUNK, asked)
+        drawn = model.sample(jax.random.fold_in(key, start // size), state, size, asked)
         chunks.append(jax.device_get(drawn))
     samples = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
     return {**samples, "x": to_data(spec, samples["x"])}
 
 
-def parse_given(text: str | None, num: int, spec: Spec) -> dict[str, np.ndarray] | None:
-    """What `--given` asks for: `y=CLASS` by number or name, or `y=all`, class i mod classes for sample i.
+def parse_given(text: str | None, num: int, spec: Spec, length: int | None = None) -> dict[str, np.ndarray] | None:
+    """What `--given` and `--length` ask for.
+
+    Args:
+      text: `y=CLASS` by number or name, or `y=all`, class i mod classes for sample i; of text, `prefix=TEXT`.
+      length: of the sequences, in tokens or frames.
 
     Raises:
-      UserError: for anything else, data without labels, or an unknown class.
+      UserError: for anything else, data without labels, an unknown class or character, a length of what is no sequence.
     """
-    if text is None:
-        return None
-    name, _, value = text.partition("=")
-    if name != "y" or not value:
-        raise UserError(f"--given {text}: expected y=CLASS or y=all")
+    if length is not None and spec.kind in ("image", "vector"):
+        raise UserError(f"--length {length}: {spec.name} holds {spec.kind} data, no sequences")
+    if length is not None and not 1 <= length < config.LARGEST:
+        raise UserError(f"--length {length}: expected 1 to {config.LARGEST - 1}")
+    given = {} if length is None else {"length": np.full(num, length, np.int32)}
+    if text is not None:
+        name, _, value = text.partition("=")
+        kinds = {"y": _labels, "prefix": _prefix} if spec.kind == "text" else {"y": _labels}
+        if name not in kinds or not value:
+            raise UserError(f"--given {text}: expected y=CLASS or y=all" + ", or prefix=TEXT" * (len(kinds) > 1))
+        given |= kinds[name](text, value, num, spec, length)
+    return given or None
+
+
+def _prefix(text: str, value: str, num: int, spec: Spec, length: int | None) -> dict[str, np.ndarray]:
+    x = tokens_of(spec, value)
+    rest = max(0, (length or spec.shape[0]) - len(x))
+    mask = np.arange(len(x) + rest) < len(x)
+    return {"x": np.tile(np.pad(x, (0, rest)), (num, 1)), "mask": np.tile(mask, (num, 1))}
+
+
+def _labels(text: str, value: str, num: int, spec: Spec, length: int | None) -> dict[str, np.ndarray]:
     if not spec.classes:
         raise UserError(f"--given {text}: {spec.name} has no labels")
     if value == "all":
@@ -66,19 +90,25 @@ def main(argv: list[str]) -> None:
             "num": (64, "how many samples"),
             "seed": (0, "of the draw"),
             "step": (None, "checkpoint to draw from; the newest, or the selected one, where unset"),
-            "replica": (0, "which of a run's replicas to draw from"),
-            "given": (None, "what the samples are conditioned on: y=CLASS, or y=all for each class in turn"),
-            "out": (None, "file to write: .npz holds arrays, .png a picture"),
+            "replica": ("0", "which of a run's replicas to draw from: a number, or best"),
+            "given": (None, "a condition: y=CLASS, or y=all for each class in turn; prefix=TEXT of text"),
+            "length": (None, "of sequences, in tokens or frames; where unset as in the run's config, or its data"),
+            "out": (None, "file to write: .npz holds arrays, .png a picture, .txt text, .mid music, .wav sound"),
         },
         required="workdir",
     )
-    out = config.output_file(flags.out, "samples.png", (".npz", ".png"))
+    out = config.output_file(
+        flags.out, "samples.png", (".npz", *{each: 0 for kind in SUFFIXES.values() for each in kind})
+    )
     config.check_bounds(flags, {"num": (1, config.LARGEST - 1), "seed": (0, config.LARGEST - 1)})
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step), flags.replica)
-    given = parse_given(flags.given, flags.num, loaded.spec)
+    loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
+    length = config.integer("length", flags.length, 1) or loaded.config["sample"].get("length")
+    given = parse_given(flags.given, flags.num, loaded.spec, length)
+    config.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
     samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, flags.num, given)
-    run.write(out, encode(samples, loaded.spec, out.suffix))
+    for suffix, content in encode(samples, loaded.spec, out.suffix).items():
+        run.write(out.with_suffix(suffix), content)
     print(f"{flags.num} samples of step {loaded.step} in {out}")
 
 

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -20,9 +21,9 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
 from gen_jax import best, checkpoint, config, data, log, run, sharding
-from gen_jax.data.pictures import encode
+from gen_jax.data.samples import SUFFIXES, encode
 from gen_jax.errors import UserError, command, stop_requests
-from gen_jax.evaluate import mean_scores, save_scores, scorer_while_training
+from gen_jax.evaluate import Scores, mean_scores, save_scores, scorer_while_training
 from gen_jax.model import Model, State
 from gen_jax.models import build_model, example_batch
 from gen_jax.sample import draw, parse_given
@@ -70,12 +71,13 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     model = build_model(plain["model"], feed.spec)
     each = [jax.random.fold_in(jax.random.key(seed + replica), TRAINING) for replica in range(replicas)]
     keys = jnp.stack([jax.random.split(key) for key in each])  # [N, 2]
-    shapes = jax.eval_shape(model.init, keys[0, 0], example_batch(feed.spec))
-    rows = feed.at(0)["weight"].shape[-1] * sharding.hosts()[1]
-    metrics = jax.eval_shape(model.step, keys[0, 1], shapes, example_batch(feed.spec, rows))[1]
-    given = parse_given(settings.sample.given, 1, feed.spec)
+    rows, lanes = feed.at(0)["weight"].shape[-1] * sharding.hosts()[1], settings.data.order == "lanes"
+    shapes = jax.eval_shape(model.init, keys[0, 0], example_batch(feed.spec, rows if lanes else 1, lanes))
+    metrics = jax.eval_shape(model.step, keys[0, 1], shapes, example_batch(feed.spec, rows, lanes))[1]
+    given = parse_given(settings.sample.given, 1, feed.spec, settings.sample.length)
     if given:  # a wrong one is said here, not by the first picture
-        jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, given), shapes)
+        with suppress(jax.errors.JAXTypeError):  # of a family that looks at its state, after the condition
+            jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, given), shapes)
     scorer = scorer_while_training(plain, feed.spec, feed.read)
     init_key, step_key = keys[0] if replicas == 1 else keys.T
     state = sharding.abstract_state(mesh, shapes, replicas)
@@ -174,7 +176,7 @@ def loop(
             values = numbers if logs else {}
         if job.scorer and (end or due(done, every.eval_every)):
             scores = score(job, state, done)
-            values |= scores
+            values |= {name: each["value"] for name, each in scores.items()}
             offer(done, scores, state)
         journal.tick(done)
         if values:
@@ -214,20 +216,21 @@ def finite(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) ->
     return {name: float(value) for name, value in metrics.items()}
 
 
-def score(job: Job, state: State, step: int) -> dict[str, float | None]:
-    """Scores the model, keeps the scores in `evaluation.json`, and returns their values."""
+def score(job: Job, state: State, step: int) -> Scores:
+    """Scores the model and keeps the scores in `evaluation.json`."""
     states = (sharding.replica(state, each, job.replicas) for each in range(job.replicas))
     scores = mean_scores([job.scorer(job.model, each) for each in states])
     save_scores(job.workdir, step, scores)
-    return {name: each["value"] for name, each in scores.items()}
+    return scores
 
 
 def draw_samples(job: Job, state: State, step: int) -> None:
-    """Leaves a picture of samples (of the first replica), from the same latents every time."""
-    how = job.settings.sample
-    given = parse_given(how.given, how.num, job.data.spec)
-    samples = draw(job.model, sharding.replica(state, 0, job.replicas), job.data.spec, how.seed, how.num, given)
-    run.write(job.workdir / "samples" / f"{step}.png", encode(samples, job.data.spec, ".png"))
+    """Leaves samples (of the first replica) as what they are, from the same latents every time."""
+    how, spec = job.settings.sample, job.data.spec
+    given = parse_given(how.given, how.num, spec, how.length)
+    samples = draw(job.model, sharding.replica(state, 0, job.replicas), spec, how.seed, how.num, given)
+    for suffix, content in encode(samples, spec, SUFFIXES[spec.kind][0]).items():
+        run.write(job.workdir / "samples" / f"{step}{suffix}", content)
 
 
 def describe(job: Job) -> None:
@@ -239,6 +242,8 @@ def describe(job: Job) -> None:
     spec = job.data.spec
     feed = "resident" if job.data.arrays else "streaming"
     print(f"data: {spec.name}, {spec.kind} {list(spec.shape)} {spec.dtype}, {spec.sizes}, {feed} feed")
+    for split, count in spec.info.get("unseen", {}).items():
+        print(f"data: {count} characters of {split} are not in the vocabulary; they become one symbol")
     print(f"devices: {sharding.describe(job.mesh)}; run: {job.workdir}")
 
 

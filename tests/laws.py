@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from itertools import product
 from typing import NamedTuple
 
 import chex
@@ -14,6 +15,8 @@ from conftest import host, make_spec
 from gen_jax import checkpoint, sharding
 from gen_jax.errors import UserError
 from gen_jax.models.gan import gan
+from gen_jax.models.hmm import hmm
+from gen_jax.models.markov import markov
 
 KEY = jax.random.key(0)
 HERE = sharding.shared(sharding.make_mesh(jax.devices()[:1]))  # where a checkpoint is restored to as well
@@ -30,6 +33,7 @@ class Family(NamedTuple):
     sgd: dict  # options under which equality over devices is not amplified by the optimizer
     distance: Callable  # (model, state) -> how far the model is from the batch; learning halves it
     steps: int = 150  # that learning takes
+    outcomes: dict | None = None  # all that could be, one a row, where that is little and `log_prob` is exact
 
 
 def batch_of(x: np.ndarray) -> dict:
@@ -51,6 +55,28 @@ def mean_distance(batch: dict, model, state) -> float:
     return float(np.linalg.norm(np.mean(sample, 0) - np.mean(batch["x"], 0)))
 
 
+def nats(batch: dict, least: float, model, state) -> float:
+    """Nats per frame above the least there can be."""
+    return float(-np.mean(model.log_prob(KEY, state, batch)) / batch["x"].shape[1]) - least
+
+
+def outcomes_of(values: int, shape: tuple[int, ...], dtype: str) -> dict:
+    """Every array of that shape with whole numbers below `values`."""
+    return {"x": jnp.asarray([*product(range(values), repeat=int(np.prod(shape)))], dtype).reshape(-1, *shape)}
+
+
+def cycles(values: int, dwell: int) -> np.ndarray:
+    """Rows [48, 12] that dwell in each of some levels for some frames, from a level of their own."""
+    return (np.arange(12)[None] // dwell + np.arange(48)[:, None]) % values
+
+
+def sequence_family(family: Callable, kind: str, x: np.ndarray, least: float, outcomes: dict | None = None, **options):
+    x = jnp.asarray(x, jnp.int32 if kind == "text" else jnp.float32)
+    batch = {"x": x, "weight": jnp.ones(len(x))}
+    spec = make_spec(kind, x.shape[1:])._replace(info={"vocabulary": list("abcd")} if kind == "text" else {})
+    return Family(partial(family, spec, **options), batch, {}, partial(nats, batch, least), 60, outcomes)
+
+
 def gan_family(spec, batch: dict, net: dict, **options) -> Family:
     nets = {"generator": net, "discriminator": net}
     adam = {"generator_optimizer": FAST, "discriminator_optimizer": FAST}
@@ -64,6 +90,8 @@ def gan_family(spec, batch: dict, net: dict, **options) -> Family:
 VECTOR, IMAGE = (
     make_spec(*facts)._replace(classes=("a", "b", "c")) for facts in (("vector", (2,)), ("image", (8, 8, 1)))
 )
+SERIES = 3 * np.eye(3)[cycles(3, 2)][..., :2] + np.random.default_rng(0).normal(0, 0.3, (48, 12, 2))
+ENTROPY = 0.5 * np.log(2 * np.pi * np.e * 0.3**2)  # of that noise, in a dimension
 R3 = {"name": "r3", "channels": (16, 8), "blocks": 1, "group_width": 8}
 DCGAN = {"name": "dcgan", "channels": (8,)}
 SPECTRAL = {**SMALL, "norm": "spectral"}
@@ -97,6 +125,11 @@ FAMILIES = {
         IMAGE, images(), DCGAN, loss="non_saturating", penalty="none", conditional=True, ema_half_life=BURN_IN
     ),
     "gan_r3": gan_family(IMAGE, images(), R3),
+    "markov": sequence_family(markov, "text", cycles(4, 1), 0.0, outcomes_of(4, (5,), "int32"), order=2),
+    "hmm_roll": sequence_family(
+        hmm, "roll", np.eye(3)[cycles(3, 2)], 0.1, outcomes_of(2, (3, 3), "float32"), states=6, scan="associative"
+    ),
+    "hmm_series": sequence_family(hmm, "series", SERIES, 2 * ENTROPY + 0.6, states=3, stepwise=0.7),
 }
 every_family = pytest.mark.parametrize("name", FAMILIES)
 
@@ -185,6 +218,17 @@ def test_decode_of_prior_is_a_sample(name):
     assert model.decode(KEY, state, latent)["x"].shape == (4, *FAMILIES[name].batch["x"].shape[1:])
     gradient = jax.grad(lambda z: model.decode(KEY, state, {**latent, "z": z})["x"].sum())(latent["z"])
     assert np.abs(gradient).max() > 0
+
+
+@every_family
+def test_exact_log_prob_sums_to_one(name):
+    model, outcomes = model_of(name), FAMILIES[name].outcomes
+    if outcomes is None:
+        pytest.skip("no exact log_prob, or too many outcomes")
+    for steps in (0, 3):
+        log_prob = model.log_prob(KEY, trained(name, steps)[0], outcomes)
+        assert log_prob.shape == (len(outcomes["x"]),)
+        assert float(np.exp(np.asarray(log_prob, np.float64)).sum()) == pytest.approx(1, abs=1e-5)
 
 
 @every_family

@@ -10,7 +10,7 @@ import pytest
 from conftest import host
 
 import gen_jax
-from gen_jax import evaluate, log, sample, train
+from gen_jax import best, evaluate, log, sample, train
 from gen_jax.errors import UserError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -27,7 +27,7 @@ def start(tmp_path, monkeypatch, one_device):
 
     def score(job, state, step):
         states[step] = host(state)
-        return {"high_quality": SCORES[step // 2 - 1]}
+        return {"high_quality": {"value": SCORES[step // 2 - 1], "values": [0.2, SCORES[step // 2 - 1], None]}}
 
     def start(steps, *flags):
         workdir = tmp_path / "run"
@@ -46,7 +46,8 @@ def same(one, other):
 
 def test_the_best_is_kept_and_loaded_and_the_last_is_there(start):
     workdir, states = start(10)
-    assert sorted(path.name for path in (workdir / "best").iterdir()) == ["4"]  # the first of two equal ones
+    kept = [path.name for path in (workdir / "best").iterdir() if path.is_dir()]
+    assert kept == ["4"]  # the first of two equal ones
     best, last = gen_jax.load(workdir), gen_jax.load(workdir, last=True)
     assert (best.step, last.step) == (4, 10)
     assert same(best.state, states[4]) and same(last.state, states[10]) and not same(best.state, states[10])
@@ -99,6 +100,20 @@ def test_a_start_that_was_killed_leaves_no_best_of_other_settings(start):
     shutil.rmtree(workdir / "checkpoints")
     _, states = start(4, "--config.seed=7")
     assert same(gen_jax.load(workdir).state, states[4])
+
+
+def test_the_best_replica_is_the_one_that_the_metric_prefers(start):
+    workdir, _ = start(4)
+    assert best.replica(workdir, "best") == 1 and best.replica(workdir, "2") == 2
+    kept = workdir / "best" / "replicas.json"
+    kept.write_text(kept.read_text().replace("high_quality", "reverse_kl"))
+    assert best.replica(workdir, "best") == 0
+    for text, message in (("worst", "expected a number, or best"), ("-1", "expected a number, or best")):
+        with pytest.raises(UserError, match=message):
+            best.replica(workdir, text)
+    kept.unlink()
+    with pytest.raises(UserError, match=r"--replica=best: .* set --config.select"):
+        best.replica(workdir, "best")
 
 
 def test_the_cheap_scores_stay_beside_the_one_that_selects(tmp_path, one_device):

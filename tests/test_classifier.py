@@ -15,6 +15,7 @@ from gen_jax.metrics.features import some
 from gen_jax.model import Model
 
 SPLITS = ("train", "test")
+LIKELIHOODS = [name for name in METRICS if "nats" in name or name in ("bits_per_token", "perplexity")]  # of sequences
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,8 @@ def sampler(spec, x, y=None):
 def test_it_knows_the_digits_and_scores_see_through_it(digits):
     spec, reals = digits
     train, test = reals("train", None), reals("test", None)
-    names = [name for name in METRICS if METRICS[name].__name__ != "modes" and not name.endswith("_accuracy")]
+    others = (*LIKELIHOODS, "modes", "high_quality", "reverse_kl", "label_accuracy", "classification_accuracy")
+    names = [name for name in METRICS if name not in others]
     score = make_scorer(spec, reals, SPLITS, names, len(test["x"]), 0)
     real = score(*sampler(spec, test["x"]))
     assert real["frechet"]["protocol"]["classifier_accuracy"] >= 0.97
@@ -96,7 +98,7 @@ def test_samples_without_labels_are_not_asked_for_their_accuracy(digits, short):
     spec, reals = digits
     x = reals("train", None)["x"]
     scores = make_scorer(spec, reals, SPLITS, ["all"], 40, 0)(*sampler(spec, x))
-    assert scores.keys() == METRICS.keys() - {"label_accuracy", "classification_accuracy"}
+    assert scores.keys() == METRICS.keys() - {"label_accuracy", "classification_accuracy", *LIKELIHOODS}
 
 
 def files():

@@ -7,10 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 import gen_jax
 from gen_jax import sample, train
 from gen_jax.config import load_file
+from gen_jax.data.builders import BUILDERS
+from gen_jax.data.samples import SUFFIXES
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 NARROW = [f"--config.model.{net}.channels=(16,)" for net in ("generator", "discriminator")]
@@ -18,6 +21,8 @@ SMALLER = {  # what takes long to compile or to run
     "r3gan": NARROW,
     "r3gan_cifar10": [*NARROW, "--config.batch_size=8"],
     "stacked_mnist": [f"--config.model.{net}.hidden=(32,)" for net in ("generator", "discriminator")],
+    "jsb_hmm": ["--config.model.states=4", "--config.replicas=2", "--config.eval_every=1"],
+    "markov": ["--config.data.window=200", "--config.batch_size=100"],
     "wgan": ["--config.batch_size=20"],
     "wgan_gp": ["--config.batch_size=20"],
 }
@@ -26,10 +31,17 @@ pytestmark = pytest.mark.usefixtures("one_device")
 
 def stand_in(config_file: Path, folder: Path) -> list[str]:
     """Flags that give a config whose data need the network made-up data of the same kind."""
-    if load_file(config_file).data.name in ("digits", "gaussians"):
+    if load_file(config_file).data.name in BUILDERS and not load_file(config_file).data.path:
         return []
+    random = np.random.default_rng(0)
+    if str(load_file(config_file).data.path).endswith(".mat"):
+        pieces = np.empty((1, 6), object)
+        for number in range(6):
+            pieces[0, number] = (random.random((4 + number, 88)) < 0.05).astype(np.uint8)
+        savemat(folder / "rolls.mat", dict.fromkeys(("traindata", "validdata", "testdata"), pieces))
+        return [f"--config.data.path={folder / 'rolls.mat'}"]
     channels = 3 if load_file(config_file).data.name == "cifar10" else 1
-    x = np.random.default_rng(0).integers(0, 256, (300, 8, 8, channels), dtype=np.uint8)
+    x = random.integers(0, 256, (300, 8, 8, channels), dtype=np.uint8)
     np.savez(folder / "images.npz", x=x, y=np.arange(300) % 10)
     return [f"--config.data.path={folder / 'images.npz'}"]
 
@@ -40,11 +52,14 @@ def test_config_runs_two_steps_and_samples(path, tmp_path):
     train.main(["train", "--config", str(path), "--workdir", str(tmp_path / "run"), "--quiet", *flags])
     loaded = gen_jax.load(tmp_path / "run")
     assert loaded.step == 2
-    for name in (tmp_path / "x.npz", tmp_path / "x.png"):
-        sample.main(["sample", "--workdir", str(tmp_path / "run"), "--num=5", "--out", str(name)])
+    suffixes = SUFFIXES[loaded.spec.kind]
+    for suffix in (".npz", *suffixes):
+        out = str(tmp_path / f"x{suffix}")
+        sample.main(["sample", "--workdir", str(tmp_path / "run"), "--num=5", "--out", out])
+        assert Path(out).stat().st_size
     x = np.load(tmp_path / "x.npz")["x"]
     assert x.shape == (5, *loaded.spec.shape) and str(x.dtype) == loaded.spec.dtype
-    assert (tmp_path / "run" / "samples" / "2.png").exists()
+    assert (tmp_path / "run" / "samples" / f"2{suffixes[0]}").exists()
     assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 2
 
 
@@ -53,7 +68,7 @@ def test_config_opens_with_its_command_and_figure(path):
     text = path.read_text()
     docstring = text.split('"""')[1]
     assert f"python -m gen_jax.train --config configs/{path.name}" in docstring
-    assert re.search(r"\d+ (minutes|seconds|s)\b", docstring) and re.search(r"\d+(\.\d+)? %|KL|FID", docstring)
+    assert re.search(r"\d+ (minutes|seconds|s)\b", docstring) and re.search(r"\d+(\.\d+)? %|KL|FID|nats", docstring)
     assert len(text.splitlines()) <= 60
 
 

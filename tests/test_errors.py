@@ -38,7 +38,7 @@ def refused(tmp_path, message, *flags, config=GAN):
         ("--config.log_every=-5", "log_every -5"),
         ("--config.data.name=digitz", "'digitz' is not prepared.*built in: digits, gaussians"),
         ("--config.data.feed=fast", "unknown data.feed 'fast': choices are auto, resident, streaming"),
-        ("--config.data.order=lanes", "unknown data.order 'lanes'"),
+        ("--config.data.order=sorted", "unknown data.order 'sorted'"),
         ("--config.data.split=trian", "data.split of digits.*'trian': did you mean 'train'"),
         ("--config.data.transform=log", "unknown data.transform 'log'"),
         ("--config.data.resize=0", "data.resize 0"),
@@ -141,7 +141,9 @@ def test_bad_files(tmp_path):
     refused(tmp_path, "torn.npz: not a readable array file", f"--config.data.path={tmp_path / 'torn.npz'}")
     (tmp_path / "table.csv").write_text("1,2\n")
     refused(
-        tmp_path, "table.csv: expected a .npy or .npz file or a folder", f"--config.data.path={tmp_path / 'table.csv'}"
+        tmp_path,
+        "table.csv: expected a folder of images or a file of .npy, .npz, .txt",
+        f"--config.data.path={tmp_path / 'table.csv'}",
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageSequence
 
 import gen_jax
 from gen_jax import evaluate, interpolate, prune, run, sharding, train
-from gen_jax.data.pictures import animate, encode, strip
+from gen_jax.data.pictures import animate, picture, strip
 from gen_jax.errors import UserError
 from gen_jax.model import Model
 from gen_jax.sample import CHUNK
@@ -108,7 +108,7 @@ def test_pictures_of_other_shapes():
     assert len(frames(animate(colours, make_spec("image", (16, 16, 3))))) == 6
     numbers, spec = np.linspace(-1, 1, 24).reshape(4, 6, 1), make_spec("vector", (1,))
     assert pixels(strip(numbers, spec)).shape == (500, 500, 3) and len(frames(animate(numbers, spec))) == 4
-    for draw in (strip, animate, lambda x, spec: encode({"x": x}, spec, ".png")):
+    for draw in (strip, animate, lambda x, spec: picture({"x": x}, spec)):
         with pytest.raises(UserError, match="unknown kind of data to draw 'text': choices are image, vector"):
             draw(numbers, make_spec("text", (1,)))
 

@@ -67,6 +67,10 @@ def load(
     if rows == 0:
         raise UserError(f"{source.name}: its split {split!r} is empty")
     total = total_steps(order, rows, batch_size, steps, epochs)
+    if order == "lanes" and batch_size % multiple:
+        raise UserError(
+            f"batch_size {batch_size}: with data.order 'lanes' expected a multiple of the {multiple} devices"
+        )
     if feed == "auto":
         feed = "resident" if rows * _row_bytes(source) <= RESIDENT_BYTES else "streaming"
     arrays = resident_arrays(source, options, split, quiet) if feed == "resident" else {}
@@ -85,10 +89,12 @@ def load(
         weight[: len(indices)] = 1
         indices = np.pad(indices, (0, padded - len(indices)))
         part = slice(padded * host[0] // host[1], padded * (host[0] + 1) // host[1])
-        indices, weight = indices[part], weight[part]
+        indices, more = indices[part], {"weight": weight[part]}
+        if order == "lanes":
+            more["reset"] = np.full(len(indices), step % (rows // size) == 0)
         if arrays:
-            return {"index": indices.astype(np.int32), "weight": weight}
-        fed = {**source.rows(split, indices), "weight": weight}
+            return {"index": indices.astype(np.int32), **more}
+        fed = {**source.rows(split, indices), **more}
         return fed if small(source.dtype) else {**fed, "x": to_model(spec, fed["x"])}
 
     def at(step: int) -> dict[str, np.ndarray]:
@@ -101,8 +107,10 @@ def load(
         return map(at, range(start, stop)) if arrays else _prefetched(at, start, stop)
 
     def batch(arrays: dict, fed: dict) -> dict:
+        fed = dict(fed)
         if "index" in fed:
-            fed = {"weight": fed["weight"], **{name: value[fed["index"]] for name, value in arrays.items()}}
+            index = fed.pop("index")
+            fed = {**fed, **{name: value[index] for name, value in arrays.items()}}
         return {**fed, "x": to_model(spec, fed["x"])} if small(source.dtype) else fed
 
     return Data(spec, total, arrays, at, stream, batch, reader(source, options, quiet))
@@ -139,13 +147,20 @@ def _prefetched(at: Callable[[int], dict], start: int, stop: int) -> Iterator[di
 
 
 def _spec(source: Source, options: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Spec:
-    transform = choose("data.transform", options.get("transform") or "signed", TRANSFORMS)
+    as_they_are = source.kind == "roll" or "vocabulary" in source.info
+    transform = options.get("transform") or ("none" if as_they_are else "signed")
+    choose("data.transform", transform, TRANSFORMS)
+    if "vocabulary" in source.info and transform != "none":
+        raise UserError(
+            f"data.transform {transform!r}: {source.name} holds tokens, which stay as they are; expected none"
+        )
     if source.limits:
         low, high = (np.float64(limit) for limit in source.limits)
         rms = high
         if transform == "rms":
             raise UserError(
-                "data.transform 'rms' is for real numbers, this set holds 8-bit images; choose signed or unit"
+                f"data.transform 'rms' is for real numbers of any size; {source.name} has values of {source.limits[0]} "
+                f"to {source.limits[1]}: choose signed or unit"
             )
     else:
         low, high, rms = _measure(source, options["split"], arrays)
@@ -166,12 +181,12 @@ def _spec(source: Source, options: Mapping[str, Any], arrays: dict[str, np.ndarr
 
 
 def _measure(source: Source, split: str, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, float]:
-    """Smallest and largest value (of each column of vectors) and root mean square, in one pass over the rows.
+    """Smallest and largest value (of each column of vectors and series) and root mean square, in one pass over the rows.
 
     Raises:
       UserError: naming the first row with a value that is not finite.
     """
-    axes = tuple(range(len(source.shape) + 1)) if source.kind == "image" else (0,)
+    axes = {"vector": (0,), "series": (0, 1)}.get(source.kind, tuple(range(len(source.shape) + 1)))
     low, high, square = np.inf, -np.inf, 0.0
     rows = source.sizes[split]
     for start in range(0, rows, CHUNK * 16):

@@ -1,33 +1,56 @@
-"""A user's own files as a source of rows: a .npy or .npz file, or a folder of images."""
+"""A user's own files as a source of rows: arrays, a folder of images, text, piano rolls, recordings."""
 
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from gen_jax.data.source import Source, fit, image_or_vector, resized
-from gen_jax.errors import UserError
+from gen_jax.data.texts import text_file
+from gen_jax.errors import UserError, choose
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+KINDS = ("series",)  # what an array file may be said to hold, where its shape leaves that open
 
 
-def open_files(path: Path, resize: int | None, content: str | None) -> Source:
-    """Opens a file of arrays or a folder of images; `content` is its hash where that is known already.
+def open_files(path: Path, options: Mapping[str, Any]) -> Source:
+    """Opens what `data.path` names; `options["content"]` is its hash where that is known already.
 
     Raises:
-      UserError: for what does not exist, cannot be read, or holds neither images nor vectors.
+      UserError: for what does not exist, cannot be read, or holds nothing that can be modelled.
     """
     if not path.exists():
         raise UserError(f"data.path {path}: no such file or folder")
+    resize, content = options.get("resize"), options.get("content")
     if path.is_dir():
         return _folder(path, resize, content)
-    if path.suffix not in (".npy", ".npz"):
-        raise UserError(f"data.path {path}: expected a .npy or .npz file or a folder of images, got {path.suffix!r}")
-    return _arrays(path, resize, content)
+    if path.suffix in (".npy", ".npz"):
+        return _arrays(path, resize, content, options.get("kind"))
+    if path.suffix not in SEQUENCES:
+        listed = ".npy, .npz, " + ", ".join(SEQUENCES)
+        raise UserError(f"data.path {path}: expected a folder of images or a file of {listed}, got {path.suffix!r}")
+    return SEQUENCES[path.suffix](path, options, content or files_hash([path]))
+
+
+def _rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
+    from gen_jax.data.rolls import rolls
+
+    return rolls(path, known)
+
+
+def _recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
+    from gen_jax.data.audio import recordings
+
+    return recordings(path, options, known)
+
+
+SEQUENCES = {".txt": text_file, ".mat": _rolls, ".zip": _recordings}  # SciPy's readers are slow to import
 
 
 def files_hash(files: list[Path]) -> str:
@@ -41,7 +64,7 @@ def files_hash(files: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _arrays(path: Path, resize: int | None, content: str | None) -> Source:
+def _arrays(path: Path, resize: int | None, content: str | None, said: str | None) -> Source:
     try:
         loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
         named = isinstance(loaded, np.lib.npyio.NpzFile)
@@ -63,12 +86,16 @@ def _arrays(path: Path, resize: int | None, content: str | None) -> Source:
         )
     if x.size == 0:
         raise UserError(f"data.path {path}: it is empty, shape {x.shape}")
-    x = x[..., None] if x.ndim == 3 else x
+    if said is not None:
+        choose("data.kind", said, KINDS)
+    if said == "series" and x.ndim != 3:
+        raise UserError(f"data.path {path}: shape {x.shape}; expected series [N, T, D]")
+    x = x[..., None] if x.ndim == 3 and said is None else x
     if y is not None and (y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer) or y.min() < 0):
         raise UserError(f"data.path {path}: labels 'y' {y.dtype}{list(y.shape)}; expected {len(x)} integers from 0 up")
     if resize is not None and x.dtype != np.uint8:
         raise UserError(f"data.resize {resize}: only uint8 images are resized, {path} holds {x.dtype}")
-    kind, shape = image_or_vector(str(path), x.shape[1:], resize)
+    kind, shape = (said, x.shape[1:]) if said else image_or_vector(str(path), x.shape[1:], resize)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         batch = {"x": np.stack([resized(row, resize) for row in x[indices]]) if resize else x[indices]}

@@ -1,4 +1,4 @@
-"""Samples as files: arrays in the data's own domain, grids, strips and animations of images, plots of vectors.
+"""Pictures of samples: grids, strips and animations of images, plots of vectors, series and recordings, piano rolls.
 
 The kind of the data, a fact of the spec, decides how they are drawn; the same arrays give the same bytes.
 """
@@ -16,18 +16,16 @@ TILE = 56  # pixels a small image is enlarged to, at least
 FRAME = 60  # milliseconds that an animation shows a frame; a GIF counts in tens of them
 
 
-def encode(samples: dict[str, np.ndarray], spec: Spec, suffix: str) -> bytes:
-    """Samples of the data's own domain as the bytes of a file: `.npz` arrays, or a `.png` picture of them.
+def picture(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
+    """Samples of the data's own domain as one PNG; a sequence is drawn up to its `length`.
 
     Raises:
-      UserError: for another suffix, or data that has no picture.
+      UserError: for data that has no picture.
     """
-    if suffix == ".npz":
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **samples)
-        return buffer.getvalue()
-    choose("file type of samples", suffix, (".npz", ".png"))
-    return _file([_drawn(PICTURES, spec)(samples["x"], spec)], "PNG")
+    x = samples["x"]
+    if "length" in samples:
+        x = np.where(_frames(samples["length"], x), x.astype(np.float64), np.nan)
+    return _file([_drawn(PICTURES, spec)(x, spec)], "PNG")
 
 
 def strip(x: np.ndarray, spec: Spec) -> bytes:
@@ -45,8 +43,8 @@ def animate(frames: Sequence[np.ndarray], spec: Spec) -> bytes:
     Raises:
       UserError: for data that has no picture.
     """
-    picture = _drawn(PICTURES, spec)
-    return _file([_paletted(picture(x, spec)) for x in frames], "GIF")
+    draw = _drawn(PICTURES, spec)
+    return _file([_paletted(draw(x, spec)) for x in frames], "GIF")
 
 
 def grid(x: np.ndarray, spec: Spec, columns: int | None = None) -> Image.Image:
@@ -100,7 +98,41 @@ def lines(x: np.ndarray, spec: Spec) -> Image.Image:
     return _image(figure)
 
 
-PICTURES = {"image": grid, "vector": scatter}  # kind -> (x [N, *shape], spec) -> picture
+def series(x: np.ndarray, spec: Spec) -> Image.Image:
+    """Series [N, T, D] or recordings [N, T], one panel each up to `PANELS`, a line for each column against t."""
+    x = x[:PANELS].reshape(*x[:PANELS].shape[:2], -1)
+    columns = int(np.ceil(np.sqrt(len(x))))
+    lines = -(-len(x) // columns)
+    figure, panels = _figure((2.4 * columns, 1.8 * lines), lines, columns)
+    low, high = float(np.min(spec.low)), float(np.max(spec.high))
+    for panel, each in zip(panels.flat, x):
+        panel.plot(each, linewidth=0.8)
+        panel.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        panel.tick_params(labelsize=6)
+    for panel in list(panels.flat)[len(x) :]:
+        panel.set_axis_off()
+    figure.supxlabel("t", fontsize=8)
+    return _image(figure)
+
+
+def piano(x: np.ndarray, spec: Spec) -> Image.Image:
+    """Rolls [N, T, K], one under the other up to `PANELS`: time runs to the right, pitch upwards, a held key is black."""
+    x = x[:PANELS]
+    seen = ~np.isnan(x.astype(np.float64)).any(2, keepdims=True)
+    pixels = np.where(seen, np.where(x > 0, 0, 255), 200).astype(np.uint8)  # beyond the end of a piece: grey
+    pixels = np.pad(pixels.transpose(0, 2, 1)[:, ::-1], ((0, 0), (1, 1), (0, 0)), constant_values=128)  # [N, K + 2, T]
+    factor = max(1, 640 // pixels.shape[2])
+    return Image.fromarray(pixels.reshape(-1, pixels.shape[2]).repeat(factor, axis=1))
+
+
+PANELS = 16  # sequences drawn, at most
+PICTURES = {  # kind -> (x [N, *shape], spec) -> picture; NaN beyond the end of a sequence
+    "image": grid,
+    "vector": scatter,
+    "series": series,
+    "audio": series,
+    "roll": piano,
+}
 STRIPS = {"image": rows, "vector": lines}  # kind -> (x [N, T, *shape], spec) -> picture
 
 
@@ -108,13 +140,24 @@ def _drawn(pictures: Mapping[str, Callable], spec: Spec) -> Callable[[np.ndarray
     return pictures[choose("kind of data to draw", spec.kind, pictures)]
 
 
-def _panel(spec: Spec):
-    """A square figure and its one panel, with the limits of the data's domain."""
+def _frames(length: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Which frames of sequences [N, T, ...] lie within their length [N], with the dimensions of `x`."""
+    within = np.arange(x.shape[1])[None] < length[:, None]
+    return within.reshape(*within.shape, *(1,) * (x.ndim - 2))
+
+
+def _figure(size: tuple[float, float], lines: int, columns: int):
+    """A figure of so many inches, and its panels [lines, columns]."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = FigureCanvasAgg(Figure(figsize=(5, 5), dpi=100, layout="constrained")).figure
-    panel = figure.subplots()
+    figure = FigureCanvasAgg(Figure(figsize=size, dpi=100, layout="constrained")).figure
+    return figure, figure.subplots(lines, columns, squeeze=False)
+
+
+def _panel(spec: Spec):
+    """A square figure and its one panel, with the limits of the data's domain."""
+    figure, ((panel,),) = _figure((5, 5), 1, 1)
     low, high = (np.broadcast_to(limit, spec.shape)[:2] for limit in (spec.low, spec.high))
     margin = 0.05 * (high - low)
     panel.set_xlim(low[0] - margin[0], high[0] + margin[0])

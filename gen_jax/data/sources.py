@@ -16,6 +16,7 @@ import numpy as np
 from gen_jax.data.builders import BUILDERS, find
 from gen_jax.data.files import open_files
 from gen_jax.data.source import Source, cache_folder, content_hash, image_or_vector, made, resized, stacked
+from gen_jax.data.texts import text_source
 from gen_jax.errors import UserError, choose
 
 
@@ -25,30 +26,45 @@ def open_source(options: Mapping[str, Any]) -> Source:
     A user's files are read once to know their content, unless `options["content"]` says that it is known.
 
     Raises:
-      UserError: for what does not exist, is not prepared, or holds neither images nor vectors.
+      UserError: for what does not exist, is not prepared, or holds nothing that can be modelled.
     """
     path, resize, stack = options.get("path"), options.get("resize"), options.get("stack")
     if resize is not None and resize < 1:
         raise UserError(f"data.resize {resize}: expected a side of at least 1 pixel")
     if path is None:
-        source = _tfds(options["name"], options.get("variant"), options.get("data_dir"), resize)
+        source = _tfds(options["name"], options.get("variant"), options.get("data_dir"), resize, options)
     else:
-        source = open_files(Path(path), resize, options.get("content"))
+        source = open_files(Path(path), options)
     return source if stack is None else stacked(source, stack)
 
 
-def _tfds(name: str, variant: str | None, data_dir: str | None, resize: int | None) -> Source:
-    builder = _own_builder(name, variant) if name in BUILDERS else _prepared_builder(name, variant, data_dir)
+def _tfds(name: str, variant: str | None, data_dir: str | None, resize: int | None, options: Mapping) -> Source:
+    elsewhere = data_dir is not None and _versions(Path(data_dir).expanduser() / name)
+    own = name in BUILDERS and not elsewhere
+    builder = _own_builder(name, variant) if own else _prepared_builder(name, variant, data_dir)
     features = builder.info.features
     if features is None or not hasattr(features, "items"):
         raise UserError(f"{name}: its features are not named: {features}")
+    sizes = {split: facts.num_examples for split, facts in builder.info.splits.items()}
+    content = content_hash(
+        builder.info.full_name, sizes, {k: facts.num_bytes for k, facts in builder.info.splits.items()}
+    )
+    texts = [key for key, feature in features.items() if type(feature).__name__ == "Text"]
+    if len(texts) == len(features):
+
+        def documents(split: str) -> list[bytes]:
+            return [record[texts[0]] for record in builder.as_data_source(split=split)]
+
+        return text_source(builder.info.full_name, documents, list(sizes), options, content)
     labels = [key for key, feature in features.items() if type(feature).__name__ == "ClassLabel"]
     shapes = {key: feature.shape for key, feature in features.items() if key not in labels}
-    usable = [key for key, shape in shapes.items() if shape is not None and len(shape) in (1, 3)]
+    usable = [key for key, shape in shapes.items() if shape is not None and len(shape) in (1, 2, 3)]
     if not usable:
         raise UserError(f"{name}: none of its features ({', '.join(features)}) is an image or a vector")
     x_key = max(usable, key=lambda key: len(shapes[key]))  # an image before a vector
-    kind, shape = image_or_vector(name, shapes[x_key], resize)
+    info = dict(builder.info.metadata or {})
+    said = info.pop("kind", None)
+    kind, shape = (said, shapes[x_key]) if said else image_or_vector(name, shapes[x_key], resize)
     sources = {
         split: lru_cache(lambda split=split: builder.as_data_source(split=split)) for split in builder.info.splits
     }
@@ -60,14 +76,9 @@ def _tfds(name: str, variant: str | None, data_dir: str | None, resize: int | No
             batch["y"] = np.array([record[labels[0]] for record in records], np.int32)
         return batch
 
-    info = dict(builder.info.metadata or {})
     dtype = np.dtype(features[x_key].np_dtype)
     known = (0, 255) if dtype == np.uint8 else None
     limits = (info.pop("low"), info.pop("high")) if "low" in info else known
-    sizes = {split: facts.num_examples for split, facts in builder.info.splits.items()}
-    content = content_hash(
-        builder.info.full_name, sizes, {k: facts.num_bytes for k, facts in builder.info.splits.items()}
-    )
     classes = tuple(features[labels[0]].names) if labels else None
     return Source(builder.info.full_name, kind, shape, dtype, sizes, rows, content, classes, limits, info)
 

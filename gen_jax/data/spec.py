@@ -12,7 +12,7 @@ class Spec(NamedTuple):
     """
 
     name: str
-    kind: str  # "image" [H, W, C] or "vector" [D]
+    kind: str  # "image" [H, W, C], "vector" [D], or a sequence: "text" [T], "audio" [T], "roll" [T, D], "series" [T, D]
     shape: tuple[int, ...]  # of one row, without the batch
     dtype: str  # of the data's own values
     shift: float | list[float]
@@ -25,17 +25,24 @@ class Spec(NamedTuple):
     info: dict[str, Any]  # what only this set has (the modes of a mixture)
 
 
+def levels(spec: Spec) -> int:
+    """How many values a token has, where rows are tokens (int32 in model space, from 0 up); 0 where they are not."""
+    return len(spec.info.get("vocabulary", ()))
+
+
 def small(dtype: Any) -> bool:
     """Whether raw values of this type travel to the device as they are: integers of at most 16 bits."""
     return np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize <= 2
 
 
 def to_model(spec: Spec, raw: Any) -> Any:
-    """Values [..., *shape] of the data's own domain in model space, float32.
+    """Values [..., *shape] of the data's own domain in model space: float32, or int32 tokens, which stay as they are.
 
     Small integers are exact in float32, so that this runs on the device; other types are scaled on the host in
     float64, where a large offset costs no digits.
     """
+    if levels(spec):
+        return raw.astype(np.int32)
     wide = np.float32 if small(raw.dtype) else np.float64
     shift, scale = _like_rows(np.asarray(spec.shift, wide), raw), _like_rows(np.asarray(spec.scale, wide), raw)
     return ((raw.astype(wide) - shift) / scale).astype(np.float32)

@@ -1,14 +1,27 @@
-"""Measures of samples, by name. They see arrays and what is known of the real data, never a model or its family."""
+"""Measures by name: of samples, or of the log-probabilities of real rows. They never see a model or its family."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gen_jax.data.spec import levels
 from gen_jax.metrics.classifier import RECIPE, accuracy, fit
 from gen_jax.metrics.distances import frechet_distance, inception_score, kernel_distance
-from gen_jax.metrics.features import UNIT, Real, Reals, Rows, channel_classifier, real_data, remembered, some, unit
+from gen_jax.metrics.features import (
+    UNIT,
+    Real,
+    Reals,
+    Rows,
+    channel_classifier,
+    comparable,
+    real_data,
+    remembered,
+    some,
+    unit,
+)
+from gen_jax.metrics.likelihood import LogProb, held_out, nats
 from gen_jax.metrics.modes import Judge, classifier_judge, gaussian_judge, mode_statistics
 from gen_jax.metrics.neighbours import nearest, neighbour_statistics
 from gen_jax.metrics.parzen import parzen_statistics
@@ -19,17 +32,21 @@ JUDGED = 5000  # rows the SVC of labelled images is trained on, at most
 NEIGHBOURS = 5
 HELD_OUT = 10_000  # rows of the test split that measures read, at most
 COPIES = 2000  # samples, and rows of the test split, whose nearest train row is looked for, at most
+SEQUENCES = ("text", "audio", "roll", "series")  # kinds of data
+VALID = "validation"  # the split
 VALIDATION = 1000  # last rows of the train split, on which a Parzen window chooses its width
 
 
 class Measure(NamedTuple):
-    """Figures of samples, all from one computation."""
+    """Figures that one computation gives."""
 
-    values: Callable[[Rows], Mapping[str, Any]]  # raw samples -> name -> value; what is no metric is a detail
+    # of raw samples, or of a function (raw rows -> log-probabilities): name -> value; what is no metric is a detail
+    values: Callable[[Any], Mapping[str, Any]]
     protocol: Callable[[], Mapping[str, Any]]  # all that a value depends on besides the samples
     oracle: Callable[[int], tuple[str, Rows]] | None = None  # num -> (split, real rows); held-out ones where None
     needs: tuple[str, ...] = ("x",)  # what samples must carry
     least: int = 1  # samples, at least
+    of: str = "samples"  # or "log_prob"
 
 
 def modes(real: Real) -> Measure | None:
@@ -163,7 +180,7 @@ def classification_accuracy(real: Real) -> Measure | None:
 def memorisation(real: Real) -> Measure | None:
     """Median distance to the nearest train row, over that of held-out rows: 0 for copies, 1 for new rows."""
     spec = real.spec
-    if real.test is None:
+    if real.test is None or not comparable(spec):
         return None
 
     @cache
@@ -188,6 +205,9 @@ def memorisation(real: Real) -> Measure | None:
 def duplicates(real: Real) -> Measure | None:
     """Share of samples with another sample nearer than all but 1 % of as many train rows have one: 0.01 for real rows."""
     spec = real.spec
+
+    if not comparable(spec):
+        return None
 
     @cache
     def near(num: int) -> float:
@@ -220,6 +240,40 @@ def window(real: Real) -> Measure | None:
     return Measure(values, lambda: protocol, oracle)
 
 
+def per_token(real: Real) -> Measure | None:
+    """Exact log-likelihood of the held-out sequences of tokens."""
+    return _likelihood(real, held_out(real.spec, real.train, real.test)) if levels(real.spec) else None
+
+
+def per_frame(real: Real) -> Measure | None:
+    """Exact log-likelihood, or density, of the held-out sequences of frames."""
+    return None if levels(real.spec) else _likelihood(real, held_out(real.spec, real.train, real.test))
+
+
+def valid_per_token(real: Real) -> Measure | None:
+    """As `per_token`, of the validation split alone, which may choose a checkpoint."""
+    return _likelihood(real, [VALID], "valid/") if levels(real.spec) else None
+
+
+def valid_per_frame(real: Real) -> Measure | None:
+    """As `per_frame`, of the validation split alone, which may choose a checkpoint."""
+    return None if levels(real.spec) else _likelihood(real, [VALID], "valid/")
+
+
+def _likelihood(real: Real, splits: Sequence[str], prefix: str = "") -> Measure | None:
+    spec = real.spec
+    splits = [split for split in splits if spec.sizes.get(split)]
+    if spec.kind not in SEQUENCES or not splits:
+        return None
+
+    def values(log_prob: LogProb) -> Mapping[str, Any]:
+        found = nats(spec, log_prob, {split: real.rows(split) for split in splits})
+        return {f"{prefix}{name}" if f"{prefix}{name}" in METRICS else name: value for name, value in found.items()}
+
+    protocol = {"splits": splits, "state": "from the start of each sequence, its first token or frame included"}
+    return Measure(values, lambda: protocol, of="log_prob")
+
+
 METRICS = {  # name -> (what is known of the real data) -> Measure, or None where these data cannot have it
     "modes": modes,
     "high_quality": modes,
@@ -237,6 +291,12 @@ METRICS = {  # name -> (what is known of the real data) -> Measure, or None wher
     "memorisation": memorisation,
     "duplicates": duplicates,
     "parzen": window,
+    "nats_per_token": per_token,
+    "bits_per_token": per_token,
+    "perplexity": per_token,
+    "nats_per_frame": per_frame,
+    "valid/nats_per_token": valid_per_token,
+    "valid/nats_per_frame": valid_per_frame,
 }
 NEEDS = {  # what the data lack where there is None
     modes: "known modes, or labelled images",
@@ -246,13 +306,22 @@ NEEDS = {  # what the data lack where there is None
     classes: "labels of two classes or more",
     label_accuracy: "labels of two classes or more",
     classification_accuracy: "labels and a test split",
-    memorisation: "a test split",
+    memorisation: "a test split, and rows of numbers of one length",
+    duplicates: "rows of numbers of one length",
     window: "images and a test split",
+    per_token: "sequences of tokens and a split to score",
+    per_frame: "sequences of frames and a test split",
+    valid_per_token: "sequences of tokens and a validation split",
+    valid_per_frame: "sequences of frames and a validation split",
 }
-DEFAULT = ("modes", "high_quality", "reverse_kl")  # while a model trains, where its config names none: they are cheap
+DEFAULT = (  # while a model trains, where its config names none: they are cheap
+    *("modes", "high_quality", "reverse_kl"),
+    *("valid/nats_per_token", "valid/nats_per_frame"),
+)
 SELECTING = {  # what may choose a checkpoint, for it reads no test row -> 1 where larger is better, -1 where smaller is
     **dict.fromkeys(("modes", "high_quality", "precision", "recall", "coverage", "classes"), 1),
     **dict.fromkeys(("inception", "label_accuracy"), 1),
     **dict.fromkeys(("reverse_kl", "frechet", "kernel"), -1),
+    **dict.fromkeys(("valid/nats_per_token", "valid/nats_per_frame"), -1),
 }
 ALL = "all"  # the name that stands for every metric that applies

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen_jax.data.spec import Spec
+from gen_jax.data.spec import Spec, levels
 from gen_jax.metrics.classifier import Classifier, scaled, trained
 from gen_jax.metrics.external import embedding
 
@@ -61,9 +61,14 @@ def real_data(spec: Spec, reals: Reals, splits: tuple[str, str], file: str | Non
     def classifier() -> Classifier:
         return trained(spec, rows, train, test)
 
-    judge = classifier if len(spec.classes or ()) > 1 and "stacked" not in spec.info else None
+    judge = classifier if len(spec.classes or ()) > 1 and comparable(spec) and "stacked" not in spec.info else None
     features = _features(spec, rows, train, judge, embedding(file, spec) if file else None)
     return Real(spec, train, test, rows, held_out, judge, features)
+
+
+def comparable(spec: Spec) -> bool:
+    """Whether rows are numbers of one shape, so that their differences mean something: not tokens, nothing ragged."""
+    return not (levels(spec) or spec.info.get("ragged"))
 
 
 def channel_classifier(real: Real) -> Classifier:
@@ -82,7 +87,7 @@ def channel_classifier(real: Real) -> Classifier:
 def _features(
     spec: Spec, rows: Callable, train: str, classifier: Callable | None, given: tuple[Callable, dict] | None
 ) -> Features | None:
-    if classifier is None and given is None and np.prod(spec.shape) > RAW:
+    if not comparable(spec) or (classifier is None and given is None and np.prod(spec.shape) > RAW):
         return None
     reference_rows = min(REFERENCE, spec.sizes[train])
 

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from gen_jax.data.spec import Spec
+from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import build
 from gen_jax.model import Model
 from gen_jax.models.gan import gan
+from gen_jax.models.hmm import hmm
+from gen_jax.models.markov import markov
 
-MODELS = {"gan": gan}  # family(spec, **options) -> Model
+MODELS = {"gan": gan, "hmm": hmm, "markov": markov}  # family(spec, **options) -> Model
 
 
 def build_model(options: Mapping, spec: Spec) -> Model:
@@ -22,12 +24,20 @@ def build_model(options: Mapping, spec: Spec) -> Model:
     return build("model", MODELS, options, spec)
 
 
-def example_batch(spec: Spec, rows: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of a training batch of the data that `spec` describes: enough to know the shapes of a state."""
+def example_batch(spec: Spec, rows: int = 1, lanes: bool = False) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of a training batch of the data that `spec` describes: enough to know the shapes of a state.
+
+    Args:
+      lanes: rows continue those of the batch before, so that a state may hold something for each of `rows`.
+    """
     batch = {
-        "x": jax.ShapeDtypeStruct((rows, *spec.shape), np.float32),
+        "x": jax.ShapeDtypeStruct((rows, *spec.shape), np.int32 if levels(spec) else np.float32),
         "weight": jax.ShapeDtypeStruct((rows,), np.float32),
     }
     if spec.classes:
         batch["y"] = jax.ShapeDtypeStruct((rows,), np.int32)
+    if spec.info.get("ragged"):
+        batch["length"] = jax.ShapeDtypeStruct((rows,), np.int32)
+    if lanes:
+        batch["reset"] = jax.ShapeDtypeStruct((rows,), np.bool_)
     return batch

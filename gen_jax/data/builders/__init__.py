@@ -17,7 +17,24 @@ def _gaussians() -> Callable:
     return Gaussians
 
 
-BUILDERS = {"digits": _digits, "gaussians": _gaussians}  # imported on use: TFDS is slow to start
+def _sines() -> Callable:
+    from gen_jax.data.builders.sines import Sines
+
+    return Sines
+
+
+def _tiny_shakespeare() -> Callable:
+    from gen_jax.data.builders.tiny_shakespeare import TinyShakespeare
+
+    return TinyShakespeare
+
+
+BUILDERS = {  # imported on use: TFDS is slow to start
+    "digits": _digits,
+    "gaussians": _gaussians,
+    "sines": _sines,
+    "tiny_shakespeare": _tiny_shakespeare,
+}
 
 
 def find(name: str) -> Callable:

@@ -1,0 +1,72 @@
+"""Polyphonic music as piano rolls: a .mat file as rows, samples as a MIDI file."""
+
+import io
+from pathlib import Path
+
+import mido
+import numpy as np
+from scipy.io import loadmat
+
+from gen_jax.data.source import Source
+from gen_jax.errors import UserError
+
+FIELDS = {"train": "traindata", "validation": "validdata", "test": "testdata"}
+KEYS, LOWEST = 88, 21  # of a piano; the MIDI number of the lowest, A0
+TICKS = 480  # of a frame, which is a quarter note (half a second)
+REST = 2  # frames between the pieces of one file
+
+
+def rolls(path: Path, known: str) -> Source:
+    """The pieces of a .mat file in the splits of Boulanger-Lewandowski et al. 2012 (arXiv 1206.6392), [T, 88] each.
+
+    Raises:
+      UserError: for a file that cannot be read, lacks a field, or holds something else than rolls of 88 keys.
+    """
+    try:
+        loaded = loadmat(path)
+    except Exception as error:  # noqa: BLE001 (a torn file makes SciPy raise all kinds)
+        raise UserError(f"data.path {path}: not a readable .mat file ({error})") from None
+    lacking = [field for field in FIELDS.values() if field not in loaded]
+    if lacking:
+        found = ", ".join(name for name in loaded if not name.startswith("__")) or "none"
+        raise UserError(f"data.path {path}: it lacks the field {lacking[0]!r}; its fields are {found}")
+    pieces = {split: [np.asarray(piece) for piece in loaded[field].ravel()] for split, field in FIELDS.items()}
+    for split, each in pieces.items():
+        for number, piece in enumerate(each):
+            if piece.ndim != 2 or piece.shape[1] != KEYS or not len(piece) or not np.isin(piece, (0, 1)).all():
+                raise UserError(
+                    f"data.path {path}: piece {number} of {FIELDS[split]} has shape {piece.shape}; "
+                    f"expected frames of {KEYS} keys that are 0 or 1"
+                )
+    if not pieces["train"]:
+        raise UserError(f"data.path {path}: {FIELDS['train']} holds no piece")
+    longest = max(len(piece) for each in pieces.values() for piece in each)
+
+    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        chosen = [pieces[split][index] for index in indices]
+        x = np.zeros((len(chosen), longest, KEYS), np.uint8)
+        for row, piece in enumerate(chosen):
+            x[row, : len(piece)] = piece
+        return {"x": x, "length": np.array([len(piece) for piece in chosen], np.int32)}
+
+    sizes = {split: len(each) for split, each in pieces.items()}
+    info = {"ragged": True}
+    return Source(path.stem, "roll", (longest, KEYS), np.dtype(np.uint8), sizes, rows, known, None, (0, 1), info)
+
+
+def midi(samples: dict[str, np.ndarray]) -> bytes:
+    """Rolls `x` [N, T, 88], each of its `length`, one after the other as a MIDI file; a held key is one long note."""
+    pieces = []
+    for row, x in enumerate(samples["x"]):
+        x = x[: samples["length"][row]] if "length" in samples else x
+        pieces += [x.astype(bool), np.zeros((REST, x.shape[1]), bool)]
+    roll = np.concatenate(pieces)  # [T, 88]; it ends with a rest
+    before = np.concatenate([np.zeros_like(roll[:1]), roll[:-1]])
+    track, now = mido.MidiTrack(), 0
+    for frame, key in np.argwhere(roll != before):
+        kind = "note_on" if roll[frame, key] else "note_off"
+        track.append(mido.Message(kind, note=int(key) + LOWEST, velocity=80, time=(int(frame) - now) * TICKS))
+        now = int(frame)
+    buffer = io.BytesIO()
+    mido.MidiFile(type=0, ticks_per_beat=TICKS, tracks=[track]).save(file=buffer)
+    return buffer.getvalue()

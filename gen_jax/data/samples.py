@@ -1,0 +1,62 @@
+"""Samples as files: arrays, and what the data are: pictures, text, music, sound. The kind of the data decides."""
+
+import io
+
+import numpy as np
+
+from gen_jax.data.pictures import picture
+from gen_jax.data.spec import Spec
+from gen_jax.data.texts import read_text
+from gen_jax.errors import choose
+
+SUFFIXES = {  # kind of data -> what its samples are saved as, the first while training
+    "image": (".png",),
+    "vector": (".png",),
+    "series": (".png",),
+    "text": (".txt",),
+    "roll": (".mid", ".png"),
+    "audio": (".wav", ".png"),
+}
+BESIDE = {".mid": ".png"}  # what is written beside a file that nobody sees
+LINE = "\n" + "-" * 80 + "\n"  # between texts
+
+
+def arrays(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
+    """Samples as the bytes of an .npz file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **samples)
+    return buffer.getvalue()
+
+
+def text(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
+    """Texts `x` [N, T], each of its `length`, with a line between them."""
+    lengths = samples.get("length", np.full(len(samples["x"]), samples["x"].shape[1]))
+    return LINE.join(read_text(spec, x[:length]) for x, length in zip(samples["x"], lengths)).encode() + b"\n"
+
+
+def midi(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
+    """Piano rolls as a MIDI file."""
+    from gen_jax.data.rolls import midi  # imports SciPy's readers, which are slow
+
+    return midi(samples)
+
+
+def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
+    """Recordings as a WAV file."""
+    from gen_jax.data.audio import wav
+
+    return wav(samples, spec)
+
+
+WRITERS = {".npz": arrays, ".png": picture, ".txt": text, ".mid": midi, ".wav": wav}
+
+
+def encode(samples: dict[str, np.ndarray], spec: Spec, suffix: str) -> dict[str, bytes]:
+    """Samples of the data's own domain as files: suffix -> bytes, the one asked for and what belongs beside it.
+
+    Raises:
+      UserError: for a suffix that samples of this kind cannot have.
+    """
+    choose(f"file type of samples of {spec.kind} data", suffix, (".npz", *SUFFIXES[spec.kind]))
+    wanted = [suffix, *filter(None, [BESIDE.get(suffix)])]
+    return {each: WRITERS[each](samples, spec) for each in wanted}

@@ -1,0 +1,147 @@
+"""Text as tokens: the vocabulary, rows of tokens, and the way back. No file is opened here but a user's own text."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen_jax.data.source import Source, content_hash
+from gen_jax.data.spec import Spec
+from gen_jax.errors import UserError, choose
+
+UNSEEN = "\ufffd"  # stands for every character that the training split lacks
+VOCABULARIES = ("characters", "bytes")
+SHARES = {
+    "train": 0.9,
+    "validation": 0.95,
+    "test": 1.0,
+}  # where the splits of a user's text end, as in TFDS's Shakespeare
+
+
+def text_source(
+    name: str,
+    documents: Callable[[str], Sequence[bytes]],
+    splits: Sequence[str],
+    options: Mapping[str, Any],
+    known: str,
+) -> Source:
+    """Documents as rows of tokens: a row is a whole document, or `data.window` tokens of one, and has its `length`.
+
+    Args:
+      documents: split -> its texts in UTF-8 (any bytes, where `data.vocabulary` is "bytes").
+      known: hash of the texts.
+
+    Raises:
+      UserError: for an unknown vocabulary, a window below 1, a split without text, or bytes that are no UTF-8.
+    """
+    kind, window = options.get("vocabulary") or VOCABULARIES[0], options.get("window")
+    choose("data.vocabulary", kind, VOCABULARIES)
+    if window is not None and window < 1:
+        raise UserError(f"data.window {window}: expected at least 1 token a row, or none for whole texts")
+    codes = {split: [_codes(name, kind, each) for each in documents(split) if each] for split in splits}
+    train = choose(f"data.split of {name}:", options["split"], codes)
+    if not codes[train]:
+        raise UserError(f"{name}: its split {train!r} has no text; expected at least one character")
+    symbols = np.arange(256) if kind == "bytes" else np.unique(np.concatenate([*codes[train], [ord(UNSEEN)]]))
+    known_codes = np.unique(np.concatenate(codes[train]))
+    dtype = np.min_scalar_type(len(symbols) - 1)
+    places = {split: _places(map(len, each), window) for split, each in codes.items()}
+    longest = window or max(int(lengths.max()) for _, lengths in places.values() if len(lengths))
+
+    @cache
+    def tokens(split: str) -> np.ndarray:
+        flat = np.concatenate([*codes[split], np.empty(0, np.uint32)])
+        seen = np.isin(flat, known_codes) if kind == "characters" else np.ones(len(flat), bool)
+        return np.searchsorted(symbols, np.where(seen, flat, ord(UNSEEN))).astype(dtype)
+
+    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        starts, lengths = (each[indices] for each in places[split])
+        x = np.zeros((len(indices), longest), dtype)
+        for row, (start, length) in enumerate(zip(starts, lengths)):
+            x[row, :length] = tokens(split)[start : start + length]
+        return {"x": x, "length": lengths.astype(np.int32)}
+
+    unseen = {split: int(sum((~np.isin(each, known_codes)).sum() for each in codes[split])) for split in codes}
+    info = {
+        "vocabulary": symbols.tolist() if kind == "bytes" else [chr(code) for code in symbols],
+        "unseen": {split: count for split, count in unseen.items() if count and kind == "characters"},
+        "ragged": True,
+        "pieces": window is not None,  # rows are consecutive pieces of the texts
+    }
+    sizes = {split: len(starts) for split, (starts, _) in places.items()}
+    content = content_hash(known, kind, window, symbols.tolist())
+    return Source(name, "text", (longest,), dtype, sizes, rows, content, None, (0, len(symbols) - 1), info)
+
+
+def text_file(path: Path, options: Mapping[str, Any], known: str) -> Source:
+    """A user's own text: its first 90 % train, the next 5 % validation, the rest test.
+
+    Raises:
+      UserError: for a file that is empty or cannot be read, and as `text_source`.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"data.path {path}: cannot be read ({error.strerror})") from None
+    if not text.strip():
+        raise UserError(f"data.path {path}: it holds no text; expected at least one character")
+    ends = [_whole(text, round(len(text) * share)) for share in (0.0, *SHARES.values())]
+    parts = {split: text[start:stop] for split, start, stop in zip(SHARES, ends, ends[1:])}
+    return text_source(path.stem, lambda split: [parts[split]], list(SHARES), options, known)
+
+
+def read_text(spec: Spec, tokens: np.ndarray) -> str:
+    """Tokens [T] as text."""
+    vocabulary = spec.info["vocabulary"]
+    if isinstance(vocabulary[0], str):
+        return "".join(vocabulary[token] for token in tokens)
+    return bytes(np.asarray(tokens, np.uint8)).decode("utf-8", "replace")
+
+
+def tokens_of(spec: Spec, text: str) -> np.ndarray:
+    """Text as tokens [T] int32.
+
+    Raises:
+      UserError: naming the first character that the vocabulary lacks.
+    """
+    vocabulary = spec.info["vocabulary"]
+    if not isinstance(vocabulary[0], str):
+        return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+    numbers = {symbol: number for number, symbol in enumerate(vocabulary)}
+    for character in text:
+        if character not in numbers:
+            seen = "".join(symbol for symbol in vocabulary if symbol.isprintable() and symbol != UNSEEN)
+            raise UserError(f"character {character!r} of {text!r} is not in the vocabulary of {spec.name}: {seen}")
+    return np.array([numbers[character] for character in text], np.int32)
+
+
+def _codes(name: str, kind: str, text: bytes) -> np.ndarray:
+    """The code points, or the bytes, of a text."""
+    if kind == "bytes":
+        return np.frombuffer(text, np.uint8)
+    try:
+        return np.frombuffer(text.decode("utf-8").encode("utf-32-le"), np.uint32)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{name}: byte {error.start} is not UTF-8 text; --config.data.vocabulary=bytes takes any file"
+        ) from None
+
+
+def _places(sizes, window: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Where each row begins in the joined documents, and its length."""
+    starts, lengths, begin = [], [], 0
+    for size in sizes:
+        cuts = np.arange(0, size, window or size)
+        starts.append(begin + cuts)
+        lengths.append(np.minimum(size - cuts, window or size))
+        begin += size
+    return tuple(np.concatenate([*each, np.empty(0, np.int64)]).astype(np.int64) for each in (starts, lengths))
+
+
+def _whole(text: bytes, end: int) -> int:
+    """The first place from `end` on that cuts no UTF-8 character."""
+    while end < len(text) and text[end] & 0xC0 == 0x80:
+        end += 1
+    return end

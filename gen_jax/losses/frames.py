@@ -1,0 +1,115 @@
+"""Batches of sequences as inference reads them, and what can be wrong with them. No model lives here."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.data.spec import Spec, levels
+from gen_jax.errors import UserError
+from gen_jax.model import Batch, refuse_given
+
+
+class Frames(NamedTuple):
+    """Sequences of unequal lengths, time-major: T frames, B sequences."""
+
+    x: jax.Array  # [T, B] int32 or [T, B, D] float32, 0 where not observed
+    observed: jax.Array  # shaped as `x`, bool
+    seen: jax.Array  # [T, B] bool, frames of which something is observed
+    valid: jax.Array  # [T, B] bool, false beyond the end
+    weight: jax.Array  # [B] float32
+
+
+def frames_of(batch: Batch, whole: bool = False) -> Frames:
+    """The sequences `x` [B, T(, D)], with what the batch has of `length` [B], `weight` [B] and `mask` [B, T(, D)].
+
+    Nothing is observed beyond the end, and in rows of weight 0.
+
+    Raises:
+      UserError: for a mask that is shaped neither as the frames nor, unless they must be `whole`, as their cells.
+    """
+    x = jnp.asarray(batch["x"])
+    x = x[..., None] if x.ndim == 2 and jnp.issubdtype(x.dtype, jnp.floating) else x
+    shape = x.shape[:2]
+    weight = jnp.asarray(batch["weight"]) if "weight" in batch else jnp.ones(shape[0])
+    length = jnp.asarray(batch["length"]) if "length" in batch else jnp.full(shape[0], shape[1])
+    valid = jnp.arange(shape[1])[None] < length[:, None]
+    mask = jnp.asarray(batch["mask"]).astype(bool) if "mask" in batch else jnp.ones(shape, bool)
+    if mask.shape not in (shape, shape if whole else x.shape):
+        cells = ": full covariances need whole frames" if whole else f", or for cells, {x.shape}"
+        raise UserError(f"mask of shape {mask.shape}: expected one for frames, {shape}{cells}")
+    frame = valid & (weight > 0)[:, None]
+    mask, frame = (each[..., None] if each.ndim < x.ndim else each for each in (mask, frame))
+    observed = jnp.broadcast_to(mask & frame, x.shape)
+    x, observed = jnp.where(observed, x, 0).swapaxes(0, 1), observed.swapaxes(0, 1)
+    seen = observed.any(-1) if observed.ndim == 3 else observed
+    return Frames(x, observed, seen, valid.T, weight)
+
+
+def check_sequences(batch: Batch, shape: tuple[int, ...], values: int, binary: bool = False) -> None:
+    """Refuses, on the host, sequences that a model of rows [T, *shape] cannot read.
+
+    Args:
+      shape: of a frame, () or (D,).
+      values: how many a token has, 0 for frames that are no tokens.
+
+    Raises:
+      UserError: naming the first value that is wrong, and what was expected.
+    """
+    x = np.asarray(batch["x"])
+    if x.ndim != 2 + len(shape) or x.shape[2:] != shape or x.shape[1] == 0:
+        raise UserError(f"x of shape {x.shape}: expected sequences [B, T{''.join(f', {size}' for size in shape)}]")
+    if (x.dtype.kind in "iu") != bool(values):
+        raise UserError(f"x of type {x.dtype}: expected {'whole numbers' if values else 'float32'}")
+    length = np.asarray(batch.get("length", np.full(len(x), x.shape[1])))
+    expected = f"expected {len(x)} whole numbers from 1 to {x.shape[1]}, one a sequence"
+    if length.shape != x.shape[:1] or length.dtype.kind not in "iu":
+        raise UserError(f"length of type {length.dtype} and shape {length.shape}: {expected}")
+    wrong = length[(length < 1) | (length > x.shape[1])]
+    if wrong.size:
+        raise UserError(f"length {wrong[0]}: {expected}")
+    mask = np.asarray(batch["mask"]).astype(bool) if "mask" in batch else np.ones(x.shape[:2], bool)
+    if mask.shape in (x.shape[:2], x.shape):  # `frames_of` refuses others
+        mask = mask & (np.arange(x.shape[1]) < length[:, None]).reshape(*x.shape[:2], *(1,) * (mask.ndim - 2))
+        x = x[mask]
+    right = (x >= 0) & (x < values) if values else np.isfinite(x)
+    right = right & ((x == 0) | (x == 1)) if binary else right
+    if not right.all():
+        expected = f"a token from 0 to {values - 1}" if values else "0 or 1" if binary else "a finite number"
+        raise UserError(f"x has {x[~right][0]}: expected {expected}")
+
+
+def asked_for(given: dict | None, num: int, spec: Spec) -> Batch:
+    """The batch whose missing cells a sample is to fill: all of them unless `given` has `x` and `mask`.
+
+    `length` [num] asks for so many frames of each sequence, of which `x` may hold the first ones; without either there
+    are those of `spec.shape`.
+
+    Raises:
+      UserError: for another condition, `x` without `mask`, or leaves that do not lead with `num`.
+    """
+    refuse_given(given, ("length", "x", "mask"))
+    given = {name: np.asarray(value) for name, value in (given or {}).items()}
+    if ("x" in given) != ("mask" in given):
+        raise UserError(f"given {'x' if 'x' in given else 'mask'} alone: expected x and mask, 1 where x is observed")
+    for name, value in given.items():
+        if value.shape[:1] != (num,):
+            raise UserError(f"given {name} of shape {value.shape}: expected {num} rows, one a sample")
+    if "length" in given:
+        given["length"] = given["length"].astype(np.int32) if given["length"].dtype.kind in "iu" else given["length"]
+    if "x" not in given:
+        frames = max(1, int(given["length"].max(initial=0))) if "length" in given else spec.shape[0]
+        shape = (num, frames, *spec.shape[1:])
+        given |= {"x": np.zeros(shape, np.int32 if levels(spec) else np.float32), "mask": np.zeros(shape[:2], bool)}
+    elif "length" in given and given["length"].dtype.kind in "iu":
+        more = max(0, int(given["length"].max(initial=0)) - given["x"].shape[1])  # frames to be drawn after those given
+        for name in ("x", "mask"):
+            given[name] = np.pad(given[name], ((0, 0), (0, more), *((0, 0),) * (given[name].ndim - 2)))
+    return given
+
+
+def refuse_few_frames(states: int, frames: int, where: str) -> None:
+    """Raises where there are more states than frames to learn them from."""
+    if states > frames:
+        raise UserError(f"{states} states, but {where} has {frames} frames: expected at most {frames} states")

@@ -1,0 +1,103 @@
+"""Paths of hidden Markov models: the most probable one, and draws from the posterior. Shapes are those of `hmm.py`."""
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.losses.hmm import pairwise_sum
+
+
+def viterbi(
+    log_initial: jax.Array,
+    log_transition: jax.Array,
+    log_likelihood: jax.Array,
+    valid: jax.Array,
+    parallel: bool = False,
+) -> tuple[jax.Array, jax.Array]:
+    """The most probable path [T, B] int32 and its log-probability with the observations [B] (Rabiner, eq. 32-35).
+
+    `log_transition` is [K, K]. On padding frames the path stays where it ended.
+    """
+    log_likelihood = jnp.where(valid[..., None], log_likelihood, 0)
+    first = jnp.where(valid[0, :, None], log_initial[None] + log_likelihood[0], log_initial[None])  # [B, K]
+    forward, backward = (best_associative, trace_associative) if parallel else (best_sequential, trace_sequential)
+    best, came = forward(first, log_transition, log_likelihood[1:], valid[1:])
+    path = backward(jnp.argmax(best, -1).astype(jnp.int32), came)
+    here = jnp.take_along_axis(log_likelihood, path[..., None], -1)[..., 0]
+    moves = jnp.where(valid[1:], log_transition[path[:-1], path[1:]], 0)
+    return path, pairwise_sum(here) + log_initial[path[0]] + pairwise_sum(jnp.pad(moves, ((1, 0), (0, 0))))
+
+
+def shifted(scores: jax.Array, axes: int | tuple = -1) -> jax.Array:
+    """Scores less their largest, so that they keep their digits however long the sequence is; -inf may stay alone."""
+    return scores - jnp.maximum(scores.max(axes, keepdims=True), jnp.finfo(jnp.float32).min)
+
+
+def best_sequential(first: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array) -> tuple:
+    """Scores of the best paths to each last state [B, K] and where they came from [T - 1, B, K], frame by frame."""
+    stay = jnp.broadcast_to(jnp.arange(first.shape[-1], dtype=jnp.int32), first.shape)
+
+    def step(best: jax.Array, frame: tuple) -> tuple[jax.Array, jax.Array]:
+        log_likelihood, valid = frame
+        through = best[:, :, None] + log_transition[None]  # [B, K, K]
+        new = shifted(through.max(1) + log_likelihood)
+        came = jnp.where(valid[:, None], jnp.argmax(through, 1).astype(jnp.int32), stay)
+        return jnp.where(valid[:, None], new, best), came
+
+    return jax.lax.scan(step, shifted(first), (log_likelihood, valid))
+
+
+def best_associative(first: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array) -> tuple:
+    """As `best_sequential`, by products of matrices in the max-plus semiring."""
+    states = first.shape[-1]
+    stay = jnp.where(jnp.eye(states, dtype=bool), 0, -jnp.inf).reshape(1, 1, states, states)
+    moves = log_transition.reshape(1, 1, states, states) + log_likelihood[:, :, None]  # [T - 1, B, K, K]
+    moves = jnp.where(valid[..., None, None], moves, stay)
+    start = jnp.broadcast_to(first[None, :, None], (1, *first.shape[:1], states, states))
+
+    def product(left: jax.Array, right: jax.Array) -> jax.Array:
+        return shifted((left[..., :, :, None] + right[..., None, :, :]).max(-2), (-2, -1))
+
+    best = jax.lax.associative_scan(product, jnp.concatenate([start, moves]))[..., 0, :]  # [T, B, K]
+    came = jnp.argmax(best[:-1, ..., None] + log_transition.reshape(1, 1, states, states), axis=2)
+    here = jnp.arange(states, dtype=jnp.int32).reshape(1, 1, states)
+    return best[-1], jnp.where(valid[..., None], came.astype(jnp.int32), here)
+
+
+def trace_sequential(last: jax.Array, came: jax.Array) -> jax.Array:
+    """The path [T, B] that ends in `last` [B], followed back through `came` [T - 1, B, K]."""
+
+    def step(state: jax.Array, came: jax.Array) -> tuple[jax.Array, jax.Array]:
+        state = jnp.take_along_axis(came, state[:, None], -1)[:, 0]
+        return state, state
+
+    return jnp.concatenate([jax.lax.scan(step, last, came, reverse=True)[1], last[None]])
+
+
+def trace_associative(last: jax.Array, came: jax.Array) -> jax.Array:
+    """As `trace_sequential`, by composing the maps from state to state."""
+    maps = jax.lax.associative_scan(lambda late, early: jnp.take_along_axis(early, late, -1), came, reverse=True)
+    rest = jnp.take_along_axis(maps, jnp.broadcast_to(last[None, :, None], (*maps.shape[:2], 1)), -1)[..., 0]
+    return jnp.concatenate([rest, last[None]])
+
+
+def sample_paths(keys: jax.Array, transition: jax.Array, filtered: jax.Array, valid: jax.Array) -> jax.Array:
+    """Paths [T, B] int32 from p(z | x), backwards through what `filtering` returns (Chib 1996, J. Econometrics 75).
+
+    `keys` [B], one for each sequence: a draw depends on no other row. On padding frames a path stays where it ended.
+    """
+    each = jnp.log(transition) if transition.ndim == 3 else None
+    log_transition = jnp.log(transition)
+    draw = jax.vmap(
+        lambda key, time, logits: jax.random.categorical(jax.random.fold_in(key, time), logits), (0, None, 0)
+    )
+
+    def step(state: jax.Array, frame: tuple) -> tuple[jax.Array, jax.Array]:
+        time, filtered, valid, matrix = frame
+        to_state = (log_transition if matrix is None else matrix).T[state]  # [B, K]
+        state = jnp.where(valid, draw(keys, time, jnp.log(filtered) + to_state).astype(jnp.int32), state)
+        return state, state
+
+    times = jnp.arange(len(filtered), dtype=jnp.int32)
+    last = draw(keys, times[-1], jnp.log(filtered[-1])).astype(jnp.int32)
+    rest = jax.lax.scan(step, last, (times[:-1], filtered[:-1], valid[1:], each), reverse=True)[1]
+    return jnp.concatenate([rest, last[None]])

@@ -1,0 +1,52 @@
+"""Exact likelihoods of real sequences under a model: nats a token or a frame, of whole splits."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gen_jax.data.spec import Spec, levels
+from gen_jax.metrics.features import Rows
+
+LogProb = Callable[[Rows], np.ndarray]  # raw rows -> [N] nats, in model space
+
+
+def joined(spec: Spec, rows: Rows) -> Rows:
+    """Rows that are consecutive pieces of a text as the one text they are; other rows as they are."""
+    if not spec.info.get("pieces"):
+        return rows
+    whole = np.concatenate([x[:length] for x, length in zip(rows["x"], rows["length"])])
+    return {"x": whole[None], "length": np.array([len(whole)], np.int32)}
+
+
+def frames(spec: Spec, rows: Rows) -> int:
+    """How many tokens or frames rows hold."""
+    return int(rows["length"].sum()) if "length" in rows else len(rows["x"]) * spec.shape[0]
+
+
+def units(spec: Spec) -> float:
+    """Log of the volume of model space that one frame of the data fills: 0 where the data are discrete."""
+    if levels(spec) or spec.kind == "roll":
+        return 0.0
+    return float(np.log(np.broadcast_to(spec.scale, spec.shape[1:])).sum())
+
+
+def nats(spec: Spec, log_prob: LogProb, splits: Mapping[str, Rows]) -> Mapping[str, Any]:
+    """Mean negative log-likelihood of the splits together, in the units of the data, and of each.
+
+    Returns:
+      nats per token or frame, with the bits and the perplexity of tokens; `per_split` has the nats of each split.
+    """
+    totals = {split: -float(np.sum(log_prob(joined(spec, rows)), dtype=np.float64)) for split, rows in splits.items()}
+    counts = {split: frames(spec, rows) for split, rows in splits.items()}
+    value = sum(totals.values()) / sum(counts.values()) + units(spec)
+    more = {"per_split": {split: totals[split] / counts[split] + units(spec) for split in splits}, "counted": counts}
+    if not levels(spec):
+        return {"nats_per_frame": value, **more}
+    return {"nats_per_token": value, "bits_per_token": value / np.log(2), "perplexity": float(np.exp(value)), **more}
+
+
+def held_out(spec: Spec, train: str, test: str | None) -> Sequence[str]:
+    """The splits that a model of sequences is scored on: of text validation and test together, of the others test."""
+    wanted = ("validation", test) if spec.kind == "text" else (test,)
+    return [split for split in wanted if split and split != train and spec.sizes.get(split)]

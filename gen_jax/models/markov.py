@@ -1,0 +1,204 @@
+"""Markov chains of order n over tokens. Their counts live in `ngrams`, the loss on a generator's tokens in `losses.markov`."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.data.spec import Spec, levels
+from gen_jax.errors import UserError, build
+from gen_jax.losses import ngrams
+from gen_jax.losses.frames import check_sequences
+from gen_jax.model import Batch, Model, refuse_given
+
+MAX_NGRAMS = 2**22  # of a length, unless `max_ngrams` says otherwise
+
+
+class MarkovState(NamedTuple):
+    """Counts of the k-grams, k = 1 .. K = order + 1, at most M of each length; see `ngrams`."""
+
+    step: jax.Array  # [] int32
+    keys: jax.Array  # [K, M] uint32
+    counts: jax.Array  # [K, M] int32
+    used: jax.Array  # [K] int32, distinct k-grams seen; more than M where some were lost
+    context: jax.Array | None  # [B, order] int32, the last tokens of each lane, -1 where none; None without lanes
+
+
+def markov(
+    spec: Spec, order: int = 4, smoothing: Mapping = {"name": "witten_bell"}, max_ngrams: int | None = None
+) -> Model:
+    """A Markov chain: a token depends on the `order` before it, the first ones on as many as there are.
+
+    Args:
+      order: tokens of context, 0 to 15.
+      smoothing: a `name` in `ngrams.SMOOTHINGS` and its options.
+      max_ngrams: distinct n-grams kept of each length; by default what the largest split can hold, at most 2^22.
+
+    One step counts the n-grams of a batch. With `reset` in the batch, row i continues row i of the batch before unless
+    `reset[i]`; without it each row is a sequence of its own. `log_prob` and `sample` begin without context. `given`
+    takes `length` [num], and `x` with `mask` [num, T], where an observed prefix is continued. Where there are more
+    n-grams than fit, the metric `ngrams_left` is NaN and the counts are refused.
+
+    Raises:
+      UserError: for data that are not rows of tokens, or an order, a smoothing or a `max_ngrams` that cannot be.
+    """
+    capacity, values = table_size(spec, order, max_ngrams), levels(spec)
+    smoothing, sizes = build("smoothing", ngrams.SMOOTHINGS, smoothing, values), np.arange(order + 1)
+
+    def init(key: jax.Array, batch: Batch) -> MarkovState:
+        counts = jnp.zeros((order + 1, capacity), jnp.int32)
+        context = jnp.full((len(batch["x"]), max(order, 1)), -1, jnp.int32) if "reset" in batch else None
+        return MarkovState(jnp.int32(0), jnp.full_like(counts, ngrams.EMPTY, jnp.uint32), counts, counts[:, 0], context)
+
+    def step(key: jax.Array, state: MarkovState, batch: Batch) -> tuple[MarkovState, dict]:
+        tokens, context, new = placed(state.context, batch)
+        keys, counts, used = ngrams.insert(state.keys, state.counts, tokens, new, values)
+        used = jnp.maximum(state.used, used)
+        tokens = counts[0].astype(jnp.float32).sum()
+        lost = (used.max() > capacity) | (tokens > 2.0**31)  # or an int32 has overflowed
+        left = jnp.where(lost, jnp.nan, 1.0 * (capacity - used.max()))
+        metrics = {"tokens": tokens, "ngrams": used.sum(), "ngrams_left": left}
+        return MarkovState(state.step + 1, keys, counts, used, context), metrics
+
+    def reads(size: int, time: jax.Array) -> jax.Array:
+        """Whether contexts of `size` tokens have a say at that time."""
+        return size <= time if smoothing.backs_off else size == jnp.minimum(time, order)
+
+    @jax.jit
+    def score(state: MarkovState, x: jax.Array, length: jax.Array) -> jax.Array:
+        time = jnp.arange(x.shape[1])[None]
+
+        def mix(shorter: tuple, now: tuple) -> tuple[tuple, None]:
+            (log_p, context), (size, level) = shorter, now  # [B, T] given up to `size` - 1 tokens, `size` tokens
+            seen, reserve = ngrams.masses(smoothing, level, context)
+            entry = ngrams.find(level.keys, level.first, context, x, values)
+            count = level.before[entry + 1] - level.before[entry] - level.discount
+            kept = jnp.log(jnp.where(entry < 0, 0.0, jnp.maximum(count, 0.0)))
+            mixed = jnp.logaddexp(kept, jnp.log(reserve) + log_p) - jnp.log(seen + reserve)
+            return (jnp.where(reads(size, time), mixed, log_p), ngrams.later(entry)), None
+
+        uniform = jnp.full(x.shape, -np.log(values), jnp.float32)
+        trie = ngrams.index(state.keys, state.counts, values, smoothing)
+        (log_p, _), _ = jax.lax.scan(mix, (uniform, jnp.zeros_like(x)), (sizes, trie))
+        return jnp.where(ngrams.inside(x, length), log_p, 0).sum(1)
+
+    def log_prob(key: jax.Array, state: MarkovState, batch: Batch) -> jax.Array:
+        refuse_overflow(state)
+        if "mask" in batch:
+            raise UserError("a batch with mask: a Markov chain needs every token, expected x and length only")
+        check_sequences(batch, (), values)
+        return score(state, batch["x"], ngrams.lengths(batch["x"], batch.get("length")))
+
+    def draw(key: jax.Array, trie: ngrams.Level, contexts: jax.Array, time: jax.Array) -> jax.Array:
+        """A token of the longest context that does not leave the choice to a shorter one."""
+        uniform = jax.random.uniform(key, (order + 2,))
+        drawn, seen = jax.vmap(partial(ngrams.draw, smoothing, values))(trie, contexts, uniform[1:])  # [K]
+        longest = jnp.where(reads(sizes, time) & seen, sizes, -1).max()
+        return jnp.where(longest < 0, (uniform[0] * values).astype(jnp.int32), drawn[longest])
+
+    @jax.jit
+    def complete(key: jax.Array, state: MarkovState, x: jax.Array, prefix: jax.Array) -> jax.Array:
+        trie = ngrams.index(state.keys, state.counts, values, smoothing)
+        shorter = trie.keys[:-1], trie.first[:-1]
+
+        def sequence(key: jax.Array, x: jax.Array, prefix: jax.Array) -> jax.Array:
+            def move(contexts: jax.Array, now: tuple) -> tuple[jax.Array, jax.Array]:
+                time, token = now  # contexts: [K] the entry of the last 0 .. order tokens
+                token = jnp.where(time < prefix, token, draw(jax.random.fold_in(key, time), trie, contexts, time))
+                longer = jax.vmap(lambda *level: ngrams.find(*level, token, values))(*shorter, contexts[:-1])
+                return jnp.pad(longer, (1, 0)), token
+
+            return jax.lax.scan(move, jnp.where(sizes == 0, 0, -1), (jnp.arange(len(x)), x))[1]
+
+        keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(x)))
+        return jax.vmap(sequence)(keys, x, prefix)  # [num, T]
+
+    def sample(key: jax.Array, state: MarkovState, num: int, given: dict | None = None) -> Batch:
+        x, prefix, length = asked(given or {}, num, spec.shape[0], values)
+        refuse_overflow(state)
+        x = complete(key, state, x, prefix)
+        if "length" not in (given or {}):
+            return {"x": x}
+        return {"x": jnp.where(ngrams.inside(x, length), x, 0), "length": jnp.asarray(length)}
+
+    return Model(init, step, sample, log_prob=log_prob)
+
+
+def table_size(spec: Spec, order: int, max_ngrams: int | None) -> int:
+    """Entries of the table of each length.
+
+    Raises:
+      UserError: for data, an order or a `max_ngrams` that no Markov chain can have.
+    """
+    values = levels(spec)
+    if not values or len(spec.shape) != 1:
+        raise UserError(f"a Markov chain models rows of tokens, and {spec.name} ({spec.kind}) has none")
+    if not isinstance(order, int) or not 0 <= order <= 15:
+        raise UserError(f"order {order}: expected 0 to 15")
+    most = (2**32 - 1) // values
+    if max_ngrams is not None and not (0 < max_ngrams <= most and int(max_ngrams) == max_ngrams):
+        raise UserError(f"max_ngrams {max_ngrams}: expected 1 to {most}, for {values} tokens")
+    tokens = max(spec.sizes.values(), default=1) * spec.shape[0]
+    return int(max_ngrams or 0) or min(values ** (order + 1), tokens, MAX_NGRAMS, most)
+
+
+def placed(context: jax.Array | None, batch: Batch) -> tuple[jax.Array, jax.Array | None, int]:
+    """The tokens of a batch behind the ends of their lanes [B, L], those ends afterwards, the first column that is new.
+
+    Raises:
+      UserError: where a batch continues lanes that the state does not carry.
+    """
+    x = batch["x"]
+    real = batch.get("weight", jnp.ones(len(x))) > 0
+    length = ngrams.lengths(batch["x"], batch.get("length")) * real
+    tokens = jnp.where(ngrams.inside(x, length), x, -1)
+    if "reset" not in batch:
+        return tokens, context, 0
+    if context is None or len(context) != len(x):
+        raise UserError("a batch with `reset` continues the one before: every batch needs it, and as many rows")
+    tokens = jnp.concatenate([jnp.where((batch["reset"] & real)[:, None], -1, context), tokens], 1)
+    ends = length[:, None] + jnp.arange(context.shape[1])[None]
+    return tokens, jnp.take_along_axis(tokens, ends, 1), context.shape[1]
+
+
+def asked(given: dict, num: int, width: int, values: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a sample is to keep: `x` [num, T] int32, tokens of its prefix [num] and of the whole [num].
+
+    Raises:
+      UserError: for another condition, a mask that is no prefix, a length that is not one or is shorter than the prefix.
+    """
+    refuse_given(given, ("length", "x", "mask"))
+    if ("x" in given) != ("mask" in given):
+        raise UserError("given x and mask belong together: the mask tells which tokens of x are observed")
+    none = np.zeros((num, width), np.int32)
+    x, mask = np.asarray(given.get("x", none)), np.asarray(given.get("mask", none)) > 0
+    if x.ndim != 2 or len(x) != num or mask.shape != x.shape or x.dtype.kind not in "iu":
+        raise UserError(f"given x {x.dtype}{x.shape} and mask {mask.shape}: expected tokens, [{num}, T] both")
+    prefix = mask.sum(1)
+    if (mask != ngrams.inside(x, prefix)).any():
+        raise UserError("given mask: a Markov chain continues a prefix, so the observed tokens must come first")
+    length = np.asarray(given.get("length", np.full(num, x.shape[1])))
+    if length.shape != (num,) or length.dtype.kind not in "iu" or (length < np.maximum(prefix, 1)).any():
+        raise UserError(f"given length {length}: expected {num} whole numbers from 1 up, none shorter than its prefix")
+    refuse_tokens(x, prefix, values)
+    width = length.max(initial=1)
+    x = np.pad(x, ((0, 0), (0, max(0, width - x.shape[1]))))[:, :width]
+    return np.int32(x), np.int32(prefix), np.int32(length)
+
+
+def refuse_tokens(x: jax.Array, length: jax.Array, values: int) -> None:
+    """Raises UserError where one of the first `length` [B] tokens of `x` [B, T] is not in the vocabulary."""
+    x = np.asarray(x)
+    wrong = x[((x < 0) | (x >= values)) & ngrams.inside(x, np.asarray(length))]
+    if wrong.size:
+        raise UserError(f"token {wrong[0]}: expected 0 to {values - 1}")
+
+
+def refuse_overflow(state: MarkovState) -> None:
+    """Raises UserError where n-grams were lost, so that the counts are wrong."""
+    size, capacity = 1 + int(np.argmax(state.used)), state.keys.shape[1]
+    if np.max(state.used) > capacity:
+        raise UserError(f"more than {capacity} distinct {size}-grams: raise max_ngrams or lower order")
