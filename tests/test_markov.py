@@ -212,8 +212,8 @@ def test_an_overflow_is_not_silent():
 def test_an_untrained_chain_is_uniform():
     model = chain(3, 8, order=2)
     state = model.init(KEY, {"x": jnp.zeros((1, 8), jnp.int32)})
-    long = model.log_prob(KEY, state, {"x": jnp.zeros((2, 10**6), jnp.int32), "length": jnp.array([10**6, 0])})
-    np.testing.assert_allclose(long, [-(10**6) * np.log(3), 0], rtol=1e-6)
+    long = model.log_prob(KEY, state, {"x": jnp.zeros((2, 10**6), jnp.int32), "length": jnp.array([10**6, 1])})
+    np.testing.assert_allclose(long, [-(10**6) * np.log(3), -np.log(3)], rtol=1e-6)
     share = np.bincount(np.ravel(model.sample(KEY, state, 1000)["x"]), minlength=3) / 8000
     np.testing.assert_allclose(share, 1 / 3, atol=0.02)
 
@@ -300,8 +300,13 @@ def test_only_rows_of_tokens_are_modelled():
         with pytest.raises(UserError, match="tokens"):
             markov(spec)
     model = chain(3, 8, order=1)
-    with pytest.raises(UserError, match="token 3"):
+    with pytest.raises(UserError, match="x has 3: expected a token from 0 to 2"):
         model.log_prob(KEY, model.init(KEY, {"x": jnp.zeros((1, 8), jnp.int32)}), {"x": jnp.full((1, 2), 3)})
+    for wrong in ({"length": np.array([0])}, {"length": np.array([3])}, {"mask": np.ones((1, 2), bool)}):
+        with pytest.raises(UserError, match=r"length [03]: expected 1 whole numbers|a batch with mask"):
+            model.log_prob(
+                KEY, model.init(KEY, {"x": jnp.zeros((1, 8), jnp.int32)}), {"x": jnp.zeros((1, 2), jnp.int32), **wrong}
+            )
 
 
 LOG_INITIAL = jnp.log(jnp.array([0.5, 0.3, 0.2]))
