@@ -11,7 +11,7 @@ import numpy as np
 
 from gen_jax import best, config, run, sharding
 from gen_jax.data.samples import SUFFIXES, encode
-from gen_jax.data.spec import Spec, to_data
+from gen_jax.data.spec import SEQUENCES, Spec, to_data
 from gen_jax.data.texts import tokens_of
 from gen_jax.errors import UserError, choose, command
 from gen_jax.model import Model, State
@@ -27,7 +27,7 @@ def draw(
 
     The leaves of `given` lead with `num`.
     """
-    key, size = jax.random.key(seed), CHUNK if spec.kind in ("image", "vector") else SHORT
+    key, size = jax.random.key(seed), SHORT if spec.kind in SEQUENCES else CHUNK
     chunks = []
     for start in range(0, num, size):
         rows = np.minimum(np.arange(start, start + size), num - 1)  # the last chunk is whole too
@@ -48,7 +48,7 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
     Raises:
       UserError: for anything else, data without labels, an unknown class or character, a length of what is no sequence.
     """
-    if length is not None and spec.kind in ("image", "vector"):
+    if length is not None and spec.kind not in SEQUENCES:
         raise UserError(f"--length {length}: {spec.name} holds {spec.kind} data, no sequences")
     if length is not None and not 1 <= length < config.LARGEST:
         raise UserError(f"--length {length}: expected 1 to {config.LARGEST - 1}")

@@ -32,10 +32,10 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
         return _folder(path, resize, content)
     if path.suffix in (".npy", ".npz"):
         return _arrays(path, resize, content, options.get("kind"))
-    if path.suffix not in SEQUENCES:
-        listed = ".npy, .npz, " + ", ".join(SEQUENCES)
+    if path.suffix not in READERS:
+        listed = ".npy, .npz, " + ", ".join(READERS)
         raise UserError(f"data.path {path}: expected a folder of images or a file of {listed}, got {path.suffix!r}")
-    return SEQUENCES[path.suffix](path, options, content or files_hash([path]))
+    return READERS[path.suffix](path, options, content or files_hash([path]))
 
 
 def _rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
@@ -50,7 +50,7 @@ def _recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
     return recordings(path, options, known)
 
 
-SEQUENCES = {".txt": text_file, ".mat": _rolls, ".zip": _recordings}  # SciPy's readers are slow to import
+READERS = {".txt": text_file, ".mat": _rolls, ".zip": _recordings}  # SciPy's readers are slow to import
 
 
 def files_hash(files: list[Path]) -> str:

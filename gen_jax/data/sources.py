@@ -32,13 +32,14 @@ def open_source(options: Mapping[str, Any]) -> Source:
     if resize is not None and resize < 1:
         raise UserError(f"data.resize {resize}: expected a side of at least 1 pixel")
     if path is None:
-        source = _tfds(options["name"], options.get("variant"), options.get("data_dir"), resize, options)
+        source = _tfds(options)
     else:
         source = open_files(Path(path), options)
     return source if stack is None else stacked(source, stack)
 
 
-def _tfds(name: str, variant: str | None, data_dir: str | None, resize: int | None, options: Mapping) -> Source:
+def _tfds(options: Mapping[str, Any]) -> Source:
+    name, variant, data_dir, resize = (options.get(key) for key in ("name", "variant", "data_dir", "resize"))
     elsewhere = data_dir is not None and _versions(Path(data_dir).expanduser() / name)
     own = name in BUILDERS and not elsewhere
     builder = _own_builder(name, variant) if own else _prepared_builder(name, variant, data_dir)

@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+SEQUENCES = ("text", "audio", "roll", "series")  # the kinds of data whose rows lead with time
+
 
 class Spec(NamedTuple):
     """Facts of a data set, plain data throughout.

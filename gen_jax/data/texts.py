@@ -13,11 +13,7 @@ from gen_jax.errors import UserError, choose
 
 UNSEEN = "\ufffd"  # stands for every character that the training split lacks
 VOCABULARIES = ("characters", "bytes")
-SHARES = {
-    "train": 0.9,
-    "validation": 0.95,
-    "test": 1.0,
-}  # where the splits of a user's text end, as in TFDS's Shakespeare
+SHARES = {"train": 0.9, "validation": 0.95, "test": 1.0}  # where the splits of a user's text end, as in Shakespeare's
 
 
 def text_source(
@@ -44,8 +40,8 @@ def text_source(
     train = choose(f"data.split of {name}:", options["split"], codes)
     if not codes[train]:
         raise UserError(f"{name}: its split {train!r} has no text; expected at least one character")
-    symbols = np.arange(256) if kind == "bytes" else np.unique(np.concatenate([*codes[train], [ord(UNSEEN)]]))
-    known_codes = np.unique(np.concatenate(codes[train]))
+    seen = np.arange(256) if kind == "bytes" else np.unique(np.concatenate(codes[train]))
+    symbols = seen if kind == "bytes" else np.union1d(seen, [ord(UNSEEN)])
     dtype = np.min_scalar_type(len(symbols) - 1)
     places = {split: _places(map(len, each), window) for split, each in codes.items()}
     longest = window or max(int(lengths.max()) for _, lengths in places.values() if len(lengths))
@@ -53,8 +49,7 @@ def text_source(
     @cache
     def tokens(split: str) -> np.ndarray:
         flat = np.concatenate([*codes[split], np.empty(0, np.uint32)])
-        seen = np.isin(flat, known_codes) if kind == "characters" else np.ones(len(flat), bool)
-        return np.searchsorted(symbols, np.where(seen, flat, ord(UNSEEN))).astype(dtype)
+        return np.searchsorted(symbols, np.where(np.isin(flat, seen), flat, ord(UNSEEN))).astype(dtype)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         starts, lengths = (each[indices] for each in places[split])
@@ -63,10 +58,10 @@ def text_source(
             x[row, :length] = tokens(split)[start : start + length]
         return {"x": x, "length": lengths.astype(np.int32)}
 
-    unseen = {split: int(sum((~np.isin(each, known_codes)).sum() for each in codes[split])) for split in codes}
+    unseen = {split: int(sum((~np.isin(each, seen)).sum() for each in codes[split])) for split in codes}
     info = {
         "vocabulary": symbols.tolist() if kind == "bytes" else [chr(code) for code in symbols],
-        "unseen": {split: count for split, count in unseen.items() if count and kind == "characters"},
+        "unseen": {split: count for split, count in unseen.items() if count},
         "ragged": True,
         "pieces": window is not None,  # rows are consecutive pieces of the texts
     }

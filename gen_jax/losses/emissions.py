@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.data.spec import Spec, levels
+from gen_jax.data.spec import SEQUENCES, Spec, levels
 from gen_jax.errors import UserError, build, choose
 from gen_jax.losses.hmm import einsum, matmul, normalised, quotient
 
@@ -279,7 +279,7 @@ def fitting(spec: Spec, options: Mapping | None) -> Emission:
     Raises:
       UserError: for data that are no sequences, a family that does not fit them, an unknown name or option.
     """
-    if spec.kind not in ("text", "audio", "roll", "series"):
+    if spec.kind not in SEQUENCES:
         raise UserError(f"an hmm models sequences, not data of kind {spec.kind!r} ({spec.name})")
     if spec.kind == "roll" and (spec.shift, spec.scale) != (0.0, 1.0):
         raise UserError(f"an hmm of {spec.name} needs keys that are 0 or 1: set --config.data.transform=none")

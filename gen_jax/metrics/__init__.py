@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen_jax.data.spec import levels
+from gen_jax.data.spec import SEQUENCES, levels
 from gen_jax.metrics.classifier import RECIPE, accuracy, fit
 from gen_jax.metrics.distances import frechet_distance, inception_score, kernel_distance
 from gen_jax.metrics.features import (
@@ -32,7 +32,6 @@ JUDGED = 5000  # rows the SVC of labelled images is trained on, at most
 NEIGHBOURS = 5
 HELD_OUT = 10_000  # rows of the test split that measures read, at most
 COPIES = 2000  # samples, and rows of the test split, whose nearest train row is looked for, at most
-SEQUENCES = ("text", "audio", "roll", "series")  # kinds of data
 VALID = "validation"  # the split
 VALIDATION = 1000  # last rows of the train split, on which a Parzen window chooses its width
 
