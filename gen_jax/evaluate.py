@@ -129,7 +129,7 @@ def real_figures(measure: Measure, num: int, real: Real) -> tuple[Mapping, dict]
 
 def figures(names: list[str], measure: Measure, values: Mapping, oracle: Mapping, origin: dict, common: dict) -> Scores:
     """The entries of the metrics of one measure; a value that is no finite number is None."""
-    details = {name: value for name, value in values.items() if name not in METRICS}
+    details = jax.tree.map(finite, {name: value for name, value in values.items() if name not in METRICS})
     more = {"details": details} if details else {}
     protocol = {**common, **origin, **measure.protocol()}
     return {

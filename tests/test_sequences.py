@@ -21,7 +21,7 @@ from gen_jax.data.audio import from_mu_law, to_mu_law
 from gen_jax.data.samples import encode
 from gen_jax.data.sources import open_source
 from gen_jax.data.spec import levels, to_data, to_model
-from gen_jax.data.texts import UNSEEN, read_text, tokens_of
+from gen_jax.data.texts import UNSEEN, read_text, text_source, tokens_of
 from gen_jax.errors import UserError
 from gen_jax.metrics.likelihood import joined, nats
 from gen_jax.models.hmm import hmm
@@ -133,7 +133,43 @@ def test_lanes_go_on_where_they_were(tmp_path, feed):
     assert np.array_equal(batches[0]["x"], batches[22]["x"])
     assert loaded(4, None, path=str(tmp_path / "own.txt"), window=10, order="lanes", epochs=1).steps == 22
     with pytest.raises(UserError, match="'lanes' reads 4 lanes side by side and there are 1 rows"):
+        loaded(4, 10, path=str(tmp_path / "own.txt"), order="lanes", window=1000)
+    with pytest.raises(UserError, match=r"'lanes' continues texts .* own \(text\) has none: .*data.window=64"):
         loaded(4, 10, path=str(tmp_path / "own.txt"), order="lanes")
+
+
+@pytest.mark.parametrize("order", ["lanes", "shuffle"])
+def test_lanes_begin_anew_with_each_text(monkeypatch, order):
+    texts = {"train": [b"abcdefg", b"hij", b"", b"klmnopqrs"], "test": [b"abcde", b"fgh"]}
+
+    def three(options):
+        return text_source("three", texts.__getitem__, list(texts), options, "three")
+
+    monkeypatch.setattr("gen_jax.data.open_source", three)
+    found = loaded(1, 14, window=3, order=order, feed="streaming")
+    batches = [batch_at(found, step) for step in range(14)]
+    assert order == "lanes" or not any("reset" in batch for batch in batches)
+    if order == "lanes":
+        begins = ["".join(chr(97 + token) for token in each["x"][0]) for each in batches if each["reset"][0]]
+        assert begins == ["abc", "hij", "klm"] * 2
+    source = three({**OPTIONS, "window": 3})
+    again = joined(found.spec, source.rows("test", np.arange(source.sizes["test"])))
+    assert again["length"].tolist() == [5, 3] and again["x"].tolist() == [[0, 1, 2, 3, 4], [5, 6, 7, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    "option, message",
+    [
+        ({"window": 3}, "data.window 3 is for text; gaussians.* holds vector"),
+        ({"vocabulary": "bytes"}, "data.vocabulary 'bytes' is for text"),
+        ({"encoding": "waveform"}, "data.encoding 'waveform' is for audio"),
+        ({"label": "speaker"}, "data.label 'speaker' is for audio"),
+        ({"kind": "series"}, "data.kind 'series' is for series"),
+    ],
+)
+def test_options_of_other_data_are_refused(option, message):
+    with pytest.raises(UserError, match=message):
+        open_source({**OPTIONS, "name": "gaussians", **option})
 
 
 def test_a_run_over_lanes_goes_on_where_it_stopped(tmp_path, one_device):
@@ -387,8 +423,8 @@ def test_a_prefix_is_continued_to_the_length(build, length):
 def test_nats_are_of_all_tokens_together_and_of_each_split():
     spec = text_spec()._replace(info={**text_spec().info, "pieces": True})
     rows = {
-        "validation": {"x": np.zeros((3, 6), np.uint8), "length": np.array([6, 6, 2])},
-        "test": {"x": np.ones((2, 6), np.uint8), "length": np.array([6, 4])},
+        "validation": {"x": np.zeros((3, 6), np.uint8), "length": np.array([6, 6, 2]), "reset": np.arange(3) == 0},
+        "test": {"x": np.ones((2, 6), np.uint8), "length": np.array([6, 4]), "reset": np.arange(2) == 0},
     }
     seen = []
 

@@ -66,6 +66,11 @@ def load(
     rows = source.sizes[split]
     if rows == 0:
         raise UserError(f"{source.name}: its split {split!r} is empty")
+    if order == "lanes" and not source.info.get("pieces"):
+        raise UserError(
+            f"data.order 'lanes' continues texts cut into windows, and {source.name} ({source.kind}) has none: "
+            f"choose shuffle, or for a text set --config.data.window=64"
+        )
     total = total_steps(order, rows, batch_size, steps, epochs)
     if order == "lanes" and batch_size % multiple:
         raise UserError(
@@ -91,7 +96,7 @@ def load(
         part = slice(padded * host[0] // host[1], padded * (host[0] + 1) // host[1])
         indices, more = indices[part], {"weight": weight[part]}
         if order == "lanes":
-            more["reset"] = np.full(len(indices), step % (rows // size) == 0)
+            more["again"] = np.full(len(indices), step % (rows // size) == 0)
         if arrays:
             return {"index": indices.astype(np.int32), **more}
         fed = {**source.rows(split, indices), **more}
@@ -111,6 +116,9 @@ def load(
         if "index" in fed:
             index = fed.pop("index")
             fed = {**fed, **{name: value[index] for name, value in arrays.items()}}
+        begins, again = fed.pop("reset", None), fed.pop("again", None)  # a text, every lane
+        if order == "lanes":
+            fed["reset"] = begins | again
         return {**fed, "x": to_model(spec, fed["x"])} if small(source.dtype) else fed
 
     return Data(spec, total, arrays, at, stream, batch, reader(source, options, quiet))
@@ -177,6 +185,7 @@ def _spec(source: Source, options: Mapping[str, Any], arrays: dict[str, np.ndarr
         dict(source.sizes),
         source.content,
         dict(source.info),
+        options["split"],
     )
 
 

@@ -19,6 +19,13 @@ from gen_jax.data.source import Source, cache_folder, content_hash, image_or_vec
 from gen_jax.data.texts import text_source
 from gen_jax.errors import UserError, choose
 
+APPLIES = {  # option of the data -> the kinds of data that have it
+    **dict.fromkeys(("window", "vocabulary"), ("text",)),
+    **dict.fromkeys(("encoding", "label"), ("audio",)),
+    "kind": ("series",),
+    "resize": ("image",),
+}
+
 
 def open_source(options: Mapping[str, Any]) -> Source:
     """Opens what the `data` section of a config names; `path` beats `name`.
@@ -35,6 +42,10 @@ def open_source(options: Mapping[str, Any]) -> Source:
         source = _tfds(options)
     else:
         source = open_files(Path(path), options)
+    for option, kinds in APPLIES.items():
+        value = options.get(option)
+        if value is not None and source.kind not in kinds:
+            raise UserError(f"data.{option} {value!r} is for {' or '.join(kinds)}; {source.name} holds {source.kind}")
     return source if stack is None else stacked(source, stack)
 
 

@@ -25,6 +25,7 @@ class Spec(NamedTuple):
     sizes: dict[str, int]  # rows of each split
     content: str  # hash that changes when the data does
     info: dict[str, Any]  # what only this set has (the modes of a mixture)
+    split: str = "train"  # that is learnt from
 
 
 def levels(spec: Spec) -> int:

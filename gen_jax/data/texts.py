@@ -25,6 +25,8 @@ def text_source(
 ) -> Source:
     """Documents as rows of tokens: a row is a whole document, or `data.window` tokens of one, and has its `length`.
 
+    Of windows `reset` tells which begin a document.
+
     Args:
       documents: split -> its texts in UTF-8 (any bytes, where `data.vocabulary` is "bytes").
       known: hash of the texts.
@@ -43,8 +45,8 @@ def text_source(
     seen = np.arange(256) if kind == "bytes" else np.unique(np.concatenate(codes[train]))
     symbols = seen if kind == "bytes" else np.union1d(seen, [ord(UNSEEN)])
     dtype = np.min_scalar_type(len(symbols) - 1)
-    places = {split: _places(map(len, each), window) for split, each in codes.items()}
-    longest = window or max(int(lengths.max()) for _, lengths in places.values() if len(lengths))
+    places = {split: _places([len(text) for text in each], window) for split, each in codes.items()}
+    longest = window or max(int(lengths.max()) for _, lengths, _ in places.values() if len(lengths))
 
     @cache
     def tokens(split: str) -> np.ndarray:
@@ -52,11 +54,12 @@ def text_source(
         return np.searchsorted(symbols, np.where(np.isin(flat, seen), flat, ord(UNSEEN))).astype(dtype)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        starts, lengths = (each[indices] for each in places[split])
+        starts, lengths, first = (each[indices] for each in places[split])
         x = np.zeros((len(indices), longest), dtype)
         for row, (start, length) in enumerate(zip(starts, lengths)):
             x[row, :length] = tokens(split)[start : start + length]
-        return {"x": x, "length": lengths.astype(np.int32)}
+        batch = {"x": x, "length": lengths.astype(np.int32)}
+        return batch if window is None else {**batch, "reset": first}
 
     unseen = {split: int(sum((~np.isin(each, seen)).sum() for each in codes[split])) for split in codes}
     info = {
@@ -65,7 +68,7 @@ def text_source(
         "ragged": True,
         "pieces": window is not None,  # rows are consecutive pieces of the texts
     }
-    sizes = {split: len(starts) for split, (starts, _) in places.items()}
+    sizes = {split: len(starts) for split, (starts, _, _) in places.items()}
     content = content_hash(known, kind, window, symbols.tolist())
     return Source(name, "text", (longest,), dtype, sizes, rows, content, None, (0, len(symbols) - 1), info)
 
@@ -124,15 +127,16 @@ def _codes(name: str, kind: str, text: bytes) -> np.ndarray:
         ) from None
 
 
-def _places(sizes, window: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Where each row begins in the joined documents, and its length."""
+def _places(sizes: Sequence[int], window: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each row begins in the joined documents, its length, and whether it begins a document."""
     starts, lengths, begin = [], [], 0
     for size in sizes:
         cuts = np.arange(0, size, window or size)
         starts.append(begin + cuts)
         lengths.append(np.minimum(size - cuts, window or size))
         begin += size
-    return tuple(np.concatenate([*each, np.empty(0, np.int64)]).astype(np.int64) for each in (starts, lengths))
+    starts, lengths = (np.concatenate([*each, np.empty(0)]).astype(np.int64) for each in (starts, lengths))
+    return starts, lengths, np.isin(starts, np.cumsum([0, *sizes]))
 
 
 def _whole(text: bytes, end: int) -> int:

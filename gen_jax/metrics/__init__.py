@@ -266,7 +266,7 @@ def _likelihood(real: Real, splits: Sequence[str], prefix: str = "") -> Measure 
         return None
 
     def values(log_prob: LogProb) -> Mapping[str, Any]:
-        found = nats(spec, log_prob, {split: real.rows(split) for split in splits})
+        found = nats(spec, log_prob, {split: real.whole(split) for split in splits})
         return {f"{prefix}{name}" if f"{prefix}{name}" in METRICS else name: value for name, value in found.items()}
 
     protocol = {"splits": splits, "state": "from the start of each sequence, its first token or frame included"}

@@ -35,6 +35,7 @@ class Real(NamedTuple):
     train: str
     test: str | None  # None where the data have no such split
     rows: Callable[[str], Rows]  # all rows of a split, or the first `MOST_...` of them
+    whole: Callable[[str], Rows]  # all rows of a split, however many
     held_out: Callable[[int], Rows | None]  # as many rows of the test split as there are, up to so many
     classifier: Callable[[], Classifier] | None  # trained on first use; None without two classes, or of stacked images
     features: Features | None  # None where rows are large and have no labels
@@ -63,7 +64,7 @@ def real_data(spec: Spec, reals: Reals, splits: tuple[str, str], file: str | Non
 
     judge = classifier if len(spec.classes or ()) > 1 and comparable(spec) and "stacked" not in spec.info else None
     features = _features(spec, rows, train, judge, embedding(file, spec) if file else None)
-    return Real(spec, train, test, rows, held_out, judge, features)
+    return Real(spec, train, test, rows, lambda split: reals(split, None), held_out, judge, features)
 
 
 def comparable(spec: Spec) -> bool:

@@ -12,11 +12,14 @@ LogProb = Callable[[Rows], np.ndarray]  # raw rows -> [N] nats, in model space
 
 
 def joined(spec: Spec, rows: Rows) -> Rows:
-    """Rows that are consecutive pieces of a text as the one text they are; other rows as they are."""
+    """Rows that are consecutive pieces of texts as the texts they are, one a row; other rows as they are."""
     if not spec.info.get("pieces"):
         return rows
-    whole = np.concatenate([x[:length] for x, length in zip(rows["x"], rows["length"])])
-    return {"x": whole[None], "length": np.array([len(whole)], np.int32)}
+    tokens = np.concatenate([x[:length] for x, length in zip(rows["x"], rows["length"])])
+    length = np.add.reduceat(rows["length"], np.flatnonzero(rows["reset"]), dtype=np.int32)
+    x = np.zeros((len(length), length.max()), tokens.dtype)
+    x[np.arange(x.shape[1]) < length[:, None]] = tokens
+    return {"x": x, "length": length}
 
 
 def frames(spec: Spec, rows: Rows) -> int:

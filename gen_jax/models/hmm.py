@@ -70,7 +70,7 @@ def hmm(
     density = emissions.fitting(spec, emission)
     read = partial(frames_of, whole=density.whole)
     check_arguments(spec, states, initial_strength, transition_strength, stepwise, scan)
-    rows = spec.sizes.get("train", max(spec.sizes.values(), default=0))
+    rows = spec.sizes.get(spec.split, 0)
     check = partial(check_sequences, shape=tuple(spec.shape[1:]), values=levels(spec), binary=spec.kind == "roll")
 
     def init(key: jax.Array, batch: Batch) -> HmmState:

@@ -11,8 +11,8 @@ import numpy as np
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError, build
 from gen_jax.losses import ngrams
-from gen_jax.losses.frames import check_sequences
-from gen_jax.model import Batch, Model, refuse_given
+from gen_jax.losses.frames import asked_for, check_sequences
+from gen_jax.model import Batch, Model
 
 MAX_NGRAMS = 2**22  # of a length, unless `max_ngrams` says otherwise
 
@@ -117,12 +117,13 @@ def markov(
         return jax.vmap(sequence)(keys, x, prefix)  # [num, T]
 
     def sample(key: jax.Array, state: MarkovState, num: int, given: dict | None = None) -> Batch:
-        x, prefix, length = asked(given or {}, num, spec.shape[0], values)
+        batch, prefix = asked(given, num, spec)
         refuse_overflow(state)
-        x = complete(key, state, x, prefix)
-        if "length" not in (given or {}):
+        x = complete(key, state, batch["x"], prefix)
+        if "length" not in batch:
             return {"x": x}
-        return {"x": jnp.where(ngrams.inside(x, length), x, 0), "length": jnp.asarray(length)}
+        length = jnp.asarray(batch["length"])
+        return {"x": jnp.where(ngrams.inside(x, length), x, 0), "length": length}
 
     return Model(init, step, sample, log_prob=log_prob)
 
@@ -164,37 +165,25 @@ def placed(context: jax.Array | None, batch: Batch) -> tuple[jax.Array, jax.Arra
     return tokens, jnp.take_along_axis(tokens, ends, 1), context.shape[1]
 
 
-def asked(given: dict, num: int, width: int, values: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a sample is to keep: `x` [num, T] int32, tokens of its prefix [num] and of the whole [num].
+def asked(given: dict | None, num: int, spec: Spec) -> tuple[Batch, np.ndarray]:
+    """What a sample is to keep: `x` [num, T] int32 and `length` [num] where it is given, and tokens of the prefix [num].
 
     Raises:
-      UserError: for another condition, a mask that is no prefix, a length that is not one or is shorter than the prefix.
+      UserError: as `asked_for` and `check_sequences`, for a mask that is no prefix, or a length that is shorter than it.
     """
-    refuse_given(given, ("length", "x", "mask"))
-    if ("x" in given) != ("mask" in given):
-        raise UserError("given x and mask belong together: the mask tells which tokens of x are observed")
-    none = np.zeros((num, width), np.int32)
-    x, mask = np.asarray(given.get("x", none)), np.asarray(given.get("mask", none)) > 0
-    if x.ndim != 2 or len(x) != num or mask.shape != x.shape or x.dtype.kind not in "iu":
-        raise UserError(f"given x {x.dtype}{x.shape} and mask {mask.shape}: expected tokens, [{num}, T] both")
-    prefix = mask.sum(1)
+    batch = asked_for(given, num, spec)
+    check_sequences(batch, (), levels(spec))
+    x, mask = batch["x"], batch["mask"] > 0
+    if mask.shape != x.shape:
+        raise UserError(f"given mask of shape {mask.shape}: expected that of x, {x.shape}")
+    prefix = mask.sum(1, dtype=np.int32)
     if (mask != ngrams.inside(x, prefix)).any():
         raise UserError("given mask: a Markov chain continues a prefix, so the observed tokens must come first")
-    length = np.asarray(given.get("length", np.full(num, x.shape[1])))
-    if length.shape != (num,) or length.dtype.kind not in "iu" or (length < np.maximum(prefix, 1)).any():
-        raise UserError(f"given length {length}: expected {num} whole numbers from 1 up, none shorter than its prefix")
-    refuse_tokens(x, prefix, values)
-    width = length.max(initial=1)
-    x = np.pad(x, ((0, 0), (0, max(0, width - x.shape[1]))))[:, :width]
-    return np.int32(x), np.int32(prefix), np.int32(length)
-
-
-def refuse_tokens(x: jax.Array, length: jax.Array, values: int) -> None:
-    """Raises UserError where one of the first `length` [B] tokens of `x` [B, T] is not in the vocabulary."""
-    x = np.asarray(x)
-    wrong = x[((x < 0) | (x >= values)) & ngrams.inside(x, np.asarray(length))]
-    if wrong.size:
-        raise UserError(f"token {wrong[0]}: expected 0 to {values - 1}")
+    short = np.flatnonzero(batch.get("length", prefix) < prefix)
+    if short.size:
+        at = short[0]
+        raise UserError(f"given length {batch['length'][at]}: expected {prefix[at]} or more, the length of its prefix")
+    return {**batch, "x": np.int32(x)}, prefix
 
 
 def refuse_overflow(state: MarkovState) -> None:
