@@ -41,7 +41,7 @@ def get_config():
         "loss": "relativistic",
         "penalty": "r1_r2",
         "gamma": {"start": 0.4, "stop": 8e-4, "examples": 80_000 * 128},
-        "latent_size": 2,
+        "latent_size": 8,
         "generator_optimizer": adam,
         "discriminator_optimizer": adam,
         "ema_half_life": 177_000,

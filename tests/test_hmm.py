@@ -467,49 +467,48 @@ def test_a_batch_of_padding_teaches_nothing():
     chex.assert_trees_all_close(after.emission, state.emission)
 
 
-def casino(frames: int, seed: int) -> dict:
-    """Rolls of a fair die that is now and then a loaded one."""
-    rng, state, rolls = np.random.default_rng(seed), 0, []
-    for _ in range(frames):
-        rolls.append(rng.choice(6, p=[1 / 6] * 6 if state == 0 else [0.1] * 5 + [0.5]))
-        state = int(rng.random() < (0.05 if state == 0 else 0.9))
-    return {"x": np.array(rolls, np.int32)[None]}
-
-
 def test_casino_is_learnt_by_vmapped_restarts_and_aligned():
-    """The best of four restarts explains other rolls as well as the truth, in whatever order its states come."""
-    loaded = np.array([[1 / 6] * 6, [0.1] * 5 + [0.5]])
-    truth = state_of([0.5, 0.5], [[0.95, 0.05], [0.1, 0.9]], Categorical(logs(loaded)))
-    model, train, test = hmm(tokens_spec(6, 3000), 2), casino(3000, 0), casino(3000, 1)
-    states = jax.vmap(model.init, (0, None))(jax.random.split(KEY, 4), train)
+    """The data and the figures of hmmlearn's examples/plot_casino.py, of 50 restarts there and 4 here."""
+    source = pytest.importorskip("hmmlearn.hmm").CategoricalHMM(2, random_state=99)
+    loaded, transition = np.array([[1 / 6] * 6, [0.1] * 5 + [0.5]]), np.array([[0.95, 0.05], [0.1, 0.9]])
+    source.startprob_, source.transmat_, source.emissionprob_ = np.array([1.0, 0.0]), transition, loaded
+    rolls = source.sample(30_000)[0].T.astype(np.int32)
+    train, test = {"x": rolls[:, :15_000]}, {"x": rolls[:, 15_000:]}
+    truth = state_of([1.0, 0.0], transition, Categorical(logs(loaded)))
+    model, rng = (
+        hmm(tokens_spec(6, 15_000), 2, {"name": "categorical", "strength": 0.0}, **FLAT),
+        np.random.default_rng(13),
+    )
+    starts = [
+        state_of([0.5, 0.5], random_chain(rng, 2)[1], Categorical(logs(rng.dirichlet([1] * 6, 2)))) for _ in range(4)
+    ]
     step = jax.vmap(model.step, (None, 0, None))
-    states, metrics = jax.jit(lambda states: jax.lax.scan(lambda s, _: step(KEY, s, train), states, length=150))(states)
-    assert metrics["nats_per_frame"].shape == (150, 4) and np.ptp(metrics["nats_per_frame"][0]) > 0
+    states = jax.tree.map(lambda *each: jnp.stack(each), *starts)
+    states, metrics = jax.jit(lambda states: jax.lax.scan(lambda s, _: step(KEY, s, train), states, length=100))(states)
     best = jax.tree.map(lambda leaf: leaf[int(metrics["nats_per_frame"][-1].argmin())], states)
-    found, exact = model.log_prob(KEY, best, test)[0], model.log_prob(KEY, truth, test)[0]
-    assert found > exact - 8  # seven free numbers cost about 3.5 nats
+    assert model.log_prob(KEY, truth, test)[0] == pytest.approx(-26230.576, rel=1e-6)
+    assert model.log_prob(KEY, best, test)[0] == pytest.approx(-26229.220, rel=1e-5)
     for start in (best, permute(best, [1, 0])):
         learnt = align(start, truth)
-        np.testing.assert_allclose(np.exp(learnt.emission.log_prob), loaded, atol=0.06)
-        np.testing.assert_allclose(np.exp(learnt.log_transition), np.exp(truth.log_transition), atol=0.06)
+        np.testing.assert_allclose(np.exp(learnt.emission.log_prob), loaded, atol=0.03)
+        np.testing.assert_allclose(np.exp(learnt.log_transition), transition, atol=0.03)
 
 
 def test_bic_chooses_the_four_states_that_there_are():
-    """As hmmlearn's model selection example: 600 points of a Gaussian chain, and parameters counted exactly."""
-    rng, z, frames = np.random.default_rng(0), 0, 600
-    mean = np.array([[0.0, 0.0], [0.0, 4.0], [4.0, 0.0], [4.0, 4.0], [2.0, 2.0]])
-    path = []
-    for _ in range(frames):
-        path.append(z)
-        z = rng.choice(4, p=np.where(np.arange(4) == z, 0.7, 0.1))
-    batch = {"x": (mean[path] + rng.normal(0, 0.8, (frames, 2))).astype(np.float32)[None]}
-    scores = {}
+    """The data and the figures of hmmlearn's examples/plot_gaussian_model_selection.py."""
+    source = pytest.importorskip("hmmlearn.hmm").GaussianHMM(4, init_params="")
+    source.n_features, source.startprob_ = 4, np.full(4, 0.25)
+    source.transmat_ = np.array([[0.3, 0.4, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4], [0.5, 0.2, 0.1, 0.2], [0.25] * 4])
+    source.means_, source.covars_ = np.array([[-2.5], [0.0], [2.5], [5.0]]), np.full((4, 1), 0.5)
+    x = source.sample(1000, random_state=np.random.RandomState(546))[0].astype(np.float32)
+    rng, scores = np.random.default_rng(0), {}
     for states in (3, 4, 5):
-        step = jax.jit(hmm(series(frames, 2), states, **FLAT).step)
-        start = gaussian_state(*random_chain(rng, states), mean[:states], np.ones((states, 2)))
-        metrics, state = climbed(step, start, batch, 30)
-        assert free_parameters(state) == states - 1 + states * (states - 1) + 4 * states
-        scores[states] = bic(-float(metrics["nats_per_frame"][-1]) * frames, free_parameters(state), frames)
+        means = np.quantile(x, (np.arange(states) + 0.5) / states)[:, None]
+        start = gaussian_state(*random_chain(rng, states), means, np.full((states, 1), 0.5))
+        metrics, state = climbed(jax.jit(hmm(series(1000, 1), states, **FLAT).step), start, {"x": x[None]}, 80)
+        assert free_parameters(state) == states - 1 + states * (states - 1) + 2 * states
+        scores[states] = bic(-1000 * float(metrics["nats_per_frame"][-1]), free_parameters(state), 1000)
+    assert scores[3] == pytest.approx(4711.41, abs=20) and scores[4] == pytest.approx(4620.93, rel=1e-5)
     assert min(scores, key=scores.get) == 4, scores
 
 
