@@ -260,7 +260,7 @@ def given_of(**changes) -> dict:
         ({"x": np.zeros((2, 4), int)}, "x alone: expected x and mask"),
         ({"mask": np.ones((2, 4), bool)}, "mask alone: expected x and mask"),
         (given_of(mask=np.array([[True, False, True, False]] * 2)), "prefix"),
-        (given_of(mask=np.ones((2, 3), bool)), r"mask of shape \(2, 3\): expected that of x, \(2, 4\)"),
+        (given_of(mask=np.ones((2, 3), bool)), r"mask of shape \(2, 3\): expected one of frames, \(2, 4\)"),
         (given_of(x=np.zeros((2, 4))), "float64: expected whole numbers"),
         (given_of(x=np.full((2, 4), 3)), "x has 3: expected a token from 0 to 2"),
         (given_of(x=np.full((2, 4), -1)), "x has -1"),

@@ -109,6 +109,27 @@ def asked_for(given: dict | None, num: int, spec: Spec) -> Batch:
     return given
 
 
+def asked_prefix(given: dict | None, num: int, spec: Spec) -> tuple[Batch, np.ndarray]:
+    """`asked_for`, of which only a prefix may be observed, and how many frames each prefix has [num].
+
+    Raises:
+      UserError: as `asked_for` and `check_sequences`, for a mask that is no prefix, or a length that is shorter than it.
+    """
+    batch = asked_for(given, num, spec)
+    check_sequences(batch, tuple(spec.shape[1:]), levels(spec), spec.kind == "roll")
+    mask, shape = batch["mask"] > 0, batch["x"].shape[:2]
+    if mask.shape != shape:
+        raise UserError(f"given mask of shape {mask.shape}: expected one of frames, {shape}")
+    prefix = mask.sum(1, dtype=np.int32)
+    if (mask != (np.arange(mask.shape[1])[None] < prefix[:, None])).any():
+        raise UserError("given mask: this model continues a prefix, so the observed frames must come first")
+    short = np.flatnonzero(batch.get("length", prefix) < prefix)
+    if short.size:
+        at = short[0]
+        raise UserError(f"given length {batch['length'][at]}: expected {prefix[at]} or more, the length of its prefix")
+    return {**batch, "x": batch["x"].astype(np.int32 if levels(spec) else np.float32)}, prefix
+
+
 def refuse_few_frames(states: int, frames: int, where: str) -> None:
     """Raises where there are more states than frames to learn them from."""
     if states > frames:

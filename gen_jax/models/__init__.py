@@ -11,8 +11,9 @@ from gen_jax.model import Model
 from gen_jax.models.gan import gan
 from gen_jax.models.hmm import hmm
 from gen_jax.models.markov import markov
+from gen_jax.models.rnn import rnn
 
-MODELS = {"gan": gan, "hmm": hmm, "markov": markov}  # family(spec, **options) -> Model
+MODELS = {"gan": gan, "hmm": hmm, "markov": markov, "rnn": rnn}  # family(spec, **options) -> Model
 
 
 def build_model(options: Mapping, spec: Spec) -> Model:

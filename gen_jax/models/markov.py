@@ -11,7 +11,7 @@ import numpy as np
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError, build
 from gen_jax.losses import ngrams
-from gen_jax.losses.frames import asked_for, check_sequences
+from gen_jax.losses.frames import asked_prefix, check_sequences
 from gen_jax.model import Batch, Model
 
 MAX_NGRAMS = 2**22  # of a length, unless `max_ngrams` says otherwise
@@ -117,7 +117,7 @@ def markov(
         return jax.vmap(sequence)(keys, x, prefix)  # [num, T]
 
     def sample(key: jax.Array, state: MarkovState, num: int, given: dict | None = None) -> Batch:
-        batch, prefix = asked(given, num, spec)
+        batch, prefix = asked_prefix(given, num, spec)
         refuse_overflow(state)
         x = complete(key, state, batch["x"], prefix)
         if "length" not in batch:
@@ -163,27 +163,6 @@ def placed(context: jax.Array | None, batch: Batch) -> tuple[jax.Array, jax.Arra
     tokens = jnp.concatenate([jnp.where((batch["reset"] & real)[:, None], -1, context), tokens], 1)
     ends = length[:, None] + jnp.arange(context.shape[1])[None]
     return tokens, jnp.take_along_axis(tokens, ends, 1), context.shape[1]
-
-
-def asked(given: dict | None, num: int, spec: Spec) -> tuple[Batch, np.ndarray]:
-    """What a sample is to keep: `x` [num, T] int32 and `length` [num] where it is given, and tokens of the prefix [num].
-
-    Raises:
-      UserError: as `asked_for` and `check_sequences`, for a mask that is no prefix, or a length that is shorter than it.
-    """
-    batch = asked_for(given, num, spec)
-    check_sequences(batch, (), levels(spec))
-    x, mask = batch["x"], batch["mask"] > 0
-    if mask.shape != x.shape:
-        raise UserError(f"given mask of shape {mask.shape}: expected that of x, {x.shape}")
-    prefix = mask.sum(1, dtype=np.int32)
-    if (mask != ngrams.inside(x, prefix)).any():
-        raise UserError("given mask: a Markov chain continues a prefix, so the observed tokens must come first")
-    short = np.flatnonzero(batch.get("length", prefix) < prefix)
-    if short.size:
-        at = short[0]
-        raise UserError(f"given length {batch['length'][at]}: expected {prefix[at]} or more, the length of its prefix")
-    return {**batch, "x": np.int32(x)}, prefix
 
 
 def refuse_overflow(state: MarkovState) -> None:

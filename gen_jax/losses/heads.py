@@ -1,0 +1,219 @@
+"""Output heads: the density of one frame given what a net puts out for it, and draws from it. No networks live here."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.data.spec import Spec, levels
+from gen_jax.errors import UserError, build
+
+LEAST = 1e-3  # standard deviation of a component, in model space
+
+
+class Choice(NamedTuple):
+    """How a frame is drawn: numbers [], or [B] for rows."""
+
+    temperature: jax.Array  # logits and deviations are divided and multiplied by it; 0 takes the likeliest
+    top_k: jax.Array  # tokens that may be drawn, the likeliest ones; 0: all
+    top_p: jax.Array  # share of the probability that the likeliest tokens which may be drawn must reach (nucleus)
+
+
+PLAIN = Choice(np.float32(1), np.int32(0), np.float32(1))
+
+
+class Head(NamedTuple):
+    """A density of frames; `own` are weights of the head itself, of the shapes in `weights`."""
+
+    width: int  # numbers that the net puts out for a frame
+    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]  # (own, out [..., W], x [..., *frame]) -> [...] nats
+    draw: Callable[[jax.Array, dict, jax.Array, Choice], jax.Array]  # (key, own, out [W], choice) -> x [*frame]
+    weights: Mapping[str, tuple[int, ...]] = {}
+
+
+def categorical(spec: Spec) -> Head:
+    """One of the tokens."""
+    values = levels(spec)
+
+    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        chosen = jnp.take_along_axis(out, jnp.clip(x, 0, values - 1)[..., None], -1)[..., 0]
+        return chosen - jax.nn.logsumexp(out, -1)
+
+    return Head(values, log_prob, lambda key, own, out, choice: draw_token(key, out, choice))
+
+
+def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
+    """A token by logits [V]: by temperature, then among the `top_k`, then in the nucleus (Holtzman et al. 2020, 1904.09751)."""
+    order = jnp.argsort(-logits)
+    logits = logits[order] / jnp.where(choice.temperature > 0, choice.temperature, 1)
+    rank = jnp.arange(len(logits))
+    logits = jnp.where((choice.top_k == 0) | (rank < choice.top_k), logits, -jnp.inf)
+    share = jax.nn.softmax(logits)
+    before = jnp.cumsum(share) - share
+    logits = jnp.where((before < choice.top_p) | (rank == 0), logits, -jnp.inf)
+    chosen = jnp.where(choice.temperature > 0, jax.random.categorical(key, logits), 0)
+    return order[chosen].astype(jnp.int32)
+
+
+def bernoulli(spec: Spec) -> Head:
+    """Independent keys: log p = sum_k x_k l_k - log(1 + exp l_k)."""
+    (keys,) = spec.shape[1:]
+    return Head(keys, lambda own, out, x: bits(out, x), lambda key, own, out, choice: draw_bits(key, out, choice))
+
+
+def bits(logits: jax.Array, x: jax.Array) -> jax.Array:
+    """log p(x) of independent bits [..., D] -> [...]."""
+    return (x * logits - jax.nn.softplus(logits)).sum(-1)
+
+
+def draw_bits(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
+    """Independent bits by their logits; at temperature 0 those that are likelier than not."""
+    noise = jax.random.logistic(key, logits.shape)
+    return (logits + choice.temperature * noise > 0).astype(jnp.float32)
+
+
+def visible(spec: Spec) -> Head:
+    """Key k given those below it, in a logistic regression: l_k + sum_{j<k} A_kj x_j (Frey 1998; fully visible belief net)."""
+    (keys,) = spec.shape[1:]
+
+    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        return bits(out + x @ jnp.tril(own["below"], -1).T, x)
+
+    def draw(key: jax.Array, own: dict, out: jax.Array, choice: Choice) -> jax.Array:
+        def move(x: jax.Array, now: tuple) -> tuple[jax.Array, None]:
+            place, noise, row = now
+            logit = out[place] + jnp.vdot(row, x)
+            return x.at[place].set((logit + choice.temperature * noise > 0).astype(jnp.float32)), None
+
+        order = jnp.arange(keys), jax.random.logistic(key, (keys,)), jnp.tril(own["below"], -1)
+        return jax.lax.scan(move, jnp.zeros(keys), order)[0]
+
+    return Head(keys, log_prob, draw, {"below": (keys, keys)})
+
+
+def nade(spec: Spec, hidden: int = 64) -> Head:
+    """Key k given those below it: l_k + V_k sigmoid(c + sum_{j<k} W_j x_j), l and c from the net.
+
+    RNN-NADE (Boulanger-Lewandowski et al. 2012, arXiv 1206.6392, section 5; Larochelle & Murray 2011, eq. 1 and 2).
+    """
+    (keys,) = spec.shape[1:]
+
+    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        reach = jnp.einsum("...k,kh->...kh", x, own["from"])
+        below = jnp.cumsum(reach, -2) - reach
+        units = jax.nn.sigmoid(out[..., None, keys:] + below)
+        return bits(out[..., :keys] + jnp.einsum("...kh,kh->...k", units, own["to"]), x)
+
+    def draw(key: jax.Array, own: dict, out: jax.Array, choice: Choice) -> jax.Array:
+        def move(sums: jax.Array, now: tuple) -> tuple[jax.Array, jax.Array]:
+            logit, noise, reach, back = now
+            logit = logit + jnp.vdot(back, jax.nn.sigmoid(sums))
+            on = (logit + choice.temperature * noise > 0).astype(jnp.float32)
+            return sums + on * reach, on
+
+        order = out[:keys], jax.random.logistic(key, (keys,)), own["from"], own["to"]
+        return jax.lax.scan(move, out[keys:], order)[1]
+
+    return Head(keys + hidden, log_prob, draw, {"from": (keys, hidden), "to": (keys, hidden)})
+
+
+def bernoulli_mixture(spec: Spec, components: int = 16) -> Head:
+    """log p = log sum_m pi_m prod_k p_mk^x_k (1 - p_mk)^(1 - x_k), all from the net."""
+    (keys,) = spec.shape[1:]
+
+    def parts(out: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return out[..., :components], out[..., components:].reshape(*out.shape[:-1], components, keys)
+
+    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        share, logits = parts(out)
+        return jax.nn.logsumexp(jax.nn.log_softmax(share) + bits(logits, x[..., None, :]), -1)
+
+    def draw(key: jax.Array, own: dict, out: jax.Array, choice: Choice) -> jax.Array:
+        which_key, bits_key = jax.random.split(key)
+        share, logits = parts(out)
+        return draw_bits(bits_key, logits[draw_token(which_key, share, unfiltered(choice))], choice)
+
+    return Head(components * (1 + keys), log_prob, draw)
+
+
+def gaussian_mixture(spec: Spec, components: int = 8) -> Head:
+    """log p = log sum_m pi_m N(x; mu_m, diag sigma_m^2), all from the net (Graves 2013, arXiv 1308.0850, section 4)."""
+    numbers = int(np.prod(spec.shape[1:]))
+
+    def parts(out: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        share, rest = out[..., :components], out[..., components:]
+        mean, deviation = jnp.split(rest.reshape(*out.shape[:-1], components, 2 * numbers), 2, -1)
+        return share, mean, LEAST + jax.nn.softplus(deviation)
+
+    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        share, mean, deviation = parts(out)
+        z = (x.reshape(*out.shape[:-1], 1, numbers) - mean) / deviation
+        each = -0.5 * jnp.square(z) - jnp.log(deviation) - 0.5 * np.log(2 * np.pi)
+        return jax.nn.logsumexp(jax.nn.log_softmax(share) + each.sum(-1), -1)
+
+    def draw(key: jax.Array, own: dict, out: jax.Array, choice: Choice) -> jax.Array:
+        which_key, noise_key = jax.random.split(key)
+        share, mean, deviation = parts(out)
+        which = draw_token(which_key, share, unfiltered(choice))
+        noise = choice.temperature * jax.random.normal(noise_key, (numbers,))
+        return (mean[which] + deviation[which] * noise).reshape(spec.shape[1:])
+
+    return Head(components * (1 + 2 * numbers), log_prob, draw)
+
+
+def unfiltered(choice: Choice) -> Choice:
+    """`choice` without what is of tokens only."""
+    return PLAIN._replace(temperature=choice.temperature)
+
+
+HEADS = {
+    "categorical": categorical,
+    "bernoulli": bernoulli,
+    "visible": visible,
+    "nade": nade,
+    "bernoulli_mixture": bernoulli_mixture,
+    "gaussian_mixture": gaussian_mixture,
+}
+FITTING = {  # what frames are -> the heads they may have, the first one where none is named
+    "tokens": ("categorical",),
+    "roll": ("bernoulli", "visible", "nade", "bernoulli_mixture"),
+    "reals": ("gaussian_mixture",),
+}
+
+
+def fitting(spec: Spec, options: Mapping | None) -> Head:
+    """The head that `options` name, a `name` in `HEADS` and its options, or the first one that fits the data.
+
+    Raises:
+      UserError: for an unknown name or option, or a head that does not fit the data.
+    """
+    frames = "tokens" if levels(spec) else "roll" if spec.kind == "roll" else "reals"
+    options = options or {"name": FITTING[frames][0]}
+    if options.get("name") in HEADS and options["name"] not in FITTING[frames]:
+        raise UserError(
+            f"head {options['name']!r}: {spec.name} has frames of {frames}, expected {' or '.join(FITTING[frames])}"
+        )
+    return build("head", HEADS, options, spec)
+
+
+def asked_choice(given: dict, num: int, values: int) -> Choice:
+    """Takes `temperature`, `top_k` and `top_p` [num] out of what a sample is asked for.
+
+    Raises:
+      UserError: for one that is not `num` numbers of its range, or is of tokens where there are none (`values` 0).
+    """
+    ranges = {"temperature": (0, np.inf), "top_k": (0, values), "top_p": (0, 1)}
+    found = {}
+    for (name, (low, high)), plain in zip(ranges.items(), PLAIN):
+        value = np.asarray(given.pop(name, np.full(num, plain)))
+        if name != "temperature" and not values and (value != plain).any():
+            raise UserError(f"given {name}: only tokens have it")
+        fits = value.shape == (num,) and (value.dtype.kind in "iu" or name != "top_k")
+        wrong = value[~((value >= low) & (value <= high))] if fits else value
+        if not fits or wrong.size:
+            kind = "whole numbers" if name == "top_k" else "numbers"
+            raise UserError(f"given {name} {wrong.ravel()[:1]}: expected {num} {kind} from {low} to {high}")
+        found[name] = jnp.asarray(value, plain.dtype)
+    return Choice(**found)

@@ -1,0 +1,190 @@
+"""Autoregressive recurrent nets over tokens, piano rolls, sound and series. Cells and heads are arguments."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gen_jax import optimizers
+from gen_jax.data.spec import SEQUENCES, Spec, levels
+from gen_jax.errors import UserError, build
+from gen_jax.losses import heads
+from gen_jax.losses.frames import asked_prefix, check_sequences
+from gen_jax.losses.heads import Choice
+from gen_jax.model import Batch, Model, given_labels
+from gen_jax.nets import RECURRENT
+from gen_jax.nets.predictor import Predictor
+
+ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}
+
+
+class RnnState(NamedTuple):
+    """What a recurrent net carries from step to step."""
+
+    step: jax.Array  # [] int32
+    examples: jax.Array  # [] int32, rows learnt from
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None where none is modelled
+    params: Any
+    average: Any  # of params
+    optimizer: Any
+    lanes: Any  # ([B, ...] carry of each layer, [B, ...] the last frame) of each lane; None without lanes
+
+
+def rnn(
+    spec: Spec,
+    cell: Mapping = {"name": "lstm"},
+    head: Mapping | None = None,
+    conditional: bool = False,
+    optimizer: Mapping = ADAM,
+    ema_half_life: float = 0.0,
+) -> Model:
+    """A recurrent net that predicts each token or frame from those before it.
+
+    Args:
+      cell: a `name` in `CELLS` and the options of `nets.recurrent.Recurrent`.
+      head: a `name` in `losses.heads.HEADS` and its options; where None the first that fits the data.
+      conditional: the label stands beside every frame; `given={"y": labels}` asks for one, and a sample's `y` tells it.
+      optimizer: see `gen_jax.optimizers.optimizer`.
+      ema_half_life: of the averaged weights that sample and score, in rows; 0 averages nothing.
+
+    One step is one gradient of the mean negative log-likelihood of the frames of a batch. With `reset` in the batch, row
+    i goes on where row i of the batch before ended, unless `reset[i]`, and gradients end at the border (truncated
+    backpropagation through time); without it each row is a sequence of its own. `log_prob` and `sample` start
+    from nothing carried. `given` takes `length` [num], `x` with `mask` [num, T], an observed prefix to be
+    continued, `y`, and `temperature`, `top_k`, `top_p` [num] (see `losses.heads.Choice`).
+
+    Raises:
+      UserError: for data that are no sequences, labels that they lack, a head that does not fit, an unknown name or option.
+    """
+    if spec.kind not in SEQUENCES:
+        raise UserError(f"an rnn models sequences, not data of kind {spec.kind!r} ({spec.name})")
+    if conditional and not spec.classes:
+        raise UserError(f"a conditional rnn learns labels, and {spec.name} has none: set model.conditional=False")
+    values, classes = levels(spec), len(spec.classes) if conditional else 0
+    head, tx = heads.fitting(spec, head), optimizers.optimizer(optimizer)
+    layers, unit = build("cell", RECURRENT, cell), "token" if values else "frame"
+    net = Predictor(layers, head.width, values, classes, head.weights)
+    unroll = partial(net.apply, method="unroll")
+
+    def started(rows: int) -> tuple:
+        """What lanes hold before their first frame."""
+        last = jnp.full(rows, -1) if values else jnp.zeros((rows, *spec.shape[1:]))
+        return layers.init_carry(rows), last
+
+    def init(key: jax.Array, batch: Batch) -> RnnState:
+        carry, last = started(1)
+        params = net.init(key, carry, last[:, None], jnp.zeros(1, jnp.int32), method="unroll")
+        zero = jnp.zeros((), jnp.int32)
+        lanes = started(len(batch["x"])) if "reset" in batch else None
+        average = jax.tree.map(jnp.copy, params)
+        return RnnState(
+            zero, zero, jnp.zeros(classes) if classes else None, params, average, tx(zero).init(params), lanes
+        )
+
+    def predicted(params: Any, lanes: tuple, batch: Batch, length: jax.Array, key: jax.Array | None = None) -> tuple:
+        """The log-probability of every frame [B, T], and the lanes behind the last."""
+        x, (carry, last) = batch["x"], lanes
+        before = jnp.concatenate([last[:, None], x[:, :-1]], 1)
+        rngs = {} if key is None else {"dropout": key}
+        carry, out, own = unroll(params, carry, before, batch.get("y"), length, rngs=rngs)
+        inside = jnp.arange(x.shape[1])[None] < length[:, None]
+        log_prob = jnp.where(inside, head.log_prob(own, out, x), 0)
+        ends = jnp.take_along_axis(x, jnp.maximum(length - 1, 0).reshape(-1, *(1,) * (x.ndim - 1)), 1)[:, 0]
+        last = jnp.where((length > 0).reshape(-1, *(1,) * (ends.ndim - 1)), ends, last)
+        return log_prob, (carry, last)
+
+    def step(key: jax.Array, state: RnnState, batch: Batch) -> tuple[RnnState, dict]:
+        rows = len(batch["x"])
+        weight = batch.get("weight", jnp.ones(rows))
+        length = jnp.where(weight > 0, batch.get("length", jnp.full(rows, batch["x"].shape[1])), 0)
+        lanes = continued(state, batch, started(rows))
+
+        def loss(params: Any) -> tuple[jax.Array, tuple]:
+            log_prob, lanes_after = predicted(params, lanes, batch, length, key)
+            return -log_prob.sum() / jnp.maximum(length.sum(), 1), lanes_after
+
+        (value, lanes), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+        seen = state.examples.astype(jnp.float32)
+        updates, tx_state = tx(seen).update(gradient, state.optimizer, state.params)
+        params, new = optax.apply_updates(state.params, updates), (weight > 0).sum()
+        average = optimizers.moving_average(state.average, params, new, jnp.float32(ema_half_life))
+        counts = state.classes
+        if conditional:
+            counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(batch["y"], classes))
+        lanes = None if state.lanes is None else jax.lax.stop_gradient(lanes)
+        metrics = {f"nats_per_{unit}": value, "gradient_norm": optax.tree.norm(gradient)}
+        state = RnnState(state.step + 1, state.examples + new, counts, params, average, tx_state, lanes)
+        return state, metrics
+
+    @jax.jit
+    def score(state: RnnState, batch: Batch) -> jax.Array:
+        rows, frames = batch["x"].shape[:2]
+        length = jnp.asarray(batch.get("length", jnp.full(rows, frames)))
+        return predicted(state.average, started(rows), batch, length)[0].sum(1)
+
+    def log_prob(key: jax.Array, state: RnnState, batch: Batch) -> jax.Array:
+        if "mask" in batch:
+            raise UserError("a batch with mask: an rnn needs every frame, expected x and length only")
+        if conditional and "y" not in batch:
+            raise UserError("a conditional rnn scores frames given their label: the batch lacks y")
+        check_sequences(batch, tuple(spec.shape[1:]), values, spec.kind == "roll")
+        return score(state, {name: batch[name] for name in ("x", "length", "y") if name in batch})
+
+    @jax.jit
+    def complete(
+        key: jax.Array, state: RnnState, x: jax.Array, prefix: jax.Array, y: jax.Array | None, choice: Choice
+    ) -> jax.Array:
+        keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(x)))
+
+        def move(lanes: tuple, now: tuple) -> tuple[tuple, jax.Array]:
+            (carry, last), (time, given) = lanes, now
+            carry, out, own = unroll(state.average, carry, last[:, None], y)
+            at = jax.vmap(jax.random.fold_in, (0, None))(keys, time)
+            drawn = jax.vmap(head.draw, (0, None, 0, 0))(at, own, out[:, 0], choice)
+            observed = (time < prefix).reshape(-1, *(1,) * (drawn.ndim - 1))
+            frame = jnp.where(observed, given, drawn)
+            return (carry, frame), frame
+
+        times = jnp.arange(x.shape[1]), x.swapaxes(0, 1)
+        return jax.lax.scan(move, started(len(x)), times)[1].swapaxes(0, 1)
+
+    def sample(key: jax.Array, state: RnnState, num: int, given: dict | None = None) -> Batch:
+        given, own = dict(given or {}), {}
+        choice = heads.asked_choice(given, num, values)
+        y_key, key = jax.random.split(key)
+        if conditional:
+            labels = {"y": given.pop("y")} if "y" in given else {}
+            log_share = jnp.log(jnp.maximum(state.classes, state.step == 0))
+            own = {"y": jax.random.categorical(y_key, log_share, shape=(num,)).astype(jnp.int32)}
+            own |= given_labels(labels, num, classes)
+        batch, prefix = asked_prefix(given, num, spec)
+        x = complete(key, state, batch["x"], prefix, own.get("y"), choice)
+        if "length" in batch:
+            inside = np.arange(x.shape[1])[None] < batch["length"][:, None]
+            x = jnp.where(inside.reshape(*inside.shape, *(1,) * (x.ndim - 2)), x, 0)
+            own["length"] = jnp.asarray(batch["length"])
+        return {"x": x, **own}
+
+    return Model(init, step, sample, log_prob)
+
+
+def continued(state: RnnState, batch: Batch, fresh: tuple) -> tuple:
+    """What each row of a batch goes on from: its lane, or `fresh` where it is reset or there are none.
+
+    Raises:
+      UserError: where a batch continues lanes that the state does not carry.
+    """
+    if "reset" not in batch:
+        return fresh
+    rows = len(batch["x"])
+    if state.lanes is None or len(state.lanes[1]) != rows:
+        raise UserError("a batch with `reset` continues the one before: every batch needs it, and as many rows")
+
+    def chosen(old: jax.Array, new: jax.Array) -> jax.Array:
+        return jnp.where(batch["reset"].reshape(-1, *(1,) * (old.ndim - 1)), new, old)
+
+    return jax.tree.map(chosen, state.lanes, fresh)

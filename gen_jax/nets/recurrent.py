@@ -1,0 +1,124 @@
+"""Layers of recurrent cells: one contract for every cell, `init_carry`, `unroll` and `step`. Their equations are in `cells`."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen import initializers
+
+from gen_jax.errors import UserError, choose
+from gen_jax.nets.cells import CELLS, Carry, Linear, unroll_gated, unroll_linear
+
+SCANS = ("auto", "sequential", "associative")
+NORMS = {"none": lambda **_: lambda x: x, "rms": nn.RMSNorm, "layer": nn.LayerNorm}
+
+
+class Recurrent(nn.Module):
+    """Layers of one cell, each with what stands around it.
+
+    Options:
+      cell: a name in `CELLS`.
+      units: numbers of h; layers: how many.
+      residual: a layer adds to what it reads, which is projected to `units` first where it is of another width.
+      norm: `rms` or `layer` in front of every layer and behind the last, or `none`.
+      feedforward: more than 0 adds two dense layers behind each cell, `feedforward` x `units` wide in between.
+      dropout: share of a layer's output dropped where a `dropout` key is given, the same at every time (Gal &
+        Ghahramani 2016, arXiv 1512.05287).
+      scan: how linear cells are unrolled: `sequential`, `associative` (parallel in time) or `auto`, what pays on this
+        platform; the others are always sequential.
+
+    Raises:
+      UserError: for an unknown name, sizes below 1, or a parallel scan of a cell that has none.
+    """
+
+    cell: str = "lstm"
+    units: int = 256
+    layers: int = 1
+    residual: bool = False
+    norm: str = "none"
+    feedforward: int = 0
+    dropout: float = 0.0
+    scan: str = "auto"
+
+    def init_carry(self, rows: int) -> tuple[Carry, ...]:
+        """What every layer carries before the first frame: zeros [rows, units]."""
+        arrays = CELLS[choose("cell", self.cell, CELLS)].arrays
+        return tuple(tuple(jnp.zeros((rows, self.units)) for _ in range(arrays)) for _ in range(self.layers))
+
+    @nn.compact
+    def unroll(
+        self, carry: tuple[Carry, ...], x: jax.Array, length: jax.Array | None = None, reset: jax.Array | None = None
+    ) -> tuple[tuple[Carry, ...], jax.Array]:
+        """h [B, T, units] of the frames x [B, T, D], and what is carried on.
+
+        Rows where `reset` [B] begin from zeros. Beyond `length` [B] nothing is carried and h is 0.
+        """
+        self.check()
+        layer = partial(Layer, self.cell, self.units, self.parallel())
+        norm = partial(NORMS[choose("norm", self.norm, NORMS)], name=None)
+        drop = nn.Dropout(self.dropout, broadcast_dims=(0,), deterministic=not self.has_rng("dropout"))
+        valid = None if length is None else (jnp.arange(x.shape[1])[:, None] < length[None])[..., None]  # [T, B, 1]
+        if reset is not None:
+            carry = jax.tree.map(lambda each: jnp.where(reset[:, None], 0, each), carry)
+        x, after = x.swapaxes(0, 1), []
+        if self.residual and x.shape[-1] != self.units:
+            x = nn.Dense(self.units, name="project")(x)
+        for each, old in enumerate(carry):
+            new, h = layer(name=f"layer_{each}")(old, norm()(x), valid)
+            x = x + drop(h) if self.residual else drop(h)
+            if self.feedforward:
+                wide = nn.gelu(nn.Dense(self.feedforward * self.units)(norm()(x)))
+                x = x + drop(nn.Dense(self.units)(wide))
+            after.append(new)
+        x = norm()(x)
+        return tuple(after), (x if valid is None else jnp.where(valid, x, 0)).swapaxes(0, 1)
+
+    def step(self, carry: tuple[Carry, ...], x: jax.Array) -> tuple[tuple[Carry, ...], jax.Array]:
+        """h [B, units] of one frame x [B, D]."""
+        carry, h = self.unroll(carry, x[:, None])
+        return carry, h[:, 0]
+
+    def parallel(self) -> bool:
+        """Whether the layers are unrolled in parallel."""
+        linear = isinstance(CELLS[self.cell], Linear)
+        return linear and (self.scan == "associative" or (self.scan == "auto" and jax.default_backend() != "cpu"))
+
+    def check(self) -> None:
+        """Raises UserError for options that no net can have."""
+        choose("scan", self.scan, SCANS)
+        for name in ("units", "layers"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} {getattr(self, name)}: expected at least 1")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout {self.dropout}: expected a share from 0 to below 1")
+        if self.scan == "associative" and not isinstance(CELLS[self.cell], Linear):
+            linear = ", ".join(name for name, cell in CELLS.items() if isinstance(cell, Linear))
+            raise UserError(f"scan 'associative': {self.cell} is not linear in h; of {linear} it can be")
+
+
+class Layer(nn.Module):
+    """One layer of cells: (carry, x [T, B, D], valid [T, B, 1] or None) -> (carry, h [T, B, units])."""
+
+    cell: str
+    units: int
+    parallel: bool
+
+    @nn.compact
+    def __call__(self, carry: Carry, x: jax.Array, valid: jax.Array | None) -> tuple[Carry, jax.Array]:
+        cell, units = CELLS[self.cell], self.units
+
+        def each_gate(init: nn.initializers.Initializer, key: jax.Array, rows: int) -> jax.Array:
+            return jnp.concatenate([init(gate, (rows, units)) for gate in jax.random.split(key, cell.width)], -1)
+
+        weights = {
+            "input": self.param("input", partial(each_gate, initializers.glorot_uniform()), x.shape[-1]),
+            "bias": self.param("bias", lambda key: cell.bias(jnp.zeros((cell.width, units))).ravel()),
+        }
+        if isinstance(cell, Linear):
+            own = self.param("own", cell.weights, units)
+            return unroll_linear(cell, {**weights, **own}, carry, x, valid, self.parallel)
+        weights["recurrent"] = self.param("recurrent", partial(each_gate, initializers.orthogonal()), units)
+        if cell.hidden_bias:
+            weights["hidden_bias"] = self.param("hidden_bias", initializers.zeros, (cell.width * units,))
+        return unroll_gated(cell, weights, carry, x, valid)
