@@ -20,8 +20,9 @@ class Recurrent(nn.Module):
     Options:
       cell: a name in `CELLS`.
       units: numbers of h; layers: how many.
-      residual: a layer adds to what it reads, which is projected to `units` first where it is of another width.
-      norm: `rms` or `layer` in front of every layer and behind the last, or `none`.
+      residual: a layer adds to what it reads.
+      norm: `rms` or `layer` in front of every layer and behind the last, or `none`. With either of these two the
+        frames are projected to `units` numbers first.
       feedforward: more than 0 adds two dense layers behind each cell, `feedforward` x `units` wide in between.
       dropout: share of a layer's output dropped where a `dropout` key is given, the same at every time (Gal &
         Ghahramani 2016, arXiv 1512.05287).
@@ -62,8 +63,8 @@ class Recurrent(nn.Module):
         if reset is not None:
             carry = jax.tree.map(lambda each: jnp.where(reset[:, None], 0, each), carry)
         x, after = x.swapaxes(0, 1), []
-        if self.residual and x.shape[-1] != self.units:
-            x = nn.Dense(self.units, name="project")(x)
+        if self.residual or self.norm != "none":  # a frame of zeros (silence) has no norm: hence the bias
+            x = nn.Dense(self.units, bias_init=initializers.normal(0.1), name="project")(x)
         for each, old in enumerate(carry):
             new, h = layer(name=f"layer_{each}")(old, norm()(x), valid)
             x = x + drop(h) if self.residual else drop(h)

@@ -1,0 +1,394 @@
+"""Recurrent nets: the contract of every cell, cells against Flax's, heads by enumeration, lanes, and draws."""
+
+from functools import lru_cache, partial
+from itertools import product
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import make_spec
+
+from gen_jax.errors import UserError
+from gen_jax.losses.heads import Choice, draw_token
+from gen_jax.models.rnn import rnn
+from gen_jax.nets.cells import CELLS, Linear
+from gen_jax.nets.recurrent import Recurrent
+
+KEY = jax.random.key(0)
+B, T, D, H = 3, 6, 4, 5
+LENGTH = np.array([6, 3, 1])
+LINEAR = [name for name, cell in CELLS.items() if isinstance(cell, Linear)]
+BLOCKS = {"residual": True, "norm": "rms", "feedforward": 2}
+every_cell = pytest.mark.parametrize("cell", CELLS)
+SGD = {"name": "sgd", "learning_rate": 0.0}
+
+
+def tokens_spec(values: int = 3, length: int = 5):
+    return make_spec("text", (length,))._replace(info={"vocabulary": list("abcdefgh"[:values])})
+
+
+@lru_cache
+def prepared(cell: str, **options):
+    """A net of two layers, its weights, what it carries, and frames."""
+    net = Recurrent(cell, H, 2, **options)
+    carry = jax.tree.map(lambda zeros: jax.random.normal(KEY, zeros.shape), net.init_carry(B))
+    x = jax.random.normal(jax.random.key(1), (B, T, D))
+    params = net.init(KEY, carry, x, method="unroll")
+    return net, params, carry, x, jax.jit(partial(net.apply, method="unroll"))
+
+
+def by_steps(net, params, carry, x, length=LENGTH):
+    """h and the last carry, frame by frame, with what a length means written out."""
+    step, found = jax.jit(partial(net.apply, method="step")), []
+    for time in range(x.shape[1]):
+        new, h = step(params, carry, x[:, time])
+        valid = jnp.asarray(time < length)[:, None]
+        carry = jax.tree.map(lambda n, o: jnp.where(valid, n, o), new, carry)  # noqa: B023
+        found.append(jnp.where(valid, h, 0))
+    return carry, jnp.stack(found, 1)
+
+
+@every_cell
+def test_one_pass_is_its_steps_and_its_chunks(cell):
+    net, params, carry, x, unroll = prepared(cell)
+    for length in (np.full(B, T), LENGTH):
+        whole = unroll(params, carry, x, length)
+        chex.assert_trees_all_close(whole, by_steps(net, params, carry, x, length), atol=2e-6)
+    half, first = unroll(params, carry, x[:, :2])
+    last, second = unroll(params, half, x[:, 2:])
+    chex.assert_trees_all_close((last, jnp.concatenate([first, second], 1)), unroll(params, carry, x), atol=2e-6)
+    anew = unroll(params, carry, x, None, np.array([True, False, True]))[1]
+    chex.assert_trees_all_close(anew[1:2], unroll(params, carry, x)[1][1:2], atol=2e-6)
+    chex.assert_trees_all_close(anew[::2], unroll(params, net.init_carry(B), x)[1][::2], atol=2e-6)
+
+
+@every_cell
+def test_no_output_knows_what_comes_later(cell):
+    _, params, carry, x, unroll = prepared(cell)
+    before, after = (unroll(params, carry, each)[1] for each in (x, x.at[:, 3].add(1)))
+    assert np.array_equal(before[:, :3], after[:, :3])
+    assert np.all(np.abs(before - after)[:, 3:].max(-1) > 0)
+
+
+@every_cell
+def test_gradients_are_those_of_the_steps(cell):
+    net, params, carry, x, _ = prepared(cell)
+    weights = jax.random.normal(jax.random.key(2), (B, T, H))
+
+    def value(unroll, params, carry, x):
+        last, h = unroll(params, carry, x)
+        return (h * weights).sum() + sum((each**2).sum() for each in jax.tree.leaves(last))
+
+    fast = partial(value, lambda *args: net.apply(*args, LENGTH, method="unroll"))
+    slow = partial(value, partial(by_steps, net))
+    found, wanted = (jax.jit(jax.grad(each, (0, 1, 2)))(params, carry, x) for each in (fast, slow))
+    chex.assert_trees_all_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", LINEAR)
+def test_linear_cells_are_the_same_in_parallel(cell):
+    _, params, carry, x, unroll = prepared(cell)
+    parallel = prepared(cell, scan="associative")[4]
+    for length in (None, LENGTH):
+        chex.assert_trees_all_close(unroll(params, carry, x, length), parallel(params, carry, x, length), atol=2e-6)
+
+    def gradient(unroll):
+        return jax.jit(jax.grad(lambda params: (unroll(params, carry, x, LENGTH)[1] ** 2).sum()))(params)
+
+    found, wanted = gradient(parallel), gradient(unroll)
+    chex.assert_trees_all_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [BLOCKS, {"residual": True, "norm": "layer"}])
+def test_blocks_keep_the_contract_and_take_frames_of_silence(options):
+    net, params, carry, x, unroll = prepared("mingru", **options)
+    x = x.at[:, 0].set(0)
+    chex.assert_trees_all_close(unroll(params, carry, x, LENGTH), by_steps(net, params, carry, x), atol=1e-5)
+    gradient = jax.grad(lambda x: unroll(params, carry, x)[1].sum())(x)
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() < 100
+
+
+def test_dropout_is_locked_in_time():
+    net = Recurrent("gru", 64, 1, dropout=0.5)
+    carry, x = net.init_carry(2), jnp.ones((2, 5, 4))
+    params = net.init(KEY, carry, x, method="unroll")
+    dropped = net.apply(params, carry, x, method="unroll", rngs={"dropout": KEY})[1] == 0
+    assert np.array_equal(dropped, np.broadcast_to(dropped[:, :1], dropped.shape))
+    assert 0.3 < dropped.mean() < 0.7 and not np.array_equal(dropped[0], dropped[1])
+    assert not (net.apply(params, carry, x, method="unroll")[1] == 0).any()
+
+
+def gates(tree, *names):
+    return jnp.concatenate([tree[name]["kernel"] for name in names], -1)
+
+
+FLAX = {  # cell -> Flax's cell, its carry by ours, and our weights by its
+    "vanilla": (
+        nn.SimpleCell(H),
+        lambda carry: carry[0],
+        lambda p: {"input": p["i"]["kernel"], "bias": p["i"]["bias"], "recurrent": p["h"]["kernel"]},
+    ),
+    "lstm": (
+        nn.OptimizedLSTMCell(H),
+        lambda carry: (carry[1], carry[0]),
+        lambda p: {
+            "input": gates(p, "ii", "if", "io", "ig"),
+            "recurrent": gates(p, "hi", "hf", "ho", "hg"),
+            "bias": jnp.concatenate([p[name]["bias"] for name in ("hi", "hf", "ho", "hg")]),
+        },
+    ),
+    "gru": (
+        nn.GRUCell(H),
+        lambda carry: carry[0],
+        lambda p: {
+            "input": gates(p, "ir", "iz", "in"),
+            "recurrent": gates(p, "hr", "hz", "hn"),
+            "bias": jnp.concatenate([p[name]["bias"] for name in ("ir", "iz", "in")]),
+            "hidden_bias": jnp.concatenate([jnp.zeros(2 * H), p["hn"]["bias"]]),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("cell", FLAX)
+def test_cells_are_flaxs(cell):
+    theirs, carry_of, weights_of = FLAX[cell]
+    net, carry = Recurrent(cell, H), jax.tree.map(lambda zeros: zeros + 0.3, Recurrent(cell, H).init_carry(B))
+    x = jax.random.normal(KEY, (B, T, D))
+    params = theirs.init(KEY, carry_of(carry[0]), x[:, 0])["params"]
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(KEY, leaf.shape), params)
+    h = net.apply({"params": {"layer_0": weights_of(params)}}, carry, x, method="unroll")[1]
+    other = carry_of(carry[0])
+    for time in range(T):
+        other, wanted = theirs.apply({"params": params}, other, x[:, time])
+        np.testing.assert_allclose(h[:, time], wanted, atol=1e-6)
+
+
+def test_other_cells_are_their_equations():
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    def weights_of(cell):
+        _, params, carry, x, _ = prepared(cell)
+        net = Recurrent(cell, H)
+        params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["params"]["layer_0"])
+        h = net.apply({"params": {"layer_0": params}}, carry[:1], x, method="unroll")[1]
+        return params, np.float64(carry[0]), np.float64(x[:, 0]), h[:, 0]
+
+    p, (h,), x, found = weights_of("sigmoid")
+    np.testing.assert_allclose(found, sigmoid(x @ p["input"] + h @ p["recurrent"] + p["bias"]), atol=1e-6)
+    p, (h,), x, found = weights_of("gru_reset_before")
+    (wr, wz, wn), (ur, uz, un) = np.split(p["input"], 3, -1), np.split(p["recurrent"], 3, -1)
+    r, z = sigmoid(x @ wr + h @ ur), sigmoid(x @ wz + h @ uz)
+    np.testing.assert_allclose(found, (1 - z) * np.tanh(x @ wn + (r * h) @ un) + z * h, atol=1e-6)
+    p, (h,), x, found = weights_of("mingru")
+    wz, wh = np.split(p["input"], 2, -1)
+    np.testing.assert_allclose(found, (1 - sigmoid(x @ wz)) * h + sigmoid(x @ wz) * (x @ wh), atol=1e-6)
+    p, (h,), x, found = weights_of("minlstm")
+    wf, wi, wh = np.split(p["input"], 3, -1)
+    f, i = sigmoid(x @ wf), sigmoid(x @ wi)
+    np.testing.assert_allclose(found, (f * h + i * (x @ wh)) / (f + i), atol=1e-6)
+    p, (real, imaginary), x, found = weights_of("lru")
+    eigenvalue = np.exp(-np.exp(p["own"]["nu"]) + 1j * np.exp(p["own"]["theta"]))
+    both = np.split(p["input"], 2, -1)
+    h = eigenvalue * (real + 1j * imaginary) + np.sqrt(1 - np.abs(eigenvalue) ** 2) * (x @ both[0] + 1j * (x @ both[1]))
+    np.testing.assert_allclose(found, np.concatenate([h.real, h.imag], -1) @ p["own"]["out"], atol=1e-5)
+    assert np.all((np.abs(eigenvalue) >= 0.9) & (np.abs(eigenvalue) <= 0.999))
+
+
+ROLL = make_spec("roll", (2, 3))
+HEADED = {"categorical": tokens_spec(), **dict.fromkeys(("bernoulli", "visible", "nade", "bernoulli_mixture"), ROLL)}
+
+
+@lru_cache
+def learnt(head: str):
+    """A small model after a few steps, and everything that could be."""
+    spec = HEADED[head]
+    values, dtype = (3, jnp.int32) if head == "categorical" else (2, jnp.float32)
+    outcomes = jnp.asarray([*product(range(values), repeat=int(np.prod(spec.shape)))], dtype)
+    outcomes = {"x": outcomes.reshape(-1, *spec.shape)}
+    fast = {"name": "adam", "learning_rate": 0.05}
+    model = rnn(spec, {"name": "gru", "units": 6}, {"name": head}, optimizer=fast)
+    batch = {"x": outcomes["x"][:: len(outcomes["x"]) // 7]}
+    state, step = model.init(KEY, batch), jax.jit(model.step)
+    for _ in range(10):
+        state, _ = step(KEY, state, batch)
+    return model, state, outcomes
+
+
+@pytest.mark.parametrize("head", HEADED)
+def test_draws_have_the_probabilities_that_are_scored(head):
+    model, state, outcomes = learnt(head)
+    p = np.exp(np.float64(model.log_prob(KEY, state, outcomes)))
+    assert p.sum() == pytest.approx(1, abs=1e-5) and p.max() > 2 / len(p)
+    num, values = 20_000, int(outcomes["x"].max()) + 1
+    x = np.asarray(model.sample(KEY, state, num)["x"]).reshape(num, -1).astype(int)
+    counts = np.bincount(x @ values ** np.arange(x.shape[1])[::-1], minlength=len(p))
+    noise = np.sqrt(2 / np.pi * p * (1 - p) / num).sum() / 2  # of the total variation, where all is right
+    assert np.abs(counts / num - p).sum() / 2 < 1.15 * noise
+
+
+def test_reals_are_a_density():
+    spec = make_spec("series", (1, 1))
+    model = rnn(spec, {"name": "vanilla", "units": 4}, {"name": "gaussian_mixture", "components": 3})
+    x = jnp.linspace(-30, 30, 20_001)[:, None, None]
+    state = model.init(KEY, {"x": x})
+    p = np.exp(np.float64(model.log_prob(KEY, state, {"x": x})))
+    assert np.trapezoid(p, x[:, 0, 0]) == pytest.approx(1, abs=1e-3)
+    drawn = np.asarray(model.sample(KEY, state, 5000)["x"]).ravel()
+    mean = np.trapezoid(p * x[:, 0, 0], x[:, 0, 0])
+    assert drawn.mean() == pytest.approx(mean, abs=0.06)
+    assert drawn.std() == pytest.approx(np.sqrt(np.trapezoid(p * (x[:, 0, 0] - mean) ** 2, x[:, 0, 0])), rel=0.05)
+
+
+def lanes_of(spec, rows: int, window: int, windows: int):
+    x = np.random.default_rng(0).integers(0, 3, (rows, window * windows)).astype(np.int32)
+    return x, [{"x": x[:, n * window : (n + 1) * window], "reset": np.full(rows, n == 0)} for n in range(windows)]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "mingru"])
+def test_a_lane_goes_on_where_it_ended(cell):
+    """Windows in turn have the likelihood of the whole; a reset makes them sequences of their own."""
+    model = rnn(tokens_spec(), {"name": cell, "units": 6, "layers": 2}, optimizer=SGD)
+    whole, batches = lanes_of(model, 2, 4, 3)
+    state, step, found = model.init(KEY, batches[0]), jax.jit(model.step), []
+    for batch in batches:
+        state, metrics = step(KEY, state, batch)
+        found.append(metrics["nats_per_token"] * 8)
+    scored = [-float(model.log_prob(KEY, state, {"x": whole[:, : 4 * n]}).sum()) for n in (1, 2, 3)]
+    np.testing.assert_allclose(np.cumsum(found), scored, rtol=1e-5)
+    anew = step(KEY, state, {**batches[1], "reset": np.ones(2, bool)})[1]["nats_per_token"]
+    assert anew == pytest.approx(-float(model.log_prob(KEY, state, {"x": batches[1]["x"]}).sum()) / 8, rel=1e-5)
+    with pytest.raises(UserError, match="as many rows"):
+        model.step(KEY, state, {name: value[:1] for name, value in batches[1].items()})
+
+
+def test_a_lane_that_ends_within_a_window_keeps_its_last_frame():
+    model = rnn(tokens_spec(), {"name": "gru", "units": 6}, optimizer=SGD)
+    whole, (first, second, _) = lanes_of(model, 2, 4, 3)
+    state, length, step = model.init(KEY, first), np.array([4, 2]), jax.jit(model.step)
+    state, _ = step(KEY, state, {**first, "length": length})
+    assert np.array_equal(state.lanes[1], [whole[0, 3], whole[1, 1]])
+    metrics = step(KEY, state, {**second, "length": np.array([4, 4])})[1]
+    joined = np.concatenate([whole[1, :2], whole[1, 4:8]])[None]
+    parts = [
+        -float(model.log_prob(KEY, state, {"x": x})[0]) for x in (whole[:1, :8], whole[:1, :4], joined, joined[:, :2])
+    ]
+    assert metrics["nats_per_token"] * 8 == pytest.approx(parts[0] - parts[1] + parts[2] - parts[3], rel=1e-5)
+
+
+def test_gradients_are_clipped_after_they_are_taken():
+    clipped = {"name": "sgd", "learning_rate": 1.0, "clip_norm": 0.01}
+    model = rnn(tokens_spec(), {"name": "gru", "units": 6}, optimizer=clipped)
+    batch = {"x": np.ones((4, 5), np.int32)}
+    state = model.init(KEY, batch)
+    after, metrics = jax.jit(model.step)(KEY, state, batch)
+    moved = sum(float(((a - b) ** 2).sum()) for a, b in zip(*(jax.tree.leaves(each.params) for each in (state, after))))
+    assert moved**0.5 == pytest.approx(0.01, rel=1e-3) and metrics["gradient_norm"] > 0.1
+
+
+def test_a_sample_is_the_same_whatever_stands_beside_it():
+    model, state, _ = learnt("categorical")
+    many, few = model.sample(KEY, state, 6)["x"], model.sample(KEY, state, 2)["x"]
+    assert np.array_equal(many[:2], few)
+    x, length = np.zeros((2, 4), np.int32), np.array([9, 4])
+    more = model.sample(
+        KEY, state, 2, {"x": many[:2], "mask": np.arange(5)[None] < [[3], [0]], "length": np.array([9, 5])}
+    )
+    assert np.array_equal(more["x"][0, :5], many[0]) and np.array_equal(
+        more["x"][1, :5], many[1]
+    )  # it goes on as it would
+    assert more["x"].shape == (2, 9) and not more["x"][1, 5:].any()
+    given = model.sample(KEY, state, 2, {"x": x + 2, "mask": x == 0, "length": length})["x"]
+    assert np.array_equal(given[:, :4], x + 2)
+
+
+def test_temperature_top_k_and_nucleus():
+    logits, num = jnp.log(jnp.array([0.1, 0.5, 0.15, 0.25])), 4000
+
+    def shares(temperature=1.0, top_k=0, top_p=1.0):
+        choice = Choice(jnp.float32(temperature), jnp.int32(top_k), jnp.float32(top_p))
+        drawn = jax.vmap(lambda key: draw_token(key, logits, choice))(jax.random.split(KEY, num))
+        return np.bincount(drawn, minlength=4) / num
+
+    np.testing.assert_allclose(shares(), [0.1, 0.5, 0.15, 0.25], atol=0.03)
+    hot = np.sqrt([0.1, 0.5, 0.15, 0.25])
+    np.testing.assert_allclose(shares(temperature=2.0), hot / hot.sum(), atol=0.03)
+    for alone in ({"temperature": 0.0}, {"top_k": 1}, {"top_p": 0.4}, {"top_p": 0.0}):
+        assert shares(**alone)[1] == 1
+    np.testing.assert_allclose(shares(top_k=2), [0, 2 / 3, 0, 1 / 3], atol=0.03)
+    np.testing.assert_allclose(shares(top_p=0.8), [0, 5 / 9, 1.5 / 9, 2.5 / 9], atol=0.03)
+    np.testing.assert_allclose(shares(top_k=2, top_p=0.6), [0, 1, 0, 0], atol=0.03)  # of what is left: 2/3 and 1/3
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"temperature": np.array([-1.0, 1])}, r"given temperature \[-1.\]: expected 2 numbers from 0"),
+        ({"temperature": np.array([np.nan, 1])}, "given temperature"),
+        ({"top_k": np.array([4, 1])}, r"given top_k \[4\]: expected 2 whole numbers from 0 to 3"),
+        ({"top_k": np.array([1.0, 1])}, "whole numbers"),
+        ({"top_p": np.array([0.5])}, "expected 2 numbers"),
+        ({"x": np.zeros((2, 3), int), "mask": np.array([[0, 1, 1]] * 2)}, "continues a prefix"),
+        ({"y": np.zeros(2, int)}, "'y'"),
+    ],
+)
+def test_an_unusable_given_is_refused(given, words):
+    model, state, _ = learnt("categorical")
+    with pytest.raises(UserError, match=words):
+        model.sample(KEY, state, 2, given)
+
+
+def test_only_tokens_have_a_nucleus():
+    model, state, _ = learnt("visible")
+    cold = model.sample(KEY, state, 2, {"temperature": np.zeros(2)})["x"]
+    assert np.array_equal(cold[0], cold[1])
+    with pytest.raises(UserError, match="only tokens"):
+        model.sample(KEY, state, 2, {"top_p": np.full(2, 0.5)})
+
+
+@pytest.mark.parametrize(
+    "spec, options, words",
+    [
+        (make_spec("vector", (2,)), {}, "an rnn models sequences"),
+        (ROLL, {"head": {"name": "categorical"}}, "head 'categorical': .* expected bernoulli or visible or nade"),
+        (ROLL, {"head": {"name": "visibel"}}, "did you mean 'visible'"),
+        (
+            ROLL,
+            {"cell": {"name": "gru", "scan": "associative"}},
+            "gru is not linear in h; of mingru, minlstm, lru it can",
+        ),
+        (ROLL, {"cell": {"name": "grue"}}, "did you mean 'gru'"),
+        (ROLL, {"cell": {"name": "gru", "units": 0}}, "units 0: expected at least 1"),
+        (ROLL, {"cell": {"name": "gru", "dropout": 1.0}}, "dropout 1.0"),
+        (ROLL, {"cell": {"name": "gru", "norm": "batch"}}, "norm"),
+        (ROLL, {"cell": {"name": "gru", "unit": 3}}, "option of cell 'gru'"),
+        (ROLL, {"conditional": True}, "conditional rnn learns labels"),
+    ],
+)
+def test_an_unusable_model_is_refused(spec, options, words):
+    with pytest.raises(UserError, match=words):
+        model = rnn(spec, **options)
+        model.init(KEY, {"x": jnp.zeros((1, *spec.shape))})
+
+
+def test_a_conditional_model_draws_and_scores_by_label():
+    spec = tokens_spec()._replace(classes=("a", "b", "c"))
+    adam = {"name": "adam", "learning_rate": 0.05}
+    model = rnn(spec, {"name": "gru", "units": 8}, conditional=True, optimizer=adam)
+    y = np.array([0, 1, 2, 2])
+    batch = {"x": np.int32(np.tile(y[:, None], 5)), "y": y}
+    state, step = model.init(KEY, batch), jax.jit(model.step)
+    for _ in range(80):
+        state, _ = step(KEY, state, batch)
+    asked = np.array([2, 0, 1, 1])
+    drawn = model.sample(KEY, state, 4, {"y": asked})
+    assert np.array_equal(drawn["y"], asked) and (np.asarray(drawn["x"]) == asked[:, None]).mean() > 0.8
+    assert np.all(model.log_prob(KEY, state, batch) > model.log_prob(KEY, state, {**batch, "y": (y + 1) % 3}))
+    with pytest.raises(UserError, match="lacks y"):
+        model.log_prob(KEY, state, {"x": batch["x"]})
+    shares = np.bincount(model.sample(KEY, state, 400)["y"], minlength=3) / 400
+    np.testing.assert_allclose(shares, [0.25, 0.25, 0.5], atol=0.08)
