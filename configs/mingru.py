@@ -7,12 +7,13 @@ TO BE MEASURED: nats per character, minutes.
     python -m gen_jax.sample --workdir runs/mingru --num 4 --length 1000 --given "prefix=ROMEO:" --out romeo.txt
 """
 
-import runpy
 from pathlib import Path
+
+from gen_jax.config import load_file
 
 
 def get_config():
-    config = runpy.run_path(str(Path(__file__).with_name("lstm.py")))["get_config"]()
+    config = load_file(Path(__file__).with_name("lstm.py"))
     config.steps = 700
     config.model.cell = {
         "name": "mingru",

@@ -210,6 +210,18 @@ def integer(name: str, text: str | None, low: int = 0) -> int | None:
     return int(text)
 
 
+def number(name: str, text: str | None) -> int | float | None:
+    """The value of an optional flag that is a number.
+
+    Raises:
+      UserError: for anything else.
+    """
+    try:
+        return None if text is None else json.loads(text) * 1
+    except (ValueError, TypeError):
+        raise UserError(f"--{name}={text}: expected a number") from None
+
+
 def output_file(text: str | None, example: str, suffixes: tuple[str, ...]) -> Path:
     """The file that `--out` names.
 

@@ -1,7 +1,7 @@
 """CLI and function: draw from a trained run.
 
 python -m gen_jax.sample --workdir runs/gan --num 64 --out digits.png [--given y=3]
-python -m gen_jax.sample --workdir runs/markov --num 4 --out plays.txt [--given prefix=ROMEO:] [--length 1000]
+python -m gen_jax.sample --workdir runs/lstm --num 4 --out plays.txt [--given prefix=ROMEO:] [--length 1000] [--temperature 0.8]
 """
 
 from collections.abc import Mapping
@@ -93,6 +93,9 @@ def main(argv: list[str]) -> None:
             "replica": ("0", "which of a run's replicas to draw from: a number, or best"),
             "given": (None, "a condition: y=CLASS, or y=all for each class in turn; prefix=TEXT of text"),
             "length": (None, "of sequences, in tokens or frames; where unset as in the run's config, or its data"),
+            "temperature": (None, "of sequences: below 1 is bolder towards the likely, 0 takes the likeliest"),
+            "top_k": (None, "of tokens: only the so many likeliest are drawn"),
+            "top_p": (None, "of tokens: only the likeliest that together have this probability are drawn"),
             "out": (None, "file to write: .npz holds arrays, .png a picture, .txt text, .mid music, .wav sound"),
         },
         required="workdir",
@@ -105,6 +108,8 @@ def main(argv: list[str]) -> None:
     loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
     length = config.integer("length", flags.length, 1) or loaded.config["sample"].get("length")
     given = parse_given(flags.given, flags.num, loaded.spec, length)
+    choice = {name: config.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
+    given = {**(given or {}), **{name: np.full(flags.num, each) for name, each in choice.items() if each is not None}}
     config.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
     samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, flags.num, given)
     for suffix, content in encode(samples, loaded.spec, out.suffix).items():

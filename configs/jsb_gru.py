@@ -1,0 +1,34 @@
+"""A GRU of 46 units with independent keys over four-part chorales: Chung et al. 2014 (arXiv 1412.3555) again.
+
+    python -m gen_jax.train --config configs/jsb_gru.py --config.data.path=JSB_Chorales.mat
+
+TO BE MEASURED: nats per frame, seconds.
+"""
+
+from gen_jax.config import base_config
+
+
+def get_config():
+    config = base_config()
+    config.steps = 2000
+    config.batch_size = 16
+    config.select = "valid/nats_per_frame"
+    config.log_every = 50
+    config.sample_every = 500
+    config.eval_every = 50
+    config.save_every = 500
+    config.data.path = "JSB_Chorales.mat"
+    config.sample.num = 4
+    config.sample.length = 64
+    config.evaluate.metrics = ("valid/nats_per_frame",)
+    config.model = {
+        "name": "rnn",
+        "cell": {"name": "gru", "units": 46, "dropout": 0.1},
+        "head": {"name": "bernoulli"},
+        "optimizer": {
+            "name": "adam",
+            "learning_rate": {"start": 3e-3, "stop": 3e-4, "examples": 2000 * 16},
+            "clip_norm": 1.0,
+        },
+    }
+    return config
