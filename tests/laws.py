@@ -17,6 +17,7 @@ from gen_jax.errors import UserError
 from gen_jax.models.gan import gan
 from gen_jax.models.hmm import hmm
 from gen_jax.models.markov import markov
+from gen_jax.models.rnn import rnn
 
 KEY = jax.random.key(0)
 HERE = sharding.shared(sharding.make_mesh(jax.devices()[:1]))  # where a checkpoint is restored to as well
@@ -47,6 +48,11 @@ def vectors() -> dict:
 
 def images() -> dict:
     ramp = np.linspace(-1, 1, 8)[None, :, None, None] * np.ones((48, 8, 8, 1))
+    return batch_of(ramp + np.random.default_rng(0).normal(0, 0.1, ramp.shape))
+
+
+def ramps() -> dict:
+    ramp = np.linspace(-1, 2, 4)[None, :, None] * np.ones((48, 4, 2))
     return batch_of(ramp + np.random.default_rng(0).normal(0, 0.1, ramp.shape))
 
 
@@ -90,6 +96,9 @@ def gan_family(spec, batch: dict, net: dict, **options) -> Family:
 VECTOR, IMAGE = (
     make_spec(*facts)._replace(classes=("a", "b", "c")) for facts in (("vector", (2,)), ("image", (8, 8, 1)))
 )
+RECURRENT = {"name": "recurrent", "cell": {"name": "gru", "units": 8}}
+QUICK = {"optimizer": {"name": "adam", "learning_rate": 0.03}}
+RAMP = make_spec("series", (4, 2))._replace(classes=("a", "b", "c"))
 SERIES = 3 * np.eye(3)[cycles(3, 2)][..., :2] + np.random.default_rng(0).normal(0, 0.3, (48, 12, 2))
 ENTROPY = 0.5 * np.log(2 * np.pi * np.e * 0.3**2)  # of that noise, in a dimension
 R3 = {"name": "r3", "channels": (16, 8), "blocks": 1, "group_width": 8}
@@ -128,6 +137,16 @@ FAMILIES = {
     "markov": sequence_family(markov, "text", cycles(4, 1), 0.0, outcomes_of(4, (5,), "int32"), order=2),
     "hmm_roll": sequence_family(
         hmm, "roll", np.eye(3)[cycles(3, 2)], 0.1, outcomes_of(2, (3, 3), "float32"), states=6, scan="associative"
+    ),
+    "gan_recurrent": gan_family(RAMP, ramps(), RECURRENT, latent_size=8),
+    "rnn_text": sequence_family(
+        rnn,
+        "text",
+        cycles(4, 1),
+        0.0,
+        outcomes_of(4, (5,), "int32"),
+        cell={"name": "gru", "units": 8, "dropout": 0.1},
+        **QUICK,
     ),
     "hmm_series": sequence_family(hmm, "series", SERIES, 2 * ENTROPY + 0.6, states=3, stepwise=0.7),
 }

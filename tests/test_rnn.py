@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import make_spec
+from jax.test_util import check_grads
 
 from gen_jax.errors import UserError
 from gen_jax.losses.heads import Choice, draw_token
 from gen_jax.models.rnn import rnn
 from gen_jax.nets.cells import CELLS, Linear
 from gen_jax.nets.recurrent import Recurrent
+from gen_jax.nets.series import RecurrentDiscriminator, RecurrentGenerator
 
 KEY = jax.random.key(0)
 B, T, D, H = 3, 6, 4, 5
@@ -392,3 +394,37 @@ def test_a_conditional_model_draws_and_scores_by_label():
         model.log_prob(KEY, state, {"x": batch["x"]})
     shares = np.bincount(model.sample(KEY, state, 400)["y"], minlength=3) / 400
     np.testing.assert_allclose(shares, [0.25, 0.25, 0.5], atol=0.08)
+
+
+def test_a_recurrent_critic_minds_the_order_of_time():
+    x = np.random.default_rng(0).normal(size=(4, 6, 2)).astype(np.float32)
+    critic = RecurrentDiscriminator(3, {"name": "gru", "units": 8})
+    y = np.arange(4) % 3
+    params = critic.init(KEY, x, y)
+    logits = critic.apply(params, x, y)
+    assert logits.shape == (4,)
+    assert np.abs(logits - critic.apply(params, x[:, ::-1], y)).min() > 1e-3
+    assert np.abs(logits - critic.apply(params, x, (y + 1) % 3)).min() > 1e-3
+
+
+def test_frames_of_a_recurrent_generator_follow_from_the_noise_before():
+    generator = RecurrentGenerator((6, 2), 0, {"name": "gru", "units": 8})
+    z = jax.random.normal(KEY, (3, 18))
+    params = generator.init(KEY, z)
+    x, later = generator.apply(params, z), generator.apply(params, z.at[:, 9:].add(1))  # frame 3 on
+    assert np.array_equal(x[:, :3], later[:, :3]) and np.abs(x - later)[:, 3:].max() > 0
+    with pytest.raises(UserError, match="latent_size 20: .* 6 frames needs a multiple"):
+        generator.init(KEY, jnp.zeros((1, 20)))
+    with pytest.raises(UserError, match=r"series \[T, D\]"):
+        RecurrentDiscriminator().init(KEY, jnp.zeros((1, 8, 8, 1)))
+
+
+def test_the_gradient_of_a_penalty_is_right():
+    """Reverse over reverse, through the gathered gradients of the weights."""
+    critic, x = RecurrentDiscriminator(0, {"name": "lstm", "units": 4}), jax.random.normal(KEY, (2, 5, 3))
+    params = critic.init(KEY, x)
+
+    def penalty(params):
+        return (jax.grad(lambda x: critic.apply(params, x).sum())(x) ** 2).sum()
+
+    check_grads(jax.jit(penalty), (params,), 1, modes=["rev"], atol=2e-2, rtol=2e-2, eps=1e-2)

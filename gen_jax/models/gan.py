@@ -67,7 +67,7 @@ def gan(
     ema_half_life: float | Mapping = 0.0,
     monitor: bool = False,
 ) -> Model:
-    """A GAN over images or vectors (Goodfellow et al. 2014; by default R3GAN, Huang et al. 2024).
+    """A GAN over images, vectors or series (Goodfellow et al. 2014; by default R3GAN, Huang et al. 2024).
 
     Args:
       generator, discriminator: a `name` in `GENERATORS` / `DISCRIMINATORS` and that net's options.
@@ -89,7 +89,7 @@ def gan(
     are the real ones the discriminator has seen.
 
     Raises:
-      UserError: for data that is neither image nor vector, a conditional model of data without labels, an unknown
+      UserError: for data that are no images, vectors or series, a conditional model of data without labels, an unknown
         name or option, a penalty on a discriminator with batch statistics, a batch that cannot be split.
     """
     check_arguments(spec, latent_size, n_critic, pack, conditional, weight_clip)
@@ -218,8 +218,8 @@ def check_arguments(
     Raises:
       UserError: naming the argument, its value and what was expected.
     """
-    if spec.kind not in ("image", "vector"):
-        raise UserError(f"a gan models images and vectors, not data of kind {spec.kind!r} ({spec.name})")
+    if spec.kind not in ("image", "vector", "series"):
+        raise UserError(f"a gan models images, vectors and series, not data of kind {spec.kind!r} ({spec.name})")
     for name, value in {"n_critic": n_critic, "latent_size": latent_size, "pack": pack}.items():
         if value < 1:
             raise UserError(f"{name} {value}: expected at least 1")

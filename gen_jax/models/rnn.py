@@ -16,8 +16,8 @@ from gen_jax.losses import heads
 from gen_jax.losses.frames import asked_prefix, check_sequences
 from gen_jax.losses.heads import Choice
 from gen_jax.model import Batch, Model, given_labels
-from gen_jax.nets import RECURRENT
 from gen_jax.nets.predictor import Predictor
+from gen_jax.nets.recurrent import RECURRENT
 
 ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}
 

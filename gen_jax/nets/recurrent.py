@@ -123,3 +123,6 @@ class Layer(nn.Module):
         if cell.hidden_bias:
             weights["hidden_bias"] = self.param("hidden_bias", initializers.zeros, (cell.width * units,))
         return unroll_gated(cell, weights, carry, x, valid)
+
+
+RECURRENT = {cell: partial(Recurrent, cell) for cell in CELLS}  # net(**options)
