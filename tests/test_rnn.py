@@ -2,6 +2,7 @@
 
 from functools import lru_cache, partial
 from itertools import product
+from types import SimpleNamespace
 
 import chex
 import flax.linen as nn
@@ -13,7 +14,9 @@ from conftest import make_spec
 from jax.test_util import check_grads
 
 from gen_jax.errors import UserError
+from gen_jax.evaluate import make_scorer
 from gen_jax.losses.heads import Choice, draw_token
+from gen_jax.metrics.timegan import discriminative_score, predictive_score
 from gen_jax.models.rnn import rnn
 from gen_jax.nets.cells import CELLS, Linear
 from gen_jax.nets.recurrent import Recurrent
@@ -428,3 +431,34 @@ def test_the_gradient_of_a_penalty_is_right():
         return (jax.grad(lambda x: critic.apply(params, x).sum())(x) ** 2).sum()
 
     check_grads(jax.jit(penalty), (params,), 1, modes=["rev"], atol=2e-2, rtol=2e-2, eps=1e-2)
+
+
+def waves(num: int, seed: int) -> np.ndarray:
+    """Series [N, 8, 3] in [0, 1]: sines of a frequency and a phase of their own."""
+    frequency, phase = np.random.default_rng(seed).uniform(0.3, 0.8, (2, num, 1, 3))
+    return (0.5 + 0.5 * np.sin(np.arange(8)[:, None] * frequency + phase)).astype(np.float32)
+
+
+def test_timegans_scores_know_series_from_noise_and_from_series_out_of_order(monkeypatch):
+    monkeypatch.setattr("gen_jax.metrics.timegan.STEPS", {"discriminative_score": 1500, "predictive_score": 1500})
+    real, other = waves(500, 0), waves(500, 1)
+    noise = np.random.default_rng(0).random(real.shape).astype(np.float32)
+    mixed = other[:, [4, 1, 6, 0, 7, 3, 5, 2]]
+    assert discriminative_score(real, other) < 0.1
+    assert min(discriminative_score(real, each) for each in (noise, mixed)) > 0.3
+    assert predictive_score(real, other) < 0.75 * min(predictive_score(real, mixed), predictive_score(real, noise))
+
+
+def test_timegans_scores_are_measured_with_their_oracle(monkeypatch):
+    monkeypatch.setattr("gen_jax.metrics.timegan.STEPS", {"discriminative_score": 20, "predictive_score": 20})
+    spec = make_spec("series", (8, 3))._replace(low=0.0, high=1.0, sizes={"train": 60, "test": 50})
+    rows = {"train": {"x": waves(60, 0)}, "test": {"x": waves(50, 1)}}
+    model = SimpleNamespace(sample=lambda key, state, num, given: {"x": waves(num, 2)}, log_prob=None)
+    names = ["discriminative_score", "predictive_score"]
+    scores = make_scorer(spec, lambda split, num: {"x": rows[split]["x"][:num]}, ("train", "test"), names, 40, 0)(
+        model, None
+    )
+    for name in names:
+        entry = scores[name]
+        assert 0 <= entry["value"] <= 1 and 0 <= entry["oracle"] <= 1 and entry["details"]["deviation"] >= 0
+        assert entry["protocol"]["repeats"] == 5 and entry["protocol"]["oracle_split"] == "test"

@@ -1,12 +1,11 @@
 """Measures by name: of samples, or of the log-probabilities of real rows. They never see a model or its family."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from gen_jax.data.spec import SEQUENCES, levels
 from gen_jax.metrics.classifier import RECIPE, accuracy, fit
 from gen_jax.metrics.distances import frechet_distance, inception_score, kernel_distance
 from gen_jax.metrics.features import (
@@ -21,10 +20,12 @@ from gen_jax.metrics.features import (
     some,
     unit,
 )
-from gen_jax.metrics.likelihood import LogProb, held_out, nats
+from gen_jax.metrics.likelihood import per_frame, per_token, valid_per_frame, valid_per_token
+from gen_jax.metrics.measure import Measure
 from gen_jax.metrics.modes import Judge, classifier_judge, gaussian_judge, mode_statistics
 from gen_jax.metrics.neighbours import nearest, neighbour_statistics
 from gen_jax.metrics.parzen import parzen_statistics
+from gen_jax.metrics.timegan import discriminative, predictive
 
 __all__ = ["ALL", "DEFAULT", "METRICS", "NEEDS", "SELECTING", "Measure", "Real", "Reals", "Rows", "real_data"]
 
@@ -32,20 +33,7 @@ JUDGED = 5000  # rows the SVC of labelled images is trained on, at most
 NEIGHBOURS = 5
 HELD_OUT = 10_000  # rows of the test split that measures read, at most
 COPIES = 2000  # samples, and rows of the test split, whose nearest train row is looked for, at most
-VALID = "validation"  # the split
 VALIDATION = 1000  # last rows of the train split, on which a Parzen window chooses its width
-
-
-class Measure(NamedTuple):
-    """Figures that one computation gives."""
-
-    # of raw samples, or of a function (raw rows -> log-probabilities): name -> value; what is no metric is a detail
-    values: Callable[[Any], Mapping[str, Any]]
-    protocol: Callable[[], Mapping[str, Any]]  # all that a value depends on besides the samples
-    oracle: Callable[[int], tuple[str, Rows]] | None = None  # num -> (split, real rows); held-out ones where None
-    needs: tuple[str, ...] = ("x",)  # what samples must carry
-    least: int = 1  # samples, at least
-    of: str = "samples"  # or "log_prob"
 
 
 def modes(real: Real) -> Measure | None:
@@ -239,40 +227,6 @@ def window(real: Real) -> Measure | None:
     return Measure(values, lambda: protocol, oracle)
 
 
-def per_token(real: Real) -> Measure | None:
-    """Exact log-likelihood of the held-out sequences of tokens."""
-    return _likelihood(real, held_out(real.spec, real.train, real.test)) if levels(real.spec) else None
-
-
-def per_frame(real: Real) -> Measure | None:
-    """Exact log-likelihood, or density, of the held-out sequences of frames."""
-    return None if levels(real.spec) else _likelihood(real, held_out(real.spec, real.train, real.test))
-
-
-def valid_per_token(real: Real) -> Measure | None:
-    """As `per_token`, of the validation split alone, which may choose a checkpoint."""
-    return _likelihood(real, [VALID], "valid/") if levels(real.spec) else None
-
-
-def valid_per_frame(real: Real) -> Measure | None:
-    """As `per_frame`, of the validation split alone, which may choose a checkpoint."""
-    return None if levels(real.spec) else _likelihood(real, [VALID], "valid/")
-
-
-def _likelihood(real: Real, splits: Sequence[str], prefix: str = "") -> Measure | None:
-    spec = real.spec
-    splits = [split for split in splits if spec.sizes.get(split)]
-    if spec.kind not in SEQUENCES or not splits:
-        return None
-
-    def values(log_prob: LogProb) -> Mapping[str, Any]:
-        found = nats(spec, log_prob, {split: real.whole(split) for split in splits})
-        return {f"{prefix}{name}" if f"{prefix}{name}" in METRICS else name: value for name, value in found.items()}
-
-    protocol = {"splits": splits, "state": "from the start of each sequence, its first token or frame included"}
-    return Measure(values, lambda: protocol, of="log_prob")
-
-
 METRICS = {  # name -> (what is known of the real data) -> Measure, or None where these data cannot have it
     "modes": modes,
     "high_quality": modes,
@@ -290,6 +244,8 @@ METRICS = {  # name -> (what is known of the real data) -> Measure, or None wher
     "memorisation": memorisation,
     "duplicates": duplicates,
     "parzen": window,
+    "discriminative_score": discriminative,
+    "predictive_score": predictive,
     "nats_per_token": per_token,
     "bits_per_token": per_token,
     "perplexity": per_token,
@@ -308,6 +264,8 @@ NEEDS = {  # what the data lack where there is None
     memorisation: "a test split, and rows of numbers of one length",
     duplicates: "rows of numbers of one length",
     window: "images and a test split",
+    discriminative: "series of one length, of two frames or more",
+    predictive: "series of one length, of two frames or more",
     per_token: "sequences of tokens and a split to score",
     per_frame: "sequences of frames and a test split",
     valid_per_token: "sequences of tokens and a validation split",

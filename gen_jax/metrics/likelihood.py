@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax.data.spec import Spec, levels
-from gen_jax.metrics.features import Rows
+from gen_jax.data.spec import SEQUENCES, Spec, levels
+from gen_jax.metrics.features import Real, Rows
+from gen_jax.metrics.measure import Measure
 
+VALID = "validation"  # the split
 LogProb = Callable[[Rows], np.ndarray]  # raw rows -> [N] nats, in model space
 
 
@@ -51,5 +53,39 @@ def nats(spec: Spec, log_prob: LogProb, splits: Mapping[str, Rows]) -> Mapping[s
 
 def held_out(spec: Spec, train: str, test: str | None) -> Sequence[str]:
     """The splits that a model of sequences is scored on: of text validation and test together, of the others test."""
-    wanted = ("validation", test) if spec.kind == "text" else (test,)
+    wanted = (VALID, test) if spec.kind == "text" else (test,)
     return [split for split in wanted if split and split != train and spec.sizes.get(split)]
+
+
+def per_token(real: Real) -> Measure | None:
+    """Exact log-likelihood of the held-out sequences of tokens."""
+    return _likelihood(real, held_out(real.spec, real.train, real.test)) if levels(real.spec) else None
+
+
+def per_frame(real: Real) -> Measure | None:
+    """Exact log-likelihood, or density, of the held-out sequences of frames."""
+    return None if levels(real.spec) else _likelihood(real, held_out(real.spec, real.train, real.test))
+
+
+def valid_per_token(real: Real) -> Measure | None:
+    """As `per_token`, of the validation split alone, which may choose a checkpoint."""
+    return _likelihood(real, [VALID], "valid/") if levels(real.spec) else None
+
+
+def valid_per_frame(real: Real) -> Measure | None:
+    """As `per_frame`, of the validation split alone, which may choose a checkpoint."""
+    return None if levels(real.spec) else _likelihood(real, [VALID], "valid/")
+
+
+def _likelihood(real: Real, splits: Sequence[str], prefix: str = "") -> Measure | None:
+    spec = real.spec
+    splits = [split for split in splits if spec.sizes.get(split)]
+    if spec.kind not in SEQUENCES or not splits:
+        return None
+
+    def values(log_prob: LogProb) -> Mapping[str, Any]:
+        found = nats(spec, log_prob, {split: real.whole(split) for split in splits})
+        return {f"{prefix}{name}" if name.startswith("nats") else name: value for name, value in found.items()}
+
+    protocol = {"splits": splits, "state": "from the start of each sequence, its first token or frame included"}
+    return Measure(values, lambda: protocol, of="log_prob")
