@@ -3,85 +3,27 @@
 python -m gen_jax.train --config configs/gan.py [--workdir DIR] [--config.a.b=VALUE ...] [--fork OTHER] [--quiet]
 """
 
-import math
 import shlex
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
-from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
-from gen_jax import best, checkpoint, config, data, log, run, sharding
+from gen_jax import best, checkpoint, config, log, run, sharding
 from gen_jax.data.samples import SUFFIXES, encode
 from gen_jax.errors import UserError, command, stop_requests
-from gen_jax.evaluate import Scores, mean_scores, save_scores, scorer_while_training
-from gen_jax.model import Model, State
-from gen_jax.models import build_model, example_batch
+from gen_jax.evaluate import Scores, mean_scores, save_scores
+from gen_jax.job import Job, first_state, place_arrays, prepare
+from gen_jax.model import State
 from gen_jax.sample import draw, parse_given
 
 NEVER = np.iinfo(np.int32).max
-TRAINING = 1  # folded into the seed, so that training and sampling with one seed share no key
-
-
-class Job(NamedTuple):
-    """All that a run needs, checked against the data and against itself; nothing is written or compiled yet."""
-
-    settings: ConfigDict
-    workdir: Path
-    mesh: Mesh
-    data: data.Data
-    model: Model
-    init_key: jax.Array  # of each replica [N], where there are several
-    step_key: jax.Array
-    replicas: int
-    state: State  # shapes and places only, behind an axis of the replicas where there are several
-    metrics: tuple[str, ...]
-    scorer: Callable | None
-    quiet: bool
-
-
-def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
-    """Checks the settings, opens the data, builds the model and traces its step.
-
-    Raises:
-      UserError: for whatever the user can mend.
-    """
-    config.check(settings)
-    plain = config.plain(settings)
-    before = run.begun_config(workdir)
-    if before is not None:
-        config.refuse_changes(before, plain, workdir)
-    replicas, mesh = settings.replicas, sharding.make_mesh()
-    if replicas > 1:
-        mesh = sharding.make_mesh(mesh.devices.flat[: math.gcd(replicas, mesh.size)])
-    multiple = mesh.size if replicas == 1 else 1
-    size, seed = settings.batch_size, settings.seed
-    feed = data.load(
-        plain["data"], size, seed, settings.steps, settings.epochs, multiple, sharding.hosts(), quiet, replicas
-    )
-    model = build_model(plain["model"], feed.spec)
-    each = [jax.random.fold_in(jax.random.key(seed + replica), TRAINING) for replica in range(replicas)]
-    keys = jnp.stack([jax.random.split(key) for key in each])  # [N, 2]
-    rows, lanes = feed.at(0)["weight"].shape[-1] * sharding.hosts()[1], settings.data.order == "lanes"
-    shapes = jax.eval_shape(model.init, keys[0, 0], example_batch(feed.spec, rows if lanes else 1, lanes))
-    metrics = jax.eval_shape(model.step, keys[0, 1], shapes, example_batch(feed.spec, rows, lanes))[1]
-    given = parse_given(settings.sample.given, 1, feed.spec, settings.sample.length)
-    if given:  # a wrong one is said here, not by the first picture
-        with suppress(jax.errors.JAXTypeError):  # of a family that looks at its state, after the condition
-            jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, given), shapes)
-    scorer = scorer_while_training(plain, feed.spec, feed.read)
-    init_key, step_key = keys[0] if replicas == 1 else keys.T
-    state = sharding.abstract_state(mesh, shapes, replicas)
-    return Job(settings, workdir, mesh, feed, model, init_key, step_key, replicas, state, tuple(metrics), scorer, quiet)
 
 
 def compile_step(job: Job) -> Callable:
@@ -107,43 +49,6 @@ def compile_step(job: Job) -> Callable:
     *first, fed = jax.eval_shape(lambda trees: sharding.replica(trees, 0, job.replicas), varied)
     each = sharding.replicated(train_step, (*first, np.int32(0), job.data.arrays, fed), job.replicas, job.mesh)
     return partial(each, job.step_key)
-
-
-def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tuple[int, State]:
-    """Where the run continues: its newest whole checkpoint, or as a new run that of `fork`, or the initial state.
-
-    A new run is written down only once its state is known to fit; a fork keeps its first state at once.
-    """
-    settings, spec = config.plain(job.settings), job.data.spec
-    if run.begun_config(job.workdir) is not None:
-        run.refuse_other(job.workdir, settings, spec, fork)
-        found = checkpoint.newest(manager, job.state, repair=True)
-        run.write_json(job.workdir / "config.json", settings)
-        return found
-    if fork is None:
-        run.claim(job.workdir, spec)
-        run.settle(job.workdir, settings, None)
-        fed, places = sharding.place_rows(job.mesh, job.data.at(0)), jax.tree.map(lambda leaf: leaf.sharding, job.state)
-
-        def init(key: jax.Array, arrays: dict, fed: dict) -> State:
-            return job.model.init(key, job.data.batch(arrays, fed))
-
-        first = init if job.replicas == 1 else jax.vmap(init, in_axes=(0, None, 0))
-        return 0, jax.jit(first, out_shardings=places)(job.init_key, place_arrays(job), fed)
-    found = checkpoint.newest_in(fork / "checkpoints", job.state)
-    if found is None:
-        raise UserError(f"--fork {fork}: there is no run with a checkpoint to start from")
-    run.claim(job.workdir, spec)
-    checkpoint.save(manager, *found)
-    manager.wait_until_finished()
-    run.settle(job.workdir, settings, {"from": str(fork.resolve()), "step": found[0]})
-    print(f"forked from step {found[0]} of {fork}")
-    return found
-
-
-def place_arrays(job: Job) -> dict[str, jax.Array]:
-    """The resident rows on the devices; nothing where the feed streams."""
-    return sharding.place_whole(job.mesh, {name: np.asarray(value) for name, value in job.data.arrays.items()})
 
 
 def loop(

@@ -2,6 +2,7 @@
 
 from functools import lru_cache, partial
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 
 import chex
@@ -13,6 +14,8 @@ import pytest
 from conftest import make_spec
 from jax.test_util import check_grads
 
+import gen_jax
+from gen_jax import train
 from gen_jax.errors import UserError
 from gen_jax.evaluate import make_scorer
 from gen_jax.losses.heads import Choice, draw_token
@@ -462,3 +465,20 @@ def test_timegans_scores_are_measured_with_their_oracle(monkeypatch):
         entry = scores[name]
         assert 0 <= entry["value"] <= 1 and 0 <= entry["oracle"] <= 1 and entry["details"]["deviation"] >= 0
         assert entry["protocol"]["repeats"] == 5 and entry["protocol"]["oracle_split"] == "test"
+
+
+def test_a_fork_with_another_number_of_lanes_begins_them_anew(tmp_path, one_device, capsys):
+    (tmp_path / "own.txt").write_text("to be or not to be, that is the question. " * 40)
+    flags = [f"--config.data.path={tmp_path / 'own.txt'}", "--config.data.window=8", "--config.model.cell.units=8"]
+    flags += ["--config.eval_every=0", "--config.sample_every=0", "--quiet"]
+    command = ["train", "--config", str(Path(__file__).parents[1] / "configs" / "lstm.py"), *flags, "--workdir"]
+    train.main([*command, str(tmp_path / "four"), "--config.batch_size=4", "--config.steps=3"])
+    four = ["--fork", str(tmp_path / "four"), "--config.steps=5"]
+    train.main([*command, str(tmp_path / "same"), "--config.batch_size=4", *four, "--config.log_every=1"])
+    assert "every lane begins anew" not in capsys.readouterr().out
+    train.main([*command, str(tmp_path / "two"), "--config.batch_size=2", *four])
+    assert "batch_size was 4 in" in capsys.readouterr().out
+    before, after = gen_jax.load(tmp_path / "four").state, gen_jax.load(tmp_path / "two").state
+    assert after.lanes[1].shape == (2,) and after.step == 5 and after.examples == before.examples + 4
+    with pytest.raises(UserError, match="batch_size was 4"):
+        train.main([*command, str(tmp_path / "four"), "--config.batch_size=2", "--config.steps=5"])
