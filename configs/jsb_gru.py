@@ -20,7 +20,6 @@ def get_config():
     config.data.path = "JSB_Chorales.mat"
     config.sample.num = 4
     config.sample.length = 64
-    config.evaluate.metrics = ("valid/nats_per_frame",)
     config.model = {
         "name": "rnn",
         "cell": {"name": "gru", "units": 46, "dropout": 0.1},

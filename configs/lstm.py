@@ -23,7 +23,6 @@ def get_config():
     config.data.order = "lanes"
     config.sample.num = 4
     config.sample.length = 500
-    config.evaluate.metrics = ("valid/nats_per_token",)
     config.model = {
         "name": "rnn",
         "cell": {"name": "lstm", "units": 256, "layers": 2, "dropout": 0.1},

@@ -18,7 +18,7 @@ from gen_jax.errors import UserError, choose, command
 from gen_jax.metrics import ALL, DEFAULT, METRICS, NEEDS, SELECTING, Measure, Real, Reals, Rows, real_data
 from gen_jax.metrics.progress import progress
 from gen_jax.model import Model, State
-from gen_jax.sample import draw
+from gen_jax.sample import draw, parse_given
 
 ROWS = 64  # whose log-probabilities are computed together
 
@@ -36,6 +36,7 @@ def make_scorer(
     seed: int,
     features: str | None = None,
     also: str | None = None,
+    length: int | None = None,
 ) -> Callable[[Model, State], Scores]:
     """A function that scores a model's samples by the metrics in `names`.
 
@@ -47,6 +48,7 @@ def make_scorer(
       features: a file whose features take the place of the classifier's (see `metrics.external`).
       names: of metrics; `all` for those that apply, and where there are none the cheap ones of them (`DEFAULT`).
       also: one more metric, whatever the others are.
+      length: of the samples, where they are sequences; as the rows of the data where None.
 
     Raises:
       UserError: for an unknown metric, for one that these data, this model or so few samples do not have.
@@ -55,7 +57,8 @@ def make_scorer(
     required = {*names, also} - {ALL, None}
     wanted = list(METRICS) if ALL in names else [*(names or DEFAULT)]
     measures = choose_measures([*wanted, *required], required, real, num)
-    drawn = {"samples": num, "seed": seed}
+    drawn, given = {"samples": num, "seed": seed}, parse_given(None, num, spec, length)
+    drawn |= {"length": length} if given else {}
     data_facts = {"data": spec.name, "shape": list(spec.shape), "content": spec.content}
 
     @cache
@@ -65,7 +68,7 @@ def make_scorer(
     def score(model: Model, state: State) -> Scores:
         scores: Scores = {}
         of_samples = any(measure.of == "samples" for measure, _ in measures.values())
-        samples = draw(model, state, spec, seed, num) if of_samples else {}
+        samples = draw(model, state, spec, seed, num, given) if of_samples else {}
         refuse_broken(samples)
         for build, (measure, mine) in progress(measures.items(), "scoring", "measure"):
             needs = measure.needs if measure.of == "samples" else ()
@@ -219,7 +222,10 @@ def scorer_of(
         raise UserError(f"the data that this run was trained on have changed: {source.name}")
     splits = (options["split"], options["test_split"])
     reals = data.reader(source, options)
-    return make_scorer(loaded.spec, reals, splits, names, num, loaded.config["evaluate"]["seed"], features)
+    length = loaded.config["sample"]["length"]
+    return make_scorer(
+        loaded.spec, reals, splits, names, num, loaded.config["evaluate"]["seed"], features, length=length
+    )
 
 
 def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callable[[Model, State], Scores] | None:
@@ -236,7 +242,8 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callab
     if select:
         choose("metric to select by", select, SELECTING)
     splits = (settings["data"]["split"], settings["data"]["test_split"])
-    return make_scorer(spec, reals, splits, how["metrics"], how["num"], how["seed"], also=select)
+    length = settings["sample"]["length"]
+    return make_scorer(spec, reals, splits, how["metrics"], how["num"], how["seed"], also=select, length=length)
 
 
 def mean_scores(each: list[Scores]) -> Scores:

@@ -4,6 +4,7 @@ import io
 import zipfile
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -23,6 +24,8 @@ from gen_jax.data.sources import open_source
 from gen_jax.data.spec import levels, to_data, to_model
 from gen_jax.data.texts import UNSEEN, read_text, text_source, tokens_of
 from gen_jax.errors import UserError
+from gen_jax.evaluate import make_scorer
+from gen_jax.metrics.copies import copies
 from gen_jax.metrics.likelihood import joined, nats
 from gen_jax.models.hmm import hmm
 from gen_jax.models.markov import markov
@@ -450,3 +453,31 @@ def test_densities_are_of_the_data_not_of_model_space():
 
     entropy = 0.5 * np.log(2 * np.pi * np.e * 4)
     assert nats(spec, log_prob, {"test": {"x": x}})["nats_per_frame"] == pytest.approx(entropy, abs=0.05)
+
+
+def test_copies_are_found_to_the_token():
+    random = np.random.default_rng(0)
+    train, pieces = random.integers(0, 50, 5000), random.integers(0, 50, (4, 40))
+    pieces[0, 5:25] = train[100:120]
+    pieces[1] = train[-40:]
+    longest, share = copies(train, pieces, n=4)
+    text = ",".join(map(str, train)) + ","
+
+    def held(run):
+        return ("," + text).count("," + ",".join(map(str, run)) + ",") > 0
+
+    exact = [max(n for n in range(1, 41) if any(held(p[i : i + n]) for i in range(41 - n))) for p in pieces]
+    assert longest.tolist() == exact and exact[0] >= 20 and exact[1] == 40 and max(exact[2:]) < 6
+    assert share == pytest.approx(np.mean([held(p[i : i + 4]) for p in pieces for i in range(37)]))
+
+
+def test_a_copier_of_text_is_told_from_real_text(tmp_path):
+    random = np.random.default_rng(0)
+    (tmp_path / "own.txt").write_text(" ".join("".join(random.choice(list("abcdefgh"), 5)) for _ in range(3000)))
+    found = loaded(path=str(tmp_path / "own.txt"), window=300)
+    train = found.read("train", None)["x"]
+    model = SimpleNamespace(sample=lambda key, state, num, given: {"x": train[:num].astype(np.int32)}, log_prob=None)
+    scores = make_scorer(found.spec, found.read, ("train", "test"), ["longest_copy", "overlap"], 5, 0)(model, None)
+    assert scores["longest_copy"]["value"] == 200 and scores["overlap"]["value"] == 1
+    assert scores["longest_copy"]["oracle"] < 15 and scores["overlap"]["oracle"] < 0.1
+    assert scores["overlap"]["protocol"]["ngram"] == 12

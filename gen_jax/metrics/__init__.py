@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax.metrics.classifier import RECIPE, accuracy, fit
+from gen_jax.metrics.copies import learnt_by_heart
 from gen_jax.metrics.distances import frechet_distance, inception_score, kernel_distance
 from gen_jax.metrics.features import (
     UNIT,
@@ -244,6 +245,8 @@ METRICS = {  # name -> (what is known of the real data) -> Measure, or None wher
     "memorisation": memorisation,
     "duplicates": duplicates,
     "parzen": window,
+    "longest_copy": learnt_by_heart,
+    "overlap": learnt_by_heart,
     "discriminative_score": discriminative,
     "predictive_score": predictive,
     "nats_per_token": per_token,
@@ -264,6 +267,7 @@ NEEDS = {  # what the data lack where there is None
     memorisation: "a test split, and rows of numbers of one length",
     duplicates: "rows of numbers of one length",
     window: "images and a test split",
+    learnt_by_heart: "text",
     discriminative: "series of one length, of two frames or more",
     predictive: "series of one length, of two frames or more",
     per_token: "sequences of tokens and a split to score",

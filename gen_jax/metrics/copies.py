@@ -1,0 +1,55 @@
+"""What a model of text has learnt by heart: the n-grams and the longest passages that its samples share with the training text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gen_jax.data.spec import levels
+from gen_jax.metrics.features import Real, Rows
+from gen_jax.metrics.measure import Measure
+
+PIECE = 200  # tokens a passage is looked for in: samples and real texts are cut to the same length
+NGRAM = 12  # tokens, of the overlap
+PIECES = 200  # at most
+FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, of a polynomial hash modulo 2^64
+
+
+def copies(train: np.ndarray, pieces: np.ndarray, n: int = NGRAM) -> tuple[np.ndarray, float]:
+    """The longest run of each piece [N, T] that the text `train` [M] holds too, and the share of n-grams that it holds."""
+    longest, share = np.zeros(len(pieces), int), 0.0
+    known, mine = np.zeros(len(train) + 1, np.uint64), np.zeros((len(pieces), pieces.shape[1] + 1), np.uint64)
+    for size in range(1, pieces.shape[1] + 1):  # hashes of the runs of that length, from those one shorter
+        known = known[:-1] * FACTOR + train[size - 1 :][: len(known) - 1].astype(np.uint64) + np.uint64(1)
+        mine = mine[:, :-1] * FACTOR + pieces[:, size - 1 :][:, : mine.shape[1] - 1].astype(np.uint64) + np.uint64(1)
+        found = np.isin(mine, known)
+        share = found.mean() if size == n else share
+        if not found.any():
+            break
+        longest[found.any(1)] = size
+    return longest, float(share)
+
+
+def cut(rows: Rows, num: int, size: int) -> np.ndarray:
+    """At most `num` pieces [N, size] of rows of tokens."""
+    lengths = rows.get("length", np.full(len(rows["x"]), rows["x"].shape[1]))
+    texts = (x[: length // size * size].reshape(-1, size) for x, length in zip(rows["x"], lengths))
+    return np.concatenate(list(texts))[:num]
+
+
+def learnt_by_heart(real: Real) -> Measure | None:
+    """`longest_copy`: tokens, the mean over pieces of samples; `overlap`: share of the n-grams."""
+    spec = real.spec
+    if spec.kind != "text" or not levels(spec):
+        return None
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        rows = real.whole(real.train)
+        lengths = rows.get("length", np.full(len(rows["x"]), rows["x"].shape[1]))
+        train = np.concatenate([x[:length] for x, length in zip(rows["x"], lengths)])
+        pieces = cut(samples, PIECES, min(PIECE, samples["x"].shape[1]))
+        longest, share = copies(train, pieces)
+        most = int(longest.max(initial=0))
+        return {"longest_copy": float(longest.mean()), "overlap": share, "most": most, "pieces": len(pieces)}
+
+    return Measure(values, lambda: {"reference": real.train, "piece": PIECE, "ngram": NGRAM})
