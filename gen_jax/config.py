@@ -54,7 +54,7 @@ def base_config() -> ConfigDict:
                 "data_dir": placeholder(str),  # where TFDS sets are prepared; $TFDS_DATA_DIR where unset
                 "path": placeholder(str),  # a file or a folder of images; beats the name
                 "kind": placeholder(str),  # series, where an array file [N, T, D] holds them
-                "window": placeholder(int),  # tokens a row of text; whole texts where unset
+                "window": placeholder(int),  # frames a row of sequences; whole ones where unset
                 "vocabulary": placeholder(str),  # of text: characters (where unset) or bytes
                 "encoding": placeholder(str),  # of recordings: mu_law (where unset) or waveform
                 "label": placeholder(str),  # of recordings: digit (where unset) or speaker

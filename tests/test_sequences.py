@@ -23,6 +23,7 @@ from gen_jax.data.samples import encode
 from gen_jax.data.sources import open_source
 from gen_jax.data.spec import levels, to_data, to_model
 from gen_jax.data.texts import UNSEEN, read_text, text_source, tokens_of
+from gen_jax.data.windows import windowed
 from gen_jax.errors import UserError
 from gen_jax.evaluate import make_scorer
 from gen_jax.metrics.copies import copies
@@ -137,7 +138,7 @@ def test_lanes_go_on_where_they_were(tmp_path, feed):
     assert loaded(4, None, path=str(tmp_path / "own.txt"), window=10, order="lanes", epochs=1).steps == 22
     with pytest.raises(UserError, match="'lanes' reads 4 lanes side by side and there are 1 rows"):
         loaded(4, 10, path=str(tmp_path / "own.txt"), order="lanes", window=1000)
-    with pytest.raises(UserError, match=r"'lanes' continues texts .* own \(text\) has none: .*data.window=64"):
+    with pytest.raises(UserError, match=r"'lanes' continues sequences .* own \(text\) has none: .*data.window=64"):
         loaded(4, 10, path=str(tmp_path / "own.txt"), order="lanes")
 
 
@@ -148,14 +149,14 @@ def test_lanes_begin_anew_with_each_text(monkeypatch, order):
     def three(options):
         return text_source("three", texts.__getitem__, list(texts), options, "three")
 
-    monkeypatch.setattr("gen_jax.data.open_source", three)
-    found = loaded(1, 14, window=3, order=order, feed="streaming")
+    monkeypatch.setattr("gen_jax.data.open_source", lambda options: windowed(three(options), 3))
+    found = loaded(1, 14, order=order, feed="streaming")
     batches = [batch_at(found, step) for step in range(14)]
     assert order == "lanes" or not any("reset" in batch for batch in batches)
     if order == "lanes":
         begins = ["".join(chr(97 + token) for token in each["x"][0]) for each in batches if each["reset"][0]]
         assert begins == ["abc", "hij", "klm"] * 2
-    source = three({**OPTIONS, "window": 3})
+    source = windowed(three(OPTIONS), 3)
     again = joined(found.spec, source.rows("test", np.arange(source.sizes["test"])))
     assert again["length"].tolist() == [5, 3] and again["x"].tolist() == [[0, 1, 2, 3, 4], [5, 6, 7, 0, 0]]
 
@@ -163,7 +164,7 @@ def test_lanes_begin_anew_with_each_text(monkeypatch, order):
 @pytest.mark.parametrize(
     "option, message",
     [
-        ({"window": 3}, "data.window 3 is for text; gaussians.* holds vector"),
+        ({"window": 3}, "data.window 3 is for text or audio or roll or series; gaussians.* holds vector"),
         ({"vocabulary": "bytes"}, "data.vocabulary 'bytes' is for text"),
         ({"encoding": "waveform"}, "data.encoding 'waveform' is for audio"),
         ({"label": "speaker"}, "data.label 'speaker' is for audio"),
@@ -481,3 +482,22 @@ def test_a_copier_of_text_is_told_from_real_text(tmp_path):
     assert scores["longest_copy"]["value"] == 200 and scores["overlap"]["value"] == 1
     assert scores["longest_copy"]["oracle"] < 15 and scores["overlap"]["oracle"] < 0.1
     assert scores["overlap"]["protocol"]["ngram"] == 12
+
+
+def test_rolls_and_recordings_have_windows_too(tmp_path):
+    train, rest = pieces_of(5, 9, 3), pieces_of(4)
+    write_mat(tmp_path / "own.mat", traindata=train, validdata=rest, testdata=rest)
+    found = loaded(2, 2, path=str(tmp_path / "own.mat"), window=4, order="lanes")
+    assert found.spec.shape == (4, 88) and found.spec.sizes == {"train": 6, "validation": 1, "test": 1}
+    rows = found.read("train", None)
+    assert rows["length"].tolist() == [4, 1, 4, 4, 1, 3] and rows["reset"].tolist() == [1, 0, 1, 0, 0, 1]
+    again = joined(found.spec, rows)
+    for piece, x, length in zip(train, again["x"], again["length"]):
+        assert length == len(piece) and np.array_equal(x[:length], piece)
+    assert batch_at(found)["reset"].tolist() == [True, True]  # a lane begins
+    assert batch_at(found, 1)["reset"].tolist() == [False, False]
+    sounds = open_source({**OPTIONS, "path": str(shared("audio/free-spoken-digit-dataset.zip")), "window": 1000})
+    rows = joined(make_spec("audio", (1000,))._replace(info=sounds.info), sounds.rows("test", np.arange(30)))
+    whole = open_source({**OPTIONS, "path": str(shared("audio/free-spoken-digit-dataset.zip"))}).rows("test", np.arange(3))
+    assert np.array_equal(rows["y"][:3], whole["y"]) and np.array_equal(rows["length"][:3], whole["length"])
+    assert np.array_equal(rows["x"][0, : whole["length"][0]], whole["x"][0, : whole["length"][0]])

@@ -68,8 +68,8 @@ def load(
         raise UserError(f"{source.name}: its split {split!r} is empty")
     if order == "lanes" and not source.info.get("pieces"):
         raise UserError(
-            f"data.order 'lanes' continues texts cut into windows, and {source.name} ({source.kind}) has none: "
-            f"choose shuffle, or for a text set --config.data.window=64"
+            f"data.order 'lanes' continues sequences cut into windows, and {source.name} ({source.kind}) has none: "
+            f"choose shuffle, or set --config.data.window=64"
         )
     total = total_steps(order, rows, batch_size, steps, epochs)
     if order == "lanes" and batch_size % multiple:

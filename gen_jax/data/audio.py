@@ -90,6 +90,7 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
         classes,
         limits,
         info,
+        lambda split: np.array([len(sounds[number][1]) for number in places[split]]),
     )
 
 

@@ -19,7 +19,6 @@ from gen_jax.data.sources import open_source
 from gen_jax.errors import UserError
 
 CHUNK = 256  # rows per read
-LAYOUT = 2  # of the arrays that rows give; a cache of another is not read
 ALONE = 5_000  # rows below which starting workers costs more than it saves
 
 
@@ -28,7 +27,7 @@ def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quie
 
     The cache key is the content of the source and the options that change its rows.
     """
-    key = content_hash(LAYOUT, source.content, source.name, list(source.shape), split)
+    key = content_hash(source.content, source.name, list(source.shape), split)
     folder = cache_folder() / "arrays" / key
     if not folder.exists():
         made(folder.parent)

@@ -47,11 +47,13 @@ def rolls(path: Path, known: str) -> Source:
         x = np.zeros((len(chosen), longest, KEYS), np.uint8)
         for row, piece in enumerate(chosen):
             x[row, : len(piece)] = piece
-        return {"x": x, "length": np.array([len(piece) for piece in chosen], np.int32)}
+        return {"x": x, "length": lengths[split][indices].astype(np.int32)}
 
     sizes = {split: len(each) for split, each in pieces.items()}
     info = {"ragged": True}
-    return Source(path.stem, "roll", (longest, KEYS), np.dtype(np.uint8), sizes, rows, known, None, (0, 1), info)
+    shape, dtype = (longest, KEYS), np.dtype(np.uint8)
+    lengths = {split: np.array([len(piece) for piece in each], int) for split, each in pieces.items()}
+    return Source(path.stem, "roll", shape, dtype, sizes, rows, known, None, (0, 1), info, lengths.__getitem__)
 
 
 def midi(samples: dict[str, np.ndarray]) -> bytes:

@@ -30,6 +30,7 @@ class Source(NamedTuple):
     classes: tuple[str, ...] | None = None
     limits: tuple[float, float] | None = None  # the domain, where it is known without reading the rows
     info: Mapping[str, Any] = {}
+    lengths: Callable[[str], np.ndarray] | None = None  # split -> frames of each row; None where all are whole
 
 
 def cache_folder() -> Path:

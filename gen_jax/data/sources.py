@@ -16,11 +16,14 @@ import numpy as np
 from gen_jax.data.builders import BUILDERS, find
 from gen_jax.data.files import open_files
 from gen_jax.data.source import Source, cache_folder, content_hash, image_or_vector, made, resized, stacked
+from gen_jax.data.spec import SEQUENCES
 from gen_jax.data.texts import text_source
+from gen_jax.data.windows import windowed
 from gen_jax.errors import UserError, choose
 
 APPLIES = {  # option of the data -> the kinds of data that have it
-    **dict.fromkeys(("window", "vocabulary"), ("text",)),
+    "window": SEQUENCES,
+    "vocabulary": ("text",),
     **dict.fromkeys(("encoding", "label"), ("audio",)),
     "kind": ("series",),
     "resize": ("image",),
@@ -46,6 +49,7 @@ def open_source(options: Mapping[str, Any]) -> Source:
         value = options.get(option)
         if value is not None and source.kind not in kinds:
             raise UserError(f"data.{option} {value!r} is for {' or '.join(kinds)}; {source.name} holds {source.kind}")
+    source = source if options.get("window") is None else windowed(source, options["window"])
     return source if stack is None else stacked(source, stack)
 
 

@@ -23,21 +23,16 @@ def text_source(
     options: Mapping[str, Any],
     known: str,
 ) -> Source:
-    """Documents as rows of tokens: a row is a whole document, or `data.window` tokens of one, and has its `length`.
-
-    Of windows `reset` tells which begin a document.
+    """Documents as rows of tokens, each with its `length`.
 
     Args:
       documents: split -> its texts in UTF-8 (any bytes, where `data.vocabulary` is "bytes").
       known: hash of the texts.
 
     Raises:
-      UserError: for an unknown vocabulary, a window below 1, a split without text, or bytes that are no UTF-8.
+      UserError: for an unknown vocabulary, a split without text, or bytes that are no UTF-8.
     """
-    kind, window = options.get("vocabulary") or VOCABULARIES[0], options.get("window")
-    choose("data.vocabulary", kind, VOCABULARIES)
-    if window is not None and window < 1:
-        raise UserError(f"data.window {window}: expected at least 1 token a row, or none for whole texts")
+    kind = choose("data.vocabulary", options.get("vocabulary") or VOCABULARIES[0], VOCABULARIES)
     codes = {split: [_codes(name, kind, each) for each in documents(split) if each] for split in splits}
     train = choose(f"data.split of {name}:", options["split"], codes)
     if not codes[train]:
@@ -45,8 +40,8 @@ def text_source(
     seen = np.arange(256) if kind == "bytes" else np.unique(np.concatenate(codes[train]))
     symbols = seen if kind == "bytes" else np.union1d(seen, [ord(UNSEEN)])
     dtype = np.min_scalar_type(len(symbols) - 1)
-    places = {split: _places([len(text) for text in each], window) for split, each in codes.items()}
-    longest = window or max(int(lengths.max()) for _, lengths, _ in places.values() if len(lengths))
+    lengths = {split: np.array([len(text) for text in each], int) for split, each in codes.items()}
+    longest = max(int(each.max(initial=0)) for each in lengths.values())
 
     @cache
     def tokens(split: str) -> np.ndarray:
@@ -54,23 +49,21 @@ def text_source(
         return np.searchsorted(symbols, np.where(np.isin(flat, seen), flat, ord(UNSEEN))).astype(dtype)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        starts, lengths, first = (each[indices] for each in places[split])
+        ends, chosen = np.cumsum(lengths[split]), lengths[split][indices]
         x = np.zeros((len(indices), longest), dtype)
-        for row, (start, length) in enumerate(zip(starts, lengths)):
-            x[row, :length] = tokens(split)[start : start + length]
-        batch = {"x": x, "length": lengths.astype(np.int32)}
-        return batch if window is None else {**batch, "reset": first}
+        for row, (end, length) in enumerate(zip(ends[indices], chosen)):
+            x[row, :length] = tokens(split)[end - length : end]
+        return {"x": x, "length": chosen.astype(np.int32)}
 
     unseen = {split: int(sum((~np.isin(each, seen)).sum() for each in codes[split])) for split in codes}
     info = {
         "vocabulary": symbols.tolist() if kind == "bytes" else [chr(code) for code in symbols],
         "unseen": {split: count for split, count in unseen.items() if count},
         "ragged": True,
-        "pieces": window is not None,  # rows are consecutive pieces of the texts
     }
-    sizes = {split: len(starts) for split, (starts, _, _) in places.items()}
-    content = content_hash(known, kind, window, symbols.tolist())
-    return Source(name, "text", (longest,), dtype, sizes, rows, content, None, (0, len(symbols) - 1), info)
+    sizes = {split: len(each) for split, each in lengths.items()}
+    content, limits = content_hash(known, kind, symbols.tolist()), (0, len(symbols) - 1)
+    return Source(name, "text", (longest,), dtype, sizes, rows, content, None, limits, info, lengths.__getitem__)
 
 
 def text_file(path: Path, options: Mapping[str, Any], known: str) -> Source:
@@ -125,18 +118,6 @@ def _codes(name: str, kind: str, text: bytes) -> np.ndarray:
         raise UserError(
             f"{name}: byte {error.start} is not UTF-8 text; --config.data.vocabulary=bytes takes any file"
         ) from None
-
-
-def _places(sizes: Sequence[int], window: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where each row begins in the joined documents, its length, and whether it begins a document."""
-    starts, lengths, begin = [], [], 0
-    for size in sizes:
-        cuts = np.arange(0, size, window or size)
-        starts.append(begin + cuts)
-        lengths.append(np.minimum(size - cuts, window or size))
-        begin += size
-    starts, lengths = (np.concatenate([*each, np.empty(0)]).astype(np.int64) for each in (starts, lengths))
-    return starts, lengths, np.isin(starts, np.cumsum([0, *sizes]))
 
 
 def _whole(text: bytes, end: int) -> int:

@@ -14,14 +14,14 @@ LogProb = Callable[[Rows], np.ndarray]  # raw rows -> [N] nats, in model space
 
 
 def joined(spec: Spec, rows: Rows) -> Rows:
-    """Rows that are consecutive pieces of texts as the texts they are, one a row; other rows as they are."""
+    """Rows that are consecutive pieces of sequences as the sequences they are, one a row; other rows as they are."""
     if not spec.info.get("pieces"):
         return rows
-    tokens = np.concatenate([x[:length] for x, length in zip(rows["x"], rows["length"])])
-    length = np.add.reduceat(rows["length"], np.flatnonzero(rows["reset"]), dtype=np.int32)
-    x = np.zeros((len(length), length.max()), tokens.dtype)
-    x[np.arange(x.shape[1]) < length[:, None]] = tokens
-    return {"x": x, "length": length}
+    frames, first = np.concatenate([x[:n] for x, n in zip(rows["x"], rows["length"])]), np.flatnonzero(rows["reset"])
+    length = np.add.reduceat(rows["length"], first, dtype=np.int32)
+    x = np.zeros((len(length), length.max(), *frames.shape[1:]), frames.dtype)
+    x[np.arange(x.shape[1]) < length[:, None]] = frames
+    return {"x": x, "length": length, **({"y": rows["y"][first]} if "y" in rows else {})}
 
 
 def frames(spec: Spec, rows: Rows) -> int:
