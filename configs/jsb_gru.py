@@ -10,12 +10,12 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 2000
+    config.steps = 4000
     config.batch_size = 16
     config.select = "valid/nats_per_frame"
-    config.log_every = 50
-    config.sample_every = 500
-    config.eval_every = 50
+    config.log_every = 100
+    config.sample_every = 1000
+    config.eval_every = 100
     config.save_every = 500
     config.data.path = "JSB_Chorales.mat"
     config.sample.num = 4
@@ -26,7 +26,7 @@ def get_config():
         "head": {"name": "bernoulli"},
         "optimizer": {
             "name": "adam",
-            "learning_rate": {"start": 3e-3, "stop": 3e-4, "examples": 2000 * 16},
+            "learning_rate": {"start": 1e-2, "stop": 5e-4, "examples": 4000 * 16},
             "clip_norm": 1.0,
         },
     }

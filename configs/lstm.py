@@ -12,12 +12,12 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 900
+    config.steps = 300
     config.batch_size = 64  # lanes
     config.log_every = 20
-    config.sample_every = 300
-    config.eval_every = 300
-    config.save_every = 300
+    config.sample_every = 100
+    config.eval_every = 100
+    config.save_every = 100
     config.data.name = "tiny_shakespeare"
     config.data.window = 128
     config.data.order = "lanes"
@@ -28,7 +28,7 @@ def get_config():
         "cell": {"name": "lstm", "units": 256, "layers": 2, "dropout": 0.1},
         "optimizer": {
             "name": "adamw",
-            "learning_rate": {"start": 4e-3, "stop": 4e-5, "examples": 900 * 64},
+            "learning_rate": {"start": 4e-3, "stop": 4e-5, "examples": 300 * 64},
             "clip_norm": 1.0,
         },
     }

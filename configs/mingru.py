@@ -14,7 +14,7 @@ from gen_jax.config import load_file
 
 def get_config():
     config = load_file(Path(__file__).with_name("lstm.py"))
-    config.steps = 700
+    config.steps = 300
     config.model.cell = {
         "name": "mingru",
         "units": 256,
@@ -24,5 +24,5 @@ def get_config():
         "feedforward": 2,
         "dropout": 0.15,
     }
-    config.model.optimizer.learning_rate = {"start": 3e-3, "stop": 3e-5, "examples": 700 * 64}
+    config.model.optimizer.learning_rate = {"start": 3e-3, "stop": 3e-5, "examples": 300 * 64}
     return config
