@@ -498,6 +498,8 @@ def test_rolls_and_recordings_have_windows_too(tmp_path):
     assert batch_at(found, 1)["reset"].tolist() == [False, False]
     sounds = open_source({**OPTIONS, "path": str(shared("audio/free-spoken-digit-dataset.zip")), "window": 1000})
     rows = joined(make_spec("audio", (1000,))._replace(info=sounds.info), sounds.rows("test", np.arange(30)))
-    whole = open_source({**OPTIONS, "path": str(shared("audio/free-spoken-digit-dataset.zip"))}).rows("test", np.arange(3))
+    whole = open_source({**OPTIONS, "path": str(shared("audio/free-spoken-digit-dataset.zip"))}).rows(
+        "test", np.arange(3)
+    )
     assert np.array_equal(rows["y"][:3], whole["y"]) and np.array_equal(rows["length"][:3], whole["length"])
     assert np.array_equal(rows["x"][0, : whole["length"][0]], whole["x"][0, : whole["length"][0]])
