@@ -2,27 +2,42 @@
 
     python -m gen_jax.train --config configs/mingru.py
 
-TO BE MEASURED: nats per character, minutes.
+@@@
 
     python -m gen_jax.sample --workdir runs/mingru --num 4 --length 1000 --given "prefix=ROMEO:" --out romeo.txt
 """
 
-from pathlib import Path
-
-from gen_jax.config import load_file
+from gen_jax.config import base_config
 
 
 def get_config():
-    config = load_file(Path(__file__).with_name("lstm.py"))
+    config = base_config()
     config.steps = 300
-    config.model.cell = {
-        "name": "mingru",
-        "units": 256,
-        "layers": 4,
-        "residual": True,
-        "norm": "rms",
-        "feedforward": 2,
-        "dropout": 0.15,
+    config.batch_size = 64  # lanes
+    config.log_every = 20
+    config.sample_every = 100
+    config.eval_every = 100
+    config.save_every = 100
+    config.data.name = "tiny_shakespeare"
+    config.data.window = 128
+    config.data.order = "lanes"
+    config.sample.num = 4
+    config.sample.length = 500
+    config.model = {
+        "name": "rnn",
+        "cell": {
+            "name": "mingru",
+            "units": 256,
+            "layers": 4,
+            "residual": True,
+            "norm": "rms",
+            "feedforward": 2,
+            "dropout": 0.15,
+        },
+        "optimizer": {
+            "name": "adamw",
+            "learning_rate": {"start": 3e-3, "stop": 3e-5, "examples": 300 * 64},
+            "clip_norm": 1.0,
+        },
     }
-    config.model.optimizer.learning_rate = {"start": 3e-3, "stop": 3e-5, "examples": 300 * 64}
     return config

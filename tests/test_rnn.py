@@ -471,7 +471,7 @@ def test_a_fork_with_another_number_of_lanes_begins_them_anew(tmp_path, one_devi
     (tmp_path / "own.txt").write_text("to be or not to be, that is the question. " * 40)
     flags = [f"--config.data.path={tmp_path / 'own.txt'}", "--config.data.window=8", "--config.model.cell.units=8"]
     flags += ["--config.eval_every=0", "--config.sample_every=0", "--quiet"]
-    command = ["train", "--config", str(Path(__file__).parents[1] / "configs" / "lstm.py"), *flags, "--workdir"]
+    command = ["train", "--config", str(Path(__file__).parents[1] / "configs" / "mingru.py"), *flags, "--workdir"]
     train.main([*command, str(tmp_path / "four"), "--config.batch_size=4", "--config.steps=3"])
     four = ["--fork", str(tmp_path / "four"), "--config.steps=5"]
     train.main([*command, str(tmp_path / "same"), "--config.batch_size=4", *four, "--config.log_every=1"])
