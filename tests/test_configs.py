@@ -19,11 +19,11 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 NARROW = [f"--config.model.{net}.channels=(16,)" for net in ("generator", "discriminator")]
 SMALLER = {  # what takes long to compile or to run
     "r3gan": NARROW,
-    "r3gan_cifar10": [*NARROW, "--config.batch_size=8"],
+    "r3gan_cifar10": [*NARROW, "--config.batch_size=8", "--config.model.penalty=r1"],
     "stacked_mnist": [f"--config.model.{net}.hidden=(32,)" for net in ("generator", "discriminator")],
     "jsb_hmm": ["--config.model.states=4", "--config.replicas=2", "--config.eval_every=1"],
     "markov": ["--config.data.window=200", "--config.batch_size=100"],
-    "mingru": ["--config.model.cell.units=16", "--config.eval_every=0"],
+    "mingru": ["--config.model.cell.units=16", "--config.model.cell.layers=1", "--config.eval_every=0"],
     "wgan": ["--config.batch_size=20"],
     "wgan_gp": ["--config.batch_size=20"],
 }
