@@ -5,6 +5,7 @@ import json
 import re
 import runpy
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,8 @@ def base_config() -> ConfigDict:
                 "label": placeholder(str),  # of recordings: digit (where unset) or speaker
                 "resize": placeholder(int),  # side in pixels
                 "stack": placeholder(int),  # grey images drawn at random that are stacked as the channels of one
-                "transform": placeholder(
-                    str
-                ),  # signed, unit, rms or none; where unset signed, of tokens and rolls none
+                # signed, unit, rms or none; where unset signed, of tokens and rolls none
+                "transform": placeholder(str),
                 "split": "train",
                 "test_split": "test",
                 "feed": "auto",  # resident, streaming or auto (by size)
@@ -216,10 +216,10 @@ def number(name: str, text: str | None) -> int | float | None:
     Raises:
       UserError: for anything else.
     """
-    try:
-        return None if text is None else json.loads(text) * 1
-    except (ValueError, TypeError):
-        raise UserError(f"--{name}={text}: expected a number") from None
+    for kind in (int, float):
+        with suppress(ValueError):
+            return None if text is None else kind(text)
+    raise UserError(f"--{name}={text}: expected a number")
 
 
 def output_file(text: str | None, example: str, suffixes: tuple[str, ...]) -> Path:

@@ -17,7 +17,7 @@ from gen_jax import checkpoint, config, data, run, sharding
 from gen_jax.errors import UserError
 from gen_jax.evaluate import scorer_while_training
 from gen_jax.model import Model, State
-from gen_jax.models import build_model, example_batch
+from gen_jax.models import build_model, example_batch, state_shapes
 from gen_jax.sample import parse_given
 
 TRAINING = 1  # folded into the seed, so that training and sampling with one seed share no key
@@ -63,7 +63,7 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     each = [jax.random.fold_in(jax.random.key(seed + replica), TRAINING) for replica in range(replicas)]
     keys = jnp.stack([jax.random.split(key) for key in each])  # [N, 2]
     rows, lanes = feed.at(0)["weight"].shape[-1] * sharding.hosts()[1], settings.data.order == "lanes"
-    shapes = jax.eval_shape(model.init, keys[0, 0], example_batch(feed.spec, rows if lanes else 1, lanes))
+    shapes = state_shapes(model, feed.spec, rows, lanes)
     metrics = jax.eval_shape(model.step, keys[0, 1], shapes, example_batch(feed.spec, rows, lanes))[1]
     given = parse_given(settings.sample.given, 1, feed.spec, settings.sample.length)
     if given:  # a wrong one is said here, not by the first picture
@@ -121,7 +121,7 @@ def forked_state(job: Job, fork: Path) -> tuple[int, State]:
         raise UserError(f"--fork {fork}: there is no run with a checkpoint to start from")
     if job.settings.data.order != "lanes" or old["data"]["order"] != "lanes" or old["batch_size"] == rows:
         return checkpoint.newest_in(fork / "checkpoints", job.state)
-    shapes = jax.eval_shape(job.model.init, jax.random.key(0), example_batch(job.data.spec, old["batch_size"], True))
+    shapes = state_shapes(job.model, job.data.spec, old["batch_size"], lanes=True)
     step, state = checkpoint.newest_in(fork / "checkpoints", sharding.abstract_state(job.mesh, shapes, job.replicas))
     print(f"batch_size was {old['batch_size']} in {fork} and is {rows}: every lane begins anew, with nothing carried")
     return step, jax.tree.map(lambda a, b: a if a.shape == b.shape else b, state, initial_state(job))

@@ -65,3 +65,9 @@ def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
     if wrong.size:
         raise UserError(f"given y={wrong[0]}: expected a class from 0 to {num_classes - 1}")
     return {"y": jnp.asarray(y, jnp.int32)}
+
+
+def drawn_labels(key: jax.Array, counts: jax.Array, num: int) -> jax.Array:
+    """`num` labels [num] int32, each as often as its rows in `counts` [K]; all alike where none was seen yet."""
+    shares = jnp.log(jnp.maximum(counts, counts.sum() == 0))
+    return jax.random.categorical(key, shares, shape=(num,)).astype(jnp.int32)

@@ -173,8 +173,7 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: b
     spec = read_spec(workdir)
     model = models.build_model(config["model"], spec)
     lanes = config["data"]["order"] == "lanes"
-    batch = models.example_batch(spec, config["batch_size"] if lanes else 1, lanes)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+    shapes = models.state_shapes(model, spec, config["batch_size"], lanes)
     abstract = sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), shapes, replicas)
     selected = [path.name for path in (workdir / best.FOLDER).glob("*") if path.name.isdecimal()]  # the others are torn
     if selected and not last and (step is None or str(step) in selected):

@@ -1,5 +1,6 @@
 """Recurrent nets: the contract of every cell, cells against Flax's, heads by enumeration, lanes, and draws."""
 
+import re
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
@@ -15,7 +16,7 @@ from conftest import make_spec
 from jax.test_util import check_grads
 
 import gen_jax
-from gen_jax import train
+from gen_jax import run, sample, train
 from gen_jax.errors import UserError
 from gen_jax.evaluate import make_scorer
 from gen_jax.losses.heads import Choice, draw_token
@@ -482,3 +483,26 @@ def test_a_fork_with_another_number_of_lanes_begins_them_anew(tmp_path, one_devi
     assert after.lanes[1].shape == (2,) and after.step == 5 and after.examples == before.examples + 4
     with pytest.raises(UserError, match="batch_size was 4"):
         train.main([*command, str(tmp_path / "four"), "--config.batch_size=2", "--config.steps=5"])
+
+
+def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys):
+    model, state, _ = learnt("categorical")
+    settings = {"sample": {"length": None}}
+    monkeypatch.setattr(run, "load", lambda *args: run.Run(model, state, tokens_spec(), settings, 10))
+
+    def drawn(*flags):
+        sample.main(["sample", "--workdir", "any", "--num=6", "--out", str(tmp_path / "x.npz"), *flags])
+        return np.load(tmp_path / "x.npz")["x"]
+
+    likeliest = drawn("--temperature=0")
+    assert (likeliest == likeliest[0]).all() and (drawn() != likeliest).any()
+    assert np.array_equal(drawn("--top_k=1"), likeliest) and np.array_equal(drawn("--top_p=0.0"), likeliest)
+    for flag, words in (
+        ("--temperature=warm", "--temperature=warm: expected a number"),
+        ("--temperature=[1]", "expected a number"),
+        ("--temperature=-1", "given temperature"),
+        ("--top_k=1.5", "whole numbers"),
+        ("--top_p=2", "numbers from 0 to 1"),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            drawn(flag)

@@ -60,6 +60,7 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
     classes = tuple(sorted({fact[LABELS.index(label)] for fact in facts}))
     tested = np.array([int(number) < TESTED for _, _, number in facts])
     places = {"train": np.flatnonzero(~tested), "test": np.flatnonzero(tested)}
+    lengths = {split: np.array([len(sounds[number][1]) for number in each], int) for split, each in places.items()}
     longest = max(len(sound) for _, sound in sounds)
     dtype = np.dtype(np.uint8 if encoding == "mu_law" else np.float32)
     silence = to_mu_law(0.0) if encoding == "mu_law" else 0
@@ -70,9 +71,8 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
         for row, number in enumerate(chosen):
             sound = sounds[number][1] / FULL
             x[row, : len(sound)] = to_mu_law(sound) if encoding == "mu_law" else sound
-        lengths = np.array([len(sounds[number][1]) for number in chosen], np.int32)
         labels = np.array([classes.index(facts[number][LABELS.index(label)]) for number in chosen], np.int32)
-        return {"x": x, "length": lengths, "y": labels}
+        return {"x": x, "length": lengths[split][indices].astype(np.int32), "y": labels}
 
     info = {"rate": int(min(rates)), "ragged": True}
     if encoding == "mu_law":
@@ -90,7 +90,7 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
         classes,
         limits,
         info,
-        lambda split: np.array([len(sounds[number][1]) for number in places[split]]),
+        lengths.__getitem__,
     )
 
 

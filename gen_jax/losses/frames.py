@@ -47,6 +47,22 @@ def frames_of(batch: Batch, whole: bool = False) -> Frames:
     return Frames(x, observed, seen, valid.T, weight)
 
 
+def inside(x: jax.Array, length: jax.Array) -> jax.Array:
+    """Which frames of `x` [B, T, ...] are among the first `length` [B] of their row, [B, T]."""
+    return np.arange(x.shape[1])[None] < length[:, None]
+
+
+def ended(x: jax.Array, length: jax.Array) -> jax.Array:
+    """`x` [B, T, ...] with 0 beyond the first `length` [B] frames of each row."""
+    return jnp.where(inside(x, length).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)), x, 0)
+
+
+def refuse_other_lanes(carried: jax.Array | None, rows: int) -> None:
+    """Raises where a batch with `reset` continues other lanes than those `carried` [B, ...] in the state."""
+    if carried is None or len(carried) != rows:
+        raise UserError("a batch with `reset` continues the one before: every batch needs it, and as many rows")
+
+
 def check_sequences(batch: Batch, shape: tuple[int, ...], values: int, binary: bool = False) -> None:
     """Refuses, on the host, sequences that a model of rows [T, *shape] cannot read.
 
@@ -121,7 +137,7 @@ def asked_prefix(given: dict | None, num: int, spec: Spec) -> tuple[Batch, np.nd
     if mask.shape != shape:
         raise UserError(f"given mask of shape {mask.shape}: expected one of frames, {shape}")
     prefix = mask.sum(1, dtype=np.int32)
-    if (mask != (np.arange(mask.shape[1])[None] < prefix[:, None])).any():
+    if (mask != inside(mask, prefix)).any():
         raise UserError("given mask: this model continues a prefix, so the observed frames must come first")
     short = np.flatnonzero(batch.get("length", prefix) < prefix)
     if short.size:

@@ -192,8 +192,3 @@ def lengths(x: jax.Array, length: jax.Array | None) -> jax.Array:
     """Tokens of each row of `x` [B, T] that are not padding, [B] int32; None: all of them."""
     rows, width = x.shape
     return jnp.full(rows, width, jnp.int32) if length is None else jnp.minimum(length, width)
-
-
-def inside(x: jax.Array, length: jax.Array) -> jax.Array:
-    """Which tokens of `x` [B, T] are among the first `length` [B] of their row."""
-    return np.arange(x.shape[1])[None] < length[:, None]

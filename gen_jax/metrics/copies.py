@@ -1,6 +1,7 @@
 """What a model of text has learnt by heart: the n-grams and the longest passages that its samples share with the training text."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,13 @@ def copies(train: np.ndarray, pieces: np.ndarray, n: int = NGRAM) -> tuple[np.nd
 
 def cut(rows: Rows, num: int, size: int) -> np.ndarray:
     """At most `num` pieces [N, size] of rows of tokens."""
+    return np.concatenate([text[: len(text) // size * size].reshape(-1, size) for text in texts(rows)])[:num]
+
+
+def texts(rows: Rows) -> list[np.ndarray]:
+    """Rows of tokens without what lies beyond their length."""
     lengths = rows.get("length", np.full(len(rows["x"]), rows["x"].shape[1]))
-    texts = (x[: length // size * size].reshape(-1, size) for x, length in zip(rows["x"], lengths))
-    return np.concatenate(list(texts))[:num]
+    return [x[:length] for x, length in zip(rows["x"], lengths)]
 
 
 def learnt_by_heart(real: Real) -> Measure | None:
@@ -43,12 +48,13 @@ def learnt_by_heart(real: Real) -> Measure | None:
     if spec.kind != "text" or not levels(spec):
         return None
 
+    @cache
+    def train() -> np.ndarray:
+        return np.concatenate(texts(real.whole(real.train)))
+
     def values(samples: Rows) -> Mapping[str, Any]:
-        rows = real.whole(real.train)
-        lengths = rows.get("length", np.full(len(rows["x"]), rows["x"].shape[1]))
-        train = np.concatenate([x[:length] for x, length in zip(rows["x"], lengths)])
         pieces = cut(samples, PIECES, min(PIECE, samples["x"].shape[1]))
-        longest, share = copies(train, pieces)
+        longest, share = copies(train(), pieces)
         most = int(longest.max(initial=0))
         return {"longest_copy": float(longest.mean()), "overlap": share, "most": most, "pieces": len(pieces)}
 

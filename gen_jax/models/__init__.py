@@ -7,7 +7,7 @@ import numpy as np
 
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import build
-from gen_jax.model import Model
+from gen_jax.model import Model, State
 from gen_jax.models.gan import gan
 from gen_jax.models.hmm import hmm
 from gen_jax.models.markov import markov
@@ -42,3 +42,8 @@ def example_batch(spec: Spec, rows: int = 1, lanes: bool = False) -> dict[str, j
     if lanes:
         batch["reset"] = jax.ShapeDtypeStruct((rows,), np.bool_)
     return batch
+
+
+def state_shapes(model: Model, spec: Spec, rows: int, lanes: bool) -> State:
+    """Shapes of the state of a model that learns from batches of so many rows, which matters to lanes alone."""
+    return jax.eval_shape(model.init, jax.random.key(0), example_batch(spec, rows if lanes else 1, lanes))

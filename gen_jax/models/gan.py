@@ -13,7 +13,7 @@ from gen_jax.errors import UserError, build, choose
 from gen_jax.losses.adversarial import LOSSES
 from gen_jax.losses.evolution import evolution_gradient
 from gen_jax.losses.penalties import PENALTIES, squared_gradient
-from gen_jax.model import Batch, Model, given_labels, weighted_mean
+from gen_jax.model import Batch, Model, drawn_labels, given_labels, weighted_mean
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
 from gen_jax.nets.layers import packed
 from gen_jax.optimizers import moving_average, optimizer, schedule
@@ -196,8 +196,7 @@ def gan(
         if not conditional:
             return {"z": draw(key, (num, latent_size))}
         z_key, y_key = jax.random.split(key)
-        y = jax.random.categorical(y_key, jnp.log(jnp.maximum(state.classes, state.step == 0)), shape=(num,))
-        return {"z": draw(z_key, (num, latent_size)), "y": y.astype(jnp.int32)}
+        return {"z": draw(z_key, (num, latent_size)), "y": drawn_labels(y_key, state.classes, num)}
 
     @jax.jit
     def decode(key: jax.Array, state: GanState, latent: dict) -> Batch:

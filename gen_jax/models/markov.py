@@ -11,7 +11,7 @@ import numpy as np
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError, build
 from gen_jax.losses import ngrams
-from gen_jax.losses.frames import asked_prefix, check_sequences
+from gen_jax.losses.frames import asked_prefix, check_sequences, ended, inside, refuse_other_lanes
 from gen_jax.model import Batch, Model
 
 MAX_NGRAMS = 2**22  # of a length, unless `max_ngrams` says otherwise
@@ -83,7 +83,7 @@ def markov(
         uniform = jnp.full(x.shape, -np.log(values), jnp.float32)
         trie = ngrams.index(state.keys, state.counts, values, smoothing)
         (log_p, _), _ = jax.lax.scan(mix, (uniform, jnp.zeros_like(x)), (sizes, trie))
-        return jnp.where(ngrams.inside(x, length), log_p, 0).sum(1)
+        return ended(log_p, length).sum(1)
 
     def log_prob(key: jax.Array, state: MarkovState, batch: Batch) -> jax.Array:
         refuse_overflow(state)
@@ -123,7 +123,7 @@ def markov(
         if "length" not in batch:
             return {"x": x}
         length = jnp.asarray(batch["length"])
-        return {"x": jnp.where(ngrams.inside(x, length), x, 0), "length": length}
+        return {"x": ended(x, length), "length": length}
 
     return Model(init, step, sample, log_prob=log_prob)
 
@@ -155,11 +155,10 @@ def placed(context: jax.Array | None, batch: Batch) -> tuple[jax.Array, jax.Arra
     x = batch["x"]
     real = batch.get("weight", jnp.ones(len(x))) > 0
     length = ngrams.lengths(batch["x"], batch.get("length")) * real
-    tokens = jnp.where(ngrams.inside(x, length), x, -1)
+    tokens = jnp.where(inside(x, length), x, -1)
     if "reset" not in batch:
         return tokens, context, 0
-    if context is None or len(context) != len(x):
-        raise UserError("a batch with `reset` continues the one before: every batch needs it, and as many rows")
+    refuse_other_lanes(context, len(x))
     tokens = jnp.concatenate([jnp.where((batch["reset"] & real)[:, None], -1, context), tokens], 1)
     ends = length[:, None] + jnp.arange(context.shape[1])[None]
     return tokens, jnp.take_along_axis(tokens, ends, 1), context.shape[1]

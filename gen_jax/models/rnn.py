@@ -6,16 +6,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from gen_jax import optimizers
 from gen_jax.data.spec import SEQUENCES, Spec, levels
 from gen_jax.errors import UserError, build
 from gen_jax.losses import heads
-from gen_jax.losses.frames import asked_prefix, check_sequences
+from gen_jax.losses.frames import asked_prefix, check_sequences, ended, refuse_other_lanes
 from gen_jax.losses.heads import Choice
-from gen_jax.model import Batch, Model, given_labels
+from gen_jax.model import Batch, Model, drawn_labels, given_labels
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import RECURRENT
 
@@ -91,8 +90,7 @@ def rnn(
         before = jnp.concatenate([last[:, None], x[:, :-1]], 1)
         rngs = {} if key is None else {"dropout": key}
         carry, out, own = unroll(params, carry, before, batch.get("y"), length, rngs=rngs)
-        inside = jnp.arange(x.shape[1])[None] < length[:, None]
-        log_prob = jnp.where(inside, head.log_prob(own, out, x), 0)
+        log_prob = ended(head.log_prob(own, out, x), length)
         ends = jnp.take_along_axis(x, jnp.maximum(length - 1, 0).reshape(-1, *(1,) * (x.ndim - 1)), 1)[:, 0]
         last = jnp.where((length > 0).reshape(-1, *(1,) * (ends.ndim - 1)), ends, last)
         return log_prob, (carry, last)
@@ -158,15 +156,12 @@ def rnn(
         y_key, key = jax.random.split(key)
         if conditional:
             labels = {"y": given.pop("y")} if "y" in given else {}
-            log_share = jnp.log(jnp.maximum(state.classes, state.step == 0))
-            own = {"y": jax.random.categorical(y_key, log_share, shape=(num,)).astype(jnp.int32)}
-            own |= given_labels(labels, num, classes)
+            own = {"y": drawn_labels(y_key, state.classes, num), **given_labels(labels, num, classes)}
         batch, prefix = asked_prefix(given, num, spec)
         x = complete(key, state, batch["x"], prefix, own.get("y"), choice)
         if "length" in batch:
-            inside = np.arange(x.shape[1])[None] < batch["length"][:, None]
-            x = jnp.where(inside.reshape(*inside.shape, *(1,) * (x.ndim - 2)), x, 0)
             own["length"] = jnp.asarray(batch["length"])
+            x = ended(x, own["length"])
         return {"x": x, **own}
 
     return Model(init, step, sample, log_prob)
@@ -180,9 +175,7 @@ def continued(state: RnnState, batch: Batch, fresh: tuple) -> tuple:
     """
     if "reset" not in batch:
         return fresh
-    rows = len(batch["x"])
-    if state.lanes is None or len(state.lanes[1]) != rows:
-        raise UserError("a batch with `reset` continues the one before: every batch needs it, and as many rows")
+    refuse_other_lanes(state.lanes and state.lanes[1], len(batch["x"]))
 
     def chosen(old: jax.Array, new: jax.Array) -> jax.Array:
         return jnp.where(batch["reset"].reshape(-1, *(1,) * (old.ndim - 1)), new, old)

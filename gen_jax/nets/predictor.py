@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from flax.linen import initializers
 
-from gen_jax.nets.recurrent import Recurrent
+from gen_jax.nets.recurrent import Recurrent, labelled
 
 
 class Predictor(nn.Module):
@@ -41,9 +40,6 @@ class Predictor(nn.Module):
           before: the frames one earlier, tokens [B, T] (-1: none) or numbers [B, T, D].
         """
         x = jax.nn.one_hot(before, self.values) if self.values else before.reshape(*before.shape[:2], -1)
-        if self.classes:
-            label = jax.nn.one_hot(y, self.classes)[:, None]
-            x = jnp.concatenate([x, jnp.broadcast_to(label, (*x.shape[:2], self.classes))], -1)
-        carry, h = self.recurrent.unroll(carry, x, length)
+        carry, h = self.recurrent.unroll(carry, labelled(x, y, self.classes), length)
         own = {name: self.param(name, initializers.normal(0.01), shape) for name, shape in self.weights.items()}
         return carry, nn.Dense(self.width, name="out")(h), own

@@ -98,6 +98,14 @@ class Recurrent(nn.Module):
             raise UserError(f"scan 'associative': {self.cell} is not linear in h; of {linear} it can be")
 
 
+def labelled(x: jax.Array, y: jax.Array | None, classes: int) -> jax.Array:
+    """Frames [N, T, D], each beside the one-hot label [N] of its row where there are classes."""
+    if not classes:
+        return x
+    label = jax.nn.one_hot(y, classes)[:, None]
+    return jnp.concatenate([x, jnp.broadcast_to(label, (*x.shape[:2], classes))], -1)
+
+
 class Layer(nn.Module):
     """One layer of cells: (carry, x [T, B, D], valid [T, B, 1] or None) -> (carry, h [T, B, units])."""
 

@@ -4,23 +4,19 @@ from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from flax.core import FrozenDict
 
 from gen_jax.errors import UserError, build, choose
 from gen_jax.nets.mlp import ACTIVATIONS
-from gen_jax.nets.recurrent import RECURRENT
+from gen_jax.nets.recurrent import RECURRENT, labelled
 
 LSTM = FrozenDict(name="lstm", units=64)
 
 
 def unrolled(cell: Mapping, x: jax.Array, y: jax.Array | None, classes: int) -> jax.Array:
     """h [N, T, units] of the frames x [N, T, D], each beside its label, from nothing carried."""
-    if classes:
-        label = jnp.broadcast_to(jax.nn.one_hot(y, classes)[:, None], (*x.shape[:2], classes))
-        x = jnp.concatenate([x, label], -1)
     layers = build("cell", RECURRENT, cell)
-    return layers.unroll(layers.init_carry(len(x)), x)[1]
+    return layers.unroll(layers.init_carry(len(x)), labelled(x, y, classes))[1]
 
 
 class RecurrentGenerator(nn.Module):
