@@ -2,9 +2,11 @@
 
 python -m gen_jax.sample --workdir runs/gan --num 64 --out digits.png [--given y=3]
 python -m gen_jax.sample --workdir runs/mingru --num 4 --out plays.txt [--given prefix=ROMEO:] [--length 1000] [--temperature 0.8]
+python -m gen_jax.sample --workdir runs/mingru --stream [--given prefix=ROMEO:] [--length 1000]
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,26 +14,47 @@ import numpy as np
 from gen_jax import best, config, run, sharding
 from gen_jax.data.samples import SUFFIXES, encode
 from gen_jax.data.spec import SEQUENCES, Spec, to_data
-from gen_jax.data.texts import tokens_of
+from gen_jax.data.texts import reader, tokens_of
 from gen_jax.errors import UserError, choose, command
 from gen_jax.model import Model, State
 
 CHUNK = 256  # samples per compiled call: one compilation whatever `num`, and sample i depends on (seed, i) alone
 SHORT = 16  # of sequences
+FLAGS = {
+    "workdir": (None, "directory of the run"),
+    "num": (64, "how many samples"),
+    "seed": (0, "of the draw"),
+    "step": (None, "checkpoint to draw from; the newest, or the selected one, where unset"),
+    "replica": ("0", "which of a run's replicas to draw from: a number, or best"),
+    "given": (None, "a condition: y=CLASS, or y=all for each class in turn; prefix=TEXT of text"),
+    "length": (None, "of sequences, in tokens or frames; where unset as in the run's config, or its data"),
+    "temperature": (None, "of sequences: below 1 is bolder towards the likely, 0 takes the likeliest"),
+    "top_k": (None, "of tokens: only the so many likeliest are drawn"),
+    "top_p": (None, "of tokens: only the likeliest that together have this probability are drawn"),
+    "stream": (False, "print one text while it is written, with --out or without"),
+    "out": (None, "file to write: .npz holds arrays, .png a picture, .txt text, .mid music, .wav sound"),
+}
 
 
 def draw(
-    model: Model, state: State, spec: Spec, seed: int, num: int, given: Mapping[str, np.ndarray] | None = None
+    model: Model,
+    state: State,
+    spec: Spec,
+    seed: int,
+    num: int,
+    given: Mapping[str, np.ndarray] | None = None,
+    stream: Callable[[np.ndarray], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """`num` samples in the data's own domain: `x` [num, *shape] of the data's type, and whatever else is modelled.
 
-    The leaves of `given` lead with `num`.
+    The leaves of `given` lead with `num`. `stream` is called with each frame of the samples when it is drawn.
     """
     key, size = jax.random.key(seed), SHORT if spec.kind in SEQUENCES else CHUNK
     chunks = []
     for start in range(0, num, size):
         rows = np.minimum(np.arange(start, start + size), num - 1)  # the last chunk is whole too
         asked = {name: value[rows] for name, value in given.items()} if given else None
+        asked = {**(asked or {}), "stream": stream} if stream else asked
         drawn = model.sample(jax.random.fold_in(key, start // size), state, size, asked)
         chunks.append(jax.device_get(drawn))
     samples = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
@@ -82,39 +105,44 @@ def _labels(text: str, value: str, num: int, spec: Spec, length: int | None) -> 
 
 
 def main(argv: list[str]) -> None:
-    """Draws `--num` samples from `--workdir` into `--out`."""
-    flags = config.parse(
-        argv,
-        {
-            "workdir": (None, "directory of the run"),
-            "num": (64, "how many samples"),
-            "seed": (0, "of the draw"),
-            "step": (None, "checkpoint to draw from; the newest, or the selected one, where unset"),
-            "replica": ("0", "which of a run's replicas to draw from: a number, or best"),
-            "given": (None, "a condition: y=CLASS, or y=all for each class in turn; prefix=TEXT of text"),
-            "length": (None, "of sequences, in tokens or frames; where unset as in the run's config, or its data"),
-            "temperature": (None, "of sequences: below 1 is bolder towards the likely, 0 takes the likeliest"),
-            "top_k": (None, "of tokens: only the so many likeliest are drawn"),
-            "top_p": (None, "of tokens: only the likeliest that together have this probability are drawn"),
-            "out": (None, "file to write: .npz holds arrays, .png a picture, .txt text, .mid music, .wav sound"),
-        },
-        required="workdir",
-    )
-    out = config.output_file(
-        flags.out, "samples.png", (".npz", *{each: 0 for kind in SUFFIXES.values() for each in kind})
-    )
+    """Draws `--num` samples from `--workdir` into `--out`, or one text onto the screen, as it is written."""
+    flags = config.parse(argv, FLAGS, required="workdir")
+    if flags.stream and flags["num"].present and flags.num != 1:
+        raise UserError(f"--num={flags.num}: --stream prints one text, expected 1")
+    num, saved = 1 if flags.stream else flags.num, flags.out is not None or not flags.stream
+    if saved:
+        suffixes = (".npz", *{each: 0 for kind in SUFFIXES.values() for each in kind})
+        config.output_file(flags.out, "samples.png", suffixes)
     config.check_bounds(flags, {"num": (1, config.LARGEST - 1), "seed": (0, config.LARGEST - 1)})
     sharding.start()
     loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
     length = config.integer("length", flags.length, 1) or loaded.config["sample"].get("length")
-    given = parse_given(flags.given, flags.num, loaded.spec, length)
+    given = parse_given(flags.given, num, loaded.spec, length)
     choice = {name: config.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
-    given = {**(given or {}), **{name: np.full(flags.num, each) for name, each in choice.items() if each is not None}}
-    config.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
-    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, flags.num, given)
-    for suffix, content in encode(samples, loaded.spec, out.suffix).items():
-        run.write(out.with_suffix(suffix), content)
-    print(f"{flags.num} samples of step {loaded.step} in {out}")
+    given = {**(given or {}), **{name: np.full(num, each) for name, each in choice.items() if each is not None}}
+    if saved:
+        config.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
+    stream = printer(loaded.spec) if flags.stream else None
+    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, stream)
+    if flags.stream:
+        print()
+    if saved:
+        out = Path(flags.out)
+        for suffix, content in encode(samples, loaded.spec, out.suffix).items():
+            run.write(out.with_suffix(suffix), content)
+        print(f"{num} samples of step {loaded.step} in {out}")
+
+
+def printer(spec: Spec) -> Callable[[np.ndarray], None]:
+    """A function that prints the first of the tokens [num] that it is called with, one time after the other.
+
+    Raises:
+      UserError: where the data are no text.
+    """
+    if spec.kind != "text":
+        raise UserError(f"--stream prints text, and {spec.name} holds {spec.kind} data")
+    read = reader(spec)
+    return lambda tokens: print(read(tokens[0]), end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import make_spec
+from jax.experimental import rnn as cudnn
 from jax.test_util import check_grads
 
 import gen_jax
@@ -109,6 +110,22 @@ def test_linear_cells_are_the_same_in_parallel(cell):
 
     found, wanted = gradient(parallel), gradient(unroll)
     chex.assert_trees_all_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_cudnn_is_handed_the_same_lstm(monkeypatch):
+    """Its kernels run on a GPU alone; JAX's reference of them reads the weights and lengths that they are given."""
+
+    def reference(x, h, c, kernels, length, **shape):
+        sizes = {name: shape[name] for name in ("input_size", "hidden_size", "num_layers", "bidirectional")}
+        return cudnn.lstm_ref(x, h, c, *cudnn.unpack_lstm_weights(kernels, **sizes), length, **shape)
+
+    _, params, carry, x, unroll = prepared("lstm")
+    monkeypatch.setattr(cudnn, "lstm", reference)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    net = Recurrent("lstm", H, 2, scan="cudnn")
+    for length in (None, np.array([6, 3, 0])):
+        found = net.apply(params, carry, x, length, method="unroll")
+        chex.assert_trees_all_close(found, unroll(params, carry, x, length), atol=2e-6)
 
 
 @pytest.mark.parametrize("options", [BLOCKS, {"residual": True, "norm": "layer"}])
@@ -370,6 +387,7 @@ def test_only_tokens_have_a_nucleus():
             {"cell": {"name": "gru", "scan": "associative"}},
             "gru is not linear in h; of mingru, minlstm, lru it can",
         ),
+        (ROLL, {"cell": {"name": "lstm", "scan": "cudnn"}}, "lstm on cpu, expected lstm on an NVIDIA GPU"),
         (ROLL, {"cell": {"name": "grue"}}, "did you mean 'gru'"),
         (ROLL, {"cell": {"name": "gru", "units": 0}}, "units 0: expected at least 1"),
         (ROLL, {"cell": {"name": "gru", "dropout": 1.0}}, "dropout 1.0"),
@@ -506,3 +524,10 @@ def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys
     ):
         with pytest.raises(UserError, match=re.escape(words)):
             drawn(flag)
+    capsys.readouterr()
+    monkeypatch.setattr(sample, "SHORT", 6)
+    first = drawn("--seed=3")[0]
+    sample.main(["sample", "--workdir", "any", "--stream", "--seed=3"])
+    assert capsys.readouterr().out == "".join("abc"[int(token)] for token in first) + "\n"
+    with pytest.raises(UserError, match="--num=6: --stream prints one text"):
+        drawn("--stream")

@@ -18,7 +18,7 @@ from scipy.io import savemat, wavfile
 
 import gen_jax
 from gen_jax import data, train
-from gen_jax.data.audio import from_mu_law, to_mu_law
+from gen_jax.data.audio import from_mu_law, spectrogram, to_mu_law
 from gen_jax.data.samples import encode
 from gen_jax.data.sources import open_source
 from gen_jax.data.spec import levels, to_data, to_model
@@ -381,6 +381,7 @@ def test_sound_is_saved_as_wav():
     spec = make_spec("audio", (500,))._replace(info={"vocabulary": list(range(256)), "rate": 4000})
     x = np.pad(to_mu_law(sound), (0, 100))[None]
     files = encode({"x": x, "length": np.array([400])}, spec, ".wav")
+    assert set(files) == {".wav", ".png"}
     rate, written = wavfile.read(io.BytesIO(files[".wav"]))
     assert rate == 4000 and written.shape == (400 + 1000,) and written.dtype == np.int16
     np.testing.assert_allclose(written[:400] / 32767, sound, atol=0.015)
@@ -392,8 +393,16 @@ def test_series_are_drawn(kind):
     x = np.random.default_rng(0).uniform(-1, 1, (20, 30, 2) if kind == "series" else (20, 30))
     (content,) = encode({"x": x}, make_spec(kind, x.shape[1:]), ".png").values()
     picture = np.asarray(Image.open(io.BytesIO(content)))
-    (other,) = encode({"x": -x}, make_spec(kind, x.shape[1:]), ".png").values()
+    (other,) = encode({"x": x[:, ::-1]}, make_spec(kind, x.shape[1:]), ".png").values()
     assert picture.std() > 10 and content != other
+
+
+def test_a_spectrogram_shows_pitch_and_time():
+    tone = np.where(np.arange(4096) < 2048, 0, np.sin(2 * np.pi * np.arange(4096) * 1000 / 8000))
+    loudness = spectrogram(tone)
+    assert loudness.shape == (129, 61) and loudness.max() == 0
+    assert loudness[::-1].argmax(0)[40] == 32  # of 128 bands up to 4 kHz
+    assert (loudness[:, :28] < -100).all() and loudness[96, 40] > -1
 
 
 def test_given_prefix_and_length():

@@ -20,6 +20,7 @@ ENCODINGS = ("mu_law", "waveform")
 LABELS = ("digit", "speaker")
 NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav$")
 TESTED = 5  # recordings of each digit by each speaker in the test split, from number 0 on: the set's own division
+WINDOW = 256  # samples of a spectrogram's window: 32 ms at 8 kHz
 PAUSE = 0.25  # seconds between the recordings of one file
 
 
@@ -33,6 +34,19 @@ def from_mu_law(tokens: np.ndarray) -> np.ndarray:
     """The inverse of `to_mu_law`."""
     y = 2 * np.asarray(tokens, np.float64) / MU - 1
     return np.sign(y) * np.expm1(np.abs(y) * np.log1p(MU)) / MU
+
+
+def waveform(spec: Spec, x: np.ndarray) -> np.ndarray:
+    """Recordings [..., T] of the data's own domain as amplitudes in [-1, 1]."""
+    return from_mu_law(x) if levels(spec) else np.clip(x, -1, 1)
+
+
+def spectrogram(sound: np.ndarray) -> np.ndarray:
+    """Power of a sound [T], in decibels below its loudest part, [F, frames]: low frequencies last."""
+    padded = np.pad(sound, (0, max(0, WINDOW - len(sound))))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: WINDOW // 4] * np.hanning(WINDOW)
+    power = np.square(np.abs(np.fft.rfft(frames))).T[::-1]
+    return 10 * np.log10(np.maximum(power / max(power.max(), 1e-12), 1e-12))
 
 
 def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
@@ -99,8 +113,7 @@ def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
     rate, parts = spec.info.get("rate", 8000), []
     for row, x in enumerate(samples["x"]):
         x = x[: samples["length"][row]] if "length" in samples else x
-        sound = from_mu_law(x) if levels(spec) else np.clip(x, -1, 1)
-        parts += [sound, np.zeros(round(PAUSE * rate))]
+        parts += [waveform(spec, x), np.zeros(round(PAUSE * rate))]
     buffer = io.BytesIO()
     wavfile.write(buffer, rate, np.rint(np.concatenate(parts) * (FULL - 1)).astype(np.int16))
     return buffer.getvalue()

@@ -99,8 +99,8 @@ def lines(x: np.ndarray, spec: Spec) -> Image.Image:
 
 
 def series(x: np.ndarray, spec: Spec) -> Image.Image:
-    """Series [N, T, D] or recordings [N, T], one panel each up to `PANELS`, a line for each column against t."""
-    x = x[:PANELS].reshape(*x[:PANELS].shape[:2], -1)
+    """Series [N, T, D], one panel each up to `PANELS`, a line for each column against t."""
+    x = x[:PANELS]
     columns = int(np.ceil(np.sqrt(len(x))))
     lines = -(-len(x) // columns)
     figure, panels = _figure((2.4 * columns, 1.8 * lines), lines, columns)
@@ -112,6 +112,26 @@ def series(x: np.ndarray, spec: Spec) -> Image.Image:
     for panel in list(panels.flat)[len(x) :]:
         panel.set_axis_off()
     figure.supxlabel("t", fontsize=8)
+    return _image(figure)
+
+
+def loudness(x: np.ndarray, spec: Spec) -> Image.Image:
+    """Recordings [N, T] as spectrograms, one panel each up to `PANELS`: pitch runs upwards, 60 dB from black to white."""
+    from gen_jax.data.audio import spectrogram, waveform  # imports SciPy's readers, which are slow
+
+    x = x[:PANELS]
+    columns = int(np.ceil(np.sqrt(len(x))))
+    figure, panels = _figure((2.4 * columns, 1.8 * -(-len(x) // columns)), -(-len(x) // columns), columns)
+    rate = spec.info.get("rate", 8000)
+    for panel, each in zip(panels.flat, x):
+        sound = waveform(spec, each[~np.isnan(each.astype(np.float64))])
+        extent = (0, len(sound) / rate, 0, rate / 2000)
+        panel.imshow(spectrogram(sound), cmap="gray_r", vmin=-60, vmax=0, aspect="auto", extent=extent)
+        panel.tick_params(labelsize=6)
+    for panel in list(panels.flat)[len(x) :]:
+        panel.set_axis_off()
+    figure.supxlabel("s", fontsize=8)
+    figure.supylabel("kHz", fontsize=8)
     return _image(figure)
 
 
@@ -130,7 +150,7 @@ PICTURES = {  # kind -> (x [N, *shape], spec) -> picture; NaN beyond the end of 
     "image": grid,
     "vector": scatter,
     "series": series,
-    "audio": series,
+    "audio": loudness,
     "roll": piano,
 }
 STRIPS = {"image": rows, "vector": lines}  # kind -> (x [N, T, *shape], spec) -> picture

@@ -17,7 +17,7 @@ SUFFIXES = {  # kind of data -> what its samples are saved as, the first while t
     "roll": (".mid", ".png"),
     "audio": (".wav", ".png"),
 }
-BESIDE = {".mid": ".png"}  # what is written beside a file that nobody sees
+BESIDE = {".mid": ".png", ".wav": ".png"}  # what is written beside a file that nobody sees
 LINE = "\n" + "-" * 80 + "\n"  # between texts
 
 

@@ -1,5 +1,6 @@
 """Text as tokens: the vocabulary, rows of tokens, and the way back. No file is opened here but a user's own text."""
 
+import codecs
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -89,6 +90,15 @@ def read_text(spec: Spec, tokens: np.ndarray) -> str:
     if isinstance(vocabulary[0], str):
         return "".join(vocabulary[token] for token in tokens)
     return bytes(np.asarray(tokens, np.uint8)).decode("utf-8", "replace")
+
+
+def reader(spec: Spec) -> Callable[[int], str]:
+    """A function from one token after the other to the text that each completes."""
+    vocabulary = spec.info["vocabulary"]
+    if isinstance(vocabulary[0], str):
+        return vocabulary.__getitem__
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    return lambda token: decoder.decode(bytes([token]))
 
 
 def tokens_of(spec: Spec, text: str) -> np.ndarray:

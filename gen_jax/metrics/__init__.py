@@ -26,6 +26,7 @@ from gen_jax.metrics.measure import Measure
 from gen_jax.metrics.modes import Judge, classifier_judge, gaussian_judge, mode_statistics
 from gen_jax.metrics.neighbours import nearest, neighbour_statistics
 from gen_jax.metrics.parzen import parzen_statistics
+from gen_jax.metrics.sounds import spoken
 from gen_jax.metrics.timegan import discriminative, predictive
 
 __all__ = ["ALL", "DEFAULT", "METRICS", "NEEDS", "SELECTING", "Measure", "Real", "Reals", "Rows", "real_data"]
@@ -134,6 +135,8 @@ def classes(real: Real) -> Measure | None:
 def label_accuracy(real: Real) -> Measure | None:
     """Share of samples that the classifier reads as the label they carry, which a conditional model was asked for."""
     features = real.features
+    if real.spec.kind == "audio":
+        return spoken(real)
     if real.classifier is None:
         return None
 

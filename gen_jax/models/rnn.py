@@ -1,6 +1,6 @@
 """Autoregressive recurrent nets over tokens, piano rolls, sound and series. Cells and heads are arguments."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -54,7 +54,8 @@ def rnn(
     i goes on where row i of the batch before ended, unless `reset[i]`, and gradients end at the border (truncated
     backpropagation through time); without it each row is a sequence of its own. `log_prob` and `sample` start
     from nothing carried. `given` takes `length` [num], `x` with `mask` [num, T], an observed prefix to be
-    continued, `y`, and `temperature`, `top_k`, `top_p` [num] (see `losses.heads.Choice`).
+    continued, `y`, and `temperature`, `top_k`, `top_p` [num] (see `losses.heads.Choice`); `stream` is a function that is
+    called with each frame [num, ...] when it is drawn.
 
     Raises:
       UserError: for data that are no sequences, labels that they lack, a head that does not fit, an unknown name or option.
@@ -132,9 +133,15 @@ def rnn(
         check_sequences(batch, tuple(spec.shape[1:]), values, spec.kind == "roll")
         return score(state, {name: batch[name] for name in ("x", "length", "y") if name in batch})
 
-    @jax.jit
+    @partial(jax.jit, static_argnames="stream")
     def complete(
-        key: jax.Array, state: RnnState, x: jax.Array, prefix: jax.Array, y: jax.Array | None, choice: Choice
+        key: jax.Array,
+        state: RnnState,
+        x: jax.Array,
+        prefix: jax.Array,
+        y: jax.Array | None,
+        choice: Choice,
+        stream: Callable[[jax.Array], None] | None,
     ) -> jax.Array:
         keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(x)))
 
@@ -145,6 +152,8 @@ def rnn(
             drawn = jax.vmap(head.draw, (0, None, 0, 0))(at, own, out[:, 0], choice)
             observed = (time < prefix).reshape(-1, *(1,) * (drawn.ndim - 1))
             frame = jnp.where(observed, given, drawn)
+            if stream:
+                jax.debug.callback(stream, frame, ordered=True)
             return (carry, frame), frame
 
         times = jnp.arange(x.shape[1]), x.swapaxes(0, 1)
@@ -152,13 +161,14 @@ def rnn(
 
     def sample(key: jax.Array, state: RnnState, num: int, given: dict | None = None) -> Batch:
         given, own = dict(given or {}), {}
+        stream = given.pop("stream", None)
         choice = heads.asked_choice(given, num, values)
         y_key, key = jax.random.split(key)
         if conditional:
             labels = {"y": given.pop("y")} if "y" in given else {}
             own = {"y": drawn_labels(y_key, state.classes, num), **given_labels(labels, num, classes)}
         batch, prefix = asked_prefix(given, num, spec)
-        x = complete(key, state, batch["x"], prefix, own.get("y"), choice)
+        x = complete(key, state, batch["x"], prefix, own.get("y"), choice, stream)
         if "length" in batch:
             own["length"] = jnp.asarray(batch["length"])
             x = ended(x, own["length"])

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax.linen import initializers
 
 from gen_jax.errors import UserError, choose
-from gen_jax.nets.cells import CELLS, Carry, Linear, unroll_gated, unroll_linear
+from gen_jax.nets.cells import CELLS, Carry, Linear, unroll_cudnn, unroll_gated, unroll_linear
 
-SCANS = ("auto", "sequential", "associative")
+SCANS = ("auto", "sequential", "associative", "cudnn")
 NORMS = {"none": lambda **_: lambda x: x, "rms": nn.RMSNorm, "layer": nn.LayerNorm}
 
 
@@ -26,11 +26,12 @@ class Recurrent(nn.Module):
       feedforward: more than 0 adds two dense layers behind each cell, `feedforward` x `units` wide in between.
       dropout: share of a layer's output dropped where a `dropout` key is given, the same at every time (Gal &
         Ghahramani 2016, arXiv 1512.05287).
-      scan: how linear cells are unrolled: `sequential`, `associative` (parallel in time) or `auto`, what pays on this
-        platform; the others are always sequential.
+      scan: how a cell is unrolled: `sequential`, `associative` (parallel in time, linear cells only), `cudnn` (LSTMs on
+        an NVIDIA GPU: the same weights in its own kernels, without replicas and penalties, which these cannot
+        differentiate), or `auto`: of the first two what pays on this platform.
 
     Raises:
-      UserError: for an unknown name, sizes below 1, or a parallel scan of a cell that has none.
+      UserError: for an unknown name, sizes below 1, or a scan that the cell or the platform does not have.
     """
 
     cell: str = "lstm"
@@ -56,7 +57,7 @@ class Recurrent(nn.Module):
         Rows where `reset` [B] begin from zeros. Beyond `length` [B] nothing is carried and h is 0.
         """
         self.check()
-        layer = partial(Layer, self.cell, self.units, self.parallel())
+        layer = partial(Layer, self.cell, self.units, self.how())
         norm = partial(NORMS[choose("norm", self.norm, NORMS)], name=None)
         drop = nn.Dropout(self.dropout, broadcast_dims=(0,), deterministic=not self.has_rng("dropout"))
         valid = None if length is None else (jnp.arange(x.shape[1])[:, None] < length[None])[..., None]  # [T, B, 1]
@@ -80,10 +81,10 @@ class Recurrent(nn.Module):
         carry, h = self.unroll(carry, x[:, None])
         return carry, h[:, 0]
 
-    def parallel(self) -> bool:
-        """Whether the layers are unrolled in parallel."""
-        linear = isinstance(CELLS[self.cell], Linear)
-        return linear and (self.scan == "associative" or (self.scan == "auto" and jax.default_backend() != "cpu"))
+    def how(self) -> str:
+        """How the layers are unrolled, where that is left open."""
+        linear = isinstance(CELLS[self.cell], Linear) and jax.default_backend() != "cpu"
+        return self.scan if self.scan != "auto" else "associative" if linear else "sequential"
 
     def check(self) -> None:
         """Raises UserError for options that no net can have."""
@@ -96,6 +97,8 @@ class Recurrent(nn.Module):
         if self.scan == "associative" and not isinstance(CELLS[self.cell], Linear):
             linear = ", ".join(name for name, cell in CELLS.items() if isinstance(cell, Linear))
             raise UserError(f"scan 'associative': {self.cell} is not linear in h; of {linear} it can be")
+        if self.scan == "cudnn" and (self.cell != "lstm" or jax.default_backend() != "gpu"):
+            raise UserError(f"scan 'cudnn': {self.cell} on {jax.default_backend()}, expected lstm on an NVIDIA GPU")
 
 
 def labelled(x: jax.Array, y: jax.Array | None, classes: int) -> jax.Array:
@@ -111,7 +114,7 @@ class Layer(nn.Module):
 
     cell: str
     units: int
-    parallel: bool
+    how: str
 
     @nn.compact
     def __call__(self, carry: Carry, x: jax.Array, valid: jax.Array | None) -> tuple[Carry, jax.Array]:
@@ -126,11 +129,15 @@ class Layer(nn.Module):
         }
         if isinstance(cell, Linear):
             own = self.param("own", cell.weights, units)
-            return unroll_linear(cell, {**weights, **own}, carry, x, valid, self.parallel)
+            return unroll_linear(cell, {**weights, **own}, carry, x, valid, self.how == "associative")
         weights["recurrent"] = self.param("recurrent", partial(each_gate, initializers.orthogonal()), units)
         if cell.hidden_bias:
             weights["hidden_bias"] = self.param("hidden_bias", initializers.zeros, (cell.width * units,))
-        return unroll_gated(cell, weights, carry, x, valid)
+        return (
+            unroll_cudnn(weights, carry, x, valid)
+            if self.how == "cudnn"
+            else unroll_gated(cell, weights, carry, x, valid)
+        )
 
 
 RECURRENT = {cell: partial(Recurrent, cell) for cell in CELLS}  # net(**options)

@@ -1,0 +1,144 @@
+"""Training steps and sampling of `models.rnn` beside PyTorch, alternating in one process.
+
+    pip install -e ".[bench]"
+    python benchmarks/rnn_torch.py [--rounds 7] [--threads 2]
+
+Two layers of 256 units between one-hot tokens (65) and logits; 64 rows of 128 tokens; gradients clipped to norm 1; Adam. LSTM and GRU
+are torch.nn's (oneDNN on a CPU), minGRU is the parallel form of its paper. Sampling draws 64 texts of 1,000 tokens,
+in PyTorch by a loop over `nn.LSTM`. Prints medians in milliseconds and their ratios; compilation is not counted.
+`--threads` of both is how many cores the process may use.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--rounds", type=int, default=7)
+parser.add_argument("--threads", type=int, default=os.cpu_count())
+FLAGS = parser.parse_args()
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: FLAGS.threads])  # before either library counts the cores
+
+import jax
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gen_jax.data.spec import Spec
+from gen_jax.models.rnn import rnn
+
+ROWS, FRAMES, UNITS, VALUES, LENGTH = 64, 128, 256, 65, 1000
+SPEC = Spec("noise", "text", (FRAMES,), "int32", 0, VALUES - 1, 0, VALUES - 1, None, {}, "", {"vocabulary": ["a"] * 65})
+
+
+class MinGru(nn.Module):
+    """A layer in log space, parallel in time (Feng et al. 2024, arXiv 2410.01201, appendix B)."""
+
+    def __init__(self, inputs: int, units: int):
+        super().__init__()
+        self.linear = nn.Linear(inputs, 2 * units)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        k, candidate = self.linear(x).chunk(2, -1)
+        log_h = torch.where(candidate >= 0, (F.relu(candidate) + 0.5).log(), -F.softplus(-candidate))
+        decay = (-F.softplus(k)).cumsum(1)
+        return (decay + torch.logcumsumexp(-F.softplus(-k) + log_h - decay, 1)).exp(), None
+
+
+class Net(nn.Module):
+    """One-hot tokens to logits."""
+
+    def __init__(self, cell: str):
+        super().__init__()
+        if cell == "mingru":
+            self.layers = nn.ModuleList([MinGru(VALUES, UNITS), MinGru(UNITS, UNITS)])
+        else:
+            self.layers = nn.ModuleList([{"lstm": nn.LSTM, "gru": nn.GRU}[cell](VALUES, UNITS, 2, batch_first=True)])
+        self.out = nn.Linear(UNITS, VALUES)
+
+    def forward(self, x: torch.Tensor, carry: tuple | None = None) -> tuple[torch.Tensor, tuple | None]:
+        x = F.one_hot(x, VALUES).float()
+        for layer in self.layers:
+            x, carry = layer(x, carry) if carry else layer(x)
+        return self.out(x), carry
+
+
+def model_of(cell: str) -> tuple:
+    """Our model and its first state."""
+    model = rnn(SPEC, {"name": cell, "units": UNITS, "layers": 2}, optimizer={"name": "adam", "clip_norm": 1.0})
+    return model, jax.jit(model.init)(jax.random.key(0), {"x": np.zeros((ROWS, FRAMES), np.int32)})
+
+
+def jax_step(cell: str, x: np.ndarray) -> Callable[[], None]:
+    """A training step that keeps its state."""
+    model, state = model_of(cell)
+    step = jax.jit(lambda state: model.step(jax.random.key(0), state, {"x": x}), donate_argnums=0)
+    held = [state]
+
+    def run() -> None:
+        held[0], metrics = step(held[0])
+        jax.block_until_ready(metrics)
+
+    return run
+
+
+def torch_step(cell: str, x: np.ndarray) -> Callable[[], None]:
+    """As `jax_step`, in PyTorch."""
+    net, tokens = Net(cell), torch.from_numpy(x).long()
+    optimizer, before = torch.optim.Adam(net.parameters(), 2e-3), F.pad(tokens[:, :-1], (1, 0))
+
+    def run() -> None:
+        loss = F.cross_entropy(net(before)[0].reshape(-1, VALUES), tokens.reshape(-1))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        loss.item()
+
+    return run
+
+
+def jax_texts() -> Callable[[], None]:
+    """64 texts in one compiled scan."""
+    model, state = model_of("lstm")
+    given = {"length": np.full(ROWS, LENGTH, np.int32)}
+    return lambda: jax.block_until_ready(model.sample(jax.random.key(0), state, ROWS, given))
+
+
+def torch_texts() -> Callable[[], None]:
+    """64 texts in a loop over frames."""
+    net = Net("lstm").eval()
+
+    def run() -> None:
+        with torch.inference_mode():
+            last, carry = torch.zeros((ROWS, 1), dtype=torch.long), None
+            for _ in range(LENGTH):
+                logits, carry = net(last, carry)
+                last = torch.multinomial(logits[:, 0].softmax(-1), 1)
+
+    return run
+
+
+def main() -> None:
+    torch.set_num_threads(FLAGS.threads)
+    x = np.random.default_rng(0).integers(0, VALUES, (ROWS, FRAMES)).astype(np.int32)
+    pairs = {f"{cell} step": (jax_step(cell, x), torch_step(cell, x)) for cell in ("lstm", "gru", "mingru")}
+    pairs["lstm texts"] = (jax_texts(), torch_texts())
+    for name, pair in pairs.items():
+        times: tuple[list[float], ...] = ([], [])
+        for number in range(FLAGS.rounds + 1):
+            for run, each in zip(pair, times):
+                began = time.perf_counter()
+                run()
+                each += [1e3 * (time.perf_counter() - began)] if number else []  # the first compiles
+        ours, theirs = (statistics.median(each) for each in times)
+        print(
+            f"{name:12} gen_jax {ours:8.1f} ms, PyTorch {theirs:8.1f} ms: {theirs / ours:.2f} times as fast", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""A judge of recordings: the small classifier of images, on their spectrograms."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gen_jax.data.audio import spectrogram, waveform
+from gen_jax.data.spec import Spec
+from gen_jax.metrics.classifier import Classifier, trained
+from gen_jax.metrics.features import Real, Rows, some
+from gen_jax.metrics.likelihood import joined
+from gen_jax.metrics.measure import Measure
+
+SIDE = 32  # pixels of a spectrogram, whatever the length of the recording
+
+
+def images(spec: Spec, rows: Rows) -> np.ndarray:
+    """Spectrograms [N, SIDE, SIDE, 1] uint8 of recordings: the loudest part is 255, 60 dB below it is 0."""
+    length = rows.get("length", np.full(len(rows["x"]), rows["x"].shape[1]))
+    pictures = []
+    for x, end in zip(rows["x"], length):
+        loudness = spectrogram(waveform(spec, x[:end]))
+        grey = Image.fromarray(np.uint8(255 * (1 + np.clip(loudness, -60, 0) / 60)))
+        pictures.append(np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX)))
+    return np.stack(pictures)[..., None]
+
+
+def spoken(real: Real) -> Measure | None:
+    """Share of recordings that the classifier of spectrograms reads as the label they carry."""
+    spec = real.spec
+    if len(spec.classes or ()) < 2:
+        return None
+    drawn = spec._replace(kind="image", shape=(SIDE, SIDE, 1), dtype="uint8", low=0, high=255)
+
+    def whole(split: str) -> Rows:
+        return joined(spec, real.whole(split))
+
+    def pictures(split: str) -> Rows:
+        rows = whole(split)
+        return {"x": images(spec, rows), "y": rows["y"]}
+
+    @cache
+    def classifier() -> Classifier:
+        return trained(drawn, pictures, real.train, real.test)
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        said = classifier().describe(images(spec, samples))[1].argmax(1)
+        return {"label_accuracy": float((said == samples["y"]).mean())}
+
+    def oracle(num: int) -> tuple[str | None, Rows | None]:
+        return real.test, some(whole(real.test), num) if real.test else None
+
+    return Measure(values, lambda: {"judge": "spectrograms", **classifier().protocol}, oracle, ("x", "y"))
