@@ -524,9 +524,9 @@ def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys
     ):
         with pytest.raises(UserError, match=re.escape(words)):
             drawn(flag)
-    capsys.readouterr()
     monkeypatch.setattr(sample, "SHORT", 6)
     first = drawn("--seed=3")[0]
+    capsys.readouterr()
     sample.main(["sample", "--workdir", "any", "--stream", "--seed=3"])
     assert capsys.readouterr().out == "".join("abc"[int(token)] for token in first) + "\n"
     with pytest.raises(UserError, match="--num=6: --stream prints one text"):
