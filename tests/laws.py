@@ -99,8 +99,8 @@ VECTOR, IMAGE = (
 RECURRENT = {"name": "recurrent", "cell": {"name": "gru", "units": 8}}
 QUICK = {"optimizer": {"name": "adam", "learning_rate": 0.03}}
 RAMP = make_spec("series", (4, 2))._replace(classes=("a", "b", "c"))
-SERIES = 3 * np.eye(3)[cycles(3, 2)][..., :2] + np.random.default_rng(0).normal(0, 0.3, (48, 12, 2))
-ENTROPY = 0.5 * np.log(2 * np.pi * np.e * 0.3**2)  # of that noise, in a dimension
+SERIES = 3 * np.eye(3)[cycles(3, 2)][..., :2] + np.random.default_rng(0).normal(0, 0.4, (48, 12, 2))
+ENTROPY = 0.5 * np.log(2 * np.pi * np.e * 0.4**2)  # of that noise, in a dimension
 R3 = {"name": "r3", "channels": (16, 8), "blocks": 1, "group_width": 8}
 DCGAN = {"name": "dcgan", "channels": (8,)}
 SPECTRAL = {**SMALL, "norm": "spectral"}

@@ -1,7 +1,9 @@
 """The classifier behind the measures: accuracy, determinism, its cache; and the measures that see through it."""
 
 import json
+from functools import partial
 
+import jax
 import numpy as np
 import pytest
 from conftest import make_spec
@@ -17,6 +19,14 @@ from gen_jax.model import Model
 SPLITS = ("train", "test")
 SEQUENCES = {"bits_per_token", "perplexity", "discriminative_score", "predictive_score", "longest_copy", "overlap"}
 SEQUENCES |= {name for name in METRICS if "nats" in name}  # what only sequences have
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fast():
+    """Code that is fast, where the suite's is compiled fast: these tests train."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "jit", partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1}))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -145,6 +145,19 @@ def test_dropout_is_locked_in_time():
     assert np.array_equal(dropped, np.broadcast_to(dropped[:, :1], dropped.shape))
     assert 0.3 < dropped.mean() < 0.7 and not np.array_equal(dropped[0], dropped[1])
     assert not (net.apply(params, carry, x, method="unroll")[1] == 0).any()
+    anew = net.clone(locked=False).apply(params, carry, x, method="unroll", rngs={"dropout": KEY})[1] == 0
+    assert 0.3 < anew.mean() < 0.7 and not np.array_equal(anew[:, 0], anew[:, 1])
+
+
+def test_input_dropout_takes_numbers_out_of_frames():
+    net = Recurrent("gru", H, 1, input_dropout=0.5)
+    carry, x = net.init_carry(400), jnp.ones((400, 1, 2))
+    params = net.init(KEY, carry, x, method="unroll")
+    found = net.apply(params, carry, x, method="unroll", rngs={"dropout": KEY})[1][:, 0]
+    kinds = jnp.array([[0, 0], [0, 2], [2, 0], [2, 2]])[:, None]  # what is left stands for what is not
+    wanted = net.apply(params, net.init_carry(4), kinds.astype(jnp.float32), method="unroll")[1][:, 0]
+    same = (np.abs(found[:, None] - wanted[None]) < 1e-6).all(-1)  # [rows, kinds]
+    assert (same.sum(1) == 1).all() and (np.abs(same.mean(0) - 0.25) < 0.1).all()
 
 
 def gates(tree, *names):
@@ -391,6 +404,7 @@ def test_only_tokens_have_a_nucleus():
         (ROLL, {"cell": {"name": "grue"}}, "did you mean 'gru'"),
         (ROLL, {"cell": {"name": "gru", "units": 0}}, "units 0: expected at least 1"),
         (ROLL, {"cell": {"name": "gru", "dropout": 1.0}}, "dropout 1.0"),
+        (ROLL, {"cell": {"name": "gru", "input_dropout": -1}}, "input_dropout -1"),
         (ROLL, {"cell": {"name": "gru", "norm": "batch"}}, "norm"),
         (ROLL, {"cell": {"name": "gru", "unit": 3}}, "option of cell 'gru'"),
         (ROLL, {"conditional": True}, "conditional rnn learns labels"),

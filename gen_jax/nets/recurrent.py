@@ -24,8 +24,9 @@ class Recurrent(nn.Module):
       norm: `rms` or `layer` in front of every layer and behind the last, or `none`. With either of these two the
         frames are projected to `units` numbers first.
       feedforward: more than 0 adds two dense layers behind each cell, `feedforward` x `units` wide in between.
-      dropout: share of a layer's output dropped where a `dropout` key is given, the same at every time (Gal &
-        Ghahramani 2016, arXiv 1512.05287).
+      dropout: share of a layer's output dropped where a `dropout` key is given.
+      locked: what is dropped is the same at every time (Gal & Ghahramani 2016, arXiv 1512.05287), or else drawn anew.
+      input_dropout: share of the numbers of each frame dropped in front of the first layer, drawn anew at every time.
       scan: how a cell is unrolled: `sequential`, `associative` (parallel in time, linear cells only), `cudnn` (LSTMs on
         an NVIDIA GPU: the same weights in its own kernels, without replicas and penalties, which these cannot
         differentiate), or `auto`: of the first two what pays on this platform.
@@ -41,6 +42,8 @@ class Recurrent(nn.Module):
     norm: str = "none"
     feedforward: int = 0
     dropout: float = 0.0
+    locked: bool = True
+    input_dropout: float = 0.0
     scan: str = "auto"
 
     def init_carry(self, rows: int) -> tuple[Carry, ...]:
@@ -59,11 +62,12 @@ class Recurrent(nn.Module):
         self.check()
         layer = partial(Layer, self.cell, self.units, self.how())
         norm = partial(NORMS[choose("norm", self.norm, NORMS)], name=None)
-        drop = nn.Dropout(self.dropout, broadcast_dims=(0,), deterministic=not self.has_rng("dropout"))
+        whole = not self.has_rng("dropout")
+        drop = nn.Dropout(self.dropout, broadcast_dims=(0,) if self.locked else (), deterministic=whole)
         valid = None if length is None else (jnp.arange(x.shape[1])[:, None] < length[None])[..., None]  # [T, B, 1]
         if reset is not None:
             carry = jax.tree.map(lambda each: jnp.where(reset[:, None], 0, each), carry)
-        x, after = x.swapaxes(0, 1), []
+        x, after = nn.Dropout(self.input_dropout, deterministic=whole)(x.swapaxes(0, 1)), []
         if self.residual or self.norm != "none":  # a frame of zeros (silence) has no norm: hence the bias
             x = nn.Dense(self.units, bias_init=initializers.normal(0.1), name="project")(x)
         for each, old in enumerate(carry):
@@ -92,8 +96,9 @@ class Recurrent(nn.Module):
         for name in ("units", "layers"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} {getattr(self, name)}: expected at least 1")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout {self.dropout}: expected a share from 0 to below 1")
+        for name in ("dropout", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name} {getattr(self, name)}: expected a share from 0 to below 1")
         if self.scan == "associative" and not isinstance(CELLS[self.cell], Linear):
             linear = ", ".join(name for name, cell in CELLS.items() if isinstance(cell, Linear))
             raise UserError(f"scan 'associative': {self.cell} is not linear in h; of {linear} it can be")
