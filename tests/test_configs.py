@@ -26,11 +26,6 @@ SMALLER = {  # what takes long to compile or to run
     "jsb_hmm": ["--config.model.states=4", "--config.replicas=2", "--config.eval_every=1"],
     "markov": ["--config.data.window=200", "--config.batch_size=100"],
     "mingru": ["--config.model.cell.units=16", "--config.model.cell.layers=1", "--config.eval_every=0"],
-        "--config.batch_size=8",
-        "--config.model.cell.units=8",
-        "--config.sample.length=300",
-        "--config.evaluate.num=10",
-    ],
     "wgan": ["--config.batch_size=20"],
     "wgan_gp": ["--config.batch_size=20"],
 }
