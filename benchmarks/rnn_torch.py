@@ -7,6 +7,9 @@ Two layers of 256 units between one-hot tokens (65) and logits; 64 rows of 128 t
 are torch.nn's (oneDNN on a CPU), minGRU is the parallel form of its paper. Sampling draws 64 texts of 1,000 tokens,
 in PyTorch by a loop over `nn.LSTM`. Prints medians in milliseconds and their ratios; compilation is not counted.
 `--threads` of both is how many cores the process may use.
+
+Two cores of a shared machine, JAX 0.10.2, PyTorch 2.15, five rounds: LSTM 701 and 592 ms (0.84 times as fast), GRU 607 and
+498 (0.82), minGRU 223 and 601 (2.70), texts 2,681 and 2,576 (0.96).
 """
 
 import argparse
@@ -28,7 +31,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from gen_jax.data.spec import Spec
-from gen_jax.models.rnn import rnn
+from gen_jax.models.rnn import ADAM, rnn
 
 ROWS, FRAMES, UNITS, VALUES, LENGTH = 64, 128, 256, 65, 1000
 SPEC = Spec("noise", "text", (FRAMES,), "int32", 0, VALUES - 1, 0, VALUES - 1, None, {}, "", {"vocabulary": ["a"] * 65})
@@ -68,7 +71,7 @@ class Net(nn.Module):
 
 def model_of(cell: str) -> tuple:
     """Our model and its first state."""
-    model = rnn(SPEC, {"name": cell, "units": UNITS, "layers": 2}, optimizer={"name": "adam", "clip_norm": 1.0})
+    model = rnn(SPEC, {"name": cell, "units": UNITS, "layers": 2}, optimizer=ADAM)
     return model, jax.jit(model.init)(jax.random.key(0), {"x": np.zeros((ROWS, FRAMES), np.int32)})
 
 

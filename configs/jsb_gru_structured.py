@@ -1,0 +1,23 @@
+"""A GRU of 128 units whose head knows that keys sound together, over four-part chorales.
+
+    python -m gen_jax.train --config configs/jsb_gru_structured.py --config.data.path=JSB_Chorales.mat
+
+213, 170 and 170 seconds on one CPU core beside another run. Test split, all 88 keys, first frame included, by the
+checkpoint that validation prefers: 6.004, 5.979 and 5.891 nats per frame, seeds 0 to 2; the same GRU with independent
+keys (`jsb_gru.py`, 46 units) has 8.59. Key k is a logistic regression on those below it; `nade` is the other such head.
+
+    python -m gen_jax.sample --workdir runs/jsb_gru_structured --num 4 --length 64 --out chorales.mid
+"""
+
+from pathlib import Path
+
+from gen_jax.config import load_file
+
+
+def get_config():
+    config = load_file(Path(__file__).with_name("jsb_gru.py"))
+    config.steps = 4000
+    config.model.cell.units, config.model.cell.dropout = 128, 0.3
+    config.model.head.name = "visible"
+    config.model.optimizer.learning_rate.examples = 4000 * 16
+    return config
