@@ -22,6 +22,7 @@ SMALLER = {  # what takes long to compile or to run
     "r3gan_cifar10": [*NARROW, "--config.batch_size=8", "--config.model.penalty=r1"],
     "stacked_mnist": [f"--config.model.{net}.hidden=(32,)" for net in ("generator", "discriminator")],
     "jsb_hmm": ["--config.model.states=4", "--config.replicas=2", "--config.eval_every=1"],
+    "gan_gaussians": ["--config.data.variant=ring"],
     "jsb_gru": ["--config.eval_every=1"],
     "jsb_gru_structured": ["--config.model.cell.units=16", "--config.eval_every=1"],
     "markov": ["--config.data.window=200", "--config.batch_size=100"],

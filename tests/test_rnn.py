@@ -503,7 +503,7 @@ def test_timegans_scores_are_measured_with_their_oracle(monkeypatch):
 def test_a_fork_with_another_number_of_lanes_begins_them_anew(tmp_path, one_device, capsys):
     (tmp_path / "own.txt").write_text("to be or not to be, that is the question. " * 40)
     flags = [f"--config.data.path={tmp_path / 'own.txt'}", "--config.data.window=8", "--config.model.cell.units=8"]
-    flags += ["--config.eval_every=0", "--config.sample_every=0", "--quiet"]
+    flags += ["--config.model.cell.layers=1", "--config.eval_every=0", "--config.sample_every=0", "--quiet"]
     command = ["train", "--config", str(Path(__file__).parents[1] / "configs" / "mingru.py"), *flags, "--workdir"]
     train.main([*command, str(tmp_path / "four"), "--config.batch_size=4", "--config.steps=3"])
     four = ["--fork", str(tmp_path / "four"), "--config.steps=5"]
