@@ -9,6 +9,7 @@ import pytest
 from conftest import make_spec
 
 from gen_jax import data
+from gen_jax.data.audio import to_mu_law
 from gen_jax.data.source import cache_folder
 from gen_jax.errors import UserError
 from gen_jax.evaluate import make_scorer
@@ -160,3 +161,25 @@ def test_other_kinds_of_labelled_rows(kind, shape, short):
     assert judge.protocol["classifier_accuracy"] is None  # there is no test split
     assert (judge.describe(x)[1].argmax(1) == y).mean() > 0.95
     assert real.features.of(x).shape == (200, 64)
+
+
+def test_recordings_are_judged_by_their_spectrograms(short):
+    random = np.random.default_rng(0)
+    y, length = np.arange(160, dtype=np.int32) % 2, random.integers(600, 1000, 160, np.int32)
+    phase = random.uniform(0, 6, (160, 1))
+    x = to_mu_law(0.5 * np.sin(phase + np.arange(1000)[None] * np.where(y, 0.3, 1.5)[:, None]))
+    spec = make_spec("audio", (1000,))._replace(info={"vocabulary": list(range(256)), "ragged": True}, dtype="uint8")
+    spec = spec._replace(classes=("low", "high"), sizes={"train": 120, "test": 40}, shift=0.0, scale=1.0, high=255.0)
+    places = {"train": slice(0, 120), "test": slice(120, 160)}
+    rows = {"x": x, "length": length, "y": y}
+
+    def reals(split, num):
+        return {name: each[places[split]][:num] for name, each in rows.items()}
+
+    def scored(labels):
+        model = Model(None, None, lambda key, state, num, given: {"x": x[:num].astype(np.int32), "y": labels[:num]})
+        return make_scorer(spec, reals, SPLITS, ["label_accuracy"], 16, 0)(model, None)["label_accuracy"]
+
+    right = scored(y)
+    assert right["oracle"] == 1 and right["value"] == 1 and scored(1 - y)["value"] == 0
+    assert right["protocol"]["judge"] == "spectrograms"
