@@ -33,7 +33,7 @@ def spoken(real: Real) -> Measure | None:
     spec = real.spec
     if len(spec.classes or ()) < 2:
         return None
-    drawn = spec._replace(kind="image", shape=(SIDE, SIDE, 1), dtype="uint8", low=0, high=255)
+    drawn = spec._replace(kind="image", shape=(SIDE, SIDE, 1), dtype="uint8", low=0, high=255, info={})
 
     def whole(split: str) -> Rows:
         return joined(spec, real.whole(split))
