@@ -9,13 +9,14 @@ with batch normalisation and the non-saturating loss; the nets have as many weig
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import numpy as np
 import torch
 import torch.nn.functional as F
+from alternate import times
 from torch import nn
 
 from gen_jax.data.spec import Spec
@@ -82,6 +83,11 @@ def torch_step(x: np.ndarray, channels: tuple[int, int]) -> tuple[Callable[[], N
     return run, sum(each.numel() for net in (generator, discriminator) for each in net.parameters())
 
 
+def repeat(run: Callable[[], None], steps: int) -> None:
+    for _ in range(steps):
+        run()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--channels", default="32,16")
@@ -94,16 +100,11 @@ def main() -> None:
     print(
         "weights:", {name: weights for name, (_, weights) in steps.items()}, f"torch threads: {torch.get_num_threads()}"
     )
-    times = {name: [] for name in steps}
-    for each in range(flags.rounds + 1):
-        for name, (run, _) in steps.items():
-            began = time.perf_counter()
-            for _ in range(flags.steps):
-                run()
-            if each:  # the first round compiles
-                times[name].append((time.perf_counter() - began) / flags.steps * 1e3)
-    medians = {name: statistics.median(each) for name, each in times.items()}
-    for name, each in times.items():
+    rounds = {name: partial(repeat, run, flags.steps) for name, (run, _) in steps.items()}
+    medians = {}
+    for name, taken in times(rounds, flags.rounds).items():
+        each = [ms / flags.steps for ms in taken]
+        medians[name] = statistics.median(each)
         print(f"{name}: median {medians[name]:.1f} ms a step, {min(each):.1f} to {max(each):.1f}")
     print(f"torch / jax: {medians['torch'] / medians['jax']:.2f}")
 

@@ -11,12 +11,12 @@ peer that cannot be imported is named and left out. hmmlearn computes in float64
 import argparse
 import importlib.util
 import statistics
-import time
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from alternate import times
 
 from gen_jax.data.spec import Spec
 from gen_jax.losses.emissions import Gaussian
@@ -103,13 +103,7 @@ def main() -> None:
                 print(f"  {peer.__name__}: not installed")
             else:
                 runs[peer.__name__] = peer(shape)
-        times: dict[str, list[float]] = {name: [] for name in runs}
-        for number in range(rounds + 1):
-            for name, run in runs.items():
-                began = time.perf_counter()
-                run()
-                times[name] += [1e3 * (time.perf_counter() - began)] if number else []  # the first compiles
-        medians = {name: statistics.median(each) for name, each in times.items()}
+        medians = {name: statistics.median(each) for name, each in times(runs, rounds).items()}
         for name, median in medians.items():
             print(f"  {name:9} {median:8.2f} ms, {median / medians['gen_jax']:6.2f} x")
 

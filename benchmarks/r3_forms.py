@@ -8,11 +8,11 @@ low-pass resampling. Both compute the same map; the first losses are compared.
 
 import argparse
 import statistics
-import time
 from unittest import mock
 
 import jax
 import numpy as np
+from alternate import times
 
 from gen_jax.data.spec import Spec
 from gen_jax.models.gan import gan
@@ -57,16 +57,8 @@ def main() -> None:
     with mock.patch.multiple(r3, **OBVIOUS):
         obvious, same = make_step(given.side)
     assert abs(loss - same) < 1e-4, (loss, same)
-    times = {ours: [], obvious: []}
-    for _ in range(given.rounds):
-        for step, taken in times.items():
-            start = time.perf_counter()
-            step()
-            taken.append(time.perf_counter() - start)
-    fast, slow = (statistics.median(taken) for taken in times.values())
-    print(
-        f"{given.side}x{given.side}, 64 + 64 rows: {1 / fast:.2f} steps/s against {1 / slow:.2f} in the obvious forms"
-    )
+    fast, slow = (statistics.median(each) for each in times({"ours": ours, "obvious": obvious}, given.rounds).values())
+    print(f"{given.side}x{given.side}, 64 + 64 rows: {fast:.1f} ms a step against {slow:.1f} in the obvious forms")
     print(f"ratio of medians {slow / fast:.1f}")
 
 

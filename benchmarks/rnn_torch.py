@@ -15,7 +15,6 @@ Two cores of a shared machine, JAX 0.10.2, PyTorch 2.15, five rounds: LSTM 701 a
 import argparse
 import os
 import statistics
-import time
 from collections.abc import Callable
 
 parser = argparse.ArgumentParser()
@@ -28,6 +27,7 @@ import jax
 import numpy as np
 import torch
 import torch.nn.functional as F
+from alternate import times
 from torch import nn
 
 from gen_jax.data.spec import Spec
@@ -131,16 +131,10 @@ def main() -> None:
     pairs = {f"{cell} step": (jax_step(cell, x), torch_step(cell, x)) for cell in ("lstm", "gru", "mingru")}
     pairs["lstm texts"] = (jax_texts(), torch_texts())
     for name, pair in pairs.items():
-        times: tuple[list[float], ...] = ([], [])
-        for number in range(FLAGS.rounds + 1):
-            for run, each in zip(pair, times):
-                began = time.perf_counter()
-                run()
-                each += [1e3 * (time.perf_counter() - began)] if number else []  # the first compiles
-        ours, theirs = (statistics.median(each) for each in times)
-        print(
-            f"{name:12} gen_jax {ours:8.1f} ms, PyTorch {theirs:8.1f} ms: {theirs / ours:.2f} times as fast", flush=True
-        )
+        taken = times(dict(zip(("gen_jax", "PyTorch"), pair)), FLAGS.rounds)
+        ours, theirs = (statistics.median(each) for each in taken.values())
+        ratio = f"{theirs / ours:.2f} times as fast"
+        print(f"{name:12} gen_jax {ours:8.1f} ms, PyTorch {theirs:8.1f} ms: {ratio}", flush=True)
 
 
 if __name__ == "__main__":

@@ -147,13 +147,12 @@ def test_unknown_names_list_the_choices(option):
         MLP((), **{option: "no_such"}).init(KEY, random(1, 2))
 
 
-def test_resampling_equals_the_depthwise_convolutions_of_the_benchmark():
-    import importlib.util
+def test_resampling_equals_the_depthwise_convolutions_of_the_benchmark(monkeypatch):
+    import importlib
     from pathlib import Path
 
-    path = Path(__file__).parents[1] / "benchmarks" / "r3_forms.py"
-    module = importlib.util.module_from_spec(importlib.util.spec_from_file_location("r3_forms", path))
-    module.__spec__.loader.exec_module(module)
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    module = importlib.import_module("r3_forms")
     x = random(2, 6, 8, 3)
     np.testing.assert_allclose(module.OBVIOUS["upsample"](x), upsample(x), atol=1e-5)
     np.testing.assert_allclose(module.OBVIOUS["downsample"](x), downsample(x), atol=1e-5)

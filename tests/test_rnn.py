@@ -5,6 +5,7 @@ from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import chex
 import flax.linen as nn
@@ -22,6 +23,7 @@ from gen_jax.errors import UserError
 from gen_jax.evaluate import make_scorer
 from gen_jax.losses.heads import Choice, draw_token
 from gen_jax.metrics.timegan import discriminative_score, predictive_score
+from gen_jax.models.markov import markov
 from gen_jax.models.rnn import rnn
 from gen_jax.nets.cells import CELLS, Linear
 from gen_jax.nets.recurrent import Recurrent
@@ -545,3 +547,10 @@ def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys
     assert capsys.readouterr().out == "".join("abc"[int(token)] for token in first) + "\n"
     with pytest.raises(UserError, match="--num=6: --stream prints one text"):
         drawn("--stream")
+    for spec, unable, words in (
+        (ROLL, model, "--stream prints text"),
+        (tokens_spec(), markov(tokens_spec(), 1), "cannot be conditioned on 'stream'"),
+    ):
+        monkeypatch.setattr(run, "load", Mock(return_value=run.Run(unable, state, spec, settings, 10)))
+        with pytest.raises(UserError, match=words):
+            sample.main(["sample", "--workdir", "any", "--stream"])

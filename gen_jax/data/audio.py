@@ -11,7 +11,7 @@ import numpy as np
 from scipy.io import wavfile
 
 from gen_jax.data.source import Source, content_hash
-from gen_jax.data.spec import Spec, levels
+from gen_jax.data.spec import Spec, levels, sequences
 from gen_jax.errors import UserError, choose
 
 MU = 255
@@ -21,6 +21,7 @@ LABELS = ("digit", "speaker")
 NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav$")
 TESTED = 5  # recordings of each digit by each speaker in the test split, from number 0 on: the set's own division
 WINDOW = 256  # samples of a spectrogram's window: 32 ms at 8 kHz
+RANGE = 60  # decibels of a spectrogram that are shown
 PAUSE = 0.25  # seconds between the recordings of one file
 
 
@@ -111,8 +112,7 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
 def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
     """Recordings `x` [N, T], each of its `length`, one after the other as a WAV file of 16 bits."""
     rate, parts = spec.info.get("rate", 8000), []
-    for row, x in enumerate(samples["x"]):
-        x = x[: samples["length"][row]] if "length" in samples else x
+    for x in sequences(samples):
         parts += [waveform(spec, x), np.zeros(round(PAUSE * rate))]
     buffer = io.BytesIO()
     wavfile.write(buffer, rate, np.rint(np.concatenate(parts) * (FULL - 1)).astype(np.int16))

@@ -100,36 +100,25 @@ def lines(x: np.ndarray, spec: Spec) -> Image.Image:
 
 def series(x: np.ndarray, spec: Spec) -> Image.Image:
     """Series [N, T, D], one panel each up to `PANELS`, a line for each column against t."""
-    x = x[:PANELS]
-    columns = int(np.ceil(np.sqrt(len(x))))
-    lines = -(-len(x) // columns)
-    figure, panels = _figure((2.4 * columns, 1.8 * lines), lines, columns)
+    figure, panels = _panels(min(len(x), PANELS))
     low, high = float(np.min(spec.low)), float(np.max(spec.high))
-    for panel, each in zip(panels.flat, x):
+    for panel, each in zip(panels, x):
         panel.plot(each, linewidth=0.8)
         panel.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-        panel.tick_params(labelsize=6)
-    for panel in list(panels.flat)[len(x) :]:
-        panel.set_axis_off()
     figure.supxlabel("t", fontsize=8)
     return _image(figure)
 
 
 def loudness(x: np.ndarray, spec: Spec) -> Image.Image:
-    """Recordings [N, T] as spectrograms, one panel each up to `PANELS`: pitch runs upwards, 60 dB from black to white."""
-    from gen_jax.data.audio import spectrogram, waveform  # imports SciPy's readers, which are slow
+    """Recordings [N, T] as spectrograms, one panel each up to `PANELS`: pitch runs upwards, the loudest is black."""
+    from gen_jax.data.audio import RANGE, spectrogram, waveform  # imports SciPy's readers, which are slow
 
-    x = x[:PANELS]
-    columns = int(np.ceil(np.sqrt(len(x))))
-    figure, panels = _figure((2.4 * columns, 1.8 * -(-len(x) // columns)), -(-len(x) // columns), columns)
+    figure, panels = _panels(min(len(x), PANELS))
     rate = spec.info.get("rate", 8000)
-    for panel, each in zip(panels.flat, x):
+    for panel, each in zip(panels, x):
         sound = waveform(spec, each[~np.isnan(each.astype(np.float64))])
         extent = (0, len(sound) / rate, 0, rate / 2000)
-        panel.imshow(spectrogram(sound), cmap="gray_r", vmin=-60, vmax=0, aspect="auto", extent=extent)
-        panel.tick_params(labelsize=6)
-    for panel in list(panels.flat)[len(x) :]:
-        panel.set_axis_off()
+        panel.imshow(spectrogram(sound), cmap="gray_r", vmin=-RANGE, vmax=0, aspect="auto", extent=extent)
     figure.supxlabel("s", fontsize=8)
     figure.supylabel("kHz", fontsize=8)
     return _image(figure)
@@ -173,6 +162,17 @@ def _figure(size: tuple[float, float], lines: int, columns: int):
 
     figure = FigureCanvasAgg(Figure(figsize=size, dpi=100, layout="constrained")).figure
     return figure, figure.subplots(lines, columns, squeeze=False)
+
+
+def _panels(num: int):
+    """A figure of `num` small panels in a square, and the panels [num]."""
+    columns = int(np.ceil(np.sqrt(num)))
+    lines = -(-num // columns)
+    figure, panels = _figure((2.4 * columns, 1.8 * lines), lines, columns)
+    for place, panel in enumerate(panels.flat):
+        panel.tick_params(labelsize=6)
+        panel.axison = place < num
+    return figure, panels.flat[:num]
 
 
 def _panel(spec: Spec):

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from gen_jax.data.source import Source
+from gen_jax.data.spec import sequences
 from gen_jax.errors import UserError
 
 FIELDS = {"train": "traindata", "validation": "validdata", "test": "testdata"}
@@ -59,8 +60,7 @@ def rolls(path: Path, known: str) -> Source:
 def midi(samples: dict[str, np.ndarray]) -> bytes:
     """Rolls `x` [N, T, 88], each of its `length`, one after the other as a MIDI file; a held key is one long note."""
     pieces = []
-    for row, x in enumerate(samples["x"]):
-        x = x[: samples["length"][row]] if "length" in samples else x
+    for x in sequences(samples):
         pieces += [x.astype(bool), np.zeros((REST, x.shape[1]), bool)]
     roll = np.concatenate(pieces)  # [T, 88]; it ends with a rest
     before = np.concatenate([np.zeros_like(roll[:1]), roll[:-1]])

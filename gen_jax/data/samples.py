@@ -5,7 +5,7 @@ import io
 import numpy as np
 
 from gen_jax.data.pictures import picture
-from gen_jax.data.spec import Spec
+from gen_jax.data.spec import Spec, sequences
 from gen_jax.data.texts import read_text
 from gen_jax.errors import choose
 
@@ -30,8 +30,7 @@ def arrays(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
 
 def text(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
     """Texts `x` [N, T], each of its `length`, with a line between them."""
-    lengths = samples.get("length", np.full(len(samples["x"]), samples["x"].shape[1]))
-    return LINE.join(read_text(spec, x[:length]) for x, length in zip(samples["x"], lengths)).encode() + b"\n"
+    return LINE.join(read_text(spec, x) for x in sequences(samples)).encode() + b"\n"
 
 
 def midi(samples: dict[str, np.ndarray], spec: Spec) -> bytes:

@@ -33,6 +33,12 @@ def levels(spec: Spec) -> int:
     return len(spec.info.get("vocabulary", ()))
 
 
+def sequences(rows: dict[str, Any]) -> list[np.ndarray]:
+    """Sequences `x` [N, T, ...], each without what lies beyond its `length`."""
+    lengths = rows.get("length", np.full(len(rows["x"]), rows["x"].shape[1]))
+    return [x[:length] for x, length in zip(rows["x"], lengths)]
+
+
 def small(dtype: Any) -> bool:
     """Whether raw values of this type travel to the device as they are: integers of at most 16 bits."""
     return np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize <= 2

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax.data.spec import levels
+from gen_jax.data.spec import levels, sequences
 from gen_jax.metrics.features import Real, Rows
 from gen_jax.metrics.measure import Measure
 
@@ -33,13 +33,7 @@ def copies(train: np.ndarray, pieces: np.ndarray, n: int = NGRAM) -> tuple[np.nd
 
 def cut(rows: Rows, num: int, size: int) -> np.ndarray:
     """At most `num` pieces [N, size] of rows of tokens."""
-    return np.concatenate([text[: len(text) // size * size].reshape(-1, size) for text in texts(rows)])[:num]
-
-
-def texts(rows: Rows) -> list[np.ndarray]:
-    """Rows of tokens without what lies beyond their length."""
-    lengths = rows.get("length", np.full(len(rows["x"]), rows["x"].shape[1]))
-    return [x[:length] for x, length in zip(rows["x"], lengths)]
+    return np.concatenate([text[: len(text) // size * size].reshape(-1, size) for text in sequences(rows)])[:num]
 
 
 def learnt_by_heart(real: Real) -> Measure | None:
@@ -50,7 +44,7 @@ def learnt_by_heart(real: Real) -> Measure | None:
 
     @cache
     def train() -> np.ndarray:
-        return np.concatenate(texts(real.whole(real.train)))
+        return np.concatenate(sequences(real.whole(real.train)))
 
     def values(samples: Rows) -> Mapping[str, Any]:
         pieces = cut(samples, PIECES, min(PIECE, samples["x"].shape[1]))

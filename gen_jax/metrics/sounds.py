@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gen_jax.data.audio import spectrogram, waveform
-from gen_jax.data.spec import Spec
+from gen_jax.data.audio import RANGE, spectrogram, waveform
+from gen_jax.data.spec import Spec, sequences
 from gen_jax.metrics.classifier import Classifier, trained
 from gen_jax.metrics.features import Real, Rows, some
 from gen_jax.metrics.likelihood import joined
@@ -18,12 +18,11 @@ SIDE = 32  # pixels of a spectrogram, whatever the length of the recording
 
 
 def images(spec: Spec, rows: Rows) -> np.ndarray:
-    """Spectrograms [N, SIDE, SIDE, 1] uint8 of recordings: the loudest part is 255, 60 dB below it is 0."""
-    length = rows.get("length", np.full(len(rows["x"]), rows["x"].shape[1]))
+    """Spectrograms [N, SIDE, SIDE, 1] uint8 of recordings: from 255, the loudest part, to 0, `RANGE` below it."""
     pictures = []
-    for x, end in zip(rows["x"], length):
-        loudness = spectrogram(waveform(spec, x[:end]))
-        grey = Image.fromarray(np.uint8(255 * (1 + np.clip(loudness, -60, 0) / 60)))
+    for x in sequences(rows):
+        loudness = np.maximum(spectrogram(waveform(spec, x)), -RANGE)
+        grey = Image.fromarray(np.uint8(255 * (1 + loudness / RANGE)))
         pictures.append(np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX)))
     return np.stack(pictures)[..., None]
 

@@ -28,8 +28,8 @@ class Recurrent(nn.Module):
       locked: what is dropped is the same at every time (Gal & Ghahramani 2016, arXiv 1512.05287), or else drawn anew.
       input_dropout: share of the numbers of each frame dropped in front of the first layer, drawn anew at every time.
       scan: how a cell is unrolled: `sequential`, `associative` (parallel in time, linear cells only), `cudnn` (LSTMs on
-        an NVIDIA GPU: the same weights in its own kernels, without replicas and penalties, which these cannot
-        differentiate), or `auto`: of the first two what pays on this platform.
+        an NVIDIA GPU: the same weights in kernels that bear no replicas, and no penalty on a critic's gradient), or
+        `auto`: of the first two what pays on this platform.
 
     Raises:
       UserError: for an unknown name, sizes below 1, or a scan that the cell or the platform does not have.
@@ -86,9 +86,11 @@ class Recurrent(nn.Module):
         return carry, h[:, 0]
 
     def how(self) -> str:
-        """How the layers are unrolled, where that is left open."""
-        linear = isinstance(CELLS[self.cell], Linear) and jax.default_backend() != "cpu"
-        return self.scan if self.scan != "auto" else "associative" if linear else "sequential"
+        """How the layers are unrolled: `scan`, or what pays where that is left open."""
+        if self.scan != "auto":
+            return self.scan
+        linear = isinstance(CELLS[self.cell], Linear)
+        return "associative" if linear and jax.default_backend() != "cpu" else "sequential"
 
     def check(self) -> None:
         """Raises UserError for options that no net can have."""
@@ -138,11 +140,9 @@ class Layer(nn.Module):
         weights["recurrent"] = self.param("recurrent", partial(each_gate, initializers.orthogonal()), units)
         if cell.hidden_bias:
             weights["hidden_bias"] = self.param("hidden_bias", initializers.zeros, (cell.width * units,))
-        return (
-            unroll_cudnn(weights, carry, x, valid)
-            if self.how == "cudnn"
-            else unroll_gated(cell, weights, carry, x, valid)
-        )
+        if self.how == "cudnn":
+            return unroll_cudnn(weights, carry, x, valid)
+        return unroll_gated(cell, weights, carry, x, valid)
 
 
 RECURRENT = {cell: partial(Recurrent, cell) for cell in CELLS}  # net(**options)
