@@ -26,7 +26,8 @@ from gen_jax.metrics.timegan import discriminative_score, predictive_score
 from gen_jax.models.markov import markov
 from gen_jax.models.rnn import rnn
 from gen_jax.nets.cells import CELLS, Linear
-from gen_jax.nets.recurrent import Recurrent
+from gen_jax.nets.predictor import Predictor
+from gen_jax.nets.recurrent import Recurrent, evened
 from gen_jax.nets.series import RecurrentDiscriminator, RecurrentGenerator
 
 KEY = jax.random.key(0)
@@ -241,6 +242,22 @@ def test_other_cells_are_their_equations():
 
 
 ROLL = make_spec("roll", (2, 3))
+
+
+@pytest.mark.parametrize("values", [3, 300])
+def test_tokens_reach_the_layers_as_loudly_whatever_the_vocabulary(values):
+    net = Predictor(Recurrent("vanilla", 64), 1, values, False, 0, {})
+    carry, tokens = net.recurrent.init_carry(64), jnp.arange(64)[:, None] % values
+    carry, _, _ = net.apply(net.init(KEY, carry, tokens, method="unroll"), carry, tokens, method="unroll")
+    assert 0.25 < float(jnp.arctanh(carry[0][0]).std()) < 1.5  # bare one-hot rows have 0.17 and 0.07
+
+
+def test_frames_of_zeros_and_ones_are_scaled_to_a_mean_square_of_one():
+    x = jnp.asarray([[0, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]], jnp.float32)
+    np.testing.assert_allclose((evened(x) ** 2).mean(-1), [1, 1, 0], rtol=1e-6)
+    assert bool(jnp.isfinite(jax.jacobian(evened)(x)).all())
+
+
 HEADED = {"categorical": tokens_spec(), **dict.fromkeys(("bernoulli", "visible", "nade", "bernoulli_mixture"), ROLL)}
 
 

@@ -67,7 +67,7 @@ def rnn(
     values, classes = levels(spec), len(spec.classes) if conditional else 0
     head, tx = heads.fitting(spec, head), optimizers.optimizer(optimizer)
     layers, unit = build("cell", RECURRENT, cell), "token" if values else "frame"
-    net = Predictor(layers, head.width, values, classes, head.weights)
+    net = Predictor(layers, head.width, values, spec.kind == "roll", classes, head.weights)
     unroll = partial(net.apply, method="unroll")
 
     def started(rows: int) -> tuple:

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 from flax.linen import initializers
 
-from gen_jax.nets.recurrent import Recurrent, labelled
+from gen_jax.nets.recurrent import Recurrent, evened, labelled
 
 
 class Predictor(nn.Module):
@@ -16,6 +16,7 @@ class Predictor(nn.Module):
       recurrent: the layers.
       width: numbers put out for a frame.
       values: of a token, 0 for frames that are numbers.
+      binary: whether these numbers are zeros and ones.
       classes: of the label that stands beside each frame, 0 for none.
       weights: name -> shape of weights that the head keeps here.
     """
@@ -23,6 +24,7 @@ class Predictor(nn.Module):
     recurrent: Recurrent
     width: int
     values: int
+    binary: bool
     classes: int
     weights: Mapping[str, tuple[int, ...]]
 
@@ -40,6 +42,7 @@ class Predictor(nn.Module):
           before: the frames one earlier, tokens [B, T] (-1: none) or numbers [B, T, D].
         """
         x = jax.nn.one_hot(before, self.values) if self.values else before.reshape(*before.shape[:2], -1)
+        x = evened(x) if self.values or self.binary else x
         carry, h = self.recurrent.unroll(carry, labelled(x, y, self.classes), length)
         own = {name: self.param(name, initializers.normal(0.01), shape) for name, shape in self.weights.items()}
         return carry, nn.Dense(self.width, name="out")(h), own

@@ -109,11 +109,16 @@ class Recurrent(nn.Module):
 
 
 def labelled(x: jax.Array, y: jax.Array | None, classes: int) -> jax.Array:
-    """Frames [N, T, D], each beside the one-hot label [N] of its row where there are classes."""
+    """Frames [N, T, D], each beside the label [N] of its row, one-hot and `evened`, where there are classes."""
     if not classes:
         return x
-    label = jax.nn.one_hot(y, classes)[:, None]
+    label = evened(jax.nn.one_hot(y, classes))[:, None]
     return jnp.concatenate([x, jnp.broadcast_to(label, (*x.shape[:2], classes))], -1)
+
+
+def evened(x: jax.Array) -> jax.Array:
+    """Zeros and ones [..., D], scaled to a mean square of 1 as weights expect it at their start; zeros alone stay 0."""
+    return x * jnp.sqrt(x.shape[-1] / jnp.maximum(x.sum(-1, keepdims=True), 1))
 
 
 class Layer(nn.Module):
