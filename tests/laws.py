@@ -76,9 +76,17 @@ def cycles(values: int, dwell: int) -> np.ndarray:
     return (np.arange(12)[None] // dwell + np.arange(48)[:, None]) % values
 
 
-def sequence_family(family: Callable, kind: str, x: np.ndarray, least: float, outcomes: dict | None = None, **options):
+def sequence_family(
+    family: Callable,
+    kind: str,
+    x: np.ndarray,
+    least: float,
+    outcomes: dict | None = None,
+    lanes: bool = False,
+    **options,
+):
     x = jnp.asarray(x, jnp.int32 if kind == "text" else jnp.float32)
-    batch = {"x": x, "weight": jnp.ones(len(x))}
+    batch = {"x": x, "weight": jnp.ones(len(x)), **({"reset": jnp.arange(len(x)) < 2} if lanes else {})}
     spec = make_spec(kind, x.shape[1:])._replace(info={"vocabulary": list("abcd")} if kind == "text" else {})
     return Family(partial(family, spec, **options), batch, {}, partial(nats, batch, least), 60, outcomes)
 
@@ -145,7 +153,18 @@ FAMILIES = {
         cycles(4, 1),
         0.0,
         outcomes_of(4, (5,), "int32"),
+        lanes=True,
         cell={"name": "gru", "units": 8, "dropout": 0.1},
+        **QUICK,
+    ),
+    "rnn_roll": sequence_family(
+        rnn,
+        "roll",
+        np.eye(3)[cycles(3, 2)],
+        0.1,
+        outcomes_of(2, (3, 3), "float32"),
+        cell={"name": "lstm", "units": 8, "dropout": 0.05, "input_dropout": 0.05, "locked": False},
+        head={"name": "visible"},
         **QUICK,
     ),
     "hmm_series": sequence_family(hmm, "series", SERIES, 2 * ENTROPY + 0.6, states=3, stepwise=0.7),
@@ -307,5 +326,6 @@ def test_eight_devices_and_padding_rows_change_nothing(name):
     model, initial = FAMILIES[name].build(**FAMILIES[name].sgd), dict(jax.tree.leaves_with_path(trained(name, 0)[0]))
     shapes = jax.eval_shape(model.init, KEY, FAMILIES[name].batch)
     state = jax.tree.map_with_path(lambda path, leaf: initial.get(path, jnp.zeros(leaf.shape, leaf.dtype)), shapes)
-    eight, one = run_sgd(name, model, state, 36, 12, 8), run_sgd(name, model, state, 36, 0, 1)
+    rows, padding = (48, 0) if "reset" in FAMILIES[name].batch else (36, 12)  # a lane is a row of every batch
+    eight, one = run_sgd(name, model, state, rows, padding, 8), run_sgd(name, model, state, rows, 0, 1)
     chex.assert_trees_all_close(eight, one, rtol=1e-5, atol=1e-6)

@@ -1,13 +1,15 @@
 """Every config as a user runs it: two steps through the real command, on an offline stand-in of its data's kind."""
 
+import io
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from scipy.io import savemat
+from scipy.io import savemat, wavfile
 
 import gen_jax
 from gen_jax import sample, train
@@ -16,6 +18,8 @@ from gen_jax.data.builders import BUILDERS
 from gen_jax.data.samples import SUFFIXES, encode
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+TINY = ["--config.model.cell.units=16", "--config.model.cell.layers=1", "--config.eval_every=0"]
+SERIES = [f"--config.model.{net}.cell.units=4" for net in ("generator", "discriminator")]
 NARROW = [f"--config.model.{net}.channels=(16,)" for net in ("generator", "discriminator")]
 SMALLER = {  # what takes long to compile or to run
     "r3gan": NARROW,
@@ -24,9 +28,12 @@ SMALLER = {  # what takes long to compile or to run
     "jsb_hmm": ["--config.model.states=4", "--config.replicas=2", "--config.eval_every=1"],
     "gan_gaussians": ["--config.data.variant=ring"],
     "jsb_gru": ["--config.eval_every=1"],
+    "jsb_lstm": ["--config.eval_every=1"],
     "jsb_gru_structured": ["--config.model.cell.units=16", "--config.eval_every=1"],
     "markov": ["--config.data.window=200", "--config.batch_size=100"],
-    "mingru": ["--config.model.cell.units=16", "--config.model.cell.layers=1", "--config.eval_every=0"],
+    **dict.fromkeys(("gru", "lstm", "mingru", "rnn"), TINY),
+    "rcgan": ["--config.batch_size=8", *SERIES],
+    "speech_rnn": [*TINY, "--config.batch_size=8", "--config.sample.length=300", "--config.evaluate.num=10"],
     "wgan": ["--config.batch_size=20"],
     "wgan_gp": ["--config.batch_size=20"],
 }
@@ -44,6 +51,13 @@ def stand_in(config_file: Path, folder: Path) -> list[str]:
             pieces[0, number] = (random.random((4 + number, 88)) < 0.05).astype(np.uint8)
         savemat(folder / "rolls.mat", dict.fromkeys(("traindata", "validdata", "testdata"), pieces))
         return [f"--config.data.path={folder / 'rolls.mat'}"]
+    if str(load_file(config_file).data.path).endswith(".zip"):
+        with zipfile.ZipFile(folder / "sounds.zip", "w") as archive:
+            for number in range(12):  # digits 0 and 1, in the train and the test split
+                sound = io.BytesIO()
+                wavfile.write(sound, 8000, random.integers(-9999, 9999, 700, np.int16))
+                archive.writestr(f"{number % 2}_ann_{number}.wav", sound.getvalue())
+        return [f"--config.data.path={folder / 'sounds.zip'}"]
     channels = 3 if load_file(config_file).data.name == "cifar10" else 1
     x = random.integers(0, 256, (300, 8, 8, channels), dtype=np.uint8)
     np.savez(folder / "images.npz", x=x, y=np.arange(300) % 10)
@@ -71,7 +85,9 @@ def test_config_opens_with_its_command_and_figure(path):
     text = path.read_text()
     docstring = text.split('"""')[1]
     assert f"python -m gen_jax.train --config configs/{path.name}" in docstring
-    assert re.search(r"\d+ (minutes|seconds|s)\b", docstring) and re.search(r"\d+(\.\d+)? %|KL|FID|nats", docstring)
+    assert re.search(r"\d+ (minutes|seconds|s)\b", docstring) and re.search(
+        r"\d+(\.\d+)? %|KL|FID|nats|score", docstring
+    )
     assert len(text.splitlines()) <= 60
 
 

@@ -25,7 +25,7 @@ from gen_jax.losses.heads import Choice, draw_token
 from gen_jax.metrics.timegan import discriminative_score, predictive_score
 from gen_jax.models.markov import markov
 from gen_jax.models.rnn import rnn
-from gen_jax.nets.cells import CELLS, Linear
+from gen_jax.nets.cells import CELLS, Linear, unroll_gated
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import Recurrent, evened
 from gen_jax.nets.series import RecurrentDiscriminator, RecurrentGenerator
@@ -99,6 +99,41 @@ def test_gradients_are_those_of_the_steps(cell):
     slow = partial(value, partial(by_steps, net))
     found, wanted = (jax.jit(jax.grad(each, (0, 1, 2)))(params, carry, x) for each in (fast, slow))
     chex.assert_trees_all_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", [name for name in CELLS if name not in LINEAR])
+def test_gathered_gradients_are_those_of_the_equations(cell):
+    _, params, carry, x, _ = prepared(cell)
+    weights, carry, x = params["params"]["layer_0"], carry[0], x.swapaxes(0, 1)
+    valid = (np.arange(T)[:, None] < LENGTH)[..., None]
+
+    def plain(weights, carry, x):
+        def move(carry, now):
+            x, valid = now
+            from_h = carry[0] @ weights["recurrent"] + weights.get("hidden_bias", jnp.zeros(1))[None]
+            from_h = weights["recurrent"] if CELLS[cell].deep else from_h
+            new = CELLS[cell].gates(carry, x @ weights["input"] + weights["bias"][None], from_h)
+            new = tuple(jnp.where(valid, *each) for each in zip(new, carry))
+            return new, new[0]
+
+        return jax.lax.scan(move, carry, (x, valid))
+
+    def gradient(unroll):
+        def value(*args):
+            last, h = unroll(*args)
+            return (h**2).sum() + sum((each**3).sum() for each in last)
+
+        return jax.jit(jax.grad(value, (0, 1, 2)))(weights, carry, x)
+
+    found = gradient(lambda weights, carry, x: unroll_gated(CELLS[cell], weights, carry, x, valid))
+    chex.assert_trees_all_close(found, gradient(plain), rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_of_an_lru_is_finite_where_its_eigenvalues_are_almost_1():
+    _, params, carry, x, unroll = prepared("lru")
+    params = jax.tree.map_with_path(lambda path, each: each * 0 - 20 if "nu" in str(path[-1]) else each, params)
+    gradient = jax.grad(lambda params: (unroll(params, carry, x)[1] ** 2).sum())(params)
+    chex.assert_tree_all_finite(gradient)
 
 
 @pytest.mark.parametrize("cell", LINEAR)
@@ -421,7 +456,7 @@ def test_only_tokens_have_a_nucleus():
         ),
         (ROLL, {"cell": {"name": "lstm", "scan": "cudnn"}}, "lstm on cpu, expected lstm on an NVIDIA GPU"),
         (ROLL, {"cell": {"name": "grue"}}, "did you mean 'gru'"),
-        (ROLL, {"cell": {"name": "gru", "units": 0}}, "units 0: expected at least 1"),
+        (ROLL, {"cell": {"name": "gru", "units": 0}}, "units 0: expected a whole number, at least 1"),
         (ROLL, {"cell": {"name": "gru", "dropout": 1.0}}, "dropout 1.0"),
         (ROLL, {"cell": {"name": "gru", "input_dropout": -1}}, "input_dropout -1"),
         (ROLL, {"cell": {"name": "gru", "norm": "batch"}}, "norm"),
@@ -473,8 +508,18 @@ def test_frames_of_a_recurrent_generator_follow_from_the_noise_before():
     assert np.array_equal(x[:, :3], later[:, :3]) and np.abs(x - later)[:, 3:].max() > 0
     with pytest.raises(UserError, match="latent_size 20: .* 6 frames needs a multiple"):
         generator.init(KEY, jnp.zeros((1, 20)))
+    with pytest.raises(UserError, match="unknown noise 'row'.*frame, series"):
+        RecurrentGenerator((6, 2), noise="row").init(KEY, z)
     with pytest.raises(UserError, match=r"series \[T, D\]"):
         RecurrentDiscriminator().init(KEY, jnp.zeros((1, 8, 8, 1)))
+
+
+def test_noise_of_the_series_stands_beside_every_frame():
+    generator = RecurrentGenerator((6, 2), 0, {"name": "gru", "units": 8}, "series")
+    z = jax.random.normal(KEY, (3, 5))
+    params = generator.init(KEY, z)
+    slopes = jax.jacobian(lambda z: generator.apply(params, z[None])[0])(z[0])  # [6, 2, 5]
+    assert bool((slopes != 0).all())
 
 
 def test_the_gradient_of_a_penalty_is_right():
@@ -500,7 +545,7 @@ def test_timegans_scores_know_series_from_noise_and_from_series_out_of_order(mon
     noise = np.random.default_rng(0).random(real.shape).astype(np.float32)
     mixed = other[:, [4, 1, 6, 0, 7, 3, 5, 2]]
     assert discriminative_score(real, other) < 0.1
-    assert min(discriminative_score(real, each) for each in (noise, mixed)) > 0.3
+    assert min(discriminative_score(real, each) for each in (noise, mixed)) > 0.2
     assert predictive_score(real, other) < 0.75 * min(predictive_score(real, mixed), predictive_score(real, noise))
 
 

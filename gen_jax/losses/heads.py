@@ -52,7 +52,8 @@ def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
     logits = jnp.where((choice.top_k == 0) | (rank < choice.top_k), logits, -jnp.inf)
     share = jax.nn.softmax(logits)
     before = jnp.cumsum(share) - share
-    logits = jnp.where((before < choice.top_p) | (rank == 0), logits, -jnp.inf)
+    nucleus = (before < choice.top_p) | (rank == 0) | (choice.top_p >= 1)  # rounded, `before` reaches 1
+    logits = jnp.where(nucleus, logits, -jnp.inf)
     chosen = jnp.where(choice.temperature > 0, jax.random.categorical(key, logits), 0)
     return order[chosen].astype(jnp.int32)
 
@@ -99,6 +100,7 @@ def nade(spec: Spec, hidden: int = 64) -> Head:
     RNN-NADE (Boulanger-Lewandowski et al. 2012, arXiv 1206.6392, section 5; Larochelle & Murray 2011, eq. 1 and 2).
     """
     (keys,) = spec.shape[1:]
+    refuse_none("hidden", hidden)
 
     def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         reach = jnp.einsum("...k,kh->...kh", x, own["from"])
@@ -122,6 +124,7 @@ def nade(spec: Spec, hidden: int = 64) -> Head:
 def bernoulli_mixture(spec: Spec, components: int = 16) -> Head:
     """log p = log sum_m pi_m prod_k p_mk^x_k (1 - p_mk)^(1 - x_k), all from the net."""
     (keys,) = spec.shape[1:]
+    refuse_none("components", components)
 
     def parts(out: jax.Array) -> tuple[jax.Array, jax.Array]:
         return out[..., :components], out[..., components:].reshape(*out.shape[:-1], components, keys)
@@ -141,6 +144,7 @@ def bernoulli_mixture(spec: Spec, components: int = 16) -> Head:
 def gaussian_mixture(spec: Spec, components: int = 8) -> Head:
     """log p = log sum_m pi_m N(x; mu_m, diag sigma_m^2), all from the net (Graves 2013, arXiv 1308.0850, section 4)."""
     numbers = int(np.prod(spec.shape[1:]))
+    refuse_none("components", components)
 
     def parts(out: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         share, rest = out[..., :components], out[..., components:]
@@ -161,6 +165,12 @@ def gaussian_mixture(spec: Spec, components: int = 8) -> Head:
         return (mean[which] + deviation[which] * noise).reshape(spec.shape[1:])
 
     return Head(components * (1 + 2 * numbers), log_prob, draw)
+
+
+def refuse_none(name: str, value: int) -> None:
+    """Raises UserError where an option is no whole number of at least 1."""
+    if not isinstance(value, int) or value < 1:
+        raise UserError(f"{name} {value}: expected a whole number, at least 1")
 
 
 def unfiltered(choice: Choice) -> Choice:
@@ -210,8 +220,8 @@ def asked_choice(given: dict, num: int, values: int) -> Choice:
         value = np.asarray(given.pop(name, np.full(num, plain)))
         if name != "temperature" and not values and (value != plain).any():
             raise UserError(f"given {name}: only tokens have it")
-        fits = value.shape == (num,) and (value.dtype.kind in "iu" or name != "top_k")
-        wrong = value[~((value >= low) & (value <= high))] if fits else value
+        fits = value.shape == (num,) and value.dtype.kind in ("iu" if name == "top_k" else "iuf")
+        wrong = value[~((value >= low) & (value <= high) & np.isfinite(value))] if fits else value
         if not fits or wrong.size:
             kind = "whole numbers" if name == "top_k" else "numbers"
             raise UserError(f"given {name} {wrong.ravel()[:1]}: expected {num} {kind} from {low} to {high}")

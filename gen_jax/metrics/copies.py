@@ -8,17 +8,21 @@ import numpy as np
 
 from gen_jax.data.spec import levels, sequences
 from gen_jax.metrics.features import Real, Rows
+from gen_jax.metrics.likelihood import joined
 from gen_jax.metrics.measure import Measure
 
-PIECE = 200  # tokens a passage is looked for in: samples and real texts are cut to the same length
+PIECE = 200  # tokens a passage is looked for in: samples, where they are as long, and real texts are cut to that
 NGRAM = 12  # tokens, of the overlap
 PIECES = 200  # at most
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, of a polynomial hash modulo 2^64
 
 
 def copies(train: np.ndarray, pieces: np.ndarray, n: int = NGRAM) -> tuple[np.ndarray, float]:
-    """The longest run of each piece [N, T] that the text `train` [M] holds too, and the share of n-grams that it holds."""
-    longest, share = np.zeros(len(pieces), int), 0.0
+    """The longest run of each piece [N, T] that the text `train` [M] holds too, and the share of n-grams that it holds.
+
+    The share is nan where pieces are shorter than n.
+    """
+    longest, share = np.zeros(len(pieces), int), 0.0 if pieces.shape[1] >= n else np.nan
     known, mine = np.zeros(len(train) + 1, np.uint64), np.zeros((len(pieces), pieces.shape[1] + 1), np.uint64)
     for size in range(1, pieces.shape[1] + 1):  # hashes of the runs of that length, from those one shorter
         known = known[:-1] * FACTOR + train[size - 1 :][: len(known) - 1].astype(np.uint64) + np.uint64(1)
@@ -50,6 +54,10 @@ def learnt_by_heart(real: Real) -> Measure | None:
         pieces = cut(samples, PIECES, min(PIECE, samples["x"].shape[1]))
         longest, share = copies(train(), pieces)
         most = int(longest.max(initial=0))
-        return {"longest_copy": float(longest.mean()), "overlap": share, "most": most, "pieces": len(pieces)}
+        found = {"longest_copy": float(longest.mean()), "overlap": share, "most": most, "pieces": len(pieces)}
+        return {**found, "piece": pieces.shape[1]}
 
-    return Measure(values, lambda: {"reference": real.train, "piece": PIECE, "ngram": NGRAM})
+    def oracle(num: int) -> tuple[str | None, Rows | None]:
+        return real.test, joined(spec, real.whole(real.test)) if real.test else None
+
+    return Measure(values, lambda: {"reference": real.train, "piece": PIECE, "ngram": NGRAM}, oracle)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gen_jax.data.audio import RANGE, spectrogram, waveform
+from gen_jax.data.audio import RANGE, WINDOW, spectrogram, waveform
+from gen_jax.data.source import content_hash
 from gen_jax.data.spec import Spec, sequences
 from gen_jax.metrics.classifier import Classifier, trained
 from gen_jax.metrics.features import Real, Rows, some
@@ -32,7 +33,8 @@ def spoken(real: Real) -> Measure | None:
     spec = real.spec
     if len(spec.classes or ()) < 2:
         return None
-    drawn = spec._replace(kind="image", shape=(SIDE, SIDE, 1), dtype="uint8", low=0, high=255, info={})
+    content = content_hash([spec.content, "spectrograms", SIDE, RANGE, WINDOW])
+    drawn = Spec(spec.name, "image", (SIDE, SIDE, 1), "uint8", 0, 255, 0, 255, spec.classes, spec.sizes, content, {})
 
     def whole(split: str) -> Rows:
         return joined(spec, real.whole(split))

@@ -37,14 +37,16 @@ class Reader(nn.Module):
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def learnt(net: Reader, loss: Callable, steps: int, key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
-    """The weights of `net` after `steps` of Adam on random batches of `loss(net(x), y)`."""
+    """The weights of `net` after `steps` of Adam on `loss(net(x), y)` of x [S, N, T, D], `BATCH` random rows of each of S."""
     init_key, batch_key = jax.random.split(key)
-    params, tx = net.init(init_key, x[:1]), optax.adam(RATE)
+    params, tx = net.init(init_key, x[0, :1]), optax.adam(RATE)
 
     def step(carry: tuple, key: jax.Array) -> tuple[tuple, None]:
         params, state = carry
-        rows = jax.random.randint(key, (BATCH,), 0, len(x))
-        gradient = jax.grad(lambda params: loss(net.apply(params, x[rows]), y[rows]))(params)
+        rows = jax.random.randint(key, (len(x), BATCH), 0, x.shape[1])
+        some_x, some_y = (jax.vmap(lambda each, rows: each[rows])(each, rows) for each in (x, y))
+        some_x, some_y = (each.reshape(-1, *each.shape[2:]) for each in (some_x, some_y))
+        gradient = jax.grad(lambda params: loss(net.apply(params, some_x), some_y))(params)
         updates, state = tx.update(gradient, state, params)
         return (optax.apply_updates(params, updates), state), None
 
@@ -65,7 +67,7 @@ def discriminative_score(real: np.ndarray, samples: np.ndarray, seed: int = 0) -
     """|accuracy - 1/2| on held-out rows of a GRU that learnt to tell `samples` from `real` [N, T, D] in [0, 1]."""
     num = min(len(real), len(samples))
     cut = int(TRAINED * num)
-    x, y = np.concatenate([real[:cut], samples[:cut]]), np.repeat([1.0, 0.0], cut).astype(np.float32)
+    x, y = np.stack([real[:cut], samples[:cut]]), np.repeat([[1.0], [0.0]], cut, 1).astype(np.float32)
     net = Reader(max(1, real.shape[2] // 2))
     params = learnt(net, cross_entropy, STEPS["discriminative_score"], jax.random.key(seed), x, y)
     right = [(net.apply(params, each[cut:num])[:, -1] > 0) == side for each, side in ((real, True), (samples, False))]
@@ -76,11 +78,11 @@ def predictive_score(real: np.ndarray, samples: np.ndarray, seed: int = 0) -> fl
     """Mean absolute error on `real` of a GRU that learnt from `samples` to say the last column one frame ahead."""
 
     def task(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return x[:, :-1, : max(1, x.shape[2] - 1)], x[:, 1:, -1]
+        return x[None, :, :-1, : max(1, x.shape[2] - 1)], x[None, :, 1:, -1]
 
     net = Reader(max(1, real.shape[2] // 2))
     params = learnt(net, absolute, STEPS["predictive_score"], jax.random.key(seed), *task(samples))
-    x, y = task(real)
+    (x,), (y,) = task(real)
     return float(absolute(net.apply(params, x), y))
 
 

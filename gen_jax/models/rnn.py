@@ -72,7 +72,7 @@ def rnn(
 
     def started(rows: int) -> tuple:
         """What lanes hold before their first frame."""
-        last = jnp.full(rows, -1) if values else jnp.zeros((rows, *spec.shape[1:]))
+        last = jnp.full(rows, -1, jnp.int32) if values else jnp.zeros((rows, *spec.shape[1:]))
         return layers.init_carry(rows), last
 
     def init(key: jax.Array, batch: Batch) -> RnnState:
@@ -130,6 +130,8 @@ def rnn(
             raise UserError("a batch with mask: an rnn needs every frame, expected x and length only")
         if conditional and "y" not in batch:
             raise UserError("a conditional rnn scores frames given their label: the batch lacks y")
+        if conditional:
+            given_labels({"y": batch["y"]}, len(batch["x"]), classes)
         check_sequences(batch, tuple(spec.shape[1:]), values, spec.kind == "roll")
         return score(state, {name: batch[name] for name in ("x", "length", "y") if name in batch})
 
@@ -181,9 +183,11 @@ def continued(state: RnnState, batch: Batch, fresh: tuple) -> tuple:
     """What each row of a batch goes on from: its lane, or `fresh` where it is reset or there are none.
 
     Raises:
-      UserError: where a batch continues lanes that the state does not carry.
+      UserError: where a batch continues lanes that the state does not carry, or does not say which it continues.
     """
     if "reset" not in batch:
+        if state.lanes is not None:
+            raise UserError("a batch without reset: this state carries lanes, which every batch continues or resets")
         return fresh
     refuse_other_lanes(state.lanes and state.lanes[1], len(batch["x"]))
 

@@ -89,7 +89,11 @@ def min_lstm(weights: dict, from_x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def lru(weights: dict, from_x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """h = lambda h + gamma B x, lambda = exp(-exp(nu) + i exp(theta)) (Orvieto et al. 2023, arXiv 2303.06349, section 3.4)."""
+    """h = lambda h + gamma B x, lambda = exp(-exp(nu) + i exp(theta)) (Orvieto et al. 2023, arXiv 2303.06349, section 3.4).
+
+    gamma = sqrt(1 - |lambda|^2) stays tied to lambda, where the paper learns it from there. h is linear in x: what lies
+    between layers, `residual` in the place of the paper's D x and `feedforward`, is for the block.
+    """
     log_size = -jnp.exp(weights["nu"])
     gamma = jnp.sqrt(-jnp.expm1(2 * log_size))
     real, imaginary = jnp.split(from_x, 2, -1)

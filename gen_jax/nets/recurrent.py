@@ -21,8 +21,8 @@ class Recurrent(nn.Module):
       cell: a name in `CELLS`.
       units: numbers of h; layers: how many.
       residual: a layer adds to what it reads.
-      norm: `rms` or `layer` in front of every layer and behind the last, or `none`. With either of these two the
-        frames are projected to `units` numbers first.
+      norm: `rms` or `layer` in front of every layer and behind the last, or `none`. With either of these two, and with
+        `residual`, the frames are projected to `units` numbers first.
       feedforward: more than 0 adds two dense layers behind each cell, `feedforward` x `units` wide in between.
       dropout: share of a layer's output dropped where a `dropout` key is given.
       locked: what is dropped is the same at every time (Gal & Ghahramani 2016, arXiv 1512.05287), or else drawn anew.
@@ -63,11 +63,16 @@ class Recurrent(nn.Module):
         layer = partial(Layer, self.cell, self.units, self.how())
         norm = partial(NORMS[choose("norm", self.norm, NORMS)], name=None)
         whole = not self.has_rng("dropout")
-        drop = nn.Dropout(self.dropout, broadcast_dims=(0,) if self.locked else (), deterministic=whole)
+        dropout = nn.Dropout(self.dropout, broadcast_dims=(1,) if self.locked else (), deterministic=whole)
+
+        def drop(h: jax.Array) -> jax.Array:
+            """Of rows first, so that no row's noise depends on how many there are."""
+            return dropout(h.swapaxes(0, 1)).swapaxes(0, 1)
+
         valid = None if length is None else (jnp.arange(x.shape[1])[:, None] < length[None])[..., None]  # [T, B, 1]
         if reset is not None:
             carry = jax.tree.map(lambda each: jnp.where(reset[:, None], 0, each), carry)
-        x, after = nn.Dropout(self.input_dropout, deterministic=whole)(x.swapaxes(0, 1)), []
+        x, after = nn.Dropout(self.input_dropout, deterministic=whole)(x).swapaxes(0, 1), []
         if self.residual or self.norm != "none":  # a frame of zeros (silence) has no norm: hence the bias
             x = nn.Dense(self.units, bias_init=initializers.normal(0.1), name="project")(x)
         for each, old in enumerate(carry):
@@ -95,9 +100,9 @@ class Recurrent(nn.Module):
     def check(self) -> None:
         """Raises UserError for options that no net can have."""
         choose("scan", self.scan, SCANS)
-        for name in ("units", "layers"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)}: expected at least 1")
+        for name, least in {"units": 1, "layers": 1, "feedforward": 0}.items():
+            if not isinstance(value := getattr(self, name), int) or value < least:
+                raise UserError(f"{name} {value}: expected a whole number, at least {least}")
         for name in ("dropout", "input_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"{name} {getattr(self, name)}: expected a share from 0 to below 1")

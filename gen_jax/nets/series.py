@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from flax.core import FrozenDict
 
 from gen_jax.errors import UserError, build, choose
@@ -20,10 +21,11 @@ def unrolled(cell: Mapping, x: jax.Array, y: jax.Array | None, classes: int) -> 
 
 
 class RecurrentGenerator(nn.Module):
-    """Recurrent layers from noise of each frame to that frame: [N, Z] (and labels [N]) to [N, T, D].
+    """Recurrent layers from noise beside each frame to that frame: [N, Z] (and labels [N]) to [N, T, D].
 
     Options:
       cell: a `name` in `CELLS` and the options of `Recurrent`.
+      noise: `frame`, every frame has its own Z / T numbers (Esteban et al.), or `series`, all Z stand beside every frame.
       output: a name in `ACTIVATIONS`, of the frames.
 
     Raises:
@@ -33,16 +35,14 @@ class RecurrentGenerator(nn.Module):
     shape: Sequence[int]
     classes: int = 0
     cell: Mapping = LSTM
+    noise: str = "frame"
     output: str = "linear"
 
     @nn.compact
     def __call__(self, z: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
         check_series(self.shape)
-        if z.shape[1] % self.shape[0]:
-            raise UserError(
-                f"latent_size {z.shape[1]}: a recurrent generator of {self.shape[0]} frames needs a multiple of that"
-            )
-        h = unrolled(self.cell, z.reshape(len(z), self.shape[0], -1), y, self.classes)
+        z = NOISES[choose("noise", self.noise, NOISES)](z, self.shape[0])
+        h = unrolled(self.cell, z, y, self.classes)
         return ACTIVATIONS[choose("activation", self.output, ACTIVATIONS)](nn.Dense(self.shape[1])(h))
 
 
@@ -59,6 +59,21 @@ class RecurrentDiscriminator(nn.Module):
     def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
         check_series(x.shape[1:])
         return nn.Dense(1)(unrolled(self.cell, x, y, self.classes))[..., 0].mean(1)
+
+
+def shared_out(z: jax.Array, frames: int) -> jax.Array:
+    """z [N, Z] cut into the noise [N, T, Z / T] of each frame."""
+    if z.shape[1] % frames:
+        raise UserError(f"latent_size {z.shape[1]}: a recurrent generator of {frames} frames needs a multiple of that")
+    return z.reshape(len(z), frames, -1)
+
+
+def repeated(z: jax.Array, frames: int) -> jax.Array:
+    """z [N, Z] beside every frame [N, T, Z]."""
+    return jnp.broadcast_to(z[:, None], (len(z), frames, z.shape[1]))
+
+
+NOISES = {"frame": shared_out, "series": repeated}
 
 
 def check_series(shape: Sequence[int]) -> None:

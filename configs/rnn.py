@@ -1,0 +1,18 @@
+"""A character RNN without gates, 2 layers of 256 tanh units, by truncated backpropagation over Shakespeare in 32 lanes.
+
+    python -m gen_jax.train --config configs/rnn.py
+
+3 minutes (190 s) on one CPU core beside another run. Validation and test together: 1.605 nats per character, validation
+alone 1.568; one seed.
+"""
+
+from pathlib import Path
+
+from gen_jax.config import load_file
+
+
+def get_config():
+    config = load_file(Path(__file__).with_name("lstm.py"))
+    config.model.cell.name = "vanilla"
+    config.model.optimizer.learning_rate.start = 2e-3
+    return config
