@@ -2,8 +2,8 @@
 
     python -m gen_jax.train --config configs/jsb_gru.py --config.data.path=JSB_Chorales.mat
 
-104 to 155 seconds on one CPU core beside another run. Test split, all 88 keys, first frame included, by the checkpoint
-that validation prefers: 8.546, 8.518 and 8.522 nats per frame, seeds 0 to 2, with 22,904 weights; published 8.54. The
+106 to 202 seconds on one CPU core beside another run. Test split, all 88 keys, first frame included, by the checkpoint
+that validation prefers: 8.542, 8.553 and 8.548 nats per frame, seeds 0 to 2, with 22,904 weights; published 8.54. The
 dropouts and the schedule were chosen in sight of the figures of seed 0.
 
     python -m gen_jax.sample --workdir runs/jsb_gru --num 4 --length 64 --out chorales.mid

@@ -2,8 +2,8 @@
 
     python -m gen_jax.train --config configs/jsb_lstm.py --config.data.path=JSB_Chorales.mat
 
-103 to 204 seconds on one CPU core beside another run. Test split, all 88 keys, first frame included, by the checkpoint
-that validation prefers: 8.548, 8.526 and 8.532 nats per frame, seeds 0 to 2, with 21,256 weights; published 8.67. The
+109 to 118 seconds on one CPU core beside another run. Test split, all 88 keys, first frame included, by the checkpoint
+that validation prefers: 8.558, 8.531 and 8.533 nats per frame, seeds 0 to 2, with 21,256 weights; published 8.67. The
 settings are those of `jsb_gru.py`.
 """
 

@@ -163,7 +163,7 @@ def test_other_kinds_of_labelled_rows(kind, shape, short):
     assert real.features.of(x).shape == (200, 64)
 
 
-def test_recordings_are_judged_by_their_spectrograms(short):
+def test_recordings_are_judged_by_their_spectrograms(short, monkeypatch):
     random = np.random.default_rng(0)
     y, length = np.arange(160, dtype=np.int32) % 2, random.integers(600, 1000, 160, np.int32)
     phase = random.uniform(0, 6, (160, 1))
@@ -184,3 +184,5 @@ def test_recordings_are_judged_by_their_spectrograms(short):
     right = scored(y)
     assert right["oracle"] == 1 and right["value"] == 1 and scored(1 - y)["value"] == 0
     assert right["protocol"]["judge"] == "spectrograms"
+    monkeypatch.setattr("gen_jax.metrics.sounds.RANGE", 20)
+    assert scored(y)["protocol"]["classifier"] != right["protocol"]["classifier"]  # other pictures, another classifier

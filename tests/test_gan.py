@@ -85,6 +85,14 @@ def test_each_update_of_the_discriminator_is_one_power_iteration():
         np.testing.assert_allclose(new[0], u / np.linalg.norm(u), atol=1e-5)
 
 
+def test_a_generator_drops_units_while_it_learns_and_none_in_its_samples():
+    model, before, after = stepped(generator={**MLP, "dropout": (0.5, 0.0)})
+    _, same, plain = stepped()
+    chex.assert_trees_all_equal(before.generator, same.generator)
+    assert not np.allclose(dense(after.generator)[0], dense(plain.generator)[0], atol=1e-6)
+    chex.assert_trees_all_equal(model.sample(KEY, before, 4), make().sample(KEY, same, 4))
+
+
 def test_labels_are_drawn_as_often_as_they_were_seen():
     model, before, after = stepped(LAST_IS_PADDING, conditional=True)
     np.testing.assert_array_equal(after.classes, [6, 0, 5])

@@ -357,6 +357,8 @@ def test_a_lane_goes_on_where_it_ended(cell):
     assert anew == pytest.approx(-float(model.log_prob(KEY, state, {"x": batches[1]["x"]}).sum()) / 8, rel=1e-5)
     with pytest.raises(UserError, match="as many rows"):
         model.step(KEY, state, {name: value[:1] for name, value in batches[1].items()})
+    with pytest.raises(UserError, match="a batch without reset"):
+        model.step(KEY, state, {"x": batches[1]["x"]})
 
 
 def test_a_lane_that_ends_within_a_window_keeps_its_last_frame():
@@ -457,6 +459,10 @@ def test_only_tokens_have_a_nucleus():
         (ROLL, {"cell": {"name": "lstm", "scan": "cudnn"}}, "lstm on cpu, expected lstm on an NVIDIA GPU"),
         (ROLL, {"cell": {"name": "grue"}}, "did you mean 'gru'"),
         (ROLL, {"cell": {"name": "gru", "units": 0}}, "units 0: expected a whole number, at least 1"),
+        (ROLL, {"cell": {"name": "gru", "units": 2.5}}, "units 2.5: expected a whole number"),
+        (ROLL, {"cell": {"name": "gru", "feedforward": -1}}, "feedforward -1: expected a whole number, at least 0"),
+        (ROLL, {"head": {"name": "bernoulli_mixture", "components": 0}}, "components 0: expected a whole number"),
+        (ROLL, {"head": {"name": "nade", "hidden": -1}}, "hidden -1: expected a whole number, at least 1"),
         (ROLL, {"cell": {"name": "gru", "dropout": 1.0}}, "dropout 1.0"),
         (ROLL, {"cell": {"name": "gru", "input_dropout": -1}}, "input_dropout -1"),
         (ROLL, {"cell": {"name": "gru", "norm": "batch"}}, "norm"),
@@ -485,6 +491,9 @@ def test_a_conditional_model_draws_and_scores_by_label():
     assert np.all(model.log_prob(KEY, state, batch) > model.log_prob(KEY, state, {**batch, "y": (y + 1) % 3}))
     with pytest.raises(UserError, match="lacks y"):
         model.log_prob(KEY, state, {"x": batch["x"]})
+    for wrong in (np.array([7, 0, 1, 2]), np.array([0]), np.zeros(4)):
+        with pytest.raises(UserError, match="given y"):
+            model.log_prob(KEY, state, {**batch, "y": wrong})
     shares = np.bincount(model.sample(KEY, state, 400)["y"], minlength=3) / 400
     np.testing.assert_allclose(shares, [0.25, 0.25, 0.5], atol=0.08)
 
@@ -597,6 +606,7 @@ def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys
         ("--temperature=warm", "--temperature=warm: expected a number"),
         ("--temperature=[1]", "expected a number"),
         ("--temperature=-1", "given temperature"),
+        ("--temperature=inf", "given temperature [inf]"),
         ("--top_k=1.5", "whole numbers"),
         ("--top_p=2", "numbers from 0 to 1"),
     ):

@@ -263,7 +263,7 @@ def archive(tmp_path):
     random, sounds = np.random.default_rng(0), {}
     with zipfile.ZipFile(tmp_path / "own.zip", "w") as file:
         for digit in "27":
-            for speaker in ("ann", "bob"):
+            for speaker in ("Ann", "bob"):
                 for number in (0, 4, 5, 31):
                     sound = random.integers(-32768, 32768, 40 + number, dtype=np.int16)
                     buffer = io.BytesIO()
@@ -279,7 +279,7 @@ def test_recordings_are_read_with_their_labels(archive, encoding, label):
     path, sounds = archive
     source = open_source({**OPTIONS, "path": str(path), "encoding": encoding, "label": label})
     assert source.sizes == {"train": 8, "test": 8} and source.info["rate"] == 8000
-    assert source.classes == (("2", "7") if label == "digit" else ("ann", "bob"))
+    assert source.classes == (("2", "7") if label == "digit" else ("Ann", "bob"))
     for split, numbers in {"train": (31, 5), "test": (0, 4)}.items():
         rows = source.rows(split, np.arange(8))
         wanted = sorted(key for key in sounds if key[2] in numbers)
@@ -307,7 +307,8 @@ def test_unusable_recordings(tmp_path, archive):
     with pytest.raises(UserError, match="not a readable archive"):
         loaded(path=str(tmp_path / "torn.zip"))
     with zipfile.ZipFile(tmp_path / "none.zip", "w") as file:
-        file.writestr("readme.txt", "nothing")
+        for name in ("readme.txt", "10_ann_0.wav", "__MACOSX/._1_ann_0.wav"):
+            file.writestr(name, "nothing")
     with pytest.raises(UserError, match=r"expected recordings DIGIT_SPEAKER_NUMBER.wav"):
         loaded(path=str(tmp_path / "none.zip"))
     with pytest.raises(UserError, match="unknown data.encoding 'mulaw': did you mean 'mu_law'"):
@@ -479,13 +480,15 @@ def test_copies_are_found_to_the_token():
     exact = [max(n for n in range(1, 41) if any(held(p[i : i + n]) for i in range(41 - n))) for p in pieces]
     assert longest.tolist() == exact and exact[0] >= 20 and exact[1] == 40 and max(exact[2:]) < 6
     assert share == pytest.approx(np.mean([held(p[i : i + 4]) for p in pieces for i in range(37)]))
+    assert np.isnan(copies(train, pieces[:, :3], n=4)[1])
 
 
-def test_a_copier_of_text_is_told_from_real_text(tmp_path):
+@pytest.mark.parametrize("window", [60, 300])  # shorter than a piece, and longer
+def test_a_copier_of_text_is_told_from_real_text(tmp_path, window):
     random = np.random.default_rng(0)
     (tmp_path / "own.txt").write_text(" ".join("".join(random.choice(list("abcdefgh"), 5)) for _ in range(3000)))
-    found = loaded(path=str(tmp_path / "own.txt"), window=300)
-    train = found.read("train", None)["x"]
+    found = loaded(path=str(tmp_path / "own.txt"), window=window)
+    train = found.read("train", None)["x"].ravel()[:9000].reshape(-1, 300)
     model = SimpleNamespace(sample=lambda key, state, num, given: {"x": train[:num].astype(np.int32)}, log_prob=None)
     scores = make_scorer(found.spec, found.read, ("train", "test"), ["longest_copy", "overlap"], 5, 0)(model, None)
     assert scores["longest_copy"]["value"] == 200 and scores["overlap"]["value"] == 1

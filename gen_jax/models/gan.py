@@ -120,8 +120,8 @@ def gan(
         return GanState(zero, zero, classes, g, d, average, *optimizers)
 
     def generate(g: Any, key: jax.Array, y: jax.Array, weight: jax.Array) -> tuple[jax.Array, Any]:
-        z = draw(key, (len(weight), latent_size))
-        return g_net.apply(g, z, y, weight, mutable=STATISTICS[:1])  # x, {"batch_stats"}
+        z, rngs = draw(key, (len(weight), latent_size)), {"dropout": jax.random.fold_in(key, 1)}
+        return g_net.apply(g, z, y, weight, rngs=rngs, mutable=STATISTICS[:1])  # x, {"batch_stats"}
 
     def judged(x: jax.Array, fake: jax.Array, y: jax.Array, weight: jax.Array) -> tuple[jax.Array, ...]:
         return packed(x, pack), packed(fake, pack), y[::pack], weight.reshape(-1, pack).min(1)

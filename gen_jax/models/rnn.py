@@ -14,7 +14,7 @@ from gen_jax.errors import UserError, build
 from gen_jax.losses import heads
 from gen_jax.losses.frames import asked_prefix, check_sequences, ended, refuse_other_lanes
 from gen_jax.losses.heads import Choice
-from gen_jax.model import Batch, Model, drawn_labels, given_labels
+from gen_jax.model import Batch, Model, drawn_labels, given_labels, refuse_given
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import RECURRENT
 
@@ -162,6 +162,7 @@ def rnn(
         return jax.lax.scan(move, started(len(x)), times)[1].swapaxes(0, 1)
 
     def sample(key: jax.Array, state: RnnState, num: int, given: dict | None = None) -> Batch:
+        refuse_given(given, ("length", "x", "mask", *Choice._fields, "stream", *(("y",) if conditional else ())))
         given, own = dict(given or {}), {}
         stream = given.pop("stream", None)
         choice = heads.asked_choice(given, num, values)

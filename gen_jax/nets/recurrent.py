@@ -48,7 +48,8 @@ class Recurrent(nn.Module):
 
     def init_carry(self, rows: int) -> tuple[Carry, ...]:
         """What every layer carries before the first frame: zeros [rows, units]."""
-        arrays = CELLS[choose("cell", self.cell, CELLS)].arrays
+        self.check()
+        arrays = CELLS[self.cell].arrays
         return tuple(tuple(jnp.zeros((rows, self.units)) for _ in range(arrays)) for _ in range(self.layers))
 
     @nn.compact
@@ -59,9 +60,8 @@ class Recurrent(nn.Module):
 
         Rows where `reset` [B] begin from zeros. Beyond `length` [B] nothing is carried and h is 0.
         """
-        self.check()
         layer = partial(Layer, self.cell, self.units, self.how())
-        norm = partial(NORMS[choose("norm", self.norm, NORMS)], name=None)
+        norm = partial(NORMS[self.norm], name=None)
         whole = not self.has_rng("dropout")
         dropout = nn.Dropout(self.dropout, broadcast_dims=(1,) if self.locked else (), deterministic=whole)
 
@@ -99,7 +99,9 @@ class Recurrent(nn.Module):
 
     def check(self) -> None:
         """Raises UserError for options that no net can have."""
+        choose("cell", self.cell, CELLS)
         choose("scan", self.scan, SCANS)
+        choose("norm", self.norm, NORMS)
         for name, least in {"units": 1, "layers": 1, "feedforward": 0}.items():
             if not isinstance(value := getattr(self, name), int) or value < least:
                 raise UserError(f"{name} {value}: expected a whole number, at least {least}")
