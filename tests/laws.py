@@ -146,7 +146,7 @@ FAMILIES = {
     "hmm_roll": sequence_family(
         hmm, "roll", np.eye(3)[cycles(3, 2)], 0.1, outcomes_of(2, (3, 3), "float32"), states=6, scan="associative"
     ),
-    "gan_recurrent": gan_family(RAMP, ramps(), RECURRENT, latent_size=8),
+    "gan_recurrent": gan_family(RAMP, ramps(), RECURRENT, latent_size=8, conditional=True),
     "rnn_text": sequence_family(
         rnn,
         "text",

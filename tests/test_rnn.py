@@ -361,6 +361,17 @@ def test_a_lane_goes_on_where_it_ended(cell):
         model.step(KEY, state, {"x": batches[1]["x"]})
 
 
+def test_lanes_of_rolls_go_on_too():
+    model = rnn(ROLL, {"name": "gru", "units": 6}, optimizer=SGD)
+    whole = np.float32(np.random.default_rng(0).random((2, 6, *ROLL.shape[1:])) < 0.5)
+    first, second = ({"x": whole[:, i : i + 3], "reset": np.full(2, i == 0)} for i in (0, 3))
+    state, before = jax.jit(model.step)(KEY, model.init(KEY, first), first)
+    state, after = jax.jit(model.step)(KEY, state, second)
+    scored = -float(model.log_prob(KEY, state, {"x": whole}).sum())
+    assert 6 * (before["nats_per_frame"] + after["nats_per_frame"]) == pytest.approx(scored, rel=1e-5)
+    assert np.array_equal(state.lanes[1], whole[:, -1])
+
+
 def test_a_lane_that_ends_within_a_window_keeps_its_last_frame():
     model = rnn(tokens_spec(), {"name": "gru", "units": 6}, optimizer=SGD)
     whole, (first, second, _) = lanes_of(model, 2, 4, 3)
