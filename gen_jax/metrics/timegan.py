@@ -1,7 +1,8 @@
 """TimeGAN's scores of series: can a small GRU tell samples from real rows, and what does it learn from them for real ones?
 
 Yoon et al. 2019 (NeurIPS), section 5. The nets and their training are the authors' (a GRU of half as many units as
-columns, Adam 1e-3, batches of 128); rows are split in their own order, so that no window of the last fifth has trained.
+columns, Adam 1e-3, 128 rows a step, of a discriminator 128 real ones and 128 samples); rows are split in their own order,
+so that no window of the last fifth has trained.
 """
 
 from collections.abc import Callable, Mapping
