@@ -2,7 +2,7 @@
 
     python -m gen_jax.train --config configs/rcgan.py
 
-@FIG@
+@FIG@ score 3 minutes
 
 The latent stands beside every frame. With noise of its own for each frame, as in the paper (`noise` of the generator `frame`,
 `latent_size` a multiple of 24), the series stay jagged.
@@ -15,8 +15,8 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 8000
-    config.batch_size = 128
+    config.steps = 6000
+    config.batch_size = 192
     config.log_every = 100
     config.sample_every = 2000
     config.save_every = 2000
@@ -25,7 +25,7 @@ def get_config():
     config.evaluate.num = 2500
     adam = {
         "name": "adam",
-        "learning_rate": {"start": 2e-3, "stop": 1e-4, "examples": 8000 * 64},
+        "learning_rate": {"start": 2e-3, "stop": 1e-4, "examples": 4000 * 192},
         "b1": 0.5,
         "b2": 0.99,
     }
@@ -36,6 +36,7 @@ def get_config():
         "discriminator": net,
         "loss": "non_saturating",
         "penalty": "none",
+        "n_critic": 2,
         "latent_size": 16,
         "generator_optimizer": adam,
         "discriminator_optimizer": adam,
