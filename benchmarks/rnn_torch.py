@@ -9,8 +9,9 @@ in PyTorch by a loop over `nn.LSTM`. `products` is the LSTM's step without its g
 Prints medians in milliseconds and their ratios; compilation is not counted.
 `--threads` of both is how many cores the process may use.
 
-Two cores of a shared machine, JAX 0.10.2, PyTorch 2.15, five rounds: LSTM 701 and 592 ms (0.84 times as fast), GRU 607 and
-498 (0.82), minGRU 223 and 601 (2.70), texts 2,681 and 2,576 (0.96).
+Two quiet cores, JAX 0.10.2, PyTorch 2.15, three rounds: LSTM 698 and 598 ms (0.86 times as fast), GRU 445 and 546 (1.23), minGRU
+224 and 553 (2.47), texts 3,527 and 2,956 (0.84). The products of the LSTM alone take 537 ms: with gates that cost nothing it
+would be 1.11 times as fast as PyTorch, and that is the limit of any loop over these products.
 """
 
 import argparse
