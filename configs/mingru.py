@@ -9,37 +9,23 @@ character, validation alone 1.575; one seed (the order-4 Markov chain of `markov
     python -m gen_jax.sample --workdir runs/mingru --stream --length 1000 --temperature 0.8
 """
 
-from gen_jax.config import base_config
+from pathlib import Path
+
+from gen_jax.config import load_file
 
 
 def get_config():
-    config = base_config()
+    config = load_file(Path(__file__).with_name("lstm.py"))
     config.steps = 600
-    config.batch_size = 32  # lanes
-    config.log_every = 20
-    config.sample_every = 200
-    config.eval_every = 200
-    config.save_every = 200
-    config.data.name = "tiny_shakespeare"
-    config.data.window = 128
-    config.data.order = "lanes"
-    config.sample.num = 4
-    config.sample.length = 500
-    config.model = {
-        "name": "rnn",
-        "cell": {
-            "name": "mingru",
-            "units": 256,
-            "layers": 4,
-            "residual": True,
-            "norm": "rms",
-            "feedforward": 2,
-            "dropout": 0.15,
-        },
-        "optimizer": {
-            "name": "adamw",
-            "learning_rate": {"start": 3e-3, "stop": 3e-5, "examples": 600 * 32},
-            "clip_norm": 1.0,
-        },
+    config.sample_every = config.eval_every = config.save_every = 200
+    config.model.cell = {
+        "name": "mingru",
+        "units": 256,
+        "layers": 4,
+        "residual": True,
+        "norm": "rms",
+        "feedforward": 2,
+        "dropout": 0.15,
     }
+    config.model.optimizer.learning_rate = {"start": 3e-3, "stop": 3e-5, "examples": 600 * 32}
     return config

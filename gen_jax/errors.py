@@ -32,6 +32,12 @@ def choose(what: str, name: str, choices: Iterable[str]) -> str:
     raise UserError(f"unknown {what} {name!r}: {hint}{listed}")
 
 
+def check_whole(name: str, value: Any, least: int = 1) -> None:
+    """Raises UserError where a value is no whole number of at least `least`."""
+    if not isinstance(value, int) or value < least:
+        raise UserError(f"{name} {value}: expected a whole number, at least {least}")
+
+
 def build(what: str, choices: Mapping[str, Callable], options: Mapping[str, Any], *args) -> Any:
     """Calls the function that `options["name"]` names in `choices` with `args` and the remaining options.
 

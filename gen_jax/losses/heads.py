@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.data.spec import Spec, levels
-from gen_jax.errors import UserError, build
+from gen_jax.errors import UserError, build, check_whole
 
 LEAST = 1e-3  # standard deviation of a component, in model space
 
@@ -100,7 +100,7 @@ def nade(spec: Spec, hidden: int = 64) -> Head:
     RNN-NADE (Boulanger-Lewandowski et al. 2012, arXiv 1206.6392, section 5; Larochelle & Murray 2011, eq. 1 and 2).
     """
     (keys,) = spec.shape[1:]
-    refuse_none("hidden", hidden)
+    check_whole("hidden", hidden)
 
     def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         reach = jnp.einsum("...k,kh->...kh", x, own["from"])
@@ -124,7 +124,7 @@ def nade(spec: Spec, hidden: int = 64) -> Head:
 def bernoulli_mixture(spec: Spec, components: int = 16) -> Head:
     """log p = log sum_m pi_m prod_k p_mk^x_k (1 - p_mk)^(1 - x_k), all from the net."""
     (keys,) = spec.shape[1:]
-    refuse_none("components", components)
+    check_whole("components", components)
 
     def parts(out: jax.Array) -> tuple[jax.Array, jax.Array]:
         return out[..., :components], out[..., components:].reshape(*out.shape[:-1], components, keys)
@@ -144,7 +144,7 @@ def bernoulli_mixture(spec: Spec, components: int = 16) -> Head:
 def gaussian_mixture(spec: Spec, components: int = 8) -> Head:
     """log p = log sum_m pi_m N(x; mu_m, diag sigma_m^2), all from the net (Graves 2013, arXiv 1308.0850, section 4)."""
     numbers = int(np.prod(spec.shape[1:]))
-    refuse_none("components", components)
+    check_whole("components", components)
 
     def parts(out: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         share, rest = out[..., :components], out[..., components:]
@@ -165,12 +165,6 @@ def gaussian_mixture(spec: Spec, components: int = 8) -> Head:
         return (mean[which] + deviation[which] * noise).reshape(spec.shape[1:])
 
     return Head(components * (1 + 2 * numbers), log_prob, draw)
-
-
-def refuse_none(name: str, value: int) -> None:
-    """Raises UserError where an option is no whole number of at least 1."""
-    if not isinstance(value, int) or value < 1:
-        raise UserError(f"{name} {value}: expected a whole number, at least 1")
 
 
 def unfiltered(choice: Choice) -> Choice:

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from gen_jax.errors import UserError, choose
+from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.nets.cells import CELLS, Carry, Linear, unroll_cudnn, unroll_gated, unroll_linear
 
 SCANS = ("auto", "sequential", "associative", "cudnn")
-NORMS = {"none": lambda **_: lambda x: x, "rms": nn.RMSNorm, "layer": nn.LayerNorm}
+NORMS = {"none": lambda: lambda x: x, "rms": nn.RMSNorm, "layer": nn.LayerNorm}
 
 
 class Recurrent(nn.Module):
@@ -61,7 +61,7 @@ class Recurrent(nn.Module):
         Rows where `reset` [B] begin from zeros. Beyond `length` [B] nothing is carried and h is 0.
         """
         layer = partial(Layer, self.cell, self.units, self.how())
-        norm = partial(NORMS[self.norm], name=None)
+        norm = NORMS[self.norm]
         whole = not self.has_rng("dropout")
         dropout = nn.Dropout(self.dropout, broadcast_dims=(1,) if self.locked else (), deterministic=whole)
 
@@ -103,8 +103,7 @@ class Recurrent(nn.Module):
         choose("scan", self.scan, SCANS)
         choose("norm", self.norm, NORMS)
         for name, least in {"units": 1, "layers": 1, "feedforward": 0}.items():
-            if not isinstance(value := getattr(self, name), int) or value < least:
-                raise UserError(f"{name} {value}: expected a whole number, at least {least}")
+            check_whole(name, getattr(self, name), least)
         for name in ("dropout", "input_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"{name} {getattr(self, name)}: expected a share from 0 to below 1")
