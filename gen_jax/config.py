@@ -61,7 +61,7 @@ def base_config() -> ConfigDict:
                 "label": placeholder(str),  # of recordings: digit (where unset) or speaker
                 "resize": placeholder(int),  # side in pixels
                 "stack": placeholder(int),  # grey images drawn at random that are stacked as the channels of one
-                # signed, unit, rms or none; where unset signed, of tokens and rolls none
+                # signed, unit, rms, none, static_binary or dynamic_binary; where unset signed, of tokens and rolls none
                 "transform": placeholder(str),
                 "split": "train",
                 "test_split": "test",

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gen_jax.data.binary import BINARY, DYNAMIC, drawn_from, noise
 from gen_jax.data.decode import CHUNK, resident_arrays
 from gen_jax.data.order import permutations, rows_of_step, total_steps
 from gen_jax.data.source import Source
@@ -18,7 +19,7 @@ TRANSFORMS = {  # (low, high, root mean square) -> (shift, scale)
     "signed": lambda low, high, rms: ((high + low) / 2, (high - low) / 2),  # to [-1, 1]
     "unit": lambda low, high, rms: (low, high - low),  # to [0, 1]
     "rms": lambda low, high, rms: (np.zeros_like(low), np.full_like(low, rms)),  # to unit root mean square
-    "none": lambda low, high, rms: (np.zeros_like(low), np.ones_like(low)),
+    **dict.fromkeys(("none", *BINARY), lambda low, high, rms: (np.zeros_like(low), np.ones_like(low))),
 }
 
 
@@ -78,34 +79,37 @@ def load(
         )
     if feed == "auto":
         feed = "resident" if rows * _row_bytes(source) <= RESIDENT_BYTES else "streaming"
-    arrays = resident_arrays(source, options, split, quiet) if feed == "resident" else {}
+    arrays = drawn_from(resident_arrays(source, options, split, quiet)) if feed == "resident" else {}
     spec = _spec(source, options, arrays)
     if arrays and not small(source.dtype):
         arrays = {**arrays, "x": to_model(spec, arrays["x"])}
     size = rows if order == "all" else batch_size
     last = (rows if order == "once" else total * size) if epochs is None else round(epochs * rows)
 
-    orders = [permutations(seed + replica, rows) for replica in range(replicas)]
+    orders = {each: permutations(each, rows) for each in range(seed, seed + replicas)}
+    greys = source.info.get("dynamic_binary")  # their domain
 
-    def rows_at(permutation: Callable[[int], np.ndarray], step: int) -> dict[str, np.ndarray]:
-        indices = rows_of_step(order, permutation, step, rows, size, last)
+    def rows_at(seed: int, step: int) -> dict[str, np.ndarray]:
+        indices = rows_of_step(order, orders[seed], step, rows, size, last)
         padded = -(-size // multiple) * multiple
         weight = np.zeros(padded, np.float32)
         weight[: len(indices)] = 1
         indices = np.pad(indices, (0, padded - len(indices)))
         part = slice(padded * host[0] // host[1], padded * (host[0] + 1) // host[1])
         indices, more = indices[part], {"weight": weight[part]}
+        if greys:
+            more["noise"] = noise([DYNAMIC, seed, step], greys, (padded, *source.shape))[part]
         if order == "lanes":
             more["again"] = np.full(len(indices), step % (rows // size) == 0)
         if arrays:
             return {"index": indices.astype(np.int32), **more}
-        fed = {**source.rows(split, indices), **more}
+        fed = {**drawn_from(source.rows(split, indices)), **more}
         return fed if small(source.dtype) else {**fed, "x": to_model(spec, fed["x"])}
 
     def at(step: int) -> dict[str, np.ndarray]:
         if replicas == 1:
-            return rows_at(orders[0], step)
-        each = [rows_at(permutation, step) for permutation in orders]
+            return rows_at(seed, step)
+        each = [rows_at(each, step) for each in orders]
         return {name: np.stack([one[name] for one in each]) for name in each[0]}
 
     def stream(start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
@@ -116,6 +120,8 @@ def load(
         if "index" in fed:
             index = fed.pop("index")
             fed = {**fed, **{name: value[index] for name, value in arrays.items()}}
+        if greys:
+            fed["x"] = (fed.pop("noise") < fed["x"]).astype(np.uint8)
         begins, again = fed.pop("reset", None), fed.pop("again", None)  # a text, every lane
         if order == "lanes":
             fed["reset"] = begins | again
@@ -135,10 +141,13 @@ def reader(
 
     def read(split: str, num: int | None = None) -> dict[str, np.ndarray] | None:
         rows = source.sizes.get(split, 0)
-        if rows and fits:
+        if not rows:
+            return None
+        if fits:
             arrays = resident_arrays(source, options, split, quiet)
-            return {name: np.asarray(array[:num]) for name, array in arrays.items()}
-        return source.rows(split, np.arange(min(rows, num or rows))) if rows else None
+        else:
+            arrays = source.rows(split, np.arange(min(rows, num or rows)))
+        return {name: np.asarray(array[:num]) for name, array in arrays.items() if name != "grey"}
 
     return read
 

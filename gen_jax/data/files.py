@@ -101,7 +101,7 @@ def _arrays(path: Path, resize: int | None, content: str | None, said: str | Non
         batch = {"x": np.stack([resized(row, resize) for row in x[indices]]) if resize else x[indices]}
         return batch if y is None else {**batch, "y": y[indices].astype(np.int32)}
 
-    limits = (0, 255) if x.dtype == np.uint8 and x.ndim == 4 and arrays["x"].dtype != bool else None
+    limits = {"uint8": (0, 255), "bool": (0, 1)}.get(str(arrays["x"].dtype)) if x.ndim == 4 else None
     classes = None if y is None else tuple(str(label) for label in range(int(y.max()) + 1))
     return Source(
         path.stem, kind, shape, x.dtype, {"train": len(x)}, rows, content or files_hash([path]), classes, limits

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gen_jax.data.binary import BINARY, binarised
 from gen_jax.data.builders import BUILDERS, find
 from gen_jax.data.files import open_files
 from gen_jax.data.source import Source, cache_folder, content_hash, image_or_vector, made, resized, stacked
@@ -28,6 +29,7 @@ APPLIES = {  # option of the data -> the kinds of data that have it
     "kind": ("series",),
     "resize": ("image",),
 }
+DOMAINS = {"binarized_mnist": (0, 1)}  # of sets of TFDS's that use less than their 8 bits
 
 
 def open_source(options: Mapping[str, Any]) -> Source:
@@ -38,7 +40,7 @@ def open_source(options: Mapping[str, Any]) -> Source:
     Raises:
       UserError: for what does not exist, is not prepared, or holds nothing that can be modelled.
     """
-    path, resize, stack = options.get("path"), options.get("resize"), options.get("stack")
+    path, resize, stack, transform = map(options.get, ("path", "resize", "stack", "transform"))
     if resize is not None and resize < 1:
         raise UserError(f"data.resize {resize}: expected a side of at least 1 pixel")
     if path is None:
@@ -50,7 +52,8 @@ def open_source(options: Mapping[str, Any]) -> Source:
         if value is not None and source.kind not in kinds:
             raise UserError(f"data.{option} {value!r} is for {' or '.join(kinds)}; {source.name} holds {source.kind}")
     source = source if options.get("window") is None else windowed(source, options["window"])
-    return source if stack is None else stacked(source, stack)
+    source = source if stack is None else stacked(source, stack)
+    return binarised(source, transform) if transform in BINARY else source
 
 
 def _tfds(options: Mapping[str, Any]) -> Source:
@@ -93,7 +96,7 @@ def _tfds(options: Mapping[str, Any]) -> Source:
         return batch
 
     dtype = np.dtype(features[x_key].np_dtype)
-    known = (0, 255) if dtype == np.uint8 else None
+    known = DOMAINS.get(name, (0, 255)) if dtype == np.uint8 else None
     limits = (info.pop("low"), info.pop("high")) if "low" in info else known
     classes = tuple(features[labels[0]].names) if labels else None
     return Source(builder.info.full_name, kind, shape, dtype, sizes, rows, content, classes, limits, info)
