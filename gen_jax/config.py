@@ -65,6 +65,7 @@ def base_config() -> ConfigDict:
                 "transform": placeholder(str),
                 "split": "train",
                 "test_split": "test",
+                "test_name": placeholder(str),  # another TFDS set, whose test split takes the place of this one's
                 "feed": "auto",  # resident, streaming or auto (by size)
                 "order": "shuffle",  # shuffle, once, all or lanes
             },

@@ -1,4 +1,4 @@
-"""Images in black and white, drawn once or at every step."""
+"""Images in black and white, drawn once or at every step, and test splits that are those of another set."""
 
 import json
 from pathlib import Path
@@ -153,6 +153,53 @@ def test_stacked_images_are_drawn_as_the_grey_ones_are():
     assert x_of(loaded, 0).shape == (10, 8, 8, 3) and loaded.spec.info["dynamic_binary"] == [0, 16]
 
 
+@FEEDS
+@BINARY
+def test_a_test_split_of_another_set(transform, feed, pictures):
+    plain, whole = load(path=pictures, resize=8, transform=transform), load(transform="static_binary")
+    loaded = load(path=pictures, resize=8, transform=transform, feed=feed)
+    assert loaded.read("test", None) is None
+    with pytest.raises(UserError, match="data.test_split.*'tests'.*did you mean 'test'"):
+        load(path=pictures, resize=8, transform=transform, test_name="digits", test_split="tests")
+    loaded = load(path=pictures, resize=8, transform=transform, feed=feed, test_name="digits")
+    assert loaded.spec.sizes == {"train": 40, "test": 359} and loaded.spec.classes is None
+    assert loaded.spec.content not in (plain.spec.content, whole.spec.content)
+    test = loaded.read("test", None)
+    assert test.keys() == {"x"}  # only one of the two has labels
+    np.testing.assert_array_equal(test["x"], whole.read("test", None)["x"])
+    equal(loaded.read("train", None), plain.read("train", None))
+    np.testing.assert_array_equal(x_of(loaded, 3), x_of(plain, 3))
+    without = load(transform=transform, feed=feed, test_name="digits", resize=8)  # its own: labels stay
+    equal(without.read("test", None), whole.read("test", None))
+    assert without.spec.classes == whole.spec.classes
+
+
+def test_labels_go_where_the_other_set_has_none(pictures):
+    unlabelled = sources.open_source({**OPTIONS, "name": None, "path": pictures, "resize": 8})._replace(
+        sizes={"test": 40}, limits=(0, 16)
+    )
+    digits = sources.open_source(OPTIONS)
+    both = sources.joined(digits, unlabelled, "test")
+    assert both.classes is None and both.sizes == {"train": 1438, "test": 40}
+    assert all(both.rows(split, np.arange(3)).keys() == {"x"} for split in ("train", "test"))
+
+
+def test_a_test_split_that_does_not_fit_is_refused(pictures):
+    for options, message in {
+        (("path", pictures),): r"has shape \(8, 8, 1\); expected \(16, 16, 1\)",
+        (("path", pictures), ("resize", 8)): r"has domain \(0, 16\); expected \(0, 255\)",
+        (("name", "tiny_shakespeare"),): "data.test_name 'digits' is for image or vector; .* holds text",
+        (("test_split", "train"),): "data.test_name 'digits': data.test_split is 'train', as is data.split",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            load(test_name="digits", **dict(options))
+    with pytest.raises(UserError) as by_name:
+        load(name="digit")
+    with pytest.raises(UserError) as by_test_name:
+        load(test_name="digit")
+    assert str(by_name.value) == str(by_test_name.value) and "'digit' is not prepared" in str(by_name.value)
+
+
 @needs_mnist
 def test_the_binary_digits_of_tfds_are_known_to_be_binary():
     options = {"name": "binarized_mnist", "data_dir": str(MNIST), "feed": "streaming"}
@@ -163,6 +210,8 @@ def test_the_binary_digits_of_tfds_are_known_to_be_binary():
         loaded = load(**options, transform=transform)
         assert (loaded.spec.low, loaded.spec.high, loaded.spec.classes) == (0, 1, None)
         np.testing.assert_array_equal(x_of(loaded, 0), low + (1 - low) * expected)
+    joined = load(**{**options, "name": "mnist"}, transform="dynamic_binary", test_name="binarized_mnist")
+    assert joined.spec.sizes == {"train": 60_000, "test": 10_000} and joined.at(0).keys() == {"x", "noise", "weight"}
 
 
 def test_a_run_of_another_transform_is_refused(tmp_path):

@@ -53,7 +53,7 @@ def load(
     """Opens the data that the `data` section of a config names.
 
     Args:
-      options: name, variant, data_dir, path, resize, transform, split, test_split, feed, order.
+      options: name, variant, data_dir, path, resize, transform, split, test_split, test_name, feed, order.
       multiple: batches are padded with rows of weight 0 to a multiple of this (the devices).
       host: index and number of the hosts; each feeds its own part of the rows of a batch.
       replicas: more than 1 stacks the batches of the seeds from `seed` on, behind a leading axis.

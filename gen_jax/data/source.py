@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from gen_jax.errors import UserError
+from gen_jax.errors import UserError, choose
 
 STACKED_ROWS = {"train": 128_000}  # rows of a stacked set, as in PacGAN's experiments; other splits have 26,000
 
@@ -141,4 +141,30 @@ def stacked(source: Source, channels: int) -> Source:
         content=content_hash(source.content, channels, sizes),
         classes=names,
         info={**source.info, "stacked": channels},
+    )
+
+
+def joined(source: Source, test: Source, split: str) -> Source:
+    """`source` with the rows of `test` in the place of its own `split`; labels stay where both have the same classes.
+
+    Raises:
+      UserError: where `test` has no such split, or rows of another kind, shape or domain.
+    """
+    choose(f"data.test_split of {test.name}:", split, test.sizes)
+    for fact, field in {"kind": "kind", "shape": "shape", "domain": "limits"}.items():
+        mine, other = getattr(source, field), getattr(test, field)
+        if mine != other:
+            raise UserError(f"data.test_name: {test.name} has {fact} {other}; expected {mine}, as {source.name}")
+    labelled = source.classes == test.classes
+
+    def rows(part: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        batch = (test if part == split else source).rows(part, indices)
+        return batch if labelled else {name: value for name, value in batch.items() if name != "y"}
+
+    return source._replace(
+        name=f"{source.name}, tested on {test.name}",
+        sizes={**source.sizes, split: test.sizes[split]},
+        rows=rows,
+        content=content_hash(source.content, test.content, split),
+        classes=source.classes if labelled else None,
     )

@@ -16,7 +16,7 @@ import numpy as np
 from gen_jax.data.binary import BINARY, binarised
 from gen_jax.data.builders import BUILDERS, find
 from gen_jax.data.files import open_files
-from gen_jax.data.source import Source, cache_folder, content_hash, image_or_vector, made, resized, stacked
+from gen_jax.data.source import Source, cache_folder, content_hash, image_or_vector, joined, made, resized, stacked
 from gen_jax.data.spec import SEQUENCES
 from gen_jax.data.texts import text_source
 from gen_jax.data.windows import windowed
@@ -28,6 +28,7 @@ APPLIES = {  # option of the data -> the kinds of data that have it
     **dict.fromkeys(("encoding", "label"), ("audio",)),
     "kind": ("series",),
     "resize": ("image",),
+    "test_name": ("image", "vector"),
 }
 DOMAINS = {"binarized_mnist": (0, 1)}  # of sets of TFDS's that use less than their 8 bits
 
@@ -40,7 +41,7 @@ def open_source(options: Mapping[str, Any]) -> Source:
     Raises:
       UserError: for what does not exist, is not prepared, or holds nothing that can be modelled.
     """
-    path, resize, stack, transform = map(options.get, ("path", "resize", "stack", "transform"))
+    path, resize, stack, transform, test_name = map(options.get, ("path", "resize", "stack", "transform", "test_name"))
     if resize is not None and resize < 1:
         raise UserError(f"data.resize {resize}: expected a side of at least 1 pixel")
     if path is None:
@@ -53,7 +54,13 @@ def open_source(options: Mapping[str, Any]) -> Source:
             raise UserError(f"data.{option} {value!r} is for {' or '.join(kinds)}; {source.name} holds {source.kind}")
     source = source if options.get("window") is None else windowed(source, options["window"])
     source = source if stack is None else stacked(source, stack)
-    return binarised(source, transform) if transform in BINARY else source
+    source = binarised(source, transform) if transform in BINARY else source
+    if test_name is None:
+        return source
+    if options["test_split"] == options["split"]:
+        raise UserError(f"data.test_name {test_name!r}: data.test_split is {options['split']!r}, as is data.split")
+    test = open_source({**options, "path": None, "name": test_name, "variant": None, "test_name": None})
+    return joined(source, test, options["test_split"])
 
 
 def _tfds(options: Mapping[str, Any]) -> Source:
