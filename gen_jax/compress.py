@@ -7,6 +7,7 @@ The first call makes `compressor.npz`, an exact integer version of the net, in t
 anew, as every file needs the one that wrote it: copied to another machine it is all that decompressing needs.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,12 +40,14 @@ def make_compressor(workdir: Path) -> None:
     """
     if (workdir / MODEL).exists():
         return
-    from gen_jax import models, run
+    from gen_jax import run
 
     loaded = run.load(workdir)
     choose("family of models to compress with", loaded.config["model"]["name"], FAMILIES)
     options = {name: value for name, value in loaded.config["model"].items() if name != "name"}
-    description = models.vae.integer_network(loaded.spec, options, loaded.state)
+    from gen_jax.models.vae import integer_network
+
+    description = integer_network(loaded.spec, options, loaded.state)
     run.write(workdir / MODEL, integer.to_bytes(integer.make(description)))
     print(f"made {workdir / MODEL} of step {loaded.step}")
 
@@ -85,13 +88,15 @@ def verify(content: bytes, images: Images, network: Network, digest: bytes, prog
         raise container.Damaged("the images do not come back as they were, so nothing is written: please report this")
 
 
-def report(content: bytes, images: Images, network: Network, model: Path) -> None:
+def report(content: bytes, images: Images, network: Network, digest: bytes, model: Path) -> None:
     """Prints how large the file is, all of it counted, beside what everybody has."""
     sizes = rivals(pieces(images, 1000), network.levels)
     width = max(map(len, sizes))
     for name, size in {"this file": len(content), **sizes}.items():
         bits = f"{8 * size / (images.num * np.prod(network.shape)):8.4f} bits per dimension" if images.num else ""
         print(f"{name:{width}} {size:12,} bytes {bits}")
+    used = Counter(chunks.NAMES[chunk.method] for chunk in container.read(content, digest)[1])
+    print("Chunks by method: " + (", ".join(f"{num} {name}" for name, num in used.items()) or "none") + ".")
     print(f"To read it takes {model} too, {model.stat().st_size:,} bytes, the same for all files.")
 
 
@@ -111,7 +116,7 @@ def main(argv: list[str]) -> None:
     with whole(Path(flags.OUT)) as target:
         target.write_bytes(content)
     print(f"{images.num} images in {flags.OUT}" + (", verified: they come back as they are" if flags.verify else ""))
-    report(content, images, network, workdir / MODEL)
+    report(content, images, network, digest, workdir / MODEL)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from gen_jax.coding.integer import Network
 from gen_jax.errors import UserError
 
 STORED, LZMA, BITS_BACK = METHODS = range(3)  # as numbered in files
+NAMES = ("stored", "LZMA", "bits back")
 DICTIONARY = 1 << 23  # bytes that LZMA looks back
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": DICTIONARY}]
 

@@ -80,7 +80,7 @@ def read(content: bytes, model: bytes) -> tuple[Header, list[Chunk]]:
     if zlib.crc32(content[:end]) != CHECK.unpack_from(content, end)[0]:
         raise Damaged("the header of the file is damaged")
     if coder != CODER:
-        raise OtherVersion(f"the file needs {coder.decode().strip()}, and here is {CODER.decode().strip()}")
+        raise OtherVersion(f"the file needs {coder.decode(errors='replace').strip()}, here is {CODER.decode().strip()}")
     if digest != model:
         raise OtherModel(f"another model wrote the file: it needs the compressor.npz whose SHA-256 is {digest.hex()}")
     if not 1 <= size <= LARGEST_CHUNK or dims not in (0, 3, 4) or dtype >= len(TYPES):

@@ -1,5 +1,6 @@
 """Sets of images on disk, read chunk by chunk and written whole or not at all: .npy arrays and folders of PNG files."""
 
+import io
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from gen_jax.coding.container import TYPES, Header
 from gen_jax.errors import UserError
 
 MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}  # of PNG files that arrays hold without loss -> channels
+DEPTH = 24  # place of the bits a channel in a PNG file: Pillow reads 16 as 8
 
 
 class Images(NamedTuple):
@@ -66,7 +68,7 @@ def _holds_any(path: Path) -> bool:
 
 def _folder(path: Path) -> Images:
     files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    other = [file for file in files if file.suffix != ".png"]
+    other = [file for file in files if file.suffix.lower() != ".png"]
     if other:
         raise UserError(f"{other[0]}: only PNG files (.png) are compressed, and nothing is left out")
     shape = _read(files[0]).shape if files else ()
@@ -82,13 +84,16 @@ def _folder(path: Path) -> Images:
 
 
 def _read(file: Path) -> np.ndarray:
+    """The pixels [H, W, C] of a PNG file, in which there must be nothing that they do not hold."""
     try:
-        with Image.open(file) as image:
-            mode, pixels = image.mode, np.asarray(image)
+        content = file.read_bytes()
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            mode, pixels, frames = image.mode, np.asarray(image), image.n_frames
+            more = "transparency" in image.info or frames > 1 or content[DEPTH] > 8
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{file}: not a readable image ({error})") from None
-    if mode not in MODES:
-        raise UserError(f"{file} has pixels of mode {mode}; expected one of {', '.join(MODES)}")
+        raise UserError(f"{file}: not a readable PNG file ({error})") from None
+    if mode not in MODES or more:
+        raise UserError(f"{file}: expected one picture of 8 bits of {', '.join(MODES)}, found more, or mode {mode}")
     return (pixels * np.uint8(255) if mode == "1" else pixels).reshape(*pixels.shape[:2], MODES[mode])
 
 

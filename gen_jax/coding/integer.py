@@ -204,20 +204,20 @@ def from_bytes(content: bytes) -> Network:
             arrays = dict(file)
         if arrays["format"] != FORMAT:
             raise UserError(f"format {arrays['format']} of the compressor; this version of gen_jax reads {FORMAT}")
-        layers = {
-            name: [
-                Layer(
-                    arrays[f"{name}_{place}_kernel"].astype(np.float64),
-                    arrays[f"{name}_{place}_bias"].astype(np.float64),
-                    int(arrays[f"{name}_{place}_shift"]),
-                )
-                for place in range(sum(key.startswith(name) for key in arrays) // 3)
-            ]
-            for name in ("encoder", "decoder")
-        }
+        encoder, decoder = (_layers(arrays, name) for name in ("encoder", "decoder"))
         tables, shape = arrays["tables"], tuple(int(size) for size in arrays["shape"])
-        network = Network(shape, tables.shape[-1], layers["encoder"], layers["decoder"], arrays["scales"], tables)
+        network = Network(shape, tables.shape[-1], encoder, decoder, arrays["scales"], tables)
         check(network)
-    except (KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UserError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"not the file of a compressor ({error})") from None
     return network
+
+
+def _layers(arrays: dict[str, np.ndarray], name: str) -> list[Layer]:
+    layers = []
+    while f"{name}_{len(layers)}_kernel" in arrays:
+        kernel, bias, shift = (arrays[f"{name}_{len(layers)}_{part}"] for part in Layer._fields)
+        layers.append(Layer(kernel.astype(np.float64), bias.astype(np.float64), int(shift)))
+    return layers
