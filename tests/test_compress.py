@@ -220,12 +220,14 @@ def test_every_change_of_a_file_is_noticed(binary):
     rng = np.random.default_rng(0)
     x = np.concatenate([drawn(binary, 40), rng.integers(0, 2, (40, *SHAPE)).astype(np.uint8)])
     content, digest = whole_file(binary, x, 40)
+    payloads = sum(len(chunk.payload) for chunk in container.read(content, digest)[1])
     for place in [*range(len(content)), *rng.integers(0, len(content), 1000 - len(content))]:
         changed = bytearray(content)
         changed[place] ^= rng.integers(1, 256)
         with pytest.raises(UserError) as error:
             images_in(bytes(changed), binary, digest)
         named(error)
+        assert re.match("chunk [01] of the file is damaged", str(error.value)) or place < len(content) - payloads
     for length in range(len(content)):
         with pytest.raises(UserError) as error:
             images_in(content[:length], binary, digest)
@@ -400,6 +402,23 @@ def test_a_file_that_does_not_decode_is_not_written(home, binary, monkeypatch):
     assert sorted(os.listdir(home.path)) == ["runs", "x.gjx", "x.npy"]
 
 
+def test_results_replace_files_and_nothing_else(home, binary):
+    np.save(home.path / "x.npy", drawn(binary, 2))
+    os.mkfifo(home.path / "pipe")
+    (home.path / "folder").mkdir()
+    (home.path / "real").write_bytes(b"")
+    (home.path / "link").symlink_to("real")
+    before = sorted(os.listdir(home.path))
+    for out, message in (("pipe", "expected the name of a file"), ("folder", "Is a directory")):
+        with pytest.raises(UserError, match=message):
+            home.call(compress, home.path / "x.npy", home.path / out)
+    home.call(compress, home.path / "x.npy", home.path / "link")
+    assert (home.path / "link").is_symlink() and (home.path / "real").stat().st_size
+    with pytest.raises(UserError, match="ends in .npy"):
+        home.call(decompress, home.path / "real", home.path / "y.npz")
+    assert sorted(os.listdir(home.path)) == before
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -461,6 +480,14 @@ def test_a_damaged_compressor_is_said(tmp_path, binary):
         (tmp_path / "compressor.npz").write_bytes(wrong)
         with pytest.raises(UserError, match="compressor.npz"):
             decompress.compressor(tmp_path)
+
+
+@pytest.mark.parametrize("field, value", [("scales", 0.0), ("scales", np.nan), ("tables", -1.0), ("tables", np.inf)])
+def test_tables_that_the_coder_would_panic_at_are_refused(binary, field, value):
+    changed = getattr(binary, field).copy()
+    changed.flat[-1] = value
+    with pytest.raises(UserError, match="no scales or no probabilities"):
+        integer.from_bytes(integer.to_bytes(binary._replace(**{field: changed})))
 
 
 def test_rivals_take_what_their_own_programs_take(binary):

@@ -112,9 +112,11 @@ def whole(path: Path) -> Iterator[Path]:
     """A path to write to, file or folder, which takes the place of `path` when the body ends well; else all is gone.
 
     Raises:
-      UserError: where it cannot be written.
+      UserError: where it cannot be written, or is a device or a pipe, whose place nothing may take.
     """
-    folder = None
+    path, folder = path.resolve(), None
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"cannot write {path}: expected the name of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))

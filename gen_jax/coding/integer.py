@@ -100,8 +100,11 @@ def check(network: Network) -> None:
     """Refuses a network whose layers do not fit together or whose sums could leave the exact whole numbers.
 
     Raises:
-      UserError: naming the layer and the largest sum.
+      UserError: naming the layer and the largest sum; also for tables that hold no probabilities.
     """
+    numbers = np.isfinite(network.scales).all() and np.isfinite(network.tables).all()
+    if not numbers or network.scales.min() <= 0 or network.tables.min() < 0:
+        raise UserError("the tables hold no scales or no probabilities")
     pixels, latents = int(np.prod(network.shape)), network.decoder[0].kernel.shape[0]
     for name, layers, ends, largest in (
         ("encoder", network.encoder, (pixels, 2 * latents), network.levels - 1),
