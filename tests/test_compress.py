@@ -252,6 +252,13 @@ def test_damage_that_checks_of_bytes_miss_is_noticed(network):
             np.testing.assert_array_equal(found, x * (chunk.method == chunks.BITS_BACK))  # of LZMA, a byte none needs
 
 
+@pytest.mark.parametrize("num, message", [(39, "bits are left over"), (41, "the bits ran out")])
+def test_words_of_other_images_are_noticed(binary, num, message):
+    words = codec.encode(binary, drawn(binary, 40).reshape(40, -1))
+    with pytest.raises(UserError, match=message):
+        codec.decode(binary, words, num)
+
+
 def test_a_panic_of_the_coder_is_one_line(binary, monkeypatch):
     words = codec.encode(binary, drawn(binary, 40).reshape(40, -1))
     monkeypatch.setattr(codec.integer, "posterior", lambda network, x: (np.zeros((1, 3)), np.zeros((1, 3))))

@@ -38,14 +38,14 @@ def encode(network: Network, symbols: np.ndarray, progress: Callable[[int], None
     for stop in range(len(symbols), 0, -ENCODED):
         batch = symbols[max(0, stop - ENCODED) : stop]
         for x, mean, scale in reversed(list(zip(batch.astype(np.int32), *integer.posterior(network, batch)))):
-            drawn_from = coder.clone() if coder.num_words() < deep else coder
-            z = drawn_from.decode(_posterior, mean, scale)
-            direct = drawn_from.num_words() < DRY
+            less = coder.clone() if coder.num_words() < deep else coder
+            z = less.decode(_posterior, mean, scale)
+            direct = less.num_words() < DRY
             if direct:
                 z = np.rint(mean / UNIT).astype(np.int32)
             else:
-                coder = drawn_from
-            coder.encode_reverse(x, _pixel, integer.likelihood(network, z[None] * (UNIT if direct else 1))[0])
+                coder = less
+            coder.encode_reverse(x, _pixel, _weights(network, z, direct))
             coder.encode_reverse(z, _coarse if direct else _prior)
             coder.encode_reverse(int(direct), _flag)
         progress(len(batch))
@@ -65,9 +65,11 @@ def decode(
     try:
         coder = AnsCoder(words)
         for x in symbols:
+            if coder.is_empty():
+                raise UserError("the bits ran out")
             direct = coder.decode(_flag)
             z = coder.decode(_coarse if direct else _prior, latents)
-            x[:] = coder.decode(_pixel, integer.likelihood(network, z[None] * (UNIT if direct else 1))[0])
+            x[:] = coder.decode(_pixel, _weights(network, z, direct))
             if not direct:
                 mean, scale = integer.posterior(network, x[None])
                 coder.encode_reverse(z, _posterior, mean[0], scale[0])
@@ -80,3 +82,8 @@ def decode(
     if left:
         raise UserError("bits are left over")
     return symbols
+
+
+def _weights(network: Network, z: np.ndarray, direct: bool) -> np.ndarray:
+    """Weights [pixels, levels] of the symbols at a latent z [Z], in steps of the grid or, if `direct`, whole ones."""
+    return integer.likelihood(network, z[None] * (UNIT if direct else 1))[0]
