@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import zlib
@@ -342,7 +343,16 @@ def test_names_never_leave_the_folder(home, binary):
 
 
 def deep(file):
-    Image.fromarray(np.full((6, 5), 70000, np.int32)).save(file)
+    """A PNG file of 16 bits a channel, of which Pillow reads 8."""
+    parts = (
+        (b"IHDR", struct.pack(">II5B", 5, 6, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(6 * 31))),
+        (b"IEND", b""),
+    )
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
 @pytest.mark.parametrize(
@@ -372,6 +382,7 @@ def test_what_cannot_be_compressed_is_said(home, make, message):
         (lambda at: (at / "notes.txt").write_text(""), "notes.txt: only PNG"),
         (lambda at: (at / "a.png").write_text(""), "a.png: not a readable PNG"),
         (lambda at: Image.new("I;16", (5, 6)).save(at / "a.png"), "a.png: expected one picture of 8 bits"),
+        (lambda at: deep(at / "a.png"), "a.png: expected one picture of 8 bits"),
         (lambda at: Image.new("P", (5, 6)).save(at / "a.png"), "mode P"),
         (lambda at: Image.new("L", (5, 6)).save(at / "a.png", transparency=3), "expected one picture"),
         (lambda at: Image.new("L", (5, 7)).save(at / "z.png"), "z.png is 5x7 pixels of 1 channel, and b.png is 5x6"),
