@@ -27,7 +27,7 @@ FLAGS = {
     "workdir": (None, f"directory of the run, or one that holds its {MODEL}"),
     "IN": (None, "images: a .npy array, or a folder of PNG files"),
     "OUT": (None, "file to write"),
-    "chunk": (1000, "images that are coded as one; more take a little less room, fewer limit what damage destroys"),
+    "chunk": (1000, "images that are coded as one; more take a little less room, fewer less memory"),
     "verify": (True, "decode the result and compare before it is written"),
 }
 
