@@ -78,12 +78,15 @@ def base_config() -> ConfigDict:
     )
 
 
-def parse(argv: list[str], options: Mapping[str, Any], required: str) -> flags.FlagValues:
+def parse(
+    argv: list[str], options: Mapping[str, Any], required: str, positional: tuple[str, ...] = ()
+) -> flags.FlagValues:
     """Parses a command line of absl flags, `--config FILE --config.a.b=VALUE` among them where `required` is config.
 
     Args:
       options: name -> (default, help) of the other flags; the default's type is the flag's, None means a string.
       required: the flag that must be given.
+      positional: names of string flags that must be given too, for which arguments without a name stand in this order.
 
     Raises:
       UserError: for an unknown flag or key (naming the nearest), a wrong type, or a missing config file.
@@ -94,7 +97,7 @@ def parse(argv: list[str], options: Mapping[str, Any], required: str) -> flags.F
         kinds.get(type(default), flags.DEFINE_string)(name, default, text, flag_values=values)
     if {"--help", "-h", "-help"} & set(argv):
         config = "  --config: the experiment's file; --config.a.b=VALUE changes one of its settings\n"
-        print(f"usage: python -m gen_jax.{Path(argv[0]).stem} --{required} ... [flags]\n")
+        print(f"usage: python -m gen_jax.{' '.join([Path(argv[0]).stem, f'--{required} ...', *positional])} [flags]\n")
         print((config if required == "config" else "") + values.get_help())
         raise SystemExit(0)
     if required == "config":
@@ -115,10 +118,15 @@ def parse(argv: list[str], options: Mapping[str, Any], required: str) -> flags.F
         raise UserError(f"--{name}={value}: expected {kind_of(written, name.removeprefix('config.'))}") from None
     except flags.Error as error:
         raise UserError(str(error)) from None
-    if rest:
-        raise UserError(f"unexpected argument {rest[0]!r}; flags are given as --name=value")
+    for name, value in zip(positional, rest):
+        values[name].value = value
+    if len(rest) > len(positional):
+        raise UserError(f"unexpected argument {rest[len(positional)]!r}; flags are given as --name=value")
     if values[required].value is None:
         raise UserError(f"--{required} is missing, for example --{required} {EXAMPLES[required]}")
+    for name in positional:
+        if values[name].value is None:
+            raise UserError(f"{name} is missing; expected --{required} {EXAMPLES[required]} {' '.join(positional)}")
     return values
 
 

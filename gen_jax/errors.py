@@ -16,6 +16,8 @@ INTERRUPTS: list[int] = []  # signals noted; an exception that a handler raises 
 class UserError(ValueError):
     """A mistake the user can mend: its message names the value, what was expected and the nearest right choice."""
 
+    code = 2  # that the command exits with; a subclass is a mistake that scripts tell from others
+
 
 def choose(what: str, name: str, choices: Iterable[str]) -> str:
     """Returns `name` if it is one of `choices`.
@@ -96,7 +98,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 
 def command(main: Callable[[list[str]], None]) -> None:
-    """Runs `main(argv)` as a shell command: a user's mistake is one line and exit code 2, an interrupt is code 130."""
+    """Runs `main(argv)` as a shell command: a user's mistake is one line and its exit code, 2 for most, an interrupt 130."""
 
     def interrupt(number: int, frame: Any) -> None:
         INTERRUPTS.append(number)
@@ -110,7 +112,7 @@ def command(main: Callable[[list[str]], None]) -> None:
         main(sys.argv)
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.code)
     except KeyboardInterrupt:
         print("\ninterrupted: nothing was left half written", file=sys.stderr)
         sys.exit(130)

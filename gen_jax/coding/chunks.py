@@ -1,0 +1,95 @@
+"""A chunk of images as bytes, by whichever method takes the fewest, and back; each chunk stands on its own."""
+
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from gen_jax.coding import codec
+from gen_jax.coding.integer import Network
+from gen_jax.errors import UserError
+
+STORED, LZMA, BITS_BACK = METHODS = range(3)  # as numbered in files
+NAMES = ("stored", "LZMA", "bits back")
+DICTIONARY = 1 << 23  # bytes that LZMA looks back
+FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": DICTIONARY}]
+
+
+class Damaged(UserError):
+    """Bytes that are not what was written, or no longer decode to what they were made of."""
+
+    code = 3
+
+
+class Chunk(NamedTuple):
+    """Images as bytes."""
+
+    method: int
+    step: int  # a pixel is its symbol times this
+    payload: bytes
+    check: int  # CRC-32 of the packed symbols
+
+
+def pack(symbols: np.ndarray, levels: int) -> bytes:
+    """Symbols [N, pixels] uint8 as plain bytes, of two levels as bits."""
+    return np.packbits(symbols).tobytes() if levels == 2 else symbols.tobytes()
+
+
+def to_symbols(pixels: np.ndarray, levels: int, start: int = 0) -> tuple[np.ndarray, int]:
+    """Images [N, H, W, C] uint8 as symbols [N, pixels] and the step between them; of two levels the step is free.
+
+    Raises:
+      UserError: for a value that is no symbol, naming the image, of which the first has the number `start`.
+    """
+    step = max(1, int(pixels.max(initial=0))) if levels == 2 else 1
+    symbols = pixels.reshape(len(pixels), -1) // np.uint8(step)
+    alien = (symbols * np.uint8(step) != pixels.reshape(symbols.shape)) | (symbols >= levels)
+    if alien.any():
+        index = int(alien.any(1).argmax())
+        value = pixels[index].flat[alien[index].argmax()]
+        known = f"0 and one other value, here {step}" if levels == 2 else f"0 to {levels - 1}"
+        raise UserError(f"image {start + index} holds the value {value}; this model compresses images of {known}")
+    return symbols, step
+
+
+def encode(network: Network, pixels: np.ndarray, start: int = 0, progress: Callable = lambda num: None) -> Chunk:
+    """Images [N, H, W, C] uint8 as a chunk.
+
+    Raises:
+      UserError: as `to_symbols`.
+    """
+    symbols, step = to_symbols(pixels, network.levels, start)
+    plain = pack(symbols, network.levels)
+    words = codec.encode(network, symbols, progress).astype("<u4").tobytes()
+    payloads = {STORED: plain, LZMA: lzma.compress(plain, lzma.FORMAT_RAW, filters=FILTERS), BITS_BACK: words}
+    method = min(METHODS, key=lambda method: len(payloads[method]))
+    return Chunk(method, step, payloads[method], zlib.crc32(plain))
+
+
+def decode(network: Network, chunk: Chunk, num: int, progress: Callable = lambda num: None) -> np.ndarray:
+    """The images [num, H, W, C] uint8 of a chunk.
+
+    Raises:
+      Damaged: where it holds none, or others.
+    """
+    levels, pixels = network.levels, int(np.prod(network.shape))
+    try:
+        if chunk.method == BITS_BACK:
+            words = np.frombuffer(chunk.payload, "<u4").astype(np.uint32)
+            symbols = codec.decode(network, words, num, progress)
+        else:
+            plain = chunk.payload if chunk.method == STORED else _unsqueezed(chunk.payload, num * pixels)
+            symbols = np.frombuffer(plain, np.uint8)
+            symbols = (np.unpackbits(symbols, count=num * pixels) if levels == 2 else symbols).reshape(num, pixels)
+            progress(num)
+    except (ValueError, lzma.LZMAError) as error:
+        raise Damaged(f"the file does not decode: {error}") from None
+    if zlib.crc32(pack(symbols, levels)) != chunk.check:
+        raise Damaged("the file decodes to other images than it was made of")
+    return (symbols * np.uint8(chunk.step)).reshape(num, *network.shape)
+
+
+def _unsqueezed(payload: bytes, most: int) -> bytes:
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS).decompress(payload, most + 1)

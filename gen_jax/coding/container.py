@@ -1,0 +1,117 @@
+"""The file of compressed images: a header that says all that decoding needs, then the chunks. Little-endian.
+
+magic, format, coder and its version, SHA-256 of compressor.npz, number of images, images a chunk, H, W, C,
+dimensions of the array, its type, bytes of the names; the names (zlib); for each chunk its method, step, bytes,
+CRC-32 of them and of the images; CRC-32 of all this; the chunks' bytes
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import NamedTuple
+
+from gen_jax.coding.chunks import METHODS, Chunk, Damaged
+from gen_jax.errors import UserError
+
+MAGIC, FORMAT = b"GJXC", 1
+FIXED = struct.Struct("<4sB16s32sII3HBBI")
+ENTRY = struct.Struct("<BBIII")
+CHECK = struct.Struct("<I")
+CODER = ("constriction " + ".".join(version("constriction").split(".")[:2])).encode().ljust(16)
+LARGEST_CHUNK = 1 << 16  # images
+LONGEST_NAME = 1 << 12  # bytes
+TYPES = ("uint8", "bool")  # as numbered in files
+
+
+class OtherModel(UserError):
+    """A file that another compressor.npz wrote."""
+
+    code = 4
+
+
+class OtherVersion(UserError):
+    """A file of another format, or by another version of the entropy coder."""
+
+    code = 5
+
+
+class Header(NamedTuple):
+    """What a file holds, beside its chunks."""
+
+    model: bytes  # SHA-256 of the compressor.npz that reads it
+    num: int  # images
+    size: int  # images a chunk; the last may have fewer
+    shape: tuple[int, int, int]  # H, W, C of an image
+    dims: int  # of the array: 4, or 3 where it had no channels; 0: a folder
+    dtype: str  # of the array
+    names: tuple[str, ...] = ()  # of the images in a folder
+
+
+def write(header: Header, chunks: Sequence[Chunk]) -> bytes:
+    """A whole file."""
+    names = zlib.compress(os.fsencode("\0".join(header.names)), 9) if header.names else b""
+    fixed = (header.num, header.size, *header.shape, header.dims, TYPES.index(header.dtype), len(names))
+    head = FIXED.pack(MAGIC, FORMAT, CODER, header.model, *fixed) + names
+    for chunk in chunks:
+        head += ENTRY.pack(chunk.method, chunk.step, len(chunk.payload), zlib.crc32(chunk.payload), chunk.check)
+    return b"".join([head, CHECK.pack(zlib.crc32(head)), *(chunk.payload for chunk in chunks)])
+
+
+def read(content: bytes, model: bytes) -> tuple[Header, list[Chunk]]:
+    """The header and the chunks of a file, for the compressor.npz whose SHA-256 is `model`.
+
+    Raises:
+      Damaged: for what is no such file, or was changed, cut off or added to.
+      OtherModel, OtherVersion: for a whole file that is none for this model, or this version.
+    """
+    if content[: len(MAGIC)] != MAGIC:
+        raise Damaged("no file of gen_jax.compress")
+    if content[len(MAGIC) : len(MAGIC) + 1] not in (bytes([FORMAT]), b""):
+        raise OtherVersion(f"format {content[len(MAGIC)]}; this version of gen_jax reads {FORMAT}")
+    if len(content) < FIXED.size:
+        raise Damaged("the file is cut off")
+    _, _, coder, digest, num, size, *shape, dims, dtype, length = FIXED.unpack_from(content)
+    table = FIXED.size + length
+    end = table + ENTRY.size * -(-num // max(size, 1))
+    if len(content) < end + CHECK.size:
+        raise Damaged("the file is cut off, or its header is damaged")
+    if zlib.crc32(content[:end]) != CHECK.unpack_from(content, end)[0]:
+        raise Damaged("the header of the file is damaged")
+    if coder != CODER:
+        raise OtherVersion(f"the file needs {coder.decode(errors='replace').strip()}, here is {CODER.decode().strip()}")
+    if digest != model:
+        raise OtherModel(f"another model wrote the file: it needs the compressor.npz whose SHA-256 is {digest.hex()}")
+    if not 1 <= size <= LARGEST_CHUNK or dims not in (0, 3, 4) or dtype >= len(TYPES):
+        raise Damaged("the header of the file makes no sense")
+    names = _names(content[FIXED.size : table], num) if dims == 0 else ()
+    header = Header(digest, num, size, tuple(shape), dims, TYPES[dtype], names)
+    return header, _chunks(content[end + CHECK.size :], list(ENTRY.iter_unpack(content[table:end])))
+
+
+def _names(packed: bytes, num: int) -> tuple[str, ...]:
+    try:
+        unpacked = zlib.decompressobj().decompress(packed, LONGEST_NAME * num) if packed else b""
+    except zlib.error as error:
+        raise Damaged(f"the names in the file are damaged: {error}") from None
+    names = tuple(os.fsdecode(unpacked).split("\0")) if unpacked else ()
+    if len(names) != num:
+        raise Damaged(f"the file has {len(names)} names for {num} images")
+    return names
+
+
+def _chunks(content: bytes, entries: list[tuple]) -> list[Chunk]:
+    """The chunks that the entries of the table describe, which are all of `content`."""
+    if sum(length for _, _, length, _, _ in entries) != len(content):
+        raise Damaged("the file is cut off, or something follows it")
+    chunks, place = [], 0
+    for index, (method, step, length, check, check_images) in enumerate(entries):
+        payload = content[place : place + length]
+        place += length
+        if zlib.crc32(payload) != check:
+            raise Damaged(f"chunk {index} of the file is damaged")
+        if method not in METHODS:
+            raise Damaged(f"chunk {index} of the file has the unknown method {method}")
+        chunks.append(Chunk(method, step, payload, check_images))
+    return chunks

@@ -1,0 +1,171 @@
+"""Sets of images on disk, read chunk by chunk and written whole or not at all: .npy arrays and folders of PNG files."""
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from gen_jax.coding.chunks import Damaged
+from gen_jax.coding.container import TYPES, Header
+from gen_jax.errors import UserError
+
+MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}  # of PNG files that arrays hold without loss -> channels
+DEPTH = 24  # place of the bits a channel in a PNG file: Pillow reads 16 as 8
+
+
+class Images(NamedTuple):
+    """Images that are not read yet."""
+
+    num: int
+    shape: tuple[int, ...]  # H, W, C of one; empty where there is none
+    dims: int  # of the array: 4, or 3 where it has no channels; 0: a folder
+    dtype: str  # of the array, in `TYPES`
+    names: tuple[str, ...]  # of the images in a folder, in their order
+    read: Callable[[int, int], np.ndarray]  # (start, stop) -> [stop - start, H, W, C] uint8
+
+
+def open_images(path: Path) -> Images:
+    """The images of a .npy array [N, H, W, C] or [N, H, W], uint8 or bool, or of a folder of PNG files.
+
+    Raises:
+      UserError: for anything else.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
+    return _folder(path) if path.is_dir() else _array(path)
+
+
+def _array(path: Path) -> Images:
+    try:
+        array = np.lib.format.open_memmap(path, mode="r") if _holds_any(path) else np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{path}: expected a .npy array or a folder of PNG files ({error})") from None
+    if not isinstance(array, np.ndarray) or array.dtype.name not in TYPES or array.ndim not in (3, 4):
+        found = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else "several arrays"
+        raise UserError(f"{path} holds {found}; expected images [N, H, W, C] or [N, H, W], uint8 or bool")
+    images = array if array.ndim == 4 else array[..., None]
+
+    def read(start: int, stop: int) -> np.ndarray:
+        return np.ascontiguousarray(images[start:stop]).view(np.uint8)
+
+    return Images(len(images), images.shape[1:], array.ndim, array.dtype.name, (), read)
+
+
+def _holds_any(path: Path) -> bool:
+    """Whether an array file has values, without which it cannot be mapped."""
+    with open(path, "rb") as file:
+        major = np.lib.format.read_magic(file)[0]
+        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        return 0 not in read(file)[0]
+
+
+def _folder(path: Path) -> Images:
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    other = [file for file in files if file.suffix.lower() != ".png"]
+    if other:
+        raise UserError(f"{other[0]}: only PNG files (.png) are compressed, and nothing is left out")
+    shape = _read(files[0]).shape if files else ()
+
+    def read(start: int, stop: int) -> np.ndarray:
+        images = [_read(file) for file in files[start:stop]]
+        for file, image in zip(files[start:stop], images):
+            if image.shape != shape:
+                raise UserError(f"{file} is {describe(image.shape)}, and {files[0].name} is {describe(shape)}")
+        return np.stack(images)
+
+    return Images(len(files), shape, 0, "uint8", tuple(file.relative_to(path).as_posix() for file in files), read)
+
+
+def _read(file: Path) -> np.ndarray:
+    """The pixels [H, W, C] of a PNG file, in which there must be nothing that they do not hold."""
+    try:
+        content = file.read_bytes()
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            mode, pixels, frames = image.mode, np.asarray(image), image.n_frames
+            more = "transparency" in image.info or frames > 1 or content[DEPTH] > 8
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{file}: not a readable PNG file ({error})") from None
+    if mode not in MODES or more:
+        raise UserError(f"{file}: expected one picture of 8 bits of {', '.join(MODES)}, found more, or mode {mode}")
+    return (pixels * np.uint8(255) if mode == "1" else pixels).reshape(*pixels.shape[:2], MODES[mode])
+
+
+def describe(shape: tuple[int, ...]) -> str:
+    """An image's H, W, C in words."""
+    return f"{shape[1]}x{shape[0]} pixels of {shape[2]} channel{'s' * (shape[2] > 1)}"
+
+
+def to_png(image: np.ndarray, file, **options) -> None:
+    """Writes an image [H, W, C] of uint8, or of bool as 1 bit a pixel."""
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG", **options)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path to write to, file or folder, which takes the place of `path` when the body ends well; else all is gone.
+
+    Raises:
+      UserError: where it cannot be written, or is a device or a pipe, whose place nothing may take.
+    """
+    path, folder = path.resolve(), None
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"cannot write {path}: expected the name of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        target = folder / path.name
+        yield target
+        if target.is_file():
+            with open(target, "rb+") as file:
+                os.fsync(file.fileno())
+        os.replace(target, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def save(path: Path, header: Header, chunks: Iterator[np.ndarray]) -> None:
+    """Writes images, chunks [n, H, W, C] of them, as the array or the folder that `header` says.
+
+    Raises:
+      UserError: for a wrong type of file, or where it cannot be written.
+    """
+    if header.dims and path.suffix != ".npy":
+        raise UserError(f"{path}: the file holds an array, expected a name that ends in .npy")
+    if not header.dims and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} exists; the file holds a folder, expected a new name")
+    with whole(path) as target:
+        (_save_array if header.dims else _save_folder)(target, header, chunks)
+
+
+def _save_array(path: Path, header: Header, chunks: Iterator[np.ndarray]) -> None:
+    facts = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(header.dtype)),
+        "fortran_order": False,
+        "shape": (header.num, *header.shape)[: header.dims],
+    }
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, facts)
+        file.writelines(chunk.tobytes() for chunk in chunks)
+
+
+def _save_folder(path: Path, header: Header, chunks: Iterator[np.ndarray]) -> None:
+    for name in header.names:
+        parts = PurePosixPath(name).parts
+        if not parts or parts[0] == "/" or ".." in parts:
+            raise Damaged(f"the file holds the name {name!r}, which leaves the folder")
+    path.mkdir()
+    names = iter(header.names)
+    for chunk in chunks:
+        for image, name in zip(chunk, names):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            to_png(image, path / name)

@@ -1,0 +1,233 @@
+"""The exact integer network of a compressor: made once from the weights of a VAE, the same on every machine from then on.
+
+Weights and activations are integers held in float64. As every sum stays below 2^53, sums are exact in any order, so
+batch sizes, threads, instruction sets and libraries change nothing (Balle, Johnston and Minnen 2019, "Integer Networks
+for Data Compression with Latent-Variable Models"). What exp and its like give comes from tables that are shipped.
+"""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from gen_jax.errors import UserError, choose
+
+FORMAT = 1  # of the file; the constants below belong to it
+ACTIVATION_BITS = 10  # an activation a stands for a 2^-10
+LATENT_BITS = 6  # a latent z stands for z 2^-6
+ROW_BITS = 5  # tables have a row for every 2^-5
+ACTIVATION = 2.0 ** (ACTIVATION_BITS + 10)  # the largest: 1024
+LATENT = 8 << LATENT_BITS  # the largest, either way: 8 standard deviations of the prior
+EXACT = 2.0**53  # whole numbers up to here are float64s
+
+
+class Description(NamedTuple):
+    """A VAE as plain arrays: dense layers with ReLU between them, a N(0, I) prior, a diagonal Gaussian posterior.
+
+    A symbol s in 0 .. levels - 1 is what a pixel is coded as. Pixels are in the order of `shape`, rows first.
+    """
+
+    encoder: list[tuple[np.ndarray, np.ndarray]]  # kernel [I, O], bias [O]; last O = 2 Z: means, then log scales
+    decoder: list[tuple[np.ndarray, np.ndarray]]  # the last O = P pixels: all first parameters, then all second ones
+    likelihood: str  # bernoulli (P = 1: logits) or beta_binomial (P = 2: log alphas, then log betas)
+    levels: int  # 2 of binary images, 256 of 8 bits
+    shift: float  # the encoder reads (s - shift) / scale
+    scale: float
+    shape: tuple[int, int, int]  # H, W, C of an image
+
+
+class Layer(NamedTuple):
+    """A dense layer in whole numbers: floor((x kernel + bias) 2^-shift)."""
+
+    kernel: np.ndarray  # [I, O] float64, of 16 bits
+    bias: np.ndarray  # [O] float64
+    shift: int
+
+
+class Network(NamedTuple):
+    """All that coding needs: what `compressor.npz` holds."""
+
+    shape: tuple[int, int, int]  # H, W, C of an image
+    levels: int
+    encoder: list[Layer]
+    decoder: list[Layer]
+    scales: np.ndarray  # [S] float64: posterior scales in steps of the latent grid, a row for each log scale
+    tables: np.ndarray  # [P, R, levels] float64: p(s) is the product over P of a row each, up to a factor
+
+
+def make(description: Description) -> Network:
+    """The integer network of a VAE.
+
+    Raises:
+      UserError: for a likelihood without tables, weights that do not fit together, or sums that would not be exact.
+    """
+    tables = LIKELIHOODS[choose("likelihood to compress with", description.likelihood, LIKELIHOODS)](description.levels)
+    (kernel, bias), *rest = description.encoder
+    kernel = np.asarray(kernel, np.float64)
+    bias = bias - kernel.sum(0) * (description.shift / description.scale)
+    scales = np.exp(row_values(16 << ROW_BITS)) * 2**LATENT_BITS  # of log scales within 8
+    network = Network(
+        tuple(description.shape),
+        description.levels,
+        _rounded([(kernel / description.scale, bias), *rest], 0),
+        _rounded(description.decoder, LATENT_BITS),
+        scales,
+        tables,
+    )
+    check(network)
+    return network
+
+
+def _rounded(layers: list[tuple[np.ndarray, np.ndarray]], bits: int) -> list[Layer]:
+    """Layers whose first input stands for x 2^-bits, each kernel as finely as 16 bits hold it."""
+    rounded = []
+    for kernel, bias in layers:
+        kernel, bias = np.asarray(kernel, np.float64), np.asarray(bias, np.float64)
+        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+            raise UserError("the weights are not finite: this model cannot compress")
+        fine = int(np.floor(np.log2(32767 / max(np.abs(kernel).max(initial=0), 2.0**-9))))
+        rounded.append(
+            Layer(np.rint(kernel * 2.0**fine), np.rint(bias * 2.0 ** (fine + bits)), fine + bits - ACTIVATION_BITS)
+        )
+        bits = ACTIVATION_BITS
+    return rounded
+
+
+def check(network: Network) -> None:
+    """Refuses a network whose layers do not fit together or whose sums could leave the exact whole numbers.
+
+    Raises:
+      UserError: naming the layer and the largest sum; also for tables that hold no probabilities.
+    """
+    numbers = np.isfinite(network.scales).all() and np.isfinite(network.tables).all()
+    if not numbers or network.scales.min() <= 0 or network.tables.min() < 0:
+        raise UserError("the tables hold no scales or no probabilities")
+    pixels, latents = int(np.prod(network.shape)), network.decoder[0].kernel.shape[0]
+    for name, layers, ends, largest in (
+        ("encoder", network.encoder, (pixels, 2 * latents), network.levels - 1),
+        ("decoder", network.decoder, (latents, len(network.tables) * pixels), LATENT),
+    ):
+        sizes = [layers[0].kernel.shape[0], *(layer.kernel.shape[1] for layer in layers)]
+        fit = all(layer.kernel.shape == (*size, *layer.bias.shape) for layer, size in zip(layers, zip(sizes)))
+        if not fit or (sizes[0], sizes[-1]) != ends:
+            raise UserError(f"the {name} has layers of {sizes}; expected {ends[0]} numbers in and {ends[1]} out")
+        for place, layer in enumerate(layers):
+            total = (np.abs(layer.kernel).sum(0) * largest + np.abs(layer.bias)).max()
+            if not total < EXACT:
+                raise UserError(f"layer {place} of the {name} has sums of up to {total:.3g}: they would not be exact")
+            largest = ACTIVATION
+
+
+def forward(layers: list[Layer], x: np.ndarray) -> np.ndarray:
+    """Whole numbers [N, I] through the layers, ReLU between them: [N, O], in units of 2^-10."""
+    for layer in layers[:-1]:
+        x = np.floor((x @ layer.kernel + layer.bias) * 2.0**-layer.shift).clip(0, ACTIVATION)
+    return np.floor((x @ layers[-1].kernel + layers[-1].bias) * 2.0 ** -layers[-1].shift)
+
+
+def posterior(network: Network, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale, each [N, Z] in steps of the latent grid, of images of symbols [N, pixels]."""
+    mean, log_scale = _parts(forward(network.encoder, symbols.astype(np.float64)), 2)
+    mean = (mean * 2.0 ** (LATENT_BITS - ACTIVATION_BITS)).clip(-LATENT, LATENT)
+    return mean, _rows(network.scales, log_scale)
+
+
+def likelihood(network: Network, z: np.ndarray) -> np.ndarray:
+    """Weights [N, pixels, levels] of the symbols, proportional to their probabilities, at latents [N, Z] of the grid."""
+    first, *rest = zip(network.tables, _parts(forward(network.decoder, z.astype(np.float64)), len(network.tables)))
+    weights = _rows(*first)
+    for table, activation in rest:
+        weights *= _rows(table, activation)
+    return weights
+
+
+def _parts(outputs: np.ndarray, num: int) -> list[np.ndarray]:
+    """Outputs [N, O] as `num` arrays [N, O / num], as np.split gives them, in a tenth of its time."""
+    size = outputs.shape[1] // num
+    return [outputs[:, place * size : (place + 1) * size] for place in range(num)]
+
+
+def _rows(table: np.ndarray, activation: np.ndarray) -> np.ndarray:
+    """The row of a table [R, ...] for each activation; beyond the table its first or last."""
+    row = np.floor(activation * 2.0 ** (ROW_BITS - ACTIVATION_BITS)) + len(table) // 2
+    return table.take(row.astype(np.intp), axis=0, mode="clip")
+
+
+def row_values(rows: int) -> np.ndarray:
+    """The number that each row of a table stands for, the middle of what falls into it: [R], 0 in their midst."""
+    return (np.arange(rows) - rows // 2 + 0.5) * 2.0**-ROW_BITS
+
+
+def bernoulli(levels: int) -> np.ndarray:
+    """Probabilities [1, R, 2] of the symbols 0 and 1 for logits within 16.
+
+    Raises:
+      UserError: where there are more symbols.
+    """
+    if levels != 2:
+        raise UserError(f"a bernoulli likelihood codes 2 levels, not {levels}")
+    logits = row_values(32 << ROW_BITS)
+    return np.stack([1 / (1 + np.exp(logits)), 1 / (1 + np.exp(-logits))], axis=-1)[None]
+
+
+def beta_binomial(levels: int) -> np.ndarray:
+    """Two tables [2, R, levels] whose rows' product is the beta-binomial of n = levels - 1, up to a factor.
+
+    p(s | alpha, beta) is f(s, alpha) f(n - s, beta) / f(n, alpha + beta), f(s, a) = Gamma(s + a) / (Gamma(a) s!): one
+    table of f serves both. For log alpha, log beta within 7: there no product leaves the range of float64.
+    """
+    a = np.exp(row_values(14 << ROW_BITS))[:, None]  # [R, 1]
+    s = np.arange(1, levels)
+    log_f = np.cumsum(np.log((s - 1 + a) / s), axis=1)  # of s = 1 ..
+    log_f = np.pad(log_f, ((0, 0), (1, 0)))
+    f = np.exp(log_f - log_f.max(1, keepdims=True))
+    return np.stack([f, f[:, ::-1]])
+
+
+LIKELIHOODS: dict[str, Callable[[int], np.ndarray]] = {"bernoulli": bernoulli, "beta_binomial": beta_binomial}
+
+
+def to_bytes(network: Network) -> bytes:
+    """A network as the content of an .npz file; equal networks give equal bytes."""
+    arrays = {"format": FORMAT, "shape": network.shape, "scales": network.scales, "tables": network.tables}
+    for name in ("encoder", "decoder"):
+        for place, layer in enumerate(getattr(network, name)):
+            arrays[f"{name}_{place}_kernel"] = layer.kernel.astype(np.int16)
+            arrays[f"{name}_{place}_bias"] = layer.bias.astype(np.int64)
+            arrays[f"{name}_{place}_shift"] = layer.shift
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def from_bytes(content: bytes) -> Network:
+    """The network that `to_bytes` wrote.
+
+    Raises:
+      UserError: for anything else, or another format.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = dict(file)
+        if arrays["format"] != FORMAT:
+            raise UserError(f"format {arrays['format']} of the compressor; this version of gen_jax reads {FORMAT}")
+        encoder, decoder = (_layers(arrays, name) for name in ("encoder", "decoder"))
+        tables, shape = arrays["tables"], tuple(int(size) for size in arrays["shape"])
+        network = Network(shape, tables.shape[-1], encoder, decoder, arrays["scales"], tables)
+        check(network)
+    except UserError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"not the file of a compressor ({error})") from None
+    return network
+
+
+def _layers(arrays: dict[str, np.ndarray], name: str) -> list[Layer]:
+    layers = []
+    while f"{name}_{len(layers)}_kernel" in arrays:
+        kernel, bias, shift = (arrays[f"{name}_{len(layers)}_{part}"] for part in Layer._fields)
+        layers.append(Layer(kernel.astype(np.float64), bias.astype(np.float64), int(shift)))
+    return layers
