@@ -67,6 +67,25 @@ def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
     return {"y": jnp.asarray(y, jnp.int32)}
 
 
+def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array] | None:
+    """The numbers that `given` holds fixed, `x` [num, *shape] where `mask` is set; None where it holds none.
+
+    Raises:
+      UserError: where one of the two is missing, has another shape, or an observed number is not finite.
+    """
+    if not {"x", "mask"} & set(given or {}):
+        return None
+    for name in ("x", "mask"):
+        if name not in given:
+            raise UserError(f"given x and mask belong together: {name} is missing")
+        if np.shape(given[name]) != (num, *shape):
+            raise UserError(f"given {name} of shape {np.shape(given[name])}: expected {(num, *shape)}")
+    x, mask = np.asarray(given["x"], np.float32), np.asarray(given["mask"]) > 0
+    if not np.isfinite(x[mask]).all():
+        raise UserError("given x: an observed number is not finite")
+    return jnp.asarray(x), jnp.asarray(mask)
+
+
 def drawn_labels(key: jax.Array, counts: jax.Array, num: int) -> jax.Array:
     """`num` labels [num] int32, each as often as its rows in `counts` [K]; all alike where none was seen yet."""
     shares = jnp.log(jnp.maximum(counts, counts.sum() == 0))

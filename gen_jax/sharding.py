@@ -29,7 +29,7 @@ def start() -> None:
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A mesh of all devices, or of those given, over the one axis `data`."""
-    return Mesh(np.asarray(devices or jax.devices()), ("data",))
+    return Mesh(np.asarray(list(jax.devices() if devices is None else devices)), ("data",))
 
 
 def describe(mesh: Mesh) -> str:

@@ -33,7 +33,7 @@ def run(tmp_path_factory):
             flags = [f"--config.{setting}={value}" for setting, value in settings.items()]
             workdir = folder / f"{config}-{devices}-{name}-{settings.get('seed', 0)}-{settings.get('replicas', 1)}"
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(sharding, "make_mesh", lambda given=None: mesh(few if given is None else list(given)))
+                patch.setattr(sharding, "make_mesh", lambda given=None: mesh(few if given is None else given))
                 path = str(CONFIGS / f"{config}.py")
                 train.main(["train", "--config", path, "--workdir", str(workdir), *FEW, *SMALL[config], *flags])
             done[key] = workdir

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from gen_jax.nets.conv import ConvDecoder, ConvEncoder
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.r3 import R3Discriminator, R3Generator
@@ -16,3 +17,6 @@ DISCRIMINATORS = {
     "r3": R3Discriminator,
     "recurrent": RecurrentDiscriminator,
 }
+# Net(shape, classes, **options): (x [N, ...], labels [N] or None) -> [N, *shape]
+ENCODERS = {"mlp": MLP, "conv": ConvEncoder}
+DECODERS = {"mlp": MLP, "conv": ConvDecoder}

@@ -1,0 +1,225 @@
+"""Densities of images and vectors given what a net puts out for each of their numbers. No networks live here.
+
+The log-probabilities of whole numbers (8-bit pixels, bits) are those of the numbers: they sum to one over all values. Real
+numbers have a density in model space.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.data.spec import Spec
+from gen_jax.errors import UserError, build, check_whole
+from gen_jax.losses.variational import gaussian_log_prob
+
+LARGEST = 7.0  # magnitude of the logs of a beta-binomial's two numbers
+SHARPEST = -7.0  # log scale of a logistic, where the values reach from -1 to 1 (Salimans et al. 2017, arXiv 1701.05517)
+
+
+class Likelihood(NamedTuple):
+    """p(x | out) of x [N, *shape] in model space; `own` are weights of the likelihood itself, of the shapes in `weights`."""
+
+    width: int  # numbers that the net puts out for each of x
+    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]  # (own, out [N, *shape, W], x) -> nats of each number
+    mean: Callable[[dict, jax.Array], jax.Array]  # (own, out) -> x
+    draw: Callable[[jax.Array, dict, jax.Array], jax.Array]  # (key, own, out) -> x
+    weights: Mapping[str, tuple[int, ...]] = {}
+    smooth: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, x: x  # what it is asked for instead of x
+
+
+class Whole(NamedTuple):
+    """Values 0..top of data that are whole numbers, from and to model space."""
+
+    top: int
+    of: Callable[[jax.Array], jax.Array]  # x -> whole numbers, as floats
+    back: Callable[[jax.Array], jax.Array]
+
+
+def whole(spec: Spec) -> Whole | None:
+    """The values of data that are whole numbers of one known range; None where they are not."""
+    numbers = [np.asarray(each) for each in (spec.low, spec.high, spec.shift, spec.scale)]
+    if np.dtype(spec.dtype).kind not in "iu" or any(each.ndim for each in numbers):
+        return None
+    low, high, shift, scale = (float(each) for each in numbers)
+    return Whole(
+        int(high - low), lambda x: jnp.rint(x * scale + (shift - low)), lambda value: (value + (low - shift)) / scale
+    )
+
+
+def bernoulli(spec: Spec) -> Likelihood:
+    """Independent bits by their logits l: log p = x l - log(1 + exp l), finite for any finite l."""
+    values = whole(spec)
+
+    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        return values.of(x) * out[..., 0] - jax.nn.softplus(out[..., 0])
+
+    def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
+        return values.back((out[..., 0] + jax.random.logistic(key, out.shape[:-1]) > 0).astype(jnp.float32))
+
+    return Likelihood(1, log_prob, lambda own, out: values.back(jax.nn.sigmoid(out[..., 0])), draw)
+
+
+def categorical(spec: Spec) -> Likelihood:
+    """Each number one of its values, by as many logits."""
+    values = whole(spec)
+
+    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        chosen = jnp.take_along_axis(out, values.of(x).astype(jnp.int32)[..., None], -1)[..., 0]
+        return chosen - jax.nn.logsumexp(out, -1)
+
+    def mean(own: dict, out: jax.Array) -> jax.Array:
+        return values.back(jax.nn.softmax(out) @ jnp.arange(values.top + 1, dtype=jnp.float32))
+
+    def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
+        return values.back(jax.random.categorical(key, out).astype(jnp.float32))
+
+    return Likelihood(values.top + 1, log_prob, mean, draw)
+
+
+def log_beta_binomial(heads: jax.Array, top: int, a: jax.Array, b: jax.Array) -> jax.Array:
+    """log p(heads) - log C(top, heads) = log B(heads + a, top - heads + b) - log B(a, b), for a, b > 0.
+
+    Gamma functions by Stirling's series from 8 on. Differences of `gammaln` in float32 lose their digits where a and b are
+    large; here what is large and cancels is never computed. The sum over all heads of 255 tosses is 1 to 2e-4 in float32.
+    """
+    tails = top - heads
+
+    def product(low: jax.Array) -> jax.Array:  # Gamma(low + 8) / Gamma(low)
+        return (low * (low + 7)) * ((low + 1) * (low + 6)) * ((low + 2) * (low + 5)) * ((low + 3) * (low + 4))
+
+    def series(at: jax.Array) -> jax.Array:
+        return (1 / 12 - (1 / 360 - 1 / 1260 / jnp.square(at)) / jnp.square(at)) / at
+
+    def rising(low: jax.Array, by: jax.Array) -> jax.Array:  # log Gamma(low + by) / Gamma(low) - by (log(low + 8) - 1)
+        start = low + 8
+        far = (start + by - 0.5) * jnp.log1p(by / start) + series(start + by) - series(start)
+        return far - jnp.log(product(low + by) / product(low))
+
+    share = heads * jnp.log((a + 8) / (a + b + 8)) + tails * jnp.log((b + 8) / (a + b + 8))
+    return share + (rising(a, heads) + rising(b, tails) - rising(a + b, top))
+
+
+def beta_binomial(spec: Spec) -> Likelihood:
+    """Each number the count of heads in `top` tosses of a coin drawn from Beta(a, b); the net gives log a and log b."""
+    values = whole(spec)
+    count = np.arange(values.top + 1)
+    ways = np.array([_log_choose(values.top, each) for each in count], np.float32)
+
+    def numbers(out: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return tuple(jnp.exp(jnp.clip(out[..., each], -LARGEST, LARGEST)) for each in (0, 1))
+
+    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        (a, b), heads = numbers(out), values.of(x)
+        return jnp.asarray(ways)[heads.astype(jnp.int32)] + log_beta_binomial(heads, values.top, a, b)
+
+    def mean(own: dict, out: jax.Array) -> jax.Array:
+        a, b = numbers(out)
+        return values.back(values.top * a / (a + b))
+
+    def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
+        coin_key, toss_key = jax.random.split(key)
+        coin = jax.random.beta(coin_key, *numbers(out))
+        return values.back(jax.random.binomial(toss_key, values.top, jnp.clip(coin, 0, 1)).astype(jnp.float32))
+
+    return Likelihood(2, log_prob, mean, draw)
+
+
+def _log_choose(top: int, each: int) -> float:
+    return float(np.log(np.arange(top - each + 1, top + 1)).sum() - np.log(np.arange(1, each + 1)).sum())
+
+
+def logistic_mixture(spec: Spec, components: int = 5) -> Likelihood:
+    """A mixture of logistics, of which each value takes what lies nearest to it, the outermost ones all beyond.
+
+    Salimans et al. 2017 (arXiv 1701.05517), section 2.1, each channel by itself. With t = (edge - mean) / scale,
+    sigma(t+) - sigma(t-) = sigma(t+) sigma(-t-) (1 - exp(t- - t+)): exact, and finite however far the value is.
+    """
+    values = whole(spec)
+    check_whole("components", components)
+    half = 1 / values.top  # of a bin, where the values reach from -1 to 1
+
+    def parts(out: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        share, mean, log_scale = jnp.split(out, 3, -1)
+        return jax.nn.log_softmax(share), mean, jnp.clip(log_scale, SHARPEST, -SHARPEST)
+
+    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        share, mean, log_scale = parts(out)
+        place = values.of(x)[..., None]
+        centred = 2 * half * place - 1 - mean
+        above = jax.nn.log_sigmoid((centred + half) * jnp.exp(-log_scale))
+        below = jax.nn.log_sigmoid((half - centred) * jnp.exp(-log_scale))
+        between = jnp.log(-jnp.expm1(-2 * half * jnp.exp(-log_scale)))
+        first, last = place == 0, place == values.top
+        each = jnp.where(last, 0, above) + jnp.where(first, 0, below) + jnp.where(first | last, 0, between)
+        return jax.nn.logsumexp(share + each, -1)
+
+    def mean(own: dict, out: jax.Array) -> jax.Array:
+        """Of the components cut off at -1 and 1: sum of shares times the integral of P(more than t) from -1 to 1."""
+        share, mean, log_scale = parts(out)
+        scale = jnp.exp(log_scale)
+        above = scale * (jax.nn.softplus((mean + 1) / scale) - jax.nn.softplus((mean - 1) / scale))
+        return values.back(jnp.sum(jnp.exp(share) * above, -1) / (2 * half))
+
+    def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
+        which_key, noise_key = jax.random.split(key)
+        share, mean, log_scale = parts(out)
+        which = jax.random.categorical(which_key, share)[..., None]
+        mean, log_scale = (jnp.take_along_axis(each, which, -1)[..., 0] for each in (mean, log_scale))
+        drawn = mean + jnp.exp(log_scale) * jax.random.logistic(noise_key, mean.shape)
+        return values.back(jnp.clip(jnp.rint((drawn + 1) / (2 * half)), 0, values.top))
+
+    return Likelihood(3 * components, log_prob, mean, draw)
+
+
+def gaussian(spec: Spec) -> Likelihood:
+    """N(out, s^2) with one learned scale s; whole numbers are first spread over their bins (Theis et al. 2016, 1511.01844).
+
+    Spread numbers x + u have log p(x) >= E_u log p(x + u), whose bins' volume is counted in: a bound in nats of the numbers.
+    """
+    values = whole(spec)
+    bin_size = 1 / float(spec.scale) if values else 1.0
+
+    def smooth(key: jax.Array, x: jax.Array) -> jax.Array:
+        return x + bin_size * jax.random.uniform(key, x.shape, minval=-0.5, maxval=0.5) if values else x
+
+    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        return gaussian_log_prob(x, out[..., 0], own["log_scale"]) + np.log(bin_size)
+
+    def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
+        return out[..., 0] + jnp.exp(own["log_scale"]) * jax.random.normal(key, out.shape[:-1])
+
+    return Likelihood(1, log_prob, lambda own, out: out[..., 0], draw, {"log_scale": ()}, smooth)
+
+
+LIKELIHOODS = {
+    "bernoulli": bernoulli,
+    "categorical": categorical,
+    "beta_binomial": beta_binomial,
+    "logistic_mixture": logistic_mixture,
+    "gaussian": gaussian,
+}
+FITTING = {  # what the data are -> the likelihoods they may have, the first one where none is named
+    "bits": ("bernoulli",),
+    "whole numbers": ("beta_binomial", "logistic_mixture", "categorical", "gaussian"),
+    "real numbers": ("gaussian",),
+}
+
+
+def fitting(spec: Spec, options: Mapping | None) -> Likelihood:
+    """The likelihood that `options` name, a `name` in `LIKELIHOODS` and its options, or the first one that fits the data.
+
+    Raises:
+      UserError: for an unknown name or option, or a likelihood that does not fit the data.
+    """
+    values = whole(spec)
+    kind = "real numbers" if values is None else "bits" if values.top == 1 else "whole numbers"
+    options = options or {"name": FITTING[kind][0]}
+    if options.get("name") in LIKELIHOODS and options["name"] not in FITTING[kind]:
+        hint = "; --config.data.transform=dynamic_binary makes images bits" if options["name"] == "bernoulli" else ""
+        raise UserError(
+            f"likelihood {options['name']!r}: {spec.name} has {kind}, expected {' or '.join(FITTING[kind])}{hint}"
+        )
+    return build("likelihood", LIKELIHOODS, options, spec)

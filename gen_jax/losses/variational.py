@@ -1,0 +1,70 @@
+"""Bounds on the log-likelihood of latent variable models, and their gradients. No networks and no likelihoods live here.
+
+Arrays of K samples of the latent lead with them: `log_w` [K, B]. Scales of Gaussians are given as their logarithms.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+HALF_LOG_TAU = 0.5 * float(np.log(2 * np.pi))
+
+
+def gaussian_kl(
+    mean: jax.Array, log_scale: jax.Array, prior_mean: jax.Array | float = 0.0, prior_log_scale: jax.Array | float = 0.0
+) -> jax.Array:
+    """KL(N(mean, scale^2) || N(prior_mean, prior_scale^2)) of each latent [...], in nats.
+
+    log s_2 / s_1 + (s_1^2 + (m_1 - m_2)^2) / (2 s_2^2) - 1/2; Kingma & Welling 2014 (arXiv 1312.6114), appendix B, sum
+    it over the latents, where the prior is N(0, 1).
+    """
+    ratio = log_scale - prior_log_scale
+    distance = (mean - prior_mean) * jnp.exp(-prior_log_scale)
+    return 0.5 * (jnp.exp(2 * ratio) + jnp.square(distance) - 1) - ratio
+
+
+def gaussian_log_prob(z: jax.Array, mean: jax.Array | float = 0.0, log_scale: jax.Array | float = 0.0) -> jax.Array:
+    """log N(z; mean, scale^2) of each latent [...]."""
+    return -0.5 * jnp.square((z - mean) * jnp.exp(-log_scale)) - log_scale - HALF_LOG_TAU
+
+
+def free_bits(kl: jax.Array, weight: jax.Array, least: float) -> jax.Array:
+    """The KL [B, groups] summed over groups, each of them at least `least` nats on average over the batch: [B].
+
+    A group whose mean over the rows, by their `weight` [B], is below costs just that and has no gradient (Kingma et al.
+    2016, arXiv 1606.04934, eq. 15).
+    """
+    mean = weight @ kl / jnp.maximum(weight.sum(), 1e-12)
+    return jnp.where(mean < least, least, kl).sum(-1)
+
+
+def importance_bound(log_w: jax.Array) -> jax.Array:
+    """L_K = log 1/K sum_k w_k of log_w [K, B]: [B] (Burda et al. 2016, arXiv 1509.00519, eq. 8).
+
+    Its own gradient is sum_k w~_k grad log w_k with w~ the normalised weights (eq. 14): there is nothing to stop.
+    """
+    return jax.nn.logsumexp(log_w, axis=0) - np.log(len(log_w))
+
+
+def doubly_reparameterised(
+    log_w: Callable[[Any, jax.Array], jax.Array], params: Any, z: jax.Array, weight: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """L_K [B] without a gradient, and a number whose gradient is the doubly reparameterised one of its weighted sum.
+
+    With respect to what `z` is made of it is sum_k w~_k^2 (d log w_k / d z_k) (d z_k / d phi), and with respect to `params`
+    sum_k w~_k d log w_k / d params (Tucker et al. 2019, arXiv 1810.04152, eq. 7 and 8).
+
+    Args:
+      log_w: (params, z [K, B, ...]) -> [K, B], in which the parameters of q stand still and each row depends on its own z.
+      weight: [B], of the rows.
+    """
+    fixed = jax.lax.stop_gradient
+    values, pull = jax.vjp(log_w, fixed(params), fixed(z))
+    share = jax.nn.softmax(values, axis=0)
+    to_params, to_z = pull(share * weight)
+    to_z = to_z * share.reshape(*share.shape, *(1,) * (z.ndim - 2))
+    return importance_bound(values), optax.tree.vdot(to_params, params) + jnp.vdot(to_z, z)

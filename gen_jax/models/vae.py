@@ -1,0 +1,320 @@
+"""Autoencoders: one function, whose arguments are the nets, the likelihood, the weight of the KL and the objective."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gen_jax import optimizers
+from gen_jax.coding.integer import Description
+from gen_jax.data.spec import Spec
+from gen_jax.errors import UserError, build, check_whole, choose
+from gen_jax.losses import likelihoods
+from gen_jax.losses.repair import repaired
+from gen_jax.losses.variational import (
+    doubly_reparameterised,
+    free_bits,
+    gaussian_kl,
+    gaussian_log_prob,
+    importance_bound,
+)
+from gen_jax.model import Batch, Model, drawn_labels, given_labels, given_observed, refuse_given, weighted_mean
+from gen_jax.nets import DECODERS, ENCODERS
+
+ADAM = {"name": "adam", "learning_rate": 1e-3}
+OBJECTIVES = ("elbo", "iwae", "dreg")
+STEADY = 0.01  # share of the codes' running moments that a batch renews, at least
+
+
+class VaeState(NamedTuple):
+    """What an autoencoder carries from step to step."""
+
+    step: jax.Array  # [] int32
+    examples: jax.Array  # [] int32, rows learnt from
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None where none is modelled
+    moments: Any  # mean [Z] and mean square [Z, Z] of the codes of an autoencoder; None where the prior is N(0, I)
+    params: Any  # of the encoder, the decoder and the likelihood
+    average: Any  # of params
+    optimizer: Any
+
+
+def vae(
+    spec: Spec,
+    encoder: Mapping = {"name": "mlp"},
+    decoder: Mapping = {"name": "mlp"},
+    likelihood: Mapping | None = None,
+    latent_size: int = 16,
+    conditional: bool = False,
+    kl: float | Mapping = 1.0,
+    free_nats: float = 0.0,
+    objective: str = "elbo",
+    num_samples: int = 1,
+    means: bool = False,
+    sweeps: int = 100,
+    optimizer: Mapping = ADAM,
+    ema_half_life: float = 0.0,
+) -> Model:
+    """An autoencoder of images or vectors (Kingma & Welling 2014, arXiv 1312.6114).
+
+    Args:
+      encoder, decoder: a `name` in `ENCODERS` / `DECODERS` and that net's options.
+      likelihood: a `name` in `losses.likelihoods.LIKELIHOODS` and its options; where None the first that fits the data.
+      conditional: both nets read the label; `given={"y": labels}` asks for one, and a sample's `y` tells it. Bounds are
+        then those of log p(x | y).
+      kl: weight of the KL (Higgins et al. 2017: beta), a number or a schedule over examples. 0 makes a deterministic
+        autoencoder, which has no bound; its prior is a Gaussian fitted to the codes (Ghosh et al. 2020, arXiv 1903.12436).
+      free_nats: KL of each latent that costs no more than this, on average over a batch.
+      objective: `elbo`; `iwae`, the importance weighted bound (Burda et al. 2016, arXiv 1509.00519); `dreg`, the
+        same with doubly reparameterised gradients (Tucker et al. 2019, arXiv 1810.04152).
+      num_samples: latents drawn for each row while learning.
+      means: a sample is the mean of x given its latent, not a draw.
+      sweeps: of the Markov chain that repairs an image.
+      optimizer: see `gen_jax.optimizers.optimizer`.
+      ema_half_life: of the averaged weights that sample and score, in rows; 0 averages nothing.
+
+    `log_prob_bound` takes `num_samples`: with 1 it is the ELBO with its KL in closed form, with more the importance weighted
+    bound. `encode` gives the posterior's mean as `z` and its `scale`; `decode` the mean of x. `given` takes `y`,
+    and `x` with `mask` [num, *shape], observed numbers that a sample keeps and completes by its posterior.
+
+    Raises:
+      UserError: for data that are no images or vectors, labels that they lack, an unknown name or option.
+    """
+    check_arguments(spec, conditional, latent_size, num_samples, sweeps, kl, objective, free_nats)
+    classes, deterministic = len(spec.classes) if conditional else 0, kl == 0
+    likelihood = likelihoods.fitting(spec, likelihood)
+    e_net = build("encoder", ENCODERS, encoder, (2, latent_size), classes)
+    d_net = build("decoder", DECODERS, decoder, (*spec.shape, likelihood.width), classes)
+    beta, tx = optimizers.schedule(kl), optimizers.optimizer(optimizer)
+
+    def init(key: jax.Array, batch: Batch) -> VaeState:
+        e_key, d_key = jax.random.split(key)
+        y, zero = jnp.zeros(1, jnp.int32), jnp.zeros((), jnp.int32)
+        nets = e_net.init(e_key, jnp.zeros((1, *spec.shape)), y), d_net.init(d_key, jnp.zeros((1, latent_size)), y)
+        own = {name: jnp.zeros(shape) for name, shape in likelihood.weights.items()}
+        params = dict(zip(("encoder", "decoder", "likelihood"), (*nets, own)))
+        if any(set(net) != {"params"} for net in nets):
+            raise UserError("the nets of a vae may not normalise by statistics of a batch: choose norm='none'")
+        moments = (jnp.zeros(latent_size), jnp.eye(latent_size)) if deterministic else None
+        counts, average = jnp.zeros(classes) if conditional else None, jax.tree.map(jnp.copy, params)
+        return VaeState(zero, zero, counts, moments, params, average, tx(zero).init(params))
+
+    def posterior(params: Any, x: jax.Array, y: jax.Array | None, key: jax.Array | None = None) -> tuple:
+        """Mean and log scale [N, Z] of q(z | x)."""
+        out = e_net.apply(params["encoder"], x, y, rngs={} if key is None else {"dropout": key})
+        return out[:, 0], out[:, 1]
+
+    def log_likelihood(params: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, key: jax.Array | None = None):
+        """log p(x | z) of each number [N, *shape]."""
+        out = d_net.apply(params["decoder"], z, y, rngs={} if key is None else {"dropout": key})
+        return likelihood.log_prob(params["likelihood"], out, x)
+
+    def rows_sum(values: jax.Array) -> jax.Array:
+        return values.reshape(len(values), -1).sum(1)
+
+    def log_weight(
+        params: Any, z: jax.Array, q: tuple, x: jax.Array, y: jax.Array | None, weight=1.0, key=None
+    ) -> tuple:
+        """log p(x, z) / q(z | x) and log p(x | z), [N] each, of the latents z [N, Z]; `weight` is that of the KL."""
+        log_x = rows_sum(log_likelihood(params, z, x, y, key))
+        return log_x + weight * (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1), log_x
+
+    def loss(params: Any, key: jax.Array, state: VaeState, x: jax.Array, y: jax.Array | None, weight: jax.Array):
+        """What is minimised, with the metrics and the posterior means."""
+        z_key, x_key, e_key, d_key = jax.random.split(key, 4)
+        x, now = likelihood.smooth(x_key, x), beta(state.examples.astype(jnp.float32))
+        mean, log_scale = posterior(params, x, y, e_key)
+        if deterministic:
+            log_x = rows_sum(log_likelihood(params, mean, x, y, d_key))
+            value = weighted_mean(log_x, weight)
+            return -value, ({"log_likelihood": value}, mean)
+        noise = jax.random.normal(z_key, (len(x), num_samples, latent_size)).swapaxes(0, 1)
+        z = mean + jnp.exp(log_scale) * noise  # [K, N, Z]
+        each = gaussian_kl(mean, log_scale)  # [N, Z]
+        if objective == "dreg":
+            fixed = jax.lax.stop_gradient((mean, log_scale))
+
+            def log_w(params: Any, z: jax.Array) -> jax.Array:
+                return jax.vmap(lambda z: log_weight(params, z, fixed, x, y, now, d_key)[0])(z)
+
+            share = weight / jnp.maximum(weight.sum(), 1e-12)
+            bound, surrogate = doubly_reparameterised(log_w, params, z, share)
+            metrics = {"bound": weighted_mean(bound, weight), "kl": weighted_mean(each.sum(1), weight)}
+            return -surrogate, (metrics, mean)
+        q = mean, log_scale
+        log_w, log_x = jax.vmap(lambda z: log_weight(params, z, q, x, y, now, d_key))(z)  # [K, N]
+        metrics = {"elbo": weighted_mean(log_x.mean(0) - each.sum(1), weight), "kl": weighted_mean(each.sum(1), weight)}
+        if objective == "iwae":
+            bound = weighted_mean(importance_bound(log_w), weight)
+            return -bound, ({"bound": bound, **metrics}, mean)
+        return weighted_mean(now * free_bits(each, weight, free_nats) - log_x.mean(0), weight), (metrics, mean)
+
+    def step(key: jax.Array, state: VaeState, batch: Batch) -> tuple[VaeState, dict]:
+        x, y = batch["x"], batch["y"] if conditional else None
+        weight, seen = batch.get("weight", jnp.ones(len(x))), state.examples.astype(jnp.float32)
+        gradient, (metrics, codes) = jax.grad(loss, has_aux=True)(state.params, key, state, x, y, weight)
+        updates, tx_state = tx(seen).update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = optimizers.moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life))
+        counts, moments = state.classes, state.moments
+        if conditional:
+            counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(y, classes))
+        if deterministic:
+            share = weight / jnp.maximum(weight.sum(), 1e-12)
+            new, rate = (share @ codes, (share * codes.T) @ codes), jnp.maximum(1 / (state.step + 1), STEADY)
+            moments = jax.tree.map(lambda old, new: old + rate * (new - old), moments, new)
+        examples = state.examples + (weight > 0).sum()
+        state = VaeState(state.step + 1, examples, counts, moments, params, average, tx_state)
+        return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
+
+    @partial(jax.jit, static_argnames="num")
+    def score(key: jax.Array, state: VaeState, x: jax.Array, y: jax.Array | None, num: int) -> jax.Array:
+        x_key, z_key = jax.random.split(key)
+        x = likelihood.smooth(x_key, x)
+        mean, log_scale = q = posterior(state.average, x, y)
+
+        def drawn(each: jax.Array) -> tuple[jax.Array, jax.Array]:
+            noise = jax.random.normal(jax.random.fold_in(z_key, each), mean.shape)
+            return log_weight(state.average, mean + jnp.exp(log_scale) * noise, q, x, y)
+
+        if num == 1:
+            return drawn(jnp.int32(0))[1] - gaussian_kl(mean, log_scale).sum(1)
+        return importance_bound(jax.lax.map(lambda each: drawn(each)[0], jnp.arange(num), batch_size=min(num, 4)))
+
+    def labels_of(batch: Batch) -> jax.Array | None:
+        """The labels that a conditional model reads."""
+        if conditional and "y" not in batch:
+            raise UserError("a conditional vae reads the label beside x: the batch lacks y")
+        return given_labels({"y": batch["y"]}, len(batch["x"]), classes)["y"] if conditional else None
+
+    def log_prob_bound(key: jax.Array, state: VaeState, batch: Batch, num_samples: int = 1) -> jax.Array:
+        check_whole("num_samples", num_samples)
+        return score(key, state, jnp.asarray(batch["x"]), labels_of(batch), num_samples)
+
+    def prior(key: jax.Array, state: VaeState, num: int) -> dict:
+        z_key, y_key = jax.random.split(key)
+        z = jax.random.normal(z_key, (num, latent_size))
+        if deterministic:
+            mean, square = state.moments
+            spread = square - jnp.outer(mean, mean) + 1e-6 * jnp.eye(latent_size)
+            z = mean + z @ jnp.linalg.cholesky(spread).T
+        return {"z": z, **({"y": drawn_labels(y_key, state.classes, num)} if conditional else {})}
+
+    @jax.jit
+    def encoded(state: VaeState, x: jax.Array, y: jax.Array | None) -> dict:
+        mean, log_scale = posterior(state.average, x, y)
+        return {"z": mean, "scale": jnp.zeros_like(mean) if deterministic else jnp.exp(log_scale)}
+
+    def encode(key: jax.Array, state: VaeState, batch: Batch) -> dict:
+        y = labels_of(batch)
+        return {**encoded(state, jnp.asarray(batch["x"]), y), **({} if y is None else {"y": y})}
+
+    @jax.jit
+    def decode(key: jax.Array, state: VaeState, latent: dict) -> Batch:
+        out = d_net.apply(state.average["decoder"], latent["z"], latent["y"] if conditional else None)
+        labels = {"y": latent["y"]} if conditional else {}
+        return {"x": likelihood.mean(state.average["likelihood"], out), **labels}
+
+    @jax.jit
+    def draw(key: jax.Array, state: VaeState, z: jax.Array, y: jax.Array | None) -> jax.Array:
+        out = d_net.apply(state.average["decoder"], z, y)
+        return likelihood.draw(key, state.average["likelihood"], out)
+
+    @jax.jit
+    def repair(key: jax.Array, state: VaeState, y: jax.Array | None, x: jax.Array, mask: jax.Array) -> jax.Array:
+        labels = {"y": y} if conditional else {}
+        return repaired(
+            key,
+            x,
+            mask,
+            sweeps,
+            latent_size,
+            lambda x: posterior(state.average, x, y),
+            lambda z, x: log_likelihood(state.average, z, x, y),
+            lambda key, z: draw(key, state, z, y),
+            (lambda z: decode(key, state, {"z": z, **labels})["x"]) if means else None,
+        )
+
+    def sample(key: jax.Array, state: VaeState, num: int, given: dict | None = None) -> Batch:
+        refuse_given(given, ("y",) * conditional + ("x", "mask") * (not deterministic))
+        prior_key, x_key = jax.random.split(key)
+        observed = given_observed(given, num, spec.shape)
+        asked = {name: value for name, value in (given or {}).items() if name == "y"}
+        latent = {**prior(prior_key, state, num), **given_labels(asked, num, classes)}
+        if means and not observed:
+            return decode(x_key, state, latent)
+        y = latent.get("y")
+        x = repair(x_key, state, y, *observed) if observed else draw(x_key, state, latent["z"], y)
+        return {"x": x, **({"y": y} if conditional else {})}
+
+    bound = None if deterministic else log_prob_bound
+    return Model(init, step, sample, log_prob_bound=bound, prior=prior, encode=encode, decode=decode)
+
+
+def check_arguments(
+    spec: Spec,
+    conditional: bool,
+    latent_size: int,
+    num_samples: int,
+    sweeps: int,
+    kl: float | Mapping,
+    objective: str,
+    free_nats: float,
+) -> None:
+    """Refuses arguments that no autoencoder can have.
+
+    Raises:
+      UserError: naming the argument, its value and what was expected.
+    """
+    if spec.kind not in ("image", "vector"):
+        raise UserError(f"a vae models images and vectors, not data of kind {spec.kind!r} ({spec.name})")
+    for name, value in {"latent_size": latent_size, "num_samples": num_samples, "sweeps": sweeps}.items():
+        check_whole(name, value)
+    if conditional and not spec.classes:
+        raise UserError(f"a conditional vae learns labels, and {spec.name} has none: set model.conditional=False")
+    choose("objective", objective, OBJECTIVES)
+    if not isinstance(kl, Mapping) and kl < 0:
+        raise UserError(f"kl {kl}: expected 0 or more")
+    if free_nats < 0:
+        raise UserError(f"free_nats {free_nats}: expected 0 or more")
+    if kl == 0 and (objective, num_samples, free_nats) != ("elbo", 1, 0):
+        raise UserError("kl 0 makes a deterministic autoencoder: objective, num_samples and free_nats are of others")
+    if objective != "elbo" and free_nats:
+        raise UserError(f"free_nats {free_nats}: objective {objective!r} has no KL to keep free, expected 0")
+
+
+def integer_network(spec: Spec, options: Mapping, state: VaeState) -> Description:
+    """The weights of a vae of ReLU layers as plain arrays, for the exact integer network of the compressor.
+
+    Raises:
+      UserError: for nets of other layers, a conditional vae, or data that are no images of whole numbers.
+    """
+    nets = {name: dict(options.get(name) or {"name": "mlp"}) for name in ("encoder", "decoder")}
+    for name, net in nets.items():
+        plain = {"norm": "none", "output": "linear", "pieces": 1}
+        for option, wanted in {"name": "mlp", "activation": "relu", **plain}.items():
+            found = net.get(option, plain.get(option, "leaky_relu"))
+            if found != wanted:
+                raise UserError(f"compression needs {name}.{option} {wanted!r}, this run has {found!r}")
+    values = likelihoods.whole(spec)
+    if options.get("conditional") or options.get("kl") == 0 or spec.kind != "image" or values is None:
+        raise UserError("compression needs a vae of images of whole numbers, with kl above 0 and without labels")
+    params = jax.device_get(state.average)
+    layers = {
+        name: [(layer["kernel"], layer["bias"]) for _, layer in sorted(params[name]["params"].items(), key=_number)]
+        for name in nets
+    }
+    kernel, bias = layers["decoder"][-1]  # the numbers of a pixel side by side: first those of all pixels
+    pixels = int(np.prod(spec.shape))
+    order = np.arange(len(bias)).reshape(pixels, -1).T.ravel()
+    layers["decoder"][-1] = kernel[:, order], bias[order]
+    name = (options.get("likelihood") or {"name": "bernoulli" if values.top == 1 else "beta_binomial"})["name"]
+    shift, scale = (float(each) for each in (spec.shift - spec.low, spec.scale))
+    return Description(layers["encoder"], layers["decoder"], name, values.top + 1, shift, scale, spec.shape)
+
+
+def _number(layer: tuple[str, Any]) -> int:
+    return int(layer[0].rpartition("_")[2])
