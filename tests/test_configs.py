@@ -21,6 +21,7 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 TINY = ["--config.model.cell.units=16", "--config.model.cell.layers=1", "--config.eval_every=0"]
 SERIES = [f"--config.model.{net}.cell.units=4" for net in ("generator", "discriminator")]
 NARROW = [f"--config.model.{net}.channels=(16,)" for net in ("generator", "discriminator")]
+TESTED = "--config.data.test_name=digits"
 SMALLER = {  # what takes long to compile or to run
     "r3gan": NARROW,
     "r3gan_cifar10": [*NARROW, "--config.batch_size=8", "--config.model.penalty=r1"],
@@ -34,6 +35,11 @@ SMALLER = {  # what takes long to compile or to run
     **dict.fromkeys(("gru", "lstm", "mingru", "rnn"), TINY),
     "rcgan": ["--config.batch_size=8", *SERIES],
     "speech_rnn": [*TINY, "--config.batch_size=8", "--config.sample.length=300", "--config.evaluate.num=10"],
+    "bbans": [TESTED],
+    "conv_vae": [
+        TESTED,
+        *(f"--config.model.{net}.{each}" for net in ("encoder", "decoder") for each in ("base=4", "channels=(4,)")),
+    ],
     "wgan": ["--config.batch_size=20"],
     "wgan_gp": ["--config.batch_size=20"],
 }
