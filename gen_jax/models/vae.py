@@ -132,7 +132,7 @@ def vae(
             value = weighted_mean(log_x, weight)
             return -value, ({"log_likelihood": value}, mean)
         noise = jax.random.normal(z_key, (len(x), num_samples, latent_size)).swapaxes(0, 1)
-        z = mean + jnp.exp(log_scale) * noise  # [K, N, Z]
+        z = mean[None] + jnp.exp(log_scale)[None] * noise  # [K, N, Z]
         each = gaussian_kl(mean, log_scale)  # [N, Z]
         if objective == "dreg":
             fixed = jax.lax.stop_gradient((mean, log_scale))
