@@ -70,8 +70,13 @@ def base_config() -> ConfigDict:
                 "order": "shuffle",  # shuffle, once, all or lanes
             },
             "model": {"name": placeholder(str)},
-            # as --given and --length of gen_jax.sample
-            "sample": {"num": 64, "seed": 0, "given": placeholder(str), "length": placeholder(int)},
+            "sample": {
+                "num": 64,
+                "seed": 0,
+                "given": placeholder(str),  # as --given and --length of gen_jax.sample
+                "length": placeholder(int),
+                "num_samples": 100,  # latents drawn for each row for the importance weighted bound, nll_bound
+            },
             # where no metric is named: while training the cheap ones, by the command all that apply
             "evaluate": {"num": 1000, "seed": 0, "metrics": ()},
         }
@@ -274,6 +279,7 @@ def check(config: ConfigDict) -> None:
         "keep": 1,
         "sample.num": 1,
         "sample.length": 1,
+        "sample.num_samples": 1,
         "evaluate.num": 1,
         "seed": 0,
         "sample.seed": 0,

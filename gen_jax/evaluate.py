@@ -3,28 +3,21 @@
 python -m gen_jax.evaluate --workdir runs/gan [--metrics frechet,coverage] [--against runs/other]
 """
 
-import json
-import math
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from gen_jax import best, config, data, run, sharding
-from gen_jax.data.spec import Spec, to_model
+from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose, command
 from gen_jax.metrics import ALL, DEFAULT, METRICS, NEEDS, SELECTING, Measure, Real, Reals, Rows, real_data
 from gen_jax.metrics.progress import progress
+from gen_jax.metrics.rows import Lacking, under
+from gen_jax.metrics.scores import Scores, figures, mean_scores, read_scores, refuse_other_protocol, save_scores, table
 from gen_jax.model import Model, State
 from gen_jax.sample import draw, parse_given
-
-ROWS = 64  # whose log-probabilities are computed together
-
-# name -> {"value", "oracle", "protocol"}, "details" where a measure has more to tell, "standard_error" of replicas,
-# "last", the value of the newest checkpoint where another one was selected
-Scores = dict[str, dict]
 
 
 def make_scorer(
@@ -37,10 +30,11 @@ def make_scorer(
     features: str | None = None,
     also: str | None = None,
     length: int | None = None,
+    num_samples: int = 100,
 ) -> Callable[[Model, State], Scores]:
-    """A function that scores a model's samples by the metrics in `names`.
+    """A function that scores a model by the metrics in `names`: its samples, or what it makes of real rows.
 
-    The oracle is the same metric on real rows, as many where there are: those of the test split, or of the training
+    The oracle of samples is the same metric on real rows, as many where there are: those of the test split, or of the training
     split where samples are what a judge learns from. None where there is no test split.
 
     Args:
@@ -49,6 +43,7 @@ def make_scorer(
       names: of metrics; `all` for those that apply, and where there are none the cheap ones of them (`DEFAULT`).
       also: one more metric, whatever the others are.
       length: of the samples, where they are sequences; as the rows of the data where None.
+      num_samples: latents drawn for each row for the importance weighted bound.
 
     Raises:
       UserError: for an unknown metric, for one that these data, this model or so few samples do not have.
@@ -67,37 +62,35 @@ def make_scorer(
 
     def score(model: Model, state: State) -> Scores:
         scores: Scores = {}
-        of_samples = any(measure.of == "samples" for measure, _ in measures.values())
-        samples = draw(model, state, spec, seed, num, given) if of_samples else {}
-        refuse_broken(samples)
+
+        @cache
+        def samples() -> Rows:
+            found = draw(model, state, spec, seed, num, given)
+            refuse_broken(found)
+            return found
+
+        def measured(build: Callable, measure: Measure) -> tuple[Mapping, Mapping, dict]:
+            """Values of the model and of the oracle, and what both depend on."""
+            if measure.of != "samples":
+                function, facts = under(measure.of, model, state, spec, seed, num_samples)
+                return measure.values(function), {}, facts
+            lacking = [key for key in measure.needs if key not in samples()]
+            if lacking:
+                raise Lacking(f"samples with {lacking[0]!r}, which this model does not draw")
+            values, (found, origin) = measure.values(samples()), oracle(build)
+            return values, found, {**drawn, **origin}
+
         for build, (measure, mine) in progress(measures.items(), "scoring", "measure"):
-            needs = measure.needs if measure.of == "samples" else ()
-            lacking = [key for key in needs if key not in samples]
-            if lacking and required.intersection(mine):
-                raise UserError(f"metric {mine[0]!r} needs samples with {lacking[0]!r}, which this model does not draw")
-            if measure.of == "log_prob" and model.log_prob is None:
+            try:
+                values, found, facts = measured(build, measure)
+            except Lacking as lack:
                 if required.intersection(mine):
-                    raise UserError(f"metric {mine[0]!r} needs an exact log-likelihood, which this model does not have")
-            elif measure.of == "log_prob":
-                values = measure.values(partial(log_prob_of_rows, model, state, spec))
-                scores |= figures(mine, measure, values, {}, {}, data_facts)
-            elif not lacking:
-                scores |= figures(mine, measure, measure.values(samples), *oracle(build), {**data_facts, **drawn})
+                    raise UserError(f"metric {mine[0]!r} needs {lack}") from None
+            else:
+                scores |= figures(mine, measure, values, found, {**data_facts, **facts})
         return scores
 
     return score
-
-
-def log_prob_of_rows(model: Model, state: State, spec: Spec, rows: Rows) -> np.ndarray:
-    """Exact log-probabilities [N] in nats of raw rows, some at a time; frames beyond the longest row are cut off."""
-    found = []
-    for start in range(0, len(rows["x"]), ROWS):
-        part = {name: value[start : start + ROWS] for name, value in rows.items()}
-        if "length" in part:
-            part["x"] = part["x"][:, : part["length"].max()]
-        batch = {**part, "x": to_model(spec, part["x"])}
-        found.append(np.asarray(model.log_prob(jax.random.key(0), state, batch)))
-    return np.concatenate(found)
 
 
 def choose_measures(
@@ -130,22 +123,6 @@ def real_figures(measure: Measure, num: int, real: Real) -> tuple[Mapping, dict]
     return measure.values(rows), {"oracle_split": split, "oracle_samples": len(rows["x"])}
 
 
-def figures(names: list[str], measure: Measure, values: Mapping, oracle: Mapping, origin: dict, common: dict) -> Scores:
-    """The entries of the metrics of one measure; a value that is no finite number is None."""
-    details = jax.tree.map(finite, {name: value for name, value in values.items() if name not in METRICS})
-    more = {"details": details} if details else {}
-    protocol = {**common, **origin, **measure.protocol()}
-    return {
-        name: {"value": finite(values[name]), "oracle": finite(oracle.get(name)), "protocol": protocol, **more}
-        for name in names
-    }
-
-
-def finite(value: float | None) -> float | None:
-    """A value as JSON can hold it."""
-    return value if value is not None and math.isfinite(value) else None
-
-
 def refuse_broken(samples: Rows) -> None:
     """Refuses samples with values that are not finite.
 
@@ -157,59 +134,8 @@ def refuse_broken(samples: Rows) -> None:
         raise UserError(f"{broken} of {len(samples['x'])} samples are not finite: there is nothing to score")
 
 
-def refuse_other_protocol(scores: Scores, others: Scores, origin: str) -> None:
-    """Refuses to set scores beside others that were not taken in the same way.
-
-    Raises:
-      UserError: naming the metric, the first entry of the protocol that differs, and both values.
-    """
-    for name in [name for name in scores if name in others]:
-        mine, theirs = (config.plain(each[name]["protocol"]) for each in (scores, others))
-        for entry in {**mine, **theirs}:
-            if mine.get(entry) != theirs.get(entry):
-                raise UserError(
-                    f"{name} does not compare with that of {origin}: {entry} is {mine.get(entry)!r} here "
-                    f"and {theirs.get(entry)!r} there"
-                )
-
-
-def read_scores(workdir: str) -> Scores:
-    """The metrics of a run's `evaluation.json`.
-
-    Raises:
-      UserError: where it has none.
-    """
-    try:
-        return json.loads((Path(workdir) / "evaluation.json").read_text())["metrics"]
-    except (OSError, ValueError, KeyError):
-        raise UserError(
-            f"{workdir} has no scores yet; first run: python -m gen_jax.evaluate --workdir {workdir}"
-        ) from None
-
-
-def save_scores(workdir: Path, step: int, scores: Scores) -> None:
-    """Writes `evaluation.json`."""
-    run.write_json(workdir / "evaluation.json", {"step": step, "metrics": scores})
-
-
-def table(scores: Scores, others: Scores | None, origin: str) -> str:
-    """Value and oracle of each metric, a line each.
-
-    Beside them the standard error of replicas, the value of the last checkpoint where another one was selected, and the
-    value in `others`, where there are any.
-    """
-    keys = {"value": "value", "error": "standard_error", "last": "last", "real data": "oracle"}
-    heads = [head for head in keys if any(keys[head] in each for each in scores.values())]
-    lines = [f"{'metric':<26}" + "".join(f"{head:>12}" for head in heads + ([origin] if others is not None else []))]
-    for name, each in scores.items():
-        values = [each.get(keys[head]) for head in heads]
-        values += [others.get(name, {}).get("value")] if others is not None else []
-        lines.append(f"{name:<26}" + "".join(f"{'-' if value is None else f'{value:.4g}':>12}" for value in values))
-    return "\n".join(lines)
-
-
 def scorer_of(
-    loaded: run.Run, names: Iterable[str], num: int, features: str | None = None
+    loaded: run.Run, names: Iterable[str], num: int, features: str | None = None, num_samples: int | None = None
 ) -> Callable[[Model, State], Scores]:
     """`make_scorer` for a trained run, whose data it opens.
 
@@ -222,10 +148,9 @@ def scorer_of(
         raise UserError(f"the data that this run was trained on have changed: {source.name}")
     splits = (options["split"], options["test_split"])
     reals = data.reader(source, options)
-    length = loaded.config["sample"]["length"]
-    return make_scorer(
-        loaded.spec, reals, splits, names, num, loaded.config["evaluate"]["seed"], features, length=length
-    )
+    seed, settings = loaded.config["evaluate"]["seed"], {**config.base_config().sample, **loaded.config["sample"]}
+    more = {"length": settings["length"], "num_samples": num_samples or settings["num_samples"]}
+    return make_scorer(loaded.spec, reals, splits, names, num, seed, features, **more)
 
 
 def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callable[[Model, State], Scores] | None:
@@ -242,22 +167,8 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callab
     if select:
         choose("metric to select by", select, SELECTING)
     splits = (settings["data"]["split"], settings["data"]["test_split"])
-    length = settings["sample"]["length"]
-    return make_scorer(spec, reals, splits, how["metrics"], how["num"], how["seed"], also=select, length=length)
-
-
-def mean_scores(each: list[Scores]) -> Scores:
-    """The scores of replicas as one: `value` is their mean, beside its `standard_error` and the `values` of each."""
-    if len(each) == 1:
-        return each[0]
-    scores = {}
-    for name, first in each[0].items():
-        values = [one[name]["value"] for one in each]
-        known = [value for value in values if value is not None]
-        mean = float(np.mean(known)) if known else None
-        error = float(np.std(known, ddof=1) / len(known) ** 0.5) if len(known) > 1 else None
-        scores[name] = {**first, "value": mean, "standard_error": error, "values": values}
-    return scores
+    more = {name: settings["sample"][name] for name in ("length", "num_samples")}
+    return make_scorer(spec, reals, splits, how["metrics"], how["num"], how["seed"], also=select, **more)
 
 
 def main(argv: list[str]) -> None:
@@ -268,6 +179,10 @@ def main(argv: list[str]) -> None:
             "workdir": (None, "directory of the run"),
             "num": (None, "how many samples; as in its config where unset"),
             "metrics": (None, "names, separated by commas; those of its config, or all that apply, where unset"),
+            "num_samples": (
+                None,
+                "latents a row, for the importance weighted bound nll_bound; as in its config where unset",
+            ),
             "step": (None, "checkpoint to score; the newest, or the selected one beside it, where unset"),
             "replica": (
                 None,
@@ -289,7 +204,7 @@ def main(argv: list[str]) -> None:
     settings = loaded.config["evaluate"]
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"] or [ALL]
     num = config.integer("num", flags.num, 1) or settings["num"]
-    score = scorer_of(loaded, names, num, flags.features)
+    score = scorer_of(loaded, names, num, flags.features, config.integer("num_samples", flags.num_samples, 1))
     others_of = range(1, loaded.config["replicas"]) if one is None else ()
 
     def scores_of(found: run.Run) -> Scores:

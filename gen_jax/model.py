@@ -25,7 +25,7 @@ class Model(NamedTuple):
     step: Callable[..., tuple[State, dict]]  # (key, state, batch) -> (state, metrics): one unit of learning
     sample: Callable[..., Batch]  # (key, state, num, given=None) -> batch, as a training batch
     log_prob: Callable | None = None  # (key, state, batch) -> [B] nats, exact
-    log_prob_bound: Callable | None = None  # (key, state, batch) -> [B] nats, a lower bound
+    log_prob_bound: Callable | None = None  # (key, state, batch, num_samples=1) -> [B] nats, a lower bound
     prior: Callable | None = None  # (key, state, num) -> latent, a dict whose `z` leads with `num`
     encode: Callable | None = None  # (key, state, batch) -> latent
     decode: Callable | None = None  # (key, state, latent) -> batch; differentiable

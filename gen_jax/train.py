@@ -18,8 +18,8 @@ from orbax.checkpoint import CheckpointManager
 from gen_jax import best, checkpoint, config, log, run, sharding
 from gen_jax.data.samples import SUFFIXES, encode
 from gen_jax.errors import UserError, command, stop_requests
-from gen_jax.evaluate import Scores, mean_scores, save_scores
 from gen_jax.job import Job, first_state, place_arrays, prepare
+from gen_jax.metrics.scores import Scores, mean_scores, save_scores
 from gen_jax.model import State
 from gen_jax.sample import draw, parse_given
 

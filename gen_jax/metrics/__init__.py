@@ -1,4 +1,4 @@
-"""Measures by name: of samples, or of the log-probabilities of real rows. They never see a model or its family."""
+"""Measures by name: of samples, or of functions of real rows (log-probabilities, bounds, codes). They never see a family."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -7,24 +7,30 @@ from typing import Any
 import numpy as np
 
 from gen_jax.metrics.classifier import RECIPE, accuracy, fit
-from gen_jax.metrics.copies import learnt_by_heart
+from gen_jax.metrics.copies import duplicates, learnt_by_heart, memorisation
 from gen_jax.metrics.distances import frechet_distance, inception_score, kernel_distance
 from gen_jax.metrics.features import (
-    UNIT,
     Real,
     Reals,
     Rows,
     channel_classifier,
-    comparable,
     real_data,
-    remembered,
     some,
     unit,
+)
+from gen_jax.metrics.latent import (
+    active_units,
+    bits_per_dim,
+    elbo,
+    nll_bound,
+    probe_accuracy,
+    reconstruction,
+    valid_elbo,
 )
 from gen_jax.metrics.likelihood import per_frame, per_token, valid_per_frame, valid_per_token
 from gen_jax.metrics.measure import Measure
 from gen_jax.metrics.modes import Judge, classifier_judge, gaussian_judge, mode_statistics
-from gen_jax.metrics.neighbours import nearest, neighbour_statistics
+from gen_jax.metrics.neighbours import neighbour_statistics
 from gen_jax.metrics.parzen import parzen_statistics
 from gen_jax.metrics.sounds import spoken
 from gen_jax.metrics.timegan import discriminative, predictive
@@ -34,7 +40,6 @@ __all__ = ["ALL", "DEFAULT", "METRICS", "NEEDS", "SELECTING", "Measure", "Real",
 JUDGED = 5000  # rows the SVC of labelled images is trained on, at most
 NEIGHBOURS = 5
 HELD_OUT = 10_000  # rows of the test split that measures read, at most
-COPIES = 2000  # samples, and rows of the test split, whose nearest train row is looked for, at most
 VALIDATION = 1000  # last rows of the train split, on which a Parzen window chooses its width
 
 
@@ -168,51 +173,6 @@ def classification_accuracy(real: Real) -> Measure | None:
     return Measure(values, lambda: protocol, oracle, ("x", "y"))
 
 
-def memorisation(real: Real) -> Measure | None:
-    """Median distance to the nearest train row, over that of held-out rows: 0 for copies, 1 for new rows."""
-    spec = real.spec
-    if real.test is None or not comparable(spec):
-        return None
-
-    @cache
-    def train() -> np.ndarray:
-        return unit(spec, real.rows(real.train)["x"])
-
-    @remembered
-    def distance(x: np.ndarray) -> float:
-        return float(np.median(nearest(unit(spec, x[:COPIES]), train())))
-
-    def values(samples: Rows) -> Mapping[str, Any]:
-        new = distance(real.held_out(COPIES)["x"])
-        return {"memorisation": distance(samples["x"]) / new if new else None}
-
-    def protocol() -> Mapping[str, Any]:
-        rows = {"train_samples": len(train()), "held_out": real.test, "rows": f"the first {COPIES}"}
-        return {"features": UNIT, **rows}
-
-    return Measure(values, protocol)
-
-
-def duplicates(real: Real) -> Measure | None:
-    """Share of samples with another sample nearer than all but 1 % of as many train rows have one: 0.01 for real rows."""
-    spec = real.spec
-
-    if not comparable(spec):
-        return None
-
-    @cache
-    def near(num: int) -> float:
-        x = unit(spec, some(real.rows(real.train), num)["x"])
-        return float(np.quantile(nearest(x, x, others=True), 0.01))
-
-    def values(samples: Rows) -> Mapping[str, Any]:
-        x = unit(spec, samples["x"][: spec.sizes[real.train]])
-        return {"duplicates": float((nearest(x, x, others=True) <= near(len(x))).mean())}
-
-    protocol = {"features": UNIT, "reference": real.train, "quantile": 0.01}
-    return Measure(values, lambda: protocol, least=2)
-
-
 def window(real: Real) -> Measure | None:
     """Parzen-window log-likelihood of the test rows in nats, of images with pixels in [0, 1]; the oracle's are train rows."""
     spec = real.spec
@@ -258,6 +218,13 @@ METRICS = {  # name -> (what is known of the real data) -> Measure, or None wher
     "nats_per_frame": per_frame,
     "valid/nats_per_token": valid_per_token,
     "valid/nats_per_frame": valid_per_frame,
+    "elbo": elbo,
+    "nll_bound": nll_bound,
+    "bits_per_dim": bits_per_dim,
+    "valid/elbo": valid_elbo,
+    "active_units": active_units,
+    "reconstruction": reconstruction,
+    "probe_accuracy": probe_accuracy,
 }
 NEEDS = {  # what the data lack where there is None
     modes: "known modes, or labelled images",
@@ -277,14 +244,21 @@ NEEDS = {  # what the data lack where there is None
     per_frame: "sequences of frames and a test split",
     valid_per_token: "sequences of tokens and a validation split",
     valid_per_frame: "sequences of frames and a validation split",
+    elbo: "images or vectors, and a test split",
+    nll_bound: "images or vectors, and a test split",
+    bits_per_dim: "images or vectors of whole numbers, and a test split",
+    valid_elbo: "images or vectors, and a validation split",
+    active_units: "images or vectors, and a test split",
+    reconstruction: "images or vectors, and a test split",
+    probe_accuracy: "images or vectors, labels of two classes or more, and a test split",
 }
 DEFAULT = (  # while a model trains, where its config names none: they are cheap
     *("modes", "high_quality", "reverse_kl"),
-    *("valid/nats_per_token", "valid/nats_per_frame"),
+    *("valid/nats_per_token", "valid/nats_per_frame", "valid/elbo"),
 )
 SELECTING = {  # what may choose a checkpoint, for it reads no test row -> 1 where larger is better, -1 where smaller is
     **dict.fromkeys(("modes", "high_quality", "precision", "recall", "coverage", "classes"), 1),
-    **dict.fromkeys(("inception", "label_accuracy"), 1),
+    **dict.fromkeys(("inception", "label_accuracy", "valid/elbo"), 1),
     **dict.fromkeys(("reverse_kl", "frechet", "kernel"), -1),
     **dict.fromkeys(("valid/nats_per_token", "valid/nats_per_frame"), -1),
 }

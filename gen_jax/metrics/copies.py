@@ -1,4 +1,4 @@
-"""What a model of text has learnt by heart: the n-grams and the longest passages that its samples share with the training text."""
+"""What a model has learnt by heart: passages that samples share with the training text; how near rows of numbers are to train rows."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.spec import levels, sequences
-from gen_jax.metrics.features import Real, Rows
+from gen_jax.metrics.features import UNIT, Real, Rows, comparable, remembered, some, unit
 from gen_jax.metrics.likelihood import joined
 from gen_jax.metrics.measure import Measure
+from gen_jax.metrics.neighbours import nearest
 
 PIECE = 200  # tokens a passage is looked for in: samples, where they are as long, and real texts are cut to that
 NGRAM = 12  # tokens, of the overlap
 PIECES = 200  # at most
+COPIES = 2000  # samples, and rows of the test split, whose nearest train row is looked for, at most
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, of a polynomial hash modulo 2^64
 
 
@@ -61,3 +63,48 @@ def learnt_by_heart(real: Real) -> Measure | None:
         return real.test, joined(spec, real.whole(real.test)) if real.test else None
 
     return Measure(values, lambda: {"reference": real.train, "piece": PIECE, "ngram": NGRAM}, oracle)
+
+
+def memorisation(real: Real) -> Measure | None:
+    """Median distance to the nearest train row, over that of held-out rows: 0 for copies, 1 for new rows."""
+    spec = real.spec
+    if real.test is None or not comparable(spec):
+        return None
+
+    @cache
+    def train() -> np.ndarray:
+        return unit(spec, real.rows(real.train)["x"])
+
+    @remembered
+    def distance(x: np.ndarray) -> float:
+        return float(np.median(nearest(unit(spec, x[:COPIES]), train())))
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        new = distance(real.held_out(COPIES)["x"])
+        return {"memorisation": distance(samples["x"]) / new if new else None}
+
+    def protocol() -> Mapping[str, Any]:
+        rows = {"train_samples": len(train()), "held_out": real.test, "rows": f"the first {COPIES}"}
+        return {"features": UNIT, **rows}
+
+    return Measure(values, protocol)
+
+
+def duplicates(real: Real) -> Measure | None:
+    """Share of samples with another sample nearer than all but 1 % of as many train rows have one: 0.01 for real rows."""
+    spec = real.spec
+
+    if not comparable(spec):
+        return None
+
+    @cache
+    def near(num: int) -> float:
+        x = unit(spec, some(real.rows(real.train), num)["x"])
+        return float(np.quantile(nearest(x, x, others=True), 0.01))
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        x = unit(spec, samples["x"][: spec.sizes[real.train]])
+        return {"duplicates": float((nearest(x, x, others=True) <= near(len(x))).mean())}
+
+    protocol = {"features": UNIT, "reference": real.train, "quantile": 0.01}
+    return Measure(values, lambda: protocol, least=2)

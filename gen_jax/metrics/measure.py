@@ -9,10 +9,10 @@ from gen_jax.metrics.features import Rows
 class Measure(NamedTuple):
     """Figures that one computation gives."""
 
-    # of raw samples, or of a function (raw rows -> log-probabilities): name -> value; what is no metric is a detail
+    # of raw samples, or of a function of raw rows (see `metrics.rows.under`): name -> value; what is no metric is a detail
     values: Callable[[Any], Mapping[str, Any]]
     protocol: Callable[[], Mapping[str, Any]]  # all that a value depends on besides the samples
     oracle: Callable[[int], tuple[str, Rows]] | None = None  # num -> (split, real rows); held-out ones where None
     needs: tuple[str, ...] = ("x",)  # what samples must carry
     least: int = 1  # samples, at least
-    of: str = "samples"  # or "log_prob"
+    of: str = "samples"  # or "log_prob", "elbo", "bound", "codes" of real rows
