@@ -87,8 +87,8 @@ def log_beta_binomial(heads: jax.Array, top: int, a: jax.Array, b: jax.Array) ->
     """
     tails = top - heads
 
-    def product(low: jax.Array) -> jax.Array:  # Gamma(low + 8) / Gamma(low)
-        return (low * (low + 7)) * ((low + 1) * (low + 6)) * ((low + 2) * (low + 5)) * ((low + 3) * (low + 4))
+    def products(low: jax.Array) -> tuple[jax.Array, jax.Array]:  # of Gamma(low + 8) / Gamma(low), too large for 16 bits
+        return (low * (low + 7)) * ((low + 1) * (low + 6)), ((low + 2) * (low + 5)) * ((low + 3) * (low + 4))
 
     def series(at: jax.Array) -> jax.Array:
         return (1 / 12 - (1 / 360 - 1 / 1260 / jnp.square(at)) / jnp.square(at)) / at
@@ -96,7 +96,7 @@ def log_beta_binomial(heads: jax.Array, top: int, a: jax.Array, b: jax.Array) ->
     def rising(low: jax.Array, by: jax.Array) -> jax.Array:  # log Gamma(low + by) / Gamma(low) - by (log(low + 8) - 1)
         start = low + 8
         far = (start + by - 0.5) * jnp.log1p(by / start) + series(start + by) - series(start)
-        return far - jnp.log(product(low + by) / product(low))
+        return far - sum(jnp.log(high / low) for high, low in zip(products(low + by), products(low)))
 
     share = heads * jnp.log((a + 8) / (a + b + 8)) + tails * jnp.log((b + 8) / (a + b + 8))
     return share + (rising(a, heads) + rising(b, tails) - rising(a + b, top))
