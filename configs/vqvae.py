@@ -5,7 +5,7 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 4000
+    config.steps = 3000
     config.batch_size = 64
     config.log_every = 200
     config.sample_every = 1000

@@ -34,6 +34,7 @@ SMALLER = {  # what takes long to compile or to run
     **dict.fromkeys(("gru", "lstm", "mingru", "rnn"), TINY),
     "rcgan": ["--config.batch_size=8", *SERIES],
     "speech_rnn": [*TINY, "--config.batch_size=8", "--config.sample.length=300", "--config.evaluate.num=10"],
+    "vqvae": [f"--config.model.{net}.channels=(8,)" for net in ("encoder", "decoder")],
     "wgan": ["--config.batch_size=20"],
     "wgan_gp": ["--config.batch_size=20"],
 }

@@ -17,7 +17,7 @@ from gen_jax.losses.quantise import Codebook
 from gen_jax.model import Batch, Model, drawn_labels, given_labels, weighted_mean
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
 from gen_jax.nets.layers import stage_sides
-from gen_jax.nets.raster import Raster
+from gen_jax.nets.raster import Raster, draw_codes
 from gen_jax.nets.recurrent import RECURRENT
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
@@ -76,15 +76,21 @@ def vqvae(
     Raises:
       UserError: for data that are no images, labels that they lack, an unknown name or option.
     """
-    sizes = {"grid": grid, "codebook_size": codebook_size, "code_size": code_size}
-    check_arguments(spec, conditional, sizes, {"decay": decay, "restart": restart}, commitment)
+    if spec.kind != "image":
+        raise UserError(f"a vqvae models images, not data of kind {spec.kind!r} ({spec.name})")
+    if conditional and not spec.classes:
+        raise UserError(f"a conditional vqvae learns labels, and {spec.name} has none: set model.conditional=False")
+    for name, value, least in (("grid", grid, 0), ("codebook_size", codebook_size, 1), ("code_size", code_size, 1)):
+        check_whole(name, value, least)
+    for name, value, above in (("decay", decay, 1), ("restart", restart, 1), ("commitment", commitment, np.inf)):
+        if not 0 <= value < above:
+            raise UserError(f"{name} {value}: expected from 0 to below {above}")
     classes, size, base = len(spec.classes) if conditional else 0, codebook_size, grid or None
     height, width = stage_sides(spec.shape, base, "a vqvae")[0]
     likelihood = likelihoods.fitting(spec, likelihood)
     e_net = build("encoder", GRID_ENCODERS, encoder, code_size, base)
     d_net = build("decoder", GRID_DECODERS, decoder, (*spec.shape, likelihood.width), base)
-    layers = build("prior", RECURRENT, prior)
-    p_net = Raster(layers, size, height, width, classes)
+    p_net = Raster(build("prior", RECURRENT, prior), size, height, width, classes)
     txs = {"images": optimizers.optimizer(optimizer), "prior": optimizers.optimizer(prior_optimizer)}
 
     def init(key: jax.Array, batch: Batch) -> VqvaeState:
@@ -118,8 +124,8 @@ def vqvae(
             z = e_net.apply(params["images"]["encoder"], x)  # [N, h, w, D]
             flat = jax.lax.stop_gradient(z.reshape(-1, code_size))  # [M, D]
             new = quantise.drawn(new_key, flat, of_places, size)
-            begun = quantise.begun(new, of_places)
-            codebook = jax.tree.map(partial(jnp.where, state.step == 0), begun, state.codebook)
+            first = partial(jnp.where, state.step == 0)
+            codebook = jax.tree.map(first, quantise.begun(new, of_places), state.codebook)
             e = quantise.vectors(codebook)
             codes = quantise.nearest(jax.lax.stop_gradient(z), e)  # [N, h, w]
             log_x = log_likelihood(params["images"], quantise.straight_through(z, e[codes]), x)
@@ -135,15 +141,14 @@ def vqvae(
             updates, states[name] = tx(seen).update(gradient[name], state.optimizer[name], state.params[name])
             params[name] = optax.apply_updates(state.params[name], updates)
         codebook = quantise.moved(codebook, decay, z, codes.ravel(), of_places)
-        metrics["perplexity"] = quantise.perplexity(codes.ravel(), of_places, size)
-        metrics["used"] = 1 - quantise.dead(codebook.counts, max(restart, UNUSED)).mean()
-        codebook, counts = quantise.restarted(codebook, restart, new), state.classes
-        if conditional:
-            counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(y, classes))
-        examples = state.examples + (weight > 0).sum()
-        state = VqvaeState(state.step + 1, examples, counts, codebook, params, states)
-        return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
+        used = 1 - quantise.dead(codebook.counts, max(restart, UNUSED)).mean()
+        metrics |= {"perplexity": quantise.perplexity(codes.ravel(), of_places, size), "used": used}
+        counts = state.classes + weight @ jax.nn.one_hot(y, classes) if conditional else None
+        codebook = quantise.restarted(codebook, restart, new)
+        after = state.step + 1, state.examples + (weight > 0).sum(), counts, codebook, params, states
+        return VqvaeState(*after), {**metrics, "gradient_norm": optax.tree.norm(gradient)}
 
+    @jax.jit
     def nearest(state: VqvaeState, x: jax.Array) -> jax.Array:
         """Codes [N, h, w] of images."""
         return quantise.nearest(e_net.apply(state.params["images"]["encoder"], x), quantise.vectors(state.codebook))
@@ -165,36 +170,22 @@ def vqvae(
         check_whole("num_samples", num_samples)
         return score(key, state, jnp.asarray(batch["x"]), labels_of(batch).get("y"))
 
-    encoded = jax.jit(nearest)
-
     def encode(key: jax.Array, state: VqvaeState, batch: Batch) -> dict:
-        return {**labels_of(batch), "z": encoded(state, jnp.asarray(batch["x"]))}
+        return {**labels_of(batch), "z": nearest(state, jnp.asarray(batch["x"]))}
 
-    @partial(jax.jit, static_argnames="num")
-    def draw_codes(key: jax.Array, state: VqvaeState, y: jax.Array | None, num: int) -> jax.Array:
-        move = partial(p_net.apply, state.params["prior"], method="move")
-
-        def draw(lanes: tuple, place: jax.Array) -> tuple[tuple, jax.Array]:
-            carry, last = lanes  # the last w codes [N, w]: the first of them stands above the next one
-            carry, logits = move(carry, last[:, -1:], last[:, :1], place[None], y)
-            code = jax.random.categorical(jax.random.fold_in(key, place), logits[:, 0]).astype(jnp.int32)
-            return (carry, jnp.concatenate([last[:, 1:], code[:, None]], 1)), code
-
-        lanes = layers.init_carry(num), jnp.full((num, width), -1, jnp.int32)
-        return jax.lax.scan(draw, lanes, jnp.arange(height * width))[1].T.reshape(num, height, width)
+    draw = jax.jit(partial(draw_codes, p_net), static_argnames="num")
 
     def latent(key: jax.Array, state: VqvaeState, num: int, given: dict | None = None) -> dict:
         z_key, y_key = jax.random.split(key)
-        labels = given_labels(given, num, classes)
-        if conditional:
-            labels = {"y": drawn_labels(y_key, state.classes, num), **labels}
-        return {"z": draw_codes(z_key, state, labels.get("y"), num), **labels}
+        labels = {"y": drawn_labels(y_key, state.classes, num)} if conditional else {}
+        labels |= given_labels(given, num, classes)
+        return {"z": draw(z_key, state.params["prior"], labels.get("y"), num), **labels}
 
     @partial(jax.jit, static_argnames="show")
     def shown(state: VqvaeState, latent: dict, show: Any, *key: jax.Array) -> Batch:
-        params = state.params["images"]
-        out = d_net.apply(params["decoder"], quantise.vectors(state.codebook)[latent["z"]])
-        return {**{name: latent[name] for name in latent if name == "y"}, "x": show(*key, params["likelihood"], out)}
+        params, z = state.params["images"], quantise.vectors(state.codebook)[latent["z"]]
+        labels = {"y": latent["y"]} if conditional else {}
+        return {"x": show(*key, params["likelihood"], d_net.apply(params["decoder"], z)), **labels}
 
     def decode(key: jax.Array, state: VqvaeState, latent: dict) -> Batch:
         z = np.asarray(latent["z"])
@@ -204,22 +195,7 @@ def vqvae(
 
     def sample(key: jax.Array, state: VqvaeState, num: int, given: dict | None = None) -> Batch:
         z_key, x_key = jax.random.split(key)
-        z = latent(z_key, state, num, given)
-        return shown(state, z, likelihood.mean) if means else shown(state, z, likelihood.draw, x_key)
+        how = (likelihood.mean,) if means else (likelihood.draw, x_key)
+        return shown(state, latent(z_key, state, num, given), *how)
 
     return Model(init, step, sample, log_prob_bound=log_prob_bound, prior=latent, encode=encode, decode=decode)
-
-
-def check_arguments(spec: Spec, conditional: bool, sizes: dict, shares: dict, commitment: float) -> None:
-    """Raises UserError for arguments that no vector-quantised autoencoder can have."""
-    if spec.kind != "image":
-        raise UserError(f"a vqvae models images, not data of kind {spec.kind!r} ({spec.name})")
-    if conditional and not spec.classes:
-        raise UserError(f"a conditional vqvae learns labels, and {spec.name} has none: set model.conditional=False")
-    for name, value in sizes.items():
-        check_whole(name, value, 0 if name == "grid" else 1)
-    for name, value in shares.items():
-        if not 0 <= value < 1:
-            raise UserError(f"{name} {value}: expected a share from 0 to below 1")
-    if commitment < 0:
-        raise UserError(f"commitment {commitment}: expected 0 or more")

@@ -1,5 +1,8 @@
 """The net that puts out, for each code of a grid, the logits of what it may be given those before it, row by row."""
 
+from functools import partial
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -42,3 +45,18 @@ class Raster(nn.Module):
         left, above = padded[:, self.width - 1 : -1], padded[:, : -self.width]
         carry = self.recurrent.init_carry(len(codes))
         return self.move(carry, left, above, jnp.arange(left.shape[1]), y)[1].reshape(*codes.shape, self.size)
+
+
+def draw_codes(net: Raster, key: jax.Array, params: Any, y: jax.Array | None, num: int) -> jax.Array:
+    """Codes [num, h, w] int32, drawn one after the other; `y` [num] where there are classes."""
+    move = partial(net.apply, params, method="move")
+
+    def draw(lanes: tuple, place: jax.Array) -> tuple[tuple, jax.Array]:
+        carry, last = lanes  # the last w codes [num, w]: the first of them stands above the next one
+        carry, logits = move(carry, last[:, -1:], last[:, :1], place[None], y)
+        code = jax.random.categorical(jax.random.fold_in(key, place), logits[:, 0]).astype(jnp.int32)
+        return (carry, jnp.concatenate([last[:, 1:], code[:, None]], 1)), code
+
+    lanes = net.recurrent.init_carry(num), jnp.full((num, net.width), -1, jnp.int32)
+    codes = jax.lax.scan(draw, lanes, jnp.arange(net.height * net.width))[1]  # [T, num]
+    return codes.T.reshape(num, net.height, net.width)
