@@ -28,7 +28,7 @@ class Model(NamedTuple):
     log_prob_bound: Callable | None = None  # (key, state, batch, num_samples=1) -> [B] nats, a lower bound
     prior: Callable | None = None  # (key, state, num) -> latent, a dict whose `z` leads with `num`
     encode: Callable | None = None  # (key, state, batch) -> latent
-    decode: Callable | None = None  # (key, state, latent) -> batch; differentiable
+    decode: Callable | None = None  # (key, state, latent) -> batch; differentiable, unless `z` holds codes
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

@@ -40,6 +40,7 @@ SMALLER = {  # what takes long to compile or to run
         TESTED,
         *(f"--config.model.{net}.{each}" for net in ("encoder", "decoder") for each in ("base=4", "channels=(4,)")),
     ],
+    "vqvae": [f"--config.model.{net}.channels=(8,)" for net in ("encoder", "decoder")],
     "wgan": ["--config.batch_size=20"],
     "wgan_gp": ["--config.batch_size=20"],
 }

@@ -13,8 +13,10 @@ from gen_jax.models.hmm import hmm
 from gen_jax.models.markov import markov
 from gen_jax.models.rnn import rnn
 from gen_jax.models.vae import vae
+from gen_jax.models.vqvae import vqvae
 
-MODELS = {"gan": gan, "hmm": hmm, "markov": markov, "rnn": rnn, "vae": vae}  # family(spec, **options) -> Model
+# family(spec, **options) -> Model
+MODELS = {"gan": gan, "hmm": hmm, "markov": markov, "rnn": rnn, "vae": vae, "vqvae": vqvae}
 
 
 def build_model(options: Mapping, spec: Spec) -> Model:

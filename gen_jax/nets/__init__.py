@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from gen_jax.nets.conv import ConvDecoder, ConvEncoder
+from gen_jax.nets.conv import ConvDecoder, ConvEncoder, GridDecoder, GridEncoder
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.r3 import R3Discriminator, R3Generator
@@ -20,3 +20,6 @@ DISCRIMINATORS = {
 # Net(shape, classes, **options): (x [N, ...], labels [N] or None) -> [N, *shape]
 ENCODERS = {"mlp": MLP, "conv": ConvEncoder}
 DECODERS = {"mlp": MLP, "conv": ConvDecoder}
+# Net(size, base, **options): x [N, H, W, C] -> grid [N, h, w, size], and Net(shape, base, **options) back to [N, *shape]
+GRID_ENCODERS = {"conv": GridEncoder}
+GRID_DECODERS = {"conv": GridDecoder}

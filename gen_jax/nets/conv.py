@@ -1,4 +1,4 @@
-"""Residual convolutional nets of autoencoders: images to numbers and numbers to images. No batch statistics.
+"""Residual convolutional nets of autoencoders: images to numbers or grids and back. No batch statistics.
 
 Blocks act before they convolve (He et al. 2016, arXiv 1603.05027), and the last layer of each begins at zero.
 """
@@ -112,3 +112,41 @@ class ConvDecoder(nn.Module):
         width = stage_channels(self.channels, 1)[0]
         x = nn.Dense(math.prod(sides[0]) * width, kernel_init=HE)(z).reshape(-1, *sides[0], width)
         return Up(self.channels, self.blocks, sides, math.prod(self.shape[2:]))(x).reshape(-1, *self.shape)
+
+
+class GridEncoder(nn.Module):
+    """`x [N, H, W, C] -> [N, h, w, D]`: residual stages, then D numbers of each place of the lowest resolution.
+
+    Options:
+      channels: width of each stage, lowest resolution first; the last repeats.
+      blocks: residual blocks a stage.
+    """
+
+    size: int  # D
+    base: int | None = None  # side of the grid; where unset, that of the images halved down to 4..7
+    channels: Sequence[int] = (64, 32)
+    blocks: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        check_whole("blocks", self.blocks, 0)
+        sides = stage_sides(x.shape[1:], self.base, "a conv net")
+        return nn.Conv(self.size, (1, 1))(Down(self.channels, self.blocks, sides)(x))
+
+
+class GridDecoder(nn.Module):
+    """`z [N, h, w, D] -> [N, H, W, C, W']`: the mirror of `GridEncoder`.
+
+    Options: as those of `GridEncoder`.
+    """
+
+    shape: Sequence[int]  # H, W, C and the numbers of each pixel
+    base: int | None = None
+    channels: Sequence[int] = (64, 32)
+    blocks: int = 1
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        check_whole("blocks", self.blocks, 0)
+        sides = stage_sides(self.shape[:3], self.base, "a conv net")
+        return Up(self.channels, self.blocks, sides, math.prod(self.shape[2:]))(z).reshape(-1, *self.shape)
