@@ -16,6 +16,7 @@ from gen_jax import checkpoint, sharding
 from gen_jax.errors import UserError
 from gen_jax.models.gan import gan
 from gen_jax.models.hmm import hmm
+from gen_jax.models.ladder import ladder
 from gen_jax.models.markov import markov
 from gen_jax.models.rnn import rnn
 
@@ -101,6 +102,11 @@ def gan_family(spec, batch: dict, net: dict, **options) -> Family:
     return Family(build, batch, sgd, partial(mean_distance, batch))
 
 
+def ladder_family(spec, batch: dict, net: dict, **options) -> Family:
+    build = partial(ladder, spec, **{"net": net, "optimizer": {"name": "adam", "learning_rate": 0.01}, **options})
+    return Family(build, batch, {"optimizer": {**SGD, "learning_rate": 1e-4}}, partial(mean_distance, batch))
+
+
 VECTOR, IMAGE = (
     make_spec(*facts)._replace(classes=("a", "b", "c")) for facts in (("vector", (2,)), ("image", (8, 8, 1)))
 )
@@ -166,6 +172,12 @@ FAMILIES = {
         cell={"name": "lstm", "units": 8, "dropout": 0.05, "input_dropout": 0.05, "locked": False},
         head={"name": "visible"},
         **QUICK,
+    ),
+    "ladder_mlp": ladder_family(
+        VECTOR, vectors(), {"name": "mlp", "latents": (1, 2, 2), "hidden": (8, 16)}, conditional=True, free_nats=0.1
+    ),
+    "ladder_conv": ladder_family(
+        IMAGE, images(), {"name": "conv", "channels": (8,), "latent_channels": 1}, ema_half_life=100.0
     ),
     "hmm_series": sequence_family(hmm, "series", SERIES, 2 * ENTROPY + 0.6, states=3, stepwise=0.7),
 }

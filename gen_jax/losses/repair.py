@@ -5,8 +5,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gen_jax.losses.variational import gaussian_log_prob
-
 STARTS = 64  # draws of the prior, of which the one that explains what is observed begins the chain
 
 
@@ -16,7 +14,8 @@ def repaired(
     mask: jax.Array,
     sweeps: int,
     latent_size: int,
-    posterior: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    propose: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+    log_weight: Callable[[jax.Array, jax.Array], jax.Array],
     log_likelihood: Callable[[jax.Array, jax.Array], jax.Array],
     draw: Callable[[jax.Array, jax.Array], jax.Array],
     mean: Callable[[jax.Array], jax.Array] | None = None,
@@ -28,7 +27,8 @@ def repaired(
     that proposal, so that what it draws is right whatever q is (Mattei & Frellsen 2018, arXiv 1802.04826, algorithm 1).
 
     Args:
-      posterior: x -> mean and log scale [N, Z] of q.
+      propose: (key, x) -> z ~ q(z | x), and its log p(x, z) / q(z | x) [N].
+      log_weight: (z, x) -> the same of any z.
       log_likelihood: (z, x) -> nats of each number [N, *shape].
       draw: (key, z) -> x.
       mean: z -> x, what hidden numbers are in the end in the place of a draw.
@@ -53,13 +53,8 @@ def repaired(
     def sweep(chain: tuple, now: tuple) -> tuple[tuple, None]:
         (x, z), (number, key) = chain, now
         z_key, take_key, x_key = jax.random.split(key, 3)
-        q = posterior(x)
-
-        def log_weight(z: jax.Array) -> jax.Array:
-            return total(log_likelihood(z, x)) + (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1)
-
-        new = q[0] + jnp.exp(q[1]) * jax.random.normal(z_key, z.shape)
-        take = -jax.random.exponential(take_key, (len(x),)) < log_weight(new) - log_weight(z)
+        new, value = propose(z_key, x)
+        take = -jax.random.exponential(take_key, (len(x),)) < value - log_weight(z, x)
         z = jnp.where((take | (number < sweeps // 2))[:, None], new, z)
         return (jnp.where(mask, x, draw(x_key, z)), z), None
 

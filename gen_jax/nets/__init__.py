@@ -4,6 +4,7 @@ from functools import partial
 
 from gen_jax.nets.conv import ConvDecoder, ConvEncoder
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
+from gen_jax.nets.ladder import conv_ladder, mlp_ladder
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.r3 import R3Discriminator, R3Generator
 from gen_jax.nets.series import RecurrentDiscriminator, RecurrentGenerator
@@ -20,3 +21,5 @@ DISCRIMINATORS = {
 # Net(shape, classes, **options): (x [N, ...], labels [N] or None) -> [N, *shape]
 ENCODERS = {"mlp": MLP, "conv": ConvEncoder}
 DECODERS = {"mlp": MLP, "conv": ConvDecoder}
+# ladder(shape, classes, **options) -> Nets
+LADDERS = {"mlp": mlp_ladder, "conv": conv_ladder}
