@@ -1,6 +1,6 @@
 """A hierarchical VAE
 
-    python -m gen_jax.train --config configs/ladder_vae.py
+python -m gen_jax.train --config configs/ladder_vae.py
 """
 
 from gen_jax.config import base_config
@@ -17,7 +17,7 @@ def get_config():
     config.sample.num = 100
     config.model = {
         "name": "ladder",
-        "net": {"name": "mlp", "latents": (8, 16, 32), "hidden": (128, 256)},
+        "net": {"name": "mlp", "latents": (8, 16, 32), "hidden": (64, 128, 256)},
         "kl": {"start": 0.0, "stop": 1.0, "examples": 200_000, "shape": "linear"},
         "free_nats": 0.5,
         "optimizer": {"name": "adam", "learning_rate": 1e-3, "clip_norm": 200.0},

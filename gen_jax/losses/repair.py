@@ -14,8 +14,7 @@ def repaired(
     mask: jax.Array,
     sweeps: int,
     latent_size: int,
-    propose: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
-    log_weight: Callable[[jax.Array, jax.Array], jax.Array],
+    weigh: Callable[[jax.Array, jax.Array, bool], tuple[jax.Array, jax.Array]],
     log_likelihood: Callable[[jax.Array, jax.Array], jax.Array],
     draw: Callable[[jax.Array, jax.Array], jax.Array],
     mean: Callable[[jax.Array], jax.Array] | None = None,
@@ -27,8 +26,8 @@ def repaired(
     that proposal, so that what it draws is right whatever q is (Mattei & Frellsen 2018, arXiv 1802.04826, algorithm 1).
 
     Args:
-      propose: (key, x) -> z ~ q(z | x), and its log p(x, z) / q(z | x) [N].
-      log_weight: (z, x) -> the same of any z.
+      weigh: (z, x, fixed) -> a latent and its log p(x, z) / q(z | x) [N]; z is that latent where `fixed`, else the noise
+        of N(0, I) of which a draw of q is made.
       log_likelihood: (z, x) -> nats of each number [N, *shape].
       draw: (key, z) -> x.
       mean: z -> x, what hidden numbers are in the end in the place of a draw.
@@ -53,8 +52,8 @@ def repaired(
     def sweep(chain: tuple, now: tuple) -> tuple[tuple, None]:
         (x, z), (number, key) = chain, now
         z_key, take_key, x_key = jax.random.split(key, 3)
-        new, value = propose(z_key, x)
-        take = -jax.random.exponential(take_key, (len(x),)) < value - log_weight(z, x)
+        (new, after), (_, before) = weigh(jax.random.normal(z_key, z.shape), x, False), weigh(z, x, True)
+        take = -jax.random.exponential(take_key, (len(x),)) < after - before
         z = jnp.where((take | (number < sweeps // 2))[:, None], new, z)
         return (jnp.where(mask, x, draw(x_key, z)), z), None
 

@@ -44,18 +44,17 @@ def ladder(
     optimizer: Mapping = ADAM,
     ema_half_life: float = 0.0,
 ) -> Model:
-    """A hierarchical VAE of images or vectors, p(z_1) p(z_2 | z_1) ... p(x | z), whose posterior descends the same path.
+    """A hierarchical VAE of images or vectors, p(z_1) p(z_2 | z_1) ... p(x | z), whose posterior takes the same path down.
 
-    Soenderby et al. 2016 (arXiv 1602.02282), in the residual form of Vahdat & Kautz 2020 (arXiv 2007.03898, section 3.2): q is
-    given relative to p, here in units of p's own scale. With z_l = mean_l(z_<l) + scale_l(z_<l) eps_l, where layer 1
-    is the top, p(eps) = N(0, I) and q(eps_l | eps_<l, x) = N(m_l, s_l^2), so that each KL is (m^2 + s^2 - 1) / 2 - log s:
-    it is 0 while the heads are 0, whatever p is, and no narrow p makes it large. (Of two free Gaussians it holds (m_q - m_p)^2 / s_p^2.)
+    Soenderby et al. 2016 (arXiv 1602.02282), with q relative to p (Vahdat & Kautz 2020, arXiv 2007.03898, section 3.2), here
+    in units of p's scale: z_l = mean_l(z_<l) + scale_l(z_<l) eps_l, layer 1 on top, p(eps) = N(0, I) and q(eps_l | eps_<l, x)
+    = N(m_l, s_l^2). So each KL is (m^2 + s^2 - 1) / 2 - log s, 0 while the heads are 0, and no narrow p makes it large; that
+    of two Gaussians with heads of their own holds (m_q - m_p)^2 / s_p^2.
 
     Args:
       net: a `name` in `LADDERS` and its options: the layers.
       likelihood: a `name` in `losses.likelihoods.LIKELIHOODS` and its options; where None the first that fits the data.
-      conditional: both nets read the label; `given={"y": labels}` asks for one, and a sample's `y` tells it. Bounds are
-        then those of log p(x | y).
+      conditional: both nets read the label, `given={"y": labels}` asks for one; bounds are those of log p(x | y).
       kl: weight of the KL while learning, a number or a schedule over examples (warm-up).
       free_nats: KL of each layer that costs no more than this, on average over a batch.
       means: a sample is the mean of x given its latent, not a draw.
@@ -63,11 +62,10 @@ def ladder(
       optimizer: see `gen_jax.optimizers.optimizer`.
       ema_half_life: of the averaged weights that sample and score, in rows; 0 averages nothing.
 
-    A latent's `z` [N, Z] is eps, the layers side by side, the top one first; `decode` gives the mean of x. `encode`
-    gives each layer's m and `scale` s where those above it are at their m. `log_prob_bound` takes `num_samples`: with 1 it is
-    the ELBO with each layer's KL in closed form, with more the importance weighted bound. `given` takes `y`, and `x`
-    with `mask` [num, *shape], observed numbers that a sample keeps and completes by its posterior. Metrics: `elbo`
-    and `kl` without weight or free bits, `kl_1` (of the top layer) and so on.
+    A latent's `z` [N, Z] is eps, the layers side by side, the top one first; `decode` gives the mean of x. `encode` gives
+    each layer's m, where those above it are at theirs, with its `scale` s. `log_prob_bound` takes `num_samples`: 1 is the
+    ELBO with its KLs in closed form, more the importance weighted bound. `given` takes `y`, and `x` with `mask` [num, *shape]
+    to keep and complete. Metrics: `elbo` and `kl` without weight or free bits, `kl_1` (of the top layer) and so on.
 
     Raises:
       UserError: for data that are no images or vectors, labels that they lack, an unknown name or option.
@@ -100,20 +98,17 @@ def ladder(
         return LadderState(zero, zero, counts, params, average, tx(zero).init(params))
 
     def path(params: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, fixed: bool = False) -> tuple:
-        """log p(x | z) [N], then z, mean and log scale [N, Z] of q(z | x); z is noise where not `fixed`."""
-        out, *q = down.apply(params["down"], z, up.apply(params["up"], x, y), y, fixed)
-        return likelihood.log_prob(params["likelihood"], out, x).reshape(len(x), -1).sum(1), *q
-
-    def by_layer(values: jax.Array) -> jax.Array:
-        """Sums over each layer of [N, Z]: [N, L]."""
-        return jnp.stack([part.sum(1) for part in jnp.split(values, ends, axis=1)], 1)
+        """A latent, by q(z | x) of the noise `z` or `z` itself if `fixed`; log p(x, z) / q(z | x); log p(x | z); KLs; q."""
+        out, z, *q = down.apply(params["down"], z, up.apply(params["up"], x, y), y, fixed)
+        log_x = likelihood.log_prob(params["likelihood"], out, x).reshape(len(x), -1).sum(1)
+        layers = jnp.stack([part.sum(1) for part in jnp.split(gaussian_kl(*q), ends, axis=1)], 1)  # [N, L]
+        return z, log_x + (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1), log_x, layers, q
 
     def loss(params: Any, key: jax.Array, state: LadderState, x: jax.Array, y: jax.Array | None, weight: jax.Array):
         """What is minimised, with the metrics."""
         z_key, x_key = jax.random.split(key)
         x, now = likelihood.smooth(x_key, x), beta(state.examples.astype(jnp.float32))
-        log_x, _, *q = path(params, jax.random.normal(z_key, (len(x), size)), x, y)
-        each = by_layer(gaussian_kl(*q))  # [N, L]
+        _, _, log_x, each, _ = path(params, jax.random.normal(z_key, (len(x), size)), x, y)
         found = {"elbo": log_x - each.sum(1), "log_likelihood": log_x, "kl": each.sum(1)}
         found |= {f"kl_{layer}": values for layer, values in enumerate(each.T, 1)}
         value = weighted_mean(now * free_bits(each, weight, free_nats) - log_x, weight)
@@ -126,32 +121,23 @@ def ladder(
         updates, tx_state = tx(seen).update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         average = optimizers.moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life))
-        counts = state.classes
-        if conditional:
-            counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(y, classes))
+        counts = state.classes + weight @ jax.nn.one_hot(y, classes) if conditional else None
         state = LadderState(state.step + 1, state.examples + (weight > 0).sum(), counts, params, average, tx_state)
         return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
-
-    def weighed(params: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, fixed: bool = False) -> tuple:
-        """The latents that `path` takes, and their log p(x, z) / q(z | x) [N]."""
-        log_x, z, *q = path(params, z, x, y, fixed)
-        return z, log_x + (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1)
 
     @partial(jax.jit, static_argnames="num")
     def score(key: jax.Array, state: LadderState, x: jax.Array, y: jax.Array | None, num: int) -> jax.Array:
         x_key, z_key = jax.random.split(key)
         x = likelihood.smooth(x_key, x)
 
-        def noise(each: jax.Array) -> jax.Array:
-            return jax.random.normal(jax.random.fold_in(z_key, each), (len(x), size))
+        def drawn(each: jax.Array) -> jax.Array:
+            noise = jax.random.normal(jax.random.fold_in(z_key, each), (len(x), size))
+            _, log_w, log_x, layers, _ = path(state.average, noise, x, y)
+            return log_x - layers.sum(1) if num == 1 else log_w
 
         if num == 1:
-            log_x, _, *q = path(state.average, noise(jnp.int32(0)), x, y)
-            return log_x - gaussian_kl(*q).sum(1)
-        drawn = jax.lax.map(
-            lambda each: weighed(state.average, noise(each), x, y)[1], jnp.arange(num), batch_size=min(num, 4)
-        )
-        return importance_bound(drawn)
+            return drawn(jnp.int32(0))
+        return importance_bound(jax.lax.map(drawn, jnp.arange(num), batch_size=min(num, 4)))
 
     def labels_of(batch: Batch) -> jax.Array | None:
         """The labels that a conditional model reads."""
@@ -170,42 +156,32 @@ def ladder(
 
     @jax.jit
     def encoded(state: LadderState, x: jax.Array, y: jax.Array | None) -> dict:
-        _, mean, _, log_scale = path(state.average, jnp.zeros((len(x), size)), x, y)
-        return {"z": mean, "scale": jnp.exp(log_scale)}
+        mean, log_scale = path(state.average, jnp.zeros((len(x), size)), x, y)[-1]
+        return {"z": mean, "scale": jnp.exp(log_scale), **({} if y is None else {"y": y})}
 
     def encode(key: jax.Array, state: LadderState, batch: Batch) -> dict:
-        y = labels_of(batch)
-        return {**encoded(state, jnp.asarray(batch["x"]), y), **({} if y is None else {"y": y})}
-
-    def generated(state: LadderState, z: jax.Array, y: jax.Array | None) -> jax.Array:
-        """What the likelihood makes x of, [N, *shape, W]."""
-        return down.apply(state.average["down"], z, None, y)[0]
+        return encoded(state, jnp.asarray(batch["x"]), labels_of(batch))
 
     @jax.jit
     def decode(key: jax.Array, state: LadderState, latent: dict) -> Batch:
         labels = {"y": latent["y"]} if conditional else {}
-        out = generated(state, latent["z"], labels.get("y"))
+        out = down.apply(state.average["down"], latent["z"], None, labels.get("y"))[0]
         return {"x": likelihood.mean(state.average["likelihood"], out), **labels}
 
     @jax.jit
     def draw(key: jax.Array, state: LadderState, z: jax.Array, y: jax.Array | None) -> jax.Array:
-        return likelihood.draw(key, state.average["likelihood"], generated(state, z, y))
+        return likelihood.draw(key, state.average["likelihood"], down.apply(state.average["down"], z, None, y)[0])
 
     @jax.jit
     def repair(key: jax.Array, state: LadderState, y: jax.Array | None, x: jax.Array, mask: jax.Array) -> jax.Array:
-        own, labels = state.average["likelihood"], {"y": y} if conditional else {}
-        return repaired(
-            key,
-            x,
-            mask,
-            sweeps,
-            size,
-            lambda key, x: weighed(state.average, jax.random.normal(key, (len(x), size)), x, y),
-            lambda z, x: weighed(state.average, z, x, y, fixed=True)[1],
-            lambda z, x: likelihood.log_prob(own, generated(state, z, y), x),
+        average, labels = state.average, {"y": y} if conditional else {}
+        moves = (
+            lambda z, x, fixed: path(average, z, x, y, fixed)[:2],
+            lambda z, x: likelihood.log_prob(average["likelihood"], down.apply(average["down"], z, None, y)[0], x),
             lambda key, z: draw(key, state, z, y),
             (lambda z: decode(key, state, {"z": z, **labels})["x"]) if means else None,
         )
+        return repaired(key, x, mask, sweeps, size, *moves)
 
     def sample(key: jax.Array, state: LadderState, num: int, given: dict | None = None) -> Batch:
         refuse_given(given, ("y",) * conditional + ("x", "mask"))

@@ -227,9 +227,9 @@ def vae(
     def repair(key: jax.Array, state: VaeState, y: jax.Array | None, x: jax.Array, mask: jax.Array) -> jax.Array:
         labels = {"y": y} if conditional else {}
 
-        def propose(key: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def weigh(z: jax.Array, x: jax.Array, fixed: bool) -> tuple[jax.Array, jax.Array]:
             mean, log_scale = q = posterior(state.average, x, y)
-            z = mean + jnp.exp(log_scale) * jax.random.normal(key, mean.shape)
+            z = z if fixed else mean + jnp.exp(log_scale) * z
             return z, log_weight(state.average, z, q, x, y)[0]
 
         return repaired(
@@ -238,8 +238,7 @@ def vae(
             mask,
             sweeps,
             latent_size,
-            propose,
-            lambda z, x: log_weight(state.average, z, posterior(state.average, x, y), x, y)[0],
+            weigh,
             lambda z, x: log_likelihood(state.average, z, x, y),
             lambda key, z: draw(key, state, z, y),
             (lambda z: decode(key, state, {"z": z, **labels})["x"]) if means else None,
