@@ -16,6 +16,7 @@ from gen_jax import checkpoint, sharding
 from gen_jax.errors import UserError
 from gen_jax.models.gan import gan
 from gen_jax.models.hmm import hmm
+from gen_jax.models.ladder import ladder
 from gen_jax.models.markov import markov
 from gen_jax.models.rnn import rnn
 from gen_jax.models.vae import vae
@@ -131,6 +132,11 @@ def pixels(top: int, scale: float) -> dict:
     return batch_of((np.rint(top * grey.clip(0, 1)) - (top / 2 if top > 1 else 0)) / scale)
 
 
+def ladder_family(spec, batch: dict, net: dict, **options) -> Family:
+    build = partial(ladder, spec, **{"net": net, "optimizer": {"name": "adam", "learning_rate": 0.01}, **options})
+    return Family(build, batch, {"optimizer": {**SGD, "learning_rate": 1e-4}}, partial(mean_distance, batch))
+
+
 VECTOR, IMAGE = (
     make_spec(*facts)._replace(classes=("a", "b", "c")) for facts in (("vector", (2,)), ("image", (8, 8, 1)))
 )
@@ -226,6 +232,12 @@ FAMILIES = {
         conditional=True,
         prior_optimizer=QUICK["optimizer"],
         **QUICK,
+    ),
+    "ladder_mlp": ladder_family(
+        VECTOR, vectors(), {"name": "mlp", "latents": (1, 2, 2), "hidden": (8, 16)}, conditional=True, free_nats=0.1
+    ),
+    "ladder_conv": ladder_family(
+        IMAGE, images(), {"name": "conv", "channels": (8,), "latent_channels": 1}, ema_half_life=100.0
     ),
     "hmm_series": sequence_family(hmm, "series", SERIES, 2 * ENTROPY + 0.6, states=3, stepwise=0.7),
 }

@@ -409,6 +409,17 @@ def test_objectives_have_the_same_mean_gradient():
 # repair
 
 
+def weighing(posterior, log_likelihood):
+    """What `repaired` draws its latents with, of a Gaussian posterior."""
+
+    def weigh(z, x, fixed):
+        q = posterior(x)
+        z = z if fixed else q[0] + jnp.exp(q[1]) * z
+        return z, log_likelihood(z, x).sum(1) + (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1)
+
+    return weigh
+
+
 def chain(rows, mask, posterior, sweeps, loading=(2.0, -1.5, 2.5), bias=(0.3, 0.0, -0.5)):
     """`rows` completed by logits loading z + bias, of one latent."""
     loading, bias = jnp.array([loading]), jnp.array([bias])
@@ -421,7 +432,7 @@ def chain(rows, mask, posterior, sweeps, loading=(2.0, -1.5, 2.5), bias=(0.3, 0.
         jnp.broadcast_to(jnp.array([mask]), x.shape),
         sweeps,
         1,
-        posterior,
+        weighing(posterior, lambda z, x: likelihood.log_prob({}, out(z), x)),
         lambda z, x: likelihood.log_prob({}, out(z), x),
         lambda key, z: likelihood.draw(key, {}, out(z)),
     )
@@ -453,7 +464,10 @@ def test_repair_does_not_diverge_under_a_poor_encoder():
         mask,
         160,
         1,
-        lambda x: (x.sum(1, keepdims=True), jnp.full((len(x), 1), 0.3)),
+        weighing(
+            lambda x: (x.sum(1, keepdims=True), jnp.full((len(x), 1), 0.3)),
+            lambda z, x: gaussian_log_prob(x, 1.2 * z),
+        ),
         lambda z, x: gaussian_log_prob(x, 1.2 * z),
         lambda key, z: 1.2 * z + jax.random.normal(key, (len(z), 2)),
     )

@@ -87,7 +87,9 @@ def log_beta_binomial(heads: jax.Array, top: int, a: jax.Array, b: jax.Array) ->
     """
     tails = top - heads
 
-    def products(low: jax.Array) -> tuple[jax.Array, jax.Array]:  # of Gamma(low + 8) / Gamma(low), too large for 16 bits
+    def products(
+        low: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:  # of Gamma(low + 8) / Gamma(low), too large for 16 bits
         return (low * (low + 7)) * ((low + 1) * (low + 6)), ((low + 2) * (low + 5)) * ((low + 3) * (low + 4))
 
     def series(at: jax.Array) -> jax.Array:

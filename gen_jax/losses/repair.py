@@ -16,7 +16,7 @@ def repaired(
     mask: jax.Array,
     sweeps: int,
     latent_size: int,
-    posterior: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    weigh: Callable[[jax.Array, jax.Array, bool], tuple[jax.Array, jax.Array]],
     log_likelihood: Callable[[jax.Array, jax.Array], jax.Array],
     draw: Callable[[jax.Array, jax.Array], jax.Array],
     mean: Callable[[jax.Array], jax.Array] | None = None,
@@ -29,7 +29,8 @@ def repaired(
     The first half leaves out a z whose p(x_observed, z) is far below that of the start: under a poor q it would diverge.
 
     Args:
-      posterior: x -> mean and log scale [N, Z] of q.
+      weigh: (z, x, fixed) -> a latent and its log p(x, z) / q(z | x) [N]; z is that latent where `fixed`, else the noise
+        of N(0, I) of which a draw of q is made.
       log_likelihood: (z, x) -> nats of each number [N, *shape].
       draw: (key, z) -> x.
       mean: z -> x, what hidden numbers are in the end in the place of a draw.
@@ -58,15 +59,8 @@ def repaired(
     def sweep(chain: tuple, now: tuple) -> tuple[tuple, None]:
         (x, z), (number, key) = chain, now
         z_key, take_key, x_key = jax.random.split(key, 3)
-        q = posterior(x)
-
-        def log_weight(z: jax.Array, log_x: jax.Array) -> jax.Array:
-            return total(log_x) + (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1)
-
-        new = q[0] + jnp.exp(q[1]) * jax.random.normal(z_key, z.shape)
-        log_x = log_likelihood(new, x)
-        gain = log_weight(new, log_x) - log_weight(z, log_likelihood(z, x))
-        gain = jnp.where(number < sweeps // 2, explained(new, log_x) - least, gain)
+        (new, after), (_, before) = weigh(jax.random.normal(z_key, z.shape), x, False), weigh(z, x, True)
+        gain = jnp.where(number < sweeps // 2, explained(new, log_likelihood(new, x)) - least, after - before)
         take = -jax.random.exponential(take_key, (len(x),)) < gain
         z = jnp.where(take[:, None], new, z)
         return (jnp.where(mask, x, draw(x_key, z)), z), None

@@ -10,13 +10,21 @@ from gen_jax.errors import build
 from gen_jax.model import Model, State
 from gen_jax.models.gan import gan
 from gen_jax.models.hmm import hmm
+from gen_jax.models.ladder import ladder
 from gen_jax.models.markov import markov
 from gen_jax.models.rnn import rnn
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
 
-# family(spec, **options) -> Model
-MODELS = {"gan": gan, "hmm": hmm, "markov": markov, "rnn": rnn, "vae": vae, "vqvae": vqvae}
+MODELS = {  # family(spec, **options) -> Model
+    "gan": gan,
+    "hmm": hmm,
+    "ladder": ladder,
+    "markov": markov,
+    "rnn": rnn,
+    "vae": vae,
+    "vqvae": vqvae,
+}
 
 
 def build_model(options: Mapping, spec: Spec) -> Model:

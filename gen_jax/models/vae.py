@@ -229,13 +229,19 @@ def vae(
     @jax.jit
     def repair(key: jax.Array, state: VaeState, y: jax.Array | None, x: jax.Array, mask: jax.Array) -> jax.Array:
         labels = {"y": y} if conditional else {}
+
+        def weigh(z: jax.Array, x: jax.Array, fixed: bool) -> tuple[jax.Array, jax.Array]:
+            mean, log_scale = q = posterior(state.average, x, y)
+            z = z if fixed else mean + jnp.exp(log_scale) * z
+            return z, sum(log_weight(state.average, z, q, x, y))
+
         return repaired(
             key,
             x,
             mask,
             sweeps,
             latent_size,
-            lambda x: posterior(state.average, x, y),
+            weigh,
             lambda z, x: log_likelihood(state.average, z, x, y),
             lambda key, z: draw(key, state, z, y),
             (lambda z: decode(key, state, {"z": z, **labels})["x"]) if means else None,

@@ -4,6 +4,7 @@ from functools import partial
 
 from gen_jax.nets.conv import ConvDecoder, ConvEncoder, GridDecoder, GridEncoder
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
+from gen_jax.nets.ladder import conv_ladder, mlp_ladder
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.r3 import R3Discriminator, R3Generator
 from gen_jax.nets.series import RecurrentDiscriminator, RecurrentGenerator
@@ -23,3 +24,5 @@ DECODERS = {"mlp": MLP, "conv": ConvDecoder}
 # Net(size, base, **options): x [N, H, W, C] -> grid [N, h, w, size], and Net(shape, base, **options) back to [N, *shape]
 GRID_ENCODERS = {"conv": GridEncoder}
 GRID_DECODERS = {"conv": GridDecoder}
+# ladder(shape, classes, **options) -> Nets
+LADDERS = {"mlp": mlp_ladder, "conv": conv_ladder}

@@ -1,0 +1,204 @@
+"""The two nets of a ladder: features from the bottom up, and the path from the top down that prior and posterior share.
+
+Soenderby et al. 2016 (arXiv 1602.02282) in the residual form of Kingma et al. 2016 (arXiv 1606.04934, section 5.2).
+Latents are rows of an MLP or maps of a convolutional net: what differs is in the `Kit`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gen_jax.errors import UserError, check_whole
+from gen_jax.nets.conv import HE, Block
+from gen_jax.nets.layers import UpConv, stage_channels, stage_sides
+
+BOUND = 5.0  # magnitude of a log scale, approached smoothly (Vahdat & Kautz 2020, arXiv 2007.03898, appendix)
+
+
+class Residual(nn.Module):
+    """x + f(x) of rows [N, W]: two dense layers with SiLU before them."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        h = nn.Dense(x.shape[-1], kernel_init=HE)(nn.silu(x))
+        return x + nn.Dense(x.shape[-1], kernel_init=nn.initializers.zeros)(nn.silu(h))
+
+
+class Kit(NamedTuple):
+    """The layers of a ladder: `block()` keeps the shape of its input, the others take the width of their output."""
+
+    block: Callable
+    enter: Callable  # from data
+    fine_to_coarse: Callable
+    coarse_to_fine: Callable
+    leave: Callable  # to the numbers of the likelihood
+
+
+dense = partial(nn.Dense, kernel_init=HE)
+ROWS = Kit(Residual, dense, dense, dense, nn.Dense)
+MAPS = Kit(
+    Block,
+    partial(nn.Conv, kernel_size=(3, 3), kernel_init=HE),
+    partial(nn.Conv, kernel_size=(4, 4), strides=2, kernel_init=HE),
+    partial(UpConv, kernel=4, initializer=HE),
+    partial(nn.Conv, kernel_size=(3, 3)),
+)
+
+
+class Stage(NamedTuple):
+    """Layers of one resolution."""
+
+    sides: tuple[int, ...]  # (H, W) of maps, () of rows
+    width: int  # of the state
+    latents: tuple[int, ...]  # channels of each layer's latent, top first; none where there is only a block
+
+
+class Nets(NamedTuple):
+    """The nets of a ladder of `len(sizes)` layers, whose latents [N, sum(sizes)] stand side by side, top first."""
+
+    up: nn.Module  # (x [N, *], y [N] or None) -> features of each layer
+    down: nn.Module  # (z, features or None, y, fixed) -> out [N, *shape], then z, mean and log scale [N, Z] of q
+    sizes: tuple[int, ...]
+
+
+class Up(nn.Module):
+    """Features of each layer, top first, from data [N, ...] by way of the stages, the lowest of them first."""
+
+    stages: Sequence[Stage]
+    kit: Kit
+    classes: int = 0
+
+    @nn.compact
+    def __call__(self, x: jax.Array, y: jax.Array | None = None) -> list[jax.Array]:
+        sides, features = self.stages[-1].sides, []
+        x = x.reshape(len(x), *sides, -1)
+        if self.classes:
+            label = jax.nn.one_hot(y, self.classes).reshape(len(x), *(1,) * len(sides), -1)
+            x = jnp.concatenate([x, jnp.broadcast_to(label, (*x.shape[:-1], self.classes))], -1)
+        h = self.kit.enter(self.stages[-1].width)(x)
+        for number, stage in enumerate(self.stages[::-1]):
+            h = self.kit.fine_to_coarse(stage.width)(nn.silu(h)) if number else h
+            for _ in stage.latents or (0,):
+                h = self.kit.block()(h)
+                features += [h] * bool(stage.latents)
+        return features[::-1]
+
+
+class Layer(nn.Module):
+    """One latent, z = mean_p + scale_p eps, and the state after it; `eps` ~ N(0, 1) under the prior p.
+
+    The posterior is given relative to p: q(eps) = N(mean, scale^2), which is q(z) = N(mean_p + scale_p mean,
+    (scale_p scale)^2). Both heads begin at zero, so that q is p.
+    """
+
+    channels: int
+    kit: Kit
+
+    @nn.compact
+    def __call__(self, h: jax.Array, eps: jax.Array, feature: jax.Array | None, fixed: bool) -> tuple:
+        def head(name: str, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            out = nn.Dense(2 * self.channels, kernel_init=nn.initializers.zeros, name=name)(nn.silu(x))
+            mean, log_scale = jnp.split(out, 2, -1)
+            return mean, BOUND * jnp.tanh(log_scale / BOUND)
+
+        prior, q = head("prior", h), (jnp.zeros_like(eps), jnp.zeros_like(eps))
+        if feature is not None:
+            seen = nn.Dense(h.shape[-1], kernel_init=HE, name="seen")(nn.silu(jnp.concatenate([h, feature], -1)))
+            q = head("posterior", self.kit.block(name="inference")(seen))
+            eps = eps if fixed else q[0] + jnp.exp(q[1]) * eps
+        z = prior[0] + jnp.exp(prior[1]) * eps
+        h = self.kit.block(name="generation")(h + nn.Dense(h.shape[-1], name="latent")(z))
+        return h, eps, *q
+
+
+class Down(nn.Module):
+    """`z [N, Z] -> [N, *shape]`, then z and mean and log scale of q(z | x), each layer's given the z of those above it.
+
+    Without features z is what is decoded. With features it is noise, and becomes mean + scale noise; where `fixed` it is a
+    latent whose q is asked for.
+    """
+
+    shape: Sequence[int]
+    stages: Sequence[Stage]
+    kit: Kit
+    classes: int = 0
+
+    @nn.compact
+    def __call__(
+        self,
+        z: jax.Array,
+        features: Sequence[jax.Array] | None = None,
+        y: jax.Array | None = None,
+        fixed: bool = False,
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        top, num, found = self.stages[0], len(z), []
+        label = jax.nn.one_hot(y, self.classes) if self.classes else jnp.zeros((num, 1))
+        h = nn.Dense(math.prod(top.sides) * top.width, name="start")(label).reshape(num, *top.sides, top.width)
+        for number, stage in enumerate(self.stages):
+            h = self.kit.coarse_to_fine(stage.width, name=f"widen_{number}")(nn.silu(h)) if number else h
+            for channels in stage.latents:
+                size = math.prod(stage.sides) * channels
+                eps, z = z[:, :size].reshape(num, *stage.sides, channels), z[:, size:]
+                feature = features[len(found)] if features else None
+                h, *q = Layer(channels, self.kit, name=f"layer_{len(found) + 1}")(h, eps, feature, fixed)
+                found.append([each.reshape(num, -1) for each in q])
+            h = h if stage.latents else self.kit.block(name=f"block_{number}")(h)
+        out = self.kit.leave(math.prod(self.shape) // math.prod(self.stages[-1].sides), name="leave")(nn.silu(h))
+        return out.reshape(num, *self.shape), *(jnp.concatenate(each, -1) for each in zip(*found))
+
+
+def _nets(shape: Sequence[int], classes: int, stages: Sequence[Stage], kit: Kit) -> Nets:
+    sizes = tuple(math.prod(stage.sides) * channels for stage in stages for channels in stage.latents)
+    return Nets(Up(tuple(stages), kit, classes), Down(tuple(shape), tuple(stages), kit, classes), sizes)
+
+
+def mlp_ladder(
+    shape: Sequence[int], classes: int = 0, latents: Sequence[int] = (8, 16, 32), hidden: Sequence[int] = (128, 256)
+) -> Nets:
+    """A ladder of dense layers, for data of any shape.
+
+    Args:
+      shape: of one row of what is put out.
+      latents: numbers of each layer's latent, top first.
+      hidden: width of each layer, top first; the last repeats.
+    """
+    if not latents:
+        raise UserError("a ladder without latents: expected the size of each layer's, top first")
+    for size in latents:
+        check_whole("latents", size)
+    widths = stage_channels(hidden, len(latents))
+    return _nets(shape, classes, [Stage((), width, (size,)) for width, size in zip(widths, latents)], ROWS)
+
+
+def conv_ladder(
+    shape: Sequence[int],
+    classes: int = 0,
+    channels: Sequence[int] = (64, 32),
+    layers: Sequence[int] = (2, 1),
+    latent_channels: int = 4,
+    base: int | None = None,
+) -> Nets:
+    """A ladder of residual convolutional stages, for images; each latent is a map of its stage's resolution.
+
+    Args:
+      shape: H, W, C and the numbers of each pixel.
+      channels: width of each stage, lowest resolution first; the last repeats.
+      layers: latents of each stage, lowest resolution first; stages beyond have none.
+      latent_channels: of each latent.
+      base: side of the lowest resolution; where unset, the side halved down to 4..7.
+    """
+    check_whole("latent_channels", latent_channels)
+    sides = stage_sides(shape[:3] if len(shape) == 4 else shape, base, "a conv ladder")
+    for each in layers:
+        check_whole("layers", each, 0)
+    if not any(layers) or len(layers) > len(sides):
+        raise UserError(f"layers {tuple(layers)}: expected some, in at most the {len(sides)} stages of these images")
+    counts = [*layers, *[0] * (len(sides) - len(layers))]
+    widths = stage_channels(channels, len(sides))
+    stages = [Stage(*facts, (latent_channels,) * num) for *facts, num in zip(sides, widths, counts)]
+    return _nets(shape, classes, stages, MAPS)

@@ -1,0 +1,223 @@
+"""A hierarchical autoencoder: the sums of its KLs, its bounds, its latents and their path, repair, what it refuses."""
+
+from functools import lru_cache, partial
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import make_spec
+
+from gen_jax.errors import UserError
+from gen_jax.losses.variational import gaussian_kl, gaussian_log_prob
+from gen_jax.models.ladder import ladder
+from gen_jax.nets.ladder import mlp_ladder
+
+KEY = jax.random.key(0)
+BITS = make_spec("vector", (4,))._replace(dtype="uint8", low=0, high=1, classes=("a", "b"))
+SEEN = np.array([0, 3, 12, 15])
+NET = {"name": "mlp", "latents": (1, 1, 1), "hidden": (6,)}
+OUTCOMES = jnp.asarray(np.indices((2,) * 4).reshape(4, -1).T, jnp.float32)  # [16, 4]
+TARGET = {"x": jnp.repeat(OUTCOMES[SEEN], 16, 0), "y": jnp.arange(64) % 2, "weight": jnp.ones(64)}
+tiny = partial(ladder, BITS, NET, sweeps=30)
+
+
+@lru_cache
+def learnt(steps: int = 200, **options):
+    """A model of four patterns of bits, its state after so many steps, and the metrics of the last."""
+    model = tiny(optimizer={"name": "adam", "learning_rate": 0.02}, **options)
+    state, step, metrics = jax.jit(model.init)(KEY, TARGET), jax.jit(model.step), {}
+    for each in range(steps):
+        state, metrics = step(jax.random.fold_in(KEY, each), state, TARGET)
+    return model, state, metrics
+
+
+def log_likelihood(model, state, z: jax.Array) -> jax.Array:
+    """log p(x | z) of all outcomes [16, K] at the latents z [K, 3]."""
+    mean = jnp.clip(model.decode(KEY, state, {"z": z})["x"], 1e-7, 1 - 1e-7)
+    return OUTCOMES @ jnp.log(mean).T + (1 - OUTCOMES) @ jnp.log1p(-mean).T
+
+
+def after_sgd(state, **options) -> tuple:
+    """State and metrics after one step of plain gradient descent from the weights of `state`."""
+    model = tiny(optimizer={"name": "sgd", "learning_rate": 0.1}, **options)
+    plain = jax.eval_shape(model.init, KEY, TARGET).optimizer  # holds no arrays
+    return jax.jit(model.step)(KEY, state._replace(optimizer=plain), TARGET)
+
+
+def log_prob(model, state) -> np.ndarray:
+    """log p(x) [16] by quadrature over the three latents, 31 points each."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(31)
+    z = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
+    log_w = np.log(weights / weights.sum())
+    log_w = (log_w[:, None, None] + log_w[:, None] + log_w).ravel()
+    return np.asarray(jax.nn.logsumexp(log_likelihood(model, state, jnp.asarray(z, jnp.float32)) + log_w[None], axis=1))
+
+
+def test_kl_is_the_mean_of_log_q_over_p_along_the_sampled_path():
+    """In the latents' own coordinates, z_l = mean_l + scale_l eps_l, by Gaussians that a Python loop puts together."""
+    nets, num = mlp_ladder((4, 1), latents=(1, 2, 3), hidden=(6,)), 20_000
+    features, up = jax.jit(nets.up.init_with_output)(KEY, OUTCOMES[5:6])
+    down = jax.jit(nets.down.init)(KEY, jnp.zeros((1, 6)), features)
+    leaves, tree = jax.tree.flatten(down)  # heads that are not zero
+    keys = jax.random.split(KEY, len(leaves))
+    down = jax.tree.unflatten(tree, [x + 0.3 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves)])
+    features = nets.up.apply(up, jnp.tile(OUTCOMES[5], (num, 1)))
+    noise = jax.random.normal(KEY, (num, 6))
+    (_, eps, mean, log_scale), seen = jax.jit(
+        lambda: nets.down.apply(
+            down, noise, features, capture_intermediates=lambda module, _: module.name in ("prior", "latent")
+        )
+    )()
+    kl, ends = gaussian_kl(mean, log_scale), (0, 1, 3, 6)
+    for layer, (start, end) in enumerate(pairwise(ends), 1):
+        heads = seen["intermediates"][f"layer_{layer}"]
+        p_mean, p_raw = jnp.split(heads["prior"]["__call__"][0], 2, -1)
+        p_log_scale, part = 5 * jnp.tanh(p_raw / 5), slice(start, end)
+        q_mean, q_log_scale = p_mean + jnp.exp(p_log_scale) * mean[:, part], p_log_scale + log_scale[:, part]
+        z = q_mean + jnp.exp(q_log_scale) * noise[:, part]
+        weights = down["params"][f"layer_{layer}"]["latent"]
+        into = heads["latent"]["__call__"][0]
+        np.testing.assert_allclose(z @ weights["kernel"] + weights["bias"][None], into, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            kl[:, part], gaussian_kl(q_mean, q_log_scale, p_mean, p_log_scale), rtol=1e-3, atol=1e-4
+        )
+        ratio = gaussian_log_prob(z, q_mean, q_log_scale) - gaussian_log_prob(z, p_mean, p_log_scale)  # of log q / p
+        difference = np.asarray((ratio - kl[:, part]).sum(1), np.float64)
+        assert kl[:, part].sum(1).mean() > 0.01
+        assert abs(difference.mean()) < 4 * difference.std() / num**0.5
+    np.testing.assert_allclose(eps, mean + jnp.exp(log_scale) * noise, rtol=1e-5, atol=1e-6)
+
+
+def test_more_samples_tighten_the_bound_up_to_the_likelihood():
+    model, state, _ = learnt()
+    exact = log_prob(model, state)
+    assert np.exp(exact).sum() == pytest.approx(1, abs=1e-4)
+    rows = {"x": jnp.tile(OUTCOMES, (128, 1))}
+    bounds = [
+        np.asarray(model.log_prob_bound(KEY, state, rows, num)).reshape(128, 16).mean(0)[SEEN].mean()
+        for num in (1, 5, 50)
+    ]
+    assert bounds[0] < bounds[1] < bounds[2] < exact[SEEN].mean() + 0.01
+    long = model.log_prob_bound(KEY, state, {"x": OUTCOMES}, 2000)
+    np.testing.assert_allclose(np.asarray(long)[SEEN], exact[SEEN], atol=0.1)
+
+
+def test_elbo_of_one_sample_uses_the_closed_kl_of_its_own_path():
+    model, state, _ = learnt()
+    rows = {"x": jnp.tile(OUTCOMES, (256, 1))}
+    closed = np.asarray(model.log_prob_bound(KEY, state, rows)).mean()
+    one = [np.asarray(model.log_prob_bound(jax.random.key(seed), state, rows)).mean() for seed in range(1, 5)]
+    assert closed == pytest.approx(np.mean(one), abs=0.1)
+
+
+def test_samples_follow_the_quadrature():
+    model, state, _ = learnt()
+    drawn = np.asarray(model.sample(KEY, state, 8000)["x"]) @ np.array([8, 4, 2, 1])
+    share = np.bincount(drawn.astype(int), minlength=16) / 8000
+    np.testing.assert_allclose(share, np.exp(log_prob(model, state)), atol=0.02)
+
+
+def test_decoding_a_drawn_latent_is_the_generative_path():
+    model, state = tiny(means=True), learnt()[1]
+    prior_key, _ = jax.random.split(KEY)
+    decoded = model.decode(KEY, state, model.prior(prior_key, state, 8))["x"]
+    assert np.array_equal(decoded, model.sample(KEY, state, 8)["x"])
+
+
+def test_codes_are_the_posterior_means_given_the_means_above():
+    model, state, _ = learnt()
+    latent = model.encode(KEY, state, {"x": OUTCOMES})
+    assert latent["z"].shape == latent["scale"].shape == (16, 3) and (latent["scale"] > 0).all()
+    again = model.decode(KEY, state, latent)["x"]
+    np.testing.assert_allclose(np.asarray(again)[SEEN], np.asarray(OUTCOMES)[SEEN], atol=0.2)
+    nets = mlp_ladder((4, 1), latents=(1, 1, 1), hidden=(6,))
+    features = nets.up.apply(state.average["up"], OUTCOMES)
+    z = jnp.zeros((16, 3))
+    for _ in range(3):  # each pass settles one more layer
+        _, _, z, _ = nets.down.apply(state.average["down"], z, features, fixed=True)
+    np.testing.assert_allclose(latent["z"], z, rtol=1e-5, atol=1e-6)
+
+
+def test_posterior_is_the_prior_at_first():
+    model = tiny()
+    latent = model.encode(KEY, jax.jit(model.init)(KEY, TARGET), {"x": OUTCOMES})
+    assert np.array_equal(latent["z"], np.zeros((16, 3))) and np.array_equal(latent["scale"], np.ones((16, 3)))
+
+
+def test_every_layer_is_used_with_free_bits():
+    metrics = {name: float(value) for name, value in learnt(free_nats=0.1)[2].items()}
+    assert all(metrics[f"kl_{layer}"] > 0.05 for layer in (1, 2, 3))
+    assert metrics["kl"] == pytest.approx(sum(metrics[f"kl_{layer}"] for layer in (1, 2, 3)), rel=1e-5)
+    assert metrics["elbo"] == pytest.approx(metrics["log_likelihood"] - metrics["kl"], rel=1e-5)
+
+
+def test_free_bits_and_the_weight_of_the_kl_leave_the_elbo_and_change_the_step():
+    _, state, _ = learnt()
+    warm = {"start": 0.0, "stop": 1.0, "examples": 10**6, "shape": "linear"}
+    plain, free, warming = (after_sgd(state, **options) for options in ({}, {"free_nats": 50.0}, {"kl": warm}))
+    for other in (free, warming):
+        assert float(plain[1]["elbo"]) == pytest.approx(float(other[1]["elbo"]), rel=1e-6)
+        assert float(plain[1]["gradient_norm"]) != pytest.approx(float(other[1]["gradient_norm"]), rel=1e-3)
+
+
+def test_weight_of_the_kl_warms_up():
+    """With sgd a step is linear in it: half way up it lies between a step without a KL and one with all of it."""
+    _, state, _ = learnt()
+    warm = {"start": 0.0, "stop": 1.0, "examples": 100, "shape": "linear"}
+    after = [after_sgd(state._replace(examples=jnp.int32(seen)), kl=warm)[0].params for seen in (0, 50, 200)]
+    for none, half, full in zip(*(jax.tree.leaves(each) for each in after)):
+        np.testing.assert_allclose(half, (none + full) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_clipping_and_averages_are_honoured():
+    model = tiny(optimizer={"name": "sgd", "learning_rate": 1.0, "clip_norm": 0.01}, ema_half_life=64.0)
+    before = jax.jit(model.init)(KEY, TARGET)
+    after, metrics = jax.jit(model.step)(KEY, before, TARGET)
+    moved = jax.tree.map(jnp.subtract, after.params, before.params)
+    assert metrics["gradient_norm"] > 0.01
+    assert float(sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(moved))) ** 0.5 == pytest.approx(0.01, rel=1e-3)
+    for old, new, average in zip(*(jax.tree.leaves(each) for each in (before.params, after.params, after.average))):
+        np.testing.assert_allclose(average, (old + new) / 2, rtol=1e-5, atol=1e-7)
+
+
+def test_repair_draws_what_is_hidden_given_what_is_observed():
+    model, state, _ = learnt()
+    x, mask = np.tile([0.0, 0, 1, 0], (2000, 1)), np.tile([1, 0, 1, 0], (2000, 1))
+    drawn = np.asarray(model.sample(KEY, state, 2000, {"x": x, "mask": mask})["x"])
+    assert (drawn[:, 0] == 0).all() and (drawn[:, 2] == 1).all()
+    fits = np.flatnonzero((np.asarray(OUTCOMES[:, 0]) == 0) & (np.asarray(OUTCOMES[:, 2]) == 1))
+    exact = np.exp(log_prob(model, state)[fits])
+    found = [np.all(drawn == np.asarray(OUTCOMES[each]), axis=1).mean() for each in fits]
+    np.testing.assert_allclose(found, exact / exact.sum(), atol=0.04)
+
+
+def test_labels_condition_both_nets():
+    model, state, _ = learnt(steps=2, conditional=True)
+    assert list(model.sample(KEY, state, 3, {"y": np.array([1, 0, 1])})["y"]) == [1, 0, 1]
+    with pytest.raises(UserError, match="lacks y"):
+        model.log_prob_bound(KEY, state, {"x": OUTCOMES})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"net": {"name": "rnn"}}, "unknown ladder 'rnn'"),
+        ({"net": {"name": "mlp", "latents": ()}}, "without latents"),
+        ({"net": {"name": "mlp", "latents": (4, 0)}}, "latents 0"),
+        ({"net": {"name": "conv"}}, "for images"),
+        ({"kl": 0}, "kl 0: expected more than 0"),
+        ({"free_nats": -1}, "free_nats -1"),
+        ({"sweeps": 0}, "sweeps 0"),
+        ({"likelihood": {"name": "gaussian"}}, "expected bernoulli"),
+        ({"spec": make_spec("text", (4,))}, "not data of kind 'text'"),
+        ({"spec": BITS._replace(classes=None), "conditional": True}, "learns labels"),
+        ({"spec": make_spec("image", (8, 8, 1)), "net": {"name": "conv", "layers": (1, 1, 1)}}, "layers"),
+        ({"spec": make_spec("image", (8, 8, 1)), "net": {"name": "conv", "layers": (0, 0)}}, "expected some"),
+    ],
+)
+def test_mistakes_are_one_line(options, message):
+    with pytest.raises(UserError, match=message) as found:
+        ladder(**{"spec": BITS, "net": NET, **options})
+    assert "\n" not in str(found.value)
