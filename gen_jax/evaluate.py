@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from gen_jax import best, config, data, run, sharding
+from gen_jax.data.rows import opened
 from gen_jax.data.spec import Spec, to_model
 from gen_jax.errors import UserError, choose, command
 from gen_jax.metrics import ALL, DEFAULT, METRICS, NEEDS, SELECTING, Measure, Real, Reals, Rows, real_data
@@ -217,9 +218,7 @@ def scorer_of(
       UserError: where the data of the run have changed, and as `make_scorer`.
     """
     options = loaded.config["data"]
-    source = data.open_source(options)
-    if source.content != loaded.spec.content:
-        raise UserError(f"the data that this run was trained on have changed: {source.name}")
+    source = opened(loaded.spec, options)
     splits = (options["split"], options["test_split"])
     reals = data.reader(source, options)
     length = loaded.config["sample"]["length"]
