@@ -18,6 +18,7 @@ from gen_jax.models.gan import gan
 from gen_jax.models.hmm import hmm
 from gen_jax.models.markov import markov
 from gen_jax.models.rnn import rnn
+from gen_jax.models.vae import vae
 
 KEY = jax.random.key(0)
 HERE = sharding.shared(sharding.make_mesh(jax.devices()[:1]))  # where a checkpoint is restored to as well
@@ -34,7 +35,9 @@ class Family(NamedTuple):
     sgd: dict  # options under which equality over devices is not amplified by the optimizer
     distance: Callable  # (model, state) -> how far the model is from the batch; learning halves it
     steps: int = 150  # that learning takes
-    outcomes: dict | None = None  # all that could be, one a row, where that is little and `log_prob` is exact
+    outcomes: dict | None = (
+        None  # all that could be, one a row, where that is little and there is a `log_prob` or a bound
+    )
 
 
 def batch_of(x: np.ndarray) -> dict:
@@ -101,6 +104,20 @@ def gan_family(spec, batch: dict, net: dict, **options) -> Family:
     return Family(build, batch, sgd, partial(mean_distance, batch))
 
 
+def vae_family(spec, batch: dict, net: dict, **options) -> Family:
+    build = partial(vae, spec, encoder=net, decoder=net, latent_size=2, optimizer=QUICK["optimizer"], **options)
+    few = spec.high == 1 and spec.dtype == "uint8"
+    outcomes = outcomes_of(2, spec.shape, "float32") if few else None
+    return Family(build, batch, {"optimizer": SGD}, partial(mean_distance, batch), outcomes=outcomes)
+
+
+def pixels(top: int, scale: float) -> dict:
+    """Images 2 x 2 of whole numbers, nearly alike, over `scale`, around 0 where `top` is not one."""
+    noise = np.random.default_rng(0).uniform(-0.15, 0.15, (48, 2, 2, 1))
+    grey = np.array([[0.8, 0.2], [0.05, 0.95]]).reshape(1, 2, 2, 1) + noise
+    return batch_of((np.rint(top * grey.clip(0, 1)) - (top / 2 if top > 1 else 0)) / scale)
+
+
 VECTOR, IMAGE = (
     make_spec(*facts)._replace(classes=("a", "b", "c")) for facts in (("vector", (2,)), ("image", (8, 8, 1)))
 )
@@ -114,6 +131,11 @@ DCGAN = {"name": "dcgan", "channels": (8,)}
 SPECTRAL = {**SMALL, "norm": "spectral"}
 EVOLUTION = {"name": "evolution", "pairs": 8, "deviation": 0.05}
 BURN_IN = {"start": 1.0, "stop": 0.1, "examples": 1000}
+BITS = make_spec("image", (2, 2, 1))._replace(dtype="uint8", low=0, high=1)
+BYTES = BITS._replace(shift=127.5, scale=127.5, high=255)
+CONV = {"name": "conv", "channels": (4,)}
+NARROW = {"name": "mlp", "hidden": (16,)}
+RISING = {"start": 0.1, "stop": 1.0, "examples": 1000, "shape": "linear"}
 MAXOUT = {"name": "mlp", "hidden": (16,), "activation": "linear", "pieces": 3, "dropout": (0.1, 0.2)}
 
 FAMILIES = {
@@ -167,6 +189,15 @@ FAMILIES = {
         head={"name": "visible"},
         **QUICK,
     ),
+    "vae": vae_family(
+        VECTOR, vectors(), NARROW, conditional=True, kl=RISING, free_nats=0.05, num_samples=2, ema_half_life=100.0
+    ),
+    "vae_iwae": vae_family(BITS, pixels(1, 1), NARROW, objective="iwae", num_samples=3),
+    "vae_dreg": vae_family(
+        BYTES, pixels(255, 127.5), NARROW, objective="dreg", num_samples=3, likelihood={"name": "logistic_mixture"}
+    ),
+    "vae_conv": vae_family(IMAGE, images(), CONV, conditional=True),
+    "autoencoder": vae_family(VECTOR, vectors(), {**NARROW, "dropout": (0.0, 0.1)}, kl=0),
     "hmm_series": sequence_family(hmm, "series", SERIES, 2 * ENTROPY + 0.6, states=3, stepwise=0.7),
 }
 every_family = pytest.mark.parametrize("name", FAMILIES)
@@ -261,12 +292,26 @@ def test_decode_of_prior_is_a_sample(name):
 @every_family
 def test_exact_log_prob_sums_to_one(name):
     model, outcomes = model_of(name), FAMILIES[name].outcomes
-    if outcomes is None:
+    if outcomes is None or model.log_prob is None:
         pytest.skip("no exact log_prob, or too many outcomes")
     for steps in (0, 3):
         log_prob = model.log_prob(KEY, trained(name, steps)[0], outcomes)
         assert log_prob.shape == (len(outcomes["x"]),)
         assert float(np.exp(np.asarray(log_prob, np.float64)).sum()) == pytest.approx(1, abs=1e-5)
+
+
+@every_family
+def test_bounds_of_all_outcomes_sum_to_at_most_one(name):
+    """What is a bound on average: exp of the mean over keys, within its error. A loose one need not come near to one."""
+    model, outcomes = model_of(name), FAMILIES[name].outcomes
+    if outcomes is None or model.log_prob_bound is None:
+        pytest.skip("no bound, or too many outcomes")
+    for steps in (0, 3):
+        state = trained(name, steps)[0]
+        bounds = [model.log_prob_bound(key, state, outcomes) for key in jax.random.split(KEY, 100)]
+        bounds = np.asarray(bounds, np.float64)  # [keys, outcomes]
+        p = np.exp(bounds.mean(0))
+        assert 0.01 < p.sum() < 1 + 5 * np.std(bounds @ p) / 10
 
 
 @every_family

@@ -105,8 +105,8 @@ def log_beta_binomial(heads: jax.Array, top: int, a: jax.Array, b: jax.Array) ->
 def beta_binomial(spec: Spec) -> Likelihood:
     """Each number the count of heads in `top` tosses of a coin drawn from Beta(a, b); the net gives log a and log b."""
     values = whole(spec)
-    count = np.arange(values.top + 1)
-    ways = np.array([_log_choose(values.top, each) for each in count], np.float32)
+    factorial = np.append(0, np.cumsum(np.log(np.arange(1, values.top + 1))))  # its log
+    ways = (factorial[-1] - factorial - factorial[::-1]).astype(np.float32)
 
     def numbers(out: jax.Array) -> tuple[jax.Array, jax.Array]:
         return tuple(jnp.exp(jnp.clip(out[..., each], -LARGEST, LARGEST)) for each in (0, 1))
@@ -125,10 +125,6 @@ def beta_binomial(spec: Spec) -> Likelihood:
         return values.back(jax.random.binomial(toss_key, values.top, jnp.clip(coin, 0, 1)).astype(jnp.float32))
 
     return Likelihood(2, log_prob, mean, draw)
-
-
-def _log_choose(top: int, each: int) -> float:
-    return float(np.log(np.arange(top - each + 1, top + 1)).sum() - np.log(np.arange(1, each + 1)).sum())
 
 
 def logistic_mixture(spec: Spec, components: int = 5) -> Likelihood:

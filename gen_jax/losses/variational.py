@@ -39,7 +39,7 @@ def free_bits(kl: jax.Array, weight: jax.Array, least: float) -> jax.Array:
     2016, arXiv 1606.04934, eq. 15).
     """
     mean = weight @ kl / jnp.maximum(weight.sum(), 1e-12)
-    return jnp.where(mean < least, least, kl).sum(-1)
+    return jnp.where((mean < least)[None], least, kl).sum(-1)
 
 
 def importance_bound(log_w: jax.Array) -> jax.Array:
@@ -51,20 +51,33 @@ def importance_bound(log_w: jax.Array) -> jax.Array:
 
 
 def doubly_reparameterised(
-    log_w: Callable[[Any, jax.Array], jax.Array], params: Any, z: jax.Array, weight: jax.Array
+    log_w: Callable[[Any, jax.Array], tuple[jax.Array, jax.Array]],
+    params: Any,
+    z: jax.Array,
+    weight: jax.Array,
+    beta: jax.Array | float = 1.0,
 ) -> tuple[jax.Array, jax.Array]:
     """L_K [B] without a gradient, and a number whose gradient is the doubly reparameterised one of its weighted sum.
 
     With respect to what `z` is made of it is sum_k w~_k^2 (d log w_k / d z_k) (d z_k / d phi), and with respect to `params`
-    sum_k w~_k d log w_k / d params (Tucker et al. 2019, arXiv 1810.04152, eq. 7 and 8).
+    sum_k w~_k d log w_k / d params (Tucker et al. 2019, arXiv 1810.04152, eq. 7 and 8). Where `beta` tempers p(z) / q(z),
+    what is learnt is log 1/K sum_k p(x | z_k) (p(z_k) / q(z_k))^beta, and w~^2 becomes w~ (1 - beta + beta w~): the
+    gradient of log q is beta times that of w = p(x, z) / q, and goes over into one of z in the same way.
 
     Args:
-      log_w: (params, z [K, B, ...]) -> [K, B], in which the parameters of q stand still and each row depends on its own z.
+      log_w: (params, z [K, B, ...]) -> log p(x | z) and log p(z) / q(z | x), each [K, B], in which the parameters of q
+        stand still and each row depends on its own z.
       weight: [B], of the rows.
     """
     fixed = jax.lax.stop_gradient
-    values, pull = jax.vjp(log_w, fixed(params), fixed(z))
+
+    def tempered(params: Any, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        log_x, ratio = log_w(params, z)
+        return log_x + beta * ratio, log_x + ratio
+
+    values, pull, plain = jax.vjp(tempered, fixed(params), fixed(z), has_aux=True)
     share = jax.nn.softmax(values, axis=0)
-    to_params, to_z = pull(share * weight)
-    to_z = to_z * share.reshape(*share.shape, *(1,) * (z.ndim - 2))
-    return importance_bound(values), optax.tree.vdot(to_params, params) + jnp.vdot(to_z, z)
+    to_params, to_z = pull(share * weight[None])
+    factor = 1 - beta + beta * share
+    to_z = to_z * factor.reshape(*share.shape, *(1,) * (z.ndim - 2))
+    return importance_bound(plain), optax.tree.vdot(to_params, params) + jnp.vdot(to_z, z)

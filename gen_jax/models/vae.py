@@ -36,7 +36,7 @@ class VaeState(NamedTuple):
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, rows learnt from
     classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None where none is modelled
-    moments: Any  # mean [Z] and mean square [Z, Z] of the codes of an autoencoder; None where the prior is N(0, I)
+    moments: Any  # mean [Z] and covariance [Z, Z] of the codes of an autoencoder; None where the prior is N(0, I)
     params: Any  # of the encoder, the decoder and the likelihood
     average: Any  # of params
     optimizer: Any
@@ -116,12 +116,10 @@ def vae(
     def rows_sum(values: jax.Array) -> jax.Array:
         return values.reshape(len(values), -1).sum(1)
 
-    def log_weight(
-        params: Any, z: jax.Array, q: tuple, x: jax.Array, y: jax.Array | None, weight=1.0, key=None
-    ) -> tuple:
-        """log p(x, z) / q(z | x) and log p(x | z), [N] each, of the latents z [N, Z]; `weight` is that of the KL."""
+    def log_weight(params: Any, z: jax.Array, q: tuple, x: jax.Array, y: jax.Array | None, key=None) -> tuple:
+        """log p(x | z) and log p(z) / q(z | x), [N] each, of the latents z [N, Z]."""
         log_x = rows_sum(log_likelihood(params, z, x, y, key))
-        return log_x + weight * (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1), log_x
+        return log_x, (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1)
 
     def loss(params: Any, key: jax.Array, state: VaeState, x: jax.Array, y: jax.Array | None, weight: jax.Array):
         """What is minimised, with the metrics and the posterior means."""
@@ -133,24 +131,24 @@ def vae(
             value = weighted_mean(log_x, weight)
             return -value, ({"log_likelihood": value}, mean)
         noise = jax.random.normal(z_key, (len(x), num_samples, latent_size)).swapaxes(0, 1)
-        z = mean + jnp.exp(log_scale) * noise  # [K, N, Z]
+        z = mean[None] + jnp.exp(log_scale)[None] * noise  # [K, N, Z]
         each = gaussian_kl(mean, log_scale)  # [N, Z]
         if objective == "dreg":
             fixed = jax.lax.stop_gradient((mean, log_scale))
 
-            def log_w(params: Any, z: jax.Array) -> jax.Array:
-                return jax.vmap(lambda z: log_weight(params, z, fixed, x, y, now, d_key)[0])(z)
+            def log_w(params: Any, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+                return jax.vmap(lambda z: log_weight(params, z, fixed, x, y, d_key))(z)
 
             share = weight / jnp.maximum(weight.sum(), 1e-12)
-            bound, surrogate = doubly_reparameterised(log_w, params, z, share)
+            bound, surrogate = doubly_reparameterised(log_w, params, z, share, now)
             metrics = {"bound": weighted_mean(bound, weight), "kl": weighted_mean(each.sum(1), weight)}
             return -surrogate, (metrics, mean)
         q = mean, log_scale
-        log_w, log_x = jax.vmap(lambda z: log_weight(params, z, q, x, y, now, d_key))(z)  # [K, N]
+        log_x, ratio = jax.vmap(lambda z: log_weight(params, z, q, x, y, d_key))(z)  # [K, N]
         metrics = {"elbo": weighted_mean(log_x.mean(0) - each.sum(1), weight), "kl": weighted_mean(each.sum(1), weight)}
         if objective == "iwae":
-            bound = weighted_mean(importance_bound(log_w), weight)
-            return -bound, ({"bound": bound, **metrics}, mean)
+            metrics["bound"] = weighted_mean(importance_bound(log_x + ratio), weight)
+            return -weighted_mean(importance_bound(log_x + now * ratio), weight), (metrics, mean)
         return weighted_mean(now * free_bits(each, weight, free_nats) - log_x.mean(0), weight), (metrics, mean)
 
     def step(key: jax.Array, state: VaeState, batch: Batch) -> tuple[VaeState, dict]:
@@ -165,8 +163,14 @@ def vae(
             counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(y, classes))
         if deterministic:
             share = weight / jnp.maximum(weight.sum(), 1e-12)
-            new, rate = (share @ codes, (share * codes.T) @ codes), jnp.maximum(1 / (state.step + 1), STEADY)
-            moments = jax.tree.map(lambda old, new: old + rate * (new - old), moments, new)
+            mean, rate = share @ codes, jnp.maximum(1 / (state.step + 1), STEADY)
+            centred, gap = codes - mean[None], mean - moments[0]
+            new = (share[:, None] * centred).T @ centred
+            covariance = moments[1] + rate * (new - moments[1]) + rate * (1 - rate) * jnp.outer(gap, gap)
+            moments = (
+                moments[0] + rate * gap,
+                covariance,
+            )  # positive, which a mean square less that of the mean may not be
         examples = state.examples + (weight > 0).sum()
         state = VaeState(state.step + 1, examples, counts, moments, params, average, tx_state)
         return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
@@ -182,8 +186,8 @@ def vae(
             return log_weight(state.average, mean + jnp.exp(log_scale) * noise, q, x, y)
 
         if num == 1:
-            return drawn(jnp.int32(0))[1] - gaussian_kl(mean, log_scale).sum(1)
-        return importance_bound(jax.lax.map(lambda each: drawn(each)[0], jnp.arange(num), batch_size=min(num, 4)))
+            return drawn(jnp.int32(0))[0] - gaussian_kl(mean, log_scale).sum(1)
+        return importance_bound(jax.lax.map(lambda each: sum(drawn(each)), jnp.arange(num), batch_size=min(num, 4)))
 
     def labels_of(batch: Batch) -> jax.Array | None:
         """The labels that a conditional model reads."""
@@ -199,9 +203,8 @@ def vae(
         z_key, y_key = jax.random.split(key)
         z = jax.random.normal(z_key, (num, latent_size))
         if deterministic:
-            mean, square = state.moments
-            spread = square - jnp.outer(mean, mean) + 1e-6 * jnp.eye(latent_size)
-            z = mean + z @ jnp.linalg.cholesky(spread).T
+            mean, covariance = state.moments
+            z = mean[None] + z @ jnp.linalg.cholesky(covariance + 1e-6 * jnp.eye(latent_size)).T
         return {"z": z, **({"y": drawn_labels(y_key, state.classes, num)} if conditional else {})}
 
     @jax.jit

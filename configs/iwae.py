@@ -1,0 +1,25 @@
+"""The importance weighted autoencoder with one layer of latents (Burda et al. 2016, arXiv 1509.00519)."""
+
+from gen_jax.config import base_config
+
+
+def get_config():
+    config = base_config()
+    config.steps = 18_000  # 30 epochs
+    config.batch_size = 100
+    config.log_every = 600
+    config.sample_every = 6000
+    config.save_every = 6000
+    config.data.name = "mnist"
+    config.data.transform = "dynamic_binary"
+    net = {"name": "mlp", "hidden": (200, 200), "activation": "tanh", "scale": 1.0}
+    config.model = {
+        "name": "vae",
+        "encoder": net,
+        "decoder": net,
+        "latent_size": 50,
+        "objective": "iwae",
+        "num_samples": 5,
+        "optimizer": {"name": "adam", "learning_rate": {"start": 1e-3, "stop": 1e-4, "examples": 18_000 * 100}},
+    }
+    return config

@@ -1,0 +1,711 @@
+"""Autoencoders against closed forms, enumeration, integration over the latent and SciPy; every option changes what it says."""
+
+from functools import lru_cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import host, make_spec
+from scipy import special, stats
+
+from gen_jax.coding import codec, integer
+from gen_jax.data import TRANSFORMS
+from gen_jax.data.spec import to_model
+from gen_jax.errors import UserError
+from gen_jax.losses import likelihoods
+from gen_jax.losses.repair import repaired
+from gen_jax.losses.variational import (
+    doubly_reparameterised,
+    free_bits,
+    gaussian_kl,
+    gaussian_log_prob,
+    importance_bound,
+)
+from gen_jax.models.vae import integer_network, vae
+from gen_jax.nets import DECODERS, ENCODERS
+
+KEY = jax.random.key(0)
+NET = {"name": "mlp", "hidden": (8,), "activation": "relu"}
+PLAIN = {"name": "sgd", "learning_rate": 1.0}
+
+
+def whole_spec(shape, low, high, transform):
+    shift, scale = (float(each) for each in TRANSFORMS[transform](float(low), float(high), 50.0))
+    facts = {"dtype": "int16", "low": low, "high": high, "shift": shift, "scale": scale}
+    return make_spec("image", shape)._replace(**facts)
+
+
+def within(samples, expected, sigmas=5, slack=0.0):
+    """Asserts that the mean of samples [N, ...] is what is expected, within their error."""
+    samples = np.asarray(samples, np.float64)
+    error = samples.std(0) / np.sqrt(len(samples))
+    assert (np.abs(samples.mean(0) - expected) <= sigmas * error + slack).all(), (samples.mean(0), expected, error)
+
+
+# Gaussians
+
+
+def test_kl_is_that_of_scales_not_of_variances():
+    rng = np.random.default_rng(0)
+    mean, log_scale, other, other_scale = rng.normal(size=(4, 6))
+    kl = gaussian_kl(*map(jnp.float32, (mean, log_scale, other, other_scale)))
+    s, t = np.exp(log_scale), np.exp(other_scale)
+    np.testing.assert_allclose(
+        kl, np.log(t / s) + (s**2 + (mean - other) ** 2) / (2 * t**2) - 0.5, rtol=1e-4, atol=1e-6
+    )
+    z = mean + s * rng.normal(size=(100_000, 6))
+    within(stats.norm.logpdf(z, mean, s) - stats.norm.logpdf(z, other, t), kl)
+    standard = stats.norm.logpdf(z, mean, s) - stats.norm.logpdf(z)
+    within(standard, gaussian_kl(jnp.float32(mean), jnp.float32(log_scale)))
+    np.testing.assert_allclose(
+        gaussian_log_prob(*map(jnp.float32, (z[:9], np.tile(mean, (9, 1)), np.tile(log_scale, (9, 1))))),
+        stats.norm.logpdf(z[:9], mean, s),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_free_bits_are_of_the_weighted_mean_of_a_latent():
+    kl = jnp.array([[0.1, 3.0], [0.3, 1.0], [90.0, 90.0]])
+    weight = jnp.array([1.0, 3.0, 0.0])
+    cost = free_bits(kl, weight, 0.5)  # means 0.25 and 1.5
+    np.testing.assert_allclose(cost[:2], [0.5 + 3.0, 0.5 + 1.0], rtol=1e-6)
+    slope = jax.grad(lambda kl: weight @ free_bits(kl, weight, 0.5))(kl)
+    np.testing.assert_allclose(slope, weight[:, None] * np.array([[0.0, 1.0]]), rtol=1e-6)
+    np.testing.assert_allclose(free_bits(kl, weight, 0.2)[:2], kl.sum(1)[:2], rtol=1e-6)
+
+
+# likelihoods
+
+CASES = {
+    "bernoulli": ("bernoulli", 0, 1, "none"),
+    "bernoulli_signed": ("bernoulli", 3, 4, "signed"),
+    "categorical": ("categorical", -8, 7, "unit"),
+    "beta_binomial_16": ("beta_binomial", -8, 7, "rms"),
+    "beta_binomial": ("beta_binomial", 0, 255, "signed"),
+    "logistic_mixture_16": ("logistic_mixture", -8, 7, "unit"),
+    "logistic_mixture": ("logistic_mixture", 0, 255, "signed"),
+}
+SUMS = {"beta_binomial": 3e-4, "beta_binomial_16": 2e-5}
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+@lru_cache
+def likelihood_of(case):
+    name, *facts = CASES[case]
+    spec = whole_spec((1,), *facts)
+    values = to_model(spec, np.arange(spec.low, spec.high + 1, dtype=np.int16))
+    likelihood = likelihoods.fitting(spec, {"name": name})
+    table = jax.jit(  # [R, values] of out [R, W]
+        lambda out: jax.vmap(lambda x: likelihood.log_prob({}, out, jnp.full(len(out), x)), out_axes=1)(values)
+    )
+    return spec, likelihood, values, table
+
+
+def outs(width, num=30):
+    """What nets may put out: small, large and absurd."""
+    rng = np.random.default_rng(width)
+    scale = np.repeat([0.3, 1, 3, 10, 1e3, 1e4], num // 6)[:, None]
+    return np.float32(rng.normal(size=(num, width)) * scale)
+
+
+def exact_table(case, out):
+    """log p [R, values] in float64."""
+    name, low, high, _ = CASES[case]
+    top, out = high - low, np.float64(out)[:, None]
+    value = np.arange(top + 1)[None]
+    if name == "bernoulli":
+        return stats.bernoulli.logpmf(value, special.expit(out[..., 0]))
+    if name == "categorical":
+        return special.log_softmax(out[:, 0], -1)
+    if name == "beta_binomial":
+        a, b = np.exp(np.clip(out, -likelihoods.LARGEST, likelihoods.LARGEST))[..., 0], None
+        a, b = np.exp(np.clip(np.moveaxis(out, -1, 0), -likelihoods.LARGEST, likelihoods.LARGEST))
+        return stats.betabinom.logpmf(value, top, a, b)
+    share, mean, log_scale = np.split(out[:, 0, :, None], 3, 1)  # [R, K, 1]
+    edges = (2 * np.arange(1, top + 1) - 1) / top - 1
+    scale = np.exp(np.clip(log_scale, likelihoods.SHARPEST, -likelihoods.SHARPEST))
+    t = (edges[None, None] - mean) / scale
+    ends = np.zeros((*t.shape[:2], 1)), np.ones((*t.shape[:2], 1))
+    below = np.diff(np.concatenate([ends[0], special.expit(t), ends[1]], -1), axis=-1)
+    above = -np.diff(np.concatenate([ends[1], special.expit(-t), ends[0]], -1), axis=-1)
+    each = np.where(np.pad(t, ((0, 0), (0, 0), (0, 1)), mode="edge") > 0, above, below)  # that which keeps its digits
+    with np.errstate(divide="ignore"):
+        return np.log((special.softmax(share, 1) * each).sum(1))
+
+
+@every_case
+def test_probabilities_sum_to_one_and_are_those_of_scipy(case):
+    _, likelihood, _, table = likelihood_of(case)
+    out = outs(likelihood.width)
+    log_prob = np.asarray(table(out), np.float64)
+    assert np.isfinite(log_prob).all()
+    np.testing.assert_allclose(np.exp(log_prob).sum(1), 1, atol=SUMS.get(case, 1e-5))
+    exact = exact_table(case, out)
+    likely = exact > -25
+    np.testing.assert_allclose(log_prob[likely], exact[likely], rtol=1e-4, atol=1e-3)
+    assert (log_prob[~likely] < -24).all()
+
+
+@every_case
+def test_gradients_are_finite_however_far_a_net_strays(case):
+    _, likelihood, _, table = likelihood_of(case)
+    width = likelihood.width
+    far = [sign * size * np.ones(width) for sign in (-1, 1) for size in (0, 1e3, 1e4)]
+    far += [size * (-1.0) ** np.arange(width) for size in (-1e4, -1e3, 1e3, 1e4)]
+    gradient = jax.jit(jax.jacrev(lambda out: table(out[None])[0]))
+    for out in np.float32([*far, *outs(width, 6)]):
+        assert np.isfinite(gradient(out)).all(), out
+    assert np.abs(gradient(outs(width, 6)[0])).max() > 0.01
+
+
+@every_case
+def test_draws_have_the_probabilities_that_are_scored(case):
+    _, likelihood, values, _ = likelihood_of(case)
+    draw = jax.jit(likelihood.draw)
+    for out in outs(likelihood.width)[[0, 7, 22, 28]]:
+        p = np.exp(exact_table(case, out[None])[0])
+        x = np.asarray(draw(KEY, {}, jnp.tile(out, (2000, 1))))
+        assert x.shape == (2000,)
+        counts = np.isclose(x[:, None], values[None], rtol=1e-6, atol=1e-6).sum(0)
+        assert counts.sum() == 2000  # as raw values come to model space
+        common = 2000 * p > 5
+        seen, expected = ([*each[common], each[~common].sum()] for each in (counts, 2000 * p))
+        if expected[-1] < 5:
+            assert seen[-1] < 30
+            seen, expected = seen[:-1], expected[:-1]
+        if len(seen) > 1:
+            expected = np.array(expected) * sum(seen) / sum(expected)
+            assert stats.chisquare(seen, expected).pvalue > 1e-6
+        else:
+            assert seen[0] > 1970
+
+
+@every_case
+def test_means_are_expectations(case):
+    spec, likelihood, values, _ = likelihood_of(case)
+    out = outs(likelihood.width)
+    expected = np.exp(exact_table(case, out)) @ np.float64(values)
+    step = 1 / spec.scale
+    slack = {"logistic_mixture": 0.55, "logistic_mixture_16": 0.55}.get(case, 1e-4 * (spec.high - spec.low))
+    mean = np.asarray(likelihood.mean({}, out))  # of a logistic before it is rounded, the others to the digit
+    np.testing.assert_allclose(mean, expected, rtol=0, atol=slack * step)
+    assert values.min() - 0.3 * step <= mean.min() and mean.max() <= values.max() + 0.3 * step
+
+
+def test_log_beta_binomial_keeps_its_digits():
+    log_a, log_b = np.meshgrid(np.linspace(-7, 7, 29), np.linspace(-7, 7, 29))
+    for top in (1, 15, 255):
+        heads = np.arange(top + 1, dtype=np.float64)[:, None, None]
+        a, b = (np.exp(np.float32(each))[None] + 0 * heads for each in (log_a, log_b))
+        ours = likelihoods.log_beta_binomial(*map(jnp.float32, (heads + 0 * a, top, a, b)))
+        a, b = np.float64(np.float32(a)), np.float64(np.float32(b))
+        exact = special.betaln(heads + a, top - heads + b) - special.betaln(a, b)
+        np.testing.assert_allclose(ours, exact, rtol=2e-6, atol=2e-6 * (top + 10))
+
+
+def test_a_gaussian_of_whole_numbers_bounds_their_probability():
+    spec = whole_spec((1,), 0, 15, "signed")
+    likelihood = likelihoods.fitting(spec, {"name": "gaussian"})
+    assert likelihood.weights == {"log_scale": ()}
+    values = to_model(spec, np.arange(16, dtype=np.int16))
+    out, half = jnp.full((16, 1), 0.1), 0.5 / spec.scale
+    for log_scale in (-2.0, -0.5):
+        own = {"log_scale": jnp.float32(log_scale)}
+        spread = jax.vmap(lambda key: likelihood.smooth(key, values))(jax.random.split(KEY, 4000))
+        off = (np.asarray(spread) - values) / half
+        assert (np.abs(off) <= 1.001).all() and abs(off.std() - 1 / np.sqrt(3)) < 0.01
+        bound = np.asarray(jax.vmap(partial(likelihood.log_prob, own, out))(spread), np.float64)
+        edges = (np.append(values - half, values[-1] + half) - 0.1) / np.exp(log_scale)
+        exact = np.log(np.diff(stats.norm.cdf(edges)))
+        error = bound.std(0) / np.sqrt(len(bound))
+        assert (bound.mean(0) <= exact + 5 * error + 1e-5).all()
+        variance_in_bin = (half / np.exp(log_scale)) ** 2 / 3  # the gap is about half its derivative's square
+        assert (exact - bound.mean(0) < 0.5 * variance_in_bin * (1 + edges[:-1] ** 2).max() + 5 * error).all()
+    real = likelihoods.fitting(make_spec("vector", (2,)), None)
+    x = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
+    assert real.smooth(KEY, x) is x
+    np.testing.assert_allclose(
+        real.log_prob({"log_scale": jnp.float32(0.7)}, jnp.full((4, 2, 1), 0.3), x),
+        stats.norm.logpdf(x, 0.3, np.exp(0.7)),
+        rtol=1e-5,
+    )
+    draws = real.draw(KEY, {"log_scale": jnp.float32(0.7)}, jnp.full((20_000, 2, 1), 0.3))
+    within(draws, 0.3)
+    assert np.std(draws) == pytest.approx(np.exp(0.7), rel=0.03)
+
+
+def test_data_have_a_likelihood_of_their_own():
+    sixteen = whole_spec((1,), 0, 15, "unit")
+    bits, real = sixteen._replace(high=1), make_spec("vector", (2,))
+    columns = sixteen._replace(low=[0, 0], high=[1, 9], shift=[0, 0], scale=[1, 9])  # no one range
+    widths = [likelihoods.fitting(each, None).width for each in (bits, sixteen, real, columns)]
+    assert widths == [1, 2, 1, 1]
+    assert likelihoods.fitting(columns, None).weights and not likelihoods.fitting(bits, None).weights
+    for spec, options, line in (
+        (sixteen, {"name": "bernoulli"}, "whole numbers, expected .*dynamic_binary makes images bits"),
+        (bits, {"name": "beta_binomial"}, "made-up has bits, expected bernoulli"),
+        (real, {"name": "categorical"}, "real numbers, expected gaussian"),
+        (columns, {"name": "logistic_mixture"}, "real numbers, expected gaussian"),
+        (sixteen, {"name": "beta_binomal"}, "did you mean 'beta_binomial'"),
+        (sixteen, {"name": "logistic_mixture", "components": 0}, "components 0: expected"),
+        (sixteen, {"name": "logistic_mixture", "component": 3}, "did you mean 'components'"),
+        (sixteen, {"components": 3}, "likelihood has no name"),
+    ):
+        with pytest.raises(UserError, match=line) as error:
+            likelihoods.fitting(spec, options)
+        assert "\n" not in str(error.value)
+
+
+def test_sixteen_bits_are_ready_at_once():
+    spec = whole_spec((1,), 0, 65535, "unit")._replace(dtype="uint16")
+    x = to_model(spec, np.array([0, 40_000, 65535], np.uint16))
+    log_prob = likelihoods.fitting(spec, None).log_prob({}, jnp.zeros((3, 2)), x)  # a = b = 1: uniform
+    np.testing.assert_allclose(log_prob, -np.log(65536), atol=0.02)
+
+
+# bounds
+
+
+def test_the_importance_bound_and_its_gradient_are_those_of_a_sum():
+    log_w = np.random.default_rng(0).normal(0, 5, (7, 4))
+    value, gradient = jax.vjp(importance_bound, jnp.float32(log_w))
+    w = np.exp(log_w)
+    np.testing.assert_allclose(value, np.log(w.mean(0)), rtol=1e-5)
+    np.testing.assert_allclose(gradient(jnp.ones(4))[0], w / w.sum(0), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(importance_bound(jnp.full((3, 1), -1e4)), -1e4)
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.3])
+def test_doubly_reparameterised_gradients_are_those_of_the_bound(beta):
+    """Of x | z ~ N(theta z, 1) and q = N(phi x, exp(spread)), with K = 16: the same mean, less variance."""
+    x, weight = jnp.array([0.5, -1.0, 2.0, 9.0]), jnp.array([0.2, 0.5, 0.3, 0.0])
+    start = {"theta": jnp.float32(1.2), "phi": jnp.float32(0.2), "spread": jnp.float32(-0.3)}
+
+    def parts(params, z, mean, log_scale):
+        row = x[None] + 0 * z
+        ratio = gaussian_log_prob(z) - gaussian_log_prob(z, mean[None], log_scale)
+        return gaussian_log_prob(row, params["theta"] * z), ratio
+
+    def plain(params, key):
+        mean = params["phi"] * x
+        z = mean[None] + jnp.exp(params["spread"]) * jax.random.normal(key, (16, 4))
+        log_x, ratio = parts(params, z, mean, params["spread"])
+        return importance_bound(log_x + beta * ratio) @ weight, importance_bound(log_x + ratio)
+
+    def doubly(params, key):
+        mean = params["phi"] * x
+        z = mean[None] + jnp.exp(params["spread"]) * jax.random.normal(key, (16, 4))
+        fixed = jax.lax.stop_gradient((mean, params["spread"]))
+        bound, surrogate = doubly_reparameterised(lambda params, z: parts(params, z, *fixed), params, z, weight, beta)
+        return surrogate, bound
+
+    keys = jax.random.split(KEY, 10_000)
+    (one, bound), (other, same) = (
+        jax.jit(jax.vmap(jax.grad(each, has_aux=True), (None, 0)))(start, keys) for each in (plain, doubly)
+    )
+    np.testing.assert_allclose(bound, same, rtol=1e-5)
+    for name in start:
+        within(np.asarray(one[name]) - np.asarray(other[name]), 0)
+    np.testing.assert_allclose(one["theta"], other["theta"], rtol=1e-3, atol=1e-4)
+    if beta == 1:
+        assert np.var(other["phi"]) < 0.5 * np.var(one["phi"])
+        assert np.var(other["spread"]) < 0.5 * np.var(one["spread"])
+
+
+BITS = whole_spec((1, 3, 1), 0, 1, "none")
+ALL_BITS = np.float32(np.stack(np.meshgrid(*[[0, 1]] * 3, indexing="ij"), -1).reshape(8, 1, 3, 1))
+GRID = np.linspace(-8, 8, 2001)
+LOG_PRIOR = stats.norm.logpdf(GRID) + np.log(GRID[1] - GRID[0])
+
+
+def learn(model, batch, steps, key=KEY):
+    state, step = jax.jit(model.init)(key, batch), jax.jit(model.step)
+    for each in range(steps):
+        state, _ = step(jax.random.fold_in(key, each), state, batch)
+    return state
+
+
+@lru_cache
+def tiny():
+    """A vae of three bits with one latent, trained a little: all it says can be integrated."""
+    model = vae(BITS, NET, NET, latent_size=1, optimizer={"name": "adam", "learning_rate": 0.03})
+    rows = np.repeat(ALL_BITS, [6, 1, 1, 1, 1, 1, 1, 4], 0)
+    return model, learn(model, {"x": jnp.asarray(rows), "weight": jnp.ones(16)}, 60)
+
+
+def log_table(model, state):
+    """log p(x | z) [8, G] of all outcomes on the grid, in float64."""
+    p = np.asarray(model.decode(KEY, state, {"z": jnp.float32(GRID)[:, None]})["x"], np.float64).reshape(1, -1, 3)
+    x = ALL_BITS.reshape(8, 1, 3)
+    return np.log(np.where(x > 0, p, 1 - p)).sum(-1)
+
+
+def test_bounds_grow_towards_the_exact_log_likelihood():
+    model, state = tiny()
+    table, batch = log_table(model, state), {"x": jnp.asarray(ALL_BITS)}
+    exact = special.logsumexp(table + LOG_PRIOR, axis=1)
+    assert np.exp(exact).sum() == pytest.approx(1, abs=1e-5)
+    keys, bounds = jax.random.split(KEY, 100), {}
+    for num in (1, 5, 50):
+        each = np.asarray([model.log_prob_bound(key, state, batch, num_samples=num) for key in keys], np.float64)
+        bounds[num] = each.mean(0), each.std(0) / np.sqrt(len(keys))
+    for (low, low_error), (high, high_error) in (
+        (bounds[1], bounds[5]),
+        (bounds[5], bounds[50]),
+        (bounds[50], (exact, 0 * exact)),
+    ):
+        assert (low <= high + 5 * np.hypot(low_error, high_error) + 1e-5).all()
+    assert (bounds[1][0] < exact - 1e-3).any()  # the posterior is no Gaussian: there is a gap to close
+    np.testing.assert_allclose(bounds[50][0], exact, atol=0.05)
+    code = model.encode(KEY, state, batch)
+    q = stats.norm.logpdf(GRID[None], *(np.asarray(code[name], np.float64) for name in ("z", "scale")))
+    share = np.exp(q) * (GRID[1] - GRID[0])
+    elbo = (share * (table + stats.norm.logpdf(GRID) - q)).sum(1)
+    assert (np.abs(bounds[1][0] - elbo) <= 5 * bounds[1][1] + 1e-4).all()
+
+
+def test_bounds_of_whole_numbers_by_a_gaussian_count_their_bins():
+    spec = whole_spec((1, 1, 1), 0, 3, "signed")
+    model = vae(spec, NET, NET, {"name": "gaussian"}, latent_size=1)
+    batch = {"x": jnp.asarray(to_model(spec, np.arange(4, dtype=np.int16)).reshape(4, 1, 1, 1))}
+    state = learn(model, {**batch, "weight": jnp.ones(4)}, 1)
+    bounds = np.asarray([model.log_prob_bound(key, state, batch, 2000) for key in jax.random.split(KEY, 20)])
+    z = jnp.float32(GRID)[:, None]
+    mean, scale = (
+        np.asarray(model.decode(KEY, state, {"z": z})["x"]).reshape(-1, 1),
+        np.exp(float(state.average["likelihood"]["log_scale"])),
+    )
+    edges = (np.arange(5) - 2) / 1.5
+    p = np.exp(LOG_PRIOR) @ np.diff(stats.norm.cdf((edges[None] - mean) / scale), axis=1)  # of each value's bin
+    error = bounds.std(0) / np.sqrt(20)
+    assert (bounds.mean(0) <= np.log(p) + 5 * error + 0.02).all()
+    np.testing.assert_allclose(bounds.mean(0), np.log(p), atol=0.25)
+
+
+def changes(model, state, batch, keys):
+    """What a step of plain descent changes, for each key: minus the gradients."""
+    old = state.params
+    step = jax.jit(jax.vmap(lambda key: jax.tree.map(jnp.subtract, model.step(key, state, batch)[0].params, old)))
+    return host(step(keys))
+
+
+def test_objectives_have_the_same_mean_gradient():
+    state = tiny()[1]
+    batch, keys = {"x": jnp.asarray(ALL_BITS), "weight": jnp.arange(8.0)}, jax.random.split(KEY, 1000)
+    make = partial(vae, BITS, NET, NET, latent_size=1, optimizer=PLAIN, num_samples=16)
+    state = state._replace(optimizer=jax.jit(make().init)(KEY, batch).optimizer)
+    iwae, dreg = (changes(make(objective=name), state, batch, keys) for name in ("iwae", "dreg"))
+    for one, other in zip(jax.tree.leaves(iwae), jax.tree.leaves(dreg)):
+        within(one - other, 0, slack=1e-6)
+    variances = [sum(leaf.var(0).sum() for leaf in jax.tree.leaves(each["encoder"])) for each in (iwae, dreg)]
+    assert variances[1] < 0.7 * variances[0]
+    np.testing.assert_allclose(  # the decoder's are the same to the digit
+        *(each["decoder"]["params"]["Dense_1"]["bias"] for each in (iwae, dreg)), rtol=1e-3, atol=1e-5
+    )
+
+
+# repair
+
+
+def chain(rows, mask, posterior, sweeps, loading=(2.0, -1.5, 2.5), bias=(0.3, 0.0, -0.5)):
+    """`rows` completed by logits loading z + bias, of one latent."""
+    loading, bias = jnp.array([loading]), jnp.array([bias])
+    likelihood = likelihoods.bernoulli(BITS)
+    out = lambda z: (z * loading + bias)[..., None]
+    x = jnp.asarray(rows, jnp.float32)
+    return repaired(
+        KEY,
+        x,
+        jnp.broadcast_to(jnp.array([mask]), x.shape),
+        sweeps,
+        1,
+        posterior,
+        lambda z, x: likelihood.log_prob({}, out(z), x),
+        lambda key, z: likelihood.draw(key, {}, out(z)),
+    )
+
+
+@pytest.mark.parametrize("mask", [(1, 0, 0), (0, 1, 1), (0, 0, 0)])
+def test_completions_have_their_probabilities_whatever_the_encoder(mask):
+    def wrong(x):
+        return 0.9 - 1.1 * x[:, :1] + 0.6 * x[:, 1:2] - 0.4 * x[:, 2:], jnp.full((len(x), 1), -0.1)
+
+    rows = np.tile([[1.0, 0.0, 1.0]], (5000, 1))
+    x = np.asarray(jax.jit(partial(chain, mask=mask, posterior=wrong, sweeps=100))(rows))
+    seen = np.array(mask, bool)
+    assert (x[:, seen] == rows[:, seen]).all()
+    logits = GRID[:, None] * np.array([2.0, -1.5, 2.5]) + np.array([0.3, 0.0, -0.5])
+    every = ALL_BITS.reshape(8, 3)
+    p = np.exp((every[:, None] * logits - np.logaddexp(0, logits)).sum(-1) + LOG_PRIOR).sum(1)  # [8]
+    p = np.where((every[:, seen] == rows[:1, seen]).all(1), p, 0)
+    p /= p.sum()
+    within((x[:, None] == every[None]).all(-1), p)
+
+
+def test_repair_does_not_diverge_under_a_poor_encoder():
+    """x = 1.2 z + noise, and a posterior's mean of x_1 + x_2: a chain that always took it would grow 1.2 times a sweep."""
+    rows, mask = jnp.tile(jnp.array([[0.8, jnp.nan]]), (4000, 1)), jnp.tile(jnp.array([[1, 0]]), (4000, 1))
+    x = repaired(
+        KEY,
+        rows,
+        mask,
+        160,
+        1,
+        lambda x: (x.sum(1, keepdims=True), jnp.full((len(x), 1), 0.3)),
+        lambda z, x: gaussian_log_prob(x, 1.2 * z),
+        lambda key, z: 1.2 * z + jax.random.normal(key, (len(z), 2)),
+    )
+    assert (x[:, 0] == rows[:, 0]).all()
+    slope = 1.44 / 2.44
+    within(x[:, 1], slope * 0.8)
+    within((x[:, 1] - slope * 0.8) ** 2, 2.44 - 1.44 * slope)
+
+
+def test_a_sample_keeps_what_is_given():
+    model, state = tiny()
+    x = np.tile(ALL_BITS[5], (300, 1, 1, 1))
+    mask = np.zeros_like(x)
+    mask[:, :, 0] = 1
+    hidden = np.where(mask > 0, x, np.nan)
+    one = np.asarray(model.sample(KEY, state, 300, {"x": hidden, "mask": mask})["x"])
+    assert np.array_equal(one[:, :, 0], x[:, :, 0]) and np.isin(one, (0, 1)).all()
+    p = np.exp(special.logsumexp(log_table(model, state) + LOG_PRIOR, axis=1))[4:]  # the first bit is set
+    within((one[:, None] == ALL_BITS[None, 4:]).all((-1, -2, -3)), p / p.sum(), slack=1e-3)
+    assert len(np.unique(one.reshape(300, -1), axis=0)) > 1
+    assert np.array_equal(one, model.sample(KEY, state, 300, {"x": hidden, "mask": mask})["x"])
+    means = vae(BITS, NET, NET, latent_size=1, means=True)
+    x = np.asarray(means.sample(KEY, state, 300, {"x": hidden, "mask": mask})["x"])
+    assert np.array_equal(x[:, :, 0], hidden[:, :, 0]) and 0 < x[:, :, 1:].min() and x[:, :, 1:].max() < 1
+    plain = means.sample(KEY, state, 300)["x"]
+    latent = means.prior(jax.random.split(KEY)[0], state, 300)
+    np.testing.assert_allclose(plain, means.decode(KEY, state, latent)["x"], rtol=1e-6)
+
+
+def test_given_numbers_that_do_not_fit_are_one_line():
+    model, state = tiny()
+    x, ones = np.zeros((2, 1, 3, 1)), np.ones((2, 1, 3, 1))
+    for given, line in (
+        ({"x": x}, "mask is missing"),
+        ({"mask": ones}, "x is missing"),
+        ({"x": x[:1], "mask": ones}, r"given x of shape \(1, 1, 3, 1\): expected \(2, 1, 3, 1\)"),
+        ({"x": x, "mask": ones[..., 0]}, "given mask of shape"),
+        ({"x": x * np.nan, "mask": ones}, "not finite"),
+        ({"y": np.zeros(2, int)}, "cannot be conditioned on 'y'"),
+    ):
+        with pytest.raises(UserError, match=line) as error:
+            model.sample(KEY, state, 2, given)
+        assert "\n" not in str(error.value)
+
+
+# options
+
+
+def vectors(num=32):
+    rng = np.random.default_rng(0)
+    return {"x": jnp.float32(rng.normal((1.5, -1.0), (0.8, 0.3), (num, 2))), "y": jnp.arange(num) % 3}
+
+
+VECTOR = make_spec("vector", (2,))._replace(classes=("a", "b", "c"))
+
+
+def test_without_kl_codes_are_points_and_the_prior_is_fitted_to_them():
+    model = vae(VECTOR, NET, NET, latent_size=2, kl=0, optimizer={"name": "sgd", "learning_rate": 0.0})
+    assert model.log_prob_bound is None and model.log_prob is None
+    state, step, batch = jax.jit(model.init)(KEY, vectors()), jax.jit(model.step), vectors()
+    params = jax.tree.map(lambda leaf: leaf, state.params)
+    bias = params["encoder"]["params"]["Dense_1"]["bias"]
+    params["encoder"]["params"]["Dense_1"]["bias"] = bias + 300.0  # where squares have no digits left for a spread
+    state = state._replace(params=params, average=params)
+    for half in (slice(0, 16), slice(16, 32)):
+        state, _ = step(KEY, state, {"x": batch["x"][half], "weight": jnp.ones(16)})
+    codes = model.encode(KEY, state, batch)
+    assert not np.any(codes["scale"])
+    z = np.float64(codes["z"])
+    np.testing.assert_allclose(state.moments[0], z.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(state.moments[1], np.cov(z.T, bias=True), rtol=2e-3, atol=1e-3)
+    drawn = np.float64(model.prior(KEY, state, 20_000)["z"])
+    within(drawn, z.mean(0), slack=1e-3)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(z.T, bias=True), rtol=0.06, atol=0.02)
+    with pytest.raises(UserError, match="cannot be conditioned on 'mask'|cannot be conditioned on 'x'"):
+        model.sample(KEY, state, 2, {"x": np.zeros((2, 2)), "mask": np.ones((2, 2))})
+
+
+def test_the_weight_of_the_kl_follows_its_schedule():
+    batch = {**vectors(), "weight": jnp.ones(32)}
+    make = partial(vae, VECTOR, NET, NET, latent_size=2, optimizer=PLAIN)
+    rising, full = make(kl={"start": 0.0, "stop": 1.0, "examples": 100, "shape": "linear"}), make()
+    state = jax.jit(full.init)(KEY, batch)
+    step = jax.jit(rising.step)
+
+    def change(step, examples=0):
+        new, metrics = step(KEY, state._replace(examples=jnp.int32(examples)), batch)
+        flat = [np.ravel(leaf) for leaf in jax.tree.leaves(jax.tree.map(jnp.subtract, new.params, state.params))]
+        return np.concatenate(flat), float(metrics["elbo"])
+
+    (none, low), (half, mid), (end, high), (after, _) = (change(step, each) for each in (0, 50, 100, 200))
+    np.testing.assert_allclose(half, (none + end) / 2, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(after, end, rtol=1e-5)
+    np.testing.assert_allclose(change(jax.jit(full.step))[0], end, rtol=1e-3, atol=1e-4)
+    assert np.abs(none - end).max() > 0.01 and low == mid == high  # what is measured has all of it
+    free, unclamped = change(jax.jit(make(free_nats=1e3).step))
+    np.testing.assert_allclose(free, none, rtol=1e-3, atol=1e-4)  # every KL is below
+    assert unclamped == pytest.approx(low, rel=1e-6)
+
+
+def test_averaged_weights_score_and_sample():
+    model = vae(VECTOR, NET, NET, latent_size=2, optimizer=PLAIN, ema_half_life=32.0)
+    batch = {**vectors(), "weight": jnp.ones(32)}
+    state = jax.jit(model.init)(KEY, batch)
+    new, _ = jax.jit(model.step)(KEY, state, batch)
+    for old, now, average in zip(*map(jax.tree.leaves, (state.params, new.params, new.average))):
+        np.testing.assert_allclose(average, (old + now) / 2, rtol=1e-5, atol=1e-6)
+    other = new._replace(params=jax.tree.map(jnp.zeros_like, new.params))
+    assert np.array_equal(model.sample(KEY, new, 3)["x"], model.sample(KEY, other, 3)["x"])
+    assert np.array_equal(model.log_prob_bound(KEY, new, batch), model.log_prob_bound(KEY, other, batch))
+
+
+def test_dropout_is_of_training():
+    def metric(net, key):
+        model = vae(VECTOR, net, NET, latent_size=2, kl=0)
+        batch = {**vectors(), "weight": jnp.ones(32)}
+        state = jax.jit(model.init)(KEY, batch)
+        code = model.encode(key, state, batch)["z"]
+        return float(jax.jit(model.step)(key, state, batch)[1]["log_likelihood"]), np.asarray(code)
+
+    dropped = {**NET, "dropout": (0.0, 0.5)}
+    (one, code), (other, same) = (metric(dropped, jax.random.key(seed)) for seed in (1, 2))
+    assert one != other and np.array_equal(code, same)
+    plain, code = metric(NET, KEY)
+    assert plain == metric(NET, jax.random.key(1))[0] and plain not in (one, other) and np.array_equal(code, same)
+
+
+def test_conditional_bounds_need_labels_and_read_them():
+    model = vae(VECTOR, NET, NET, latent_size=2, conditional=True)
+    batch = vectors()
+    state = learn(model, {**batch, "weight": jnp.ones(32)}, 1)
+    other = {**batch, "y": (batch["y"] + 1) % 3}
+    assert not np.allclose(model.log_prob_bound(KEY, state, batch), model.log_prob_bound(KEY, state, other))
+    code = model.encode(KEY, state, batch)
+    assert np.array_equal(code["y"], batch["y"]) and not np.allclose(code["z"], model.encode(KEY, state, other)["z"])
+    assert not np.allclose(
+        model.decode(KEY, state, code)["x"], model.decode(KEY, state, {**code, "y": other["y"]})["x"]
+    )
+    given = {"x": np.asarray(batch["x"]), "mask": np.tile([[1, 0]], (32, 1)), "y": np.full(32, 2)}
+    sample = model.sample(KEY, state, 32, given)
+    assert (sample["y"] == 2).all() and np.array_equal(sample["x"][:, 0], batch["x"][:, 0])
+    for function in (model.log_prob_bound, model.encode):
+        with pytest.raises(UserError, match="the batch lacks y"):
+            function(KEY, state, {"x": batch["x"]})
+        with pytest.raises(UserError, match="expected a class from 0 to 2"):
+            function(KEY, state, {**batch, "y": batch["y"] + 1})
+    with pytest.raises(UserError, match="num_samples 0: expected"):
+        model.log_prob_bound(KEY, state, batch, num_samples=0)
+
+
+TEXT = make_spec("text", (5,))
+WRONG = {
+    "latent_size": (VECTOR, {"latent_size": 0}, "latent_size 0: expected a whole number"),
+    "num_samples": (VECTOR, {"num_samples": 1.5}, "num_samples 1.5: expected a whole number"),
+    "sweeps": (VECTOR, {"sweeps": 0}, "sweeps 0: expected"),
+    "objective": (VECTOR, {"objective": "iwea"}, "did you mean 'iwae'"),
+    "kl": (VECTOR, {"kl": -1.0}, "kl -1.0: expected 0 or more"),
+    "free": (VECTOR, {"free_nats": -1.0}, "free_nats -1.0: expected 0 or more"),
+    "free iwae": (VECTOR, {"free_nats": 1.0, "objective": "iwae"}, "'iwae' has no KL to keep free"),
+    "deterministic": (VECTOR, {"kl": 0, "num_samples": 3}, "kl 0 makes a deterministic autoencoder"),
+    "schedule": (VECTOR, {"kl": {"start": 0.0, "stop": 1.0}}, "schedule 'schedule' lacks examples"),
+    "encoder": (VECTOR, {"encoder": {"name": "cnov"}}, "did you mean 'conv'"),
+    "decoder": (VECTOR, {"decoder": {"name": "mlp", "hiden": 3}}, "did you mean 'hidden'"),
+    "labels": (VECTOR._replace(classes=None), {"conditional": True}, "has none: set model.conditional=False"),
+    "kind": (TEXT, {}, "images and vectors, not data of kind 'text'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_arguments_are_one_line(case):
+    spec, options, line = WRONG[case]
+    with pytest.raises(UserError, match=line) as error:
+        vae(spec, **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("net", ["encoder", "decoder"])
+@pytest.mark.parametrize("norm", ["batch", "spectral"])
+def test_nets_with_a_state_of_their_own_are_refused(net, norm):
+    with pytest.raises(UserError, match="choose norm='none'"):
+        vae(VECTOR, **{net: {**NET, "norm": norm}}).init(KEY, vectors())
+
+
+# the compressor
+
+
+@pytest.mark.parametrize("low, high, transform", [(0, 1, "none"), (0, 255, "signed"), (10, 265, "unit")])
+def test_the_integer_network_says_what_the_vae_says(low, high, transform):
+    spec = whole_spec((2, 3, 1), low, high, transform)
+    rng = np.random.default_rng(0)
+    base = np.array([[0.9, 0.1, 0.6], [0.02, 0.5, 0.97]])[None, ..., None]
+    slope = np.array([[0.0, 0.2, -0.3], [0.02, 0.4, 0.03]])[None, ..., None]
+    grey = (base + slope * rng.uniform(-1, 1, (64, 1, 1, 1)) + rng.normal(0, 0.02, (64, 2, 3, 1))).clip(0, 1)
+    raw = np.int16(np.rint(low + grey * (high - low)))
+    options = {"encoder": NET, "decoder": NET, "latent_size": 2, "optimizer": {"name": "adam", "learning_rate": 0.03}}
+    model = vae(spec, **options)
+    batch = {"x": jnp.asarray(to_model(spec, raw)), "weight": jnp.ones(64)}
+    state = learn(model, batch, 60)
+    network = integer.make(integer_network(spec, options, state))
+    mean, scale = integer.posterior(network, raw.reshape(64, -1) - low)
+    code = model.encode(KEY, state, batch)
+    np.testing.assert_allclose(mean / codec.UNIT, code["z"], atol=0.02)
+    np.testing.assert_allclose(np.log(scale / codec.UNIT), np.log(code["scale"]), atol=0.04)
+    z = np.rint(rng.normal(size=(5, 2)) * codec.UNIT)
+    weights = integer.likelihood(network, z)  # [N, pixels, levels]
+    likelihood = likelihoods.fitting(spec, None)
+    net = DECODERS["mlp"]((*spec.shape, likelihood.width), 0, hidden=(8,), activation="relu")
+    out = net.apply(state.average["decoder"], jnp.float32(z / codec.UNIT)).reshape(5, 6, -1)
+    values = to_model(spec, np.arange(low, high + 1, dtype=np.int16))
+    table = np.stack([likelihood.log_prob({}, out, jnp.full((5, 6), value)) for value in values], -1)
+    distance = np.abs(weights / weights.sum(-1, keepdims=True) - np.exp(table)).sum(-1) / 2
+    assert distance.max() < 0.05
+    spread = np.abs(np.exp(table)[:, :, None] - np.exp(table)[:, None]).sum(-1).max() / 2
+    assert spread > 0.5  # pixels differ, and so would another order
+
+
+# convolutions
+
+CONV = {"channels": (8, 4), "blocks": 1}
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (8, 8, 1), (12, 8, 2)])
+def test_conv_nets_fit_any_side(shape):
+    y, encoder = jnp.zeros(2, jnp.int32), ENCODERS["conv"]((2, 5), 3, **CONV)
+    decoder = DECODERS["conv"]((*shape, 6), 3, **CONV)
+    code, _ = jax.eval_shape(lambda x: encoder.init_with_output(KEY, x, y), jnp.zeros((2, *shape)))
+    out, _ = jax.eval_shape(lambda z: decoder.init_with_output(KEY, z, y), jnp.zeros((2, 5)))
+    assert code.shape == (2, 2, 5) and out.shape == (2, *shape, 6) and out.dtype == jnp.float32
+
+
+def test_conv_nets_read_labels_and_learn_everywhere():
+    x, y = jax.random.normal(KEY, (4, 8, 8, 1)), jnp.arange(4) % 3
+    nets = ENCODERS["conv"]((5,), 3, **CONV), DECODERS["conv"]((8, 8, 1, 2), 3, **CONV)
+
+    def loss(params, y):
+        z = nets[0].apply(params[0], x, y)
+        return jnp.mean(jnp.square(nets[1].apply(params[1], z, y) - x[..., None])), z
+
+    gradient = jax.jit(jax.grad(loss, has_aux=True))
+    params = nets[0].init(KEY, x, y), nets[1].init(KEY, jnp.zeros((4, 5)), y)
+    first, z = gradient(params, y)
+    assert not np.allclose(z, gradient(params, (y + 1) % 3)[1])
+    outputs = [nets[1].apply(params[1], jnp.ones((4, 5)), labels) for labels in (y, (y + 1) % 3)]
+    assert not np.allclose(*outputs)
+    params = jax.tree.map(lambda old, slope: old - 0.1 * slope, params, first)
+    for path, leaf in jax.tree.leaves_with_path(gradient(params, y)[0]):
+        assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
+
+
+def test_conv_nets_refuse_sides_they_cannot_halve():
+    for shape, line in (((18, 18, 1), "a conv net cannot halve 18x18"), ((2,), "choose mlp")):
+        with pytest.raises(UserError, match=line):
+            jax.eval_shape(lambda x: ENCODERS["conv"]((5,)).init(KEY, x), jnp.zeros((2, *shape)))
+    with pytest.raises(UserError, match="blocks -1: expected"):
+        jax.eval_shape(lambda x: ENCODERS["conv"]((5,), blocks=-1).init(KEY, x), jnp.zeros((2, 8, 8, 1)))
