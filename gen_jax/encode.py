@@ -93,7 +93,14 @@ def plot(codes: Mapping[str, np.ndarray], spec: Spec, by: str) -> bytes:
     few = colormaps["tab10" if len(seen) <= 10 else "tab20"].colors
     colours = few[: len(seen)] if len(seen) <= LEGEND else colormaps["turbo"](np.linspace(0, 1, len(seen)))
     if at.shape[1] == 1:
-        panel.hist([at[y == each, 0] for each in seen], 60, stacked=True, color=list(colours), label=labels)
+        panel.hist(
+            [at[y == each, 0] for each in seen],
+            60,
+            stacked=True,
+            histtype="stepfilled",
+            color=list(colours),
+            label=labels,
+        )
         panel.set_ylabel("rows")
     else:
         order = np.random.default_rng(0).permutation(len(at))  # no class lies on top of the others

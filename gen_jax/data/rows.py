@@ -100,5 +100,5 @@ def _check_values(spec: Spec, x: np.ndarray, path: str) -> None:
     wrong = (x < low) | (x > high) if whole else ~np.isfinite(x)
     if wrong.any():
         place = tuple(int(each) for each in np.argwhere(wrong)[0])
-        expected = f"{low[place]} to {high[place]}" if whole else "a finite number"
+        expected = f"{low[place]:g} to {high[place]:g}" if whole else "a finite number"
         raise UserError(f"--data {path}: row {place[0]} holds {x[place]}; expected {expected}, as in {spec.name}")
