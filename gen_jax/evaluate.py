@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gen_jax import best, config, data, run, sharding
+from gen_jax.data.rows import opened
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose, command
 from gen_jax.metrics import ALL, DEFAULT, METRICS, NEEDS, SELECTING, Measure, Real, Reals, Rows, real_data
@@ -143,9 +144,7 @@ def scorer_of(
       UserError: where the data of the run have changed, and as `make_scorer`.
     """
     options = loaded.config["data"]
-    source = data.open_source(options)
-    if source.content != loaded.spec.content:
-        raise UserError(f"the data that this run was trained on have changed: {source.name}")
+    source = opened(loaded.spec, options)
     splits = (options["split"], options["test_split"])
     reals = data.reader(source, options)
     seed, settings = loaded.config["evaluate"]["seed"], {**config.base_config().sample, **loaded.config["sample"]}

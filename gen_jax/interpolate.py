@@ -2,6 +2,8 @@
 
 python -m gen_jax.interpolate --workdir runs/gan --out paths.png     a strip: one path a row
 python -m gen_jax.interpolate --workdir runs/gan --out paths.gif     all paths in a grid, on loops that play endlessly
+... --traverse      each row varies one latent, from -3 to 3 standard deviations of the prior around one draw
+... --between       from code to code of real rows, where the model encodes: [--split test | --data images.npy]
 """
 
 from collections.abc import Callable
@@ -11,13 +13,18 @@ import numpy as np
 
 from gen_jax import best, config, run, sharding
 from gen_jax.data.pictures import animate, strip
+from gen_jax.data.rows import FLAGS, Rows, read_rows
 from gen_jax.data.spec import Spec, to_data
+from gen_jax.encode import encode
 from gen_jax.errors import UserError, choose, command
 from gen_jax.model import Model, State
 from gen_jax.sample import CHUNK
 
 CORNERS = 4  # draws that the loop of an animation visits; a strip goes from the first to the second
 LIMITS = {"num": (1, 1000), "steps": (2, 1000), "seed": (0, config.LARGEST - 1)}
+PRIOR_ROWS = 4096  # draws that tell the spread and the reach of the prior
+TEST_ROWS = 1000  # whose codes tell which latents are active, at most
+REACH = 3  # standard deviations that a traversal goes, each way
 TINY = 1e-9  # far above the rounding of float64, far below the angle between any two draws
 
 Between = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # start, end [N, D], steps T -> [N, T, D]
@@ -98,14 +105,66 @@ def decode(model: Model, state: State, spec: Spec, latent: dict[str, np.ndarray]
     return to_data(spec, np.concatenate(x)[:num])
 
 
-def paths(loaded: run.Run, num: int, steps: int, seed: int, between: Between, closed: bool) -> np.ndarray:
-    """`num` decoded paths [num, T, *shape] in the data's own domain; T as in `walk`, path i depends on (seed, i)."""
-    latent = draws(loaded.model, loaded.state, seed, num * CORNERS)
-    corners = {name: leaf.reshape(num, CORNERS, *leaf.shape[1:]) for name, leaf in latent.items()}
-    walked = walk(corners, steps, between, closed)
-    points = {name: leaf.reshape(-1, *leaf.shape[2:]) for name, leaf in walked.items()}
-    x = decode(loaded.model, loaded.state, loaded.spec, points)
-    return x.reshape(num, -1, *x.shape[1:])
+def paths(
+    loaded: run.Run, num: int, steps: int, seed: int, between: Between, closed: bool, rows: Rows | None = None
+) -> np.ndarray:
+    """`num` decoded paths [num, T, *shape] in the data's own domain; T as in `walk`, path i depends on (seed, i).
+
+    They go between draws of the prior, or between the codes of raw `rows`, in their order.
+    """
+    draws_of = draws(loaded.model, loaded.state, seed, num * CORNERS if rows is None else 1)
+    latent = draws_of if rows is None else codes(loaded, rows, tuple(draws_of))
+    corners = {name: leaf.reshape(num, -1, *leaf.shape[1:]) for name, leaf in latent.items()}
+    return decoded(loaded, walk(corners, steps, between, closed))
+
+
+def decoded(loaded: run.Run, walked: dict[str, np.ndarray]) -> np.ndarray:
+    """`x` [N, T, *shape] of latents [N, T, ...]."""
+    shape = walked["z"].shape[:2]
+    x = decode(loaded.model, loaded.state, loaded.spec, {k: v.reshape(-1, *v.shape[2:]) for k, v in walked.items()})
+    return x.reshape(*shape, *x.shape[1:])
+
+
+def codes(loaded: run.Run, rows: Rows, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The latents of raw rows, with those leaves that `decode` reads: `z`, the posterior's mean, and labels."""
+    found = encode(loaded.model, loaded.state, loaded.spec, rows)
+    return {name: found[name] for name in names}
+
+
+def traversals(loaded: run.Run, order: np.ndarray, num: int, steps: int, seed: int) -> np.ndarray:
+    """Decoded traversals [num, steps, *shape]: row i moves the latent `order[i]` of one draw, the others held.
+
+    It goes from -3 to 3 standard deviations of the prior around its mean, as far as draws of the prior reach.
+    """
+    latent = draws(loaded.model, loaded.state, seed, 1)
+    known = draws(loaded.model, loaded.state, 0, PRIOR_ROWS)["z"].reshape(PRIOR_ROWS, -1).astype(np.float64)
+    order = order[:num]
+    walked = {
+        name: np.tile(leaf[:, None], (len(order), steps, *(1,) * (leaf.ndim - 1))) for name, leaf in latent.items()
+    }
+    z = walked["z"].reshape(len(order), steps, -1)
+    for row, each in zip(z, order):
+        path = known[:, each].mean() + known[:, each].std() * np.linspace(-REACH, REACH, steps)
+        row[:, each] = np.clip(path, known[:, each].min(), known[:, each].max())
+    return decoded(loaded, {**walked, "z": z.reshape(walked["z"].shape)})
+
+
+def by_activity(loaded: run.Run) -> tuple[np.ndarray, str]:
+    """The latents in the order of a traversal, and in words which: the most active ones first.
+
+    Activity is the variance of the posterior's mean over test rows (Burda et al. 2016, arXiv 1509.00519, section 5.2). Where
+    the model does not encode, or its test rows cannot be had, they are as they are numbered.
+    """
+    size = draws(loaded.model, loaded.state, 0, 1)["z"].size
+    try:
+        rows = read_rows(loaded.spec, loaded.config["data"])[1]
+        z = encode(loaded.model, loaded.state, loaded.spec, {name: value[:TEST_ROWS] for name, value in rows.items()})[
+            "z"
+        ]
+    except UserError:
+        return np.arange(size), "the first latents"
+    activity = z.reshape(len(z), -1).astype(np.float64).var(0)
+    return np.argsort(-activity, kind="stable"), "the most active latents"
 
 
 def main(argv: list[str]) -> None:
@@ -120,6 +179,9 @@ def main(argv: list[str]) -> None:
             "step": (None, "checkpoint to draw from; the newest, or the selected one, where unset"),
             "replica": ("0", "which of a run's replicas to draw from: a number, or best"),
             "latents": ("spherical", "spherical, or linear: it never leaves the support of a uniform prior"),
+            "traverse": (False, "vary one latent a row, the most active ones first where the model encodes"),
+            "between": (False, "walk between the codes of real rows"),
+            **FLAGS,
             "out": (None, "file to write: .png holds a strip, .gif an animation"),
         },
         required="workdir",
@@ -127,12 +189,27 @@ def main(argv: list[str]) -> None:
     out = config.output_file(flags.out, "paths.png", (".png", ".gif"))
     between = PATHS[choose("kind of --latents", flags.latents, PATHS)]
     config.check_bounds(flags, LIMITS)
+    if flags.traverse and flags.between:
+        raise UserError("--traverse and --between are two kinds of paths: choose one")
+    if not flags.between and (flags.split or flags.data):
+        raise UserError("--split and --data say which rows to walk between: add --between")
     sharding.start()
     loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
     closed = out.suffix == ".gif"
-    x = paths(loaded, flags.num, flags.steps, flags.seed, between, closed)
+    what, rows = f"{flags.latents} paths", None
+    if flags.traverse:
+        order, which = by_activity(loaded)
+        x = traversals(loaded, order, flags.num, flags.steps, flags.seed)
+        x = np.concatenate([x, x[:, -2:0:-1]], axis=1) if closed else x  # there and back
+        what = f"traversals of {which} ({', '.join(map(str, order[: len(x)]))})"
+    else:
+        if flags.between:
+            num = flags.num * (CORNERS if closed else 2)
+            origin, rows = read_rows(loaded.spec, loaded.config["data"], flags.split, flags.data, num)
+            what += f" between {num} rows of {origin}"
+        x = paths(loaded, flags.num, flags.steps, flags.seed, between, closed, rows)
     run.write(out, animate(x.swapaxes(0, 1), loaded.spec) if closed else strip(x, loaded.spec))
-    print(f"{flags.num} {flags.latents} paths of step {loaded.step} in {out}")
+    print(f"{len(x)} {what} of step {loaded.step} in {out}")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ class Model(NamedTuple):
     prior: Callable | None = None  # (key, state, num) -> latent, a dict whose `z` leads with `num`
     encode: Callable | None = None  # (key, state, batch) -> latent
     decode: Callable | None = None  # (key, state, latent) -> batch; differentiable, unless `z` holds codes
+    given: tuple[str, ...] = ()  # the conditions that `sample` honours, of those that belong to a batch
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

@@ -44,13 +44,15 @@ def draw(
     num: int,
     given: Mapping[str, np.ndarray] | None = None,
     stream: Callable[[np.ndarray], None] | None = None,
+    size: int | None = None,
 ) -> dict[str, np.ndarray]:
     """`num` samples in the data's own domain: `x` [num, *shape] of the data's type, and whatever else is modelled.
 
-    The leaves of `given` lead with `num`. `stream` is called with each frame of the samples when it is drawn.
+    The leaves of `given` lead with `num`. `stream` is called with each frame of the samples when it is drawn. `size` is how
+    many are drawn together, `CHUNK` where None, and of sequences `SHORT`.
     """
-    key, size = jax.random.key(seed), SHORT if spec.kind in SEQUENCES else CHUNK
-    chunks = []
+    size = size or (SHORT if spec.kind in SEQUENCES else CHUNK)
+    key, chunks = jax.random.key(seed), []
     for start in range(0, num, size):
         rows = np.minimum(np.arange(start, start + size), num - 1)  # the last chunk is whole too
         asked = {name: value[rows] for name, value in given.items()} if given else None

@@ -206,7 +206,7 @@ def gan(
     def sample(key: jax.Array, state: GanState, num: int, given: dict | None = None) -> Batch:
         return decode(key, state, {**prior_latent(key, state, num), **given_labels(given, num, num_classes)})
 
-    return Model(init, step, sample, prior=prior_latent, decode=decode)
+    return Model(init, step, sample, prior=prior_latent, decode=decode, given=("y",) * conditional)
 
 
 def check_arguments(

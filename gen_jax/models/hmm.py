@@ -166,7 +166,7 @@ def hmm(
             raise UserError(f"given x: sequence {np.argmin(evidence)} is impossible under this model")
         return {"x": x, **({"length": batch["length"]} if "length" in batch else {})}
 
-    return Model(init, step, sample, log_prob, encode=encode)
+    return Model(init, step, sample, log_prob, encode=encode, given=("x", "mask", "length"))
 
 
 def check_arguments(

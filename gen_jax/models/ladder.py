@@ -184,7 +184,7 @@ def ladder(
         return repaired(key, x, mask, sweeps, size, *moves)
 
     def sample(key: jax.Array, state: LadderState, num: int, given: dict | None = None) -> Batch:
-        refuse_given(given, ("y",) * conditional + ("x", "mask"))
+        refuse_given(given, honoured)
         prior_key, x_key = jax.random.split(key)
         observed = given_observed(given, num, spec.shape)
         asked = {name: value for name, value in (given or {}).items() if name == "y"}
@@ -195,4 +195,5 @@ def ladder(
         x = repair(x_key, state, y, *observed) if observed else draw(x_key, state, latent["z"], y)
         return {"x": x, **({"y": y} if conditional else {})}
 
-    return Model(init, step, sample, log_prob_bound=log_prob_bound, prior=prior, encode=encode, decode=decode)
+    honoured = ("y",) * conditional + ("x", "mask")
+    return Model(init, step, sample, None, log_prob_bound, prior, encode, decode, honoured)

@@ -125,7 +125,7 @@ def markov(
         length = jnp.asarray(batch["length"])
         return {"x": ended(x, length), "length": length}
 
-    return Model(init, step, sample, log_prob=log_prob)
+    return Model(init, step, sample, log_prob=log_prob, given=("x", "mask", "length"))
 
 
 def table_size(spec: Spec, order: int, max_ngrams: int | None) -> int:

@@ -177,7 +177,7 @@ def rnn(
             x = ended(x, own["length"])
         return {"x": x, **own}
 
-    return Model(init, step, sample, log_prob)
+    return Model(init, step, sample, log_prob, given=("y",) * conditional + ("x", "mask", "length"))
 
 
 def continued(state: RnnState, batch: Batch, fresh: tuple) -> tuple:

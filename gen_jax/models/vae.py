@@ -89,6 +89,7 @@ def vae(
     e_net = build("encoder", ENCODERS, encoder, (2, latent_size), classes)
     d_net = build("decoder", DECODERS, decoder, (*spec.shape, likelihood.width), classes)
     beta, tx = optimizers.schedule(kl), optimizers.optimizer(optimizer)
+    honoured = ("y",) * conditional + ("x", "mask") * (not deterministic)
 
     def init(key: jax.Array, batch: Batch) -> VaeState:
         e_key, d_key = jax.random.split(key)
@@ -248,7 +249,7 @@ def vae(
         )
 
     def sample(key: jax.Array, state: VaeState, num: int, given: dict | None = None) -> Batch:
-        refuse_given(given, ("y",) * conditional + ("x", "mask") * (not deterministic))
+        refuse_given(given, honoured)
         prior_key, x_key = jax.random.split(key)
         observed = given_observed(given, num, spec.shape)
         asked = {name: value for name, value in (given or {}).items() if name == "y"}
@@ -260,7 +261,7 @@ def vae(
         return {"x": x, **({"y": y} if conditional else {})}
 
     bound = None if deterministic else log_prob_bound
-    return Model(init, step, sample, log_prob_bound=bound, prior=prior, encode=encode, decode=decode)
+    return Model(init, step, sample, log_prob_bound=bound, prior=prior, encode=encode, decode=decode, given=honoured)
 
 
 def check_arguments(

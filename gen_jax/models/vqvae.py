@@ -198,4 +198,4 @@ def vqvae(
         how = (likelihood.mean,) if means else (likelihood.draw, x_key)
         return shown(state, latent(z_key, state, num, given), *how)
 
-    return Model(init, step, sample, log_prob_bound=log_prob_bound, prior=latent, encode=encode, decode=decode)
+    return Model(init, step, sample, None, log_prob_bound, latent, encode, decode, ("y",) * conditional)

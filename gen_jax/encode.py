@@ -1,0 +1,156 @@
+"""CLI and functions: the codes of a run's test rows, or of a user's own file, by an autoencoder.
+
+python -m gen_jax.encode --workdir runs/vae --out codes.npz [--plot codes.png] [--split test | --data images.npy]
+
+`z` is the MEAN of the posterior q(z | x), no draw from it; `scale` is its standard deviation, where there is one, and `y`
+the labels of the rows, where they have them. A hidden Markov model gives its likeliest path, a model with a codebook its
+entries: whole numbers, which have no plot.
+"""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from gen_jax import best, config, run, sharding
+from gen_jax.data.rows import FLAGS, Rows, read_rows
+from gen_jax.data.samples import arrays
+from gen_jax.data.spec import Spec, to_model
+from gen_jax.errors import UserError, choose, command
+from gen_jax.model import Model, State
+from gen_jax.sample import CHUNK
+
+LEGEND = 20  # classes that a legend names, at most
+TSNE_ROWS = 3000  # that are drawn, at most: more take minutes
+
+
+def encode(model: Model, state: State, spec: Spec, rows: Rows) -> Rows:
+    """The codes of raw rows [N]: `z`, `scale` where there is one, leaves [N, ...], and the rows' `y` where they have them.
+
+    Raises:
+      UserError: for a model that does not encode, or one of labels and rows without them.
+    """
+    if model.encode is None:
+        raise UserError("this model has no encode: only autoencoders and hidden Markov models have codes of data")
+    if "y" in model.given and "y" not in rows:
+        raise UserError("this model reads the label beside x, and these rows have none: give a .npz with x and y")
+    num, chunks = len(rows["x"]), []
+    for start in range(0, num, CHUNK):
+        chosen = np.arange(start, start + CHUNK) % num  # the last chunk is whole too: one compilation
+        part = {name: value[chosen] for name, value in rows.items()}
+        codes = model.encode(jax.random.key(0), state, {**part, "x": to_model(spec, part["x"])})
+        chunks.append(jax.device_get(codes))
+    found = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
+    return {**found, **({"y": rows["y"]} if "y" in rows else {})}
+
+
+def by_pca(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
+    """Codes [N, D] along the two directions in which they vary most [N, 2], with the axes' names."""
+    from sklearn.decomposition import PCA
+
+    pca = PCA(2, svd_solver="full").fit(z)
+    names = tuple(f"component {each + 1} ({share:.0%})" for each, share in enumerate(pca.explained_variance_ratio_))
+    return pca.transform(z), names
+
+
+def by_tsne(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
+    """Codes [N, D] laid out by t-SNE (van der Maaten & Hinton 2008) [N, 2], with the axes' names."""
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(z) - 1) / 3)
+    return TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(z), ("t-SNE 1", "t-SNE 2")
+
+
+BY = {"pca": by_pca, "tsne": by_tsne}
+
+
+def plot(codes: Mapping[str, np.ndarray], spec: Spec, by: str) -> bytes:
+    """The codes as a PNG, a colour a class: two latents as they are, more by `by`, one as a histogram.
+
+    Raises:
+      UserError: for codes that are whole numbers, or too few of them.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    z = codes["z"]
+    if not np.issubdtype(z.dtype, np.floating):
+        raise UserError(f"the codes of this model are {z.dtype}, which have no plot: leave --plot out")
+    z, y = z.reshape(len(z), -1), codes.get("y", np.zeros(len(z), np.int32))
+    if len(z) < 4:
+        raise UserError(f"--plot of {len(z)} codes: expected at least 4")
+    if by == "tsne" and z.shape[1] > 2:
+        z, y = z[:TSNE_ROWS], y[:TSNE_ROWS]
+    at, names = (z, ("z[0]", "z[1]")) if z.shape[1] <= 2 else BY[by](z)
+    seen = np.unique(y)
+    labels = [(spec.classes or ())[each] if each < len(spec.classes or ()) else str(each) for each in seen]
+    figure = FigureCanvasAgg(Figure(figsize=(7, 6), dpi=100, layout="constrained")).figure
+    panel = figure.subplots()
+    from matplotlib import colormaps
+
+    few = colormaps["tab10" if len(seen) <= 10 else "tab20"].colors
+    colours = few[: len(seen)] if len(seen) <= LEGEND else colormaps["turbo"](np.linspace(0, 1, len(seen)))
+    if at.shape[1] == 1:
+        panel.hist(
+            [at[y == each, 0] for each in seen],
+            60,
+            stacked=True,
+            histtype="stepfilled",
+            color=list(colours),
+            label=labels,
+        )
+        panel.set_ylabel("rows")
+    else:
+        order = np.random.default_rng(0).permutation(len(at))  # no class lies on top of the others
+        points = np.asarray(colours)[np.searchsorted(seen, y)]
+        panel.scatter(
+            *at[order, :2].T, s=float(np.clip(20_000 / len(at), 4, 16)), alpha=0.6, linewidths=0, c=points[order]
+        )
+        for colour, label in zip(colours, labels):
+            panel.scatter([], [], s=16, color=[colour], label=label)
+        panel.set_ylabel(names[1])
+    panel.set_xlabel(names[0])
+    if "y" in codes and len(seen) <= LEGEND:
+        panel.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def main(argv: list[str]) -> None:
+    """Encodes a split of the data of `--workdir`, or `--data`, into `--out`."""
+    flags = config.parse(
+        argv,
+        {
+            "workdir": (None, "directory of the run"),
+            **FLAGS,
+            "num": (None, "how many rows, from the first on; all where unset"),
+            "step": (None, "checkpoint to encode by; the newest, or the selected one, where unset"),
+            "replica": ("0", "which of a run's replicas to encode by: a number, or best"),
+            "plot": (None, "a .png file for a picture of the codes, coloured by label"),
+            "by": ("pca", "how more than two latents are drawn: pca, or tsne"),
+            "out": (None, "file to write: .npz with z (posterior means), scale and y"),
+        },
+        required="workdir",
+    )
+    out, num = config.output_file(flags.out, "codes.npz", (".npz",)), config.integer("num", flags.num, 1)
+    if flags.plot is not None:
+        choose("file type of --plot", Path(flags.plot).suffix, (".png",))
+    choose("way to draw --by", flags.by, BY)
+    sharding.start()
+    loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
+    origin, rows = read_rows(loaded.spec, loaded.config["data"], flags.split, flags.data, num)
+    codes = encode(loaded.model, loaded.state, loaded.spec, rows)
+    files = {out: arrays(codes, loaded.spec)}
+    if flags.plot is not None:
+        files[Path(flags.plot)] = plot(codes, loaded.spec, flags.by)
+    for path, content in files.items():
+        run.write(path, content)
+    what = "posterior means" if np.issubdtype(codes["z"].dtype, np.floating) else "codes"
+    print(f"{len(rows['x'])} rows of {origin}: {what} z {list(codes['z'].shape)} of step {loaded.step} in {out}")
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,172 @@
+"""Completing hidden pixels by a trained run: what is seen comes back to the bit, completions differ, masks are what they say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import make_spec
+from PIL import Image
+
+import gen_jax
+from gen_jax import inpaint, sharding, train
+from gen_jax.errors import UserError
+from gen_jax.model import Model
+from gen_jax.search import with_latent_search
+
+CONFIG = """
+from gen_jax.config import base_config
+
+def get_config():
+    config = base_config()
+    config.update({"steps": 10, "batch_size": 16, "log_every": 0, "sample_every": 0, "eval_every": 0, "save_every": 10})
+    net = {"name": "mlp", "hidden": (16,)}
+    config.model = MODEL
+    return config
+"""
+RUNS = {
+    "vae": '{"name": "vae", "encoder": net, "decoder": net, "latent_size": 3, "sweeps": 4, "conditional": True,'
+    ' "likelihood": {"name": "gaussian"}}',
+    "gan": '{"name": "gan", "generator": net, "discriminator": net, "latent_size": 3}',
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Tiny runs on digits: family -> directory."""
+    folder, first = tmp_path_factory.mktemp("runs"), sharding.make_mesh(jax.devices()[:1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "make_mesh", lambda devices=None: first)
+        for name, model in RUNS.items():
+            (folder / f"{name}.py").write_text(CONFIG.replace("MODEL", model))
+            argv = ["train", "--config", str(folder / f"{name}.py"), "--workdir", str(folder / name), "--quiet"]
+            train.main(argv)
+    return {name: folder / name for name in RUNS}
+
+
+def call(workdir, out, *flags):
+    inpaint.main(["inpaint", "--workdir", str(workdir), "--out", str(out), *flags])
+    return dict(np.load(out.with_suffix(".npz")))
+
+
+@pytest.mark.parametrize("family", RUNS)
+def test_what_is_seen_comes_back_and_completions_differ(family, runs, tmp_path):
+    flags = ("--mask=lower", "--num=3", "--completions=2")
+    found = call(runs[family], tmp_path / "a.png", *flags)
+    x, mask, completions = found["x"], found["mask"], found["completions"]
+    assert x.shape == mask.shape == (3, 8, 8, 1) and completions.shape == (3, 2, 8, 8, 1)
+    assert x.dtype == completions.dtype == np.uint8 and mask[:, :4].all() and not mask[:, 4:].any()
+    np.testing.assert_array_equal(completions[:, :, :4], np.stack([x[:, :4]] * 2, 1))
+    assert all(not np.array_equal(*each) for each in completions[:, :, 4:])
+    assert np.asarray(Image.open(tmp_path / "a.png")).shape == (3 * 57, 4 * 57)
+    again = call(runs[family], tmp_path / "b.npz", *flags)
+    other = call(runs[family], tmp_path / "b.npz", *flags, "--seed=1")
+    np.testing.assert_array_equal(again["completions"], completions)
+    assert not np.array_equal(other["completions"], completions) and not (tmp_path / "b.png").exists()
+    fewer = call(runs[family], tmp_path / "c.npz", "--mask=lower", "--num=2", "--completions=2")
+    np.testing.assert_array_equal(fewer["completions"], completions[:2])  # what a row gets depends on its place alone
+
+
+def test_a_model_itself_keeps_what_it_is_given(runs):
+    """What the command pastes is what `sample` has given back: the model honours the mask, not only the command."""
+    for workdir in runs.values():
+        loaded = gen_jax.load(workdir)
+        model, random = inpaint.completing(loaded.model), np.random.default_rng(0)
+        assert (model is loaded.model) == ("mask" in loaded.model.given) and {"x", "mask"} <= set(model.given)
+        x, mask = random.uniform(-1, 1, (4, 8, 8, 1)).astype(np.float32), random.random((4, 8, 8, 1)) < 0.5
+        labels = {"y": np.arange(4, dtype=np.int32)} if "y" in model.given else {}
+        got = model.sample(jax.random.key(0), loaded.state, 4, {"x": x, "mask": mask, **labels})
+        np.testing.assert_array_equal(np.asarray(got["x"])[mask], x[mask])
+
+
+def line(conditional: bool = False) -> Model:
+    """x = (z, 2 z, y): what is seen of the first tells the second."""
+
+    def prior(key, state, num):
+        labels = {"y": jnp.zeros(num, jnp.int32)} if conditional else {}
+        return {"z": jax.random.normal(key, (num, 1)), **labels}
+
+    def decode(key, state, latent):
+        y = latent["y"][:, None].astype(jnp.float32) if conditional else jnp.zeros_like(latent["z"])
+        labels = {"y": latent["y"]} if conditional else {}
+        return {"x": jnp.concatenate([latent["z"], 2 * latent["z"], y], 1), **labels}
+
+    def sample(key, state, num, given=None):
+        return decode(key, state, {**prior(key, state, num), **(given or {})})
+
+    return Model(None, None, sample, prior=prior, decode=decode, given=("y",) * conditional)
+
+
+def test_the_search_finds_the_mode():
+    model, x = with_latent_search(line(True), noise=0.05), np.array([[0.8, 0, 0], [-1.5, 0, 0]], np.float32)
+    mask = np.array([[1, 0, 0]] * 2)
+    got = model.sample(jax.random.key(0), None, 2, {"x": x, "mask": mask, "y": np.array([1, 2], np.int32)})
+    np.testing.assert_allclose(got["x"][:, 1], 2 * x[:, 0], rtol=0.03)
+    assert got["x"][:, 2].tolist() == [1, 2] and got["x"][:, 0].tolist() == x[:, 0].tolist()
+    plain = model.sample(jax.random.key(3), None, 2)["x"]
+    np.testing.assert_array_equal(plain, line(True).sample(jax.random.key(3), None, 2)["x"])
+
+
+def test_what_cannot_be_searched():
+    good = {"x": np.zeros((2, 3), np.float32), "mask": np.ones((2, 3))}
+    model = with_latent_search(line())
+    for given, message in {
+        "y": "cannot be conditioned on 'y'; it takes no condition",
+        "mask": "x and mask belong together: mask is missing",
+        "x": "x and mask belong together: x is missing",
+    }.items():
+        asked = {**good, "y": np.zeros(2, np.int32)} if given == "y" else {k: v for k, v in good.items() if k != given}
+        with pytest.raises(UserError, match=message):
+            model.sample(jax.random.key(0), None, 2, asked)
+    with pytest.raises(UserError, match=r"given x of shape \(2, 2\): expected \(2, 3\)"):
+        model.sample(jax.random.key(0), None, 2, {"x": np.zeros((2, 2), np.float32), "mask": np.ones((2, 2))})
+    with pytest.raises(UserError, match="no prior and decode to search a latent by"):
+        with_latent_search(line()._replace(decode=None))
+
+
+def test_masks(tmp_path):
+    spec = make_spec("image", (8, 6, 3))
+    for name, hidden in {"centre": 4 * 4, "lower": 24, "upper": 24, "left": 24, "right": 24, "random:0.25": 12}.items():
+        mask = inpaint.parse_mask(name, 5, 0, spec)
+        assert mask.shape == (5, 8, 6, 3) and ((~mask).sum((1, 2)) == hidden).all(), name
+    drawn = inpaint.parse_mask("random:0.5", 5, 1, spec)
+    assert not np.array_equal(drawn[0], drawn[1])
+    np.testing.assert_array_equal(drawn[:2], inpaint.parse_mask("random:0.5", 2, 1, spec))
+    hole = np.ones((8, 6), np.uint8)
+    hole[2:4] = 0
+    for shape in ((8, 6), (8, 6, 3), (5, 8, 6, 3)):
+        full = hole.reshape(8, 6, *(1,) * (len(shape) > 2)) * np.ones(shape, np.uint8)
+        np.save(tmp_path / "hole.npy", full)
+        mask = inpaint.parse_mask(str(tmp_path / "hole.npy"), 5, 0, spec)
+        np.testing.assert_array_equal(mask, np.broadcast_to(hole[None, ..., None] > 0, (5, 8, 6, 3)))
+    assert inpaint.parse_mask("random:0.5", 4, 0, make_spec("vector", (6,))).sum(1).tolist() == [3] * 4
+    with pytest.raises(UserError, match="holds vector data, expected random:0.5"):
+        inpaint.parse_mask("lower", 4, 0, make_spec("vector", (6,)))
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ([], "--mask is missing; expected centre, lower"),
+        (["--mask=lowr"], "unknown --mask 'lowr': did you mean 'lower'.*expected centre.*random:0.5"),
+        (["--mask=random:50"], "--mask random:50: expected a share that is hidden, above 0 and at most 1"),
+        (["--mask=random:half"], "--mask random:half: expected a share"),
+        (["--mask=no.npy"], "--mask no.npy: not a readable .npy file"),
+        (["--mask=wide.npy"], r"shape \(8, 9\); expected \(8, 8\) or \(8, 8, 1\) or \(8, 8, 8, 1\)"),
+        (["--mask=twos.npy"], "expected 1 for what is seen and 0 for what is hidden, nothing else"),
+        (["--mask=ones.npy"], "it hides nothing"),
+        (["--mask=lower", "--num=0"], "--num=0: expected 1 to"),
+        (["--mask=lower", "--num=400"], "has 359 rows in its split 'test': expected at least 400"),
+        (["--mask=lower", "--completions=0"], "--completions=0: expected 1 to"),
+        (["--mask=lower", "--data=bare.npy"], "reads the label beside x, and these rows have none"),
+        (["--mask=lower", "--out=x.jpg"], "unknown file type of --out '.jpg'"),
+    ],
+)
+def test_wrong_repairs(runs, flags, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, x in {"wide": np.zeros((8, 9)), "twos": np.full((8, 8), 2), "ones": np.ones((8, 8))}.items():
+        np.save(f"{name}.npy", x)
+    np.save("bare.npy", np.zeros((8, 8, 8), np.uint8))
+    before = set(tmp_path.iterdir())
+    with pytest.raises(UserError, match=message):
+        inpaint.main(["inpaint", "--workdir", str(runs["vae"]), "--out=x.png", *flags])
+    assert set(tmp_path.iterdir()) == before
