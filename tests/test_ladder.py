@@ -24,35 +24,28 @@ tiny = partial(ladder, BITS, NET, sweeps=30)
 
 
 @lru_cache
-def learnt(steps: int = 200, **options):
+def learnt(steps: int = 200, free_nats: float = 0.0):
     """A model of four patterns of bits, its state after so many steps, and the metrics of the last."""
-    model = tiny(optimizer={"name": "adam", "learning_rate": 0.02}, **options)
+    model = adam_model(free_nats)
     state, step, metrics = jax.jit(model.init)(KEY, TARGET), jax.jit(model.step), {}
     for each in range(steps):
         state, metrics = step(jax.random.fold_in(KEY, each), state, TARGET)
     return model, state, metrics
 
 
-def log_likelihood(model, state, z: jax.Array) -> jax.Array:
-    """log p(x | z) of all outcomes [16, K] at the latents z [K, 3]."""
+@lru_cache
+def adam_model(free_nats: float):
+    return tiny(optimizer={"name": "adam", "learning_rate": 0.02}, free_nats=free_nats)
+
+
+@lru_cache
+def log_prob() -> np.ndarray:
+    """log p(x) of all outcomes [16] by what the learnt model says of 2^18 latents, each drawn layer after layer."""
+    model, state, _ = learnt()
+    z = jax.random.normal(jax.random.key(1), (2**18, 3))
     mean = jnp.clip(model.decode(KEY, state, {"z": z})["x"], 1e-7, 1 - 1e-7)
-    return OUTCOMES @ jnp.log(mean).T + (1 - OUTCOMES) @ jnp.log1p(-mean).T
-
-
-def after_sgd(state, **options) -> tuple:
-    """State and metrics after one step of plain gradient descent from the weights of `state`."""
-    model = tiny(optimizer={"name": "sgd", "learning_rate": 0.1}, **options)
-    plain = jax.eval_shape(model.init, KEY, TARGET).optimizer  # holds no arrays
-    return jax.jit(model.step)(KEY, state._replace(optimizer=plain), TARGET)
-
-
-def log_prob(model, state) -> np.ndarray:
-    """log p(x) [16] by quadrature over the three latents, 31 points each."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(31)
-    z = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
-    log_w = np.log(weights / weights.sum())
-    log_w = (log_w[:, None, None] + log_w[:, None] + log_w).ravel()
-    return np.asarray(jax.nn.logsumexp(log_likelihood(model, state, jnp.asarray(z, jnp.float32)) + log_w[None], axis=1))
+    log_x = OUTCOMES @ jnp.log(mean).T + (1 - OUTCOMES) @ jnp.log1p(-mean).T  # [16, K]
+    return np.asarray(jax.nn.logsumexp(log_x, axis=1) - np.log(len(z)))
 
 
 def test_kl_is_the_mean_of_log_q_over_p_along_the_sampled_path():
@@ -91,32 +84,21 @@ def test_kl_is_the_mean_of_log_q_over_p_along_the_sampled_path():
 
 
 def test_more_samples_tighten_the_bound_up_to_the_likelihood():
+    """All outcomes, of which those never learnt from have loose bounds; the likelihood of the others is known well."""
     model, state, _ = learnt()
-    exact = log_prob(model, state)
-    assert np.exp(exact).sum() == pytest.approx(1, abs=1e-4)
-    rows = {"x": jnp.tile(OUTCOMES, (128, 1))}
-    bounds = [
-        np.asarray(model.log_prob_bound(KEY, state, rows, num)).reshape(128, 16).mean(0)[SEEN].mean()
-        for num in (1, 5, 50)
-    ]
-    assert bounds[0] < bounds[1] < bounds[2] < exact[SEEN].mean() + 0.01
-    long = model.log_prob_bound(KEY, state, {"x": OUTCOMES}, 2000)
-    np.testing.assert_allclose(np.asarray(long)[SEEN], exact[SEEN], atol=0.1)
+    rows = {"x": jnp.tile(OUTCOMES, (64, 1))}
+    bounds = [np.asarray(model.log_prob_bound(KEY, state, rows, num)).reshape(64, 16).mean(0) for num in (1, 5, 50)]
+    assert bounds[0].mean() < bounds[1].mean() < bounds[2].mean()
+    exact = log_prob()[SEEN]
+    assert bounds[0][SEEN].mean() < exact.mean() + 0.01
+    np.testing.assert_allclose(bounds[2][SEEN], exact, atol=0.05)
 
 
-def test_elbo_of_one_sample_uses_the_closed_kl_of_its_own_path():
-    model, state, _ = learnt()
-    rows = {"x": jnp.tile(OUTCOMES, (256, 1))}
-    closed = np.asarray(model.log_prob_bound(KEY, state, rows)).mean()
-    one = [np.asarray(model.log_prob_bound(jax.random.key(seed), state, rows)).mean() for seed in range(1, 5)]
-    assert closed == pytest.approx(np.mean(one), abs=0.1)
-
-
-def test_samples_follow_the_quadrature():
+def test_samples_have_the_probabilities_of_the_likelihood():
     model, state, _ = learnt()
     drawn = np.asarray(model.sample(KEY, state, 8000)["x"]) @ np.array([8, 4, 2, 1])
     share = np.bincount(drawn.astype(int), minlength=16) / 8000
-    np.testing.assert_allclose(share, np.exp(log_prob(model, state)), atol=0.02)
+    np.testing.assert_allclose(share, np.exp(log_prob()), atol=0.02)
 
 
 def test_decoding_a_drawn_latent_is_the_generative_path():
@@ -141,8 +123,8 @@ def test_codes_are_the_posterior_means_given_the_means_above():
 
 
 def test_posterior_is_the_prior_at_first():
-    model = tiny()
-    latent = model.encode(KEY, jax.jit(model.init)(KEY, TARGET), {"x": OUTCOMES})
+    model, state, _ = learnt(0)
+    latent = model.encode(KEY, state, {"x": OUTCOMES})
     assert np.array_equal(latent["z"], np.zeros((16, 3))) and np.array_equal(latent["scale"], np.ones((16, 3)))
 
 
@@ -154,21 +136,22 @@ def test_every_layer_is_used_with_free_bits():
 
 
 def test_free_bits_and_the_weight_of_the_kl_leave_the_elbo_and_change_the_step():
-    _, state, _ = learnt()
-    warm = {"start": 0.0, "stop": 1.0, "examples": 10**6, "shape": "linear"}
-    plain, free, warming = (after_sgd(state, **options) for options in ({}, {"free_nats": 50.0}, {"kl": warm}))
-    for other in (free, warming):
-        assert float(plain[1]["elbo"]) == pytest.approx(float(other[1]["elbo"]), rel=1e-6)
-        assert float(plain[1]["gradient_norm"]) != pytest.approx(float(other[1]["gradient_norm"]), rel=1e-3)
-
-
-def test_weight_of_the_kl_warms_up():
-    """With sgd a step is linear in it: half way up it lies between a step without a KL and one with all of it."""
+    """With sgd a step is linear in the weight: half way up it lies between a step without a KL and one with all of it."""
     _, state, _ = learnt()
     warm = {"start": 0.0, "stop": 1.0, "examples": 100, "shape": "linear"}
-    after = [after_sgd(state._replace(examples=jnp.int32(seen)), kl=warm)[0].params for seen in (0, 50, 200)]
-    for none, half, full in zip(*(jax.tree.leaves(each) for each in after)):
-        np.testing.assert_allclose(half, (none + full) / 2, rtol=1e-4, atol=1e-6)
+    models = [
+        tiny(optimizer={"name": "sgd", "learning_rate": 0.1}, **each) for each in ({"free_nats": 50.0}, {"kl": warm})
+    ]
+    state = state._replace(optimizer=jax.eval_shape(models[0].init, KEY, TARGET).optimizer)  # holds no arrays
+    free = jax.jit(models[0].step)(KEY, state, TARGET)
+    step = jax.jit(models[1].step)
+    none, half, full = (step(KEY, state._replace(examples=jnp.int32(seen)), TARGET) for seen in (0, 50, 200))
+    for other in (free, none, half):
+        assert float(full[1]["elbo"]) == pytest.approx(float(other[1]["elbo"]), rel=1e-6)
+        assert float(full[1]["gradient_norm"]) != pytest.approx(float(other[1]["gradient_norm"]), rel=1e-3)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), none[0].params, free[0].params)
+    for low, middle, high in zip(*(jax.tree.leaves(each[0].params) for each in (none, half, full))):
+        np.testing.assert_allclose(middle, (low + high) / 2, rtol=1e-4, atol=1e-6)
 
 
 def test_clipping_and_averages_are_honoured():
@@ -188,16 +171,14 @@ def test_repair_draws_what_is_hidden_given_what_is_observed():
     drawn = np.asarray(model.sample(KEY, state, 2000, {"x": x, "mask": mask})["x"])
     assert (drawn[:, 0] == 0).all() and (drawn[:, 2] == 1).all()
     fits = np.flatnonzero((np.asarray(OUTCOMES[:, 0]) == 0) & (np.asarray(OUTCOMES[:, 2]) == 1))
-    exact = np.exp(log_prob(model, state)[fits])
+    exact = np.exp(log_prob()[fits])
     found = [np.all(drawn == np.asarray(OUTCOMES[each]), axis=1).mean() for each in fits]
     np.testing.assert_allclose(found, exact / exact.sum(), atol=0.04)
 
 
-def test_labels_condition_both_nets():
-    model, state, _ = learnt(steps=2, conditional=True)
-    assert list(model.sample(KEY, state, 3, {"y": np.array([1, 0, 1])})["y"]) == [1, 0, 1]
+def test_a_conditional_model_needs_labels_to_score():
     with pytest.raises(UserError, match="lacks y"):
-        model.log_prob_bound(KEY, state, {"x": OUTCOMES})
+        tiny(conditional=True).log_prob_bound(KEY, None, {"x": OUTCOMES})
 
 
 @pytest.mark.parametrize(
