@@ -10,7 +10,7 @@ import optax
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, State, given_observed, refuse_given
 
-DRAWS = 1024  # of the prior, that tell its mean and spread
+DRAWS = 1024  # of the prior, that tell its spread
 
 
 def with_latent_search(
@@ -19,12 +19,13 @@ def with_latent_search(
     """The model with a `sample` that honours `x` and `mask` by optimising its latent through `decode`.
 
     Yeh et al. 2017 (arXiv 1607.07539), section 3.2: z = argmin of the distance to what is observed and of a term that
-    keeps z likely, here without the critic, which no `Model` has:
+    keeps z likely, here the prior in the place of the critic, which no `Model` has:
 
-      sum over observed of (x - decode(z))^2 / (2 s^2) + sum of ((z - mean) / deviation)^2 / 2
+      sum over observed of (x + s e - decode(z))^2 / (2 s^2) + sum of ((z - a) / deviation)^2 / 2
 
-    with the prior's own moments, found from draws. Each row starts at the best of draws of its own, so that completions of
-    the same picture differ among themselves. They are modes, no draws of a posterior.
+    As they stand these have one least value, which every completion of a picture might find. So each has its own draws: e of
+    noise and a of the prior, which makes z a draw of the posterior where `decode` is linear and the prior normal (randomised
+    maximum likelihood), and near one elsewhere; and it starts at the best of draws of its own.
 
     Args:
       starts: draws of the prior, of which the one with the least objective begins.
@@ -40,10 +41,10 @@ def with_latent_search(
 
     def objective(z: jax.Array, state: State, latent: dict, x: jax.Array, mask: jax.Array, prior: tuple) -> tuple:
         """Nats of each row [N], and their sum to differentiate."""
-        mean, deviation, s = prior
+        centre, deviation, s = prior
         error = jnp.where(mask, model.decode(jax.random.key(0), state, {**latent, "z": z})["x"] - x, 0)
         far = jnp.square(error).reshape(len(z), -1).sum(1) / (2 * s**2)
-        each = far + jnp.square((z - mean) / deviation).reshape(len(z), -1).sum(1) / 2
+        each = far + jnp.square((z - centre) / deviation).reshape(len(z), -1).sum(1) / 2
         return each.sum(), each
 
     @jax.jit
@@ -63,7 +64,7 @@ def with_latent_search(
         latent = model.prior(key, state, DRAWS)
         z, x = latent["z"], model.decode(key, state, latent)["x"]
         s = noise * jnp.sqrt(jnp.mean(jnp.var(x, 0))) + 1e-6
-        return z.mean(0, keepdims=True), z.std(0, keepdims=True) + 1e-6, s
+        return z.std(0, keepdims=True) + 1e-6, s
 
     def sample(key: jax.Array, state: State, num: int, given: dict | None = None) -> Batch:
         asked = {name: value for name, value in (given or {}).items() if name not in ("x", "mask")}
@@ -71,7 +72,7 @@ def with_latent_search(
             return model.sample(key, state, num, asked or None)
         refuse_given(asked, model.given)
         found = given_observed(given, num, jnp.shape(given.get("x", given.get("mask")))[1:])
-        prior_key, moments_key, start_key, decode_key = jax.random.split(key, 4)
+        prior_key, moments_key, start_key, noise_key, decode_key = jax.random.split(key, 5)
         latent = model.prior(prior_key, state, num)
         if not np.issubdtype(latent["z"].dtype, np.floating):
             raise UserError(f"the latent of this model is {latent['z'].dtype}: only a continuous one can be searched")
@@ -79,7 +80,9 @@ def with_latent_search(
             latent = {**latent, "y": model.sample(prior_key, state, num, {"y": asked["y"]})["y"]}
         shape = jax.eval_shape(partial(model.decode, decode_key), state, latent)["x"].shape
         x, mask = given_observed(given, num, shape[1:]) if found[0].shape != shape else found
-        observed = x, mask, moments(moments_key, state)
+        deviation, s = moments(moments_key, state)
+        noisy = x + s * jax.random.normal(noise_key, x.shape)
+        observed = noisy, mask, (latent["z"], deviation, s)
         best = latent["z"], jnp.full(num, jnp.inf)
         for start in jax.random.split(start_key, starts):
             best = better(state, best, model.prior(start, state, num)["z"], latent, *observed)

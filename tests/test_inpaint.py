@@ -96,12 +96,15 @@ def line(conditional: bool = False) -> Model:
     return Model(None, None, sample, prior=prior, decode=decode, given=("y",) * conditional)
 
 
-def test_the_search_finds_the_mode():
-    model, x = with_latent_search(line(True), noise=0.05), np.array([[0.8, 0, 0], [-1.5, 0, 0]], np.float32)
-    mask = np.array([[1, 0, 0]] * 2)
-    got = model.sample(jax.random.key(0), None, 2, {"x": x, "mask": mask, "y": np.array([1, 2], np.int32)})
-    np.testing.assert_allclose(got["x"][:, 1], 2 * x[:, 0], rtol=0.03)
-    assert got["x"][:, 2].tolist() == [1, 2] and got["x"][:, 0].tolist() == x[:, 0].tolist()
+def test_the_search_draws_the_posterior_of_a_linear_model():
+    model, num = with_latent_search(line(True), noise=0.5), 2000
+    x, mask = np.tile(np.array([[0.8, 0, 0]], np.float32), (num, 1)), np.tile([[1, 0, 0]], (num, 1))
+    got = model.sample(jax.random.key(0), None, num, {"x": x, "mask": mask, "y": np.arange(num, dtype=np.int32) % 3})
+    assert np.all(np.asarray(got["x"])[:, 0] == x[:, 0]) and got["x"][:4, 2].tolist() == [0, 1, 2, 0]
+    s2 = 0.25 * 5 / 3  # the mean variance of (z, 2 z, 0)
+    z = np.asarray(got["x"])[:, 1] / 2
+    assert z.mean() == pytest.approx(0.8 / (1 + s2), abs=0.05)
+    assert z.var() == pytest.approx(s2 / (1 + s2), rel=0.15)
     plain = model.sample(jax.random.key(3), None, 2)["x"]
     np.testing.assert_array_equal(plain, line(True).sample(jax.random.key(3), None, 2)["x"])
 
