@@ -13,7 +13,6 @@ from gen_jax import optimizers
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, build, check_whole
 from gen_jax.losses import likelihoods, quantise
-from gen_jax.losses.quantise import Codebook
 from gen_jax.model import Batch, Model, drawn_labels, given_labels, weighted_mean
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
 from gen_jax.nets.layers import stage_sides
@@ -30,7 +29,7 @@ class VqvaeState(NamedTuple):
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, rows learnt from
     classes: jax.Array | None  # [C] float32, rows of each label in the batches so far; None where none is modelled
-    codebook: Codebook
+    codebook: quantise.Codebook
     params: dict  # of the nets and the likelihood: `images`, and the `prior` of the codes
     optimizer: dict  # of each of the two
 
@@ -101,7 +100,7 @@ def vqvae(
         own = {name: jnp.zeros(shape) for name, shape in likelihood.weights.items()}
         params = {"images": {"encoder": nets[0], "decoder": nets[1], "likelihood": own}, "prior": nets[2]}
         states = {name: tx(zero).init(params[name]) for name, tx in txs.items()}
-        codebook = Codebook(jnp.ones(size), jax.random.normal(c_key, (size, code_size)))
+        codebook = quantise.Codebook(jnp.ones(size), jax.random.normal(c_key, (size, code_size)))
         return VqvaeState(zero, zero, jnp.zeros(classes) if conditional else None, codebook, params, states)
 
     def log_prob_codes(params: Any, codes: jax.Array, y: jax.Array | None, key: jax.Array | None = None) -> jax.Array:
