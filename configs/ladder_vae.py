@@ -1,6 +1,13 @@
-"""A hierarchical VAE
+r"""A hierarchical VAE of three layers on the 1,438 training digits that scikit-learn ships, grey values 0 to 16.
 
-python -m gen_jax.train --config configs/ladder_vae.py
+    python -m gen_jax.train --config configs/ladder_vae.py
+
+3 minutes of one CPU core (173 s of its time, beside other runs): ELBO -94.6 nats on the 359 test digits, -85.1 on those
+it learnt from; one seed. On MNIST, binarised anew at every step, 7 minutes of one core (411 s of its time; 25 on the clock beside
+other runs): ELBO -90.6 nats on the test split, L_50 -88.1 on its first 1,000 digits; one seed.
+
+    python -m gen_jax.train --config configs/ladder_vae.py --config.data.name=mnist \
+        --config.data.transform=dynamic_binary --config.data.data_dir=DIR --config.steps=12000
 """
 
 from gen_jax.config import base_config
@@ -8,7 +15,7 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 6000
+    config.steps = 4000
     config.batch_size = 128
     config.log_every = 200
     config.sample_every = 2000
