@@ -1,5 +1,6 @@
 """Experiments as ml_collections configs: the keys every config has, the command line, and what a changed key means."""
 
+import difflib
 import inspect
 import json
 import re
@@ -167,8 +168,9 @@ def config_file(argv: list[str]) -> Path:
         raise UserError(f"--config is missing, for example --config {EXAMPLES['config']}")
     path = Path(given[-1])
     if not path.is_file():
-        near = sorted(str(file) for file in path.parent.glob("*.py"))
-        raise UserError(f"no config file {str(path)!r}" + (f"; there are {', '.join(near)}" if near else ""))
+        near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.py")], 5, 0)
+        hint = f"; of those in {path.parent}, {', '.join(near)} are nearest" if near else ""
+        raise UserError(f"no config file {str(path)!r}{hint}")
     return path
 
 
