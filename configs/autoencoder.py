@@ -1,4 +1,12 @@
-"""A deterministic autoencoder of small digits, offline: ten numbers a digit, for dimension reduction."""
+"""A deterministic autoencoder of small digits, offline: ten numbers a digit, for dimension reduction.
+
+    python -m gen_jax.train --config configs/autoencoder.py
+
+43 seconds on one CPU core beside other runs. Of the 359 test digits, one seed: 83.8 % of their variance is explained
+(PCA with ten components 72.9 %), and a linear probe of the ten numbers reads 93.6 % of them (PCA 92.8 %).
+
+    python -m gen_jax.encode --workdir runs/autoencoder --out codes.npz --plot codes.png
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,9 @@
-"""The VAE of BB-ANS for grey MNIST: 784-200-50 with a beta-binomial of 256 values a pixel (Townsend et al. 2019)."""
+"""The VAE of BB-ANS for grey MNIST: 784-200-50, a beta-binomial of 256 values a pixel (Townsend et al. 2019, 1901.04866).
+
+    python -m gen_jax.train --config configs/bbans_8bit.py --config.data.data_dir=DIR
+
+NOT MEASURED
+"""
 
 from pathlib import Path
 

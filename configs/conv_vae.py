@@ -1,4 +1,9 @@
-"""A VAE of residual convolutions on MNIST binarised anew at every step."""
+"""A VAE of residual convolutions on MNIST binarised anew at every step.
+
+    python -m gen_jax.train --config configs/conv_vae.py --config.data.data_dir=DIR
+
+NOT MEASURED
+"""
 
 from gen_jax.config import base_config
 

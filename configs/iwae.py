@@ -1,4 +1,9 @@
-"""The importance weighted autoencoder with one layer of latents (Burda et al. 2016, arXiv 1509.00519)."""
+"""The importance weighted autoencoder with one layer of latents (Burda et al. 2016, arXiv 1509.00519), 30 epochs of MNIST.
+
+    python -m gen_jax.train --config configs/iwae.py --config.data.data_dir=DIR
+
+NOT MEASURED
+"""
 
 from gen_jax.config import base_config
 

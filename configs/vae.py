@@ -1,4 +1,16 @@
-"""A VAE of small digits, offline (Kingma & Welling 2014, arXiv 1312.6114)."""
+"""A VAE of small digits, offline (Kingma & Welling 2014, arXiv 1312.6114).
+
+    python -m gen_jax.train --config configs/vae.py
+
+43 seconds on one CPU core beside other runs. Of the 359 test digits, one seed: ELBO -90.2 nats (2.03 bits a pixel), by
+100 samples -87.2; all 16 latents are in use; a linear probe of their means reads 94.4 % of the digits (PCA with as many
+components 93.0 %).
+
+    python -m gen_jax.evaluate --workdir runs/vae
+    python -m gen_jax.encode --workdir runs/vae --out codes.npz --plot codes.png
+    python -m gen_jax.inpaint --workdir runs/vae --mask lower --out repaired.png
+    python -m gen_jax.interpolate --workdir runs/vae --out paths.gif
+"""
 
 from gen_jax.config import base_config
 
