@@ -364,6 +364,18 @@ def test_unusable_given_raises(name):
 
 
 @every_family
+def test_given_names_what_a_sample_honours(name):
+    model, state, x = model_of(name), trained(name, 0)[0], FAMILIES[name].batch["x"][:2]
+    for condition in {"x", "mask", "y", "length"} - set(model.given):
+        with pytest.raises(UserError, match=f"conditioned on '{condition}'"):
+            model.sample(KEY, state, 2, {condition: np.zeros(2, np.int32)})
+    if {"x", "mask"} <= set(model.given):
+        mask = np.arange(x[0].size).reshape(x.shape[1:]) < x[0].size // 2 if x.ndim != 3 else np.arange(x.shape[1]) < 2
+        drawn = np.asarray(model.sample(KEY, state, 2, {"x": x, "mask": np.stack([mask] * 2)})["x"])
+        assert np.array_equal(drawn[:, mask], np.asarray(x)[:, mask])
+
+
+@every_family
 def test_sample_has_the_labels_that_are_given(name):
     model, state = model_of(name), trained(name, 3)[0]
     if "y" not in model.sample(KEY, state, 2):
