@@ -68,6 +68,19 @@ def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
     return {"y": jnp.asarray(y, jnp.int32)}
 
 
+def batch_labels(batch: Batch, num_classes: int) -> dict:
+    """The labels of a batch that a conditional model reads beside x, `{"y": [B] int32}`; nothing without classes.
+
+    Raises:
+      UserError: where the batch has none, or others.
+    """
+    if not num_classes:
+        return {}
+    if "y" not in batch:
+        raise UserError("a conditional model reads the label beside x: the batch lacks y")
+    return given_labels({"y": batch["y"]}, len(batch["x"]), num_classes)
+
+
 def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array] | None:
     """The numbers that `given` holds fixed, `x` [num, *shape] where `mask` is set; None where it holds none.
 

@@ -15,7 +15,16 @@ from gen_jax.errors import UserError, build, check_whole
 from gen_jax.losses import likelihoods
 from gen_jax.losses.repair import repaired
 from gen_jax.losses.variational import free_bits, gaussian_kl, gaussian_log_prob, importance_bound
-from gen_jax.model import Batch, Model, drawn_labels, given_labels, given_observed, refuse_given, weighted_mean
+from gen_jax.model import (
+    Batch,
+    Model,
+    batch_labels,
+    drawn_labels,
+    given_labels,
+    given_observed,
+    refuse_given,
+    weighted_mean,
+)
 from gen_jax.nets import LADDERS
 
 ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 200.0}
@@ -139,15 +148,9 @@ def ladder(
             return drawn(jnp.int32(0))
         return importance_bound(jax.lax.map(drawn, jnp.arange(num), batch_size=min(num, 4)))
 
-    def labels_of(batch: Batch) -> jax.Array | None:
-        """The labels that a conditional model reads."""
-        if conditional and "y" not in batch:
-            raise UserError("a conditional ladder reads the label beside x: the batch lacks y")
-        return given_labels({"y": batch["y"]}, len(batch["x"]), classes)["y"] if conditional else None
-
     def log_prob_bound(key: jax.Array, state: LadderState, batch: Batch, num_samples: int = 1) -> jax.Array:
         check_whole("num_samples", num_samples)
-        return score(key, state, jnp.asarray(batch["x"]), labels_of(batch), num_samples)
+        return score(key, state, jnp.asarray(batch["x"]), batch_labels(batch, classes).get("y"), num_samples)
 
     def prior(key: jax.Array, state: LadderState, num: int) -> dict:
         z_key, y_key = jax.random.split(key)
@@ -160,7 +163,7 @@ def ladder(
         return {"z": mean, "scale": jnp.exp(log_scale), **({} if y is None else {"y": y})}
 
     def encode(key: jax.Array, state: LadderState, batch: Batch) -> dict:
-        return encoded(state, jnp.asarray(batch["x"]), labels_of(batch))
+        return encoded(state, jnp.asarray(batch["x"]), batch_labels(batch, classes).get("y"))
 
     @jax.jit
     def decode(key: jax.Array, state: LadderState, latent: dict) -> Batch:

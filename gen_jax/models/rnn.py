@@ -14,7 +14,7 @@ from gen_jax.errors import UserError, build
 from gen_jax.losses import heads
 from gen_jax.losses.frames import asked_prefix, check_sequences, ended, refuse_other_lanes
 from gen_jax.losses.heads import Choice
-from gen_jax.model import Batch, Model, drawn_labels, given_labels, refuse_given
+from gen_jax.model import Batch, Model, batch_labels, drawn_labels, given_labels, refuse_given
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import RECURRENT
 
@@ -128,10 +128,7 @@ def rnn(
     def log_prob(key: jax.Array, state: RnnState, batch: Batch) -> jax.Array:
         if "mask" in batch:
             raise UserError("a batch with mask: an rnn needs every frame, expected x and length only")
-        if conditional and "y" not in batch:
-            raise UserError("a conditional rnn scores frames given their label: the batch lacks y")
-        if conditional:
-            given_labels({"y": batch["y"]}, len(batch["x"]), classes)
+        batch = {**batch, **batch_labels(batch, classes)}
         check_sequences(batch, tuple(spec.shape[1:]), values, spec.kind == "roll")
         return score(state, {name: batch[name] for name in ("x", "length", "y") if name in batch})
 

@@ -22,7 +22,16 @@ from gen_jax.losses.variational import (
     gaussian_log_prob,
     importance_bound,
 )
-from gen_jax.model import Batch, Model, drawn_labels, given_labels, given_observed, refuse_given, weighted_mean
+from gen_jax.model import (
+    Batch,
+    Model,
+    batch_labels,
+    drawn_labels,
+    given_labels,
+    given_observed,
+    refuse_given,
+    weighted_mean,
+)
 from gen_jax.nets import DECODERS, ENCODERS
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
@@ -189,15 +198,9 @@ def vae(
             return drawn(jnp.int32(0))[0] - gaussian_kl(mean, log_scale).sum(1)
         return importance_bound(jax.lax.map(lambda each: sum(drawn(each)), jnp.arange(num), batch_size=min(num, 4)))
 
-    def labels_of(batch: Batch) -> jax.Array | None:
-        """The labels that a conditional model reads."""
-        if conditional and "y" not in batch:
-            raise UserError("a conditional vae reads the label beside x: the batch lacks y")
-        return given_labels({"y": batch["y"]}, len(batch["x"]), classes)["y"] if conditional else None
-
     def log_prob_bound(key: jax.Array, state: VaeState, batch: Batch, num_samples: int = 1) -> jax.Array:
         check_whole("num_samples", num_samples)
-        return score(key, state, jnp.asarray(batch["x"]), labels_of(batch), num_samples)
+        return score(key, state, jnp.asarray(batch["x"]), batch_labels(batch, classes).get("y"), num_samples)
 
     def prior(key: jax.Array, state: VaeState, num: int) -> dict:
         z_key, y_key = jax.random.split(key)
@@ -213,8 +216,8 @@ def vae(
         return {"z": mean, "scale": jnp.zeros_like(mean) if deterministic else jnp.exp(log_scale)}
 
     def encode(key: jax.Array, state: VaeState, batch: Batch) -> dict:
-        y = labels_of(batch)
-        return {**encoded(state, jnp.asarray(batch["x"]), y), **({} if y is None else {"y": y})}
+        labels = batch_labels(batch, classes)
+        return {**encoded(state, jnp.asarray(batch["x"]), labels.get("y")), **labels}
 
     @jax.jit
     def decode(key: jax.Array, state: VaeState, latent: dict) -> Batch:

@@ -13,7 +13,7 @@ from gen_jax import optimizers
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, build, check_whole
 from gen_jax.losses import likelihoods, quantise
-from gen_jax.model import Batch, Model, drawn_labels, given_labels, weighted_mean
+from gen_jax.model import Batch, Model, batch_labels, drawn_labels, given_labels, weighted_mean
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
 from gen_jax.nets.layers import stage_sides
 from gen_jax.nets.raster import Raster, draw_codes
@@ -159,18 +159,12 @@ def vqvae(
         log_x = log_likelihood(state.params["images"], quantise.vectors(state.codebook)[codes], x)
         return log_x + log_prob_codes(state.params["prior"], codes, y)
 
-    def labels_of(batch: Batch) -> dict:
-        """The labels that a conditional model reads."""
-        if conditional and "y" not in batch:
-            raise UserError("a conditional vqvae reads the label beside x: the batch lacks y")
-        return given_labels({"y": batch["y"]}, len(batch["x"]), classes) if conditional else {}
-
     def log_prob_bound(key: jax.Array, state: VqvaeState, batch: Batch, num_samples: int = 1) -> jax.Array:
         check_whole("num_samples", num_samples)
-        return score(key, state, jnp.asarray(batch["x"]), labels_of(batch).get("y"))
+        return score(key, state, jnp.asarray(batch["x"]), batch_labels(batch, classes).get("y"))
 
     def encode(key: jax.Array, state: VqvaeState, batch: Batch) -> dict:
-        return {**labels_of(batch), "z": nearest(state, jnp.asarray(batch["x"]))}
+        return {**batch_labels(batch, classes), "z": nearest(state, jnp.asarray(batch["x"]))}
 
     draw = jax.jit(partial(draw_codes, p_net), static_argnames="num")
 
