@@ -145,7 +145,7 @@ def ladder_family(spec, batch: dict, net: dict, **options) -> Family:
 VECTOR, IMAGE = (
     make_spec(*facts)._replace(classes=("a", "b", "c")) for facts in (("vector", (2,)), ("image", (8, 8, 1)))
 )
-BITS = IMAGE._replace(dtype="uint8", low=0, high=1)
+BLACK_WHITE = IMAGE._replace(dtype="uint8", low=0, high=1)
 RECURRENT = {"name": "recurrent", "cell": {"name": "gru", "units": 8}}
 GRID = {"name": "conv", "channels": (8,), "blocks": 1}
 QUICK = {"optimizer": {"name": "adam", "learning_rate": 0.03}}
@@ -243,7 +243,7 @@ FAMILIES = {
         VECTOR, vectors(), {"name": "mlp", "latents": (1, 2, 2), "hidden": (8, 16)}, conditional=True, free_nats=0.1
     ),
     "ladder_conv": ladder_family(
-        BITS, bits(), {"name": "conv", "channels": (8,), "latent_channels": 1}, ema_half_life=100.0
+        BLACK_WHITE, bits(), {"name": "conv", "channels": (8,), "latent_channels": 1}, ema_half_life=100.0
     ),
     "hmm_series": sequence_family(hmm, "series", SERIES, 2 * ENTROPY + 0.6, states=3, stepwise=0.7),
 }

@@ -1,7 +1,6 @@
 """Hierarchical autoencoders: latents in layers, each drawn given those above it, by one path of prior and posterior."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,17 +11,12 @@ import optax
 from gen_jax import optimizers
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, build, check_whole
+from gen_jax.latent import Latent, latent_model
 from gen_jax.losses import likelihoods
-from gen_jax.losses.repair import repaired
-from gen_jax.losses.variational import free_bits, gaussian_kl, gaussian_log_prob, importance_bound
+from gen_jax.losses.variational import free_bits, gaussian_kl, gaussian_log_prob
 from gen_jax.model import (
     Batch,
     Model,
-    batch_labels,
-    drawn_labels,
-    given_labels,
-    given_observed,
-    refuse_given,
     weighted_mean,
 )
 from gen_jax.nets import LADDERS
@@ -106,9 +100,12 @@ def ladder(
         counts, average = jnp.zeros(classes) if conditional else None, jax.tree.map(jnp.copy, params)
         return LadderState(zero, zero, counts, params, average, tx(zero).init(params))
 
-    def path(params: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, fixed: bool = False) -> tuple:
+    def read(params: Any, x: jax.Array, y: jax.Array | None) -> Any:
+        return up.apply(params["up"], x, y)
+
+    def path(params: Any, features: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, fixed: bool = False) -> tuple:
         """A latent, by q(z | x) of the noise `z` or `z` itself if `fixed`; log p(x, z) / q(z | x); log p(x | z); KLs; q."""
-        out, z, *q = down.apply(params["down"], z, up.apply(params["up"], x, y), y, fixed)
+        out, z, *q = down.apply(params["down"], z, features, y, fixed)
         log_x = likelihood.log_prob(params["likelihood"], out, x).reshape(len(x), -1).sum(1)
         layers = jnp.stack([part.sum(1) for part in jnp.split(gaussian_kl(*q), ends, axis=1)], 1)  # [N, L]
         return z, log_x + (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1), log_x, layers, q
@@ -117,7 +114,7 @@ def ladder(
         """What is minimised, with the metrics."""
         z_key, x_key = jax.random.split(key)
         x, now = likelihood.smooth(x_key, x), beta(state.examples.astype(jnp.float32))
-        _, _, log_x, each, _ = path(params, jax.random.normal(z_key, (len(x), size)), x, y)
+        _, _, log_x, each, _ = path(params, read(params, x, y), jax.random.normal(z_key, (len(x), size)), x, y)
         found = {"elbo": log_x - each.sum(1), "log_likelihood": log_x, "kl": each.sum(1)}
         found |= {f"kl_{layer}": values for layer, values in enumerate(each.T, 1)}
         value = weighted_mean(now * free_bits(each, weight, free_nats) - log_x, weight)
@@ -134,69 +131,21 @@ def ladder(
         state = LadderState(state.step + 1, state.examples + (weight > 0).sum(), counts, params, average, tx_state)
         return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
 
-    @partial(jax.jit, static_argnames="num")
-    def score(key: jax.Array, state: LadderState, x: jax.Array, y: jax.Array | None, num: int) -> jax.Array:
-        x_key, z_key = jax.random.split(key)
-        x = likelihood.smooth(x_key, x)
+    def weigh(params: Any, q: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, fixed: bool) -> tuple:
+        return path(params, q, z, x, y, fixed)[:2]
 
-        def drawn(each: jax.Array) -> jax.Array:
-            noise = jax.random.normal(jax.random.fold_in(z_key, each), (len(x), size))
-            _, log_w, log_x, layers, _ = path(state.average, noise, x, y)
-            return log_x - layers.sum(1) if num == 1 else log_w
+    def elbo(params: Any, q: Any, noise: jax.Array, x: jax.Array, y: jax.Array | None) -> jax.Array:
+        _, _, log_x, layers, _ = path(params, q, noise, x, y)
+        return log_x - layers.sum(1)
 
-        if num == 1:
-            return drawn(jnp.int32(0))
-        return importance_bound(jax.lax.map(drawn, jnp.arange(num), batch_size=min(num, 4)))
+    def codes(params: Any, q: Any, y: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        rows = jax.tree.leaves(q)[0].shape[0]
+        mean, log_scale = down.apply(params["down"], jnp.zeros((rows, size)), q, y, False)[2:]
+        return mean, jnp.exp(log_scale)
 
-    def log_prob_bound(key: jax.Array, state: LadderState, batch: Batch, num_samples: int = 1) -> jax.Array:
-        check_whole("num_samples", num_samples)
-        return score(key, state, jnp.asarray(batch["x"]), batch_labels(batch, classes).get("y"), num_samples)
+    def out(params: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
+        return down.apply(params["down"], z, None, y)[0]
 
-    def prior(key: jax.Array, state: LadderState, num: int) -> dict:
-        z_key, y_key = jax.random.split(key)
-        labels = {"y": drawn_labels(y_key, state.classes, num)} if conditional else {}
-        return {"z": jax.random.normal(z_key, (num, size)), **labels}
-
-    @jax.jit
-    def encoded(state: LadderState, x: jax.Array, y: jax.Array | None) -> dict:
-        mean, log_scale = path(state.average, jnp.zeros((len(x), size)), x, y)[-1]
-        return {"z": mean, "scale": jnp.exp(log_scale), **({} if y is None else {"y": y})}
-
-    def encode(key: jax.Array, state: LadderState, batch: Batch) -> dict:
-        return encoded(state, jnp.asarray(batch["x"]), batch_labels(batch, classes).get("y"))
-
-    @jax.jit
-    def decode(key: jax.Array, state: LadderState, latent: dict) -> Batch:
-        labels = {"y": latent["y"]} if conditional else {}
-        out = down.apply(state.average["down"], latent["z"], None, labels.get("y"))[0]
-        return {"x": likelihood.mean(state.average["likelihood"], out), **labels}
-
-    @jax.jit
-    def draw(key: jax.Array, state: LadderState, z: jax.Array, y: jax.Array | None) -> jax.Array:
-        return likelihood.draw(key, state.average["likelihood"], down.apply(state.average["down"], z, None, y)[0])
-
-    @jax.jit
-    def repair(key: jax.Array, state: LadderState, y: jax.Array | None, x: jax.Array, mask: jax.Array) -> jax.Array:
-        average, labels = state.average, {"y": y} if conditional else {}
-        moves = (
-            lambda z, x, fixed: path(average, z, x, y, fixed)[:2],
-            lambda z, x: likelihood.log_prob(average["likelihood"], down.apply(average["down"], z, None, y)[0], x),
-            lambda key, z: draw(key, state, z, y),
-            (lambda z: decode(key, state, {"z": z, **labels})["x"]) if means else None,
-        )
-        return repaired(key, x, mask, sweeps, size, *moves)
-
-    def sample(key: jax.Array, state: LadderState, num: int, given: dict | None = None) -> Batch:
-        refuse_given(given, honoured)
-        prior_key, x_key = jax.random.split(key)
-        observed = given_observed(given, num, spec.shape)
-        asked = {name: value for name, value in (given or {}).items() if name == "y"}
-        latent = {**prior(prior_key, state, num), **given_labels(asked, num, classes)}
-        if means and not observed:
-            return decode(x_key, state, latent)
-        y = latent.get("y")
-        x = repair(x_key, state, y, *observed) if observed else draw(x_key, state, latent["z"], y)
-        return {"x": x, **({"y": y} if conditional else {})}
-
-    honoured = ("y",) * conditional + ("x", "mask")
-    return Model(init, step, sample, None, log_prob_bound, prior, encode, decode, honoured)
+    return latent_model(
+        spec, init, step, Latent(size, classes, likelihood, out, read, codes, weigh, elbo), means, sweeps
+    )

@@ -1,7 +1,6 @@
 """Autoencoders: one function, whose arguments are the nets, the likelihood, the weight of the KL and the objective."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,8 +12,8 @@ from gen_jax import optimizers
 from gen_jax.coding.integer import Description
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, build, check_whole, choose
+from gen_jax.latent import Latent, latent_model
 from gen_jax.losses import likelihoods
-from gen_jax.losses.repair import repaired
 from gen_jax.losses.variational import (
     doubly_reparameterised,
     free_bits,
@@ -25,11 +24,6 @@ from gen_jax.losses.variational import (
 from gen_jax.model import (
     Batch,
     Model,
-    batch_labels,
-    drawn_labels,
-    given_labels,
-    given_observed,
-    refuse_given,
     weighted_mean,
 )
 from gen_jax.nets import DECODERS, ENCODERS
@@ -98,7 +92,6 @@ def vae(
     e_net = build("encoder", ENCODERS, encoder, (2, latent_size), classes)
     d_net = build("decoder", DECODERS, decoder, (*spec.shape, likelihood.width), classes)
     beta, tx = optimizers.schedule(kl), optimizers.optimizer(optimizer)
-    honoured = ("y",) * conditional + ("x", "mask") * (not deterministic)
 
     def init(key: jax.Array, batch: Batch) -> VaeState:
         e_key, d_key = jax.random.split(key)
@@ -184,87 +177,27 @@ def vae(
         state = VaeState(state.step + 1, examples, counts, moments, params, average, tx_state)
         return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
 
-    @partial(jax.jit, static_argnames="num")
-    def score(key: jax.Array, state: VaeState, x: jax.Array, y: jax.Array | None, num: int) -> jax.Array:
-        x_key, z_key = jax.random.split(key)
-        x = likelihood.smooth(x_key, x)
-        mean, log_scale = q = posterior(state.average, x, y)
+    def weigh(params: Any, q: tuple, z: jax.Array, x: jax.Array, y: jax.Array | None, fixed: bool) -> tuple:
+        z = z if fixed else q[0] + jnp.exp(q[1]) * z
+        return z, sum(log_weight(params, z, q, x, y))
 
-        def drawn(each: jax.Array) -> tuple[jax.Array, jax.Array]:
-            noise = jax.random.normal(jax.random.fold_in(z_key, each), mean.shape)
-            return log_weight(state.average, mean + jnp.exp(log_scale) * noise, q, x, y)
+    def elbo(params: Any, q: tuple, noise: jax.Array, x: jax.Array, y: jax.Array | None) -> jax.Array:
+        return log_weight(params, q[0] + jnp.exp(q[1]) * noise, q, x, y)[0] - gaussian_kl(*q).sum(1)
 
-        if num == 1:
-            return drawn(jnp.int32(0))[0] - gaussian_kl(mean, log_scale).sum(1)
-        return importance_bound(jax.lax.map(lambda each: sum(drawn(each)), jnp.arange(num), batch_size=min(num, 4)))
+    def codes(params: Any, q: tuple, y: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        return q[0], jnp.zeros_like(q[1]) if deterministic else jnp.exp(q[1])
 
-    def log_prob_bound(key: jax.Array, state: VaeState, batch: Batch, num_samples: int = 1) -> jax.Array:
-        check_whole("num_samples", num_samples)
-        return score(key, state, jnp.asarray(batch["x"]), batch_labels(batch, classes).get("y"), num_samples)
+    def out(params: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
+        return d_net.apply(params["decoder"], z, y)
 
-    def prior(key: jax.Array, state: VaeState, num: int) -> dict:
-        z_key, y_key = jax.random.split(key)
-        z = jax.random.normal(z_key, (num, latent_size))
-        if deterministic:
-            mean, covariance = state.moments
-            z = mean[None] + z @ jnp.linalg.cholesky(covariance + 1e-6 * jnp.eye(latent_size)).T
-        return {"z": z, **({"y": drawn_labels(y_key, state.classes, num)} if conditional else {})}
+    def fitted(state: VaeState, noise: jax.Array) -> jax.Array:
+        mean, covariance = state.moments
+        return mean[None] + noise @ jnp.linalg.cholesky(covariance + 1e-6 * jnp.eye(latent_size)).T
 
-    @jax.jit
-    def encoded(state: VaeState, x: jax.Array, y: jax.Array | None) -> dict:
-        mean, log_scale = posterior(state.average, x, y)
-        return {"z": mean, "scale": jnp.zeros_like(mean) if deterministic else jnp.exp(log_scale)}
-
-    def encode(key: jax.Array, state: VaeState, batch: Batch) -> dict:
-        labels = batch_labels(batch, classes)
-        return {**encoded(state, jnp.asarray(batch["x"]), labels.get("y")), **labels}
-
-    @jax.jit
-    def decode(key: jax.Array, state: VaeState, latent: dict) -> Batch:
-        out = d_net.apply(state.average["decoder"], latent["z"], latent["y"] if conditional else None)
-        labels = {"y": latent["y"]} if conditional else {}
-        return {"x": likelihood.mean(state.average["likelihood"], out), **labels}
-
-    @jax.jit
-    def draw(key: jax.Array, state: VaeState, z: jax.Array, y: jax.Array | None) -> jax.Array:
-        out = d_net.apply(state.average["decoder"], z, y)
-        return likelihood.draw(key, state.average["likelihood"], out)
-
-    @jax.jit
-    def repair(key: jax.Array, state: VaeState, y: jax.Array | None, x: jax.Array, mask: jax.Array) -> jax.Array:
-        labels = {"y": y} if conditional else {}
-
-        def weigh(z: jax.Array, x: jax.Array, fixed: bool) -> tuple[jax.Array, jax.Array]:
-            mean, log_scale = q = posterior(state.average, x, y)
-            z = z if fixed else mean + jnp.exp(log_scale) * z
-            return z, sum(log_weight(state.average, z, q, x, y))
-
-        return repaired(
-            key,
-            x,
-            mask,
-            sweeps,
-            latent_size,
-            weigh,
-            lambda z, x: log_likelihood(state.average, z, x, y),
-            lambda key, z: draw(key, state, z, y),
-            (lambda z: decode(key, state, {"z": z, **labels})["x"]) if means else None,
-        )
-
-    def sample(key: jax.Array, state: VaeState, num: int, given: dict | None = None) -> Batch:
-        refuse_given(given, honoured)
-        prior_key, x_key = jax.random.split(key)
-        observed = given_observed(given, num, spec.shape)
-        asked = {name: value for name, value in (given or {}).items() if name == "y"}
-        latent = {**prior(prior_key, state, num), **given_labels(asked, num, classes)}
-        if means and not observed:
-            return decode(x_key, state, latent)
-        y = latent.get("y")
-        x = repair(x_key, state, y, *observed) if observed else draw(x_key, state, latent["z"], y)
-        return {"x": x, **({"y": y} if conditional else {})}
-
-    bound = None if deterministic else log_prob_bound
-    return Model(init, step, sample, log_prob_bound=bound, prior=prior, encode=encode, decode=decode, given=honoured)
+    latent = Latent(latent_size, classes, likelihood, out, posterior, codes)
+    if deterministic:
+        return latent_model(spec, init, step, latent, means, sweeps, fitted)
+    return latent_model(spec, init, step, latent._replace(weigh=weigh, elbo=elbo), means, sweeps)
 
 
 def check_arguments(
