@@ -36,10 +36,6 @@ SMALLER = {  # what takes long to compile or to run
     "rcgan": ["--config.batch_size=8", *SERIES],
     "speech_rnn": [*TINY, "--config.batch_size=8", "--config.sample.length=300", "--config.evaluate.num=10"],
     "bbans": [TESTED],
-    "conv_vae": [
-        TESTED,
-        *(f"--config.model.{net}.{each}" for net in ("encoder", "decoder") for each in ("base=4", "channels=(4,)")),
-    ],
     "vqvae": [f"--config.model.{net}.channels=(8,)" for net in ("encoder", "decoder")],
     "wgan": ["--config.batch_size=20"],
     "wgan_gp": ["--config.batch_size=20"],
