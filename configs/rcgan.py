@@ -2,7 +2,7 @@
 
     python -m gen_jax.train --config configs/rcgan.py
 
-Three to four and a half minutes on one CPU core beside other runs. Seeds 0 to 4, 2,500 samples: discriminative score 0.024,
+185 to 266 seconds on one CPU core beside other runs. Seeds 0 to 4, 2,500 samples: discriminative score 0.024,
 0.015, 0.029, 0.028 and 0.041 (real rows 0.009; published 0.022), predictive score 0.092, 0.093, 0.093, 0.094 and 0.093 (real
 rows 0.091; published 0.097). The settings were chosen in sight of the figures of seeds 0 to 3.
 

@@ -20,6 +20,7 @@ from gen_jax.model import Model
 SPLITS = ("train", "test")
 SEQUENCES = {"bits_per_token", "perplexity", "discriminative_score", "predictive_score", "longest_copy", "overlap"}
 SEQUENCES |= {name for name in METRICS if "nats" in name}  # what only sequences have
+LATENTS = {"elbo", "valid/elbo", "nll_bound", "bits_per_dim", "active_units", "reconstruction", "probe_accuracy"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,7 +62,7 @@ def sampler(spec, x, y=None):
 def test_it_knows_the_digits_and_scores_see_through_it(digits):
     spec, reals = digits
     train, test = reals("train", None), reals("test", None)
-    others = (*SEQUENCES, "modes", "high_quality", "reverse_kl", "label_accuracy", "classification_accuracy")
+    others = (*SEQUENCES, *LATENTS, "modes", "high_quality", "reverse_kl", "label_accuracy", "classification_accuracy")
     names = [name for name in METRICS if name not in others]
     score = make_scorer(spec, reals, SPLITS, names, len(test["x"]), 0)
     real = score(*sampler(spec, test["x"]))
@@ -110,7 +111,7 @@ def test_samples_without_labels_are_not_asked_for_their_accuracy(digits, short):
     spec, reals = digits
     x = reals("train", None)["x"]
     scores = make_scorer(spec, reals, SPLITS, ["all"], 40, 0)(*sampler(spec, x))
-    assert scores.keys() == METRICS.keys() - {"label_accuracy", "classification_accuracy", *SEQUENCES}
+    assert scores.keys() == METRICS.keys() - {"label_accuracy", "classification_accuracy", *SEQUENCES, *LATENTS}
 
 
 def files():
