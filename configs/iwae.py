@@ -1,11 +1,11 @@
-"""The importance weighted autoencoder with one layer of latents (Burda et al. 2016, arXiv 1509.00519), 30 epochs of MNIST.
+r"""The importance weighted autoencoder with one layer of latents (Burda et al. 2016, arXiv 1509.00519), 30 epochs of MNIST.
 
     python -m gen_jax.train --config configs/iwae.py --config.data.data_dir=DIR
 
 501 seconds on one CPU core beside the test suite. Of the 10,000 test images (binarised once, by the transform), one seed:
 by 100 samples -94.1 nats, ELBO -100.2. The same net by the ELBO, 186 seconds: by 100 samples -96.1, ELBO -99.7:
 
-    python -m gen_jax.train --config configs/iwae.py --config.data.data_dir=DIR --config.model.objective=elbo \\
+    python -m gen_jax.train --config configs/iwae.py --config.data.data_dir=DIR --config.model.objective=elbo \
         --config.model.num_samples=1
 """
 
