@@ -158,9 +158,8 @@ def by_activity(loaded: run.Run) -> tuple[np.ndarray, str]:
     size = draws(loaded.model, loaded.state, 0, 1)["z"].size
     try:
         rows = read_rows(loaded.spec, loaded.config["data"])[1]
-        z = encode(loaded.model, loaded.state, loaded.spec, {name: value[:TEST_ROWS] for name, value in rows.items()})[
-            "z"
-        ]
+        rows = {name: value[:TEST_ROWS] for name, value in rows.items()}
+        z = encode(loaded.model, loaded.state, loaded.spec, rows)["z"]
     except UserError:
         return np.arange(size), "the first latents"
     activity = z.reshape(len(z), -1).astype(np.float64).var(0)

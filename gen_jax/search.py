@@ -71,7 +71,6 @@ def with_latent_search(
         if not {"x", "mask"} & set(given or {}):
             return model.sample(key, state, num, asked or None)
         refuse_given(asked, model.given)
-        found = given_observed(given, num, jnp.shape(given.get("x", given.get("mask")))[1:])
         prior_key, moments_key, start_key, noise_key, decode_key = jax.random.split(key, 5)
         latent = model.prior(prior_key, state, num)
         if not np.issubdtype(latent["z"].dtype, np.floating):
@@ -79,7 +78,7 @@ def with_latent_search(
         if "y" in asked:  # which the model itself checks
             latent = {**latent, "y": model.sample(prior_key, state, num, {"y": asked["y"]})["y"]}
         shape = jax.eval_shape(partial(model.decode, decode_key), state, latent)["x"].shape
-        x, mask = given_observed(given, num, shape[1:]) if found[0].shape != shape else found
+        x, mask = given_observed(given, num, shape[1:])
         deviation, s = moments(moments_key, state)
         noisy = x + s * jax.random.normal(noise_key, x.shape)
         observed = noisy, mask, (latent["z"], deviation, s)

@@ -14,11 +14,7 @@ from gen_jax.errors import UserError, build, check_whole
 from gen_jax.latent import Latent, latent_model
 from gen_jax.losses import likelihoods
 from gen_jax.losses.variational import free_bits, gaussian_kl, gaussian_log_prob
-from gen_jax.model import (
-    Batch,
-    Model,
-    weighted_mean,
-)
+from gen_jax.model import Batch, Model, weighted_mean
 from gen_jax.nets import LADDERS
 
 ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 200.0}

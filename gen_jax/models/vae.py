@@ -21,11 +21,7 @@ from gen_jax.losses.variational import (
     gaussian_log_prob,
     importance_bound,
 )
-from gen_jax.model import (
-    Batch,
-    Model,
-    weighted_mean,
-)
+from gen_jax.model import Batch, Model, weighted_mean
 from gen_jax.nets import DECODERS, ENCODERS
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
@@ -168,11 +164,9 @@ def vae(
             mean, rate = share @ codes, jnp.maximum(1 / (state.step + 1), STEADY)
             centred, gap = codes - mean[None], mean - moments[0]
             new = (share[:, None] * centred).T @ centred
+            # kept positive, which a mean square less that of the mean may not be
             covariance = moments[1] + rate * (new - moments[1]) + rate * (1 - rate) * jnp.outer(gap, gap)
-            moments = (
-                moments[0] + rate * gap,
-                covariance,
-            )  # positive, which a mean square less that of the mean may not be
+            moments = moments[0] + rate * gap, covariance
         examples = state.examples + (weight > 0).sum()
         state = VaeState(state.step + 1, examples, counts, moments, params, average, tx_state)
         return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
