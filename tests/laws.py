@@ -130,11 +130,11 @@ def vae_family(spec, batch: dict, net: dict, **options) -> Family:
     return Family(build, batch, {"optimizer": SGD}, partial(mean_distance, batch), outcomes=outcomes)
 
 
-def pixels(top: int, scale: float) -> dict:
-    """Images 2 x 2 of whole numbers, nearly alike, over `scale`, around 0 where `top` is not one."""
+def pixels() -> dict:
+    """Images 2 x 2 of bits, nearly alike."""
     noise = np.random.default_rng(0).uniform(-0.15, 0.15, (48, 2, 2, 1))
     grey = np.array([[0.8, 0.2], [0.05, 0.95]]).reshape(1, 2, 2, 1) + noise
-    return batch_of((np.rint(top * grey.clip(0, 1)) - (top / 2 if top > 1 else 0)) / scale)
+    return batch_of(np.rint(grey.clip(0, 1)))
 
 
 def ladder_family(spec, batch: dict, net: dict, **options) -> Family:
@@ -158,7 +158,6 @@ SPECTRAL = {**SMALL, "norm": "spectral"}
 EVOLUTION = {"name": "evolution", "pairs": 8, "deviation": 0.05}
 BURN_IN = {"start": 1.0, "stop": 0.1, "examples": 1000}
 BITS = make_spec("image", (2, 2, 1))._replace(dtype="uint8", low=0, high=1)
-BYTES = BITS._replace(shift=127.5, scale=127.5, high=255)
 CONV = {"name": "conv", "channels": (4,)}
 NARROW = {"name": "mlp", "hidden": (16,)}
 RISING = {"start": 0.1, "stop": 1.0, "examples": 1000, "shape": "linear"}
@@ -166,7 +165,6 @@ MAXOUT = {"name": "mlp", "hidden": (16,), "activation": "linear", "pieces": 3, "
 
 FAMILIES = {
     "gan": gan_family(VECTOR, vectors(), SMALL, gamma=BURN_IN, ema_half_life=BURN_IN),
-    "gan_minimax": gan_family(VECTOR, vectors(), SMALL, loss="minimax", penalty="none", prior="uniform"),
     "gan_dropout": gan_family(
         VECTOR,
         vectors(),
@@ -178,7 +176,15 @@ FAMILIES = {
         n_critic=2,
     ),
     "gan_wasserstein": gan_family(
-        VECTOR, vectors(), SMALL, loss="wasserstein", penalty="none", weight_clip=0.1, pack=2, n_critic=2
+        VECTOR,
+        vectors(),
+        SMALL,
+        loss="wasserstein",
+        penalty="none",
+        prior="uniform",
+        weight_clip=0.1,
+        pack=2,
+        n_critic=2,
     ),
     "gan_hinge": gan_family(
         VECTOR, vectors(), SMALL, loss="hinge", penalty="none", conditional=True, discriminator=SPECTRAL
@@ -218,10 +224,7 @@ FAMILIES = {
     "vae": vae_family(
         VECTOR, vectors(), NARROW, conditional=True, kl=RISING, free_nats=0.05, num_samples=2, ema_half_life=100.0
     ),
-    "vae_iwae": vae_family(BITS, pixels(1, 1), NARROW, objective="iwae", num_samples=3),
-    "vae_dreg": vae_family(
-        BYTES, pixels(255, 127.5), NARROW, objective="dreg", num_samples=3, likelihood={"name": "logistic_mixture"}
-    ),
+    "vae_dreg": vae_family(BITS, pixels(), NARROW, objective="dreg", num_samples=3),
     "vae_conv": vae_family(IMAGE, images(), CONV, conditional=True),
     "autoencoder": vae_family(VECTOR, vectors(), {**NARROW, "dropout": (0.0, 0.1)}, kl=0),
     "vqvae": levels_family(

@@ -98,7 +98,8 @@ def test_image_configs_run_on_mnist_by_name(tmp_path):
     mnist = Path(__file__).parents[2] / "shared" / "data" / "tfds"
     if not mnist.exists():
         pytest.skip(f"needs TFDS's mnist in {mnist}")
-    flags = ["--config.data.name=mnist", f"--config.data.data_dir={mnist}", "--config.steps=2", "--config.eval_every=0"]
+    flags = ["--config.data.name=mnist", f"--config.data.data_dir={mnist}", "--config.data.split=test"]
+    flags += ["--config.data.test_split=test", "--config.steps=2", "--config.eval_every=0"]
     train.main(["train", "--config", str(CONFIGS[0].parent / "gan.py"), "--workdir", str(tmp_path), "--quiet", *flags])
     assert gen_jax.load(tmp_path).spec.shape == (28, 28, 1)
 

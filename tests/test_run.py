@@ -326,14 +326,6 @@ def command(config_file, workdir, *flags):
     return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def test_a_reader_that_left_does_not_stop_the_run(config_file, tmp_path):
-    flags = ["--config.steps=400", "--config.log_every=5"]
-    process = command(config_file, tmp_path / "run", *flags)
-    process.stdout.close()  # as `| head` does
-    assert process.wait() == 0
-    assert gen_jax.load(tmp_path / "run").step == 400
-
-
 def wait_for_step(workdir, step, process):
     deadline = time.monotonic() + 120
     while not any(each["step"] >= step for each in log.read_metrics(workdir)):
@@ -343,11 +335,12 @@ def wait_for_step(workdir, step, process):
 
 
 def test_processes_killed_and_stopped_end_with_the_same_bytes(config_file, tmp_path):
-    flags = ["--config.steps=2000", "--config.save_every=100", "--config.log_every=20"]
+    flags = ["--config.steps=1500", "--config.save_every=100", "--config.log_every=20"]
     whole = command(config_file, tmp_path / "whole", *flags)
-    assert "done:" in whole.communicate()[0]
+    whole.stdout.close()  # as `| head` does: a reader that left stops no run
+    assert whole.wait() == 0
     broken = tmp_path / "broken"
-    for step, number in ((300, signal.SIGKILL), (700, signal.SIGTERM), (1100, signal.SIGKILL), (1500, signal.SIGINT)):
+    for step, number in ((300, signal.SIGKILL), (700, signal.SIGTERM), (1100, signal.SIGINT)):
         process = command(config_file, broken, *flags)
         wait_for_step(broken, step, process)
         process.send_signal(number)
