@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from gen_jax.data.spec import Spec, to_data, to_model
+from gen_jax.data.spec import SEQUENCES as KINDS_OF_SEQUENCES
+from gen_jax.data.spec import Spec, rows_to_model, to_data
 from gen_jax.errors import UserError
 from gen_jax.metrics.features import Rows
 from gen_jax.metrics.progress import progress
@@ -60,11 +61,15 @@ def conditional(model: Model, state: State) -> bool:
 def log_prob_of_rows(model: Model, state: State, spec: Spec, rows: Rows) -> np.ndarray:
     """Exact log-probabilities [N] in nats of raw rows; frames beyond the longest row of a batch are cut off."""
     found = []
+    if spec.kind not in KINDS_OF_SEQUENCES:
+        for key, part, num in batches(spec, 0, rows):
+            found.append(np.asarray(model.log_prob(key, state, rows_to_model(spec, part)))[:num])
+        return np.concatenate(found)
     for start in range(0, len(rows["x"]), SEQUENCES):
         part = {name: value[start : start + SEQUENCES] for name, value in rows.items()}
         if "length" in part:
             part["x"] = part["x"][:, : part["length"].max()]
-        batch = {**part, "x": to_model(spec, part["x"])}
+        batch = rows_to_model(spec, part)
         found.append(np.asarray(model.log_prob(jax.random.key(0), state, batch)))
     return np.concatenate(found)
 
@@ -86,7 +91,7 @@ def bound_of_rows(model: Model, state: State, spec: Spec, seed: int, num_samples
     """Lower bounds [N] in nats of the log-probabilities of raw rows, by `num_samples` latents for each."""
     found = []
     for key, part, num in batches(spec, seed, rows):
-        batch = {**part, "x": to_model(spec, part["x"])}
+        batch = rows_to_model(spec, part)
         found.append(np.asarray(model.log_prob_bound(key, state, batch, num_samples))[:num])
     return np.concatenate(found)
 
@@ -96,7 +101,7 @@ def codes_of_rows(
 ) -> Iterator[Coded]:
     """Raw rows with their latents, of which `z` is [n, L]; with what is decoded from these too, where that is asked for."""
     for key, part, num in batches(spec, seed, rows):
-        latent = model.encode(key, state, {**part, "x": to_model(spec, part["x"])})
+        latent = model.encode(key, state, rows_to_model(spec, part))
         back = None
         if decoded:
             x = model.decode(key, state, latent)["x"]

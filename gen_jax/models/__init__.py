@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from gen_jax.data.spec import Spec, levels
+from gen_jax.data.spec import Spec, levels, may_miss
 from gen_jax.errors import build
 from gen_jax.model import Model, State
 from gen_jax.models.gan import gan
@@ -50,6 +50,8 @@ def example_batch(spec: Spec, rows: int = 1, lanes: bool = False) -> dict[str, j
         batch["y"] = jax.ShapeDtypeStruct((rows,), np.int32)
     if spec.info.get("ragged"):
         batch["length"] = jax.ShapeDtypeStruct((rows,), np.int32)
+    if may_miss(spec):
+        batch["mask"] = jax.ShapeDtypeStruct((rows, *spec.shape), np.bool_)
     if lanes:
         batch["reset"] = jax.ShapeDtypeStruct((rows,), np.bool_)
     return batch
