@@ -60,7 +60,9 @@ def _table(path: Path, options: Mapping[str, Any], known: str) -> Source:
 
 
 READERS = {  # SciPy's readers are slow to import
-    **{".txt": text_file, ".mat": _rolls, ".zip": _recordings},
+    ".txt": text_file,
+    ".mat": _rolls,
+    ".zip": _recordings,
     **dict.fromkeys(TABLES, _table),
 }
 

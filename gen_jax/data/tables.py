@@ -55,7 +55,7 @@ def table_source(
     info = {"columns": schema, "dropped": dropped, "marginals": marginals(schema, x[learnt])}
     sizes = {split: len(rows) for split, rows in x.items()}
     content, shape = content_hash(known, schema, sizes), (len(schema),)
-    rows = lambda split, indices: {"x": x[split][indices]}  # noqa: E731
+    rows = lambda split, indices: {"x": x[split][indices]}
     return Source(name, "table", shape, np.dtype(np.float64), sizes, rows, content, info=info)
 
 

@@ -8,19 +8,25 @@ import numpy as np
 from gen_jax.data.spec import Spec, levels, may_miss
 from gen_jax.errors import build
 from gen_jax.model import Model, State
+from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.gan import gan
+from gen_jax.models.gaussian import gaussian
 from gen_jax.models.hmm import hmm
 from gen_jax.models.ladder import ladder
 from gen_jax.models.markov import markov
+from gen_jax.models.mixture import mixture
 from gen_jax.models.rnn import rnn
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
 
 MODELS = {  # family(spec, **options) -> Model
+    "bernoulli": bernoulli,
     "gan": gan,
+    "gaussian": gaussian,
     "hmm": hmm,
     "ladder": ladder,
     "markov": markov,
+    "mixture": mixture,
     "rnn": rnn,
     "vae": vae,
     "vqvae": vqvae,
