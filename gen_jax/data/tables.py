@@ -222,8 +222,10 @@ def texts_of(column: Mapping[str, Any], x: np.ndarray) -> list[str]:
         known = [*column["levels"], ""]
         return [known[int(code)] for code in np.where(np.isnan(x), len(known) - 1, x)]
     digits = {"integer": 0}.get(column["kind"], column.get("decimals", FULL))
-    write = repr if digits >= FULL else f"{{:.{digits}f}}".format
-    return ["" if np.isnan(value) else write(float(value)) for value in x]
+    fits = np.round(x, digits) == x if digits < FULL else np.zeros(len(x), bool)  # not a user's own longer number
+    return [
+        "" if np.isnan(value) else f"{value:.{digits}f}" if fit else repr(value) for value, fit in zip(x.tolist(), fits)
+    ]
 
 
 def to_csv(samples: Mapping[str, np.ndarray], spec: Spec) -> bytes:

@@ -19,6 +19,7 @@ TOGETHER, NUMBERS = (16, 500), 1 << 19  # rows of one batch: least and most, and
 Coded = tuple[np.ndarray, Batch, np.ndarray | None]  # raw x [n, *shape], latent, and raw x decoded from it, unrounded
 NEEDED = {  # what a measure is of -> fields of the model that it needs, and what they are
     "log_prob": (("log_prob",), "an exact log-likelihood"),
+    "fit": (("log_prob", "free_parameters"), "an exact log-likelihood and a number of parameters"),
     "elbo": (("log_prob_bound",), "a bound of the log-likelihood"),
     "bound": (("log_prob_bound",), "a bound of the log-likelihood"),
     "codes": (("encode", "decode"), "an encoder and a decoder"),
@@ -35,7 +36,7 @@ def under(
     """The function of raw rows that a measure is `of`, and what else its values depend on.
 
     Args:
-      of: `log_prob` (exact, -> [N] nats), `elbo` or `bound` (-> [N] nats, of one latent a row or of `num_samples`), `codes`
+      of: `log_prob` (exact, -> [N] nats), `fit` (-> the same, and how many parameters were learnt), `elbo` or `bound` (-> [N] nats, of one latent a row or of `num_samples`), `codes`
         (-> batches of `Coded`).
 
     Raises:
@@ -46,6 +47,8 @@ def under(
         raise Lacking(f"{what}, which this model does not have")
     if of == "log_prob":
         return partial(log_prob_of_rows, model, state, spec), {}
+    if of == "fit":
+        return lambda rows: (log_prob_of_rows(model, state, spec, rows), model.free_parameters(state)), {}
     facts = {"seed": seed, **({"given": "y"} if conditional(model, state) else {})}
     if of == "codes":
         return partial(codes_of_rows, model, state, spec, seed), facts

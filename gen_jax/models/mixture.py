@@ -72,7 +72,7 @@ def mixture(
 
     def read(batch: Batch) -> tuple:
         """Numbers [G, B, S] with their mask (None where all is observed), and levels held [B, L]."""
-        x, mask = batch["x"], batch.get("mask")
+        x, mask = batch["x"], batch["mask"] > 0 if "mask" in batch else None
         cells = (None if each is None else each[:, numbers].reshape(len(x), *groups) for each in (x, mask))
         grouped = (None if each is None else each.swapaxes(0, 1) for each in cells)
         return *grouped, categories.indicators(levels, x, mask)
