@@ -40,17 +40,19 @@ def table_source(
       UserError: for splits with other columns, a schema that does not fit, or a column that cannot be modelled.
     """
     learnt = options["split"] if options["split"] in parts else next(iter(parts))
-    same_columns(name, parts, learnt)
+    fixed = options.get("columns")
+    for split, part in parts.items():
+        same_columns(f"{name}, {split}", part, [column["name"] for column in fixed or ()] or list(parts[learnt]))
     said = {**said, **read_schema(options.get("schema"), list(parts[learnt]))}
     dropped = [column for column, facts in said.items() if facts.get("kind") == "drop"]
     kept = [column for column in parts[learnt] if column not in dropped]
-    schema = options.get("columns") or [
+    schema = fixed or [
         infer(name, column, [part[column] for part in parts.values()], said.get(column, {})) for column in kept
     ]
     if not schema:
         raise UserError(f"{name}: its schema drops every column: nothing is left to learn")
     x = {split: numbers(f"{name}, {split}", schema, part) for split, part in parts.items()}
-    if "columns" not in options:
+    if not fixed:
         schema = [with_range(name, column, x[learnt][:, at]) for at, column in enumerate(schema)]
     info = {"columns": schema, "dropped": dropped, "marginals": marginals(schema, x[learnt])}
     sizes = {split: len(rows) for split, rows in x.items()}
@@ -67,14 +69,13 @@ def open_table(path: Path, options: Mapping[str, Any], known: str) -> Source:
     return table_source(path.name.split(".")[0], parts, options, known)
 
 
-def same_columns(name: str, parts: Mapping[str, Mapping[str, Cells]], learnt: str) -> None:
-    """Raises UserError where a split has other columns than the one that is learnt from."""
-    for split, part in parts.items():
-        for column in parts[learnt]:
-            if column not in part:
-                raise UserError(f"{name}: its split {split!r} lacks the column {column!r} of the split {learnt!r}")
-        for column in part:
-            choose(f"column of the split {split!r} of {name}", column, parts[learnt])
+def same_columns(where: str, part: Mapping[str, Cells], expected: Sequence[str]) -> None:
+    """Raises UserError where rows have other columns than those that are expected."""
+    for column in expected:
+        if column not in part:
+            raise UserError(f"{where} lacks the column {column!r}; its columns are {', '.join(part)}")
+    for column in part:
+        choose(f"column of {where}", column, expected)
 
 
 def read_schema(said: str | None, names: Sequence[str]) -> dict[str, dict]:

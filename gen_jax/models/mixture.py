@@ -66,7 +66,7 @@ def mixture(
     schema = columns(spec)
     levels, size = categories.levels_of(schema), len(schema)
     numbers = np.setdiff1d(np.arange(size), levels.columns)
-    full = choose("covariance", covariance, COVARIANCES) == "full" or not len(numbers)
+    full = choose("covariance", covariance, COVARIANCES) == "full" and len(numbers) > 0
     groups = (1, len(numbers)) if full else (len(numbers), 1)
     check_arguments(spec, components, floor, strength, batches)
 
