@@ -149,16 +149,18 @@ def test_em_is_scikit_learns_from_the_same_start(covariance):
     x = np.concatenate([RANDOM.normal(mean, 0.6, (40, 3)) for mean in (-1, 0, 2)])
     batch, model = batch_of(x), mixture(make_spec("vector", (3,)), components=3, covariance=covariance)
     state, step, theirs, ours = model.init(KEY, batch), jax.jit(model.step), [], []
-    spread = np.asarray(state.covariance, np.float64)[:, 0] if covariance == "full" else None
-    precision = 1 / np.asarray(state.covariance[..., 0, 0], np.float64) if spread is None else np.linalg.inv(spread)
-    weights = np.exp(np.asarray(state.log_weight, np.float64))
+    spread = np.asarray(state.params.covariance, np.float64)[:, 0] if covariance == "full" else None
+    precision = (
+        1 / np.asarray(state.params.covariance[..., 0, 0], np.float64) if spread is None else np.linalg.inv(spread)
+    )
+    weights = np.exp(np.asarray(state.params.log_weight, np.float64))
     peer = GaussianMixture(
         3,
         covariance_type={"full": "full", "diagonal": "diag"}[covariance],
         max_iter=1,
         warm_start=True,
         weights_init=weights / weights.sum(),
-        means_init=np.asarray(state.mean, np.float64).reshape(3, 3),
+        means_init=np.asarray(state.params.mean, np.float64).reshape(3, 3),
         precisions_init=precision,
     )
     with warnings.catch_warnings():
@@ -176,13 +178,15 @@ def by_hand(state, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """log p(x_observed) of rows of `MIXED` columns under a mixture, in float64."""
     found = []
     for row, seen in zip(x, mask):
-        numbers, joint = seen[[0, 2]], np.asarray(state.log_weight, np.float64).copy()
+        numbers, joint = seen[[0, 2]], np.asarray(state.params.log_weight, np.float64).copy()
         for k in range(len(joint)):
-            mean, spread = (np.asarray(each[k, 0], np.float64) for each in (state.mean, state.covariance))
+            mean, spread = (np.asarray(each[k, 0], np.float64) for each in (state.params.mean, state.params.covariance))
             if numbers.any():
                 density = multivariate_normal(mean[numbers], spread[np.ix_(numbers, numbers)])
                 joint[k] += density.logpdf(row[[0, 2]][numbers])
-            joint[k] += sum(float(state.log_p[k, first + int(row[at])]) for at, first in ((1, 0), (3, 2)) if seen[at])
+            joint[k] += sum(
+                float(state.params.log_p[k, first + int(row[at])]) for at, first in ((1, 0), (3, 2)) if seen[at]
+            )
         found.append(logsumexp(joint))
     return np.array(found)
 
@@ -199,7 +203,7 @@ def test_missing_cells_are_integrated_out(mixed):
     model, state, x, mask = mixed
     density = model.log_prob(KEY, state, batch_of(x[:40], mask[:40]))
     np.testing.assert_allclose(density, by_hand(state, x[:40], mask[:40]), rtol=1e-4, atol=1e-4)
-    assert sorted(np.asarray(state.mean[:, 0, 0]).round().tolist()) == [-2, 2]  # the truth, under a third hidden
+    assert sorted(np.asarray(state.params.mean[:, 0, 0]).round().tolist()) == [-2, 2]  # the truth, under a third hidden
     z = np.asarray(model.encode(KEY, state, batch_of(x))["z"])
     assert (z == (x[:, 0] > 0)).mean() > 0.99 or (z == (x[:, 0] < 0)).mean() > 0.99
 

@@ -1,5 +1,6 @@
-"""Mixtures: components of a Gaussian over the numbers and independent levels, so of either kind of column or of both. By EM."""
+"""Mixtures: components of a Gaussian over numbers and independent levels, so of either kind of column or of both. By EM."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -8,31 +9,19 @@ import numpy as np
 
 from gen_jax.data.spec import Spec, columns
 from gen_jax.errors import UserError, check_whole, choose
-from gen_jax.losses import categories, gaussians
+from gen_jax.losses import categories, gaussians, mixtures
 from gen_jax.losses.emissions import check_strengths, near_seeds
-from gen_jax.losses.gaussians import Moments
-from gen_jax.losses.hmm import matmul, quotient
+from gen_jax.losses.mixtures import Parameters, Statistics
 from gen_jax.model import Batch, Model, given_observed, refuse_given, weighted_mean
 
 COVARIANCES = ("full", "diagonal")
 
 
-class Statistics(NamedTuple):
-    """Expected counts and moments of K components, over G independent groups of S columns of numbers, and L levels."""
-
-    count: jax.Array  # [K] float32
-    moments: Moments  # count [K, G], mean [K, G, S], covariance [K, G, S, S], float32
-    held: jax.Array  # [K, L] float32
-
-
 class MixtureState(NamedTuple):
-    """The parameters of a mixture."""
+    """What a mixture carries from step to step; None in the place of arrays without numbers, which no checkpoint can hold."""
 
     step: jax.Array  # [] int32
-    log_weight: jax.Array  # [K] float32
-    mean: jax.Array  # [K, G, S] float32
-    covariance: jax.Array  # [K, G, S, S] float32
-    log_p: jax.Array  # [K, L] float32, of the levels of all columns one after the other
+    params: Parameters
     statistics: Statistics | None  # of the batches since the last iteration; None where one batch is an iteration
 
 
@@ -56,95 +45,64 @@ def mixture(
 
     With one batch an iteration, the batch should be all rows (`data.order` all). A step's metric is that of the
     parameters before it. Restarts are the run's `replicas`: a start has its centres at rows far from each other, within
-    a common covariance. Cells that are not observed are integrated out (Ghahramani & Jordan 1994). `log_prob` is a
-    density in the numbers, in model space. `encode` gives the component that a row most probably is of. `given` takes
-    `x` and `mask` [num, D].
+    a common covariance. Cells that are not observed are integrated out, in learning too. `log_prob` is a density in the
+    numbers, in model space. `encode` gives the component that a row most probably is of. `given` takes `x` and `mask`
+    [num, D].
 
     Raises:
       UserError: for data without columns, or an argument that cannot be.
     """
-    schema = columns(spec)
-    levels, size = categories.levels_of(schema), len(schema)
-    numbers = np.setdiff1d(np.arange(size), levels.columns)
-    full = choose("covariance", covariance, COVARIANCES) == "full" and len(numbers) > 0
-    groups = (1, len(numbers)) if full else (len(numbers), 1)
+    schema, size = columns(spec), len(columns(spec))
+    layout = mixtures.layout_of(schema, choose("covariance", covariance, COVARIANCES) == "full")
+    levels, (groups, width) = layout.levels, layout.groups
     check_arguments(spec, components, floor, strength, batches)
+    fit = partial(mixtures.maximise, levels, floor=floor, strength=strength)
 
-    def read(batch: Batch) -> tuple:
-        """Numbers [G, B, S] with their mask (None where all is observed), and levels held [B, L]."""
-        x, mask = batch["x"], batch["mask"] > 0 if "mask" in batch else None
-        cells = (None if each is None else each[:, numbers].reshape(len(x), *groups) for each in (x, mask))
-        grouped = (None if each is None else each.swapaxes(0, 1) for each in cells)
-        return *grouped, categories.indicators(levels, x, mask)
+    def read(batch: Batch) -> mixtures.Cells:
+        return mixtures.read(layout, batch["x"], batch.get("mask"))
 
-    def log_joint(state: MixtureState, x: jax.Array, mask: jax.Array | None, held: jax.Array) -> jax.Array:
-        """log p(k, x) [B, K]."""
-        each = jax.vmap(gaussians.log_density, (0, 0, 0, None if mask is None else 0))
-        one = lambda params: each(*params, x, mask).sum(0)
-        density = jax.lax.map(one, (state.mean, state.covariance)).T
-        return state.log_weight[None] + density + categories.log_prob(held, state.log_p)
+    def nothing() -> Statistics:
+        params = mixtures.blank(layout, components)
+        moments = gaussians.Moments(params.mean[:, :, 0], params.mean, 0 * params.covariance)
+        return Statistics(params.log_weight, moments, params.log_p)
 
-    def expectation(state: MixtureState, shares: jax.Array, x: jax.Array, mask: jax.Array | None, held: jax.Array):
-        """Statistics of rows that belong to components by `shares` [B, K]."""
+    def stored(state: MixtureState) -> MixtureState:
+        return jax.tree.map(lambda leaf: leaf if leaf.size else None, state)
 
-        def one(component: tuple) -> Moments:
-            share, mean, covariance = component
-            if mask is None:
-                return jax.vmap(gaussians.moments, (None, 0))(share, x)
-            return jax.vmap(gaussians.moments, (None, 0, 0))(
-                share, *jax.vmap(gaussians.expected)(mean, covariance, x, mask)
-            )
-
-        moments = jax.lax.map(one, (shares.T, state.mean, state.covariance))
-        return Statistics(shares.sum(0), moments, matmul(shares.T, held))
-
-    def maximise(state: MixtureState, found: Statistics) -> MixtureState:
-        seen = found.count > 1e-6  # rows; a component without any stays where it was
-        log_weight = jnp.log(jnp.maximum(quotient(found.count, found.count.sum()), 1e-30))
-        wide = found.moments.covariance + floor * jnp.eye(groups[1])[None, None]
-        return state._replace(
-            log_weight=log_weight,
-            mean=jnp.where(seen[:, None, None], found.moments.mean, state.mean),
-            covariance=jnp.where(seen[:, None, None, None], wide, state.covariance),
-            log_p=jnp.where(seen[:, None], categories.log_shares(levels, found.held, strength), state.log_p),
-        )
+    def whole(state: MixtureState) -> MixtureState:
+        like = MixtureState(state.step, mixtures.blank(layout, components), nothing() if batches > 1 else None)
+        return jax.tree.map(lambda empty, leaf: empty if leaf is None else leaf, like, state)
 
     def init(key: jax.Array, batch: Batch) -> MixtureState:
-        x, mask, held = read(batch)
-        weight = batch.get("weight", jnp.ones(len(held)))
-        flat, real = x.swapaxes(0, 1).reshape(len(held), -1), (weight > 0)[:, None]
-        seen = jnp.ones_like(flat, bool) if mask is None else mask.swapaxes(0, 1).reshape(flat.shape)
-        features, seen = jnp.concatenate([flat, held], 1), jnp.concatenate([seen, jnp.ones_like(held, bool)], 1)
-        shares = near_seeds(key, features[None], (seen & real)[None], components)[0] * weight[:, None]
-        unit = jnp.broadcast_to(jnp.eye(groups[1]), (components, groups[0], groups[1], groups[1]))
-        zeros = jnp.zeros((components, len(levels.code)))
-        blank = MixtureState(jnp.int32(0), jnp.zeros(components), unit[..., 0] * 0, unit, zeros, None)
-        found = expectation(blank, shares, x, mask, held)
-        within = jnp.average(found.moments.covariance, 0, found.count + 1e-12)[None] * jnp.ones_like(unit)
-        found = found._replace(moments=found.moments._replace(covariance=within))
-        empty = jax.tree.map(jnp.zeros_like, found) if batches > 1 else None
-        return maximise(blank, found)._replace(statistics=empty)
+        cells = read(batch)
+        weight = batch.get("weight", jnp.ones(len(cells.held)))
+        flat = [each.swapaxes(0, 1).reshape(len(weight), -1) for each in cells[:2] if each is not None]
+        seen = flat[1] if cells.mask is not None else jnp.ones_like(flat[0], bool)
+        seen = jnp.concatenate([seen, jnp.ones_like(cells.held, bool)], 1) & (weight > 0)[:, None]
+        rows = jnp.concatenate([flat[0], cells.held], 1)
+        shares = near_seeds(key, rows[None], seen[None], components)[0] * weight[:, None]
+        params = mixtures.blank(layout, components)
+        found = mixtures.pooled(mixtures.expectation(params, shares, cells))
+        return stored(MixtureState(jnp.int32(0), fit(params, found), nothing() if batches > 1 else None))
 
     def step(key: jax.Array, state: MixtureState, batch: Batch) -> tuple[MixtureState, dict]:
-        cells = read(batch)
-        weight = batch.get("weight", jnp.ones(len(cells[2])))
-        joint = log_joint(state, *cells)
-        evidence = jax.nn.logsumexp(joint, 1)
-        metrics = {"nats_per_row": -weighted_mean(jnp.where(weight > 0, evidence, 0), weight)}
-        found = expectation(state, jax.nn.softmax(joint, 1) * weight[:, None], *cells)
+        cells, state = read(batch), whole(state)
+        weight = batch.get("weight", jnp.ones(len(cells.held)))
+        joint = mixtures.log_joint(state.params, cells)
+        evidence = jnp.where(weight > 0, jax.nn.logsumexp(joint, 1), 0)
+        found = mixtures.expectation(state.params, jax.nn.softmax(joint, 1) * weight[:, None], cells)
+        ends = (state.step + 1) % batches == 0
         if batches > 1:
-            old = jax.tree.map(lambda leaf: jnp.where(state.step % batches == 0, 0, leaf), state.statistics)
-            both = gaussians.merged(old.moments, found.moments)
-            found = Statistics(old.count + found.count, both, old.held + found.held)
-        new = maximise(state, found)
-        if batches > 1:
-            ends = (state.step + 1) % batches == 0
-            new = jax.tree.map(lambda new, old: jnp.where(ends, new, old), new, state)._replace(statistics=found)
-        return new._replace(step=state.step + 1), metrics
+            begins = state.step % batches == 0
+            before = jax.tree.map(lambda leaf: jnp.where(begins, 0, leaf), state.statistics)
+            found = mixtures.merged(before, found)
+        params = jax.tree.map(partial(jnp.where, ends), fit(state.params, found), state.params)
+        new = MixtureState(state.step + 1, params, found if batches > 1 else None)
+        return stored(new), {"nats_per_row": -weighted_mean(evidence, weight)}
 
     @jax.jit
     def posterior(state: MixtureState, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        joint = log_joint(state, *read(batch))
+        joint = mixtures.log_joint(whole(state).params, read(batch))
         return jax.nn.logsumexp(joint, 1), joint.argmax(1)
 
     def explained(state: MixtureState, batch: Batch) -> tuple[jax.Array, jax.Array]:
@@ -160,16 +118,14 @@ def mixture(
     @jax.jit
     def complete(key: jax.Array, state: MixtureState, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
         choice_key, number_key, level_key = jax.random.split(key, 3)
-        values, observed, held = read({"x": x, "mask": mask})
-        joint = log_joint(state, values, observed, held)
+        params, cells = whole(state).params, mixtures.read(layout, x, mask)
+        joint = mixtures.log_joint(params, cells)
         z = jax.random.categorical(choice_key, joint)  # [B], the component
-        keys = jax.random.split(number_key, (groups[0], len(x)))
-        rows = jax.vmap(jax.vmap(gaussians.completed))
-        mean, spread = state.mean[z].swapaxes(0, 1), state.covariance[z].swapaxes(0, 1)
-        values = rows(keys, mean, spread, values, observed).swapaxes(0, 1).reshape(len(x), -1)
-        drawn = (
-            x.at[:, numbers].set(values).at[:, levels.columns].set(categories.draw(level_key, levels, state.log_p[z]))
-        )
+        keys = jax.random.split(number_key, (groups, len(x)))
+        own = (each[z].swapaxes(0, 1) for each in (params.mean, params.covariance))
+        numbers = jax.vmap(jax.vmap(gaussians.completed))(keys, *own, cells.x, cells.mask).swapaxes(0, 1)
+        drawn = x.at[:, layout.numbers].set(numbers.reshape(len(x), groups * width))
+        drawn = drawn.at[:, levels.columns].set(categories.draw(level_key, levels, params.log_p[z]))
         return jnp.where(mask, x, drawn), jax.nn.logsumexp(joint, 1)
 
     def sample(key: jax.Array, state: MixtureState, num: int, given: dict | None = None) -> Batch:
@@ -182,7 +138,7 @@ def mixture(
         return {"x": drawn}
 
     def free_parameters(state: MixtureState) -> int:
-        within = groups[0] * (groups[1] + groups[1] * (groups[1] + 1) // 2) + int((levels.sizes - 1).sum())
+        within = groups * (width + width * (width + 1) // 2) + int((levels.sizes - 1).sum())
         return components * within + components - 1
 
     return Model(init, step, sample, log_prob, encode=encode, given=("x", "mask"), free_parameters=free_parameters)
