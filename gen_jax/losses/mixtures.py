@@ -16,6 +16,7 @@ from gen_jax.losses.gaussians import Moments
 from gen_jax.losses.hmm import matmul, quotient
 
 LEAST = 1e-6  # expected rows of a component below which it stays where it was
+LLOYD = 10  # rounds of k-means before the first iteration
 
 
 class Layout(NamedTuple):
@@ -119,3 +120,35 @@ def pooled(found: Statistics) -> Statistics:
     covariance = found.moments.covariance
     within = jnp.average(covariance, 0, found.count + 1e-12)[None] * jnp.ones_like(covariance)
     return found._replace(moments=found.moments._replace(covariance=within))
+
+
+def clusters(key: jax.Array, cells: Cells, weight: jax.Array, components: int) -> jax.Array:
+    """A start: shares [B, K] of weight, each row with the nearest of K centres, by the numbers and levels that it has.
+
+    Greedy k-means++ (Arthur & Vassilvitskii 2007, section 5), then `LLOYD` rounds of k-means; what is not observed
+    stands at 0, the mean of the numbers of a table.
+    """
+    rows = cells.x if cells.mask is None else jnp.where(cells.mask, cells.x, 0)
+    rows = jnp.concatenate([rows.swapaxes(0, 1).reshape(len(weight), -1), cells.held], 1)  # [B, F]
+    real, trials = (weight > 0).astype(jnp.float32), 2 + int(np.log(components))
+
+    def squares(centres: jax.Array) -> jax.Array:
+        lengths = jnp.square(rows).sum(1)[None] + jnp.square(centres).sum(1)[:, None]
+        return jnp.maximum(lengths - 2 * matmul(centres, rows.T), 0)  # [centres, B]
+
+    def grow(nearest: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        odds = jnp.where((nearest * real).max() > 0, nearest, 1) * real  # any row, once there are no others left
+        tried = rows[jax.random.categorical(key, jnp.log(odds), shape=(trials,))]
+        closer = jnp.minimum(nearest[None], squares(tried))
+        best = matmul(closer, real).argmin()
+        return closer[best], tried[best]
+
+    def round_of(_: int, centres: jax.Array) -> jax.Array:
+        mine = jax.nn.one_hot(squares(centres).argmin(0), components) * real[:, None]
+        return jnp.where(
+            mine.sum(0)[:, None] > 0, quotient(matmul(mine.T, rows), mine.sum(0)[:, None] + 0 * centres), centres
+        )
+
+    far = jnp.full(len(rows), jnp.finfo(jnp.float32).max)
+    centres = jax.lax.fori_loop(0, LLOYD, round_of, jax.lax.scan(grow, far, jax.random.split(key, components))[1])
+    return jax.nn.one_hot(squares(centres).argmin(0), components) * weight[:, None]

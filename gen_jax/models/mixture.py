@@ -10,7 +10,7 @@ import numpy as np
 from gen_jax.data.spec import Spec, columns
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.losses import categories, gaussians, mixtures
-from gen_jax.losses.emissions import check_strengths, near_seeds
+from gen_jax.losses.emissions import check_strengths
 from gen_jax.losses.mixtures import Parameters, Statistics
 from gen_jax.model import Batch, Model, given_observed, refuse_given, weighted_mean
 
@@ -44,8 +44,7 @@ def mixture(
         batches of a pass, so that rows that do not fit in memory together are learnt from exactly.
 
     With one batch an iteration, the batch should be all rows (`data.order` all). A step's metric is that of the
-    parameters before it. Restarts are the run's `replicas`: a start has its centres at rows far from each other, within
-    a common covariance. Cells that are not observed are integrated out, in learning too. `log_prob` is a density in the
+    parameters before it. Restarts are the run's `replicas`: a start is that of k-means, with a common covariance. Cells that are not observed are integrated out, in learning too. `log_prob` is a density in the
     numbers, in model space. `encode` gives the component that a row most probably is of. `given` takes `x` and `mask`
     [num, D].
 
@@ -76,11 +75,7 @@ def mixture(
     def init(key: jax.Array, batch: Batch) -> MixtureState:
         cells = read(batch)
         weight = batch.get("weight", jnp.ones(len(cells.held)))
-        flat = [each.swapaxes(0, 1).reshape(len(weight), -1) for each in cells[:2] if each is not None]
-        seen = flat[1] if cells.mask is not None else jnp.ones_like(flat[0], bool)
-        seen = jnp.concatenate([seen, jnp.ones_like(cells.held, bool)], 1) & (weight > 0)[:, None]
-        rows = jnp.concatenate([flat[0], cells.held], 1)
-        shares = near_seeds(key, rows[None], seen[None], components)[0] * weight[:, None]
+        shares = mixtures.clusters(key, cells, weight, components)
         params = mixtures.blank(layout, components)
         found = mixtures.pooled(mixtures.expectation(params, shares, cells))
         return stored(MixtureState(jnp.int32(0), fit(params, found), nothing() if batches > 1 else None))
