@@ -17,7 +17,7 @@ from absl.flags import FlagValues
 
 from gen_jax import best, config, run, sharding
 from gen_jax.data import evidence
-from gen_jax.data.samples import SUFFIXES, encode
+from gen_jax.data.samples import SUFFIXES, WRITERS, encode
 from gen_jax.data.spec import SEQUENCES, Spec, to_data
 from gen_jax.data.texts import reader, tokens_of
 from gen_jax.errors import UserError, choose, command
@@ -55,11 +55,13 @@ def draw(
     given: Mapping[str, np.ndarray] | None = None,
     stream: Callable[[np.ndarray], None] | None = None,
     size: int | None = None,
+    known: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """`num` samples in the data's own domain: `x` [num, *shape] of the data's type, and whatever else is modelled.
 
     The leaves of `given` lead with `num`. `stream` is called with each frame of the samples when it is drawn. `size` is how
-    many are drawn together, `CHUNK` where None, and of sequences `SHORT`.
+    many are drawn together, `CHUNK` where None, and of sequences `SHORT`. `known` [num, D] are the cells of a table that
+    `given` holds fixed, as they are in the data's own domain, NaN elsewhere.
     """
     size = size or (SHORT if spec.kind in SEQUENCES else CHUNK)
     key, chunks = jax.random.key(seed), []
@@ -70,7 +72,8 @@ def draw(
         drawn = model.sample(jax.random.fold_in(key, start // size), state, size, asked)
         chunks.append(jax.device_get(drawn))
     samples = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
-    return {**samples, "x": to_data(spec, samples["x"])}
+    x = to_data(spec, samples["x"])
+    return {**samples, "x": x if known is None else np.where(np.isnan(known), x, known)}
 
 
 def parse_given(text: str | None, num: int, spec: Spec, length: int | None = None) -> dict[str, np.ndarray] | None:
@@ -144,7 +147,8 @@ def main(argv: list[str]) -> None:
     if saved:
         config.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
     stream = printer(loaded.spec) if flags.stream else None
-    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, stream)
+    known = evidence.said_cells(loaded.spec, flags.given, num) if flags.given and loaded.spec.kind == "table" else None
+    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, stream, known=known)
     if flags.stream:
         print()
     if saved:
@@ -163,16 +167,17 @@ def complete(flags: FlagValues, loaded: run.Run) -> None:
     spec, times, out = loaded.spec, flags.completions, Path(flags.out)
     if spec.kind != "table":
         raise UserError(f"--given {flags.given}: {spec.name} holds {spec.kind} data, and only tables are completed")
+    choose("file type of completed rows", out.suffix, (".csv", ".npz"))
     if flags["num"].present:
         raise UserError(f"--num={flags.num}: --given {flags.given} says which rows are drawn; see --completions")
-    rows = evidence.read_file(spec, flags.given)
+    rows, names = evidence.read_file(spec, flags.given)
     known = np.tile(rows, (times, 1))
     given = evidence.as_given(spec, known)
-    drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given)
-    whole = np.where(np.isnan(known), drawn["x"], known)
+    drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given, known=known)
+    spec, whole = evidence.reordered(spec, drawn["x"], names)
     for each, x in enumerate(np.split(whole, times)):
         file = out if times == 1 else out.with_name(f"{out.stem}-{each + 1}{out.suffix}")
-        run.write(file, encode({"x": x}, spec, out.suffix)[out.suffix])
+        run.write(file, WRITERS[out.suffix]({"x": x}, spec))
     print(f"{np.isnan(rows).sum()} cells of {len(rows)} rows drawn by step {loaded.step}, {times} times, in {out}")
 
 

@@ -204,6 +204,10 @@ def test_what_cannot_be_read_is_one_clear_line(case, tmp_path):
 def test_other_data_have_no_schema(tmp_path):
     with pytest.raises(UserError, match="data.schema .* is for table; digits"):
         load(schema="{}")
+    with pytest.raises(UserError, match="data.set 'nltcs' is for data.name 'binary'"):
+        load(name="iris", set="nltcs")
+    with pytest.raises(UserError, match="goes with a file of your own in data.path"):
+        load(name="iris", test_path="t.csv")
     with pytest.raises(UserError, match=r"needs --config.data.set=NAME"):
         load(name="binary", data_dir=str(tmp_path))
     with pytest.raises(UserError, match="holds no adult.train.csv"):
@@ -264,9 +268,12 @@ def test_a_runs_samples_are_rows_like_those_it_learnt(workdir, tmp_path):
 def test_given_cells_stay_and_the_others_follow(workdir, tmp_path):
     rows = drawn(workdir, tmp_path / "s.csv", "--num=20", "--given", "g=high,n=6")
     assert all(row["g"] == "high" and row["n"] == "6" and float(row["x"]) > 5 for row in rows)
+    rows = drawn(workdir, tmp_path / "s.csv", "--num=2", "--given", "n=-3,x=0.1234")  # never seen, and never changed
+    assert all((row["n"], row["x"]) == ("-3", "0.1234") for row in rows)
     file = write(tmp_path, 'g,x\nhigh,\n,0.1234\n"low",\n', "some.csv")
     rows = drawn(workdir, tmp_path / "c.csv", "--given", str(file))
     assert [row["g"] for row in rows] == ["high", "low", "low"] and rows[1]["x"] == "0.1234"
+    assert [*rows[0]] == ["g", "x", "n"]  # as in the file, and what it lacks
     assert float(rows[0]["x"]) > 5 > float(rows[2]["x"])
     drawn(workdir, tmp_path / "c.csv", "--given", str(file), "--completions=2", "--seed=1")
     first, second = (rows_of(tmp_path / f"c-{each}.csv") for each in (1, 2))

@@ -26,6 +26,23 @@ def said(spec: Spec, text: str, num: int) -> Given:
     """What `smoke=yes,age=40` says of `num` rows: `x` and `mask` [num, D] in model space, and the like under `do`.
 
     Raises:
+      UserError: as `parsed`.
+    """
+    seen, done = parsed(spec, text)
+    given = {} if done and not seen else as_given(spec, _rows(spec, seen, num))
+    return {**given, "do": as_given(spec, _rows(spec, done, num))} if done else given
+
+
+def said_cells(spec: Spec, text: str, num: int) -> np.ndarray:
+    """The same in the table's own domain, what is seen and what is done together [num, D]; NaN where nothing is said."""
+    seen, done = parsed(spec, text)
+    return _rows(spec, {**seen, **done}, num)
+
+
+def parsed(spec: Spec, text: str) -> tuple[dict[str, Cells], dict[str, Cells]]:
+    """What is seen, and what is done, by column.
+
+    Raises:
       UserError: for an unknown column or level, naming the nearest, a number that is none, or anything else.
     """
     seen: dict[str, Cells] = {}
@@ -40,20 +57,28 @@ def said(spec: Spec, text: str, num: int) -> Given:
         if name in seen or name in done:
             raise UserError(f"--given {text}: column {name!r} is given twice")
         into[name] = cells_of([value])
-    given = {} if done and not seen else as_given(spec, _rows(spec, seen, num))
-    return {**given, "do": as_given(spec, _rows(spec, done, num))} if done else given
+    return seen, done
 
 
-def read_file(spec: Spec, path: str) -> np.ndarray:
-    """The rows of a file in the table's own domain [N, D]; NaN where a cell is empty or its column is not in the file.
+def read_file(spec: Spec, path: str) -> tuple[np.ndarray, list[str]]:
+    """The rows of a file in the table's own domain [N, D], and the names of its columns, in its order.
+
+    NaN where a cell is empty, or its column is not in the file. Columns that the run's schema drops are left out.
 
     Raises:
       UserError: for a file that cannot be read, an unknown column or level, or a number that is none.
     """
-    part = read_cells(Path(path))
+    part, dropped = read_cells(Path(path)), spec.info["dropped"]
     for name in part:
-        choose(f"column of {spec.name} in --given {path}:", name, [*known(spec), *spec.info["dropped"]])
-    return numbers(path, columns(spec), part)
+        choose(f"column of {spec.name} in --given {path}:", name, [*known(spec), *dropped])
+    return numbers(path, columns(spec), part), [name for name in part if name not in dropped]
+
+
+def reordered(spec: Spec, x: np.ndarray, first: list[str]) -> tuple[Spec, np.ndarray]:
+    """A table and its rows [N, D] with some columns first, in that order: to be written."""
+    schema = columns(spec)
+    order = sorted(range(len(schema)), key=lambda at: [*first, *known(spec)].index(schema[at]["name"]))
+    return spec._replace(info={**spec.info, "columns": [schema[at] for at in order]}), x[:, order]
 
 
 def as_given(spec: Spec, x: np.ndarray) -> Given:

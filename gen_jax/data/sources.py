@@ -18,7 +18,7 @@ from gen_jax.data.builders import BUILDERS, find
 from gen_jax.data.files import open_files
 from gen_jax.data.source import Source, cache_folder, content_hash, image_or_vector, joined, made, resized, stacked
 from gen_jax.data.spec import SEQUENCES
-from gen_jax.data.table_sets import TABLES
+from gen_jax.data.table_sets import TABLES, open_set
 from gen_jax.data.texts import text_source
 from gen_jax.data.windows import windowed
 from gen_jax.errors import UserError, choose
@@ -47,7 +47,7 @@ def open_source(options: Mapping[str, Any]) -> Source:
     if resize is not None and resize < 1:
         raise UserError(f"data.resize {resize}: expected a side of at least 1 pixel")
     if path is None:
-        source = TABLES[options["name"]](options) if options["name"] in TABLES else _tfds(options)
+        source = open_set(options) if options["name"] in TABLES else _tfds(options)
     else:
         source = open_files(Path(path), options)
     for option, kinds in APPLIES.items():

@@ -88,3 +88,16 @@ def _found(options: Mapping[str, Any], name: str) -> Path:
 
 
 TABLES = {**dict.fromkeys(SHIPPED, shipped), "adult": adult, "binary": binary}  # data.name -> (options) -> Source
+
+
+def open_set(options: Mapping[str, Any]) -> Source:
+    """The table that `data.name` names, one of `TABLES`.
+
+    Raises:
+      UserError: for an option that it does not have, and as the functions above.
+    """
+    if options.get("test_path") is not None:
+        raise UserError(f"data.test_path {options['test_path']}: goes with a file of your own in data.path")
+    if options.get("set") is not None and options["name"] != "binary":
+        raise UserError(f"data.set {options['set']!r} is for data.name 'binary', not {options['name']!r}")
+    return TABLES[options["name"]](options)
