@@ -1,6 +1,10 @@
-"""x nats 9 seconds
+"""One Gaussian over the 30 numbers of breast_cancer (offline), full, diagonal or shrunk, by counting.
 
-python -m gen_jax.train --config configs/gaussian.py
+    python -m gen_jax.train --config configs/gaussian.py
+
+14 seconds of one CPU core, nearly all of it to start and to draw. Log-likelihood of the 113 rows of the test split, a density
+in the units of the data: 33.216 nats a row (BIC of the 456 rows learnt from: -26,264). With
+--config.model.covariance=shrunk 29.183 (-22,553), with diagonal -0.480 (3,507): the columns depend on each other.
 """
 
 from gen_jax.config import base_config

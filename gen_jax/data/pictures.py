@@ -144,9 +144,9 @@ def margins(x: np.ndarray, spec: Spec) -> Image.Image:
     figure, panels = _panels(len(schema))
     for at, (panel, column) in enumerate(zip(panels, schema)):
         real, drawn = spec.info["marginals"][at], shares(column, x[:, at])
-        places = np.arange(len(real)) if "levels" in column else np.linspace(column["low"], column["high"], len(real))
-        width = 0.9 * (places[1] - places[0] if len(places) > 1 else 1)
-        panel.bar(places, real, width, color="0.75")
+        step = 1 if "levels" in column else (column["high"] - column["low"]) / len(real) or 1
+        places = column["low"] + step * (np.arange(len(real)) + (0 if "levels" in column else 0.5))
+        panel.bar(places, real, 0.9 * step, color="0.75")
         panel.plot(places, drawn, marker=".", markersize=4, linewidth=0.8, color="C0")
         panel.set_title(column["name"], fontsize=7)
         if len(real) <= 5 and "levels" in column:
