@@ -6,7 +6,7 @@
 Cells of the train split are hidden at random and the model learns from what is left, by configs/mixture.py. Errors are of
 the hidden cells alone: of numbers the root mean square in standard deviations, of levels the share that is wrong. The
 mixture's guess is made of draws given what is seen: their mean, or the level drawn most often. IterativeImputer reads
-levels as indicators, and the largest of a column is its guess. One draw, the measure of a completion that keeps the
+levels as indicators of all but the first, and the largest of a column is its guess. One draw, the measure of a completion that keeps the
 spread, is beside it.
 """
 
@@ -56,7 +56,7 @@ def by_mixture(flags: argparse.Namespace, spec: Spec, x: np.ndarray, folder: Pat
     ]
     options += ["--config.evaluate.metrics=('bic',)", f"--config.seed={seed}", "--config.sample_every=0"]
     train.main(["train", "--config", str(CONFIG), "--workdir", str(folder / "run"), "--quiet", *options])
-    run = gen_jax.load(folder / "run", replica=best.replica(folder / "run", "best"))
+    run = gen_jax.load(folder / "run", replica=best.replica(folder / "run", "best" if flags.replicas > 1 else "0"))
     given = as_given(run.spec, x)
     many = np.stack([draw(run.model, run.state, run.spec, each, len(x), given, size=8192)["x"] for each in range(20)])
     middle = many.mean(0)
@@ -66,19 +66,25 @@ def by_mixture(flags: argparse.Namespace, spec: Spec, x: np.ndarray, folder: Pat
     return middle, many[0]
 
 
-def by_regressions(spec: Spec, x: np.ndarray) -> np.ndarray:
-    """IterativeImputer on standardised numbers and indicators of levels."""
+def by_regressions(spec: Spec, x: np.ndarray, rounds: int) -> np.ndarray:
+    """IterativeImputer on standardised numbers and indicators of levels, without the first: it follows from the others."""
     blocks = []
     for at, column in enumerate(columns(spec)):
         if "levels" not in column:
             blocks.append((x[:, at : at + 1] - spec.shift[at]) / spec.scale[at])
             continue
-        held = (x[:, at : at + 1] == np.arange(len(column["levels"]))[None]).astype(float)
+        held = (x[:, at : at + 1] == np.arange(1, len(column["levels"]))[None]).astype(float)
         blocks.append(np.where(np.isnan(x[:, at : at + 1]), np.nan, held))
-    whole, guess, start = IterativeImputer(random_state=0).fit_transform(np.concatenate(blocks, 1)), x.copy(), 0
+    whole, guess, start = (
+        IterativeImputer(random_state=0, max_iter=rounds).fit_transform(np.concatenate(blocks, 1)),
+        x.copy(),
+        0,
+    )
     for at, block in enumerate(blocks):
         part = whole[:, start : start + block.shape[1]]
-        guess[:, at] = part.argmax(1) if block.shape[1] > 1 else part[:, 0] * spec.scale[at] + spec.shift[at]
+        first = 1 - part.sum(1, keepdims=True)
+        level = np.concatenate([first, part], 1).argmax(1)
+        guess[:, at] = level if levelled(spec)[at] else part[:, 0] * spec.scale[at] + spec.shift[at]
         start += block.shape[1]
     return np.where(np.isnan(x), guess, x)
 
@@ -101,6 +107,7 @@ def main() -> None:
     parser.add_argument("--floor", type=float, default=1e-3)
     parser.add_argument("--replicas", type=int, default=5)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=10, help="of IterativeImputer")
     parser.add_argument("--workdir", default="runs/imputation")
     flags = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -117,7 +124,7 @@ def main() -> None:
             began = time.perf_counter()
             middle, one = by_mixture(flags, spec, x, folder, seed)
             mixture_took, began = time.perf_counter() - began, time.perf_counter()
-            regressed = by_regressions(spec, x)
+            regressed = by_regressions(spec, x, flags.rounds)
             regressions_took = time.perf_counter() - began
             for name, guess, took in (
                 ("mean or mode", by_columns(spec, x), 0.0),
