@@ -54,7 +54,10 @@ def base_config() -> ConfigDict:
                 "name": "digits",
                 "variant": placeholder(str),  # TFDS config of the set
                 "data_dir": placeholder(str),  # where TFDS sets are prepared; $TFDS_DATA_DIR where unset
+                "set": placeholder(str),  # which of the sets of 0 and 1 that data_dir holds, where the name is binary
                 "path": placeholder(str),  # a file or a folder of images; beats the name
+                "test_path": placeholder(str),  # of a table in a file: another with the rows of the tests
+                "schema": placeholder(str),  # of a table: a JSON file that says what its columns are, or JSON itself
                 "kind": placeholder(str),  # series, where an array file [N, T, D] holds them
                 "window": placeholder(int),  # frames a row of sequences; whole ones where unset
                 "vocabulary": placeholder(str),  # of text: characters (where unset) or bytes

@@ -17,7 +17,7 @@ import numpy as np
 from gen_jax import best, config, run, sharding
 from gen_jax.data.rows import FLAGS, Rows, read_rows
 from gen_jax.data.samples import arrays
-from gen_jax.data.spec import Spec, to_model
+from gen_jax.data.spec import Spec, rows_to_model
 from gen_jax.errors import UserError, choose, command
 from gen_jax.model import Model, State
 from gen_jax.sample import CHUNK
@@ -40,7 +40,7 @@ def encode(model: Model, state: State, spec: Spec, rows: Rows) -> Rows:
     for start in range(0, num, CHUNK):
         chosen = np.arange(start, start + CHUNK) % num  # the last chunk is whole too: one compilation
         part = {name: value[chosen] for name, value in rows.items()}
-        codes = model.encode(jax.random.key(0), state, {**part, "x": to_model(spec, part["x"])})
+        codes = model.encode(jax.random.key(0), state, rows_to_model(spec, part))
         chunks.append(jax.device_get(codes))
     found = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
     return {**found, **({"y": rows["y"]} if "y" in rows else {})}

@@ -30,6 +30,9 @@ class Model(NamedTuple):
     encode: Callable | None = None  # (key, state, batch) -> latent
     decode: Callable | None = None  # (key, state, latent) -> batch; differentiable, unless `z` holds codes
     given: tuple[str, ...] = ()  # the conditions that `sample` honours, of those that belong to a batch
+    free_parameters: Callable | None = (
+        None  # (state) -> how many numbers were learnt, where BIC may compare models by it
+    )
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

@@ -2,17 +2,22 @@
 
 python -m gen_jax.sample --workdir runs/gan --num 64 --out digits.png [--given y=3]
 python -m gen_jax.sample --workdir runs/mingru --num 4 --out plays.txt [--given prefix=ROMEO:] [--length 1000] [--temperature 0.8]
+python -m gen_jax.sample --workdir runs/mixture --given 'species=setosa' --out rows.csv
+python -m gen_jax.sample --workdir runs/mixture --given patients.csv --out completed.csv [--completions 5]
 python -m gen_jax.sample --workdir runs/mingru --stream [--given prefix=ROMEO:] [--length 1000]
 """
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from pathlib import Path
 
 import jax
 import numpy as np
+from absl.flags import FlagValues
 
 from gen_jax import best, config, run, sharding
-from gen_jax.data.samples import SUFFIXES, encode
+from gen_jax.data import evidence
+from gen_jax.data.samples import SUFFIXES, WRITERS, encode
 from gen_jax.data.spec import SEQUENCES, Spec, to_data
 from gen_jax.data.texts import reader, tokens_of
 from gen_jax.errors import UserError, choose, command
@@ -26,13 +31,18 @@ FLAGS = {
     "seed": (0, "of the draw"),
     "step": (None, "checkpoint to draw from; the newest, or the selected one, where unset"),
     "replica": ("0", "which of a run's replicas to draw from: a number, or best"),
-    "given": (None, "a condition: y=CLASS, or y=all for each class in turn; prefix=TEXT of text"),
+    "given": (
+        None,
+        "a condition: y=CLASS, or y=all for each class in turn; prefix=TEXT of text; of a table NAME=VALUE,..., or a "
+        + "CSV or Parquet file whose empty cells are drawn",
+    ),
+    "completions": (1, "how often the file of --given is completed: from 2 on into as many files, OUT-1, OUT-2, ..."),
     "length": (None, "of sequences, in tokens or frames; where unset as in the run's config, or its data"),
     "temperature": (None, "of sequences: below 1 is bolder towards the likely, 0 takes the likeliest"),
     "top_k": (None, "of tokens: only the so many likeliest are drawn"),
     "top_p": (None, "of tokens: only the likeliest that together have this probability are drawn"),
     "stream": (False, "print one text while it is written, with --out or without"),
-    "out": (None, "file to write: .npz holds arrays, .png a picture, .txt text, .mid music, .wav sound"),
+    "out": (None, "file to write: .npz holds arrays, .png a picture, .txt text, .mid music, .wav sound, .csv rows"),
 }
 
 
@@ -45,29 +55,33 @@ def draw(
     given: Mapping[str, np.ndarray] | None = None,
     stream: Callable[[np.ndarray], None] | None = None,
     size: int | None = None,
+    known: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """`num` samples in the data's own domain: `x` [num, *shape] of the data's type, and whatever else is modelled.
 
     The leaves of `given` lead with `num`. `stream` is called with each frame of the samples when it is drawn. `size` is how
-    many are drawn together, `CHUNK` where None, and of sequences `SHORT`.
+    many are drawn together, `CHUNK` where None, and of sequences `SHORT`. `known` [num, D] are the cells of a table that
+    `given` holds fixed, as they are in the data's own domain, NaN elsewhere.
     """
     size = size or (SHORT if spec.kind in SEQUENCES else CHUNK)
     key, chunks = jax.random.key(seed), []
     for start in range(0, num, size):
         rows = np.minimum(np.arange(start, start + size), num - 1)  # the last chunk is whole too
-        asked = {name: value[rows] for name, value in given.items()} if given else None
+        asked = jax.tree.map(itemgetter(rows), dict(given)) if given else None
         asked = {**(asked or {}), "stream": stream} if stream else asked
         drawn = model.sample(jax.random.fold_in(key, start // size), state, size, asked)
         chunks.append(jax.device_get(drawn))
     samples = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
-    return {**samples, "x": to_data(spec, samples["x"])}
+    x = to_data(spec, samples["x"])
+    return {**samples, "x": x if known is None else np.where(np.isnan(known), x, known)}
 
 
 def parse_given(text: str | None, num: int, spec: Spec, length: int | None = None) -> dict[str, np.ndarray] | None:
     """What `--given` and `--length` ask for.
 
     Args:
-      text: `y=CLASS` by number or name, or `y=all`, class i mod classes for sample i; of text, `prefix=TEXT`.
+      text: `y=CLASS` by number or name, or `y=all`, class i mod classes for sample i; of text, `prefix=TEXT`; of a table
+        what `evidence.said` reads.
       length: of the sequences, in tokens or frames.
 
     Raises:
@@ -78,6 +92,8 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
     if length is not None and not 1 <= length < config.LARGEST:
         raise UserError(f"--length {length}: expected 1 to {config.LARGEST - 1}")
     given = {} if length is None else {"length": np.full(num, length, np.int32)}
+    if text is not None and spec.kind == "table":
+        return evidence.said(spec, text, num)
     if text is not None:
         name, _, value = text.partition("=")
         kinds = {"y": _labels, "prefix": _prefix} if spec.kind == "text" else {"y": _labels}
@@ -115,17 +131,24 @@ def main(argv: list[str]) -> None:
     if saved:
         suffixes = (".npz", *{each: 0 for kind in SUFFIXES.values() for each in kind})
         config.output_file(flags.out, "samples.png", suffixes)
-    config.check_bounds(flags, {"num": (1, config.LARGEST - 1), "seed": (0, config.LARGEST - 1)})
+    limits = {"num": (1, config.LARGEST - 1), "seed": (0, config.LARGEST - 1), "completions": (1, 10_000)}
+    config.check_bounds(flags, limits)
     sharding.start()
     loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
     length = config.integer("length", flags.length, 1) or loaded.config["sample"].get("length")
+    if evidence.is_file(flags.given):
+        complete(flags, loaded)
+        return
+    if flags["completions"].present:
+        raise UserError(f"--completions={flags.completions}: expected a file in --given, whose rows are completed")
     given = parse_given(flags.given, num, loaded.spec, length)
     choice = {name: config.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
     given = {**(given or {}), **{name: np.full(num, each) for name, each in choice.items() if each is not None}}
     if saved:
         config.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
     stream = printer(loaded.spec) if flags.stream else None
-    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, stream)
+    known = evidence.said_cells(loaded.spec, flags.given, num) if flags.given and loaded.spec.kind == "table" else None
+    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, stream, known=known)
     if flags.stream:
         print()
     if saved:
@@ -133,6 +156,29 @@ def main(argv: list[str]) -> None:
         for suffix, content in encode(samples, loaded.spec, out.suffix).items():
             run.write(out.with_suffix(suffix), content)
         print(f"{num} samples of step {loaded.step} in {out}")
+
+
+def complete(flags: FlagValues, loaded: run.Run) -> None:
+    """Writes the rows of the file that `--given` names with their empty cells drawn, `--completions` times.
+
+    Raises:
+      UserError: where the run's data are no table, and as `evidence.read_file`.
+    """
+    spec, times, out = loaded.spec, flags.completions, Path(flags.out)
+    if spec.kind != "table":
+        raise UserError(f"--given {flags.given}: {spec.name} holds {spec.kind} data, and only tables are completed")
+    choose("file type of completed rows", out.suffix, (".csv", ".npz"))
+    if flags["num"].present:
+        raise UserError(f"--num={flags.num}: --given {flags.given} says which rows are drawn; see --completions")
+    rows, names = evidence.read_file(spec, flags.given)
+    known = np.tile(rows, (times, 1))
+    given = evidence.as_given(spec, known)
+    drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given, known=known)
+    spec, whole = evidence.reordered(spec, drawn["x"], names)
+    for each, x in enumerate(np.split(whole, times)):
+        file = out if times == 1 else out.with_name(f"{out.stem}-{each + 1}{out.suffix}")
+        run.write(file, WRITERS[out.suffix]({"x": x}, spec))
+    print(f"{np.isnan(rows).sum()} cells of {len(rows)} rows drawn by step {loaded.step}, {times} times, in {out}")
 
 
 def printer(spec: Spec) -> Callable[[np.ndarray], None]:

@@ -59,6 +59,20 @@ def make_spec(kind: str, shape: tuple[int, ...]) -> Spec:
     return Spec("made-up", kind, shape, "float32", 0.0, 1.0, -1.0, 1.0, None, {"train": 64}, "", {})
 
 
+def table_spec(*columns: int | None, rows: int = 64, missing: bool = True) -> Spec:
+    """A table in model space, of a column with so many levels each, or of numbers where None."""
+    facts = [
+        {"name": f"x{at}", "missing": missing, "low": -3.0, "high": 3.0, "kind": "continuous", "decimals": 17}
+        if levels is None
+        else {"name": f"x{at}", "missing": missing, "low": 0.0, "high": levels - 1.0, "kind": "categorical"}
+        | {"levels": [*"abcdefgh"[:levels]]}
+        for at, levels in enumerate(columns)
+    ]
+    one, spec = np.ones(len(columns)), make_spec("table", (len(columns),))
+    units = {"shift": (0 * one).tolist(), "scale": one.tolist(), "dtype": "float64", "sizes": {"train": rows}}
+    return spec._replace(**units, info={"columns": facts, "dropped": []})
+
+
 def host(tree):
     """A tree of arrays as NumPy arrays."""
     return jax.tree.map(np.asarray, jax.device_get(tree))

@@ -10,14 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import host, make_spec
+from conftest import host, make_spec, table_spec
 
 from gen_jax import checkpoint, sharding
 from gen_jax.errors import UserError
+from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.gan import gan
+from gen_jax.models.gaussian import gaussian
 from gen_jax.models.hmm import hmm
 from gen_jax.models.ladder import ladder
 from gen_jax.models.markov import markov
+from gen_jax.models.mixture import mixture
 from gen_jax.models.rnn import rnn
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
@@ -142,6 +145,17 @@ def ladder_family(spec, batch: dict, net: dict, **options) -> Family:
     return Family(build, batch, {"optimizer": {**SGD, "learning_rate": 1e-4}}, partial(mean_distance, batch))
 
 
+def table_family(family: Callable, columns: tuple, x: np.ndarray, hidden: float, least: float, **options) -> Family:
+    """Rows of a table [48, D] whose cells are hidden, but one of each row; `least`: nats of the others, a column."""
+    mask = np.random.default_rng(0).random(x.shape) >= hidden
+    mask |= np.eye(x.shape[1], dtype=bool)[np.arange(48) % x.shape[1]]
+    batch = {"x": jnp.where(mask, jnp.asarray(x, jnp.float32), 0), "mask": jnp.asarray(mask), "weight": jnp.ones(48)}
+    few = None if None in columns else {"x": jnp.asarray([*product(*map(range, columns))], jnp.float32)}
+    return Family(
+        partial(family, table_spec(*columns), **options), batch, {}, partial(nats, batch, least), 60, outcomes=few
+    )
+
+
 VECTOR, IMAGE = (
     make_spec(*facts)._replace(classes=("a", "b", "c")) for facts in (("vector", (2,)), ("image", (8, 8, 1)))
 )
@@ -162,6 +176,10 @@ CONV = {"name": "conv", "channels": (4,)}
 NARROW = {"name": "mlp", "hidden": (16,)}
 RISING = {"start": 0.1, "stop": 1.0, "examples": 1000, "shape": "linear"}
 MAXOUT = {"name": "mlp", "hidden": (16,), "activation": "linear", "pieces": 3, "dropout": (0.1, 0.2)}
+
+LINE = np.random.default_rng(1).normal(0, (1, 0.05, 0.05), (48, 3)) @ np.array([[1, 1, 1], [0, 1, 0], [0, 0, 1.0]])
+CLUSTERS = np.array([[2, 2, 0], [-2, 2, 1], [0, -2, 2.0]])[np.arange(48) % 3]
+CLUSTERS = CLUSTERS + np.random.default_rng(2).normal(0, (0.05, 0.05, 0), (48, 3))
 
 FAMILIES = {
     "gan": gan_family(VECTOR, vectors(), SMALL, gamma=BURN_IN, ema_half_life=BURN_IN),
@@ -200,6 +218,11 @@ FAMILIES = {
     "hmm_roll": sequence_family(
         hmm, "roll", np.eye(3)[cycles(3, 2)], 0.1, outcomes_of(2, (3, 3), "float32"), states=6, scan="associative"
     ),
+    "bernoulli": table_family(
+        bernoulli, (2, 3), np.eye(3)[np.arange(48) % 16 // 14, 1:] * [1, 2], 0.2, 0.3, strength=0.1
+    ),
+    "gaussian": table_family(gaussian, (None, None, None), LINE, 0.2, -1.2),
+    "mixture": table_family(mixture, (None, None, 3), CLUSTERS, 0.2, -1.2, components=3, floor=1e-4),
     "gan_recurrent": gan_family(RAMP, ramps(), RECURRENT, latent_size=8, conditional=True),
     "rnn_text": sequence_family(
         rnn,

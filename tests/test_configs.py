@@ -16,6 +16,7 @@ from gen_jax import sample, train
 from gen_jax.config import load_file
 from gen_jax.data.builders import BUILDERS
 from gen_jax.data.samples import SUFFIXES, encode
+from gen_jax.data.table_sets import SHIPPED
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 TINY = ["--config.model.cell.units=16", "--config.model.cell.layers=1", "--config.eval_every=0"]
@@ -45,9 +46,13 @@ pytestmark = pytest.mark.usefixtures("one_device")
 
 def stand_in(config_file: Path, folder: Path) -> list[str]:
     """Flags that give a config whose data need the network made-up data of the same kind."""
-    if load_file(config_file).data.name in BUILDERS and not load_file(config_file).data.path:
+    if load_file(config_file).data.name in {*BUILDERS, *SHIPPED} and not load_file(config_file).data.path:
         return []
     random = np.random.default_rng(0)
+    if load_file(config_file).data.name == "binary":
+        for part in ("train", "test"):
+            np.savetxt(folder / f"bits.{part}.data", random.integers(0, 2, (100, 5)), "%d", ",")
+        return [f"--config.data.data_dir={folder}", "--config.data.set=bits"]
     if str(load_file(config_file).data.path).endswith(".mat"):
         pieces = np.empty((1, 6), object)
         for number in range(6):

@@ -10,7 +10,8 @@ from gen_jax.data.decode import CHUNK, resident_arrays
 from gen_jax.data.order import permutations, rows_of_step, total_steps
 from gen_jax.data.source import Source
 from gen_jax.data.sources import open_source
-from gen_jax.data.spec import Spec, small, to_model
+from gen_jax.data.spec import Spec, rows_to_model, small, to_model
+from gen_jax.data.tables import standard
 from gen_jax.errors import UserError, choose
 
 RESIDENT_BYTES = 2 << 30  # above this the rows are streamed, unless data.feed says otherwise
@@ -82,7 +83,7 @@ def load(
     arrays = drawn_from(resident_arrays(source, options, split, quiet)) if feed == "resident" else {}
     spec = _spec(source, options, arrays)
     if arrays and not small(source.dtype):
-        arrays = {**arrays, "x": to_model(spec, arrays["x"])}
+        arrays = rows_to_model(spec, arrays)
     size = rows if order == "all" else batch_size
     last = (rows if order == "once" else total * size) if epochs is None else round(epochs * rows)
 
@@ -104,7 +105,7 @@ def load(
         if arrays:
             return {"index": indices.astype(np.int32), **more}
         fed = {**drawn_from(source.rows(split, indices)), **more}
-        return fed if small(source.dtype) else {**fed, "x": to_model(spec, fed["x"])}
+        return fed if small(source.dtype) else rows_to_model(spec, fed)
 
     def at(step: int) -> dict[str, np.ndarray]:
         if replicas == 1:
@@ -164,6 +165,29 @@ def _prefetched(at: Callable[[int], dict], start: int, stop: int) -> Iterator[di
 
 
 def _spec(source: Source, options: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Spec:
+    return Spec(
+        source.name,
+        source.kind,
+        tuple(int(side) for side in source.shape),
+        str(source.dtype),
+        *(np.asarray(value).tolist() for value in _affine(source, options, arrays)),
+        source.classes,
+        dict(source.sizes),
+        source.content,
+        dict(source.info),
+        options["split"],
+    )
+
+
+def _affine(source: Source, options: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> tuple:
+    """Shift and scale of the transform, and the smallest and largest value of the domain.
+
+    Raises:
+      UserError: for a transform that these data cannot have.
+    """
+    if source.kind == "table":
+        choose(f"data.transform of a table, {source.name}:", options.get("transform") or "standard", ("standard",))
+        return standard(source, options["split"])
     as_they_are = source.kind == "roll" or "vocabulary" in source.info
     transform = options.get("transform") or ("none" if as_they_are else "signed")
     choose("data.transform", transform, TRANSFORMS)
@@ -183,19 +207,7 @@ def _spec(source: Source, options: Mapping[str, Any], arrays: dict[str, np.ndarr
         low, high, rms = _measure(source, options["split"], arrays)
     if transform in ("signed", "unit"):
         high = np.where(high > low, high, low + 1)  # a constant column maps to a constant
-    shift, scale = TRANSFORMS[transform](low, high, rms)
-    return Spec(
-        source.name,
-        source.kind,
-        tuple(int(side) for side in source.shape),
-        str(source.dtype),
-        *(np.asarray(value).tolist() for value in (shift, scale, low, high)),
-        source.classes,
-        dict(source.sizes),
-        source.content,
-        dict(source.info),
-        options["split"],
-    )
+    return *TRANSFORMS[transform](low, high, rms), low, high
 
 
 def _measure(source: Source, split: str, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, float]:

@@ -48,7 +48,7 @@ def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path
     for name, value in source.rows(split, np.arange(1)).items():
         np.lib.format.open_memmap(folder / f"{name}.npy", "w+", value.dtype, (rows, *value.shape[1:])).flush()
     with tqdm(total=rows, desc=f"decoding {source.name} {split}", unit="row", disable=quiet) as bar:
-        if rows < ALONE:
+        if rows < ALONE or source.kind == "table":  # which is in memory already
             fill(source, split, folder, range(rows), bar.update)
             return
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

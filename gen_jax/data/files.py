@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from gen_jax.data.cells import SUFFIXES as TABLES
+from gen_jax.data.cells import suffix_of
 from gen_jax.data.source import Source, fit, image_or_vector, resized
 from gen_jax.data.texts import text_file
 from gen_jax.errors import UserError, choose
@@ -32,10 +34,11 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
         return _folder(path, resize, content)
     if path.suffix in (".npy", ".npz"):
         return _arrays(path, resize, content, options.get("kind"))
-    if path.suffix not in READERS:
+    suffix = suffix_of(path)
+    if suffix not in READERS:
         listed = ".npy, .npz, " + ", ".join(READERS)
-        raise UserError(f"data.path {path}: expected a folder of images or a file of {listed}, got {path.suffix!r}")
-    return READERS[path.suffix](path, options, content or files_hash([path]))
+        raise UserError(f"data.path {path}: expected a folder of images or a file of {listed}, got {suffix!r}")
+    return READERS[suffix](path, options, content or files_hash([path]))
 
 
 def _rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
@@ -50,7 +53,18 @@ def _recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
     return recordings(path, options, known)
 
 
-READERS = {".txt": text_file, ".mat": _rolls, ".zip": _recordings}  # SciPy's readers are slow to import
+def _table(path: Path, options: Mapping[str, Any], known: str) -> Source:
+    from gen_jax.data.tables import open_table
+
+    return open_table(path, options, known)
+
+
+READERS = {  # SciPy's readers are slow to import
+    ".txt": text_file,
+    ".mat": _rolls,
+    ".zip": _recordings,
+    **dict.fromkeys(TABLES, _table),
+}
 
 
 def files_hash(files: list[Path]) -> str:

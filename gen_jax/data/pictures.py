@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from gen_jax.data.spec import Spec
+from gen_jax.data.spec import Spec, columns
+from gen_jax.data.tables import shares
 from gen_jax.errors import choose
 
 TILE = 56  # pixels a small image is enlarged to, at least
@@ -134,10 +135,34 @@ def piano(x: np.ndarray, spec: Spec) -> Image.Image:
     return Image.fromarray(pixels.reshape(-1, pixels.shape[2]).repeat(factor, axis=1))
 
 
-PANELS = 16  # sequences drawn, at most
+def margins(x: np.ndarray, spec: Spec) -> Image.Image:
+    """Rows of a table [N, D]: the shares of each column's levels, or parts of its range, beside those of what was learnt.
+
+    One panel a column, up to `PANELS`: grey bars are the rows learnt from, the line is the samples.
+    """
+    schema = columns(spec)[:PANELS]
+    figure, panels = _panels(len(schema))
+    figure.set_layout_engine(None)  # which would take seconds
+    figure.subplots_adjust(0.1, 0.08, 0.98, 0.94, wspace=0.35, hspace=0.5)
+    for at, (panel, column) in enumerate(zip(panels, schema)):
+        real, drawn = spec.info["marginals"][at], shares(column, x[:, at])
+        step = 1 if "levels" in column else (column["high"] - column["low"]) / len(real) or 1
+        places = column["low"] + step * (np.arange(len(real)) + (0 if "levels" in column else 0.5))
+        panel.stairs(real, [*(places - step / 2), places[-1] + step / 2], fill=True, color="0.8")
+        panel.plot(places, drawn, marker=".", markersize=4, linewidth=0.8, color="C0")
+        panel.set_title(column["name"], fontsize=7)
+        panel.locator_params(nbins=4)
+        if len(real) <= 5 and "levels" in column:
+            panel.set_xticks(places, column["levels"])
+    figure.supylabel("share: grey learnt from, blue samples", fontsize=8)
+    return _image(figure)
+
+
+PANELS = 16  # sequences or columns drawn, at most
 PICTURES = {  # kind -> (x [N, *shape], spec) -> picture; NaN beyond the end of a sequence
     "image": grid,
     "vector": scatter,
+    "table": margins,
     "series": series,
     "audio": loudness,
     "roll": piano,

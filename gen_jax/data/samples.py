@@ -6,18 +6,20 @@ import numpy as np
 
 from gen_jax.data.pictures import picture
 from gen_jax.data.spec import Spec, sequences
+from gen_jax.data.tables import to_csv
 from gen_jax.data.texts import read_text
 from gen_jax.errors import choose
 
 SUFFIXES = {  # kind of data -> what its samples are saved as, the first while training
     "image": (".png",),
     "vector": (".png",),
+    "table": (".csv", ".png"),
     "series": (".png",),
     "text": (".txt",),
     "roll": (".mid", ".png"),
     "audio": (".wav", ".png"),
 }
-BESIDE = {".mid": ".png", ".wav": ".png"}  # what is written beside a file that nobody sees
+BESIDE = {".mid": ".png", ".wav": ".png", ".csv": ".png"}  # what is written beside a file that nobody sees
 LINE = "\n" + "-" * 80 + "\n"  # between texts
 
 
@@ -47,7 +49,7 @@ def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
     return wav(samples, spec)
 
 
-WRITERS = {".npz": arrays, ".png": picture, ".txt": text, ".mid": midi, ".wav": wav}
+WRITERS = {".npz": arrays, ".png": picture, ".txt": text, ".mid": midi, ".wav": wav, ".csv": to_csv}
 
 
 def encode(samples: dict[str, np.ndarray], spec: Spec, suffix: str) -> dict[str, bytes]:

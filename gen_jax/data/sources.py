@@ -18,6 +18,7 @@ from gen_jax.data.builders import BUILDERS, find
 from gen_jax.data.files import open_files
 from gen_jax.data.source import Source, cache_folder, content_hash, image_or_vector, joined, made, resized, stacked
 from gen_jax.data.spec import SEQUENCES
+from gen_jax.data.table_sets import TABLES, open_set
 from gen_jax.data.texts import text_source
 from gen_jax.data.windows import windowed
 from gen_jax.errors import UserError, choose
@@ -29,6 +30,7 @@ APPLIES = {  # option of the data -> the kinds of data that have it
     "kind": ("series",),
     "resize": ("image",),
     "test_name": ("image", "vector"),
+    **dict.fromkeys(("schema", "test_path", "set"), ("table",)),
 }
 DOMAINS = {"binarized_mnist": (0, 1)}  # of sets of TFDS's that use less than their 8 bits
 
@@ -45,7 +47,7 @@ def open_source(options: Mapping[str, Any]) -> Source:
     if resize is not None and resize < 1:
         raise UserError(f"data.resize {resize}: expected a side of at least 1 pixel")
     if path is None:
-        source = _tfds(options)
+        source = open_set(options) if options["name"] in TABLES else _tfds(options)
     else:
         source = open_files(Path(path), options)
     for option, kinds in APPLIES.items():
@@ -148,7 +150,7 @@ def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> A
         if variants and variant is None:
             raise UserError(f"{name} has variants in {root}: choose one by --config.data.variant={variants[0]}")
         raise UserError(
-            f"data set {full!r} is not prepared in {root}; built in: {', '.join(BUILDERS)}. Prepare it once, with network: "
+            f"data set {full!r} is not prepared in {root}; built in: {', '.join([*BUILDERS, *TABLES])}. Prepare it once, with network: "
             f'{python} -m pip install tensorflow && {python} -c "import tensorflow_datasets as tfds; '
             f"tfds.builder('{full}', data_dir='{root}', file_format='array_record').download_and_prepare()\""
         )

@@ -4,7 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gen_jax.errors import UserError
+
 SEQUENCES = ("text", "audio", "roll", "series")  # the kinds of data whose rows lead with time
+FULL = 17  # decimals of numbers that are written with all their digits
 
 
 class Spec(NamedTuple):
@@ -14,7 +17,8 @@ class Spec(NamedTuple):
     """
 
     name: str
-    kind: str  # "image" [H, W, C], "vector" [D], or a sequence: "text" [T], "audio" [T], "roll" [T, D], "series" [T, D]
+    # "image" [H, W, C], "vector" [D], "table" [D], or a sequence: "text" [T], "audio" [T], "roll" [T, D], "series" [T, D]
+    kind: str
     shape: tuple[int, ...]  # of one row, without the batch
     dtype: str  # of the data's own values
     shift: float | list[float]
@@ -31,6 +35,31 @@ class Spec(NamedTuple):
 def levels(spec: Spec) -> int:
     """How many values a token has, where rows are tokens (int32 in model space, from 0 up); 0 where they are not."""
     return len(spec.info.get("vocabulary", ()))
+
+
+def columns(spec: Spec) -> list[dict[str, Any]]:
+    """What is known of each column of a table: `name`, `kind` (continuous, integer, categorical, ordered), and `levels` of
+    the last two or `decimals` of the first, `low` and `high` of the rows learnt from, `missing`: whether cells may be empty.
+    The entries of vectors are numbers without a name.
+
+    Raises:
+      UserError: for data of another kind, which have no columns.
+    """
+    if spec.kind == "table":
+        return spec.info["columns"]
+    if spec.kind != "vector":
+        raise UserError(f"{spec.name} holds {spec.kind} data: expected a table, or vectors")
+    low, high = (np.broadcast_to(each, spec.shape).tolist() for each in (spec.low, spec.high))
+    facts = {
+        "missing": False,
+        **({"kind": "integer"} if small(spec.dtype) else {"kind": "continuous", "decimals": FULL}),
+    }
+    return [{"name": f"x[{each}]", "low": low[each], "high": high[each], **facts} for each in range(spec.shape[0])]
+
+
+def may_miss(spec: Spec) -> bool:
+    """Whether rows have a `mask` of the cells that are observed: those of a table with cells that may be empty."""
+    return spec.kind == "table" and any(column["missing"] for column in columns(spec))
 
 
 def sequences(rows: dict[str, Any]) -> list[np.ndarray]:
@@ -57,14 +86,37 @@ def to_model(spec: Spec, raw: Any) -> Any:
     return ((raw.astype(wide) - shift) / scale).astype(np.float32)
 
 
+def rows_to_model(spec: Spec, rows: dict[str, Any]) -> dict[str, Any]:
+    """Raw rows as a batch: `x` in model space, and of a table whose cells may be empty `mask`, 1 where they are observed.
+
+    Empty cells, NaN in raw rows, are 0.
+    """
+    if spec.kind != "table":
+        return {**rows, "x": to_model(spec, rows["x"])}
+    mask = ~np.isnan(rows["x"])
+    mask_too = {"mask": mask} if may_miss(spec) or not mask.all() else {}
+    return {**rows, **mask_too, "x": np.where(mask, to_model(spec, rows["x"]), np.float32(0))}
+
+
 def to_data(spec: Spec, x: Any) -> np.ndarray:
-    """The inverse of `to_model`: integers are rounded and clipped to the domain, floats stay as they are."""
+    """The inverse of `to_model`: integers are rounded and clipped to the domain, floats stay as they are.
+
+    The numbers of a table have the decimals of their column.
+    """
     x = np.asarray(x, np.float64)
     raw = x * _like_rows(np.asarray(spec.scale), x) + _like_rows(np.asarray(spec.shift), x)
+    if spec.kind == "table":
+        return np.stack([_in_column(column, raw[..., at]) for at, column in enumerate(columns(spec))], -1)
     if np.issubdtype(np.dtype(spec.dtype), np.floating):
         return raw.astype(spec.dtype)
     low, high = _like_rows(np.asarray(spec.low), x), _like_rows(np.asarray(spec.high), x)
     return np.clip(np.rint(raw), low, high).astype(spec.dtype)
+
+
+def _in_column(column: dict, x: np.ndarray) -> np.ndarray:
+    if column["kind"] != "continuous":
+        return np.clip(np.rint(x), column["low"], column["high"])
+    return np.round(x, column["decimals"]) if column["decimals"] < FULL else x
 
 
 def _like_rows(value: np.ndarray, x: Any) -> np.ndarray:

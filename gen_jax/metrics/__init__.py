@@ -27,7 +27,7 @@ from gen_jax.metrics.latent import (
     reconstruction,
     valid_elbo,
 )
-from gen_jax.metrics.likelihood import per_frame, per_token, valid_per_frame, valid_per_token
+from gen_jax.metrics.likelihood import bic, per_frame, per_row, per_token, valid_per_frame, valid_per_token
 from gen_jax.metrics.measure import Measure
 from gen_jax.metrics.modes import Judge, classifier_judge, gaussian_judge, mode_statistics
 from gen_jax.metrics.neighbours import neighbour_statistics
@@ -218,6 +218,8 @@ METRICS = {  # name -> (what is known of the real data) -> Measure, or None wher
     "nats_per_frame": per_frame,
     "valid/nats_per_token": valid_per_token,
     "valid/nats_per_frame": valid_per_frame,
+    "log_likelihood": per_row,
+    "bic": bic,
     "elbo": elbo,
     "nll_bound": nll_bound,
     "bits_per_dim": bits_per_dim,
@@ -244,6 +246,8 @@ NEEDS = {  # what the data lack where there is None
     per_frame: "sequences of frames and a test split",
     valid_per_token: "sequences of tokens and a validation split",
     valid_per_frame: "sequences of frames and a validation split",
+    per_row: "a table or vectors, and a test split",
+    bic: "a table or vectors",
     elbo: "images or vectors, and a test split",
     nll_bound: "images or vectors, and a test split",
     bits_per_dim: "images or vectors of whole numbers, and a test split",
@@ -259,7 +263,7 @@ DEFAULT = (  # while a model trains, where its config names none: they are cheap
 SELECTING = {  # what may choose a checkpoint, for it reads no test row -> 1 where larger is better, -1 where smaller is
     **dict.fromkeys(("modes", "high_quality", "precision", "recall", "coverage", "classes"), 1),
     **dict.fromkeys(("inception", "label_accuracy", "valid/elbo"), 1),
-    **dict.fromkeys(("reverse_kl", "frechet", "kernel"), -1),
+    **dict.fromkeys(("reverse_kl", "frechet", "kernel", "bic"), -1),
     **dict.fromkeys(("valid/nats_per_token", "valid/nats_per_frame"), -1),
 }
 ALL = "all"  # the name that stands for every metric that applies

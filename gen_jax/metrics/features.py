@@ -68,8 +68,8 @@ def real_data(spec: Spec, reals: Reals, splits: tuple[str, str], file: str | Non
 
 
 def comparable(spec: Spec) -> bool:
-    """Whether rows are numbers of one shape, so that their differences mean something: not tokens, nothing ragged."""
-    return not (levels(spec) or spec.info.get("ragged"))
+    """Whether rows are numbers of one shape, so that their differences mean something: not tokens or levels, nothing ragged."""
+    return not (levels(spec) or spec.info.get("ragged") or spec.kind == "table")
 
 
 def channel_classifier(real: Real) -> Classifier:

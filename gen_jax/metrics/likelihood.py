@@ -1,11 +1,11 @@
-"""Exact likelihoods of real sequences under a model: nats a token or a frame, of whole splits."""
+"""Exact likelihoods of real rows under a model, of whole splits: nats a token or a frame of sequences, nats a row of tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gen_jax.data.spec import SEQUENCES, Spec, levels
+from gen_jax.data.spec import SEQUENCES, Spec, columns, levels
 from gen_jax.metrics.features import Real, Rows
 from gen_jax.metrics.measure import Measure
 
@@ -89,3 +89,43 @@ def _likelihood(real: Real, splits: Sequence[str], prefix: str = "") -> Measure 
 
     protocol = {"splits": splits, "state": "from the start of each sequence, its first token or frame included"}
     return Measure(values, lambda: protocol, of="log_prob")
+
+
+ROWS = ("table", "vector")  # kinds of data whose rows are scored one by one
+DENSITY = "nats a row, of what is observed of it; a density in the numbers, in the units of the data"
+
+
+def in_units(spec: Spec, nats: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Log-probabilities [N] of raw rows [N, D] in the units of the data, from those in model space."""
+    real = np.array(["levels" not in column for column in columns(spec)])
+    scale = np.log(np.broadcast_to(spec.scale, spec.shape))
+    return nats.astype(np.float64) - np.where(real & ~np.isnan(x), scale, 0).sum(1)
+
+
+def per_row(real: Real) -> Measure | None:
+    """Exact log-likelihood, or density, of the test rows."""
+    spec, test = real.spec, real.test
+    if spec.kind not in ROWS or test is None:
+        return None
+
+    def values(log_prob: LogProb) -> Mapping[str, Any]:
+        rows = real.whole(test)
+        each = in_units(spec, log_prob(rows), rows["x"])
+        return {"log_likelihood": float(each.mean()), "standard_error": float(each.std() / np.sqrt(len(each)))}
+
+    return Measure(values, lambda: {"split": test, "unit": DENSITY}, of="log_prob")
+
+
+def bic(real: Real) -> Measure | None:
+    """Bayesian information criterion of the rows learnt from: k log N - 2 log p(rows), less is better (Schwarz 1978)."""
+    spec, train = real.spec, real.train
+    if spec.kind not in ROWS:
+        return None
+
+    def values(fit: Callable[[Rows], tuple[np.ndarray, int]]) -> Mapping[str, Any]:
+        rows = real.whole(train)
+        nats, parameters = fit(rows)
+        total = float(in_units(spec, nats, rows["x"]).sum())
+        return {"bic": parameters * float(np.log(len(nats))) - 2 * total, "parameters": parameters, "nats": total}
+
+    return Measure(values, lambda: {"split": train, "unit": DENSITY}, of="fit")

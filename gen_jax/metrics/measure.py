@@ -15,4 +15,4 @@ class Measure(NamedTuple):
     oracle: Callable[[int], tuple[str, Rows]] | None = None  # num -> (split, real rows); held-out ones where None
     needs: tuple[str, ...] = ("x",)  # what samples must carry
     least: int = 1  # samples, at least
-    of: str = "samples"  # or "log_prob", "elbo", "bound", "codes" of real rows
+    of: str = "samples"  # or "log_prob", "fit", "elbo", "bound", "codes" of real rows

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from gen_jax.data.spec import Spec, to_data, to_model
+from gen_jax.data.spec import SEQUENCES as KINDS_OF_SEQUENCES
+from gen_jax.data.spec import Spec, rows_to_model, to_data
 from gen_jax.errors import UserError
 from gen_jax.metrics.features import Rows
 from gen_jax.metrics.progress import progress
@@ -18,6 +19,7 @@ TOGETHER, NUMBERS = (16, 500), 1 << 19  # rows of one batch: least and most, and
 Coded = tuple[np.ndarray, Batch, np.ndarray | None]  # raw x [n, *shape], latent, and raw x decoded from it, unrounded
 NEEDED = {  # what a measure is of -> fields of the model that it needs, and what they are
     "log_prob": (("log_prob",), "an exact log-likelihood"),
+    "fit": (("log_prob", "free_parameters"), "an exact log-likelihood and a number of parameters"),
     "elbo": (("log_prob_bound",), "a bound of the log-likelihood"),
     "bound": (("log_prob_bound",), "a bound of the log-likelihood"),
     "codes": (("encode", "decode"), "an encoder and a decoder"),
@@ -34,7 +36,7 @@ def under(
     """The function of raw rows that a measure is `of`, and what else its values depend on.
 
     Args:
-      of: `log_prob` (exact, -> [N] nats), `elbo` or `bound` (-> [N] nats, of one latent a row or of `num_samples`), `codes`
+      of: `log_prob` (exact, -> [N] nats), `fit` (-> the same, and how many parameters were learnt), `elbo` or `bound` (-> [N] nats, of one latent a row or of `num_samples`), `codes`
         (-> batches of `Coded`).
 
     Raises:
@@ -45,6 +47,8 @@ def under(
         raise Lacking(f"{what}, which this model does not have")
     if of == "log_prob":
         return partial(log_prob_of_rows, model, state, spec), {}
+    if of == "fit":
+        return lambda rows: (log_prob_of_rows(model, state, spec, rows), model.free_parameters(state)), {}
     facts = {"seed": seed, **({"given": "y"} if conditional(model, state) else {})}
     if of == "codes":
         return partial(codes_of_rows, model, state, spec, seed), facts
@@ -60,11 +64,15 @@ def conditional(model: Model, state: State) -> bool:
 def log_prob_of_rows(model: Model, state: State, spec: Spec, rows: Rows) -> np.ndarray:
     """Exact log-probabilities [N] in nats of raw rows; frames beyond the longest row of a batch are cut off."""
     found = []
+    if spec.kind not in KINDS_OF_SEQUENCES:
+        for key, part, num in batches(spec, 0, rows):
+            found.append(np.asarray(model.log_prob(key, state, rows_to_model(spec, part)))[:num])
+        return np.concatenate(found)
     for start in range(0, len(rows["x"]), SEQUENCES):
         part = {name: value[start : start + SEQUENCES] for name, value in rows.items()}
         if "length" in part:
             part["x"] = part["x"][:, : part["length"].max()]
-        batch = {**part, "x": to_model(spec, part["x"])}
+        batch = rows_to_model(spec, part)
         found.append(np.asarray(model.log_prob(jax.random.key(0), state, batch)))
     return np.concatenate(found)
 
@@ -86,7 +94,7 @@ def bound_of_rows(model: Model, state: State, spec: Spec, seed: int, num_samples
     """Lower bounds [N] in nats of the log-probabilities of raw rows, by `num_samples` latents for each."""
     found = []
     for key, part, num in batches(spec, seed, rows):
-        batch = {**part, "x": to_model(spec, part["x"])}
+        batch = rows_to_model(spec, part)
         found.append(np.asarray(model.log_prob_bound(key, state, batch, num_samples))[:num])
     return np.concatenate(found)
 
@@ -96,7 +104,7 @@ def codes_of_rows(
 ) -> Iterator[Coded]:
     """Raw rows with their latents, of which `z` is [n, L]; with what is decoded from these too, where that is asked for."""
     for key, part, num in batches(spec, seed, rows):
-        latent = model.encode(key, state, {**part, "x": to_model(spec, part["x"])})
+        latent = model.encode(key, state, rows_to_model(spec, part))
         back = None
         if decoded:
             x = model.decode(key, state, latent)["x"]

@@ -5,22 +5,28 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from gen_jax.data.spec import Spec, levels
+from gen_jax.data.spec import Spec, levels, may_miss
 from gen_jax.errors import build
 from gen_jax.model import Model, State
+from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.gan import gan
+from gen_jax.models.gaussian import gaussian
 from gen_jax.models.hmm import hmm
 from gen_jax.models.ladder import ladder
 from gen_jax.models.markov import markov
+from gen_jax.models.mixture import mixture
 from gen_jax.models.rnn import rnn
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
 
 MODELS = {  # family(spec, **options) -> Model
+    "bernoulli": bernoulli,
     "gan": gan,
+    "gaussian": gaussian,
     "hmm": hmm,
     "ladder": ladder,
     "markov": markov,
+    "mixture": mixture,
     "rnn": rnn,
     "vae": vae,
     "vqvae": vqvae,
@@ -50,6 +56,8 @@ def example_batch(spec: Spec, rows: int = 1, lanes: bool = False) -> dict[str, j
         batch["y"] = jax.ShapeDtypeStruct((rows,), np.int32)
     if spec.info.get("ragged"):
         batch["length"] = jax.ShapeDtypeStruct((rows,), np.int32)
+    if may_miss(spec):
+        batch["mask"] = jax.ShapeDtypeStruct((rows, *spec.shape), np.bool_)
     if lanes:
         batch["reset"] = jax.ShapeDtypeStruct((rows,), np.bool_)
     return batch

@@ -1,0 +1,26 @@
+"""One Gaussian over the 30 numbers of breast_cancer (offline), full, diagonal or shrunk, by counting.
+
+    python -m gen_jax.train --config configs/gaussian.py
+
+14 seconds of one CPU core, nearly all of it to start and to draw. Log-likelihood of the 113 rows of the test split, a density
+in the units of the data: 33.216 nats a row (BIC of the 456 rows learnt from: -26,264). With
+--config.model.covariance=shrunk 29.183 (-22,553), with diagonal -0.480 (3,507): the columns depend on each other.
+"""
+
+from gen_jax.config import base_config
+
+
+def get_config():
+    config = base_config()
+    config.steps = 1  # one pass over all rows
+    config.log_every = 1
+    config.sample_every = 1
+    config.eval_every = 1
+    config.save_every = 1
+    config.data.name = "breast_cancer"
+    config.data.schema = '{"diagnosis": {"kind": "drop"}}'  # a class; the mixture models it too
+    config.data.order = "all"
+    config.sample.num = 1000
+    config.evaluate.metrics = ("log_likelihood", "bic")
+    config.model = {"name": "gaussian", "covariance": "full"}
+    return config

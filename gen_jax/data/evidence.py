@@ -1,0 +1,96 @@
+"""What is known of rows that a table's model is to complete: cells by the names of their columns, or a file's."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+
+from gen_jax.data.cells import SUFFIXES, Cells, cells_of, read_cells, suffix_of
+from gen_jax.data.spec import Spec, columns, rows_to_model
+from gen_jax.data.tables import numbers
+from gen_jax.errors import UserError, choose
+
+EXPECTED = (
+    "expected NAME=VALUE,NAME=VALUE with names of columns, do(NAME)=VALUE for what is set from outside, or a file"
+)
+Given = dict[str, np.ndarray | dict[str, np.ndarray]]
+
+
+def is_file(text: str | None) -> bool:
+    """Whether `--given` names a file of rows."""
+    return text is not None and "=" not in text and suffix_of(Path(text)) in SUFFIXES
+
+
+def said(spec: Spec, text: str, num: int) -> Given:
+    """What `smoke=yes,age=40` says of `num` rows: `x` and `mask` [num, D] in model space, and the like under `do`.
+
+    Raises:
+      UserError: as `parsed`.
+    """
+    seen, done = parsed(spec, text)
+    given = {} if done and not seen else as_given(spec, _rows(spec, seen, num))
+    return {**given, "do": as_given(spec, _rows(spec, done, num))} if done else given
+
+
+def said_cells(spec: Spec, text: str, num: int) -> np.ndarray:
+    """The same in the table's own domain, what is seen and what is done together [num, D]; NaN where nothing is said."""
+    seen, done = parsed(spec, text)
+    return _rows(spec, {**seen, **done}, num)
+
+
+def parsed(spec: Spec, text: str) -> tuple[dict[str, Cells], dict[str, Cells]]:
+    """What is seen, and what is done, by column.
+
+    Raises:
+      UserError: for an unknown column or level, naming the nearest, a number that is none, or anything else.
+    """
+    seen: dict[str, Cells] = {}
+    done: dict[str, Cells] = {}
+    for pair in next(csv.reader([text], skipinitialspace=True), []):
+        name, _, value = (part.strip() for part in pair.partition("="))
+        from_outside = re.fullmatch(r"do\((.*)\)", name)
+        name, into = (from_outside[1], done) if from_outside else (name, seen)
+        if not name or not value:
+            raise UserError(f"--given {text}: {EXPECTED}")
+        choose(f"column of {spec.name} in --given", name, known(spec))
+        if name in seen or name in done:
+            raise UserError(f"--given {text}: column {name!r} is given twice")
+        into[name] = cells_of([value])
+    return seen, done
+
+
+def read_file(spec: Spec, path: str) -> tuple[np.ndarray, list[str]]:
+    """The rows of a file in the table's own domain [N, D], and the names of its columns, in its order.
+
+    NaN where a cell is empty, or its column is not in the file. Columns that the run's schema drops are left out.
+
+    Raises:
+      UserError: for a file that cannot be read, an unknown column or level, or a number that is none.
+    """
+    part, dropped = read_cells(Path(path)), spec.info["dropped"]
+    for name in part:
+        choose(f"column of {spec.name} in --given {path}:", name, [*known(spec), *dropped])
+    return numbers(path, columns(spec), part), [name for name in part if name not in dropped]
+
+
+def reordered(spec: Spec, x: np.ndarray, first: list[str]) -> tuple[Spec, np.ndarray]:
+    """A table and its rows [N, D] with some columns first, in that order: to be written."""
+    schema = columns(spec)
+    order = sorted(range(len(schema)), key=lambda at: [*first, *known(spec)].index(schema[at]["name"]))
+    return spec._replace(info={**spec.info, "columns": [schema[at] for at in order]}), x[:, order]
+
+
+def as_given(spec: Spec, x: np.ndarray) -> Given:
+    """Rows [N, D] of a table's own domain as the condition that observed cells set."""
+    return {"x": rows_to_model(spec, {"x": x})["x"], "mask": ~np.isnan(x)}
+
+
+def known(spec: Spec) -> list[str]:
+    """The names of the columns of a table."""
+    return [column["name"] for column in columns(spec)]
+
+
+def _rows(spec: Spec, cells: dict[str, Cells], num: int) -> np.ndarray:
+    nothing = np.full((1, len(columns(spec))), np.nan)
+    return np.repeat(numbers("--given", columns(spec), cells) if cells else nothing, num, 0)

@@ -1,0 +1,101 @@
+"""Gaussians of D numbers, some of which may not be observed: densities, expectations, draws, moments. No models live here."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import solve_triangular
+
+from gen_jax.losses.hmm import einsum, matmul, quotient
+
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+class Moments(NamedTuple):
+    """Weighted moments of rows, of a part of them or of all."""
+
+    count: jax.Array  # [...] float32, the sum of the weights
+    mean: jax.Array  # [..., D] float32
+    covariance: jax.Array  # [..., D, D] float32 about the mean, divided by the count
+
+
+def log_density(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Log-densities [B] in nats of the observed numbers of x [B, D], the others integrated out."""
+    if mask is not None:
+        return jax.vmap(_explained, (None, None, 0, 0))(mean, covariance, x, mask)[0]
+    root = jnp.linalg.cholesky(covariance)
+    white = solve_triangular(root, (x - mean[None]).T, lower=True)  # [D, B]
+    return -0.5 * (len(mean) * LOG_2PI + jnp.square(white).sum(0)) - jnp.log(jnp.diagonal(root)).sum()
+
+
+def expected(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean [B, D] and covariance [B, D, D] of whole rows given their observed numbers (Little & Rubin 2002, section 11.2)."""
+
+    def row(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+        _, root, solved = _explained(mean, covariance, x, mask)
+        seen = jnp.where(mask[None], covariance, 0)  # [D, D]: of each number with those observed
+        half = solve_triangular(root, seen.T, lower=True)
+        spread = jnp.where(mask[:, None] | mask[None], 0, covariance - matmul(half.T, half))
+        return jnp.where(mask, x, mean + matmul(seen, solved)), spread
+
+    return jax.vmap(row)(x, mask)
+
+
+def completed(key: jax.Array, mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array) -> jax.Array:
+    """A draw [D] given the observed numbers of x [D]: a free one, moved by what explains how it differs from them.
+
+    Exact, and without the covariance that is left (Matheron's rule; Hoffman & Ribak 1991).
+    """
+    free = mean + matmul(jnp.linalg.cholesky(covariance), jax.random.normal(key, mean.shape))
+    solved = _explained(free, covariance, x, mask)[2]
+    return jnp.where(mask, x, free + matmul(jnp.where(mask[None], covariance, 0), solved))
+
+
+def moments(weight: jax.Array, x: jax.Array, spread: jax.Array | None = None) -> Moments:
+    """Moments of rows x [B, D] of so much weight [B]; `spread` [B, D, D] are the covariances of rows that are expectations."""
+    count = weight.sum()
+    mean = quotient(matmul(weight, x), count)
+    off = x - mean[None]
+    scatter = matmul((weight[:, None] * off).T, off)
+    scatter = scatter if spread is None else scatter + einsum("b,bij->ij", weight, spread)
+    return Moments(count, mean, quotient(scatter, count))
+
+
+def merged(one: Moments, other: Moments) -> Moments:
+    """Moments of the rows of both together (Chan, Golub & LeVeque 1983, eq. 2.1)."""
+    count = one.count + other.count
+    share = quotient(other.count, count)[..., None]
+    gap = other.mean - one.mean
+    between = (share * (1 - share) * gap)[..., :, None] * gap[..., None, :]
+    within = one.covariance + share[..., None] * (other.covariance - one.covariance)
+    return Moments(count, one.mean + share * gap, within + between)
+
+
+def oracle_share(covariance: jax.Array, count: jax.Array) -> jax.Array:
+    """How much to shrink the covariance [D, D] of so many rows, were they a Gaussian's.
+
+    Chen, Wiesel, Eldar & Hero 2010 (arXiv 0907.4698), equation 23.
+    """
+    size = len(covariance)
+    square, mean = jnp.square(covariance).mean(), jnp.trace(covariance) / size
+    denominator = (count + 1) * (square - mean**2 / size)
+    return jnp.where(denominator > 0, jnp.minimum(quotient(square + mean**2, denominator), 1), 1)
+
+
+def shrunk(covariance: jax.Array, share: jax.Array | float) -> jax.Array:
+    """(1 - share) S + share tr(S) / D I (Ledoit & Wolf 2004, equation 14)."""
+    size = len(covariance)
+    return (1 - share) * covariance + share * jnp.trace(covariance) / size * jnp.eye(size)
+
+
+def _explained(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, ...]:
+    """Of one row the log-density [], the Cholesky factor of S_oo, and S_oo^-1 (x_o - mean_o) [D].
+
+    What is not observed stands in S_oo as independent of the rest, with variance 1, and at its mean.
+    """
+    off = jnp.where(mask, x - mean, 0)
+    root = jnp.linalg.cholesky(jnp.where(mask[:, None] & mask[None], covariance, jnp.eye(len(mean))))
+    white = solve_triangular(root, off, lower=True)
+    log_density = -0.5 * (mask.sum() * LOG_2PI + jnp.square(white).sum()) - jnp.log(jnp.diagonal(root)).sum()
+    return log_density, root, solve_triangular(root, white, lower=True, trans="T")

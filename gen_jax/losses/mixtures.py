@@ -1,0 +1,154 @@
+"""Mixtures of K components: a Gaussian over the numbers of a row, independent levels. Expectations and maximisers; no state.
+
+The numbers are in G groups of S that are independent of each other within a component: one of all, or each alone. L are
+the levels of all columns one after the other. What is not observed is integrated out (Ghahramani & Jordan 1994).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.losses import categories, gaussians
+from gen_jax.losses.categories import Levels
+from gen_jax.losses.gaussians import Moments
+from gen_jax.losses.hmm import matmul, quotient
+
+LEAST = 1e-6  # expected rows of a component below which it stays where it was
+LLOYD = 10  # rounds of k-means before the first iteration
+
+
+class Layout(NamedTuple):
+    """Which columns of a table are numbers, and which levels; plain data, fixed by the schema."""
+
+    levels: Levels
+    numbers: np.ndarray  # [N] the places of their columns
+    groups: tuple[int, int]  # G, S
+
+
+class Cells(NamedTuple):
+    """Rows as a mixture reads them."""
+
+    x: jax.Array  # [G, B, S]
+    mask: jax.Array | None  # [G, B, S] bool, None where every number is observed
+    held: jax.Array  # [B, L] which levels they hold, 0 and 1
+
+
+class Parameters(NamedTuple):
+    log_weight: jax.Array  # [K] float32
+    mean: jax.Array  # [K, G, S] float32
+    covariance: jax.Array  # [K, G, S, S] float32
+    log_p: jax.Array  # [K, L] float32
+
+
+class Statistics(NamedTuple):
+    """Expected counts and moments."""
+
+    count: jax.Array  # [K] float32
+    moments: Moments  # count [K, G], mean [K, G, S], covariance [K, G, S, S], float32
+    held: jax.Array  # [K, L] float32
+
+
+def layout_of(schema: list[dict[str, Any]], full: bool) -> Layout:
+    """The layout of columns; `full`: the numbers of a component depend on each other."""
+    levels = categories.levels_of(schema)
+    numbers = np.setdiff1d(np.arange(len(schema)), levels.columns)
+    return Layout(levels, numbers, (1, len(numbers)) if full and len(numbers) else (len(numbers), 1))
+
+
+def read(layout: Layout, x: jax.Array, mask: jax.Array | None) -> Cells:
+    """The cells of rows x [B, D], of which `mask` are observed."""
+    mask = None if mask is None else mask > 0
+    grouped = (
+        None if each is None else each[:, layout.numbers].reshape(len(x), *layout.groups).swapaxes(0, 1)
+        for each in (x, mask)
+    )
+    return Cells(*grouped, categories.indicators(layout.levels, x, mask))
+
+
+def blank(layout: Layout, components: int) -> Parameters:
+    """Components that are all alike, with mean 0 and variance 1."""
+    groups, size = layout.groups
+    unit = jnp.broadcast_to(jnp.eye(size), (components, groups, size, size))
+    log_p = jnp.zeros((components, len(layout.levels.code)))
+    return Parameters(jnp.zeros(components), jnp.zeros((components, groups, size)), unit, log_p)
+
+
+def log_joint(params: Parameters, cells: Cells) -> jax.Array:
+    """log p(k, x) [B, K] of the observed cells."""
+    each = jax.vmap(gaussians.log_density, (0, 0, 0, None if cells.mask is None else 0))
+    density = jax.lax.map(lambda own: each(*own, cells.x, cells.mask).sum(0), (params.mean, params.covariance))
+    return params.log_weight[None] + density.T + categories.log_prob(cells.held, params.log_p)
+
+
+def expectation(params: Parameters, shares: jax.Array, cells: Cells) -> Statistics:
+    """Statistics of rows that belong to components by `shares` [B, K]; one component at a time, to hold less."""
+
+    def one(own: tuple) -> Moments:
+        share, mean, covariance = own
+        if cells.mask is None:
+            return jax.vmap(gaussians.moments, (None, 0))(share, cells.x)
+        filled, spread = jax.vmap(gaussians.expected)(mean, covariance, cells.x, cells.mask)
+        return jax.vmap(gaussians.moments, (None, 0, 0))(share, filled, spread)
+
+    moments = jax.lax.map(one, (shares.T, params.mean, params.covariance))
+    return Statistics(shares.sum(0), moments, matmul(shares.T, cells.held))
+
+
+def maximise(levels: Levels, params: Parameters, found: Statistics, floor: float, strength: float) -> Parameters:
+    """The parameters by the statistics: variances with their floor added, levels with their pseudo-counts."""
+    seen = found.count > LEAST
+    weight, unit = quotient(found.count, found.count.sum()), jnp.eye(params.mean.shape[-1])
+    covariance = found.moments.covariance + floor * unit[None, None]
+    return Parameters(
+        jnp.log(jnp.maximum(weight, 1e-30)),
+        jnp.where(seen[:, None, None], found.moments.mean, params.mean),
+        jnp.where(seen[:, None, None, None], covariance, params.covariance),
+        jnp.where(seen[:, None], categories.log_shares(levels, found.held, strength), params.log_p),
+    )
+
+
+def merged(one: Statistics, other: Statistics) -> Statistics:
+    """Statistics of the rows of both together."""
+    moments = gaussians.merged(one.moments, other.moments)
+    return Statistics(one.count + other.count, moments, one.held + other.held)
+
+
+def pooled(found: Statistics) -> Statistics:
+    """The same with the covariance within components that they have on average: none begins too narrow."""
+    covariance = found.moments.covariance
+    within = jnp.average(covariance, 0, found.count + 1e-12)[None] * jnp.ones_like(covariance)
+    return found._replace(moments=found.moments._replace(covariance=within))
+
+
+def clusters(key: jax.Array, cells: Cells, weight: jax.Array, components: int) -> jax.Array:
+    """A start: shares [B, K] of weight, each row with the nearest of K centres, by the numbers and levels that it has.
+
+    Greedy k-means++ (Arthur & Vassilvitskii 2007, section 5), then `LLOYD` rounds of k-means; what is not observed
+    stands at 0, the mean of the numbers of a table.
+    """
+    rows = cells.x if cells.mask is None else jnp.where(cells.mask, cells.x, 0)
+    rows = jnp.concatenate([rows.swapaxes(0, 1).reshape(len(weight), -1), cells.held], 1)  # [B, F]
+    real, trials = (weight > 0).astype(jnp.float32), 2 + int(np.log(components))
+
+    def squares(centres: jax.Array) -> jax.Array:
+        lengths = jnp.square(rows).sum(1)[None] + jnp.square(centres).sum(1)[:, None]
+        return jnp.maximum(lengths - 2 * matmul(centres, rows.T), 0)  # [centres, B]
+
+    def grow(nearest: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        odds = jnp.where((nearest * real).max() > 0, nearest, 1) * real  # any row, once there are no others left
+        tried = rows[jax.random.categorical(key, jnp.log(odds), shape=(trials,))]
+        closer = jnp.minimum(nearest[None], squares(tried))
+        best = matmul(closer, real).argmin()
+        return closer[best], tried[best]
+
+    def round_of(_: int, centres: jax.Array) -> jax.Array:
+        mine = jax.nn.one_hot(squares(centres).argmin(0), components) * real[:, None]
+        return jnp.where(
+            mine.sum(0)[:, None] > 0, quotient(matmul(mine.T, rows), mine.sum(0)[:, None] + 0 * centres), centres
+        )
+
+    far = jnp.full(len(rows), jnp.finfo(jnp.float32).max)
+    centres = jax.lax.fori_loop(0, LLOYD, round_of, jax.lax.scan(grow, far, jax.random.split(key, components))[1])
+    return jax.nn.one_hot(squares(centres).argmin(0), components) * weight[:, None]
