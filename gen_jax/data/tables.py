@@ -225,7 +225,8 @@ def texts_of(column: Mapping[str, Any], x: np.ndarray) -> list[str]:
     digits = {"integer": 0}.get(column["kind"], column.get("decimals", FULL))
     fits = np.round(x, digits) == x if digits < FULL else np.zeros(len(x), bool)  # not a user's own longer number
     return [
-        "" if np.isnan(value) else f"{value:.{digits}f}" if fit else repr(value) for value, fit in zip(x.tolist(), fits)
+        "" if np.isnan(value) else f"{value + 0.0:.{digits}f}" if fit else repr(value)
+        for value, fit in zip(x.tolist(), fits)
     ]
 
 
