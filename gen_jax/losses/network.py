@@ -1,0 +1,194 @@
+"""Queries to a discrete Bayesian network with evidence: probabilities, posteriors, expected counts, draws. See `elimination`.
+
+Families are log-tables [levels of each parent ..., levels] of each variable. The functions take NumPy arrays (float64,
+on the host: measures, EM) or JAX's (compiled by the caller, with plan and pattern static).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gen_jax.losses import elimination
+from gen_jax.losses.elimination import Plan, aligned, cells, log_max, log_sum
+
+Array = Any  # np.ndarray or jax.Array
+
+
+class Evidence(NamedTuple):
+    """What is known of B rows of D variables; the rows come last, as in the tables."""
+
+    x: Array  # [D, B] int32, any level where nothing is known
+    observed: Array  # [D, B] bool
+    done: Array  # [D, B] bool: observed because somebody set it, which says nothing of its causes (Pearl's do)
+
+
+class Pattern(NamedTuple):
+    """Which variables the rows know, all of them or some of them: what a query is compiled for."""
+
+    known: frozenset[int] = frozenset()  # in every row
+    partly: frozenset[int] = frozenset()  # in some
+    cut: frozenset[int] = frozenset()  # done in every row
+    partly_cut: frozenset[int] = frozenset()
+
+
+def pattern_of(observed: np.ndarray, done: np.ndarray) -> Pattern:
+    """The pattern of rows [D, B], at least one."""
+
+    def sets(mask: np.ndarray) -> tuple[frozenset, frozenset]:
+        every, some = np.flatnonzero(mask.all(1)), np.flatnonzero(mask.any(1) & ~mask.all(1))
+        return frozenset(every.tolist()), frozenset(some.tolist())
+
+    return Pattern(*sets(observed), *sets(done))
+
+
+def plan_for(cards: tuple, parents: tuple, pattern: Pattern, keep: tuple[int, ...] = ()) -> Plan:
+    """The plan of a query with that pattern of evidence, see `elimination.plan`; what is cut off is left out of it."""
+    left = tuple(() if i in pattern.cut else above for i, above in enumerate(parents))
+    return elimination.plan(cards, left, pattern.known, keep)
+
+
+def evidence_of(x: np.ndarray, observed: np.ndarray | None = None, done: np.ndarray | None = None) -> Evidence:
+    """Evidence of rows x [B, D]; complete where `observed` is None."""
+    observed = np.ones(x.shape, bool) if observed is None else observed
+    done = np.zeros(x.shape, bool) if done is None else done
+    return Evidence(np.where(observed, x, 0).T.astype(np.int32), observed.T, done.T)
+
+
+def configuration(cards: Sequence[int], variables: Sequence[int], x: Array) -> Array:
+    """The number of the joint level of some variables in each row [B], the last running fastest."""
+    code = np.zeros(x.shape[1], np.int32)
+    for each in variables:
+        code = code * cards[each] + x[each]
+    return code
+
+
+def factors(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> dict:
+    """The families with the evidence filled in: log-tables [levels of what is unknown ..., B or 1] by their number."""
+    found, xp = {}, families[0].__array_namespace__()
+    for i, table in enumerate(families):
+        if i in pattern.cut:
+            continue
+        scope, free = (*parents[i], i), plan.scopes[i]
+        known = [each for each in scope if each in pattern.known]
+        table = table.transpose([scope.index(each) for each in (*free, *known)])
+        table = table.reshape(*(plan.cards[each] for each in free), -1)
+        if known:
+            table = table[..., configuration(plan.cards, known, evidence.x)]
+        if i in pattern.partly_cut:
+            table = xp.where(_rows_last(evidence.done[i], table.ndim), 0, table)
+        if i in pattern.partly:
+            agrees = ~evidence.observed[i][None] | (evidence.x[i][None] == np.arange(plan.cards[i])[:, None])
+            table = xp.where(aligned(agrees, (i,), free), table, -np.inf)
+        found[i] = table
+    return found
+
+
+def _rows_last(row: Array, ndim: int) -> Array:
+    return row.reshape((1,) * (ndim - 1) + row.shape)
+
+
+def log_evidence(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> Array:
+    """log P(evidence) of each row [B], where `plan` keeps nothing."""
+    kept = elimination.forward(plan, factors(plan, families, parents, pattern, evidence))[2]
+    return kept + np.zeros(evidence.x.shape[1], np.float32)
+
+
+def posterior(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> Array:
+    """P(kept variables | evidence) [levels of each ..., B]: one pass. NaN where the evidence is impossible."""
+    kept = elimination.forward(plan, factors(plan, families, parents, pattern, evidence))[2]
+    flat = kept.reshape(-1, kept.shape[-1])
+    shares = (flat - log_sum(flat)[None]).reshape(kept.shape)
+    return kept.__array_namespace__().exp(shares + _rows_last(np.zeros(evidence.x.shape[1], np.float32), kept.ndim))
+
+
+def beliefs(
+    plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence
+) -> tuple[list, Array]:
+    """P(each family's unknown variables | evidence) [levels ..., B or 1] by one reverse pass, and log P(evidence) [B].
+
+    Those of impossible rows are 0.
+    """
+    tables, messages, kept = elimination.forward(plan, factors(plan, families, parents, pattern, evidence))
+    possible = kept.__array_namespace__().isfinite(kept)
+    joints = elimination.joints(plan, tables, messages, possible * np.float32(1))
+    steps = (*plan.buckets, plan.kept)
+    home = {i: number for number, bucket in enumerate(steps) for i in bucket.factors}
+    found = [
+        elimination.marginal(joints[home[i]], steps[home[i]].scope, plan.scopes[i]) for i in range(len(plan.cards))
+    ]
+    return found, kept + np.zeros(evidence.x.shape[1], np.float32)
+
+
+def posteriors(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> list:
+    """P(variable | evidence) [levels, B] of every variable, and log P(evidence) [B], in two passes over the network."""
+    found, log_prob = beliefs(plan, families, parents, pattern, evidence)
+    xp, possible = log_prob.__array_namespace__(), np.float32(1) * log_prob.__array_namespace__().isfinite(log_prob)
+    each = []
+    for i, belief in enumerate(found):
+        if i in pattern.known:
+            each.append(possible * (evidence.x[i][None] == np.arange(plan.cards[i])[:, None]))
+        else:
+            each.append(
+                xp.broadcast_to(elimination.marginal(belief, plan.scopes[i], (i,)), (plan.cards[i], len(possible)))
+            )
+    return each, log_prob
+
+
+def expected_counts(
+    plan: Plan, families: Sequence[np.ndarray], parents: tuple, evidence: Evidence, weight: np.ndarray, pattern: Pattern
+) -> tuple[list, np.ndarray]:
+    """Expected counts of every family, shaped as its table, given the evidence, and log P(evidence) [B]; on the host."""
+    found, log_prob = beliefs(plan, families, parents, pattern, evidence)
+    counts = []
+    for i, belief in enumerate(found):
+        free, scope = plan.scopes[i], (*parents[i], i)
+        known = [each for each in scope if each in pattern.known]
+        code, size = configuration(plan.cards, known, evidence.x), cells(plan.cards, known)
+        flat = np.broadcast_to(belief, (*belief.shape[:-1], len(weight))).reshape(-1, len(weight)) * weight[None]
+        sums = np.stack([np.bincount(code, row, size) for row in flat])  # [unknown, known]
+        sums = sums.reshape([plan.cards[each] for each in (*free, *known)])
+        counts.append(sums.transpose([(*free, *known).index(each) for each in scope]))
+    return counts, log_prob
+
+
+def completed(
+    plan: Plan,
+    families: Sequence[Array],
+    parents: tuple,
+    pattern: Pattern,
+    evidence: Evidence,
+    choose: Callable[[int, Array], Array],
+    best: bool = False,
+) -> tuple[Array, Array]:
+    """The rows with what is unknown filled in [D, B] int32, and log P(evidence) [B], -inf where it is impossible.
+
+    Args:
+      choose: (variable, log-probabilities [levels, B]) -> a level [B]: at random, or the largest.
+      best: for the most probable explanation; the second result is then log P(explanation).
+    """
+    filled = factors(plan, families, parents, pattern, evidence)
+    tables, _, kept = elimination.forward(plan, filled, log_max if best else log_sum)
+    rows = evidence.x.shape[1]
+    drawn = elimination.trace_back(plan, tables, choose, rows)
+    xp = kept.__array_namespace__()
+    x = xp.stack([evidence.x[i] if i in pattern.known else drawn[i] for i in range(len(plan.cards))])
+    return x, kept + np.zeros(rows, np.float32)
+
+
+def drawn(key: Any, log_prob: Array) -> Array:
+    """A level [B] int32 of each distribution [levels, B], by inversion; never one of probability zero."""
+    import jax
+    import jax.numpy as jnp
+
+    top = jnp.maximum(log_prob.max(0), jnp.finfo(jnp.float32).min)
+    running = [jnp.exp(log_prob[0] - top)]
+    for level in log_prob[1:]:
+        running.append(running[-1] + jnp.exp(level - top))
+    threshold = jax.random.uniform(key, log_prob.shape[1:]) * running[-1]
+    return sum(((threshold >= each).astype(jnp.int32) for each in running[:-1]), jnp.zeros(top.shape, jnp.int32))
+
+
+def likeliest(variable: int, log_prob: Array) -> Array:
+    """The most probable level [B] of [levels, B]; of several the first."""
+    return log_prob.argmax(0).astype(np.int32)
