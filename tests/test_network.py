@@ -30,7 +30,7 @@ def enumerated(families, evidence: Evidence) -> np.ndarray:
     agrees = ~evidence.observed[:, :, None] | (STATES[:, None] == evidence.x[:, :, None])
     probability = agrees.all(0) * 1.0
     for i, above in enumerate(PARENTS):
-        table = np.exp(families[i])[tuple(STATES[list((*above, i))])]  # [S]
+        table = np.exp(families[i])[tuple(STATES[[*above, i]])]  # [S]
         probability = probability * np.where(evidence.done[i][:, None], 1.0, table[None])
     return probability
 
@@ -99,7 +99,7 @@ def test_expected_counts_are_those_of_enumeration(kind):
         np.testing.assert_allclose(log_prob, np.log(joint.sum(1)), atol=1e-5)
     for i, above in enumerate(PARENTS):
         exact = np.zeros(families[i].shape)
-        np.add.at(exact, tuple(STATES[list((*above, i))]), shares.sum(0))
+        np.add.at(exact, tuple(STATES[[*above, i]]), shares.sum(0))
         np.testing.assert_allclose(counts[i], exact, atol=1e-5)
 
 

@@ -114,7 +114,7 @@ def shaken(
     rng: np.random.Generator, edges: np.ndarray, steps: int, limits: Limits, cards: tuple[int, ...]
 ) -> np.ndarray:
     """The graph after so many legal steps at random."""
-    nothing = lambda variable, parents: 0.0  # noqa: E731 (every legal step alike)
+    nothing = lambda variable, parents: 0.0  # every legal step alike
     for _ in range(steps):
         gains = np.stack([toggles(nothing, edges, each, limits, cards) for each in range(len(edges))], 1)
         legal = np.argwhere(np.isfinite(moves(edges, gains, limits)))
