@@ -1,16 +1,20 @@
 """Bayesian networks as plain data: reading and writing BIF files, and drawing exact rows from them. No JAX here."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from gen_jax.data.source import Source, content_hash
+from gen_jax.data.spec import Spec, columns
+from gen_jax.data.tables import marginals
 from gen_jax.errors import UserError, choose
 
 TOKEN = re.compile(r'"[^"]*"|[{}()\[\],;|]|[^\s{}()\[\],;|"]+')
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+ROWS = 10_000  # drawn for each split of a network as data
 TOLERANCE = 1e-3  # by which the printed probabilities of a distribution may miss 1; they are divided by their sum
 
 
@@ -193,3 +197,59 @@ def write_bif(network: Network) -> str:
             text.append(f"  {f'({given})' if parents else 'table'} {', '.join(map(repr, table[place].tolist()))};\n")
         text.append("}\n")
     return "".join(text)
+
+
+def open_network(path: Path, options: Mapping[str, Any], known: str) -> Source:
+    """A network as a source of exact rows: `ROWS` in the split that is learnt from and in the one of the tests.
+
+    The rows of a split are always the same; the network itself is in `info`, so that a run needs its file no more.
+
+    Raises:
+      UserError: for a file that is no network, or options that need a table.
+    """
+    for option in ("test_path", "schema"):
+        if options.get(option) is not None:
+            raise UserError(f"data.{option} {options[option]!r} is for a file of rows; {path} is a network, which draws its own")
+    network = read_bif(path)
+    schema = [
+        {"name": name, "kind": "categorical", "levels": [*levels], "missing": False, "low": 0.0, "high": len(levels) - 1.0}
+        for name, levels in zip(network.names, network.levels)
+    ]
+    splits = dict.fromkeys((options["split"], options["test_split"]))
+    x = {split: draw(network, np.random.default_rng([*split.encode()]), ROWS).astype(np.float64) for split in splits}
+    plain = {"parents": [*map(list, network.parents)], "tables": [table.tolist() for table in network.tables]}
+    info = {"columns": schema, "dropped": [], "marginals": marginals(schema, x[options["split"]]), "network": plain}
+    rows = lambda split, indices: {"x": x[split][indices]}
+    sizes, shape = dict.fromkeys(splits, ROWS), (len(schema),)
+    return Source(path.stem, "table", shape, np.dtype(np.float64), sizes, rows, content_hash(known), info=info)
+
+
+def network_of(spec: Spec, path: str) -> Network:
+    """The network of a file, its variables and levels in the order of the columns of a table.
+
+    It is read from the spec where the data were drawn from it.
+
+    Raises:
+      UserError: where the variables are not the columns, or have other levels.
+    """
+    schema = columns(spec)
+    names, levels = (tuple(column["name"] for column in schema), tuple(tuple(each.get("levels", ())) for each in schema))
+    if plain := spec.info.get("network"):
+        parents, tables = (tuple(map(tuple, plain["parents"])), tuple(map(np.asarray, plain["tables"])))
+        return Network(names, levels, parents, tables)
+    network = read_bif(Path(path))
+    for name in network.names:
+        choose(f"column of {spec.name}, for a variable of {path}:", name, names)
+    for name, listed in zip(names, levels):
+        choose(f"variable of {path}, for a column of {spec.name}:", name, network.names)
+        if {*listed} != {*network.levels[network.names.index(name)]}:
+            theirs = ", ".join(network.levels[network.names.index(name)])
+            raise UserError(f"{path}: {name!r} has the levels {theirs}, in {spec.name} {', '.join(listed) or 'numbers'}")
+    place = [network.names.index(name) for name in names]
+    moved = [[network.levels[old].index(level) for level in listed] for old, listed in zip(place, levels)]
+    parents = tuple(tuple(place.index(above) for above in network.parents[old]) for old in place)
+    tables = tuple(
+        network.tables[old][np.ix_(*(moved[each] for each in (*above, new)))]
+        for new, (old, above) in enumerate(zip(place, parents))
+    )
+    return Network(names, levels, parents, tables)

@@ -7,6 +7,8 @@ on the host: measures, EM) or JAX's (compiled by the caller, with plan and patte
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.losses import elimination
@@ -178,9 +180,6 @@ def completed(
 
 def drawn(key: Any, log_prob: Array) -> Array:
     """A level [B] int32 of each distribution [levels, B], by inversion; never one of probability zero."""
-    import jax
-    import jax.numpy as jnp
-
     top = jnp.maximum(log_prob.max(0), jnp.finfo(jnp.float32).min)
     running = [jnp.exp(log_prob[0] - top)]
     for level in log_prob[1:]:
