@@ -209,10 +209,19 @@ def open_network(path: Path, options: Mapping[str, Any], known: str) -> Source:
     """
     for option in ("test_path", "schema"):
         if options.get(option) is not None:
-            raise UserError(f"data.{option} {options[option]!r} is for a file of rows; {path} is a network, which draws its own")
+            raise UserError(
+                f"data.{option} {options[option]!r} is for a file of rows; {path} is a network, which draws its own"
+            )
     network = read_bif(path)
     schema = [
-        {"name": name, "kind": "categorical", "levels": [*levels], "missing": False, "low": 0.0, "high": len(levels) - 1.0}
+        {
+            "name": name,
+            "kind": "categorical",
+            "levels": [*levels],
+            "missing": False,
+            "low": 0.0,
+            "high": len(levels) - 1.0,
+        }
         for name, levels in zip(network.names, network.levels)
     ]
     splits = dict.fromkeys((options["split"], options["test_split"]))
@@ -233,7 +242,10 @@ def network_of(spec: Spec, path: str) -> Network:
       UserError: where the variables are not the columns, or have other levels.
     """
     schema = columns(spec)
-    names, levels = (tuple(column["name"] for column in schema), tuple(tuple(each.get("levels", ())) for each in schema))
+    names, levels = (
+        tuple(column["name"] for column in schema),
+        tuple(tuple(each.get("levels", ())) for each in schema),
+    )
     if plain := spec.info.get("network"):
         parents, tables = (tuple(map(tuple, plain["parents"])), tuple(map(np.asarray, plain["tables"])))
         return Network(names, levels, parents, tables)
@@ -244,7 +256,9 @@ def network_of(spec: Spec, path: str) -> Network:
         choose(f"variable of {path}, for a column of {spec.name}:", name, network.names)
         if {*listed} != {*network.levels[network.names.index(name)]}:
             theirs = ", ".join(network.levels[network.names.index(name)])
-            raise UserError(f"{path}: {name!r} has the levels {theirs}, in {spec.name} {', '.join(listed) or 'numbers'}")
+            raise UserError(
+                f"{path}: {name!r} has the levels {theirs}, in {spec.name} {', '.join(listed) or 'numbers'}"
+            )
     place = [network.names.index(name) for name in names]
     moved = [[network.levels[old].index(level) for level in listed] for old, listed in zip(place, levels)]
     parents = tuple(tuple(place.index(above) for above in network.parents[old]) for old in place)

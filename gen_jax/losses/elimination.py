@@ -1,8 +1,9 @@
 """Exact inference in discrete Bayesian networks by bucket elimination, in log space and batched over rows of evidence.
 
-A plan says on the host which tables meet in which order; the functions that follow it take NumPy arrays or JAX's, which
-they trace. Tables carry the rows in their last axis, of length 1 where they do not depend on the evidence: what no
-evidence reaches is computed once. Learning and models live elsewhere.
+A plan says on the host which tables meet in which order. The functions that follow it take NumPy arrays, or JAX's, for
+which each kernel is compiled once for the shapes it meets: buckets, networks and patterns of evidence share them, where one
+program for a whole query would take a minute to compile for a hundred variables. Tables carry the rows in their last axis,
+of length 1 where they do not depend on the evidence: what no evidence reaches is computed once. No learning, no models here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from opt_einsum import paths
 
@@ -117,12 +119,27 @@ def buckets(
     return [*steps, Bucket(keep, tuple(factors), tuple(messages))]
 
 
-def aligned(table: Array, scope: tuple[int, ...], target: tuple[int, ...]) -> Array:
-    """A table [levels of `scope` ..., rows] with the axes of `target`, of length 1 where it has no such variable."""
-    axes = [scope.index(each) for each in target if each in scope]
-    shape = iter([table.shape[axis] for axis in axes])
-    shape = [next(shape) if each in scope else 1 for each in target]
-    return table.transpose(*axes, table.ndim - 1).reshape(*shape, table.shape[-1])
+def kernel(function: Callable) -> Callable:
+    """`function(static, *arrays)`, compiled for what is static and the shapes where it is given arrays of JAX's."""
+    compiled = jax.jit(function, static_argnums=0)
+
+    def call(static: Any, *arrays: Any) -> Any:
+        on_device = any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(arrays))
+        return (compiled if on_device else function)(static, *arrays)
+
+    return call
+
+
+def placed(scope: tuple[int, ...], target: tuple[int, ...]) -> tuple[int | None, ...]:
+    """Where the axes of a table over `scope` go in one over `target`: of each axis of the target its own, or None."""
+    return tuple(scope.index(each) if each in scope else None for each in target)
+
+
+def aligned(table: Array, axes: tuple[int | None, ...]) -> Array:
+    """A table [levels ..., rows] with the axes that `placed` names, of length 1 where there is none."""
+    found = [axis for axis in axes if axis is not None]
+    shape = [1 if axis is None else table.shape[axis] for axis in axes]
+    return table.transpose(*found, table.ndim - 1).reshape(*shape, table.shape[-1])
 
 
 def log_sum(table: Array) -> Array:
@@ -139,6 +156,19 @@ def log_max(table: Array) -> Array:
     return table.max(0)
 
 
+@kernel
+def met(static: tuple, parts: list[Array]) -> tuple[Array, Array]:
+    """The table of a bucket, the sum of the log-tables that meet there, and what it sends: the sum over its first axis.
+
+    Args:
+      static: the axes of each part (see `placed`), the levels of the axes of the table, and `log_sum` or `log_max`.
+    """
+    axes, sizes, reduce = static
+    zero = np.zeros((*sizes, 1), np.float32)  # a level that no table mentions is as probable as the others
+    table = sum((aligned(part, each) for part, each in zip(parts, axes)), zero)
+    return table, reduce(table) if sizes else table
+
+
 def forward(plan: Plan, factors: Mapping[int, Array], reduce: Callable = log_sum) -> tuple[list, list, Array]:
     """Tables and messages of all buckets, and the log of the table that is kept [levels ..., rows].
 
@@ -149,15 +179,14 @@ def forward(plan: Plan, factors: Mapping[int, Array], reduce: Callable = log_sum
     tables: list[Array] = []
     messages: list[Array] = []
     for bucket in (*plan.buckets, plan.kept):
-        parts = [aligned(factors[i], plan.scopes[i], bucket.scope) for i in bucket.factors if i in factors]
-        parts += [aligned(messages[i], plan.buckets[i].scope[1:], bucket.scope) for i in bucket.messages]
-        table = sum(parts, np.zeros((1,) * (len(bucket.scope) + 1), np.float32))
+        parts = [(factors[i], plan.scopes[i]) for i in bucket.factors if i in factors]
+        parts += [(messages[i], plan.buckets[i].scope[1:]) for i in bucket.messages]
+        axes = tuple(placed(scope, bucket.scope) for _, scope in parts)
         sizes = tuple(plan.cards[each] for each in bucket.scope)
-        if table.shape[:-1] != sizes:  # a level that no table mentions is as probable as the others
-            table = table + np.zeros((*sizes, 1), np.float32)
+        table, message = met((axes, sizes, reduce), [part for part, _ in parts])
         tables.append(table)
-        messages.append(reduce(table) if bucket is not plan.kept else table)
-    return tables[:-1], messages[:-1], messages[-1]
+        messages.append(message)
+    return tables[:-1], messages[:-1], tables[-1]
 
 
 def joints(plan: Plan, tables: Sequence[Array], messages: Sequence[Array], kept: Array) -> list[Array]:
@@ -169,44 +198,57 @@ def joints(plan: Plan, tables: Sequence[Array], messages: Sequence[Array], kept:
     Args:
       kept: probabilities of the variables that are kept [levels ..., rows], given the evidence.
     """
-    receiver = {i: number for number, bucket in enumerate((*plan.buckets, plan.kept)) for i in bucket.messages}
+    steps = (*plan.buckets, plan.kept)
+    receiver = {i: number for number, bucket in enumerate(steps) for i in bucket.messages}
     found: list[Array] = [None] * len(tables) + [kept]
     for number, bucket in reversed([*enumerate(plan.buckets)]):
-        source = (*plan.buckets, plan.kept)[receiver[number]].scope
-        beyond = tuple(axis for axis, each in enumerate(source) if each not in bucket.scope)
-        above = aligned(
-            found[receiver[number]].sum(beyond), tuple(each for each in source if each in bucket.scope), bucket.scope
-        )
-        found[number] = conditional(tables[number], messages[number]) * above
+        above = marginal(found[receiver[number]], steps[receiver[number]].scope, bucket.scope[1:])
+        found[number] = conditional(None, tables[number], messages[number], above)
     return found
 
 
-def conditional(table: Array, message: Array) -> Array:
-    """P(variable | what its bucket depends on), 0 where that is impossible."""
+@kernel
+def conditional(static: None, table: Array, message: Array, above: Array) -> Array:
+    """P(variable | what its bucket depends on) times the probability `above` of that, 0 where it is impossible."""
     xp = table.__array_namespace__()
     finite = xp.isfinite(message)
-    return xp.where(finite[None], xp.exp(table - xp.where(finite, message, 0)[None]), 0)
+    return xp.where(finite[None], xp.exp(table - xp.where(finite, message, 0)[None]), 0) * above[None]
 
 
 def marginal(joint: Array, scope: tuple[int, ...], target: tuple[int, ...]) -> Array:
     """The sum of a joint over what is not in `target`, [levels of `target` ..., rows]."""
     rest = tuple(each for each in scope if each in target)
-    return aligned(joint.sum(tuple(axis for axis, each in enumerate(scope) if each not in target)), rest, target)
+    beyond = tuple(axis for axis, each in enumerate(scope) if each not in target)
+    return summed((beyond, placed(rest, target)), joint)
 
 
-def trace_back(plan: Plan, tables: Sequence[Array], choose: Callable[[int, Array], Array], rows: int) -> dict:
+@kernel
+def summed(static: tuple, joint: Array) -> Array:
+    """The sum over some axes, the others in another order."""
+    beyond, axes = static
+    return aligned(joint.sum(beyond), axes)
+
+
+def trace_back(plan: Plan, tables: Sequence[Array], choose: Callable, shares: Array) -> dict[int, Array]:
     """A level [rows] of each variable that was summed out, chosen in the reverse of the order of elimination.
 
     Args:
       tables: of `forward`: of `log_sum` for draws from the posterior, of `log_max` for the most probable explanation.
-      choose: (variable, log-probabilities [levels, rows] up to a constant) -> a level [rows] int32.
+      choose: (share [rows], log-probabilities [levels, rows] up to a constant) -> a level [rows] int32.
+      shares: [D, rows] in [0, 1), what draws are made of.
     """
     found: dict[int, Array] = {}
     for bucket, table in reversed([*zip(plan.buckets, tables)]):
         variable, *above = bucket.scope
-        config = np.zeros(rows, np.int32)
-        for each in above:
-            config = config * plan.cards[each] + found[each]
-        table = table.reshape(table.shape[0], -1, table.shape[-1])
-        found[variable] = choose(variable, table[:, config, np.arange(rows) if table.shape[-1] > 1 else 0])
+        found[variable] = traced(choose, table, [found[each] for each in above], shares[variable])
     return found
+
+
+@kernel
+def traced(choose: Callable, table: Array, above: list[Array], share: Array) -> Array:
+    """A level [rows] of the first axis of a table, where the levels [rows] of its other axes are known."""
+    config = np.zeros(share.shape, np.int32)
+    for levels, size in zip(above, table.shape[1:]):
+        config = config * size + levels
+    table = table.reshape(table.shape[0], -1, table.shape[-1])
+    return choose(share, table[:, config, np.arange(len(share)) if table.shape[-1] > 1 else 0])

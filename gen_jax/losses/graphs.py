@@ -98,7 +98,9 @@ def searched(
         check_whole(f"structure.{name}", value, 0)
     for name, value in (("max_parents", max_parents), ("max_configurations", max_configurations)):
         check_whole(f"structure.{name}", value)
-    must, never = (matrix(f"structure.{what}", each, names) for what, each in (("required", required), ("forbidden", forbidden)))
+    must, never = (
+        matrix(f"structure.{what}", each, names) for what, each in (("required", required), ("forbidden", forbidden))
+    )
     limits = structure.Limits(must, never, max_parents, max_configurations)
     check_limits(limits, names, cards)
 
@@ -132,7 +134,9 @@ def matrix(what: str, edges: Edges, names: Sequence[str]) -> np.ndarray:
     found = np.zeros((len(names), len(names)), bool)
     for edge in edges:
         if isinstance(edge, str) or len(edge) != 2 or edge[0] == edge[1]:
-            raise UserError(f"{what}: {edge!r}: expected pairs of different columns, such as ({names[0]!r}, {names[-1]!r})")
+            raise UserError(
+                f"{what}: {edge!r}: expected pairs of different columns, such as ({names[0]!r}, {names[-1]!r})"
+            )
         source, target = (list(names).index(choose(f"column in {what}:", each, names)) for each in edge)
         found[source, target] = True
     return found

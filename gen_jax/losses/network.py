@@ -1,18 +1,17 @@
 """Queries to a discrete Bayesian network with evidence: probabilities, posteriors, expected counts, draws. See `elimination`.
 
-Families are log-tables [levels of each parent ..., levels] of each variable. The functions take NumPy arrays (float64,
-on the host: measures, EM) or JAX's (compiled by the caller, with plan and pattern static).
+Families are log-tables [levels of each parent ..., levels] of each variable: NumPy arrays (float64, on the host: measures,
+EM) or JAX's. The evidence may be NumPy arrays in both cases.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.losses import elimination
-from gen_jax.losses.elimination import Plan, aligned, cells, log_max, log_sum
+from gen_jax.losses.elimination import Plan, aligned, cells, kernel, log_max, log_sum, placed
 
 Array = Any  # np.ndarray or jax.Array
 
@@ -67,27 +66,43 @@ def configuration(cards: Sequence[int], variables: Sequence[int], x: Array) -> A
 
 def factors(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> dict:
     """The families with the evidence filled in: log-tables [levels of what is unknown ..., B or 1] by their number."""
-    found, xp = {}, families[0].__array_namespace__()
+    found = {}
     for i, table in enumerate(families):
         if i in pattern.cut:
             continue
         scope, free = (*parents[i], i), plan.scopes[i]
         known = [each for each in scope if each in pattern.known]
-        table = table.transpose([scope.index(each) for each in (*free, *known)])
-        table = table.reshape(*(plan.cards[each] for each in free), -1)
-        if known:
-            table = table[..., configuration(plan.cards, known, evidence.x)]
-        if i in pattern.partly_cut:
-            table = xp.where(_rows_last(evidence.done[i], table.ndim), 0, table)
-        if i in pattern.partly:
-            agrees = ~evidence.observed[i][None] | (evidence.x[i][None] == np.arange(plan.cards[i])[:, None])
-            table = xp.where(aligned(agrees, (i,), free), table, -np.inf)
-        found[i] = table
+        config = configuration(plan.cards, known, evidence.x) if known else None
+        done = evidence.done[i] if i in pattern.partly_cut else None
+        own = (evidence.observed[i], evidence.x[i]) if i in pattern.partly else None
+        order = tuple(scope.index(each) for each in (*free, *known))
+        found[i] = filled((order, len(free), placed((i,), free)), table, config, done, own)
     return found
 
 
-def _rows_last(row: Array, ndim: int) -> Array:
-    return row.reshape((1,) * (ndim - 1) + row.shape)
+@kernel
+def filled(static: tuple, table: Array, config: Array | None, done: Array | None, own: tuple | None) -> Array:
+    """A family's log-table [levels of each parent ..., levels] with the evidence filled in [unknown levels ..., B or 1].
+
+    Args:
+      static: the order of its axes, the unknown ones first, how many these are, and the variable's own among them.
+      config: the number of the joint level of what is known [B]; None where nothing is.
+      done: where the variable was set from outside, so that the family says nothing [B]; None where nowhere.
+      own: in which rows the variable itself is observed [B], and its level there [B]; None where nowhere.
+    """
+    order, free, place = static
+    table = table.transpose(order)
+    table = table.reshape(*table.shape[:free], -1)
+    xp = table.__array_namespace__()
+    if config is not None:
+        table = table[..., config]
+    if done is not None:
+        table = xp.where(done.reshape((1,) * free + done.shape), 0, table)
+    if own is not None:
+        levels = np.arange(table.shape[place.index(0)])
+        agrees = ~own[0][None] | (own[1][None] == levels[:, None])
+        table = xp.where(aligned(agrees, place), table, -np.inf)
+    return table
 
 
 def log_evidence(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> Array:
@@ -99,9 +114,15 @@ def log_evidence(plan: Plan, families: Sequence[Array], parents: tuple, pattern:
 def posterior(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> Array:
     """P(kept variables | evidence) [levels of each ..., B]: one pass. NaN where the evidence is impossible."""
     kept = elimination.forward(plan, factors(plan, families, parents, pattern, evidence))[2]
-    flat = kept.reshape(-1, kept.shape[-1])
-    shares = (flat - log_sum(flat)[None]).reshape(kept.shape)
-    return kept.__array_namespace__().exp(shares + _rows_last(np.zeros(evidence.x.shape[1], np.float32), kept.ndim))
+    return normalised(evidence.x.shape[1], kept)
+
+
+@kernel
+def normalised(rows: int, table: Array) -> Array:
+    """The probabilities [levels ..., rows] of a log-table [levels ..., rows or 1]."""
+    flat = table.reshape(-1, table.shape[-1])
+    shares = table.__array_namespace__().exp(flat - log_sum(flat)[None])
+    return (shares + np.zeros((1, rows), np.float32)).reshape(*table.shape[:-1], rows)
 
 
 def beliefs(
@@ -160,34 +181,35 @@ def completed(
     parents: tuple,
     pattern: Pattern,
     evidence: Evidence,
-    choose: Callable[[int, Array], Array],
+    shares: Array,
     best: bool = False,
-) -> tuple[Array, Array]:
-    """The rows with what is unknown filled in [D, B] int32, and log P(evidence) [B], -inf where it is impossible.
+) -> tuple[list[Array], Array]:
+    """The rows with what is unknown filled in, D of [B] int32, and log P(evidence) [B], -inf where it is impossible.
 
     Args:
-      choose: (variable, log-probabilities [levels, B]) -> a level [B]: at random, or the largest.
-      best: for the most probable explanation; the second result is then log P(explanation).
+      shares: [D, B] in [0, 1); uniform ones make draws from the posterior.
+      best: for the most probable explanation instead; the second result is then log P(explanation).
     """
     filled = factors(plan, families, parents, pattern, evidence)
     tables, _, kept = elimination.forward(plan, filled, log_max if best else log_sum)
-    rows = evidence.x.shape[1]
-    drawn = elimination.trace_back(plan, tables, choose, rows)
-    xp = kept.__array_namespace__()
-    x = xp.stack([evidence.x[i] if i in pattern.known else drawn[i] for i in range(len(plan.cards))])
-    return x, kept + np.zeros(rows, np.float32)
+    found = elimination.trace_back(plan, tables, likeliest if best else drawn, shares)
+    x = [evidence.x[i] if i in pattern.known else found[i] for i in range(len(plan.cards))]
+    return x, kept + np.zeros(evidence.x.shape[1], np.float32)
 
 
-def drawn(key: Any, log_prob: Array) -> Array:
-    """A level [B] int32 of each distribution [levels, B], by inversion; never one of probability zero."""
+def drawn(share: Array, log_prob: Array) -> Array:
+    """The level [B] int32 of each distribution [levels, B] at `share` [B] of its mass, never one of probability zero.
+
+    Shares that are uniform in [0, 1) make draws of it.
+    """
     top = jnp.maximum(log_prob.max(0), jnp.finfo(jnp.float32).min)
     running = [jnp.exp(log_prob[0] - top)]
     for level in log_prob[1:]:
         running.append(running[-1] + jnp.exp(level - top))
-    threshold = jax.random.uniform(key, log_prob.shape[1:]) * running[-1]
+    threshold = share * running[-1]
     return sum(((threshold >= each).astype(jnp.int32) for each in running[:-1]), jnp.zeros(top.shape, jnp.int32))
 
 
-def likeliest(variable: int, log_prob: Array) -> Array:
+def likeliest(share: Array, log_prob: Array) -> Array:
     """The most probable level [B] of [levels, B]; of several the first."""
     return log_prob.argmax(0).astype(np.int32)

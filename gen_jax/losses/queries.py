@@ -1,10 +1,9 @@
-"""Questions about many rows to a network of padded tables, compiled once per pattern of evidence, chunk by chunk."""
+"""Questions about many rows to a network of padded tables, chunk by chunk."""
 
 from collections.abc import Callable
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.losses import families, network
@@ -32,40 +31,34 @@ def by_chunks(call: Callable[[int, Evidence], tuple], plan: Plan, evidence: Evid
 
 
 def prepared(
-    parents: np.ndarray, cards: tuple[int, ...], evidence: Evidence, keep: tuple[int, ...] = ()
-) -> tuple[Plan, tuple, Pattern]:
-    """What a query is compiled for: the plan, the parents of each variable, the pattern of the evidence.
+    parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence, keep: tuple[int, ...] = ()
+) -> tuple[Plan, list[jax.Array], tuple, Pattern]:
+    """The plan of a query, the families, the parents of each, the pattern of the evidence.
 
     Raises:
       UserError: where the network is too wide.
     """
     pattern, above = network.pattern_of(evidence.observed, evidence.done), families.listed(parents)
-    return network.plan_for(cards, above, pattern, keep), above, pattern
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _asked(function: Callable, plan: Plan, above: tuple, pattern: Pattern, tables: jax.Array, evidence: Evidence):
-    return function(plan, families.unpadded(tables, above, plan.cards), above, pattern, evidence)
+    return network.plan_for(cards, above, pattern, keep), unpadded(tables, above, cards), above, pattern
 
 
 def log_evidence(parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence) -> np.ndarray:
     """log P(evidence) of each row [B]."""
-    known = prepared(parents, cards, evidence)
-    score = lambda number, part: (_asked(network.log_evidence, *known, tables, part),)
-    return by_chunks(score, known[0], evidence)[0]
+    plan, *known = prepared(parents, tables, cards, evidence)
+    return by_chunks(lambda number, part: (network.log_evidence(plan, *known, part),), plan, evidence)[0]
 
 
 def posteriors(
     parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """P(variable | evidence) [levels, B] of every variable, and log P(evidence) [B]; all 0 where it is impossible."""
-    known = prepared(parents, cards, evidence)
+    plan, *known = prepared(parents, tables, cards, evidence)
 
     def both(number: int, part: Evidence) -> tuple:
-        each, log_prob = _asked(network.posteriors, *known, tables, part)
+        each, log_prob = network.posteriors(plan, *known, part)
         return *each, log_prob
 
-    *each, log_prob = by_chunks(both, known[0], evidence)
+    *each, log_prob = by_chunks(both, plan, evidence)
     return each, log_prob
 
 
@@ -73,9 +66,8 @@ def posterior(
     parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence, keep: tuple[int, ...]
 ) -> np.ndarray:
     """P(variables to keep | evidence) [levels of each ..., B]; NaN where the evidence is impossible."""
-    known = prepared(parents, cards, evidence, keep)
-    one = lambda number, part: (_asked(network.posterior, *known, tables, part),)
-    return by_chunks(one, known[0], evidence)[0]
+    plan, *known = prepared(parents, tables, cards, evidence, keep)
+    return by_chunks(lambda number, part: (network.posterior(plan, *known, part),), plan, evidence)[0]
 
 
 def completed(
@@ -87,17 +79,24 @@ def completed(
     best: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows with what is unknown drawn from its posterior, or `best`, the most probable [D, B]; log P(evidence) [B]."""
-    known = prepared(parents, cards, evidence)
-    chunk = lambda number, part: _completed(jax.random.fold_in(key, number), *known, best, tables, part)
-    x, log_prob = by_chunks(chunk, known[0], evidence)
-    return x, log_prob
+    plan, *known = prepared(parents, tables, cards, evidence)
+
+    def chunk(number: int, part: Evidence) -> tuple:
+        shares = uniform(jax.random.fold_in(key, number), part.x.shape)
+        x, log_prob = network.completed(plan, *known, part, shares, best)
+        return *x, log_prob
+
+    *x, log_prob = by_chunks(chunk, plan, evidence)
+    return np.stack(x), log_prob
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3, 4))
-def _completed(
-    key: jax.Array, plan: Plan, above: tuple, pattern: Pattern, best: bool, tables: jax.Array, evidence: Evidence
-) -> tuple[jax.Array, jax.Array]:
-    drawn = lambda variable, log_prob: network.drawn(jax.random.fold_in(key, variable), log_prob)
-    choose = network.likeliest if best else drawn
-    rows = families.unpadded(tables, above, plan.cards)
-    return network.completed(plan, rows, above, pattern, evidence, choose, best)
+@partial(jax.jit, static_argnums=1)
+def uniform(key: jax.Array, shape: tuple[int, int]) -> list[jax.Array]:
+    """Numbers in [0, 1), a list of its rows."""
+    return [*jax.random.uniform(key, shape)]
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def unpadded(tables: jax.Array, parents: tuple, cards: tuple[int, ...]) -> list[jax.Array]:
+    """`families.unpadded`, compiled."""
+    return families.unpadded(tables, parents, cards)

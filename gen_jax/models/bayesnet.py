@@ -71,7 +71,9 @@ def bayes_net(
 
     def init(key: jax.Array, batch: Batch) -> BayesNetState:
         weight = batch.get("weight", jnp.ones(len(batch["x"])))
-        observed = jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), batch["x"].shape) & (weight > 0)[:, None]
+        observed = (
+            jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), batch["x"].shape) & (weight > 0)[:, None]
+        )
         cut = bins.fit(batch["x"], observed & numeric[None], shape[2])
         graph = Graph(jnp.full((shape[0], how.max_parents), -1), jnp.zeros((shape[0], shape[0])))
         log_tables = families.log_normalised(jnp.zeros(shape), valid(cut), 0.0)
@@ -120,12 +122,16 @@ def bayes_net(
 
     def evidence_of(state: BayesNetState, batch: Batch, done: Any = None) -> network.Evidence:
         categories.check_levels(levels, batch["x"], batch.get("mask"))
-        x, observed, _ = map(np.asarray, rows_of(state.bins, {name: batch[name] for name in ("x", "mask") if name in batch}))
+        x, observed, _ = map(
+            np.asarray, rows_of(state.bins, {name: batch[name] for name in ("x", "mask") if name in batch})
+        )
         return network.evidence_of(x, observed, done)
 
     def log_prob(key: jax.Array, state: BayesNetState, batch: Batch) -> jax.Array:
         known = evidence_of(state, batch)
-        return jnp.asarray(queries.log_evidence(state.graph.parents, state.log_tables, cards, known)) + scored(state, batch)
+        return jnp.asarray(queries.log_evidence(state.graph.parents, state.log_tables, cards, known)) + scored(
+            state, batch
+        )
 
     def sample(key: jax.Array, state: BayesNetState, num: int, given: dict | None = None) -> Batch:
         x, mask, done, best = asked(given, num, spec)
@@ -162,7 +168,9 @@ def asked(given: dict | None, num: int, spec: Spec) -> tuple[np.ndarray, np.ndar
         raise UserError(f"given: row {row}, column {column} is both observed and set by do; expected one of them")
     heat = np.asarray((given or {}).get("temperature", 1))
     if heat.size and not ((heat == heat.flat[0]).all() and heat.flat[0] in (0, 1)):
-        raise UserError(f"temperature {heat.flat[0]:g}: expected 1, or 0 for the most probable explanation, of all rows")
+        raise UserError(
+            f"temperature {heat.flat[0]:g}: expected 1, or 0 for the most probable explanation, of all rows"
+        )
     return np.where(done, value, x), mask | done, done, bool((heat == 0).all())
 
 
