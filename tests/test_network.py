@@ -57,7 +57,8 @@ def asked(evidence: Evidence, keep=()) -> tuple:
 def query(function, families, evidence: Evidence, keep=(), compiled: bool = False):
     plan, pattern = asked(evidence, keep)
     if compiled:
-        families = [jnp.asarray(each, jnp.float32) for each in families]
+        families = [each.astype(np.float32) for each in families]
+        evidence = Evidence(*(jnp.asarray(each) for each in evidence))
     return function(plan, families, PARENTS, pattern, evidence)
 
 
@@ -117,7 +118,7 @@ def test_thousands_of_leaves_do_not_underflow():
     leaves, rows = 200, 3
     cards, parents = (2,) * (leaves + 1), ((), *[(0,)] * leaves)
     table = np.log(np.array([[0.99, 0.01], [0.01, 0.99]], np.float32))
-    families = [jnp.log(jnp.array([0.5, 0.5])), *[jnp.asarray(table)] * leaves]
+    families = [np.log(np.array([0.5, 0.5], np.float32)), *[table] * leaves]
     x = np.zeros((rows, leaves + 1), np.int32)
     x[1, 1:100] = x[2] = 1  # one leaf more of one kind than of the other; all of the other
     evidence = network.evidence_of(x, np.tile(np.arange(leaves + 1) > 0, (rows, 1)))

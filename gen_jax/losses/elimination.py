@@ -247,8 +247,15 @@ def trace_back(plan: Plan, tables: Sequence[Array], choose: Callable, shares: Ar
 @kernel
 def traced(choose: Callable, table: Array, above: list[Array], share: Array) -> Array:
     """A level [rows] of the first axis of a table, where the levels [rows] of its other axes are known."""
-    config = np.zeros(share.shape, np.int32)
-    for levels, size in zip(above, table.shape[1:]):
-        config = config * size + levels
-    table = table.reshape(table.shape[0], -1, table.shape[-1])
-    return choose(share, table[:, config, np.arange(len(share)) if table.shape[-1] > 1 else 0])
+    xp, rows = share.__array_namespace__(), np.arange(len(share)) if table.shape[-1] > 1 else 0
+    config = numbered(above, table.shape[1:]) + np.zeros(share.shape, np.int32)
+    table = xp.asarray(table).reshape(table.shape[0], -1, table.shape[-1])
+    return choose(share, table[:, config, rows])
+
+
+def numbered(levels: Sequence[Array], sizes: Sequence[int]) -> Array:
+    """The number of joint levels [B], the last running fastest; 0 where there are none."""
+    config = np.int32(0)
+    for each, size in zip(levels, sizes):
+        config = config * np.int32(size) + each
+    return config

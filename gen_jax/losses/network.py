@@ -1,7 +1,7 @@
 """Queries to a discrete Bayesian network with evidence: probabilities, posteriors, expected counts, draws. See `elimination`.
 
-Families are log-tables [levels of each parent ..., levels] of each variable: NumPy arrays (float64, on the host: measures,
-EM) or JAX's. The evidence may be NumPy arrays in both cases.
+Families are log-tables [levels of each parent ..., levels] of each variable, NumPy arrays. Where the evidence consists of
+NumPy arrays too, all is computed on the host (measures, EM); where it is on the device, so is all that depends on it.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.losses import elimination
-from gen_jax.losses.elimination import Plan, aligned, cells, kernel, log_max, log_sum, placed
+from gen_jax.losses.elimination import Plan, aligned, cells, kernel, log_max, log_sum, numbered, placed
 
 Array = Any  # np.ndarray or jax.Array
 
 
 class Evidence(NamedTuple):
-    """What is known of B rows of D variables; the rows come last, as in the tables."""
+    """What is known of B rows of D variables; the rows come last, as in the tables. Arrays, or lists of their D rows."""
 
     x: Array  # [D, B] int32, any level where nothing is known
     observed: Array  # [D, B] bool
@@ -56,14 +56,6 @@ def evidence_of(x: np.ndarray, observed: np.ndarray | None = None, done: np.ndar
     return Evidence(np.where(observed, x, 0).T.astype(np.int32), observed.T, done.T)
 
 
-def configuration(cards: Sequence[int], variables: Sequence[int], x: Array) -> Array:
-    """The number of the joint level of some variables in each row [B], the last running fastest."""
-    code = np.zeros(x.shape[1], np.int32)
-    for each in variables:
-        code = code * cards[each] + x[each]
-    return code
-
-
 def factors(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> dict:
     """The families with the evidence filled in: log-tables [levels of what is unknown ..., B or 1] by their number."""
     found = {}
@@ -72,30 +64,32 @@ def factors(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Patt
             continue
         scope, free = (*parents[i], i), plan.scopes[i]
         known = [each for each in scope if each in pattern.known]
-        config = configuration(plan.cards, known, evidence.x) if known else None
         done = evidence.done[i] if i in pattern.partly_cut else None
         own = (evidence.observed[i], evidence.x[i]) if i in pattern.partly else None
         order = tuple(scope.index(each) for each in (*free, *known))
-        found[i] = filled((order, len(free), placed((i,), free)), table, config, done, own)
+        found[i] = filled(
+            (order, len(free), placed((i,), free)), table, [evidence.x[each] for each in known], done, own
+        )
     return found
 
 
 @kernel
-def filled(static: tuple, table: Array, config: Array | None, done: Array | None, own: tuple | None) -> Array:
+def filled(static: tuple, table: Array, known: list[Array], done: Array | None, own: tuple | None) -> Array:
     """A family's log-table [levels of each parent ..., levels] with the evidence filled in [unknown levels ..., B or 1].
 
     Args:
       static: the order of its axes, the unknown ones first, how many these are, and the variable's own among them.
-      config: the number of the joint level of what is known [B]; None where nothing is.
+      known: levels [B] of each variable that every row knows, in the order of the axes.
       done: where the variable was set from outside, so that the family says nothing [B]; None where nowhere.
       own: in which rows the variable itself is observed [B], and its level there [B]; None where nowhere.
     """
     order, free, place = static
     table = table.transpose(order)
-    table = table.reshape(*table.shape[:free], -1)
-    xp = table.__array_namespace__()
-    if config is not None:
-        table = table[..., config]
+    sizes, table = table.shape[free:], table.reshape(*table.shape[:free], -1)
+    if known:
+        config = numbered(known, sizes)
+        table = config.__array_namespace__().take(table, config, axis=-1)
+    xp = (own or (table if done is None else done,))[0].__array_namespace__()
     if done is not None:
         table = xp.where(done.reshape((1,) * free + done.shape), 0, table)
     if own is not None:
@@ -108,13 +102,13 @@ def filled(static: tuple, table: Array, config: Array | None, done: Array | None
 def log_evidence(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> Array:
     """log P(evidence) of each row [B], where `plan` keeps nothing."""
     kept = elimination.forward(plan, factors(plan, families, parents, pattern, evidence))[2]
-    return kept + np.zeros(evidence.x.shape[1], np.float32)
+    return kept + np.zeros(len(evidence.x[0]), np.float32)
 
 
 def posterior(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> Array:
     """P(kept variables | evidence) [levels of each ..., B]: one pass. NaN where the evidence is impossible."""
     kept = elimination.forward(plan, factors(plan, families, parents, pattern, evidence))[2]
-    return normalised(evidence.x.shape[1], kept)
+    return normalised(len(evidence.x[0]), kept)
 
 
 @kernel
@@ -140,7 +134,7 @@ def beliefs(
     found = [
         elimination.marginal(joints[home[i]], steps[home[i]].scope, plan.scopes[i]) for i in range(len(plan.cards))
     ]
-    return found, kept + np.zeros(evidence.x.shape[1], np.float32)
+    return found, kept + np.zeros(len(evidence.x[0]), np.float32)
 
 
 def posteriors(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> list:
@@ -167,7 +161,8 @@ def expected_counts(
     for i, belief in enumerate(found):
         free, scope = plan.scopes[i], (*parents[i], i)
         known = [each for each in scope if each in pattern.known]
-        code, size = configuration(plan.cards, known, evidence.x), cells(plan.cards, known)
+        code = numbered([evidence.x[each] for each in known], [plan.cards[each] for each in known])
+        code, size = np.broadcast_to(code, len(weight)), cells(plan.cards, known)
         flat = np.broadcast_to(belief, (*belief.shape[:-1], len(weight))).reshape(-1, len(weight)) * weight[None]
         sums = np.stack([np.bincount(code, row, size) for row in flat])  # [unknown, known]
         sums = sums.reshape([plan.cards[each] for each in (*free, *known)])
@@ -194,7 +189,7 @@ def completed(
     tables, _, kept = elimination.forward(plan, filled, log_max if best else log_sum)
     found = elimination.trace_back(plan, tables, likeliest if best else drawn, shares)
     x = [evidence.x[i] if i in pattern.known else found[i] for i in range(len(plan.cards))]
-    return x, kept + np.zeros(evidence.x.shape[1], np.float32)
+    return x, kept + np.zeros(len(evidence.x[0]), np.float32)
 
 
 def drawn(share: Array, log_prob: Array) -> Array:

@@ -1,9 +1,9 @@
 """Questions about many rows to a network of padded tables, chunk by chunk."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.losses import families, network
@@ -19,27 +19,36 @@ def by_chunks(call: Callable[[int, Evidence], tuple], plan: Plan, evidence: Evid
 
     Every chunk has the same power of two of rows, the last one padded, so that other numbers of rows compile little.
     """
-    rows = evidence.x.shape[1]
+    rows = len(evidence.x[0])
     most = max(1, min(LONGEST, CHUNK // work(plan.cards, (*plan.buckets, plan.kept))))
     size = min(1 << (most.bit_length() - 1), 1 << max(rows - 1, 0).bit_length())
-    found = []
+    found: list[np.ndarray] = []
     for number, start in enumerate(range(0, rows, size)):
-        part = np.minimum(np.arange(start, start + size), rows - 1)
-        results = call(number, Evidence(*(np.asarray(each)[:, part] for each in evidence)))
-        found.append([np.asarray(each)[..., : rows - start] for each in results])
-    return [np.concatenate(each, -1) for each in zip(*found)]
+        part = Evidence(*(np.asarray(each)[:, start : start + size] for each in evidence))
+        if start + size > rows:
+            part = Evidence(*(np.pad(each, ((0, 0), (0, start + size - rows)), "edge") for each in part))
+        results = call(number, Evidence(*(apart(jnp.asarray(each)) for each in part)))
+        found = found or [np.empty((*each.shape[:-1], rows), each.dtype) for each in results]
+        for whole, each in zip(found, results):
+            whole[..., start : start + size] = np.asarray(each)[..., : rows - start]
+    return found
 
 
 def prepared(
     parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence, keep: tuple[int, ...] = ()
-) -> tuple[Plan, list[jax.Array], tuple, Pattern]:
+) -> tuple[Plan, list[np.ndarray], tuple, Pattern]:
     """The plan of a query, the families, the parents of each, the pattern of the evidence.
 
     Raises:
       UserError: where the network is too wide.
     """
     pattern, above = network.pattern_of(evidence.observed, evidence.done), families.listed(parents)
-    return network.plan_for(cards, above, pattern, keep), unpadded(tables, above, cards), above, pattern
+    return (
+        network.plan_for(cards, above, pattern, keep),
+        families.unpadded(np.asarray(tables), above, cards),
+        above,
+        pattern,
+    )
 
 
 def log_evidence(parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence) -> np.ndarray:
@@ -82,7 +91,7 @@ def completed(
     plan, *known = prepared(parents, tables, cards, evidence)
 
     def chunk(number: int, part: Evidence) -> tuple:
-        shares = uniform(jax.random.fold_in(key, number), part.x.shape)
+        shares = apart(jax.random.uniform(jax.random.fold_in(key, number), (len(part.x), len(part.x[0]))))
         x, log_prob = network.completed(plan, *known, part, shares, best)
         return *x, log_prob
 
@@ -90,13 +99,7 @@ def completed(
     return np.stack(x), log_prob
 
 
-@partial(jax.jit, static_argnums=1)
-def uniform(key: jax.Array, shape: tuple[int, int]) -> list[jax.Array]:
-    """Numbers in [0, 1), a list of its rows."""
-    return [*jax.random.uniform(key, shape)]
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def unpadded(tables: jax.Array, parents: tuple, cards: tuple[int, ...]) -> list[jax.Array]:
-    """`families.unpadded`, compiled."""
-    return families.unpadded(tables, parents, cards)
+@jax.jit
+def apart(rows: jax.Array) -> list[jax.Array]:
+    """The rows [B] of an array [D, B]."""
+    return [*rows]
