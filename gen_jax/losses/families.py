@@ -43,17 +43,16 @@ def counted(
     return jnp.zeros(variables * most * levels).at[place.ravel()].add(share.ravel()).reshape(shape)
 
 
-def log_normalised(counts: jax.Array, valid: jax.Array, pseudo_count: float) -> jax.Array:
-    """Log-tables [D, Q, R] of counts, each valid level with `pseudo_count` more; where there is nothing all are alike."""
+def normalised(counts: jax.Array, valid: jax.Array, pseudo_count: float) -> jax.Array:
+    """Tables [D, Q, R] of counts, each valid level with `pseudo_count` more; where there is nothing all are alike."""
     counts = jnp.where(valid[:, None], counts + pseudo_count, 0)
     total = counts.sum(2, keepdims=True)
-    shares = jnp.where(total > 0, counts / jnp.where(total > 0, total, 1), valid[:, None] / valid.sum(1)[:, None, None])
-    return jnp.log(shares)
+    return jnp.where(total > 0, counts / jnp.where(total > 0, total, 1), valid[:, None] / valid.sum(1)[:, None, None])
 
 
-def nats(counts: jax.Array, log_tables: jax.Array) -> jax.Array:
+def nats(counts: jax.Array, tables: jax.Array) -> jax.Array:
     """Negative log-likelihood of all that was counted."""
-    return -jnp.where(counts > 0, counts * jnp.where(counts > 0, log_tables, 0), 0).sum()
+    return -(counts * jnp.log(jnp.where(counts > 0, tables, 1))).sum()
 
 
 def listed(parents: np.ndarray) -> tuple[tuple[int, ...], ...]:
@@ -72,6 +71,12 @@ def unpadded(tables: jax.Array, parents: tuple, cards: Sequence[int]) -> list[ja
     return [tables[i, : int(np.prod(shape[:-1])), : shape[-1]].reshape(shape) for i, shape in enumerate(shapes)]
 
 
+def log_families(tables: np.ndarray, parents: tuple, cards: Sequence[int]) -> list[np.ndarray]:
+    """Log-tables as `losses.network` takes them, of tables [D, Q, R]."""
+    with np.errstate(divide="ignore"):
+        return [np.log(table) for table in unpadded(np.asarray(tables), parents, cards)]
+
+
 def repadded(tables: Sequence[np.ndarray], shape: tuple[int, int, int]) -> np.ndarray:
     """The inverse of `unpadded`, 0 elsewhere: [D, Q, R]."""
     found = np.zeros(shape, np.float32)
@@ -83,16 +88,16 @@ def repadded(tables: Sequence[np.ndarray], shape: tuple[int, int, int]) -> np.nd
 
 def expectation(
     parents: np.ndarray,
-    log_tables: np.ndarray,
+    tables: np.ndarray,
     x: np.ndarray,
     observed: np.ndarray,
     weight: np.ndarray,
     cards: tuple[int, ...],
 ) -> tuple[np.ndarray, np.float32]:
     """The E-step of EM: expected counts [D, Q, R] of incomplete rows x [B, D], and their log-likelihood. On the host."""
-    parents, log_tables, x, observed, weight = map(np.asarray, (parents, log_tables, x, observed, weight))
+    parents, tables, x, observed, weight = map(np.asarray, (parents, tables, x, observed, weight))
     above, real = listed(parents), weight > 0
-    families = unpadded(log_tables, above, cards)
+    families = log_families(tables, above, cards)
     rows = np.where(observed, x, -1)[real]
     rows, place = np.unique(rows, axis=0, return_inverse=True)
     share = np.bincount(place.ravel(), weight[real])
@@ -107,4 +112,4 @@ def expectation(
         found, log_prob = network.expected_counts(plan, families, above, some, share[part], pattern)
         counts = [old + new for old, new in zip(counts, found)]
         total += float(np.vdot(np.where(share[part] > 0, log_prob, 0), share[part]))
-    return repadded(counts, log_tables.shape), np.float32(total)
+    return repadded(counts, tables.shape), np.float32(total)

@@ -45,7 +45,7 @@ def prepared(
     pattern, above = network.pattern_of(evidence.observed, evidence.done), families.listed(parents)
     return (
         network.plan_for(cards, above, pattern, keep),
-        families.unpadded(np.asarray(tables), above, cards),
+        families.log_families(tables, above, cards),
         above,
         pattern,
     )

@@ -25,7 +25,7 @@ class BayesNetState(NamedTuple):
     rows: jax.Array  # [] float32, counted in the pass so far
     bins: bins.Bins  # of the columns of numbers
     graph: Graph
-    log_tables: jax.Array  # [D, Q, R] float32, -inf where there is no such level
+    tables: jax.Array  # [D, Q, R] float32, P(level | configuration of the parents)
     counts: jax.Array  # [D, Q, R] float32; [D, R, D, R] of pairs, for a tree
 
 
@@ -76,12 +76,12 @@ def bayes_net(
         )
         cut = bins.fit(batch["x"], observed & numeric[None], shape[2])
         graph = Graph(jnp.full((shape[0], how.max_parents), -1), jnp.zeros((shape[0], shape[0])))
-        log_tables = families.log_normalised(jnp.zeros(shape), valid(cut), 0.0)
+        tables = families.normalised(jnp.zeros(shape), valid(cut), 0.0)
         if known is not None:
             graph = graph._replace(parents=jnp.asarray(families.padded(known.parents, how.max_parents)))
-            log_tables = jnp.log(jnp.asarray(families.repadded(known.tables, shape)))
+            tables = jnp.asarray(families.repadded(known.tables, shape))
         counts = jnp.zeros(shape[::2] * 2 if how.pairwise else shape)
-        return BayesNetState(jnp.int32(0), jnp.float32(0), cut, graph, log_tables, counts)
+        return BayesNetState(jnp.int32(0), jnp.float32(0), cut, graph, tables, counts)
 
     def count(state: BayesNetState, rows: Rows) -> tuple[Graph, jax.Array, jax.Array]:
         """The graph, the counts of its families and what is kept of them, with those of the pass so far."""
@@ -101,19 +101,19 @@ def bayes_net(
         state = state._replace(graph=how.learn(key, state.step, state.graph, rows))
         graph, counts, kept = count(state, rows)
         seen = jnp.where(state.rows >= spec.sizes.get(spec.split, jnp.inf), 0, state.rows) + size
-        log_tables = families.log_normalised(counts, valid(state.bins), pseudo_count)
+        tables = families.normalised(counts, valid(state.bins), pseudo_count)
         if "mask" in batch:
             started = (state.step > 0) | (known is not None)
-            start = jnp.where(started, state.log_tables, log_tables)
+            start = jnp.where(started, state.tables, tables)
             outcome = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
             e_step = partial(families.expectation, cards=cards)
             counts, total = jax.pure_callback(e_step, outcome, graph.parents, start, *rows, vmap_method="sequential")
-            log_tables = families.log_normalised(counts, valid(state.bins), pseudo_count)
+            tables = families.normalised(counts, valid(state.bins), pseudo_count)
             nats = -total / jnp.maximum(size, 1)
         else:
-            nats = families.nats(counts, log_tables) / jnp.maximum(seen, 1)
+            nats = families.nats(counts, tables) / jnp.maximum(seen, 1)
         metrics = {"nats_per_row": nats, "edges": (graph.parents >= 0).sum().astype(jnp.float32)}
-        return BayesNetState(state.step + 1, seen, state.bins, graph, log_tables, kept), metrics
+        return BayesNetState(state.step + 1, seen, state.bins, graph, tables, kept), metrics
 
     def scored(state: BayesNetState, batch: Batch) -> jax.Array:
         """Log-density of the numbers that are observed, within their bins [B]."""
@@ -129,7 +129,7 @@ def bayes_net(
 
     def log_prob(key: jax.Array, state: BayesNetState, batch: Batch) -> jax.Array:
         known = evidence_of(state, batch)
-        return jnp.asarray(queries.log_evidence(state.graph.parents, state.log_tables, cards, known)) + scored(
+        return jnp.asarray(queries.log_evidence(state.graph.parents, state.tables, cards, known)) + scored(
             state, batch
         )
 
@@ -137,7 +137,7 @@ def bayes_net(
         x, mask, done, best = asked(given, num, spec)
         level_key, place_key = jax.random.split(key)
         known = evidence_of(state, {"x": x, "mask": mask}, done)
-        codes, evidence = queries.completed(level_key, state.graph.parents, state.log_tables, cards, known, best)
+        codes, evidence = queries.completed(level_key, state.graph.parents, state.tables, cards, known, best)
         if np.isneginf(evidence).any():
             raise UserError(f"given x: row {np.argmin(evidence)} is impossible under this model")
         share = jnp.full(x.shape, 0.5) if best else jax.random.uniform(place_key, x.shape)
@@ -190,10 +190,12 @@ def graph_of(structure: Mapping | None, known: Network | None, names: list[str],
 def network_in(spec: Spec, state: BayesNetState) -> Network:
     """The learnt network as plain data; the levels of a column of numbers are its bins."""
     schema, parents = columns(spec), families.listed(state.graph.parents)
-    edges = np.asarray(state.bins.edges) * np.asarray(spec.scale)[:, None] + np.asarray(spec.shift)[:, None]
+    edges = np.asarray(state.bins.edges, np.float64)
+    raw = edges * np.asarray(spec.scale)[:, None] + np.asarray(spec.shift)[:, None]
+    edges = np.where(edges < bins.BEYOND, raw, np.inf)
     levels = tuple(tuple(column.get("levels", ())) or bins.labels(edges[i]) for i, column in enumerate(schema))
     cards = [len(column["levels"]) if "levels" in column else edges.shape[1] + 1 for column in schema]
-    tables = families.unpadded(np.exp(np.asarray(state.log_tables, np.float64)), parents, cards)
+    tables = families.unpadded(np.asarray(state.tables, np.float64), parents, cards)
     used = [np.ix_(*(range(len(levels[each])) for each in (*above, i))) for i, above in enumerate(parents)]
     tables = tuple(table[places] for table, places in zip(tables, used))
     return Network(tuple(column["name"] for column in schema), levels, parents, tables)
