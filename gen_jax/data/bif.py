@@ -140,7 +140,7 @@ def _statements(tokens: Iterator[str]) -> list[list[str]]:
 def _table(where: str, above: list[tuple[str, ...]], levels: tuple[str, ...], rows: list[list[str]]) -> np.ndarray:
     """P(variable | parents) [levels of each parent ..., levels], every distribution divided by its sum."""
     table = np.full([*map(len, above), len(levels)], np.nan)
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row[0] == "default"):  # which fills what is left
         if row[0] == "table":
             place, size, numbers = (), table.size, row[1:]
         elif row[0] == "default":
@@ -226,7 +226,7 @@ def open_network(path: Path, options: Mapping[str, Any], known: str) -> Source:
     ]
     splits = dict.fromkeys((options["split"], options["test_split"]))
     x = {split: draw(network, np.random.default_rng([*split.encode()]), ROWS).astype(np.float64) for split in splits}
-    plain = {"parents": [*map(list, network.parents)], "tables": [table.tolist() for table in network.tables]}
+    plain = {"path": str(path), "parents": [*map(list, network.parents)], "tables": [table.tolist() for table in network.tables]}
     info = {"columns": schema, "dropped": [], "marginals": marginals(schema, x[options["split"]]), "network": plain}
     rows = lambda split, indices: {"x": x[split][indices]}
     sizes, shape = dict.fromkeys(splits, ROWS), (len(schema),)
@@ -246,7 +246,8 @@ def network_of(spec: Spec, path: str) -> Network:
         tuple(column["name"] for column in schema),
         tuple(tuple(each.get("levels", ())) for each in schema),
     )
-    if plain := spec.info.get("network"):
+    plain = spec.info.get("network", {})
+    if plain.get("path") == str(path):
         parents, tables = (tuple(map(tuple, plain["parents"])), tuple(map(np.asarray, plain["tables"])))
         return Network(names, levels, parents, tables)
     network = read_bif(Path(path))

@@ -17,7 +17,7 @@ class Tree(NamedTuple):
 
 def pair_counts(x: jax.Array, observed: jax.Array, weight: jax.Array, most: int) -> jax.Array:
     """How often two levels occur together [D, R, D, R], over the rows of x [B, D] in which both are observed."""
-    held = (x[..., None] == jnp.arange(most, dtype=x.dtype)) & observed[..., None]  # [B, D, R]
+    held = (x[..., None] == jnp.arange(most, dtype=x.dtype)[None, None]) & observed[..., None]  # [B, D, R]
     held = held.reshape(len(x), -1).astype(jnp.float32)
     return matmul(held.T, held * weight[:, None]).reshape(x.shape[1], most, x.shape[1], most)
 
@@ -29,7 +29,7 @@ def mutual_information(counts: jax.Array, valid: jax.Array, pseudo_count: float)
       counts: of `pair_counts`.
       valid: which levels a variable has [D, R].
     """
-    cells = valid[:, :, None, None] & valid[None, None]
+    cells = valid[:, :, None, None] & valid[None, None]  # [D, R, D, R]
     counts = jnp.where(cells, counts + pseudo_count, 0)
     joint = counts / jnp.maximum(counts.sum((1, 3), keepdims=True), 1e-30)
     row, column = joint.sum(3, keepdims=True), joint.sum(1, keepdims=True)
@@ -48,7 +48,7 @@ def chow_liu(information: jax.Array) -> Tree:
         closer = information[new] > best
         return inside.at[new].set(True), parent, jnp.maximum(best, information[new]), jnp.where(closer, new, near)
 
-    inside, parent = jnp.arange(size) == 0, jnp.full(size, -1)
+    inside, parent = jnp.arange(size) == 0, jnp.full(size, -1, jnp.int32)
     start = inside, parent, information[0], jnp.zeros_like(parent)
-    parent = jax.lax.fori_loop(1, size, grow, start)[1].astype(jnp.int32)
+    parent = jax.lax.fori_loop(1, size, grow, start)[1]
     return Tree(parent, jnp.where(parent < 0, 0, information[jnp.arange(size), parent]))

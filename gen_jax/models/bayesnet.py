@@ -75,7 +75,7 @@ def bayes_net(
             jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), batch["x"].shape) & (weight > 0)[:, None]
         )
         cut = bins.fit(batch["x"], observed & numeric[None], shape[2])
-        graph = Graph(jnp.full((shape[0], how.max_parents), -1), jnp.zeros((shape[0], shape[0])))
+        graph = Graph(jnp.full((shape[0], how.max_parents), -1, jnp.int32), jnp.zeros((shape[0], shape[0])))
         tables = families.normalised(jnp.zeros(shape), valid(cut), 0.0)
         if known is not None:
             graph = graph._replace(parents=jnp.asarray(families.padded(known.parents, how.max_parents)))
