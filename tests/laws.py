@@ -14,8 +14,8 @@ from conftest import host, make_spec, table_spec
 
 from gen_jax import checkpoint, sharding
 from gen_jax.errors import UserError
-from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.bayesnet import bayes_net
+from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.gan import gan
 from gen_jax.models.gaussian import gaussian
 from gen_jax.models.hmm import hmm

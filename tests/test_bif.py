@@ -70,7 +70,9 @@ def test_what_is_wrong_is_said(tmp_path, old, new, message):
 
 
 def test_a_cycle_and_a_torn_file_are_refused(tmp_path):
-    cyclic = NETWORK._replace(parents=((2,), (0,), (1,)), tables=(*[np.full((2, 3), 1 / 3)], *[np.full((3, 2), 0.5)], np.full((2, 2), 0.5)))
+    cyclic = NETWORK._replace(
+        parents=((2,), (0,), (1,)), tables=(*[np.full((2, 3), 1 / 3)], *[np.full((3, 2), 0.5)], np.full((2, 2), 0.5))
+    )
     with pytest.raises(UserError, match="a cycle, .*rain.* -> "):
         read_bif(file_of(tmp_path, write_bif(cyclic)))
     with pytest.raises(UserError, match="ends in the middle"):
@@ -80,6 +82,10 @@ def test_a_cycle_and_a_torn_file_are_refused(tmp_path):
 def test_rows_have_the_frequencies_of_the_network():
     x = bif.draw(NETWORK, np.random.default_rng(0), 40_000)
     states = np.indices((3, 2, 2)).reshape(3, -1)
-    exact = NETWORK.tables[0][states[0]] * NETWORK.tables[1][states[0], states[1]] * NETWORK.tables[2][states[1], states[0], states[2]]
+    exact = (
+        NETWORK.tables[0][states[0]]
+        * NETWORK.tables[1][states[0], states[1]]
+        * NETWORK.tables[2][states[1], states[0], states[2]]
+    )
     seen = np.bincount(np.ravel_multi_index(tuple(x.T), (3, 2, 2)), minlength=12) / len(x)
     assert (np.abs(seen - exact) < 5 * np.sqrt(exact / len(x)) + 1e-12).all()

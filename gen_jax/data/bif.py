@@ -226,7 +226,11 @@ def open_network(path: Path, options: Mapping[str, Any], known: str) -> Source:
     ]
     splits = dict.fromkeys((options["split"], options["test_split"]))
     x = {split: draw(network, np.random.default_rng([*split.encode()]), ROWS).astype(np.float64) for split in splits}
-    plain = {"path": str(path), "parents": [*map(list, network.parents)], "tables": [table.tolist() for table in network.tables]}
+    plain = {
+        "path": str(path),
+        "parents": [*map(list, network.parents)],
+        "tables": [table.tolist() for table in network.tables],
+    }
     info = {"columns": schema, "dropped": [], "marginals": marginals(schema, x[options["split"]]), "network": plain}
     rows = lambda split, indices: {"x": x[split][indices]}
     sizes, shape = dict.fromkeys(splits, ROWS), (len(schema),)

@@ -129,9 +129,7 @@ def bayes_net(
 
     def log_prob(key: jax.Array, state: BayesNetState, batch: Batch) -> jax.Array:
         known = evidence_of(state, batch)
-        return jnp.asarray(queries.log_evidence(state.graph.parents, state.tables, cards, known)) + scored(
-            state, batch
-        )
+        return jnp.asarray(queries.log_evidence(state.graph.parents, state.tables, cards, known)) + scored(state, batch)
 
     def sample(key: jax.Array, state: BayesNetState, num: int, given: dict | None = None) -> Batch:
         x, mask, done, best = asked(given, num, spec)
