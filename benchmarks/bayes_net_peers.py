@@ -14,6 +14,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -61,7 +62,7 @@ def answers(net: Network, num: int = 1000) -> str:
     asked = rng.integers(size, size=num)
     observed[np.arange(num), asked] = False
     found, log_prob = queries.posteriors(*ours(net), network.evidence_of(x, observed))
-    engine, worst, impossible = VariableElimination(theirs(net)), 0.0, 0
+    engine, worst, impossible, answered = VariableElimination(theirs(net)), 0.0, 0, 0
     for row, variable in enumerate(asked):
         evidence = {str(each): int(x[row, each]) for each in np.flatnonzero(observed[row])}
         mine = found[variable][:, row]
@@ -69,12 +70,13 @@ def answers(net: Network, num: int = 1000) -> str:
             exact = engine.query([str(variable)], evidence, show_progress=False).values
         except (ValueError, ZeroDivisionError):
             exact = np.full(len(mine), np.nan)
-        if not np.isfinite(exact).all() or np.isneginf(log_prob[row]):
-            assert not np.isfinite(exact).all() and np.isneginf(log_prob[row]), (row, exact, log_prob[row])
+        if np.isneginf(log_prob[row]):
             impossible += 1
+            answered += np.isfinite(exact).all()
         else:
             worst = max(worst, float(np.abs(mine - exact).max()))
-    return f"{num} queries, {impossible} of probability zero, largest difference {worst:.1e}"
+    pruned = f" (pgmpy answers {answered}: it leaves out evidence that is independent of the question)"
+    return f"{num} queries, {impossible} of probability zero{pruned}; largest difference of the others {worst:.1e}"
 
 
 def speed(net: Network) -> None:
@@ -108,7 +110,7 @@ def speed(net: Network) -> None:
         print(f"  {name}: gen_jax {fast:.3f} s, pgmpy {slow:.1f} s, {slow / fast:.0f} x")
 
 
-def graphs(net: Network, seeds: int, peer: bool) -> None:
+def graphs(net: Network, seeds: int) -> None:
     """Prints means over the seeds."""
     size, cards = len(net.names), tuple(map(len, net.levels))
     true = np.zeros((size, size), bool)
@@ -120,9 +122,10 @@ def graphs(net: Network, seeds: int, peer: bool) -> None:
         x = draw(net, np.random.default_rng(seed), 5000)
         table = scores.Table(x.T.astype(np.int64), np.ones(len(x)), cards)
         best = scores.network_score(table, net.parents, scores.bic)
-        searches = {"gen_jax": lambda: structure.search(table, scores.bic, limits, seed, 15, 5).edges}
-        if peer:
-            searches["pgmpy"] = lambda: hill_climb(x, net)
+        searches = {
+            "gen_jax": partial(search_edges, table, limits, seed),
+            "pgmpy": partial(hill_climb, x, net),
+        }
         for name, search in searches.items():
             began = time.perf_counter()
             edges = search()
@@ -134,6 +137,11 @@ def graphs(net: Network, seeds: int, peer: bool) -> None:
         distance, gain, edges, taken = np.mean(each, 0)
         apart = [int(one[0]) for one in each]
         print(f"  {name}: CPDAG distance {distance:.1f} {apart}, BIC {gain:+.1f}, {edges:.1f} edges, {taken:.2f} s")
+
+
+def search_edges(table: scores.Table, limits: structure.Limits, seed: int) -> np.ndarray:
+    """Our graph [D, D]."""
+    return structure.search(table, scores.bic, limits, seed, 15, 5).edges
 
 
 def hill_climb(x: np.ndarray, net: Network) -> np.ndarray:
@@ -161,7 +169,7 @@ def main() -> None:
         if "answers" in options.parts:
             print("  " + answers(net))
         if "graphs" in options.parts and name != "alarm":
-            graphs(net, options.seeds, peer=True)
+            graphs(net, options.seeds)
         if "speed" in options.parts and name == "alarm":
             speed(net)
 

@@ -28,8 +28,13 @@ def file_of(folder: Path, text: str) -> Path:
 
 
 def test_what_is_written_is_read_again(tmp_path):
-    again = read_bif(file_of(tmp_path, write_bif(NETWORK)))
-    assert again[:3] == NETWORK[:3]
+    spaced = NETWORK._replace(
+        names=("rain", "a sprinkler (cm)", "wet"), levels=(NETWORK.levels[0], ("off", ""), ("{", "wet"))
+    )
+    again = read_bif(file_of(tmp_path, write_bif(spaced)))
+    assert again[:3] == spaced[:3]
+    with pytest.raises(UserError, match="quotation marks"):
+        write_bif(NETWORK._replace(names=('the "rain"', "b", "c")))
     for mine, theirs in zip(again.tables, NETWORK.tables):
         np.testing.assert_allclose(mine, theirs, atol=1e-15)
 

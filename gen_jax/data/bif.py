@@ -181,22 +181,27 @@ def write_bif(network: Network) -> str:
     """The text of a BIF file; numbers keep their digits, so that reading it again gives the same network.
 
     Raises:
-      UserError: for a name or a level that BIF cannot hold.
+      UserError: for a name or a level with quotation marks, which BIF cannot hold.
     """
-    text = ["network unknown {\n}\n"]
-    for word in (*network.names, *(each for levels in network.levels for each in levels)):
-        if TOKEN.fullmatch(word) is None or word in "{}()[],;|":
-            raise UserError(f"{word!r} cannot be written to a BIF file: expected no spaces and none of {{}}()[],;|")
-    for name, levels in zip(network.names, network.levels):
-        text.append(f"variable {name} {{\n  type discrete [ {len(levels)} ] {{ {', '.join(levels)} }};\n}}\n")
-    for name, parents, table in zip(network.names, network.parents, network.tables):
-        above = " | " + ", ".join(network.names[each] for each in parents) if parents else ""
+    names, text = [quoted(name) for name in network.names], ["network unknown {\n}\n"]
+    levels = [[quoted(level) for level in listed] for listed in network.levels]
+    for name, listed in zip(names, levels):
+        text.append(f"variable {name} {{\n  type discrete [ {len(listed)} ] {{ {', '.join(listed)} }};\n}}\n")
+    for name, parents, table in zip(names, network.parents, network.tables):
+        above = " | " + ", ".join(names[each] for each in parents) if parents else ""
         text.append(f"probability ( {name}{above} ) {{\n")
         for place in np.ndindex(table.shape[:-1]):
-            given = ", ".join(network.levels[parent][code] for parent, code in zip(parents, place))
+            given = ", ".join(levels[parent][code] for parent, code in zip(parents, place))
             text.append(f"  {f'({given})' if parents else 'table'} {', '.join(map(repr, table[place].tolist()))};\n")
         text.append("}\n")
     return "".join(text)
+
+
+def quoted(word: str) -> str:
+    """A word as BIF holds it: in quotation marks where it is not of one piece."""
+    if '"' in word:
+        raise UserError(f"{word!r} cannot be written to a BIF file: expected no quotation marks")
+    return word if TOKEN.fullmatch(word) and word not in [*"{}()[],;|"] else f'"{word}"'
 
 
 def open_network(path: Path, options: Mapping[str, Any], known: str) -> Source:
