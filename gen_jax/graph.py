@@ -43,7 +43,10 @@ def positions(found: list[list[int]]) -> dict[int, tuple[float, float]]:
 
 
 def picture(network: Network, confidence: np.ndarray) -> bytes:
-    """A PNG of the graph. Edges are labelled by their `confidence` [D, D] and as strong, where there is any."""
+    """A PNG of the graph. Edges are as strong as they are certain in either direction, by their `confidence` [D, D].
+
+    Where there is any, each is labelled by its share of the bootstrap samples and that of both directions.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -55,18 +58,25 @@ def picture(network: Network, confidence: np.ndarray) -> bytes:
     panel = figure.add_subplot()
     for child, parents in enumerate(network.parents):
         for parent in parents:
-            sure = float(confidence[parent, child]) if confidence.any() else 1.0
+            either = np.minimum(confidence + confidence.T, 1)[parent, child] if confidence.any() else 1.0
             arrow = {
                 "arrowstyle": "-|>",
-                "alpha": 0.25 + 0.75 * sure,
-                "lw": 0.6 + 1.2 * sure,
+                "alpha": 0.25 + 0.75 * either,
+                "lw": 0.6 + 1.2 * either,
                 "shrinkA": 9,
                 "shrinkB": 9,
             }
             panel.annotate("", place[child], place[parent], arrowprops={**arrow, "color": "tab:blue"})
             if confidence.any():
                 middle = np.mean([place[parent], place[child]], 0)
-                panel.text(*middle, f"{sure:.2f}", fontsize=6, color="0.35", ha="center", va="center")
+                panel.text(
+                    *middle,
+                    f"{confidence[parent, child]:.2f} of {either:.2f}",
+                    fontsize=6,
+                    color="0.35",
+                    ha="center",
+                    va="center",
+                )
     for name, at in zip(network.names, (place[i] for i in range(len(place)))):
         panel.text(
             *at, name, fontsize=8, ha="center", va="center", bbox={"boxstyle": "round", "fc": "white", "ec": "0.6"}
