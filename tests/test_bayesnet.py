@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import table_spec
+from PIL import Image
 from test_bif import NETWORK
 
+from gen_jax import graph, train
 from gen_jax.data import bif
 from gen_jax.errors import UserError
 from gen_jax.losses import bins, scores, structure
@@ -274,3 +277,27 @@ def test_cpdag_distance():
     below = np.zeros((4, 4), bool)
     below[:3, :3], below[1, 3] = collider, True  # what leaves a collider is directed as well
     assert np.array_equal(cpdag(below), below)
+
+
+def test_a_network_is_drawn_and_written(tmp_path, capsys):
+    (tmp_path / "net.bif").write_text(bif.write_bif(NETWORK))
+    config = Path(__file__).parents[1] / "configs" / "bayes_net_bif.py"
+    flags = [f"--config.model.bif={tmp_path / 'net.bif'}", "--config.sample.num=4", "--quiet"]
+    train.main(["train", "--config", str(config), "--workdir", str(tmp_path / "run"), *flags])
+    (tmp_path / "net.bif").rename(tmp_path / "read.bif")  # the run knows it without the file
+    graph.main(["graph", "--workdir", str(tmp_path / "run"), "--out", str(tmp_path / "again.bif")])
+    again = bif.read_bif(tmp_path / "again.bif")
+    assert again[:3] == NETWORK[:3]
+    for mine, theirs in zip(again.tables, NETWORK.tables):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+    graph.main(["graph", "--workdir", str(tmp_path / "run"), "--out", str(tmp_path / "net.png")])
+    assert Image.open(tmp_path / "net.png").size > (50, 50)
+    assert "3 variables, 3 edges of step 0" in capsys.readouterr().out
+
+
+def test_layers_follow_the_edges():
+    names = tuple("abcde")
+    network = bif.Network(names, ((),) * 5, ((), (0,), (), (2,), (1, 3)), ())
+    found = graph.layers(network)
+    assert [sorted(layer) for layer in found] == [[0, 2], [1, 3], [4]]
+    assert (found[0] == [0, 2]) == (found[1] == [1, 3])  # no edge crosses another
