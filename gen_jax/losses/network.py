@@ -144,7 +144,7 @@ def posteriors(plan: Plan, families: Sequence[Array], parents: tuple, pattern: P
     each = []
     for i, belief in enumerate(found):
         if i in pattern.known:
-            each.append(possible * (evidence.x[i][None] == np.arange(plan.cards[i])[:, None]))
+            each.append(possible[None] * (evidence.x[i][None] == np.arange(plan.cards[i])[:, None]))
         else:
             each.append(
                 xp.broadcast_to(elimination.marginal(belief, plan.scopes[i], (i,)), (plan.cards[i], len(possible)))
