@@ -14,6 +14,7 @@ from conftest import host, make_spec, table_spec
 
 from gen_jax import checkpoint, sharding
 from gen_jax.errors import UserError
+from gen_jax.models.bayesnet import bayes_net
 from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.gan import gan
 from gen_jax.models.gaussian import gaussian
@@ -178,6 +179,8 @@ RISING = {"start": 0.1, "stop": 1.0, "examples": 1000, "shape": "linear"}
 MAXOUT = {"name": "mlp", "hidden": (16,), "activation": "linear", "pieces": 3, "dropout": (0.1, 0.2)}
 
 LINE = np.random.default_rng(1).normal(0, (1, 0.05, 0.05), (48, 3)) @ np.array([[1, 1, 1], [0, 1, 0], [0, 0, 1.0]])
+SWITCH = (np.arange(48)[:, None] % 8 == 0) * np.array([1, 2, 1])
+SEARCHED = {"name": "search", "restarts": 1, "bootstraps": 2}
 CLUSTERS = np.array([[2, 2, 0], [-2, 2, 1], [0, -2, 2.0]])[np.arange(48) % 3]
 CLUSTERS = CLUSTERS + np.random.default_rng(2).normal(0, (0.05, 0.05, 0), (48, 3))
 
@@ -220,6 +223,10 @@ FAMILIES = {
     ),
     "bernoulli": table_family(
         bernoulli, (2, 3), np.eye(3)[np.arange(48) % 16 // 14, 1:] * [1, 2], 0.2, 0.3, strength=0.1
+    ),
+    "bayes_net": table_family(bayes_net, (2, 3, 2), SWITCH, 0.2, 0.1, pseudo_count=0.1, structure=SEARCHED),
+    "bayes_net_tree": table_family(
+        bayes_net, (None, 3, 2), SWITCH, 0.2, -0.2, pseudo_count=0.1, structure={"name": "chow_liu"}, max_bins=3
     ),
     "gaussian": table_family(gaussian, (None, None, None), LINE, 0.2, -1.2),
     "mixture": table_family(mixture, (None, None, 3), CLUSTERS, 0.2, -1.2, components=3, floor=1e-4),

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from scipy.io import savemat, wavfile
+from test_bif import NETWORK
 
 import gen_jax
 from gen_jax import sample, train
 from gen_jax.config import load_file
+from gen_jax.data.bif import write_bif
 from gen_jax.data.builders import BUILDERS
 from gen_jax.data.samples import SUFFIXES, encode
 from gen_jax.data.table_sets import SHIPPED
@@ -36,6 +38,7 @@ SMALLER = {  # what takes long to compile or to run
     **dict.fromkeys(("gru", "lstm", "mingru", "rnn"), TINY),
     "rcgan": ["--config.batch_size=8", *SERIES],
     "speech_rnn": [*TINY, "--config.batch_size=8", "--config.sample.length=300", "--config.evaluate.num=10"],
+    "bayes_net": ["--config.model.structure.bootstraps=2"],
     "bbans": [TESTED],
     "vqvae": [f"--config.model.{net}.channels=(8,)" for net in ("encoder", "decoder")],
     "wgan": ["--config.batch_size=20"],
@@ -46,6 +49,9 @@ pytestmark = pytest.mark.usefixtures("one_device")
 
 def stand_in(config_file: Path, folder: Path) -> list[str]:
     """Flags that give a config whose data need the network made-up data of the same kind."""
+    if "bif" in load_file(config_file).model:
+        (folder / "net.bif").write_text(write_bif(NETWORK))
+        return [f"--config.model.bif={folder / 'net.bif'}"]
     if load_file(config_file).data.name in {*BUILDERS, *SHIPPED} and not load_file(config_file).data.path:
         return []
     random = np.random.default_rng(0)

@@ -59,10 +59,17 @@ def _table(path: Path, options: Mapping[str, Any], known: str) -> Source:
     return open_table(path, options, known)
 
 
+def _network(path: Path, options: Mapping[str, Any], known: str) -> Source:
+    from gen_jax.data.bif import open_network
+
+    return open_network(path, options, known)
+
+
 READERS = {  # SciPy's readers are slow to import
     ".txt": text_file,
     ".mat": _rolls,
     ".zip": _recordings,
+    ".bif": _network,
     **dict.fromkeys(TABLES, _table),
 }
 

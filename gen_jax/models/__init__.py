@@ -8,6 +8,7 @@ import numpy as np
 from gen_jax.data.spec import Spec, levels, may_miss
 from gen_jax.errors import build
 from gen_jax.model import Model, State
+from gen_jax.models.bayesnet import bayes_net
 from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.gan import gan
 from gen_jax.models.gaussian import gaussian
@@ -20,6 +21,7 @@ from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
 
 MODELS = {  # family(spec, **options) -> Model
+    "bayes_net": bayes_net,
     "bernoulli": bernoulli,
     "gan": gan,
     "gaussian": gaussian,

@@ -1,0 +1,105 @@
+"""Questions about many rows to a network of padded tables, chunk by chunk."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.losses import families, network
+from gen_jax.losses.elimination import Plan, work
+from gen_jax.losses.network import Evidence, Pattern
+
+CHUNK = 2**24  # numbers in the tables of the rows that are worked on together: 64 MiB
+LONGEST = 2**14  # rows
+
+
+def by_chunks(call: Callable[[int, Evidence], tuple], plan: Plan, evidence: Evidence) -> list[np.ndarray]:
+    """The results [..., B] of a compiled call on as many rows as fit into memory at a time, put together.
+
+    Every chunk has the same power of two of rows, the last one padded, so that other numbers of rows compile little.
+    """
+    rows = len(evidence.x[0])
+    most = max(1, min(LONGEST, CHUNK // work(plan.cards, (*plan.buckets, plan.kept))))
+    size = min(1 << (most.bit_length() - 1), 1 << max(rows - 1, 0).bit_length())
+    found: list[np.ndarray] = []
+    for number, start in enumerate(range(0, rows, size)):
+        part = Evidence(*(np.asarray(each)[:, start : start + size] for each in evidence))
+        if start + size > rows:
+            part = Evidence(*(np.pad(each, ((0, 0), (0, start + size - rows)), "edge") for each in part))
+        results = call(number, Evidence(*(apart(jnp.asarray(each)) for each in part)))
+        found = found or [np.empty((*each.shape[:-1], rows), each.dtype) for each in results]
+        for whole, each in zip(found, results):
+            whole[..., start : start + size] = np.asarray(each)[..., : rows - start]
+    return found
+
+
+def prepared(
+    parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence, keep: tuple[int, ...] = ()
+) -> tuple[Plan, list[np.ndarray], tuple, Pattern]:
+    """The plan of a query, the families, the parents of each, the pattern of the evidence.
+
+    Raises:
+      UserError: where the network is too wide.
+    """
+    pattern, above = network.pattern_of(evidence.observed, evidence.done), families.listed(parents)
+    return (
+        network.plan_for(cards, above, pattern, keep),
+        families.log_families(tables, above, cards),
+        above,
+        pattern,
+    )
+
+
+def log_evidence(parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence) -> np.ndarray:
+    """log P(evidence) of each row [B]."""
+    plan, *known = prepared(parents, tables, cards, evidence)
+    return by_chunks(lambda number, part: (network.log_evidence(plan, *known, part),), plan, evidence)[0]
+
+
+def posteriors(
+    parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """P(variable | evidence) [levels, B] of every variable, and log P(evidence) [B]; all 0 where it is impossible."""
+    plan, *known = prepared(parents, tables, cards, evidence)
+
+    def both(number: int, part: Evidence) -> tuple:
+        each, log_prob = network.posteriors(plan, *known, part)
+        return *each, log_prob
+
+    *each, log_prob = by_chunks(both, plan, evidence)
+    return each, log_prob
+
+
+def posterior(
+    parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence, keep: tuple[int, ...]
+) -> np.ndarray:
+    """P(variables to keep | evidence) [levels of each ..., B]; NaN where the evidence is impossible."""
+    plan, *known = prepared(parents, tables, cards, evidence, keep)
+    return by_chunks(lambda number, part: (network.posterior(plan, *known, part),), plan, evidence)[0]
+
+
+def completed(
+    key: jax.Array,
+    parents: np.ndarray,
+    tables: jax.Array,
+    cards: tuple[int, ...],
+    evidence: Evidence,
+    best: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with what is unknown drawn from its posterior, or `best`, the most probable [D, B]; log P(evidence) [B]."""
+    plan, *known = prepared(parents, tables, cards, evidence)
+
+    def chunk(number: int, part: Evidence) -> tuple:
+        shares = apart(jax.random.uniform(jax.random.fold_in(key, number), (len(part.x), len(part.x[0]))))
+        x, log_prob = network.completed(plan, *known, part, shares, best)
+        return *x, log_prob
+
+    *x, log_prob = by_chunks(chunk, plan, evidence)
+    return np.stack(x), log_prob
+
+
+@jax.jit
+def apart(rows: jax.Array) -> list[jax.Array]:
+    """The rows [B] of an array [D, B]."""
+    return [*rows]

@@ -1,0 +1,127 @@
+"""Information in nats: of tables of counts or probabilities, of samples with error bars, and exactly of a Bayesian network."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from gen_jax.data.bif import Network
+from gen_jax.losses import network as inference
+from gen_jax.losses.network import Evidence, Pattern
+
+
+def entropy(table: np.ndarray) -> float:
+    """H of all axes of a table of counts or probabilities (Shannon 1948)."""
+    p = np.asarray(table, np.float64).ravel() / np.sum(table, dtype=np.float64)
+    p = p[p > 0]
+    return float(-(p * np.log(p)).sum())
+
+
+def _kept(table: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    return np.asarray(table, np.float64).sum(tuple({*range(np.ndim(table))} - {*axes}))
+
+
+def conditional_entropy(table: np.ndarray, of: Sequence[int], given: Sequence[int]) -> float:
+    """H(of | given), of axes of a table."""
+    return entropy(_kept(table, (*of, *given))) - entropy(_kept(table, given))
+
+
+def mutual_information(table: np.ndarray, first: Sequence[int] = (0,), second: Sequence[int] = (1,)) -> float:
+    """I(first; second), of axes of a table."""
+    return conditional_mutual_information(table, first, second, ())
+
+
+def conditional_mutual_information(
+    table: np.ndarray, first: Sequence[int], second: Sequence[int], given: Sequence[int]
+) -> float:
+    """I(first; second | given), of axes of a table."""
+    return conditional_entropy(table, first, given) - conditional_entropy(table, first, (*second, *given))
+
+
+def kl(p: np.ndarray, q: np.ndarray) -> float:
+    """KL(p || q) of two tables of counts or probabilities; inf where q excludes what p does not."""
+    p, q = (np.asarray(each, np.float64) / np.sum(each, dtype=np.float64) for each in (p, q))
+    seen = p > 0
+    with np.errstate(divide="ignore"):
+        return float((p[seen] * (np.log(p[seen]) - np.log(q[seen]))).sum())
+
+
+def counted(codes: np.ndarray, cards: Sequence[int]) -> np.ndarray:
+    """How often each joint level occurs among rows of codes [N, D], a table with the axes `cards`."""
+    places = np.ravel_multi_index(tuple(np.asarray(codes, int).T), cards)
+    return np.bincount(places, minlength=int(np.prod(cards))).reshape(cards)
+
+
+def entropy_of_samples(codes: np.ndarray) -> tuple[float, float]:
+    """H of the joint level of rows of codes [N, D] drawn from any model, and its standard error.
+
+    The plug-in estimate with the correction of Miller and Madow (1955), (seen levels - 1) / 2N; the error is that of a
+    mean of -log p.
+    """
+    counts = np.unique(np.asarray(codes), axis=0, return_counts=True)[1]
+    total, p = counts.sum(), counts / counts.sum()
+    spread = (p * np.log(p) ** 2).sum() - entropy(p) ** 2
+    return entropy(p) + (len(counts) - 1) / (2 * total), float(np.sqrt(max(spread, 0) / total))
+
+
+def information_of_samples(codes: np.ndarray, first: Sequence[int], second: Sequence[int]) -> tuple[float, float]:
+    """I between columns of rows of codes [N, D] drawn from any model, and its standard error; see `entropy_of_samples`."""
+    together = np.asarray(codes)[:, [*first, *second]]
+    parts = [
+        np.unique(each, axis=0, return_inverse=True, return_counts=True)
+        for each in (together[:, : len(first)], together[:, len(first) :], together)
+    ]
+    log_p = [np.log(counts / len(codes))[place.ravel()] for _, place, counts in parts]
+    seen = [len(counts) for *_, counts in parts]
+    ratio = log_p[2] - log_p[0] - log_p[1]  # of each row
+    return float(ratio.mean()) - (seen[2] - seen[0] - seen[1] + 1) / (2 * len(codes)), float(
+        ratio.std() / np.sqrt(len(codes))
+    )
+
+
+def marginal(network: Network, variables: Sequence[int]) -> np.ndarray:
+    """P(variables) of a Bayesian network, exactly [levels of each ...].
+
+    Raises:
+      UserError: where the network is too wide.
+    """
+    keep = tuple(dict.fromkeys(variables))
+    return inference.posterior(*_without_evidence(network, keep))[..., 0]
+
+
+def network_entropy(network: Network) -> float:
+    """H of a Bayesian network, exactly: the sum of H(variable | parents) (Cover and Thomas 2006, theorem 2.5.1)."""
+    families = _beliefs(network)
+    return sum(conditional_entropy(each, (each.ndim - 1,), range(each.ndim - 1)) for each in families)
+
+
+def network_information(
+    network: Network, first: Sequence[int], second: Sequence[int], given: Sequence[int] = ()
+) -> float:
+    """I(first; second | given) of variables of a Bayesian network, exactly."""
+    sizes = np.cumsum([0, len(first), len(second), len(given)])
+    axes = [range(*each) for each in pairwise(sizes)]
+    return conditional_mutual_information(marginal(network, (*first, *second, *given)), *axes)
+
+
+def network_kl(p: Network, q: Network) -> float:
+    """KL(p || q) of two Bayesian networks over the same variables, exactly; inf where q excludes what p does not."""
+    crossed = 0.0
+    for i, above in enumerate(q.parents):
+        share = marginal(p, (*above, i))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            crossed -= float(np.where(share > 0, share * np.log(q.tables[i]), 0).sum())
+    return crossed - network_entropy(p)
+
+
+def _beliefs(network: Network) -> list[np.ndarray]:
+    """P(variable, parents) of every family, by one reverse pass."""
+    return [each[..., 0] for each in inference.beliefs(*_without_evidence(network))[0]]
+
+
+def _without_evidence(network: Network, keep: tuple[int, ...] = ()) -> tuple:
+    cards, nothing = tuple(map(len, network.levels)), Pattern()
+    with np.errstate(divide="ignore"):
+        families = [np.log(table) for table in network.tables]
+    empty = Evidence(*(np.zeros((len(cards), 1), kind) for kind in (np.int32, bool, bool)))
+    return inference.plan_for(cards, network.parents, nothing, keep), families, network.parents, nothing, empty

@@ -1,0 +1,199 @@
+"""Bayesian networks over tables: a graph, a table for each column given its parents, exact inference in between."""
+
+from collections.abc import Mapping
+from functools import partial
+from math import prod
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.data.bif import Network, network_of
+from gen_jax.data.spec import Spec, columns
+from gen_jax.errors import UserError, build, check_whole
+from gen_jax.losses import bins, categories, families, network, queries, tree
+from gen_jax.losses.emissions import check_strengths
+from gen_jax.losses.graphs import STRUCTURES, Graph, Rows, Structure, kept, tree_of
+from gen_jax.model import Batch, Model, given_observed, refuse_given
+
+
+class BayesNetState(NamedTuple):
+    """A network of D variables of at most R levels, with at most P parents that have at most Q configurations."""
+
+    step: jax.Array  # [] int32
+    rows: jax.Array  # [] float32, counted in the pass so far
+    bins: bins.Bins  # of the columns of numbers
+    graph: Graph
+    tables: jax.Array  # [D, Q, R] float32, P(level | configuration of the parents)
+    counts: jax.Array  # [D, Q, R] float32; [D, R, D, R] of pairs, for a tree
+
+
+def bayes_net(
+    spec: Spec, structure: Mapping | None = None, bif: str | None = None, pseudo_count: float = 1.0, max_bins: int = 8
+) -> Model:
+    """A discrete Bayesian network: its graph and its tables are learnt, or read from a BIF file.
+
+    Args:
+      structure: a `name` in `STRUCTURES` and its options; None is `search` with its defaults.
+      bif: a file whose graph is kept and whose tables are where learning starts; its variables are the columns.
+      pseudo_count: added to each cell of each table (a Dirichlet prior of 1 + pseudo_count); 0 is maximum likelihood.
+      max_bins: levels that a column of numbers is cut into, with equal shares of the rows.
+
+    A step counts the rows of a batch (`data.order` once, or all), anew after each pass; a graph is searched in the first
+    batch. With missing cells a step is an iteration of EM over its batch, which should be all the data, from the tables
+    of the rows in which a family is complete. Numbers are drawn uniformly within their bin, exponentially beyond the
+    outermost edges. `given` takes `x` and `mask` [num, D], the same under `do` for an intervention, and `temperature`
+    [num], 0 for the most probable explanation, else 1.
+
+    Raises:
+      UserError: for data that are no rows of columns, a file that does not fit them, or an unknown name or option.
+    """
+    schema = columns(spec)
+    check_strengths(pseudo_count=pseudo_count)
+    check_whole("max_bins", max_bins, 2)
+    levels = categories.levels_of(schema)
+    cards = tuple(len(column["levels"]) if "levels" in column else max_bins for column in schema)
+    names, numeric = [column["name"] for column in schema], np.array(["levels" not in each for each in schema])
+    known = None if bif is None else network_of(spec, bif)
+    how = graph_of(structure, known, names, cards)
+    shape = (len(cards), how.max_configurations, max(cards))
+
+    def valid(cut: bins.Bins) -> jax.Array:
+        used = jnp.where(numeric, bins.used(cut), jnp.asarray(cards))
+        return jnp.arange(shape[2])[None] < used[:, None]
+
+    def rows_of(cut: bins.Bins, batch: Batch) -> Rows:
+        x, weight = jnp.asarray(batch["x"]), batch.get("weight", jnp.ones(len(batch["x"])))
+        observed = jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), x.shape) & (weight > 0)[:, None]
+        codes = jnp.where(numeric[None], bins.code(cut, x), jnp.rint(x).astype(jnp.int32))
+        return Rows(jnp.where(observed, codes, 0), observed, weight)
+
+    def init(key: jax.Array, batch: Batch) -> BayesNetState:
+        weight = batch.get("weight", jnp.ones(len(batch["x"])))
+        observed = (
+            jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), batch["x"].shape) & (weight > 0)[:, None]
+        )
+        cut = bins.fit(batch["x"], observed & numeric[None], shape[2])
+        graph = Graph(jnp.full((shape[0], how.max_parents), -1, jnp.int32), jnp.zeros((shape[0], shape[0])))
+        tables = families.normalised(jnp.zeros(shape), valid(cut), 0.0)
+        if known is not None:
+            graph = graph._replace(parents=jnp.asarray(families.padded(known.parents, how.max_parents)))
+            tables = jnp.asarray(families.repadded(known.tables, shape))
+        counts = jnp.zeros(shape[::2] * 2 if how.pairwise else shape)
+        return BayesNetState(jnp.int32(0), jnp.float32(0), cut, graph, tables, counts)
+
+    def count(state: BayesNetState, rows: Rows) -> tuple[Graph, jax.Array, jax.Array]:
+        """The graph, the counts of its families and what is kept of them, with those of the pass so far."""
+        again = state.rows >= spec.sizes.get(spec.split, jnp.inf)
+        before = jnp.where(again, 0, state.counts)
+        if how.pairwise:
+            pairs = before + tree.pair_counts(*rows, shape[2])
+            return *tree_of(pairs, state.graph, valid(state.bins), pseudo_count), pairs
+        config = families.configurations(rows.x, state.graph.parents, cards)
+        here = families.complete(rows.observed, state.graph.parents)
+        counts = before + families.counted(rows.x, config, here, rows.weight, shape)
+        return state.graph, counts, counts
+
+    def step(key: jax.Array, state: BayesNetState, batch: Batch) -> tuple[BayesNetState, dict]:
+        rows = rows_of(state.bins, batch)
+        size = rows.weight.sum()
+        state = state._replace(graph=how.learn(key, state.step, state.graph, rows))
+        graph, counts, kept = count(state, rows)
+        seen = jnp.where(state.rows >= spec.sizes.get(spec.split, jnp.inf), 0, state.rows) + size
+        tables = families.normalised(counts, valid(state.bins), pseudo_count)
+        if "mask" in batch:
+            started = (state.step > 0) | (known is not None)
+            start = jnp.where(started, state.tables, tables)
+            outcome = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
+            e_step = partial(families.expectation, cards=cards)
+            counts, total = jax.pure_callback(e_step, outcome, graph.parents, start, *rows, vmap_method="sequential")
+            tables = families.normalised(counts, valid(state.bins), pseudo_count)
+            nats = -total / jnp.maximum(size, 1)
+        else:
+            nats = families.nats(counts, tables) / jnp.maximum(seen, 1)
+        metrics = {"nats_per_row": nats, "edges": (graph.parents >= 0).sum().astype(jnp.float32)}
+        return BayesNetState(state.step + 1, seen, state.bins, graph, tables, kept), metrics
+
+    def scored(state: BayesNetState, batch: Batch) -> jax.Array:
+        """Log-density of the numbers that are observed, within their bins [B]."""
+        inside = bins.log_density(state.bins, jnp.asarray(batch["x"]))
+        return jnp.where(rows_of(state.bins, batch).observed & numeric[None], inside, 0).sum(1)
+
+    def evidence_of(state: BayesNetState, batch: Batch, done: Any = None) -> network.Evidence:
+        categories.check_levels(levels, batch["x"], batch.get("mask"))
+        x, observed, _ = map(
+            np.asarray, rows_of(state.bins, {name: batch[name] for name in ("x", "mask") if name in batch})
+        )
+        return network.evidence_of(x, observed, done)
+
+    def log_prob(key: jax.Array, state: BayesNetState, batch: Batch) -> jax.Array:
+        known = evidence_of(state, batch)
+        return jnp.asarray(queries.log_evidence(state.graph.parents, state.tables, cards, known)) + scored(state, batch)
+
+    def sample(key: jax.Array, state: BayesNetState, num: int, given: dict | None = None) -> Batch:
+        x, mask, done, best = asked(given, num, spec)
+        level_key, place_key = jax.random.split(key)
+        known = evidence_of(state, {"x": x, "mask": mask}, done)
+        codes, evidence = queries.completed(level_key, state.graph.parents, state.tables, cards, known, best)
+        if np.isneginf(evidence).any():
+            raise UserError(f"given x: row {np.argmin(evidence)} is impossible under this model")
+        share = jnp.full(x.shape, 0.5) if best else jax.random.uniform(place_key, x.shape)
+        drawn = jnp.where(numeric[None], bins.undo(state.bins, codes.T, share), codes.T.astype(np.float32))
+        return {"x": jnp.where(mask, x, drawn)}
+
+    def free_parameters(state: BayesNetState) -> int:
+        above = families.listed(state.graph.parents)
+        return sum(prod(cards[each] for each in parents) * (cards[i] - 1) for i, parents in enumerate(above))
+
+    given = ("x", "mask", "do", "temperature")
+    return Model(init, step, sample, log_prob, given=given, free_parameters=free_parameters)
+
+
+def asked(given: dict | None, num: int, spec: Spec) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    """What `given` says: cells x [num, D], which are known, which are known because they were set, and whether to explain.
+
+    Raises:
+      UserError: for another condition, one of another shape, a cell both observed and set, or another temperature.
+    """
+    refuse_given(given, ("x", "mask", "do", "temperature"))
+    nothing = np.zeros((num, *spec.shape), np.float32), np.zeros((num, *spec.shape), bool)
+    (x, mask), (value, done) = (
+        map(np.asarray, given_observed(some, num, spec.shape) or nothing) for some in (given, (given or {}).get("do"))
+    )
+    if (mask & done).any():
+        row, column = np.argwhere(mask & done)[0]
+        raise UserError(f"given: row {row}, column {column} is both observed and set by do; expected one of them")
+    heat = np.asarray((given or {}).get("temperature", 1))
+    if heat.size and not ((heat == heat.flat[0]).all() and heat.flat[0] in (0, 1)):
+        raise UserError(
+            f"temperature {heat.flat[0]:g}: expected 1, or 0 for the most probable explanation, of all rows"
+        )
+    return np.where(done, value, x), mask | done, done, bool((heat == 0).all())
+
+
+def graph_of(structure: Mapping | None, known: Network | None, names: list[str], cards: tuple[int, ...]) -> Structure:
+    """How the graph is learnt, or kept where it was read.
+
+    Raises:
+      UserError: for an unknown structure or option of one, or a structure beside a file.
+    """
+    if known is None:
+        return build("structure", STRUCTURES, structure or {"name": "search"}, names, cards)
+    if structure is not None:
+        raise UserError("model.bif has a graph already: leave model.structure out")
+    return kept(known.parents, cards)
+
+
+def network_in(spec: Spec, state: BayesNetState) -> Network:
+    """The learnt network as plain data; the levels of a column of numbers are its bins."""
+    schema, parents = columns(spec), families.listed(state.graph.parents)
+    edges = np.asarray(state.bins.edges, np.float64)
+    raw = edges * np.asarray(spec.scale)[:, None] + np.asarray(spec.shift)[:, None]
+    edges = np.where(edges < bins.BEYOND, raw, np.inf)
+    levels = tuple(tuple(column.get("levels", ())) or bins.labels(edges[i]) for i, column in enumerate(schema))
+    cards = [len(column["levels"]) if "levels" in column else edges.shape[1] + 1 for column in schema]
+    tables = families.unpadded(np.asarray(state.tables, np.float64), parents, cards)
+    used = [np.ix_(*(range(len(levels[each])) for each in (*above, i))) for i, above in enumerate(parents)]
+    tables = tuple(table[places] for table, places in zip(tables, used))
+    return Network(tuple(column["name"] for column in schema), levels, parents, tables)

@@ -1,0 +1,68 @@
+"""Information by its identities, of networks against enumeration and the published entropies."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_bif import NETWORK
+
+from gen_jax.data import bif
+from gen_jax.metrics import information
+
+NETWORKS = Path(__file__).parents[2] / "shared" / "data" / "networks"
+TABLE = np.random.default_rng(0).dirichlet(np.ones(24)).reshape(2, 3, 4)
+
+
+def joint(network: bif.Network) -> np.ndarray:
+    cards = tuple(map(len, network.levels))
+    states = np.indices(cards).reshape(len(cards), -1)
+    tables = [
+        table[tuple(states[[*above, i]])] for i, (above, table) in enumerate(zip(network.parents, network.tables))
+    ]
+    return np.prod(tables, 0).reshape(cards)
+
+
+def test_identities_of_tables():
+    whole, first = information.entropy(TABLE), information.entropy(TABLE.sum((1, 2)))
+    assert whole == pytest.approx(first + information.conditional_entropy(TABLE, (1, 2), (0,)))
+    chain = information.mutual_information(TABLE, (0,), (1,)) + information.conditional_mutual_information(
+        TABLE, (0,), (2,), (1,)
+    )
+    assert information.mutual_information(TABLE, (0,), (1, 2)) == pytest.approx(chain)
+    product = TABLE.sum((1, 2))[:, None] * TABLE.sum((0, 2))
+    assert information.mutual_information(TABLE) == pytest.approx(information.kl(TABLE.sum(2), product))
+    assert information.entropy(np.array([3, 0, 1])) == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
+    assert information.kl([1, 1], [1, 0]) == np.inf and information.kl([2, 0], [1, 1]) == pytest.approx(np.log(2))
+
+
+def test_networks_by_enumeration():
+    exact = joint(NETWORK)
+    assert information.network_entropy(NETWORK) == pytest.approx(information.entropy(exact))
+    np.testing.assert_allclose(information.marginal(NETWORK, (2, 0)), exact.sum(1).T)
+    found = information.network_information(NETWORK, (0,), (1,), (2,))
+    assert found == pytest.approx(information.conditional_mutual_information(exact, (0,), (1,), (2,)))
+    alone = NETWORK._replace(parents=((), (), ()), tables=tuple(exact.sum(axes) for axes in ((1, 2), (0, 2), (0, 1))))
+    assert information.network_kl(NETWORK, alone) == pytest.approx(information.kl(exact, joint(alone)))
+    assert information.network_kl(NETWORK, NETWORK) == pytest.approx(0, abs=1e-12)
+    assert information.network_kl(alone, NETWORK) == np.inf
+
+
+def test_samples_have_error_bars_that_hold():
+    exact, misses = joint(NETWORK), []
+    for seed in range(20):
+        codes = bif.draw(NETWORK, np.random.default_rng(seed), 2000)
+        for (found, error), true in (
+            (information.entropy_of_samples(codes), information.entropy(exact)),
+            (information.information_of_samples(codes, (0,), (2,)), information.mutual_information(exact, (0,), (2,))),
+        ):
+            misses.append((found - true) / error)
+    assert abs(np.mean(misses)) < 0.6 and 0.6 < np.std(misses) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "nats"), [("asia", 2.237029), ("child", 12.195767), ("alarm", 10.437962), ("sachs", 7.174573)]
+)
+def test_entropies_of_known_networks(name, nats):
+    if not NETWORKS.exists():
+        pytest.skip(f"needs {name}.bif in {NETWORKS}")
+    assert information.network_entropy(bif.read_bif(NETWORKS / f"{name}.bif")) == pytest.approx(nats, abs=1e-5)
