@@ -11,27 +11,40 @@ from gen_jax.losses.elimination import Plan, work
 from gen_jax.losses.network import Evidence, Pattern
 
 CHUNK = 2**24  # numbers in the tables of the rows that are worked on together: 64 MiB
-LONGEST = 2**14  # rows
+LONGEST = 2**14  # rows, of evidence
+FREE = 2**17  # rows of which nothing is known: all tables are those of one row
 
 
-def by_chunks(call: Callable[[int, Evidence], tuple], plan: Plan, evidence: Evidence) -> list[np.ndarray]:
+def by_chunks(
+    call: Callable[[int, Evidence], tuple], plan: Plan, pattern: Pattern, evidence: Evidence
+) -> list[np.ndarray]:
     """The results [..., B] of a compiled call on as many rows as fit into memory at a time, put together.
 
     Every chunk has the same power of two of rows, the last one padded, so that other numbers of rows compile little.
     """
     rows = len(evidence.x[0])
     most = max(1, min(LONGEST, CHUNK // work(plan.cards, (*plan.buckets, plan.kept))))
+    most = most if pattern.known or pattern.partly else FREE
     size = min(1 << (most.bit_length() - 1), 1 << max(rows - 1, 0).bit_length())
     found: list[np.ndarray] = []
     for number, start in enumerate(range(0, rows, size)):
         part = Evidence(*(np.asarray(each)[:, start : start + size] for each in evidence))
         if start + size > rows:
             part = Evidence(*(np.pad(each, ((0, 0), (0, start + size - rows)), "edge") for each in part))
-        results = call(number, Evidence(*(apart(jnp.asarray(each)) for each in part)))
+        results = call(number, on_device(pattern, part))
         found = found or [np.empty((*each.shape[:-1], rows), each.dtype) for each in results]
         for whole, each in zip(found, results):
             whole[..., start : start + size] = np.asarray(each)[..., : rows - start]
     return found
+
+
+def on_device(pattern: Pattern, evidence: Evidence) -> Evidence:
+    """The evidence as lists of rows, those that a query of that pattern reads on the device."""
+    reads = Evidence(pattern.known | pattern.partly, pattern.partly, pattern.partly_cut)
+    lists = (
+        [jnp.asarray(row) if i in some else row for i, row in enumerate(rows)] for rows, some in zip(evidence, reads)
+    )
+    return Evidence(*lists)
 
 
 def prepared(
@@ -54,7 +67,7 @@ def prepared(
 def log_evidence(parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence) -> np.ndarray:
     """log P(evidence) of each row [B]."""
     plan, *known = prepared(parents, tables, cards, evidence)
-    return by_chunks(lambda number, part: (network.log_evidence(plan, *known, part),), plan, evidence)[0]
+    return by_chunks(lambda number, part: (network.log_evidence(plan, *known, part),), plan, known[-1], evidence)[0]
 
 
 def posteriors(
@@ -67,7 +80,7 @@ def posteriors(
         each, log_prob = network.posteriors(plan, *known, part)
         return *each, log_prob
 
-    *each, log_prob = by_chunks(both, plan, evidence)
+    *each, log_prob = by_chunks(both, plan, known[-1], evidence)
     return each, log_prob
 
 
@@ -76,7 +89,7 @@ def posterior(
 ) -> np.ndarray:
     """P(variables to keep | evidence) [levels of each ..., B]; NaN where the evidence is impossible."""
     plan, *known = prepared(parents, tables, cards, evidence, keep)
-    return by_chunks(lambda number, part: (network.posterior(plan, *known, part),), plan, evidence)[0]
+    return by_chunks(lambda number, part: (network.posterior(plan, *known, part),), plan, known[-1], evidence)[0]
 
 
 def completed(
@@ -93,10 +106,10 @@ def completed(
     def chunk(number: int, part: Evidence) -> tuple:
         shares = apart(jax.random.uniform(jax.random.fold_in(key, number), (len(part.x), len(part.x[0]))))
         x, log_prob = network.completed(plan, *known, part, shares, best)
-        return *x, log_prob
+        return np.stack(x), log_prob
 
-    *x, log_prob = by_chunks(chunk, plan, evidence)
-    return np.stack(x), log_prob
+    x, log_prob = by_chunks(chunk, plan, known[-1], evidence)
+    return x, log_prob
 
 
 @jax.jit
