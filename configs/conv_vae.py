@@ -1,8 +1,9 @@
-"""A VAE of small digits, offline, by residual convolutions, with a mixture of logistics for each pixel.
+"""A VAE of small digits, offline, by residual convolutions.
 
     python -m gen_jax.train --config configs/conv_vae.py
 
-NOT MEASURED
+79 seconds of one CPU core's time. Of the 359 test digits, one seed: ELBO -84.9 nats (1.91 bits a pixel), by 100 samples -82.2
+(`vae.py` has -90.2 and -87.2); with 2,000 steps and twice the channels it learns its training digits by heart.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ from gen_jax.config import load_file
 
 def get_config():
     config = load_file(Path(__file__).with_name("vae.py"))
-    net = {"name": "conv", "channels": (64, 32), "blocks": 1}
+    net = {"name": "conv", "channels": (32, 16), "blocks": 1}
     config.model.encoder = config.model.decoder = net
-    config.model.likelihood = {"name": "logistic_mixture", "components": 3}
+    config.steps = 600  # 53 epochs
     return config

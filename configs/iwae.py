@@ -7,6 +7,9 @@ by 100 samples -94.1 nats, ELBO -100.2. The same net by the ELBO, 186 seconds: b
 
     python -m gen_jax.train --config configs/iwae.py --config.data.data_dir=DIR --config.model.objective=elbo \
         --config.model.num_samples=1
+
+100 epochs of the latter, 500 seconds: by 100 samples -91.1, ELBO -94.6: --config.steps=60000
+--config.model.optimizer.learning_rate.examples=6000000
 """
 
 from gen_jax.config import base_config
