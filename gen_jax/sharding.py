@@ -30,8 +30,8 @@ def start() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(TRIM, 2**31 - 1)
-        mallopt(MAP, 2**30)
+        mallopt(TRIM, 2**28)
+        mallopt(MAP, 2**26)
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.exists() else [f"model name {platform.processor()}"]
     facts = [line for line in lines if line.startswith(("flags", "Features", "model name"))][:2]

@@ -21,6 +21,8 @@ SPLITS = ("train", "test")
 SEQUENCES = {"bits_per_token", "perplexity", "discriminative_score", "predictive_score", "longest_copy", "overlap"}
 SEQUENCES |= {name for name in METRICS if "nats" in name}  # what only sequences have
 LATENTS = {"elbo", "valid/elbo", "nll_bound", "bits_per_dim", "active_units", "reconstruction", "probe_accuracy"}
+TABLES = {"log_likelihood", "bic"}
+OTHERS = SEQUENCES | LATENTS | TABLES
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,7 +64,7 @@ def sampler(spec, x, y=None):
 def test_it_knows_the_digits_and_scores_see_through_it(digits):
     spec, reals = digits
     train, test = reals("train", None), reals("test", None)
-    others = (*SEQUENCES, *LATENTS, "modes", "high_quality", "reverse_kl", "label_accuracy", "classification_accuracy")
+    others = (*OTHERS, "modes", "high_quality", "reverse_kl", "label_accuracy", "classification_accuracy")
     names = [name for name in METRICS if name not in others]
     score = make_scorer(spec, reals, SPLITS, names, len(test["x"]), 0)
     real = score(*sampler(spec, test["x"]))
@@ -111,7 +113,7 @@ def test_samples_without_labels_are_not_asked_for_their_accuracy(digits, short):
     spec, reals = digits
     x = reals("train", None)["x"]
     scores = make_scorer(spec, reals, SPLITS, ["all"], 40, 0)(*sampler(spec, x))
-    assert scores.keys() == METRICS.keys() - {"label_accuracy", "classification_accuracy", *SEQUENCES, *LATENTS}
+    assert scores.keys() == METRICS.keys() - {"label_accuracy", "classification_accuracy", *OTHERS}
 
 
 def files():
