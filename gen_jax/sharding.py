@@ -14,10 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gen_jax.data.source import cache_folder
 
-TRIM, MAP = (
-    -1,
-    -3,
-)  # of glibc's mallopt: free bytes above which they go back, size from which a block is mapped by itself
+TRIM, MAP = -1, -3  # of glibc's mallopt: how much free memory goes back, how large a block is mapped by itself
 
 
 def start() -> None:
