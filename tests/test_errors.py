@@ -139,11 +139,11 @@ def test_bad_files(tmp_path):
     refused(tmp_path, "no images in this folder", f"--config.data.path={tmp_path / 'folder'}")
     (tmp_path / "torn.npz").write_bytes((tmp_path / "two.npz").read_bytes()[:-30])
     refused(tmp_path, "torn.npz: not a readable array file", f"--config.data.path={tmp_path / 'torn.npz'}")
-    (tmp_path / "table.csv").write_text("1,2\n")
+    (tmp_path / "table.xls").write_text("1,2\n")
     refused(
         tmp_path,
-        "table.csv: expected a folder of images or a file of .npy, .npz, .txt",
-        f"--config.data.path={tmp_path / 'table.csv'}",
+        "table.xls: expected a folder of images or a file of .npy, .npz, .txt",
+        f"--config.data.path={tmp_path / 'table.xls'}",
     )
 
 
