@@ -9,7 +9,8 @@ other runs): ELBO -90.6 nats on the test split, L_50 -88.1 on its first 1,000 di
     python -m gen_jax.train --config configs/ladder_vae.py --config.data.name=mnist \
         --config.data.transform=dynamic_binary --config.data.data_dir=DIR --config.steps=12000
 
-24,000 steps whose rate falls to 1e-4, 697 seconds beside other runs: ELBO -89.0.
+24,000 steps whose rate falls to 1e-4, 697 seconds beside other runs: ELBO -89.0; of 1,000
+test digits whose lower half it completes the classifier reads 82.2 % (benchmarks/repair.py).
 """
 
 from gen_jax.config import base_config
