@@ -6,20 +6,13 @@
 -58.2265 nats, the published figures.
 """
 
-from gen_jax.config import base_config
+from pathlib import Path
+
+from gen_jax.config import load_file
 
 
 def get_config():
-    config = base_config()
-    config.steps = 1  # one pass over all rows
-    config.log_every = 1
-    config.sample_every = 1
-    config.eval_every = 1
-    config.save_every = 1
-    config.data.name = "binary"
-    config.data.set = "nltcs"
-    config.data.order = "all"
-    config.sample.num = 1000
-    config.evaluate.metrics = ("log_likelihood", "bic")
+    config = load_file(Path(__file__).with_name("bernoulli.py"))
+    config.data.data_dir = None
     config.model = {"name": "bayes_net", "structure": {"name": "chow_liu"}, "pseudo_count": 1.0}
     return config

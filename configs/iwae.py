@@ -12,18 +12,15 @@ by 100 samples -94.1 nats, ELBO -100.2. The same net by the ELBO, 186 seconds: b
 --config.model.optimizer.learning_rate.examples=6000000
 """
 
-from gen_jax.config import base_config
+from pathlib import Path
+
+from gen_jax.config import load_file
 
 
 def get_config():
-    config = base_config()
+    config = load_file(Path(__file__).with_name("bbans.py"))
     config.steps = 18_000  # 30 epochs
-    config.batch_size = 100
-    config.log_every = 600
-    config.sample_every = 6000
-    config.save_every = 6000
-    config.data.name = "mnist"
-    config.data.transform = "dynamic_binary"
+    config.data.test_name = None
     net = {"name": "mlp", "hidden": (200, 200), "activation": "tanh", "scale": 1.0}
     config.model = {
         "name": "vae",

@@ -1,7 +1,9 @@
 """The loop and the run directory: resume to the bit, faults, the contract of files and commands."""
 
+import ctypes
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -16,7 +18,7 @@ import pytest
 from conftest import host
 
 import gen_jax
-from gen_jax import checkpoint, evaluate, log, run, sample, train
+from gen_jax import checkpoint, evaluate, log, run, sample, sharding, train
 from gen_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -366,3 +368,26 @@ def test_eight_devices_train_the_same_run(config_file, tmp_path, monkeypatch):
         )
         states.append(host(gen_jax.load(workdir).state))
     chex.assert_trees_all_close(*states, rtol=1e-3, atol=1e-5)
+
+
+def test_freed_memory_stays_in_the_process():
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        pytest.skip("needs glibc")
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    size = 40 << 20  # glibc maps blocks of more than 32 MiB by themselves, whatever it has seen before
+
+    def use() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        block = libc.malloc(size)
+        ctypes.memset(block, 1, size)
+        libc.free(block)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    sharding.start()
+    use()
+    assert sum(use() for _ in range(5)) < size // 4096

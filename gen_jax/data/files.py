@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from gen_jax.data.bif import open_network
 from gen_jax.data.cells import SUFFIXES as TABLES
 from gen_jax.data.cells import suffix_of
 from gen_jax.data.source import Source, fit, image_or_vector, resized
+from gen_jax.data.tables import open_table
 from gen_jax.data.texts import text_file
 from gen_jax.errors import UserError, choose
 
@@ -53,24 +55,12 @@ def _recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
     return recordings(path, options, known)
 
 
-def _table(path: Path, options: Mapping[str, Any], known: str) -> Source:
-    from gen_jax.data.tables import open_table
-
-    return open_table(path, options, known)
-
-
-def _network(path: Path, options: Mapping[str, Any], known: str) -> Source:
-    from gen_jax.data.bif import open_network
-
-    return open_network(path, options, known)
-
-
 READERS = {  # SciPy's readers are slow to import
     ".txt": text_file,
     ".mat": _rolls,
     ".zip": _recordings,
-    ".bif": _network,
-    **dict.fromkeys(TABLES, _table),
+    ".bif": open_network,
+    **dict.fromkeys(TABLES, open_table),
 }
 
 

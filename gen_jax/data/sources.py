@@ -150,7 +150,8 @@ def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> A
         if variants and variant is None:
             raise UserError(f"{name} has variants in {root}: choose one by --config.data.variant={variants[0]}")
         raise UserError(
-            f"data set {full!r} is not prepared in {root}; built in: {', '.join([*BUILDERS, *TABLES])}. Prepare it once, with network: "
+            f"data set {full!r} is not prepared in {root}; built in: {', '.join([*BUILDERS, *TABLES])}. "
+            f"Prepare it once, with network: "
             f'{python} -m pip install tensorflow && {python} -c "import tensorflow_datasets as tfds; '
             f"tfds.builder('{full}', data_dir='{root}', file_format='array_record').download_and_prepare()\""
         )

@@ -173,7 +173,7 @@ STRUCTURES = {"chow_liu": chow_liu, "fixed": fixed, "search": searched}  # (name
 
 def tree_of(counts: jax.Array, graph: Graph, valid: jax.Array, pseudo_count: float) -> tuple[Graph, jax.Array]:
     """The Chow-Liu tree of counts of pairs [D, R, D, R], and the counts of its families [D, R, R]."""
-    parents = tree.chow_liu(tree.mutual_information(counts, valid, pseudo_count)).parent
+    parents = tree.chow_liu(tree.mutual_information(counts, valid, pseudo_count))
     variables = jnp.arange(len(parents))
     pairs = counts[jnp.maximum(parents, 0), :, variables]  # [D, R of the parent, R]
     alone = jnp.einsum("drdr->dr", counts)

@@ -1,18 +1,9 @@
 """The tree of pairwise dependence that explains a table best (Chow and Liu 1968), traced: counts of pairs, then Prim."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from gen_jax.losses.hmm import matmul
-
-
-class Tree(NamedTuple):
-    """A rooted tree."""
-
-    parent: jax.Array  # [D] int32, -1 of the root, which is variable 0
-    information: jax.Array  # [D] float32, mutual information with the parent, nats; 0 of the root
 
 
 def pair_counts(x: jax.Array, observed: jax.Array, weight: jax.Array, most: int) -> jax.Array:
@@ -37,8 +28,11 @@ def mutual_information(counts: jax.Array, valid: jax.Array, pseudo_count: float)
     return (joint * jnp.log(ratio)).sum((1, 3))
 
 
-def chow_liu(information: jax.Array) -> Tree:
-    """The spanning tree with the largest sum of `information` [D, D], by Prim's algorithm from variable 0; ties by number."""
+def chow_liu(information: jax.Array) -> jax.Array:
+    """The parents [D] int32, -1 of the root, variable 0, in the spanning tree with the largest sum of `information` [D, D].
+
+    By Prim's algorithm; ties go to the lower number.
+    """
     size = len(information)
 
     def grow(number: int, tree: tuple) -> tuple:
@@ -50,5 +44,4 @@ def chow_liu(information: jax.Array) -> Tree:
 
     inside, parent = jnp.arange(size) == 0, jnp.full(size, -1, jnp.int32)
     start = inside, parent, information[0], jnp.zeros_like(parent)
-    parent = jax.lax.fori_loop(1, size, grow, start)[1]
-    return Tree(parent, jnp.where(parent < 0, 0, information[jnp.arange(size), parent]))
+    return jax.lax.fori_loop(1, size, grow, start)[1]

@@ -7,14 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from gen_jax.data.spec import SEQUENCES as KINDS_OF_SEQUENCES
-from gen_jax.data.spec import Spec, rows_to_model, to_data
+from gen_jax.data.spec import SEQUENCES, Spec, rows_to_model, to_data
 from gen_jax.errors import UserError
 from gen_jax.metrics.features import Rows
 from gen_jax.metrics.progress import progress
 from gen_jax.model import Batch, Model, State
 
-SEQUENCES = 64  # whose log-probabilities are computed together
+SEQUENCES_TOGETHER = 64  # whose log-probabilities are computed together
 TOGETHER, NUMBERS = (16, 500), 1 << 19  # rows of one batch: least and most, and between them what has so many numbers
 Coded = tuple[np.ndarray, Batch, np.ndarray | None]  # raw x [n, *shape], latent, and raw x decoded from it, unrounded
 NEEDED = {  # what a measure is of -> fields of the model that it needs, and what they are
@@ -36,8 +35,8 @@ def under(
     """The function of raw rows that a measure is `of`, and what else its values depend on.
 
     Args:
-      of: `log_prob` (exact, -> [N] nats), `fit` (-> the same, and how many parameters were learnt), `elbo` or `bound` (-> [N] nats, of one latent a row or of `num_samples`), `codes`
-        (-> batches of `Coded`).
+      of: `log_prob` (exact, -> [N] nats), `fit` (-> the same, and how many parameters were learnt), `elbo` or `bound`
+        (-> [N] nats, of one latent a row or of `num_samples`), `codes` (-> batches of `Coded`).
 
     Raises:
       Lacking: where the model does not have it.
@@ -64,12 +63,12 @@ def conditional(model: Model, state: State) -> bool:
 def log_prob_of_rows(model: Model, state: State, spec: Spec, rows: Rows) -> np.ndarray:
     """Exact log-probabilities [N] in nats of raw rows; frames beyond the longest row of a batch are cut off."""
     found = []
-    if spec.kind not in KINDS_OF_SEQUENCES:
+    if spec.kind not in SEQUENCES:
         for key, part, num in batches(spec, 0, rows):
             found.append(np.asarray(model.log_prob(key, state, rows_to_model(spec, part)))[:num])
         return np.concatenate(found)
-    for start in range(0, len(rows["x"]), SEQUENCES):
-        part = {name: value[start : start + SEQUENCES] for name, value in rows.items()}
+    for start in range(0, len(rows["x"]), SEQUENCES_TOGETHER):
+        part = {name: value[start : start + SEQUENCES_TOGETHER] for name, value in rows.items()}
         if "length" in part:
             part["x"] = part["x"][:, : part["length"].max()]
         batch = rows_to_model(spec, part)

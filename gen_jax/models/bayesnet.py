@@ -63,18 +63,19 @@ def bayes_net(
         used = jnp.where(numeric, bins.used(cut), jnp.asarray(cards))
         return jnp.arange(shape[2])[None] < used[:, None]
 
-    def rows_of(cut: bins.Bins, batch: Batch) -> Rows:
+    def seen_in(batch: Batch) -> tuple:  # cells [B, D], which of them are observed, weights [B]
         x, weight = jnp.asarray(batch["x"]), batch.get("weight", jnp.ones(len(batch["x"])))
-        observed = jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), x.shape) & (weight > 0)[:, None]
+        mask = jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), x.shape)
+        return x, mask & (weight > 0)[:, None], weight
+
+    def rows_of(cut: bins.Bins, batch: Batch) -> Rows:
+        x, observed, weight = seen_in(batch)
         codes = jnp.where(numeric[None], bins.code(cut, x), jnp.rint(x).astype(jnp.int32))
         return Rows(jnp.where(observed, codes, 0), observed, weight)
 
     def init(key: jax.Array, batch: Batch) -> BayesNetState:
-        weight = batch.get("weight", jnp.ones(len(batch["x"])))
-        observed = (
-            jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), batch["x"].shape) & (weight > 0)[:, None]
-        )
-        cut = bins.fit(batch["x"], observed & numeric[None], shape[2])
+        x, observed, _ = seen_in(batch)
+        cut = bins.fit(x, observed & numeric[None], shape[2])
         graph = Graph(jnp.full((shape[0], how.max_parents), -1, jnp.int32), jnp.zeros((shape[0], shape[0])))
         tables = families.normalised(jnp.zeros(shape), valid(cut), 0.0)
         if known is not None:
@@ -85,22 +86,22 @@ def bayes_net(
 
     def count(state: BayesNetState, rows: Rows) -> tuple[Graph, jax.Array, jax.Array]:
         """The graph, the counts of its families and what is kept of them, with those of the pass so far."""
-        again = state.rows >= spec.sizes.get(spec.split, jnp.inf)
-        before = jnp.where(again, 0, state.counts)
         if how.pairwise:
-            pairs = before + tree.pair_counts(*rows, shape[2])
+            pairs = state.counts + tree.pair_counts(*rows, shape[2])
             return *tree_of(pairs, state.graph, valid(state.bins), pseudo_count), pairs
         config = families.configurations(rows.x, state.graph.parents, cards)
         here = families.complete(rows.observed, state.graph.parents)
-        counts = before + families.counted(rows.x, config, here, rows.weight, shape)
+        counts = state.counts + families.counted(rows.x, config, here, rows.weight, shape)
         return state.graph, counts, counts
 
     def step(key: jax.Array, state: BayesNetState, batch: Batch) -> tuple[BayesNetState, dict]:
         rows = rows_of(state.bins, batch)
         size = rows.weight.sum()
-        state = state._replace(graph=how.learn(key, state.step, state.graph, rows))
+        again = state.rows >= spec.sizes.get(spec.split, jnp.inf)  # a pass is over, and a new one begins
+        before, counted = (jnp.where(again, 0, each) for each in (state.rows, state.counts))
+        state = state._replace(graph=how.learn(key, state.step, state.graph, rows), counts=counted)
         graph, counts, kept = count(state, rows)
-        seen = jnp.where(state.rows >= spec.sizes.get(spec.split, jnp.inf), 0, state.rows) + size
+        seen = before + size
         tables = families.normalised(counts, valid(state.bins), pseudo_count)
         if "mask" in batch:
             started = (state.step > 0) | (known is not None)

@@ -44,9 +44,9 @@ def mixture(
         batches of a pass, so that rows that do not fit in memory together are learnt from exactly.
 
     With one batch an iteration, the batch should be all rows (`data.order` all). A step's metric is that of the
-    parameters before it. Restarts are the run's `replicas`: a start is that of k-means, with a common covariance. Cells that are not observed are integrated out, in learning too. `log_prob` is a density in the
-    numbers, in model space. `encode` gives the component that a row most probably is of. `given` takes `x` and `mask`
-    [num, D].
+    parameters before it. Restarts are the run's `replicas`: a start is that of k-means, with a common covariance. Cells
+    that are not observed are integrated out, in learning too. `log_prob` is a density in the numbers, in model space.
+    `encode` gives the component that a row most probably is of. `given` takes `x` and `mask` [num, D].
 
     Raises:
       UserError: for data without columns, or an argument that cannot be.
