@@ -188,9 +188,9 @@ def train(job: Job, fork: Path | None, again: str) -> None:
     if done < total:
         print(f"stopped: step {done} of {total} is saved; resume with\n  {again}")
     else:
-        print(
-            f"done: pictures in {workdir}/samples, curves in {workdir}/curves.png, figures in {workdir}/metrics.jsonl"
-        )
+        left = {"pictures": "samples", "curves": "curves.png", "figures": "metrics.jsonl"}
+        found = [f"{what} in {workdir / name}" for what, name in left.items() if (workdir / name).exists()]
+        print("done: " + ", ".join(found))
 
 
 def main(argv: list[str]) -> None:
