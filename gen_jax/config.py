@@ -88,25 +88,28 @@ def base_config() -> ConfigDict:
 
 
 def parse(
-    argv: list[str], options: Mapping[str, Any], required: str, positional: tuple[str, ...] = ()
+    argv: list[str], options: Mapping[str, Any], required: str | None, positional: tuple[str, ...] = ()
 ) -> flags.FlagValues:
     """Parses a command line of absl flags, `--config FILE --config.a.b=VALUE` among them where `required` is config.
 
     Args:
       options: name -> (default, help) of the other flags; the default's type is the flag's, None means a string.
-      required: the flag that must be given.
-      positional: names of string flags that must be given too, for which arguments without a name stand in this order.
+      required: the flag that must be given, if any.
+      positional: names of flags that must be given too, for which arguments without a name stand in this order; a list, the
+        last of them, takes all that are left.
 
     Raises:
       UserError: for an unknown flag or key (naming the nearest), a wrong type, or a missing config file.
     """
     values = flags.FlagValues()
+    told = [f"{name} [{name} ...]" if isinstance(options[name][0], list) else name for name in positional]
+    needed = [*([f"--{required} {EXAMPLES[required]}"] if required else []), *told]
     for name, (default, text) in options.items():
-        kinds = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer}
+        kinds = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, list: flags.DEFINE_multi_string}
         kinds.get(type(default), flags.DEFINE_string)(name, default, text, flag_values=values)
     if {"--help", "-h", "-help"} & set(argv):
         config = "  --config: the experiment's file; --config.a.b=VALUE changes one of its settings\n"
-        print(f"usage: python -m gen_jax.{' '.join([Path(argv[0]).stem, f'--{required} ...', *positional])} [flags]\n")
+        print(f"usage: python -m gen_jax.{' '.join([Path(argv[0]).stem, *needed])} [flags]\n")
         print((config if required == "config" else "") + values.get_help())
         raise SystemExit(0)
     if required == "config":
@@ -127,15 +130,15 @@ def parse(
         raise UserError(f"--{name}={value}: expected {kind_of(written, name.removeprefix('config.'))}") from None
     except flags.Error as error:
         raise UserError(str(error)) from None
-    for name, value in zip(positional, rest):
-        values[name].value = value
-    if len(rest) > len(positional):
+    for place, name in enumerate(positional[: len(rest)]):
+        values[name].value = rest[place:] if isinstance(options[name][0], list) else rest[place]
+    if len(rest) > len(positional) and not isinstance(values[positional[-1]].value if positional else None, list):
         raise UserError(f"unexpected argument {rest[len(positional)]!r}; flags are given as --name=value")
-    if values[required].value is None:
+    if required and values[required].value is None:
         raise UserError(f"--{required} is missing, for example --{required} {EXAMPLES[required]}")
     for name in positional:
-        if values[name].value is None:
-            raise UserError(f"{name} is missing; expected --{required} {EXAMPLES[required]} {' '.join(positional)}")
+        if not values[name].value:
+            raise UserError(f"{name} is missing; expected {' '.join(needed)}")
     return values
 
 

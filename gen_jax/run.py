@@ -64,7 +64,7 @@ def read_config(workdir: Path) -> dict | None:
     if not workdir.is_dir():
         raise UserError(f"{workdir} is a file; expected the directory of a run")
     if (workdir / "config.json").exists():
-        return _read_json(workdir / "config.json")
+        return read_json(workdir / "config.json")
     others = {path.name for path in workdir.iterdir() if not path.name.startswith(".")} - UNFINISHED
     if (workdir / "spec.json").exists() or not any((workdir / "checkpoints").glob("*")):
         others -= {"checkpoints"}  # ours, or empty; anybody else's are left alone
@@ -84,10 +84,15 @@ def begun_config(workdir: Path) -> dict | None:
 
 def read_spec(workdir: Path) -> Spec:
     """The facts of the data a run was trained on."""
-    return from_json(_read_json(workdir / "spec.json"))
+    return from_json(read_json(workdir / "spec.json"))
 
 
-def _read_json(path: Path) -> dict:
+def read_json(path: Path) -> dict:
+    """The object that a JSON file of a run holds.
+
+    Raises:
+      UserError: where it cannot be read.
+    """
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -127,7 +132,7 @@ def refuse_other(workdir: Path, config: dict, spec: Spec, fork: Path | None) -> 
       UserError: naming what changed and both values.
     """
     refuse_changes(begun_config(workdir), config, workdir)
-    origin = _read_json(workdir / "fork.json")["from"] if (workdir / "fork.json").exists() else None
+    origin = read_json(workdir / "fork.json")["from"] if (workdir / "fork.json").exists() else None
     if fork is not None and str(fork.resolve()) != origin:
         raise UserError(f"{workdir} has begun already and is no fork of {fork}: give a new --workdir")
     old, new = to_json(read_spec(workdir)), json.loads(json.dumps(to_json(spec)))
