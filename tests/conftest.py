@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from gen_jax import data, sharding
+from gen_jax.data import TRANSFORMS
 from gen_jax.data.spec import Spec
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 ALONE = ("test_configs", "test_nets", "test_run")  # modules whose tests share nothing
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """One worker takes what shares compiled functions or runs: a family of the laws, or a module with fixtures.
 
@@ -59,6 +61,13 @@ def make_spec(kind: str, shape: tuple[int, ...]) -> Spec:
     return Spec("made-up", kind, shape, "float32", 0.0, 1.0, -1.0, 1.0, None, {"train": 64}, "", {})
 
 
+def whole_spec(shape, low, high, transform):
+    """A spec of made-up whole numbers from low to high."""
+    shift, scale = (float(each) for each in TRANSFORMS[transform](float(low), float(high), 50.0))
+    facts = {"dtype": "int16", "low": low, "high": high, "shift": shift, "scale": scale}
+    return make_spec("image", shape)._replace(**facts)
+
+
 def table_spec(*columns: int | None, rows: int = 64, missing: bool = True) -> Spec:
     """A table in model space, of a column with so many levels each, or of numbers where None."""
     facts = [
@@ -76,3 +85,10 @@ def table_spec(*columns: int | None, rows: int = 64, missing: bool = True) -> Sp
 def host(tree):
     """A tree of arrays as NumPy arrays."""
     return jax.tree.map(np.asarray, jax.device_get(tree))
+
+
+def within(samples, expected, sigmas=5, slack=0.0):
+    """Asserts that the mean of samples [N, ...] is what is expected, within their error."""
+    samples = np.asarray(samples, np.float64)
+    error = samples.std(0) / np.sqrt(len(samples))
+    assert (np.abs(samples.mean(0) - expected) <= sigmas * error + slack).all(), (samples.mean(0), expected, error)
