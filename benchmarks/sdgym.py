@@ -1,7 +1,7 @@
 """The likelihood benchmark of CTGAN on simulated tables (Xu et al. 2019; SDGym of 2020), for any config of a table's model.
 
     python benchmarks/sdgym.py asia child alarm --networks ../shared/data/networks --config configs/bayes_net.py \\
-        --config.model.structure.bootstraps=0
+        --config.model.structure.bootstraps=0 --config.model.pseudo_count=0
     python benchmarks/sdgym.py grid gridr --config configs/mixture.py --replica best --config.model.components=25 \\
         --config.model.covariance=diagonal --config.model.floor=1e-6 --config.steps=150 --config.eval_every=150
     python benchmarks/sdgym.py ring ... --config.model.components=8 ...

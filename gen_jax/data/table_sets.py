@@ -1,4 +1,4 @@
-"""Tables by name: those that scikit-learn ships (offline), and those whose files a folder holds."""
+"""Tables by name: those that scikit-learn ships and one that is drawn (offline), and those whose files a folder holds."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gen_jax.data.bif import ASIA, open_network
 from gen_jax.data.cells import Cells, cells_of, read_cells
 from gen_jax.data.files import files_hash
 from gen_jax.data.source import Source, content_hash
@@ -75,6 +76,11 @@ def _numbered(file: Path) -> list[str]:
         return [f"x{at}" for at in range(1 + next(lines, "").count(","))]
 
 
+def asia(options: Mapping[str, Any]) -> Source:
+    """Rows drawn from the network of Lauritzen & Spiegelhalter 1988, which is embedded."""
+    return open_network(ASIA, options, files_hash([ASIA]))
+
+
 def _found(options: Mapping[str, Any], name: str) -> Path:
     """The file of that name in `data.data_dir`, compressed or not."""
     folder = Path(options.get("data_dir") or ".").expanduser()
@@ -87,7 +93,12 @@ def _found(options: Mapping[str, Any], name: str) -> Path:
     return found[0]
 
 
-TABLES = {**dict.fromkeys(SHIPPED, shipped), "adult": adult, "binary": binary}  # data.name -> (options) -> Source
+TABLES = {  # data.name -> (options) -> Source
+    **dict.fromkeys(SHIPPED, shipped),
+    "asia": asia,
+    "adult": adult,
+    "binary": binary,
+}
 
 
 def open_set(options: Mapping[str, Any]) -> Source:
