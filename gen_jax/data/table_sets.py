@@ -22,13 +22,22 @@ PARTS = {"train": "train", "validation": "valid", "test": "test"}  # split -> ho
 
 
 def shipped(options: Mapping[str, Any]) -> Source:
-    """A set of scikit-learn's; every fifth row is the test split. The class is a column like the others, the last one."""
+    """A set of scikit-learn's; every fifth row is the test split. The class is a column like the others, the last one.
+
+    `data.variant` numbers is the set without the class.
+
+    Raises:
+      UserError: for another variant.
+    """
     from sklearn import datasets
+
+    if options.get("variant") is not None:
+        choose(f"data.variant of {options['name']}:", options["variant"], ("numbers",))
 
     loaded = getattr(datasets, f"load_{options['name']}")()
     names = [*map(str, loaded.feature_names), SHIPPED[options["name"]]]
     classes = [str(loaded.target_names[label]) for label in loaded.target]
-    cells = [*map(_texts, loaded.data.T), classes]
+    cells = [*map(_texts, loaded.data.T), *([] if options.get("variant") else [classes])]
     test = np.arange(len(classes)) % 5 == 4
     parts = {
         split: {name: cells_of(np.array(column)[rows]) for name, column in zip(names, cells)}
