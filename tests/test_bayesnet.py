@@ -12,12 +12,13 @@ from conftest import table_spec
 from PIL import Image
 from test_bif import NETWORK
 
-from gen_jax import graph, train
+from gen_jax import graph, information, train
 from gen_jax.data import bif
 from gen_jax.errors import UserError
 from gen_jax.losses import bins, scores, structure
 from gen_jax.losses.scores import Table
 from gen_jax.metrics.graphs import cpdag, cpdag_distance
+from gen_jax.metrics.information import network_information
 from gen_jax.models import build_model
 from gen_jax.models.bayesnet import bayes_net, network_in
 
@@ -293,6 +294,12 @@ def test_a_network_is_drawn_and_written(tmp_path, capsys):
     graph.main(["graph", "--workdir", str(tmp_path / "run"), "--out", str(tmp_path / "net.png")])
     assert Image.open(tmp_path / "net.png").size > (50, 50)
     assert "3 variables, 3 edges of step 0" in capsys.readouterr().out
+    ask = ["information", "--workdir", str(tmp_path / "run"), f"--of={NETWORK.names[0]}"]
+    information.main([*ask, f"--about={NETWORK.names[1]}", f"--given={NETWORK.names[2]}"])
+    exact = network_information(NETWORK, (0,), (1,), (2,))
+    assert f"= {exact:.6f} nats, exactly" in capsys.readouterr().out
+    with pytest.raises(UserError, match="stands in two of --of, --about and --given"):
+        information.main([*ask, f"--given={NETWORK.names[0]}"])
 
 
 def test_layers_follow_the_edges():

@@ -54,6 +54,14 @@ def test_samples_have_error_bars_that_hold():
         for (found, error), true in (
             (information.entropy_of_samples(codes), information.entropy(exact)),
             (information.information_of_samples(codes, (0,), (2,)), information.mutual_information(exact, (0,), (2,))),
+            (
+                information.information_of_samples(codes, (0,), (2,), (1,)),
+                information.conditional_mutual_information(exact, (0,), (2,), (1,)),
+            ),
+            (
+                information.information_of_samples(codes, (1,), (1,), (2,)),
+                information.conditional_entropy(exact, (1,), (2,)),
+            ),
         ):
             misses.append((found - true) / error)
     assert abs(np.mean(misses)) < 0.6 and 0.6 < np.std(misses) < 1.5
