@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -112,6 +113,18 @@ def test_scores_by_their_definition():
     wide = Table(np.repeat(x, 20, 0), np.ones(400), CARDS * 1 + tuple(np.repeat(CARDS, 20))[3:])
     many = scores.family_counts(wide._replace(cards=tuple(np.repeat(CARDS, 20).tolist())), 59, range(59))
     assert len(many.joint) <= 12 and many.joint.sum() == 400  # 59 parents: rows are sorted, no table is made
+
+
+@pytest.mark.parametrize("score", [scores.bic, partial(scores.bdeu, equivalent_rows=10.0)])
+def test_cells_that_are_missing_make_no_edges(score):
+    gains = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        x = rng.choice(3, (2, 2000), p=(0.6, 0.3, 0.1))
+        x[rng.random(x.shape) < 0.3] = -1
+        table = scores.Table(x, np.ones(2000), (3, 3))
+        gains.append(scores.family_score(table, 0, (1,), score) - scores.family_score(table, 0, (), score))
+    assert max(gains) < 0
 
 
 def test_a_search_is_the_best_of_all_graphs_and_the_same_in_any_process():
