@@ -1,11 +1,11 @@
-"""Hidden cells of a table completed by a mixture, beside the mean or the mode and scikit-learn's IterativeImputer.
+"""Hidden cells of a table completed by a model, beside the mean or the mode and scikit-learn's IterativeImputer.
 
-    python benchmarks/imputation.py iris [--hidden 0.1,0.3] [--seeds 3] [--components 3] [--workdir runs/imputation]
-    python benchmarks/imputation.py adult --data_dir ../shared/data/tabular --components 20 --floor 1e-3
+    python benchmarks/imputation.py iris --replica best [--hidden 0.1,0.3] [--seeds 3] [--config.a.b=VALUE ...]
+    python benchmarks/imputation.py asia --config configs/bayes_net.py --config.steps=20 --config.model.structure.bootstraps=0
+    python benchmarks/imputation.py adult --data_dir ../shared/data/tabular --replica best --config.model.components=20
 
-Cells of the train split are hidden at random and the model learns from what is left, by configs/mixture.py. Errors are of
-the hidden cells alone: of numbers the root mean square in standard deviations, of levels the share that is wrong. The
-mixture's guess is made of draws given what is seen: their mean, or the level drawn most often. IterativeImputer reads
+Cells of the train split are hidden at random and the model learns from what is left. Errors are of the hidden cells alone:
+of numbers the root mean square in standard deviations, of levels the share that is wrong. The model's guess is made of draws given what is seen: their mean, or the level drawn most often. IterativeImputer reads
 levels as indicators of all but the first, and the largest of a column is its guess. One draw, the measure of a completion that keeps the
 spread, is beside it.
 """
@@ -41,22 +41,18 @@ def errors(spec: Spec, truth: np.ndarray, guess: np.ndarray, hidden: np.ndarray)
     return float(np.sqrt(np.square(off[:, real][hidden[:, real]]).mean())), float(wrong.mean())
 
 
-def by_mixture(flags: argparse.Namespace, spec: Spec, x: np.ndarray, folder: Path, seed: int) -> tuple:
+def by_model(
+    flags: argparse.Namespace, settings: list[str], spec: Spec, x: np.ndarray, folder: Path, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The mean or mode of 20 draws, and one draw."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "hidden.csv").write_bytes(to_csv({"x": x}, spec))
     schema = {each["name"]: {name: each[name] for name in ("kind", "levels") if name in each} for each in columns(spec)}
     (folder / "schema.json").write_text(json.dumps(schema))
     options = [f"--config.data.path={folder / 'hidden.csv'}", f"--config.data.schema={folder / 'schema.json'}"]
-    options += [f"--config.model.components={flags.components}", f"--config.model.floor={flags.floor}"]
-    options += [
-        f"--config.replicas={flags.replicas}",
-        f"--config.steps={flags.steps}",
-        f"--config.eval_every={flags.steps}",
-    ]
-    options += ["--config.evaluate.metrics=('bic',)", f"--config.seed={seed}", "--config.sample_every=0"]
-    train.main(["train", "--config", str(CONFIG), "--workdir", str(folder / "run"), "--quiet", *options])
-    run = gen_jax.load(folder / "run", replica=best.replica(folder / "run", "best" if flags.replicas > 1 else "0"))
+    options += ["--config.evaluate.metrics=('bic',)", f"--config.seed={seed}", "--config.sample_every=0", *settings]
+    train.main(["train", "--config", flags.config, "--workdir", str(folder / "run"), "--quiet", *options])
+    run = gen_jax.load(folder / "run", replica=best.replica(folder / "run", flags.replica))
     given = as_given(run.spec, x)
     many = np.stack([draw(run.model, run.state, run.spec, each, len(x), given, size=8192)["x"] for each in range(20)])
     middle = many.mean(0)
@@ -103,36 +99,36 @@ def main() -> None:
     parser.add_argument("--data_dir")
     parser.add_argument("--hidden", default="0.1,0.3")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--components", type=int, default=3)
-    parser.add_argument("--floor", type=float, default=1e-3)
-    parser.add_argument("--replicas", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--config", default=str(CONFIG))
+    parser.add_argument("--replica", default="0")
+    parser.add_argument("--rows", type=int, help="of the train split, from its first on; all where unset")
     parser.add_argument("--rounds", type=int, default=10, help="of IterativeImputer")
     parser.add_argument("--workdir", default="runs/imputation")
-    flags = parser.parse_args()
+    flags, settings = parser.parse_known_args()
     warnings.simplefilter("ignore")
     options = {**config.plain(config.base_config())["data"], "name": flags.name, "data_dir": flags.data_dir}
     opened = data.load(options, 1, 0, steps=1, quiet=True)
-    spec, truth, table = opened.spec, opened.read("train")["x"], []
+    name = Path(flags.config).stem
+    spec, truth, table = opened.spec, opened.read("train")["x"][: flags.rows], []
     for share in map(float, flags.hidden.split(",")):
         found: dict[str, list] = {}
         for seed in range(flags.seeds):
             hidden = (np.random.default_rng(seed).random(truth.shape) < share) & ~np.isnan(truth)
             hidden[hidden.all(1), 0] = False
             x = np.where(hidden, np.nan, truth)
-            folder = Path(flags.workdir) / f"{flags.name}-{share}-{seed}"
+            folder = Path(flags.workdir) / f"{flags.name}-{name}-{share}-{seed}"
             began = time.perf_counter()
-            middle, one = by_mixture(flags, spec, x, folder, seed)
-            mixture_took, began = time.perf_counter() - began, time.perf_counter()
+            middle, one = by_model(flags, settings, spec, x, folder, seed)
+            model_took, began = time.perf_counter() - began, time.perf_counter()
             regressed = by_regressions(spec, x, flags.rounds)
             regressions_took = time.perf_counter() - began
-            for name, guess, took in (
+            for by, guess, took in (
                 ("mean or mode", by_columns(spec, x), 0.0),
                 ("IterativeImputer", regressed, regressions_took),
-                ("mixture", middle, mixture_took),
-                ("mixture, one draw", one, 0.0),
+                (name, middle, model_took),
+                (f"{name}, one draw", one, 0.0),
             ):
-                found.setdefault(name, []).append((*errors(spec, truth, guess, hidden), took))
+                found.setdefault(by, []).append((*errors(spec, truth, guess, hidden), took))
         table += [(f"{share:.0%}", name, *np.mean(rows, 0), *np.std(rows, 0)[:2]) for name, rows in found.items()]
     print(f"\n{flags.name}, {flags.seeds} seeds: hidden, by, RMSE of numbers, share of levels wrong (deviations), s")
     for share, name, number, level, took, *spread in table:

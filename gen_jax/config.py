@@ -52,7 +52,7 @@ def base_config() -> ConfigDict:
             "select": placeholder(str),  # metric whose best checkpoint is kept beside them, and used from then on
             "data": {
                 "name": "digits",
-                "variant": placeholder(str),  # TFDS config of the set
+                "variant": placeholder(str),  # TFDS config of the set, or numbers: a table without its class
                 "data_dir": placeholder(str),  # where TFDS sets are prepared; $TFDS_DATA_DIR where unset
                 "set": placeholder(str),  # which of the sets of 0 and 1 that data_dir holds, where the name is binary
                 "path": placeholder(str),  # a file or a folder of images; beats the name

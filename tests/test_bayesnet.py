@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -12,12 +13,13 @@ from conftest import table_spec
 from PIL import Image
 from test_bif import NETWORK
 
-from gen_jax import graph, train
+from gen_jax import graph, information, train
 from gen_jax.data import bif
 from gen_jax.errors import UserError
 from gen_jax.losses import bins, scores, structure
 from gen_jax.losses.scores import Table
 from gen_jax.metrics.graphs import cpdag, cpdag_distance
+from gen_jax.metrics.information import network_information
 from gen_jax.models import build_model
 from gen_jax.models.bayesnet import bayes_net, network_in
 
@@ -111,6 +113,18 @@ def test_scores_by_their_definition():
     wide = Table(np.repeat(x, 20, 0), np.ones(400), CARDS * 1 + tuple(np.repeat(CARDS, 20))[3:])
     many = scores.family_counts(wide._replace(cards=tuple(np.repeat(CARDS, 20).tolist())), 59, range(59))
     assert len(many.joint) <= 12 and many.joint.sum() == 400  # 59 parents: rows are sorted, no table is made
+
+
+@pytest.mark.parametrize("score", [scores.bic, partial(scores.bdeu, equivalent_rows=10.0)])
+def test_cells_that_are_missing_make_no_edges(score):
+    gains = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        x = rng.choice(3, (2, 2000), p=(0.6, 0.3, 0.1))
+        x[rng.random(x.shape) < 0.3] = -1
+        table = scores.Table(x, np.ones(2000), (3, 3))
+        gains.append(scores.family_score(table, 0, (1,), score) - scores.family_score(table, 0, (), score))
+    assert max(gains) < 0
 
 
 def test_a_search_is_the_best_of_all_graphs_and_the_same_in_any_process():
@@ -255,7 +269,7 @@ def test_a_network_from_a_file(tmp_path):
     [
         ({"structure": {"name": "searched"}}, "unknown structure 'searched': did you mean 'search'"),
         ({"structure": {"name": "fixed", "edges": [("x0", "x9")]}}, "unknown column in structure.edges"),
-        ({"structure": {"name": "fixed", "edges": [("x0", "x1"), ("x1", "x0")]}}, "a cycle through x0, x1"),
+        ({"structure": {"name": "fixed", "edges": [("x0", "x1"), ("x1", "x0")]}}, "a cycle, x0 -> x1 -> x0"),
         (
             {"structure": {"name": "search", "required": [("x0", "x1")], "forbidden": [("x0", "x1")]}},
             "both required and",
@@ -293,6 +307,12 @@ def test_a_network_is_drawn_and_written(tmp_path, capsys):
     graph.main(["graph", "--workdir", str(tmp_path / "run"), "--out", str(tmp_path / "net.png")])
     assert Image.open(tmp_path / "net.png").size > (50, 50)
     assert "3 variables, 3 edges of step 0" in capsys.readouterr().out
+    ask = ["information", "--workdir", str(tmp_path / "run"), f"--of={NETWORK.names[0]}"]
+    information.main([*ask, f"--about={NETWORK.names[1]}", f"--given={NETWORK.names[2]}"])
+    exact = network_information(NETWORK, (0,), (1,), (2,))
+    assert f"= {exact:.6f} nats, exactly" in capsys.readouterr().out
+    with pytest.raises(UserError, match="stands in two of --of, --about and --given"):
+        information.main([*ask, f"--given={NETWORK.names[0]}"])
 
 
 def test_layers_follow_the_edges():

@@ -206,6 +206,9 @@ def test_other_data_have_no_schema(tmp_path):
         load(schema="{}")
     with pytest.raises(UserError, match="data.set 'nltcs' is for data.name 'binary'"):
         load(name="iris", set="nltcs")
+    with pytest.raises(UserError, match="variant of iris: 'number': did you mean 'numbers'"):
+        load(name="iris", variant="number")
+    assert load(name="iris", variant="numbers").spec.shape == (4,)
     with pytest.raises(UserError, match="goes with a file of your own in data.path"):
         load(name="iris", test_path="t.csv")
     with pytest.raises(UserError, match=r"needs --config.data.set=NAME"):

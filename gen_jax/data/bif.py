@@ -14,6 +14,7 @@ from gen_jax.errors import UserError, choose
 
 TOKEN = re.compile(r'"[^"]*"|[{}()\[\],;|]|[^\s{}()\[\],;|"]+')
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+ASIA = Path(__file__).with_name("asia.bif")  # the network that is embedded
 ROWS = 10_000  # drawn for each split of a network as data
 TOLERANCE = 1e-3  # by which the printed probabilities of a distribution may miss 1; they are divided by their sum
 

@@ -1,4 +1,4 @@
-"""Tables by name: those that scikit-learn ships (offline), and those whose files a folder holds."""
+"""Tables by name: those that scikit-learn ships and one that is drawn (offline), and those whose files a folder holds."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gen_jax.data.bif import ASIA, open_network
 from gen_jax.data.cells import Cells, cells_of, read_cells
 from gen_jax.data.files import files_hash
 from gen_jax.data.source import Source, content_hash
@@ -21,13 +22,22 @@ PARTS = {"train": "train", "validation": "valid", "test": "test"}  # split -> ho
 
 
 def shipped(options: Mapping[str, Any]) -> Source:
-    """A set of scikit-learn's; every fifth row is the test split. The class is a column like the others, the last one."""
+    """A set of scikit-learn's; every fifth row is the test split. The class is a column like the others, the last one.
+
+    `data.variant` numbers is the set without the class.
+
+    Raises:
+      UserError: for another variant.
+    """
     from sklearn import datasets
+
+    if options.get("variant") is not None:
+        choose(f"data.variant of {options['name']}:", options["variant"], ("numbers",))
 
     loaded = getattr(datasets, f"load_{options['name']}")()
     names = [*map(str, loaded.feature_names), SHIPPED[options["name"]]]
     classes = [str(loaded.target_names[label]) for label in loaded.target]
-    cells = [*map(_texts, loaded.data.T), classes]
+    cells = [*map(_texts, loaded.data.T), *([] if options.get("variant") else [classes])]
     test = np.arange(len(classes)) % 5 == 4
     parts = {
         split: {name: cells_of(np.array(column)[rows]) for name, column in zip(names, cells)}
@@ -75,6 +85,11 @@ def _numbered(file: Path) -> list[str]:
         return [f"x{at}" for at in range(1 + next(lines, "").count(","))]
 
 
+def asia(options: Mapping[str, Any]) -> Source:
+    """Rows drawn from the network of Lauritzen & Spiegelhalter 1988, which is embedded."""
+    return open_network(ASIA, options, files_hash([ASIA]))
+
+
 def _found(options: Mapping[str, Any], name: str) -> Path:
     """The file of that name in `data.data_dir`, compressed or not."""
     folder = Path(options.get("data_dir") or ".").expanduser()
@@ -87,7 +102,12 @@ def _found(options: Mapping[str, Any], name: str) -> Path:
     return found[0]
 
 
-TABLES = {**dict.fromkeys(SHIPPED, shipped), "adult": adult, "binary": binary}  # data.name -> (options) -> Source
+TABLES = {  # data.name -> (options) -> Source
+    **dict.fromkeys(SHIPPED, shipped),
+    "asia": asia,
+    "adult": adult,
+    "binary": binary,
+}
 
 
 def open_set(options: Mapping[str, Any]) -> Source:

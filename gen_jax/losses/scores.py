@@ -42,14 +42,9 @@ def numbered(x: np.ndarray, cards: Sequence[int]) -> tuple[np.ndarray, int]:
 
 
 def family_counts(table: Table, variable: int, parents: Sequence[int]) -> Family:
-    """The counts of a family over the rows in which it is complete, scaled up to all rows."""
+    """The counts of a family whose cells are all there."""
     columns = [*sorted(parents), variable]
     x, weight = table.x[columns], table.weight
-    complete = (x >= 0).all(0)
-    total = weight.sum()
-    if not complete.all():
-        x, weight = x[:, complete], weight[complete]
-        weight = weight * (total / max(weight.sum(), 1e-12))
     code, size = numbered(x, [table.cards[each] for each in columns])
     if size <= 4 * len(code) + 4096:
         joint = np.bincount(code, weight, size)
@@ -61,7 +56,25 @@ def family_counts(table: Table, variable: int, parents: Sequence[int]) -> Family
     above = code // table.cards[variable]
     parent = np.cumsum(np.diff(above, prepend=above[:1]) != 0)
     configurations = prod(table.cards[each] for each in parents)
-    return Family(joint, parent, configurations, table.cards[variable], total)
+    return Family(joint, parent, configurations, table.cards[variable], weight.sum())
+
+
+def family_score(table: Table, variable: int, parents: Sequence[int], score: Callable[[Family], float]) -> float:
+    """The score of a family; where cells are missing, of all rows as those would have it in which it is complete.
+
+    What the parents gain is counted on the same rows with and without them: rows that differ would differ by chance, by
+    far more than the penalty of a parent, and graphs would fill up with edges.
+    """
+
+    def scaled(rows: np.ndarray, above: Sequence[int]) -> float:
+        part = Table(table.x[:, rows], table.weight[rows], table.cards)
+        return score(family_counts(part, variable, above)) * table.weight.sum() / max(part.weight.sum(), 1e-12)
+
+    seen = table.x >= 0
+    here = seen[[*parents, variable]].all(0)
+    if here.all():
+        return score(family_counts(table, variable, parents))
+    return scaled(here, parents) - scaled(here, ()) + scaled(seen[variable], ())
 
 
 def bic(counts: Family) -> float:
@@ -101,4 +114,4 @@ SCORES: Mapping[str, Callable] = {"bic": bic_score, "bdeu": bdeu_score}
 
 def network_score(table: Table, parents: Sequence[Sequence[int]], score: Callable[[Family], float]) -> float:
     """The score of a whole network."""
-    return sum(score(family_counts(table, each, above)) for each, above in enumerate(parents))
+    return sum(family_score(table, each, above, score) for each, above in enumerate(parents))

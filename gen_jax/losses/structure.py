@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gen_jax.losses.scores import Family, Table, family_counts
+from gen_jax.losses.scores import Family, Table, family_score
 
 
 class Limits(NamedTuple):
@@ -42,7 +42,7 @@ def local_scores(table: Table, score: Callable[[Family], float]) -> Callable[[in
 
     def local(variable: int, parents: frozenset) -> float:
         if (variable, parents) not in known:
-            known[variable, parents] = score(family_counts(table, variable, tuple(parents)))
+            known[variable, parents] = family_score(table, variable, tuple(parents), score)
         return known[variable, parents]
 
     return local

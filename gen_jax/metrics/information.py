@@ -53,30 +53,30 @@ def counted(codes: np.ndarray, cards: Sequence[int]) -> np.ndarray:
 
 
 def entropy_of_samples(codes: np.ndarray) -> tuple[float, float]:
-    """H of the joint level of rows of codes [N, D] drawn from any model, and its standard error.
+    """H of the joint level of rows of codes [N, D] drawn from any model, and its standard error."""
+    every = range(np.shape(codes)[1])
+    return information_of_samples(codes, every, every)
 
-    The plug-in estimate with the correction of Miller and Madow (1955), (seen levels - 1) / 2N; the error is that of a
-    mean of -log p.
+
+def information_of_samples(
+    codes: np.ndarray, first: Sequence[int], second: Sequence[int], given: Sequence[int] = ()
+) -> tuple[float, float]:
+    """I(first; second | given) of columns of rows of codes [N, D] drawn from any model, and its standard error.
+
+    H(first | given) where `second` is `first`. The plug-in estimate with the correction of Miller and Madow (1955), of an
+    entropy (seen levels - 1) / 2N; the error is that of a mean over the rows.
     """
-    counts = np.unique(np.asarray(codes), axis=0, return_counts=True)[1]
-    total, p = counts.sum(), counts / counts.sum()
-    spread = (p * np.log(p) ** 2).sum() - entropy(p) ** 2
-    return entropy(p) + (len(counts) - 1) / (2 * total), float(np.sqrt(max(spread, 0) / total))
-
-
-def information_of_samples(codes: np.ndarray, first: Sequence[int], second: Sequence[int]) -> tuple[float, float]:
-    """I between columns of rows of codes [N, D] drawn from any model, and its standard error; see `entropy_of_samples`."""
-    together = np.asarray(codes)[:, [*first, *second]]
-    parts = [
-        np.unique(each, axis=0, return_inverse=True, return_counts=True)
-        for each in (together[:, : len(first)], together[:, len(first) :], together)
-    ]
-    log_p = [np.log(counts / len(codes))[place.ravel()] for _, place, counts in parts]
-    seen = [len(counts) for *_, counts in parts]
-    ratio = log_p[2] - log_p[0] - log_p[1]  # of each row
-    return float(ratio.mean()) - (seen[2] - seen[0] - seen[1] + 1) / (2 * len(codes)), float(
-        ratio.std() / np.sqrt(len(codes))
-    )
+    codes, num = np.asarray(codes), len(codes)
+    ratio, seen = (
+        np.zeros(num),
+        0,
+    )  # log p(first, second, given) p(given) / p(first, given) p(second, given) of each row
+    for sign, columns in ((1, (*first, *second)), (1, ()), (-1, first), (-1, second)):
+        together = codes[:, [*columns, *given]]
+        _, place, counts = np.unique(together, axis=0, return_inverse=True, return_counts=True)
+        ratio += sign * np.log(counts / num)[place.ravel()]
+        seen += sign * len(counts)
+    return float(ratio.mean()) - seen / (2 * num), float(ratio.std() / np.sqrt(num))
 
 
 def marginal(network: Network, variables: Sequence[int]) -> np.ndarray:
