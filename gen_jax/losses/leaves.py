@@ -15,7 +15,9 @@ from jax.scipy.special import erf, erfinv
 
 from gen_jax.data.spec import FULL, Spec, columns
 from gen_jax.losses import categories, families, tree
+from gen_jax.losses.bins import BEYOND
 from gen_jax.losses.categories import Levels
+from gen_jax.losses.emissions import NEVER
 
 CHUNK = 128  # rows whose pairs of levels are counted together
 NARROWEST = 1e-3  # of a value that is repeated in a column without known decimals, in model space
@@ -59,7 +61,7 @@ def layout_of(spec: Spec, pseudo_rows: float, dependent: bool) -> Layout:
 def blank(layout: Layout, leaves: int) -> Leaves:
     """Leaves that are all alike: numbers with mean 0 and variance 1, every level as likely as the others; one has rows."""
     rows = jnp.zeros(leaves).at[0].set(1)
-    numbers = [jnp.full((leaves, len(layout.numbers)), value) for value in (-3e38, 3e38, 0.0, 1.0)]
+    numbers = [jnp.full((leaves, len(layout.numbers)), value, jnp.float32) for value in (-BEYOND, BEYOND, 0, 1)]
     numbers = numbers if len(layout.numbers) else [None] * 4
     if not len(layout.valid):
         return Leaves(rows, *numbers, None, None)
@@ -123,7 +125,7 @@ def _numbers(layout: Layout, x: jax.Array, mask: jax.Array, leaf: jax.Array, box
     mean = total(seen * x) / jnp.maximum(count, 1)
     variance = total(seen * jnp.square(x - mean[leaf])) / jnp.maximum(count, 1)
     ends = (
-        end(jnp.where(seen > 0, x, -sign * 3e38), leaf, len(low))
+        end(jnp.where(seen > 0, x, -sign * BEYOND), leaf, len(low))
         for end, sign in ((jax.ops.segment_min, -1), (jax.ops.segment_max, 1))
     )
     least, most = ends
@@ -181,12 +183,12 @@ def log_numbers(layout: Layout, leaves: Leaves, x: jax.Array, mask: jax.Array | 
     broad = _log_truncated(x, mean, jnp.ones_like(scale), low, high)
     near = jnp.abs(x - mean) <= gap / 2
     wide = jnp.where(scale > 0, scale, 1)
-    local = jnp.where(scale > 0, _log_truncated(x, mean, wide, low, high), jnp.where(near, -jnp.log(gap), -3e38))
+    local = jnp.where(scale > 0, _log_truncated(x, mean, wide, low, high), jnp.where(near, -jnp.log(gap), NEVER))
     if layout.pseudo_rows > 0:
         log_total = jnp.log(rows + layout.pseudo_rows)
         local = local + jnp.log(jnp.maximum(rows, 1e-30)) - log_total
         local = jnp.logaddexp(local, broad + np.log(layout.pseudo_rows) - log_total)
-    inside = (x > low) & (x <= high) & (local > -1e38)
+    inside = (x > low) & (x <= high) & (local > NEVER / 2)
     each = jnp.where(inside, local, -jnp.inf)
     return (each if mask is None else jnp.where(mask, each, 0)).sum(-1)
 

@@ -107,7 +107,7 @@ def random_forest(
         return new._replace(step=state.step + 1), metrics
 
     whole = jax.jit(lambda found, x: forest.log_prob(layout, found, x))
-    given_some = jax.jit(lambda key, found, x, mask: forest.posterior(key, layout, found, x, mask))
+    evidence_of = jax.jit(lambda key, found, x, mask: forest.posterior(key, layout, found, x, mask)[0])
 
     def log_prob(key: jax.Array, state: ForestState, batch: Batch) -> jax.Array:
         x, mask = batch["x"], np.asarray(batch.get("mask", True)) > 0
@@ -118,7 +118,7 @@ def random_forest(
         if not len(hidden):
             return found
         padded = np.resize(hidden, FEWEST * 2 ** max(0, int(np.ceil(np.log2(len(hidden) / FEWEST)))))
-        some = given_some(key, state.forest, x[padded], jnp.asarray(mask[padded]))[0]
+        some = evidence_of(key, state.forest, x[padded], jnp.asarray(mask[padded]))
         return found.at[hidden].set(some[: len(hidden)])
 
     @partial(jax.jit, static_argnums=2)
