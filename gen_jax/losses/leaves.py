@@ -20,6 +20,7 @@ from gen_jax.losses.categories import Levels
 from gen_jax.losses.emissions import NEVER
 
 CHUNK = 128  # rows whose pairs of levels are counted together
+PULL = 1.0
 NARROWEST = 1e-3  # of a value that is repeated in a column without known decimals, in model space
 
 
@@ -140,8 +141,8 @@ def _dependent(
 ) -> tuple[jax.Array, jax.Array]:
     """Tables [L, C, R, R] and parents [L, C] of the levels in each leaf, by counts of pairs of its rows.
 
-    An edge stays where it explains more than its parameters cost by BIC (Schwarz 1978). Tables are smoothed towards the
-    level's share in the leaf.
+    An edge stays where it explains more than its parameters cost, by the extended BIC, for it is the best of many (Chen &
+    Chen 2008, equation 2.1 with gamma = 1). Each row of a table holds `PULL` rows more that are like the whole leaf.
     """
     order = jnp.argsort(leaf)
     pad = ((0, CHUNK), (0, 0))
@@ -162,12 +163,12 @@ def _dependent(
         pairs = jax.lax.fori_loop(0, (size + CHUNK - 1) // CHUNK, count, blank)  # [C, R, C, R]
         gain = tree.mutual_information(pairs, can, 0.0) * pairs.sum((1, 3))
         free = jnp.maximum(can.sum(1) - 1, 0).astype(jnp.float32)
-        gain = gain - free[:, None] * free[None] * jnp.log(jnp.maximum(size, 1)) / 2
+        gain = gain - free[:, None] * free[None] * (jnp.log(jnp.maximum(size, 1)) / 2 + np.log(len(free)))
         parents = tree.chow_liu(gain)
         places = jnp.arange(len(parents))
         parents = jnp.where(gain[places, parents] > 0, parents, -1)
         given = pairs[parents, :, places]  # [C, R of the parent, R]
-        given = smoothed(given, alone[:, None], max(layout.pseudo_rows, 1e-6))
+        given = smoothed(given, alone[:, None], PULL)
         return jnp.where((parents < 0)[:, None, None], alone[:, None], given), parents
 
     first = jnp.cumsum(size) - size
