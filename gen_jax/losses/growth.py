@@ -44,21 +44,19 @@ def resampled(rng: np.random.Generator, x: np.ndarray, observed: np.ndarray, lea
     """
     rows, columns = x.shape
     drawn, chosen, share = np.empty_like(x), rng.integers(len(leaf), size=rows), rng.random((rows, columns))
-    whole = np.flatnonzero(observed.all(0))
-    groups = [(whole, np.arange(rows))] + [(np.array([at]), np.flatnonzero(observed[:, at])) for at in
-                                           np.flatnonzero(~observed.all(0))]  # fmt: skip
+    some = ~observed.all(0) & observed.any(0)  # a column without any cell is 0 throughout
+    groups = [(np.flatnonzero(~some), np.arange(rows))]
+    groups += [(np.array([at]), np.flatnonzero(observed[:, at])) for at in np.flatnonzero(some)]
     for tree in range(len(leaf)):
         mine = np.flatnonzero(chosen == tree)
-        for some, donors in groups:
-            if not len(some) or not len(mine):
-                continue
+        for places, donors in groups:
             order = donors[np.argsort(leaf[tree][donors], kind="stable")]
             first, last = (
                 np.searchsorted(leaf[tree][order], leaf[tree][mine], side)[:, None] for side in ("left", "right")
             )
             first, last = np.where(last > first, first, 0), np.where(last > first, last, len(order))
-            place = first + (share[np.ix_(mine, some)] * (last - first)).astype(int)
-            drawn[np.ix_(mine, some)] = x[order[np.minimum(place, last - 1)], some[None]]
+            place = first + (share[np.ix_(mine, places)] * (last - first)).astype(int)
+            drawn[np.ix_(mine, places)] = x[order[np.minimum(place, last - 1)], places[None]]
     return drawn
 
 

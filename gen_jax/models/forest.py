@@ -99,11 +99,7 @@ def random_forest(
     def step(key: jax.Array, state: ForestState, batch: Batch) -> tuple[ForestState, dict]:
         new = jax.lax.cond(state.done, lambda: state, lambda: one_round(key, state, batch))
         rows = new.forest.leaves.rows
-        metrics = {
-            "accuracy": new.accuracy,
-            "leaves": (rows > 0).sum() / trees,
-            "done": new.done.astype(jnp.float32),
-        }
+        metrics = {"accuracy": new.accuracy, "leaves": (rows > 0).sum() / trees, "done": new.done.astype(jnp.float32)}
         return new._replace(step=state.step + 1), metrics
 
     whole = jax.jit(lambda found, x: forest.log_prob(layout, found, x))
@@ -170,4 +166,4 @@ def check_arguments(
             f"{trees} trees of up to {most} leaves hold {numbers:,} numbers, expected at most {MOST:,}: choose a smaller "
             f"max_leaves, a larger min_rows or fewer trees"
         )
-    return trees, most, len(spec.shape and columns(spec)), width
+    return trees, most, len(columns(spec)), width
