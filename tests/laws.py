@@ -16,6 +16,7 @@ from gen_jax import checkpoint, sharding
 from gen_jax.errors import UserError
 from gen_jax.models.bayesnet import bayes_net
 from gen_jax.models.bernoulli import bernoulli
+from gen_jax.models.forest import random_forest
 from gen_jax.models.gan import gan
 from gen_jax.models.gaussian import gaussian
 from gen_jax.models.hmm import hmm
@@ -180,6 +181,7 @@ MAXOUT = {"name": "mlp", "hidden": (16,), "activation": "linear", "pieces": 3, "
 
 LINE = np.random.default_rng(1).normal(0, (1, 0.05, 0.05), (48, 3)) @ np.array([[1, 1, 1], [0, 1, 0], [0, 0, 1.0]])
 SWITCH = (np.arange(48)[:, None] % 8 == 0) * np.array([1, 2, 1])
+KINDS = np.array([[0, 0, 0], [1, 1, 1], [0, 2, 1]])[np.arange(48) % 3]
 SEARCHED = {"name": "search", "restarts": 1, "bootstraps": 2}
 CLUSTERS = np.array([[2, 2, 0], [-2, 2, 1], [0, -2, 2.0]])[np.arange(48) % 3]
 CLUSTERS = CLUSTERS + np.random.default_rng(2).normal(0, (0.05, 0.05, 0), (48, 3))
@@ -230,6 +232,8 @@ FAMILIES = {
     ),
     "gaussian": table_family(gaussian, (None, None, None), LINE, 0.2, -1.2),
     "mixture": table_family(mixture, (None, None, 3), CLUSTERS, 0.2, -1.2, components=3, floor=1e-4),
+    "forest": table_family(random_forest, (None, None, 3), CLUSTERS, 0.2, -0.9, trees=6, min_rows=3),
+    "forest_tree": table_family(random_forest, (2, 3, 2), KINDS, 0.2, 0.3, trees=4, min_rows=3, leaves="chow_liu"),
     "gan_recurrent": gan_family(RAMP, ramps(), RECURRENT, latent_size=8, conditional=True),
     "rnn_text": sequence_family(
         rnn,

@@ -95,7 +95,6 @@ def expectation(
     cards: tuple[int, ...],
 ) -> tuple[np.ndarray, np.float32]:
     """The E-step of EM: expected counts [D, Q, R] of incomplete rows x [B, D], and their log-likelihood. On the host."""
-    parents, tables, x, observed, weight = map(np.asarray, (parents, tables, x, observed, weight))
     above, real = listed(parents), weight > 0
     families = log_families(tables, above, cards)
     rows = np.where(observed, x, -1)[real]

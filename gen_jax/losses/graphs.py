@@ -11,6 +11,7 @@ import numpy as np
 from gen_jax.data.bif import cycle
 from gen_jax.errors import UserError, build, check_whole, choose
 from gen_jax.losses import families, structure, tree
+from gen_jax.losses.callback import on_host
 from gen_jax.losses.scores import SCORES, Table
 
 Edges = Sequence[Sequence[str]]  # pairs of names, from the first to the second
@@ -106,7 +107,6 @@ def searched(
     check_limits(limits, names, cards)
 
     def host(step: Any, parents: Any, confidence: Any, seed: Any, x: Any, observed: Any, weight: Any) -> tuple:
-        parents, confidence, x, observed, weight = map(np.asarray, (parents, confidence, x, observed, weight))
         if step > 0:
             return parents, confidence
         real = weight > 0
@@ -120,7 +120,7 @@ def searched(
     def learn(key: jax.Array, step: jax.Array, graph: Graph, rows: Rows) -> Graph:
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tuple(graph))
         seed = jax.random.bits(key)
-        return Graph(*jax.pure_callback(host, shapes, step, *graph, seed, *rows, vmap_method="sequential"))
+        return Graph(*on_host(host, shapes, step, *graph, seed, *rows))
 
     most = min(max_parents, max(len(names) - 1, 1))
     return Structure(most, min(prod(sorted(cards)[-most:]), max_configurations), learn)

@@ -10,6 +10,7 @@ from gen_jax.errors import build
 from gen_jax.model import Model, State
 from gen_jax.models.bayesnet import bayes_net
 from gen_jax.models.bernoulli import bernoulli
+from gen_jax.models.forest import random_forest
 from gen_jax.models.gan import gan
 from gen_jax.models.gaussian import gaussian
 from gen_jax.models.hmm import hmm
@@ -23,6 +24,7 @@ from gen_jax.models.vqvae import vqvae
 MODELS = {  # family(spec, **options) -> Model
     "bayes_net": bayes_net,
     "bernoulli": bernoulli,
+    "forest": random_forest,
     "gan": gan,
     "gaussian": gaussian,
     "hmm": hmm,

@@ -13,6 +13,7 @@ from gen_jax.data.bif import Network, network_of
 from gen_jax.data.spec import Spec, columns
 from gen_jax.errors import UserError, build, check_whole
 from gen_jax.losses import bins, categories, families, network, queries, tree
+from gen_jax.losses.callback import on_host
 from gen_jax.losses.emissions import check_strengths
 from gen_jax.losses.graphs import STRUCTURES, Graph, Rows, Structure, kept, tree_of
 from gen_jax.model import Batch, Model, given_observed, refuse_given
@@ -108,7 +109,7 @@ def bayes_net(
             start = jnp.where(started, state.tables, tables)
             outcome = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
             e_step = partial(families.expectation, cards=cards)
-            counts, total = jax.pure_callback(e_step, outcome, graph.parents, start, *rows, vmap_method="sequential")
+            counts, total = on_host(e_step, outcome, graph.parents, start, *rows)
             tables = families.normalised(counts, valid(state.bins), pseudo_count)
             nats = -total / jnp.maximum(size, 1)
         else:

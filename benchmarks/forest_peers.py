@@ -1,0 +1,106 @@
+"""A forest of adult beside arfpy's: seconds to fit ten trees and to draw as many rows as there are.
+
+    pip install arfpy "pandas<3"
+    python benchmarks/forest_peers.py --data_dir ../shared/data/tabular [--share 0.1] [--rounds 1 2]
+
+Both grow ten trees with at least five rows in a leaf, as the paper's authors did for adult. arfpy (0.1.1, which knows nothing of
+missing cells, so that `?` is a level; where NumPy lacks `in1d`, `isin` takes its place) learns from the first `--share`
+of the rows and ours from as many, and from all of them; arfpy's fit of all is minutes. Its density and its conditional
+draws do not exist. `--rounds` are the adversarial rounds at most, 1 being the authors' setting. Ours is counted with and without what JAX takes to
+compile; nothing is counted of reading the table.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from gen_jax import data
+from gen_jax.data.spec import columns
+from gen_jax.models import build_model
+from gen_jax.sample import draw
+
+TREES, MIN_ROWS = 10, 5
+
+
+def adult(folder: Path, share: float) -> data.Data:
+    """The first rows of the train split."""
+    options = {"split": "train", "test_split": "test", "feed": "resident", "order": "all"}
+    found = data.load({**options, "name": "adult", "data_dir": str(folder)}, 1, 0, steps=1, quiet=True)
+    num = round(share * found.spec.sizes["train"])
+    arrays = {name: value[:num] for name, value in found.arrays.items()}
+    return found._replace(spec=found.spec._replace(sizes={"train": num}), arrays=arrays)
+
+
+def ours(found: data.Data, rounds: int) -> dict[str, float]:
+    """Seconds to compile, to fit, and to draw."""
+    spec, key = found.spec, jax.random.key(0)
+    num = spec.sizes["train"]
+    batch = {**found.arrays, "weight": np.ones(num, np.float32)}
+    began = time.perf_counter()
+    model = build_model({"name": "forest", "trees": TREES, "min_rows": MIN_ROWS}, spec)
+    init, step = (
+        jax.jit(model.init).lower(key, batch).compile(),
+        jax.jit(model.step).lower(key, jax.eval_shape(model.init, key, batch), batch).compile(),
+    )
+    compiled = time.perf_counter()
+    state = init(key, batch)
+    for number in range(rounds):
+        state, _ = step(jax.random.fold_in(key, number), state, batch)
+    jax.block_until_ready(state)
+    fitted = time.perf_counter()
+    draw(model, state, spec, 0, 1)
+    warm = time.perf_counter()
+    draw(model, state, spec, 0, num)
+    drawn = time.perf_counter()
+    return {"compile": compiled - began + warm - fitted, "fit": fitted - compiled, "sample": drawn - warm}
+
+
+def theirs(found: data.Data, rounds: int) -> dict[str, float]:
+    """The same of arfpy, which compiles nothing."""
+    import pandas as pd
+
+    if not hasattr(np, "in1d"):
+        np.in1d = np.isin  # arfpy 0.1.1 asks for it
+    from arfpy import arf
+
+    x = found.read("train", found.spec.sizes["train"])["x"]
+    table = {}
+    for at, column in enumerate(columns(found.spec)):
+        names = np.array([*column.get("levels", ()), "?"])
+        codes = np.where(np.isnan(x[:, at]), len(names) - 1, x[:, at]).astype(int)
+        table[column["name"]] = pd.Categorical(names[codes]) if "levels" in column else x[:, at]
+    began = time.perf_counter()
+    forest = arf.arf(
+        x=pd.DataFrame(table), num_trees=TREES, min_node_size=MIN_ROWS, delta=0, max_iters=rounds - 1, verbose=False
+    )
+    forest.forde()
+    fitted = time.perf_counter()
+    forest.forge(n=len(x))
+    return {"fit": fitted - began, "sample": time.perf_counter() - fitted}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data_dir", type=Path, default=Path("../shared/data/tabular"))
+    parser.add_argument("--share", type=float, default=0.1)
+    parser.add_argument("--rounds", type=int, nargs="*", default=[1])
+    options = parser.parse_args()
+    few, whole = (adult(options.data_dir, share) for share in (options.share, 1.0))
+    for rounds in options.rounds:
+        mine, all_mine, peer = ours(few, rounds), ours(whole, rounds), theirs(few, rounds)
+        print(f"{rounds} round(s), {TREES} trees")
+        for name, found, seconds in (("gen_jax", few, mine), ("gen_jax", whole, all_mine), ("arfpy", few, peer)):
+            parts = ", ".join(f"{part} {value:.2f} s" for part, value in seconds.items())
+            print(f"  {name}, {found.spec.sizes['train']} rows: {parts}", flush=True)
+        once, total = mine["fit"] + mine["sample"], sum(mine.values())
+        slow = sum(peer.values())
+        print(
+            f"  arfpy takes {slow / once:.0f} x as long on these rows, {slow / total:.0f} x with what is compiled once"
+        )
+
+
+if __name__ == "__main__":
+    main()

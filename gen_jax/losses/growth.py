@@ -1,0 +1,174 @@
+"""How the trees of a generative forest grow, on the host: scikit-learn tells real rows from drawn ones, NumPy prunes.
+
+A tree asks whether a cell is at most a threshold; levels without an order stand there by their rank, at random in each
+tree. Everything is a function of its arguments alone, whatever the number of cores.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.tree import DecisionTreeClassifier
+
+from gen_jax.losses.bins import BEYOND
+from gen_jax.losses.forest import Trees
+
+
+class Grown(NamedTuple):
+    """Trees with the bounds of their leaves, of cells as the trees compare them."""
+
+    trees: Trees
+    low: np.ndarray  # [T, L, D] float32, below every cell; -BEYOND where nothing is
+    high: np.ndarray  # [T, L, D] float32, the greatest value that a cell may have; BEYOND where any may
+
+
+def stumps(shape: tuple[int, int, int, int]) -> Grown:
+    """T trees of one leaf, with room for L leaves, over D columns of at most R levels."""
+    trees, leaves, columns, levels = shape
+    nodes, bounds = (trees, leaves - 1), (trees, leaves, columns)
+    rank = np.broadcast_to(np.arange(levels, dtype=np.float32), (trees, columns, levels)).copy()
+    splits = np.zeros(nodes, np.int32), np.full(nodes, BEYOND), np.full((*nodes, 2), -1, np.int32)
+    return Grown(Trees(*splits, np.ones(nodes, np.float32), rank), np.full(bounds, -BEYOND), np.full(bounds, BEYOND))
+
+
+def resampled(rng: np.random.Generator, x: np.ndarray, observed: np.ndarray, leaf: np.ndarray) -> np.ndarray:
+    """For each row of x [B, D] one of independent cells, each of a row in the same leaf of a tree chosen at random.
+
+    Watson et al. 2023, algorithm 1: of all rows together, a draw from the forest in which columns are independent in
+    leaves. Cells that are not observed are never taken; where a leaf has no other, any observed one of the column is.
+
+    Args:
+      leaf: [T, B] int, that each row is of.
+    """
+    rows, columns = x.shape
+    drawn, chosen, share = np.empty_like(x), rng.integers(len(leaf), size=rows), rng.random((rows, columns))
+    some = ~observed.all(0) & observed.any(0)  # a column without any cell is 0 throughout
+    groups = [(np.flatnonzero(~some), np.arange(rows))]
+    groups += [(np.array([at]), np.flatnonzero(observed[:, at])) for at in np.flatnonzero(some)]
+    for tree in range(len(leaf)):
+        mine = np.flatnonzero(chosen == tree)
+        for places, donors in groups:
+            order = donors[np.argsort(leaf[tree][donors], kind="stable")]
+            first, last = (
+                np.searchsorted(leaf[tree][order], leaf[tree][mine], side)[:, None] for side in ("left", "right")
+            )
+            first, last = np.where(last > first, first, 0), np.where(last > first, last, len(order))
+            place = first + (share[np.ix_(mine, places)] * (last - first)).astype(int)
+            drawn[np.ix_(mine, places)] = x[order[np.minimum(place, last - 1)], places[None]]
+    return drawn
+
+
+def grown(
+    seed: int, real: np.ndarray, drawn: np.ndarray, unordered: Sequence[int], shape: tuple[int, ...], min_rows: int
+) -> tuple[Grown, float]:
+    """A forest that tells real rows [B, D] float32 from as many drawn ones, pruned, and how often it is right.
+
+    Each tree learns from a bootstrap sample, and its votes count for the rows that are not in it (Breiman 2001).
+
+    Args:
+      unordered: how many levels each column has, whose order means nothing; 0 of the other columns.
+      shape: T, L, D, R as in `Trees`.
+      min_rows: of real rows in a leaf, at least.
+
+    Returns:
+      the trees, and the out-of-bag accuracy, 1/2 where they are right by chance.
+    """
+    rows = np.concatenate([real, drawn])
+    labels = np.arange(len(rows)) < len(real)
+    forest = stumps(shape)
+
+    def one(tree: int) -> np.ndarray:
+        rng, rank = np.random.default_rng([seed, tree]), forest.trees.rank[tree]
+        for column in np.flatnonzero(unordered):
+            rank[column, : unordered[column]] = rng.permutation(unordered[column])
+        cells = ranked(rank, unordered, rows)
+        times = np.bincount(rng.integers(len(rows), size=len(rows)), minlength=len(rows))
+        how = {"max_features": "sqrt", "min_samples_leaf": min_rows, "random_state": int(rng.integers(2**31))}
+        learnt = DecisionTreeClassifier(**how).fit(cells, labels, times.astype(np.float64), check_input=False).tree_
+        node = learnt.apply(cells)
+        keep(forest, tree, learnt, np.bincount(node[: len(real)], minlength=learnt.node_count), min_rows)
+        return np.where(times == 0, learnt.value[node, 0, 1] / learnt.value[node, 0].sum(1) - 0.5, np.nan)
+
+    votes, voters = np.zeros(len(rows)), np.zeros(len(rows), int)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for vote in pool.map(one, range(shape[0])):
+            votes += np.nan_to_num(vote)
+            voters += ~np.isnan(vote)
+    right = np.where(votes == 0, 0.5, (votes > 0) == labels)[voters > 0]
+    return forest, float(right.mean()) if len(right) else 0.5
+
+
+def ranked(rank: np.ndarray, unordered: Sequence[int], x: np.ndarray) -> np.ndarray:
+    """Rows x [B, D] with the ranks [D, R] of levels in their place."""
+    coded = x.copy()
+    for column in np.flatnonzero(unordered):
+        coded[:, column] = rank[column][x[:, column].astype(int)]
+    return coded
+
+
+def keep(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, min_rows: int) -> None:
+    """Writes one tree of scikit-learn's into the place of `tree`, without the leaves that have too few real rows.
+
+    Such a leaf goes to its sibling, with all that is below that. Where there is no room for as many leaves as are left,
+    those with the fewest rows go as well.
+
+    Args:
+      rows: [nodes] how many real rows each leaf has.
+    """
+    left, right, every = learnt.children_left, learnt.children_right, np.arange(len(rows))
+    inner, depths, rows = left >= 0, by_depth(left, right), rows.copy()
+    for nodes in reversed(depths):
+        nodes = nodes[inner[nodes]]
+        rows[nodes] = rows[left[nodes]] + rows[right[nodes]]
+    least, leaves = min_rows, every
+    while len(leaves) > forest.low.shape[1] or leaves is every:
+        enough = rows >= least
+        splits = inner & enough[left] & enough[right]
+        goal = np.where(inner & enough[left], left, np.where(inner & enough[right], right, every))
+        goal = np.where(splits, every, goal)
+        while (goal[goal] != goal).any():
+            goal = goal[goal]
+        kept = np.zeros(len(rows), bool)
+        kept[goal[0]] = True
+        for nodes in depths:
+            above = nodes[kept[nodes] & splits[nodes]]
+            kept[goal[left[above]]] = kept[goal[right[above]]] = True
+        leaves = np.flatnonzero(kept & ~splits)
+        least = int(np.sort(rows[leaves])[-min(len(leaves), forest.low.shape[1])]) + 1
+    nodes, number = np.flatnonzero(kept & splits), np.zeros(len(rows), np.int32)
+    number[nodes], number[leaves] = np.arange(len(nodes)), -1 - np.arange(len(leaves))
+    threshold, places = learnt.threshold[nodes].astype(np.float32), slice(0, len(nodes))
+    threshold = np.where(threshold > learnt.threshold[nodes], np.nextafter(threshold, np.float32(-np.inf)), threshold)
+    trees = forest.trees
+    trees.feature[tree, places], trees.threshold[tree, places] = learnt.feature[nodes], threshold
+    trees.children[tree, places] = number[goal[np.stack([left[nodes], right[nodes]], 1)]]
+    trees.share[tree, places] = rows[left[nodes]] / rows[nodes]
+    bound(forest, tree, len(nodes))
+
+
+def bound(forest: Grown, tree: int, nodes: int) -> None:
+    """Writes the bounds of the leaves of a tree with so many inner nodes, one depth after the other."""
+    trees, columns = forest.trees, forest.low.shape[2]
+    low, high = (np.full((nodes, columns), value, np.float32) for value in (-BEYOND, BEYOND))
+    here = np.arange(min(nodes, 1))
+    while len(here):
+        feature, threshold, below = trees.feature[tree, here], trees.threshold[tree, here], []
+        for side, own in enumerate(((low[here], high[here]), (low[here], high[here]))):
+            own[1 - side][np.arange(len(here)), feature] = threshold  # it is tighter than what was there
+            child = trees.children[tree, here, side]
+            inner = child >= 0
+            for bounds, of_nodes, values in zip((forest.low, forest.high), (low, high), own):
+                of_nodes[child[inner]], bounds[tree, -1 - child[~inner]] = values[inner], values[~inner]
+            below.append(child[inner])
+        here = np.concatenate(below)
+
+
+def by_depth(left: np.ndarray, right: np.ndarray) -> list[np.ndarray]:
+    """The nodes of each depth, from the root down."""
+    depths = [np.zeros(1, int)]
+    while len(depths[-1]):
+        inner = depths[-1][left[depths[-1]] >= 0]
+        depths.append(np.concatenate([left[inner], right[inner]]))
+    return depths[:-1]
