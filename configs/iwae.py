@@ -1,4 +1,4 @@
-r"""The importance weighted autoencoder with one layer of latents (Burda et al. 2016, arXiv 1509.00519), 30 epochs of MNIST.
+r"""The importance weighted autoencoder with one layer of latents (Burda et al. 2016, arXiv 1509.00519), 30 epochs.
 
     python -m gen_jax.train --config configs/iwae.py --config.data.data_dir=DIR
 
