@@ -90,16 +90,21 @@ def main() -> None:
     options = parser.parse_args()
     few, whole = (adult(options.data_dir, share) for share in (options.share, 1.0))
     for rounds in options.rounds:
-        mine, all_mine, peer = ours(few, rounds), ours(whole, rounds), theirs(few, rounds)
         print(f"{rounds} round(s), {TREES} trees")
-        for name, found, seconds in (("gen_jax", few, mine), ("gen_jax", whole, all_mine), ("arfpy", few, peer)):
-            parts = ", ".join(f"{part} {value:.2f} s" for part, value in seconds.items())
-            print(f"  {name}, {found.spec.sizes['train']} rows: {parts}", flush=True)
-        once, total = mine["fit"] + mine["sample"], sum(mine.values())
+        said("gen_jax", whole, ours(whole, rounds))
+        mine, peer = (said(name, few, run(few, rounds)) for name, run in (("gen_jax", ours), ("arfpy", theirs)))
+        once = mine["fit"] + mine["sample"]
         slow = sum(peer.values())
         print(
-            f"  arfpy takes {slow / once:.0f} x as long on these rows, {slow / total:.0f} x with what is compiled once"
+            f"  arfpy takes {slow / once:.0f} x as long, {slow / (once + mine['compile']):.1f} x with what is compiled"
         )
+
+
+def said(name: str, found: data.Data, seconds: dict[str, float]) -> dict[str, float]:
+    """Prints the seconds that something took at once, for the other may take minutes."""
+    parts = ", ".join(f"{part} {value:.2f} s" for part, value in seconds.items())
+    print(f"  {name}, {found.spec.sizes['train']} rows: {parts}", flush=True)
+    return seconds
 
 
 if __name__ == "__main__":
