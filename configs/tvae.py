@@ -1,0 +1,33 @@
+"""TVAE (Xu et al. 2019, arXiv 1907.00503) of a table: the VAE with modes of numbers, and levels.
+
+    python -m gen_jax.train --config configs/tvae.py [--config.data.path=FILE.csv]
+
+TIME minutes.
+
+    python -m gen_jax.sample --workdir runs/tvae --num 150 --given "species=setosa" --out setosa.csv
+    python -m gen_jax.sample --workdir runs/tvae --given FILE.csv --out completed.csv
+"""
+
+from gen_jax.config import base_config
+
+
+def get_config():
+    config = base_config()
+    config.steps = 3000
+    config.batch_size = 120
+    config.log_every = 100
+    config.sample_every = 1000
+    config.save_every = 1000
+    config.data.name = "iris"
+    config.data.transform = "modes"
+    config.sample.num = 150
+    net = {"name": "mlp", "hidden": (128, 128), "activation": "relu"}
+    config.model = {
+        "name": "vae",
+        "encoder": net,
+        "decoder": net,
+        "latent_size": 16,
+        "kl": 0.5,  # TVAE counts what is rebuilt twice
+        "optimizer": {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-5},
+    }
+    return config
