@@ -82,7 +82,12 @@ def base_config() -> ConfigDict:
                 "num_samples": 100,  # latents drawn for each row for the importance weighted bound, nll_bound
             },
             # where no metric is named: while training the cheap ones, by the command all that apply
-            "evaluate": {"num": 1000, "seed": 0, "metrics": ()},
+            "evaluate": {
+                "num": 1000,
+                "seed": 0,
+                "metrics": (),
+                "target": placeholder(str),  # column of a table that classifiers tell; the last one with levels where unset
+            },
         }
     )
 

@@ -32,6 +32,7 @@ def make_scorer(
     also: str | None = None,
     length: int | None = None,
     num_samples: int = 100,
+    target: str | None = None,
 ) -> Callable[[Model, State], Scores]:
     """A function that scores a model by the metrics in `names`: its samples, or what it makes of real rows.
 
@@ -45,11 +46,12 @@ def make_scorer(
       also: one more metric, whatever the others are.
       length: of the samples, where they are sequences; as the rows of the data where None.
       num_samples: latents drawn for each row for the importance weighted bound.
+      target: the column of a table that classifiers tell; the last one with levels where None.
 
     Raises:
       UserError: for an unknown metric, for one that these data, this model or so few samples do not have.
     """
-    real, names = real_data(spec, reals, splits, features), tuple(names)
+    real, names = real_data(spec, reals, splits, features, target), tuple(names)
     required = {*names, also} - {ALL, None}
     wanted = list(METRICS) if ALL in names else [*(names or DEFAULT)]
     measures = choose_measures([*wanted, *required], required, real, num)
@@ -149,6 +151,7 @@ def scorer_of(
     reals = data.reader(source, options)
     seed, settings = loaded.config["evaluate"]["seed"], {**config.base_config().sample, **loaded.config["sample"]}
     more = {"length": settings["length"], "num_samples": num_samples or settings["num_samples"]}
+    more["target"] = loaded.config["evaluate"].get("target")
     return make_scorer(loaded.spec, reals, splits, names, num, seed, features, **more)
 
 
@@ -167,6 +170,7 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callab
         choose("metric to select by", select, SELECTING)
     splits = (settings["data"]["split"], settings["data"]["test_split"])
     more = {name: settings["sample"][name] for name in ("length", "num_samples")}
+    more["target"] = how.get("target")
     return make_scorer(spec, reals, splits, how["metrics"], how["num"], how["seed"], also=select, **more)
 
 

@@ -18,7 +18,7 @@ from gen_jax.losses.hmm import matmul
 from gen_jax.losses.variational import gaussian_log_prob
 
 LARGEST = 7.0  # magnitude of the logs of a beta-binomial's two numbers
-SHARP = float(np.log(0.01))  # least log scale of a number, in four deviations of its mode
+SHARP = 0.01  # least scale of a number, in four deviations of its mode
 SHARPEST = -7.0  # log scale of a logistic, where the values reach from -1 to 1 (Salimans et al. 2017, arXiv 1701.05517)
 
 
@@ -201,7 +201,7 @@ def mixed(spec: Spec) -> Likelihood:
     """Numbers and levels of columns, by what `losses.representation` has of them; what is not observed (NaN) counts nothing.
 
     A level has the probability that its logit gives; a number x the density of a mixture, sum over its modes of p(mode)
-    N(x; mean + 4 deviation tanh(a), 4 deviation s), with a learned scale s from 0.01 to 1 for each column. Xu et al. 2019
+    N(x; mean + 4 deviation tanh(a), 4 deviation s), with a learned scale s of each column, above 0.01. Xu et al. 2019
     (TVAE, arXiv 1907.00503, section 4.4) draw the mode before learning; here it is summed out, and the density is exact.
     """
     layout = form.layout_of(spec)
@@ -214,7 +214,7 @@ def mixed(spec: Spec) -> Likelihood:
         return jnp.tanh(distance), jnp.where(layout.possible[None], logits, form.NEVER), scale(own)
 
     def scale(own: dict) -> jax.Array:
-        return jnp.clip(own["log_scale"], SHARP, 0)  # [G]
+        return jnp.logaddexp(own["log_scale"], np.float32(np.log(SHARP)))  # [G], without a bound that stops learning
 
     def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         distance, logits, log_scale = parts(own, out)
