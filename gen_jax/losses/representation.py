@@ -43,7 +43,8 @@ class Layout(NamedTuple):
     groups: Levels  # one of each column
     numbers: np.ndarray  # [G] which columns are numbers
     possible: np.ndarray  # [L] bool: not an empty cell
-    weight: np.ndarray  # [L] log of a mode's; `NEVER` where a level
+    levelled: np.ndarray  # [L] bool: a level, not a mode
+    weight: np.ndarray  # [L] log of a mode's; `NEVER` where none
     mean: np.ndarray  # [L] 0 where a level
     width: np.ndarray  # [L] of a mode; 1 where a level
     member: np.ndarray  # [L, D] 0 and 1
@@ -80,7 +81,7 @@ def layout_of(spec: Spec) -> Layout:
     groups = Levels(np.arange(len(schema)), column, code, sizes)
     member = np.eye(len(schema), dtype=np.float32)[column]
     mean, width = facts["mean"], WIDTH * facts["deviation"]
-    return Layout(groups, np.flatnonzero(real), possible, facts["weight"], mean, width, member)
+    return Layout(groups, np.flatnonzero(real), possible, ~real[column], facts["weight"], mean, width, member)
 
 
 def over_groups(layout: Layout, flat: jax.Array) -> jax.Array:
@@ -118,13 +119,18 @@ def likeliest(layout: Layout, logits: jax.Array) -> jax.Array:
     return _largest(layout, logits)[1].astype(jnp.float32)
 
 
+def log_responsibilities(layout: Layout, x: jax.Array) -> jax.Array:
+    """Log of how far each mode or level [N, L] explains the cell of its column in x [N, D], up to a constant of the column."""
+    x = x[:, layout.groups.column]
+    of_number = gaussian_log_prob(x, layout.mean[None], jnp.log(layout.width / WIDTH)[None]) + layout.weight[None]
+    return jnp.where(layout.levelled[None], jnp.where(x == layout.groups.code[None], 0, NEVER), of_number)
+
+
 def read(layout: Layout, key: jax.Array | None, x: jax.Array) -> jax.Array:
     """Rows [N, D] as flat vectors [N, W]; a mode is drawn by its responsibility, or the likeliest without a key."""
     seen, x = ~jnp.isnan(x), jnp.nan_to_num(x)
-    column = layout.groups.column
-    log_r = gaussian_log_prob(x[:, column], layout.mean[None], jnp.log(layout.width / WIDTH)[None]) + layout.weight[None]
-    log_r = log_r if key is None else log_r + jax.random.gumbel(key, log_r.shape)
-    code = x.at[:, layout.numbers].set(likeliest(layout, log_r)[:, layout.numbers])
+    log_r = log_responsibilities(layout, x)
+    code = likeliest(layout, log_r if key is None else log_r + jax.random.gumbel(key, log_r.shape))
     held = categories.indicators(layout.groups, jnp.where(seen, code, layout.groups.sizes[None] - 1.0), None)
     centre, width = (matmul(held * flat[None], layout.member) for flat in (layout.mean, layout.width))
     distance = jnp.where(seen, jnp.clip((x - centre) / width, -1, 1), 0)[:, layout.numbers]
