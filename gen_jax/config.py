@@ -86,7 +86,9 @@ def base_config() -> ConfigDict:
                 "num": 1000,
                 "seed": 0,
                 "metrics": (),
-                "target": placeholder(str),  # column of a table that classifiers tell; the last one with levels where unset
+                "target": placeholder(
+                    str
+                ),  # column of a table that classifiers tell; the last one with levels where unset
             },
         }
     )

@@ -221,7 +221,9 @@ def mixed(spec: Spec) -> Likelihood:
         distance, logits, log_scale = parts(own, out)
         seen, x = ~jnp.isnan(x), jnp.nan_to_num(x)
         centre = layout.mean[None] + layout.width[None] * matmul(distance, spread)  # [N, L]
-        of_number = gaussian_log_prob(x[:, column], centre, matmul(log_scale, spread)[None] + np.log(layout.width)[None])
+        of_number = gaussian_log_prob(
+            x[:, column], centre, matmul(log_scale, spread)[None] + np.log(layout.width)[None]
+        )
         log_r = form.normalised(layout, form.log_responsibilities(layout, x))
         each = form.normalised(layout, logits) + jnp.where(layout.levelled[None], 0, of_number) - log_r
         return jnp.where(seen, matmul(jnp.exp(log_r) * each, layout.member), 0)

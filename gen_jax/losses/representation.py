@@ -29,7 +29,9 @@ class Representation(NamedTuple):
     """Rows as nets have them."""
 
     shape: tuple[int, ...]  # of a row
-    read: Callable  # (key or None, x [N, *spec.shape]) -> [N, *shape]: real rows; without a key by their likeliest modes
+    read: (
+        Callable  # (key or None, x [N, *spec.shape]) -> [N, *shape]: real rows; without a key by their likeliest modes
+    )
     relaxed: Callable  # (key, out [N, *shape]) -> [N, *shape]: what a net puts out, as `read` gives real rows
     drawn: Callable  # (key, out) -> x
     mismatch: Callable | None = None  # (out, y [N]) -> [N] nats: what the class that was asked for costs
@@ -104,7 +106,9 @@ def split(layout: Layout, flat: jax.Array) -> tuple[jax.Array, jax.Array]:
 def row(layout: Layout, code: jax.Array, distance: jax.Array) -> jax.Array:
     """Rows [N, D] by the mode or level of each column [N, D] and the distances [N, G]."""
     held = categories.indicators(layout.groups, code, None)
-    centre, width = (matmul(held * flat[None], layout.member)[:, layout.numbers] for flat in (layout.mean, layout.width))
+    centre, width = (
+        matmul(held * flat[None], layout.member)[:, layout.numbers] for flat in (layout.mean, layout.width)
+    )
     return code.at[:, layout.numbers].set(centre + width * jnp.clip(distance, -1, 1))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax.data.spec import columns
+from gen_jax.data.spec import Spec, columns
 from gen_jax.metrics.columns import ENCODING, encoded, target_of
 from gen_jax.metrics.features import Real, Rows, some
 from gen_jax.metrics.measure import Measure
@@ -53,11 +53,11 @@ def f1(y: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
     return 2 * right / np.maximum(both, 1)
 
 
-def scores(real: Real, train: np.ndarray, test: np.ndarray, target: int) -> dict[str, dict[str, Any]]:
+def scores(spec: Spec, train: np.ndarray, test: np.ndarray, target: int) -> dict[str, dict[str, Any]]:
     """F1 of each class and accuracy on raw rows `test` of each classifier that learnt from raw rows `train`."""
-    names = columns(real.spec)[target]["levels"]
+    names = columns(spec)[target]["levels"]
     (x, y), (test_x, test_y) = (
-        (encoded(real.spec, rows, without=target), rows[:, target].astype(int))
+        (encoded(spec, rows, without=target), rows[:, target].astype(int))
         for rows in (each[~np.isnan(each[:, target])] for each in (train, test))
     )
     found = {}
@@ -66,6 +66,13 @@ def scores(real: Real, train: np.ndarray, test: np.ndarray, target: int) -> dict
         each = dict(zip(names, f1(test_y, said, len(names)).tolist()))
         found[name] = {"f1": each, "accuracy": float((said == test_y).mean())}
     return found
+
+
+def summary(found: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, float], float]:
+    """The mean over classifiers of the F1 of each class, and of the accuracy."""
+    each = [*found.values()]
+    mean = {name: float(np.mean([one["f1"][name] for one in each])) for name in each[0]["f1"]}
+    return mean, float(np.mean([one["accuracy"] for one in each]))
 
 
 def efficacy(real: Real) -> Measure | None:
@@ -82,9 +89,8 @@ def efficacy(real: Real) -> Measure | None:
         return None
 
     def values(samples: Rows) -> Mapping[str, Any]:
-        found = scores(real, samples["x"], real.rows(real.test)["x"], target)
-        mean = {each: float(np.mean([one["f1"][each] for one in found.values()])) for each in names}
-        accuracy = float(np.mean([one["accuracy"] for one in found.values()]))
+        found = scores(spec, samples["x"], real.rows(real.test)["x"], target)
+        mean, accuracy = summary(found)
         macro = float(np.mean([*mean.values()]))
         return {"tstr_f1": macro, "f1": mean, "accuracy": accuracy, "classifiers": found}
 

@@ -31,7 +31,12 @@ def nearer(samples: np.ndarray, train: np.ndarray, others: np.ndarray) -> np.nda
 def _none_of(rows: int, drawn: int, near: np.ndarray) -> np.ndarray:
     """The chance that none of `near` rows is among those drawn of all."""
     far = rows - near
-    log_p = gammaln(far + 1.0) - gammaln(np.maximum(far - drawn, 0) + 1.0) - gammaln(rows + 1.0) + gammaln(rows - drawn + 1.0)
+    log_p = (
+        gammaln(far + 1.0)
+        - gammaln(np.maximum(far - drawn, 0) + 1.0)
+        - gammaln(rows + 1.0)
+        + gammaln(rows - drawn + 1.0)
+    )
     return np.where(far >= drawn, np.exp(log_p), 0.0)
 
 

@@ -177,7 +177,9 @@ def gan(
         if weight_clip is not None:
             d["params"] = jax.tree.map(lambda each: jnp.clip(each, -weight_clip, weight_clip), d["params"])
         if "spectral" in d:  # one power iteration, for which any row will do
-            d["spectral"] = d_net.apply(d, packed(x[:pack], pack), together(y[:pack]), mutable=STATISTICS)[1]["spectral"]
+            d["spectral"] = d_net.apply(d, packed(x[:pack], pack), together(y[:pack]), mutable=STATISTICS)[1][
+                "spectral"
+            ]
         return state._replace(discriminator=d, discriminator_optimizer=d_state), metrics
 
     def update_g(key: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
