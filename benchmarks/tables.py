@@ -32,9 +32,8 @@ MODELS = {  # name -> config, and settings for adult
 def drawn(options: list[str], settings: list[str], workdir: Path, seed: int, num: int | None = None) -> tuple:
     """As many rows as were learnt from, or `num`, of a model that is trained by its command, and the spec of the run."""
     name, *more = options
-    quiet = ["--config.sample_every=0", "--config.eval_every=0", f"--config.seed={seed}", "--quiet"]
-    selects = ["--config.select=None"] if name == "mixture.py" else []
-    train.main(["train", f"--config={CONFIGS / name}", f"--workdir={workdir}", *more, *settings, *quiet, *selects])
+    quiet = ["--config.sample_every=0", f"--config.seed={seed}", "--quiet"]
+    train.main(["train", f"--config={CONFIGS / name}", f"--workdir={workdir}", *more, *settings, *quiet])
     run = gen_jax.load(workdir)
     num = num or run.spec.sizes[run.spec.split]
     return sample.draw(run.model, run.state, run.spec, seed, num)["x"], run.spec

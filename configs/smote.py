@@ -17,5 +17,5 @@ def get_config():
     config.data.name = "iris"
     config.data.order = "all"
     config.sample.num = 150
-    config.model = {"name": "smote", "neighbours": 5, "within": None}
+    config.model = {"name": "smote", "neighbours": 5, "within": ""}
     return config

@@ -28,6 +28,7 @@ def get_config():
         "decoder": net,
         "latent_size": 16,
         "kl": 0.5,  # TVAE counts what is rebuilt twice
+        "ema_half_life": 20_000,
         "optimizer": {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-5},
     }
     return config

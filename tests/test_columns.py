@@ -206,7 +206,7 @@ def test_measures_of_tables_tell_good_samples_from_bad_ones_and_copies():
     for name, x in {
         "good": table_of(400, 2),
         "copies": splits["train"],
-        "apart": np.stack([np.random.default_rng(3).permutation(column) for column in table_of(400, 2).T], 1),
+        "apart": np.random.default_rng(3).permuted(table_of(400, 2), axis=0),
     }.items():
         found[name] = score_fixed(score, x)
     good, copies, apart = ({name: found[each][name]["value"] for name in names} for each in found)

@@ -12,6 +12,7 @@ from gen_jax.data.spec import Spec, columns, to_model
 
 MOST = 10  # modes of a column
 LEAST = 0.005  # weight of a mode that is kept
+FLOOR = 1e-8  # variance of a mode, in model space, at least: a value that repeats is a mode of its own
 ROWS = 10_000  # rows that a mixture is fitted to, at most
 DIGITS = 6  # of what is found, so that it is the same wherever it is found
 
@@ -38,6 +39,7 @@ def modes(some: np.ndarray, x: np.ndarray) -> dict[str, list[float]]:
         n_components=min(MOST, len(np.unique(seen))),
         weight_concentration_prior_type="dirichlet_process",
         weight_concentration_prior=1e-3,
+        reg_covar=FLOOR,
         random_state=0,
     )
     with warnings.catch_warnings():

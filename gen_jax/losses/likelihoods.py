@@ -18,7 +18,7 @@ from gen_jax.losses.hmm import matmul
 from gen_jax.losses.variational import gaussian_log_prob
 
 LARGEST = 7.0  # magnitude of the logs of a beta-binomial's two numbers
-SHARP = 0.01  # least scale of a number, in four deviations of its mode
+SHARP = 0.1  # least scale of a number, in four deviations of its mode
 SHARPEST = -7.0  # log scale of a logistic, where the values reach from -1 to 1 (Salimans et al. 2017, arXiv 1701.05517)
 
 
@@ -201,7 +201,7 @@ def mixed(spec: Spec) -> Likelihood:
     """Numbers and levels of columns, by what `losses.representation` has of them; what is not observed (NaN) counts nothing.
 
     A level has the probability that its logit gives; a number x a mode, and around it the density N(x; mean + 4 deviation
-    tanh(a), 4 deviation s), with a learned scale s of each column, above 0.01: Xu et al. 2019 (TVAE, arXiv 1907.00503, section
+    tanh(a), 4 deviation s), with a learned scale s of each column, above 0.1: Xu et al. 2019 (TVAE, arXiv 1907.00503, section
     4.4), who draw the mode of x by its responsibilities r. Here all count, sum_k r_k (log p(x, k) - log r_k): a lower bound of
     log sum_k p(x, k), whose own gradient, where no mode is told, ends in worse maxima.
     """

@@ -25,12 +25,12 @@ class SmoteState(NamedTuple):
     mask: jax.Array  # [N, D] bool, their cells that are observed; none of a row that there is not
 
 
-def smote(spec: Spec, neighbours: int = 5, within: str | None = None) -> Model:
+def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
     """Draws x_i + u (x_j - x_i): a row, one of its nearest, and u ~ U(0, 1) (SMOTE, Chawla et al. 2002, JAIR 16, section 4.2).
 
     Args:
       neighbours: of which one is drawn. Near is Euclidean: numbers have deviation 1, two levels are 1 apart.
-      within: a column with levels which a row and its neighbours share: the class in the paper.
+      within: a column with levels which a row and its neighbours share, where it is named: the class in the paper.
 
     A level is that of the second row with probability u, that of the first otherwise (the paper's variant SMOTE-NC votes,
     which makes rare levels rarer). Learns in one step from all rows (`data.order` all); keeps as many as the split has, so the
@@ -48,7 +48,7 @@ def smote(spec: Spec, neighbours: int = 5, within: str | None = None) -> Model:
         raise UserError(f"smote draws between two rows, and {spec.name} has {rows}")
     names = [schema[at]["name"] for at in levels.columns]
     shared = np.zeros(len(levels.code), bool)  # [L], levels of the column `within`
-    if within is not None:
+    if within:
         shared = levels.column == names.index(choose("column with levels in model.within", within, names))
     place = np.concatenate([numbers, levels.columns[levels.column]]).astype(int)  # [F] the column of a feature
     near = min(neighbours, rows - 1)
