@@ -24,7 +24,10 @@ MODELS = {  # name -> config, and settings for adult
     "smote": ["smote.py", "--config.model.within=income"],
     "mixture": ["mixture.py", "--config.model.components=50", "--config.replicas=1", "--config.steps=60"],
     "bayes_net": ["bayes_net.py", "--config.model.max_bins=10", "--config.model.structure.bootstraps=0"],
-    "tvae": ["tvae.py", *LARGE, "--config.steps=10000", "--config.model.latent_size=128"],
+    "tvae": [
+        *("tvae.py", *LARGE, "--config.steps=10000", "--config.model.latent_size=128"),
+        "--config.model.optimizer.learning_rate.examples=5000000",
+    ],
     "ctgan": ["ctgan.py", *LARGE, "--config.steps=8000"],
 }
 

@@ -29,6 +29,10 @@ def get_config():
         "latent_size": 16,
         "kl": 0.5,  # TVAE counts what is rebuilt twice
         "ema_half_life": 20_000,
-        "optimizer": {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-5},
+        "optimizer": {
+            "name": "adamw",
+            "learning_rate": {"start": 1e-3, "stop": 1e-4, "examples": 3000 * 120},
+            "weight_decay": 1e-5,
+        },
     }
     return config
