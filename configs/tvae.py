@@ -13,7 +13,7 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 3000
+    config.steps = 6000
     config.batch_size = 120
     config.log_every = 100
     config.sample_every = 1000
@@ -31,7 +31,7 @@ def get_config():
         "ema_half_life": 20_000,
         "optimizer": {
             "name": "adamw",
-            "learning_rate": {"start": 1e-3, "stop": 1e-4, "examples": 3000 * 120},
+            "learning_rate": {"start": 1e-3, "stop": 1e-4, "examples": 6000 * 120},
             "weight_decay": 1e-5,
         },
     }

@@ -258,7 +258,10 @@ def check_arguments(
         if value < 1:
             raise UserError(f"{name} {value}: expected at least 1")
     if conditional and not spec.classes:
-        raise UserError(f"a conditional gan learns labels, and {spec.name} has none: set model.conditional=False")
+        raise UserError(
+            f"a conditional gan learns labels, and {spec.name} has none: set model.conditional=False, or make labels of the "
+            f"levels of its columns by data.order=by_level"
+        )
     if conditional and pack > 1 and discriminator.get("name") != "mlp":
         raise UserError(f"pack {pack}: of a conditional gan only discriminator 'mlp' reads labels together, expected 1")
     if weight_clip is not None and weight_clip <= 0:
