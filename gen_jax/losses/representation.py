@@ -58,7 +58,8 @@ def check_kind(family: str, spec: Spec, kinds: tuple[str, ...]) -> None:
         several = [f"{kind}s" if kind != "series" else kind for kind in kinds]
         words = ", ".join(several[:-1]) + f" and {several[-1]}"
         raise UserError(f"a {family} models {words}, not data of kind {spec.kind!r} ({spec.name})")
-    lacking = [each["name"] for each in columns(spec) if not {"levels", "modes"} & set(each)] * (spec.kind == "table")
+    schema = columns(spec) if spec.kind == "table" else []
+    lacking = [column["name"] for column in schema if not {"levels", "modes"} & set(column)]
     if lacking:
         raise UserError(
             f"a {family} reads the number {lacking[0]!r} by the modes of its column: set --config.data.transform=modes"
