@@ -76,7 +76,8 @@ def layout_of(spec: Spec) -> Layout:
     column = np.repeat(np.arange(len(schema)), sizes)
     code = np.concatenate([np.arange(size) for size in sizes])
     possible = code < np.array(known)[column]
-    facts = {name: np.full(len(column), fill, np.float32) for name, fill in (("weight", NEVER), ("mean", 0), ("deviation", 1))}  # fmt: skip
+    fills = {"weight": NEVER, "mean": 0.0, "deviation": 1.0}
+    facts = {name: np.full(len(column), fill, np.float32) for name, fill in fills.items()}
     for name, flat in facts.items():
         found = [each["modes"][name] if "modes" in each else [] for each in schema]
         flat[possible & real[column]] = np.concatenate(found)
@@ -175,8 +176,8 @@ def representation(spec: Spec) -> Representation:
         rows, at = np.nonzero(mask & np.isin(np.arange(mask.shape[1]), levelled)[None])
         if not (mask.sum(1) == 1).all() or len(rows) != len(mask):
             raise UserError(
-                f"given x: this model is asked for one level of one column in each row, not for {mask.sum(1).max()} cells "
-                f"or for numbers; columns of levels are {', '.join(columns(spec)[each]['name'] for each in levelled)}"
+                f"given x: this model can be asked for one level of one column in each row, and for nothing else; columns "
+                f"with levels are {', '.join(columns(spec)[each]['name'] for each in levelled)}"
             )
         first = np.searchsorted(layout.groups.column[place], at)
         return (first + x[rows, at]).astype(np.int32)
