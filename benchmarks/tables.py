@@ -25,8 +25,8 @@ MODELS = {  # name -> config, and settings for adult
     "mixture": ["mixture.py", "--config.model.components=50", "--config.replicas=1", "--config.steps=60"],
     "bayes_net": ["bayes_net.py", "--config.model.max_bins=10", "--config.model.structure.bootstraps=0"],
     "tvae": [
-        *("tvae.py", *LARGE, "--config.steps=10000", "--config.model.latent_size=128"),
-        "--config.model.optimizer.learning_rate.examples=5000000",
+        *("tvae.py", *LARGE, "--config.steps=20000", "--config.model.latent_size=128"),
+        "--config.model.optimizer.learning_rate.examples=10000000",
     ],
     "ctgan": ["ctgan.py", *LARGE, "--config.steps=8000"],
 }
