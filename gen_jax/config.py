@@ -65,13 +65,14 @@ def base_config() -> ConfigDict:
                 "label": placeholder(str),  # of recordings: digit (where unset) or speaker
                 "resize": placeholder(int),  # side in pixels
                 "stack": placeholder(int),  # grey images drawn at random that are stacked as the channels of one
-                # signed, unit, rms, none, static_binary or dynamic_binary; where unset signed, of tokens and rolls none
+                # signed, unit, rms, none, static_binary or dynamic_binary; where unset signed, of tokens and rolls none; of
+                # tables standard, where unset, or modes
                 "transform": placeholder(str),
                 "split": "train",
                 "test_split": "test",
                 "test_name": placeholder(str),  # another TFDS set, whose test split takes the place of this one's
                 "feed": "auto",  # resident, streaming or auto (by size)
-                "order": "shuffle",  # shuffle, once, all or lanes
+                "order": "shuffle",  # shuffle, once, all, lanes or by_level
             },
             "model": {"name": placeholder(str)},
             "sample": {
@@ -82,7 +83,14 @@ def base_config() -> ConfigDict:
                 "num_samples": 100,  # latents drawn for each row for the importance weighted bound, nll_bound
             },
             # where no metric is named: while training the cheap ones, by the command all that apply
-            "evaluate": {"num": 1000, "seed": 0, "metrics": ()},
+            "evaluate": {
+                "num": 1000,
+                "seed": 0,
+                "metrics": (),
+                "target": placeholder(
+                    str
+                ),  # column of a table that classifiers tell; the last one with levels where unset
+            },
         }
     )
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from gen_jax import best, config, data, run, sharding
-from gen_jax.data.rows import opened
+from gen_jax.data.rows import opened, read_rows
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose, command
 from gen_jax.metrics import ALL, DEFAULT, METRICS, NEEDS, SELECTING, Measure, Real, Reals, Rows, real_data
+from gen_jax.metrics.page import page
 from gen_jax.metrics.progress import progress
 from gen_jax.metrics.rows import Lacking, under
 from gen_jax.metrics.scores import Scores, figures, mean_scores, read_scores, refuse_other_protocol, save_scores, table
@@ -32,6 +33,7 @@ def make_scorer(
     also: str | None = None,
     length: int | None = None,
     num_samples: int = 100,
+    target: str | None = None,
 ) -> Callable[[Model, State], Scores]:
     """A function that scores a model by the metrics in `names`: its samples, or what it makes of real rows.
 
@@ -45,11 +47,12 @@ def make_scorer(
       also: one more metric, whatever the others are.
       length: of the samples, where they are sequences; as the rows of the data where None.
       num_samples: latents drawn for each row for the importance weighted bound.
+      target: the column of a table that classifiers tell; the last one with levels where None.
 
     Raises:
       UserError: for an unknown metric, for one that these data, this model or so few samples do not have.
     """
-    real, names = real_data(spec, reals, splits, features), tuple(names)
+    real, names = real_data(spec, reals, splits, features, target), tuple(names)
     required = {*names, also} - {ALL, None}
     wanted = list(METRICS) if ALL in names else [*(names or DEFAULT)]
     measures = choose_measures([*wanted, *required], required, real, num)
@@ -149,6 +152,7 @@ def scorer_of(
     reals = data.reader(source, options)
     seed, settings = loaded.config["evaluate"]["seed"], {**config.base_config().sample, **loaded.config["sample"]}
     more = {"length": settings["length"], "num_samples": num_samples or settings["num_samples"]}
+    more["target"] = loaded.config["evaluate"].get("target")
     return make_scorer(loaded.spec, reals, splits, names, num, seed, features, **more)
 
 
@@ -167,11 +171,20 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callab
         choose("metric to select by", select, SELECTING)
     splits = (settings["data"]["split"], settings["data"]["test_split"])
     more = {name: settings["sample"][name] for name in ("length", "num_samples")}
+    more["target"] = how.get("target")
     return make_scorer(spec, reals, splits, how["metrics"], how["num"], how["seed"], also=select, **more)
 
 
+def picture(loaded: run.Run, file: Path, num: int) -> None:
+    """Writes the page of a table's samples beside the rows of its test split, or of its training split without one."""
+    spec, splits = loaded.spec, [loaded.config["data"][name] for name in ("test_split", "split")]
+    rows = read_rows(spec, loaded.config["data"], next(split for split in splits if spec.sizes.get(split)))[1]["x"]
+    samples = draw(loaded.model, loaded.state, spec, loaded.config["evaluate"]["seed"], num)["x"]
+    run.write(file, page(spec, rows, samples))
+
+
 def main(argv: list[str]) -> None:
-    """Scores `--workdir`, prints a table and writes `evaluation.json`."""
+    """Scores `--workdir`, prints a table and writes `evaluation.json`; of a table also the page `table.png`."""
     flags = config.parse(
         argv,
         {
@@ -217,6 +230,8 @@ def main(argv: list[str]) -> None:
         for name, each in scores_of(run.load(flags.workdir, None, one or 0, last=True)).items():
             scores[name]["last"] = each["value"]
     save_scores(Path(flags.workdir), loaded.step, scores)
+    if loaded.spec.kind == "table":
+        picture(loaded, Path(flags.workdir) / "table.png", num)
     print(f"step {loaded.step}, {num} samples")
     if others is not None:
         try:

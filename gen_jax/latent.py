@@ -20,6 +20,7 @@ from gen_jax.model import (
     drawn_labels,
     given_labels,
     given_observed,
+    observed,
     refuse_given,
 )
 
@@ -80,7 +81,7 @@ def latent_model(
 
     def log_prob_bound(key: jax.Array, state: State, batch: Batch, num_samples: int = 1) -> jax.Array:
         check_whole("num_samples", num_samples)
-        return score(key, state, jnp.asarray(batch["x"]), batch_labels(batch, classes).get("y"), num_samples)
+        return score(key, state, observed(batch), batch_labels(batch, classes).get("y"), num_samples)
 
     def prior(key: jax.Array, state: State, num: int) -> dict:
         z_key, y_key = jax.random.split(key)
@@ -96,7 +97,7 @@ def latent_model(
         return {"z": mean, "scale": scale, **labelled(y)}
 
     def encode(key: jax.Array, state: State, batch: Batch) -> dict:
-        return encoded(state.average, jnp.asarray(batch["x"]), batch_labels(batch, classes).get("y"))
+        return encoded(state.average, observed(batch), batch_labels(batch, classes).get("y"))
 
     def mean_of(weights: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
         return likelihood.mean(weights["likelihood"], latent.out(weights, z, y))
@@ -127,13 +128,13 @@ def latent_model(
     def sample(key: jax.Array, state: State, num: int, given: dict | None = None) -> Batch:
         refuse_given(given, honoured)
         prior_key, x_key = jax.random.split(key)
-        observed = given_observed(given, num, spec.shape)
+        known = given_observed(given, num, spec.shape)
         asked = {name: value for name, value in (given or {}).items() if name == "y"}
         point = {**prior(prior_key, state, num), **given_labels(asked, num, classes)}
-        if means and not observed:
+        if means and not known:
             return decode(x_key, state, point)
         y, weights = point.get("y"), state.average
-        x = complete(x_key, weights, y, *observed) if observed else draw(x_key, weights, point["z"], y)
+        x = complete(x_key, weights, y, *known) if known else draw(x_key, weights, point["z"], y)
         return {"x": x, **labelled(y)}
 
     bound = log_prob_bound if latent.elbo else None

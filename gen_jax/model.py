@@ -40,6 +40,11 @@ def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.vdot(values, weight) / jnp.maximum(weight.sum(), 1e-12)
 
 
+def observed(batch: Batch) -> jax.Array:
+    """`x` of a batch, NaN where its `mask` says that a cell is not observed."""
+    return jnp.where(batch["mask"], batch["x"], jnp.nan) if "mask" in batch else jnp.asarray(batch["x"])
+
+
 def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:
     """Raises where `given` asks for a condition the family cannot honour: nothing is ignored silently.
 

@@ -13,6 +13,7 @@ import pytest
 from conftest import host, make_spec, table_spec
 
 from gen_jax import checkpoint, sharding
+from gen_jax.data.modes import with_modes
 from gen_jax.errors import UserError
 from gen_jax.models.bayesnet import bayes_net
 from gen_jax.models.bernoulli import bernoulli
@@ -24,6 +25,7 @@ from gen_jax.models.ladder import ladder
 from gen_jax.models.markov import markov
 from gen_jax.models.mixture import mixture
 from gen_jax.models.rnn import rnn
+from gen_jax.models.smote import smote
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
 
@@ -158,6 +160,27 @@ def table_family(family: Callable, columns: tuple, x: np.ndarray, hidden: float,
     )
 
 
+def columns_family(build: Callable, labelled: bool, sgd: dict, **options) -> Family:
+    """Rows of a column of three levels and two of numbers, whose level tells the numbers; a tenth of the cells is hidden."""
+    level = np.random.default_rng(3).choice(3, 48, p=(0.6, 0.3, 0.1))
+    x = np.stack([level, *np.array([[-2.0, 1, 2], [1, 2, -2]])[:, level]], 1)
+    x[:, 1:] += np.random.default_rng(4).normal(0, 0.1, (48, 2))
+    batch = {"x": jnp.asarray(x, jnp.float32), "weight": jnp.ones(48)}
+    batch["mask"] = jnp.asarray(np.random.default_rng(5).random(x.shape) > 0.1 * (np.arange(3) > 0)[None])
+    batch["x"] = jnp.where(batch["mask"], batch["x"], 0)
+    spec = with_modes(table_spec(3, None, None, rows=48), x)
+    spec.info["marginals"] = [[0.6, 0.3, 0.1], [], []]
+    if labelled:
+        batch["y"], spec = batch["x"][:, 0].astype(jnp.int32), spec._replace(classes=("a", "b", "c"))
+
+    def distance(model, state) -> float:
+        drawn = np.asarray(model.sample(KEY, state, 256)["x"])
+        gaps = (drawn[drawn[:, 0] == each].mean(0) - x[level == each].mean(0) for each in range(3))
+        return float(np.abs([*gaps]).sum(1) @ np.bincount(level) / 48)
+
+    return Family(partial(build, spec, **options), batch, sgd, distance)
+
+
 VECTOR, IMAGE = (
     make_spec(*facts)._replace(classes=("a", "b", "c")) for facts in (("vector", (2,)), ("image", (8, 8, 1)))
 )
@@ -234,6 +257,25 @@ FAMILIES = {
     "mixture": table_family(mixture, (None, None, 3), CLUSTERS, 0.2, -1.2, components=3, floor=1e-4),
     "forest": table_family(random_forest, (None, None, 3), CLUSTERS, 0.2, -0.9, trees=6, min_rows=3),
     "forest_tree": table_family(random_forest, (2, 3, 2), KINDS, 0.2, 0.3, trees=4, min_rows=3, leaves="chow_liu"),
+    "gan_columns": columns_family(
+        gan,
+        True,
+        {"generator_optimizer": SGD, "discriminator_optimizer": SGD},
+        generator={**SMALL, "norm": "batch", "concatenate": True},
+        discriminator=SMALL,
+        loss="wasserstein",
+        penalty="gradient_penalty",
+        gamma=1.0,
+        conditional=True,
+        pack=2,
+        latent_size=4,
+        generator_optimizer=FAST,
+        discriminator_optimizer=FAST,
+    ),
+    "vae_columns": columns_family(
+        vae, False, {"optimizer": SGD}, encoder=NARROW, decoder=NARROW, latent_size=2, **QUICK
+    ),
+    "smote": columns_family(smote, False, {}, neighbours=3, within="x0"),
     "gan_recurrent": gan_family(RAMP, ramps(), RECURRENT, latent_size=8, conditional=True),
     "rnn_text": sequence_family(
         rnn,

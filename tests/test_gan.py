@@ -130,7 +130,10 @@ WRONG = [
     ({"n_critic": 0}, "n_critic 0: expected at least 1"),
     ({"latent_size": -1}, "latent_size -1: expected at least 1"),
     ({"weight_clip": 0.0}, "weight_clip 0.0: expected more than 0"),
-    ({"conditional": True, "pack": 2}, "pack 2: a conditional gan judges examples one by one"),
+    (
+        {"conditional": True, "pack": 2, "discriminator": {"name": "dcgan"}},
+        "pack 2: of a conditional gan only .* 'mlp'",
+    ),
     ({"loss": "hinges"}, "'hinges'.*hinge"),
     ({"penalty": "r3"}, "'r3'.*r1"),
 ]

@@ -210,9 +210,9 @@ def test_what_models_and_data_cannot_have(images):
     assert make_scorer(plain, reals, SPLITS, [], 10, 0)(model_of(), None) == {}
     with pytest.raises(UserError, match="'probe_accuracy' needs .* labels of two classes or more, and a test split"):
         make_scorer(plain, reals, SPLITS, ["probe_accuracy"], 10, 0)
-    with pytest.raises(UserError, match="'elbo' needs images or vectors, and a test split; made-up has none"):
+    with pytest.raises(UserError, match="'elbo' needs images, vectors or a table, and a test split; made-up has none"):
         make_scorer(spec._replace(sizes={"train": 2000}), reals, SPLITS, ["elbo"], 10, 0)
-    with pytest.raises(UserError, match="'valid/elbo' needs images or vectors, and a validation split"):
+    with pytest.raises(UserError, match="'valid/elbo' needs images, vectors or a table, and a validation split"):
         make_scorer(spec._replace(sizes={"train": 1, "test": 1}), reals, SPLITS, ["valid/elbo"], 10, 0)
     assert SELECTING["valid/elbo"] == 1 and set(LATENT) & set(DEFAULT) == {"valid/elbo"}
 

@@ -7,10 +7,11 @@ import numpy as np
 
 from gen_jax.data.binary import BINARY, DYNAMIC, drawn_from, noise
 from gen_jax.data.decode import CHUNK, resident_arrays
-from gen_jax.data.order import permutations, rows_of_step, total_steps
+from gen_jax.data.modes import with_modes
+from gen_jax.data.order import permutations, rows_by_level, rows_of_step, total_steps
 from gen_jax.data.source import Source
 from gen_jax.data.sources import open_source
-from gen_jax.data.spec import Spec, rows_to_model, small, to_model
+from gen_jax.data.spec import Spec, columns, level_names, rows_to_model, small, to_model
 from gen_jax.data.tables import standard
 from gen_jax.errors import UserError, choose
 
@@ -73,6 +74,8 @@ def load(
             f"data.order 'lanes' continues sequences cut into windows, and {source.name} ({source.kind}) has none: "
             f"choose shuffle, or set --config.data.window=64"
         )
+    if order == "by_level" and not any("levels" in column for column in source.info.get("columns", ())):
+        raise UserError(f"data.order 'by_level' draws rows by the levels of a table, and {source.name} has none")
     total = total_steps(order, rows, batch_size, steps, epochs)
     if order == "lanes" and batch_size % multiple:
         raise UserError(
@@ -82,6 +85,10 @@ def load(
         feed = "resident" if rows * _row_bytes(source) <= RESIDENT_BYTES else "streaming"
     arrays = drawn_from(resident_arrays(source, options, split, quiet)) if feed == "resident" else {}
     spec = _spec(source, options, arrays)
+    whole = source.rows(split, np.arange(rows))["x"] if source.kind == "table" else None
+    if options.get("transform") == "modes":
+        spec = with_modes(spec, whole)
+    by_level = _by_level(spec, whole) if order == "by_level" else None
     if arrays and not small(source.dtype):
         arrays = rows_to_model(spec, arrays)
     size = rows if order == "all" else batch_size
@@ -91,13 +98,18 @@ def load(
     greys = source.info.get("dynamic_binary")  # their domain
 
     def rows_at(seed: int, step: int) -> dict[str, np.ndarray]:
-        indices = rows_of_step(order, orders[seed], step, rows, size, last)
+        indices, labels = rows_of_step(order, orders[seed], step, rows, size, last), None
+        if by_level:
+            indices, labels = by_level(seed, step, len(indices))
         padded = -(-size // multiple) * multiple
         weight = np.zeros(padded, np.float32)
         weight[: len(indices)] = 1
         indices = np.pad(indices, (0, padded - len(indices)))
         part = slice(padded * host[0] // host[1], padded * (host[0] + 1) // host[1])
-        indices, more = indices[part], {"weight": weight[part]}
+        more = {"weight": weight[part]}
+        if by_level:
+            more["y"] = np.pad(labels, (0, padded - len(labels)))[part].astype(np.int32)
+        indices = indices[part]
         if greys:
             more["noise"] = noise([DYNAMIC, seed, step], greys, (padded, *source.shape))[part]
         if order == "lanes":
@@ -171,12 +183,17 @@ def _spec(source: Source, options: Mapping[str, Any], arrays: dict[str, np.ndarr
         tuple(int(side) for side in source.shape),
         str(source.dtype),
         *(np.asarray(value).tolist() for value in _affine(source, options, arrays)),
-        source.classes,
+        level_names(source.info["columns"]) if options["order"] == "by_level" else source.classes,
         dict(source.sizes),
         source.content,
         dict(source.info),
         options["split"],
     )
+
+
+def _by_level(spec: Spec, x: np.ndarray) -> Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]:
+    levelled = {at: len(column["levels"]) for at, column in enumerate(columns(spec)) if "levels" in column}
+    return rows_by_level(x[:, [*levelled]], [*levelled.values()])
 
 
 def _affine(source: Source, options: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> tuple:
@@ -186,7 +203,8 @@ def _affine(source: Source, options: Mapping[str, Any], arrays: dict[str, np.nda
       UserError: for a transform that these data cannot have.
     """
     if source.kind == "table":
-        choose(f"data.transform of a table, {source.name}:", options.get("transform") or "standard", ("standard",))
+        transform = options.get("transform") or "standard"
+        choose(f"data.transform of a table, {source.name}:", transform, ("standard", "modes"))
         return standard(source, options["split"])
     as_they_are = source.kind == "roll" or "vocabulary" in source.info
     transform = options.get("transform") or ("none" if as_they_are else "signed")

@@ -1,13 +1,14 @@
 """Which rows make the batch of a step: a pure function of (seed, step), computed on the host."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from gen_jax.errors import UserError, choose
 
-ORDERS = ("shuffle", "once", "all", "lanes")
+ORDERS = ("shuffle", "once", "all", "lanes", "by_level")
+BY_LEVEL = 3  # begins the seeds, so that no two uses share their noise
 
 
 def permutations(seed: int, rows: int) -> Callable[[int], np.ndarray]:
@@ -49,7 +50,7 @@ def rows_of_step(
     `shuffle` reads an endless stream of epoch permutations, so that a batch may span two epochs; it ends before
     position `last` (rows x epochs). `once` reads the rows in their own order, `all` returns every row each step. `lanes`
     cuts the rows into `batch_size` equal stretches and reads each in its own order, again from its start after its end;
-    rows that are too few for one more of each are never read.
+    rows that are too few for one more of each are never read. `by_level` has as many rows as `shuffle` (see `rows_by_level`).
     """
     if order == "all":
         return np.arange(rows)
@@ -65,3 +66,34 @@ def rows_of_step(
         here = epochs == epoch
         indices[here] = permutation(int(epoch))[positions[here] % rows]
     return indices
+
+
+def rows_by_level(codes: np.ndarray, sizes: Sequence[int]) -> Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]:
+    """Training by sampling: (seed, step, num) -> row numbers, and the level by which each was drawn, int64 [num] both.
+
+    One column of levels, any as often as another; one of its levels, by the log of how many rows have it; one of those rows
+    (Xu et al. 2019, arXiv 1907.00503, section 4.3, whose log is of the count plus one). Levels are counted through all columns.
+
+    Args:
+      codes: of the levels of each row [N, C], NaN where a cell is empty.
+      sizes: how many levels each column has.
+    """
+    first = np.cumsum([0, *sizes])
+    counts = [np.bincount(each[~np.isnan(each)].astype(int), minlength=size) for each, size in zip(codes.T, sizes)]
+    cuts = [np.cumsum(np.log1p(each)) for each in counts]
+    cuts = [each / each[-1] for each in cuts]  # the last is 1 to the bit
+    sorted_rows = [np.argsort(each, kind="stable") for each in codes.T]  # empty cells last
+    starts = [np.cumsum(each) - each for each in counts]
+
+    def rows(seed: int, step: int, num: int) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng([BY_LEVEL, seed, step])
+        columns, where = random.integers(len(sizes), size=num), random.random((2, num))
+        indices, labels = np.empty(num, np.int64), np.empty(num, np.int64)
+        for column in np.unique(columns):
+            here = columns == column
+            level = np.searchsorted(cuts[column], where[0, here], side="right")
+            place = starts[column][level] + (where[1, here] * counts[column][level]).astype(int)
+            indices[here], labels[here] = sorted_rows[column][place], first[column] + level
+        return indices, labels
+
+    return rows

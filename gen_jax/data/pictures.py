@@ -5,6 +5,7 @@ The kind of the data, a fact of the spec, decides how they are drawn; the same a
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -81,7 +82,7 @@ def scatter(x: np.ndarray, spec: Spec) -> Image.Image:
         panel.hist(x[:, 0], bins=60)
     else:
         panel.scatter(x[:, 0], x[:, 1], s=4, alpha=0.5, linewidths=0)
-    return _image(figure)
+    return image_of(figure)
 
 
 def lines(x: np.ndarray, spec: Spec) -> Image.Image:
@@ -96,7 +97,7 @@ def lines(x: np.ndarray, spec: Spec) -> Image.Image:
         panel.plot(x[index, 0, 0], second[index, 0], marker="o", fillstyle="none", color=f"C{index % 10}")
     if x.shape[2] == 1:
         panel.set_ylabel("t")
-    return _image(figure)
+    return image_of(figure)
 
 
 def series(x: np.ndarray, spec: Spec) -> Image.Image:
@@ -107,7 +108,7 @@ def series(x: np.ndarray, spec: Spec) -> Image.Image:
         panel.plot(each, linewidth=0.8)
         panel.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     figure.supxlabel("t", fontsize=8)
-    return _image(figure)
+    return image_of(figure)
 
 
 def loudness(x: np.ndarray, spec: Spec) -> Image.Image:
@@ -122,7 +123,7 @@ def loudness(x: np.ndarray, spec: Spec) -> Image.Image:
         panel.imshow(spectrogram(sound), cmap="gray_r", vmin=-RANGE, vmax=0, aspect="auto", extent=extent)
     figure.supxlabel("s", fontsize=8)
     figure.supylabel("kHz", fontsize=8)
-    return _image(figure)
+    return image_of(figure)
 
 
 def piano(x: np.ndarray, spec: Spec) -> Image.Image:
@@ -141,21 +142,23 @@ def margins(x: np.ndarray, spec: Spec) -> Image.Image:
     One panel a column, up to `PANELS`: grey bars are the rows learnt from, the line is the samples.
     """
     schema = columns(spec)[:PANELS]
-    figure, panels = _panels(len(schema))
-    figure.set_layout_engine(None)  # which would take seconds
-    figure.subplots_adjust(0.1, 0.08, 0.98, 0.94, wspace=0.35, hspace=0.5)
+    figure, panels = panels_of(len(schema))
     for at, (panel, column) in enumerate(zip(panels, schema)):
-        real, drawn = spec.info["marginals"][at], shares(column, x[:, at])
-        step = 1 if "levels" in column else (column["high"] - column["low"]) / len(real) or 1
-        places = column["low"] + step * (np.arange(len(real)) + (0 if "levels" in column else 0.5))
-        panel.stairs(real, [*(places - step / 2), places[-1] + step / 2], fill=True, color="0.8")
-        panel.plot(places, drawn, marker=".", markersize=4, linewidth=0.8, color="C0")
-        panel.set_title(column["name"], fontsize=7)
-        panel.locator_params(nbins=4)
-        if len(real) <= 5 and "levels" in column:
-            panel.set_xticks(places, column["levels"])
+        margin(panel, column, spec.info["marginals"][at], shares(column, x[:, at]))
     figure.supylabel("share: grey learnt from, blue samples", fontsize=8)
-    return _image(figure)
+    return image_of(figure)
+
+
+def margin(panel, column: Mapping[str, Any], real: Sequence[float], drawn: Sequence[float]) -> None:
+    """Draws the shares of a column's levels, or of parts of its range: grey bars, and a line."""
+    step = 1 if "levels" in column else (column["high"] - column["low"]) / len(real) or 1
+    places = column["low"] + step * (np.arange(len(real)) + (0 if "levels" in column else 0.5))
+    panel.stairs(real, [*(places - step / 2), places[-1] + step / 2], fill=True, color="0.8")
+    panel.plot(places, drawn, marker=".", markersize=4, linewidth=0.8, color="C0")
+    panel.set_title(column["name"], fontsize=7)
+    panel.locator_params(nbins=4)
+    if len(real) <= 5 and "levels" in column:
+        panel.set_xticks(places, column["levels"])
 
 
 PANELS = 16  # sequences or columns drawn, at most
@@ -200,6 +203,14 @@ def _panels(num: int):
     return figure, panels.flat[:num]
 
 
+def panels_of(num: int):
+    """As `_panels`, with room for titles, laid out at once."""
+    figure, panels = _panels(num)
+    figure.set_layout_engine(None)  # which would take seconds
+    figure.subplots_adjust(0.1, 0.08, 0.98, 0.94, wspace=0.35, hspace=0.5)
+    return figure, panels
+
+
 def _panel(spec: Spec):
     """A square figure and its one panel, with the limits of the data's domain."""
     figure, ((panel,),) = _figure((5, 5), 1, 1)
@@ -214,7 +225,8 @@ def _panel(spec: Spec):
     return figure, panel
 
 
-def _image(figure) -> Image.Image:
+def image_of(figure) -> Image.Image:
+    """A figure as pixels."""
     figure.canvas.draw()
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
 

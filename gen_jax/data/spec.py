@@ -57,6 +57,11 @@ def columns(spec: Spec) -> list[dict[str, Any]]:
     return [{"name": f"x[{each}]", "low": low[each], "high": high[each], **facts} for each in range(spec.shape[0])]
 
 
+def level_names(schema: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The levels of all columns that have some, one after the other."""
+    return tuple(f"{column['name']}={level}" for column in schema for level in column.get("levels", ()))
+
+
 def may_miss(spec: Spec) -> bool:
     """Whether rows have a `mask` of the cells that are observed: those of a table with cells that may be empty."""
     return spec.kind == "table" and any(column["missing"] for column in columns(spec))

@@ -65,11 +65,16 @@ def log_prob(held: jax.Array, log_p: jax.Array) -> jax.Array:
     return jnp.where(impossible > 0, -jnp.inf, matmul(held, jnp.where(never, 0, log_p).T))
 
 
-def draw(key: jax.Array, levels: Levels, log_p: jax.Array) -> jax.Array:
-    """A level of each column [B, C] float32, by tables of each row [B, L]."""
+def places(levels: Levels) -> tuple[np.ndarray, np.ndarray]:
+    """Where each level of each column stands in a flat table [C, widest], and whether a column has so many."""
     widest = int(levels.sizes.max(initial=1))
     first = np.concatenate([[0], np.cumsum(levels.sizes)])[:-1]
-    within = np.arange(widest)[None] < levels.sizes[:, None]  # [C, widest]
-    place = np.where(within, first[:, None] + np.arange(widest)[None], 0).astype(int)
+    within = np.arange(widest)[None] < levels.sizes[:, None]
+    return np.where(within, first[:, None] + np.arange(widest)[None], 0).astype(int), within
+
+
+def draw(key: jax.Array, levels: Levels, log_p: jax.Array) -> jax.Array:
+    """A level of each column [B, C] float32, by tables of each row [B, L]."""
+    place, within = places(levels)
     logits = jnp.where(within[None], log_p[:, place], -jnp.inf)  # [B, C, widest]
     return jax.random.categorical(key, logits).astype(jnp.float32)

@@ -8,7 +8,9 @@ import numpy as np
 
 from gen_jax.metrics.classifier import RECIPE, accuracy, fit
 from gen_jax.metrics.copies import duplicates, learnt_by_heart, memorisation
+from gen_jax.metrics.detection import detection
 from gen_jax.metrics.distances import frechet_distance, inception_score, kernel_distance
+from gen_jax.metrics.efficacy import efficacy
 from gen_jax.metrics.features import (
     Real,
     Reals,
@@ -28,10 +30,13 @@ from gen_jax.metrics.latent import (
     valid_elbo,
 )
 from gen_jax.metrics.likelihood import bic, per_frame, per_row, per_token, valid_per_frame, valid_per_token
+from gen_jax.metrics.marginal import marginal
 from gen_jax.metrics.measure import Measure
 from gen_jax.metrics.modes import Judge, classifier_judge, gaussian_judge, mode_statistics
 from gen_jax.metrics.neighbours import neighbour_statistics
+from gen_jax.metrics.pairwise import pairwise
 from gen_jax.metrics.parzen import parzen_statistics
+from gen_jax.metrics.privacy import nearest_record
 from gen_jax.metrics.sounds import spoken
 from gen_jax.metrics.timegan import discriminative, predictive
 
@@ -220,6 +225,11 @@ METRICS = {  # name -> (what is known of the real data) -> Measure, or None wher
     "valid/nats_per_frame": valid_per_frame,
     "log_likelihood": per_row,
     "bic": bic,
+    "marginal": marginal,
+    "pairwise": pairwise,
+    "detection": detection,
+    "tstr_f1": efficacy,
+    "nearest_record": nearest_record,
     "elbo": elbo,
     "nll_bound": nll_bound,
     "bits_per_dim": bits_per_dim,
@@ -248,10 +258,15 @@ NEEDS = {  # what the data lack where there is None
     valid_per_frame: "sequences of frames and a validation split",
     per_row: "a table or vectors, and a test split",
     bic: "a table or vectors",
-    elbo: "images or vectors, and a test split",
-    nll_bound: "images or vectors, and a test split",
+    marginal: "a table",
+    pairwise: "a table of two columns or more",
+    detection: "a table of ten rows or more",
+    efficacy: "a table with a column of two levels or more, and a test split",
+    nearest_record: "a table, and a test split of two rows or more",
+    elbo: "images, vectors or a table, and a test split",
+    nll_bound: "images, vectors or a table, and a test split",
     bits_per_dim: "images or vectors of whole numbers, and a test split",
-    valid_elbo: "images or vectors, and a validation split",
+    valid_elbo: "images, vectors or a table, and a validation split",
     active_units: "images or vectors, and a test split",
     reconstruction: "images or vectors, and a test split",
     probe_accuracy: "images or vectors, labels of two classes or more, and a test split",

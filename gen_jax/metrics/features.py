@@ -39,13 +39,17 @@ class Real(NamedTuple):
     held_out: Callable[[int], Rows | None]  # as many rows of the test split as there are, up to so many
     classifier: Callable[[], Classifier] | None  # trained on first use; None without two classes, or of stacked images
     features: Features | None  # None where rows are large and have no labels
+    target: str | None = None  # the column of a table that classifiers tell, where it is named
 
 
-def real_data(spec: Spec, reals: Reals, splits: tuple[str, str], file: str | None = None) -> Real:
+def real_data(
+    spec: Spec, reals: Reals, splits: tuple[str, str], file: str | None = None, target: str | None = None
+) -> Real:
     """What measures may know of the data; rows are read, and the classifier is trained, when they are first needed.
 
     Args:
       file: a network whose features take the place of the classifier's (see `external.embedding`).
+      target: see `Real`.
     """
     train, test = splits[0], splits[1] if spec.sizes.get(splits[1]) else None
     most = min(MOST_ROWS, MOST_NUMBERS // int(np.prod(spec.shape)))
@@ -64,7 +68,7 @@ def real_data(spec: Spec, reals: Reals, splits: tuple[str, str], file: str | Non
 
     judge = classifier if len(spec.classes or ()) > 1 and comparable(spec) and "stacked" not in spec.info else None
     features = _features(spec, rows, train, judge, embedding(file, spec) if file else None)
-    return Real(spec, train, test, rows, lambda split: reals(split, None), held_out, judge, features)
+    return Real(spec, train, test, rows, lambda split: reals(split, None), held_out, judge, features, target)
 
 
 def comparable(spec: Spec) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from gen_jax.data.spec import Spec
 from gen_jax.losses.likelihoods import whole
 from gen_jax.metrics.features import UNIT, Real, Rows, some, unit
-from gen_jax.metrics.likelihood import VALID
+from gen_jax.metrics.likelihood import DENSITY, VALID, in_units
 from gen_jax.metrics.measure import Measure
 from gen_jax.metrics.rows import Coded, Lacking
 
@@ -45,15 +45,18 @@ def _bound(
     real: Real, split: str | None, of: str, name: str, factor: float, more: Mapping[str, Any] = {}
 ) -> Measure | None:
     spec = real.spec
-    if spec.kind not in ("image", "vector") or not spec.sizes.get(split):
+    if spec.kind not in ("image", "vector", "table") or not spec.sizes.get(split):
         return None
 
     def values(bound: Callable[[Rows], np.ndarray]) -> Mapping[str, Any]:
-        nats = np.asarray(bound(real.whole(split)), np.float64) - volume(spec)
+        rows = real.whole(split)
+        nats = np.asarray(bound(rows), np.float64)
+        nats = in_units(spec, nats, rows["x"]) if spec.kind == "table" else nats - volume(spec)
         error = abs(factor) * nats.std() / np.sqrt(len(nats))
         return {name: float(factor * nats.mean()), "standard_error": float(error), "rows": len(nats)}
 
     units = "probability of whole numbers" if whole(spec) else "density in the data's own units"
+    units = DENSITY if spec.kind == "table" else units
     return Measure(values, lambda: {"split": split, "rows": spec.sizes[split], "units": units, **more}, of=of)
 
 

@@ -18,6 +18,7 @@ from gen_jax.models.ladder import ladder
 from gen_jax.models.markov import markov
 from gen_jax.models.mixture import mixture
 from gen_jax.models.rnn import rnn
+from gen_jax.models.smote import smote
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
 
@@ -32,6 +33,7 @@ MODELS = {  # family(spec, **options) -> Model
     "markov": markov,
     "mixture": mixture,
     "rnn": rnn,
+    "smote": smote,
     "vae": vae,
     "vqvae": vqvae,
 }

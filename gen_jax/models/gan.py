@@ -13,7 +13,17 @@ from gen_jax.errors import UserError, build, choose
 from gen_jax.losses.adversarial import LOSSES
 from gen_jax.losses.evolution import evolution_gradient
 from gen_jax.losses.penalties import PENALTIES, squared_gradient
-from gen_jax.model import Batch, Model, drawn_labels, given_labels, weighted_mean
+from gen_jax.losses.representation import check_kind, representation
+from gen_jax.model import (
+    Batch,
+    Model,
+    drawn_labels,
+    given_labels,
+    given_observed,
+    observed,
+    refuse_given,
+    weighted_mean,
+)
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
 from gen_jax.nets.layers import packed
 from gen_jax.optimizers import moving_average, optimizer, schedule
@@ -67,14 +77,16 @@ def gan(
     ema_half_life: float | Mapping = 0.0,
     monitor: bool = False,
 ) -> Model:
-    """A GAN over images, vectors or series (Goodfellow et al. 2014; by default R3GAN, Huang et al. 2024).
+    """A GAN over images, vectors, series or columns (Goodfellow et al. 2014; by default R3GAN, Huang et al. 2024).
 
     Args:
       generator, discriminator: a `name` in `GENERATORS` / `DISCRIMINATORS` and that net's options.
       loss: a name in `LOSSES`.
       penalty: a name in `PENALTIES`; `gamma` weighs it, a number or a schedule over examples.
       latent_size, prior: z is drawn from `normal` N(0, 1) or `uniform` U(-1, 1) in that many dimensions.
-      conditional: both nets read the label; `given={"y": labels}` asks for one, and a sample's `y` tells it.
+      conditional: both nets read the label; `given={"y": labels}` asks for one, and a sample's `y` tells it. Of columns,
+        whose labels are their levels (`data.order` by_level), `x` and `mask` with one observed level a row ask for it too,
+        and what the generator puts out has to agree with it (CTGAN, Xu et al. 2019, arXiv 1907.00503, section 4.3).
       n_critic: discriminator updates per generator update. A batch is split into disjoint parts, one for each of
         them and, where the generator's loss reads real examples, one more for the generator.
       pack: examples that the discriminator judges together (PacGAN, Lin et al. 2018, arXiv 1712.04086, section 3).
@@ -89,12 +101,13 @@ def gan(
     are the real ones the discriminator has seen.
 
     Raises:
-      UserError: for data that are no images, vectors or series, a conditional model of data without labels, an unknown
+      UserError: for data of another kind, a conditional model of data without labels, an unknown
         name or option, a penalty on a discriminator with batch statistics, a batch that cannot be split.
     """
-    check_arguments(spec, latent_size, n_critic, pack, conditional, weight_clip)
+    check_arguments(spec, latent_size, n_critic, pack, conditional, weight_clip, discriminator)
     num_classes = len(spec.classes) if conditional else 0
-    g_net = build("generator", GENERATORS, generator, tuple(spec.shape), num_classes)
+    form = representation(spec)
+    g_net = build("generator", GENERATORS, generator, form.shape, num_classes)
     d_net = build("discriminator", DISCRIMINATORS, discriminator, num_classes)
     game = LOSSES[choose("adversarial loss", loss, LOSSES)]
     penalise = PENALTIES[choose("penalty", penalty, PENALTIES)]
@@ -103,12 +116,16 @@ def gan(
     gamma, half_life = schedule(gamma), schedule(ema_half_life)
     g_tx, d_tx = optimizer(generator_optimizer), optimizer(discriminator_optimizer)
     parts = n_critic + game.pairs
+    asks = conditional and form.asked is not None
+
+    def together(y: jax.Array) -> jax.Array:
+        return y if pack == 1 else y.reshape(-1, pack)
 
     def init(key: jax.Array, batch: Batch) -> GanState:
         g_key, d_key = jax.random.split(key)
-        y = jnp.zeros(1, jnp.int32)
-        g = dict(g_net.init(g_key, jnp.zeros((1, latent_size)), y))
-        d = dict(d_net.init(d_key, packed(jnp.zeros((pack, *batch["x"].shape[1:])), pack), y))
+        y = jnp.zeros(pack, jnp.int32)
+        g = dict(g_net.init(g_key, jnp.zeros((1, latent_size)), y[:1]))
+        d = dict(d_net.init(d_key, packed(jnp.zeros((pack, *form.shape)), pack), together(y)))
         if d.pop("batch_stats", None) and penalty != "none":  # a discriminator always reads those of its batch
             raise UserError(
                 f"penalty {penalty!r} needs each row's own gradient, and batch norm mixes the rows of the discriminator: "
@@ -119,20 +136,21 @@ def gan(
         classes = jnp.zeros(num_classes) if conditional else None
         return GanState(zero, zero, classes, g, d, average, *optimizers)
 
-    def generate(g: Any, key: jax.Array, y: jax.Array, weight: jax.Array) -> tuple[jax.Array, Any]:
+    def generate(g: Any, key: jax.Array, y: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
         z, rngs = draw(key, (len(weight), latent_size)), {"dropout": jax.random.fold_in(key, 1)}
-        return g_net.apply(g, z, y, weight, rngs=rngs, mutable=STATISTICS[:1])  # x, {"batch_stats"}
+        out, statistics = g_net.apply(g, z, y, weight, rngs=rngs, mutable=STATISTICS[:1])
+        return form.relaxed(jax.random.fold_in(key, 2), out), out, statistics  # what is judged, ..., {"batch_stats"}
 
     def judged(x: jax.Array, fake: jax.Array, y: jax.Array, weight: jax.Array) -> tuple[jax.Array, ...]:
-        return packed(x, pack), packed(fake, pack), y[::pack], weight.reshape(-1, pack).min(1)
+        return packed(x, pack), packed(fake, pack), together(y), weight.reshape(-1, pack).min(1)
 
     def criticise(d: Any, key: jax.Array, y: jax.Array, weight: jax.Array, x: jax.Array) -> jax.Array:
-        y, weight = (jnp.repeat(each, len(x) // len(weight)) for each in (y, weight))
+        y, weight = (jnp.repeat(each, len(x) // len(weight), axis=0) for each in (y, weight))
         return d_net.apply(d, x, y, weight, rngs={"dropout": key}, mutable=STATISTICS)[0]  # [N]
 
     def d_loss(params: Any, key: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
         z_key, drop_key, penalty_key = jax.random.split(key, 3)
-        fake, _ = generate(state.generator, z_key, y, weight)
+        fake, *_ = generate(state.generator, z_key, y, weight)
         x, fake, y, weight = judged(x, fake, y, weight)
         critic = partial(criticise, {**state.discriminator, "params": params}, drop_key, y, weight)
         real_logits, fake_logits, penalties = penalise(penalty_key, critic, x, fake)
@@ -145,10 +163,11 @@ def gan(
         return value + gamma(state.examples.astype(jnp.float32)) * sum(penalties.values()), metrics
 
     def g_loss(params: Any, keys: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
-        fake, _ = generate({**state.generator, "params": params}, keys[0], y, weight)
+        fake, out, _ = generate({**state.generator, "params": params}, keys[0], y, weight)
+        disagrees = weighted_mean(form.mismatch(out, y), weight) if asks else 0.0
         x, fake, y, weight = judged(x, fake, y, weight)
         critic = partial(criticise, state.discriminator, keys[1], y, weight)
-        return weighted_mean(game.generator(critic(fake), critic(x) if game.pairs else None), weight)
+        return weighted_mean(game.generator(critic(fake), critic(x) if game.pairs else None), weight) + disagrees
 
     def update_d(key: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
         seen, old = state.examples.astype(jnp.float32), state.discriminator
@@ -158,7 +177,9 @@ def gan(
         if weight_clip is not None:
             d["params"] = jax.tree.map(lambda each: jnp.clip(each, -weight_clip, weight_clip), d["params"])
         if "spectral" in d:  # one power iteration, for which any row will do
-            d["spectral"] = d_net.apply(d, packed(x[:pack], pack), y[:1], mutable=STATISTICS)[1]["spectral"]
+            d["spectral"] = d_net.apply(d, packed(x[:pack], pack), together(y[:pack]), mutable=STATISTICS)[1][
+                "spectral"
+            ]
         return state._replace(discriminator=d, discriminator_optimizer=d_state), metrics
 
     def update_g(key: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
@@ -166,7 +187,7 @@ def gan(
         keys, es_key = jax.random.split(key), jax.random.fold_in(key, 2)
         value, gradient = estimate(es_key, lambda params: g_loss(params, keys, state, x, y, weight), old["params"])
         updates, g_state = g_tx(seen).update(gradient, state.generator_optimizer, old["params"])
-        statistics = generate(old, keys[0], y, weight)[1] if "batch_stats" in old else {}
+        statistics = generate(old, keys[0], y, weight)[-1] if "batch_stats" in old else {}
         g = {**old, **statistics, "params": optax.apply_updates(old["params"], updates)}
         return state._replace(generator=g, generator_optimizer=g_state), value
 
@@ -177,7 +198,8 @@ def gan(
                 f"a batch of {rows} rows cannot be split into the {parts} parts, in packs of {pack}, "
                 f"that this gan learns from"
             )
-        x = batch["x"].reshape(-1, parts, *batch["x"].shape[1:])  # strided parts: no row leaves its device
+        x = form.read(jax.random.fold_in(key, 0), observed(batch))
+        x = x.reshape(-1, parts, *form.shape)  # strided parts: no row leaves its device
         weight = batch.get("weight", jnp.ones(rows)).reshape(-1, parts)
         y = (batch["y"] if conditional else jnp.zeros(rows, jnp.int32)).reshape(-1, parts)
         keys = jax.random.split(key, n_critic + 1)
@@ -196,35 +218,51 @@ def gan(
         if not conditional:
             return {"z": draw(key, (num, latent_size))}
         z_key, y_key = jax.random.split(key)
-        return {"z": draw(z_key, (num, latent_size)), "y": drawn_labels(y_key, state.classes, num)}
+        counts = state.classes if form.shares is None else jnp.asarray(form.shares)
+        return {"z": draw(z_key, (num, latent_size)), "y": drawn_labels(y_key, counts, num)}
 
     @jax.jit
     def decode(key: jax.Array, state: GanState, latent: dict) -> Batch:
         labels = {"y": latent["y"]} if conditional else {}
-        return {"x": g_net.apply(state.generator_ema, latent["z"], labels.get("y")), **labels}
+        return {"x": form.drawn(key, g_net.apply(state.generator_ema, latent["z"], labels.get("y"))), **labels}
+
+    honoured = ("y",) * conditional + ("x", "mask") * asks
 
     def sample(key: jax.Array, state: GanState, num: int, given: dict | None = None) -> Batch:
-        return decode(key, state, {**prior_latent(key, state, num), **given_labels(given, num, num_classes)})
+        refuse_given(given, honoured)
+        known = given_observed(given, num, spec.shape) if asks else None
+        labels = {"y": form.asked(*known)} if known else {}
+        labels |= given_labels({name: each for name, each in (given or {}).items() if name == "y"}, num, num_classes)
+        drawn = decode(key, state, {**prior_latent(key, state, num), **labels})
+        return {**drawn, "x": jnp.where(known[1], known[0], drawn["x"])} if known else drawn
 
-    return Model(init, step, sample, prior=prior_latent, decode=decode, given=("y",) * conditional)
+    return Model(init, step, sample, prior=prior_latent, decode=decode, given=honoured)
 
 
 def check_arguments(
-    spec: Spec, latent_size: int, n_critic: int, pack: int, conditional: bool, weight_clip: float | None
+    spec: Spec,
+    latent_size: int,
+    n_critic: int,
+    pack: int,
+    conditional: bool,
+    weight_clip: float | None,
+    discriminator: Mapping,
 ) -> None:
     """Refuses arguments that no GAN can have.
 
     Raises:
       UserError: naming the argument, its value and what was expected.
     """
-    if spec.kind not in ("image", "vector", "series"):
-        raise UserError(f"a gan models images, vectors and series, not data of kind {spec.kind!r} ({spec.name})")
+    check_kind("gan", spec, ("image", "vector", "series"))
     for name, value in {"n_critic": n_critic, "latent_size": latent_size, "pack": pack}.items():
         if value < 1:
             raise UserError(f"{name} {value}: expected at least 1")
     if conditional and not spec.classes:
-        raise UserError(f"a conditional gan learns labels, and {spec.name} has none: set model.conditional=False")
-    if conditional and pack > 1:
-        raise UserError(f"pack {pack}: a conditional gan judges examples one by one, expected 1")
+        raise UserError(
+            f"a conditional gan learns labels, and {spec.name} has none: set model.conditional=False, or make labels of the "
+            f"levels of its columns by data.order=by_level"
+        )
+    if conditional and pack > 1 and discriminator.get("name") != "mlp":
+        raise UserError(f"pack {pack}: of a conditional gan only discriminator 'mlp' reads labels together, expected 1")
     if weight_clip is not None and weight_clip <= 0:
         raise UserError(f"weight_clip {weight_clip}: expected more than 0, or None")

@@ -80,7 +80,7 @@ def ladder(
     check_whole("sweeps", sweeps)
     classes = len(spec.classes) if conditional else 0
     likelihood = likelihoods.fitting(spec, likelihood)
-    up, down, sizes = build("ladder", LADDERS, net, (*spec.shape, likelihood.width), classes)
+    up, down, sizes = build("ladder", LADDERS, net, likelihood.shape, classes)
     size, ends = sum(sizes), tuple(int(each) for each in np.cumsum(sizes[:-1]))
     beta, tx = optimizers.schedule(kl), optimizers.optimizer(optimizer)
 

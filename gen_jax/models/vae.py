@@ -14,6 +14,7 @@ from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, build, check_whole, choose
 from gen_jax.latent import Latent, latent_model
 from gen_jax.losses import likelihoods
+from gen_jax.losses.representation import check_kind
 from gen_jax.losses.variational import (
     doubly_reparameterised,
     free_bits,
@@ -21,7 +22,7 @@ from gen_jax.losses.variational import (
     gaussian_log_prob,
     importance_bound,
 )
-from gen_jax.model import Batch, Model, weighted_mean
+from gen_jax.model import Batch, Model, observed, weighted_mean
 from gen_jax.nets import DECODERS, ENCODERS
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
@@ -57,7 +58,7 @@ def vae(
     optimizer: Mapping = ADAM,
     ema_half_life: float = 0.0,
 ) -> Model:
-    """An autoencoder of images or vectors (Kingma & Welling 2014, arXiv 1312.6114).
+    """An autoencoder of images, vectors or columns (Kingma & Welling 2014, arXiv 1312.6114).
 
     Args:
       encoder, decoder: a `name` in `ENCODERS` / `DECODERS` and that net's options.
@@ -86,13 +87,14 @@ def vae(
     classes, deterministic = len(spec.classes) if conditional else 0, kl == 0
     likelihood = likelihoods.fitting(spec, likelihood)
     e_net = build("encoder", ENCODERS, encoder, (2, latent_size), classes)
-    d_net = build("decoder", DECODERS, decoder, (*spec.shape, likelihood.width), classes)
+    d_net = build("decoder", DECODERS, decoder, likelihood.shape, classes)
     beta, tx = optimizers.schedule(kl), optimizers.optimizer(optimizer)
 
     def init(key: jax.Array, batch: Batch) -> VaeState:
         e_key, d_key = jax.random.split(key)
         y, zero = jnp.zeros(1, jnp.int32), jnp.zeros((), jnp.int32)
-        nets = e_net.init(e_key, jnp.zeros((1, *spec.shape)), y), d_net.init(d_key, jnp.zeros((1, latent_size)), y)
+        x = likelihood.read(jnp.zeros((1, *spec.shape)))
+        nets = e_net.init(e_key, x, y), d_net.init(d_key, jnp.zeros((1, latent_size)), y)
         own = {name: jnp.zeros(shape) for name, shape in likelihood.weights.items()}
         params = dict(zip(("encoder", "decoder", "likelihood"), (*nets, own)))
         if any(set(net) != {"params"} for net in nets):
@@ -103,7 +105,7 @@ def vae(
 
     def posterior(params: Any, x: jax.Array, y: jax.Array | None, key: jax.Array | None = None) -> tuple:
         """Mean and log scale [N, Z] of q(z | x)."""
-        out = e_net.apply(params["encoder"], x, y, rngs={} if key is None else {"dropout": key})
+        out = e_net.apply(params["encoder"], likelihood.read(x), y, rngs={} if key is None else {"dropout": key})
         return out[:, 0], out[:, 1]
 
     def log_likelihood(params: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, key: jax.Array | None = None):
@@ -150,7 +152,7 @@ def vae(
         return weighted_mean(now * free_bits(each, weight, free_nats) - log_x.mean(0), weight), (metrics, mean)
 
     def step(key: jax.Array, state: VaeState, batch: Batch) -> tuple[VaeState, dict]:
-        x, y = batch["x"], batch["y"] if conditional else None
+        x, y = observed(batch), batch["y"] if conditional else None
         weight, seen = batch.get("weight", jnp.ones(len(x))), state.examples.astype(jnp.float32)
         gradient, (metrics, codes) = jax.grad(loss, has_aux=True)(state.params, key, state, x, y, weight)
         updates, tx_state = tx(seen).update(gradient, state.optimizer, state.params)
@@ -209,8 +211,7 @@ def check_arguments(
     Raises:
       UserError: naming the argument, its value and what was expected.
     """
-    if spec.kind not in ("image", "vector"):
-        raise UserError(f"a vae models images and vectors, not data of kind {spec.kind!r} ({spec.name})")
+    check_kind("vae", spec, ("image", "vector"))
     for name, value in {"latent_size": latent_size, "num_samples": num_samples, "sweeps": sweeps}.items():
         check_whole(name, value)
     if conditional and not spec.classes:

@@ -88,7 +88,7 @@ def vqvae(
     height, width = stage_sides(spec.shape, base, "a vqvae")[0]
     likelihood = likelihoods.fitting(spec, likelihood)
     e_net = build("encoder", GRID_ENCODERS, encoder, code_size, base)
-    d_net = build("decoder", GRID_DECODERS, decoder, (*spec.shape, likelihood.width), base)
+    d_net = build("decoder", GRID_DECODERS, decoder, likelihood.shape, base)
     p_net = Raster(build("prior", RECURRENT, prior), size, height, width, classes)
     txs = {"images": optimizers.optimizer(optimizer), "prior": optimizers.optimizer(prior_optimizer)}
 

@@ -35,13 +35,14 @@ INITIALIZERS = {
 
 
 class MLP(nn.Module):
-    """Dense layers from `[N, ...]` (and labels [N]) to `[N, *shape]`; the default shape, `()`, is one logit a row.
+    """Dense layers from `[N, ...]` (and labels [N], or of packs [N, P]) to `[N, *shape]`; the default shape, `()`, is one logit a row.
 
     Options:
       hidden: width of each hidden layer.
       activation, output: names in `ACTIVATIONS`, after each hidden layer and after the last.
       pieces: more than 1 makes the hidden layers maxout, the largest of that many maps (Goodfellow et al. 2013).
       norm: `batch` (before each activation), `spectral` (of every layer) or `none`.
+      concatenate: a hidden layer reads all those before it too, and the input (as the generator of CTGAN, 1907.00503).
       dropout: share of the inputs and of the hidden units dropped where a `dropout` key is given.
       initializer, scale: `he` (variance gain), `normal` (deviation) or `uniform` (half width).
       dtype: of the activations; weights and the output stay float32.
@@ -54,6 +55,7 @@ class MLP(nn.Module):
     output: str = "linear"
     pieces: int = 1
     norm: str = "none"
+    concatenate: bool = False
     dropout: Sequence[float] = (0.0, 0.0)
     initializer: str = "he"
     scale: float = 2.0
@@ -72,14 +74,16 @@ class MLP(nn.Module):
         fixed = not self.has_rng("dropout")
         x = nn.Dropout(self.dropout[0], deterministic=fixed)(x.reshape(x.shape[0], -1))
         if self.classes:
-            x = jnp.concatenate([x, jax.nn.one_hot(y, self.classes)], axis=-1)
+            x = jnp.concatenate([x, jax.nn.one_hot(y, self.classes).reshape(x.shape[0], -1)], axis=-1)
         for layer, width in enumerate(self.hidden):
+            before = x
             dense = nn.Dense(width * self.pieces, not batch, self.dtype, kernel_init=kernel_init, name=f"Dense_{layer}")
             x = spectrally(self, self.norm, dense)(x)
             if self.pieces > 1:
                 x = x.reshape(-1, width, self.pieces).max(-1)  # [N, width]
             x = activation(BatchNorm(dtype=self.dtype)(x, mask=mask) if batch else x)
             x = nn.Dropout(self.dropout[1], deterministic=fixed)(x)
+            x = jnp.concatenate([before, x], axis=-1) if self.concatenate else x
         last = nn.Dense(math.prod(self.shape), kernel_init=kernel_init, name=f"Dense_{len(self.hidden)}")
         x = spectrally(self, self.norm, last)(x.astype("float32"))
         return output(x).reshape(-1, *self.shape)

@@ -1,0 +1,89 @@
+"""Whether rows that a model draws help classifiers that have few rows: 200 of adult, 10 seeds.
+
+    python benchmarks/augment_table.py [--models=smote,tvae] [--size=200] [--seeds=10] [--synthetic=1000] [--out=runs/augment_table]
+
+For each seed `size` rows are drawn from the training split; the models learn from them by their commands. What they draw joins
+the real rows, repeated so that both weigh the same, and the classifiers of benchmarks/tables.py are tested on the whole test
+split. Prints the mean over the seeds of F1 of both classes with its standard error, and that of the paired difference to the
+real rows alone.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from augment import spread
+from tables import drawn
+
+from gen_jax import config, data, sharding
+from gen_jax.data.spec import Spec, columns
+from gen_jax.data.tables import to_csv
+from gen_jax.errors import choose, command
+from gen_jax.metrics.columns import target_of
+from gen_jax.metrics.efficacy import scores, summary
+
+BIC = "--config.evaluate.metrics=('bic',)"  # there is no test split
+MODELS = {  # name -> config, and settings for a few hundred rows
+    "smote": ["smote.py", "--config.model.within=income"],
+    "mixture": ["mixture.py", "--config.model.components=3", "--config.replicas=1", "--config.model.floor=0.01", BIC],
+    "bayes_net": ["bayes_net.py", "--config.model.structure.bootstraps=0", BIC],
+    "tvae": ["tvae.py", "--config.batch_size=100", "--config.steps=1500"],
+    "ctgan": ["ctgan.py", "--config.batch_size=100", "--config.steps=1500"],
+}
+
+
+def few_rows(spec: Spec, x: np.ndarray, folder: Path) -> list[str]:
+    """Writes rows [N, D] of a table and its schema; the settings that read them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rows.csv").write_bytes(to_csv({"x": x}, spec))
+    facts = ("kind", "levels", "missing")
+    schema = {each["name"]: {name: each[name] for name in facts if name in each} for each in columns(spec)}
+    (folder / "schema.json").write_text(json.dumps(schema))
+    return [f"--config.data.path={folder / 'rows.csv'}", f"--config.data.schema={folder / 'schema.json'}"]
+
+
+def main(argv: list[str]) -> None:
+    flags = config.parse(
+        argv,
+        {
+            "models": (",".join(MODELS), "names, separated by commas"),
+            "size": (200, "real rows"),
+            "seeds": (10, "of rows, models and draws"),
+            "synthetic": (1000, "rows of a model"),
+            "data_dir": ("../shared/data/tabular", "folder of adult"),
+            "out": ("runs/augment_table", "folder of the runs"),
+        },
+        required="out",
+    )
+    names = [choose("model", name, MODELS) for name in flags.models.split(",")]
+    sharding.start()
+    options = {**config.plain(config.base_config())["data"], "name": "adult", "data_dir": flags.data_dir}
+    opened = data.load(options, 1, 0, steps=1, quiet=True)
+    spec, train, test = opened.spec, opened.read("train")["x"], opened.read("test")["x"]
+    target, found = target_of(spec, None), {}
+    for seed in range(flags.seeds):
+        rows = train[np.random.default_rng(seed).choice(len(train), flags.size, replace=False)]
+        folder = Path(flags.out) / f"{flags.size}_{seed}"
+        settings = few_rows(spec, rows, folder)
+        more = {"real rows": np.empty((0, rows.shape[1]))}
+        for name in names:
+            more[f"and {name}"] = drawn(MODELS[name], settings, folder / name, seed, flags.synthetic)[0]
+        for name, each in more.items():
+            times = max(1, -(-len(each) // len(rows)))
+            mean, _ = summary(scores(spec, np.concatenate([*[rows] * times, each]), test, target))
+            found.setdefault(name, []).append([*mean.values()])
+        table(columns(spec)[target]["levels"], found)
+
+
+def table(levels: list[str], found: dict[str, list]) -> None:
+    """Prints what is known so far."""
+    print(f"\n{len(found['real rows'])} seeds: " + ", ".join(f"F1 {level} (difference)" for level in levels))
+    for name, values in found.items() if len(found["real rows"]) > 1 else ():
+        values, alone = np.array(values), np.array(found["real rows"])
+        cells = zip(*spread(values), *spread(values - alone))
+        shown = (f"{mean:.3f} ± {error:.3f} ({gain:+.3f} ± {of_gain:.3f})" for mean, error, gain, of_gain in cells)
+        print(f"{name:16}" + "   ".join(shown), flush=True)
+
+
+if __name__ == "__main__":
+    command(main)

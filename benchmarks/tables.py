@@ -1,0 +1,84 @@
+"""What classifiers learn from the rows that models of tables draw: adult, F1 of both classes on the real test rows.
+
+    python benchmarks/tables.py [--models=smote,tvae] [--seeds=1] [--data_dir=../shared/data/tabular] [--out=runs/tables]
+
+Each model learns from the 32,561 rows by the commands, and draws as many. Four classifiers of scikit-learn (those of CTGAN's
+benchmark, see gen_jax/metrics/efficacy.py) learn from the drawn rows and read the 16,281 of the test; the mean over them.
+Beside them: real rows in the place of drawn ones. Seconds are of training and drawing. A run that is there goes on.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+import gen_jax
+from gen_jax import config, data, sample, sharding, train
+from gen_jax.errors import choose, command
+from gen_jax.metrics.columns import target_of
+from gen_jax.metrics.efficacy import scores, summary
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+LARGE = ["--config.batch_size=500", "--config.log_every=500"]
+MODELS = {  # name -> config, and settings for adult
+    "smote": ["smote.py", "--config.model.within=income"],
+    "mixture": ["mixture.py", "--config.model.components=50", "--config.replicas=1", "--config.steps=60"],
+    "bayes_net": ["bayes_net.py", "--config.model.max_bins=10", "--config.model.structure.bootstraps=0"],
+    "tvae": [
+        *("tvae.py", *LARGE, "--config.steps=20000", "--config.model.latent_size=128"),
+        "--config.model.optimizer.learning_rate.examples=10000000",
+    ],
+    "ctgan": ["ctgan.py", *LARGE, "--config.steps=8000"],
+}
+
+
+def drawn(options: list[str], settings: list[str], workdir: Path, seed: int, num: int | None = None) -> tuple:
+    """As many rows as were learnt from, or `num`, of a model that is trained by its command, and the spec of the run."""
+    name, *more = options
+    quiet = ["--config.sample_every=0", f"--config.seed={seed}", "--quiet"]
+    train.main(["train", f"--config={CONFIGS / name}", f"--workdir={workdir}", *more, *settings, *quiet])
+    run = gen_jax.load(workdir)
+    num = num or run.spec.sizes[run.spec.split]
+    return sample.draw(run.model, run.state, run.spec, seed, num)["x"], run.spec
+
+
+def main(argv: list[str]) -> None:
+    flags = config.parse(
+        argv,
+        {
+            "models": (",".join(MODELS), "names, separated by commas"),
+            "seeds": (1, "of each model"),
+            "data_dir": ("../shared/data/tabular", "folder of adult"),
+            "out": ("runs/tables", "folder of the runs"),
+        },
+        required="out",
+    )
+    names = [choose("model", name, MODELS) for name in flags.models.split(",")]
+    sharding.start()
+    options = {**config.plain(config.base_config())["data"], "name": "adult", "data_dir": flags.data_dir}
+    opened = data.load(options, 1, 0, steps=1, quiet=True)
+    test, target = opened.read("test")["x"], target_of(opened.spec, None)
+    settings = ["--config.data.name=adult", f"--config.data.data_dir={flags.data_dir}"]
+    line("real rows", [scores(opened.spec, opened.read("train")["x"], test, target)], [0.0])
+    for name in names:
+        found, taken = [], []
+        for seed in range(flags.seeds):
+            began = time.monotonic()
+            x, spec = drawn(MODELS[name], settings, Path(flags.out) / f"{name}{seed}", seed)
+            taken.append(time.monotonic() - began)
+            found.append(scores(spec, x, test, target))
+        line(name, found, taken)
+
+
+def line(name: str, found: list[dict], taken: list[float]) -> None:
+    """Prints the means over seeds, with the standard error where there are several."""
+    each = [summary(one) for one in found]
+    values = {f"F1 {level}": [one[0][level] for one in each] for level in each[0][0]}
+    values["accuracy"] = [one[1] for one in each]
+    error = (lambda some: f" ± {np.std(some, ddof=1) / len(some) ** 0.5:.3f}") if len(found) > 1 else lambda some: ""
+    shown = (f"{what} {np.mean(some):.3f}{error(some)}" for what, some in values.items())
+    print(f"{name:12}", ", ".join(shown), f"{np.mean(taken):6.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,55 @@
+"""How far each column of samples is from that of real rows, by itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gen_jax.data.spec import columns
+from gen_jax.metrics.columns import reference
+from gen_jax.metrics.features import Real, Rows
+from gen_jax.metrics.measure import Measure
+
+
+def total_variation(x: np.ndarray, y: np.ndarray, size: int) -> float:
+    """Half the sum of |p - q| of codes [N] and [M] below `size`: from 0 to 1."""
+    p, q = (np.bincount(each.astype(int), minlength=size) / len(each) for each in (x, y))
+    return float(np.abs(p - q).sum() / 2)
+
+
+def kolmogorov_smirnov(x: np.ndarray, y: np.ndarray) -> float:
+    """Largest distance of the two distribution functions of numbers [N] and [M]: from 0 to 1."""
+    x, y, both = np.sort(x), np.sort(y), np.concatenate([x, y])
+    return float(np.abs(np.searchsorted(x, both, "right") / len(x) - np.searchsorted(y, both, "right") / len(y)).max())
+
+
+def wasserstein(x: np.ndarray, y: np.ndarray) -> float:
+    """Area between the two distribution functions of numbers [N] and [M]."""
+    both = np.sort(np.concatenate([x, y]))
+    p, q = (np.searchsorted(np.sort(each), both[:-1], "right") / len(each) for each in (x, y))
+    return float(np.abs(p - q) @ np.diff(both))
+
+
+def marginal(real: Real) -> Measure | None:
+    """Mean over the columns of a distance from 0 to 1: total variation of levels, Kolmogorov-Smirnov of numbers.
+
+    In the details that of each, and the mean Wasserstein distance of the numbers in standard deviations.
+    """
+    spec = real.spec
+    if spec.kind != "table":
+        return None
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        each, moved = {}, []
+        for at, column in enumerate(columns(spec)):
+            x, y = (rows[~np.isnan(rows[:, at]), at] for rows in (samples["x"], reference(real)))
+            if "levels" in column:
+                each[column["name"]] = total_variation(x, y, len(column["levels"]))
+            else:
+                each[column["name"]] = kolmogorov_smirnov(x, y)
+                moved.append(wasserstein(x, y) / spec.scale[at])
+        found = {"marginal": float(np.mean([*each.values()])), "columns": each}
+        return {**found, "wasserstein": float(np.mean(moved)) if moved else None}
+
+    protocol = {"of": "mean of total variation (levels) and Kolmogorov-Smirnov (numbers)", "reference": real.train}
+    return Measure(values, lambda: protocol)

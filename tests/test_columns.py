@@ -1,0 +1,243 @@
+"""Columns as nets read them, training by sampling, and the measures of tables: against brute force and known answers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import table_spec
+from scipy import stats
+
+from gen_jax import config, data
+from gen_jax.data.modes import with_modes
+from gen_jax.data.order import rows_by_level
+from gen_jax.data.spec import to_data
+from gen_jax.errors import UserError
+from gen_jax.evaluate import make_scorer
+from gen_jax.losses import representation as form
+from gen_jax.losses.likelihoods import fitting
+from gen_jax.metrics.efficacy import f1
+from gen_jax.metrics.marginal import kolmogorov_smirnov, total_variation, wasserstein
+from gen_jax.metrics.pairwise import associations
+from gen_jax.metrics.privacy import nearer
+from gen_jax.models.gan import gan
+from gen_jax.models.smote import smote
+
+KEY = jax.random.key(0)
+RANDOM = np.random.default_rng(0)
+LEVEL = RANDOM.choice(3, 400, p=(0.7, 0.2, 0.1))
+NUMBER = np.where(RANDOM.random(400) < 0.5, -1.5, 1.5) + RANDOM.normal(0, 0.1, 400)
+ROWS = np.stack([NUMBER, LEVEL, RANDOM.choice(2, 400)], 1)
+EMPTY = RANDOM.random(ROWS.shape) < 0.1
+SPEC = with_modes(table_spec(None, 3, 2, rows=400), np.where(EMPTY, np.nan, ROWS))
+
+
+def test_rows_come_back_to_the_cell_and_empty_cells_are_read_as_such():
+    layout = form.layout_of(SPEC)
+    assert layout.groups.sizes.tolist() == [len(SPEC.info["columns"][0]["modes"]["mean"]) + 1, 4, 3]
+    x = jnp.asarray(ROWS, jnp.float32)
+    flat = form.read(layout, KEY, x)
+    distance, held = form.split(layout, flat)
+    np.testing.assert_array_equal(held @ layout.member, np.ones(ROWS.shape))
+    assert np.abs(distance).max() <= 1 and np.abs(distance).mean() < 0.5
+    back = form.drawn(layout, KEY, jnp.where(held > 0, 0.0, -1e9), distance)
+    np.testing.assert_allclose(back, x, atol=1e-5)
+    flat = form.read(layout, None, jnp.where(EMPTY, jnp.nan, x))
+    distance, held = form.split(layout, flat)
+    assert np.isfinite(flat).all() and (np.asarray(distance)[EMPTY[:, 0]] == 0).all()
+    np.testing.assert_array_equal(np.asarray(held)[:, ~layout.possible], EMPTY)
+
+
+def test_relaxed_levels_are_a_distribution_and_near_a_draw_of_it():
+    layout, rep = form.layout_of(SPEC), form.representation(SPEC)
+    out = jnp.asarray(np.tile(np.random.default_rng(1).normal(size=rep.shape), (4000, 1)), jnp.float32)
+    _, soft = form.split(layout, rep.relaxed(KEY, out))
+    np.testing.assert_allclose(soft @ layout.member, 1, rtol=1e-5)
+    logits = np.asarray(out)[0, 1:]
+    p = np.exp(logits) / (np.exp(logits) @ layout.member @ layout.member.T)
+    np.testing.assert_allclose((soft > 0.5).mean(0), p, atol=0.04)  # Gumbel-max
+    codes = np.asarray(rep.drawn(KEY, out))[:, 1]
+    of_column = p[layout.groups.column == 1][:3]  # the fourth: an empty cell, never drawn
+    np.testing.assert_allclose(np.bincount(codes.astype(int)) / 4000, of_column / of_column.sum(), atol=0.03)
+
+
+def test_the_mixed_likelihood_is_a_density_of_what_is_observed():
+    likelihood, layout = fitting(SPEC, None), form.layout_of(SPEC)
+    out = jnp.asarray(np.random.default_rng(2).normal(size=(1, *likelihood.shape)), jnp.float32)
+    own = {"log_scale": jnp.array([-1.5])}
+    grid = np.linspace(-8, 8, 4001)
+    x = np.stack([grid, 0 * grid + 1, 0 * grid], 1).astype(np.float32)
+    each = np.asarray(likelihood.log_prob(own, jnp.tile(out, (len(grid), 1)), x))
+    assert (
+        0.5 < np.exp(each[:, 0]).sum() * (grid[1] - grid[0]) <= 1.001
+    )  # a lower bound, by the modes' responsibilities
+    levels = np.stack([np.zeros(3), np.arange(3), np.zeros(3)], 1).astype(np.float32)
+    p = np.exp(likelihood.log_prob(own, jnp.tile(out, (3, 1)), levels))[:, 1]
+    assert p.sum() == pytest.approx(1, abs=1e-5)
+    logits = np.asarray(out)[0, 1:][layout.groups.column == 1][:3]
+    np.testing.assert_allclose(p, np.exp(logits) / np.exp(logits).sum(), rtol=1e-4)
+    hidden = likelihood.log_prob(own, out, jnp.full((1, 3), jnp.nan))
+    np.testing.assert_array_equal(hidden, 0)
+    gradient = jax.grad(lambda out: likelihood.log_prob(own, out, jnp.full((1, 3), jnp.nan)).sum())(out)
+    np.testing.assert_array_equal(gradient, 0)
+
+
+def test_training_by_sampling_draws_columns_alike_and_levels_by_the_log_of_their_rows():
+    codes = np.where(EMPTY, np.nan, ROWS)[:, 1:]
+    draw = rows_by_level(codes, (3, 2))
+    indices, labels = draw(0, 0, 20_000)
+    held = np.where(labels < 3, codes[indices, 0], codes[indices, 1] + 3)
+    np.testing.assert_array_equal(held, labels)  # a row has the level by which it was drawn
+    counts = [np.log1p((codes[:, at] == level).sum()) for at, level in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1))]
+    expected = np.concatenate([each / sum(each) / 2 for each in (counts[:3], counts[3:])])
+    np.testing.assert_allclose(np.bincount(labels) / 20_000, expected, atol=0.015)
+    assert len(np.unique(indices)) == (~np.isnan(codes).all(1)).sum()
+    assert all(np.array_equal(one, other) for one, other in zip(draw(0, 1, 9), draw(0, 1, 9)))
+
+
+def test_a_run_on_modes_and_levels_is_described_by_its_spec():
+    defaults = config.plain(config.base_config())["data"]
+    options = {**defaults, "name": "iris", "transform": "modes", "order": "by_level"}
+    loaded, again = (data.load(options, 16, 0, 3, quiet=True) for _ in range(2))
+    assert loaded.spec == again.spec and loaded.spec.classes == (
+        "species=setosa",
+        "species=versicolor",
+        "species=virginica",
+    )
+    batch = loaded.batch(loaded.arrays, loaded.at(1))
+    np.testing.assert_array_equal(batch["x"][:, 4], batch["y"])
+    rep = form.representation(loaded.spec)
+    x = jnp.asarray(data.rows_to_model(loaded.spec, loaded.read("train", None))["x"])
+    layout = form.layout_of(loaded.spec)
+    distance, held = form.split(layout, rep.read(KEY, x))
+    back = to_data(loaded.spec, form.drawn(layout, KEY, jnp.where(held > 0, 0.0, -1e9), distance))
+    np.testing.assert_array_equal(back, loaded.read("train", None)["x"])  # decimals and all
+    with pytest.raises(UserError, match="'by_level' draws rows by the levels of a table, and digits"):
+        data.load({**defaults, "order": "by_level"}, 16, 0, 3, quiet=True)
+    with pytest.raises(UserError, match="'x0' by the modes of its column: set --config.data.transform=modes"):
+        gan(table_spec(None, 3))
+
+
+def test_a_gan_is_asked_for_one_level_of_one_column():
+    spec = SPEC._replace(classes=("x1=a", "x1=b", "x1=c", "x2=a", "x2=b"))
+    spec.info["marginals"] = [[], [0.7, 0.2, 0.1], [0.5, 0.5]]
+    rep = form.representation(spec)
+    np.testing.assert_allclose(rep.shares, [0.35, 0.1, 0.05, 0.25, 0.25])
+    mask = np.array([[0, 1, 0], [0, 0, 1]], bool)
+    assert rep.asked(np.array([[0, 2, 0], [0, 0, 1]]), mask).tolist() == [2, 4]
+    for wrong in ([[1, 1, 0]] * 2, [[1, 0, 0]] * 2, [[0, 0, 0]] * 2):
+        with pytest.raises(UserError, match="asked for one level of one column in each row.* x1, x2"):
+            rep.asked(np.zeros((2, 3)), np.array(wrong, bool))
+    out = jnp.zeros((2, *rep.shape))
+    np.testing.assert_allclose(rep.mismatch(out, jnp.array([1, 3])), np.log([4, 3]), rtol=1e-5)  # with the empty cell
+
+
+def test_interpolation_stays_between_neighbours_of_one_level():
+    spec = table_spec(None, None, 2, rows=40, missing=False)
+    x = np.stack([np.arange(40.0), 2 * np.arange(40.0), np.arange(40) % 2], 1).astype(np.float32)
+    model = smote(spec, neighbours=2, within="x2")
+    state = model.init(KEY, {"x": x})
+    state, metrics = model.step(KEY, state, {"x": x, "weight": np.ones(40)})
+    drawn = np.asarray(model.sample(KEY, state, 500)["x"])
+    assert metrics["rows"] == 40
+    np.testing.assert_allclose(drawn[:, 1], 2 * drawn[:, 0], rtol=1e-5)
+    inner = drawn[(drawn[:, 0] > 4) & (drawn[:, 0] < 35)]
+    off = np.abs(inner[:, 0, None] - x[None, :, 0])
+    for level in (0, 1):
+        assert (off[inner[:, 2] == level][:, x[:, 2] == level].min(1) <= 1).all()  # rows of a level are 2 apart
+    given = {"x": np.tile(np.float32([10, 0, 0]), (50, 1)), "mask": np.tile([True, False, False], (50, 1))}
+    drawn = np.asarray(model.sample(KEY, state, 50, given)["x"])
+    assert (drawn[:, 0] == 10).all() and (np.abs(drawn[:, 1] - 20) <= 4).all()
+    with pytest.raises(UserError, match="model.within 'x1'"):
+        smote(spec, within="x1")
+
+
+def test_distances_of_columns_and_their_pairs_are_those_of_scipy():
+    random = np.random.default_rng(3)
+    x, y = random.normal(size=300), random.normal(0.5, 2, 200)
+    assert kolmogorov_smirnov(x, y) == pytest.approx(stats.ks_2samp(x, y).statistic)
+    assert wasserstein(x, y) == pytest.approx(stats.wasserstein_distance(x, y))
+    assert total_variation(np.array([0, 0, 1, 2]), np.array([0, 1]), 4) == pytest.approx(0.25)
+    a, b = random.choice(3, 300), random.choice(4, 300)
+    b = np.where(random.random(300) < 0.5, a, b)
+    rows = np.stack([x, x + y[random.choice(200, 300)] + a, a, b], 1)
+    found = associations(table_spec(None, None, 3, 4), rows)
+    assert found[0, 1] == pytest.approx(np.corrcoef(rows[:, 0], rows[:, 1])[0, 1])
+    assert found[2, 3] == pytest.approx(stats.contingency.association(stats.contingency.crosstab(a, b).count))
+    means = np.array([rows[a == level, 1].mean() for level in a])
+    assert found[1, 2] == pytest.approx(means.std() / rows[:, 1].std())
+    np.testing.assert_array_equal(found, found.T)
+
+
+def test_f1_is_that_of_scikit_learn():
+    from sklearn.metrics import f1_score
+
+    y, said = np.array([0, 0, 1, 2, 1, 0]), np.array([0, 1, 1, 1, 1, 0])
+    np.testing.assert_allclose(f1(y, said, 3), f1_score(y, said, average=None, zero_division=0))
+
+
+def test_nearest_records_are_those_of_every_subset():
+    random = np.random.default_rng(4)
+    samples, train, others = (random.normal(size=(rows, 2)) for rows in (5, 6, 2))
+    samples[0], samples[1] = train[3], others[0]
+    train[5] = others[1]  # a tie
+    samples[2] = others[1]
+    from itertools import combinations
+
+    far = lambda x, rows: np.round(np.linalg.norm(rows - x, axis=1).min(), 9)
+    expected = [
+        np.mean([np.sign(far(x, others) - far(x, train[[*some]])) / 2 + 0.5 for some in combinations(range(6), 2)])
+        for x in samples
+    ]
+    np.testing.assert_allclose(nearer(samples, train, others), expected, atol=1e-9)
+
+
+def table_of(num: int, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    g, x = random.choice(2, num, p=(0.7, 0.3)), random.normal(size=num)
+    return np.stack([x + 2 * g, random.choice(3, num), g], 1)
+
+
+def test_measures_of_tables_tell_good_samples_from_bad_ones_and_copies():
+    splits = {"train": table_of(400, 0), "test": table_of(400, 1)}
+    spec = table_spec(None, 3, 2, missing=False)._replace(sizes=dict.fromkeys(splits, 400))
+    reals = lambda split, num: {"x": splits[split][:num]} if split in splits else None
+    names = ["marginal", "pairwise", "detection", "tstr_f1", "nearest_record"]
+    found, score = {}, make_scorer(spec, reals, ("train", "test"), names, 400, 0)
+    for name, x in {
+        "good": table_of(400, 2),
+        "copies": splits["train"],
+        "apart": np.random.default_rng(3).permuted(table_of(400, 2), axis=0),
+    }.items():
+        found[name] = score_fixed(score, x)
+    good, copies, apart = ({name: found[each][name]["value"] for name in names} for each in found)
+    oracle = {name: found["good"][name]["oracle"] for name in names}
+    assert good["marginal"] < 0.1 and apart["marginal"] < 0.1 and copies["marginal"] == 0 and copies["pairwise"] < 1e-12
+    assert good["pairwise"] < 0.1 < apart["pairwise"]
+    assert abs(good["detection"] - 0.5) < 0.1 and abs(oracle["detection"] - 0.5) < 0.1 and apart["detection"] > 0.6
+    assert abs(good["tstr_f1"] - oracle["tstr_f1"]) < 0.1 and apart["tstr_f1"] < oracle["tstr_f1"] - 0.1
+    assert copies["nearest_record"] > 0.6 and abs(good["nearest_record"] - 0.5) < 0.08
+    details = found["good"]["tstr_f1"]["details"]
+    assert set(details["f1"]) == {"a", "b"} and len(details["classifiers"]) == 4
+    assert found["good"]["tstr_f1"]["protocol"]["target"] == "x2"
+    for target, words in {
+        "x1": None,
+        "x9": "unknown column in evaluate.target 'x9'",
+        "x0": "'x0' holds numbers",
+    }.items():
+        if words is None:
+            make_scorer(spec, reals, ("train", "test"), ["tstr_f1"], 400, 0, target=target)
+            continue
+        with pytest.raises(UserError, match=words):
+            make_scorer(spec, reals, ("train", "test"), ["tstr_f1"], 400, 0, target=target)
+
+
+def score_fixed(score, x):
+    from gen_jax.model import Model
+
+    drawn = iter([x[at : at + 256] for at in range(0, len(x), 256)])
+
+    def sample(key, state, num, given=None):
+        part = next(drawn)
+        return {"x": np.resize(part, (num, x.shape[1]))}
+
+    return score(Model(None, None, sample), None)
