@@ -68,7 +68,7 @@ def main(argv: list[str]) -> None:
             "synthetic": (5000, "samples of a model"),
             "out": ("runs/augment", "folder of the runs"),
         },
-        required="out",
+        required=None,
     )
     sharding.start()
     digits = load_digits()

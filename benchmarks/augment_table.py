@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
             "data_dir": ("../shared/data/tabular", "folder of adult"),
             "out": ("runs/augment_table", "folder of the runs"),
         },
-        required="out",
+        required=None,
     )
     names = [choose("model", name, MODELS) for name in flags.models.split(",")]
     sharding.start()

@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
             "data_dir": ("../shared/data/tabular", "folder of adult"),
             "out": ("runs/tables", "folder of the runs"),
         },
-        required="out",
+        required=None,
     )
     names = [choose("model", name, MODELS) for name in flags.models.split(",")]
     sharding.start()

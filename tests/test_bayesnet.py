@@ -246,6 +246,19 @@ def test_bins_are_a_density_and_give_numbers_back():
         np.testing.assert_array_equal(bins.code(cut, bins.undo(cut, k, jnp.full(k.shape, share))), k)
 
 
+def test_a_number_beside_a_column_with_more_levels_than_it_has_bins():
+    rng = np.random.default_rng(6)
+    x = np.stack([rng.integers(0, 8, 200), rng.normal(size=200), rng.normal(size=200)], 1).astype(np.float32)
+    x[:, 1] += x[:, 0]
+    structure = {"name": "fixed", "edges": (("x1", "x0"), ("x1", "x2"))}
+    model = bayes_net(table_spec(8, None, None, rows=200), structure, max_bins=3)
+    state, metrics = learned(model, *[rows(x, rng.random(x.shape) > 0.1)] * 2)
+    assert bins.used(state.bins).tolist()[1:] == [3, 3] and np.isfinite(metrics["nats_per_row"])
+    tables = network_in(table_spec(8, None, None), state).tables
+    assert [table.shape for table in tables] == [(3, 8), (3,), (3, 3)]
+    assert all(np.allclose(table.sum(-1), 1, atol=1e-5) for table in tables)
+
+
 def test_a_network_from_a_file(tmp_path):
     path = tmp_path / "net.bif"
     path.write_text(bif.write_bif(NETWORK))

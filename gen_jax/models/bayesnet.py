@@ -76,7 +76,7 @@ def bayes_net(
 
     def init(key: jax.Array, batch: Batch) -> BayesNetState:
         x, observed, _ = seen_in(batch)
-        cut = bins.fit(x, observed & numeric[None], shape[2])
+        cut = bins.fit(x, observed & numeric[None], max_bins)
         graph = Graph(jnp.full((shape[0], how.max_parents), -1, jnp.int32), jnp.zeros((shape[0], shape[0])))
         tables = families.normalised(jnp.zeros(shape), valid(cut), 0.0)
         if known is not None:
