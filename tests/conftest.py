@@ -8,6 +8,7 @@ FLAGS = (  # a suite mostly compiles: what makes code fast is left out
     " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + FLAGS
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # scikit-learn's threads would fight over the cores of the workers
 
 import jax
 import numpy as np

@@ -21,7 +21,7 @@ SPLITS = ("train", "test")
 SEQUENCES = {"bits_per_token", "perplexity", "discriminative_score", "predictive_score", "longest_copy", "overlap"}
 SEQUENCES |= {name for name in METRICS if "nats" in name}  # what only sequences have
 LATENTS = {"elbo", "valid/elbo", "nll_bound", "bits_per_dim", "active_units", "reconstruction", "probe_accuracy"}
-TABLES = {"log_likelihood", "bic"}
+TABLES = {"log_likelihood", "bic", "marginal", "pairwise", "detection", "tstr_f1", "nearest_record"}
 OTHERS = SEQUENCES | LATENTS | TABLES
 
 
