@@ -52,6 +52,8 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     if before is not None:
         config.refuse_changes(before, plain, workdir)
     replicas, mesh = settings.replicas, sharding.make_mesh()
+    if replicas > 1 and not sharding.alone():
+        raise UserError(f"replicas {replicas}: expected 1 in a run of several processes; they share the devices of one")
     if replicas > 1:
         mesh = sharding.make_mesh(mesh.devices.flat[: math.gcd(replicas, mesh.size)])
     multiple = mesh.size if replicas == 1 else 1
@@ -80,21 +82,25 @@ def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tupl
 
     A new run is written down only once its state is known to fit; a fork keeps its first state at once.
     """
-    settings, spec = config.plain(job.settings), job.data.spec
+    settings, spec, leads = config.plain(job.settings), job.data.spec, sharding.leads()
     if run.begun_config(job.workdir) is not None:
         run.refuse_other(job.workdir, settings, spec, fork)
         found = checkpoint.newest(manager, job.state, repair=True)
-        run.write_json(job.workdir / "config.json", settings)
+        if leads:
+            run.write_json(job.workdir / "config.json", settings)
         return found
     if fork is None:
-        run.claim(job.workdir, spec)
-        run.settle(job.workdir, settings, None)
+        if leads:
+            run.claim(job.workdir, spec)
+            run.settle(job.workdir, settings, None)
         return 0, initial_state(job)
     found = forked_state(job, fork)
-    run.claim(job.workdir, spec)
+    if leads:
+        run.claim(job.workdir, spec)
     checkpoint.save(manager, *found)
     manager.wait_until_finished()
-    run.settle(job.workdir, settings, {"from": str(fork.resolve()), "step": found[0]})
+    if leads:
+        run.settle(job.workdir, settings, {"from": str(fork.resolve()), "step": found[0]})
     print(f"forked from step {found[0]} of {fork}")
     return found
 
