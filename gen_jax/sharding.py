@@ -57,7 +57,8 @@ def joined() -> Iterator[None]:
 
     Number and count of the process are `JAX_PROCESS_ID` and `JAX_NUM_PROCESSES`, the address of process 0 is
     `JAX_COORDINATOR_ADDRESS`; without them JAX asks Slurm, Open MPI or the TPU pod. Only process 0 prints. A process that
-    fails ends at once, and does not wait for the others, which wait for it.
+    fails ends at once, and does not wait for the others, which wait for it. Where the variable says `supervised`, whoever
+    started the processes says which has failed.
 
     Raises:
       UserError: where the environment does not say which processes there are.
@@ -81,6 +82,8 @@ def joined() -> Iterator[None]:
         lost = isinstance(error, RuntimeError) and any(word in str(error).lower() for word in PEER_LOST)
         code = Lost.code if lost else getattr(error, "code", 130 if isinstance(error, KeyboardInterrupt) else 1)
         atexit.register(leave, code)
+        if lost and os.environ["GEN_JAX_DISTRIBUTED"] == "supervised":
+            sys.exit(code)
         if lost:
             raise Lost("another process of this run has ended: start all again, to go on from the newest checkpoint")
         raise

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
+from typing import IO
 
 GRACE = 5.0  # seconds
 LOST = {6, -signal.SIGABRT}  # exits that another process caused: gen_jax.sharding.Lost, and JAX's own
@@ -20,9 +22,11 @@ LOST = {6, -signal.SIGABRT}  # exits that another process caused: gen_jax.shardi
 
 def environment(number: int, processes: int, devices: int, port: int) -> dict[str, str]:
     """What `gen_jax.train` must find to be one of the processes."""
+    flags = os.environ.get("XLA_FLAGS", "").split()
     return {
         **os.environ,
-        "GEN_JAX_DISTRIBUTED": "1",
+        "XLA_FLAGS": " ".join(flag for flag in flags if "host_platform_device_count" not in flag),
+        "GEN_JAX_DISTRIBUTED": "supervised",
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
         "JAX_NUM_PROCESSES": str(processes),
         "JAX_PROCESS_ID": str(number),
@@ -64,25 +68,36 @@ def main() -> int:
     for name in ("processes", "devices"):
         if getattr(given, name) < 1:
             parser.error(f"--{name} {getattr(given, name)}: expected at least 1")
-    port, started = free_port(), []
-    for number in range(given.processes):
-        errors = tempfile.TemporaryFile() if number else None  # of process 0 they are seen at once
-        settings = environment(number, given.processes, given.devices, port)
-        command = [sys.executable, "-m", "gen_jax.train", *given.arguments]
-        started.append((subprocess.Popen(command, env=settings, stderr=errors), errors))
+    with ExitStack() as stack:
+        errors = [None, *(stack.enter_context(tempfile.TemporaryFile()) for _ in range(1, given.processes))]
+        return supervise(given.devices, errors, [sys.executable, "-m", "gen_jax.train", *given.arguments])
+
+
+def supervise(devices: int, errors: list[IO | None], command: list[str]) -> int:
+    """Runs a command in so many processes as there are places for their errors; None is the screen.
+
+    Returns the exit code of the process that failed first, or 0; says what has ended it.
+    """
+    port = free_port()
+    started = [
+        subprocess.Popen(command, env=environment(number, len(errors), devices, port), stderr=place)
+        for number, place in enumerate(errors)
+    ]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all
-    signal.signal(signal.SIGTERM, lambda number, frame: started[0][0].send_signal(number))
-    codes = wait([process for process, _ in started])
+    signal.signal(signal.SIGTERM, lambda number, frame: started[0].send_signal(number))
+    codes = wait(started)
     failed = [number for number, code in enumerate(codes) if code and code not in LOST]
     failed += [number for number, code in enumerate(codes) if code]
     if not failed:
         return 0
     number, code = failed[0], codes[failed[0]]
     if number:
-        started[number][1].seek(0)
-        sys.stderr.write(started[number][1].read().decode(errors="replace"))
+        errors[number].seek(0)
+        sys.stderr.write(errors[number].read().decode(errors="replace"))
     if code < 0:
-        ended = f"error: process {number} of {given.processes} was ended by {signal.Signals(-code).name}, and with it the run"
+        ended = (
+            f"error: process {number} of {len(errors)} was ended by {signal.Signals(-code).name}, and with it the run"
+        )
         print(f"{ended}: the same command goes on from the newest checkpoint", file=sys.stderr)
     return code if code > 0 else 128 - code
 
