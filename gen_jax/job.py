@@ -73,7 +73,7 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
             jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, given), shapes)
     scorer = scorer_while_training(plain, feed.spec, feed.read)
     init_key, step_key = keys[0] if replicas == 1 else keys.T
-    state = sharding.abstract_state(mesh, shapes, replicas)
+    state = sharding.abstract_state(mesh, shapes, replicas, settings.sharding is not None)
     return Job(settings, workdir, mesh, feed, model, init_key, step_key, replicas, state, tuple(metrics), scorer, quiet)
 
 
@@ -107,7 +107,7 @@ def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tupl
 
 def initial_state(job: Job) -> State:
     """The state before the first step, of every replica."""
-    fed, places = sharding.place_rows(job.mesh, job.data.at(0)), jax.tree.map(lambda leaf: leaf.sharding, job.state)
+    fed, places = sharding.place_rows(job.mesh, job.data.at(0)), sharding.places(job.state)
 
     def init(key: jax.Array, arrays: dict, fed: dict) -> State:
         return job.model.init(key, job.data.batch(arrays, fed))

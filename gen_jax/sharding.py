@@ -180,13 +180,30 @@ def gathered(mesh: Mesh, tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), jax.device_put(tree, shared(mesh)))
 
 
-def abstract_state(mesh: Mesh, shapes: Any, replicas: int = 1) -> Any:
+def abstract_state(mesh: Mesh, shapes: Any, replicas: int = 1, spread: bool = False) -> Any:
     """Shapes of a state with the place its arrays have, which is what a checkpoint is restored against.
 
-    The states of several replicas lie behind one leading axis, which is spread over the devices.
+    The states of several replicas lie behind one leading axis, which is spread over the devices. One state lies whole on
+    every device, or with `spread` each array by its longest axis that the devices divide, where it has one: fully sharded
+    data parallelism (Rajbhandari et al. 2020, arXiv 1910.02054, stage 3), for which XLA inserts the gathers.
     """
-    lead, place = ((), shared(mesh)) if replicas == 1 else ((replicas,), split(mesh))
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*lead, *leaf.shape), leaf.dtype, sharding=place), shapes)
+
+    def struct(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        sides = [side if side % mesh.size == 0 else 0 for side in leaf.shape]
+        if replicas > 1:
+            shape, place = (replicas, *leaf.shape), split(mesh)
+        elif spread and any(sides):
+            shape, place = leaf.shape, NamedSharding(mesh, PartitionSpec(*[None] * int(np.argmax(sides)), "data"))
+        else:
+            shape, place = leaf.shape, shared(mesh)
+        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=place)
+
+    return jax.tree.map(struct, shapes)
+
+
+def places(tree: Any) -> Any:
+    """Where the arrays of a tree lie, or will."""
+    return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
 def replica(tree: Any, index: int, replicas: int) -> Any:

@@ -43,7 +43,8 @@ def compile_step(job: Job) -> Callable:
         return state, jax.tree.map(jnp.minimum, broken, first), metrics
 
     if job.replicas == 1:
-        one = jax.jit(train_step, donate_argnums=(1, 2), out_shardings=sharding.shared(job.mesh))
+        places = sharding.places(job.state), sharding.shared(job.mesh), sharding.shared(job.mesh)
+        one = jax.jit(train_step, donate_argnums=(1, 2), out_shardings=places)
         return partial(one, job.step_key)
     broken = {name: jnp.zeros(job.replicas, jnp.int32) for name in job.metrics}
     varied = job.step_key, job.state, broken, job.data.at(0)

@@ -1,4 +1,4 @@
-"""Several processes: launch/local.py, real jax.distributed over loopback, two processes of two simulated devices each."""
+"""Several processes by launch/local.py, real jax.distributed over loopback, two of two simulated devices; fsdp."""
 
 import os
 import shutil
@@ -15,7 +15,8 @@ import pytest
 from conftest import host
 
 import gen_jax
-from gen_jax import log, sharding, train
+from gen_jax import checkpoint, log, sharding, train
+from gen_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 SAVES = 20
@@ -126,3 +127,19 @@ def test_checkpoints_serve_any_number_of_processes_and_devices(broken, folder, a
 def test_two_processes_of_two_devices_train_as_one_of_four(broken, folder, alone):
     one = alone("one", 4, f"--config.steps={SAVES}")
     assert_near(state_of(folder / "broken", SAVES), state_of(one, SAVES))
+
+
+def test_a_spread_state_learns_the_same_in_a_quarter_of_the_memory(folder, alone, monkeypatch):
+    save, sizes = checkpoint.save, []
+
+    def spy(manager, step, state):
+        leaves = jax.tree.leaves(state)
+        sizes.append([sum(leaf.addressable_data(0).nbytes for leaf in leaves), sum(leaf.nbytes for leaf in leaves)])
+        save(manager, step, state)
+
+    monkeypatch.setattr(checkpoint, "save", spy)
+    spread = alone("spread", 4, f"--config.steps={SAVES}", "--config.sharding=fsdp")
+    assert_near(state_of(spread, SAVES), state_of(alone("one", 4, f"--config.steps={SAVES}"), SAVES))
+    assert sizes[0][0] < 0.3 * sizes[0][1]
+    with pytest.raises(UserError, match="sharding fsdp: .* expected replicas 1"):
+        alone("refused", 4, "--config.sharding=fsdp", "--config.replicas=4")
