@@ -50,9 +50,7 @@ def base_config() -> ConfigDict:
             "eval_every": 0,
             "save_every": 1000,
             "keep": 3,  # newest checkpoints kept
-            "sharding": placeholder(
-                str
-            ),  # fsdp: each device keeps its part of the state; where unset each has all of it
+            "sharding": placeholder(str),  # fsdp: each device keeps a part of the state; all of it where unset
             "select": placeholder(str),  # metric whose best checkpoint is kept beside them, and used from then on
             "data": {
                 "name": "digits",

@@ -128,7 +128,8 @@ def forked_state(job: Job, fork: Path) -> tuple[int, State]:
     if job.settings.data.order != "lanes" or old["data"]["order"] != "lanes" or old["batch_size"] == rows:
         return checkpoint.newest_in(fork / "checkpoints", job.state)
     shapes = state_shapes(job.model, job.data.spec, old["batch_size"], lanes=True)
-    step, state = checkpoint.newest_in(fork / "checkpoints", sharding.abstract_state(job.mesh, shapes, job.replicas))
+    abstract = sharding.abstract_state(job.mesh, shapes, job.replicas, job.settings.sharding is not None)
+    step, state = checkpoint.newest_in(fork / "checkpoints", abstract)
     print(f"batch_size was {old['batch_size']} in {fork} and is {rows}: every lane begins anew, with nothing carried")
     return step, jax.tree.map(lambda a, b: a if a.shape == b.shape else b, state, initial_state(job))
 

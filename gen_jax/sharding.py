@@ -68,9 +68,9 @@ def joined() -> Iterator[None]:
         yield
         return
     names = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
-    given = {each: int(os.environ[name]) for each, name in names.items() if name in os.environ}
-    found = "deactivate" if len(given) == 2 else None  # nothing is left to be asked of a cluster
     try:
+        given = {each: int(os.environ[name]) for each, name in names.items() if name in os.environ}
+        found = "deactivate" if len(given) == 2 else None  # nothing is left to be asked of a cluster
         jax.distributed.initialize(**given, cluster_detection_method=found, heartbeat_timeout_seconds=HEARTBEAT)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"GEN_JAX_DISTRIBUTED is set, and the processes do not find each other: {error}") from None

@@ -66,9 +66,10 @@ def launch(workdir, *flags):
 
 def signalled(workdir, after, number, *flags):
     """Launches the run, sends its process 1 a signal after so many steps; returns exit code, output and seconds."""
-    launcher = launch(workdir, *flags)
+    launcher, deadline = launch(workdir, *flags), time.monotonic() + 300
     while not any(each["step"] >= after for each in log.read_metrics(workdir)):
         assert launcher.poll() is None, launcher.stdout.read()
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
     began = time.monotonic()
