@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from gen_jax import checkpoint, run
+from gen_jax import checkpoint, run, sharding
 from gen_jax.errors import UserError
 from gen_jax.log import read_metrics
 from gen_jax.metrics import SELECTING
@@ -22,6 +22,8 @@ FOLDER, REPLICAS = "best", "replicas.json"
 def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, State], None]]:
     """A function (step, scores, state) that saves the state where its score is the best of the run so far.
 
+    Of several processes the first has the scores.
+
     A run that was killed and continues comes again to the scores it had: what it saved then is left as it is.
 
     Args:
@@ -31,12 +33,17 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
         yield lambda step, scores, state: None
         return
     sign = SELECTING[name]
+
+    def beats(scores: Mapping) -> bool:
+        before = [sign * each[name] for each in read_metrics(workdir) if each.get(name) is not None]
+        value = scores[name]["value"]
+        return value is not None and sign * value > max(before, default=-math.inf)
+
     with checkpoint.opened(workdir / FOLDER, keep=1) as manager:
 
         def offer(step: int, scores: Mapping, state: State) -> None:
-            before = [sign * each[name] for each in read_metrics(workdir) if each.get(name) is not None]
-            value, each = scores[name]["value"], scores[name].get("values")
-            better = value is not None and sign * value > max(before, default=-math.inf)
+            better = sharding.first(sharding.leads() and beats(scores))
+            each = scores[name].get("values") if sharding.leads() else None
             if better and each and step >= (manager.latest_step() or -1):
                 run.write_json(workdir / FOLDER / REPLICAS, {"step": step, "metric": name, "values": each})
             if better and step > (manager.latest_step() or -1):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import CheckpointManager
 
+from gen_jax import sharding
 from gen_jax.errors import UserError
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every save
@@ -62,8 +63,11 @@ def opened(folder: Path, keep: int | None = None) -> Iterator[CheckpointManager]
     manager = CheckpointManager(folder.resolve(), options=options)
     try:
         yield manager
-    finally:
-        manager.close()
+    except BaseException:
+        if sharding.alone():  # others may never come to where a manager closes
+            manager.close()
+        raise
+    manager.close()
 
 
 def save(manager: CheckpointManager, step: int, state: Any) -> None:
@@ -143,9 +147,11 @@ def newest(
             print(f"warning: checkpoint {each} in {manager.directory} is damaged, passed over ({reason})")
             damaged.append(each)
             continue
-        for other in damaged if repair else ():
+        for other in damaged if repair and sharding.leads() else ():
             shutil.rmtree(manager.directory / f"damaged-{other}", ignore_errors=True)
             (manager.directory / str(other)).rename(manager.directory / f"damaged-{other}")
+        if damaged and repair:
+            sharding.meet("checkpoints", str(damaged))
             manager.reload()
         return each, state
     if steps:

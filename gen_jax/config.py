@@ -25,6 +25,7 @@ FREE = (
     "eval_every",
     "save_every",
     "keep",
+    "sharding",
     "data.data_dir",
     "data.feed",
 )
@@ -49,6 +50,7 @@ def base_config() -> ConfigDict:
             "eval_every": 0,
             "save_every": 1000,
             "keep": 3,  # newest checkpoints kept
+            "sharding": placeholder(str),  # fsdp: each device keeps a part of the state; all of it where unset
             "select": placeholder(str),  # metric whose best checkpoint is kept beside them, and used from then on
             "data": {
                 "name": "digits",
@@ -307,6 +309,10 @@ def check(config: ConfigDict) -> None:
     for key in ("log_every", "sample_every", "eval_every", "save_every"):
         if config[key] < 0:
             raise UserError(f"{key} {config[key]}: expected a number of steps, or 0 for never")
+    if config.sharding is not None:
+        choose("sharding", config.sharding, ("fsdp",))
+    if config.sharding and config.replicas > 1:
+        raise UserError(f"sharding {config.sharding}: replicas are spread over the devices whole; expected replicas 1")
     if config.epochs is not None and config.epochs <= 0:
         raise UserError(f"epochs {config.epochs}: expected more than 0")
 

@@ -76,8 +76,11 @@ def tolerant(stream: TextIO) -> SimpleNamespace:
 
 
 @contextmanager
-def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turns SIGINT and SIGTERM into a question that the loop asks after each step; a second one interrupts at once."""
+def stop_requests(alone: bool = True) -> Iterator[Callable[[], bool]]:
+    """Turns SIGINT and SIGTERM into a question that the loop asks after each step; a second one interrupts at once.
+
+    Of several processes SIGTERM is left to JAX, which tells all of them, and SIGINT becomes one.
+    """
     asked = []
 
     def note(number: int, frame: Any) -> None:
@@ -86,8 +89,10 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         asked.append(number)
         with suppress(OSError):  # print may not be entered twice, and the reader may be gone
             os.write(2, b"\nstopping after this step; once more to stop at once\n")
+        if not alone:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)[: 1 + alone]}
     if INTERRUPTS:
         raise KeyboardInterrupt
     try:

@@ -52,6 +52,8 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     if before is not None:
         config.refuse_changes(before, plain, workdir)
     replicas, mesh = settings.replicas, sharding.make_mesh()
+    if replicas > 1 and not sharding.alone():
+        raise UserError(f"replicas {replicas}: expected 1 in a run of several processes; they share the devices of one")
     if replicas > 1:
         mesh = sharding.make_mesh(mesh.devices.flat[: math.gcd(replicas, mesh.size)])
     multiple = mesh.size if replicas == 1 else 1
@@ -71,7 +73,7 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
             jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, given), shapes)
     scorer = scorer_while_training(plain, feed.spec, feed.read)
     init_key, step_key = keys[0] if replicas == 1 else keys.T
-    state = sharding.abstract_state(mesh, shapes, replicas)
+    state = sharding.abstract_state(mesh, shapes, replicas, settings.sharding is not None)
     return Job(settings, workdir, mesh, feed, model, init_key, step_key, replicas, state, tuple(metrics), scorer, quiet)
 
 
@@ -80,28 +82,32 @@ def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tupl
 
     A new run is written down only once its state is known to fit; a fork keeps its first state at once.
     """
-    settings, spec = config.plain(job.settings), job.data.spec
+    settings, spec, leads = config.plain(job.settings), job.data.spec, sharding.leads()
     if run.begun_config(job.workdir) is not None:
         run.refuse_other(job.workdir, settings, spec, fork)
         found = checkpoint.newest(manager, job.state, repair=True)
-        run.write_json(job.workdir / "config.json", settings)
+        if leads:
+            run.write_json(job.workdir / "config.json", settings)
         return found
     if fork is None:
-        run.claim(job.workdir, spec)
-        run.settle(job.workdir, settings, None)
+        if leads:
+            run.claim(job.workdir, spec)
+            run.settle(job.workdir, settings, None)
         return 0, initial_state(job)
     found = forked_state(job, fork)
-    run.claim(job.workdir, spec)
+    if leads:
+        run.claim(job.workdir, spec)
     checkpoint.save(manager, *found)
     manager.wait_until_finished()
-    run.settle(job.workdir, settings, {"from": str(fork.resolve()), "step": found[0]})
+    if leads:
+        run.settle(job.workdir, settings, {"from": str(fork.resolve()), "step": found[0]})
     print(f"forked from step {found[0]} of {fork}")
     return found
 
 
 def initial_state(job: Job) -> State:
     """The state before the first step, of every replica."""
-    fed, places = sharding.place_rows(job.mesh, job.data.at(0)), jax.tree.map(lambda leaf: leaf.sharding, job.state)
+    fed, places = sharding.place_rows(job.mesh, job.data.at(0)), sharding.places(job.state)
 
     def init(key: jax.Array, arrays: dict, fed: dict) -> State:
         return job.model.init(key, job.data.batch(arrays, fed))
@@ -122,7 +128,8 @@ def forked_state(job: Job, fork: Path) -> tuple[int, State]:
     if job.settings.data.order != "lanes" or old["data"]["order"] != "lanes" or old["batch_size"] == rows:
         return checkpoint.newest_in(fork / "checkpoints", job.state)
     shapes = state_shapes(job.model, job.data.spec, old["batch_size"], lanes=True)
-    step, state = checkpoint.newest_in(fork / "checkpoints", sharding.abstract_state(job.mesh, shapes, job.replicas))
+    abstract = sharding.abstract_state(job.mesh, shapes, job.replicas, job.settings.sharding is not None)
+    step, state = checkpoint.newest_in(fork / "checkpoints", abstract)
     print(f"batch_size was {old['batch_size']} in {fork} and is {rows}: every lane begins anew, with nothing carried")
     return step, jax.tree.map(lambda a, b: a if a.shape == b.shape else b, state, initial_state(job))
 

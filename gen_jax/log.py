@@ -22,6 +22,9 @@ class Log(NamedTuple):
     tick: Callable[[int], None]
 
 
+SILENT = Log(lambda step, values: None, lambda step: None)
+
+
 def read_metrics(workdir: Path) -> list[dict]:
     """The objects of `metrics.jsonl`, in order of step; a last line that was cut off is left out."""
     path = Path(workdir) / "metrics.jsonl"

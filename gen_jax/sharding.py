@@ -1,20 +1,28 @@
-"""The only file that knows devices: start-up, the mesh, where a batch and a state lie, replicas."""
+"""The only file that knows devices: start-up, processes, the mesh, where a batch and a state lie, replicas."""
 
+import atexit
 import ctypes
 import hashlib
+import os
 import platform
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gen_jax.data.source import cache_folder
+from gen_jax.errors import UserError
 
 TRIM, MAP = -1, -3  # of glibc's mallopt: how much free memory goes back, how large a block is mapped by itself
+HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead, and all others end
+PEER_LOST = ("gloo", "nccl", "connection", "heartbeat", "coordination")  # in what XLA says when it misses a process
 
 
 def start() -> None:
@@ -35,6 +43,93 @@ def start() -> None:
     name = hashlib.blake2b("".join([platform.machine(), *facts]).encode(), digest_size=6).hexdigest()
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled" / name))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+class Lost(UserError):
+    """Another process of the run has ended before this one."""
+
+    code = 6
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Makes this one of the processes of a run for as long as the body runs, where `GEN_JAX_DISTRIBUTED` is set.
+
+    Number and count of the process are `JAX_PROCESS_ID` and `JAX_NUM_PROCESSES`, the address of process 0 is
+    `JAX_COORDINATOR_ADDRESS`; without them JAX asks Slurm, Open MPI or the TPU pod. Only process 0 prints. A process that
+    fails ends at once, and does not wait for the others, which wait for it. Where the variable says `supervised`, whoever
+    started the processes says which has failed.
+
+    Raises:
+      UserError: where the environment does not say which processes there are.
+      Lost: where another process has ended.
+    """
+    if not os.environ.get("GEN_JAX_DISTRIBUTED"):
+        yield
+        return
+    names = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
+    try:
+        given = {each: int(os.environ[name]) for each, name in names.items() if name in os.environ}
+        found = "deactivate" if len(given) == 2 else None  # nothing is left to be asked of a cluster
+        jax.distributed.initialize(**given, cluster_detection_method=found, heartbeat_timeout_seconds=HEARTBEAT)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"GEN_JAX_DISTRIBUTED is set, and the processes do not find each other: {error}") from None
+    if not leads():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    try:
+        yield
+    except BaseException as error:
+        lost = isinstance(error, RuntimeError) and any(word in str(error).lower() for word in PEER_LOST)
+        code = Lost.code if lost else getattr(error, "code", 130 if isinstance(error, KeyboardInterrupt) else 1)
+        atexit.register(leave, code)
+        if lost and os.environ["GEN_JAX_DISTRIBUTED"] == "supervised":
+            sys.exit(code)
+        if lost:
+            raise Lost("another process of this run has ended: start all again, to go on from the newest checkpoint")
+        raise
+
+
+def leave(code: int) -> None:
+    """Ends this process without the meeting of all at which `jax.distributed` ends a run."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def leads() -> bool:
+    """Whether this process writes the files of the run; one of them does."""
+    return jax.process_index() == 0
+
+
+def alone() -> bool:
+    """Whether there is only this process."""
+    return jax.process_count() == 1
+
+
+def first(value: bool) -> bool:
+    """What process 0 says."""
+    return value if alone() else bool(multihost_utils.broadcast_one_to_all(np.bool_(value)))
+
+
+def meet(what: str, facts: str = "") -> None:
+    """Waits until all processes are here.
+
+    Raises:
+      UserError: where they do not come with the same facts.
+    """
+    if alone():
+        return
+    digest = np.frombuffer(hashlib.blake2b(facts.encode(), digest_size=8).digest(), np.uint32)
+    if len(np.unique(multihost_utils.process_allgather(digest), axis=0)) > 1:
+        raise UserError(f"the processes do not see the same {what}: give all one command and a --workdir they share")
+
+
+def stop_request(asked: Callable[[], bool]) -> Callable[[int], bool]:
+    """A function of the step, to be called after each: whether all processes stop after it.
+
+    JAX tells all processes of a SIGTERM that one of them gets, and names them one step.
+    """
+    return (lambda step: asked()) if alone() else multihost_utils.reached_preemption_sync_point
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -72,17 +167,43 @@ def place_rows(mesh: Mesh, rows: Any) -> Any:
 
 
 def place_whole(mesh: Mesh, tree: Any) -> Any:
-    """Host arrays as global arrays, whole on every device."""
-    return jax.device_put(tree, shared(mesh))
+    """Host arrays, the same in every process, as global arrays, whole on every device."""
+    if mesh.size == 1:
+        return jax.device_put(tree, shared(mesh))
+    return jax.tree.map(lambda each: jax.make_array_from_process_local_data(shared(mesh), np.asarray(each)), tree)
 
 
-def abstract_state(mesh: Mesh, shapes: Any, replicas: int = 1) -> Any:
+def gathered(mesh: Mesh, tree: Any) -> Any:
+    """Global arrays as arrays of one device of this process; every process must ask for them."""
+    if mesh.size == 1:
+        return tree
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), jax.device_put(tree, shared(mesh)))
+
+
+def abstract_state(mesh: Mesh, shapes: Any, replicas: int = 1, spread: bool = False) -> Any:
     """Shapes of a state with the place its arrays have, which is what a checkpoint is restored against.
 
-    The states of several replicas lie behind one leading axis, which is spread over the devices.
+    The states of several replicas lie behind one leading axis, which is spread over the devices. One state lies whole on
+    every device, or with `spread` each array by its longest axis that the devices divide, where it has one: fully sharded
+    data parallelism (Rajbhandari et al. 2020, arXiv 1910.02054, stage 3), for which XLA inserts the gathers.
     """
-    lead, place = ((), shared(mesh)) if replicas == 1 else ((replicas,), split(mesh))
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*lead, *leaf.shape), leaf.dtype, sharding=place), shapes)
+
+    def struct(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        sides = [side if side % mesh.size == 0 else 0 for side in leaf.shape]
+        if replicas > 1:
+            shape, place = (replicas, *leaf.shape), split(mesh)
+        elif spread and any(sides):
+            shape, place = leaf.shape, NamedSharding(mesh, PartitionSpec(*[None] * int(np.argmax(sides)), "data"))
+        else:
+            shape, place = leaf.shape, shared(mesh)
+        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=place)
+
+    return jax.tree.map(struct, shapes)
+
+
+def places(tree: Any) -> Any:
+    """Where the arrays of a tree lie, or will."""
+    return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
 def replica(tree: Any, index: int, replicas: int) -> Any:

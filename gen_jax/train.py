@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def compile_step(job: Job) -> Callable:
         return state, jax.tree.map(jnp.minimum, broken, first), metrics
 
     if job.replicas == 1:
-        one = jax.jit(train_step, donate_argnums=(1, 2), out_shardings=sharding.shared(job.mesh))
+        places = sharding.places(job.state), sharding.shared(job.mesh), sharding.shared(job.mesh)
+        one = jax.jit(train_step, donate_argnums=(1, 2), out_shardings=places)
         return partial(one, job.step_key)
     broken = {name: jnp.zeros(job.replicas, jnp.int32) for name in job.metrics}
     varied = job.step_key, job.state, broken, job.data.at(0)
@@ -58,9 +60,9 @@ def loop(
     journal: log.Log,
     start: int,
     state: State,
-    stopping: Callable[[], bool],
+    stopping: Callable[[int], bool],
 ) -> int:
-    """Trains from step `start` to the last, or until `stopping()`; returns the step that was reached and saved."""
+    """Trains from step `start` to the last, or until `stopping(step)`; returns the step that was reached and saved."""
     every, total = job.settings, job.data.steps
     step_fn = compile_step(job)
     arrays = place_arrays(job)
@@ -74,7 +76,7 @@ def loop(
         fed = sharding.place_rows(job.mesh, fed)
         state, broken, metrics = step_fn(state, broken, np.int32(step), arrays, fed)
         done = step + 1
-        end, stop, values = done == total, stopping(), {}
+        end, stop, values = done == total, stopping(done), {}
         saves, logs = end or stop or due(done, every.save_every), end or due(done, every.log_every)
         if saves or logs:
             numbers = finite(job, manager, metrics, broken)
@@ -88,7 +90,7 @@ def loop(
             journal.record(done, values)
         if every.sample_every and (end or due(done, every.sample_every)):
             draw_samples(job, state, done)
-            if not end:  # by train() otherwise
+            if not end and sharding.leads():  # by train() otherwise
                 log.draw_curves(job.workdir)
         if saves:
             checkpoint.save(manager, done, state)
@@ -115,6 +117,7 @@ def finite(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) ->
     broken = {name: np.min(first) for name, first in broken.items()}  # of all replicas
     name = min(broken, key=broken.get)
     if broken[name] < NEVER:
+        manager.wait_until_finished()
         good = manager.latest_step()
         left = "it had saved no checkpoint yet" if good is None else f"its last good checkpoint is of step {good}"
         raise UserError(f"{name} is not finite at step {broken[name]}: the run in {job.workdir} stops; {left}")
@@ -122,7 +125,10 @@ def finite(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) ->
 
 
 def score(job: Job, state: State, step: int) -> Scores:
-    """Scores the model and keeps the scores in `evaluation.json`."""
+    """Scores the model and keeps the scores in `evaluation.json`; nothing in other processes than the first."""
+    state = local(job, state)
+    if not sharding.leads():
+        return {}
     states = (sharding.replica(state, each, job.replicas) for each in range(job.replicas))
     scores = mean_scores([job.scorer(job.model, each) for each in states])
     save_scores(job.workdir, step, scores)
@@ -131,11 +137,19 @@ def score(job: Job, state: State, step: int) -> Scores:
 
 def draw_samples(job: Job, state: State, step: int) -> None:
     """Leaves samples (of the first replica) as what they are, from the same latents every time."""
+    state = local(job, state)
+    if not sharding.leads():
+        return
     how, spec = job.settings.sample, job.data.spec
     given = parse_given(how.given, how.num, spec, how.length)
     samples = draw(job.model, sharding.replica(state, 0, job.replicas), spec, how.seed, how.num, given)
     for suffix, content in encode(samples, spec, SUFFIXES[spec.kind][0]).items():
         run.write(job.workdir / "samples" / f"{step}{suffix}", content)
+
+
+def local(job: Job, state: State) -> State:
+    """The state on one device of this process, to sample from; replicas lie in one process and stay where they are."""
+    return sharding.gathered(job.mesh, state) if job.replicas == 1 else state
 
 
 def describe(job: Job) -> None:
@@ -165,11 +179,14 @@ def train(job: Job, fork: Path | None, again: str) -> None:
     workdir, total = job.workdir, job.data.steps
     if fork is not None and fork.resolve() == workdir.resolve():
         raise UserError(f"--fork {fork} is the run itself: give a new --workdir")
-    with run.locked(workdir), stop_requests() as stopping:
-        new = run.begun_config(workdir) is None
-        if new:
+    leads, alone = sharding.leads(), sharding.alone()
+    with run.locked(workdir) if leads else nullcontext(), stop_requests(alone) as asked:
+        begun = run.begun_config(workdir)
+        new = begun is None
+        if new and leads:
             for folder in ("checkpoints", best.FOLDER):
                 shutil.rmtree(workdir / folder, ignore_errors=True)  # of a start that was killed
+        sharding.meet("settings and run", repr((config.plain(job.settings), begun)))
         with checkpoint.opened(workdir / "checkpoints", job.settings.keep) as manager:
             start, state = first_state(job, manager, fork)
             if start > total:
@@ -181,10 +198,12 @@ def train(job: Job, fork: Path | None, again: str) -> None:
                 describe(job)
             if start:
                 print(f"resuming after step {start}")
-            logged = log.opened(workdir, start, total, job.quiet)
+            logged = log.opened(workdir, start, total, job.quiet) if leads else nullcontext(log.SILENT)
+            stopping = sharding.stop_request(asked)
             with logged as journal, best.opened(workdir, job.settings.select) as offer:
                 done = loop(job, manager, offer, journal, start, state, stopping)
-        log.draw_curves(workdir)
+        if leads:
+            log.draw_curves(workdir)
     if done < total:
         print(f"stopped: step {done} of {total} is saved; resume with\n  {again}")
     else:
@@ -207,9 +226,11 @@ def main(argv: list[str]) -> None:
     name = Path(config.config_file(argv)).stem
     workdir = Path(flags.workdir or f"runs/{name}")
     sharding.start()
-    job = prepare(flags.config, workdir, flags.quiet)
-    again = shlex.join([sys.executable, "-m", "gen_jax.train", *argv[1:]])
-    train(job, Path(flags.fork) if flags.fork else None, again)
+    with sharding.joined():
+        job = prepare(flags.config, workdir, flags.quiet)
+        line = shlex.join([sys.executable, "-m", "gen_jax.train", *argv[1:]])
+        again = line if sharding.alone() else "the command that launched it"
+        train(job, Path(flags.fork) if flags.fork else None, again)
 
 
 if __name__ == "__main__":
