@@ -24,6 +24,10 @@ MODELS = {  # name -> config, and settings for adult
     "smote": ["smote.py", "--config.model.within=income"],
     "mixture": ["mixture.py", "--config.model.components=50", "--config.replicas=1", "--config.steps=60"],
     "bayes_net": ["bayes_net.py", "--config.model.max_bins=10", "--config.model.structure.bootstraps=0"],
+    "forest": [  # one round, as the authors of the method had it for adult
+        *("forest.py", "--config.model.min_rows=5", "--config.model.trees=10", "--config.model.delta=0.5"),
+        "--config.eval_every=0",
+    ],
     "tvae": [
         *("tvae.py", *LARGE, "--config.steps=20000", "--config.model.latent_size=128"),
         "--config.model.optimizer.learning_rate.examples=10000000",
