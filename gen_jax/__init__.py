@@ -1,9 +1,14 @@
 """gen_jax: generative models in JAX behind one record of functions and one loop."""
 
+from importlib import import_module
+
+HOMES = {
+    "fit": "gen_jax.train",
+    "load": "gen_jax.run",
+}  # imported on use: a worker that only reads data never starts JAX
+
 
 def __getattr__(name: str):
-    if name == "load":  # on use, so that a worker that only reads data never starts JAX
-        from gen_jax.run import load
-
-        return load
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"module 'gen_jax' has no attribute {name!r}")

@@ -1,6 +1,8 @@
 """CLI, and the only training loop.
 
 python -m gen_jax.train --config configs/gan.py [--workdir DIR] [--config.a.b=VALUE ...] [--fork OTHER] [--quiet]
+
+From a notebook or a program the same by `gen_jax.fit(config, workdir)`.
 """
 
 import shlex
@@ -14,6 +16,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
 from gen_jax import best, checkpoint, config, log, run, sharding
@@ -210,6 +213,24 @@ def train(job: Job, fork: Path | None, again: str) -> None:
         left = {"pictures": "samples", "curves": "curves.png", "figures": "metrics.jsonl"}
         found = [f"{what} in {workdir / name}" for what, name in left.items() if (workdir / name).exists()]
         print("done: " + ", ".join(found))
+
+
+def fit(settings: ConfigDict, workdir: str | Path, quiet: bool = True) -> run.Run:
+    """Trains as the command does, for a notebook or a program, and loads what was learnt.
+
+    Called again it resumes, or finds the run complete and loads it. Ctrl-C (a notebook's stop button) saves first.
+
+    Args:
+      settings: an experiment, as the `get_config` of a config file gives it; see `gen_jax.config.base_config`.
+      workdir: directory of the run.
+      quiet: a line per log instead of settings and a bar.
+
+    Raises:
+      UserError: for whatever the command refuses.
+    """
+    sharding.start()
+    train(prepare(settings, Path(workdir), quiet), None, f"gen_jax.fit(config, {str(workdir)!r})")
+    return run.load(workdir)
 
 
 def main(argv: list[str]) -> None:

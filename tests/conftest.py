@@ -19,7 +19,7 @@ from gen_jax.data import TRANSFORMS
 from gen_jax.data.spec import Spec
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-ALONE = ("test_configs", "test_nets", "test_run")  # modules whose tests share nothing
+ALONE = ("test_configs", "test_nets", "test_notebooks", "test_run")  # modules whose tests share nothing
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items):
 
     The longest tests begin, so that no worker waits for one at the end.
     """
-    items.sort(key=lambda item: item.module.__name__ != "test_run")
+    items.sort(key=lambda item: item.module.__name__ not in ("test_notebooks", "test_run"))
     for item in items:
         module = item.module.__name__
         group = f"laws-{item.callspec.id}" if module == "laws" else module

@@ -19,6 +19,7 @@ from conftest import host
 
 import gen_jax
 from gen_jax import checkpoint, evaluate, log, run, sample, sharding, train
+from gen_jax.config import load_file
 from gen_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -110,6 +111,16 @@ def test_more_steps_continue_to_the_same_bytes(start, capsys):
     for name in ("0.png", "6.png", "12.png"):
         assert (whole / "samples" / name).read_bytes() == (parts / "samples" / name).read_bytes()
     assert_logged(whole, parts)
+
+
+def test_fit_is_the_command(start, config_file, tmp_path, capsys):
+    settings = load_file(config_file)
+    fitted, commanded = gen_jax.fit(settings, str(tmp_path / "fitted")), gen_jax.load(start())
+    chex.assert_trees_all_equal(host(fitted.state), host(commanded.state))
+    assert fitted.config == commanded.config and fitted.step == 12
+    capsys.readouterr()
+    chex.assert_trees_all_equal(host(gen_jax.fit(settings, tmp_path / "fitted").state), host(fitted.state))
+    assert "is complete" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("devices", [1, 8])

@@ -515,3 +515,24 @@ def test_rolls_and_recordings_have_windows_too(tmp_path):
     )
     assert np.array_equal(rows["y"][:3], whole["y"]) and np.array_equal(rows["length"][:3], whole["length"])
     assert np.array_equal(rows["x"][0, : whole["length"][0]], whole["x"][0, : whole["length"][0]])
+
+
+def test_rounds_are_canons():
+    options = {"split": "train", "test_split": "test", "feed": "resident", "order": "shuffle", "name": "rounds"}
+    loaded = data.load(options, 4, 0, steps=1, quiet=True)
+    assert (loaded.spec.kind, loaded.spec.shape) == ("roll", (96, 88))
+    assert loaded.spec.sizes == {"train": 58, "validation": 7, "test": 7}
+    rows = np.concatenate([loaded.read(split, None)["x"] for split in loaded.spec.sizes])
+    alone = [x for x in rows if x.sum() == 96]  # a frame has one key
+    assert len(alone) == 18 and len(np.unique(rows, axis=0)) == 72
+    for line in alone:
+        canons = [
+            [np.max([shifted(line, delay * voice) for voice in range(voices)], axis=0) for voices in range(1, 5)]
+            for delay in (12, 16)
+        ]
+        assert sum(all((rows == canon).all((1, 2)).any() for canon in each) for each in canons) == 1
+
+
+def shifted(x: np.ndarray, frames: int) -> np.ndarray:
+    """A roll [T, 88] that begins so many frames later."""
+    return np.pad(x, ((frames, 0), (0, 0)))[: len(x)]

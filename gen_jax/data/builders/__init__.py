@@ -17,6 +17,12 @@ def _gaussians() -> Callable:
     return Gaussians
 
 
+def _rounds() -> Callable:
+    from gen_jax.data.builders.rounds import Rounds
+
+    return Rounds
+
+
 def _sines() -> Callable:
     from gen_jax.data.builders.sines import Sines
 
@@ -32,6 +38,7 @@ def _tiny_shakespeare() -> Callable:
 BUILDERS = {  # imported on use: TFDS is slow to start
     "digits": _digits,
     "gaussians": _gaussians,
+    "rounds": _rounds,
     "sines": _sines,
     "tiny_shakespeare": _tiny_shakespeare,
 }
