@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -167,9 +167,14 @@ def left_out(model: ConfigDict) -> dict[str, Any]:
 
     family = MODELS.get(model.get("name"))
     facts = inspect.signature(family).parameters if family else {}
-    defaults = {name: each.default for name, each in facts.items() if each.default is not each.empty}
-    kinds = {type(None): lambda _: placeholder(float), dict: ConfigDict}
-    return {name: kinds.get(type(value), lambda v: v)(value) for name, value in defaults.items() if name not in model}
+    defaults = {name: each for name, each in facts.items() if each.default is not each.empty and name not in model}
+
+    def setting(each: inspect.Parameter) -> Any:
+        if each.default is None:
+            return placeholder(next((kind for kind in (int, str) if kind in get_args(each.annotation)), float))
+        return ConfigDict(each.default) if isinstance(each.default, dict) else each.default
+
+    return {name: setting(each) for name, each in defaults.items()}
 
 
 def config_file(argv: list[str]) -> Path:

@@ -171,8 +171,18 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callab
         choose("metric to select by", select, SELECTING)
     splits = (settings["data"]["split"], settings["data"]["test_split"])
     more = {name: settings["sample"][name] for name in ("length", "num_samples")}
-    more["target"] = how.get("target")
-    return make_scorer(spec, reals, splits, how["metrics"], how["num"], how["seed"], also=select, **more)
+    more["target"], names = how.get("target"), how["metrics"]
+    if names and not spec.sizes.get(splits[1]):  # a user's own data, under a config of ours
+        real = real_data(spec, reals, splits)
+        names = [name for name in names if name not in METRICS or METRICS[name](real) is not None]
+        lacking = ", ".join(name for name in how["metrics"] if name not in names)
+        if lacking:
+            print(
+                f"not scored by {lacking}: {spec.name} has no test split (a table takes --config.data.test_path=FILE)"
+            )
+        if not names and not select:
+            return None
+    return make_scorer(spec, reals, splits, names, how["num"], how["seed"], also=select, **more)
 
 
 def picture(loaded: run.Run, file: Path, num: int) -> None:

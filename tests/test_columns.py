@@ -1,5 +1,7 @@
 """Columns as nets read them, training by sampling, and the measures of tables: against brute force and known answers."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from conftest import table_spec
 from scipy import stats
 
-from gen_jax import config, data
+from gen_jax import config, data, run, train
 from gen_jax.data.modes import with_modes
 from gen_jax.data.order import rows_by_level
 from gen_jax.data.spec import to_data
@@ -195,6 +197,27 @@ def table_of(num: int, seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     g, x = random.choice(2, num, p=(0.7, 0.3)), random.normal(size=num)
     return np.stack([x + 2 * g, random.choice(3, num), g], 1)
+
+
+def test_a_number_that_both_rows_lack_is_that_of_another_row():
+    x = np.array([[0.0, 5.0], [0.1, np.nan], [0.2, np.nan], [9.0, 7.0], [9.1, np.nan], [9.2, np.nan]], np.float32)
+    model = smote(table_spec(None, None, rows=6), neighbours=2)
+    batch = {"x": jnp.nan_to_num(jnp.asarray(x)), "mask": jnp.asarray(~np.isnan(x))}
+    state = model.step(KEY, model.init(KEY, batch), batch)[0]
+    drawn = np.asarray(model.sample(KEY, state, 300)["x"])[:, 1]
+    assert set(np.unique(drawn)) == {5.0, 7.0} and abs((drawn[:150] == 5).mean() - 0.5) < 0.15
+
+
+def test_a_config_of_ours_takes_a_table_without_a_test_split(tmp_path, capsys):
+    rows = np.random.default_rng(2).normal(size=(30, 2)).round(3)
+    np.savetxt(tmp_path / "own.csv", rows, "%.3f", ",", header="a,b", comments="")
+    flags = [f"--config.data.path={tmp_path / 'own.csv'}", "--config.steps=1", "--config.model.max_leaves=2"]
+    file = Path(__file__).parents[1] / "configs" / "forest.py"
+    train.main(["train", "--config", str(file), "--workdir", str(tmp_path / "run"), "--quiet", *flags])
+    assert "not scored by log_likelihood: own has no test split" in capsys.readouterr().out
+    assert run.read_config(tmp_path / "run")["model"]["max_leaves"] == 2
+    with pytest.raises(UserError, match="max_leaves=2.5: expected int"):
+        train.main(["train", "--config", str(file), "--config.model.max_leaves=2.5"])
 
 
 def test_measures_of_tables_tell_good_samples_from_bad_ones_and_copies():

@@ -43,6 +43,11 @@ def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quie
     return {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
 
 
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path, quiet: bool) -> None:
     rows = source.sizes[split]
     for name, value in source.rows(split, np.arange(1)).items():
@@ -51,8 +56,7 @@ def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path
         if rows < ALONE or source.kind == "table":  # which is in memory already
             fill(source, split, folder, range(rows), bar.update)
             return
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        cuts = np.linspace(0, rows, (cores or 1) + 1).astype(int).tolist()
+        cuts = np.linspace(0, rows, cores() + 1).astype(int).tolist()
         jobs = [
             json.dumps([{**options, "content": source.content}, split, str(folder), *cut]) for cut in pairwise(cuts)
         ]

@@ -4,7 +4,6 @@ A tree asks whether a cell is at most a threshold; levels without an order stand
 tree. Everything is a function of its arguments alone, whatever the number of cores.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
+from gen_jax.data.decode import cores
 from gen_jax.losses.bins import BEYOND
 from gen_jax.losses.forest import Trees
 
@@ -92,7 +92,7 @@ def grown(
         return np.where(times == 0, learnt.value[node, 0, 1] / learnt.value[node, 0].sum(1) - 0.5, np.nan)
 
     votes, voters = np.zeros(len(rows)), np.zeros(len(rows), int)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for vote in pool.map(one, range(shape[0])):
             votes += np.nan_to_num(vote)
             voters += ~np.isnan(vote)

@@ -32,10 +32,11 @@ def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
       neighbours: of which one is drawn. Near is Euclidean: numbers have deviation 1, two levels are 1 apart.
       within: a column with levels which a row and its neighbours share, where it is named: the class in the paper.
 
-    A level is that of the second row with probability u, that of the first otherwise (the paper's variant SMOTE-NC votes,
-    which makes rare levels rarer). Learns in one step from all rows (`data.order` all); keeps as many as the split has, so the
-    state, and its checkpoint, hold the data. There is no likelihood. `given` takes `x` and `mask` [num, D]: both rows are then
-    drawn from those nearest to what is observed.
+    A level is that of the second row with probability u, that of the first otherwise (the paper's variant SMOTE-NC
+    votes, which makes rare levels rarer). A cell that both rows lack is that of any other row. Learns in one step
+    from all rows (`data.order` all); keeps as many as the split has, so the state, and its checkpoint, hold the data.
+    There is no likelihood. `given` takes `x` and `mask` [num, D]: both rows are then drawn from those nearest to what
+    is observed.
 
     Raises:
       UserError: for data without columns, fewer than two rows, or an argument that cannot be.
@@ -76,6 +77,12 @@ def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
         a, b = (2 * each[:, len(numbers) :][:, shared] for each in (anchor, known))
         return squares + APART * (a.sum(1, keepdims=True) > matmul(a, b.T))
 
+    def picked_by_column(u: jax.Array, state: SmoteState) -> jax.Array:
+        """A cell of each column [B, D] that is observed in some row, any of them alike by uniform u [B, D]."""
+        order = jnp.argsort(~state.mask, axis=0)  # [N, D], where it is observed first
+        row = jnp.take_along_axis(order, (u * state.mask.sum(0)[None]).astype(jnp.int32), 0)
+        return jnp.take_along_axis(state.x, row, 0)
+
     @partial(jax.jit, static_argnames="num")
     def draw(key: jax.Array, state: SmoteState, num: int, x: jax.Array, mask: jax.Array) -> jax.Array:
         first_key, second_key, u_key, level_key = jax.random.split(key, 4)
@@ -93,7 +100,8 @@ def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
         one, two = jnp.where(asked[:, 0], picked[:, 0], base), picked[:, 1]
         u = jax.random.uniform(u_key, (num, 1))
         (a, has_a), (b, has_b) = ((state.x[each], state.mask[each]) for each in (one, two))
-        between = jnp.where(has_a & has_b, a + u * (b - a), jnp.where(has_a, a, jnp.where(has_b, b, 0)))
+        donor = picked_by_column(jax.random.uniform(jax.random.fold_in(key, 0), (num, len(schema))), state)
+        between = jnp.where(has_a & has_b, a + u * (b - a), jnp.where(has_a, a, jnp.where(has_b, b, donor)))
         share = u * categories.indicators(levels, b, has_b) + (1 - u) * categories.indicators(levels, a, has_a)
         everywhere = categories.indicators(levels, state.x, state.mask).mean(0)  # where both cells are empty
         level = categories.draw(level_key, levels, jnp.log(share + 1e-6 * everywhere[None] + 1e-12))
