@@ -83,6 +83,18 @@ def test_the_mixed_likelihood_is_a_density_of_what_is_observed():
     np.testing.assert_array_equal(gradient, 0)
 
 
+def test_levels_alone_have_a_likelihood_that_learns_no_scale():
+    likelihood = fitting(table_spec(3, 2), None)
+    assert likelihood.weights == {}  # an array without elements could not be saved
+    x = jnp.array([[a, b] for a in range(3) for b in range(2)], jnp.float32)
+    out = jnp.tile(
+        jnp.asarray(np.random.default_rng(2).normal(size=likelihood.shape), jnp.float32),
+        (6, *[1] * len(likelihood.shape)),
+    )
+    np.testing.assert_allclose(jnp.exp(likelihood.log_prob({}, out, x).sum(1)).sum(), 1, rtol=1e-5)
+    assert set(map(tuple, np.asarray(likelihood.draw(KEY, {}, out)))) <= set(map(tuple, np.asarray(x)))
+
+
 def test_training_by_sampling_draws_columns_alike_and_levels_by_the_log_of_their_rows():
     codes = np.where(EMPTY, np.nan, ROWS)[:, 1:]
     draw = rows_by_level(codes, (3, 2))

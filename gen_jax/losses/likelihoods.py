@@ -215,7 +215,8 @@ def mixed(spec: Spec) -> Likelihood:
         return jnp.tanh(distance), jnp.where(layout.possible[None], logits, form.NEVER), scale(own)
 
     def scale(own: dict) -> jax.Array:
-        return jnp.logaddexp(own["log_scale"], np.float32(np.log(SHARP)))  # [G], without a bound that stops learning
+        log_scale = own.get("log_scale", jnp.zeros(0))
+        return jnp.logaddexp(log_scale, np.float32(np.log(SHARP)))  # [G], without a bound that stops learning
 
     def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         distance, logits, log_scale = parts(own, out)
@@ -241,7 +242,8 @@ def mixed(spec: Spec) -> Likelihood:
         distance = distance + jnp.exp(log_scale)[None] * jax.random.normal(noise_key, distance.shape)
         return form.drawn(layout, key, logits, distance)
 
-    weights = {"log_scale": (len(layout.numbers),)}
+    count = len(layout.numbers)
+    weights = {"log_scale": (count,)} if count else {}  # an array without elements cannot be saved
     shape = form.representation(spec).shape
     return Likelihood(1, log_prob, mean, draw, weights, read=lambda x: form.read(layout, None, x), shape=shape)
 
