@@ -89,9 +89,8 @@ def base_config() -> ConfigDict:
                 "num": 1000,
                 "seed": 0,
                 "metrics": (),
-                "target": placeholder(
-                    str
-                ),  # column of a table that classifiers tell; the last one with levels where unset
+                # column of a table that classifiers tell; the last one with levels where unset
+                "target": placeholder(str),
             },
         }
     )

@@ -85,10 +85,10 @@ def load(
         feed = "resident" if rows * _row_bytes(source) <= RESIDENT_BYTES else "streaming"
     arrays = drawn_from(resident_arrays(source, options, split, quiet)) if feed == "resident" else {}
     spec = _spec(source, options, arrays)
-    whole = source.rows(split, np.arange(rows))["x"] if source.kind == "table" else None
-    if options.get("transform") == "modes":
-        spec = with_modes(spec, whole)
-    by_level = _by_level(spec, whole) if order == "by_level" else None
+    whole = lambda: source.rows(split, np.arange(rows))["x"]
+    if source.kind == "table" and options.get("transform") == "modes":
+        spec = with_modes(spec, whole())
+    by_level = _by_level(spec, whole()) if order == "by_level" else None
     if arrays and not small(source.dtype):
         arrays = rows_to_model(spec, arrays)
     size = rows if order == "all" else batch_size

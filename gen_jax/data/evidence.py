@@ -12,8 +12,8 @@ from gen_jax.data.tables import numbers
 from gen_jax.errors import UserError, choose
 
 EXPECTED = (
-    "expected NAME=VALUE,NAME=VALUE with names of columns, do(NAME)=VALUE for what is set from outside, a pair with a comma in it in quotes, "
-    'as in "NAME=a, b", or a file'
+    "expected NAME=VALUE,NAME=VALUE with names of columns, do(NAME)=VALUE for what is set from outside, "
+    'a pair with a comma in it in quotes, as in "NAME=a, b", or a file'
 )
 Given = dict[str, np.ndarray | dict[str, np.ndarray]]
 

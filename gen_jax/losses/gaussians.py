@@ -26,9 +26,7 @@ def log_density(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.
         return jax.vmap(_explained, (None, None, 0, 0))(mean, covariance, x, mask)[0]
     root = jnp.linalg.cholesky(covariance)
     inverse = solve_triangular(root, jnp.eye(len(mean)), lower=True)
-    white = matmul(
-        x - mean[None], inverse.T
-    )  # [B, D]; a product, for to solve for many rows takes XLA six times as long
+    white = matmul(x - mean[None], inverse.T)  # [B, D]; to solve for many rows takes XLA six times as long
     return -0.5 * (len(mean) * LOG_2PI + jnp.square(white).sum(1)) - jnp.log(jnp.diagonal(root)).sum()
 
 

@@ -67,10 +67,8 @@ def information_of_samples(
     entropy (seen levels - 1) / 2N; the error is that of a mean over the rows.
     """
     codes, num = np.asarray(codes), len(codes)
-    ratio, seen = (
-        np.zeros(num),
-        0,
-    )  # log p(first, second, given) p(given) / p(first, given) p(second, given) of each row
+    seen = 0
+    ratio = np.zeros(num)  # log p(first, second, given) p(given) / p(first, given) p(second, given) of each row
     for sign, columns in ((1, (*first, *second)), (1, ()), (-1, first), (-1, second)):
         together = codes[:, [*columns, *given]]
         _, place, counts = np.unique(together, axis=0, return_inverse=True, return_counts=True)
