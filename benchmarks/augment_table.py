@@ -15,7 +15,7 @@ import numpy as np
 from augment import spread
 from tables import drawn
 
-from gen_jax import config, data, sharding
+from gen_jax import command_line, config, data, sharding
 from gen_jax.data.spec import Spec, columns
 from gen_jax.data.tables import to_csv
 from gen_jax.errors import choose, command
@@ -44,7 +44,7 @@ def few_rows(spec: Spec, x: np.ndarray, folder: Path) -> list[str]:
 
 
 def main(argv: list[str]) -> None:
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "models": (",".join(MODELS), "names, separated by commas"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import gen_jax
-from gen_jax import config, data, sample, sharding, train
+from gen_jax import command_line, config, data, sample, sharding, train
 from gen_jax.errors import choose, command
 from gen_jax.metrics.columns import target_of
 from gen_jax.metrics.efficacy import scores, summary
@@ -47,7 +47,7 @@ def drawn(options: list[str], settings: list[str], workdir: Path, seed: int, num
 
 
 def main(argv: list[str]) -> None:
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "models": (",".join(MODELS), "names, separated by commas"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gen_jax import best, config, data, run, sharding
+from gen_jax import best, command_line, config, data, run, sharding
 from gen_jax.data.rows import opened, read_rows
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose, command
@@ -195,7 +195,7 @@ def picture(loaded: run.Run, file: Path, num: int) -> None:
 
 def main(argv: list[str]) -> None:
     """Scores `--workdir`, prints a table and writes `evaluation.json`; of a table also the page `table.png`."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "workdir": (None, "directory of the run"),
@@ -220,13 +220,13 @@ def main(argv: list[str]) -> None:
     )
     others = read_scores(flags.against) if flags.against else None
     sharding.start()
-    step = config.integer("step", flags.step)
+    step = command_line.integer("step", flags.step)
     one = None if flags.replica is None else best.replica(flags.workdir, flags.replica)
     loaded = run.load(flags.workdir, step, one or 0)
     settings = loaded.config["evaluate"]
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"] or [ALL]
-    num = config.integer("num", flags.num, 1) or settings["num"]
-    score = scorer_of(loaded, names, num, flags.features, config.integer("num_samples", flags.num_samples, 1))
+    num = command_line.integer("num", flags.num, 1) or settings["num"]
+    score = scorer_of(loaded, names, num, flags.features, command_line.integer("num_samples", flags.num_samples, 1))
     others_of = range(1, loaded.config["replicas"]) if one is None else ()
 
     def scores_of(found: run.Run) -> Scores:

@@ -5,7 +5,7 @@ python -m gen_jax.information --workdir runs/bayes_net_bif --of lung --about smo
 
 from collections.abc import Sequence
 
-from gen_jax import best, config, run, sharding
+from gen_jax import best, command_line, config, run, sharding
 from gen_jax.data.evidence import known
 from gen_jax.data.spec import columns
 from gen_jax.errors import UserError, choose, command
@@ -49,7 +49,7 @@ def exact(loaded: run.Run, of: Sequence[int], about: Sequence[int], given: Seque
 
 def main(argv: list[str]) -> None:
     """Prints one figure: H(of), H(of | given), I(of; about) or I(of; about | given)."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "workdir": (None, "directory of the run"),
@@ -63,9 +63,11 @@ def main(argv: list[str]) -> None:
         },
         required="workdir",
     )
-    config.check_bounds(flags, {"num": (2, config.LARGEST - 1), "seed": (0, config.LARGEST - 1)})
+    command_line.check_bounds(flags, {"num": (2, config.LARGEST - 1), "seed": (0, config.LARGEST - 1)})
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
+    loaded = run.load(
+        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    )
     names = known(loaded.spec)
 
     def places(flag: str) -> list[int]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gen_jax import config, log, run
+from gen_jax import command_line, config, log, run
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, command
 
@@ -231,13 +231,13 @@ def page(runs: list[Told]) -> str:
 
 def main(argv: list[str]) -> None:
     """Writes the report of the runs that are named into `--out`."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {"DIR": ([], "directories of runs"), "out": ("report.html", "the page")},
         required=None,
         positional=("DIR",),
     )
-    path = config.output_file(flags.out, "report.html", (".html",))
+    path = command_line.output_file(flags.out, "report.html", (".html",))
     run.write(path, page(read(flags.DIR)))
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, open it in a browser")
 

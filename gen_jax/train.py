@@ -19,7 +19,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
-from gen_jax import best, checkpoint, config, log, run, sharding
+from gen_jax import best, checkpoint, command_line, config, log, run, sharding
 from gen_jax.data.samples import SUFFIXES, encode
 from gen_jax.errors import UserError, command, stop_requests
 from gen_jax.job import Job, first_state, place_arrays, prepare
@@ -235,7 +235,7 @@ def fit(settings: ConfigDict, workdir: str | Path, quiet: bool = True) -> run.Ru
 
 def main(argv: list[str]) -> None:
     """Trains the experiment of `--config` in `--workdir`."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "workdir": (None, "directory of the run; runs/NAME of the config where unset"),
@@ -244,7 +244,7 @@ def main(argv: list[str]) -> None:
         },
         required="config",
     )
-    name = Path(config.config_file(argv)).stem
+    name = Path(command_line.config_file(argv)).stem
     workdir = Path(flags.workdir or f"runs/{name}")
     sharding.start()
     with sharding.joined():
