@@ -1,5 +1,6 @@
 """What a run leaves to be read: metrics.jsonl, TensorBoard events, curves, and the progress bar."""
 
+import io
 import json
 import math
 import os
@@ -8,21 +9,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import NamedTuple
 
+import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from gen_jax.run import write
 
 
 class Log(NamedTuple):
-    """`record(step, values)` keeps one object of metrics; `tick(step)` moves the bar."""
+    """`record(step, values)` keeps one object of metrics; `show(step, files)` samples; `tick(step)` moves the bar."""
 
     record: Callable[[int, dict[str, float | None]], None]
+    show: Callable[[int, dict[str, bytes]], None]
     tick: Callable[[int], None]
 
 
-SILENT = Log(lambda step, values: None, lambda step: None)
+SILENT = Log(lambda step, values: None, lambda step, files: None, lambda step: None)
 
 
 def read_metrics(workdir: Path) -> list[dict]:
@@ -38,8 +43,12 @@ def read_metrics(workdir: Path) -> list[dict]:
 
 
 @contextmanager
-def opened(workdir: Path, start: int, total: int, quiet: bool) -> Iterator[Log]:
-    """The log of a run that continues after step `start`: what an interrupted run wrote beyond it is dropped."""
+def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quiet: bool) -> Iterator[Log]:
+    """The log of a run that continues after step `start`: what an interrupted run wrote beyond it is dropped.
+
+    Args:
+      metrics: those of a step; what else is recorded are scores.
+    """
     kept = [each for each in read_metrics(workdir) if each["step"] <= start]
     write(workdir / "metrics.jsonl", "".join(json.dumps(each) + "\n" for each in kept))
     before = kept[-1]["seconds"] if kept else 0.0
@@ -47,6 +56,7 @@ def opened(workdir: Path, start: int, total: int, quiet: bool) -> Iterator[Log]:
     events = _tensorboard(workdir / "tensorboard", start + 1)
     pace = 0.2 if sys.stderr.isatty() else 5.0  # seconds
     bar = tqdm(total=total, initial=start, unit="step", disable=quiet, dynamic_ncols=True, mininterval=pace)
+    bar.set_postfix_str("compiling")
     with open(workdir / "metrics.jsonl", "a") as file, bar:
 
         def record(step: int, values: dict[str, float | None]) -> None:
@@ -55,17 +65,26 @@ def opened(workdir: Path, start: int, total: int, quiet: bool) -> Iterator[Log]:
             file.flush()
             for name, value in values.items():
                 if value is not None:
-                    events.add_scalar(name, value, step)
+                    events.add_scalar(f"{'step' if name in metrics else 'scores'}/{name}", value, step)
             shown = {name: _short(value) for name, value in list(values.items())[:6]}
             bar.set_postfix(shown, refresh=False)
             if quiet:
                 print(f"step {step}/{total} {seconds:.0f} s " + " ".join(f"{k}={v}" for k, v in shown.items()))
 
+        def show(step: int, files: dict[str, bytes]) -> None:
+            if ".png" in files:
+                pixels = np.asarray(Image.open(io.BytesIO(files[".png"])).convert("RGB"))
+                events.add_image("samples", pixels, step, dataformats="HWC")
+            if ".txt" in files:
+                events.add_text("samples", indent(files[".txt"].decode(), "    "), step)  # Markdown, as it stands
+
         def tick(step: int) -> None:
+            if bar.n == start:
+                bar.set_postfix_str("", refresh=False)
             bar.update(step - bar.n)
 
         try:
-            yield Log(record, tick)
+            yield Log(record, show, tick)
         finally:
             events.close()
 

@@ -8,6 +8,7 @@ From a notebook or a program the same by `gen_jax.fit(config, workdir)`.
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -74,7 +75,7 @@ def loop(
     broken = place(job.mesh, {name: never for name in job.metrics})
     done = start
     if start == 0 and every.sample_every:
-        draw_samples(job, state, 0)
+        draw_samples(job, journal, state, 0)
     for step, fed in zip(range(start, total), job.data.stream(start, total)):
         fed = sharding.place_rows(job.mesh, fed)
         state, broken, metrics = step_fn(state, broken, np.int32(step), arrays, fed)
@@ -92,7 +93,7 @@ def loop(
         if values:
             journal.record(done, values)
         if every.sample_every and (end or due(done, every.sample_every)):
-            draw_samples(job, state, done)
+            draw_samples(job, journal, state, done)
             if not end and sharding.leads():  # by train() otherwise
                 log.draw_curves(job.workdir)
         if saves:
@@ -138,7 +139,7 @@ def score(job: Job, state: State, step: int) -> Scores:
     return scores
 
 
-def draw_samples(job: Job, state: State, step: int) -> None:
+def draw_samples(job: Job, journal: log.Log, state: State, step: int) -> None:
     """Leaves samples (of the first replica) as what they are, from the same latents every time."""
     state = local(job, state)
     if not sharding.leads():
@@ -146,7 +147,9 @@ def draw_samples(job: Job, state: State, step: int) -> None:
     how, spec = job.settings.sample, job.data.spec
     given = parse_given(how.given, how.num, spec, how.length)
     samples = draw(job.model, sharding.replica(state, 0, job.replicas), spec, how.seed, how.num, given)
-    for suffix, content in encode(samples, spec, SUFFIXES[spec.kind][0]).items():
+    files = encode(samples, spec, SUFFIXES[spec.kind][0])
+    journal.show(step, files)
+    for suffix, content in files.items():
         run.write(job.workdir / "samples" / f"{step}{suffix}", content)
 
 
@@ -156,11 +159,17 @@ def local(job: Job, state: State) -> State:
 
 
 def describe(job: Job) -> None:
-    """Prints the settings and the facts a reader wants to check before a long run."""
-    print(str(job.settings))
-    for name, part in job.state._asdict().items():
-        size = sum(leaf.size for leaf in jax.tree.leaves(part))
-        print(f"state.{name}: {size:,} numbers" if size > 1 else f"state.{name}: 1 number")
+    """Prints the settings that are set, a line a group, and the facts a reader wants to check before a long run."""
+    groups: dict[str, list[str]] = {}
+    for key, value in config.flat(config.plain(job.settings)).items():
+        if value not in (None, []):
+            *place, name = key.split(".")
+            groups.setdefault(".".join(place) or "run", []).append(f"{name}={value}")
+    parts = {name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in job.state._asdict().items()}
+    named = ", ".join(f"{name} {size:,}" for name, size in parts.items() if size > 1)
+    groups["state"] = [f"{sum(parts.values()):,} numbers: {named}"]
+    for place, said in groups.items():
+        print(textwrap.fill(f"{place}: {' '.join(said)}", 120, subsequent_indent="    ", break_long_words=False))
     spec = job.data.spec
     feed = "resident" if job.data.arrays else "streaming"
     print(f"data: {spec.name}, {spec.kind} {list(spec.shape)} {spec.dtype}, {spec.sizes}, {feed} feed")
@@ -201,7 +210,7 @@ def train(job: Job, fork: Path | None, again: str) -> None:
                 describe(job)
             if start:
                 print(f"resuming after step {start}")
-            logged = log.opened(workdir, start, total, job.quiet) if leads else nullcontext(log.SILENT)
+            logged = log.opened(workdir, start, total, job.metrics, job.quiet) if leads else nullcontext(log.SILENT)
             stopping = sharding.stop_request(asked)
             with logged as journal, best.opened(workdir, job.settings.select) as offer:
                 done = loop(job, manager, offer, journal, start, state, stopping)
