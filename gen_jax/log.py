@@ -65,7 +65,9 @@ def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quie
             file.flush()
             for name, value in values.items():
                 if value is not None:
-                    events.add_scalar(f"{'step' if name in metrics else 'scores'}/{name}", value, step)
+                    events.add_scalar(
+                        f"{'step' if name.removesuffix('_se') in metrics else 'scores'}/{name}", value, step
+                    )
             shown = {name: _short(value) for name, value in list(values.items())[:6]}
             bar.set_postfix(shown, refresh=False)
             if quiet:

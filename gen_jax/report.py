@@ -25,7 +25,8 @@ table { border-collapse: collapse } th, td { padding: .25rem .7rem; text-align: 
 td.number { text-align: right; font-variant-numeric: tabular-nums } .wide { overflow-x: auto }
 .strip { display: flex; gap: .8rem; overflow-x: auto; align-items: flex-start; padding-bottom: .5rem }
 figure { margin: 0 } figcaption { color: #666; font-size: .85rem }
-.strip img { height: 15rem; image-rendering: pixelated } .strip pre { width: 22rem; white-space: pre-wrap; font-size: .8rem }
+.strip img { min-height: 10rem; max-height: 18rem; max-width: 44rem }
+.strip pre { width: 22rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem }
 .curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: .5rem }
 .curves svg { width: 100%; height: auto } .run { border-left: .35rem solid; padding-left: .5rem }
 details { margin: .3rem 0 } summary { cursor: pointer; color: #555 } small { color: #666 }
