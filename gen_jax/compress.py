@@ -45,7 +45,7 @@ def make_compressor(workdir: Path) -> None:
     loaded = run.load(workdir)
     choose("family of models to compress with", loaded.config["model"]["name"], FAMILIES)
     options = {name: value for name, value in loaded.config["model"].items() if name != "name"}
-    from gen_jax.models.vae import integer_network
+    from gen_jax.coding.weights import integer_network  # imports the model, which decoding does not need
 
     description = integer_network(loaded.spec, options, loaded.state)
     run.write(workdir / MODEL, integer.to_bytes(integer.make(description)))
