@@ -23,7 +23,7 @@ from gen_jax.metrics.columns import target_of
 from gen_jax.metrics.efficacy import scores, summary
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-LARGE = ["--config.batch_size=500", "--config.log_every=500"]
+LARGE = ["--config.batch_size=500", "--config.log_every=1000", "--config.save_every=2000"]
 MODELS = {  # name -> config, and settings for adult
     "smote": ["smote.py", "--config.model.within=income"],
     "mixture": ["mixture.py", "--config.model.components=50", "--config.replicas=1", "--config.steps=60"],
@@ -36,7 +36,7 @@ MODELS = {  # name -> config, and settings for adult
         *("tvae.py", *LARGE, "--config.steps=20000", "--config.model.latent_size=128"),
         "--config.model.optimizer.learning_rate.examples=10000000",
     ],
-    "ctgan": ["ctgan.py", *LARGE, "--config.steps=8000"],
+    "ctgan": ["ctgan.py", *LARGE, "--config.epochs=300"],  # the paper's
 }
 
 
