@@ -62,6 +62,13 @@ def test_relaxed_levels_are_a_distribution_and_near_a_draw_of_it():
     np.testing.assert_allclose(np.bincount(codes.astype(int)) / 4000, of_column / of_column.sum(), atol=0.03)
 
 
+def test_the_likeliest_level_is_the_first_of_the_largest():
+    layout = form.layout_of(SPEC)
+    flat = np.random.default_rng(3).integers(0, 3, (200, len(layout.groups.column))).astype(np.float32)  # with ties
+    expected = [flat[:, layout.groups.column == at].argmax(1) for at in range(3)]
+    np.testing.assert_array_equal(form.likeliest(layout, jnp.asarray(flat)), np.stack(expected, 1))
+
+
 def test_the_mixed_likelihood_is_a_density_of_what_is_observed():
     likelihood, layout = fitting(SPEC, None), form.layout_of(SPEC)
     out = jnp.asarray(np.random.default_rng(2).normal(size=(1, *likelihood.shape)), jnp.float32)
