@@ -10,7 +10,6 @@ from gen_jax.data.evidence import known
 from gen_jax.data.spec import columns
 from gen_jax.errors import UserError, choose, command
 from gen_jax.metrics import information
-from gen_jax.models.bayesnet import BayesNetState, network_in
 from gen_jax.sample import draw
 
 SIZE = 8192  # samples drawn together
@@ -38,7 +37,7 @@ def exact(loaded: run.Run, of: Sequence[int], about: Sequence[int], given: Seque
     Raises:
       UserError: where the columns together are too many.
     """
-    network = network_in(loaded.spec, loaded.state)
+    network, _ = loaded.model.network(loaded.state)
     if of != about:
         return information.network_information(network, of, about, given)
     if len(of) == len(network.names):
@@ -80,7 +79,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"column {names[each]!r} stands in two of --of, --about and --given; expected it in one")
     said = [", ".join(names[each] for each in some) for some in (of, about, given)]
     title = f"{'I' if about else 'H'}({said[0]}{f'; {said[1]}' * bool(about)}{f' | {said[2]}' * bool(given)})"
-    if isinstance(loaded.state, BayesNetState):
+    if loaded.model.network:
         print(f"{title} = {exact(loaded, of, about or of, given):.6f} nats, exactly")
         return
     value, error = estimated(loaded, of, about or of, given, flags.num, flags.seed)
