@@ -1,6 +1,7 @@
 """The Frechet distance and precision, recall, density and coverage of features beside their formulas in NumPy and SciPy.
 
-The formulas as their papers have them: a root of the product of covariances by `scipy.linalg.sqrtm`, and matrices of all distances.
+The formulas as their papers have them: a root of the product of covariances by `scipy.linalg.sqrtm`, and matrices of all distances
+by matrix products.
 """
 
 from functools import partial
@@ -48,13 +49,18 @@ def frechet(x: np.ndarray, y: np.ndarray) -> float:
 
 def prdc(x: np.ndarray, y: np.ndarray) -> tuple[float, ...]:
     """Naeem et al. 2020 (arXiv 2002.09797), section 3: x are samples, y real rows."""
-    from scipy.spatial.distance import cdist
-
-    x_radii, y_radii = (np.partition(cdist(each, each), NEIGHBOURS, axis=1)[:, NEIGHBOURS] for each in (x, y))
-    apart = cdist(y, x)  # [real, samples]
-    within = apart < y_radii[:, None]
-    recall = (apart < x_radii[None]).any(1).mean()
+    x_radii, y_radii = (np.partition(apart(each, each), NEIGHBOURS, axis=1)[:, NEIGHBOURS] for each in (x, y))
+    distances = apart(y, x)
+    within = distances < y_radii[:, None]
+    recall = (distances < x_radii[None]).any(1).mean()
     return within.any(0).mean(), recall, within.sum(0).mean() / NEIGHBOURS, within.any(1).mean()
+
+
+def apart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Distances [N, M] in float64 by a matrix product, as scikit-learn has them."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    squared = np.square(x).sum(1)[:, None] + np.square(y).sum(1) - 2 * (x @ y.T)
+    return np.sqrt(np.maximum(squared, 0))
 
 
 PAIRS = {
