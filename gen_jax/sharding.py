@@ -17,10 +17,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from gen_jax.data.source import cache_folder
+from gen_jax.data.source import cache_folder, forget_oldest
 from gen_jax.errors import UserError
 
 TRIM, MAP = -1, -3  # of glibc's mallopt: how much free memory goes back, how large a block is mapped by itself
+COMPILED_BYTES = 2 << 30  # that JAX's compilation cache holds when a command begins
 HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead, and all others end
 PEER_LOST = ("gloo", "nccl", "connection", "heartbeat", "coordination")  # in what XLA says when it misses a process
 
@@ -31,7 +32,8 @@ def start() -> None:
     glibc gives the buffers of a step back to the system, and gets them anew from it page by page at the next: half of
     the time of a VAE's step on a CPU.
 
-    The folder is named after the processor: code compiled for one may not run on another that shares a home.
+    The folder is named after the processor: code compiled for one may not run on another that shares a home. What was used
+    longest ago is deleted where all of it is more than `COMPILED_BYTES`; JAX's own bound needs a lock, and fails beside older files.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
@@ -41,7 +43,9 @@ def start() -> None:
     lines = cpu.read_text().splitlines() if cpu.exists() else [f"model name {platform.processor()}"]
     facts = [line for line in lines if line.startswith(("flags", "Features", "model name"))][:2]
     name = hashlib.blake2b("".join([platform.machine(), *facts]).encode(), digest_size=6).hexdigest()
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled" / name))
+    folder = cache_folder() / "compiled"
+    forget_oldest(folder, COMPILED_BYTES)
+    jax.config.update("jax_compilation_cache_dir", str(folder / name))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 

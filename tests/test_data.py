@@ -188,6 +188,18 @@ def test_the_cache_follows_the_content(tmp_path):
     assert {folder for folder in os.listdir(source.cache_folder() / "arrays")} == first
 
 
+def test_what_was_used_longest_ago_is_forgotten(tmp_path):
+    (tmp_path / "older").mkdir()
+    for name, read_and_written in {"new": (100, 2000), "older/oldest": (990, 980), "old": (1000, 100)}.items():
+        (tmp_path / name).write_bytes(bytes(100))
+        os.utime(tmp_path / name, read_and_written)
+    source.forget_oldest(tmp_path, 300)
+    assert (tmp_path / "older" / "oldest").exists()
+    source.forget_oldest(tmp_path, 299)
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["new", "old"]
+    source.forget_oldest(tmp_path / "none", 0)
+
+
 def test_decoding_that_fails_leaves_nothing(tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "0.png")
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:40])

@@ -152,10 +152,10 @@ def test_resampling_equals_the_depthwise_convolutions_of_the_benchmark(monkeypat
     from pathlib import Path
 
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
-    module = importlib.import_module("r3_forms")
+    obvious = importlib.import_module("pairs.r3").obvious_forms()
     x = random(2, 6, 8, 3)
-    np.testing.assert_allclose(module.OBVIOUS["upsample"](x), upsample(x), atol=1e-5)
-    np.testing.assert_allclose(module.OBVIOUS["downsample"](x), downsample(x), atol=1e-5)
+    np.testing.assert_allclose(obvious["upsample"](x), upsample(x), atol=1e-5)
+    np.testing.assert_allclose(obvious["downsample"](x), downsample(x), atol=1e-5)
 
 
 @pytest.mark.parametrize("kernel", [2, 3, 4, 5, 6])

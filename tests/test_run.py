@@ -403,3 +403,18 @@ def test_freed_memory_stays_in_the_process():
     sharding.start()
     use()
     assert sum(use() for _ in range(5)) < size // 4096
+
+
+def test_what_is_compiled_is_kept_within_bounds(tmp_path, monkeypatch):
+    before, old = jax.config.jax_compilation_cache_dir, tmp_path / "compiled" / "processor" / "old"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(bytes(10))
+    monkeypatch.setenv("GEN_JAX_CACHE", str(tmp_path))
+    try:
+        sharding.start()
+        assert old.exists() and jax.config.jax_compilation_cache_dir.startswith(str(tmp_path / "compiled"))
+        monkeypatch.setattr(sharding, "COMPILED_BYTES", 9)
+        sharding.start()
+        assert not old.exists()
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)

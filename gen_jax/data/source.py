@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -53,6 +54,18 @@ def made(folder: Path) -> Path:
         raise UserError(
             f"cannot write to the cache {folder}: {error.strerror}; choose another by GEN_JAX_CACHE"
         ) from None
+
+
+def forget_oldest(folder: Path, most: int) -> None:
+    """Deletes what was used longest ago in a folder of the cache, until at most `most` bytes stay."""
+    with suppress(OSError):  # of another process that does the same
+        facts = [(path, path.stat()) for path in folder.rglob("*") if path.is_file()]
+        total = sum(each.st_size for _, each in facts)
+        for path, each in sorted(facts, key=lambda file: max(file[1].st_atime, file[1].st_mtime)):
+            if total <= most:
+                return
+            path.unlink()
+            total -= each.st_size
 
 
 def content_hash(*parts: Any) -> str:

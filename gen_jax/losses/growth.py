@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.tree import DecisionTreeClassifier
 
 from gen_jax.data.decode import cores
 from gen_jax.losses.bins import BEYOND
@@ -79,6 +78,8 @@ def grown(
     Returns:
       the trees, and the out-of-bag accuracy, 1/2 where they are right by chance.
     """
+    from sklearn.tree import DecisionTreeClassifier  # slow to import, and no other family needs it
+
     rows = np.concatenate([real, drawn])
     labels = np.arange(len(rows)) < len(real)
     forest = stumps(shape)

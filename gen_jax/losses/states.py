@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from gen_jax.losses.emissions import Bernoulli, Categorical, Gaussian
 
@@ -35,6 +34,8 @@ def permute(state: Any, order: Any) -> Any:
 
 def align(state: Any, reference: Any) -> Any:
     """`state` in the order of the hidden states of `reference` whose emissions they resemble (Kuhn 1955)."""
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     mine, theirs = (np.asarray(profile(each.emission), np.float64) for each in (state, reference))
     return permute(state, linear_sum_assignment(np.square(theirs[:, None] - mine[None]).sum(-1))[1])
 

@@ -21,7 +21,8 @@ def _gaussian(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean [F] and unbiased covariance [F, F]."""
     x = np.asarray(x, np.float64)
     mean = x.mean(0)
-    return mean, (x - mean).T @ (x - mean) / max(len(x) - 1, 1)
+    centred = x - mean
+    return mean, centred.T @ centred / max(len(x) - 1, 1)  # of one array: half the products
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:

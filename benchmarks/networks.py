@@ -1,53 +1,27 @@
-"""Bayesian networks beside pgmpy: the same answers, how fast, and graphs from data.
+"""Bayesian networks beside pgmpy: the same answers, and graphs from data. How fast is a pair of `run.py`.
 
-    pip install pgmpy
-    python benchmarks/bayes_net_peers.py --networks ../shared/data/networks [--parts answers speed graphs] [--seeds 5] [--rounds 3]
+    pip install -e ".[bench]"
+    python benchmarks/networks.py --networks ../shared/data/networks [--parts answers graphs] [--seeds 5]
 
 `answers`: 1,000 random queries to each network, evidence of probability zero among them, and the largest difference.
-`speed`: 1,000,000 rows of alarm, and P(first root | all leaves) of 10,000 rows, for pgmpy of 200; alternating, medians.
 `graphs`: from 5,000 rows of each seed, the distance of equivalence classes from the true graph and BIC less that of the
 true graph; pgmpy's HillClimbSearch with its defaults, at most 4 parents, BIC. It depends on PYTHONHASHSEED.
 """
 
 import argparse
-import statistics
 import time
 import warnings
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
-from alternate import times
+from pairs.network import known, pgmpy_network
 
 from gen_jax.data.bif import Network, draw, read_bif
-from gen_jax.losses import families, network, queries, scores, structure
+from gen_jax.losses import network, queries, scores, structure
 from gen_jax.metrics.graphs import cpdag_distance
 
 warnings.filterwarnings("ignore")
-
-
-def ours(net: Network) -> tuple:
-    """Parents [D, P], tables [D, Q, R] and levels of a network, as the functions of `losses.queries` take them."""
-    cards, most = tuple(map(len, net.levels)), max(map(len, net.parents))
-    shape = (len(cards), max(table.size // table.shape[-1] for table in net.tables), max(cards))
-    return families.padded(net.parents, most), families.repadded(net.tables, shape), cards
-
-
-def theirs(net: Network):
-    """The network as pgmpy's."""
-    from pgmpy.factors.discrete import TabularCPD
-    from pgmpy.models import DiscreteBayesianNetwork
-
-    model = DiscreteBayesianNetwork()
-    model.add_nodes_from(map(str, range(len(net.names))))
-    for i, (above, table) in enumerate(zip(net.parents, net.tables)):
-        model.add_edges_from((str(each), str(i)) for each in above)
-        flat = table.reshape(-1, table.shape[-1]).T
-        sizes = [len(net.levels[each]) for each in above]
-        model.add_cpds(TabularCPD(str(i), table.shape[-1], flat, [*map(str, above)], sizes))
-    return model
 
 
 def answers(net: Network, num: int = 1000) -> str:
@@ -61,8 +35,8 @@ def answers(net: Network, num: int = 1000) -> str:
     observed = rng.random((num, size)) < 0.5
     asked = rng.integers(size, size=num)
     observed[np.arange(num), asked] = False
-    found, log_prob = queries.posteriors(*ours(net), network.evidence_of(x, observed))
-    engine, worst, impossible, answered = VariableElimination(theirs(net)), 0.0, 0, 0
+    found, log_prob = queries.posteriors(*known(net), network.evidence_of(x, observed))
+    engine, worst, impossible, answered = VariableElimination(pgmpy_network(net)), 0.0, 0, 0
     for row, variable in enumerate(asked):
         evidence = {str(each): int(x[row, each]) for each in np.flatnonzero(observed[row])}
         mine = found[variable][:, row]
@@ -77,40 +51,6 @@ def answers(net: Network, num: int = 1000) -> str:
             worst = max(worst, float(np.abs(mine - exact).max()))
     pruned = f" (pgmpy answers {answered}: it leaves out evidence that is independent of the question)"
     return f"{num} queries, {impossible} of probability zero{pruned}; largest difference of the others {worst:.1e}"
-
-
-def speed(net: Network, rounds: int) -> None:
-    """Prints seconds of both, and their ratio."""
-    from pgmpy.inference import VariableElimination
-    from pgmpy.sampling import BayesianModelSampling
-
-    model, known, size = theirs(net), ours(net), len(net.names)
-    leaves = [i for i in range(size) if not any(i in above for above in net.parents)]
-    root = next(i for i, above in enumerate(net.parents) if not above and i not in leaves)
-    x, few = draw(net, np.random.default_rng(0), 10_000), 200
-    observed = np.tile(np.isin(np.arange(size), leaves), (len(x), 1))
-    evidence = network.evidence_of(x, observed)
-    nothing = network.evidence_of(np.zeros((10**6, size), int), np.zeros((10**6, size), bool))
-    engine, sampler = VariableElimination(model), BayesianModelSampling(model)
-
-    def one_by_one() -> None:
-        for row in x[:few]:
-            engine.query([str(root)], {str(each): int(row[each]) for each in leaves}, show_progress=False)
-
-    pairs: dict[str, tuple[Callable, Callable, float]] = {
-        "10,000 queries": (lambda: queries.posterior(*known, evidence, (root,)), one_by_one, len(x) / few),
-        "1,000,000 rows": (
-            lambda: queries.completed(jax.random.key(0), *known, nothing),
-            lambda: sampler.forward_sample(10**6, show_progress=False),
-            1,
-        ),
-    }
-    for name, (mine, peer, scale) in pairs.items():
-        taken = {
-            each: statistics.median(ms) / 1e3 for each, ms in times({"gen_jax": mine, "pgmpy": peer}, rounds).items()
-        }
-        fast, slow = taken["gen_jax"], taken["pgmpy"] * scale
-        print(f"  {name}: gen_jax {fast:.3f} s, pgmpy {slow:.1f} s, {slow / fast:.0f} x")
 
 
 def graphs(net: Network, seeds: int) -> None:
@@ -163,9 +103,8 @@ def hill_climb(x: np.ndarray, net: Network) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--networks", type=Path, default=Path("../shared/data/networks"))
-    parser.add_argument("--parts", nargs="*", default=["answers", "speed", "graphs"])
+    parser.add_argument("--parts", nargs="*", default=["answers", "graphs"])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     for name in ("asia", "sachs", "child", "alarm"):
         net = read_bif(options.networks / f"{name}.bif")
@@ -174,8 +113,6 @@ def main() -> None:
             print("  " + answers(net))
         if "graphs" in options.parts and name != "alarm":
             graphs(net, options.seeds)
-        if "speed" in options.parts and name == "alarm":
-            speed(net, options.rounds)
 
 
 if __name__ == "__main__":
