@@ -1,17 +1,20 @@
 """What a run leaves to be read: metrics.jsonl, TensorBoard events, curves, and the progress bar."""
 
+import io
 import json
 import math
-import os
+import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from gen_jax.errors import UserError
 from gen_jax.run import write
 
 
@@ -39,23 +42,22 @@ def read_metrics(workdir: Path) -> list[dict]:
 
 @contextmanager
 def opened(workdir: Path, start: int, total: int, quiet: bool) -> Iterator[Log]:
-    """The log of a run that continues after step `start`: what an interrupted run wrote beyond it is dropped."""
+    """The log of a run that continues after step `start`: what an interrupted run wrote beyond it is dropped.
+
+    Nothing waits in a buffer or for a thread: a disk that is full is said at once, by a UserError.
+    """
     kept = [each for each in read_metrics(workdir) if each["step"] <= start]
     write(workdir / "metrics.jsonl", "".join(json.dumps(each) + "\n" for each in kept))
     before = kept[-1]["seconds"] if kept else 0.0
     began = time.perf_counter()
-    events = _tensorboard(workdir / "tensorboard", start + 1)
     pace = 0.2 if sys.stderr.isatty() else 5.0  # seconds
     bar = tqdm(total=total, initial=start, unit="step", disable=quiet, dynamic_ncols=True, mininterval=pace)
-    with open(workdir / "metrics.jsonl", "a") as file, bar:
+    with _appended(workdir / "metrics.jsonl") as line, _tensorboard(workdir / "tensorboard", start + 1) as event, bar:
 
         def record(step: int, values: dict[str, float | None]) -> None:
             seconds = round(before + time.perf_counter() - began, 3)
-            file.write(json.dumps({"step": step, "seconds": seconds, **values}) + "\n")
-            file.flush()
-            for name, value in values.items():
-                if value is not None:
-                    events.add_scalar(name, value, step)
+            line(json.dumps({"step": step, "seconds": seconds, **values}).encode() + b"\n")
+            event(step, {name: value for name, value in values.items() if value is not None})
             shown = {name: _short(value) for name, value in list(values.items())[:6]}
             bar.set_postfix(shown, refresh=False)
             if quiet:
@@ -64,16 +66,52 @@ def opened(workdir: Path, start: int, total: int, quiet: bool) -> Iterator[Log]:
         def tick(step: int) -> None:
             bar.update(step - bar.n)
 
+        yield Log(record, tick)
+
+
+@contextmanager
+def _appended(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """A function that appends bytes to a file."""
+
+    def append(content: bytes) -> None:
         try:
-            yield Log(record, tick)
-        finally:
-            events.close()
+            file.write(content)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+    try:
+        path.parent.mkdir(exist_ok=True)
+        file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    with file:
+        yield append
 
 
-def _tensorboard(folder: Path, purge_step: int):
-    from tensorboardX import SummaryWriter
+@contextmanager
+def _tensorboard(folder: Path, purge_step: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """A function (step, values) that writes a TensorBoard event; the events of earlier files from `purge_step` on are void.
 
-    return SummaryWriter(str(folder), purge_step=purge_step)
+    tensorboardX's own writer has a thread, which a full disk ends, and with it, for ever waiting, the run.
+    """
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.proto.summary_pb2 import Summary
+    from tensorboardX.record_writer import masked_crc32c
+
+    name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
+    with _appended(folder / name) as append:
+
+        def event(step: int, **content: Any) -> None:
+            body = Event(wall_time=time.time(), step=step, **content).SerializeToString()
+            head = struct.pack("<Q", len(body))  # a TFRecord
+            sums = (struct.pack("<I", masked_crc32c(part)) for part in (head, body))
+            append(b"".join([head, next(sums), body, next(sums)]))
+
+        event(purge_step, file_version="brain.Event:2")
+        event(purge_step, session_log=SessionLog(status=SessionLog.START))
+        yield lambda step, values: event(
+            step, summary=Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+        )
 
 
 def _short(value: float | None) -> str:
@@ -103,6 +141,6 @@ def draw_curves(workdir: Path) -> None:
     for panel in list(figure.axes)[len(names) :]:
         panel.set_axis_off()
     figure.supxlabel("step", fontsize=9, y=0.1 / height)
-    path = workdir / ".curves.png"
-    figure.savefig(path, dpi=100)
-    os.replace(path, workdir / "curves.png")
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=100)
+    write(workdir / "curves.png", picture.getvalue())
