@@ -135,7 +135,7 @@ def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
         if saved.get(name) != wanted.get(name):
             raise UserError(
                 f"checkpoint {step} in {manager.directory} does not fit this model: {name} was "
-                f"{saved.get(name, 'absent')} and is now {wanted.get(name, 'absent')}"
+                f"{saved.get(name, 'absent')} and is now {wanted.get(name, 'absent')}; it is of other code or settings"
             )
     try:
         with warnings.catch_warnings():

@@ -32,7 +32,7 @@ def read_metrics(workdir: Path) -> list[dict]:
     """The objects of `metrics.jsonl`, in order of step; a last line that was cut off is left out."""
     path = Path(workdir) / "metrics.jsonl"
     objects = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         try:
             objects.append(json.loads(line))
         except ValueError:
