@@ -7,6 +7,7 @@ From a notebook or a program the same by `gen_jax.fit(config, workdir)`.
 
 import shlex
 import shutil
+import signal
 import sys
 import textwrap
 from collections.abc import Callable
@@ -102,7 +103,7 @@ def loop(
             break
     if total == start == 0:
         checkpoint.save(manager, 0, state)
-    manager.wait_until_finished()
+    checkpoint.finish(manager)
     return done
 
 
@@ -121,9 +122,8 @@ def finite(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) ->
     broken = {name: np.min(first) for name, first in broken.items()}  # of all replicas
     name = min(broken, key=broken.get)
     if broken[name] < NEVER:
-        manager.wait_until_finished()
-        good = manager.latest_step()
-        left = "it had saved no checkpoint yet" if good is None else f"its last good checkpoint is of step {good}"
+        checkpoint.finish(manager)
+        left = checkpoint.left(manager)
         raise UserError(f"{name} is not finite at step {broken[name]}: the run in {job.workdir} stops; {left}")
     return {name: float(value) for name, value in metrics.items()}
 
@@ -178,8 +178,10 @@ def describe(job: Job) -> None:
     print(f"devices: {sharding.describe(job.mesh)}; run: {job.workdir}")
 
 
-def train(job: Job, fork: Path | None, again: str) -> None:
+def train(job: Job, fork: Path | None, again: str) -> int:
     """Trains a run to its last step, from its newest checkpoint where it has one.
+
+    Returns 0, or as a shell would 128 + the signal that stopped it before: who starts it again on failure then does.
 
     Args:
       fork: a run whose newest checkpoint this one starts from, where it has none of its own.
@@ -205,7 +207,7 @@ def train(job: Job, fork: Path | None, again: str) -> None:
                 raise UserError(f"{workdir} starts at step {start}, beyond the {total} asked for: give more steps")
             if start == total and not new:
                 print(f"{workdir} is complete: all {total} steps are done")
-                return
+                return 0
             if not job.quiet:
                 describe(job)
             if start:
@@ -218,10 +220,11 @@ def train(job: Job, fork: Path | None, again: str) -> None:
             log.draw_curves(workdir)
     if done < total:
         print(f"stopped: step {done} of {total} is saved; resume with\n  {again}")
-    else:
-        left = {"pictures": "samples", "curves": "curves.png", "figures": "metrics.jsonl"}
-        found = [f"{what} in {workdir / name}" for what, name in left.items() if (workdir / name).exists()]
-        print("done: " + ", ".join(found))
+        return 128 + (asked() or signal.SIGTERM)  # of which JAX tells the other processes
+    left = {"pictures": "samples", "curves": "curves.png", "figures": "metrics.jsonl"}
+    found = [f"{what} in {workdir / name}" for what, name in left.items() if (workdir / name).exists()]
+    print("done: " + ", ".join(found))
+    return 0
 
 
 def fit(settings: ConfigDict, workdir: str | Path, quiet: bool = True) -> run.Run:
@@ -260,7 +263,9 @@ def main(argv: list[str]) -> None:
         job = prepare(flags.config, workdir, flags.quiet)
         line = shlex.join([sys.executable, "-m", "gen_jax.train", *argv[1:]])
         again = line if sharding.alone() else "the command that launched it"
-        train(job, Path(flags.fork) if flags.fork else None, again)
+        code = train(job, Path(flags.fork) if flags.fork else None, again)
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":

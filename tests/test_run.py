@@ -362,7 +362,7 @@ def test_processes_killed_and_stopped_end_with_the_same_bytes(config_file, tmp_p
         if number == signal.SIGKILL:
             assert process.returncode == -signal.SIGKILL
         else:
-            assert process.returncode == 0 and "resume with" in output and "Traceback" not in output, output
+            assert process.returncode == 128 + number and "resume with" in output and "Traceback" not in output, output
     assert command(config_file, broken, *flags).wait() == 0
     assert state_bytes(tmp_path / "whole") == state_bytes(broken)
     assert without_clock(tmp_path / "whole") == without_clock(broken)
