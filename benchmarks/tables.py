@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import gen_jax
-from gen_jax import config, data, sample, sharding, train
+from gen_jax import best, config, data, sample, sharding, train
 from gen_jax.errors import choose, command
 from gen_jax.metrics.columns import target_of
 from gen_jax.metrics.efficacy import scores, summary
@@ -37,11 +37,15 @@ MODELS = {  # name -> config, and settings for adult
 
 
 def drawn(options: list[str], settings: list[str], workdir: Path, seed: int, num: int | None = None) -> tuple:
-    """As many rows as were learnt from, or `num`, of a model that is trained by its command, and the spec of the run."""
+    """As many rows as were learnt from, or `num`, of a model that is trained by its command, and the spec of the run.
+
+    Of replicas among which a metric selects, the best one draws.
+    """
     name, *more = options
     quiet = ["--config.sample_every=0", f"--config.seed={seed}", "--quiet"]
     train.main(["train", f"--config={CONFIGS / name}", f"--workdir={workdir}", *more, *settings, *quiet])
-    run = gen_jax.load(workdir)
+    chosen = best.replica(workdir, "best") if (workdir / best.FOLDER / best.REPLICAS).exists() else 0
+    run = gen_jax.load(workdir, replica=chosen)
     num = num or run.spec.sizes[run.spec.split]
     return sample.draw(run.model, run.state, run.spec, seed, num)["x"], run.spec
 
