@@ -27,6 +27,7 @@ from sklearn.ensemble import AdaBoostClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import MinMaxScaler
 from tables import drawn
 
 from gen_jax import config, data, sharding
@@ -45,8 +46,8 @@ PUBLISHED = {"ForestFlow, published": (0.197, 0.328, 0.936, 0.931, 0.976, 12.4)}
 
 def scaled(train: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Rows [N, 5] with numbers between 0 and 1 in those learnt from, and levels 1 apart in L1."""
-    low, high = train[:, :-1].min(0), train[:, :-1].max(0)
-    return np.concatenate([(x[:, :-1] - low) / (high - low), np.eye(LEVELS)[x[:, -1].astype(int)] / 2], 1)
+    numbers = MinMaxScaler().fit(train[:, :-1]).transform(x[:, :-1])
+    return np.concatenate([numbers, np.eye(LEVELS)[x[:, -1].astype(int)] / 2], 1)
 
 
 def wasserstein(x: np.ndarray, y: np.ndarray) -> float:
