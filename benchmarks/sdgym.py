@@ -27,7 +27,6 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.mixture import GaussianMixture
-from tables import finished
 
 from gen_jax import sample, train
 from gen_jax.data.bif import Network, draw, read_bif
@@ -136,7 +135,6 @@ def drawn_by(task: Task, folder: Path, seed: int, flags: argparse.Namespace, set
     settings = [*(f"--config.data.{name}={folder / file}" for name, file in data.items()), *settings]
     settings += [f"--config.seed={seed}", "--config.sample_every=0", "--quiet"]
     train.main(["train", "--config", flags.config, "--workdir", str(folder / "run"), *settings])
-    finished(folder / "run")
     out = ["--num", str(ROWS), "--seed", str(seed), "--out", str(folder / "drawn.csv"), "--replica", flags.replica]
     sample.main(["sample", "--workdir", str(folder / "run"), *out])
     return read_rows(folder / "drawn.csv", task)

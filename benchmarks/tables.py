@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 
 import gen_jax
-from gen_jax import command_line, config, data, sample, sharding, train
-from gen_jax.data.order import total_steps
+from gen_jax import best, command_line, config, data, sample, sharding, train
 from gen_jax.data.spec import Spec, columns
 from gen_jax.data.tables import to_csv
-from gen_jax.errors import UserError, choose, command
+from gen_jax.errors import choose, command
 from gen_jax.metrics.columns import target_of
 from gen_jax.metrics.efficacy import scores, summary
 
@@ -41,12 +40,15 @@ MODELS = {  # name -> config, and settings for adult
 
 
 def drawn(options: list[str], settings: list[str], workdir: Path, seed: int, num: int | None = None) -> tuple:
-    """As many rows as were learnt from, or `num`, of a model that is trained by its command, and the spec of the run."""
+    """As many rows as were learnt from, or `num`, of a model that is trained by its command, and the spec of the run.
+
+    Of replicas among which a metric selects, the best one draws.
+    """
     name, *more = options
     quiet = ["--config.sample_every=0", f"--config.seed={seed}", "--quiet"]
     train.main(["train", f"--config={CONFIGS / name}", f"--workdir={workdir}", *more, *settings, *quiet])
-    finished(workdir)
-    run = gen_jax.load(workdir)
+    chosen = best.replica(workdir, "best") if (workdir / best.FOLDER / best.REPLICAS).exists() else 0
+    run = gen_jax.load(workdir, replica=chosen)
     num = num or run.spec.sizes[run.spec.split]
     return sample.draw(run.model, run.state, run.spec, seed, num)["x"], run.spec
 
@@ -59,15 +61,6 @@ def few_rows(spec: Spec, x: np.ndarray, folder: Path) -> list[str]:
     schema = {each["name"]: {name: each[name] for name in facts if name in each} for each in columns(spec)}
     (folder / "schema.json").write_text(json.dumps(schema))
     return [f"--config.data.path={folder / 'rows.csv'}", f"--config.data.schema={folder / 'schema.json'}"]
-
-
-def finished(workdir: Path) -> None:
-    """Raises UserError where a run was stopped before its last step."""
-    run = gen_jax.load(workdir, last=True)
-    steps = [run.config[name] for name in ("batch_size", "steps", "epochs")]
-    total = total_steps(run.config["data"]["order"], run.spec.sizes[run.spec.split], *steps)
-    if run.step < total:
-        raise UserError(f"{workdir} was stopped after step {run.step} of {total}: the same command goes on with it")
 
 
 def main(argv: list[str]) -> None:

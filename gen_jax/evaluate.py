@@ -220,9 +220,9 @@ def main(argv: list[str]) -> None:
     others_of = range(1, loaded.config["replicas"]) if one is None else ()
 
     def scores_of(found: run.Run, samples: Rows | None = None) -> Scores:
-        others = (run.load(flags.workdir, found.step, each) for each in others_of)
+        states = (run.load(flags.workdir, found.step, each).state for each in others_of)
         first = score(found.model, found.state, samples)
-        return mean_scores([first, *(score(each.model, each.state) for each in others)])
+        return mean_scores([first, *(score(found.model, state) for state in states)])
 
     samples = None
     if loaded.spec.kind == "table":  # for the scores and the page

@@ -80,7 +80,8 @@ def codes(layout: Layout, x: jax.Array) -> jax.Array:
 
 def shares(layout: Layout, x: jax.Array, mask: jax.Array) -> jax.Array:
     """How often each level is in the rows x [B, D], of all its column holds, with one more row of each [C, R]."""
-    counts = (jax.nn.one_hot(codes(layout, x), layout.valid.shape[1]) * mask[:, layout.levels.columns, None]).sum(0)
+    places, seen = np.arange(len(layout.valid))[None], mask[:, layout.levels.columns]
+    counts = jnp.zeros(layout.valid.shape).at[places, codes(layout, x)].add(seen)
     return families.normalised(counts[:, None], jnp.asarray(layout.valid), 1.0)[:, 0]
 
 

@@ -256,7 +256,7 @@ NEEDS = {  # what the data lack where there is None
     per_frame: "sequences of frames and a test split",
     valid_per_token: "sequences of tokens and a validation split",
     valid_per_frame: "sequences of frames and a validation split",
-    per_row: "a table or vectors, and a test split",
+    per_row: "a table or vectors, and a test split (that of a table of your own is data.test_path)",
     bic: "a table or vectors",
     marginal: "a table",
     pairwise: "a table of two columns or more",
