@@ -18,7 +18,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 import gen_jax
-from gen_jax import config, sample, sharding, train
+from gen_jax import command_line, sample, sharding, train
 from gen_jax.errors import command
 
 TEST, CLASSES = 797, 10
@@ -59,7 +59,7 @@ def accuracies(x: np.ndarray, y: np.ndarray, more: tuple | None, test: tuple, se
 
 
 def main(argv: list[str]) -> None:
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "sizes": ("100,300,1000", "labelled digits"),

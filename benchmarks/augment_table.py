@@ -8,43 +8,30 @@ split. Prints the mean over the seeds of F1 of both classes with its standard er
 real rows alone.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 from augment import spread
-from tables import drawn
+from tables import drawn, few_rows
 
-from gen_jax import config, data, sharding
-from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables import to_csv
+from gen_jax import command_line, config, data, sharding
+from gen_jax.data.spec import columns
 from gen_jax.errors import choose, command
 from gen_jax.metrics.columns import target_of
 from gen_jax.metrics.efficacy import scores, summary
 
-BIC = "--config.evaluate.metrics=('bic',)"  # there is no test split
 MODELS = {  # name -> config, and settings for a few hundred rows
     "smote": ["smote.py", "--config.model.within=income"],
-    "mixture": ["mixture.py", "--config.model.components=3", "--config.replicas=1", "--config.model.floor=0.01", BIC],
-    "bayes_net": ["bayes_net.py", "--config.model.structure.bootstraps=0", BIC],
+    "mixture": ["mixture.py", "--config.model.components=3", "--config.replicas=1", "--config.model.floor=0.01"],
+    "bayes_net": ["bayes_net.py", "--config.model.structure.bootstraps=0"],
     "forest": ["forest.py", "--config.eval_every=0"],
     "tvae": ["tvae.py", "--config.batch_size=100", "--config.steps=1500"],
     "ctgan": ["ctgan.py", "--config.batch_size=100", "--config.steps=1500"],
 }
 
 
-def few_rows(spec: Spec, x: np.ndarray, folder: Path) -> list[str]:
-    """Writes rows [N, D] of a table and its schema; the settings that read them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "rows.csv").write_bytes(to_csv({"x": x}, spec))
-    facts = ("kind", "levels", "missing")
-    schema = {each["name"]: {name: each[name] for name in facts if name in each} for each in columns(spec)}
-    (folder / "schema.json").write_text(json.dumps(schema))
-    return [f"--config.data.path={folder / 'rows.csv'}", f"--config.data.schema={folder / 'schema.json'}"]
-
-
 def main(argv: list[str]) -> None:
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "models": (",".join(MODELS), "names, separated by commas"),

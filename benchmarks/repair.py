@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 import gen_jax
-from gen_jax import config, data, inpaint, sharding
+from gen_jax import command_line, data, inpaint, sharding
 from gen_jax.errors import UserError, command
 from gen_jax.metrics import classifier
 
@@ -30,7 +30,7 @@ def nearest(train: np.ndarray, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def main(argv: list[str]) -> None:
     """Prints a table of the runs that `--workdir` and `--others` name."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "workdir": (None, "directory of a run"),

@@ -7,7 +7,7 @@
     python benchmarks/sdgym.py ring ... --config.model.components=8 ...
 
 10,000 rows to learn from, 10,000 of the test, 10,000 drawn, all through the commands; settings go on to training. A run that
-was broken off goes on where it was, under the same --workdir.
+was broken off is not scored; it goes on where it was, under the same --workdir.
 NAME.bif: L_syn is the mean of log(p + 1e-8) of the drawn rows under the true network; L_test that of the test rows under the true
 graph with tables counted from the drawn rows (a configuration that was never drawn: all levels alike).
 grid, gridr (the grid, each mode moved by up to 0.5), ring: L_syn is that of the drawn rows under a diagonal mixture fitted to
@@ -27,9 +27,11 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.mixture import GaussianMixture
+from tables import finished
 
 from gen_jax import sample, train
 from gen_jax.data.bif import Network, draw, read_bif
+from gen_jax.errors import command
 
 ROWS, VARIANCE, FLOOR = 10_000, 0.05, 1e-8
 GAUSSIANS = ("grid", "gridr", "ring")
@@ -134,12 +136,13 @@ def drawn_by(task: Task, folder: Path, seed: int, flags: argparse.Namespace, set
     settings = [*(f"--config.data.{name}={folder / file}" for name, file in data.items()), *settings]
     settings += [f"--config.seed={seed}", "--config.sample_every=0", "--quiet"]
     train.main(["train", "--config", flags.config, "--workdir", str(folder / "run"), *settings])
+    finished(folder / "run")
     out = ["--num", str(ROWS), "--seed", str(seed), "--out", str(folder / "drawn.csv"), "--replica", flags.replica]
     sample.main(["sample", "--workdir", str(folder / "run"), *out])
     return read_rows(folder / "drawn.csv", task)
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("sets", nargs="+", help="grid, gridr, ring, or NAME of NAME.bif in --networks")
     parser.add_argument("--config", required=True)
@@ -147,7 +150,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--replica", default="0")
     parser.add_argument("--workdir", type=Path)
-    flags, settings = parser.parse_known_args()
+    flags, settings = parser.parse_known_args(argv[1:])
     warnings.simplefilter("ignore")
     workdir, lines = flags.workdir or Path("runs/sdgym") / Path(flags.config).stem, []
     for name in flags.sets:
@@ -167,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -1,25 +1,29 @@
 """What classifiers learn from the rows that models of tables draw: adult, F1 of both classes on the real test rows.
 
-    python benchmarks/tables.py [--models=smote,tvae] [--seeds=1] [--data_dir=../shared/data/tabular] [--out=runs/tables]
+    python benchmarks/tables.py [--models=smote,tvae] [--seeds=1] [--valid] [--data_dir=../shared/data/tabular] [--out=runs/tables]
 
 Each model learns from the 32,561 rows by the commands, and draws as many. Four classifiers of scikit-learn (those of CTGAN's
 benchmark, see gen_jax/metrics/efficacy.py) learn from the drawn rows and read the 16,281 of the test; the mean over them.
 Beside them: real rows in the place of drawn ones. Seconds are of training and drawing. A run that is there goes on.
 """
 
+import json
 import time
 from pathlib import Path
 
 import numpy as np
 
 import gen_jax
-from gen_jax import config, data, sample, sharding, train
-from gen_jax.errors import choose, command
+from gen_jax import command_line, config, data, sample, sharding, train
+from gen_jax.data.order import total_steps
+from gen_jax.data.spec import Spec, columns
+from gen_jax.data.tables import to_csv
+from gen_jax.errors import UserError, choose, command
 from gen_jax.metrics.columns import target_of
 from gen_jax.metrics.efficacy import scores, summary
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-LARGE = ["--config.batch_size=500", "--config.log_every=500"]
+LARGE = ["--config.batch_size=500", "--config.log_every=1000", "--config.save_every=2000"]
 MODELS = {  # name -> config, and settings for adult
     "smote": ["smote.py", "--config.model.within=income"],
     "mixture": ["mixture.py", "--config.model.components=50", "--config.replicas=1", "--config.steps=60"],
@@ -32,7 +36,7 @@ MODELS = {  # name -> config, and settings for adult
         *("tvae.py", *LARGE, "--config.steps=20000", "--config.model.latent_size=128"),
         "--config.model.optimizer.learning_rate.examples=10000000",
     ],
-    "ctgan": ["ctgan.py", *LARGE, "--config.steps=8000"],
+    "ctgan": ["ctgan.py", *LARGE, "--config.epochs=300"],  # the paper's
 }
 
 
@@ -41,19 +45,40 @@ def drawn(options: list[str], settings: list[str], workdir: Path, seed: int, num
     name, *more = options
     quiet = ["--config.sample_every=0", f"--config.seed={seed}", "--quiet"]
     train.main(["train", f"--config={CONFIGS / name}", f"--workdir={workdir}", *more, *settings, *quiet])
+    finished(workdir)
     run = gen_jax.load(workdir)
     num = num or run.spec.sizes[run.spec.split]
     return sample.draw(run.model, run.state, run.spec, seed, num)["x"], run.spec
 
 
+def few_rows(spec: Spec, x: np.ndarray, folder: Path) -> list[str]:
+    """Writes rows [N, D] of a table and its schema; the settings that read them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rows.csv").write_bytes(to_csv({"x": x}, spec))
+    facts = ("kind", "levels", "missing")
+    schema = {each["name"]: {name: each[name] for name in facts if name in each} for each in columns(spec)}
+    (folder / "schema.json").write_text(json.dumps(schema))
+    return [f"--config.data.path={folder / 'rows.csv'}", f"--config.data.schema={folder / 'schema.json'}"]
+
+
+def finished(workdir: Path) -> None:
+    """Raises UserError where a run was stopped before its last step."""
+    run = gen_jax.load(workdir, last=True)
+    steps = [run.config[name] for name in ("batch_size", "steps", "epochs")]
+    total = total_steps(run.config["data"]["order"], run.spec.sizes[run.spec.split], *steps)
+    if run.step < total:
+        raise UserError(f"{workdir} was stopped after step {run.step} of {total}: the same command goes on with it")
+
+
 def main(argv: list[str]) -> None:
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "models": (",".join(MODELS), "names, separated by commas"),
             "seeds": (1, "of each model"),
             "data_dir": ("../shared/data/tabular", "folder of adult"),
             "out": ("runs/tables", "folder of the runs"),
+            "valid": (False, "choose settings: learn from four fifths of the rows, and read the fifth that is left"),
         },
         required=None,
     )
@@ -61,9 +86,12 @@ def main(argv: list[str]) -> None:
     sharding.start()
     options = {**config.plain(config.base_config())["data"], "name": "adult", "data_dir": flags.data_dir}
     opened = data.load(options, 1, 0, steps=1, quiet=True)
-    test, target = opened.read("test")["x"], target_of(opened.spec, None)
+    rows, test, target = opened.read("train")["x"], opened.read("test")["x"], target_of(opened.spec, None)
     settings = ["--config.data.name=adult", f"--config.data.data_dir={flags.data_dir}"]
-    line("real rows", [scores(opened.spec, opened.read("train")["x"], test, target)], [0.0])
+    if flags.valid:
+        rows, test = np.split(np.random.default_rng(0).permutation(rows), [len(rows) * 4 // 5])
+        settings = few_rows(opened.spec, rows, Path(flags.out) / "rows")
+    line("real rows", [scores(opened.spec, rows, test, target)], [0.0])
     for name in names:
         found, taken = [], []
         for seed in range(flags.seeds):

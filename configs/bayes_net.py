@@ -21,7 +21,6 @@ def get_config():
     config.data.name = "iris"
     config.data.order = "all"
     config.sample.num = 150
-    config.evaluate.metrics = ("log_likelihood", "bic")
     structure = {"name": "search", "score": {"name": "bic"}, "max_parents": 4, "bootstraps": 20}
     config.model = {"name": "bayes_net", "structure": structure, "pseudo_count": 1.0, "max_bins": 5}
     return config

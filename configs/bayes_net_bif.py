@@ -19,5 +19,4 @@ def get_config():
     config.data.path = config.model.get_oneway_ref("bif")  # rows drawn from it are the test
     config.data.order = "all"
     config.sample.num = 1000
-    config.evaluate.metrics = ("log_likelihood",)
     return config

@@ -25,6 +25,5 @@ def get_config():
     config.data.name = "asia"
     config.data.order = "all"
     config.sample.num = 1000
-    config.evaluate.metrics = ("log_likelihood", "bic")
     config.model = {"name": "bernoulli", "strength": 1.0}
     return config

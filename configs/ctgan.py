@@ -37,6 +37,7 @@ def get_config():
         "latent_size": 128,
         "conditional": True,
         "pack": 10,
+        "ema_half_life": 20_000,  # not of the paper; what it draws is steadier
         "generator_optimizer": {**adam, "name": "adamw", "weight_decay": 1e-6},
         "discriminator_optimizer": adam,
     }

@@ -27,6 +27,5 @@ def get_config():
     config.data.name = "iris"
     config.data.order = "all"
     config.sample.num = 150
-    config.evaluate.metrics = ("log_likelihood",)
     config.model = {"name": "forest", "trees": 50, "min_rows": 5, "leaves": "independent", "pseudo_rows": 0.1}
     return config

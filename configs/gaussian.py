@@ -21,6 +21,5 @@ def get_config():
     config.data.variant = "numbers"  # without the class; the mixture models it too
     config.data.order = "all"
     config.sample.num = 1000
-    config.evaluate.metrics = ("log_likelihood", "bic")
     config.model = {"name": "gaussian", "covariance": "full"}
     return config

@@ -26,6 +26,5 @@ def get_config():
     config.data.name = "iris"
     config.data.order = "all"
     config.sample.num = 150
-    config.evaluate.metrics = ("log_likelihood", "bic")
     config.model = {"name": "mixture", "components": 3, "covariance": "full", "floor": 1e-3}
     return config

@@ -48,7 +48,7 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
                 run.write_json(workdir / FOLDER / REPLICAS, {"step": step, "metric": name, "values": each})
             if better and step > (manager.latest_step() or -1):
                 checkpoint.save(manager, step, state)
-                manager.wait_until_finished()  # before a newest checkpoint after which its score would not come again
+                checkpoint.finish(manager)  # before a newest checkpoint after which its score would not come again
 
         yield offer
 

@@ -1,10 +1,12 @@
 """Checkpoints of (step, state): asynchronous and atomic by Orbax, verified by a checksum of every array."""
 
+import errno
 import logging
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from orbax.checkpoint import CheckpointManager
 from gen_jax import sharding
 from gen_jax.errors import UserError
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every save
+logging.getLogger("absl").disabled = True  # Orbax narrates every save, with all tracebacks of one that fails
 
 WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 
@@ -63,9 +65,11 @@ def opened(folder: Path, keep: int | None = None) -> Iterator[CheckpointManager]
     manager = CheckpointManager(folder.resolve(), options=options)
     try:
         yield manager
+        finish(manager)
     except BaseException:
         if sharding.alone():  # others may never come to where a manager closes
-            manager.close()
+            with suppress(Exception):  # of a save, after what has ended the run
+                manager.close()
         raise
     manager.close()
 
@@ -74,13 +78,44 @@ def save(manager: CheckpointManager, step: int, state: Any) -> None:
     """Saves in the background, after a look at every array.
 
     Raises:
-      UserError: where an array is not finite; nothing is written then.
+      UserError: where an array is not finite, and nothing is written then; where this save or the one before fails.
     """
     sums, broken = checksums(state)
     if broken:
-        raise UserError(f"the state is not finite at step {step}: {broken}")
+        finish(manager)
+        raise UserError(f"the state is not finite at step {step}: {broken}; {left(manager)}")
     facts = {name: [*of, sums[name]] for name, of in layout(state).items()}
-    manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(facts)))
+    with _said(manager):
+        manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(facts)))
+
+
+def finish(manager: CheckpointManager) -> None:
+    """Waits until what is being saved is on the disk.
+
+    Raises:
+      UserError: where it cannot be saved.
+    """
+    with _said(manager):
+        manager.wait_until_finished()
+
+
+def left(manager: CheckpointManager) -> str:
+    """What a run that ends has saved, in words."""
+    good = manager.latest_step()
+    return "it had saved no checkpoint yet" if good is None else f"its last good checkpoint is of step {good}"
+
+
+@contextmanager
+def _said(manager: CheckpointManager) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (a full disk makes Orbax raise anything)
+        causes = [os.strerror(number) for number in errno.errorcode if os.strerror(number) in str(error)]
+        reason = max(causes, key=len, default=" ".join(str(error).split())[:300])
+        raise UserError(
+            f"cannot save a checkpoint in {manager.directory}: {reason}; the run stops, {left(manager)}: "
+            f"mend that, and the same command goes on from there"
+        ) from None
 
 
 def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
@@ -100,7 +135,7 @@ def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
         if saved.get(name) != wanted.get(name):
             raise UserError(
                 f"checkpoint {step} in {manager.directory} does not fit this model: {name} was "
-                f"{saved.get(name, 'absent')} and is now {wanted.get(name, 'absent')}"
+                f"{saved.get(name, 'absent')} and is now {wanted.get(name, 'absent')}; it is of other code or settings"
             )
     try:
         with warnings.catch_warnings():

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from gen_jax import config
+from gen_jax import command_line
 from gen_jax.coding import chunks, container, integer
 from gen_jax.coding.images import Images, describe, open_images, whole
 from gen_jax.coding.integer import Network
@@ -45,7 +45,7 @@ def make_compressor(workdir: Path) -> None:
     loaded = run.load(workdir)
     choose("family of models to compress with", loaded.config["model"]["name"], FAMILIES)
     options = {name: value for name, value in loaded.config["model"].items() if name != "name"}
-    from gen_jax.models.vae import integer_network
+    from gen_jax.coding.weights import integer_network  # imports the model, which decoding does not need
 
     description = integer_network(loaded.spec, options, loaded.state)
     run.write(workdir / MODEL, integer.to_bytes(integer.make(description)))
@@ -102,8 +102,8 @@ def report(content: bytes, images: Images, network: Network, digest: bytes, mode
 
 def main(argv: list[str]) -> None:
     """Compresses IN to OUT, whole or not at all."""
-    flags = config.parse(argv, FLAGS, required="workdir", positional=("IN", "OUT"))
-    config.check_bounds(flags, {"chunk": (1, container.LARGEST_CHUNK)})
+    flags = command_line.parse(argv, FLAGS, required="workdir", positional=("IN", "OUT"))
+    command_line.check_bounds(flags, {"chunk": (1, container.LARGEST_CHUNK)})
     workdir, images = Path(flags.workdir), open_images(Path(flags.IN))
     make_compressor(workdir)
     network, digest = compressor(workdir)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from gen_jax import config
+from gen_jax import command_line
 from gen_jax.coding import chunks, container, images, integer
 from gen_jax.coding.integer import Network
 from gen_jax.errors import UserError, command
@@ -71,7 +71,7 @@ def decompress(
 
 def main(argv: list[str]) -> None:
     """Writes the images of IN to OUT, whole or not at all."""
-    flags = config.parse(argv, FLAGS, required="workdir", positional=("IN", "OUT"))
+    flags = command_line.parse(argv, FLAGS, required="workdir", positional=("IN", "OUT"))
     content = read_file(Path(flags.IN))
     network, digest = compressor(Path(flags.workdir))
     with tqdm(desc="decoding", unit="image", dynamic_ncols=True, disable=None, leave=False) as bar:

@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from gen_jax import best, config, run, sharding
+from gen_jax import best, command_line, run, sharding
 from gen_jax.data.rows import FLAGS, Rows, read_rows
 from gen_jax.data.samples import arrays
 from gen_jax.data.spec import Spec, rows_to_model
@@ -121,7 +121,7 @@ def plot(codes: Mapping[str, np.ndarray], spec: Spec, by: str) -> bytes:
 
 def main(argv: list[str]) -> None:
     """Encodes a split of the data of `--workdir`, or `--data`, into `--out`."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "workdir": (None, "directory of the run"),
@@ -135,12 +135,14 @@ def main(argv: list[str]) -> None:
         },
         required="workdir",
     )
-    out, num = config.output_file(flags.out, "codes.npz", (".npz",)), config.integer("num", flags.num, 1)
+    out, num = command_line.output_file(flags.out, "codes.npz", (".npz",)), command_line.integer("num", flags.num, 1)
     if flags.plot is not None:
         choose("file type of --plot", Path(flags.plot).suffix, (".png",))
     choose("way to draw --by", flags.by, BY)
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
+    loaded = run.load(
+        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    )
     origin, rows = read_rows(loaded.spec, loaded.config["data"], flags.split, flags.data, num)
     codes = encode(loaded.model, loaded.state, loaded.spec, rows)
     files = {out: arrays(codes, loaded.spec)}

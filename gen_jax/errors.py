@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import logging
 import os
 import signal
 import sys
@@ -76,8 +77,10 @@ def tolerant(stream: TextIO) -> SimpleNamespace:
 
 
 @contextmanager
-def stop_requests(alone: bool = True) -> Iterator[Callable[[], bool]]:
-    """Turns SIGINT and SIGTERM into a question that the loop asks after each step; a second one interrupts at once.
+def stop_requests(alone: bool = True) -> Iterator[Callable[[], int]]:
+    """Turns SIGINT and SIGTERM into a number that the loop asks for after each step, 0 where none came.
+
+    A second one interrupts at once.
 
     Of several processes SIGTERM is left to JAX, which tells all of them, and SIGINT becomes one.
     """
@@ -96,14 +99,14 @@ def stop_requests(alone: bool = True) -> Iterator[Callable[[], bool]]:
     if INTERRUPTS:
         raise KeyboardInterrupt
     try:
-        yield lambda: bool(asked)
+        yield lambda: asked[0] if asked else 0
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def command(main: Callable[[list[str]], None]) -> None:
-    """Runs `main(argv)` as a shell command: a user's mistake is one line and its exit code, 2 for most, an interrupt 130."""
+    """Runs `main(argv)` as a shell command: a user's mistake is one line and its exit code, 2 for most, a signal 128 + its number."""
 
     def interrupt(number: int, frame: Any) -> None:
         INTERRUPTS.append(number)
@@ -111,6 +114,9 @@ def command(main: Callable[[list[str]], None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
+    # a save that fails is said in one line: not again by asyncio, nor by threads of TensorStore's that come too late
+    logging.getLogger("asyncio").disabled = True
+    sys.unraisablehook = lambda found: found.object is None or sys.__unraisablehook__(found)
     sys.stdout.reconfigure(line_buffering=True)  # a log is read while it is written
     sys.stdout, sys.stderr = tolerant(sys.stdout), tolerant(sys.stderr)
     try:
@@ -120,4 +126,4 @@ def command(main: Callable[[list[str]], None]) -> None:
         sys.exit(error.code)
     except KeyboardInterrupt:
         print("\ninterrupted: nothing was left half written", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + (INTERRUPTS or [signal.SIGINT])[0])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gen_jax import best, config, data, run, sharding
+from gen_jax import best, command_line, config, data, run, sharding
 from gen_jax.data.rows import opened, read_rows
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose, command
@@ -34,11 +34,12 @@ def make_scorer(
     length: int | None = None,
     num_samples: int = 100,
     target: str | None = None,
-) -> Callable[[Model, State], Scores]:
-    """A function that scores a model by the metrics in `names`: its samples, or what it makes of real rows.
+) -> Callable[..., Scores]:
+    """A function (model, state, samples=None) that scores by the metrics in `names`: samples, or what it makes of real rows.
 
     The oracle of samples is the same metric on real rows, as many where there are: those of the test split, or of the training
-    split where samples are what a judge learns from. None where there is no test split.
+    split where samples are what a judge learns from. None where there is no test split. Samples that a caller has not drawn
+    already are drawn.
 
     Args:
       splits: the names of the training and of the test split.
@@ -64,12 +65,12 @@ def make_scorer(
     def oracle(build: Callable) -> tuple[Mapping, dict]:
         return real_figures(measures[build][0], num, real)
 
-    def score(model: Model, state: State) -> Scores:
+    def score(model: Model, state: State, known: Rows | None = None) -> Scores:
         scores: Scores = {}
 
         @cache
         def samples() -> Rows:
-            found = draw(model, state, spec, seed, num, given)
+            found = draw(model, state, spec, seed, num, given) if known is None else known
             refuse_broken(found)
             return found
 
@@ -140,7 +141,7 @@ def refuse_broken(samples: Rows) -> None:
 
 def scorer_of(
     loaded: run.Run, names: Iterable[str], num: int, features: str | None = None, num_samples: int | None = None
-) -> Callable[[Model, State], Scores]:
+) -> Callable[..., Scores]:
     """`make_scorer` for a trained run, whose data it opens.
 
     Raises:
@@ -156,7 +157,7 @@ def scorer_of(
     return make_scorer(loaded.spec, reals, splits, names, num, seed, features, **more)
 
 
-def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callable[[Model, State], Scores] | None:
+def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callable[..., Scores] | None:
     """`make_scorer` by the settings of a run, with the metric that selects; None where it does not score.
 
     Raises:
@@ -172,30 +173,19 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callab
     splits = (settings["data"]["split"], settings["data"]["test_split"])
     more = {name: settings["sample"][name] for name in ("length", "num_samples")}
     more["target"], names = how.get("target"), how["metrics"]
-    if names and not spec.sizes.get(splits[1]):  # a user's own data, under a config of ours
-        real = real_data(spec, reals, splits)
-        names = [name for name in names if name not in METRICS or METRICS[name](real) is not None]
-        lacking = ", ".join(name for name in how["metrics"] if name not in names)
-        if lacking:
-            print(
-                f"not scored by {lacking}: {spec.name} has no test split (a table takes --config.data.test_path=FILE)"
-            )
-        if not names and not select:
-            return None
     return make_scorer(spec, reals, splits, names, how["num"], how["seed"], also=select, **more)
 
 
-def picture(loaded: run.Run, file: Path, num: int) -> None:
+def picture(loaded: run.Run, file: Path, samples: Rows) -> None:
     """Writes the page of a table's samples beside the rows of its test split, or of its training split without one."""
     spec, splits = loaded.spec, [loaded.config["data"][name] for name in ("test_split", "split")]
     rows = read_rows(spec, loaded.config["data"], next(split for split in splits if spec.sizes.get(split)))[1]["x"]
-    samples = draw(loaded.model, loaded.state, spec, loaded.config["evaluate"]["seed"], num)["x"]
-    run.write(file, page(spec, rows, samples))
+    run.write(file, page(spec, rows, samples["x"]))
 
 
 def main(argv: list[str]) -> None:
     """Scores `--workdir`, prints a table and writes `evaluation.json`; of a table also the page `table.png`."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "workdir": (None, "directory of the run"),
@@ -220,28 +210,32 @@ def main(argv: list[str]) -> None:
     )
     others = read_scores(flags.against) if flags.against else None
     sharding.start()
-    step = config.integer("step", flags.step)
+    step = command_line.integer("step", flags.step)
     one = None if flags.replica is None else best.replica(flags.workdir, flags.replica)
     loaded = run.load(flags.workdir, step, one or 0)
     settings = loaded.config["evaluate"]
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"] or [ALL]
-    num = config.integer("num", flags.num, 1) or settings["num"]
-    score = scorer_of(loaded, names, num, flags.features, config.integer("num_samples", flags.num_samples, 1))
+    num = command_line.integer("num", flags.num, 1) or settings["num"]
+    score = scorer_of(loaded, names, num, flags.features, command_line.integer("num_samples", flags.num_samples, 1))
     others_of = range(1, loaded.config["replicas"]) if one is None else ()
 
-    def scores_of(found: run.Run) -> Scores:
-        states = [found.state, *(run.load(flags.workdir, found.step, each).state for each in others_of)]
-        return mean_scores([score(found.model, state) for state in states])
+    def scores_of(found: run.Run, samples: Rows | None = None) -> Scores:
+        others = (run.load(flags.workdir, found.step, each) for each in others_of)
+        first = score(found.model, found.state, samples)
+        return mean_scores([first, *(score(each.model, each.state) for each in others)])
 
-    scores = scores_of(loaded)
+    samples = None
+    if loaded.spec.kind == "table":  # for the scores and the page
+        samples = draw(loaded.model, loaded.state, loaded.spec, settings["seed"], num)
+    scores = scores_of(loaded, samples)
     if not scores:
         raise UserError(f"no metric applies to {loaded.spec.name}")
     if step is None and loaded.config.get("select"):
         for name, each in scores_of(run.load(flags.workdir, None, one or 0, last=True)).items():
             scores[name]["last"] = each["value"]
     save_scores(Path(flags.workdir), loaded.step, scores)
-    if loaded.spec.kind == "table":
-        picture(loaded, Path(flags.workdir) / "table.png", num)
+    if samples:
+        picture(loaded, Path(flags.workdir) / "table.png", samples)
     print(f"step {loaded.step}, {num} samples")
     if others is not None:
         try:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gen_jax import best, config, run, sharding
+from gen_jax import best, command_line, run, sharding
 from gen_jax.data.bif import Network, topological_order, write_bif
 from gen_jax.errors import UserError, command
-from gen_jax.models.bayesnet import BayesNetState, network_in
 
 SWEEPS = 8  # over the layers, each putting the variables of a layer near their neighbours in the one before
 
@@ -91,7 +90,7 @@ def picture(network: Network, confidence: np.ndarray) -> bytes:
 
 def main(argv: list[str]) -> None:
     """Writes the network of `--workdir` into `--out`."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "workdir": (None, "directory of the run"),
@@ -101,14 +100,16 @@ def main(argv: list[str]) -> None:
         },
         required="workdir",
     )
-    out = config.output_file(flags.out, "network.png", (".png", ".bif"))
+    out = command_line.output_file(flags.out, "network.png", (".png", ".bif"))
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
-    if not isinstance(loaded.state, BayesNetState):
+    loaded = run.load(
+        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    )
+    if loaded.model.network is None:
         raise UserError(
             f"{flags.workdir} holds a model {loaded.config['model']['name']!r}; expected a bayes_net, which has a graph"
         )
-    network, confidence = network_in(loaded.spec, loaded.state), np.asarray(loaded.state.graph.confidence)
+    network, confidence = loaded.model.network(loaded.state)
     run.write(Path(out), write_bif(network) if out.suffix == ".bif" else picture(network, confidence))
     edges = sum(map(len, network.parents))
     print(f"{len(network.names)} variables, {edges} edges of step {loaded.step} in {out}")

@@ -5,12 +5,11 @@ python -m gen_jax.information --workdir runs/bayes_net_bif --of lung --about smo
 
 from collections.abc import Sequence
 
-from gen_jax import best, config, run, sharding
+from gen_jax import best, command_line, config, run, sharding
 from gen_jax.data.evidence import known
 from gen_jax.data.spec import columns
 from gen_jax.errors import UserError, choose, command
 from gen_jax.metrics import information
-from gen_jax.models.bayesnet import BayesNetState, network_in
 from gen_jax.sample import draw
 
 SIZE = 8192  # samples drawn together
@@ -38,7 +37,7 @@ def exact(loaded: run.Run, of: Sequence[int], about: Sequence[int], given: Seque
     Raises:
       UserError: where the columns together are too many.
     """
-    network = network_in(loaded.spec, loaded.state)
+    network, _ = loaded.model.network(loaded.state)
     if of != about:
         return information.network_information(network, of, about, given)
     if len(of) == len(network.names):
@@ -49,7 +48,7 @@ def exact(loaded: run.Run, of: Sequence[int], about: Sequence[int], given: Seque
 
 def main(argv: list[str]) -> None:
     """Prints one figure: H(of), H(of | given), I(of; about) or I(of; about | given)."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "workdir": (None, "directory of the run"),
@@ -63,9 +62,11 @@ def main(argv: list[str]) -> None:
         },
         required="workdir",
     )
-    config.check_bounds(flags, {"num": (2, config.LARGEST - 1), "seed": (0, config.LARGEST - 1)})
+    command_line.check_bounds(flags, {"num": (2, config.LARGEST - 1), "seed": (0, config.LARGEST - 1)})
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
+    loaded = run.load(
+        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    )
     names = known(loaded.spec)
 
     def places(flag: str) -> list[int]:
@@ -78,7 +79,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"column {names[each]!r} stands in two of --of, --about and --given; expected it in one")
     said = [", ".join(names[each] for each in some) for some in (of, about, given)]
     title = f"{'I' if about else 'H'}({said[0]}{f'; {said[1]}' * bool(about)}{f' | {said[2]}' * bool(given)})"
-    if isinstance(loaded.state, BayesNetState):
+    if loaded.model.network:
         print(f"{title} = {exact(loaded, of, about or of, given):.6f} nats, exactly")
         return
     value, error = estimated(loaded, of, about or of, given, flags.num, flags.seed)

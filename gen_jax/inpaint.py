@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gen_jax import best, config, run, sharding
+from gen_jax import best, command_line, config, run, sharding
 from gen_jax.data.pictures import strip
 from gen_jax.data.rows import FLAGS, Rows, read_rows
 from gen_jax.data.samples import arrays
@@ -128,7 +128,7 @@ def draw_rows(x: np.ndarray, mask: np.ndarray, completions: np.ndarray, spec: Sp
 
 def main(argv: list[str]) -> None:
     """Completes the first `--num` rows of the data of `--workdir`, or of `--data`, into `--out`."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "workdir": (None, "directory of the run"),
@@ -143,12 +143,14 @@ def main(argv: list[str]) -> None:
         },
         required="workdir",
     )
-    out = config.output_file(flags.out, "repaired.png", (".png", ".npz"))
+    out = command_line.output_file(flags.out, "repaired.png", (".png", ".npz"))
     if flags.mask is None:
         raise UserError(f"--mask is missing; expected {EXPECTED}")
-    config.check_bounds(flags, LIMITS)
+    command_line.check_bounds(flags, LIMITS)
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
+    loaded = run.load(
+        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    )
     spec = loaded.spec
     if out.suffix == ".png" and spec.kind != "image":
         raise UserError(f"--out {out}: {spec.name} holds {spec.kind} data, whose completions are arrays: expected .npz")

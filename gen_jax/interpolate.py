@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from gen_jax import best, config, run, sharding
+from gen_jax import best, command_line, config, run, sharding
 from gen_jax.data.pictures import animate, strip
 from gen_jax.data.rows import FLAGS, Rows, read_rows
 from gen_jax.data.spec import Spec, to_data
@@ -168,7 +168,7 @@ def by_activity(loaded: run.Run) -> tuple[np.ndarray, str]:
 
 def main(argv: list[str]) -> None:
     """Draws latent paths of `--workdir` into `--out`."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "workdir": (None, "directory of the run"),
@@ -185,15 +185,17 @@ def main(argv: list[str]) -> None:
         },
         required="workdir",
     )
-    out = config.output_file(flags.out, "paths.png", (".png", ".gif"))
+    out = command_line.output_file(flags.out, "paths.png", (".png", ".gif"))
     between = PATHS[choose("kind of --latents", flags.latents, PATHS)]
-    config.check_bounds(flags, LIMITS)
+    command_line.check_bounds(flags, LIMITS)
     if flags.traverse and flags.between:
         raise UserError("--traverse and --between are two kinds of paths: choose one")
     if not flags.between and (flags.split or flags.data):
         raise UserError("--split and --data say which rows to walk between: add --between")
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
+    loaded = run.load(
+        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    )
     closed = out.suffix == ".gif"
     what, rows = f"{flags.latents} paths", None
     if flags.traverse:

@@ -98,7 +98,7 @@ def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tupl
     if leads:
         run.claim(job.workdir, spec)
     checkpoint.save(manager, *found)
-    manager.wait_until_finished()
+    checkpoint.finish(manager)
     if leads:
         run.settle(job.workdir, settings, {"from": str(fork.resolve()), "step": found[0]})
     print(f"forked from step {found[0]} of {fork}")

@@ -1,35 +1,40 @@
 """What a run leaves to be read: metrics.jsonl, TensorBoard events, curves, and the progress bar."""
 
+import io
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from textwrap import indent
+from typing import Any, NamedTuple
 
+import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
+from gen_jax.errors import UserError
 from gen_jax.run import write
 
 
 class Log(NamedTuple):
-    """`record(step, values)` keeps one object of metrics; `tick(step)` moves the bar."""
+    """`record(step, values)` keeps one object of metrics; `show(step, files)` samples; `tick(step)` moves the bar."""
 
     record: Callable[[int, dict[str, float | None]], None]
+    show: Callable[[int, dict[str, bytes]], None]
     tick: Callable[[int], None]
 
 
-SILENT = Log(lambda step, values: None, lambda step: None)
+SILENT = Log(lambda step, values: None, lambda step, files: None, lambda step: None)
 
 
 def read_metrics(workdir: Path) -> list[dict]:
     """The objects of `metrics.jsonl`, in order of step; a last line that was cut off is left out."""
     path = Path(workdir) / "metrics.jsonl"
     objects = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         try:
             objects.append(json.loads(line))
         except ValueError:
@@ -38,42 +43,87 @@ def read_metrics(workdir: Path) -> list[dict]:
 
 
 @contextmanager
-def opened(workdir: Path, start: int, total: int, quiet: bool) -> Iterator[Log]:
-    """The log of a run that continues after step `start`: what an interrupted run wrote beyond it is dropped."""
+def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quiet: bool) -> Iterator[Log]:
+    """The log of a run that continues after step `start`: what an interrupted run wrote beyond it is dropped.
+
+    Nothing waits in a buffer or for a thread: a disk that is full is said at once, by a UserError.
+
+    Args:
+      metrics: those of a step; what else is recorded are scores.
+    """
+    from tensorboardX import summary
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    path = workdir / "metrics.jsonl"
     kept = [each for each in read_metrics(workdir) if each["step"] <= start]
-    write(workdir / "metrics.jsonl", "".join(json.dumps(each) + "\n" for each in kept))
+    write(path, "".join(json.dumps(each) + "\n" for each in kept))
     before = kept[-1]["seconds"] if kept else 0.0
     began = time.perf_counter()
-    events = _tensorboard(workdir / "tensorboard", start + 1)
     pace = 0.2 if sys.stderr.isatty() else 5.0  # seconds
     bar = tqdm(total=total, initial=start, unit="step", disable=quiet, dynamic_ncols=True, mininterval=pace)
-    with open(workdir / "metrics.jsonl", "a") as file, bar:
+    bar.set_postfix_str("compiling")
+    with _tensorboard(workdir / "tensorboard", start + 1) as event, bar:
 
         def record(step: int, values: dict[str, float | None]) -> None:
             seconds = round(before + time.perf_counter() - began, 3)
-            file.write(json.dumps({"step": step, "seconds": seconds, **values}) + "\n")
-            file.flush()
-            for name, value in values.items():
-                if value is not None:
-                    events.add_scalar(name, value, step)
+            with _said(path), open(path, "a") as file:
+                file.write(json.dumps({"step": step, "seconds": seconds, **values}) + "\n")
+            known = {name: value for name, value in values.items() if value is not None}
+            parts = {name: "step" if name.removesuffix("_se") in metrics else "scores" for name in known}
+            tags = (Summary.Value(tag=f"{parts[name]}/{name}", simple_value=value) for name, value in known.items())
+            event(step, Summary(value=tags))
             shown = {name: _short(value) for name, value in list(values.items())[:6]}
             bar.set_postfix(shown, refresh=False)
             if quiet:
                 print(f"step {step}/{total} {seconds:.0f} s " + " ".join(f"{k}={v}" for k, v in shown.items()))
 
+        def show(step: int, files: dict[str, bytes]) -> None:
+            if ".png" in files:
+                pixels = np.asarray(Image.open(io.BytesIO(files[".png"])).convert("RGB"))
+                event(step, summary.image("samples", pixels, dataformats="HWC"))
+            if ".txt" in files:
+                event(step, summary.text("samples", indent(files[".txt"].decode(), "    ")))  # Markdown, as it stands
+
         def tick(step: int) -> None:
+            if bar.n == start:
+                bar.set_postfix_str("", refresh=False)
             bar.update(step - bar.n)
 
-        try:
-            yield Log(record, tick)
-        finally:
-            events.close()
+        yield Log(record, show, tick)
 
 
-def _tensorboard(folder: Path, purge_step: int):
-    from tensorboardX import SummaryWriter
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    """Says in one line that something cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
 
-    return SummaryWriter(str(folder), purge_step=purge_step)
+
+@contextmanager
+def _tensorboard(folder: Path, purge_step: int) -> Iterator[Callable[[int, Any], None]]:
+    """A function (step, summary) that writes a TensorBoard event; the events of earlier files from `purge_step` on are void.
+
+    tensorboardX's SummaryWriter has a thread, which a full disk ends, and with it, for ever waiting, the run.
+    """
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+    def event(step: int, **content: Any) -> None:
+        with _said(folder):
+            writer.write_event(Event(wall_time=time.time(), step=step, **content))
+            writer.flush()
+
+    with _said(folder):
+        folder.mkdir(exist_ok=True)
+        writer = EventsWriter(str(folder / "events"), f".{purge_step}")
+    try:
+        event(purge_step, session_log=SessionLog(status=SessionLog.START))
+        yield lambda step, summary: event(step, summary=summary)
+    finally:
+        with suppress(OSError):
+            writer.close()
 
 
 def _short(value: float | None) -> str:
@@ -103,6 +153,6 @@ def draw_curves(workdir: Path) -> None:
     for panel in list(figure.axes)[len(names) :]:
         panel.set_axis_off()
     figure.supxlabel("step", fontsize=9, y=0.1 / height)
-    path = workdir / ".curves.png"
-    figure.savefig(path, dpi=100)
-    os.replace(path, workdir / "curves.png")
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=100)
+    write(workdir / "curves.png", picture.getvalue())

@@ -30,9 +30,8 @@ class Model(NamedTuple):
     encode: Callable | None = None  # (key, state, batch) -> latent
     decode: Callable | None = None  # (key, state, latent) -> batch; differentiable, unless `z` holds codes
     given: tuple[str, ...] = ()  # the conditions that `sample` honours, of those that belong to a batch
-    free_parameters: Callable | None = (
-        None  # (state) -> how many numbers were learnt, where BIC may compare models by it
-    )
+    free_parameters: Callable | None = None  # (state) -> how many numbers were learnt, where BIC may compare by it
+    network: Callable | None = None  # (state) -> the Bayesian network it is, and how sure each edge is [D, D]
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax import best, config, run, sharding
+from gen_jax import best, command_line, run, sharding
 from gen_jax.errors import UserError, command
 from gen_jax.evaluate import scorer_of
 from gen_jax.model import State
@@ -133,7 +133,7 @@ def measure(loaded: run.Run, shares: list[float], names: list[str], num: int) ->
 
 def main(argv: list[str]) -> None:
     """Scores `--workdir` at every `--sparsity`, prints a table, writes a curve and its figures."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "workdir": (None, "directory of the run"),
@@ -149,13 +149,15 @@ def main(argv: list[str]) -> None:
         },
         required="workdir",
     )
-    out = config.output_file(flags.out, "curve.png", (".png", ".json"))
+    out = command_line.output_file(flags.out, "curve.png", (".png", ".json"))
     shares = parse_sparsity(flags.sparsity)
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
+    loaded = run.load(
+        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    )
     settings = loaded.config["evaluate"]
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"]
-    figures = measure(loaded, shares, names, config.integer("num", flags.num, 1) or settings["num"])
+    figures = measure(loaded, shares, names, command_line.integer("num", flags.num, 1) or settings["num"])
     show(figures)
     if out.suffix == ".png":
         run.write(out, draw_curves(figures))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gen_jax import config, log, run
+from gen_jax import command_line, config, log, run
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, command
 
@@ -25,7 +25,8 @@ table { border-collapse: collapse } th, td { padding: .25rem .7rem; text-align: 
 td.number { text-align: right; font-variant-numeric: tabular-nums } .wide { overflow-x: auto }
 .strip { display: flex; gap: .8rem; overflow-x: auto; align-items: flex-start; padding-bottom: .5rem }
 figure { margin: 0 } figcaption { color: #666; font-size: .85rem }
-.strip img { height: 15rem; image-rendering: pixelated } .strip pre { width: 22rem; white-space: pre-wrap; font-size: .8rem }
+.strip img { min-height: 10rem; max-height: 18rem; max-width: 44rem }
+.strip pre { width: 22rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem }
 .curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: .5rem }
 .curves svg { width: 100%; height: auto } .run { border-left: .35rem solid; padding-left: .5rem }
 details { margin: .3rem 0 } summary { cursor: pointer; color: #555 } small { color: #666 }
@@ -231,13 +232,13 @@ def page(runs: list[Told]) -> str:
 
 def main(argv: list[str]) -> None:
     """Writes the report of the runs that are named into `--out`."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {"DIR": ([], "directories of runs"), "out": ("report.html", "the page")},
         required=None,
         positional=("DIR",),
     )
-    path = config.output_file(flags.out, "report.html", (".html",))
+    path = command_line.output_file(flags.out, "report.html", (".html",))
     run.write(path, page(read(flags.DIR)))
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, open it in a browser")
 

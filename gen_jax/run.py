@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gen_jax.config import refuse_changes
+from gen_jax.config import base_config, refuse_changes
 from gen_jax.data.spec import Spec, from_json, to_json
 from gen_jax.errors import UserError
 from gen_jax.model import Model
@@ -83,8 +83,15 @@ def begun_config(workdir: Path) -> dict | None:
 
 
 def read_spec(workdir: Path) -> Spec:
-    """The facts of the data a run was trained on."""
-    return from_json(read_json(workdir / "spec.json"))
+    """The facts of the data a run was trained on.
+
+    Raises:
+      UserError: where they cannot be read, or are other facts than those of today.
+    """
+    try:
+        return from_json(read_json(workdir / "spec.json"))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{workdir / 'spec.json'} was written by other code than this ({error}): use that") from None
 
 
 def read_json(path: Path) -> dict:
@@ -94,9 +101,12 @@ def read_json(path: Path) -> dict:
       UserError: where it cannot be read.
     """
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} cannot be read: expected an object, not {found!r}")
+    return found
 
 
 @contextmanager
@@ -172,6 +182,9 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: b
     config = read_config(workdir)
     if config is None:
         raise UserError(f"no run in {workdir}: " + ("it is empty" if workdir.exists() else "no such directory"))
+    lacking = base_config().keys() - config.keys()
+    if lacking:
+        raise UserError(f"{workdir / 'config.json'} lacks {min(lacking)!r}: other code than this wrote it, use that")
     replicas = config["replicas"]
     if not 0 <= replica < replicas:
         raise UserError(f"replica {replica}: {workdir} has {replicas}, numbered from 0")

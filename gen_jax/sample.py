@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from absl.flags import FlagValues
 
-from gen_jax import best, config, run, sharding
+from gen_jax import best, command_line, config, run, sharding
 from gen_jax.data import evidence
 from gen_jax.data.samples import SUFFIXES, WRITERS, encode
 from gen_jax.data.spec import SEQUENCES, Spec, to_data
@@ -124,28 +124,30 @@ def _labels(text: str, value: str, num: int, spec: Spec, length: int | None) -> 
 
 def main(argv: list[str]) -> None:
     """Draws `--num` samples from `--workdir` into `--out`, or one text onto the screen, as it is written."""
-    flags = config.parse(argv, FLAGS, required="workdir")
+    flags = command_line.parse(argv, FLAGS, required="workdir")
     if flags.stream and flags["num"].present and flags.num != 1:
         raise UserError(f"--num={flags.num}: --stream prints one text, expected 1")
     num, saved = 1 if flags.stream else flags.num, flags.out is not None or not flags.stream
     if saved:
         suffixes = (".npz", *{each: 0 for kind in SUFFIXES.values() for each in kind})
-        config.output_file(flags.out, "samples.png", suffixes)
+        command_line.output_file(flags.out, "samples.png", suffixes)
     limits = {"num": (1, config.LARGEST - 1), "seed": (0, config.LARGEST - 1), "completions": (1, 10_000)}
-    config.check_bounds(flags, limits)
+    command_line.check_bounds(flags, limits)
     sharding.start()
-    loaded = run.load(flags.workdir, config.integer("step", flags.step), best.replica(flags.workdir, flags.replica))
-    length = config.integer("length", flags.length, 1) or loaded.config["sample"].get("length")
+    loaded = run.load(
+        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    )
+    length = command_line.integer("length", flags.length, 1) or loaded.config["sample"].get("length")
     if evidence.is_file(flags.given):
         complete(flags, loaded)
         return
     if flags["completions"].present:
         raise UserError(f"--completions={flags.completions}: expected a file in --given, whose rows are completed")
     given = parse_given(flags.given, num, loaded.spec, length)
-    choice = {name: config.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
+    choice = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
     given = {**(given or {}), **{name: np.full(num, each) for name, each in choice.items() if each is not None}}
     if saved:
-        config.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
+        command_line.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
     stream = printer(loaded.spec) if flags.stream else None
     known = evidence.said_cells(loaded.spec, flags.given, num) if flags.given and loaded.spec.kind == "table" else None
     samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, stream, known=known)

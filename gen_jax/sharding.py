@@ -128,12 +128,12 @@ def meet(what: str, facts: str = "") -> None:
         raise UserError(f"the processes do not see the same {what}: give all one command and a --workdir they share")
 
 
-def stop_request(asked: Callable[[], bool]) -> Callable[[int], bool]:
+def stop_request(asked: Callable[[], int]) -> Callable[[int], bool]:
     """A function of the step, to be called after each: whether all processes stop after it.
 
     JAX tells all processes of a SIGTERM that one of them gets, and names them one step.
     """
-    return (lambda step: asked()) if alone() else multihost_utils.reached_preemption_sync_point
+    return (lambda step: asked() > 0) if alone() else multihost_utils.reached_preemption_sync_point
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:

@@ -7,7 +7,9 @@ From a notebook or a program the same by `gen_jax.fit(config, workdir)`.
 
 import shlex
 import shutil
+import signal
 import sys
+import textwrap
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -19,7 +21,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
-from gen_jax import best, checkpoint, config, log, run, sharding
+from gen_jax import best, checkpoint, command_line, config, log, run, sharding
 from gen_jax.data.samples import SUFFIXES, encode
 from gen_jax.errors import UserError, command, stop_requests
 from gen_jax.job import Job, first_state, place_arrays, prepare
@@ -74,7 +76,7 @@ def loop(
     broken = place(job.mesh, {name: never for name in job.metrics})
     done = start
     if start == 0 and every.sample_every:
-        draw_samples(job, state, 0)
+        draw_samples(job, journal, state, 0)
     for step, fed in zip(range(start, total), job.data.stream(start, total)):
         fed = sharding.place_rows(job.mesh, fed)
         state, broken, metrics = step_fn(state, broken, np.int32(step), arrays, fed)
@@ -92,7 +94,7 @@ def loop(
         if values:
             journal.record(done, values)
         if every.sample_every and (end or due(done, every.sample_every)):
-            draw_samples(job, state, done)
+            draw_samples(job, journal, state, done)
             if not end and sharding.leads():  # by train() otherwise
                 log.draw_curves(job.workdir)
         if saves:
@@ -101,7 +103,7 @@ def loop(
             break
     if total == start == 0:
         checkpoint.save(manager, 0, state)
-    manager.wait_until_finished()
+    checkpoint.finish(manager)
     return done
 
 
@@ -120,9 +122,8 @@ def finite(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) ->
     broken = {name: np.min(first) for name, first in broken.items()}  # of all replicas
     name = min(broken, key=broken.get)
     if broken[name] < NEVER:
-        manager.wait_until_finished()
-        good = manager.latest_step()
-        left = "it had saved no checkpoint yet" if good is None else f"its last good checkpoint is of step {good}"
+        checkpoint.finish(manager)
+        left = checkpoint.left(manager)
         raise UserError(f"{name} is not finite at step {broken[name]}: the run in {job.workdir} stops; {left}")
     return {name: float(value) for name, value in metrics.items()}
 
@@ -138,7 +139,7 @@ def score(job: Job, state: State, step: int) -> Scores:
     return scores
 
 
-def draw_samples(job: Job, state: State, step: int) -> None:
+def draw_samples(job: Job, journal: log.Log, state: State, step: int) -> None:
     """Leaves samples (of the first replica) as what they are, from the same latents every time."""
     state = local(job, state)
     if not sharding.leads():
@@ -146,7 +147,9 @@ def draw_samples(job: Job, state: State, step: int) -> None:
     how, spec = job.settings.sample, job.data.spec
     given = parse_given(how.given, how.num, spec, how.length)
     samples = draw(job.model, sharding.replica(state, 0, job.replicas), spec, how.seed, how.num, given)
-    for suffix, content in encode(samples, spec, SUFFIXES[spec.kind][0]).items():
+    files = encode(samples, spec, SUFFIXES[spec.kind][0])
+    journal.show(step, files)
+    for suffix, content in files.items():
         run.write(job.workdir / "samples" / f"{step}{suffix}", content)
 
 
@@ -156,11 +159,17 @@ def local(job: Job, state: State) -> State:
 
 
 def describe(job: Job) -> None:
-    """Prints the settings and the facts a reader wants to check before a long run."""
-    print(str(job.settings))
-    for name, part in job.state._asdict().items():
-        size = sum(leaf.size for leaf in jax.tree.leaves(part))
-        print(f"state.{name}: {size:,} numbers" if size > 1 else f"state.{name}: 1 number")
+    """Prints the settings that are set, a line a group, and the facts a reader wants to check before a long run."""
+    groups: dict[str, list[str]] = {}
+    for key, value in config.flat(config.plain(job.settings)).items():
+        if value not in (None, []):
+            *place, name = key.split(".")
+            groups.setdefault(".".join(place) or "run", []).append(f"{name}={value}")
+    parts = {name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in job.state._asdict().items()}
+    named = ", ".join(f"{name} {size:,}" for name, size in parts.items() if size > 1)
+    groups["state"] = [f"{sum(parts.values()):,} numbers: {named}"]
+    for place, said in groups.items():
+        print(textwrap.fill(f"{place}: {' '.join(said)}", 120, subsequent_indent="    ", break_long_words=False))
     spec = job.data.spec
     feed = "resident" if job.data.arrays else "streaming"
     print(f"data: {spec.name}, {spec.kind} {list(spec.shape)} {spec.dtype}, {spec.sizes}, {feed} feed")
@@ -169,8 +178,10 @@ def describe(job: Job) -> None:
     print(f"devices: {sharding.describe(job.mesh)}; run: {job.workdir}")
 
 
-def train(job: Job, fork: Path | None, again: str) -> None:
+def train(job: Job, fork: Path | None, again: str) -> int:
     """Trains a run to its last step, from its newest checkpoint where it has one.
+
+    Returns 0, or as a shell would 128 + the signal that stopped it before: who starts it again on failure then does.
 
     Args:
       fork: a run whose newest checkpoint this one starts from, where it has none of its own.
@@ -196,12 +207,12 @@ def train(job: Job, fork: Path | None, again: str) -> None:
                 raise UserError(f"{workdir} starts at step {start}, beyond the {total} asked for: give more steps")
             if start == total and not new:
                 print(f"{workdir} is complete: all {total} steps are done")
-                return
+                return 0
             if not job.quiet:
                 describe(job)
             if start:
                 print(f"resuming after step {start}")
-            logged = log.opened(workdir, start, total, job.quiet) if leads else nullcontext(log.SILENT)
+            logged = log.opened(workdir, start, total, job.metrics, job.quiet) if leads else nullcontext(log.SILENT)
             stopping = sharding.stop_request(asked)
             with logged as journal, best.opened(workdir, job.settings.select) as offer:
                 done = loop(job, manager, offer, journal, start, state, stopping)
@@ -209,10 +220,11 @@ def train(job: Job, fork: Path | None, again: str) -> None:
             log.draw_curves(workdir)
     if done < total:
         print(f"stopped: step {done} of {total} is saved; resume with\n  {again}")
-    else:
-        left = {"pictures": "samples", "curves": "curves.png", "figures": "metrics.jsonl"}
-        found = [f"{what} in {workdir / name}" for what, name in left.items() if (workdir / name).exists()]
-        print("done: " + ", ".join(found))
+        return 128 + (asked() or signal.SIGTERM)  # of which JAX tells the other processes
+    left = {"pictures": "samples", "curves": "curves.png", "figures": "metrics.jsonl"}
+    found = [f"{what} in {workdir / name}" for what, name in left.items() if (workdir / name).exists()]
+    print("done: " + ", ".join(found))
+    return 0
 
 
 def fit(settings: ConfigDict, workdir: str | Path, quiet: bool = True) -> run.Run:
@@ -235,7 +247,7 @@ def fit(settings: ConfigDict, workdir: str | Path, quiet: bool = True) -> run.Ru
 
 def main(argv: list[str]) -> None:
     """Trains the experiment of `--config` in `--workdir`."""
-    flags = config.parse(
+    flags = command_line.parse(
         argv,
         {
             "workdir": (None, "directory of the run; runs/NAME of the config where unset"),
@@ -244,14 +256,16 @@ def main(argv: list[str]) -> None:
         },
         required="config",
     )
-    name = Path(config.config_file(argv)).stem
+    name = Path(command_line.config_file(argv)).stem
     workdir = Path(flags.workdir or f"runs/{name}")
     sharding.start()
     with sharding.joined():
         job = prepare(flags.config, workdir, flags.quiet)
         line = shlex.join([sys.executable, "-m", "gen_jax.train", *argv[1:]])
         again = line if sharding.alone() else "the command that launched it"
-        train(job, Path(flags.fork) if flags.fork else None, again)
+        code = train(job, Path(flags.fork) if flags.fork else None, again)
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from gen_jax.evaluate import make_scorer
 from gen_jax.losses import representation as form
 from gen_jax.losses.likelihoods import fitting
 from gen_jax.metrics.efficacy import f1
-from gen_jax.metrics.marginal import kolmogorov_smirnov, total_variation, wasserstein
+from gen_jax.metrics.features import real_data
+from gen_jax.metrics.marginal import marginal, total_variation
 from gen_jax.metrics.pairwise import associations
 from gen_jax.metrics.privacy import nearer
 from gen_jax.models.gan import gan
@@ -60,6 +61,13 @@ def test_relaxed_levels_are_a_distribution_and_near_a_draw_of_it():
     codes = np.asarray(rep.drawn(KEY, out))[:, 1]
     of_column = p[layout.groups.column == 1][:3]  # the fourth: an empty cell, never drawn
     np.testing.assert_allclose(np.bincount(codes.astype(int)) / 4000, of_column / of_column.sum(), atol=0.03)
+
+
+def test_the_likeliest_level_is_the_first_of_the_largest():
+    layout = form.layout_of(SPEC)
+    flat = np.random.default_rng(3).integers(0, 3, (200, len(layout.groups.column))).astype(np.float32)  # with ties
+    expected = [flat[:, layout.groups.column == at].argmax(1) for at in range(3)]
+    np.testing.assert_array_equal(form.likeliest(layout, jnp.asarray(flat)), np.stack(expected, 1))
 
 
 def test_the_mixed_likelihood_is_a_density_of_what_is_observed():
@@ -165,11 +173,18 @@ def test_interpolation_stays_between_neighbours_of_one_level():
         smote(spec, within="x1")
 
 
-def test_distances_of_columns_and_their_pairs_are_those_of_scipy():
+def test_distances_of_columns_and_their_pairs_are_those_of_their_definitions():
     random = np.random.default_rng(3)
-    x, y = random.normal(size=300), random.normal(0.5, 2, 200)
-    assert kolmogorov_smirnov(x, y) == pytest.approx(stats.ks_2samp(x, y).statistic)
-    assert wasserstein(x, y) == pytest.approx(stats.wasserstein_distance(x, y))
+    x, y = random.normal(size=300), random.normal(0.5, 2, 300)
+    spec = table_spec(None, 2, rows=300)._replace(scale=[2.0, 1.0])
+    levels = np.arange(300) % 2
+    real = real_data(spec, lambda split, num: {"x": np.stack([y, levels], 1)}, ("train", "test"))
+    found = marginal(real).values({"x": np.stack([x, 0 * levels], 1)})
+    at = np.concatenate([x, y])[:, None]
+    assert found["columns"]["x0"] == pytest.approx(np.abs((x <= at).mean(1) - (y <= at).mean(1)).max())
+    assert found["wasserstein"] == pytest.approx(np.abs(np.sort(x) - np.sort(y)).mean() / 2)  # of as many rows each
+    assert found["marginal"] == pytest.approx((found["columns"]["x0"] + 0.5) / 2)
+    y = y[:200]
     assert total_variation(np.array([0, 0, 1, 2]), np.array([0, 1]), 4) == pytest.approx(0.25)
     a, b = random.choice(3, 300), random.choice(4, 300)
     b = np.where(random.random(300) < 0.5, a, b)
@@ -220,13 +235,13 @@ def test_a_number_that_both_rows_lack_is_that_of_another_row():
     assert set(np.unique(drawn)) == {5.0, 7.0} and abs((drawn[:150] == 5).mean() - 0.5) < 0.15
 
 
-def test_a_config_of_ours_takes_a_table_without_a_test_split(tmp_path, capsys):
+def test_a_config_of_ours_takes_a_table_without_a_test_split(tmp_path):
     rows = np.random.default_rng(2).normal(size=(30, 2)).round(3)
     np.savetxt(tmp_path / "own.csv", rows, "%.3f", ",", header="a,b", comments="")
     flags = [f"--config.data.path={tmp_path / 'own.csv'}", "--config.steps=1", "--config.model.max_leaves=2"]
     file = Path(__file__).parents[1] / "configs" / "forest.py"
     train.main(["train", "--config", str(file), "--workdir", str(tmp_path / "run"), "--quiet", *flags])
-    assert "not scored by log_likelihood: own has no test split" in capsys.readouterr().out
+    assert not run.read_json(tmp_path / "run" / "evaluation.json")["metrics"]
     assert run.read_config(tmp_path / "run")["model"]["max_leaves"] == 2
     with pytest.raises(UserError, match="max_leaves=2.5: expected int"):
         train.main(["train", "--config", str(file), "--config.model.max_leaves=2.5"])

@@ -273,7 +273,7 @@ def test_given_cells_stay_and_the_others_follow(workdir, tmp_path):
     assert all(row["g"] == "high" and row["n"] == "6" and float(row["x"]) > 5 for row in rows)
     rows = drawn(workdir, tmp_path / "s.csv", "--num=2", "--given", "n=-3,x=0.1234")  # never seen, and never changed
     assert all((row["n"], row["x"]) == ("-3", "0.1234") for row in rows)
-    file = write(tmp_path, 'g,x\nhigh,\n,0.1234\n"low",\n', "some.csv")
+    file = write(tmp_path, 'g,x\nhigh,\n,0.1234\n"low",\n', "g=some.csv")
     rows = drawn(workdir, tmp_path / "c.csv", "--given", str(file))
     assert [row["g"] for row in rows] == ["high", "low", "low"] and rows[1]["x"] == "0.1234"
     assert [*rows[0]] == ["g", "x", "n"]  # as in the file, and what it lacks

@@ -10,6 +10,7 @@ from conftest import host, make_spec, whole_spec, within
 from scipy import special, stats
 
 from gen_jax.coding import codec, integer
+from gen_jax.coding.weights import integer_network
 from gen_jax.data.spec import to_model
 from gen_jax.errors import UserError
 from gen_jax.losses import likelihoods
@@ -21,7 +22,7 @@ from gen_jax.losses.variational import (
     gaussian_log_prob,
     importance_bound,
 )
-from gen_jax.models.vae import integer_network, vae
+from gen_jax.models.vae import vae
 from gen_jax.nets import DECODERS, ENCODERS
 
 KEY = jax.random.key(0)

@@ -75,7 +75,10 @@ def load(
             f"choose shuffle, or set --config.data.window=64"
         )
     if order == "by_level" and not any("levels" in column for column in source.info.get("columns", ())):
-        raise UserError(f"data.order 'by_level' draws rows by the levels of a table, and {source.name} has none")
+        raise UserError(
+            f"data.order 'by_level' draws rows by the levels of a table, and {source.name} has none: set "
+            f"--config.data.order=shuffle and, of a gan, --config.model.conditional=False"
+        )
     total = total_steps(order, rows, batch_size, steps, epochs)
     if order == "lanes" and batch_size % multiple:
         raise UserError(

@@ -1,5 +1,6 @@
 """Decodes a split once into flat arrays on disk, on all cores; the arrays appear whole or not at all."""
 
+import errno
 import json
 import os
 import shutil
@@ -25,21 +26,30 @@ ALONE = 5_000  # rows below which starting workers costs more than it saves
 def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quiet: bool) -> dict[str, np.ndarray]:
     """All rows of a split, memory-mapped from the cache, where they are written on first use.
 
-    The cache key is the content of the source and the options that change its rows.
+    The cache key is the content of the source and the options that change its rows. Files of another length than they
+    had are written anew.
     """
     key = content_hash(source.content, source.name, list(source.shape), split)
     folder = cache_folder() / "arrays" / key
-    if not folder.exists():
-        made(folder.parent)
-        unfinished = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder.parent))
+    if folder.exists():
         try:
-            _decode(source, options, split, unfinished, quiet)
-            os.rename(unfinished, folder)
-        except OSError as error:
-            if not folder.exists():  # otherwise another process was faster, with the same bytes
-                raise UserError(f"cannot write the decoded data to {folder}: {error}") from None
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            return _arrays(folder)
+        except (OSError, ValueError, EOFError):
+            shutil.rmtree(folder, ignore_errors=True)  # damaged
+    made(folder.parent)
+    unfinished = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder.parent))
+    try:
+        _decode(source, options, split, unfinished, quiet)
+        os.rename(unfinished, folder)
+    except OSError as error:
+        if not folder.exists():  # otherwise another process was faster, with the same bytes
+            raise UserError(f"cannot write the decoded data to {folder}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return _arrays(folder)
+
+
+def _arrays(folder: Path) -> dict[str, np.ndarray]:
     return {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
 
 
@@ -51,7 +61,9 @@ def cores() -> int:
 def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path, quiet: bool) -> None:
     rows = source.sizes[split]
     for name, value in source.rows(split, np.arange(1)).items():
-        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", value.dtype, (rows, *value.shape[1:])).flush()
+        file = folder / f"{name}.npy"
+        np.lib.format.open_memmap(file, "w+", value.dtype, (rows, *value.shape[1:])).flush()
+        _reserve(file)
     with tqdm(total=rows, desc=f"decoding {source.name} {split}", unit="row", disable=quiet) as bar:
         if rows < ALONE or source.kind == "table":  # which is in memory already
             fill(source, split, folder, range(rows), bar.update)
@@ -73,6 +85,20 @@ def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path
         finally:
             for worker in workers:
                 worker.kill()
+
+
+def _reserve(file: Path) -> None:
+    """Takes the room of a file of zeros on the disk, for to write to a mapped page without room is a SIGBUS.
+
+    Raises:
+      OSError: where there is not so much; nothing on systems that cannot tell.
+    """
+    with open(file, "rb+") as handle:
+        try:
+            os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
+        except (AttributeError, OSError) as error:
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
 
 
 def fill(source: Source, split: str, folder: Path, part: range, done: Callable[[int], Any]) -> None:

@@ -20,7 +20,7 @@ Given = dict[str, np.ndarray | dict[str, np.ndarray]]
 
 def is_file(text: str | None) -> bool:
     """Whether `--given` names a file of rows."""
-    return text is not None and "=" not in text and suffix_of(Path(text)) in SUFFIXES
+    return text is not None and suffix_of(Path(text)) in SUFFIXES and ("=" not in text or Path(text).is_file())
 
 
 def said(spec: Spec, text: str, num: int) -> Given:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables import shares
+from gen_jax.data.tables import parts, shares
 from gen_jax.errors import choose
 
 TILE = 56  # pixels a small image is enlarged to, at least
@@ -142,25 +142,43 @@ def margins(x: np.ndarray, spec: Spec) -> Image.Image:
     One panel a column, up to `PANELS`: grey bars are the rows learnt from, the line is the samples.
     """
     schema = columns(spec)[:PANELS]
+    drawn = [shares(column, x[:, at]) for at, column in enumerate(schema)]
+    return margins_of(schema, spec.info["marginals"], drawn, "share: grey learnt from, blue samples")
+
+
+def margins_of(schema: Sequence[Mapping], real: Sequence, drawn: Sequence, label: str) -> Image.Image:
+    """The shares of columns, `real` and `drawn`, one panel each; `label` stands at the side."""
     figure, panels = panels_of(len(schema))
-    for at, (panel, column) in enumerate(zip(panels, schema)):
-        margin(panel, column, spec.info["marginals"][at], shares(column, x[:, at]))
-    figure.supylabel("share: grey learnt from, blue samples", fontsize=8)
+    for each in zip(panels, schema, real, drawn):
+        margin(*each)
+    figure.supylabel(label, fontsize=8)
     return image_of(figure)
 
 
 def margin(panel, column: Mapping[str, Any], real: Sequence[float], drawn: Sequence[float]) -> None:
-    """Draws the shares of a column's levels, or of parts of its range: grey bars, and a line."""
-    step = 1 if "levels" in column else (column["high"] - column["low"]) / len(real) or 1
-    places = column["low"] + step * (np.arange(len(real)) + (0 if "levels" in column else 0.5))
-    panel.stairs(real, [*(places - step / 2), places[-1] + step / 2], fill=True, color="0.8")
-    panel.plot(places, drawn, marker=".", markersize=4, linewidth=0.8, color="C0")
-    panel.set_title(column["name"], fontsize=7)
+    """Draws the shares of a column's levels, or of parts of its range: grey bars, and dots or, of a range, a line."""
+    edges, names = parts(column), column.get("levels", ())
+    places = (edges[1:] + edges[:-1]) / 2
+    panel.stairs(real, edges, fill=True, color="0.8")
+    panel.plot(places, drawn, marker=".", markersize=4, linewidth=0 if names else 0.8, color="C0")
+    panel.set_title(short(column["name"], 32), fontsize=7)
     panel.locator_params(nbins=4)
-    if len(real) <= 5 and "levels" in column:
-        panel.set_xticks(places, column["levels"])
+    panel.xaxis.get_offset_text().set_fontsize(6)
+    if len(names) > MOST_NAMES:
+        panel.set_xticks([])
+        panel.set_xlabel(f"{len(names)} levels", fontsize=6)
+    elif sum(map(len, names)) > LETTERS:
+        panel.set_xticks(places, [short(name, 10) for name in names], rotation=90, fontsize=5)
+    elif names:
+        panel.set_xticks(places, names)
 
 
+def short(name: str, most: int) -> str:
+    """A name of at most so many letters."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+LETTERS, MOST_NAMES = 22, 20  # under a panel: letters side by side, names of levels
 PANELS = 16  # sequences or columns drawn, at most
 PICTURES = {  # kind -> (x [N, *shape], spec) -> picture; NaN beyond the end of a sequence
     "image": grid,
@@ -192,22 +210,24 @@ def _figure(size: tuple[float, float], lines: int, columns: int):
     return figure, figure.subplots(lines, columns, squeeze=False)
 
 
-def _panels(num: int):
-    """A figure of `num` small panels in a square, and the panels [num]."""
-    columns = int(np.ceil(np.sqrt(num)))
+def _panels(num: int, across: int | None = None, size: tuple[float, float] = (2.4, 1.8)):
+    """A figure of `num` panels of so many inches, so many in a line (as in a square where None), and the panels [num]."""
+    columns = across or int(np.ceil(np.sqrt(num)))
     lines = -(-num // columns)
-    figure, panels = _figure((2.4 * columns, 1.8 * lines), lines, columns)
+    figure, panels = _figure((size[0] * columns, size[1] * lines), lines, columns)
     for place, panel in enumerate(panels.flat):
         panel.tick_params(labelsize=6)
         panel.axison = place < num
     return figure, panels.flat[:num]
 
 
-def panels_of(num: int):
-    """As `_panels`, with room for titles, laid out at once."""
-    figure, panels = _panels(num)
+def panels_of(num: int, across: int | None = None, size: tuple[float, float] = (2.4, 2.0)):
+    """As `_panels`, with room for titles and for names on the left and below, laid out at once."""
+    figure, panels = _panels(num, across, size)
     figure.set_layout_engine(None)  # which would take seconds
-    figure.subplots_adjust(0.1, 0.08, 0.98, 0.94, wspace=0.35, hspace=0.5)
+    width, height = figure.get_size_inches()
+    room = {"left": 0.85 / width, "bottom": 0.55 / height, "right": 1 - 0.1 / width, "top": 1 - 0.25 / height}
+    figure.subplots_adjust(**room, wspace=0.3, hspace=0.65)
     return figure, panels
 
 

@@ -4,8 +4,8 @@ import fcntl
 import os
 import shlex
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -81,7 +81,8 @@ def _tfds(options: Mapping[str, Any]) -> Source:
     if len(texts) == len(features):
 
         def documents(split: str) -> list[bytes]:
-            return [record[texts[0]] for record in builder.as_data_source(split=split)]
+            with _readable(builder.data_dir):
+                return [record[texts[0]] for record in builder.as_data_source(split=split)]
 
         return text_source(builder.info.full_name, documents, list(sizes), options, content)
     labels = [key for key, feature in features.items() if type(feature).__name__ == "ClassLabel"]
@@ -98,7 +99,8 @@ def _tfds(options: Mapping[str, Any]) -> Source:
     }
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        records = sources[split]().__getitems__([int(index) for index in indices])
+        with _readable(builder.data_dir):
+            records = sources[split]().__getitems__([int(index) for index in indices])
         batch = {"x": np.stack([resized(record[x_key], resize) for record in records])}
         if labels:
             batch["y"] = np.array([record[labels[0]] for record in records], np.int32)
@@ -121,13 +123,27 @@ def _own_builder(name: str, variant: str | None) -> Any:
     open_builder = partial(cls, data_dir=str(home), config=variant, file_format="array_record")
     with open(home / f".{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits here, and then finds it prepared
-        builder = open_builder()
+        with _readable(home / name):
+            builder = open_builder()
         if not (Path(builder.data_dir) / "dataset_info.json").exists():
             print(f"preparing {name} in {builder.data_dir}")
-            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-                builder.download_and_prepare()
+            try:
+                with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+                    builder.download_and_prepare()
+            except (OSError, RuntimeError) as error:
+                raise UserError(f"cannot prepare {name} in {builder.data_dir}: {error}") from None
             builder = open_builder()
     return builder
+
+
+@contextmanager
+def _readable(folder: Path | str) -> Iterator[None]:
+    """Says in one line that a prepared set is damaged."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (a torn file makes TFDS and array_record raise all kinds)
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder} is damaged ({reason}): remove it, and prepare the data set again") from None
 
 
 def _tfds_module() -> ModuleType:
@@ -158,7 +174,7 @@ def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> A
     try:
         builder = tfds.builder_from_directory(versions[-1])
         written = builder.info.file_format.value
-    except (ValueError, AttributeError, KeyError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 (as it pleases TFDS)
         raise UserError(f"{versions[-1]} is not a whole TFDS data set: {error}") from None
     if written != "array_record":
         raise UserError(

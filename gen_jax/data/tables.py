@@ -194,17 +194,30 @@ def with_range(table: str, column: Mapping[str, Any], x: np.ndarray) -> dict[str
 
 
 def marginals(schema: Columns, x: np.ndarray) -> list[list[float]]:
-    """Of each column the shares of its levels, or of `BINS` equal parts of its range, for the picture of samples."""
+    """Of each column the shares of its levels, or of the parts of its range, for the picture of samples."""
     return [shares(column, x[:, at]).tolist() for at, column in enumerate(schema)]
 
 
 def shares(column: Mapping[str, Any], x: np.ndarray) -> np.ndarray:
     """As `marginals`, of one column [N]; values beyond the range count to its ends."""
-    low, high = column["low"], column["high"]
-    bins = len(column["levels"]) if "levels" in column else BINS
-    edges = np.arange(bins + 1) - 0.5 if "levels" in column else np.linspace(low, max(high, low + 1e-9), bins + 1)
-    counts = np.histogram(np.clip(x[~np.isnan(x)], low, high), edges)[0]
+    edges = parts(column)
+    counts = np.histogram(np.clip(x[~np.isnan(x)], column["low"], column["high"]), edges)[0]
     return np.round(counts / max(counts.sum(), 1), 6)
+
+
+def parts(column: Mapping[str, Any]) -> np.ndarray:
+    """The edges of a column's levels, or of at most `BINS` equal parts of its range.
+
+    As many of the numbers that can be written with the column's decimals fall into each part.
+    """
+    low, high = column["low"], column["high"]
+    digits = 0 if "levels" in column or column["kind"] == "integer" else column["decimals"]
+    gap, most = 10.0**-digits, BINS if "levels" not in column else len(column["levels"])
+    values = round((high - low) / gap) + 1
+    if digits >= FULL or values > gap * 1e9:
+        return np.linspace(low, max(high, low + 1e-9), BINS + 1)
+    width = -(-values // most)
+    return low + gap * (width * np.arange(-(-values // width) + 1) - 0.5)
 
 
 def standard(source: Source, split: str) -> tuple[list[float], ...]:

@@ -4,7 +4,7 @@ Densities and draws are those of FORDE and FORGE (Watson, Blesch, Kapar & Wright
 a leaf by its share of the rows, cells by the leaf. One tree is worked on at a time, and some of the rows.
 """
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,8 @@ import numpy as np
 from gen_jax.losses import leaves as inside
 from gen_jax.losses.leaves import Layout, Leaves
 
-NUMBERS = 1 << 22  # that one row after the other, in every leaf of a tree, is made of at a time
+NUMBERS = 1 << 22  # of rows in leaves that are looked at together
+FEWEST = 64  # rows in leaves that are looked at together, at least
 
 
 class Trees(NamedTuple):
@@ -108,14 +109,14 @@ def mixed(evidence: jax.Array) -> jax.Array:
     return jax.nn.logsumexp(evidence, 0) - np.log(len(evidence))
 
 
-def joint(layout: Layout, leaves: Leaves, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Log-densities [B, L] of the observed cells of rows x [B, D] together with each leaf of one tree."""
-    numbers = jax.tree.map(lambda each: each[None], leaves._replace(tables=None, parents=None))
-    places = layout.numbers
-    found = inside.log_numbers(layout, numbers, x[:, None, places], mask[:, None, places])
-    return (
-        found + inside.log_evidence(leaves, *held_in(layout, x, mask)) + jnp.log(leaves.rows / leaves.rows.sum())[None]
-    )
+def joint(layout: Layout, forest: Forest, place: jax.Array, x: jax.Array, mask: jax.Array) -> jax.Array:
+    """Log-densities [P] of the observed cells of rows x [P, D] together with a leaf each, of all numbered through [P]."""
+    leaves = jax.tree.map(lambda each: each.reshape(-1, *each.shape[2:]), forest.leaves)
+    numbers = jax.tree.map(lambda each: each[place], leaves._replace(tables=None, parents=None))
+    found = inside.log_numbers(layout, numbers, x[:, layout.numbers], mask[:, layout.numbers])
+    found = found + inside.log_levels(leaves, place, inside.codes(layout, x), mask[:, layout.levels.columns])
+    total = forest.leaves.rows[0].sum()  # every tree has all rows
+    return found + jnp.log(numbers.rows / total) - np.log(len(forest.leaves.rows))
 
 
 def held_in(layout: Layout, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -124,42 +125,79 @@ def held_in(layout: Layout, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, j
     return jax.nn.one_hot(inside.codes(layout, x), layout.valid.shape[1]) * seen[..., None], seen
 
 
+def reached(layout: Layout, trees: Trees, x: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The leaves that rows x [B, D] may be in by their observed cells: a row and a leaf, of all numbered through [P]; on the host.
+
+    In the order of the rows. What is observed cannot be in any other leaf.
+    """
+    cells = np.asarray(jax.vmap(lambda rank: coded(layout, rank, jnp.asarray(x)))(trees.rank))  # [T, B, D]
+    feature, threshold, children = (np.asarray(each) for each in trees[:3])
+    tree, row = (each.ravel() for each in np.indices(cells.shape[:2], np.int32))
+    node, found = np.zeros_like(row), []
+    while len(node):
+        column, below = feature[tree, node], children[tree, node]
+        hidden, right = ~mask[row, column], cells[tree, row, column] > threshold[tree, node]
+        ways = ~right | hidden, right | (hidden & (below[:, 0] != below[:, 1]))  # a leaf alone is on both sides
+        tree, row = (np.concatenate([each[way] for way in ways]) for each in (tree, row))
+        node = np.concatenate([below[way, side] for side, way in enumerate(ways)])
+        found.append((row[node < 0], tree[node < 0] * (feature.shape[1] + 1) - 1 - node[node < 0]))
+        tree, row, node = (each[node >= 0] for each in (tree, row, node))
+    row, place = (np.concatenate(each) for each in zip(*found))
+    order = np.lexsort((place, row))
+    return row[order], place[order]
+
+
 def posterior(
-    key: jax.Array, layout: Layout, forest: Forest, x: jax.Array, mask: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Log-densities [B] of the observed cells of rows x [B, D], and a tree [B] and a leaf [B] drawn given them."""
+    layout: Layout, joint: Callable, key: jax.Array, forest: Forest, x: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log-densities [B] of the observed cells of rows x [B, D], and a tree [B] and a leaf [B] drawn given them; on the host.
 
-    def one(own: tuple) -> tuple[jax.Array, jax.Array]:
-        key, leaves = own
+    Args:
+      joint: that of the layout, compiled.
+    """
+    trees, most = forest.leaves.rows.shape
+    width = sum(each[0, 0].size for each in jax.tree.leaves(forest.leaves)) if layout.dependent else x.shape[1]
+    share, size = np.asarray(jax.random.uniform(key, len(x)), np.float64), max(1, NUMBERS // (trees * most))
 
-        def some(rows: tuple) -> tuple[jax.Array, jax.Array]:
-            found = joint(layout, leaves, *rows[1:])
-            return jax.nn.logsumexp(found, 1), jax.random.categorical(jax.random.fold_in(key, rows[0][0]), found)
+    def some(rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        row, place = reached(layout, forest.trees, x[rows], mask[rows])
+        parts = alike(len(row), NUMBERS // width)
+        found = [joint(forest, place[part], x[rows][row[part]], mask[rows][row[part]]) for part in parts]
+        found = np.concatenate(found).astype(np.float64)[: len(row)]
+        ends = np.searchsorted(row, np.arange(len(x[rows])), side="right")
+        first = np.append(0, ends[:-1])
+        top = np.maximum.reduceat(found, first)
+        top = np.where(np.isfinite(top), top, 0)
+        heights = np.append(0, np.cumsum(np.exp(found - top[row])))
+        total = heights[ends] - heights[first]
+        chosen = np.searchsorted(heights[1:], heights[first] + share[rows] * total, side="right")
+        with np.errstate(divide="ignore"):
+            return top + np.log(total), *np.divmod(place[np.clip(chosen, first, ends - 1)], most)
 
-        parts = [each.reshape(-1, size, *each.shape[1:]) for each in (jnp.arange(len(x)), x, mask)]
-        return jax.tree.map(jnp.ravel, jax.lax.map(some, tuple(parts)))
-
-    size = together(len(x), forest.leaves)
-    tree_key, leaf_key = jax.random.split(key)
-    evidence, leaf = jax.lax.map(one, (jax.random.split(leaf_key, len(forest.leaves.rows)), forest.leaves))
-    tree = jax.random.categorical(tree_key, evidence, axis=0)
-    return mixed(evidence), tree, leaf[tree, jnp.arange(len(x))]
+    each = [some(slice(start, start + size)) for start in range(0, len(x), size)]
+    return tuple(np.concatenate(part) for part in zip(*each))
 
 
-def together(rows: int, leaves: Leaves) -> int:
-    """A divisor of the number of rows: of how many every leaf of a tree is looked at together."""
-    width = sum(each[0].size for each in jax.tree.leaves(leaves))
-    return max(size for size in range(1, rows + 1) if rows % size == 0 and (size == 1 or size * width <= NUMBERS))
+def alike(num: int, most: int) -> np.ndarray:
+    """The numbers below `num`, in lines of a length that few programs serve and at most `most` [K, S]; the last is repeated."""
+    size = min(max(1, most), max(FEWEST, 1 << (num - 1).bit_length()))
+    return np.minimum(np.arange(-(-num // size) * size), num - 1).reshape(-1, size)
 
 
 def prior(key: jax.Array, leaves: Leaves, num: int) -> tuple[jax.Array, jax.Array]:
     """A tree [num] and a leaf [num] by their shares."""
     tree_key, leaf_key = jax.random.split(key)
-    tree = jax.random.randint(tree_key, (num,), 0, len(leaves.rows))
-    heights = jnp.cumsum(leaves.rows, 1)
+    tree, heights = jax.random.randint(tree_key, (num,), 0, len(leaves.rows)), jnp.cumsum(leaves.rows, 1)
     place = jax.random.uniform(leaf_key, (num,)) * heights[tree, -1]
-    leaf = jax.vmap(partial(jnp.searchsorted, side="right"))(heights[tree], place)
-    return tree, jnp.minimum(leaf, (leaves.rows > 0).sum(1)[tree] - 1)
+
+    def halve(_: int, found: tuple) -> tuple:
+        low, high = found
+        middle = (low + high) // 2
+        beyond = heights[tree, middle] <= place
+        return jnp.where(beyond, middle + 1, low), jnp.where(beyond, high, middle)
+
+    last = (leaves.rows > 0).sum(1)[tree] - 1
+    return tree, jax.lax.fori_loop(0, heights.shape[1].bit_length(), halve, (jnp.zeros_like(last), last))[1]
 
 
 def draw(

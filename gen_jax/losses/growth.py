@@ -32,7 +32,9 @@ def stumps(shape: tuple[int, int, int, int]) -> Grown:
     return Grown(Trees(*splits, np.ones(nodes, np.float32), rank), np.full(bounds, -BEYOND), np.full(bounds, BEYOND))
 
 
-def resampled(rng: np.random.Generator, x: np.ndarray, observed: np.ndarray, leaf: np.ndarray) -> np.ndarray:
+def resampled(
+    rng: np.random.Generator, x: np.ndarray, observed: np.ndarray, leaf: np.ndarray, rows: np.ndarray | None = None
+) -> np.ndarray:
     """For each row of x [B, D] one of independent cells, each of a row in the same leaf of a tree chosen at random.
 
     Watson et al. 2023, algorithm 1: of all rows together, a draw from the forest in which columns are independent in
@@ -40,22 +42,24 @@ def resampled(rng: np.random.Generator, x: np.ndarray, observed: np.ndarray, lea
 
     Args:
       leaf: [T, B] int, that each row is of.
+      rows: the rows that are asked for, all where None.
     """
-    rows, columns = x.shape
-    drawn, chosen, share = np.empty_like(x), rng.integers(len(leaf), size=rows), rng.random((rows, columns))
-    some = ~observed.all(0) & observed.any(0)  # a column without any cell is 0 throughout
-    groups = [(np.flatnonzero(~some), np.arange(rows))]
-    groups += [(np.array([at]), np.flatnonzero(observed[:, at])) for at in np.flatnonzero(some)]
-    for tree in range(len(leaf)):
-        mine = np.flatnonzero(chosen == tree)
+    rows = np.arange(len(x)) if rows is None else rows
+    drawn, chosen = np.empty((len(rows), x.shape[1]), x.dtype), rng.integers(len(leaf), size=len(rows))
+    share, some = (
+        rng.random(drawn.shape),
+        ~observed.all(0) & observed.any(0),
+    )  # a column without any cell is 0 throughout
+    leaf = leaf.astype(np.min_scalar_type(leaf.max(initial=0)))  # few bits are sorted in linear time
+    for tree, own in enumerate(leaf):
+        mine, order = np.flatnonzero(chosen == tree), np.argsort(own, kind="stable")
+        groups = [(np.flatnonzero(~some), order)]
+        groups += [(np.array([at]), order[observed[order, at]]) for at in np.flatnonzero(some)]
         for places, donors in groups:
-            order = donors[np.argsort(leaf[tree][donors], kind="stable")]
-            first, last = (
-                np.searchsorted(leaf[tree][order], leaf[tree][mine], side)[:, None] for side in ("left", "right")
-            )
-            first, last = np.where(last > first, first, 0), np.where(last > first, last, len(order))
+            first, last = (np.searchsorted(own[donors], own[rows[mine]], side)[:, None] for side in ("left", "right"))
+            first, last = np.where(last > first, first, 0), np.where(last > first, last, len(donors))
             place = first + (share[np.ix_(mine, places)] * (last - first)).astype(int)
-            drawn[np.ix_(mine, places)] = x[order[np.minimum(place, last - 1)], places[None]]
+            drawn[np.ix_(mine, places)] = x[donors[np.minimum(place, last - 1)], places[None]]
     return drawn
 
 
@@ -80,7 +84,7 @@ def grown(
     labels = np.arange(len(rows)) < len(real)
     forest = stumps(shape)
 
-    def one(tree: int) -> np.ndarray:
+    def one(tree: int) -> tuple[np.ndarray, np.ndarray]:
         rng, rank = np.random.default_rng([seed, tree]), forest.trees.rank[tree]
         for column in np.flatnonzero(unordered):
             rank[column, : unordered[column]] = rng.permutation(unordered[column])
@@ -90,14 +94,15 @@ def grown(
         learnt = DecisionTreeClassifier(**how).fit(cells, labels, times.astype(np.float64), check_input=False).tree_
         node = learnt.apply(cells)
         keep(forest, tree, learnt, np.bincount(node[: len(real)], minlength=learnt.node_count), min_rows)
-        return np.where(times == 0, learnt.value[node, 0, 1] / learnt.value[node, 0].sum(1) - 0.5, np.nan)
+        vote = learnt.value[:, 0, 1] / learnt.value[:, 0].sum(1) - 0.5
+        return times == 0, vote[node]
 
-    votes, voters = np.zeros(len(rows)), np.zeros(len(rows), int)
+    votes, voters = np.zeros(len(rows)), np.zeros(len(rows), bool)
     with ThreadPoolExecutor(cores()) as pool:
-        for vote in pool.map(one, range(shape[0])):
-            votes += np.nan_to_num(vote)
-            voters += ~np.isnan(vote)
-    right = np.where(votes == 0, 0.5, (votes > 0) == labels)[voters > 0]
+        for left_out, vote in pool.map(one, range(shape[0])):
+            votes += np.where(left_out, vote, 0)
+            voters |= left_out
+    right = np.where(votes == 0, 0.5, (votes > 0) == labels)[voters]
     return forest, float(right.mean()) if len(right) else 0.5
 
 

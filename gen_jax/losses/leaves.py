@@ -104,8 +104,7 @@ def fitted(
     prior = jnp.where(can, prior[None], 0)
     prior = prior / jnp.maximum(prior.sum(2, keepdims=True), 1e-30)  # [L, C, R]
     code, seen = codes(layout, x), mask[:, layout.levels.columns]
-    held = jax.nn.one_hot(code, layout.valid.shape[1]) * seen[..., None]  # [B, C, R]
-    counts = total(held.reshape(len(x), -1)).reshape(prior.shape)
+    counts = jnp.zeros(prior.shape).at[leaf[:, None], np.arange(code.shape[1])[None], code].add(seen)
     alone = smoothed(counts, prior, layout.pseudo_rows)
     if not layout.dependent:
         return Leaves(rows, *numbers, alone[:, :, None], None)
@@ -217,31 +216,20 @@ def draw_numbers(key: jax.Array, layout: Layout, leaves: Leaves) -> jax.Array:
     return jnp.where((scale == 0) & ~broad, single, jnp.clip(drawn, low, high))
 
 
-def log_levels(leaves: Leaves, leaf: jax.Array, code: jax.Array) -> jax.Array:
-    """Log-probabilities [B] of whole rows of levels [B, C] in the leaves [B] that they are in."""
+def log_levels(leaves: Leaves, leaf: jax.Array, code: jax.Array, seen: jax.Array | None = None) -> jax.Array:
+    """Log-probabilities [B] of rows of levels [B, C] in the leaves [B] that they are in; what is not `seen` is summed out."""
     if leaves.tables is None:
         return jnp.zeros(())
     places = jnp.arange(code.shape[1])[None]
     if leaves.parents is None:
-        return jnp.log(leaves.tables[leaf[:, None], places, 0, code]).sum(1)
+        each = jnp.log(leaves.tables[leaf[:, None], places, 0, code])
+        return (each if seen is None else jnp.where(seen, each, 0)).sum(1)
     parents = leaves.parents[leaf]
+    if seen is not None:
+        may = jnp.where(seen[..., None], jnp.log(jax.nn.one_hot(code, leaves.tables.shape[-1])), 0)
+        return jax.vmap(_upward)(leaves.tables[leaf], parents, may)[1]
     above = jnp.where(parents < 0, 0, jnp.take_along_axis(code, jnp.maximum(parents, 0), 1))
     return jnp.log(leaves.tables[leaf[:, None], places, above, code]).sum(1)
-
-
-def log_evidence(leaves: Leaves, held: jax.Array, seen: jax.Array) -> jax.Array:
-    """Log-probabilities [B, L] of the observed levels, of each row in each leaf; the others are summed out.
-
-    Args:
-      held: [B, C, R] which level a cell holds, 0 and 1, where it is observed.
-      seen: [B, C].
-    """
-    if leaves.tables is None:
-        return jnp.zeros(())
-    if leaves.parents is None:
-        return categories.log_prob(held.reshape(len(held), -1), jnp.log(leaves.tables).reshape(len(leaves.rows), -1))
-    may = jnp.where(seen[..., None], jnp.log(held), 0)
-    return jax.vmap(jax.vmap(_upward, (None, None, 0)), (0, 0, None))(leaves.tables, leaves.parents, may)[1].T
 
 
 def _order(parents: jax.Array) -> jax.Array:
@@ -276,10 +264,13 @@ def _upward(tables: jax.Array, parents: jax.Array, may: jax.Array) -> tuple[jax.
 
 def draw_levels(key: jax.Array, leaves: Leaves, held: jax.Array, seen: jax.Array) -> jax.Array:
     """Levels [B, C] int32 of rows that are each in a leaf of their own, given those that are observed."""
+    if leaves.parents is None:
+        heights = jnp.cumsum(leaves.tables[:, :, 0] * jnp.where(seen[..., None], held, 1), 2)
+        top = heights[..., -1]  # one number a cell is drawn, not one a level
+        place = jnp.minimum(jax.random.uniform(key, top.shape) * top, jnp.nextafter(top, jnp.zeros_like(top)))
+        return (heights <= place[..., None]).sum(2).astype(jnp.int32)
     may = jnp.where(seen[..., None], jnp.log(held), 0)  # [B, C, R]
     noise = jax.random.gumbel(key, may.shape)
-    if leaves.parents is None:
-        return (jnp.log(leaves.tables[:, :, 0]) + may + noise).argmax(2).astype(jnp.int32)
 
     def row(tables: jax.Array, parents: jax.Array, may: jax.Array, noise: jax.Array) -> jax.Array:
         order, below = _order(parents), _upward(tables, parents, may)[0]

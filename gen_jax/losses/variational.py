@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 HALF_LOG_TAU = 0.5 * float(np.log(2 * np.pi))
+STEADY = 0.01  # share of the codes' running moments that a batch renews, at least
 
 
 def gaussian_kl(
@@ -81,3 +82,17 @@ def doubly_reparameterised(
     factor = 1 - beta + beta * share
     to_z = to_z * factor.reshape(*share.shape, *(1,) * (z.ndim - 2))
     return importance_bound(plain), optax.tree.vdot(to_params, params) + jnp.vdot(to_z, z)
+
+
+def running_moments(
+    moments: tuple[jax.Array, jax.Array], codes: jax.Array, weight: jax.Array, rate: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Mean [Z] and covariance [Z, Z] of codes, of which a batch [N, Z] renews the share `rate`, or `STEADY` where that is more.
+
+    The covariance stays positive, which a mean square less that of the mean may not.
+    """
+    (mean, covariance), rate = moments, jnp.maximum(rate, STEADY)
+    share = weight / jnp.maximum(weight.sum(), 1e-12)
+    centred, gap = codes - (share @ codes)[None], share @ codes - mean
+    new = (share[:, None] * centred).T @ centred
+    return mean + rate * gap, covariance + rate * (new - covariance) + rate * (1 - rate) * jnp.outer(gap, gap)

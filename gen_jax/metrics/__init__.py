@@ -273,7 +273,7 @@ NEEDS = {  # what the data lack where there is None
 }
 DEFAULT = (  # while a model trains, where its config names none: they are cheap
     *("modes", "high_quality", "reverse_kl"),
-    *("valid/nats_per_token", "valid/nats_per_frame", "valid/elbo"),
+    *("valid/nats_per_token", "valid/nats_per_frame", "valid/elbo", "log_likelihood"),
 )
 SELECTING = {  # what may choose a checkpoint, for it reads no test row -> 1 where larger is better, -1 where smaller is
     **dict.fromkeys(("modes", "high_quality", "precision", "recall", "coverage", "classes"), 1),

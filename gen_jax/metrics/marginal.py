@@ -17,19 +17,6 @@ def total_variation(x: np.ndarray, y: np.ndarray, size: int) -> float:
     return float(np.abs(p - q).sum() / 2)
 
 
-def kolmogorov_smirnov(x: np.ndarray, y: np.ndarray) -> float:
-    """Largest distance of the two distribution functions of numbers [N] and [M]: from 0 to 1."""
-    x, y, both = np.sort(x), np.sort(y), np.concatenate([x, y])
-    return float(np.abs(np.searchsorted(x, both, "right") / len(x) - np.searchsorted(y, both, "right") / len(y)).max())
-
-
-def wasserstein(x: np.ndarray, y: np.ndarray) -> float:
-    """Area between the two distribution functions of numbers [N] and [M]."""
-    both = np.sort(np.concatenate([x, y]))
-    p, q = (np.searchsorted(np.sort(each), both[:-1], "right") / len(each) for each in (x, y))
-    return float(np.abs(p - q) @ np.diff(both))
-
-
 def marginal(real: Real) -> Measure | None:
     """Mean over the columns of a distance from 0 to 1: total variation of levels, Kolmogorov-Smirnov of numbers.
 
@@ -40,14 +27,16 @@ def marginal(real: Real) -> Measure | None:
         return None
 
     def values(samples: Rows) -> Mapping[str, Any]:
+        from scipy.stats import ks_2samp, wasserstein_distance
+
         each, moved = {}, []
         for at, column in enumerate(columns(spec)):
             x, y = (rows[~np.isnan(rows[:, at]), at] for rows in (samples["x"], reference(real)))
             if "levels" in column:
                 each[column["name"]] = total_variation(x, y, len(column["levels"]))
             else:
-                each[column["name"]] = kolmogorov_smirnov(x, y)
-                moved.append(wasserstein(x, y) / spec.scale[at])
+                each[column["name"]] = float(ks_2samp(x, y, method="asymp").statistic)
+                moved.append(wasserstein_distance(x, y) / spec.scale[at])
         found = {"marginal": float(np.mean([*each.values()])), "columns": each}
         return {**found, "wasserstein": float(np.mean(moved)) if moved else None}
 

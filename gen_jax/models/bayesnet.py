@@ -148,8 +148,11 @@ def bayes_net(
         above = families.listed(state.graph.parents)
         return sum(prod(cards[each] for each in parents) * (cards[i] - 1) for i, parents in enumerate(above))
 
-    given = ("x", "mask", "do", "temperature")
-    return Model(init, step, sample, log_prob, given=given, free_parameters=free_parameters)
+    facts = {
+        "free_parameters": free_parameters,
+        "network": lambda state: (network_in(spec, state), np.asarray(state.graph.confidence)),
+    }
+    return Model(init, step, sample, log_prob, given=("x", "mask", "do", "temperature"), **facts)
 
 
 def asked(given: dict | None, num: int, spec: Spec) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:

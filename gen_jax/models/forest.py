@@ -18,7 +18,6 @@ from gen_jax.model import Batch, Model, given_observed, refuse_given
 
 LEAVES = ("independent", "chow_liu")
 MOST = 1 << 30  # numbers in the leaves of a forest
-FEWEST = 64  # rows with missing cells that are scored together, at least
 
 
 class ForestState(NamedTuple):
@@ -75,9 +74,10 @@ def random_forest(
     def grow(seed: Any, x: Any, mask: Any, weight: Any, leaf: Any) -> tuple:
         real = weight > 0
         rng = np.random.default_rng(int(seed))
-        drawn, other = (growth.resampled(rng, x[real], mask[real], leaf[:, real]) for _ in range(2))
-        full = np.where(mask, x, 0)
-        full[real] = np.where(mask[real], x[real], other)
+        rows = x[real], mask[real], leaf[:, real]
+        drawn, hidden = growth.resampled(rng, *rows), np.flatnonzero(~rows[1].all(1))
+        full, places = np.where(mask, x, 0), np.flatnonzero(real)[hidden]
+        full[places] = np.where(mask[places], x[places], growth.resampled(rng, *rows, hidden))
         found, accuracy = growth.grown(int(seed), full[real], drawn, unordered, shape, min_rows)
         return found, full, np.float32(accuracy)
 
@@ -103,19 +103,22 @@ def random_forest(
         return new._replace(step=state.step + 1), metrics
 
     whole = jax.jit(lambda found, x: forest.log_prob(layout, found, x))
-    evidence_of = jax.jit(lambda key, found, x, mask: forest.posterior(key, layout, found, x, mask)[0])
+    posterior = partial(forest.posterior, layout, jax.jit(partial(forest.joint, layout)))
 
     def log_prob(key: jax.Array, state: ForestState, batch: Batch) -> jax.Array:
-        x, mask = batch["x"], np.asarray(batch.get("mask", True)) > 0
+        x = batch["x"]
+        mask = np.broadcast_to(np.asarray(batch.get("mask", True)) > 0, x.shape)
+        hidden = np.flatnonzero(~mask.all(1))
         if not isinstance(x, jax.core.Tracer):
             categories.check_levels(layout.levels, x, batch.get("mask"))
+        elif len(hidden):
+            raise UserError(
+                f"row {hidden[0]} has cells that are not observed: a forest has gradients of whole rows alone"
+            )
         found = whole(state.forest, x)
-        hidden = np.flatnonzero(~np.broadcast_to(mask, x.shape).all(1))
         if not len(hidden):
             return found
-        padded = np.resize(hidden, FEWEST * 2 ** max(0, int(np.ceil(np.log2(len(hidden) / FEWEST)))))
-        some = evidence_of(key, state.forest, x[padded], jnp.asarray(mask[padded]))
-        return found.at[hidden].set(some[: len(hidden)])
+        return found.at[hidden].set(posterior(key, state.forest, np.asarray(x)[hidden], mask[hidden])[0])
 
     @partial(jax.jit, static_argnums=2)
     def free(key: jax.Array, found: Forest, num: int) -> jax.Array:
@@ -123,11 +126,7 @@ def random_forest(
         nothing = jnp.zeros((num, *spec.shape)), jnp.zeros((num, *spec.shape), bool)
         return forest.draw(cell_key, layout, found.leaves, *forest.prior(place_key, found.leaves, num), *nothing)
 
-    @jax.jit
-    def complete(key: jax.Array, found: Forest, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        place_key, cell_key = jax.random.split(key)
-        evidence, *place = forest.posterior(place_key, layout, found, x, mask)
-        return forest.draw(cell_key, layout, found.leaves, *place, x, mask), evidence
+    complete = jax.jit(lambda key, found, *known: forest.draw(key, layout, found.leaves, *known))
 
     def sample(key: jax.Array, state: ForestState, num: int, given: dict | None = None) -> Batch:
         refuse_given(given, ("x", "mask"))
@@ -135,10 +134,11 @@ def random_forest(
         if known is None:
             return {"x": free(key, state.forest, num)}
         categories.check_levels(layout.levels, *known)
-        drawn, evidence = complete(key, state.forest, *known)
+        place_key, cell_key = jax.random.split(key)
+        evidence, *place = posterior(place_key, state.forest, *map(np.asarray, known))
         if np.isneginf(evidence).any():
             raise UserError(f"given x: row {np.argmin(evidence)} is impossible under this model")
-        return {"x": drawn}
+        return {"x": complete(cell_key, state.forest, *place, *known)}
 
     return Model(init, step, sample, log_prob, given=("x", "mask"))
 

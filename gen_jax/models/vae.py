@@ -5,11 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from gen_jax import optimizers
-from gen_jax.coding.integer import Description
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, build, check_whole, choose
 from gen_jax.latent import Latent, latent_model
@@ -21,13 +19,13 @@ from gen_jax.losses.variational import (
     gaussian_kl,
     gaussian_log_prob,
     importance_bound,
+    running_moments,
 )
 from gen_jax.model import Batch, Model, observed, weighted_mean
 from gen_jax.nets import DECODERS, ENCODERS
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
 OBJECTIVES = ("elbo", "iwae", "dreg")
-STEADY = 0.01  # share of the codes' running moments that a batch renews, at least
 
 
 class VaeState(NamedTuple):
@@ -162,13 +160,7 @@ def vae(
         if conditional:
             counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(y, classes))
         if deterministic:
-            share = weight / jnp.maximum(weight.sum(), 1e-12)
-            mean, rate = share @ codes, jnp.maximum(1 / (state.step + 1), STEADY)
-            centred, gap = codes - mean[None], mean - moments[0]
-            new = (share[:, None] * centred).T @ centred
-            # kept positive, which a mean square less that of the mean may not be
-            covariance = moments[1] + rate * (new - moments[1]) + rate * (1 - rate) * jnp.outer(gap, gap)
-            moments = moments[0] + rate * gap, covariance
+            moments = running_moments(moments, codes, weight, 1 / (state.step + 1))
         examples = state.examples + (weight > 0).sum()
         state = VaeState(state.step + 1, examples, counts, moments, params, average, tx_state)
         return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
@@ -225,37 +217,3 @@ def check_arguments(
         raise UserError("kl 0 makes a deterministic autoencoder: objective, num_samples and free_nats are of others")
     if objective != "elbo" and free_nats:
         raise UserError(f"free_nats {free_nats}: objective {objective!r} has no KL to keep free, expected 0")
-
-
-def integer_network(spec: Spec, options: Mapping, state: VaeState) -> Description:
-    """The weights of a vae of ReLU layers as plain arrays, for the exact integer network of the compressor.
-
-    Raises:
-      UserError: for nets of other layers, a conditional vae, or data that are no images of whole numbers.
-    """
-    nets = {name: dict(options.get(name) or {"name": "mlp"}) for name in ("encoder", "decoder")}
-    for name, net in nets.items():
-        plain = {"norm": "none", "output": "linear", "pieces": 1}
-        for option, wanted in {"name": "mlp", "activation": "relu", **plain}.items():
-            found = net.get(option, plain.get(option, "leaky_relu"))
-            if found != wanted:
-                raise UserError(f"compression needs {name}.{option} {wanted!r}, this run has {found!r}")
-    values = likelihoods.whole(spec)
-    if options.get("conditional") or options.get("kl") == 0 or spec.kind != "image" or values is None:
-        raise UserError("compression needs a vae of images of whole numbers, with kl above 0 and without labels")
-    params = jax.device_get(state.average)
-    layers = {
-        name: [(layer["kernel"], layer["bias"]) for _, layer in sorted(params[name]["params"].items(), key=_number)]
-        for name in nets
-    }
-    kernel, bias = layers["decoder"][-1]  # the numbers of a pixel side by side: first those of all pixels
-    pixels = int(np.prod(spec.shape))
-    order = np.arange(len(bias)).reshape(pixels, -1).T.ravel()
-    layers["decoder"][-1] = kernel[:, order], bias[order]
-    name = (options.get("likelihood") or {"name": "bernoulli" if values.top == 1 else "beta_binomial"})["name"]
-    shift, scale = (float(each) for each in (spec.shift - spec.low, spec.scale))
-    return Description(layers["encoder"], layers["decoder"], name, values.top + 1, shift, scale, spec.shape)
-
-
-def _number(layer: tuple[str, Any]) -> int:
-    return int(layer[0].rpartition("_")[2])
