@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 DEVICE ?= cpu
-TORCH ?= torch==2.13.0
+TORCH ?= $(if $(filter gpu,$(DEVICE)),torch,torch==2.13.0)
+EXTRAS := $(if $(filter gpu,$(DEVICE)),bench cuda,bench)
 
 .PHONY: train test bench clean
 
@@ -17,9 +18,8 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
-# The peers have a virtual environment of their own, for what they ask for is older than what we do. PyTorch comes first: a
-# version by its number may be a build for the CPU alone, and the others ask for any.
-bench: $(BENCH)/installed
+# The peers have a virtual environment of their own. PyTorch comes first, for the others take whichever version is there.
+bench: $(BENCH)/installed-$(DEVICE)
 	$(BENCH)/bin/python benchmarks/run.py --device $(DEVICE)
 
 $(VENV)/bin/python:
@@ -33,10 +33,10 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
 	touch $@
 
-$(BENCH)/installed: pyproject.toml constraints.txt
+$(BENCH)/installed-$(DEVICE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/python -m pip install --quiet $(TORCH)
-	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt -e ".[bench]"
+	$(BENCH)/bin/python -m pip install --quiet "$(TORCH)"
+	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt $(EXTRAS:%=-e ".[%]")
 	touch $@
 
 clean:

@@ -12,7 +12,7 @@ import scipy.signal
 from gen_jax.errors import UserError
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
-from gen_jax.nets.layers import BatchNorm, packed, stage_sides, upconvolve
+from gen_jax.nets.layers import BatchNorm, packed, stage_sides, strided_product, upconvolve
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.r3 import (
     R3Discriminator,
@@ -174,6 +174,13 @@ def test_upconvolve_is_the_transposed_convolution(kernel, sides):
         return [(form(x, weights), slope(x, weights)) for form, slope in zip(forms, slopes)]
 
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-3), *both(x, weights))
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4, 5])
+def test_strided_product_is_the_strided_convolution(kernel):
+    x, weights = random(2, 6, 8, 3), random(kernel, kernel, 3, 5)
+    expected = jax.lax.conv_general_dilated(x, weights, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    np.testing.assert_allclose(strided_product(x, weights, (2, 2), "SAME"), expected, atol=1e-5)
 
 
 DC_SIZES = [

@@ -18,14 +18,14 @@ ADAM = {"name": "adam", "learning_rate": 2e-4, "b1": 0.0, "b2": 0.99}
 LOW_PASS = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64
 
 
-def ours(setting: Setting) -> Run:
+def ours(setting: Setting, steps: int = STEPS) -> Run:
     from gen_jax.models.gan import gan
 
     net = {**NET, "dtype": {"fp32": "float32", "bf16": "bfloat16"}[setting.precision]}
     optimizers = {"generator_optimizer": ADAM, "discriminator_optimizer": ADAM}
     model = gan(spec_of("image", (28, 28, 1)), net, net, latent_size=LATENTS, **optimizers)
     x = images()
-    return training(model, x, picks(len(x), SIZE, STEPS), setting)
+    return training(model, x, picks(len(x), SIZE, steps), setting)
 
 
 def obvious_forms() -> dict:
@@ -51,11 +51,12 @@ def obvious_forms() -> dict:
 
 
 def obvious(setting: Setting) -> Run:
+    """A step a round, for it takes as long as ten of ours."""
     from gen_jax.nets import r3
 
     patch = mock.patch.multiple(r3, **obvious_forms())
     patch.start()  # for the life of this process
-    return ours(setting)
+    return ours(setting, 1)
 
 
 def theirs(setting: Setting) -> Run:

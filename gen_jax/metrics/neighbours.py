@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-BLOCK = 1 << 22  # distances held at once
+BLOCK = 1 << 20  # distances held at once, which a cache holds too
 LONG = 64  # rows of more numbers are far apart beside the rounding of float32
 
 

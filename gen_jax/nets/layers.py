@@ -91,6 +91,19 @@ def stage_channels(channels: Sequence[int], stages: int) -> list[int]:
     return [channels[min(stage, len(channels) - 1)] for stage in range(stages)]
 
 
+def strided_product(x: jax.Array, kernel: jax.Array, *_: object, **__: object) -> jax.Array:
+    """Stride-2 "same" convolution of [N, H, W, C], of even sides, with [K, K, C, F], as one matrix product: [N, H/2, W/2, F].
+
+    In the place of `jax.lax.conv_general_dilated`, which takes twice as long on a CPU where it is differentiated twice.
+    """
+    size, (height, width) = kernel.shape[0], x.shape[1:3]
+    border = (size - 2) // 2, (size - 1) // 2
+    x = jnp.pad(x, ((0, 0), border, border, (0, 0)))
+    steps = [slice(tap, tap + side - 1, 2) for side in (height, width) for tap in range(size)]
+    taps = [x[:, a, b] for a in steps[:size] for b in steps[size:]]  # of [N, H/2, W/2, C]
+    return jnp.concatenate(taps, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
 def upconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Stride-2 "same" transposed convolution of [N, H, W, C] with [K, K, C, F]: [N, 2H, 2W, F].
 
