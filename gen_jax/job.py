@@ -1,6 +1,5 @@
 """All that a run needs before its first step: the checked settings, the data, the model, and the state it starts from."""
 
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -55,7 +54,8 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     if replicas > 1 and not sharding.alone():
         raise UserError(f"replicas {replicas}: expected 1 in a run of several processes; they share the devices of one")
     if replicas > 1:
-        mesh = sharding.make_mesh(mesh.devices.flat[: math.gcd(replicas, mesh.size)])
+        most = max(number for number in range(1, mesh.size + 1) if replicas % number == 0)
+        mesh = sharding.make_mesh(mesh.devices.flat[:most])
     multiple = mesh.size if replicas == 1 else 1
     size, seed = settings.batch_size, settings.seed
     feed = data.load(

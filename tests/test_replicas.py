@@ -54,10 +54,12 @@ def test_replicas_are_the_runs_of_their_seeds(devices, run):
         chex.assert_trees_all_close(state_of(both, replica), alone, rtol=1e-3, atol=1e-5)
 
 
-def test_convolving_replicas_are_exactly_the_runs_of_their_seeds(run):
-    both = run("dcgan", replicas=2)
-    for replica in (0, 1):
-        chex.assert_trees_all_equal(state_of(both, replica), state_of(run("dcgan", seed=replica)))
+@pytest.mark.parametrize("config, devices, replicas", [("gan", 8, 8), ("dcgan", 2, 4)])
+def test_what_is_not_vmapped_is_exactly_the_runs_of_their_seeds(config, devices, replicas, run):
+    """One replica a device, or on a CPU convolving ones, any number a device."""
+    together = run(config, devices=devices, replicas=replicas)
+    for replica in range(replicas):
+        chex.assert_trees_all_equal(state_of(together, replica), state_of(run(config, seed=replica)))
 
 
 def test_metrics_of_replicas_are_means_with_standard_errors(run):

@@ -1,0 +1,97 @@
+"""Processes killed while they save, without room on the disk, or with the same directory: nothing lost, nothing half written."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import FLAGS
+from test_run import state_bytes
+
+from gen_jax import log, train
+from gen_jax.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+OFTEN = [
+    "--config.steps=40",
+    "--config.save_every=5",
+    "--config.log_every=5",
+    "--config.sample_every=0",
+    "--config.eval_every=0",
+    "--quiet",
+]
+FAMILIES = {  # benchmarks/kill_resume.py has all of them
+    "gan": ["gan_gaussians", "--config.data.variant=ring", "--config.batch_size=16"],
+    "rnn": ["gru", "--config.data.window=16", "--config.model.cell.units=8", "--config.model.cell.layers=1"],
+    "forest": ["forest", "--config.model.trees=3", "--config.model.delta=0"],
+}
+FAMILIES["gan"] += [f"--config.model.{net}.hidden=(64,)" for net in ("generator", "discriminator")]
+pytestmark = [
+    pytest.mark.usefixtures("one_device"),
+    pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux"),
+]
+
+
+def arguments(family, workdir):
+    config, *flags = FAMILIES[family]
+    return ["--config", str(ROOT / "configs" / f"{config}.py"), "--workdir", str(workdir), *OFTEN, *flags]
+
+
+def finished(family, workdir):
+    """What the run ends with."""
+    train.main(["train", *arguments(family, workdir)])
+    return state_bytes(workdir)
+
+
+@contextmanager
+def at_step_ten(family, workdir):
+    """The run as a process whose code is compiled as here, as soon as it has logged its tenth step."""
+    flags = " ".join(flag for flag in FLAGS.split() if "device_count" not in flag)
+    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", "gen_jax.train", *arguments(family, workdir)]
+    process = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: any(each["step"] == 10 for each in log.read_metrics(workdir)), process)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(what, process):
+    deadline = time.monotonic() + 300
+    while not what():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+
+
+@pytest.mark.parametrize("family", ["rnn", "forest"])
+def test_a_run_killed_in_a_save_ends_with_the_same_bytes(family, tmp_path):
+    workdir = tmp_path / "killed"
+    with at_step_ten(family, workdir) as process:
+        wait_for(lambda: any("tmp" in path.name for path in (workdir / "checkpoints").iterdir()), process)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert finished(family, workdir) == finished(family, tmp_path / "whole")
+
+
+def test_a_full_disk_and_a_second_process_are_one_line_each_and_cost_nothing(tmp_path):
+    workdir = tmp_path / "full"
+    with at_step_ten("gan", workdir) as process:
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(UserError, match=f"is in use by process {process.pid}: stop it first"):
+            finished("gan", workdir)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (8000, resource.RLIM_INFINITY))  # bytes a file
+        process.send_signal(signal.SIGCONT)
+        errors = process.communicate()[1]
+        assert process.returncode == 2 and errors.count("\n") == 1, errors
+    steps = [int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal()]
+    assert "error: cannot save a checkpoint in" in errors and "File too large" in errors
+    assert f"its last good checkpoint is of step {max(steps)}:" in errors
+    assert finished("gan", workdir) == finished("gan", tmp_path / "whole")
