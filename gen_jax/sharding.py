@@ -21,7 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from gen_jax.data.source import cache_folder, forget_oldest
 from gen_jax.errors import UserError
 
-TRIM, MAP = -1, -3  # of glibc's mallopt: how much free memory goes back, how large a block is mapped by itself
+TRIM, MAP, ARENAS = -1, -3, -8  # of glibc's mallopt: how much free memory goes back, how large a block is mapped, heaps
 COMPILED_BYTES = 2 << 30  # that JAX's compilation cache holds when a command begins
 HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead, and all others end
 PEER_LOST = ("gloo", "nccl", "connection", "heartbeat", "coordination")  # in what XLA says when it misses a process
@@ -31,15 +31,16 @@ def start() -> None:
     """Keeps freed memory in the process, and turns on JAX's compilation cache, in the user's cache folder; once per process.
 
     glibc gives the buffers of a step back to the system, and gets them anew from it page by page at the next: half of
-    the time of a VAE's step on a CPU.
+    the time of a VAE's step on a CPU. A heap of a thread's own holds no block above 64 MiB: hence one heap for all.
 
     The folder is named after the processor: code compiled for one may not run on another that shares a home. What was used
     longest ago is deleted where all of it is more than `COMPILED_BYTES`; JAX's own bound needs a lock, and fails beside older files.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(TRIM, 2**28)
-        mallopt(MAP, 2**26)
+        mallopt(ARENAS, 1)
+        mallopt(TRIM, 2**30)
+        mallopt(MAP, 2**30)
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.exists() else [f"model name {platform.processor()}"]
     facts = [line for line in lines if line.startswith(("flags", "Features", "model name"))][:2]

@@ -400,6 +400,8 @@ def test_a_sample_is_the_same_whatever_stands_beside_it():
     model, state, _ = learnt("categorical")
     many, few = model.sample(KEY, state, 6)["x"], model.sample(KEY, state, 2)["x"]
     assert np.array_equal(many[:2], few)
+    beside = model.sample(KEY, state, 2, {"top_k": np.array([0, 1])})["x"]  # drawn from sorted logits
+    assert np.array_equal(beside[0], many[0])
     x, length = np.zeros((2, 4), np.int32), np.array([9, 4])
     more = model.sample(
         KEY, state, 2, {"x": many[:2], "mask": np.arange(5)[None] < [[3], [0]], "length": np.array([9, 5])}

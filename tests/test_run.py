@@ -391,7 +391,7 @@ def test_freed_memory_stays_in_the_process():
         [ctypes.c_size_t],
         [ctypes.c_void_p],
     )
-    size = 40 << 20  # glibc maps blocks of more than 32 MiB by themselves, whatever it has seen before
+    size = 100 << 20  # glibc maps blocks of more than 32 MiB by themselves, whatever it has seen before
 
     def use() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -14,11 +14,11 @@ LEAST = 1e-3  # standard deviation of a component, in model space
 
 
 class Choice(NamedTuple):
-    """How a frame is drawn: numbers [], or [B] for rows."""
+    """How a frame is drawn: numbers [], or [B] for rows. Where all tokens may be drawn, the last two are None."""
 
     temperature: jax.Array  # logits and deviations are divided and multiplied by it; 0 takes the likeliest
-    top_k: jax.Array  # tokens that may be drawn, the likeliest ones; 0: all
-    top_p: jax.Array  # share of the probability that the likeliest tokens which may be drawn must reach (nucleus)
+    top_k: jax.Array | None = None  # tokens that may be drawn, the likeliest ones; 0: all
+    top_p: jax.Array | None = None  # share of the probability that the likeliest tokens must reach (nucleus); 1: all
 
 
 PLAIN = Choice(np.float32(1), np.int32(0), np.float32(1))
@@ -45,17 +45,23 @@ def categorical(spec: Spec) -> Head:
 
 
 def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
-    """A token by logits [V]: by temperature, then among the `top_k`, then in the nucleus (Holtzman et al. 2020, 1904.09751)."""
-    order = jnp.argsort(-logits)
-    logits = logits[order] / jnp.where(choice.temperature > 0, choice.temperature, 1)
-    rank = jnp.arange(len(logits))
-    logits = jnp.where((choice.top_k == 0) | (rank < choice.top_k), logits, -jnp.inf)
-    share = jax.nn.softmax(logits)
-    before = jnp.cumsum(share) - share
-    nucleus = (before < choice.top_p) | (rank == 0) | (choice.top_p >= 1)  # rounded, `before` reaches 1
-    logits = jnp.where(nucleus, logits, -jnp.inf)
-    chosen = jnp.where(choice.temperature > 0, jax.random.categorical(key, logits), 0)
-    return order[chosen].astype(jnp.int32)
+    """A token by logits [V]: by temperature, then among the `top_k`, then in the nucleus (Holtzman et al. 2020, 1904.09751).
+
+    Logits are sorted only where `top_k` or `top_p` asks for it: that takes longer than all else.
+    """
+    likeliest, noise = logits.argmax(), jax.random.gumbel(key, logits.shape)
+    logits = logits / jnp.where(choice.temperature > 0, choice.temperature, 1)
+    if choice.top_k is None:
+        drawn = (logits + noise).argmax()
+    else:
+        order = jnp.argsort(-logits)
+        logits, rank = logits[order], jnp.arange(len(logits))
+        logits = jnp.where((choice.top_k == 0) | (rank < choice.top_k), logits, -jnp.inf)
+        share = jax.nn.softmax(logits)
+        before = jnp.cumsum(share) - share
+        nucleus = (before < choice.top_p) | (rank == 0) | (choice.top_p >= 1)  # rounded, `before` reaches 1
+        drawn = order[jnp.where(nucleus, logits + noise[order], -jnp.inf).argmax()]
+    return jnp.where(choice.temperature > 0, drawn, likeliest).astype(jnp.int32)
 
 
 def bernoulli(spec: Spec) -> Head:
@@ -169,7 +175,7 @@ def gaussian_mixture(spec: Spec, components: int = 8) -> Head:
 
 def unfiltered(choice: Choice) -> Choice:
     """`choice` without what is of tokens only."""
-    return PLAIN._replace(temperature=choice.temperature)
+    return Choice(choice.temperature)
 
 
 HEADS = {
@@ -203,7 +209,7 @@ def fitting(spec: Spec, options: Mapping | None) -> Head:
 
 
 def asked_choice(given: dict, num: int, values: int) -> Choice:
-    """Takes `temperature`, `top_k` and `top_p` [num] out of what a sample is asked for.
+    """Takes `temperature`, `top_k` and `top_p` [num] out of what a sample is asked for; the last two None where they ask nothing.
 
     Raises:
       UserError: for one that is not `num` numbers of its range, or is of tokens where there are none (`values` 0).
@@ -220,4 +226,5 @@ def asked_choice(given: dict, num: int, values: int) -> Choice:
             kind = "whole numbers" if name == "top_k" else "numbers"
             raise UserError(f"given {name} {wrong.ravel()[:1]}: expected {num} {kind} from {low} to {high}")
         found[name] = jnp.asarray(value, plain.dtype)
-    return Choice(**found)
+    choice, filters = Choice(**found), ("top_k", "top_p")
+    return choice if any((found[each] != getattr(PLAIN, each)).any() for each in filters) else unfiltered(choice)

@@ -174,6 +174,11 @@ def gathered_forward(gates: Callable, weights: dict, carry: Carry, x: jax.Array,
     return (last, h), (weights, x, valid, seen)
 
 
+def over_frames(x: jax.Array, y: jax.Array) -> jax.Array:
+    """The sum of x y' over all frames [T, B]: [D, G]. By `einsum`, which orders them B first, both are copied before."""
+    return jnp.tensordot(x, y, ((0, 1), (0, 1)))
+
+
 def gathered_backward(gates: Callable, kept: tuple, cotangent: tuple) -> tuple:
     weights, x, valid, seen = kept
     last, h = cotangent
@@ -187,9 +192,9 @@ def gathered_backward(gates: Callable, kept: tuple, cotangent: tuple) -> tuple:
 
     carry, (from_x, from_h) = jax.lax.scan(move, last, (seen, valid, h), reverse=True)
     gradient = {
-        "input": jnp.einsum("tbd,tbg->dg", x, from_x),
+        "input": over_frames(x, from_x),
         "bias": from_x.sum((0, 1)),
-        "recurrent": jnp.einsum("tbh,tbg->hg", seen[0][0], from_h),
+        "recurrent": over_frames(seen[0][0], from_h),
         "hidden_bias": from_h.sum((0, 1)),
     }
     return {name: gradient[name] for name in weights}, carry, from_x @ weights["input"].T, None
