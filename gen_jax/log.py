@@ -51,8 +51,9 @@ def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quie
     Args:
       metrics: those of a step; what else is recorded are scores.
     """
-    from tensorboardX import summary
-    from tensorboardX.proto.summary_pb2 import Summary
+    with _absent("torch"):  # tensorboardX would import PyTorch, for seconds
+        from tensorboardX import summary
+        from tensorboardX.proto.summary_pb2 import Summary
 
     path = workdir / "metrics.jsonl"
     kept = [each for each in read_metrics(workdir) if each["step"] <= start]
@@ -99,6 +100,17 @@ def _said(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+@contextmanager
+def _absent(name: str) -> Iterator[None]:
+    """Hides a module that is not imported yet from those that would import it."""
+    loaded = sys.modules.setdefault(name, None)
+    try:
+        yield
+    finally:
+        if loaded is None:
+            del sys.modules[name]
 
 
 @contextmanager
