@@ -37,7 +37,7 @@ FAMILIES = {  # config and what makes its steps short; all data are built in
     "vqvae": ("vqvae", *NARROW),
     "bernoulli": ("bernoulli",),
     "gaussian": ("gaussian",),
-    "mixture": ("mixture",),
+    "mixture": ("mixture", "--config.eval_every=5"),  # replicas, of which the best is kept
     "bayes_net": ("bayes_net", "--config.model.structure.bootstraps=0"),
     "forest": ("forest", "--config.model.trees=5", "--config.model.delta=0"),
     "smote": ("smote",),

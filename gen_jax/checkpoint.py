@@ -109,7 +109,9 @@ def left(manager: CheckpointManager) -> str:
 def _said(manager: CheckpointManager) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # noqa: BLE001 (a full disk makes Orbax raise anything)
+    except Exception as error:
+        if not sharding.alone() and sharding.peer_lost(error):
+            raise
         causes = [os.strerror(number) for number in errno.errorcode if os.strerror(number) in str(error)]
         reason = max(causes, key=len, default=" ".join(str(error).split())[:300])
         raise UserError(

@@ -114,7 +114,7 @@ def locked(workdir: Path) -> Iterator[None]:
     """Keeps every other training process out of `workdir` for as long as the body runs.
 
     Raises:
-      UserError: where another process holds it, or the directory cannot be written.
+      UserError: where another process holds it, or the directory cannot be written or locked.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -124,10 +124,14 @@ def locked(workdir: Path) -> Iterator[None]:
     with os.fdopen(handle, "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             owner = file.read().strip() or "unknown"
             raise UserError(
                 f"{workdir} is in use by process {owner}: stop it first, or choose another --workdir"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"files in {workdir} cannot be locked ({error.strerror}): choose another --workdir"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -85,7 +85,7 @@ def joined() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        lost = isinstance(error, RuntimeError) and any(word in str(error).lower() for word in PEER_LOST)
+        lost = peer_lost(error)
         code = Lost.code if lost else getattr(error, "code", 130 if isinstance(error, KeyboardInterrupt) else 1)
         atexit.register(leave, code)
         if lost and os.environ["GEN_JAX_DISTRIBUTED"] == "supervised":
@@ -93,6 +93,11 @@ def joined() -> Iterator[None]:
         if lost:
             raise Lost("another process of this run has ended: start all again, to go on from the newest checkpoint")
         raise
+
+
+def peer_lost(error: BaseException) -> bool:
+    """Whether this is what XLA raises when another process is gone."""
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in PEER_LOST)
 
 
 def leave(code: int) -> None:

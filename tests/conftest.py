@@ -14,11 +14,28 @@ import jax
 import numpy as np
 import pytest
 
-from gen_jax import data, sharding
+import gen_jax
+from gen_jax import data, sharding, train
 from gen_jax.data import TRANSFORMS
 from gen_jax.data.spec import Spec
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+TINY = """
+from gen_jax.config import base_config
+
+def get_config():
+    config = base_config()
+    config.update({"steps": 12, "batch_size": 16, "log_every": 2, "sample_every": 0, "eval_every": 0, "save_every": 4})
+    config.data.name, config.data.variant, config.data.transform = "gaussians", "ring", "rms"
+    config.evaluate.num, config.sample.num = 500, 100
+    net = {"name": "mlp", "hidden": (8,)}
+    adam = {"name": "adam", "learning_rate": 1e-3, "b1": 0.0, "b2": 0.9}
+    config.model = {"name": "gan", "generator": net, "discriminator": net, "latent_size": 2, "gamma": 0.1,
+                    "generator_optimizer": adam, "discriminator_optimizer": adam, "ema_half_life": 100}
+    return config
+"""
+
 ALONE = ("test_configs", "test_nets", "test_notebooks", "test_run")  # modules whose tests share nothing
 
 
@@ -57,6 +74,25 @@ def one_device(monkeypatch):
     monkeypatch.setattr(sharding, "make_mesh", lambda devices=None: first)
 
 
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    """A GAN on points: 12 steps, of which 4, 8 and 12 are saved."""
+    path = tmp_path_factory.mktemp("configs") / "tiny.py"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def start(config_file, tmp_path):
+    """Runs the training command in `tmp_path/NAME` and returns the directory."""
+
+    def start(name="run", *flags):
+        train.main(["train", "--config", str(config_file), "--workdir", str(tmp_path / name), "--quiet", *flags])
+        return tmp_path / name
+
+    return start
+
+
 def make_spec(kind: str, shape: tuple[int, ...]) -> Spec:
     """A spec of made-up data that is already in model space."""
     return Spec("made-up", kind, shape, "float32", 0.0, 1.0, -1.0, 1.0, None, {"train": 64}, "", {})
@@ -86,6 +122,12 @@ def table_spec(*columns: int | None, rows: int = 64, missing: bool = True) -> Sp
 def host(tree):
     """A tree of arrays as NumPy arrays."""
     return jax.tree.map(np.asarray, jax.device_get(tree))
+
+
+def state_bytes(workdir):
+    """The step that a run has come to, and the bytes of its arrays."""
+    loaded = gen_jax.load(workdir)
+    return loaded.step, [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(loaded.state)]
 
 
 def within(samples, expected, sigmas=5, slack=0.0):

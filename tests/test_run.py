@@ -15,7 +15,7 @@ import chex
 import jax
 import numpy as np
 import pytest
-from conftest import host
+from conftest import host, state_bytes
 
 import gen_jax
 from gen_jax import checkpoint, evaluate, log, run, sample, sharding, train
@@ -23,45 +23,8 @@ from gen_jax.config import load_file
 from gen_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-CONFIG = """
-from gen_jax.config import base_config
-
-def get_config():
-    config = base_config()
-    config.update({"steps": 12, "batch_size": 16, "log_every": 2, "sample_every": 0, "eval_every": 0, "save_every": 4})
-    config.data.name, config.data.variant, config.data.transform = "gaussians", "ring", "rms"
-    config.evaluate.num, config.sample.num = 500, 100
-    net = {"name": "mlp", "hidden": (8,)}
-    adam = {"name": "adam", "learning_rate": 1e-3, "b1": 0.0, "b2": 0.9}
-    config.model = {"name": "gan", "generator": net, "discriminator": net, "latent_size": 2, "gamma": 0.1,
-                    "generator_optimizer": adam, "discriminator_optimizer": adam, "ema_half_life": 100}
-    return config
-"""
 PICTURES, SCORES = "--config.sample_every=6", "--config.eval_every=6"
 pytestmark = pytest.mark.usefixtures("one_device")
-
-
-@pytest.fixture(scope="module")
-def config_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("configs") / "tiny.py"
-    path.write_text(CONFIG)
-    return path
-
-
-@pytest.fixture
-def start(config_file, tmp_path):
-    """Runs the training command in `tmp_path/NAME` and returns the directory."""
-
-    def start(name="run", *flags):
-        train.main(["train", "--config", str(config_file), "--workdir", str(tmp_path / name), "--quiet", *flags])
-        return tmp_path / name
-
-    return start
-
-
-def state_bytes(workdir):
-    loaded = gen_jax.load(workdir)
-    return loaded.step, [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(loaded.state)]
 
 
 def without_clock(workdir):

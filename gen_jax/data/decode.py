@@ -80,8 +80,9 @@ def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path
             for worker in workers:
                 for line in worker.stdout:
                     bar.update(int(line))
-            if any(worker.wait() for worker in workers):
-                raise UserError(f"{source.name}: decoding failed, see above")
+            codes = [worker.wait() for worker in workers]
+            if any(codes):
+                raise UserError(f"{source.name}: decoding failed, its processes ended with {codes}; see above")
         finally:
             for worker in workers:
                 worker.kill()

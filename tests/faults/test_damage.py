@@ -1,4 +1,7 @@
-"""What is damaged, of other code, or not finite: one line, nothing lost, and a run that goes on to the same bytes."""
+"""What is damaged, of other code, or not finite: one line, nothing lost, and a run that goes on to the same bytes.
+
+A run is of 12 steps and saves at 4, 8 and 12.
+"""
 
 import errno
 import json
@@ -9,38 +12,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_run import CONFIG, state_bytes
+from conftest import state_bytes
 
 import gen_jax
-from gen_jax import data, log, sharding, train
+from gen_jax import data, log, sharding
 from gen_jax.config import base_config, plain
 from gen_jax.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
 
-@pytest.fixture(scope="module")
-def config_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("configs") / "tiny.py"
-    path.write_text(CONFIG)
-    return path
-
-
-@pytest.fixture
-def begin(config_file, tmp_path):
-    """Trains for 12 steps, saving at 4, 8 and 12, in `tmp_path/NAME`; returns the directory."""
-
-    def begin(name="run", *flags):
-        train.main(["train", "--config", str(config_file), "--workdir", str(tmp_path / name), "--quiet", *flags])
-        return tmp_path / name
-
-    return begin
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # futures that TensorStore drops
-def test_any_damaged_file_of_the_newest_checkpoint_is_noticed_or_does_not_matter(begin, tmp_path, capsys):
-    workdir, copy, chance = begin(), tmp_path / "copy", random.Random(0)
-    states = {step: state_bytes(begin(str(step), f"--config.steps={step}")) for step in (8, 12)}
+def test_any_damaged_file_of_the_newest_checkpoint_is_noticed_or_does_not_matter(start, tmp_path, capsys):
+    workdir, copy, chance = start(), tmp_path / "copy", random.Random(0)
+    states = {step: state_bytes(start(str(step), f"--config.steps={step}")) for step in (8, 12)}
     files = sorted(path.relative_to(workdir) for path in (workdir / "checkpoints" / "12").rglob("*") if path.is_file())
     passed_over = 0
     for number, file in enumerate(files):
@@ -68,26 +53,26 @@ def test_any_damaged_file_of_the_newest_checkpoint_is_noticed_or_does_not_matter
         ("config.json", lambda facts: facts.pop("replicas"), "replicas"),
     ],
 )
-def test_a_run_of_other_code_is_named(begin, file, change, message):
-    workdir = begin("run", "--config.steps=4")
+def test_a_run_of_other_code_is_named(start, file, change, message):
+    workdir = start("run", "--config.steps=4")
     facts = json.loads((workdir / file).read_text())
     change(facts)
     (workdir / file).write_text(json.dumps(facts))
-    for command in (begin, lambda: gen_jax.load(workdir)):
+    for command in (start, lambda: gen_jax.load(workdir)):
         with pytest.raises(UserError, match=message):
             command()
 
 
-def test_what_is_no_text_in_the_log_is_dropped(begin):
-    whole, broken = begin("whole"), begin("broken", "--config.steps=8")
+def test_what_is_no_text_in_the_log_is_dropped(start):
+    whole, broken = start("whole"), start("broken", "--config.steps=8")
     with open(broken / "metrics.jsonl", "ab") as file:
         file.write(b"\xff\x00" * 50)
-    assert state_bytes(begin("broken")) == state_bytes(whole)
+    assert state_bytes(start("broken")) == state_bytes(whole)
     assert [each["step"] for each in log.read_metrics(broken)] == [2, 4, 6, 8, 10, 12]
 
 
-def test_not_a_number_in_a_batch_stops_the_run_and_costs_nothing(begin, monkeypatch):
-    whole, steps = begin("whole"), []
+def test_not_a_number_in_a_batch_stops_the_run_and_costs_nothing(start, monkeypatch):
+    whole, steps = start("whole"), []
 
     def spoiled(mesh, fed):
         steps.append(0)
@@ -96,8 +81,8 @@ def test_not_a_number_in_a_batch_stops_the_run_and_costs_nothing(begin, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(sharding, "place_rows", spoiled)  # once for the first state, then at each step
         with pytest.raises(UserError, match="is not finite at step 7: .*its last good checkpoint is of step 4"):
-            begin("broken")
-    assert state_bytes(begin("broken")) == state_bytes(whole)
+            start("broken")
+    assert state_bytes(start("broken")) == state_bytes(whole)
 
 
 def test_a_full_disk_under_the_log_is_said(tmp_path):
