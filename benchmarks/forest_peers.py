@@ -3,13 +3,13 @@
     pip install arfpy "pandas<3"
     python benchmarks/forest_peers.py --data_dir ../shared/data/tabular [--share 0.1] [--rounds 1 11] [--trees 10]
 
-Both have at least five rows in a leaf, as the paper's authors did for adult with ten trees in one round; arfpy's own defaults are
-`--trees 30 --rounds 11`. Rounds are at most so many: both end once the trees are no better than chance, or than those
-before. arfpy (0.1.1, which knows nothing of missing cells, so that `?` is a level; where NumPy lacks
-`in1d`, `isin` takes its place) learns from the first `--share` of the rows and ours from as many, and from all of them. Its
-density and its conditional draws do not exist. Ours is counted with and without what JAX takes to compile; nothing is counted of
-reading the table. Beside them stands what nobody can be faster than who grows such trees by scikit-learn: its own forest, on all
-cores, of real rows and of as many with independent columns.
+Both have at least five rows in a leaf, as the paper's authors did for adult with ten trees in one round; arfpy's own
+defaults are `--trees 30 --rounds 11`. Rounds are at most so many: both end once the trees are no better than chance, or
+than those before. arfpy (0.1.1, which knows nothing of missing cells, so that `?` is a level; where NumPy lacks `in1d`,
+`isin` takes its place) learns from the first `--share` of the rows and ours from as many, and from all of them. Its density
+and its conditional draws do not exist. Ours is counted with and without what JAX takes to compile; nothing is counted of
+reading the table. Beside them stands what nobody is faster than who grows such trees by scikit-learn: its own forest, on
+all cores, of real rows and of as many with independent columns.
 """
 
 import argparse

@@ -3,12 +3,12 @@
     pip install xgboost
     python benchmarks/iris_forestdiffusion.py [--models=forest,smote] [--out=runs/iris_forestdiffusion]
 
-Three stratified splits of 120 and 30 rows; each model learns from the 120 by its command, with the settings of its config, and
-draws five times as many. The figures are means over the 15: the Wasserstein distance W1 to the rows learnt from and to those
-of the test, and the share of them with a drawn row nearer than their neighbours are, all in the L1 distance of numbers
-between 0 and 1 and of levels 1 apart; the macro F1 on the test rows of four classifiers that learnt from drawn rows, five
-seeds each. `oracle` are the rows learnt from in the place of drawn ones. Standard errors are of the three splits. Seconds are of
-training and drawing, with what JAX takes to compile.
+Three stratified splits of 120 and 30 rows; each model learns from the 120 by its command, with the settings of its
+config, and draws five times as many. The figures are means over the 15: the Wasserstein distance W1 to the rows learnt
+from and to those of the test, and the share of them with a drawn row nearer than their neighbours are, all in the L1
+distance of numbers between 0 and 1 and of levels 1 apart; the macro F1 on the test rows of four classifiers that learnt
+from drawn rows, five seeds each. `oracle` are the rows learnt from in the place of drawn ones. Standard errors are of the
+three splits. Seconds are of training and drawing, with what JAX takes to compile.
 """
 
 import time

@@ -13,6 +13,7 @@ from gen_jax import config, data, run, train
 from gen_jax.data.modes import with_modes
 from gen_jax.data.order import rows_by_level
 from gen_jax.data.spec import to_data
+from gen_jax.data.tables import parts
 from gen_jax.errors import UserError
 from gen_jax.evaluate import make_scorer
 from gen_jax.losses import representation as form
@@ -133,7 +134,9 @@ def test_a_run_on_modes_and_levels_is_described_by_its_spec():
     distance, held = form.split(layout, rep.read(KEY, x))
     back = to_data(loaded.spec, form.drawn(layout, KEY, jnp.where(held > 0, 0.0, -1e9), distance))
     np.testing.assert_array_equal(back, loaded.read("train", None)["x"])  # decimals and all
-    with pytest.raises(UserError, match="'by_level' draws rows by the levels of a table, and digits"):
+    with pytest.raises(
+        UserError, match="'by_level' draws rows by the levels of a table, and digits.*data.order=shuffle"
+    ):
         data.load({**defaults, "order": "by_level"}, 16, 0, 3, quiet=True)
     with pytest.raises(UserError, match="'x0' by the modes of its column: set --config.data.transform=modes"):
         gan(table_spec(None, 3))
@@ -195,6 +198,17 @@ def test_distances_of_columns_and_their_pairs_are_those_of_their_definitions():
     means = np.array([rows[a == level, 1].mean() for level in a])
     assert found[1, 2] == pytest.approx(means.std() / rows[:, 1].std())
     np.testing.assert_array_equal(found, found.T)
+
+
+def test_parts_of_a_range_hold_as_many_values_each():
+    for column, values in (
+        ({"kind": "integer", "low": 2.0, "high": 9.0}, np.arange(2, 10)),
+        ({"kind": "integer", "low": 1.0, "high": 99.0}, np.arange(1, 100)),
+        ({"kind": "continuous", "decimals": 1, "low": 0.1, "high": 2.5}, np.arange(1, 26) / 10),
+    ):
+        counts = np.histogram(values, parts(column))[0]
+        assert counts.sum() == len(values) and len(counts) <= 20 and set(counts[:-1]) == {counts[0]} and counts[-1]
+    assert len(parts({"kind": "continuous", "decimals": 17, "low": 0.0, "high": 1.0})) == 21
 
 
 def test_f1_is_that_of_scikit_learn():

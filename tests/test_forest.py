@@ -151,6 +151,8 @@ def test_densities_integrate_to_their_marginals_and_have_gradients(mixed):
     hidden = np.exp(float(model.log_prob(KEY, state, {"x": x[:1], "mask": mask})[0]))
     assert np.trapezoid(density, grid) == pytest.approx(hidden, rel=5e-3)  # the density jumps at thresholds
     slope = jax.grad(lambda x: model.log_prob(KEY, state, {"x": x})[0])(jnp.asarray(x[:1]))[0, 3]
+    with pytest.raises(UserError, match="gradients of whole rows alone"):
+        jax.grad(lambda x: model.log_prob(KEY, state, {"x": x, "mask": mask})[0])(jnp.asarray(x[:1]))
     moved = x[:1] + np.array([[0, 0, 0, 1e-3, 0], [0, 0, 0, -1e-3, 0]], np.float32)
     up, down = np.asarray(model.log_prob(KEY, state, {"x": moved}))
     assert float(slope) == pytest.approx((up - down) / 2e-3, rel=0.05, abs=0.05)

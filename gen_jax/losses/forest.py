@@ -126,7 +126,7 @@ def held_in(layout: Layout, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, j
 
 
 def reached(layout: Layout, trees: Trees, x: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The leaves that rows x [B, D] may be in by their observed cells: a row and a leaf, of all numbered through [P]; on the host.
+    """The leaves that rows x [B, D] may be in by their observed cells, on the host: rows [P] and leaves [P], numbered through.
 
     In the order of the rows. What is observed cannot be in any other leaf.
     """
@@ -179,7 +179,7 @@ def posterior(
 
 
 def alike(num: int, most: int) -> np.ndarray:
-    """The numbers below `num`, in lines of a length that few programs serve and at most `most` [K, S]; the last is repeated."""
+    """The numbers below `num` in lines of one length, a power of two or `most` [K, S]; the last is repeated."""
     size = min(max(1, most), max(FEWEST, 1 << (num - 1).bit_length()))
     return np.minimum(np.arange(-(-num // size) * size), num - 1).reshape(-1, size)
 
