@@ -96,6 +96,25 @@ def autocast(setting: Setting) -> Any:
     return torch.autocast("cuda", torch.bfloat16, enabled=setting.precision == "bf16")
 
 
+def torch_training(setting: Setting, loss: Any, optimizer: Any, x: Any, order: Any, clip: float | None = None) -> Run:
+    """PyTorch's training steps by an optimizer of one group, over the batches of rows of `x` that `order` [steps, B] names."""
+    from torch.nn.utils import clip_grad_norm_
+
+    def run() -> int:
+        for pick in order:
+            with autocast(setting):
+                value = loss(x[pick])
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            if clip is not None:
+                clip_grad_norm_(optimizer.param_groups[0]["params"], clip)
+            optimizer.step()
+        value.item()
+        return len(order)
+
+    return run
+
+
 def eager_and_compiled(program: Callable[..., Run]) -> dict[str, Program]:
     """A program of PyTorch as it is, and by `torch.compile`; it takes the setting and `compiled`."""
     return {

@@ -8,7 +8,18 @@ from functools import partial
 
 import numpy as np
 
-from pairs import Pair, Run, Setting, autocast, eager_and_compiled, picks, spec_of, torch_device, training
+from pairs import (
+    Pair,
+    Run,
+    Setting,
+    autocast,
+    eager_and_compiled,
+    picks,
+    spec_of,
+    torch_device,
+    torch_training,
+    training,
+)
 
 ROWS, FRAMES, UNITS, VALUES, LENGTH = 64, 128, 256, 65, 250
 STEPS = {"lstm": 2, "gru": 2, "mingru": 4, "products": 2}  # of a round
@@ -114,20 +125,7 @@ def theirs(setting: Setting, cell: str, compiled: bool = False) -> Run:
     def loss(x: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(net(F.pad(x[:, :-1], (1, 0)))[0].reshape(-1, VALUES), x.reshape(-1))
 
-    loss = torch.compile(loss) if compiled else loss
-
-    def run() -> int:
-        for pick in order:
-            with autocast(setting):
-                value = loss(x[pick])
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimizer.step()
-        value.item()
-        return len(order)
-
-    return run
+    return torch_training(setting, torch.compile(loss) if compiled else loss, optimizer, x, order, clip=1.0)
 
 
 def their_texts(setting: Setting, cell: str) -> Run:

@@ -8,7 +8,17 @@ from functools import partial
 
 import numpy as np
 
-from pairs import Pair, Run, Setting, autocast, eager_and_compiled, picks, spec_of, torch_device, training
+from pairs import (
+    Pair,
+    Run,
+    Setting,
+    eager_and_compiled,
+    picks,
+    spec_of,
+    torch_device,
+    torch_training,
+    training,
+)
 
 HIDDEN, LATENTS, CHANNELS = 100, 40, (32, 16)
 SIZES = {"mlp_vae": (100, 300), "conv_vae": (64, 20)}  # rows, steps of a round
@@ -76,19 +86,7 @@ def theirs(setting: Setting, name: str, compiled: bool) -> Run:
         kl = 0.5 * (mean.square() + (2 * log_scale).exp() - 1) - log_scale
         return (F.binary_cross_entropy_with_logits(logits, x.flatten(1), reduction="none").sum(1) + kl.sum(1)).mean()
 
-    loss = torch.compile(loss) if compiled else loss
-
-    def run() -> int:
-        for pick in order:
-            with autocast(setting):
-                value = loss(x[pick])
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()
-            optimizer.step()
-        value.item()
-        return len(order)
-
-    return run
+    return torch_training(setting, torch.compile(loss) if compiled else loss, optimizer, x, order)
 
 
 PAIRS = {
