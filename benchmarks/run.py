@@ -154,8 +154,9 @@ def measure(name: str, pair: Pair, setting: Setting, rounds: int) -> dict:
         summaries = {label: summary(*each, heard(label, pipe)) for label, (pipe, *each) in found.items()}
     print()
     for label, each in summaries.items():
-        ratio = each["median"] / summaries[OURS]["median"] if OURS in summaries else float("nan")
-        print(f"  {label} {figure(each['median'], pair.rate)}, {ratio:.2f} times ours", flush=True)
+        each["ratio"] = each["median"] / summaries[OURS]["median"] if OURS in summaries else None
+        times = "" if each["ratio"] is None else f", {each['ratio']:.2f} times ours"
+        print(f"  {label} {figure(each['median'], pair.rate)}{times}", flush=True)
     facts = {
         "name": name,
         "work": pair.work,
