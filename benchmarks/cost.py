@@ -153,24 +153,30 @@ def exponent(points: list[dict], cost: str) -> float:
 
 
 def draw(found: dict[str, dict], path: Path) -> None:
-    """Time above memory, a column each study."""
+    """A panel a study: milliseconds and MB against size, each with its exponent."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
-    figure = Figure(figsize=(2.3 * len(found), 3.8), layout="constrained")
-    panels = figure.subplots(2, len(found), squeeze=False, sharex="col")
-    for column, study in zip(panels.T, found.values()):
-        sizes = [point["size"] for point in study["points"]]
-        for panel, cost in zip(column, ("ms", "MB")):
-            panel.loglog(sizes, [point[cost] for point in study["points"]], marker=".", linewidth=1)
-            panel.set_title(f"size^{study['exponents'][cost]:.2f}", fontsize=8, loc="right", pad=2)
-            panel.grid(alpha=0.3)
-            panel.tick_params(labelsize=7)
-        column[0].set_title(study["family"], fontsize=8, loc="left", pad=2)
-        column[1].set_xlabel(study["side"], fontsize=7)
-    for panel, cost in zip(panels[:, 0], ("ms of processor", "MB")):
-        panel.set_ylabel(cost, fontsize=8)
+    width = min(4, len(found))
+    height = -(-len(found) // width)
+    figure = Figure(figsize=(2.7 * width, 0.3 + 2.1 * height), layout="constrained")
+    panels = figure.subplots(height, width, squeeze=False).flat
+    for study, panel in zip(found.values(), panels):
+        for cost, marker in (("ms", "o"), ("MB", "x")):
+            sizes, costs = zip(*((point["size"], point[cost]) for point in study["points"]))
+            label = f"{cost} ~ n^{study['exponents'][cost]:.2f}"
+            panel.loglog(sizes, costs, marker=marker, markersize=4, linewidth=1, label=label)
+        panel.set_xscale("log", base=2)
+        panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.set_title(study["family"], fontsize=9, pad=3)
+        panel.set_xlabel(f"n: {study['side']}", fontsize=8)
+        panel.legend(fontsize=7, frameon=False)
+        panel.grid(alpha=0.3)
+        panel.tick_params(labelsize=7)
+    for panel in panels:
+        panel.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:
