@@ -31,7 +31,8 @@ def start() -> None:
     """Keeps freed memory in the process, and turns on JAX's compilation cache, in the user's cache folder; once per process.
 
     glibc gives the buffers of a step back to the system, and gets them anew from it page by page at the next: half of
-    the time of a VAE's step on a CPU. A heap of a thread's own holds no block above 64 MiB: hence one heap for all.
+    the time of a VAE's step on a CPU. A heap of a thread's own holds no block above 64 MiB: hence one
+    heap for all, which threads that JAX has started before do not join.
 
     The folder is named after the processor: code compiled for one may not run on another that shares a home. What was used
     longest ago is deleted where all of it is more than `COMPILED_BYTES`; JAX's own bound needs a lock, and fails beside older files.
