@@ -69,6 +69,11 @@ def test_the_likeliest_level_is_the_first_of_the_largest():
     flat = np.random.default_rng(3).integers(0, 3, (200, len(layout.groups.column))).astype(np.float32)  # with ties
     expected = [flat[:, layout.groups.column == at].argmax(1) for at in range(3)]
     np.testing.assert_array_equal(form.likeliest(layout, jnp.asarray(flat)), np.stack(expected, 1))
+    out = jnp.asarray(np.pad(flat, ((0, 0), (1, 0))))
+    draw = fitting(SPEC, {"name": "mixed", "likeliest": True}).draw(KEY, {"log_scale": jnp.array([-1.5])}, out)
+    known = np.where(layout.possible, flat, -1)  # an empty cell is never drawn
+    expected = [known[:, layout.groups.column == at].argmax(1) for at in (1, 2)]
+    np.testing.assert_array_equal(draw[:, 1:], np.stack(expected, 1))
 
 
 def test_the_mixed_likelihood_is_a_density_of_what_is_observed():

@@ -197,13 +197,17 @@ def gaussian(spec: Spec) -> Likelihood:
     return Likelihood(1, log_prob, lambda own, out: out[..., 0], draw, {"log_scale": ()}, smooth)
 
 
-def mixed(spec: Spec) -> Likelihood:
+def mixed(spec: Spec, likeliest: bool = False) -> Likelihood:
     """Numbers and levels of columns, by what `losses.representation` has of them; what is not observed (NaN) counts nothing.
 
     A level has the probability that its logit gives; a number x a mode, and around it the density N(x; mean + 4 deviation
     tanh(a), 4 deviation s), with a learned scale s of each column, above 0.1: Xu et al. 2019 (TVAE, arXiv 1907.00503, section
     4.4), who draw the mode of x by its responsibilities r. Here all count, sum_k r_k (log p(x, k) - log r_k): a lower bound of
     log sum_k p(x, k), whose own gradient, where no mode is told, ends in worse maxima.
+
+    With `likeliest` a draw has the likeliest level or mode of each column, given the latent; a number is still drawn about
+    its mode. Columns that the latent tells then agree more often, rare levels are rarer than the model has them, and cells
+    completed given others are no longer of its posterior.
     """
     layout = form.layout_of(spec)
     real = np.isin(np.arange(len(layout.groups.sizes)), layout.numbers)
@@ -240,7 +244,7 @@ def mixed(spec: Spec) -> Likelihood:
         noise_key, key = jax.random.split(key)
         distance, logits, log_scale = parts(own, out)
         distance = distance + jnp.exp(log_scale)[None] * jax.random.normal(noise_key, distance.shape)
-        return form.drawn(layout, key, logits, distance)
+        return form.drawn(layout, None if likeliest else key, logits, distance)
 
     count = len(layout.numbers)
     weights = {"log_scale": (count,)} if count else {}  # an array without elements cannot be saved

@@ -114,10 +114,11 @@ def row(layout: Layout, code: jax.Array, distance: jax.Array) -> jax.Array:
     return code.at[:, layout.numbers].set(centre + width * jnp.clip(distance, -1, 1))
 
 
-def drawn(layout: Layout, key: jax.Array, logits: jax.Array, distance: jax.Array) -> jax.Array:
-    """Rows [N, D] whose modes and levels are drawn by logits [N, L]; no cell is empty."""
+def drawn(layout: Layout, key: jax.Array | None, logits: jax.Array, distance: jax.Array) -> jax.Array:
+    """Rows [N, D] whose modes and levels are drawn by logits [N, L], or the likeliest without a key; no cell is empty."""
     possible = jnp.where(layout.possible[None], logits, -jnp.inf)
-    return row(layout, categories.draw(key, layout.groups, possible), distance)
+    code = likeliest(layout, possible) if key is None else categories.draw(key, layout.groups, possible)
+    return row(layout, code, distance)
 
 
 def likeliest(layout: Layout, logits: jax.Array) -> jax.Array:
