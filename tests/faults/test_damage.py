@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import state_bytes
+from tensorboardX import record_writer
 
 import gen_jax
 from gen_jax import data, log, sharding
@@ -85,13 +86,25 @@ def test_not_a_number_in_a_batch_stops_the_run_and_costs_nothing(start, monkeypa
     assert state_bytes(start("broken")) == state_bytes(whole)
 
 
-def test_a_full_disk_under_the_log_is_said(tmp_path):
+def test_a_full_disk_under_the_log_is_said(tmp_path, monkeypatch):
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    with log._appended(Path("/dev/full")) as append, pytest.raises(UserError, match="cannot write .*No space left"):
-        append(b"{}\n")
+    with log.opened(tmp_path, 0, 1, (), True) as journal:
+        (tmp_path / "metrics.jsonl").unlink()
+        (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+        with pytest.raises(UserError, match="cannot write .*metrics.jsonl: No space left"):
+            journal.record(1, {"loss": 1.0})
+    (tmp_path / "metrics.jsonl").unlink()
+    monkeypatch.setattr(record_writer, "open_file", lambda path: open("/dev/full", "wb"))  # noqa: SIM115
+    with (
+        pytest.raises(UserError, match="cannot write .*tensorboard: No space left"),
+        log.opened(tmp_path, 0, 1, (), True),
+    ):
+        pass
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "tensorboard")
     (tmp_path / "tensorboard").write_text("in the way")
-    with pytest.raises(UserError, match="cannot write .*tensorboard"), log.opened(tmp_path, 0, 1, True):
+    with pytest.raises(UserError, match="cannot write .*tensorboard"), log.opened(tmp_path, 0, 1, (), True):
         pass
 
 
