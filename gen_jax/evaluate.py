@@ -14,6 +14,7 @@ from gen_jax.data.rows import opened, read_rows
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose, command
 from gen_jax.metrics import ALL, DEFAULT, METRICS, NEEDS, SELECTING, Measure, Real, Reals, Rows, real_data
+from gen_jax.metrics.columns import target_of
 from gen_jax.metrics.page import page
 from gen_jax.metrics.progress import progress
 from gen_jax.metrics.rows import Lacking, under
@@ -164,6 +165,8 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callab
       UserError: for a metric that selects where nothing is scored, and as `make_scorer`.
     """
     select, how = settings["select"], settings["evaluate"]
+    if spec.kind == "table":
+        target_of(spec, how.get("target"))  # a wrong one is said before the run
     if not settings["eval_every"]:
         if select:
             raise UserError(f"select {select!r} needs scores while the model trains: set --config.eval_every")

@@ -107,6 +107,17 @@ def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tupl
     return jnp.asarray(x), jnp.asarray(mask)
 
 
+def refuse_impossible(evidence: Any, what: str = "row") -> None:
+    """Refuses evidence of log-density -inf [num]; rows are counted from 1.
+
+    Raises:
+      UserError: naming the first.
+    """
+    impossible = np.flatnonzero(np.isneginf(evidence))
+    if len(impossible):
+        raise UserError(f"given: {what} {impossible[0] + 1} is impossible under this model")
+
+
 def drawn_labels(key: jax.Array, counts: jax.Array, num: int) -> jax.Array:
     """`num` labels [num] int32, each as often as its rows in `counts` [K]; all alike where none was seen yet."""
     shares = jnp.log(jnp.maximum(counts, counts.sum() == 0))

@@ -223,7 +223,7 @@ def test_impossible_evidence_is_named_and_has_no_probability():
     x = np.float32([[0, 0, 1], [2, 0, 0]])
     given = {"x": x, "mask": np.array([[1, 0, 1]] * 2)}
     assert np.isneginf(model.log_prob(KEY, state, {"x": x, "mask": given["mask"] > 0})).tolist() == [False, True]
-    with pytest.raises(UserError, match="row 1 is impossible"):
+    with pytest.raises(UserError, match="row 2 is impossible"):
         model.sample(KEY, state, 2, given)
 
 

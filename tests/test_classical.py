@@ -274,7 +274,7 @@ def test_impossible_evidence_and_levels_that_are_none_are_refused():
     model = mixture(table_spec(2, 3), components=1, strength=0.0)
     state = fitted(model, [batch_of([[0, 0], [0, 1]])], 2)
     assert model.log_prob(KEY, state, batch_of([[1, 0]]))[0] == -jnp.inf
-    with pytest.raises(UserError, match="row 1 is impossible"):
+    with pytest.raises(UserError, match="row 2 is impossible"):
         model.sample(KEY, state, 2, {"x": np.array([[0, 0], [1, 0]]), "mask": np.ones((2, 2))})
     for wrong in (3, -1, 0.5):
         with pytest.raises(UserError, match=f"x has {wrong:g} in row 0, column 1: expected a level from 0 to 2"):

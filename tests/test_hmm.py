@@ -677,7 +677,7 @@ def test_wrong_conditions_are_refused():
         with pytest.raises(UserError, match=message):
             model.sample(KEY, state, 2, given)
     never = state._replace(emission=Categorical(logs(np.tile([0.0, 1, 0, 0, 0], (3, 1)))))
-    with pytest.raises(UserError, match="sequence 1 is impossible"):
+    with pytest.raises(UserError, match="sequence 2 is impossible"):
         model.sample(KEY, never, 2, {"x": np.array([[1, 1], [1, 0]], np.int32), "mask": np.ones((2, 2))})
     with pytest.raises(UserError, match="x has 2.0: expected 0 or 1"):
         prepared("bernoulli")[0].log_prob(KEY, prepared("bernoulli")[2], {"x": np.full((1, 2, 4), 2, np.float32)})

@@ -175,7 +175,7 @@ WRONG = {
     "ragged": ("a,b\n1,2\n3\n", {}, "row 3 has 1 cells; expected 2"),
     "one name twice": ("a,a\n1,2\n", {}, "two columns are named 'a'"),
     "no name": ("a,\n1,2\n", {}, "column 2 has no name"),
-    "constant": ("a,b\n1,5\n2,5\n", {}, "column 'b' holds '5' in every row, there is nothing to learn: leave it out by"),
+    "constant": ("a,b\n1,5\n2,5\n", {}, "column 'b' holds '5' and no other value, there is nothing to learn: leave it out by"),
     "all missing": ("a,b\n1,\n2,?\n", {}, "column 'b' is empty in every row: leave it out by"),
     "many levels": (MANY, {}, "column 'b' has 1,200 levels, such as 'name0'; expected at most 1000: leave it out"),
     "unknown column": (PEOPLE, {"schema": '{"tall": {"kind": "integer"}}'}, "unknown column in data.schema 'tall'"),

@@ -4,6 +4,7 @@ The kind of the data, a fact of the spec, decides how they are drawn; the same a
 """
 
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -246,8 +247,10 @@ def _panel(spec: Spec):
 
 
 def image_of(figure) -> Image.Image:
-    """A figure as pixels."""
-    figure.canvas.draw()
+    """A figure as pixels; letters that its font lacks are boxes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        figure.canvas.draw()
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
 
 

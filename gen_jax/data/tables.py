@@ -44,6 +44,8 @@ def table_source(
     for split, part in parts.items():
         same_columns(f"{name}, {split}", part, [column["name"] for column in fixed or ()] or list(parts[learnt]))
     said = {**said, **read_schema(options.get("schema"), list(parts[learnt]))}
+    if len(next(iter(parts[learnt].values())).codes) < 2:
+        raise UserError(f"{name} has one row to learn from, expected more")
     dropped = [column for column, facts in said.items() if facts.get("kind") == "drop"]
     kept = [column for column in parts[learnt] if column not in dropped]
     schema = fixed or [
@@ -119,7 +121,7 @@ def infer(table: str, name: str, parts: Sequence[Cells], said: Mapping[str, Any]
     if not texts and "levels" not in said:
         raise UserError(f"{where} is empty in every row: {out}")
     if len(texts) == 1 and not said:
-        raise UserError(f"{where} holds {texts[0]!r} in every row, there is nothing to learn: {out}")
+        raise UserError(f"{where} holds {texts[0]!r} and no other value, there is nothing to learn: {out}")
     missing = bool(said.get("missing", any((cells.codes < 0).any() for cells in parts)))
     kind = said.get("kind") or ("categorical" if "levels" in said else guess(texts))
     facts = {"name": name, "kind": kind, "missing": missing}

@@ -16,7 +16,7 @@ from gen_jax.losses import bins, categories, families, network, queries, tree
 from gen_jax.losses.callback import on_host
 from gen_jax.losses.emissions import check_strengths
 from gen_jax.losses.graphs import STRUCTURES, Graph, Rows, Structure, kept, tree_of
-from gen_jax.model import Batch, Model, given_observed, refuse_given
+from gen_jax.model import Batch, Model, given_observed, refuse_given, refuse_impossible
 
 
 class BayesNetState(NamedTuple):
@@ -138,8 +138,7 @@ def bayes_net(
         level_key, place_key = jax.random.split(key)
         known = evidence_of(state, {"x": x, "mask": mask}, done)
         codes, evidence = queries.completed(level_key, state.graph.parents, state.tables, cards, known, best)
-        if np.isneginf(evidence).any():
-            raise UserError(f"given x: row {np.argmin(evidence)} is impossible under this model")
+        refuse_impossible(evidence)
         share = jnp.full(x.shape, 0.5) if best else jax.random.uniform(place_key, x.shape)
         drawn = jnp.where(numeric[None], bins.undo(state.bins, codes.T, share), codes.T.astype(np.float32))
         return {"x": jnp.where(mask, x, drawn)}

@@ -14,7 +14,7 @@ from gen_jax.losses import leaves as inside
 from gen_jax.losses.callback import on_host
 from gen_jax.losses.emissions import check_strengths
 from gen_jax.losses.forest import Forest
-from gen_jax.model import Batch, Model, given_observed, refuse_given
+from gen_jax.model import Batch, Model, given_observed, refuse_given, refuse_impossible
 
 LEAVES = ("independent", "chow_liu")
 MOST = 1 << 30  # numbers in the leaves of a forest
@@ -52,7 +52,8 @@ def random_forest(
     the real rows in their leaves are the new density. Once the trees are wrong as often as right out of bag, or no more often than those
     before, which then stay, the forest is done: further steps change nothing. In learning, a missing cell is drawn
     in the same way, from a leaf that its row is in where nodes that ask for a missing cell are passed by chance; the
-    densities of leaves are of observed cells alone. `log_prob` integrates missing cells out, exactly, and is
+    densities of leaves are of observed cells alone. A number is normal between the splits of its leaf; the outermost leaves are not
+    bounded by the range of the data. `log_prob` integrates missing cells out, exactly, and is
     differentiable in the numbers of whole rows. `given` takes `x` and `mask` [num, D].
 
     Raises:
@@ -113,7 +114,7 @@ def random_forest(
             categories.check_levels(layout.levels, x, batch.get("mask"))
         elif len(hidden):
             raise UserError(
-                f"row {hidden[0]} has cells that are not observed: a forest has gradients of whole rows alone"
+                f"row {hidden[0] + 1} has cells that are not observed: a forest has gradients of whole rows alone"
             )
         found = whole(state.forest, x)
         if not len(hidden):
@@ -136,8 +137,7 @@ def random_forest(
         categories.check_levels(layout.levels, *known)
         place_key, cell_key = jax.random.split(key)
         evidence, *place = posterior(place_key, state.forest, *map(np.asarray, known))
-        if np.isneginf(evidence).any():
-            raise UserError(f"given x: row {np.argmin(evidence)} is impossible under this model")
+        refuse_impossible(evidence)
         return {"x": complete(cell_key, state.forest, *place, *known)}
 
     return Model(init, step, sample, log_prob, given=("x", "mask"))
@@ -154,6 +154,8 @@ def check_arguments(
     for name, value in (("trees", trees), ("min_rows", min_rows)):
         check_whole(name, value)
     check_strengths(pseudo_rows=layout.pseudo_rows)
+    if layout.dependent and not len(layout.levels.columns):
+        raise UserError(f"leaves 'chow_liu' are trees of levels, and {spec.name} has none: expected 'independent'")
     if not 0 <= delta <= 0.5:
         raise UserError(f"delta {delta}: expected 0 to 0.5")
     if max_leaves is not None:

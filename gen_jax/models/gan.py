@@ -196,7 +196,7 @@ def gan(
         if rows % (parts * pack):
             raise UserError(
                 f"a batch of {rows} rows cannot be split into the {parts} parts, in packs of {pack}, "
-                f"that this gan learns from"
+                f"that this gan learns from: expected a multiple of {parts * pack}"
             )
         x = form.read(jax.random.fold_in(key, 0), observed(batch))
         x = x.reshape(-1, parts, *form.shape)  # strided parts: no row leaves its device

@@ -14,7 +14,7 @@ from gen_jax.losses import emissions, paths
 from gen_jax.losses import hmm as inference
 from gen_jax.losses.emissions import dirichlet_penalty, log_normalised
 from gen_jax.losses.frames import Frames, asked_for, check_sequences, frames_of, refuse_few_frames
-from gen_jax.model import Batch, Model
+from gen_jax.model import Batch, Model, refuse_impossible
 
 LEAST = 1e-3  # expected frames, in all the data, below which a state is dead
 
@@ -162,8 +162,7 @@ def hmm(
         batch = asked_for(given, num, spec)
         check(batch)
         x, evidence = complete(key, state, batch)
-        if np.isneginf(evidence).any():
-            raise UserError(f"given x: sequence {np.argmin(evidence)} is impossible under this model")
+        refuse_impossible(evidence, "sequence")
         return {"x": x, **({"length": batch["length"]} if "length" in batch else {})}
 
     return Model(init, step, sample, log_prob, encode=encode, given=("x", "mask", "length"))

@@ -5,14 +5,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gen_jax.data.spec import Spec, columns
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.losses import categories, gaussians, mixtures
 from gen_jax.losses.emissions import check_strengths
 from gen_jax.losses.mixtures import Parameters, Statistics
-from gen_jax.model import Batch, Model, given_observed, refuse_given, weighted_mean
+from gen_jax.model import Batch, Model, given_observed, refuse_given, refuse_impossible, weighted_mean
 
 COVARIANCES = ("full", "diagonal")
 
@@ -128,8 +127,7 @@ def mixture(
         x, mask = given_observed(given, num, spec.shape) or (jnp.zeros((num, size)), jnp.zeros((num, size), bool))
         categories.check_levels(levels, x, mask)
         drawn, evidence = complete(key, state, x, mask)
-        if np.isneginf(evidence).any():
-            raise UserError(f"given x: row {np.argmin(evidence)} is impossible under this model")
+        refuse_impossible(evidence)
         return {"x": drawn}
 
     def free_parameters(state: MixtureState) -> int:
