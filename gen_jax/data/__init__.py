@@ -16,6 +16,7 @@ from gen_jax.data.tables import standard
 from gen_jax.errors import UserError, choose
 
 RESIDENT_BYTES = 2 << 30  # above this the rows are streamed, unless data.feed says otherwise
+LARGE_ROW = 1 << 17  # bytes from which threads read faster than one, which need not wait for Python's lock
 FEEDS = ("auto", "resident", "streaming")
 TRANSFORMS = {  # (low, high, root mean square) -> (shift, scale)
     "signed": lambda low, high, rms: ((high + low) / 2, (high - low) / 2),  # to [-1, 1]
@@ -129,7 +130,9 @@ def load(
         return {name: np.stack([one[name] for one in each]) for name in each[0]}
 
     def stream(start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
-        return map(at, range(start, stop)) if arrays else _prefetched(at, start, stop)
+        if arrays:
+            return map(at, range(start, stop))
+        return _prefetched(at, start, stop, 1 if _row_bytes(source) < LARGE_ROW else 4)
 
     def batch(arrays: dict, fed: dict) -> dict:
         fed = dict(fed)
@@ -172,11 +175,11 @@ def _row_bytes(source: Source) -> int:
     return int(np.prod(source.shape)) * source.dtype.itemsize
 
 
-def _prefetched(at: Callable[[int], dict], start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
+def _prefetched(at: Callable[[int], dict], start: int, stop: int, threads: int) -> Iterator[dict[str, np.ndarray]]:
     import grain  # slow to import, and the resident feed does not need it
 
     steps = grain.MapDataset.range(start, stop).map(at)
-    return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)))
+    return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=8)))
 
 
 def _spec(source: Source, options: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Spec:

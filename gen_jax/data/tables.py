@@ -44,7 +44,7 @@ def table_source(
     for split, part in parts.items():
         same_columns(f"{name}, {split}", part, [column["name"] for column in fixed or ()] or list(parts[learnt]))
     said = {**said, **read_schema(options.get("schema"), list(parts[learnt]))}
-    if len(next(iter(parts[learnt].values())).codes) < 2:
+    if not fixed and len(next(iter(parts[learnt].values())).codes) < 2:
         raise UserError(f"{name} has one row to learn from, expected more")
     dropped = [column for column, facts in said.items() if facts.get("kind") == "drop"]
     kept = [column for column in parts[learnt] if column not in dropped]
