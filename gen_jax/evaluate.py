@@ -175,8 +175,8 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callab
         choose("metric to select by", select, SELECTING)
     splits = (settings["data"]["split"], settings["data"]["test_split"])
     more = {name: settings["sample"][name] for name in ("length", "num_samples")}
-    more["target"], names = how.get("target"), how["metrics"]
-    return make_scorer(spec, reals, splits, names, how["num"], how["seed"], also=select, **more)
+    more["target"] = how.get("target")
+    return make_scorer(spec, reals, splits, how["metrics"], how["num"], how["seed"], also=select, **more)
 
 
 def picture(loaded: run.Run, file: Path, samples: Rows) -> None:

@@ -11,12 +11,10 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any, NamedTuple
 
-import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gen_jax.errors import UserError
-from gen_jax.run import write
+from gen_jax.run import write, writing
 
 
 class Log(NamedTuple):
@@ -51,10 +49,6 @@ def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quie
     Args:
       metrics: those of a step; what else is recorded are scores.
     """
-    with _absent("torch"):  # tensorboardX would import PyTorch, for seconds
-        from tensorboardX import summary
-        from tensorboardX.proto.summary_pb2 import Summary
-
     path = workdir / "metrics.jsonl"
     kept = [each for each in read_metrics(workdir) if each["step"] <= start]
     write(path, "".join(json.dumps(each) + "\n" for each in kept))
@@ -67,23 +61,16 @@ def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quie
 
         def record(step: int, values: dict[str, float | None]) -> None:
             seconds = round(before + time.perf_counter() - began, 3)
-            with _said(path), open(path, "a") as file:
+            with writing(path), open(path, "a") as file:
                 file.write(json.dumps({"step": step, "seconds": seconds, **values}) + "\n")
-            known = {name: value for name, value in values.items() if value is not None}
-            parts = {name: "step" if name.removesuffix("_se") in metrics else "scores" for name in known}
-            tags = (Summary.Value(tag=f"{parts[name]}/{name}", simple_value=value) for name, value in known.items())
-            event(step, Summary(value=tags))
+            event(step, _scalars(values, metrics))
             shown = {name: _short(value) for name, value in list(values.items())[:6]}
             bar.set_postfix(shown, refresh=False)
             if quiet:
                 print(f"step {step}/{total} {seconds:.0f} s " + " ".join(f"{k}={v}" for k, v in shown.items()))
 
         def show(step: int, files: dict[str, bytes]) -> None:
-            if ".png" in files:
-                pixels = np.asarray(Image.open(io.BytesIO(files[".png"])).convert("RGB"))
-                event(step, summary.image("samples", pixels, dataformats="HWC"))
-            if ".txt" in files:
-                event(step, summary.text("samples", indent(files[".txt"].decode(), "    ")))  # Markdown, as it stands
+            event(step, _samples(files))
 
         def tick(step: int) -> None:
             if bar.n == start:
@@ -91,15 +78,6 @@ def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quie
             bar.update(step - bar.n)
 
         yield Log(record, show, tick)
-
-
-@contextmanager
-def _said(path: Path) -> Iterator[None]:
-    """Says in one line that something cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
 @contextmanager
@@ -119,15 +97,16 @@ def _tensorboard(folder: Path, purge_step: int) -> Iterator[Callable[[int, Any],
 
     tensorboardX's SummaryWriter has a thread, which a full disk ends, and with it, for ever waiting, the run.
     """
-    from tensorboardX.event_file_writer import EventsWriter
-    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    with _absent("torch"):  # tensorboardX would import PyTorch, for seconds
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
 
     def event(step: int, **content: Any) -> None:
-        with _said(folder):
+        with writing(folder):
             writer.write_event(Event(wall_time=time.time(), step=step, **content))
             writer.flush()
 
-    with _said(folder):
+    with writing(folder):
         folder.mkdir(exist_ok=True)
         writer = EventsWriter(str(folder / "events"), f".{purge_step}")
     try:
@@ -136,6 +115,31 @@ def _tensorboard(folder: Path, purge_step: int) -> Iterator[Callable[[int, Any],
     finally:
         with suppress(OSError):
             writer.close()
+
+
+def _scalars(values: dict[str, float | None], metrics: tuple[str, ...]) -> Any:
+    """Numbers as a TensorBoard summary: those of a step and their standard errors, and scores, in a section each."""
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    known = {name: value for name, value in values.items() if value is not None}
+    parts = {name: "step" if name.removesuffix("_se") in metrics else "scores" for name in known}
+    tags = (Summary.Value(tag=f"{parts[name]}/{name}", simple_value=value) for name, value in known.items())
+    return Summary(value=tags)
+
+
+def _samples(files: dict[str, bytes]) -> Any:
+    """The picture and the text among files of samples as a TensorBoard summary."""
+    from tensorboardX import summary
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    found = Summary()
+    if ".png" in files:
+        picture = Image.open(io.BytesIO(files[".png"]))
+        facts = {"width": picture.width, "height": picture.height, "colorspace": len(picture.getbands())}
+        found.value.add(tag="samples", image=Summary.Image(**facts, encoded_image_string=files[".png"]))
+    if ".txt" in files:
+        found.MergeFrom(summary.text("samples", indent(files[".txt"].decode(), "    ")))  # Markdown, as it stands
+    return found
 
 
 def _short(value: float | None) -> str:

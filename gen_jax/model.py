@@ -108,10 +108,10 @@ def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tupl
 
 
 def refuse_impossible(evidence: Any, what: str = "row") -> None:
-    """Refuses evidence of log-density -inf [num]; rows are counted from 1.
+    """Refuses conditions that cannot be, by their log-densities `evidence` [num]; counts rows from 1.
 
     Raises:
-      UserError: naming the first.
+      UserError: naming the first whose log-density is -inf.
     """
     impossible = np.flatnonzero(np.isneginf(evidence))
     if len(impossible):

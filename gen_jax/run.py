@@ -27,6 +27,19 @@ class Run(NamedTuple):
     step: int
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says in one line that a file or a folder cannot be written.
+
+    Raises:
+      UserError: for any OSError of the body.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
 def write(path: Path, content: bytes | str) -> None:
     """Writes a file whole or not at all.
 
@@ -34,18 +47,19 @@ def write(path: Path, content: bytes | str) -> None:
       UserError: where it cannot be written.
     """
     content, file = content.encode() if isinstance(content, str) else content, None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError as error:
-        if file is not None:
-            Path(file.name).unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except OSError:
+            if file is not None:
+                Path(file.name).unlink(missing_ok=True)
+            raise
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -76,6 +76,11 @@ def test_wrong_variant(tmp_path):
     )
 
 
+def test_a_wrong_target_is_said_before_the_run(tmp_path):
+    config, message = str(ROOT / "configs" / "smote.py"), "unknown column in evaluate.target 'specie'"
+    refused(tmp_path, message, "--config.evaluate.target=specie", config=config)
+
+
 def test_missing_config(tmp_path):
     refused(tmp_path, "no config file 'configs/no_such.py'", config="configs/no_such.py")
     with pytest.raises(UserError, match="--config is missing, for example --config configs/gan.py"):

@@ -239,6 +239,8 @@ def test_what_a_forest_cannot_be_is_one_clear_line():
             random_forest(spec, **options)
     with pytest.raises(UserError, match="expected a table, or vectors"):
         random_forest(make_spec("image", (2, 2, 1)))
+    with pytest.raises(UserError, match="'chow_liu' are trees of levels, and .* has none: expected 'independent'"):
+        random_forest(make_spec("vector", (2,)), leaves="chow_liu")
     model = random_forest(spec, 2)
     state = jax.jit(model.init)(KEY, {})
     with pytest.raises(UserError, match="x has 2 in row 0, column 0: expected a level from 0 to 1"):

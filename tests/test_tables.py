@@ -172,6 +172,7 @@ MANY = "a,b\n" + "".join(f"{number},name{number}\n" for number in range(1200))
 WRONG = {
     "no rows": ("a,b\n", {}, "no rows"),
     "empty": ("", {}, "it is empty"),
+    "one row": ("a,b\n1,x\n", {}, "has one row to learn from, expected more"),
     "ragged": ("a,b\n1,2\n3\n", {}, "row 3 has 1 cells; expected 2"),
     "one name twice": ("a,a\n1,2\n", {}, "two columns are named 'a'"),
     "no name": ("a,\n1,2\n", {}, "column 2 has no name"),

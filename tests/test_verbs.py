@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import make_spec
+from conftest import make_spec, table_spec
 from PIL import Image, ImageSequence
 
 import gen_jax
 from gen_jax import evaluate, interpolate, prune, run, sharding, train
 from gen_jax.data.pictures import animate, picture, strip
+from gen_jax.data.spec import columns
 from gen_jax.errors import UserError
 from gen_jax.model import Model
 from gen_jax.sample import CHUNK
@@ -100,6 +101,14 @@ def test_an_animation_is_a_closed_loop(trained, call):
         np.testing.assert_array_equal(shown[time][:TILE, :TILE], strip[:TILE, time * TILE :][:, :TILE])
     steps = [np.abs(a.astype(int) - b).mean() for a, b in zip(shown, [*shown[1:], shown[0]])]
     assert 0 < min(steps) and steps[-1] < 2 * np.max(steps[:-1])  # the end leads back to the beginning
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_in_letters_that_the_font_lacks_are_drawn_without_a_warning():
+    spec = table_spec(2, None)
+    facts = [{**column, "name": f"名前{at}"} for at, column in enumerate(columns(spec))]
+    spec = spec._replace(info={"columns": facts, "marginals": [[0.5, 0.5], [0.05] * 20]})
+    assert picture({"x": np.zeros((3, 2))}, spec)[:4] == b"\x89PNG"
 
 
 def test_pictures_of_other_shapes():

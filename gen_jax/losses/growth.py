@@ -46,10 +46,8 @@ def resampled(
     """
     rows = np.arange(len(x)) if rows is None else rows
     drawn, chosen = np.empty((len(rows), x.shape[1]), x.dtype), rng.integers(len(leaf), size=len(rows))
-    share, some = (
-        rng.random(drawn.shape),
-        ~observed.all(0) & observed.any(0),
-    )  # a column without any cell is 0 throughout
+    share = rng.random(drawn.shape)
+    some = ~observed.all(0) & observed.any(0)  # a column without any cell is 0 throughout
     leaf = leaf.astype(np.min_scalar_type(leaf.max(initial=0)))  # few bits are sorted in linear time
     for tree, own in enumerate(leaf):
         mine, order = np.flatnonzero(chosen == tree), np.argsort(own, kind="stable")

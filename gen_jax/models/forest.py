@@ -61,6 +61,8 @@ def random_forest(
     """
     schema = columns(spec)
     layout = inside.layout_of(spec, pseudo_rows, choose("leaves", leaves, LEAVES) == "chow_liu")
+    if leaves == "chow_liu" and not len(layout.levels.columns):
+        raise UserError(f"leaves 'chow_liu' are trees of levels, and {spec.name} has none: expected 'independent'")
     shape = check_arguments(spec, layout, trees, min_rows, max_leaves, delta)
     ordered = [column["kind"] == "ordered" or len(column.get("levels", ())) <= 2 for column in schema]
     unordered = [0 if known else len(column["levels"]) for known, column in zip(ordered, schema)]
@@ -154,8 +156,6 @@ def check_arguments(
     for name, value in (("trees", trees), ("min_rows", min_rows)):
         check_whole(name, value)
     check_strengths(pseudo_rows=layout.pseudo_rows)
-    if layout.dependent and not len(layout.levels.columns):
-        raise UserError(f"leaves 'chow_liu' are trees of levels, and {spec.name} has none: expected 'independent'")
     if not 0 <= delta <= 0.5:
         raise UserError(f"delta {delta}: expected 0 to 0.5")
     if max_leaves is not None:

@@ -8,15 +8,10 @@ import tensorflow_datasets as tfds
 
 FRAMES, KEYS, C4 = 96, 88, 39  # eighth notes of a row; keys of a piano, and which of them the middle C is
 TUNES = (  # (frames until the next voice begins, semitones above the keynote and frames of each note)
-    (
-        16,
-        "0.2 2.2 4.2 0.2 " * 2 + "4.2 5.2 7.4 " * 2 + "7.1 9.1 7.1 5.1 4.2 0.2 " * 2 + "0.2 -5.2 0.4 " * 2,
-    ),  # Frère Jacques
-    (12, "0.3 0.3 0.2 2.1 4.3 4.2 2.1 4.2 5.1 7.6 12.3 7.3 4.3 0.3 7.2 5.1 4.2 2.1 0.6"),  # Row, row, row your boat
-    (
-        12,
-        "-5.1 -5.1 0.2 0.2 " * 2 + "2.1 2.1 4.2 4.2 " * 2 + "7.2 7.4 " * 2 + "7.1 5.1 4.2 4.2 " * 2,
-    ),  # London's burning
+    # Frère Jacques; Row, row, row your boat; London's burning
+    (16, "0.2 2.2 4.2 0.2 " * 2 + "4.2 5.2 7.4 " * 2 + "7.1 9.1 7.1 5.1 4.2 0.2 " * 2 + "0.2 -5.2 0.4 " * 2),
+    (12, "0.3 0.3 0.2 2.1 4.3 4.2 2.1 4.2 5.1 7.6 12.3 7.3 4.3 0.3 7.2 5.1 4.2 2.1 0.6"),
+    (12, "-5.1 -5.1 0.2 0.2 " * 2 + "2.1 2.1 4.2 4.2 " * 2 + "7.2 7.4 " * 2 + "7.1 5.1 4.2 4.2 " * 2),
 )
 TRANSPOSITIONS, VOICES = range(-3, 3), (1, 2, 3, 4)
 TENTH = {"validation": 4, "test": 9}  # which of ten rows belong to a split; the others are learnt from
