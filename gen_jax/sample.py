@@ -23,6 +23,7 @@ from gen_jax.data.texts import reader, tokens_of
 from gen_jax.errors import UserError, choose, command
 from gen_jax.model import Model, State
 
+fold_in = jax.jit(jax.random.fold_in)
 CHUNK = 256  # samples per compiled call: one compilation whatever `num`, and sample i depends on (seed, i) alone
 SHORT = 16  # of sequences
 FLAGS = {
@@ -69,8 +70,9 @@ def draw(
         rows = np.minimum(np.arange(start, start + size), num - 1)  # the last chunk is whole too
         asked = jax.tree.map(itemgetter(rows), dict(given)) if given else None
         asked = {**(asked or {}), "stream": stream} if stream else asked
-        drawn = model.sample(jax.random.fold_in(key, start // size), state, size, asked)
-        chunks.append(jax.device_get(drawn))
+        chunks.append(model.sample(fold_in(key, start // size), state, size, asked))
+        chunks[-2:-1] = jax.device_get(chunks[-2:-1])  # while the next is drawn
+    chunks = jax.device_get(chunks)
     samples = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
     x = to_data(spec, samples["x"])
     return {**samples, "x": x if known is None else np.where(np.isnan(known), x, known)}

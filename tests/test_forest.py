@@ -1,5 +1,6 @@
 """Generative forests: how trees grow and are pruned, densities and draws of leaves beside plain NumPy, conditional ones."""
 
+from functools import partial
 from itertools import product
 
 import jax
@@ -10,7 +11,8 @@ from conftest import host, make_spec, table_spec
 from scipy.stats import truncnorm
 
 from gen_jax.errors import UserError
-from gen_jax.losses import growth
+from gen_jax.losses import forest, growth
+from gen_jax.losses import leaves as inside
 from gen_jax.models.forest import random_forest
 
 KEY = jax.random.key(0)
@@ -222,6 +224,22 @@ def test_draws_of_a_leaf_are_cells_of_its_rows_that_are_observed():
     assert (
         (leaf[:, rows] == leaf[:, :, None]).all(2).any(0)
     ).all()  # both cells from the row's leaf of one of the trees
+
+
+def test_a_row_of_which_nothing_is_known_goes_to_both_sides_of_a_node_by_their_shares(mixed):
+    layout, num = inside.layout_of(table_spec(2, 3, 4, None, None), 0.1, False), 20_000
+    tree = jax.tree.map(lambda each: each[0], mixed[1].forest.trees)
+    hidden = jnp.zeros((num, 5)), jnp.zeros((num, 5), bool)
+    times = np.bincount(jax.jit(partial(forest.route, layout))(tree, *hidden, KEY))
+    p, below = np.zeros(len(times)), [(0, 1.0)]
+    for node, share in below:
+        if node < 0:
+            p[-1 - node] = share
+        else:
+            sides = share * float(tree.share[node]), share * float(1 - tree.share[node])
+            below += zip(tree.children[node].tolist(), sides)
+    assert len(p) > 8 and p.sum() == pytest.approx(1)
+    assert (np.abs(times - num * p) < 4.5 * np.sqrt(num * p * (1 - p))).all()
 
 
 def test_what_a_forest_cannot_be_is_one_clear_line():

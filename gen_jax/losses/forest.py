@@ -27,7 +27,7 @@ class Trees(NamedTuple):
     feature: Any  # [T, L - 1] int32, the column of the cell
     threshold: Any  # [T, L - 1] float32
     children: Any  # [T, L - 1, 2] int32, to the left and to the right
-    share: Any  # [T, L - 1] float32, of the rows of a node that go to the left
+    share: Any  # [T, L - 1] float32, of the rows of a node that went to the left, before small leaves were pruned
     rank: Any  # [T, D, R] float32, the numbers of levels that thresholds are compared with
 
 
@@ -49,22 +49,23 @@ def route(
 ) -> jax.Array:
     """The leaf [B] int32 of one tree that each row of x [B, D] is in.
 
-    Where a cell is not observed, a row goes to either side by chance, as many rows of the node do.
+    Where a cell is not observed, a row goes to either side by chance, as many rows of the node do. One uniform number is
+    enough for all nodes of a row: within the side that it fell on, it is uniform again.
     """
     rows, x = jnp.arange(len(x)), coded(layout, trees.rank, x)
 
     def down(found: tuple) -> tuple:
-        node, key = found
+        node, place = found
         here = jnp.maximum(node, 0)
         column = trees.feature[here]
         right = x[rows, column] > trees.threshold[here]
         if mask is not None:
-            key, chance_key = jax.random.split(key)
-            chance = jax.random.uniform(chance_key, node.shape) >= trees.share[here]
-            right = jnp.where(mask[rows, column], right, chance)
-        return jnp.where(node < 0, node, trees.children[here, right.astype(jnp.int32)]), key
+            seen, share = mask[rows, column], trees.share[here]
+            right = jnp.where(seen, right, place >= share)
+            place = jnp.where(seen, place, jnp.where(right, (place - share) / (1 - share), place / share))
+        return jnp.where(node < 0, node, trees.children[here, right.astype(jnp.int32)]), place
 
-    start = jnp.zeros(len(x), jnp.int32), jax.random.key(0) if key is None else key
+    start = jnp.zeros(len(x), jnp.int32), None if key is None else jax.random.uniform(key, len(x))
     return -1 - jax.lax.while_loop(lambda found: (found[0] >= 0).any(), down, start)[0]
 
 
