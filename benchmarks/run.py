@@ -170,14 +170,18 @@ def measure(name: str, pair: Pair, setting: Setting, rounds: int) -> dict:
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="names of pairs, with commas between")
+    parser.add_argument("--only", default="", help="names of pairs, with commas between; all but slow ones where unset")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data", type=Path, default=Setting().data, help="holds tabular/ and networks/")
     parser.add_argument("--table", action="store_true", help="only print what was measured before")
     flags = parser.parse_args(argv[1:])
     pairs = all_pairs()
-    names = [choose("pair", name, pairs) for name in flags.only.split(",")] if flags.only else list(pairs)
+    names = (
+        [choose("pair", name, pairs) for name in flags.only.split(",")]
+        if flags.only
+        else [name for name in pairs if not pairs[name].slow]
+    )
     choose("device", flags.device, ("cpu", "gpu"))
     if flags.rounds < 1:
         raise UserError(f"--rounds {flags.rounds}: expected at least 1")

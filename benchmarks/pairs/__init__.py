@@ -32,6 +32,7 @@ class Pair(NamedTuple):
     others: Mapping[str, Program] = MappingProxyType({})  # timed in turn, and no peers: obvious forms, limits
     rate: str = ""  # what a unit is, where units a second say more than milliseconds
     gpu: tuple[str, ...] = ()  # the precisions in which it runs there
+    slow: bool = False  # whether it runs only where it is asked for by name
 
 
 def spec_of(kind: str, shape: tuple[int, ...], low: float = -1.0, high: float = 1.0, dtype: str = "float32", **more):
