@@ -242,6 +242,15 @@ def test_a_row_of_which_nothing_is_known_goes_to_both_sides_of_a_node_by_their_s
     assert (np.abs(times - num * p) < 4.5 * np.sqrt(num * p * (1 - p))).all()
 
 
+def test_without_pseudo_rows_a_tree_in_a_leaf_is_of_counts_alone():
+    x = np.repeat(rows_of(100)[:, :1], 2, 1)  # one leaf, for no smaller one has 80 rows
+    wrong = {"x": np.array([[0.0, 1.0]], np.float32)}
+    for pseudo_rows, possible in ((0, False), (0.1, True)):
+        options = {"min_rows": 80, "leaves": "chow_liu", "pseudo_rows": pseudo_rows}
+        model = random_forest(table_spec(2, 2, rows=100, missing=False), 2, **options)
+        assert np.isfinite(model.log_prob(KEY, fit(model, x)[0], wrong)).all() == possible
+
+
 def test_what_a_forest_cannot_be_is_one_clear_line():
     spec = table_spec(2, None)
     for options, words in (

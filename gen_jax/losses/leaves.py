@@ -142,7 +142,8 @@ def _dependent(
     """Tables [L, C, R, R] and parents [L, C] of the levels in each leaf, by counts of pairs of its rows.
 
     An edge stays where it explains more than its parameters cost, by the extended BIC, for it is the best of many (Chen &
-    Chen 2008, equation 2.1 with gamma = 1). Each row of a table holds `PULL` rows more that are like the whole leaf.
+    Chen 2008, equation 2.1 with gamma = 1). Each row of a table holds `PULL` rows more that are like the whole leaf, unless
+    there are to be no pseudo-rows.
     """
     order = jnp.argsort(leaf)
     pad = ((0, CHUNK), (0, 0))
@@ -168,7 +169,7 @@ def _dependent(
         places = jnp.arange(len(parents))
         parents = jnp.where(gain[places, parents] > 0, parents, -1)
         given = pairs[parents, :, places]  # [C, R of the parent, R]
-        given = smoothed(given, alone[:, None], PULL)
+        given = smoothed(given, alone[:, None], PULL if layout.pseudo_rows > 0 else 0.0)
         return jnp.where((parents < 0)[:, None, None], alone[:, None], given), parents
 
     first = jnp.cumsum(size) - size
