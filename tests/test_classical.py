@@ -14,6 +14,7 @@ from sklearn.covariance import OAS, ShrunkCovariance
 from sklearn.mixture import GaussianMixture
 
 from gen_jax.errors import UserError
+from gen_jax.losses import gaussians
 from gen_jax.models import build_model
 from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.gaussian import gaussian
@@ -142,6 +143,19 @@ def test_em_of_a_gaussian_with_missing_cells_is_stationary():
         for other in range(at, 3):
             side = 0.02 * (np.outer(np.eye(3)[at], np.eye(3)[other]) + np.outer(np.eye(3)[other], np.eye(3)[at]))
             assert likelihood(mean, covariance + side) < found and likelihood(mean, covariance - side) < found
+
+
+@pytest.mark.parametrize("size", [1, gaussians.FEW, gaussians.FEW + 1])
+def test_densities_and_moments_are_those_of_scipy_and_numpy(size):
+    """By columns, where rows are narrow, and by products."""
+    random = np.random.default_rng(size)
+    x, weight = random.normal(3, 2, (500, size)), random.random(500)
+    found = gaussians.moments(jnp.asarray(weight, jnp.float32), jnp.asarray(x, jnp.float32))
+    mean, covariance = np.average(x, 0, weight), np.cov(x.T, aweights=weight, bias=True).reshape(size, size)
+    for one, other in zip(found, (weight.sum(), mean, covariance)):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    density = gaussians.log_density(*(jnp.asarray(each, jnp.float32) for each in (mean, covariance, x)), None)
+    np.testing.assert_allclose(density, multivariate_normal(mean, covariance).logpdf(x), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])

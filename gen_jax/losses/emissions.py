@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from gen_jax.data.spec import SEQUENCES, Spec, levels
 from gen_jax.errors import UserError, build, choose
+from gen_jax.losses.gaussians import FEW
 from gen_jax.losses.hmm import einsum, matmul, normalised, quotient
 
 NEVER = -1e30  # stands in for log 0 inside a product of matrices, where 0 * -inf would be NaN
@@ -182,7 +183,10 @@ def gaussian(
         precision = jnp.exp(-params.log_variance)  # [K, D]
         cells = jnp.concatenate([jnp.square(x), x, observed], -1)  # [T, B, 3 D]
         constant = -0.5 * (jnp.square(mean) * precision + params.log_variance + LOG_2PI)
-        return matmul(cells, jnp.concatenate([-0.5 * precision, mean * precision, constant], -1).T)
+        weights = jnp.concatenate([-0.5 * precision, mean * precision, constant], -1)  # [K, 3 D]
+        if len(middle) > FEW:
+            return matmul(cells, weights.T)
+        return sum(cells[..., at, None] * weights[None, None, :, at] for at in range(weights.shape[1]))
 
     def statistics(x: jax.Array, observed: jax.Array, shares: jax.Array) -> Moments:
         middle = quotient(jnp.where(observed, x, 0).sum((0, 1)), observed.sum((0, 1)).astype(jnp.float32))

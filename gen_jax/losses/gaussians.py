@@ -10,6 +10,7 @@ from jax.scipy.linalg import solve_triangular
 from gen_jax.losses.hmm import einsum, matmul, quotient
 
 LOG_2PI = float(np.log(2 * np.pi))
+FEW = 4  # numbers of a row, whose columns are multiplied one by one: XLA takes up to 20 times as long for so narrow products
 
 
 class Moments(NamedTuple):
@@ -20,14 +21,24 @@ class Moments(NamedTuple):
     covariance: jax.Array  # [..., D, D] float32 about the mean, divided by the count
 
 
+def columns(x: jax.Array) -> list[jax.Array]:
+    """Those of rows x [B, D], [B] each."""
+    return [x[:, at] for at in range(x.shape[1])]
+
+
 def log_density(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array | None) -> jax.Array:
     """Log-densities [B] in nats of the observed numbers of x [B, D], the others integrated out."""
     if mask is not None:
         return jax.vmap(_explained, (None, None, 0, 0))(mean, covariance, x, mask)[0]
     root = jnp.linalg.cholesky(covariance)
     inverse = solve_triangular(root, jnp.eye(len(mean)), lower=True)
-    white = matmul(x - mean[None], inverse.T)  # [B, D]; to solve for many rows takes XLA six times as long
-    return -0.5 * (len(mean) * LOG_2PI + jnp.square(white).sum(1)) - jnp.log(jnp.diagonal(root)).sum()
+    if len(mean) <= FEW:
+        off = [column - own for column, own in zip(columns(x), mean)]
+        squares = sum(jnp.square(sum(row[at] * each for at, each in enumerate(off))) for row in inverse)
+    else:
+        white = matmul(x - mean[None], inverse.T)  # [B, D]; to solve for many rows takes XLA six times as long
+        squares = jnp.square(white).sum(1)
+    return -0.5 * (len(mean) * LOG_2PI + squares) - jnp.log(jnp.diagonal(root)).sum()
 
 
 def expected(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -56,9 +67,14 @@ def completed(key: jax.Array, mean: jax.Array, covariance: jax.Array, x: jax.Arr
 def moments(weight: jax.Array, x: jax.Array, spread: jax.Array | None = None) -> Moments:
     """Moments of rows x [B, D] of so much weight [B]; `spread` [B, D, D] are the covariances of rows that are expectations."""
     count = weight.sum()
-    mean = quotient(matmul(weight, x), count)
-    off = jnp.sqrt(weight)[:, None] * (x - mean[None])  # one array, thrice as fast as a product of two
-    scatter = matmul(off.T, off)
+    if x.shape[1] <= FEW:
+        mean = quotient(jnp.stack([matmul(weight, column) for column in columns(x)]), count)
+        off = [column - own for column, own in zip(columns(x), mean)]
+        scatter = jnp.stack([jnp.stack([matmul(weight * one, other) for other in off]) for one in off])
+    else:
+        mean = quotient(matmul(weight, x), count)
+        off = jnp.sqrt(weight)[:, None] * (x - mean[None])  # one array, thrice as fast as a product of two
+        scatter = matmul(off.T, off)
     scatter = scatter if spread is None else scatter + einsum("b,bij->ij", weight, spread)
     return Moments(count, mean, quotient(scatter, count))
 

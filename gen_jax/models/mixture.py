@@ -82,9 +82,9 @@ def mixture(
     def step(key: jax.Array, state: MixtureState, batch: Batch) -> tuple[MixtureState, dict]:
         cells, state = read(batch), whole(state)
         weight = batch.get("weight", jnp.ones(len(cells.held)))
-        joint = mixtures.log_joint(state.params, cells)
-        evidence = jnp.where(weight > 0, jax.nn.logsumexp(joint, 1), 0)
-        found = mixtures.expectation(state.params, jax.nn.softmax(joint, 1) * weight[:, None], cells)
+        shares, evidence = mixtures.posterior(mixtures.log_joint(state.params, cells))
+        evidence = jnp.where(weight > 0, evidence, 0)
+        found = mixtures.expectation(state.params, shares * weight[:, None], cells)
         ends = (state.step + 1) % batches == 0
         if batches > 1:
             begins = state.step % batches == 0
