@@ -32,7 +32,7 @@ def get_config():
         "name": "vae",
         "encoder": net,
         "decoder": net,
-        "likelihood": {"name": "mixed", "likeliest": False},
+        "likelihood": {"name": "mixed", "temperature": 1.0},
         "latent_size": 16,
         "kl": 0.5,  # TVAE counts what is rebuilt twice
         "ema_half_life": 20_000,

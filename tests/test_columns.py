@@ -70,10 +70,26 @@ def test_the_likeliest_level_is_the_first_of_the_largest():
     expected = [flat[:, layout.groups.column == at].argmax(1) for at in range(3)]
     np.testing.assert_array_equal(form.likeliest(layout, jnp.asarray(flat)), np.stack(expected, 1))
     out = jnp.asarray(np.pad(flat, ((0, 0), (1, 0))))
-    draw = fitting(SPEC, {"name": "mixed", "likeliest": True}).draw(KEY, {"log_scale": jnp.array([-1.5])}, out)
+    draw = fitting(SPEC, {"name": "mixed", "temperature": 0.0}).draw(KEY, {"log_scale": jnp.array([-1.5])}, out)
     known = np.where(layout.possible, flat, -1)  # an empty cell is never drawn
     expected = [known[:, layout.groups.column == at].argmax(1) for at in (1, 2)]
     np.testing.assert_array_equal(draw[:, 1:], np.stack(expected, 1))
+
+
+def test_a_temperature_sharpens_what_levels_are_drawn_by():
+    layout, num, own = form.layout_of(SPEC), 4000, {"log_scale": jnp.array([-1.5])}
+    out = jnp.asarray(
+        np.tile(np.random.default_rng(1).normal(size=form.representation(SPEC).shape), (num, 1)), jnp.float32
+    )
+    logits = np.where(layout.possible, np.asarray(out)[0, 1:], -np.inf)
+    for temperature in (0.5, 2):
+        drawn = fitting(SPEC, {"name": "mixed", "temperature": temperature}).draw(KEY, own, out)
+        for at in (1, 2):
+            p = np.exp(logits[layout.groups.column == at] / temperature)
+            shares = np.bincount(np.asarray(drawn)[:, at].astype(int), minlength=len(p)) / num
+            np.testing.assert_allclose(shares, p / p.sum(), atol=0.03)
+    with pytest.raises(UserError, match="temperature -1: expected at least 0"):
+        fitting(SPEC, {"name": "mixed", "temperature": -1})
 
 
 def test_the_mixed_likelihood_is_a_density_of_what_is_observed():

@@ -197,7 +197,7 @@ def gaussian(spec: Spec) -> Likelihood:
     return Likelihood(1, log_prob, lambda own, out: out[..., 0], draw, {"log_scale": ()}, smooth)
 
 
-def mixed(spec: Spec, likeliest: bool = False) -> Likelihood:
+def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
     """Numbers and levels of columns, by what `losses.representation` has of them; what is not observed (NaN) counts nothing.
 
     A level has the probability that its logit gives; a number x a mode, and around it the density N(x; mean + 4 deviation
@@ -205,10 +205,15 @@ def mixed(spec: Spec, likeliest: bool = False) -> Likelihood:
     4.4), who draw the mode of x by its responsibilities r. Here all count, sum_k r_k (log p(x, k) - log r_k): a lower bound of
     log sum_k p(x, k), whose own gradient, where no mode is told, ends in worse maxima.
 
-    With `likeliest` a draw has the likeliest level or mode of each column, given the latent; a number is still drawn about
-    its mode. Columns that the latent tells then agree more often, rare levels are rarer than the model has them, and cells
-    completed given others are no longer of its posterior.
+    A draw divides the logits of levels and modes, given the latent, by `temperature`, of which 0 is the likeliest; a number is still
+    drawn about its mode. Below 1, columns that the latent tells agree more often, rare levels are rarer than the model has them,
+    and cells completed given others are no longer of its posterior.
+
+    Raises:
+      UserError: for a temperature below 0.
     """
+    if not temperature >= 0:
+        raise UserError(f"temperature {temperature}: expected at least 0, which takes the likeliest")
     layout = form.layout_of(spec)
     real = np.isin(np.arange(len(layout.groups.sizes)), layout.numbers)
     spread = layout.member[:, layout.numbers].T  # [G, L]
@@ -244,7 +249,7 @@ def mixed(spec: Spec, likeliest: bool = False) -> Likelihood:
         noise_key, key = jax.random.split(key)
         distance, logits, log_scale = parts(own, out)
         distance = distance + jnp.exp(log_scale)[None] * jax.random.normal(noise_key, distance.shape)
-        return form.drawn(layout, None if likeliest else key, logits, distance)
+        return form.drawn(layout, key if temperature > 0 else None, logits / (temperature or 1), distance)
 
     count = len(layout.numbers)
     weights = {"log_scale": (count,)} if count else {}  # an array without elements cannot be saved
