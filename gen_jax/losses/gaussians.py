@@ -66,14 +66,14 @@ def completed(key: jax.Array, mean: jax.Array, covariance: jax.Array, x: jax.Arr
 
 def moments(weight: jax.Array, x: jax.Array, spread: jax.Array | None = None) -> Moments:
     """Moments of rows x [B, D] of so much weight [B]; `spread` [B, D, D] are the covariances of rows that are expectations."""
-    count = weight.sum()
+    count, root = weight.sum(), jnp.sqrt(weight)
     if x.shape[1] <= FEW:
         mean = quotient(jnp.stack([matmul(weight, column) for column in columns(x)]), count)
-        off = [column - own for column, own in zip(columns(x), mean)]
-        scatter = jnp.stack([jnp.stack([matmul(weight * one, other) for other in off]) for one in off])
+        off = [root * (column - own) for column, own in zip(columns(x), mean)]
+        scatter = jnp.stack([jnp.stack([matmul(one, other) for other in off]) for one in off])
     else:
         mean = quotient(matmul(weight, x), count)
-        off = jnp.sqrt(weight)[:, None] * (x - mean[None])  # one array, thrice as fast as a product of two
+        off = root[:, None] * (x - mean[None])  # one array, thrice as fast as a product of two
         scatter = matmul(off.T, off)
     scatter = scatter if spread is None else scatter + einsum("b,bij->ij", weight, spread)
     return Moments(count, mean, quotient(scatter, count))
