@@ -177,11 +177,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--table", action="store_true", help="only print what was measured before")
     flags = parser.parse_args(argv[1:])
     pairs = all_pairs()
-    names = (
-        [choose("pair", name, pairs) for name in flags.only.split(",")]
-        if flags.only
-        else [name for name in pairs if not pairs[name].slow]
-    )
+    wanted = flags.only.split(",") if flags.only else [name for name in pairs if not pairs[name].slow]
+    names = [choose("pair", name, pairs) for name in wanted]
     choose("device", flags.device, ("cpu", "gpu"))
     if flags.rounds < 1:
         raise UserError(f"--rounds {flags.rounds}: expected at least 1")

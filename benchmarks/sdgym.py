@@ -8,7 +8,8 @@
     python benchmarks/sdgym.py asia child alarm --config configs/ctgan.py --config.batch_size=500 --config.steps=6000
     python benchmarks/sdgym.py grid gridr ring ... --config.data.order=shuffle --config.model.conditional=False
     python benchmarks/sdgym.py asia --config configs/tvae.py --config.batch_size=200 --config.steps=20000 \\
-        --config.model.optimizer.learning_rate.examples=4000000 --config.model.likelihood.temperature=0
+        --config.model.optimizer.learning_rate.examples=4000000 --config.model.likelihood.temperature=0 \\
+        --config.model.latent_size=32 --config.model.{encoder,decoder}.hidden='(256,256)'
 
 10,000 rows to learn from, 10,000 of the test, 10,000 drawn, all through the commands; settings go on to training. A run that
 was broken off is not scored; it goes on where it was, under the same --workdir.

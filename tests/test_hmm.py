@@ -11,9 +11,10 @@ import pytest
 from conftest import make_spec
 
 from gen_jax.errors import UserError
+from gen_jax.losses import emissions, paths
 from gen_jax.losses import hmm as inference
-from gen_jax.losses import paths
 from gen_jax.losses.emissions import Categorical, Gaussian
+from gen_jax.losses.gaussians import FEW
 from gen_jax.losses.states import align, bic, free_parameters, permute
 from gen_jax.models.hmm import HmmState, hmm
 
@@ -372,6 +373,18 @@ def log_density(case: str, params, x, observed) -> np.ndarray:
             seen = np.atleast_1d(observed[t])
             values[t, k] = stats.norm.logpdf(np.atleast_1d(x[t]), np.float64(params.mean[k]), scale)[seen].sum()
     return values
+
+
+@pytest.mark.parametrize("size", [FEW, FEW + 1])
+def test_densities_of_few_and_of_many_numbers_are_those_of_scipy(size):
+    """By columns, where frames are narrow, and by products."""
+    rng, family = np.random.default_rng(size), emissions.gaussian()
+    x, observed = np.float32(rng.normal(2, 1, (7, 2, size))), rng.random((7, 2, size)) < 0.7
+    params = Gaussian(*(jnp.asarray(rng.normal(0, 1, (3, size)), jnp.float32) for _ in range(2)))
+    found = np.asarray(family.log_likelihood(params, jnp.asarray(x), jnp.asarray(observed)))
+    for row in range(2):
+        exact = log_density("diagonal", params, x[:, row], observed[:, row])
+        np.testing.assert_allclose(found[:, row], exact, rtol=1e-4, atol=1e-4)
 
 
 @both_scans

@@ -21,11 +21,6 @@ class Moments(NamedTuple):
     covariance: jax.Array  # [..., D, D] float32 about the mean, divided by the count
 
 
-def columns(x: jax.Array) -> list[jax.Array]:
-    """Those of rows x [B, D], [B] each."""
-    return [x[:, at] for at in range(x.shape[1])]
-
-
 def log_density(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array | None) -> jax.Array:
     """Log-densities [B] in nats of the observed numbers of x [B, D], the others integrated out."""
     if mask is not None:
@@ -33,7 +28,7 @@ def log_density(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.
     root = jnp.linalg.cholesky(covariance)
     inverse = solve_triangular(root, jnp.eye(len(mean)), lower=True)
     if len(mean) <= FEW:
-        off = [column - own for column, own in zip(columns(x), mean)]
+        off = [column - own for column, own in zip(_columns(x), mean)]
         squares = sum(jnp.square(sum(row[at] * each for at, each in enumerate(off))) for row in inverse)
     else:
         white = matmul(x - mean[None], inverse.T)  # [B, D]; to solve for many rows takes XLA six times as long
@@ -68,8 +63,8 @@ def moments(weight: jax.Array, x: jax.Array, spread: jax.Array | None = None) ->
     """Moments of rows x [B, D] of so much weight [B]; `spread` [B, D, D] are the covariances of rows that are expectations."""
     count, root = weight.sum(), jnp.sqrt(weight)
     if x.shape[1] <= FEW:
-        mean = quotient(jnp.stack([matmul(weight, column) for column in columns(x)]), count)
-        off = [root * (column - own) for column, own in zip(columns(x), mean)]
+        mean = quotient(jnp.stack([matmul(weight, column) for column in _columns(x)]), count)
+        off = [root * (column - own) for column, own in zip(_columns(x), mean)]
         scatter = jnp.stack([jnp.stack([matmul(one, other) for other in off]) for one in off])
     else:
         mean = quotient(matmul(weight, x), count)
@@ -104,6 +99,11 @@ def shrunk(covariance: jax.Array, share: jax.Array | float) -> jax.Array:
     """(1 - share) S + share tr(S) / D I (Ledoit & Wolf 2004, equation 14)."""
     size = len(covariance)
     return (1 - share) * covariance + share * jnp.trace(covariance) / size * jnp.eye(size)
+
+
+def _columns(x: jax.Array) -> list[jax.Array]:
+    """Those of rows x [B, D], [B] each."""
+    return [x[:, at] for at in range(x.shape[1])]
 
 
 def _explained(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, ...]:
