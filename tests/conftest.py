@@ -1,6 +1,7 @@
 """Eight simulated CPU devices, sloppy broadcasting forbidden, a data cache of the session's own; shared stand-ins."""
 
 import fcntl
+import gc
 import os
 
 FLAGS = (  # a suite mostly compiles: what makes code fast is left out
@@ -9,6 +10,7 @@ FLAGS = (  # a suite mostly compiles: what makes code fast is left out
 )
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + FLAGS
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # scikit-learn's threads would fight over the cores of the workers
+gc.set_threshold(200_000)  # of the millions of objects that tracing leaves, hardly one is in a cycle
 
 import jax
 import numpy as np

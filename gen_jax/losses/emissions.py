@@ -15,8 +15,7 @@ import jax.numpy as jnp
 
 from gen_jax.data.spec import SEQUENCES, Spec, levels
 from gen_jax.errors import UserError, build, choose
-from gen_jax.losses.gaussians import FEW
-from gen_jax.losses.hmm import einsum, matmul, normalised, quotient
+from gen_jax.losses.hmm import FEW, einsum, matmul, normalised, quotient
 
 NEVER = -1e30  # stands in for log 0 inside a product of matrices, where 0 * -inf would be NaN
 

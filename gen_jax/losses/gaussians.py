@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
 
-from gen_jax.losses.hmm import einsum, matmul, quotient
+from gen_jax.losses.hmm import FEW, einsum, matmul, quotient
 
 LOG_2PI = float(np.log(2 * np.pi))
-FEW = 4  # numbers of a row, whose columns are multiplied one by one: XLA takes up to 20 times as long for so narrow products
 
 
 class Moments(NamedTuple):

@@ -9,7 +9,7 @@ A sequence that cannot be has log-probability -inf and posteriors of 0, never Na
 (Proceedings of the IEEE 77), scaled as in section V.A; parallel forms: Sarkka and Garcia-Fernandez 2021 (2002.03602).
 """
 
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)  # neither TF32 nor bfloat16 will do
 einsum = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 SCANS = ("auto", "sequential", "associative")
+FEW = 4  # columns, which are taken one by one: XLA:CPU makes no vectors of so narrow arrays and slow products
 
 
 def parallel_pays(scan: str, platform: str, frames: int, states: int) -> bool:
@@ -43,6 +44,22 @@ def peak_of(logs: jax.Array) -> jax.Array:
     return jnp.maximum(logs.max(-1, keepdims=True), jnp.finfo(jnp.float32).min)
 
 
+def likelihoods(log_likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Likelihoods [T, B, K] in units of the largest of their frame, and its logarithm [T, B]."""
+    states = log_likelihood.shape[-1]
+    if states > FEW:
+        peak = peak_of(log_likelihood)
+        return jnp.exp(log_likelihood - peak), peak[..., 0]
+    each = [log_likelihood[..., state] for state in range(states)]
+    peak = jnp.maximum(reduce(jnp.maximum, each), jnp.finfo(jnp.float32).min)
+    return jnp.stack([jnp.exp(one - peak) for one in each], -1), peak
+
+
+def moved(rows: jax.Array, matrix: jax.Array) -> jax.Array:
+    """rows [B, K] times a matrix [K, K], within a scan."""
+    return (rows[:, :, None] * matrix[None]).sum(1) if len(matrix) <= FEW else matmul(rows, matrix)
+
+
 def pairwise_sum(values: jax.Array) -> jax.Array:
     """Sum over the first axis, by halves: the rounding error grows with log T, not with T."""
     while len(values) > 1:
@@ -56,35 +73,33 @@ def filtering(
     initial: jax.Array, transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array, parallel: bool = False
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The forward pass: p(z_t | x_1..t), p(z_t | x_1..t-1), both [T, B, K], and log p(x_t | x_1..t-1) [T, B]."""
+    scaled, peak = likelihoods(log_likelihood)
     forward = filter_associative if parallel else filter_sequential
-    filtered, predicted, likelihood, peak = forward(initial, transition, log_likelihood, valid)
+    filtered, predicted, likelihood = forward(initial, transition, scaled, valid)
     return filtered, predicted, jnp.where(valid, jnp.log(likelihood) + peak, 0)
 
 
-def filter_sequential(initial: jax.Array, transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array) -> tuple:
-    """What `filtering` returns, frame by frame (Rabiner, eq. 19-20 and 91-92); the last as a factor and a logarithm."""
+def filter_sequential(initial: jax.Array, transition: jax.Array, likelihood: jax.Array, valid: jax.Array) -> tuple:
+    """What `filtering` returns, frame by frame (Rabiner, eq. 19-20 and 91-92); the last not as a logarithm."""
     each = jnp.concatenate([transition, transition[-1:]]) if transition.ndim == 3 else None
 
     def step(carry: tuple, frame: tuple) -> tuple[tuple, tuple]:
-        (filtered, predicted), (log_likelihood, valid, matrix) = carry, frame
-        peak = peak_of(log_likelihood)
-        joint = predicted * jnp.exp(log_likelihood - peak)  # [B, K]
+        (filtered, predicted), (likelihood, valid, matrix) = carry, frame
+        joint = predicted * likelihood  # [B, K]
         filtered = jnp.where(valid[:, None], normalised(joint), filtered)
-        after = matmul(filtered, transition if matrix is None else matrix)
-        return (filtered, after), (filtered, predicted, joint.sum(-1), peak[:, 0])
+        after = moved(filtered, transition if matrix is None else matrix)
+        return (filtered, after), (filtered, predicted, joint.sum(-1))
 
-    start = jnp.broadcast_to(initial, log_likelihood.shape[1:])
-    return jax.lax.scan(step, (start, start), (log_likelihood, valid, each))[1]
+    start = jnp.broadcast_to(initial, likelihood.shape[1:])
+    return jax.lax.scan(step, (start, start), (likelihood, valid, each))[1]
 
 
-def filter_associative(initial: jax.Array, transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array) -> tuple:
+def filter_associative(initial: jax.Array, transition: jax.Array, likelihood: jax.Array, valid: jax.Array) -> tuple:
     """As `filter_sequential`, in log2(T) rounds of products of K x K matrices.
 
     A matrix is its rows, each summing to one, beside the logs of their sums: no row underflows beside another, and
     one that is impossible, 0 / 0, is uniform with a sum of 0.
     """
-    peak = peak_of(log_likelihood)
-    likelihood = jnp.exp(log_likelihood - peak)  # [T, B, K]
     batch, states = likelihood.shape[1:]
     moves = transition.reshape(-1, 1, states, states) * likelihood[1:, :, None]  # [T - 1, B, K, K]
     moves = jnp.where(valid[1:, :, None, None], moves, jnp.eye(states).reshape(1, 1, states, states))
@@ -102,7 +117,7 @@ def filter_associative(initial: jax.Array, transition: jax.Array, log_likelihood
     filtered = jnp.where(sums[..., :1] > -jnp.inf, rows[..., 0, :], 0)
     start = jnp.broadcast_to(initial, (1, batch, states))
     predicted = jnp.concatenate([start, matmul(filtered[:-1], transition)])
-    return filtered, predicted, (predicted * likelihood).sum(-1), peak[..., 0]
+    return filtered, predicted, (predicted * likelihood).sum(-1)
 
 
 def split_rows(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -132,7 +147,7 @@ def smooth_sequential(transition: jax.Array, filtered: jax.Array, predicted: jax
     def step(smoothed: jax.Array, frame: tuple) -> tuple[jax.Array, jax.Array]:
         filtered, predicted, valid, matrix = frame
         matrix = transition if matrix is None else matrix
-        new = filtered * matmul(quotient(smoothed, predicted), matrix.T)  # [B, K]
+        new = filtered * moved(quotient(smoothed, predicted), matrix.T)  # [B, K]
         smoothed = jnp.where(valid[:, None], normalised(new), smoothed)
         return smoothed, smoothed
 
