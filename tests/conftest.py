@@ -67,6 +67,7 @@ def cache(tmp_path_factory):
         for name, variant in (("digits", None), ("gaussians", "ring")):  # what more than one test reads
             data.load({**options, "name": name, "variant": variant}, 1, 0, steps=1, quiet=True)
     sharding.start()
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 60)  # a worker seldom compiles a thing twice
 
 
 @pytest.fixture
