@@ -44,7 +44,7 @@ def peak_of(logs: jax.Array) -> jax.Array:
     return jnp.maximum(logs.max(-1, keepdims=True), jnp.finfo(jnp.float32).min)
 
 
-def likelihoods(log_likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
+def scaled_likelihood(log_likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Likelihoods [T, B, K] in units of the largest of their frame, and its logarithm [T, B]."""
     states = log_likelihood.shape[-1]
     if states > FEW:
@@ -73,14 +73,14 @@ def filtering(
     initial: jax.Array, transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array, parallel: bool = False
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The forward pass: p(z_t | x_1..t), p(z_t | x_1..t-1), both [T, B, K], and log p(x_t | x_1..t-1) [T, B]."""
-    scaled, peak = likelihoods(log_likelihood)
+    scaled, peak = scaled_likelihood(log_likelihood)
     forward = filter_associative if parallel else filter_sequential
     filtered, predicted, likelihood = forward(initial, transition, scaled, valid)
     return filtered, predicted, jnp.where(valid, jnp.log(likelihood) + peak, 0)
 
 
 def filter_sequential(initial: jax.Array, transition: jax.Array, likelihood: jax.Array, valid: jax.Array) -> tuple:
-    """What `filtering` returns, frame by frame (Rabiner, eq. 19-20 and 91-92); the last not as a logarithm."""
+    """What `filtering` returns, frame by frame (Rabiner, eq. 19-20 and 91-92); the last in units of `likelihood`."""
     each = jnp.concatenate([transition, transition[-1:]]) if transition.ndim == 3 else None
 
     def step(carry: tuple, frame: tuple) -> tuple[tuple, tuple]:
