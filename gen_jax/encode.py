@@ -19,6 +19,7 @@ from gen_jax.data.rows import FLAGS, Rows, read_rows
 from gen_jax.data.samples import arrays
 from gen_jax.data.spec import Spec, rows_to_model
 from gen_jax.errors import UserError, choose, command
+from gen_jax.keys import root
 from gen_jax.model import Model, State
 from gen_jax.sample import CHUNK
 
@@ -36,11 +37,11 @@ def encode(model: Model, state: State, spec: Spec, rows: Rows) -> Rows:
         raise UserError("this model has no encode: only autoencoders and hidden Markov models have codes of data")
     if "y" in model.given and "y" not in rows:
         raise UserError("this model reads the label beside x, and these rows have none: give a .npz with x and y")
-    num, chunks = len(rows["x"]), []
+    key, num, chunks = root(0, "codes"), len(rows["x"]), []
     for start in range(0, num, CHUNK):
         chosen = np.arange(start, start + CHUNK) % num  # the last chunk is whole too: one compilation
         part = {name: value[chosen] for name, value in rows.items()}
-        codes = model.encode(jax.random.key(0), state, rows_to_model(spec, part))
+        codes = model.encode(jax.random.fold_in(key, start // CHUNK), state, rows_to_model(spec, part))
         chunks.append(jax.device_get(codes))
     found = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
     return {**found, **({"y": rows["y"]} if "y" in rows else {})}

@@ -17,6 +17,7 @@ from gen_jax.data.rows import FLAGS, Rows, read_rows
 from gen_jax.data.spec import Spec, to_data
 from gen_jax.encode import encode
 from gen_jax.errors import UserError, choose, command
+from gen_jax.keys import root
 from gen_jax.model import Model, State
 from gen_jax.sample import CHUNK
 
@@ -68,7 +69,7 @@ def draws(model: Model, state: State, seed: int, num: int) -> dict[str, np.ndarr
     lacking = [name for name in ("prior", "decode") if getattr(model, name) is None]
     if lacking:
         raise UserError(f"this model has no {' and no '.join(lacking)}, so no latent paths: use gen_jax.sample instead")
-    key = jax.random.key(seed)
+    key = root(seed, "paths")
     chunks = [
         jax.device_get(model.prior(jax.random.fold_in(key, chunk), state, CHUNK)) for chunk in range(-(-num // CHUNK))
     ]
@@ -97,11 +98,11 @@ def walk(latent: dict[str, np.ndarray], steps: int, between: Between, closed: bo
 
 def decode(model: Model, state: State, spec: Spec, latent: dict[str, np.ndarray]) -> np.ndarray:
     """`x` [M, *shape] in the data's own domain of latents [M, ...], in chunks of one size: one compilation."""
-    key, num, x = jax.random.key(0), len(latent["z"]), []  # one key: what it decides is the same in every chunk
+    key, num, x = root(0, "codes"), len(latent["z"]), []
     for start in range(0, num, CHUNK):
         rows = np.arange(start, start + CHUNK) % num  # the last chunk is filled up with the first rows
         chunk = {name: leaf[rows] for name, leaf in latent.items()}
-        x.append(jax.device_get(model.decode(key, state, chunk)["x"]))
+        x.append(jax.device_get(model.decode(jax.random.fold_in(key, start // CHUNK), state, chunk)["x"]))
     return to_data(spec, np.concatenate(x)[:num])
 
 

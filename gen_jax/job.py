@@ -15,11 +15,10 @@ from orbax.checkpoint import CheckpointManager
 from gen_jax import checkpoint, config, data, run, sharding
 from gen_jax.errors import UserError
 from gen_jax.evaluate import scorer_while_training
+from gen_jax.keys import root
 from gen_jax.model import Model, State
 from gen_jax.models import build_model, example_batch, state_shapes
 from gen_jax.sample import parse_given
-
-TRAINING = 1  # folded into the seed, so that training and sampling with one seed share no key
 
 
 class Job(NamedTuple):
@@ -62,7 +61,7 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
         plain["data"], size, seed, settings.steps, settings.epochs, multiple, sharding.hosts(), quiet, replicas
     )
     model = build_model(plain["model"], feed.spec)
-    each = [jax.random.fold_in(jax.random.key(seed + replica), TRAINING) for replica in range(replicas)]
+    each = [root(seed + replica, "training") for replica in range(replicas)]
     keys = jnp.stack([jax.random.split(key) for key in each])  # [N, 2]
     rows, lanes = feed.at(0)["weight"].shape[-1] * sharding.hosts()[1], settings.data.order == "lanes"
     shapes = state_shapes(model, feed.spec, rows, lanes)

@@ -21,6 +21,7 @@ from gen_jax.data.samples import SUFFIXES, WRITERS, encode
 from gen_jax.data.spec import SEQUENCES, Spec, to_data
 from gen_jax.data.texts import reader, tokens_of
 from gen_jax.errors import UserError, choose, command
+from gen_jax.keys import root
 from gen_jax.model import Model, State
 
 fold_in = jax.jit(jax.random.fold_in)  # by itself it takes a third of a millisecond a chunk
@@ -65,7 +66,7 @@ def draw(
     `given` holds fixed, as they are in the data's own domain, NaN elsewhere.
     """
     size = size or (SHORT if spec.kind in SEQUENCES else CHUNK)
-    key, chunks = jax.random.key(seed), []
+    key, chunks = root(seed, "samples"), []
     for start in range(0, num, size):
         rows = np.minimum(np.arange(start, start + size), num - 1)  # the last chunk is whole too
         asked = jax.tree.map(itemgetter(rows), dict(given)) if given else None

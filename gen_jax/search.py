@@ -39,30 +39,35 @@ def with_latent_search(
         raise UserError("this model has no prior and decode to search a latent by, so it cannot complete data")
     tx = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
 
-    def objective(z: jax.Array, state: State, latent: dict, x: jax.Array, mask: jax.Array, prior: tuple) -> tuple:
+    def objective(
+        z: jax.Array, key: jax.Array, state: State, latent: dict, x: jax.Array, mask: jax.Array, prior: tuple
+    ) -> tuple:
         """Nats of each row [N], and their sum to differentiate."""
         centre, deviation, s = prior
-        error = jnp.where(mask, model.decode(jax.random.key(0), state, {**latent, "z": z})["x"] - x, 0)
+        error = jnp.where(mask, model.decode(key, state, {**latent, "z": z})["x"] - x, 0)
         far = jnp.square(error).reshape(len(z), -1).sum(1) / (2 * s**2)
         each = far + jnp.square((z - centre) / deviation).reshape(len(z), -1).sum(1) / 2
         return each.sum(), each
 
     @jax.jit
-    def better(state: State, best: tuple, z: jax.Array, latent: dict, *observed) -> tuple:
-        value = objective(z, state, latent, *observed)[1]
+    def better(key: jax.Array, state: State, best: tuple, latent: dict, *observed) -> tuple:
+        prior_key, decode_key = jax.random.split(key)
+        z = model.prior(prior_key, state, len(latent["z"]))["z"]
+        value = objective(z, decode_key, state, latent, *observed)[1]
         wins = value < best[1]
         return jnp.where(wins.reshape(-1, *(1,) * (z.ndim - 1)), z, best[0]), jnp.minimum(value, best[1])
 
     @jax.jit
-    def move(state: State, z: jax.Array, adam: optax.OptState, latent: dict, *observed) -> tuple:
-        gradient = jax.grad(objective, has_aux=True)(z, state, latent, *observed)[0]
+    def move(key: jax.Array, state: State, z: jax.Array, adam: optax.OptState, latent: dict, *observed) -> tuple:
+        gradient = jax.grad(objective, has_aux=True)(z, key, state, latent, *observed)[0]
         updates, adam = tx.update(gradient, adam)
         return z + updates, adam
 
     @jax.jit
     def moments(key: jax.Array, state: State) -> tuple:
-        latent = model.prior(key, state, DRAWS)
-        z, x = latent["z"], model.decode(key, state, latent)["x"]
+        prior_key, decode_key = jax.random.split(key)
+        latent = model.prior(prior_key, state, DRAWS)
+        z, x = latent["z"], model.decode(decode_key, state, latent)["x"]
         s = noise * jnp.sqrt(jnp.mean(jnp.var(x, 0))) + 1e-6
         return z.std(0, keepdims=True) + 1e-6, s
 
@@ -71,12 +76,12 @@ def with_latent_search(
         if not {"x", "mask"} & set(given or {}):
             return model.sample(key, state, num, asked or None)
         refuse_given(asked, model.given)
-        prior_key, moments_key, start_key, noise_key, decode_key = jax.random.split(key, 5)
+        prior_key, moments_key, start_key, noise_key, decode_key, label_key, move_key = jax.random.split(key, 7)
         latent = model.prior(prior_key, state, num)
         if not np.issubdtype(latent["z"].dtype, np.floating):
             raise UserError(f"the latent of this model is {latent['z'].dtype}: only a continuous one can be searched")
         if "y" in asked:  # which the model itself checks
-            latent = {**latent, "y": model.sample(prior_key, state, num, {"y": asked["y"]})["y"]}
+            latent = {**latent, "y": model.sample(label_key, state, num, {"y": asked["y"]})["y"]}
         shape = jax.eval_shape(partial(model.decode, decode_key), state, latent)["x"].shape
         x, mask = given_observed(given, num, shape[1:])
         deviation, s = moments(moments_key, state)
@@ -84,10 +89,12 @@ def with_latent_search(
         observed = noisy, mask, (latent["z"], deviation, s)
         best = latent["z"], jnp.full(num, jnp.inf)
         for start in jax.random.split(start_key, starts):
-            best = better(state, best, model.prior(start, state, num)["z"], latent, *observed)
+            best = better(start, state, best, latent, *observed)
         z, adam = best[0], tx.init(best[0])
-        for _ in range(steps):  # one dispatch each: XLA's CPU convolutions are slow inside a loop
-            z, adam = move(state, z, adam, latent, *observed)
+        for step_key in jax.random.split(
+            move_key, steps
+        ):  # one dispatch each: XLA's CPU convolutions are slow in a loop
+            z, adam = move(step_key, state, z, adam, latent, *observed)
         batch = model.decode(decode_key, state, {**latent, "z": z})
         return {**batch, "x": jnp.where(mask, x, batch["x"])}
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from gen_jax.data.spec import SEQUENCES, Spec, rows_to_model, to_data
 from gen_jax.errors import UserError
+from gen_jax.keys import root
 from gen_jax.metrics.features import Rows
 from gen_jax.metrics.progress import progress
 from gen_jax.model import Batch, Model, State
@@ -62,7 +63,7 @@ def conditional(model: Model, state: State) -> bool:
 
 def log_prob_of_rows(model: Model, state: State, spec: Spec, rows: Rows) -> np.ndarray:
     """Exact log-probabilities [N] in nats of raw rows; frames beyond the longest row of a batch are cut off."""
-    found = []
+    found, root_key = [], root(0, "scores")
     if spec.kind not in SEQUENCES:
         for key, part, num in batches(spec, 0, rows):
             found.append(np.asarray(model.log_prob(key, state, rows_to_model(spec, part)))[:num])
@@ -72,7 +73,9 @@ def log_prob_of_rows(model: Model, state: State, spec: Spec, rows: Rows) -> np.n
         if "length" in part:
             part["x"] = part["x"][:, : part["length"].max()]
         batch = rows_to_model(spec, part)
-        found.append(np.asarray(model.log_prob(jax.random.key(0), state, batch)))
+        found.append(
+            np.asarray(model.log_prob(jax.random.fold_in(root_key, start // SEQUENCES_TOGETHER), state, batch))
+        )
     return np.concatenate(found)
 
 
@@ -81,12 +84,12 @@ def batches(spec: Spec, seed: int, rows: Rows) -> Iterator[tuple[jax.Array, Rows
 
     The last part is filled up with the last row; the number beside each is how many of its rows count.
     """
-    num = len(rows["x"])
+    key, num = root(seed, "scores"), len(rows["x"])
     size = min(num, int(np.clip(NUMBERS // np.prod(spec.shape), *TOGETHER)))
     for start in progress(range(0, num, size), "rows", "batch"):
         index = np.minimum(np.arange(start, start + size), num - 1)
-        key = jax.random.fold_in(jax.random.key(seed), start // size)
-        yield key, {name: value[index] for name, value in rows.items()}, min(size, num - start)
+        part = {name: value[index] for name, value in rows.items()}
+        yield jax.random.fold_in(key, start // size), part, min(size, num - start)
 
 
 def bound_of_rows(model: Model, state: State, spec: Spec, seed: int, num_samples: int, rows: Rows) -> np.ndarray:
@@ -103,10 +106,11 @@ def codes_of_rows(
 ) -> Iterator[Coded]:
     """Raw rows with their latents, of which `z` is [n, L]; with what is decoded from these too, where that is asked for."""
     for key, part, num in batches(spec, seed, rows):
-        latent = model.encode(key, state, rows_to_model(spec, part))
+        encode_key, decode_key = jax.random.split(key)
+        latent = model.encode(encode_key, state, rows_to_model(spec, part))
         back = None
         if decoded:
-            x = model.decode(key, state, latent)["x"]
+            x = model.decode(decode_key, state, latent)["x"]
             back = to_data(spec._replace(dtype="float32"), x)[:num]
         latent = {name: np.asarray(value)[:num] for name, value in latent.items()}
         yield part["x"][:num], {**latent, "z": latent["z"].reshape(num, -1)}, back

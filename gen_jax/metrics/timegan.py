@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gen_jax.keys import root
 from gen_jax.metrics.classifier import scaled
 from gen_jax.metrics.features import Real, Rows, comparable
 from gen_jax.metrics.measure import Measure
@@ -70,7 +71,7 @@ def discriminative_score(real: np.ndarray, samples: np.ndarray, seed: int = 0) -
     cut = int(TRAINED * num)
     x, y = np.stack([real[:cut], samples[:cut]]), np.repeat([[1.0], [0.0]], cut, 1).astype(np.float32)
     net = Reader(max(1, real.shape[2] // 2))
-    params = learnt(net, cross_entropy, STEPS["discriminative_score"], jax.random.key(seed), x, y)
+    params = learnt(net, cross_entropy, STEPS["discriminative_score"], root(seed, "judges"), x, y)
     right = [(net.apply(params, each[cut:num])[:, -1] > 0) == side for each, side in ((real, True), (samples, False))]
     return float(abs(np.concatenate(right).mean() - 0.5))
 
@@ -82,7 +83,7 @@ def predictive_score(real: np.ndarray, samples: np.ndarray, seed: int = 0) -> fl
         return x[None, :, :-1, : max(1, x.shape[2] - 1)], x[None, :, 1:, -1]
 
     net = Reader(max(1, real.shape[2] // 2))
-    params = learnt(net, absolute, STEPS["predictive_score"], jax.random.key(seed), *task(samples))
+    params = learnt(net, absolute, STEPS["predictive_score"], root(seed, "judges"), *task(samples))
     (x,), (y,) = task(real)
     return float(absolute(net.apply(params, x), y))
 

@@ -76,7 +76,8 @@ def random_forest(
 
     def grow(seed: Any, x: Any, mask: Any, weight: Any, leaf: Any) -> tuple:
         real = weight > 0
-        rng = np.random.default_rng(int(seed))
+        # Because NumPy pads seeds with zeros, default_rng(seed) would draw what default_rng([seed, 0]) draws for tree 0.
+        rng = np.random.default_rng([int(seed), trees])
         rows = x[real], mask[real], leaf[:, real]
         drawn, hidden = growth.resampled(rng, *rows), np.flatnonzero(~rows[1].all(1))
         full, places = np.where(mask, x, 0), np.flatnonzero(real)[hidden]
@@ -88,8 +89,13 @@ def random_forest(
         x, seed_key, leaf_key = batch["x"], *jax.random.split(key)
         weight = batch.get("weight", jnp.ones(len(x)))
         mask = jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), x.shape)
-        hidden = (mask, leaf_key) if "mask" in batch else ()
-        leaf = jax.lax.map(lambda tree: forest.route(layout, tree, x, *hidden), state.forest.trees)
+        if "mask" in batch:
+            each = state.forest.trees, jax.random.split(leaf_key, trees)
+            leaf = jax.lax.map(
+                lambda tree_and_key: forest.route(layout, tree_and_key[0], x, mask, tree_and_key[1]), each
+            )
+        else:
+            leaf = jax.lax.map(lambda tree: forest.route(layout, tree, x), state.forest.trees)
         like = jax.tree.map(lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype), growth.stumps(shape))
         outcome = like, jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct((), jnp.float32)
         seed = jax.random.bits(seed_key)

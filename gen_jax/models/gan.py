@@ -1,6 +1,6 @@
 """Generative adversarial networks: one function, whose arguments are the loss, the penalty and the two nets."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,11 +32,21 @@ PRIORS = {
     "normal": jax.random.normal,
     "uniform": partial(jax.random.uniform, minval=-1.0, maxval=1.0),
 }
-ESTIMATORS = {  # of the generator's gradient: (key, loss, params) -> (value, gradient)
-    "backpropagation": lambda: lambda key, loss, params: jax.value_and_grad(loss)(params),
-    "evolution": lambda pairs=32, deviation=0.02, shaped=True: partial(
-        evolution_gradient, pairs=pairs, deviation=deviation, shaped=shaped
-    ),
+
+
+def evolution(pairs: int = 32, deviation: float = 0.02, shaped: bool = True) -> Callable:
+    """Returns the estimator of `evolution_gradient`; all its evaluations share the draws of the loss."""
+
+    def estimate(key: jax.Array, loss: Callable, params: Any) -> tuple:
+        value, gradient = evolution_gradient(key, lambda params: loss(params)[0], params, pairs, deviation, shaped)
+        return (value, loss(params)[1]), gradient
+
+    return estimate
+
+
+ESTIMATORS = {  # of the generator's gradient: (key, loss, params) -> ((value, statistics), gradient)
+    "backpropagation": lambda: lambda key, loss, params: jax.value_and_grad(loss, has_aux=True)(params),
+    "evolution": evolution,
 }
 ADAM = {"name": "adam", "learning_rate": 2e-4, "b1": 0.0, "b2": 0.99}
 STATISTICS = ["batch_stats", "spectral"]  # what a net changes as it runs
@@ -136,21 +146,22 @@ def gan(
         classes = jnp.zeros(num_classes) if conditional else None
         return GanState(zero, zero, classes, g, d, average, *optimizers)
 
-    def generate(g: Any, key: jax.Array, y: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
-        z, rngs = draw(key, (len(weight), latent_size)), {"dropout": jax.random.fold_in(key, 1)}
-        out, statistics = g_net.apply(g, z, y, weight, rngs=rngs, mutable=STATISTICS[:1])
-        return form.relaxed(jax.random.fold_in(key, 2), out), out, statistics  # what is judged, ..., {"batch_stats"}
+    def generate(g: Any, keys: Sequence[jax.Array], z: jax.Array, y: jax.Array, weight: jax.Array) -> tuple:
+        """The rows that are judged, the net's output, and its {"batch_stats"}; `keys` [2]: of dropout and of levels."""
+        out, statistics = g_net.apply(g, z, y, weight, rngs={"dropout": keys[0]}, mutable=STATISTICS[:1])
+        return form.relaxed(keys[1], out), out, statistics
 
     def judged(x: jax.Array, fake: jax.Array, y: jax.Array, weight: jax.Array) -> tuple[jax.Array, ...]:
         return packed(x, pack), packed(fake, pack), together(y), weight.reshape(-1, pack).min(1)
 
-    def criticise(d: Any, key: jax.Array, y: jax.Array, weight: jax.Array, x: jax.Array) -> jax.Array:
+    def criticise(d: Any, key: jax.Array, y: jax.Array, weight: jax.Array, x: jax.Array, call: int) -> jax.Array:
+        key = jax.random.fold_in(key, call)  # each pass through the net has its own dropout
         y, weight = (jnp.repeat(each, len(x) // len(weight), axis=0) for each in (y, weight))
         return d_net.apply(d, x, y, weight, rngs={"dropout": key}, mutable=STATISTICS)[0]  # [N]
 
     def d_loss(params: Any, key: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
-        z_key, drop_key, penalty_key = jax.random.split(key, 3)
-        fake, *_ = generate(state.generator, z_key, y, weight)
+        z_key, drop_key, penalty_key, *net_keys = jax.random.split(key, 5)
+        fake, *_ = generate(state.generator, net_keys, draw(z_key, (len(weight), latent_size)), y, weight)
         x, fake, y, weight = judged(x, fake, y, weight)
         critic = partial(criticise, {**state.discriminator, "params": params}, drop_key, y, weight)
         real_logits, fake_logits, penalties = penalise(penalty_key, critic, x, fake)
@@ -158,16 +169,25 @@ def gan(
         penalties = {name: weighted_mean(each, weight) for name, each in penalties.items()}
         sign = weighted_mean(jnp.sign(real_logits - fake_logits), weight)
         metrics = {"d_loss": value, "d_sign": sign, **penalties}
-        for name, rows in (("r1", x), ("r2", fake)) if monitor else ():
-            metrics.setdefault(name, weighted_mean(squared_gradient(critic, rows)[1] / 2, weight))
+        for name, rows, call in (("r1", x, 3), ("r2", fake, 4)) if monitor else ():
+            metrics.setdefault(name, weighted_mean(squared_gradient(critic, rows, call)[1] / 2, weight))
         return value + gamma(state.examples.astype(jnp.float32)) * sum(penalties.values()), metrics
 
-    def g_loss(params: Any, keys: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
-        fake, out, _ = generate({**state.generator, "params": params}, keys[0], y, weight)
+    def g_loss(
+        params: Any,
+        keys: Sequence[jax.Array],
+        state: GanState,
+        z: jax.Array,
+        x: jax.Array,
+        y: jax.Array,
+        weight: jax.Array,
+    ):
+        fake, out, statistics = generate({**state.generator, "params": params}, keys[1:], z, y, weight)
         disagrees = weighted_mean(form.mismatch(out, y), weight) if asks else 0.0
         x, fake, y, weight = judged(x, fake, y, weight)
-        critic = partial(criticise, state.discriminator, keys[1], y, weight)
-        return weighted_mean(game.generator(critic(fake), critic(x) if game.pairs else None), weight) + disagrees
+        critic = partial(criticise, state.discriminator, keys[0], y, weight)
+        value = weighted_mean(game.generator(critic(fake, 1), critic(x, 0) if game.pairs else None), weight)
+        return value + disagrees, statistics
 
     def update_d(key: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
         seen, old = state.examples.astype(jnp.float32), state.discriminator
@@ -184,10 +204,11 @@ def gan(
 
     def update_g(key: jax.Array, state: GanState, x: jax.Array, y: jax.Array, weight: jax.Array):
         seen, old = state.examples.astype(jnp.float32), state.generator
-        keys, es_key = jax.random.split(key), jax.random.fold_in(key, 2)
-        value, gradient = estimate(es_key, lambda params: g_loss(params, keys, state, x, y, weight), old["params"])
+        z_key, drop_key, es_key, *net_keys = jax.random.split(key, 5)
+        z, keys = draw(z_key, (len(weight), latent_size)), (drop_key, *net_keys)
+        loss = partial(g_loss, keys=keys, state=state, z=z, x=x, y=y, weight=weight)
+        (value, statistics), gradient = estimate(es_key, loss, old["params"])
         updates, g_state = g_tx(seen).update(gradient, state.generator_optimizer, old["params"])
-        statistics = generate(old, keys[0], y, weight)[-1] if "batch_stats" in old else {}
         g = {**old, **statistics, "params": optax.apply_updates(old["params"], updates)}
         return state._replace(generator=g, generator_optimizer=g_state), value
 
@@ -198,11 +219,11 @@ def gan(
                 f"a batch of {rows} rows cannot be split into the {parts} parts, in packs of {pack}, "
                 f"that this gan learns from: expected a multiple of {parts * pack}"
             )
-        x = form.read(jax.random.fold_in(key, 0), observed(batch))
+        *keys, read_key = jax.random.split(key, n_critic + 2)
+        x = form.read(read_key, observed(batch))
         x = x.reshape(-1, parts, *form.shape)  # strided parts: no row leaves its device
         weight = batch.get("weight", jnp.ones(rows)).reshape(-1, parts)
         y = (batch["y"] if conditional else jnp.zeros(rows, jnp.int32)).reshape(-1, parts)
-        keys = jax.random.split(key, n_critic + 1)
         for part in range(n_critic):  # unrolled: XLA's CPU convolutions are slow inside a loop
             state, metrics = update_d(keys[part], state, x[:, part], y[:, part], weight[:, part])
         state, value = update_g(keys[-1], state, x[:, -1], y[:, -1], weight[:, -1])
@@ -233,7 +254,8 @@ def gan(
         known = given_observed(given, num, spec.shape) if asks else None
         labels = {"y": form.asked(*known)} if known else {}
         labels |= given_labels({name: each for name, each in (given or {}).items() if name == "y"}, num, num_classes)
-        drawn = decode(key, state, {**prior_latent(key, state, num), **labels})
+        z_key, x_key = jax.random.split(key)
+        drawn = decode(x_key, state, {**prior_latent(z_key, state, num), **labels})
         return {**drawn, "x": jnp.where(known[1], known[0], drawn["x"])} if known else drawn
 
     return Model(init, step, sample, prior=prior_latent, decode=decode, given=honoured)

@@ -85,7 +85,7 @@ def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
 
     @partial(jax.jit, static_argnames="num")
     def draw(key: jax.Array, state: SmoteState, num: int, x: jax.Array, mask: jax.Array) -> jax.Array:
-        first_key, second_key, u_key, level_key = jax.random.split(key, 4)
+        first_key, second_key, u_key, level_key, donor_key = jax.random.split(key, 5)
         there, asked = state.mask.any(1), mask.any(1, keepdims=True)  # [N], [B, 1]
         known = features(state.x, state.mask)
         base = jax.random.categorical(first_key, jnp.where(there, 0.0, -jnp.inf), shape=(num,))  # [B]
@@ -100,7 +100,7 @@ def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
         one, two = jnp.where(asked[:, 0], picked[:, 0], base), picked[:, 1]
         u = jax.random.uniform(u_key, (num, 1))
         (a, has_a), (b, has_b) = ((state.x[each], state.mask[each]) for each in (one, two))
-        donor = picked_by_column(jax.random.uniform(jax.random.fold_in(key, 0), (num, len(schema))), state)
+        donor = picked_by_column(jax.random.uniform(donor_key, (num, len(schema))), state)
         between = jnp.where(has_a & has_b, a + u * (b - a), jnp.where(has_a, a, jnp.where(has_b, b, donor)))
         share = u * categories.indicators(levels, b, has_b) + (1 - u) * categories.indicators(levels, a, has_a)
         everywhere = categories.indicators(levels, state.x, state.mask).mean(0)  # where both cells are empty
