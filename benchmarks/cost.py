@@ -84,20 +84,21 @@ def fed(rows: int) -> Callable[[], None]:
         np.save(path, np.random.default_rng(0).integers(0, 17, (rows, 8, 8, 1)).astype(np.uint8))
         options = {"path": str(path), "split": "train", "test_split": "test", "feed": "resident", "order": "shuffle"}
         found = data.load({**plain(load_file(CONFIGS / "gan.py").data), **options}, 128, 0, 10**6, quiet=True)
-    model, arrays, key = build_model(config("gan"), found.spec), jax.device_put(found.arrays), jax.random.key(0)
-    state = jax.jit(model.init)(key, found.batch(arrays, found.at(0)))
-    step = jax.jit(lambda state, arrays, fed: model.step(key, state, found.batch(arrays, fed)))
+    model, arrays = build_model(config("gan"), found.spec), jax.device_put(found.arrays)
+    init_key, step_key = jax.random.split(jax.random.key(0))
+    state = jax.jit(model.init)(init_key, found.batch(arrays, found.at(0)))
+    step = jax.jit(lambda state, arrays, fed: model.step(step_key, state, found.batch(arrays, fed)))
     step, feed = step.lower(state, arrays, found.at(0)).compile(), found.stream(0, 10**6)
     return lambda: jax.block_until_ready(step(state, arrays, next(feed))), memory(step)
 
 
 def step_of(options: dict, spec: Spec, batch: dict) -> tuple[Callable[[], None], float]:
     """The compiled first step, and its MB."""
-    model, key = build_model(options, spec), jax.random.key(0)
+    model, (init_key, step_key) = build_model(options, spec), jax.random.split(jax.random.key(0))
     batch = jax.device_put({**batch, "weight": np.ones(len(batch["x"]), np.float32)})
-    state = jax.jit(model.init)(key, batch)
-    step = jax.jit(model.step).lower(key, state, batch).compile()
-    return lambda: jax.block_until_ready(step(key, state, batch)), memory(step)
+    arguments = step_key, jax.jit(model.init)(init_key, batch), batch
+    step = jax.jit(model.step).lower(*arguments).compile()
+    return lambda: jax.block_until_ready(step(*arguments)), memory(step)
 
 
 def memory(step: jax.stages.Compiled) -> float:

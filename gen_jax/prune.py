@@ -20,7 +20,7 @@ from gen_jax.model import State
 
 def is_weight(path: tuple, leaf: jax.Array) -> bool:
     """Whether an array of a state is pruned: floats of two dimensions or more that are no bias, scale or shift."""
-    names = {str(getattr(key, "key", key)) for key in path}
+    names = {str(getattr(entry, "key", entry)) for entry in path}
     return jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim >= 2 and not names & {"bias", "scale", "shift"}
 
 

@@ -82,7 +82,8 @@ def with_latent_search(
             raise UserError(f"the latent of this model is {latent['z'].dtype}: only a continuous one can be searched")
         if "y" in asked:  # which the model itself checks
             latent = {**latent, "y": model.sample(label_key, state, num, {"y": asked["y"]})["y"]}
-        shape = jax.eval_shape(partial(model.decode, decode_key), state, latent)["x"].shape
+        decode = partial(model.decode, decode_key)
+        shape = jax.eval_shape(decode, state, latent)["x"].shape
         x, mask = given_observed(given, num, shape[1:])
         deviation, s = moments(moments_key, state)
         noisy = x + s * jax.random.normal(noise_key, x.shape)
@@ -95,7 +96,7 @@ def with_latent_search(
             move_key, steps
         ):  # one dispatch each: XLA's CPU convolutions are slow in a loop
             z, adam = move(step_key, state, z, adam, latent, *observed)
-        batch = model.decode(decode_key, state, {**latent, "z": z})
+        batch = decode(state, {**latent, "z": z})
         return {**batch, "x": jnp.where(mask, x, batch["x"])}
 
     return model._replace(sample=sample, given=(*model.given, "x", "mask"))

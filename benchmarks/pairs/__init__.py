@@ -54,9 +54,9 @@ def training(model: Any, rows: np.ndarray, batches: np.ndarray, setting: Setting
     """
     import jax
 
-    key = jax.random.key(0)
+    init_key, key = jax.random.split(jax.random.key(0))
     x = jax.device_put(rows)
-    held = [jax.jit(model.init)(key, {"x": x[: batches.shape[1]]}), 0]
+    held = [jax.jit(model.init)(init_key, {"x": x[: batches.shape[1]]}), 0]
 
     def step(number: jax.Array, state: Any, x: jax.Array, pick: jax.Array) -> tuple:
         return model.step(jax.random.fold_in(key, number), state, {"x": x[pick]})

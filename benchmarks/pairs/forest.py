@@ -35,13 +35,14 @@ def ours(setting: Setting, share: float, rounds: int) -> Run:
     from gen_jax.sample import draw
 
     found = adult(setting, share)
-    spec, key, num = found.spec, jax.random.key(0), found.spec.sizes["train"]
+    spec, num = found.spec, found.spec.sizes["train"]
+    init_key, key = jax.random.split(jax.random.key(0))
     batch = {**found.arrays, "weight": np.ones(num, np.float32)}
     model = build_model({"name": "forest", "trees": TREES, "min_rows": MIN_ROWS}, spec)
     init, step = jax.jit(model.init), jax.jit(model.step, donate_argnums=1)
 
     def run() -> int:
-        state = init(key, batch)
+        state = init(init_key, batch)
         for number in range(rounds):
             state, metrics = step(jax.random.fold_in(key, number), state, batch)
             if metrics["done"]:

@@ -93,10 +93,10 @@ def vqvae(
     txs = {"images": optimizers.optimizer(optimizer), "prior": optimizers.optimizer(prior_optimizer)}
 
     def init(key: jax.Array, batch: Batch) -> VqvaeState:
-        *keys, c_key = jax.random.split(key, 4)
+        *net_keys, c_key = jax.random.split(key, 4)
         zero, one, codes = jnp.zeros((), jnp.int32), jnp.zeros(1, jnp.int32), jnp.zeros((1, height, width), jnp.int32)
         inputs = (jnp.zeros((1, *spec.shape)),), (jnp.zeros((1, height, width, code_size)),), (codes, one)
-        nets = [net.init(key, *each) for net, key, each in zip((e_net, d_net, p_net), keys, inputs)]
+        nets = [net.init(own, *each) for net, own, each in zip((e_net, d_net, p_net), net_keys, inputs)]
         own = {name: jnp.zeros(shape) for name, shape in likelihood.weights.items()}
         params = {"images": {"encoder": nets[0], "decoder": nets[1], "likelihood": own}, "prior": nets[2]}
         states = {name: tx(zero).init(params[name]) for name, tx in txs.items()}
