@@ -46,7 +46,7 @@ class Latent(NamedTuple):
 
 
 def latent_model(
-    spec: Spec, init: Callable, step: Callable, latent: Latent, means: bool, sweeps: int, fitted: Callable | None = None
+    spec: Spec, init: Callable, step: Callable, parts: Latent, means: bool, sweeps: int, fitted: Callable | None = None
 ) -> Model:
     """The model that `init` and `step` learn, whose state holds the weights as `average`, and `classes`, rows of each label.
 
@@ -55,8 +55,8 @@ def latent_model(
       sweeps: of the Markov chain that completes x.
       fitted: (state, noise) -> latents of a prior that is not N(0, I).
     """
-    likelihood, classes, size = latent.likelihood, latent.classes, latent.size
-    honoured = ("y",) * (classes > 0) + ("x", "mask") * (latent.weigh is not None)
+    likelihood, classes, size = parts.likelihood, parts.classes, parts.size
+    honoured = ("y",) * (classes > 0) + ("x", "mask") * (parts.weigh is not None)
 
     def labelled(y: jax.Array | None) -> dict:
         return {} if y is None else {"y": y}
@@ -65,15 +65,15 @@ def latent_model(
     def score(key: jax.Array, state: State, x: jax.Array, y: jax.Array | None, num: int) -> jax.Array:
         x_key, z_key = jax.random.split(key)
         x, weights = likelihood.smooth(x_key, x), state.average
-        q = latent.read(weights, x, y)
+        q = parts.read(weights, x, y)
 
         def noise(each: jax.Array) -> jax.Array:
             return jax.random.normal(jax.random.fold_in(z_key, each), (len(x), size))
 
         if num == 1:
-            return latent.elbo(weights, q, noise(jnp.int32(0)), x, y)
+            return parts.elbo(weights, q, noise(jnp.int32(0)), x, y)
         log_w = jax.lax.map(
-            lambda each: latent.weigh(weights, q, noise(each), x, y, False)[1],
+            lambda each: parts.weigh(weights, q, noise(each), x, y, False)[1],
             jnp.arange(num),
             batch_size=min(num, TOGETHER),
         )
@@ -93,23 +93,23 @@ def latent_model(
 
     @jax.jit
     def encoded(weights: Any, x: jax.Array, y: jax.Array | None) -> dict:
-        mean, scale = latent.codes(weights, latent.read(weights, x, y), y)
+        mean, scale = parts.codes(weights, parts.read(weights, x, y), y)
         return {"z": mean, "scale": scale, **labelled(y)}
 
     def encode(key: jax.Array, state: State, batch: Batch) -> dict:
         return encoded(state.average, observed(batch), batch_labels(batch, classes).get("y"))
 
     def mean_of(weights: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
-        return likelihood.mean(weights["likelihood"], latent.out(weights, z, y))
+        return likelihood.mean(weights["likelihood"], parts.out(weights, z, y))
 
     @jax.jit
-    def decode(key: jax.Array, state: State, point: dict) -> Batch:
-        y = point["y"] if classes else None
-        return {"x": mean_of(state.average, point["z"], y), **labelled(y)}
+    def decode(key: jax.Array, state: State, latent: dict) -> Batch:
+        y = latent["y"] if classes else None
+        return {"x": mean_of(state.average, latent["z"], y), **labelled(y)}
 
     @jax.jit
     def draw(key: jax.Array, weights: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
-        return likelihood.draw(key, weights["likelihood"], latent.out(weights, z, y))
+        return likelihood.draw(key, weights["likelihood"], parts.out(weights, z, y))
 
     @jax.jit
     def complete(key: jax.Array, weights: Any, y: jax.Array | None, x: jax.Array, mask: jax.Array) -> jax.Array:
@@ -119,8 +119,8 @@ def latent_model(
             mask,
             sweeps,
             size,
-            lambda z, x, fixed: latent.weigh(weights, latent.read(weights, x, y), z, x, y, fixed),
-            lambda z, x: likelihood.log_prob(weights["likelihood"], latent.out(weights, z, y), x),
+            lambda z, x, fixed: parts.weigh(weights, parts.read(weights, x, y), z, x, y, fixed),
+            lambda z, x: likelihood.log_prob(weights["likelihood"], parts.out(weights, z, y), x),
             lambda key, z: draw(key, weights, z, y),
             (lambda z: mean_of(weights, z, y)) if means else None,
         )
@@ -137,5 +137,5 @@ def latent_model(
         x = complete(x_key, weights, y, *known) if known else draw(x_key, weights, point["z"], y)
         return {"x": x, **labelled(y)}
 
-    bound = log_prob_bound if latent.elbo else None
+    bound = log_prob_bound if parts.elbo else None
     return Model(init, step, sample, None, bound, prior, encode, decode, honoured)

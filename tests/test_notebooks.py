@@ -61,15 +61,18 @@ def test_notebook_is_kept_without_outputs(path):
 
 
 def test_the_notebooks_family_is_forty_lines_and_the_same_on_eight_devices(monkeypatch):
-    import laws
+    import families
+    import test_laws
 
     state, family = code_of(ROOT / "notebooks" / "05_write_your_own_model.ipynb")[:2]
     code = [line for line in family.splitlines() if line and '"""' not in line]
     assert len(code) <= 40
     names: dict = {}
     exec(f"{state}\n{family}", names)  # noqa: S102 (our own notebook)
-    batch = laws.vectors()
-    row = laws.Family(lambda **more: names["flow"](laws.VECTOR, layers=2, **more), batch, {"optimizer": laws.SGD}, None)
-    monkeypatch.setitem(laws.FAMILIES, "flow", row)
+    batch = families.vectors()
+    row = families.Family(
+        lambda **more: names["flow"](families.VECTOR, layers=2, **more), batch, {"optimizer": families.SGD}, None
+    )
+    monkeypatch.setitem(families.FAMILIES, "flow", row)
     assert len(jax.devices()) == 8
-    laws.test_eight_devices_and_padding_rows_change_nothing("flow")
+    test_laws.test_eight_devices_and_padding_rows_change_nothing("flow")
