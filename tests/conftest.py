@@ -50,7 +50,8 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.module.__name__ not in ("test_notebooks", "test_run"))
     for item in items:
         module = item.module.__name__
-        group = f"laws-{item.callspec.id}" if module.startswith("test_laws") else module
+        family = getattr(item, "callspec", None) if module.startswith("test_laws") else None
+        group = f"laws-{family.id}" if family else module
         if module not in ALONE:
             item.add_marker(pytest.mark.xdist_group(group))
 

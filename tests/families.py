@@ -91,14 +91,15 @@ def cycles(values: int, dwell: int) -> np.ndarray:
     return (np.arange(12)[None] // dwell + np.arange(48)[:, None]) % values
 
 
-def levels_family(family: Callable, top: int, sgd: dict, least: float, **options) -> Family:
+def levels_family(family: Callable, top: int, sgd: dict, least: float, shape: tuple = (8, 8), **options) -> Family:
     """Images whose pixels are whole numbers up to `top`, in model space as they are; `least`: nats of their pixels."""
-    ramp = np.linspace(0, top, 8)[None, :, None, None] + np.random.default_rng(0).normal(0, 0.3, (48, 8, 8, 1))
+    noise = np.random.default_rng(0).normal(0, 0.3, (48, *shape, 1))
+    ramp = np.linspace(0, top, shape[0])[None, :, None, None] + noise
     batch = batch_of(np.clip(np.rint(ramp), 0, top))
-    spec = make_spec("image", (8, 8, 1))._replace(dtype="uint8", low=0, high=top, classes=("a", "b", "c"))
+    spec = make_spec("image", (*shape, 1))._replace(dtype="uint8", low=0, high=top, classes=("a", "b", "c"))
 
     def distance(model, state) -> float:
-        return float(-np.mean(model.log_prob_bound(KEY, state, batch)) / 64) - least
+        return float(-np.mean(model.log_prob_bound(KEY, state, batch)) / np.prod(shape)) - least
 
     return Family(partial(family, spec, **options), batch, sgd, distance)
 
@@ -129,7 +130,7 @@ def gan_family(spec, batch: dict, net: dict, **options) -> Family:
 
 
 def vae_family(spec, batch: dict, net: dict, **options) -> Family:
-    build = partial(vae, spec, encoder=net, decoder=net, latent_size=2, optimizer=QUICK["optimizer"], **options)
+    build = partial(vae, spec, encoder=net, decoder=net, latent_size=2, **{**QUICK, **options})
     few = spec.high == 1 and spec.dtype == "uint8"
     outcomes = outcomes_of(2, spec.shape, "float32") if few else None
     return Family(build, batch, {"optimizer": SGD}, partial(mean_distance, batch), outcomes=outcomes)

@@ -1,6 +1,7 @@
 """The laws that every family of `families.py` obeys: shapes, compilation, conditions, resume, devices, keys."""
 
 import inspect
+from functools import lru_cache
 
 import chex
 import jax
@@ -190,27 +191,67 @@ def garbage(value: np.ndarray, padding: int) -> np.ndarray:
     return np.tile(np.where(whole, value.max(0), GARBAGE).astype(value.dtype)[None], (padding, *[1] * (value.ndim - 1)))
 
 
-def run_sgd(name: str, model, state, rows: int, padding: int, devices: int):
-    """`state` after 20 steps of SGD on the first `rows` rows and some of weight 0, on so many devices."""
-    family, mesh = FAMILIES[name], sharding.make_mesh(jax.devices()[:devices])
-    host_batch = {field: np.asarray(value) for field, value in family.batch.items()}
-    batch = {field: np.concatenate([value[:rows], garbage(value, padding)]) for field, value in host_batch.items()}
-    batch["weight"] = np.concatenate([np.ones(rows, np.float32), np.zeros(padding, np.float32)])
+@lru_cache
+def plain_of(name: str) -> tuple:
+    """A model whose optimizer does not amplify rounding, its compiled step (key, state, batch) -> state, a first state."""
+    family = FAMILIES[name]
+    model, initial = family.build(**family.sgd), dict(jax.tree.leaves_with_path(trained(name, 0)[0]))
+    shapes = jax.eval_shape(model.init, KEY, family.batch)
+    state = jax.tree.map_with_path(lambda path, leaf: initial.get(path, jnp.zeros(leaf.shape, leaf.dtype)), shapes)
+    return model, jax.jit(lambda key, state, batch: model.step(key, state, batch)[0]), state
+
+
+def rows_and_padding(name: str) -> tuple[int, int]:
+    """How many rows of the batch learn, and how many are padding; a lane is a row of every batch."""
+    return (48, 0) if "reset" in FAMILIES[name].batch else (36, 12)
+
+
+def some_rows(name: str, rows: int, padding: int) -> dict:
+    """The first rows of the batch, and some of weight 0."""
+    fields = {field: np.asarray(value) for field, value in FAMILIES[name].batch.items()}
+    batch = {field: np.concatenate([value[:rows], garbage(value, padding)]) for field, value in fields.items()}
+    return {**batch, "weight": np.concatenate([np.ones(rows, np.float32), np.zeros(padding, np.float32)])}
+
+
+def stepped(name: str, keys: jax.Array, state, batch: dict, devices: int = 1):
+    """`state` after a step by each key, on so many devices."""
+    mesh = sharding.make_mesh(jax.devices()[:devices])
     batch, state = sharding.place_rows(mesh, batch), sharding.place_whole(mesh, state)
-    step = jax.jit(lambda number, state, batch: model.step(jax.random.fold_in(KEY, number), state, batch)[0])
-    for number in range(20):
-        state = step(np.int32(number), state, batch)
+    for key in keys:
+        state = plain_of(name)[1](key, state, batch)
     return host(state)
 
 
 @every_family
 def test_eight_devices_and_padding_rows_change_nothing(name):
-    model, initial = FAMILIES[name].build(**FAMILIES[name].sgd), dict(jax.tree.leaves_with_path(trained(name, 0)[0]))
-    shapes = jax.eval_shape(model.init, KEY, FAMILIES[name].batch)
-    state = jax.tree.map_with_path(lambda path, leaf: initial.get(path, jnp.zeros(leaf.shape, leaf.dtype)), shapes)
-    rows, padding = (48, 0) if "reset" in FAMILIES[name].batch else (36, 12)  # a lane is a row of every batch
-    eight, one = run_sgd(name, model, state, rows, padding, 8), run_sgd(name, model, state, rows, 0, 1)
+    (rows, padding), keys, state = rows_and_padding(name), jax.random.split(KEY, 20), plain_of(name)[2]
+    eight = stepped(name, keys, state, some_rows(name, rows, padding), 8)
+    one = stepped(name, keys, state, some_rows(name, rows, 0))
     chex.assert_trees_all_close(eight, one, rtol=1e-5, atol=1e-6)
+
+
+@every_family
+def test_replicas_are_the_runs_of_their_seeds(name):
+    """By what a run of several replicas compiles: each has its own key, state and batch."""
+    model, _, state = plain_of(name)
+    batch = some_rows(name, rows_and_padding(name)[0], 0)
+    batches = [batch, {field: value if field == "reset" else value[::-1] for field, value in batch.items()}]
+    keys, steps = jax.random.split(KEY), 4
+
+    def step(key: jax.Array, state, broken: dict, number, arrays: dict, fed: dict) -> tuple:
+        return *model.step(jax.random.fold_in(key, number), state, fed)[:1], broken, {}
+
+    stacked = (
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *([state] * 2)),
+        jax.tree.map(lambda *x: np.stack(x), *batches),
+    )
+    together = sharding.replicated(step, (keys[0], state, {}, np.int32(0), {}, batch), 2, HERE.mesh)
+    both = stacked[0]
+    for number in range(steps):
+        both = together(keys, both, {}, np.int32(number), {}, stacked[1])[0]
+    for index, (key, batch) in enumerate(zip(keys, batches)):
+        alone = stepped(name, [jax.random.fold_in(key, number) for number in range(steps)], state, batch)
+        chex.assert_trees_all_close(host(sharding.replica(both, index, 2)), alone, rtol=1e-5, atol=1e-6)
 
 
 def some_observed(batch: dict, rows: int) -> dict:
