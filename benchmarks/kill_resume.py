@@ -26,6 +26,7 @@ from gen_jax.log import read_metrics
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = [f"--config.model.{net}.hidden=(32,)" for net in ("generator", "discriminator")]
 NARROW = [f"--config.model.{net}.channels=(8,)" for net in ("encoder", "decoder")]
+NARROW += ["--config.model.prior.units=16"]
 WINDOWS = ["--config.data.order=shuffle", "--config.data.window=200", "--config.batch_size=100"]
 FAMILIES = {  # config and what makes its steps short; all data are built in
     "gan": ("gan", *SMALL),
@@ -33,7 +34,7 @@ FAMILIES = {  # config and what makes its steps short; all data are built in
     "hmm": ("hmm", "--config.model.states=8", "--config.data.window=32"),
     "rnn": ("gru", "--config.model.cell.units=16", "--config.model.cell.layers=1", "--config.data.window=16"),
     "vae": ("vae",),
-    "ladder": ("ladder_vae",),
+    "ladder": ("ladder_vae", "--config.model.net.latents=(4,4)", "--config.model.net.hidden=(16,16)"),
     "vqvae": ("vqvae", *NARROW),
     "bernoulli": ("bernoulli",),
     "gaussian": ("gaussian",),

@@ -3,6 +3,7 @@
 import fcntl
 import gc
 import os
+import sys
 
 FLAGS = (  # a suite mostly compiles: what makes code fast is left out
     " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
@@ -76,6 +77,23 @@ def one_device(monkeypatch):
     """The commands see one device, as on the machine of a newcomer."""
     first = sharding.make_mesh(jax.devices()[:1])
     monkeypatch.setattr(sharding, "make_mesh", lambda devices=None: first)
+
+
+@pytest.fixture
+def forbid(monkeypatch):
+    """Makes a function fail in every module that has it, under whichever name: a call from anywhere fails the test."""
+
+    def forbid(function):
+        def called(*args, **options):
+            pytest.fail(f"{function.__qualname__} was called")
+
+        modules = [module for name, module in sys.modules.items() if name.split(".")[0] == "gen_jax"]
+        places = [(module, name) for module in modules for name, value in vars(module).items() if value is function]
+        assert places
+        for module, name in places:
+            monkeypatch.setattr(module, name, called)
+
+    return forbid
 
 
 @pytest.fixture(scope="module")

@@ -222,9 +222,11 @@ def test_a_tfds_set_by_name_is_read_without_tensorflow():
     assert "tensorflow" not in sys.modules
 
 
-def test_eight_bit_images_are_not_measured(monkeypatch):
-    monkeypatch.setattr("gen_jax.data._measure", None)
+def test_eight_bit_images_are_not_measured(forbid):
+    forbid(data._measure)
     load()
+    with pytest.raises(pytest.fail.Exception, match="_measure was called"):
+        load(name="gaussians", variant="ring")
 
 
 @needs_mnist

@@ -20,6 +20,7 @@ from conftest import host, state_bytes
 import gen_jax
 from gen_jax import checkpoint, evaluate, log, run, sample, sharding, train
 from gen_jax.config import load_file
+from gen_jax.data.sources import open_source
 from gen_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -273,10 +274,12 @@ def test_samples_are_a_function_of_their_arguments(start, tmp_path):
     assert draw("f.png").startswith(b"\x89PNG")
 
 
-def test_sampling_never_opens_the_data(start, tmp_path, monkeypatch):
+def test_sampling_never_opens_the_data(start, tmp_path, forbid):
     workdir = start()
-    monkeypatch.setattr("gen_jax.data.open_source", None)
+    forbid(open_source)
     sample.main(["sample", "--workdir", str(workdir), "--out", str(tmp_path / "x.npz")])
+    with pytest.raises(pytest.fail.Exception, match="open_source was called"):
+        evaluate.main(["evaluate", "--workdir", str(workdir), "--num=50", "--metrics=modes"])
 
 
 def test_evaluate_prints_a_table_and_writes_it(start, capsys):
