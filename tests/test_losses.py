@@ -86,19 +86,19 @@ X = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
 Z = np.random.default_rng(1).normal(size=(5, 2)).astype(np.float32)
 
 
-def quadratic(x):
+def quadratic(x, call=0):
     return jnp.einsum("nd,de,ne->n", x, A, x) / 2 + x @ B
 
 
 def test_squared_gradient_is_that_of_each_row():
-    logits, squared = squared_gradient(quadratic, X)
+    logits, squared = squared_gradient(quadratic, X, 0)
     np.testing.assert_allclose(logits, quadratic(X), rtol=1e-6)
     np.testing.assert_allclose(squared, np.square(X @ A + B[None]).sum(1), rtol=1e-5)
 
 
 def test_squared_gradient_sums_over_every_entry_of_an_image():
     images = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 4, 2)), jnp.float32)
-    _, squared = squared_gradient(lambda x: (x**2).sum((1, 2, 3)), images)
+    _, squared = squared_gradient(lambda x, call: (x**2).sum((1, 2, 3)), images, 0)
     np.testing.assert_allclose(squared, (4 * np.square(images)).sum((1, 2, 3)), rtol=1e-5)
 
 
@@ -124,6 +124,14 @@ def test_penalties_between_real_and_fake_have_their_closed_form(name):
     np.testing.assert_allclose(penalties[name], closed[name], rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", PENALTIES)
+def test_each_pass_through_the_critic_has_a_number_of_its_own(name):
+    """By which its dropout differs: real rows, generated ones, both or those between."""
+    calls = []
+    PENALTIES[name](KEY, lambda x, call: calls.append(call) or quadratic(x), jnp.asarray(X), jnp.asarray(Z))
+    assert len(set(calls)) == len(calls)
+
+
 def test_each_example_has_one_share_between_real_and_fake():
     real, fake = jnp.ones((400, 3, 3, 2)), jnp.zeros((400, 3, 3, 2))
     between = np.asarray(interpolate(KEY, real, fake)).reshape(400, -1)
@@ -135,11 +143,11 @@ def test_each_example_has_one_share_between_real_and_fake():
 
 def test_gradient_penalty_is_zero_for_a_critic_of_slope_one_and_finite_for_a_constant_one():
     slope = jnp.array([0.6, 0.8])
-    value = PENALTIES["gradient_penalty"](KEY, lambda x: x @ slope, jnp.asarray(X), jnp.asarray(Z))[2]
+    value = PENALTIES["gradient_penalty"](KEY, lambda x, call: x @ slope, jnp.asarray(X), jnp.asarray(Z))[2]
     np.testing.assert_allclose(value["gradient_penalty"], 0, atol=1e-6)
 
     def constant(scale):
-        critic = PENALTIES["gradient_penalty"](KEY, lambda x: scale * x[:, 0], jnp.asarray(X), jnp.asarray(Z))
+        critic = PENALTIES["gradient_penalty"](KEY, lambda x, call: scale * x[:, 0], jnp.asarray(X), jnp.asarray(Z))
         return critic[2]["gradient_penalty"].mean()
 
     assert constant(0.0) == pytest.approx(1, abs=1e-5) and np.isfinite(jax.grad(constant)(0.0))
@@ -148,7 +156,7 @@ def test_gradient_penalty_is_zero_for_a_critic_of_slope_one_and_finite_for_a_con
 @pytest.mark.parametrize("name", [name for name in PENALTIES if name != "none"])
 def test_penalty_gradients_equal_finite_differences(name):
     def penalty(scale):  # D(x) = tanh(s_0 x_0) + s_1 x_0 x_1
-        def critic(x):
+        def critic(x, call):
             return jnp.tanh(scale[0] * x[:, 0]) + scale[1] * x[:, 0] * x[:, 1]
 
         values = PENALTIES[name](KEY, critic, jnp.asarray(X), jnp.asarray(Z))[2]
