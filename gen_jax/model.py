@@ -40,8 +40,14 @@ def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def observed(batch: Batch) -> jax.Array:
-    """`x` of a batch, NaN where its `mask` says that a cell is not observed."""
-    return jnp.where(batch["mask"], batch["x"], jnp.nan) if "mask" in batch else jnp.asarray(batch["x"])
+    """Returns `x` of a batch: NaN in cells that are not observed by its `mask`, 0 in padding rows.
+
+    Because 0 times infinity is NaN, a weight of 0 alone does not keep a padding row out of a gradient.
+    """
+    x = jnp.where(batch["mask"], batch["x"], jnp.nan) if "mask" in batch else jnp.asarray(batch["x"])
+    if "weight" not in batch:
+        return x
+    return jnp.where(batch["weight"].reshape(-1, *(1,) * (x.ndim - 1)) > 0, x, 0)
 
 
 def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:

@@ -133,7 +133,8 @@ def vae_family(spec, batch: dict, net: dict, **options) -> Family:
     build = partial(vae, spec, encoder=net, decoder=net, latent_size=2, **{**QUICK, **options})
     few = spec.high == 1 and spec.dtype == "uint8"
     outcomes = outcomes_of(2, spec.shape, "float32") if few else None
-    return Family(build, batch, {"optimizer": SGD}, partial(mean_distance, batch), outcomes=outcomes)
+    sgd = {"optimizer": {**SGD, "learning_rate": 1e-4}}  # at a larger one the scale of the likelihood diverges
+    return Family(build, batch, sgd, partial(mean_distance, batch), outcomes=outcomes)
 
 
 def pixels() -> dict:

@@ -219,6 +219,7 @@ def stepped(name: str, keys: jax.Array, state, batch: dict, devices: int = 1):
     batch, state = sharding.place_rows(mesh, batch), sharding.place_whole(mesh, state)
     for key in keys:
         state = plain_of(name)[1](key, state, batch)
+    chex.assert_tree_all_finite(state)  # NaN would equal NaN
     return host(state)
 
 

@@ -5,7 +5,7 @@ importance sampling in all of them. Bounds are held against integrals and agains
 """
 
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -17,13 +17,14 @@ from families import (
     CONV,
     FAMILIES,
     KEY,
+    NARROW,
     QUICK,
+    batch_of,
     every_family,
     ladder_family,
     levels_family,
     model_of,
     outcomes_of,
-    pixels,
     trained,
     vae_family,
 )
@@ -34,8 +35,8 @@ from gen_jax.models.vqvae import vqvae
 
 DRAWS = 4096
 UNLIKELY = 1e-4  # p-values below it fail; all keys are fixed, so that a test always has the same one
-GRID = 512  # points in one coordinate
-STEPS = 3  # of learning: states that know something, and are not sure of it
+GRID, ROWS = 256, 400  # points in one coordinate, and rows that are integrated
+STEPS = 3  # of learning where outcomes are enumerated: states that know something, and are not sure of it
 
 
 def log_prob_of(model, state, batch: dict) -> np.ndarray:
@@ -139,7 +140,6 @@ class Density(NamedTuple):
 
     sizes: tuple[int | None, ...]  # of the levels of each coordinate, None where it is a number
     shape: tuple[int, ...]  # of a row
-    near: float = 0.1  # about as far as its narrowest parts reach
 
 
 DENSITIES = {
@@ -147,7 +147,7 @@ DENSITIES = {
     "mixture": Density((None, None, 3), (3,)),
     "forest": Density((None, None, 3), (3,)),
     "bayes_net_tree": Density((None, 3, 2), (3,)),
-    "hmm_series": Density((None,) * 4, (2, 2), 0.4),
+    "hmm_series": Density((None,) * 4, (2, 2)),
 }
 every_density = pytest.mark.parametrize("name", DENSITIES)
 
@@ -157,12 +157,17 @@ def test_every_exact_family_is_enumerated_or_integrated():
     assert exact == {*DENSITIES, *(name for name in exact if FAMILIES[name].outcomes)} and len(exact) == 12
 
 
+def learnt(name: str):
+    """A state that knows its data, and how coordinates depend on each other."""
+    return trained(name, FAMILIES[name].steps)[0]
+
+
 @lru_cache
 def drawn_rows(name: str, num: int) -> np.ndarray:
     """Samples [num, C] of a family with a density, as coordinates."""
     density = DENSITIES[name]
     given = {"length": np.int32(density.shape[0])} if len(density.shape) == 2 else None
-    return drawn_in_chunks(model_of(name), trained(name, STEPS)[0], num, given).reshape(num, -1)
+    return drawn_in_chunks(model_of(name), learnt(name), num, given).reshape(num, -1)
 
 
 def known_log_prob(name: str, x: np.ndarray, known: int) -> np.ndarray:
@@ -171,7 +176,7 @@ def known_log_prob(name: str, x: np.ndarray, known: int) -> np.ndarray:
     if known < x.shape[1]:
         mask = np.broadcast_to(np.arange(x.shape[1]) < known, x.shape).reshape(batch["x"].shape)
         batch = {"x": jnp.where(mask, batch["x"], 0), "mask": jnp.asarray(mask)}
-    return log_prob_of(model_of(name), trained(name, STEPS)[0], batch)
+    return log_prob_of(model_of(name), learnt(name), batch)
 
 
 def candidates(name: str, x: np.ndarray, place: int) -> np.ndarray:
@@ -209,28 +214,36 @@ def transforms(name: str, x: np.ndarray, place: int) -> tuple[np.ndarray, np.nda
     return np.array([np.interp(*each) for each in zip(x[:, place], [values] * len(x), height)]), height[:, -1]
 
 
+def uniform(u: np.ndarray) -> None:
+    """Asserts that numbers [C, N] are uniform: each line as a whole, and all of them in their spread."""
+    for place, line in enumerate(u):
+        assert stats.kstest(line, "uniform").pvalue > UNLIKELY, place
+    spread, error = np.square(u - 0.5).mean(), np.sqrt((1 / 80 - 1 / 144) / u.size)
+    assert abs(spread - 1 / 12) < 4.5 * error, (spread, error)
+
+
 @every_density
 def test_probability_integral_transforms_of_samples_are_uniform(name):
     """Each coordinate given those before it: so the density of some coordinates is that of all, integrated, too."""
-    x = drawn_rows(name, 200)
+    x, lines = drawn_rows(name, ROWS), []
     for place in range(x.shape[1]):
         u, total = transforms(name, x, place)
-        np.testing.assert_allclose(total, 1, atol=0.03)
-        assert total.mean() == pytest.approx(1, abs=0.01)
-        assert stats.kstest(u / total, "uniform").pvalue > UNLIKELY, place
+        np.testing.assert_allclose(total, 1, atol=0.05)
+        assert total.mean() == pytest.approx(1, abs=0.02)
+        lines.append(u / total)
+    uniform(np.array(lines))
 
 
 @every_density
 def test_probability_integral_transforms_of_draws_given_a_part_are_uniform(name):
-    model, state, shape = model_of(name), trained(name, STEPS)[0], DENSITIES[name].shape
-    row = drawn_rows(name, 200)[7]
+    model, state, shape = model_of(name), learnt(name), DENSITIES[name].shape
+    row = drawn_rows(name, ROWS)[7]
     mask = (np.arange(len(row)) < 1).reshape(shape)
     given = {"x": np.where(mask, row.reshape(shape), 0).astype(np.float32), "mask": mask}
-    x = drawn_in_chunks(model, state, 200, given).reshape(200, -1)
+    x = drawn_in_chunks(model, state, ROWS, given).reshape(ROWS, -1)
     assert (x[:, 0] == row[0]).all()
-    for place in range(1, x.shape[1]):
-        u, total = transforms(name, x, place)
-        assert stats.kstest(u / total, "uniform").pvalue > UNLIKELY, place
+    lines = (transforms(name, x, place) for place in range(1, x.shape[1]))
+    uniform(np.array([u / total for u, total in lines]))
 
 
 class Proposal(NamedTuple):
@@ -240,18 +253,20 @@ class Proposal(NamedTuple):
     log_q: np.ndarray  # [M]
 
 
-def proposed(rows: np.ndarray, sizes: tuple[int | None, ...], near: float, num: int) -> Proposal:
-    """`num` draws from a mixture of normals about `rows` [K, C], of deviation `near` or that of the rows."""
+def proposed(rows: np.ndarray, sizes: tuple[int | None, ...], num: int) -> Proposal:
+    """`num` draws about `rows` [K, C]: as near as 0.1, as a third of their covariance has it, or twice as far as that."""
     random = np.random.default_rng(0)
     numbers = np.array([size is None for size in sizes])
-    centres, far = rows[:, numbers], 2 * rows[:, numbers].std(0) + 0.1
-    which, wide = random.integers(len(rows), size=num), random.random(num) < 0.5
-    scale = np.where(wide[:, None], far, near)
-    real = centres[which] + scale * random.normal(size=(num, numbers.sum()))
-    logs = [
-        stats.norm.logpdf(real[:, None], centres[None], width).sum(-1) for width in (far, np.full_like(far, near))
-    ]  # [M, K] each
-    log_q = logsumexp(np.concatenate(logs, 1), 1) - np.log(2 * len(rows))
+    centres = rows[:, numbers].astype(np.float64)
+    count = centres.shape[1]
+    covariance = np.cov(centres.T).reshape(count, count) + 1e-4 * np.eye(count)
+    kernels = [0.01 * np.eye(count), covariance / 9, 4 * covariance]
+    which, kernel = random.integers(len(rows), size=num), random.integers(len(kernels), size=num)
+    roots = np.stack([np.linalg.cholesky(each) for each in kernels])
+    real = centres[which] + np.einsum("mij,mj->mi", roots[kernel], random.normal(size=(num, count)))
+    apart = real[:, None] - centres[None]  # [M, K, C]
+    logs = [stats.multivariate_normal(cov=each).logpdf(apart).reshape(num, -1) for each in kernels]
+    log_q = logsumexp(np.concatenate(logs, 1), 1) - np.log(len(kernels) * len(rows))
     x = np.zeros((num, len(sizes)), np.float32)
     x[:, numbers] = real
     for place, size in enumerate(sizes):
@@ -264,31 +279,45 @@ def proposed(rows: np.ndarray, sizes: tuple[int | None, ...], near: float, num: 
 def within(weights: np.ndarray, expected: float, slack: float = 0.003) -> None:
     """Asserts that the mean of weights [M] is what is expected, and known well enough to say so."""
     error = weights.std() / np.sqrt(len(weights))
-    assert error < 0.05
+    assert error < 0.025
     assert abs(weights.mean() - expected) < 5 * error + slack, (weights.mean(), error)
 
 
 @every_density
 def test_exact_densities_integrate_to_one(name):
     sizes = DENSITIES[name].sizes
-    q = proposed(drawn_rows(name, 200)[:64], sizes, DENSITIES[name].near, 20_000)
+    q = proposed(drawn_rows(name, ROWS)[:32], sizes, 100_000)
     within(np.exp(known_log_prob(name, q.x, len(sizes)) - q.log_q), 1)
 
 
 def quick_ladder(spec, batch: dict):
-    net = {"name": "conv", "channels": (8,), "latent_channels": 1, "layers": (2,)}
-    return ladder_family(spec, batch, net, optimizer=SLOW)
+    return ladder_family(spec, batch, {"name": "conv", "channels": (8,), "latent_channels": 1, "layers": (2,)})
 
 
-SLOW = {"name": "adam", "learning_rate": 1e-3}
+def patterns(top: int) -> dict:
+    """Images 2 x 2 of whole numbers up to `top`: one pattern, or its opposite, a tenth of the pixels another way."""
+    random = np.random.default_rng(0)
+    one = np.where(random.random((48, 1)) < 0.5, [[1, 0, 0, 1]], [[0, 1, 1, 0]])
+    x = np.where(random.random((48, 4)) < 0.1, 1 - one, one) * top
+    return batch_of(x.reshape(48, 2, 2, 1))
+
+
 TRITS = outcomes_of(3, (2, 2, 1), "float32")
+
+
+def clusters() -> dict:
+    """Points near one of two places."""
+    random = np.random.default_rng(0)
+    return batch_of(random.choice([-1, 1], (48, 1)) * np.array([[1.5, -1.0]]) + random.normal(0, 0.2, (48, 2)))
+
+
 BOUNDED = {  # a row for each family with a bound, where all outcomes can be enumerated or integrated over
-    "vae": FAMILIES["vae"]._replace(build=partial(FAMILIES["vae"].build, optimizer=SLOW)),
-    "vae_dreg": FAMILIES["vae_dreg"],
-    "vae_conv": vae_family(BITS, pixels(), CONV, optimizer=SLOW),
+    "vae": FAMILIES["vae"]._replace(batch=clusters()),
+    "vae_dreg": vae_family(BITS, patterns(1), NARROW, objective="dreg", num_samples=3),
+    "vae_conv": vae_family(BITS, patterns(1), CONV),
     "vae_columns": FAMILIES["vae_columns"],
-    "ladder_mlp": FAMILIES["ladder_mlp"],
-    "ladder_conv": quick_ladder(BITS, pixels())._replace(outcomes=outcomes_of(2, (2, 2, 1), "float32")),
+    "ladder_mlp": FAMILIES["ladder_mlp"]._replace(batch=clusters()),
+    "ladder_conv": quick_ladder(BITS, patterns(1))._replace(outcomes=outcomes_of(2, (2, 2, 1), "float32")),
     "vqvae": levels_family(
         vqvae,
         2,
@@ -301,7 +330,7 @@ BOUNDED = {  # a row for each family with a bound, where all outcomes can be enu
         code_size=4,
         prior={"name": "gru", "units": 8},
         **QUICK,
-    )._replace(outcomes=TRITS),
+    )._replace(batch=patterns(2), outcomes=TRITS),
 }
 every_bound = pytest.mark.parametrize("name", BOUNDED)
 
@@ -312,13 +341,13 @@ def test_every_family_with_a_bound_is_here():
 
 @lru_cache
 def bounded(name: str) -> tuple:
-    """The model and a state of it that has learnt a little."""
+    """The model, and a state of it whose latents tell something."""
     family = BOUNDED[name]
     if family is FAMILIES[name]:
         return model_of(name), trained(name, family.steps)[0]
     model = family.build()
     step, state = jax.jit(model.step), jax.jit(model.init)(KEY, family.batch)
-    for key in jax.random.split(KEY, 20):
+    for key in jax.random.split(KEY, family.steps):
         state, _ = step(key, state, family.batch)
     return model, state
 
@@ -347,7 +376,7 @@ def test_bounds_of_all_that_could_be_amount_to_at_most_one(name):
     model, state = bounded(name)
     sizes = (3, None, None) if name == "vae_columns" else (None,) * 2
     rows = np.asarray(model.sample(KEY, state, 64, labelled(model, 64) or None)["x"])
-    q = proposed(rows, sizes, 0.2, 4000)
+    q = proposed(rows, sizes, 4000)
     weights = np.exp(bounds(name, q.x, 1, 10).mean(0) - q.log_q)
     error = weights.std() / np.sqrt(len(weights))
     assert 0.01 < weights.mean() < 1 + 5 * error and error < 0.1
@@ -385,9 +414,8 @@ def test_bounds_of_points_are_at_most_the_integral_over_latents_and_tight_by_man
     loose, tight = bounds(name, x, 1, 50), bounds(name, x, 256, 8)
     for values in (loose, tight):
         assert (values.mean(0) < exact + 5 * np.hypot(error, values.std(0) / np.sqrt(len(values)))).all()
-    assert np.median(exact - tight.mean(0)) < 0.1 and np.median(exact - loose.mean(0)) > np.median(
-        exact - tight.mean(0)
-    )
+    many = logsumexp(tight, 0) - np.log(len(tight))  # as of all their latents together
+    assert np.median(abs(exact - many)) < 0.2 and np.median(exact - loose.mean(0)) > np.median(exact - many)
     drawn = drawn_in_chunks(model, state, DRAWS, {field: value[0] for field, value in labelled(model, 1).items()})
     expected = mean + scale * np.random.default_rng(0).normal(size=mean.shape)
     for one, other in zip(drawn.T, expected.T):

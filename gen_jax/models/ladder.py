@@ -14,7 +14,7 @@ from gen_jax.errors import UserError, build, check_whole
 from gen_jax.latent import Latent, latent_model
 from gen_jax.losses import likelihoods
 from gen_jax.losses.variational import free_bits, gaussian_kl, gaussian_log_prob
-from gen_jax.model import Batch, Model, weighted_mean
+from gen_jax.model import Batch, Model, observed, weighted_mean
 from gen_jax.nets import LADDERS
 
 ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 200.0}
@@ -117,7 +117,7 @@ def ladder(
         return value, {name: weighted_mean(values, weight) for name, values in found.items()}
 
     def step(key: jax.Array, state: LadderState, batch: Batch) -> tuple[LadderState, dict]:
-        x, y = batch["x"], batch["y"] if conditional else None
+        x, y = observed(batch), batch["y"] if conditional else None
         weight, seen = batch.get("weight", jnp.ones(len(x))), state.examples.astype(jnp.float32)
         gradient, metrics = jax.grad(loss, has_aux=True)(state.params, key, state, x, y, weight)
         updates, tx_state = tx(seen).update(gradient, state.optimizer, state.params)

@@ -13,7 +13,7 @@ from gen_jax import optimizers
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, build, check_whole
 from gen_jax.losses import likelihoods, quantise
-from gen_jax.model import Batch, Model, batch_labels, drawn_labels, given_labels, weighted_mean
+from gen_jax.model import Batch, Model, batch_labels, drawn_labels, given_labels, observed, weighted_mean
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
 from gen_jax.nets.layers import stage_sides
 from gen_jax.nets.raster import Raster, draw_codes
@@ -115,7 +115,7 @@ def vqvae(
 
     def step(key: jax.Array, state: VqvaeState, batch: Batch) -> tuple[VqvaeState, dict]:
         x_key, new_key, p_key = jax.random.split(key, 3)
-        x, y = likelihood.smooth(x_key, batch["x"]), batch["y"] if conditional else None
+        x, y = likelihood.smooth(x_key, observed(batch)), batch["y"] if conditional else None
         weight = batch.get("weight", jnp.ones(len(x)))
         of_places = jnp.repeat(weight, height * width)  # [M], M = N h w
 
