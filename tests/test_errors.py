@@ -139,7 +139,7 @@ def test_bad_files(tmp_path):
     np.savez(tmp_path / "two.npz", a=np.zeros((2, 2)), b=np.zeros((2, 2)))
     refused(tmp_path, "expected an array named 'x', found a, b", f"--config.data.path={tmp_path / 'two.npz'}")
     np.savez(tmp_path / "labels.npz", x=np.zeros((3, 2)), y=np.zeros(2, int))
-    refused(tmp_path, "labels 'y'.*expected 3 integers", f"--config.data.path={tmp_path / 'labels.npz'}")
+    refused(tmp_path, "labels 'y'.*expected 3 whole numbers or texts", f"--config.data.path={tmp_path / 'labels.npz'}")
     (tmp_path / "folder").mkdir()
     refused(tmp_path, "no images in this folder", f"--config.data.path={tmp_path / 'folder'}")
     (tmp_path / "torn.npz").write_bytes((tmp_path / "two.npz").read_bytes()[:-30])

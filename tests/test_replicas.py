@@ -46,15 +46,15 @@ def state_of(workdir, replica=0):
     return host(gen_jax.load(workdir, replica=replica).state)
 
 
-@pytest.mark.parametrize("devices", [1, 2])
-def test_replicas_are_the_runs_of_their_seeds(devices, run):
-    both = run(devices=devices, replicas=2)
+def test_replicas_are_the_runs_of_their_seeds(run):
+    """On two devices; on one it is a law of every family."""
+    both = run(devices=2, replicas=2)
     for replica in (0, 1):
         alone = state_of(run(seed=replica))
         chex.assert_trees_all_close(state_of(both, replica), alone, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("config, devices, replicas", [("gan", 8, 8), ("dcgan", 2, 4)])
+@pytest.mark.parametrize("config, devices, replicas", [("gan", 4, 4), ("dcgan", 2, 4)])
 def test_what_is_not_vmapped_is_exactly_the_runs_of_their_seeds(config, devices, replicas, run):
     """One replica a device, or on a CPU convolving ones, any number a device."""
     together = run(config, devices=devices, replicas=replicas)

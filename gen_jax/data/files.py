@@ -1,24 +1,25 @@
 """A user's own files as a source of rows: arrays, a folder of images, text, piano rolls, recordings."""
 
-import hashlib
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from gen_jax.data.bif import open_network
 from gen_jax.data.cells import SUFFIXES as TABLES
 from gen_jax.data.cells import suffix_of
-from gen_jax.data.source import Source, fit, image_or_vector, resized
+from gen_jax.data.source import Source, content_hash, files_hash, fit, image_or_vector, resized
 from gen_jax.data.tables import open_table
 from gen_jax.data.texts import text_file
 from gen_jax.errors import UserError, choose
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 KINDS = ("series",)  # what an array file may be said to hold, where its shape leaves that open
 
@@ -29,14 +30,15 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
     Raises:
       UserError: for what does not exist, cannot be read, or holds nothing that can be modelled.
     """
+    path = path.expanduser()
     if not path.exists():
         raise UserError(f"data.path {path}: no such file or folder")
     resize, content = options.get("resize"), options.get("content")
     if path.is_dir():
         return _folder(path, resize, content)
-    if path.suffix in (".npy", ".npz"):
+    if path.suffix.lower() in (".npy", ".npz"):
         return _arrays(path, resize, content, options.get("kind"))
-    suffix = suffix_of(path)
+    suffix = suffix_of(path).lower()
     if suffix not in READERS:
         listed = ".npy, .npz, " + ", ".join(READERS)
         raise UserError(f"data.path {path}: expected a folder of images or a file of {listed}, got {suffix!r}")
@@ -64,20 +66,9 @@ READERS = {  # SciPy's readers are slow to import
 }
 
 
-def files_hash(files: list[Path]) -> str:
-    """A short hash of the names and the contents of files."""
-    digest = hashlib.blake2b(digest_size=12)
-    for path in files:
-        digest.update(path.name.encode())
-        with open(path, "rb") as file:
-            while chunk := file.read(1 << 24):
-                digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _arrays(path: Path, resize: int | None, content: str | None, said: str | None) -> Source:
     try:
-        loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
+        loaded = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
         named = isinstance(loaded, np.lib.npyio.NpzFile)
         arrays = {key: loaded[key] for key in loaded.files} if named else {"x": loaded}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -89,6 +80,8 @@ def _arrays(path: Path, resize: int | None, content: str | None, said: str | Non
     x, y = arrays["x"], arrays.get("y")
     if x.dtype == bool:
         x = x.astype(np.uint8)
+    if x.dtype.kind in "iuf":  # JAX takes no other byte order, and nothing wider than 64 bits
+        x = x.astype(np.float64 if x.dtype.itemsize > 8 else x.dtype.newbyteorder("="), copy=False)
     if not np.issubdtype(x.dtype, np.number) or np.iscomplexobj(x):
         raise UserError(f"data.path {path}: values of type {x.dtype}; expected integers or real numbers")
     if x.ndim not in (2, 3, 4):
@@ -102,61 +95,106 @@ def _arrays(path: Path, resize: int | None, content: str | None, said: str | Non
     if said == "series" and x.ndim != 3:
         raise UserError(f"data.path {path}: shape {x.shape}; expected series [N, T, D]")
     x = x[..., None] if x.ndim == 3 and said is None else x
-    if y is not None and (y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer) or y.min() < 0):
-        raise UserError(f"data.path {path}: labels 'y' {y.dtype}{list(y.shape)}; expected {len(x)} integers from 0 up")
+    if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "biuUS"):
+        raise UserError(
+            f"data.path {path}: labels 'y' {y.dtype}{list(y.shape)}; expected {len(x)} whole numbers or texts"
+        )
     if resize is not None and x.dtype != np.uint8:
         raise UserError(f"data.resize {resize}: only uint8 images are resized, {path} holds {x.dtype}")
     kind, shape = (said, x.shape[1:]) if said else image_or_vector(str(path), x.shape[1:], resize)
 
+    classes, codes = (None, None) if y is None else labels(y)
+
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         batch = {"x": np.stack([resized(row, resize) for row in x[indices]]) if resize else x[indices]}
-        return batch if y is None else {**batch, "y": y[indices].astype(np.int32)}
+        return batch if y is None else {**batch, "y": codes[indices]}
 
     limits = {"uint8": (0, 255), "bool": (0, 1)}.get(str(arrays["x"].dtype)) if x.ndim == 4 else None
-    classes = None if y is None else tuple(str(label) for label in range(int(y.max()) + 1))
-    return Source(
-        path.stem, kind, shape, x.dtype, {"train": len(x)}, rows, content or files_hash([path]), classes, limits
-    )
+    if content is None:
+        content = files_hash([path])
+        if classes and classes != tuple(map(str, range(len(classes)))):
+            content = content_hash(content, classes)  # by which rows differ that an earlier version has in its cache
+    info = {} if y is None or classes == tuple(map(str, range(len(classes)))) else {"labels": y.dtype.kind}
+    return Source(path.stem, kind, shape, x.dtype, {"train": len(x)}, rows, content, classes, limits, info)
+
+
+def labels(y: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """Returns the names of the classes in labels y [N], whole numbers or texts in their order, and the class of each [N]."""
+    values, codes = np.unique(y.astype(np.uint8) if y.dtype == bool else y, return_inverse=True)
+    names = tuple(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values)
+    return names, codes.reshape(-1).astype(np.int32)
 
 
 def _folder(path: Path, resize: int | None, content: str | None) -> Source:
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    present = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    files = [file for file in present if file.suffix.lower() in SUFFIXES]
     if not files:
         raise UserError(f"data.path {path}: no images in this folder ({', '.join(SUFFIXES)})")
+    left_out(path, [file for file in present if file.suffix.lower() not in SUFFIXES], len(files))
     with _opened(files[0]) as first:
-        channels = {"L": 1, "1": 1, "LA": 1, "RGBA": 4}.get(first.mode, 3)
-        width, height = first.size
+        channels = channels_of(first)
+        width, height = ImageOps.exif_transpose(first).size
     shape = image_or_vector(str(path), (height, width, channels), resize)[1]
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        return {"x": np.stack([_read(files[index], shape, resize) for index in indices])}
+        return {"x": np.stack([_read(files[index], files[0], shape, resize) for index in indices])}
 
-    return Source(
-        path.name,
-        "image",
-        shape,
-        np.dtype(np.uint8),
-        {"train": len(files)},
-        rows,
-        content or files_hash(files),
-        None,
-        (0, 255),
-    )
+    if content is None:
+        content = content_hash(files_hash(files), "as a viewer shows them")  # earlier versions ignored the orientation
+    return Source(path.name, "image", shape, np.dtype(np.uint8), {"train": len(files)}, rows, content, None, (0, 255))
+
+
+@lru_cache(maxsize=64)
+def _told(text: str) -> None:
+    print(text)
+
+
+def left_out(path: Path, files: list[Path], read: int) -> None:
+    """Says once which files of a folder are no images that are read."""
+    if files:
+        suffixes = Counter(file.suffix.lower() or "no suffix" for file in files)
+        listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
+        _told(f"data.path {path}: {read} images are read and {len(files)} files left out ({listed})")
+
+
+def channels_of(image: Image.Image) -> int:
+    """Returns how many channels show an image as a viewer does: 1 grey, 3 colours, 4 with transparency."""
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        return 4
+    return 1 if image.mode in ("1", "L") else 3
 
 
 def _opened(file: Path) -> Image.Image:
+    """An image whose pixels have 8 bits a channel.
+
+    Raises:
+      UserError: for a file that is no image, or has more bits: Pillow would drop half of those of a colour image.
+    """
     try:
-        return Image.open(file)
-    except OSError as error:
+        image = Image.open(file)
+    except (OSError, Image.DecompressionBombError) as error:
         raise UserError(f"{file}: not a readable image ({error})") from None
+    if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
+        image.close()
+        raise UserError(f"{file}: pixels of more than 8 bits ({image.mode}); save them as a .npy array instead")
+    return image
 
 
-def _read(file: Path, shape: tuple[int, ...], resize: int | None) -> np.ndarray:
+def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -> np.ndarray:
+    """An image as a viewer shows it, [H, W, C]: turned as EXIF says, with the channels of the first image.
+
+    Raises:
+      UserError: for an image that would lose its colours or its transparency, or has another size.
+    """
     with _opened(file) as image:
-        if image.mode.startswith(("I", "F")):
-            raise UserError(f"{file}: pixels of more than 8 bits ({image.mode}); save them as a .npy array instead")
+        channels = channels_of(image)
+        if channels > shape[2]:
+            has, lacks = ("transparency", "none") if channels == 4 else ("colours", "grey pixels")
+            raise UserError(
+                f"{file}: has {has}, and the first image, {first.name}, has {lacks}; save all images in one mode"
+            )
         try:
-            x = np.asarray(fit(image.convert(MODES[shape[2]]), resize))
+            x = np.asarray(fit(ImageOps.exif_transpose(image).convert(MODES[shape[2]]), resize))
         except OSError as error:
             raise UserError(f"{file}: not a readable image ({error})") from None
     x = x if x.ndim == 3 else x[..., None]

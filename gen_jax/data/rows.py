@@ -84,7 +84,26 @@ def _own(spec: Spec, options: Mapping[str, Any], path: str) -> Source:
         raise UserError(f"--data {path}: its vocabulary is not that of {spec.name}, which this run models")
     if options.get("transform") in BINARY and not _bits(source):
         source = binarised(source, options["transform"])
+    if source.classes and spec.classes and source.classes != spec.classes:
+        return _relabelled(spec, source, path)
     return source
+
+
+def _relabelled(spec: Spec, source: Source, path: str) -> Source:
+    """A source whose labels are numbered as the classes of the run.
+
+    Raises:
+      UserError: for a label that the run does not know.
+    """
+    for name in source.classes:
+        choose(f"label in --data {path}:", name, spec.classes)
+    codes = np.array([spec.classes.index(name) for name in source.classes], np.int32)
+
+    def rows(split: str, indices: np.ndarray) -> Rows:
+        batch = source.rows(split, indices)
+        return {**batch, "y": codes[batch["y"]]} if "y" in batch else batch
+
+    return source._replace(rows=rows, classes=spec.classes)
 
 
 def _bits(source: Source) -> bool:

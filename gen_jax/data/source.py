@@ -76,6 +76,17 @@ def content_hash(*parts: Any) -> str:
     return digest.hexdigest()
 
 
+def files_hash(files: list[Path]) -> str:
+    """A short hash of the names and the contents of files."""
+    digest = hashlib.blake2b(digest_size=12)
+    for path in files:
+        digest.update(path.name.encode())
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 24):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
 def fit(image: Image.Image, side: int | None) -> Image.Image:
     """The largest centred square of an image, resized to `side` pixels; unchanged where `side` is None."""
     if side is None:

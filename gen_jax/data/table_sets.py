@@ -8,8 +8,7 @@ import numpy as np
 
 from gen_jax.data.bif import ASIA, open_network
 from gen_jax.data.cells import Cells, cells_of, read_cells
-from gen_jax.data.files import files_hash
-from gen_jax.data.source import Source, content_hash
+from gen_jax.data.source import Source, content_hash, files_hash
 from gen_jax.data.tables import table_source
 from gen_jax.errors import UserError, choose
 

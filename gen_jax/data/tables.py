@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.cells import Cells, is_number, read_cells
-from gen_jax.data.source import Source, content_hash
+from gen_jax.data.source import Source, content_hash, files_hash
 from gen_jax.data.spec import FULL, Spec, columns
 from gen_jax.errors import UserError, choose
 
@@ -67,7 +67,9 @@ def open_table(path: Path, options: Mapping[str, Any], known: str) -> Source:
     """A user's CSV or Parquet file as the split that is learnt from, with `data.test_path` as the one of the tests."""
     parts, test = {options["split"]: read_cells(path)}, options.get("test_path")
     if test is not None:
-        parts[options["test_split"]] = read_cells(Path(test))
+        test = Path(test).expanduser()
+        parts[options["test_split"]] = read_cells(test)
+        known = content_hash(known, files_hash([test]))
     return table_source(path.name.split(".")[0], parts, options, known)
 
 
