@@ -54,6 +54,10 @@ def base_config() -> ConfigDict:
                 "path": placeholder(str),  # a file or a folder of images; beats the name
                 "test_path": placeholder(str),  # of a table in a file: another with the rows of the tests
                 "schema": placeholder(str),  # of a table: a JSON file that says what its columns are, or JSON itself
+                "separator": placeholder(str),  # of the columns of a CSV file; guessed where unset
+                "decimal": placeholder(
+                    str
+                ),  # "," or "." in its numbers; guessed where unset, if columns are not separated by ","
                 "kind": placeholder(str),  # series, where an array file [N, T, D] holds them
                 "window": placeholder(int),  # frames a row of sequences; whole ones where unset
                 "vocabulary": placeholder(str),  # of text: characters (where unset) or bytes

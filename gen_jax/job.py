@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
 from gen_jax import checkpoint, config, data, run, sharding
+from gen_jax.data.bif import with_network
 from gen_jax.errors import UserError
 from gen_jax.evaluate import scorer_while_training
 from gen_jax.keys import root
@@ -60,6 +61,9 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     feed = data.load(
         plain["data"], size, seed, settings.steps, settings.epochs, multiple, sharding.hosts(), quiet, replicas
     )
+    if plain["model"].get("bif") is not None:
+        known = None if before is None else run.read_spec(workdir)
+        feed = feed._replace(spec=with_network(feed.spec, plain["model"]["bif"], known))
     model = build_model(plain["model"], feed.spec)
     each = [root(seed + replica, "training") for replica in range(replicas)]
     keys = jnp.stack([jax.random.split(key) for key in each])  # [N, 2]

@@ -27,8 +27,13 @@ HEARTBEAT = 30  # seconds without a sign of life after which a process counts as
 PEER_LOST = ("gloo", "nccl", "connection", "heartbeat", "coordination")  # in what XLA says when it misses a process
 
 
+CHOSEN: set[str] = set()  # folders for compiled code that `start` has chosen
+
+
 def start() -> None:
     """Keeps freed memory in the process, and turns on JAX's compilation cache, in the user's cache folder; once per process.
+
+    A folder that the user has chosen, by `JAX_COMPILATION_CACHE_DIR` or `jax.config`, stays as it is.
 
     glibc gives the buffers of a step back to the system, and gets them anew from it page by page at the next: half of
     the time of a VAE's step on a CPU. A heap of a thread's own holds no block above 64 MiB: hence one
@@ -46,8 +51,11 @@ def start() -> None:
     lines = cpu.read_text().splitlines() if cpu.exists() else [f"model name {platform.processor()}"]
     facts = [line for line in lines if line.startswith(("flags", "Features", "model name"))][:2]
     name = hashlib.blake2b("".join([platform.machine(), *facts]).encode(), digest_size=6).hexdigest()
+    if jax.config.jax_compilation_cache_dir not in (None, *CHOSEN):
+        return  # the user's own, by JAX_COMPILATION_CACHE_DIR or in a program
     folder = cache_folder() / "compiled"
     forget_oldest(folder, COMPILED_BYTES)
+    CHOSEN.add(str(folder / name))
     jax.config.update("jax_compilation_cache_dir", str(folder / name))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 

@@ -12,8 +12,9 @@ from gen_jax.data.spec import Spec, columns
 from gen_jax.data.tables import marginals
 from gen_jax.errors import UserError, choose
 
-TOKEN = re.compile(r'"[^"]*"|[{}()\[\],;|]|[^\s{}()\[\],;|"]+')
-COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+# A comment begins where a word would: "http://a" and http://a are words.
+TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"[^"]*"|[{}()\[\],;|]|[^\s{}()\[\],;|"]+', re.DOTALL)
+COMMENTS = ("//", "/*")
 ASIA = Path(__file__).with_name("asia.bif")  # the network that is embedded
 ROWS = 10_000  # drawn for each split of a network as data
 TOLERANCE = 1e-3  # by which the printed probabilities of a distribution may miss 1; they are divided by their sum
@@ -69,11 +70,12 @@ def read_bif(path: Path) -> Network:
         that does not sum to 1, a cycle.
     """
     try:
-        text = COMMENT.sub(" ", Path(path).read_text())
+        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a BIF file: {error}") from None
     try:
-        levels, distributions = _blocks(iter(TOKEN.findall(text)), str(path))
+        words = (word for word in TOKEN.findall(text) if not word.startswith(COMMENTS))
+        levels, distributions = _blocks(words, str(path))
     except StopIteration:
         raise UserError(f"{path}: ends in the middle of a block; expected a whole BIF file") from None
     names = tuple(levels)
@@ -202,7 +204,8 @@ def quoted(word: str) -> str:
     """A word as BIF holds it: in quotation marks where it is not of one piece."""
     if '"' in word:
         raise UserError(f"{word!r} cannot be written to a BIF file: expected no quotation marks")
-    return word if TOKEN.fullmatch(word) and word not in [*"{}()[],;|"] else f'"{word}"'
+    plain = TOKEN.fullmatch(word) and word not in [*"{}()[],;|"] and not word.startswith(COMMENTS)
+    return word if plain else f'"{word}"'
 
 
 def open_network(path: Path, options: Mapping[str, Any], known: str) -> Source:
@@ -232,15 +235,26 @@ def open_network(path: Path, options: Mapping[str, Any], known: str) -> Source:
     ]
     splits = dict.fromkeys((options["split"], options["test_split"]))
     x = {split: draw(network, np.random.default_rng([*split.encode()]), ROWS).astype(np.float64) for split in splits}
-    plain = {
-        "path": str(path),
-        "parents": [*map(list, network.parents)],
-        "tables": [table.tolist() for table in network.tables],
-    }
-    info = {"columns": schema, "dropped": [], "marginals": marginals(schema, x[options["split"]]), "network": plain}
+    info = {"columns": schema, "dropped": [], "marginals": marginals(schema, x[options["split"]])}
+    info["network"] = plain_network(path, network)
     rows = lambda split, indices: {"x": x[split][indices]}
     sizes, shape = dict.fromkeys(splits, ROWS), (len(schema),)
     return Source(path.stem, "table", shape, np.dtype(np.float64), sizes, rows, content_hash(known), info=info)
+
+
+def plain_network(path: str | Path, network: Network) -> dict[str, Any]:
+    """The tables of a network as plain data, which a run keeps so that it needs the file no more."""
+    tables = [table.tolist() for table in network.tables]
+    return {"path": str(path), "parents": [*map(list, network.parents)], "tables": tables}
+
+
+def with_network(spec: Spec, path: str, known: Spec | None) -> Spec:
+    """Returns a spec that holds the network of a file: that of a run's own spec `known` if this has it, else the file's."""
+    if known is not None and "model_network" not in known.info:
+        return spec  # of a run begun by an earlier version, which needs the file
+    kept = {} if known is None else known.info["model_network"]
+    kept = kept if kept.get("path") == str(path) else plain_network(path, network_of(spec, path))
+    return spec._replace(info={**spec.info, "model_network": kept})
 
 
 def network_of(spec: Spec, path: str) -> Network:
@@ -256,10 +270,10 @@ def network_of(spec: Spec, path: str) -> Network:
         tuple(column["name"] for column in schema),
         tuple(tuple(each.get("levels", ())) for each in schema),
     )
-    plain = spec.info.get("network", {})
-    if plain.get("path") == str(path):
-        parents, tables = (tuple(map(tuple, plain["parents"])), tuple(map(np.asarray, plain["tables"])))
-        return Network(names, levels, parents, tables)
+    for plain in (spec.info.get("network", {}), spec.info.get("model_network", {})):
+        if plain.get("path") == str(path):
+            parents, tables = (tuple(map(tuple, plain["parents"])), tuple(map(np.asarray, plain["tables"])))
+            return Network(names, levels, parents, tables)
     network = read_bif(Path(path))
     for name in network.names:
         choose(f"column of {spec.name}, for a variable of {path}:", name, names)

@@ -1,21 +1,29 @@
 """The cells of CSV and Parquet files as text, column by column. What they mean is said in `tables`."""
 
 import bz2
+import codecs
 import csv
 import gzip
+import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gen_jax.data.source import say_once
 from gen_jax.errors import UserError
 
 EMPTY = frozenset(("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null"))  # cells that are missing
 SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".parquet")
 NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+COMMA = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")  # a number with a decimal comma, and points at thousands
 OPEN = {".gz": gzip.open, ".bz2": bz2.open}
+COMPRESSION = {".gz": "gzip", ".bz2": "bz2"}
+SEPARATORS = (",", ";", "\t", "|")
+HEAD = 1 << 16  # bytes that tell how a file is written
 
 
 class Cells(NamedTuple):
@@ -26,8 +34,8 @@ class Cells(NamedTuple):
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix of a file, with the one before where it is compressed: `.csv.gz`."""
-    return "".join(path.suffixes[-2:]) if path.suffix in OPEN else path.suffix
+    """The suffix of a file in small letters, with the one before if it is compressed: `.csv.gz`."""
+    return ("".join(path.suffixes[-2:]) if path.suffix.lower() in OPEN else path.suffix).lower()
 
 
 def is_number(text: str) -> bool:
@@ -41,38 +49,67 @@ def cells_of(texts: Iterable[str]) -> Cells:
     return trimmed(distinct.tolist(), codes)
 
 
-def trimmed(texts: Sequence[str], codes: np.ndarray) -> Cells:
-    """A column whose texts lose the white space around them; those that then say that they are missing are empty."""
+def trimmed(texts: Sequence[str], codes: np.ndarray, empty: Collection[str] = EMPTY) -> Cells:
+    """A column whose texts lose the white space around them; those that then are in `empty` are missing."""
     texts = [text.strip() for text in texts]
-    kept = sorted({*texts} - EMPTY)
+    kept = sorted({*texts}.difference(empty))
     place = {text: at for at, text in enumerate(kept)}
     moved = np.array([*(place.get(text, -1) for text in texts), -1], np.int64)
     return Cells(kept, moved[np.asarray(codes, np.int64)])
 
 
-def read_cells(path: Path, names: Sequence[str] | None = None) -> dict[str, Cells]:
-    """The columns of a file by name. White space around a cell is dropped; the texts in `EMPTY` are empty cells.
+class Layout(NamedTuple):
+    """How the text of a CSV file stands for its cells."""
+
+    encoding: str
+    separator: str
+    lines: int  # before the first row of cells
+    names: list[str]
+
+
+def read_cells(
+    path: Path,
+    names: Sequence[str] | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    levels: Mapping[str, Collection[str]] = MappingProxyType({}),
+    empty: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> dict[str, Cells]:
+    """Returns the columns of a file by name. White space around a cell is dropped; the texts in `EMPTY` are empty cells.
 
     Args:
-      path: a file with one of `SUFFIXES`. The first row of a CSV holds the names, unless all its cells are numbers: then
-        there are none, and the columns are x0, x1, ...
+      path: a file with one of `SUFFIXES`. The first row of a CSV that is not blank holds the names, unless all its cells are
+        numbers: then there are none, and the columns are x0, x1, ...
       names: of a CSV without names.
+      options: the `data` section of a config; `separator` and `decimal` in it override what is guessed.
+      levels: texts of a column that are levels, although they are in `EMPTY`.
+      empty: texts of a column that are empty cells too.
 
     Raises:
       UserError: for a file that cannot be read, has no rows, rows of unequal length, or two columns of one name.
     """
+    path = path.expanduser()
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    table = _parquet(path) if path.suffix == ".parquet" else _csv(path, names)
+    decimal = "."
+    if path.suffix.lower() == ".parquet":
+        table = _parquet(path)
+    else:
+        table, separator = _csv(path, names, options.get("separator"))
+        decimal = options.get("decimal") or ("." if separator == "," else None)
     double = {name for name in table.column_names if table.column_names.count(name) > 1}
     if double:
         raise UserError(f"{path}: two columns are named {min(double)!r}; expected one of each name")
     if not table.num_rows or not table.num_columns:
         raise UserError(f"{path}: it has {table.num_columns} columns and no rows; expected at least one row")
-    return {name: _column(path, name, table[name]) for name in table.column_names}
+    columns = {}
+    for name in table.column_names:
+        texts, codes = _column(path, name, table[name])
+        texts = _with_points(path, name, texts, decimal)
+        columns[name] = trimmed(texts, codes, EMPTY.union(empty.get(name, ())).difference(levels.get(name, ())))
+    return columns
 
 
-def _column(path: Path, name: str, column: Any) -> Cells:
+def _column(path: Path, name: str, column: Any) -> tuple[list[str], np.ndarray]:
     import pyarrow
 
     try:
@@ -80,7 +117,20 @@ def _column(path: Path, name: str, column: Any) -> Cells:
     except pyarrow.ArrowException:
         raise UserError(f"{path}: column {name!r} holds {column.type}; expected numbers or text") from None
     coded = coded.combine_chunks() if isinstance(coded, pyarrow.ChunkedArray) else coded
-    return trimmed(coded.dictionary.to_pylist(), coded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
+    return coded.dictionary.to_pylist(), coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+
+
+def _with_points(path: Path, name: str, texts: list[str], decimal: str | None) -> list[str]:
+    """The texts of a column whose numbers have decimal commas, with points; guessed from all of them if `decimal` is None."""
+    if decimal == ".":
+        return texts
+    cells = [text for text in (text.strip() for text in texts) if text not in EMPTY]
+    commas = all(COMMA.fullmatch(text) for text in cells) and any("," in text for text in cells)
+    if not commas:
+        return texts
+    if decimal is None:
+        say_once(f"{path}: the numbers of column {name!r} have decimal commas")
+    return [text.replace(".", "").replace(",", ".") for text in texts]
 
 
 def _parquet(path: Path) -> Any:
@@ -92,45 +142,94 @@ def _parquet(path: Path) -> Any:
         raise UserError(f"{path}: not a readable Parquet file ({_line(error)})") from None
 
 
-def _csv(path: Path, names: Sequence[str] | None) -> Any:
+def _csv(path: Path, names: Sequence[str] | None, separator: str | None) -> tuple[Any, str]:
+    """The table of a CSV file, all text, and its separator."""
+    layout = _layout(path, names, separator)
+    try:
+        table = _rows(path, layout)
+    except UnicodeError:
+        say_once(f"{path}: it is not UTF-8 and is read as Windows-1252")
+        layout = _layout(path, names, separator, "cp1252")
+        table = _rows(path, layout)
+    return table.rename_columns(layout.names), layout.separator
+
+
+def _rows(path: Path, layout: Layout) -> Any:
     import pyarrow.csv
 
-    first = _first_row(path)
-    nameless = names is not None or all(is_number(cell.strip()) for cell in first)
-    names = names or ([f"x{at}" for at in range(len(first))] if nameless else [cell.strip() for cell in first])
-    if "" in names:
-        raise UserError(f"{path}: column {names.index('') + 1} has no name; the first row is to name every column")
     wrong: list[Any] = []
 
     def ragged(row: Any) -> str:
         wrong.append(row)
         return "error"
 
-    numbered = [f"{at}" for at in range(len(names))]
+    names, numbered = layout.names, [f"{at}" for at in range(len(layout.names))]
+    compression = COMPRESSION.get(path.suffix.lower())
     try:
-        table = pyarrow.csv.read_csv(
-            path,
-            pyarrow.csv.ReadOptions(use_threads=False, column_names=numbered, skip_rows=0 if nameless else 1),
-            pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=ragged),
-            pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(numbered, pyarrow.string())),
-        )
-    except (pyarrow.ArrowException, OSError) as error:
+        with pyarrow.input_stream(str(path), compression=compression) as file:
+            return pyarrow.csv.read_csv(
+                file,
+                pyarrow.csv.ReadOptions(
+                    use_threads=False, column_names=numbered, skip_rows=layout.lines, encoding=layout.encoding
+                ),
+                pyarrow.csv.ParseOptions(
+                    delimiter=layout.separator, newlines_in_values=True, invalid_row_handler=ragged
+                ),
+                pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(numbered, pyarrow.string())),
+            )
+    except (pyarrow.ArrowException, OSError, UnicodeError) as error:
         if wrong:
             cells = f"{wrong[0].actual_columns} cells; expected {len(names)}, as in the first row"
             raise UserError(f"{path}: row {wrong[0].number} has {cells}: {_line(wrong[0].text)}") from None
+        if layout.encoding == "utf-8" and ("UTF8" in str(error) or isinstance(error, UnicodeError)):
+            raise UnicodeError from None
         raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None
-    return table.rename_columns(list(names))
 
 
-def _first_row(path: Path) -> list[str]:
+def _layout(path: Path, names: Sequence[str] | None, separator: str | None, encoding: str | None = None) -> Layout:
+    """How a CSV file is written: as its beginning tells, and as `separator` says."""
     try:
-        with OPEN.get(path.suffix, open)(path, "rt", encoding="utf-8-sig", newline="") as file:
-            first = next(csv.reader(file), [])
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        with OPEN.get(path.suffix.lower(), open)(path, "rb") as file:
+            head = file.read(HEAD)
+            whole = not file.read(1)
+    except (OSError, EOFError) as error:
+        raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None
+    encoding = encoding or ("utf-16" if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8")
+    text = head.decode("utf-8-sig" if encoding == "utf-8" else encoding, "replace")
+    text = text if whole else text[: text.rfind("\n") + 1] or text
+    lines = text.splitlines(keepends=True)
+    blank = next((at for at, line in enumerate(lines) if line.strip()), len(lines))
+    if blank < len(lines) and (said := re.fullmatch(r'"?sep=(.)"?', lines[blank].strip())):  # as Excel writes it
+        separator, blank = separator or said[1], blank + 1
+    text = "".join(lines[blank:])
+    separator = separator or _separator(path, text)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        first = next(reader, [])
+    except (csv.Error, TypeError) as error:
         raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None
     if not first:
         raise UserError(f"{path}: it is empty; expected a first row with the names of the columns, then rows")
-    return first
+    nameless = names is not None or all(is_number(cell.strip()) for cell in first)
+    names = names or ([f"x{at}" for at in range(len(first))] if nameless else [cell.strip() for cell in first])
+    if "" in names:
+        raise UserError(f"{path}: column {names.index('') + 1} has no name; the first row is to name every column")
+    return Layout(encoding, separator, blank if nameless else blank + reader.line_num, list(names))
+
+
+def _separator(path: Path, text: str) -> str:
+    """The first of `SEPARATORS` that gives the first rows equally many cells, more than one; else a comma."""
+    for separator in SEPARATORS:
+        try:
+            rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]
+        except csv.Error:
+            continue
+        widths = {len(row) for row in rows}
+        if len(widths) == 1 and widths != {1}:
+            if separator != SEPARATORS[0]:
+                say_once(f"{path}: its columns are separated by {separator!r}; --config.data.separator says otherwise")
+            return separator
+    return SEPARATORS[0]
 
 
 def _line(text: Any) -> str:

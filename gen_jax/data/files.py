@@ -4,7 +4,6 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from PIL import Image, ImageOps
 from gen_jax.data.bif import open_network
 from gen_jax.data.cells import SUFFIXES as TABLES
 from gen_jax.data.cells import suffix_of
-from gen_jax.data.source import Source, content_hash, files_hash, fit, image_or_vector, resized
+from gen_jax.data.source import Source, content_hash, files_hash, fit, image_or_vector, resized, say_once
 from gen_jax.data.tables import open_table
 from gen_jax.data.texts import text_file
 from gen_jax.errors import UserError, choose
@@ -144,17 +143,12 @@ def _folder(path: Path, resize: int | None, content: str | None) -> Source:
     return Source(path.name, "image", shape, np.dtype(np.uint8), {"train": len(files)}, rows, content, None, (0, 255))
 
 
-@lru_cache(maxsize=64)
-def _told(text: str) -> None:
-    print(text)
-
-
 def left_out(path: Path, files: list[Path], read: int) -> None:
     """Says once which files of a folder are no images that are read."""
     if files:
         suffixes = Counter(file.suffix.lower() or "no suffix" for file in files)
         listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
-        _told(f"data.path {path}: {read} images are read and {len(files)} files left out ({listed})")
+        say_once(f"data.path {path}: {read} images are read and {len(files)} files left out ({listed})")
 
 
 def channels_of(image: Image.Image) -> int:

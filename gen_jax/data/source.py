@@ -68,6 +68,12 @@ def forget_oldest(folder: Path, most: int) -> None:
             total -= each.st_size
 
 
+@lru_cache(maxsize=256)
+def say_once(text: str) -> None:
+    """Prints what was guessed, or left out, once in a process: sources are opened more than once."""
+    print(text)
+
+
 def content_hash(*parts: Any) -> str:
     """A short hash of plain data or bytes."""
     digest = hashlib.blake2b(digest_size=12)

@@ -106,7 +106,7 @@ def rows_to_model(spec: Spec, rows: dict[str, Any]) -> dict[str, Any]:
 def to_data(spec: Spec, x: Any) -> np.ndarray:
     """The inverse of `to_model`: integers are rounded and clipped to the domain, floats stay as they are.
 
-    The numbers of a table have the decimals of their column.
+    The numbers of a table have the decimals of their column and stay within its range, unless its schema has `bounded` false.
     """
     x = np.asarray(x, np.float64)
     raw = x * _like_rows(np.asarray(spec.scale), x) + _like_rows(np.asarray(spec.shift), x)
@@ -121,7 +121,8 @@ def to_data(spec: Spec, x: Any) -> np.ndarray:
 def _in_column(column: dict, x: np.ndarray) -> np.ndarray:
     if column["kind"] != "continuous":
         return np.clip(np.rint(x), column["low"], column["high"])
-    return np.round(x, column["decimals"]) if column["decimals"] < FULL else x
+    x = np.round(x, column["decimals"]) if column["decimals"] < FULL else x
+    return np.clip(x, column["low"], column["high"]) if column.get("bounded", True) else x
 
 
 def _like_rows(value: np.ndarray, x: Any) -> np.ndarray:

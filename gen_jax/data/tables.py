@@ -3,8 +3,12 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,11 +20,23 @@ from gen_jax.errors import UserError, choose
 
 LEVELLED = ("categorical", "ordered")  # kinds of columns whose cells are one of some levels
 KINDS = ("continuous", "integer", *LEVELLED, "drop")  # a dropped column is not modelled
-SAID = ("kind", "levels", "decimals", "missing")  # what a user's schema may say of a column
+SAID = ("kind", "levels", "decimals", "missing", "empty", "bounded")  # what a user's schema may say of a column
+WHOLE = re.compile(r"-?\d+(\.0*)?")
+EXACT = 2**53  # whole numbers up to it are float64 to the last digit
+STRAY = 0.9  # share of numbers from which a column is one of numbers, whatever texts are among them
+FAR = 1e-4  # of the deviation of a column: less between its percentiles 1 and 99 is what float32 cannot resolve
 MOST_LEVELS = 1000
 BINS = 20  # of the marginal of a number
 
 Columns = list[dict[str, Any]]
+
+
+class Unfit(UserError):
+    """A column cannot be modelled as it is; `facts` in the schema make it fit, or leave it out."""
+
+    def __init__(self, why: str, facts: Mapping[str, Any] = MappingProxyType({"kind": "drop"})) -> None:
+        super().__init__(why)
+        self.facts = dict(facts)
 
 
 def table_source(
@@ -43,19 +59,27 @@ def table_source(
     fixed = options.get("columns")
     for split, part in parts.items():
         same_columns(f"{name}, {split}", part, [column["name"] for column in fixed or ()] or list(parts[learnt]))
-    said = {**said, **read_schema(options.get("schema"), list(parts[learnt]))}
+    users = read_schema(options.get("schema"), list(parts[learnt]))
+    said = {**said, **users}
     if not fixed and len(next(iter(parts[learnt].values())).codes) < 2:
         raise UserError(f"{name} has one row to learn from, expected more")
     dropped = [column for column, facts in said.items() if facts.get("kind") == "drop"]
     kept = [column for column in parts[learnt] if column not in dropped]
-    schema = fixed or [
-        infer(name, column, [part[column] for part in parts.values()], said.get(column, {})) for column in kept
-    ]
+    schema = fixed or all_fit(
+        name, users, kept, lambda column: infer(column, [part[column] for part in parts.values()], said.get(column, {}))
+    )
     if not schema:
         raise UserError(f"{name}: its schema drops every column: nothing is left to learn")
     x = {split: numbers(f"{name}, {split}", schema, part) for split, part in parts.items()}
     if not fixed:
-        schema = [with_range(name, column, x[learnt][:, at]) for at, column in enumerate(schema)]
+        at = {column["name"]: place for place, column in enumerate(schema)}
+        facts = {column["name"]: column for column in schema}
+        schema = all_fit(
+            name,
+            users,
+            [*at],
+            lambda column: with_range(facts[column], x[learnt][:, at[column]], parts[learnt][column]),
+        )
     info = {"columns": schema, "dropped": dropped, "marginals": marginals(schema, x[learnt])}
     sizes = {split: len(rows) for split, rows in x.items()}
     content, shape = content_hash(known, schema, sizes), (len(schema),)
@@ -65,12 +89,47 @@ def table_source(
 
 def open_table(path: Path, options: Mapping[str, Any], known: str) -> Source:
     """A user's CSV or Parquet file as the split that is learnt from, with `data.test_path` as the one of the tests."""
-    parts, test = {options["split"]: read_cells(path)}, options.get("test_path")
+    known_facts = facts_of_text(options)
+    parts, test = {options["split"]: read_cells(path, None, options, *known_facts)}, options.get("test_path")
     if test is not None:
         test = Path(test).expanduser()
-        parts[options["test_split"]] = read_cells(test)
+        parts[options["test_split"]] = read_cells(test, None, options, *known_facts)
         known = content_hash(known, files_hash([test]))
     return table_source(path.name.split(".")[0], parts, options, known)
+
+
+def facts_of_text(options: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Returns by column the texts that are levels, whatever they look like, and those that are empty cells too."""
+    columns = options.get("columns")
+    facts = {each["name"]: each for each in columns} if columns else schema_json(options.get("schema"))
+    return tuple(
+        {name: [*map(str, each[fact])] for name, each in facts.items() if isinstance(each.get(fact), list)}
+        for fact in ("levels", "empty")
+    )
+
+
+def all_fit(
+    table: str, said: Mapping[str, dict], names: Sequence[str], facts_of: Callable[[str], dict[str, Any]]
+) -> Columns:
+    """Returns the facts of all columns.
+
+    Raises:
+      UserError: naming every column that cannot be modelled, with one schema that mends all of them.
+    """
+    found, unfit = [], {}
+    for name in names:
+        try:
+            found.append(facts_of(name))
+        except Unfit as error:
+            unfit[name] = error
+    if not unfit:
+        return found
+    mended = {**said, **{name: error.facts for name, error in unfit.items()}}
+    reasons = "; ".join(f"column {name!r} {error}" for name, error in unfit.items())
+    setting = shlex.quote(json.dumps(mended, ensure_ascii=False))
+    what = "leaves it out" if all(error.facts == {"kind": "drop"} for error in unfit.values()) else "mends it"
+    what = what.replace("it", "them") if len(unfit) > 1 else what
+    raise UserError(f"{table}: {reasons}. This {what}: --config.data.schema={setting}")
 
 
 def same_columns(where: str, part: Mapping[str, Cells], expected: Sequence[str]) -> None:
@@ -88,16 +147,7 @@ def read_schema(said: str | None, names: Sequence[str]) -> dict[str, dict]:
     Raises:
       UserError: for what is no such JSON, a column that there is not, or an unknown fact or kind.
     """
-    if said is None:
-        return {}
-    try:
-        schema = json.loads(said if said.lstrip().startswith("{") else Path(said).read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"data.schema {said}: not a readable JSON file ({error})") from None
-    if not isinstance(schema, dict) or not all(isinstance(facts, dict) for facts in schema.values()):
-        raise UserError(
-            f'data.schema {said}: expected columns with their facts, such as {{"age": {{"kind": "integer"}}}}'
-        )
+    schema = schema_json(said)
     for column, facts in schema.items():
         choose("column in data.schema", column, names)
         for fact in facts:
@@ -105,50 +155,110 @@ def read_schema(said: str | None, names: Sequence[str]) -> dict[str, dict]:
         choose(f"kind of column {column!r} in data.schema", facts.get("kind", KINDS[0]), KINDS)
         if "levels" in facts:
             facts["levels"] = [str(level) for level in facts["levels"]]
+        if not isinstance(facts.get("empty", []), list):
+            raise UserError(f"column {column!r} in data.schema: empty is {facts['empty']!r}; expected a list of texts")
     return schema
 
 
-def infer(table: str, name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[str, Any]:
-    """What a column holds, without the range of its values; see `data.spec.columns`.
+def schema_json(said: str | None) -> dict[str, dict]:
+    """The schema that a user gives, in a JSON file or as JSON itself, as it stands there.
 
-    Whole numbers are an `integer` (where there are at most two of them, levels), other numbers `continuous` with as many
+    Raises:
+      UserError: for what is no JSON, or no facts by column.
+    """
+    if said is None:
+        return {}
+    try:
+        schema = json.loads(said if said.lstrip().startswith("{") else Path(said).expanduser().read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"data.schema {said}: not a readable JSON file ({error})") from None
+    if not isinstance(schema, dict) or not all(isinstance(facts, dict) for facts in schema.values()):
+        raise UserError(
+            f'data.schema {said}: expected columns with their facts, such as {{"age": {{"kind": "integer"}}}}'
+        )
+    return schema
+
+
+def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a column holds, without the range of its values; see `data.spec.columns`.
+
+    Whole numbers are an `integer` (if there are at most two of them, levels), other numbers `continuous` with as many
     decimals as the longest has, everything else `categorical`. A user's schema beats that, level for level.
 
     Raises:
-      UserError: for a column that is empty, has one value only, or too many levels.
+      Unfit: for a column that is empty, has one value only, too many levels, or texts among its numbers.
     """
     texts = sorted({text for cells in parts for text in cells.texts})
-    where = f"{table}: column {name!r}"
-    out = f'leave it out by --config.data.schema=\'{{"{name}": {{"kind": "drop"}}}}\''
+    told = {fact for fact in said if fact not in ("empty", "bounded")}
     if not texts and "levels" not in said:
-        raise UserError(f"{where} is empty in every row: {out}")
-    if len(texts) == 1 and not said:
-        raise UserError(f"{where} holds {texts[0]!r} and no other value, there is nothing to learn: {out}")
-    missing = bool(said.get("missing", any((cells.codes < 0).any() for cells in parts)))
+        raise Unfit("is empty in every row")
+    if len(texts) == 1 and not told:
+        raise Unfit(f"holds {texts[0]!r} and no other value, there is nothing to learn")
+    gaps = [np.flatnonzero(cells.codes < 0) for cells in parts]
+    missing = bool(said.get("missing", any(map(len, gaps))))
+    if not missing and any(map(len, gaps)):
+        row = next(gap[0] for gap in gaps if len(gap)) + 1
+        raise Unfit(f"is empty in row {row}, and data.schema says that no cell is missing", {**said, "missing": True})
     kind = said.get("kind") or ("categorical" if "levels" in said else guess(texts))
     facts = {"name": name, "kind": kind, "missing": missing}
+    if said.get("bounded") is False:
+        facts["bounded"] = False
     if kind == "integer":
+        large = next((text for text in texts if is_number(text) and abs(float(text)) > EXACT), None)
+        if large:
+            raise Unfit(
+                f"holds {large}, a whole number of more than 15 digits, which no float64 keeps; it may be an id"
+            )
         return facts
     if kind == "continuous":
         return {**facts, "decimals": int(said.get("decimals", decimals(texts)))}
+    if not told:
+        refuse_stray(parts)
     if kind == "ordered" and "levels" not in said and not all(map(is_number, texts)):
-        raise UserError(f"{where} is ordered: expected its levels in data.schema, from the least to the greatest")
+        raise Unfit("is ordered: expected its levels in data.schema, from the least to the greatest")
     levels = said.get("levels") or sorted(texts, key=float if all(map(is_number, texts)) else str)
     if len(levels) > MOST_LEVELS:
         odd = next((text for text in levels if not is_number(text)), levels[0])
-        raise UserError(f"{where} has {len(levels):,} levels, such as {odd!r}; expected at most {MOST_LEVELS}: {out}")
+        rows = max(len(cells.codes) for cells in parts)
+        each = ", a value of its own in nearly every row: an id" if len(levels) > 0.9 * rows else ""
+        raise Unfit(f"has {len(levels):,} levels, such as {odd!r}; expected at most {MOST_LEVELS}{each}")
     if len({*levels}) < len(levels):
-        raise UserError(f"{where}: a level stands twice among {', '.join(levels)}")
+        raise Unfit(f"has a level that stands twice among {', '.join(levels)}")
     return {**facts, "levels": levels}
+
+
+def refuse_stray(parts: Sequence[Cells]) -> None:
+    """Refuses a column of numbers with a few texts among them: levels would be all its numbers.
+
+    Raises:
+      Unfit: naming the first such text and its row; its facts make such cells empty.
+    """
+    counts: Counter[str] = Counter()
+    for cells in parts:
+        counts.update(dict(zip(cells.texts, np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.texts)))))
+    stray = {text for text in counts if not is_number(text)}
+    share = 1 - sum(counts[text] for text in stray) / max(sum(counts.values()), 1)
+    if not stray or share < STRAY or len(counts) - len(stray) < 10:
+        return
+    for cells in parts:
+        odd = np.array([text in stray for text in cells.texts] + [False])[cells.codes]
+        if odd.any():
+            row = int(np.flatnonzero(odd)[0])
+            text = cells.texts[cells.codes[row]]
+            raise Unfit(
+                f"holds {text!r} in row {row + 1}, and numbers in {share:.1%} of its cells (texts may be made empty cells, "
+                f'as here, or all cells levels, by {{"kind": "categorical"}})',
+                {"empty": sorted(stray)},
+            )
 
 
 def guess(texts: Sequence[str]) -> str:
     """The kind of a column that holds these texts."""
     if not all(map(is_number, texts)):
         return "categorical"
-    if not all(text.removeprefix("-").isdecimal() for text in texts):
+    if not all(WHOLE.fullmatch(text) for text in texts):
         return "continuous"
-    coded = any(len(text) > 1 and text.startswith("0") for text in texts)  # a postal code
+    coded = any(len(text) > 1 and text.startswith("0") and "." not in text for text in texts)  # a postal code
     return "categorical" if coded or len(texts) <= 2 else "integer"
 
 
@@ -187,11 +297,25 @@ def _number(where: str, column: Mapping[str, Any], text: str, cells: Cells) -> f
     return float(text)
 
 
-def with_range(table: str, column: Mapping[str, Any], x: np.ndarray) -> dict[str, Any]:
-    """A column with the smallest and the largest of its values [N] that are learnt from."""
+def with_range(column: Mapping[str, Any], x: np.ndarray, cells: Cells) -> dict[str, Any]:
+    """Returns a column with the smallest and the largest of its values [N] that are learnt from.
+
+    Raises:
+      Unfit: for a column without any, or with a value so far from the others that float32 cannot tell these apart.
+    """
     seen = x[~np.isnan(x)]
     if not len(seen):
-        raise UserError(f"{table}: column {column['name']!r} is empty in every row that is learnt from")
+        raise Unfit("is empty in every row that is learnt from")
+    if "levels" not in column:
+        low, high = np.percentile(seen, (1, 99))
+        if 0 < high - low < FAR * deviation(seen):
+            row = int(np.nanargmax(abs(x - np.nanmedian(x))))
+            text = cells.texts[cells.codes[row]]
+            raise Unfit(
+                f"holds {text} in row {row + 1}, so far from its other values, {low:g} to {high:g}, that float32 cannot tell "
+                f"those apart (the far value may be made an empty cell, as here)",
+                {"empty": [text]},
+            )
     last = float(len(column.get("levels", ())) - 1)
     low, high = (0.0, last) if "levels" in column else (float(seen.min()), float(seen.max()))
     return {**column, "low": low, "high": high}
@@ -228,10 +352,17 @@ def standard(source: Source, split: str) -> tuple[list[float], ...]:
     """Shift, scale, low and high of the columns: numbers get mean 0 and deviation 1, levels stay as they are."""
     schema, x = source.info["columns"], source.rows(split, np.arange(source.sizes[split]))["x"]
     real = np.array(["levels" not in column for column in schema])
-    deviation = np.nanstd(x, 0)
-    scale = np.where(real & (deviation > 0), deviation, 1.0)
+    largest = np.maximum(np.nanmax(abs(x), 0), 1.0)  # of which the squares may not be finite
+    spread = largest * np.nanstd(x / largest[None], 0)
+    scale = np.where(real & (spread > 0), spread, 1.0)
     limits = ([column[end] for column in schema] for end in ("low", "high"))
-    return np.where(real, np.nanmean(x, 0), 0.0).tolist(), scale.tolist(), *limits
+    return np.where(real, largest * np.nanmean(x / largest[None], 0), 0.0).tolist(), scale.tolist(), *limits
+
+
+def deviation(x: np.ndarray) -> float:
+    """The standard deviation of values [N], also where their squares are not finite."""
+    largest = max(float(abs(x).max()), 1e-300)
+    return largest * float((x / largest).std())
 
 
 def texts_of(column: Mapping[str, Any], x: np.ndarray) -> list[str]:

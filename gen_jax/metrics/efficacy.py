@@ -89,7 +89,10 @@ def efficacy(real: Real) -> Measure | None:
         return None
 
     def values(samples: Rows) -> Mapping[str, Any]:
-        found = scores(spec, samples["x"], real.rows(real.test)["x"], target)
+        test = real.rows(real.test)["x"]
+        if np.isnan(test[:, target]).all():
+            return {}  # no row to be tested on
+        found = scores(spec, samples["x"], test, target)
         mean, accuracy = summary(found)
         macro = float(np.mean([*mean.values()]))
         return {"tstr_f1": macro, "f1": mean, "accuracy": accuracy, "classifiers": found}

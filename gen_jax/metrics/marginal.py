@@ -20,6 +20,8 @@ def total_variation(x: np.ndarray, y: np.ndarray, size: int) -> float:
 def marginal(real: Real) -> Measure | None:
     """Mean over the columns of a distance from 0 to 1: total variation of levels, Kolmogorov-Smirnov of numbers.
 
+    A column that is empty in every row of the real ones that stand beside samples is left out of their figure.
+
     In the details that of each, and the mean Wasserstein distance of the numbers in standard deviations.
     """
     spec = real.spec
@@ -32,12 +34,14 @@ def marginal(real: Real) -> Measure | None:
         each, moved = {}, []
         for at, column in enumerate(columns(spec)):
             x, y = (rows[~np.isnan(rows[:, at]), at] for rows in (samples["x"], reference(real)))
+            if not len(x):
+                continue  # of real rows that are tested on: there is nothing to compare
             if "levels" in column:
                 each[column["name"]] = total_variation(x, y, len(column["levels"]))
             else:
                 each[column["name"]] = float(ks_2samp(x, y, method="asymp").statistic)
                 moved.append(wasserstein_distance(x, y) / spec.scale[at])
-        found = {"marginal": float(np.mean([*each.values()])), "columns": each}
+        found = {"marginal": float(np.mean([*each.values()])) if each else None, "columns": each}
         return {**found, "wasserstein": float(np.mean(moved)) if moved else None}
 
     protocol = {"of": "mean of total variation (levels) and Kolmogorov-Smirnov (numbers)", "reference": real.train}

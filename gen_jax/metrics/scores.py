@@ -24,7 +24,7 @@ def figures(names: list[str], measure: Measure, values: Mapping, oracle: Mapping
     more = {"details": details} if details else {}
     protocol = {**facts, **measure.protocol()}
     return {
-        name: {"value": finite(values[name]), "oracle": finite(oracle.get(name)), "protocol": protocol, **more}
+        name: {"value": finite(values.get(name)), "oracle": finite(oracle.get(name)), "protocol": protocol, **more}
         for name in names
     }
 
