@@ -299,9 +299,9 @@ def test_impossible_evidence_and_levels_that_are_none_are_refused():
 @pytest.mark.parametrize(
     ("options", "columns", "words"),
     [
-        ({"name": "bernoulli"}, (2, None), "'x1' of made-up holds numbers: choose the model mixture"),
+        ({"name": "bernoulli"}, (2, None), "of made-up these hold numbers: 'x1'. Choose the model mixture"),
         ({"name": "bernoulli", "strength": -1}, (2,), "strength -1"),
-        ({"name": "gaussian"}, (None, 2), "'x1' of made-up has levels: choose the model mixture"),
+        ({"name": "gaussian"}, (None, 2), "of made-up these have levels: 'x1'. Choose the model mixture"),
         ({"name": "gaussian", "covariance": "tied"}, (None,), "unknown covariance 'tied'"),
         ({"name": "gaussian", "shrinkage": 0.5}, (None,), "covariance='shrunk', not 'full'"),
         ({"name": "gaussian", "covariance": "shrunk", "shrinkage": 2.0}, (None,), "shrinkage 2.0: expected 0 to 1"),

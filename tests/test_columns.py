@@ -285,6 +285,7 @@ def test_a_config_of_ours_takes_a_table_without_a_test_split(tmp_path):
 def test_measures_of_tables_tell_good_samples_from_bad_ones_and_copies():
     splits = {"train": table_of(400, 0), "test": table_of(400, 1)}
     spec = table_spec(None, 3, 2, missing=False)._replace(sizes=dict.fromkeys(splits, 400))
+    spec.info["columns"][0] |= {"low": -9.0, "high": 9.0}
     reals = lambda split, num: {"x": splits[split][:num]} if split in splits else None
     names = ["marginal", "pairwise", "detection", "tstr_f1", "nearest_record"]
     found, score = {}, make_scorer(spec, reals, ("train", "test"), names, 400, 0)

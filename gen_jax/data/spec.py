@@ -1,5 +1,8 @@
 """What a run must know of its data: plain facts that go to `spec.json`, and the affine transform with its inverse."""
 
+import json
+import shlex
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,6 +58,11 @@ def columns(spec: Spec) -> list[dict[str, Any]]:
         **({"kind": "integer"} if small(spec.dtype) else {"kind": "continuous", "decimals": FULL}),
     }
     return [{"name": f"x[{each}]", "low": low[each], "high": high[each], **facts} for each in range(spec.shape[0])]
+
+
+def schema_setting(facts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns the setting that says these facts of columns, as a shell takes it."""
+    return f"--config.data.schema={shlex.quote(json.dumps(facts, ensure_ascii=False))}"
 
 
 def level_names(schema: list[dict[str, Any]]) -> tuple[str, ...]:

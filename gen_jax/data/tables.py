@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 
 from gen_jax.data.cells import Cells, is_number, read_cells
 from gen_jax.data.source import Source, content_hash, files_hash
-from gen_jax.data.spec import FULL, Spec, columns
+from gen_jax.data.spec import FULL, Spec, columns, schema_setting
 from gen_jax.errors import UserError, choose
 
 LEVELLED = ("categorical", "ordered")  # kinds of columns whose cells are one of some levels
@@ -126,10 +125,9 @@ def all_fit(
         return found
     mended = {**said, **{name: error.facts for name, error in unfit.items()}}
     reasons = "; ".join(f"column {name!r} {error}" for name, error in unfit.items())
-    setting = shlex.quote(json.dumps(mended, ensure_ascii=False))
     what = "leaves it out" if all(error.facts == {"kind": "drop"} for error in unfit.values()) else "mends it"
     what = what.replace("it", "them") if len(unfit) > 1 else what
-    raise UserError(f"{table}: {reasons}. This {what}: --config.data.schema={setting}")
+    raise UserError(f"{table}: {reasons}. This {what}: {schema_setting(mended)}")
 
 
 def same_columns(where: str, part: Mapping[str, Cells], expected: Sequence[str]) -> None:
@@ -308,7 +306,7 @@ def with_range(column: Mapping[str, Any], x: np.ndarray, cells: Cells) -> dict[s
         raise Unfit("is empty in every row that is learnt from")
     if "levels" not in column:
         low, high = np.percentile(seen, (1, 99))
-        if 0 < high - low < FAR * deviation(seen):
+        if 0 < high - low < FAR * mean_and_deviation(seen)[1]:
             row = int(np.nanargmax(abs(x - np.nanmedian(x))))
             text = cells.texts[cells.codes[row]]
             raise Unfit(
@@ -352,17 +350,19 @@ def standard(source: Source, split: str) -> tuple[list[float], ...]:
     """Shift, scale, low and high of the columns: numbers get mean 0 and deviation 1, levels stay as they are."""
     schema, x = source.info["columns"], source.rows(split, np.arange(source.sizes[split]))["x"]
     real = np.array(["levels" not in column for column in schema])
-    largest = np.maximum(np.nanmax(abs(x), 0), 1.0)  # of which the squares may not be finite
-    spread = largest * np.nanstd(x / largest[None], 0)
+    with np.errstate(over="ignore", under="ignore"):
+        mean, spread = np.nanmean(x, 0), np.nanstd(x, 0)
+    for at in np.flatnonzero(~np.isfinite(mean + spread) | ((spread == 0) & (np.nanmin(x, 0) < np.nanmax(x, 0)))):
+        mean[at], spread[at] = mean_and_deviation(x[~np.isnan(x[:, at]), at])
     scale = np.where(real & (spread > 0), spread, 1.0)
     limits = ([column[end] for column in schema] for end in ("low", "high"))
-    return np.where(real, largest * np.nanmean(x / largest[None], 0), 0.0).tolist(), scale.tolist(), *limits
+    return np.where(real, mean, 0.0).tolist(), scale.tolist(), *limits
 
 
-def deviation(x: np.ndarray) -> float:
-    """The standard deviation of values [N], also where their squares are not finite."""
-    largest = max(float(abs(x).max()), 1e-300)
-    return largest * float((x / largest).std())
+def mean_and_deviation(x: np.ndarray) -> tuple[float, float]:
+    """Returns the mean and the standard deviation of values [N] whose sum or squares float64 may not hold."""
+    largest = float(abs(x).max()) or 1.0
+    return largest * float((x / largest).mean()), largest * float((x / largest).std())
 
 
 def texts_of(column: Mapping[str, Any], x: np.ndarray) -> list[str]:

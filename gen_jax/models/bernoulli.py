@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.data.spec import Spec, columns
+from gen_jax.data.spec import Spec, columns, schema_setting
 from gen_jax.errors import UserError
 from gen_jax.losses import categories
 from gen_jax.losses.emissions import check_strengths
@@ -36,8 +36,9 @@ def bernoulli(spec: Spec, strength: float = 1.0) -> Model:
     numbers = [column["name"] for column in columns(spec) if "levels" not in column]
     if numbers:
         raise UserError(
-            f"a Bernoulli model has columns of levels, and {numbers[0]!r} of {spec.name} holds numbers: choose the model "
-            f"mixture or gaussian, or say in data.schema that it is categorical"
+            f"a Bernoulli model has columns of levels, and of {spec.name} these hold numbers: {', '.join(map(repr, numbers))}. "
+            f"Choose the model mixture or gaussian, or make them levels by "
+            f"{schema_setting({name: {'kind': 'categorical'} for name in numbers})}"
         )
 
     def init(key: jax.Array, batch: Batch) -> BernoulliState:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.data.spec import Spec, columns, may_miss
+from gen_jax.data.spec import Spec, columns, may_miss, schema_setting
 from gen_jax.errors import UserError, choose
 from gen_jax.losses import gaussians
 from gen_jax.losses.gaussians import Moments
@@ -104,10 +104,10 @@ def check_arguments(spec: Spec, covariance: str, shrinkage: float | None, floor:
     """
     levelled = [column["name"] for column in columns(spec) if "levels" in column]
     if levelled:
-        name = levelled[0]
+        names = ", ".join(map(repr, levelled))
         raise UserError(
-            f"a Gaussian has columns of numbers, and {name!r} of {spec.name} has levels: choose the model mixture, or "
-            f'leave it out by --config.data.schema=\'{{"{name}": {{"kind": "drop"}}}}\''
+            f"a Gaussian has columns of numbers, and of {spec.name} these have levels: {names}. Choose the model mixture, or "
+            f"leave them out by {schema_setting({name: {'kind': 'drop'} for name in levelled})}"
         )
     if shrinkage is not None and (covariance != "shrunk" or not 0 <= shrinkage <= 1):
         raise UserError(f"shrinkage {shrinkage}: expected 0 to 1, and covariance='shrunk', not {covariance!r}")
