@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gen_jax.config import base_config, refuse_changes
-from gen_jax.data.spec import Spec, from_json, to_json
+from gen_jax.data.spec import Spec, from_json, schema_of, to_json
 from gen_jax.errors import UserError
 from gen_jax.model import Model
 
-UNFINISHED = {"spec.json", "fork.json"}  # what a start that was killed may leave without a config.json
+SCHEMA = "schema.json"  # of a table, as data.schema takes it; nothing reads it from here
+UNFINISHED = {"spec.json", "fork.json", SCHEMA}  # what a start that was killed may leave without a config.json
 
 
 class Run(NamedTuple):
@@ -175,6 +176,8 @@ def refuse_other(workdir: Path, config: dict, spec: Spec, fork: Path | None) -> 
 def claim(workdir: Path, spec: Spec) -> None:
     """Marks `workdir` as the start of a new run."""
     write_json(workdir / "spec.json", to_json(spec))
+    if spec.kind == "table":
+        write_json(workdir / SCHEMA, schema_of(spec))
 
 
 def settle(workdir: Path, config: dict, fork: dict | None) -> None:

@@ -177,15 +177,16 @@ def complete(flags: FlagValues, loaded: run.Run) -> None:
     choose("file type of completed rows", out.suffix, (".csv", ".npz"))
     if flags["num"].present:
         raise UserError(f"--num={flags.num}: --given {flags.given} says which rows are drawn; see --completions")
-    rows, names = evidence.read_file(spec, flags.given)
-    known = np.tile(rows, (times, 1))
+    table = evidence.read_file(spec, flags.given)
+    known = np.tile(table.x, (times, 1))
     given = evidence.as_given(spec, known)
     drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given, known=known)
-    spec, whole = evidence.reordered(spec, drawn["x"], names)
-    for each, x in enumerate(np.split(whole, times)):
-        file = out if times == 1 else out.with_name(f"{out.stem}-{each + 1}{out.suffix}")
-        run.write(file, WRITERS[out.suffix]({"x": x}, spec))
-    print(f"{np.isnan(rows).sum()} cells of {len(rows)} rows drawn by step {loaded.step}, {times} times, in {out}")
+    files = [out] if times == 1 else [out.with_name(f"{out.stem}-{each + 1}{out.suffix}") for each in range(times)]
+    for file, x in zip(files, np.split(drawn["x"], times)):
+        whole_spec, whole = evidence.completed(spec, table, x)
+        run.write(file, WRITERS[out.suffix]({"x": whole}, whole_spec))
+    cells = f"{np.isnan(table.x).sum()} cells of {len(table.x)} rows drawn by step {loaded.step}"
+    print(f"{cells}, in {', '.join(map(str, files))}")
 
 
 def printer(spec: Spec) -> Callable[[np.ndarray], None]:

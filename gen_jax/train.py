@@ -23,6 +23,7 @@ from orbax.checkpoint import CheckpointManager
 
 from gen_jax import best, checkpoint, command_line, config, log, run, sharding
 from gen_jax.data.samples import SUFFIXES, encode
+from gen_jax.data.spec import schema_lines
 from gen_jax.errors import UserError, command, stop_requests
 from gen_jax.job import Job, first_state, place_arrays, prepare
 from gen_jax.metrics.scores import Scores, mean_scores, save_scores
@@ -173,6 +174,10 @@ def describe(job: Job) -> None:
     spec = job.data.spec
     feed = "resident" if job.data.arrays else "streaming"
     print(f"data: {spec.name}, {spec.kind} {list(spec.shape)} {spec.dtype}, {spec.sizes}, {feed} feed")
+    if spec.kind == "table":
+        for line in schema_lines(spec):
+            print(textwrap.shorten(f"column {line}", 120, placeholder=" ..."))
+        print(f"schema: {job.workdir / run.SCHEMA}, to be edited and passed back by --config.data.schema=FILE")
     for split, count in spec.info.get("unseen", {}).items():
         print(f"data: {count} characters of {split} are not in the vocabulary; they become one symbol")
     print(f"devices: {sharding.describe(job.mesh)}; run: {job.workdir}")

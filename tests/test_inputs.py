@@ -478,6 +478,76 @@ def test_a_run_needs_no_file_of_its_network(tmp_path):
     train_on(tmp_path, "run", "bayes_net_bif", *flags, "--config.steps=2")  # resumed without it
 
 
+def test_a_table_says_its_schema_which_can_be_passed_back(tmp_path, capsys):
+    lines = [
+        f"c{number:05d},{'inf' if number == 3 else number / 4},{'' if number % 9 == 0 else number % 5}.0,{'xy'[number % 2]}\n"
+        for number in range(1500)
+    ]
+    (tmp_path / "t.csv").write_text("id,v,kids,g\n" + "".join(lines).replace(",.0,", ",,"))
+    path = f"--config.data.path={tmp_path / 't.csv'}"
+    said = {"id": {"kind": "drop"}, "v": {"empty": ["inf"]}, "kids": {"bounded": False}}
+    flags = [each for each in FEW if each != "--quiet"]
+    command = [
+        "train",
+        "--config",
+        str(CONFIGS / "mixture.py"),
+        *flags,
+        path,
+        "--config.select=bic",
+        "--config.eval_every=1",
+    ]
+    command += ["--config.model.components=2", "--config.evaluate.num=20"]
+    train.main([*command, "--workdir", str(tmp_path / "one"), f"--config.data.schema={json.dumps(said)}"])
+    shown = capsys.readouterr().out
+    assert "column 'v': continuous, 0 to 374.75, cells may be empty" in shown and "column 'id': left out" in shown
+    assert "column 'g': categorical, 2 levels: x, y" in shown and "column 'kids': integer, 0 to 4" in shown
+    schema = tmp_path / "one" / "schema.json"
+    assert str(schema) in shown
+    train.main([*command, "--workdir", str(tmp_path / "two"), f"--config.data.schema={schema}"])
+    one, two = (json.loads((tmp_path / name / "spec.json").read_text()) for name in ("one", "two"))
+    assert one == two
+
+
+def test_columns_that_are_left_out_pass_through_completion(tmp_path, capsys):
+    lines = [f"id-{number},{number / 4},{'xy'[number % 2]}\n" for number in range(60)]
+    (tmp_path / "t.csv").write_text("id,v,g\n" + "".join(lines))
+    train_on(
+        tmp_path,
+        "run",
+        "mixture",
+        f"--config.data.path={tmp_path / 't.csv'}",
+        '--config.data.schema={"id": {"kind": "drop"}}',
+        "--config.eval_every=1",
+        "--config.model.components=2",
+    )
+    (tmp_path / "gaps.csv").write_text('g,id,v\nx,"b, 1",\n,a2,7.5\ny,,99.25\n')
+    out = tmp_path / "whole.csv"
+    capsys.readouterr()
+    sample.main(
+        [
+            "sample",
+            "--workdir",
+            str(tmp_path / "run"),
+            "--given",
+            str(tmp_path / "gaps.csv"),
+            "--completions=2",
+            "--out",
+            str(out),
+        ]
+    )
+    names = [tmp_path / "whole-1.csv", tmp_path / "whole-2.csv"]
+    assert ", ".join(map(str, names)) in capsys.readouterr().out
+    for name in names:
+        rows = list(csv.DictReader(name.open()))
+        assert [*rows[0]] == ["g", "id", "v"] and [row["id"] for row in rows] == ["b, 1", "a2", ""]
+        assert (
+            rows[0]["g"] == "x"
+            and rows[1]["v"] == "7.50"
+            and rows[2]["v"] == "99.25"
+            and all(row["v"] and row["g"] for row in rows)
+        )
+
+
 def test_the_users_folder_for_compiled_code_is_respected(tmp_path):
     before = jax.config.jax_compilation_cache_dir
     try:

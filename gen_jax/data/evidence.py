@@ -3,12 +3,13 @@
 import csv
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from gen_jax.data.cells import SUFFIXES, Cells, cells_of, read_cells, suffix_of
 from gen_jax.data.spec import Spec, columns, rows_to_model
-from gen_jax.data.tables import numbers
+from gen_jax.data.tables import facts_of_text, numbers
 from gen_jax.errors import UserError, choose
 
 EXPECTED = (
@@ -61,25 +62,43 @@ def parsed(spec: Spec, text: str) -> tuple[dict[str, Cells], dict[str, Cells]]:
     return seen, done
 
 
-def read_file(spec: Spec, path: str) -> tuple[np.ndarray, list[str]]:
-    """The rows of a file in the table's own domain [N, D], and the names of its columns, in its order.
+class Table(NamedTuple):
+    """The rows of a user's file that are to be completed."""
 
-    NaN where a cell is empty, or its column is not in the file. Columns that the run's schema drops are left out.
+    x: np.ndarray  # [N, D] in the table's own domain, NaN where a cell is empty or its column is not in the file
+    names: list[str]  # of the file's columns, in its order
+    kept: dict[str, list[str]]  # the texts of columns that the run's schema leaves out of the model
+
+
+def read_file(spec: Spec, path: str) -> Table:
+    """The rows of a file, as the columns of a run's table have them.
 
     Raises:
       UserError: for a file that cannot be read, an unknown column or level, or a number that is none.
     """
-    part, dropped = read_cells(Path(path)), spec.info["dropped"]
+    part, dropped = read_cells(Path(path), None, {}, *facts_of_text({"columns": columns(spec)})), spec.info["dropped"]
     for name in part:
         choose(f"column of {spec.name} in --given {path}:", name, [*known(spec), *dropped])
-    return numbers(path, columns(spec), part), [name for name in part if name not in dropped]
+    kept = {
+        name: [*np.array([*cells.texts, ""], object)[cells.codes]] for name, cells in part.items() if name in dropped
+    }
+    return Table(numbers(path, columns(spec), part), [*part], kept)
 
 
-def reordered(spec: Spec, x: np.ndarray, first: list[str]) -> tuple[Spec, np.ndarray]:
-    """A table and its rows [N, D] with some columns first, in that order: to be written."""
-    schema = columns(spec)
-    order = sorted(range(len(schema)), key=lambda at: [*first, *known(spec)].index(schema[at]["name"]))
-    return spec._replace(info={**spec.info, "columns": [schema[at] for at in order]}), x[:, order]
+def completed(spec: Spec, table: Table, x: np.ndarray) -> tuple[Spec, np.ndarray]:
+    """Returns the spec and the rows [N, D'] of a completed file: its own columns in its order, then those that it lacked.
+
+    Columns that are left out of the model stand there as they were: as levels, one for each of their texts.
+    """
+    schema, lines = {column["name"]: column for column in columns(spec)}, {}
+    for at, name in enumerate(schema):
+        lines[name] = x[:, at]
+    for name, texts in table.kept.items():
+        levels, codes = np.unique(np.array(texts, str), return_inverse=True)
+        schema[name], lines[name] = {"name": name, "kind": "categorical", "levels": levels.tolist()}, codes
+    order = [*table.names, *(name for name in schema if name not in table.names)]
+    spec = spec._replace(info={**spec.info, "columns": [schema[name] for name in order]})
+    return spec, np.stack([lines[name] for name in order], 1)
 
 
 def as_given(spec: Spec, x: np.ndarray) -> Given:

@@ -60,6 +60,31 @@ def columns(spec: Spec) -> list[dict[str, Any]]:
     return [{"name": f"x[{each}]", "low": low[each], "high": high[each], **facts} for each in range(spec.shape[0])]
 
 
+def schema_of(spec: Spec) -> dict[str, dict[str, Any]]:
+    """Returns the schema of a table as `data.schema` takes it: edit it, and pass it back."""
+    facts = ("kind", "levels", "decimals", "missing", "bounded", "empty")
+    found = {
+        column["name"]: {
+            fact: column[fact] for fact in facts if fact in column and (fact, column[fact]) != ("decimals", FULL)
+        }
+        for column in columns(spec)
+    }
+    return {**found, **{name: {"kind": "drop"} for name in spec.info["dropped"]}}
+
+
+def schema_lines(spec: Spec) -> list[str]:
+    """Returns a line for each column of a table: its kind, its range or its first levels, and whether cells may be empty."""
+    lines = []
+    for column in columns(spec):
+        values = f"{column['low']:g} to {column['high']:g}"
+        if "levels" in column:
+            shown = ", ".join(column["levels"][:5]) + (", ..." if len(column["levels"]) > 5 else "")
+            values = f"{len(column['levels'])} levels: {shown}"
+        gaps = ", cells may be empty" if column["missing"] else ""
+        lines.append(f"{column['name']!r}: {column['kind']}, {values}{gaps}")
+    return [*lines, *(f"{name!r}: left out" for name in spec.info["dropped"])]
+
+
 def schema_setting(facts: Mapping[str, Mapping[str, Any]]) -> str:
     """Returns the setting that says these facts of columns, as a shell takes it."""
     return f"--config.data.schema={shlex.quote(json.dumps(facts, ensure_ascii=False))}"

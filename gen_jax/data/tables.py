@@ -201,6 +201,8 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
     facts = {"name": name, "kind": kind, "missing": missing}
     if said.get("bounded") is False:
         facts["bounded"] = False
+    if said.get("empty"):
+        facts["empty"] = said["empty"]
     if kind == "integer":
         large = next((text for text in texts if is_number(text) and abs(float(text)) > EXACT), None)
         if large:
