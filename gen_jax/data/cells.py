@@ -17,12 +17,13 @@ from gen_jax.data.source import say_once
 from gen_jax.errors import UserError
 
 EMPTY = frozenset(("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null"))  # cells that are missing
-SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".tsv", ".tsv.gz", ".tsv.bz2", ".parquet")
 NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 COMMA = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")  # a number with a decimal comma, and points at thousands
 OPEN = {".gz": gzip.open, ".bz2": bz2.open}
 COMPRESSION = {".gz": "gzip", ".bz2": "bz2"}
 SEPARATORS = (",", ";", "\t", "|")
+NAMELESS = re.compile(r"column \d+")  # the name of a column that the first row does not name
 HEAD = 1 << 16  # bytes that tell how a file is written
 
 
@@ -73,6 +74,7 @@ def read_cells(
     options: Mapping[str, Any] = MappingProxyType({}),
     levels: Mapping[str, Collection[str]] = MappingProxyType({}),
     empty: Mapping[str, Collection[str]] = MappingProxyType({}),
+    symbols: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> dict[str, Cells]:
     """Returns the columns of a file by name. White space around a cell is dropped; the texts in `EMPTY` are empty cells.
 
@@ -83,6 +85,9 @@ def read_cells(
       options: the `data` section of a config; `separator` and `decimal` in it override what is guessed.
       levels: texts of a column that are levels, although they are in `EMPTY`.
       empty: texts of a column that are empty cells too.
+      symbols: of a column, what its numbers lose before they are read: signs of currency, percent signs, thousands commas.
+
+    A column without a name is named by its place, and left out if all its cells are empty.
 
     Raises:
       UserError: for a file that cannot be read, has no rows, rows of unequal length, or two columns of one name.
@@ -104,9 +109,17 @@ def read_cells(
     columns = {}
     for name in table.column_names:
         texts, codes = _column(path, name, table[name])
+        texts = [without(text, symbols[name]) for text in texts] if name in symbols else texts
         texts = _with_points(path, name, texts, decimal)
         columns[name] = trimmed(texts, codes, EMPTY.union(empty.get(name, ())).difference(levels.get(name, ())))
-    return columns
+    return {name: cells for name, cells in columns.items() if cells.texts or not NAMELESS.fullmatch(name)}
+
+
+def without(text: str, symbols: Collection[str]) -> str:
+    """A text without some symbols, and without the white space that stood beside them."""
+    for symbol in symbols:
+        text = text.replace(symbol, "")
+    return text.strip()
 
 
 def _column(path: Path, name: str, column: Any) -> tuple[list[str], np.ndarray]:
@@ -212,8 +225,11 @@ def _layout(path: Path, names: Sequence[str] | None, separator: str | None, enco
         raise UserError(f"{path}: it is empty; expected a first row with the names of the columns, then rows")
     nameless = names is not None or all(is_number(cell.strip()) for cell in first)
     names = names or ([f"x{at}" for at in range(len(first))] if nameless else [cell.strip() for cell in first])
-    if "" in names:
-        raise UserError(f"{path}: column {names.index('') + 1} has no name; the first row is to name every column")
+    nameless_at = [at for at, name in enumerate(names) if not name]
+    for at in nameless_at:
+        names = [*names[:at], f"column {at + 1}", *names[at + 1 :]]
+    if nameless_at:
+        say_once(f"{path}: {', '.join(names[at] for at in nameless_at)} has no name in the first row")
     return Layout(encoding, separator, blank if nameless else blank + reader.line_num, list(names))
 
 

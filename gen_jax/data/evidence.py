@@ -102,8 +102,20 @@ def completed(spec: Spec, table: Table, x: np.ndarray) -> tuple[Spec, np.ndarray
 
 
 def as_given(spec: Spec, x: np.ndarray) -> Given:
-    """Rows [N, D] of a table's own domain as the condition that observed cells set."""
-    return {"x": rows_to_model(spec, {"x": x})["x"], "mask": ~np.isnan(x)}
+    """Returns rows [N, D] of a table's own domain as the condition that observed cells set.
+
+    Raises:
+      UserError: for a number so far from those of its column that float32 cannot hold it.
+    """
+    model_x = rows_to_model(spec, {"x": x})["x"]
+    if not np.isfinite(model_x).all():
+        row, at = np.argwhere(~np.isfinite(model_x))[0]
+        column = columns(spec)[at]
+        raise UserError(
+            f"given: column {column['name']!r} is {x[row, at]:g} in row {row + 1}; expected a number nearer to those of "
+            f"{spec.name}, {column['low']:g} to {column['high']:g}"
+        )
+    return {"x": model_x, "mask": ~np.isnan(x)}
 
 
 def known(spec: Spec) -> list[str]:

@@ -94,6 +94,8 @@ def _arrays(path: Path, resize: int | None, content: str | None, said: str | Non
     if said == "series" and x.ndim != 3:
         raise UserError(f"data.path {path}: shape {x.shape}; expected series [N, T, D]")
     x = x[..., None] if x.ndim == 3 and said is None else x
+    if y is not None and y.dtype.kind == "f" and (y == np.rint(y)).all():
+        y = y.astype(np.int64)
     if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "biuUS"):
         raise UserError(
             f"data.path {path}: labels 'y' {y.dtype}{list(y.shape)}; expected {len(x)} whole numbers or texts"

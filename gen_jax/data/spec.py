@@ -62,7 +62,7 @@ def columns(spec: Spec) -> list[dict[str, Any]]:
 
 def schema_of(spec: Spec) -> dict[str, dict[str, Any]]:
     """Returns the schema of a table as `data.schema` takes it: edit it, and pass it back."""
-    facts = ("kind", "levels", "decimals", "missing", "bounded", "empty")
+    facts = ("kind", "levels", "decimals", "missing", "bounded", "empty", "symbols")
     found = {
         column["name"]: {
             fact: column[fact] for fact in facts if fact in column and (fact, column[fact]) != ("decimals", FULL)

@@ -12,15 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax.data.cells import Cells, is_number, read_cells
+from gen_jax.data.cells import Cells, is_number, read_cells, without
 from gen_jax.data.source import Source, content_hash, files_hash
 from gen_jax.data.spec import FULL, Spec, columns, schema_setting
 from gen_jax.errors import UserError, choose
 
 LEVELLED = ("categorical", "ordered")  # kinds of columns whose cells are one of some levels
 KINDS = ("continuous", "integer", *LEVELLED, "drop")  # a dropped column is not modelled
-SAID = ("kind", "levels", "decimals", "missing", "empty", "bounded")  # what a user's schema may say of a column
+SAID = (
+    "kind",
+    "levels",
+    "decimals",
+    "missing",
+    "empty",
+    "symbols",
+    "bounded",
+)  # what a user's schema may say of a column
 WHOLE = re.compile(r"-?\d+(\.0*)?")
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d\d?[./]\d\d?[./]\d{2,4}")
+SYMBOLS = ("$", "€", "£", "¥", "%", ",", "'")  # that people write in numbers
 EXACT = 2**53  # whole numbers up to it are float64 to the last digit
 STRAY = 0.9  # share of numbers from which a column is one of numbers, whatever texts are among them
 FAR = 1e-4  # of the deviation of a column: less between its percentiles 1 and 99 is what float32 cannot resolve
@@ -97,13 +107,13 @@ def open_table(path: Path, options: Mapping[str, Any], known: str) -> Source:
     return table_source(path.name.split(".")[0], parts, options, known)
 
 
-def facts_of_text(options: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Returns by column the texts that are levels, whatever they look like, and those that are empty cells too."""
+def facts_of_text(options: Mapping[str, Any]) -> tuple[dict[str, list[str]], ...]:
+    """Returns by column the texts that are levels whatever they look like, those that are empty cells, and symbols in numbers."""
     columns = options.get("columns")
     facts = {each["name"]: each for each in columns} if columns else schema_json(options.get("schema"))
     return tuple(
         {name: [*map(str, each[fact])] for name, each in facts.items() if isinstance(each.get(fact), list)}
-        for fact in ("levels", "empty")
+        for fact in ("levels", "empty", "symbols")
     )
 
 
@@ -151,10 +161,11 @@ def read_schema(said: str | None, names: Sequence[str]) -> dict[str, dict]:
         for fact in facts:
             choose(f"fact of column {column!r} in data.schema", fact, SAID)
         choose(f"kind of column {column!r} in data.schema", facts.get("kind", KINDS[0]), KINDS)
+        for fact in ("levels", "empty", "symbols"):
+            if not isinstance(facts.get(fact, []), list):
+                raise UserError(f"column {column!r} in data.schema: {fact} is {facts[fact]!r}; expected a list")
         if "levels" in facts:
             facts["levels"] = [str(level) for level in facts["levels"]]
-        if not isinstance(facts.get("empty", []), list):
-            raise UserError(f"column {column!r} in data.schema: empty is {facts['empty']!r}; expected a list of texts")
     return schema
 
 
@@ -187,7 +198,7 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
       Unfit: for a column that is empty, has one value only, too many levels, or texts among its numbers.
     """
     texts = sorted({text for cells in parts for text in cells.texts})
-    told = {fact for fact in said if fact not in ("empty", "bounded")}
+    told = {fact for fact in said if fact not in ("empty", "symbols", "bounded")}
     if not texts and "levels" not in said:
         raise Unfit("is empty in every row")
     if len(texts) == 1 and not told:
@@ -201,8 +212,7 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
     facts = {"name": name, "kind": kind, "missing": missing}
     if said.get("bounded") is False:
         facts["bounded"] = False
-    if said.get("empty"):
-        facts["empty"] = said["empty"]
+    facts |= {fact: said[fact] for fact in ("empty", "symbols") if said.get(fact)}
     if kind == "integer":
         large = next((text for text in texts if is_number(text) and abs(float(text)) > EXACT), None)
         if large:
@@ -213,6 +223,7 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
     if kind == "continuous":
         return {**facts, "decimals": int(said.get("decimals", decimals(texts)))}
     if not told:
+        refuse_symbols(texts)
         refuse_stray(parts)
     if kind == "ordered" and "levels" not in said and not all(map(is_number, texts)):
         raise Unfit("is ordered: expected its levels in data.schema, from the least to the greatest")
@@ -221,10 +232,30 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
         odd = next((text for text in levels if not is_number(text)), levels[0])
         rows = max(len(cells.codes) for cells in parts)
         each = ", a value of its own in nearly every row: an id" if len(levels) > 0.9 * rows else ""
+        each = "; dates are modelled as numbers, days since the first of them, say" if DATE.match(odd) else each
         raise Unfit(f"has {len(levels):,} levels, such as {odd!r}; expected at most {MOST_LEVELS}{each}")
     if len({*levels}) < len(levels):
         raise Unfit(f"has a level that stands twice among {', '.join(levels)}")
     return {**facts, "levels": levels}
+
+
+def refuse_symbols(texts: Sequence[str]) -> None:
+    """Refuses a column of numbers with signs of currency, percent signs or thousands commas: each would be a level.
+
+    Raises:
+      Unfit: naming one of them; its facts make them numbers.
+    """
+    found = {symbol for symbol in SYMBOLS if any(symbol in text for text in texts)}
+    if not found or len(texts) <= 2:
+        return
+    plain = [without(text, found) for text in texts]
+    if sum(map(is_number, plain)) < STRAY * len(texts) or sum(map(is_number, texts)) >= STRAY * len(texts):
+        return
+    odd = next(text for text in texts if not is_number(text))
+    raise Unfit(
+        f"holds {odd!r}, a number with {' and '.join(map(repr, sorted(found)))}: as it is, each such text would be a level",
+        {"symbols": sorted(found)},
+    )
 
 
 def refuse_stray(parts: Sequence[Cells]) -> None:
@@ -307,6 +338,8 @@ def with_range(column: Mapping[str, Any], x: np.ndarray, cells: Cells) -> dict[s
     if not len(seen):
         raise Unfit("is empty in every row that is learnt from")
     if "levels" not in column:
+        if not np.isfinite(seen.max() - seen.min()):
+            raise Unfit(f"reaches from {seen.min():g} to {seen.max():g}, farther than a float64")
         low, high = np.percentile(seen, (1, 99))
         if 0 < high - low < FAR * mean_and_deviation(seen)[1]:
             row = int(np.nanargmax(abs(x - np.nanmedian(x))))
@@ -341,9 +374,9 @@ def parts(column: Mapping[str, Any]) -> np.ndarray:
     low, high = column["low"], column["high"]
     digits = 0 if "levels" in column or column["kind"] == "integer" else column["decimals"]
     gap, most = 10.0**-digits, BINS if "levels" not in column else len(column["levels"])
-    values = round((high - low) / gap) + 1
-    if digits >= FULL or values > gap * 1e9:
+    if digits >= FULL or (high - low) / gap + 1 > gap * 1e9:
         return np.linspace(low, max(high, low + 1e-9), BINS + 1)
+    values = round((high - low) / gap) + 1
     width = -(-values // most)
     return low + gap * (width * np.arange(-(-values // width) + 1) - 0.5)
 
