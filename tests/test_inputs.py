@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import string
+from datetime import datetime
 from pathlib import Path
 
 import jax
@@ -73,6 +74,7 @@ WRITTEN = {
     "utf16.csv": f"a,b\n{ROWS}".encode("utf-16"),
     "utf16_tabs.csv": f"a,b\n{ROWS}".replace(",", "\t").encode("utf-16"),
     "quoted.csv": '"a","b"\n' + "".join(f'"{line}"\n'.replace(",", '","') for line in ROWS.split()),
+    "tabs.tsv": f"a,b\n{ROWS}".replace(",", "\t"),
     "packed.csv.gz": gzip.compress(f"a,b\n{ROWS}".encode()),
     "PACKED.CSV.GZ": gzip.compress(f"a,b\n{ROWS}".encode()),
     "packed.csv.bz2": bz2.compress(f"a,b\n{ROWS}".encode()),
@@ -257,6 +259,78 @@ def test_one_far_value_is_refused_with_its_row_and_the_hint_mends_it(tmp_path):
     assert table(tmp_path, "income,g\n" + "".join(f"{value:.2f},{'xy'[at % 2]}\n" for at, value in enumerate(heavy)))
 
 
+def test_columns_without_a_name_are_named_by_their_place_and_left_out_if_empty(tmp_path, capsys):
+    schema, x = table(
+        tmp_path, ",a,b,\n" + "".join(f"{9 - number % 7},{line},\n" for number, line in enumerate(ROWS.split()))
+    )
+    assert [*schema] == ["column 1", "a", "b"] and x.shape == (20, 3)
+    assert "column 1, column 4 has no name" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "write, symbols",
+    [("${:.2f}", ["$"]), ("{:.0f} %", ["%"]), ("{:,.1f}", [","]), ("€ {:,.2f}", [",", "€"]), ("{:.0f}'000", ["'"])],
+)
+def test_signs_in_numbers_are_named_and_the_hint_reads_them(write, symbols, tmp_path):
+    numbers = 1000 + 37.0 * np.arange(40)
+    content = "p,g\n" + "".join(f'"{write.format(number)}",{"xy"[at % 2]}\n' for at, number in enumerate(numbers))
+    message = refusal(tmp_path, content)
+    assert f"column 'p' holds {write.format(1000)!r}" in message
+    assert json.loads(hint(message)) == {"p": {"symbols": symbols}}
+    x = table(tmp_path, content, schema=hint(message))[1]
+    np.testing.assert_allclose(x[:, 0], numbers * (1000 if "000" in write else 1))
+
+
+DATES = [np.datetime64("2020-01-01") + 11 * number for number in range(60)]
+
+
+@pytest.mark.parametrize(
+    "form", ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%Y/%m/%d", "%d %b %Y", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M"]
+)
+def test_dates_are_numbers_within_their_bounds_and_are_written_as_they_were(form, tmp_path):
+    texts = ["" if at % 9 == 0 else each.astype(datetime).strftime(form) for at, each in enumerate(DATES)]
+    (tmp_path / "t.csv").write_text("day,v\n" + "".join(f"{text},{at}\n" for at, text in enumerate(texts)))
+    spec = loaded(tmp_path / "t.csv").spec
+    assert columns(spec)[0]["kind"] == "date" and columns(spec)[0]["format"] == form
+    x = opened(tmp_path / "t.csv").rows("train", np.arange(60))["x"]
+    written = [*csv.reader(io.StringIO(to_csv({"x": x}, spec).decode()))][1:]
+    assert [row[0] for row in written] == texts
+    drawn = to_data(spec, np.random.default_rng(0).normal(0, 3, (100, 2)))
+    days = [
+        datetime.strptime(row[0], form) for row in [*csv.reader(io.StringIO(to_csv({"x": drawn}, spec).decode()))][1:]
+    ]
+    seen = [datetime.strptime(text, form) for text in texts if text]
+    assert min(days) == min(seen) and max(days) == max(seen) and len(set(days)) > 20
+    given = sample.parse_given(f"day={texts[5]}", 2, spec)
+    np.testing.assert_allclose(to_data(spec, given["x"])[:, 0], x[5, 0])
+
+
+def test_dates_that_could_be_read_two_ways_and_texts_among_dates_are_refused(tmp_path):
+    content = "day,v\n" + "".join(
+        f"{1 + number % 12:02d}/{1 + number % 11:02d}/2024,{number}\n" for number in range(40)
+    )
+    message = refusal(tmp_path, content)
+    assert "of the format %d/%m/%Y or %m/%d/%Y" in message
+    assert table(tmp_path, content, schema=hint(message))[0]["day"]["format"] == "%d/%m/%Y"
+    content = "day,v\n" + "".join(f"{'unknown' if at == 7 else each},{at}\n" for at, each in enumerate(DATES))
+    message = refusal(tmp_path, content)
+    assert "column 'day' holds 'unknown' in row 8, and dates in 98.3%" in message
+    schema, x = table(tmp_path, content, schema=hint(message))
+    assert schema["day"]["kind"] == "date" and np.isnan(x[7, 0])
+    with pytest.raises(UserError, match="row 1, column 'day' holds '7'; expected a date of the format %Y-%m-%d"):
+        sample.parse_given("day=7", 1, loaded(tmp_path / "t.csv", schema=hint(message)).spec)
+
+
+def test_what_float64_or_float32_cannot_hold_is_named(tmp_path):
+    lines = "".join(f"{1.7e308 * (-1) ** number},{'xy'[number % 2]}\n" for number in range(30))
+    assert "column 'p' reaches from -1.7e+308 to 1.7e+308" in refusal(tmp_path, f"p,g\n{lines}")
+    (tmp_path / "t.csv").write_text(f"a,b\n{ROWS}")
+    with pytest.raises(
+        UserError, match="given: column 'a' is 1e.200 in row 1; expected a number nearer to those of t, 0 to 19"
+    ):
+        sample.parse_given("a=1e200", 2, loaded(tmp_path / "t.csv", schema='{"a": {"kind": "continuous"}}').spec)
+
+
 def test_whole_numbers_that_no_float_keeps_are_refused(tmp_path):
     lines = "".join(f"{12345678901234567890 + number},{number}\n" for number in range(30))
     assert "more than 15 digits" in refusal(tmp_path, f"id,v\n{lines}")
@@ -289,6 +363,7 @@ def test_arrays_of_any_number_type_are_the_same_numbers(dtype, tmp_path):
         (["cat", "dog", "dog", "cat"], ("cat", "dog"), ["cat", "dog", "dog", "cat"]),
         ([True, False, True, True], ("0", "1"), [1, 0, 1, 1]),
         ([0, 1, 2, 1], ("0", "1", "2"), [0, 1, 2, 1]),
+        ([2.0, 0.0, 0.0, 2.0], ("0", "2"), [2, 0, 0, 2]),
     ],
 )
 def test_labels_are_those_of_the_data(y, names, whole, tmp_path):

@@ -175,7 +175,6 @@ WRONG = {
     "one row": ("a,b\n1,x\n", {}, "has one row to learn from, expected more"),
     "ragged": ("a,b\n1,2\n3\n", {}, "row 3 has 1 cells; expected 2"),
     "one name twice": ("a,a\n1,2\n", {}, "two columns are named 'a'"),
-    "no name": ("a,\n1,2\n", {}, "column 2 has no name"),
     "constant": ("a,b\n1,5\n2,5\n", {}, "column 'b' holds '5' and no other value, there is nothing to learn. This leaves it out: --config.data.schema="),
     "all missing": ("a,b\n1,\n2,?\n", {}, "column 'b' is empty in every row. This leaves it out: --config.data.schema="),
     "many levels": (MANY, {}, "column 'b' has 1,200 levels, such as 'name0'; expected at most 1000, a value of its own in nearly every row: an id. This leaves it out"),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gen_jax.data.dates import to_text
 from gen_jax.errors import UserError
 
 SEQUENCES = ("text", "audio", "roll", "series")  # the kinds of data whose rows lead with time
@@ -62,7 +63,7 @@ def columns(spec: Spec) -> list[dict[str, Any]]:
 
 def schema_of(spec: Spec) -> dict[str, dict[str, Any]]:
     """Returns the schema of a table as `data.schema` takes it: edit it, and pass it back."""
-    facts = ("kind", "levels", "decimals", "missing", "bounded", "empty", "symbols")
+    facts = ("kind", "levels", "decimals", "format", "missing", "bounded", "empty", "symbols")
     found = {
         column["name"]: {
             fact: column[fact] for fact in facts if fact in column and (fact, column[fact]) != ("decimals", FULL)
@@ -77,6 +78,8 @@ def schema_lines(spec: Spec) -> list[str]:
     lines = []
     for column in columns(spec):
         values = f"{column['low']:g} to {column['high']:g}"
+        if "format" in column:
+            values = " to ".join(to_text(column[end], column["format"]) for end in ("low", "high"))
         if "levels" in column:
             shown = ", ".join(column["levels"][:5]) + (", ..." if len(column["levels"]) > 5 else "")
             values = f"{len(column['levels'])} levels: {shown}"
@@ -153,7 +156,8 @@ def to_data(spec: Spec, x: Any) -> np.ndarray:
 
 def _in_column(column: dict, x: np.ndarray) -> np.ndarray:
     if column["kind"] != "continuous":
-        return np.clip(np.rint(x), column["low"], column["high"])
+        x = np.rint(x)
+        return np.clip(x, column["low"], column["high"]) if column.get("bounded", True) else x
     x = np.round(x, column["decimals"]) if column["decimals"] < FULL else x
     return np.clip(x, column["low"], column["high"]) if column.get("bounded", True) else x
 

@@ -13,23 +13,24 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.cells import Cells, is_number, read_cells, without
+from gen_jax.data.dates import formats_of, is_date, nearly, to_number, to_text
 from gen_jax.data.source import Source, content_hash, files_hash
 from gen_jax.data.spec import FULL, Spec, columns, schema_setting
 from gen_jax.errors import UserError, choose
 
 LEVELLED = ("categorical", "ordered")  # kinds of columns whose cells are one of some levels
-KINDS = ("continuous", "integer", *LEVELLED, "drop")  # a dropped column is not modelled
+KINDS = ("continuous", "integer", "date", *LEVELLED, "drop")  # a dropped column is not modelled
 SAID = (
     "kind",
     "levels",
     "decimals",
+    "format",
     "missing",
     "empty",
     "symbols",
     "bounded",
 )  # what a user's schema may say of a column
 WHOLE = re.compile(r"-?\d+(\.0*)?")
-DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d\d?[./]\d\d?[./]\d{2,4}")
 SYMBOLS = ("$", "€", "£", "¥", "%", ",", "'")  # that people write in numbers
 EXACT = 2**53  # whole numbers up to it are float64 to the last digit
 STRAY = 0.9  # share of numbers from which a column is one of numbers, whatever texts are among them
@@ -208,7 +209,7 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
     if not missing and any(map(len, gaps)):
         row = next(gap[0] for gap in gaps if len(gap)) + 1
         raise Unfit(f"is empty in row {row}, and data.schema says that no cell is missing", {**said, "missing": True})
-    kind = said.get("kind") or ("categorical" if "levels" in said else guess(texts))
+    kind = said.get("kind") or ("categorical" if "levels" in said else "date" if "format" in said else guess(texts))
     facts = {"name": name, "kind": kind, "missing": missing}
     if said.get("bounded") is False:
         facts["bounded"] = False
@@ -220,6 +221,8 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
                 f"holds {large}, a whole number of more than 15 digits, which no float64 keeps; it may be an id"
             )
         return facts
+    if kind == "date":
+        return {**facts, "format": said.get("format") or date_format(texts), "decimals": 0}
     if kind == "continuous":
         return {**facts, "decimals": int(said.get("decimals", decimals(texts)))}
     if not told:
@@ -232,7 +235,6 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
         odd = next((text for text in levels if not is_number(text)), levels[0])
         rows = max(len(cells.codes) for cells in parts)
         each = ", a value of its own in nearly every row: an id" if len(levels) > 0.9 * rows else ""
-        each = "; dates are modelled as numbers, days since the first of them, say" if DATE.match(odd) else each
         raise Unfit(f"has {len(levels):,} levels, such as {odd!r}; expected at most {MOST_LEVELS}{each}")
     if len({*levels}) < len(levels):
         raise Unfit(f"has a level that stands twice among {', '.join(levels)}")
@@ -259,7 +261,7 @@ def refuse_symbols(texts: Sequence[str]) -> None:
 
 
 def refuse_stray(parts: Sequence[Cells]) -> None:
-    """Refuses a column of numbers with a few texts among them: levels would be all its numbers.
+    """Refuses a column of numbers, or dates, with a few texts among them: levels would be all its numbers.
 
     Raises:
       Unfit: naming the first such text and its row; its facts make such cells empty.
@@ -267,7 +269,9 @@ def refuse_stray(parts: Sequence[Cells]) -> None:
     counts: Counter[str] = Counter()
     for cells in parts:
         counts.update(dict(zip(cells.texts, np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.texts)))))
-    stray = {text for text in counts if not is_number(text)}
+    form = nearly(sorted(counts), STRAY)
+    what = "numbers" if form is None else "dates"
+    stray = {text for text in counts if not (is_number(text) if form is None else is_date(text, form))}
     share = 1 - sum(counts[text] for text in stray) / max(sum(counts.values()), 1)
     if not stray or share < STRAY or len(counts) - len(stray) < 10:
         return
@@ -277,7 +281,7 @@ def refuse_stray(parts: Sequence[Cells]) -> None:
             row = int(np.flatnonzero(odd)[0])
             text = cells.texts[cells.codes[row]]
             raise Unfit(
-                f"holds {text!r} in row {row + 1}, and numbers in {share:.1%} of its cells (texts may be made empty cells, "
+                f"holds {text!r} in row {row + 1}, and {what} in {share:.1%} of its cells (texts may be made empty cells, "
                 f'as here, or all cells levels, by {{"kind": "categorical"}})',
                 {"empty": sorted(stray)},
             )
@@ -285,12 +289,29 @@ def refuse_stray(parts: Sequence[Cells]) -> None:
 
 def guess(texts: Sequence[str]) -> str:
     """The kind of a column that holds these texts."""
+    if len(texts) > 2 and formats_of(texts):
+        return "date"
     if not all(map(is_number, texts)):
         return "categorical"
     if not all(WHOLE.fullmatch(text) for text in texts):
         return "continuous"
     coded = any(len(text) > 1 and text.startswith("0") and "." not in text for text in texts)  # a postal code
     return "categorical" if coded or len(texts) <= 2 else "integer"
+
+
+def date_format(texts: Sequence[str]) -> str:
+    """The format of the dates of a column.
+
+    Raises:
+      Unfit: if no format fits, or if a day and a month cannot be told apart.
+    """
+    formats = formats_of(texts)
+    if not formats:
+        raise Unfit(f"holds {texts[0]!r}; expected dates of one format, such as 2024-12-31 or 31.12.2024 23:59")
+    if len(formats) > 1:
+        listed = " or ".join(formats)
+        raise Unfit(f"holds dates such as {texts[0]!r}, of the format {listed}", {"kind": "date", "format": formats[0]})
+    return formats[0]
 
 
 def decimals(texts: Sequence[str]) -> int:
@@ -323,6 +344,11 @@ def _number(where: str, column: Mapping[str, Any], text: str, cells: Cells) -> f
     if column["kind"] in LEVELLED:
         known = column["levels"]
         return float(known.index(text if text in known else choose(f"level in {place()}:", text, known)))
+    if column["kind"] == "date":
+        try:
+            return to_number(text, column["format"])
+        except ValueError:
+            raise UserError(f"{place()} holds {text!r}; expected a date of the format {column['format']}") from None
     if not is_number(text) or (column["kind"] == "integer" and float(text) != round(float(text))):
         raise UserError(f"{place()} holds {text!r}; expected a{' whole' * (column['kind'] == 'integer')} number")
     return float(text)
@@ -405,6 +431,8 @@ def texts_of(column: Mapping[str, Any], x: np.ndarray) -> list[str]:
     if "levels" in column:
         known = [*column["levels"], ""]
         return [known[int(code)] for code in np.where(np.isnan(x), len(known) - 1, x)]
+    if column["kind"] == "date":
+        return ["" if np.isnan(value) else to_text(value, column["format"]) for value in x.tolist()]
     digits = {"integer": 0}.get(column["kind"], column.get("decimals", FULL))
     fits = np.round(x, digits) == x if digits < FULL else np.zeros(len(x), bool)  # not a user's own longer number
     return [
