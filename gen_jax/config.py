@@ -53,6 +53,7 @@ def base_config() -> ConfigDict:
                 "set": placeholder(str),  # which of the sets of 0 and 1 that data_dir holds, where the name is binary
                 "path": placeholder(str),  # a file or a folder of images; beats the name
                 "test_path": placeholder(str),  # of a table in a file: another with the rows of the tests
+                "holdout": 0.1,  # share of the rows of a table in a file without test_path that are its test split
                 "schema": placeholder(str),  # of a table: a JSON file that says what its columns are, or JSON itself
                 "separator": placeholder(str),  # of the columns of a CSV file; guessed where unset
                 "decimal": placeholder(

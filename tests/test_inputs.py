@@ -186,6 +186,27 @@ def hint(message: str) -> str:
     return shlex.split(setting)[0].partition("=")[2]
 
 
+def test_a_table_without_a_test_file_has_a_test_split_that_its_rows_decide(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("v,g\n" + "".join(f"{number},{'xy'[number % 2]}\n" for number in range(300)))
+    source = opened(tmp_path / "t.csv", holdout=0.1)
+    assert "30 of its 300 rows are the test split" in capsys.readouterr().out
+    train_rows, test_rows = (
+        source.rows(split, np.arange(source.sizes[split]))["x"][:, 0] for split in ("train", "test")
+    )
+    assert (
+        len(test_rows) == 30 and sorted([*train_rows, *test_rows]) == [*range(300)] and (np.diff(train_rows) > 0).all()
+    )
+    again = opened(tmp_path / "t.csv", holdout=0.1)
+    assert again.content == source.content and (again.rows("test", np.arange(30))["x"][:, 0] == test_rows).all()
+    assert opened(tmp_path / "t.csv", holdout=0).sizes == {"train": 300}
+    assert opened(tmp_path / "t.csv", test_path=str(tmp_path / "t.csv")).sizes == {"train": 300, "test": 300}
+    with pytest.raises(UserError, match="data.holdout 1.5: expected a share"):
+        opened(tmp_path / "t.csv", holdout=1.5)
+    for row in (3, 150, 299):  # is named as it stands in the file, whichever split it is in
+        lines = [f"{'inf' if number == row else number / 4},{'xy'[number % 2]}\n" for number in range(300)]
+        assert f"holds 'inf' in row {row + 1}," in refusal(tmp_path, "v,g\n" + "".join(lines))
+
+
 def test_whole_numbers_with_gaps_stay_whole(tmp_path):
     schema, _ = table(
         tmp_path,
@@ -237,7 +258,7 @@ class _nothing:
 
 @pytest.mark.parametrize("size", [1e200, 1e-200, 1e38, 3e-39])
 def test_numbers_beyond_float32_come_back_in_their_size(size, tmp_path):
-    numbers = size * (5 + np.random.default_rng(0).normal(size=100))
+    numbers = size * (5 + np.random.default_rng(0).normal(size=90))
     (tmp_path / "t.csv").write_text(
         "v,g\n" + "".join(f"{value!r},{'xy'[at % 2]}\n" for at, value in enumerate(numbers.tolist()))
     )

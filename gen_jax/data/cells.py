@@ -32,6 +32,11 @@ class Cells(NamedTuple):
 
     texts: list[str]
     codes: np.ndarray  # [N] int64, -1 where the cell is empty
+    rows: np.ndarray | None = None  # [N] which rows of their file they are; None if they are all
+
+    def row(self, place: int) -> int:
+        """The number of a row in its file, from 1."""
+        return 1 + int(place if self.rows is None else self.rows[place])
 
 
 def suffix_of(path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.bif import ASIA, open_network
-from gen_jax.data.cells import Cells, cells_of, read_cells
+from gen_jax.data.cells import cells_of, read_cells
 from gen_jax.data.source import Source, content_hash, files_hash
 from gen_jax.data.tables import table_source
 from gen_jax.errors import UserError, choose
@@ -56,8 +56,8 @@ def adult(options: Mapping[str, Any]) -> Source:
     files = {split: _found(options, f"adult.{split}.csv") for split in ("train", "test")}
     parts = {split: read_cells(file, ADULT) for split, file in files.items()}
     for part in parts.values():
-        texts, codes = part["income"]
-        part["income"] = Cells([text.removesuffix(".") for text in texts], codes)
+        texts = [text.removesuffix(".") for text in part["income"].texts]
+        part["income"] = part["income"]._replace(texts=texts)
     return table_source("adult", parts, options, files_hash([*files.values()]))
 
 

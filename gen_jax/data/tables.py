@@ -14,7 +14,7 @@ import numpy as np
 
 from gen_jax.data.cells import Cells, is_number, read_cells, without
 from gen_jax.data.dates import formats_of, is_date, nearly, to_number, to_text
-from gen_jax.data.source import Source, content_hash, files_hash
+from gen_jax.data.source import Source, content_hash, files_hash, say_once
 from gen_jax.data.spec import FULL, Spec, columns, schema_setting
 from gen_jax.errors import UserError, choose
 
@@ -36,6 +36,8 @@ EXACT = 2**53  # whole numbers up to it are float64 to the last digit
 STRAY = 0.9  # share of numbers from which a column is one of numbers, whatever texts are among them
 FAR = 1e-4  # of the deviation of a column: less between its percentiles 1 and 99 is what float32 cannot resolve
 MOST_LEVELS = 1000
+FEWEST_HELD_OUT = 100  # rows of a table of which some are held out
+HOLDOUT = 4  # begins the seed, so that no two uses share their noise
 BINS = 20  # of the marginal of a number
 
 Columns = list[dict[str, Any]]
@@ -98,14 +100,45 @@ def table_source(
 
 
 def open_table(path: Path, options: Mapping[str, Any], known: str) -> Source:
-    """A user's CSV or Parquet file as the split that is learnt from, with `data.test_path` as the one of the tests."""
+    """A user's CSV or Parquet file as the split that is learnt from, with `data.test_path` as the one of the tests.
+
+    Without such a file a share `data.holdout` of the rows is the test split, if there are at least `FEWEST_HELD_OUT`.
+    """
     known_facts = facts_of_text(options)
     parts, test = {options["split"]: read_cells(path, None, options, *known_facts)}, options.get("test_path")
     if test is not None:
         test = Path(test).expanduser()
         parts[options["test_split"]] = read_cells(test, None, options, *known_facts)
         known = content_hash(known, files_hash([test]))
+    elif not options.get("columns"):
+        parts = with_holdout(path, parts, options)
     return table_source(path.name.split(".")[0], parts, options, known)
+
+
+def with_holdout(
+    path: Path, parts: dict[str, dict[str, Cells]], options: Mapping[str, Any]
+) -> dict[str, dict[str, Cells]]:
+    """Returns the rows of a table in two splits: which rows are held out depends on their number alone.
+
+    Raises:
+      UserError: for a share that is none.
+    """
+    share, (split, test) = options.get("holdout") or 0, (options["split"], options["test_split"])
+    if not 0 <= share < 1:
+        raise UserError(f"data.holdout {share}: expected a share from 0 to below 1")
+    rows = len(next(iter(parts[split].values())).codes)
+    num = round(share * rows)
+    if not num or rows < FEWEST_HELD_OUT or split == test:
+        return parts
+    held = np.zeros(rows, bool)
+    held[np.random.default_rng([HOLDOUT, rows]).permutation(rows)[:num]] = True
+    say_once(
+        f"{path}: {num:,} of its {rows:,} rows are the test split; --config.data.holdout=0 learns from all of them"
+    )
+    return {
+        name: {column: Cells(cells.texts, cells.codes[chosen], chosen) for column, cells in parts[split].items()}
+        for name, chosen in ((split, np.flatnonzero(~held)), (test, np.flatnonzero(held)))
+    }
 
 
 def facts_of_text(options: Mapping[str, Any]) -> tuple[dict[str, list[str]], ...]:
@@ -207,7 +240,7 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
     gaps = [np.flatnonzero(cells.codes < 0) for cells in parts]
     missing = bool(said.get("missing", any(map(len, gaps))))
     if not missing and any(map(len, gaps)):
-        row = next(gap[0] for gap in gaps if len(gap)) + 1
+        row = next(cells.row(gap[0]) for cells, gap in zip(parts, gaps) if len(gap))
         raise Unfit(f"is empty in row {row}, and data.schema says that no cell is missing", {**said, "missing": True})
     kind = said.get("kind") or ("categorical" if "levels" in said else "date" if "format" in said else guess(texts))
     facts = {"name": name, "kind": kind, "missing": missing}
@@ -278,10 +311,10 @@ def refuse_stray(parts: Sequence[Cells]) -> None:
     for cells in parts:
         odd = np.array([text in stray for text in cells.texts] + [False])[cells.codes]
         if odd.any():
-            row = int(np.flatnonzero(odd)[0])
-            text = cells.texts[cells.codes[row]]
+            place = int(np.flatnonzero(odd)[0])
+            text = cells.texts[cells.codes[place]]
             raise Unfit(
-                f"holds {text!r} in row {row + 1}, and {what} in {share:.1%} of its cells (texts may be made empty cells, "
+                f"holds {text!r} in row {cells.row(place)}, and {what} in {share:.1%} of its cells (texts may be made empty cells, "
                 f'as here, or all cells levels, by {{"kind": "categorical"}})',
                 {"empty": sorted(stray)},
             )
@@ -338,7 +371,7 @@ def numbers(where: str, schema: Columns, part: Mapping[str, Cells]) -> np.ndarra
 
 def _number(where: str, column: Mapping[str, Any], text: str, cells: Cells) -> float:
     def place() -> str:
-        row = 1 + np.flatnonzero(cells.codes == cells.texts.index(text))[0]
+        row = cells.row(np.flatnonzero(cells.codes == cells.texts.index(text))[0])
         return f"{where}, row {row}, column {column['name']!r}"
 
     if column["kind"] in LEVELLED:
@@ -368,10 +401,10 @@ def with_range(column: Mapping[str, Any], x: np.ndarray, cells: Cells) -> dict[s
             raise Unfit(f"reaches from {seen.min():g} to {seen.max():g}, farther than a float64")
         low, high = np.percentile(seen, (1, 99))
         if 0 < high - low < FAR * mean_and_deviation(seen)[1]:
-            row = int(np.nanargmax(abs(x - np.nanmedian(x))))
-            text = cells.texts[cells.codes[row]]
+            place = int(np.nanargmax(abs(x - np.nanmedian(x))))
+            text = cells.texts[cells.codes[place]]
             raise Unfit(
-                f"holds {text} in row {row + 1}, so far from its other values, {low:g} to {high:g}, that float32 cannot tell "
+                f"holds {text} in row {cells.row(place)}, so far from its other values, {low:g} to {high:g}, that float32 cannot tell "
                 f"those apart (the far value may be made an empty cell, as here)",
                 {"empty": [text]},
             )
