@@ -50,6 +50,7 @@ def by_model(
     schema = {each["name"]: {name: each[name] for name in ("kind", "levels") if name in each} for each in columns(spec)}
     (folder / "schema.json").write_text(json.dumps(schema))
     options = [f"--config.data.path={folder / 'hidden.csv'}", f"--config.data.schema={folder / 'schema.json'}"]
+    options.append("--config.data.holdout=0")
     options += ["--config.evaluate.metrics=('bic',)", f"--config.seed={seed}", "--config.sample_every=0", *settings]
     train.main(["train", "--config", flags.config, "--workdir", str(folder / "run"), "--quiet", *options])
     run = gen_jax.load(folder / "run", replica=best.replica(folder / "run", flags.replica))

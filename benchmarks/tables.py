@@ -59,7 +59,8 @@ def few_rows(spec: Spec, x: np.ndarray, folder: Path) -> list[str]:
     facts = ("kind", "levels", "missing")
     schema = {each["name"]: {name: each[name] for name in facts if name in each} for each in columns(spec)}
     (folder / "schema.json").write_text(json.dumps(schema))
-    return [f"--config.data.path={folder / 'rows.csv'}", f"--config.data.schema={folder / 'schema.json'}"]
+    schema_file = f"--config.data.schema={folder / 'schema.json'}"
+    return [f"--config.data.path={folder / 'rows.csv'}", schema_file, "--config.data.holdout=0"]
 
 
 def main(argv: list[str]) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import gen_jax
-from gen_jax import config, data, evaluate, sample, sharding, train
+from gen_jax import config, data, evaluate, query, sample, sharding, train
 from gen_jax.data.bif import Network, read_bif, write_bif
 from gen_jax.data.cells import read_cells
 from gen_jax.data.files import open_files
@@ -29,6 +29,7 @@ from gen_jax.data.source import say_once
 from gen_jax.data.spec import columns, to_data
 from gen_jax.data.tables import to_csv
 from gen_jax.errors import UserError
+from gen_jax.query import level_probabilities
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FEW = ["--quiet", "--config.steps=1", "--config.log_every=1", "--config.save_every=1", "--config.sample_every=0"]
@@ -642,6 +643,42 @@ def test_columns_that_are_left_out_pass_through_completion(tmp_path, capsys):
             and rows[2]["v"] == "99.25"
             and all(row["v"] and row["g"] for row in rows)
         )
+
+
+def test_a_query_is_the_conditional_distribution_by_names(tmp_path, capsys):
+    tables = np.array([0.3, 0.7]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    network = Network(("claim", "smoker"), (("yes", "no"),) * 2, ((), (0,)), tables)
+    (tmp_path / "n.bif").write_text(write_bif(network))
+    flags = [f"--config.data.path={tmp_path / 'n.bif'}", f"--config.model.bif={tmp_path / 'n.bif'}", "--config.steps=0"]
+    run = train_on(tmp_path, "run", "bayes_net_bif", *flags)
+    joint = tables[0][:, None] * tables[1]  # [claim, smoker]
+    given_yes = joint[:, 0] / joint[:, 0].sum()
+    np.testing.assert_allclose([*level_probabilities(run, "claim", "smoker=yes").values()], given_yes, rtol=1e-5)
+    np.testing.assert_allclose([*level_probabilities(run, "claim").values()], tables[0], rtol=1e-5)
+    capsys.readouterr()
+    query.main(["query", "--workdir", str(tmp_path / "run"), "--of=claim", "--given=smoker=yes"])
+    assert capsys.readouterr().out.splitlines()[0] == f"P(claim=yes | smoker=yes) = {given_yes[0]:.4f}"
+    for flags, words in (
+        (["--of=clam"], "unknown column of n in --of 'clam': did you mean 'claim'"),
+        (["--of=claim", "--given=claim=yes"], "'claim' stands in --of and in --given"),
+        (["--of=claim", "--given=do(smoker)=yes"], "do.. is not answered here"),
+    ):
+        with pytest.raises(UserError, match=words):
+            query.main(["query", "--workdir", str(tmp_path / "run"), *flags])
+
+
+def test_a_query_of_a_number_prints_its_quantiles(tmp_path, capsys):
+    lines = [f"{5 * (number % 2) + number / 100:.2f},{'xy'[number % 2]}\n" for number in range(80)]
+    (tmp_path / "t.csv").write_text("v,g\n" + "".join(lines))
+    more = ["--config.eval_every=1", "--config.model.components=2", "--config.steps=20"]
+    train_on(tmp_path, "run", "mixture", f"--config.data.path={tmp_path / 't.csv'}", *more)
+    medians = []
+    for level in "xy":
+        capsys.readouterr()
+        query.main(["query", "--workdir", str(tmp_path / "run"), "--of=v", f"--given=g={level}"])
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(" 50%")]
+        medians.append(float(line.split()[-1]))
+    assert medians[0] < 2 and medians[1] > 4
 
 
 def test_the_users_folder_for_compiled_code_is_respected(tmp_path):

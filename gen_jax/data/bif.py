@@ -243,13 +243,13 @@ def open_network(path: Path, options: Mapping[str, Any], known: str) -> Source:
 
 
 def plain_network(path: str | Path, network: Network) -> dict[str, Any]:
-    """The tables of a network as plain data, which a run keeps so that it needs the file no more."""
+    """Returns the tables of a network as plain data, which a run keeps so that it does not need the file again."""
     tables = [table.tolist() for table in network.tables]
     return {"path": str(path), "parents": [*map(list, network.parents)], "tables": tables}
 
 
 def with_network(spec: Spec, path: str, known: Spec | None) -> Spec:
-    """Returns a spec that holds the network of a file: that of a run's own spec `known` if this has it, else the file's."""
+    """Returns a spec that holds a network: from `known`, the spec of a begun run, if it holds one, else from the file."""
     if known is not None and "model_network" not in known.info:
         return spec  # of a run begun by an earlier version, which needs the file
     kept = {} if known is None else known.info["model_network"]

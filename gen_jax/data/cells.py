@@ -35,12 +35,12 @@ class Cells(NamedTuple):
     rows: np.ndarray | None = None  # [N] which rows of their file they are; None if they are all
 
     def row(self, place: int) -> int:
-        """The number of a row in its file, from 1."""
+        """Returns the number of a row in its file, counted from 1."""
         return 1 + int(place if self.rows is None else self.rows[place])
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix of a file in small letters, with the one before if it is compressed: `.csv.gz`."""
+    """Returns the suffix of a file in lower case, with the suffix before it if the file is compressed: `.csv.gz`."""
     return ("".join(path.suffixes[-2:]) if path.suffix.lower() in OPEN else path.suffix).lower()
 
 
@@ -56,7 +56,7 @@ def cells_of(texts: Iterable[str]) -> Cells:
 
 
 def trimmed(texts: Sequence[str], codes: np.ndarray, empty: Collection[str] = EMPTY) -> Cells:
-    """A column whose texts lose the white space around them; those that then are in `empty` are missing."""
+    """Returns a column whose texts have lost the white space around them; texts in `empty` become missing cells."""
     texts = [text.strip() for text in texts]
     kept = sorted({*texts}.difference(empty))
     place = {text: at for at, text in enumerate(kept)}
@@ -65,7 +65,7 @@ def trimmed(texts: Sequence[str], codes: np.ndarray, empty: Collection[str] = EM
 
 
 class Layout(NamedTuple):
-    """How the text of a CSV file stands for its cells."""
+    """The format of a CSV file."""
 
     encoding: str
     separator: str
@@ -121,7 +121,7 @@ def read_cells(
 
 
 def without(text: str, symbols: Collection[str]) -> str:
-    """A text without some symbols, and without the white space that stood beside them."""
+    """Returns a text without some symbols and without the white space around the rest."""
     for symbol in symbols:
         text = text.replace(symbol, "")
     return text.strip()
@@ -139,7 +139,7 @@ def _column(path: Path, name: str, column: Any) -> tuple[list[str], np.ndarray]:
 
 
 def _with_points(path: Path, name: str, texts: list[str], decimal: str | None) -> list[str]:
-    """The texts of a column whose numbers have decimal commas, with points; guessed from all of them if `decimal` is None."""
+    """Returns the texts of a column with decimal points instead of commas; guesses from all texts if `decimal` is None."""
     if decimal == ".":
         return texts
     cells = [text for text in (text.strip() for text in texts) if text not in EMPTY]
@@ -161,7 +161,7 @@ def _parquet(path: Path) -> Any:
 
 
 def _csv(path: Path, names: Sequence[str] | None, separator: str | None) -> tuple[Any, str]:
-    """The table of a CSV file, all text, and its separator."""
+    """Returns the table of a CSV file, all of it text, and its separator."""
     layout = _layout(path, names, separator)
     try:
         table = _rows(path, layout)
@@ -205,7 +205,7 @@ def _rows(path: Path, layout: Layout) -> Any:
 
 
 def _layout(path: Path, names: Sequence[str] | None, separator: str | None, encoding: str | None = None) -> Layout:
-    """How a CSV file is written: as its beginning tells, and as `separator` says."""
+    """Guesses the format of a CSV file from its beginning; `separator` overrides the guess."""
     try:
         with OPEN.get(path.suffix.lower(), open)(path, "rb") as file:
             head = file.read(HEAD)
@@ -239,7 +239,7 @@ def _layout(path: Path, names: Sequence[str] | None, separator: str | None, enco
 
 
 def _separator(path: Path, text: str) -> str:
-    """The first of `SEPARATORS` that gives the first rows equally many cells, more than one; else a comma."""
+    """Returns the first of `SEPARATORS` by which all the first rows have the same number of cells, at least two; else a comma."""
     for separator in SEPARATORS:
         try:
             rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]

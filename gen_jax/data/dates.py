@@ -51,7 +51,7 @@ def to_number(text: str, form: str) -> float:
 
 
 def to_text(number: float, form: str) -> str:
-    """The inverse of `to_number`.
+    """Returns the text of a date: the inverse of `to_number`.
 
     Raises:
       UserError: for a number beyond the years 1 to 9999.
@@ -63,7 +63,7 @@ def to_text(number: float, form: str) -> str:
 
 
 def is_date(text: str, form: str) -> bool:
-    """Whether a text is a date of a format."""
+    """Returns whether a text is a date of a format."""
     try:
         datetime.strptime(text, form)
     except ValueError:

@@ -71,7 +71,7 @@ class Table(NamedTuple):
 
 
 def read_file(spec: Spec, path: str) -> Table:
-    """The rows of a file, as the columns of a run's table have them.
+    """Reads the rows of a file as the columns of a run's table.
 
     Raises:
       UserError: for a file that cannot be read, an unknown column or level, or a number that is none.

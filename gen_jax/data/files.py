@@ -146,7 +146,7 @@ def _folder(path: Path, resize: int | None, content: str | None) -> Source:
 
 
 def left_out(path: Path, files: list[Path], read: int) -> None:
-    """Says once which files of a folder are no images that are read."""
+    """Prints once how many files of a folder are not read as images."""
     if files:
         suffixes = Counter(file.suffix.lower() or "no suffix" for file in files)
         listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
@@ -161,7 +161,7 @@ def channels_of(image: Image.Image) -> int:
 
 
 def _opened(file: Path) -> Image.Image:
-    """An image whose pixels have 8 bits a channel.
+    """Opens an image whose pixels have 8 bits a channel.
 
     Raises:
       UserError: for a file that is no image, or has more bits: Pillow would drop half of those of a colour image.
@@ -177,7 +177,7 @@ def _opened(file: Path) -> Image.Image:
 
 
 def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -> np.ndarray:
-    """An image as a viewer shows it, [H, W, C]: turned as EXIF says, with the channels of the first image.
+    """Reads an image as a viewer shows it, [H, W, C]: turned as EXIF says, with the channels of the first image.
 
     Raises:
       UserError: for an image that would lose its colours or its transparency, or has another size.

@@ -90,7 +90,7 @@ def _own(spec: Spec, options: Mapping[str, Any], path: str) -> Source:
 
 
 def _relabelled(spec: Spec, source: Source, path: str) -> Source:
-    """A source whose labels are numbered as the classes of the run.
+    """Returns a source whose labels are numbered as the classes of the run.
 
     Raises:
       UserError: for a label that the run does not know.

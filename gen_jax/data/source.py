@@ -70,7 +70,7 @@ def forget_oldest(folder: Path, most: int) -> None:
 
 @lru_cache(maxsize=256)
 def say_once(text: str) -> None:
-    """Prints what was guessed, or left out, once in a process: sources are opened more than once."""
+    """Prints a line once in a process, because a source is opened more than once."""
     print(text)
 
 
@@ -83,7 +83,7 @@ def content_hash(*parts: Any) -> str:
 
 
 def files_hash(files: list[Path]) -> str:
-    """A short hash of the names and the contents of files."""
+    """Returns a short hash of the names and the contents of files."""
     digest = hashlib.blake2b(digest_size=12)
     for path in files:
         digest.update(path.name.encode())

@@ -100,7 +100,7 @@ def table_source(
 
 
 def open_table(path: Path, options: Mapping[str, Any], known: str) -> Source:
-    """A user's CSV or Parquet file as the split that is learnt from, with `data.test_path` as the one of the tests.
+    """Opens a user's CSV or Parquet file as the training split, and `data.test_path` as the test split.
 
     Without such a file a share `data.holdout` of the rows is the test split, if there are at least `FEWEST_HELD_OUT`.
     """
@@ -204,7 +204,7 @@ def read_schema(said: str | None, names: Sequence[str]) -> dict[str, dict]:
 
 
 def schema_json(said: str | None) -> dict[str, dict]:
-    """The schema that a user gives, in a JSON file or as JSON itself, as it stands there.
+    """Reads the schema that a user gives as JSON or as the path of a JSON file.
 
     Raises:
       UserError: for what is no JSON, or no facts by column.
@@ -333,7 +333,7 @@ def guess(texts: Sequence[str]) -> str:
 
 
 def date_format(texts: Sequence[str]) -> str:
-    """The format of the dates of a column.
+    """Returns the format of the dates of a column.
 
     Raises:
       Unfit: if no format fits, or if a day and a month cannot be told apart.

@@ -147,7 +147,7 @@ def gan(
         return GanState(zero, zero, classes, g, d, average, *optimizers)
 
     def generate(g: Any, keys: Sequence[jax.Array], z: jax.Array, y: jax.Array, weight: jax.Array) -> tuple:
-        """The rows that are judged, the net's output, and its {"batch_stats"}; `keys` [2]: of dropout and of levels."""
+        """Returns the rows that are judged, the net's output, its {"batch_stats"}; `keys` [2] are of dropout and levels."""
         out, statistics = g_net.apply(g, z, y, weight, rngs={"dropout": keys[0]}, mutable=STATISTICS[:1])
         return form.relaxed(keys[1], out), out, statistics
 
