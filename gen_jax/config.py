@@ -56,9 +56,7 @@ def base_config() -> ConfigDict:
                 "holdout": 0.1,  # share of the rows of a table in a file without test_path that are its test split
                 "schema": placeholder(str),  # of a table: a JSON file that says what its columns are, or JSON itself
                 "separator": placeholder(str),  # of the columns of a CSV file; guessed where unset
-                "decimal": placeholder(
-                    str
-                ),  # "," or "." in its numbers; guessed where unset, if columns are not separated by ","
+                "decimal": placeholder(str),  # "," or "." in its numbers; guessed where unset
                 "kind": placeholder(str),  # series, where an array file [N, T, D] holds them
                 "window": placeholder(int),  # frames a row of sequences; whole ones where unset
                 "vocabulary": placeholder(str),  # of text: characters (where unset) or bytes

@@ -92,9 +92,8 @@ def with_latent_search(
         for start in jax.random.split(start_key, starts):
             best = better(start, state, best, latent, *observed)
         z, adam = best[0], tx.init(best[0])
-        for step_key in jax.random.split(
-            move_key, steps
-        ):  # one dispatch each: XLA's CPU convolutions are slow in a loop
+        # Because XLA's CPU convolutions are slow inside a loop, each step is one dispatch.
+        for step_key in jax.random.split(move_key, steps):
             z, adam = move(step_key, state, z, adam, latent, *observed)
         batch = decode(state, {**latent, "z": z})
         return {**batch, "x": jnp.where(mask, x, batch["x"])}

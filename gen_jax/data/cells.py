@@ -23,7 +23,6 @@ COMMA = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")  # a number with a decim
 OPEN = {".gz": gzip.open, ".bz2": bz2.open}
 COMPRESSION = {".gz": "gzip", ".bz2": "bz2"}
 SEPARATORS = (",", ";", "\t", "|")
-NAMELESS = re.compile(r"column \d+")  # the name of a column that the first row does not name
 HEAD = 1 << 16  # bytes that tell how a file is written
 
 
@@ -71,6 +70,7 @@ class Layout(NamedTuple):
     separator: str
     lines: int  # before the first row of cells
     names: list[str]
+    nameless: frozenset[str] = frozenset()  # those of them that the first row leaves blank
 
 
 def read_cells(
@@ -100,12 +100,12 @@ def read_cells(
     path = path.expanduser()
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    decimal = "."
+    decimal, nameless = ".", frozenset()
     if path.suffix.lower() == ".parquet":
         table = _parquet(path)
     else:
-        table, separator = _csv(path, names, options.get("separator"))
-        decimal = options.get("decimal") or ("." if separator == "," else None)
+        table, layout = _csv(path, names, options.get("separator"))
+        decimal, nameless = options.get("decimal") or ("." if layout.separator == "," else None), layout.nameless
     double = {name for name in table.column_names if table.column_names.count(name) > 1}
     if double:
         raise UserError(f"{path}: two columns are named {min(double)!r}; expected one of each name")
@@ -117,7 +117,7 @@ def read_cells(
         texts = [without(text, symbols[name]) for text in texts] if name in symbols else texts
         texts = _with_points(path, name, texts, decimal)
         columns[name] = trimmed(texts, codes, EMPTY.union(empty.get(name, ())).difference(levels.get(name, ())))
-    return {name: cells for name, cells in columns.items() if cells.texts or not NAMELESS.fullmatch(name)}
+    return {name: cells for name, cells in columns.items() if cells.texts or name not in nameless}
 
 
 def without(text: str, symbols: Collection[str]) -> str:
@@ -160,8 +160,8 @@ def _parquet(path: Path) -> Any:
         raise UserError(f"{path}: not a readable Parquet file ({_line(error)})") from None
 
 
-def _csv(path: Path, names: Sequence[str] | None, separator: str | None) -> tuple[Any, str]:
-    """Returns the table of a CSV file, all of it text, and its separator."""
+def _csv(path: Path, names: Sequence[str] | None, separator: str | None) -> tuple[Any, Layout]:
+    """Returns the table of a CSV file, all of it text, and the format of the file."""
     layout = _layout(path, names, separator)
     try:
         table = _rows(path, layout)
@@ -169,7 +169,7 @@ def _csv(path: Path, names: Sequence[str] | None, separator: str | None) -> tupl
         say_once(f"{path}: it is not UTF-8 and is read as Windows-1252")
         layout = _layout(path, names, separator, "cp1252")
         table = _rows(path, layout)
-    return table.rename_columns(layout.names), layout.separator
+    return table.rename_columns(layout.names), layout
 
 
 def _rows(path: Path, layout: Layout) -> Any:
@@ -228,14 +228,13 @@ def _layout(path: Path, names: Sequence[str] | None, separator: str | None, enco
         raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None
     if not first:
         raise UserError(f"{path}: it is empty; expected a first row with the names of the columns, then rows")
-    nameless = names is not None or all(is_number(cell.strip()) for cell in first)
-    names = names or ([f"x{at}" for at in range(len(first))] if nameless else [cell.strip() for cell in first])
-    nameless_at = [at for at, name in enumerate(names) if not name]
-    for at in nameless_at:
-        names = [*names[:at], f"column {at + 1}", *names[at + 1 :]]
-    if nameless_at:
-        say_once(f"{path}: {', '.join(names[at] for at in nameless_at)} has no name in the first row")
-    return Layout(encoding, separator, blank if nameless else blank + reader.line_num, list(names))
+    if names is not None or all(is_number(cell.strip()) for cell in first):  # no row of names
+        return Layout(encoding, separator, blank, [*(names or (f"x{at}" for at in range(len(first))))])
+    listed = [cell.strip() or f"column {at + 1}" for at, cell in enumerate(first)]
+    nameless = [name for name, cell in zip(listed, first) if not cell.strip()]
+    if nameless:
+        say_once(f"{path}: {', '.join(nameless)} has no name in the first row")
+    return Layout(encoding, separator, blank + reader.line_num, listed, frozenset(nameless))
 
 
 def _separator(path: Path, text: str) -> str:

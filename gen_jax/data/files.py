@@ -94,12 +94,7 @@ def _arrays(path: Path, resize: int | None, content: str | None, said: str | Non
     if said == "series" and x.ndim != 3:
         raise UserError(f"data.path {path}: shape {x.shape}; expected series [N, T, D]")
     x = x[..., None] if x.ndim == 3 and said is None else x
-    if y is not None and y.dtype.kind == "f" and (y == np.rint(y)).all():
-        y = y.astype(np.int64)
-    if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "biuUS"):
-        raise UserError(
-            f"data.path {path}: labels 'y' {y.dtype}{list(y.shape)}; expected {len(x)} whole numbers or texts"
-        )
+    y = None if y is None else checked_labels(path, y, len(x))
     if resize is not None and x.dtype != np.uint8:
         raise UserError(f"data.resize {resize}: only uint8 images are resized, {path} holds {x.dtype}")
     kind, shape = (said, x.shape[1:]) if said else image_or_vector(str(path), x.shape[1:], resize)
@@ -117,6 +112,19 @@ def _arrays(path: Path, resize: int | None, content: str | None, said: str | Non
             content = content_hash(content, classes)  # by which rows differ that an earlier version has in its cache
     info = {} if y is None or classes == tuple(map(str, range(len(classes)))) else {"labels": y.dtype.kind}
     return Source(path.stem, kind, shape, x.dtype, {"train": len(x)}, rows, content, classes, limits, info)
+
+
+def checked_labels(path: Path, y: np.ndarray, num: int) -> np.ndarray:
+    """Returns labels [num], whole numbers or texts.
+
+    Raises:
+      UserError: for labels of another shape or type.
+    """
+    if y.dtype.kind == "f" and (y == np.rint(y)).all():
+        y = y.astype(np.int64)
+    if y.shape != (num,) or y.dtype.kind not in "biuUS":
+        raise UserError(f"data.path {path}: labels 'y' {y.dtype}{list(y.shape)}; expected {num} whole numbers or texts")
+    return y
 
 
 def labels(y: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:

@@ -261,6 +261,15 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
     if not told:
         refuse_symbols(texts)
         refuse_stray(parts)
+    return {**facts, "levels": levels_of(kind, texts, parts, said)}
+
+
+def levels_of(kind: str, texts: Sequence[str], parts: Sequence[Cells], said: Mapping[str, Any]) -> list[str]:
+    """Returns the levels of a column that holds these texts: those of the schema, or all texts in their order.
+
+    Raises:
+      Unfit: for an ordered column of texts without levels in the schema, too many levels, or a level twice.
+    """
     if kind == "ordered" and "levels" not in said and not all(map(is_number, texts)):
         raise Unfit("is ordered: expected its levels in data.schema, from the least to the greatest")
     levels = said.get("levels") or sorted(texts, key=float if all(map(is_number, texts)) else str)
@@ -271,7 +280,7 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
         raise Unfit(f"has {len(levels):,} levels, such as {odd!r}; expected at most {MOST_LEVELS}{each}")
     if len({*levels}) < len(levels):
         raise Unfit(f"has a level that stands twice among {', '.join(levels)}")
-    return {**facts, "levels": levels}
+    return levels
 
 
 def refuse_symbols(texts: Sequence[str]) -> None:
