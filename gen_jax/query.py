@@ -1,13 +1,14 @@
 """CLI and function: the distribution of one column of a table given others, as a run's model has it.
 
 python -m gen_jax.query --workdir runs/bayes_net_bif --of lung [--given "smoke=yes,xray=no"]
+python -m gen_jax.query --workdir runs/forest --of claim --given "age>60,city in Wien,Graz"
 python -m gen_jax.query --workdir runs/mixture --of "petal width (cm)" --given species=setosa
 """
 
 import numpy as np
 
 from gen_jax import best, command_line, config, run, sharding
-from gen_jax.data.evidence import as_given, known, parsed, said_cells
+from gen_jax.data.evidence import as_given, known, parsed, said, said_cells, said_within
 from gen_jax.data.spec import columns
 from gen_jax.data.tables import texts_of
 from gen_jax.errors import UserError, choose, command
@@ -15,7 +16,7 @@ from gen_jax.keys import root
 from gen_jax.sample import draw
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-DRAWS = 4096  # of a number, whose quantiles are printed
+DRAWS = 4096  # for what is not exact: quantiles of numbers, and all given ranges
 
 
 def level_probabilities(loaded: run.Run, of: str, given: str | None = None) -> dict[str, float]:
@@ -49,18 +50,21 @@ def level_probabilities(loaded: run.Run, of: str, given: str | None = None) -> d
     return dict(zip(levels, (p / p.sum()).tolist()))
 
 
-def number_quantiles(loaded: run.Run, of: str, given: str | None, seed: int) -> dict[float, str]:
-    """Returns the `QUANTILES` of a column of numbers among `DRAWS` rows drawn given what is known, as texts of the column."""
+def draws(loaded: run.Run, of: str, given: str | None, seed: int) -> np.ndarray:
+    """Returns `DRAWS` values of a column, levels as their places, in rows drawn given what is known."""
     spec = loaded.spec
-    at = known(spec).index(of)
     cells = None if given is None else said_cells(spec, given, DRAWS)
-    asked = None if cells is None else as_given(spec, cells)
-    x = draw(loaded.model, loaded.state, spec, seed, DRAWS, asked, known=cells)["x"][:, at]
-    return dict(zip(QUANTILES, texts_of(columns(spec)[at], np.quantile(x, QUANTILES, method="nearest"))))
+    asked = None if given is None else said(spec, given, DRAWS)
+    fits = said_within(spec, given)
+    rows = draw(loaded.model, loaded.state, spec, seed, DRAWS, asked, known=cells, fits=fits)["x"]
+    return rows[:, known(spec).index(of)]
 
 
 def main(argv: list[str]) -> None:
-    """Prints a line for each level, the likeliest first, or the quantiles of a number."""
+    """Prints a line for each level, the likeliest first, or the quantiles of a number.
+
+    Levels given no range are exact; all else is by draws, levels with their standard errors.
+    """
     flags = command_line.parse(
         argv,
         {
@@ -82,15 +86,23 @@ def main(argv: list[str]) -> None:
     of = choose(f"column of {loaded.spec.name} in --of", flags.of or "", names)
     if flags.given is not None and parsed(loaded.spec, flags.given)[1]:
         raise UserError(f"--given {flags.given}: do() is not answered here; use gen_jax.sample")
-    condition = f" | {flags.given}" if flags.given else ""
-    if "levels" not in columns(loaded.spec)[names.index(of)]:
-        for share, text in number_quantiles(loaded, of, flags.given, flags.seed).items():
+    column, condition = columns(loaded.spec)[names.index(of)], f" | {flags.given}" if flags.given else ""
+    exact = "levels" in column and said_within(loaded.spec, flags.given) is None
+    x = None if exact else draws(loaded, of, flags.given, flags.seed)
+    if exact:
+        shares = level_probabilities(loaded, of, flags.given)
+    elif "levels" in column:
+        shares = dict(zip(column["levels"], np.bincount(x.astype(int), minlength=len(column["levels"])) / DRAWS))
+    else:
+        texts = texts_of(column, np.quantile(x, QUANTILES, method="nearest"))
+        for share, text in zip(QUANTILES, texts):
             print(f"{share:4.0%} of {of}{condition} is at most {text}")
-        print(f"by {DRAWS} draws of step {loaded.step}")
-        return
-    shares = level_probabilities(loaded, of, flags.given)
+        shares = {}
     for level, share in sorted(shares.items(), key=lambda item: -item[1]):
-        print(f"P({of}={level}{condition}) = {share:.4f}")
+        error = "" if exact else f" +- {np.sqrt(share * (1 - share) / DRAWS):.4f}"
+        print(f"P({of}={level}{condition}) = {share:.4f}{error}")
+    if not exact:
+        print(f"by {DRAWS} draws of step {loaded.step}")
 
 
 if __name__ == "__main__":

@@ -3,21 +3,24 @@
 python -m gen_jax.sample --workdir runs/gan --num 64 --out digits.png [--given y=3]
 python -m gen_jax.sample --workdir runs/mingru --num 4 --out plays.txt [--given prefix=ROMEO:] [--length 1000] [--temperature 0.8]
 python -m gen_jax.sample --workdir runs/mixture --given 'species=setosa' --out rows.csv
+python -m gen_jax.sample --workdir runs/forest --given 'age>60,city in Wien,Graz' --out rows.csv
 python -m gen_jax.sample --workdir runs/mixture --given patients.csv --out completed.csv [--completions 5]
 python -m gen_jax.sample --workdir runs/mingru --stream [--given prefix=ROMEO:] [--length 1000]
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from operator import itemgetter
 from pathlib import Path
 
 import jax
 import numpy as np
 from absl.flags import FlagValues
+from tqdm import tqdm
 
 from gen_jax import best, command_line, config, run, sharding
 from gen_jax.data import evidence
-from gen_jax.data.samples import SUFFIXES, WRITERS, encode
+from gen_jax.data.samples import SUFFIXES, encode
 from gen_jax.data.spec import SEQUENCES, Spec, to_data
 from gen_jax.data.texts import reader, tokens_of
 from gen_jax.errors import UserError, choose, command
@@ -27,6 +30,7 @@ from gen_jax.model import Model, State
 fold_in = jax.jit(jax.random.fold_in)  # by itself it takes a third of a millisecond a chunk
 CHUNK = 256  # samples per compiled call: one compilation whatever `num`, and sample i depends on (seed, i) alone
 SHORT = 16  # of sequences
+MOST_DRAWN, RAREST = 2**18, 1e-4  # rows after which it is an error that less than such a share of them fits a condition
 FLAGS = {
     "workdir": (None, "directory of the run"),
     "num": (64, "how many samples"),
@@ -35,8 +39,8 @@ FLAGS = {
     "replica": ("0", "which of a run's replicas to draw from: a number, or best"),
     "given": (
         None,
-        "a condition: y=CLASS, or y=all for each class in turn; prefix=TEXT of text; of a table NAME=VALUE,..., or a "
-        + "CSV or Parquet file whose empty cells are drawn",
+        "a condition: y=CLASS, or y=all for each class in turn; prefix=TEXT of text; of a table NAME=VALUE, NAME>VALUE, "
+        + "NAME in LOW..HIGH, NAME in VALUE,VALUE, several between commas, or a CSV or Parquet file whose empty cells are drawn",
     ),
     "completions": (1, "how often the file of --given is completed: from 2 on into as many files, OUT-1, OUT-2, ..."),
     "length": (None, "of sequences, in tokens or frames; where unset as in the run's config, or its data"),
@@ -58,25 +62,71 @@ def draw(
     stream: Callable[[np.ndarray], None] | None = None,
     size: int | None = None,
     known: np.ndarray | None = None,
+    fits: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """`num` samples in the data's own domain: `x` [num, *shape] of the data's type, and whatever else is modelled.
 
     The leaves of `given` lead with `num`. `stream` is called with each frame of the samples when it is drawn. `size` is how
     many are drawn together, `CHUNK` where None, and of sequences `SHORT`. `known` [num, D] are the cells of a table that
-    `given` holds fixed, as they are in the data's own domain, NaN elsewhere.
+    `given` holds fixed, as they are in the data's own domain, NaN elsewhere. `fits` tells which rows x [N, D] of a table
+    stay: the samples are the first `num` of them, and exact, because what is drawn is the model's; then all rows of
+    `given` are alike.
+
+    Raises:
+      UserError: where next to no row fits.
     """
     size = size or (SHORT if spec.kind in SEQUENCES else CHUNK)
-    key, chunks = root(seed, "samples"), []
-    for start in range(0, num, size):
-        rows = np.minimum(np.arange(start, start + size), num - 1)  # the last chunk is whole too
-        asked = jax.tree.map(itemgetter(rows), dict(given)) if given else None
-        asked = {**(asked or {}), "stream": stream} if stream else asked
-        chunks.append(model.sample(fold_in(key, start // size), state, size, asked))
-        chunks[-2:-1] = jax.device_get(chunks[-2:-1])  # while the next is drawn
-    chunks = jax.device_get(chunks)
+    asked = {**(given or {}), **({"stream": stream} if stream else {})}
+    chunks = _chunks(model, state, seed, None if fits else num, asked, size)
+    if fits:
+        return _first_that_fit(spec, chunks, num, known, fits)
+    found: list[dict] = []
+    for chunk in chunks:
+        found.append(chunk)
+        found[-2:-1] = jax.device_get(found[-2:-1])  # while the next is drawn
+    return _together(spec, jax.device_get(found), num, known)
+
+
+def _chunks(
+    model: Model, state: State, seed: int, num: int | None, given: dict, size: int
+) -> Iterator[dict[str, jax.Array]]:
+    """Yields samples, `size` at a time, until there are `num`; without end, all given the first row, if `num` is None."""
+    key = root(seed, "samples")
+    for number in count() if num is None else range(-(-num // size)):
+        rows = np.minimum(
+            np.arange(number * size, (number + 1) * size), 0 if num is None else num - 1
+        )  # all chunks are whole
+        asked = {name: each if callable(each) else jax.tree.map(itemgetter(rows), each) for name, each in given.items()}
+        yield model.sample(fold_in(key, number), state, size, asked or None)
+
+
+def _together(spec: Spec, chunks: Sequence[dict], num: int, known: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Returns the first `num` samples of some chunks in the data's own domain, with the cells that are known as they are."""
     samples = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
     x = to_data(spec, samples["x"])
     return {**samples, "x": x if known is None else np.where(np.isnan(known), x, known)}
+
+
+def _first_that_fit(
+    spec: Spec, chunks: Iterable[dict], num: int, known: np.ndarray | None, fits: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, np.ndarray]:
+    found, fitting, drawn = [], 0, 0
+    with tqdm(total=num, desc="rows that fit", unit="row", delay=2) as bar:
+        for chunk in chunks:
+            size = len(chunk["x"])
+            part = _together(spec, [jax.device_get(chunk)], size, None if known is None else known[:1])
+            stays = fits(part["x"])
+            found.append({name: value[stays] for name, value in part.items()})
+            fitting, drawn = fitting + int(stays.sum()), drawn + size
+            bar.update(int(stays.sum()))
+            if fitting >= num:
+                break
+            if drawn >= MOST_DRAWN and fitting < RAREST * drawn:
+                raise UserError(
+                    f"given: {fitting} of {drawn:,} drawn rows fit; expected a condition that more rows fit"
+                )
+    print(f"{fitting / drawn:.2%} of the drawn rows fit")
+    return {name: np.concatenate([part[name] for part in found])[:num] for name in found[0]}
 
 
 def parse_given(text: str | None, num: int, spec: Spec, length: int | None = None) -> dict[str, np.ndarray] | None:
@@ -155,7 +205,8 @@ def main(argv: list[str]) -> None:
         command_line.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
     stream = printer(loaded.spec) if flags.stream else None
     known = evidence.said_cells(loaded.spec, flags.given, num) if flags.given and loaded.spec.kind == "table" else None
-    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, stream, known=known)
+    fits = evidence.said_within(loaded.spec, flags.given)
+    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, stream, known=known, fits=fits)
     if flags.stream:
         print()
     if saved:
@@ -178,15 +229,12 @@ def complete(flags: FlagValues, loaded: run.Run) -> None:
     if flags["num"].present:
         raise UserError(f"--num={flags.num}: --given {flags.given} says which rows are drawn; see --completions")
     table = evidence.read_file(spec, flags.given)
-    if out.suffix == ".npz":  # of numbers, which texts that are left out of the model are not
-        table = table._replace(names=[name for name in table.names if name not in table.kept], kept={})
     known = np.tile(table.x, (times, 1))
     given = evidence.as_given(spec, known)
     drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given, known=known)
     files = [out] if times == 1 else [out.with_name(f"{out.stem}-{each + 1}{out.suffix}") for each in range(times)]
     for file, x in zip(files, np.split(drawn["x"], times)):
-        whole_spec, whole = evidence.completed(spec, table, x)
-        run.write(file, WRITERS[out.suffix]({"x": whole}, whole_spec))
+        run.write(file, evidence.completed(spec, table, x, out.suffix))
     cells = f"{np.isnan(table.x).sum()} cells of {len(table.x)} rows drawn by step {loaded.step}"
     print(f"{cells}, in {', '.join(map(str, files))}")
 

@@ -3,6 +3,7 @@
 import bz2
 import csv
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -21,6 +22,8 @@ from PIL import Image
 
 import gen_jax
 from gen_jax import config, data, evaluate, query, sample, sharding, train
+from gen_jax.data import evidence
+from gen_jax.data import spec as spec_module
 from gen_jax.data.bif import Network, read_bif, write_bif
 from gen_jax.data.cells import read_cells
 from gen_jax.data.files import open_files
@@ -634,7 +637,7 @@ def test_columns_that_are_left_out_pass_through_completion(tmp_path, capsys):
         assert [*rows[0]] == ["g", "id", "v"] and [row["id"] for row in rows] == ["b, 1", "a2", ""]
         assert (
             rows[0]["g"] == "x"
-            and rows[1]["v"] == "7.50"
+            and rows[1]["v"] == "7.5"
             and rows[2]["v"] == "99.25"
             and all(row["v"] and row["g"] for row in rows)
         )
@@ -643,6 +646,75 @@ def test_columns_that_are_left_out_pass_through_completion(tmp_path, capsys):
         ["sample", "--workdir", str(tmp_path / "run"), "--given", str(tmp_path / "gaps.csv"), "--out", str(arrays_of)]
     )
     assert np.load(arrays_of)["x"].shape == (3, 2)  # of numbers, without the ids
+
+
+def test_cells_that_are_given_come_back_as_they_are_written(tmp_path):
+    lines = [f"{number % 28 + 1}.{number % 12 + 1}.2024,{number / 4},{number:03d}\n" for number in range(60)]
+    (tmp_path / "t.csv").write_text("day,v,code\n" + "".join(lines))
+    schema = '{"day": {"kind": "date", "format": "%d.%m.%Y"}, "code": {"kind": "integer"}}'
+    more = [f"--config.data.path={tmp_path / 't.csv'}", f"--config.data.schema={schema}", "--config.eval_every=1"]
+    train_on(tmp_path, "run", "mixture", *more, "--config.model.components=2")
+    (tmp_path / "gaps.csv").write_text("day,v,code\n1.2.2024,1.50,\n,7e0,007\n")
+    flags = ["--given", str(tmp_path / "gaps.csv"), "--out", str(tmp_path / "whole.csv")]
+    sample.main(["sample", "--workdir", str(tmp_path / "run"), *flags])
+    one, two = csv.DictReader((tmp_path / "whole.csv").open())
+    assert (one["day"], one["v"], two["v"], two["code"]) == ("1.2.2024", "1.50", "7e0", "007")
+    assert re.fullmatch(r"\d\d\.\d\d\.2024", two["day"]) and one["code"].isdecimal()
+
+
+IDS = {
+    "numbers": (lambda number: f"{number + 1}", lambda text, row: text == f"{61 + row}"),
+    "padded": (lambda number: f"C-{number + 1:05d}/a", lambda text, row: text == f"C-{61 + row:05d}/a"),
+    "long": (lambda number: f"{10**19 + number}", lambda text, row: text == f"{10**19 + 60 + row}"),
+    "hexadecimal": (
+        lambda number: hashlib.md5(str(number).encode()).hexdigest()[:8] + "-4f",
+        lambda text, row: re.fullmatch("[0-9a-f]{8}-4f", text),
+    ),
+    "of no pattern": (lambda number: "x" * (number + 1), lambda text, row: text == f"{1 + row}"),
+}
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_rows_that_are_drawn_get_new_ids_at_their_place(name, tmp_path):
+    write, is_new = IDS[name]
+    old = [write(number) for number in range(60)]
+    (tmp_path / "t.csv").write_text(
+        "a,id,b\n" + "".join(f"{at},{text},{'xy'[at % 2]}\n" for at, text in enumerate(old))
+    )
+    spec = loaded(tmp_path / "t.csv", schema='{"id": {"kind": "id"}}').spec
+    assert [column["name"] for column in columns(spec)] == ["a", "b"]
+    rows = np.stack([np.arange(30), np.arange(30) % 2], 1).astype(float)
+    written = [*csv.DictReader(io.StringIO(to_csv({"x": rows}, spec).decode()))]
+    assert [*written[0]] == ["a", "id", "b"] and [row["a"] for row in written] == [*map(str, range(30))]
+    new = [row["id"] for row in written]
+    assert len({*new}) == 30 and not {*new} & {*old} and all(map(is_new, new, range(30)))
+    assert [row["id"] for row in csv.DictReader(io.StringIO(to_csv({"x": rows}, spec).decode()))] == new
+    assert spec_module.schema_of(spec)["id"] == {"kind": "id"}
+    (tmp_path / "gaps.csv").write_text("id,a\nmine,3\n,4\n")
+    filled = evidence.completed(spec, evidence.read_file(spec, str(tmp_path / "gaps.csv")), rows[:2], ".csv")
+    one, two = csv.DictReader(io.StringIO(filled.decode()))
+    assert one["id"] == "mine" and is_new(two["id"], 1) and [*one] == ["id", "a", "b"]
+
+
+def test_too_many_levels_keep_the_commonest_and_the_rest_are_one(tmp_path):
+    texts = [f"t{min(at % 97, at // 3)}" for at in range(6000)] + [f"rare{at}" for at in range(1500)]
+    content = "g,v\n" + "".join(f"{text},{at % 7}\n" for at, text in enumerate(texts))
+    message = refusal(tmp_path, content)
+    assert "levels, such as" in message and "the 100 commonest stay" in message
+    schema, x = table(tmp_path, content, schema=hint(message))
+    assert len(schema["g"]["levels"]) == 101 and schema["g"]["levels"][-1] == "(other)"
+    assert all(f"t{at}" in schema["g"]["levels"] for at in range(97))
+    assert (x[:, 0] == 100).sum() >= 0.9 * 1497 * 0.9
+    spec = loaded(tmp_path / "t.csv", schema=hint(message)).spec
+    again, _ = table(tmp_path, content, schema=json.dumps(spec_module.schema_of(spec)))
+    assert again["g"]["levels"] == schema["g"]["levels"] and again["g"]["other"] == "(other)"
+
+
+def test_whole_numbers_that_differ_in_every_row_are_asked_about(tmp_path, capsys):
+    table(tmp_path, "n,v\n" + "".join(f"{at},{at % 5}\n" for at in range(200)), holdout=0)
+    assert """column 'n' differs in every row; if it is an id: --config.data.schema='{"n": {"kind": "id"}}'""" in (
+        capsys.readouterr().out
+    )
 
 
 def test_a_query_is_the_conditional_distribution_by_names(tmp_path, capsys):

@@ -177,7 +177,7 @@ WRONG = {
     "one name twice": ("a,a\n1,2\n", {}, "two columns are named 'a'"),
     "constant": ("a,b\n1,5\n2,5\n", {}, "column 'b' holds '5' and no other value, there is nothing to learn. This leaves it out: --config.data.schema="),
     "all missing": ("a,b\n1,\n2,?\n", {}, "column 'b' is empty in every row. This leaves it out: --config.data.schema="),
-    "many levels": (MANY, {}, "column 'b' has 1,200 levels, such as 'name0'; expected at most 1000, a value of its own in nearly every row: an id. This leaves it out"),
+    "many levels": (MANY, {}, "column 'b' has 1,200 levels, such as 'name0'; expected at most 1000 (with a value of its own in nearly every row it is an id). This mends it"),
     "unknown column": (PEOPLE, {"schema": '{"tall": {"kind": "integer"}}'}, "unknown column in data.schema 'tall'"),
     "unknown kind": (PEOPLE, {"schema": '{"age": {"kind": "categoric"}}'}, "did you mean 'categorical'"),
     "unknown fact": (PEOPLE, {"schema": '{"age": {"level": []}}'}, "did you mean 'levels'"),

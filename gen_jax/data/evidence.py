@@ -1,22 +1,27 @@
 """What is known of rows that a table's model is to complete: cells by the names of their columns, or a file's."""
 
-import csv
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from gen_jax.data import conditions
 from gen_jax.data.cells import SUFFIXES, Cells, cells_of, read_cells, suffix_of
+from gen_jax.data.ids import new_ids
+from gen_jax.data.samples import arrays
 from gen_jax.data.spec import Spec, columns, rows_to_model
-from gen_jax.data.tables import facts_of_text, numbers
+from gen_jax.data.tables import csv_of, facts_of_text, numbers, texts_of
 from gen_jax.errors import UserError, choose
 
-EXPECTED = (
-    "expected NAME=VALUE,NAME=VALUE with names of columns, do(NAME)=VALUE for what is set from outside, "
-    'a pair with a comma in it in quotes, as in "NAME=a, b", or a file'
-)
 Given = dict[str, np.ndarray | dict[str, np.ndarray]]
+
+
+class Said(NamedTuple):
+    """What `--given` says of the rows of a table."""
+
+    seen: dict[str, Cells]  # cells that are observed, by column
+    done: dict[str, Cells]  # cells that are set from outside, by column
+    within: list[conditions.Fits]  # the ranges and lists that other cells are in
 
 
 def is_file(text: str | None) -> bool:
@@ -24,50 +29,55 @@ def is_file(text: str | None) -> bool:
     return text is not None and suffix_of(Path(text)) in SUFFIXES and ("=" not in text or Path(text).is_file())
 
 
-def said(spec: Spec, text: str, num: int) -> Given:
+def said(spec: Spec, text: str, num: int) -> Given | None:
     """What `smoke=yes,age=40` says of `num` rows: `x` and `mask` [num, D] in model space, and the like under `do`.
+
+    Returns None if it says ranges and lists alone; see `said_within`.
 
     Raises:
       UserError: as `parsed`.
     """
-    seen, done = parsed(spec, text)
-    given = {} if done and not seen else as_given(spec, _rows(spec, seen, num))
-    return {**given, "do": as_given(spec, _rows(spec, done, num))} if done else given
+    seen, done, _ = parsed(spec, text)
+    given = as_given(spec, _rows(spec, seen, num)) if seen else {}
+    return {**given, **({"do": as_given(spec, _rows(spec, done, num))} if done else {})} or None
 
 
 def said_cells(spec: Spec, text: str, num: int) -> np.ndarray:
     """The same in the table's own domain, what is seen and what is done together [num, D]; NaN where nothing is said."""
-    seen, done = parsed(spec, text)
+    seen, done, _ = parsed(spec, text)
     return _rows(spec, {**seen, **done}, num)
 
 
-def parsed(spec: Spec, text: str) -> tuple[dict[str, Cells], dict[str, Cells]]:
-    """What is seen, and what is done, by column.
+def said_within(spec: Spec, text: str | None) -> conditions.Fits | None:
+    """Returns which rows [N, D] of the table's own domain are in the ranges and lists that are said; None if none is."""
+    within = parsed(spec, text).within if text is not None and spec.kind == "table" else []
+    return (lambda x: np.logical_and.reduce([fits(x) for fits in within])) if within else None
+
+
+def parsed(spec: Spec, text: str) -> Said:
+    """What a condition says.
 
     Raises:
       UserError: for an unknown column or level, naming the nearest, a number that is none, or anything else.
     """
-    seen: dict[str, Cells] = {}
-    done: dict[str, Cells] = {}
-    for pair in next(csv.reader([text], skipinitialspace=True), []):
-        name, _, value = (part.strip() for part in pair.partition("="))
-        from_outside = re.fullmatch(r"do\((.*)\)", name)
-        name, into = (from_outside[1], done) if from_outside else (name, seen)
-        if not name or not value:
-            raise UserError(f"--given {text}: {EXPECTED}")
-        choose(f"column of {spec.name} in --given", name, known(spec))
-        if name in seen or name in done:
-            raise UserError(f"--given {text}: column {name!r} is given twice")
-        into[name] = cells_of([value])
-    return seen, done
+    said = Said({}, {}, [])
+    for part in conditions.read(spec, text):
+        if part.relation != "=":
+            said.within.append(conditions.fits(spec, text, part))
+        elif part.name in {**said.seen, **said.done}:
+            raise UserError(f"--given {text}: column {part.name!r} is given twice")
+        else:
+            (said.done if part.do else said.seen)[part.name] = cells_of(part.values)
+    return said
 
 
 class Table(NamedTuple):
     """The rows of a user's file that are to be completed."""
 
     x: np.ndarray  # [N, D] in the table's own domain, NaN where a cell is empty or its column is not in the file
-    names: list[str]  # of the file's columns, in its order
-    kept: dict[str, list[str]]  # the texts of columns that the run's schema leaves out of the model
+    texts: dict[
+        str, list[str]
+    ]  # of all its columns in its order, those that are not modelled too; "" where a cell is empty
 
 
 def read_file(spec: Spec, path: str) -> Table:
@@ -76,29 +86,30 @@ def read_file(spec: Spec, path: str) -> Table:
     Raises:
       UserError: for a file that cannot be read, an unknown column or level, or a number that is none.
     """
-    part, dropped = read_cells(Path(path), None, {}, *facts_of_text({"columns": columns(spec)})), spec.info["dropped"]
+    part = read_cells(Path(path), None, {}, *facts_of_text({"columns": columns(spec)}))
     for name in part:
-        choose(f"column of {spec.name} in --given {path}:", name, [*known(spec), *dropped])
-    kept = {
-        name: [*np.array([*cells.texts, ""], object)[cells.codes]] for name, cells in part.items() if name in dropped
-    }
-    return Table(numbers(path, columns(spec), part), [*part], kept)
+        choose(f"column of {spec.name} in --given {path}:", name, [*known(spec), *spec.info["dropped"]])
+    texts = {name: [*np.array([*cells.texts, ""], object)[cells.codes]] for name, cells in part.items()}
+    return Table(numbers(path, columns(spec), part), texts)
 
 
-def completed(spec: Spec, table: Table, x: np.ndarray) -> tuple[Spec, np.ndarray]:
-    """Returns the spec and the rows [N, D'] of a completed file: its own columns in its order, then those that it lacked.
+def completed(spec: Spec, table: Table, x: np.ndarray, suffix: str) -> bytes:
+    """Returns a completed file: its own columns in its order, then those that it lacked.
 
-    Columns that are left out of the model stand there as they were: as levels, one for each of their texts.
+    Args:
+      table: the file, whose cells stay as they are written.
+      x: its rows [N, D] with the empty cells drawn.
+      suffix: .csv, or .npz for `x` alone, without columns that are not modelled.
     """
-    schema, lines = {column["name"]: column for column in columns(spec)}, {}
-    for at, name in enumerate(schema):
-        lines[name] = x[:, at]
-    for name, texts in table.kept.items():
-        levels, codes = np.unique(np.array(texts, str), return_inverse=True)
-        schema[name], lines[name] = {"name": name, "kind": "categorical", "levels": levels.tolist()}, codes
-    order = [*table.names, *(name for name in schema if name not in table.names)]
-    spec = spec._replace(info={**spec.info, "columns": [schema[name] for name in order]})
-    return spec, np.stack([lines[name] for name in order], 1)
+    places = {name: at for at, name in enumerate(known(spec))}
+    order = [*table.texts, *(name for name in places if name not in table.texts)]
+    if suffix == ".npz":
+        return arrays({"x": x[:, [places[name] for name in order if name in places]]}, spec)
+    drawn = {name: texts_of(columns(spec)[at], x[:, at]) for name, at in places.items()}
+    drawn |= {facts["name"]: new_ids(facts, x) for facts in spec.info.get("ids", ()) if facts["name"] in order}
+    empty = [""] * len(x)
+    cells = {name: zip(table.texts.get(name, empty), drawn.get(name, empty)) for name in order}
+    return csv_of({name: [given or new for given, new in pairs] for name, pairs in cells.items()})
 
 
 def as_given(spec: Spec, x: np.ndarray) -> Given:

@@ -63,14 +63,15 @@ def columns(spec: Spec) -> list[dict[str, Any]]:
 
 def schema_of(spec: Spec) -> dict[str, dict[str, Any]]:
     """Returns the schema of a table as `data.schema` takes it: edit it, and pass it back."""
-    facts = ("kind", "levels", "decimals", "format", "missing", "bounded", "empty", "symbols")
+    facts = ("kind", "levels", "other", "decimals", "format", "missing", "bounded", "empty", "symbols")
     found = {
         column["name"]: {
             fact: column[fact] for fact in facts if fact in column and (fact, column[fact]) != ("decimals", FULL)
         }
         for column in columns(spec)
     }
-    return {**found, **{name: {"kind": "drop"} for name in spec.info["dropped"]}}
+    ids = [facts["name"] for facts in spec.info.get("ids", ())]
+    return {**found, **{name: {"kind": "id" if name in ids else "drop"} for name in spec.info["dropped"]}}
 
 
 def schema_lines(spec: Spec) -> list[str]:
@@ -85,7 +86,12 @@ def schema_lines(spec: Spec) -> list[str]:
             values = f"{len(column['levels'])} levels: {shown}"
         gaps = ", cells may be empty" if column["missing"] else ""
         lines.append(f"{column['name']!r}: {column['kind']}, {values}{gaps}")
-    return [*lines, *(f"{name!r}: left out" for name in spec.info["dropped"])]
+    ids = [facts["name"] for facts in spec.info.get("ids", ())]
+    told = {
+        name: "id, not modelled; drawn rows get new ones" if name in ids else "left out"
+        for name in spec.info["dropped"]
+    }
+    return [*lines, *(f"{name!r}: {what}" for name, what in told.items())]
 
 
 def schema_setting(facts: Mapping[str, Mapping[str, Any]]) -> str:

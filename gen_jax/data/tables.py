@@ -14,12 +14,14 @@ import numpy as np
 
 from gen_jax.data.cells import Cells, is_number, read_cells, without
 from gen_jax.data.dates import formats_of, is_date, nearly, to_number, to_text
+from gen_jax.data.ids import facts_of_ids, new_ids
 from gen_jax.data.source import Source, content_hash, files_hash, say_once
 from gen_jax.data.spec import FULL, Spec, columns, schema_setting
 from gen_jax.errors import UserError, choose
 
 LEVELLED = ("categorical", "ordered")  # kinds of columns whose cells are one of some levels
-KINDS = ("continuous", "integer", "date", *LEVELLED, "drop")  # a dropped column is not modelled
+NOT_MODELLED = ("drop", "id")  # rows that are drawn get new ids
+KINDS = ("continuous", "integer", "date", *LEVELLED, *NOT_MODELLED)
 SAID = (
     "kind",
     "levels",
@@ -29,6 +31,8 @@ SAID = (
     "empty",
     "symbols",
     "bounded",
+    "common",
+    "other",
 )  # what a user's schema may say of a column
 WHOLE = re.compile(r"-?\d+(\.0*)?")
 SYMBOLS = ("$", "€", "£", "¥", "%", ",", "'")  # that people write in numbers
@@ -36,6 +40,8 @@ EXACT = 2**53  # whole numbers up to it are float64 to the last digit
 STRAY = 0.9  # share of numbers from which a column is one of numbers, whatever texts are among them
 FAR = 1e-4  # of the deviation of a column: less between its percentiles 1 and 99 is what float32 cannot resolve
 MOST_LEVELS = 1000
+COMMON = 100  # levels that are advised to be kept of too many
+OTHER = "(other)"  # the level that the rarer ones become
 FEWEST_HELD_OUT = 100  # rows of a table of which some are held out
 HOLDOUT = 4  # begins the seed, so that no two uses share their noise
 BINS = 20  # of the marginal of a number
@@ -75,7 +81,7 @@ def table_source(
     said = {**said, **users}
     if not fixed and len(next(iter(parts[learnt].values())).codes) < 2:
         raise UserError(f"{name} has one row to learn from, expected more")
-    dropped = [column for column, facts in said.items() if facts.get("kind") == "drop"]
+    dropped = [column for column, facts in said.items() if facts.get("kind") in NOT_MODELLED]
     kept = [column for column in parts[learnt] if column not in dropped]
     schema = fixed or all_fit(
         name, users, kept, lambda column: infer(column, [part[column] for part in parts.values()], said.get(column, {}))
@@ -93,6 +99,12 @@ def table_source(
             lambda column: with_range(facts[column], x[learnt][:, at[column]], parts[learnt][column]),
         )
     info = {"columns": schema, "dropped": dropped, "marginals": marginals(schema, x[learnt])}
+    ids = [column for column in parts[learnt] if said.get(column, {}).get("kind") == "id"]
+    if ids:
+        written = [column for column in parts[learnt] if column not in dropped or column in ids]
+        info["ids"] = [
+            {"name": column, "at": written.index(column), **facts_of_ids(parts[learnt][column].texts)} for column in ids
+        ]
     sizes = {split: len(rows) for split, rows in x.items()}
     content, shape = content_hash(known, schema, sizes), (len(schema),)
     rows = lambda split, indices: {"x": x[split][indices]}
@@ -198,6 +210,10 @@ def read_schema(said: str | None, names: Sequence[str]) -> dict[str, dict]:
         for fact in ("levels", "empty", "symbols"):
             if not isinstance(facts.get(fact, []), list):
                 raise UserError(f"column {column!r} in data.schema: {fact} is {facts[fact]!r}; expected a list")
+        if not isinstance(facts.get("common", 2), int) or facts.get("common", 2) < 2:
+            raise UserError(
+                f"column {column!r} in data.schema: common is {facts['common']!r}; expected at least 2 levels"
+            )
         if "levels" in facts:
             facts["levels"] = [str(level) for level in facts["levels"]]
     return schema
@@ -251,7 +267,9 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
         large = next((text for text in texts if is_number(text) and abs(float(text)) > EXACT), None)
         if large:
             raise Unfit(
-                f"holds {large}, a whole number of more than 15 digits, which no float64 keeps; it may be an id"
+                f"holds {large}, a whole number of more than 15 digits, which no float64 keeps: an id, whose "
+                + "column drawn rows have new ones in",
+                {"kind": "id"},
             )
         return facts
     if kind == "date":
@@ -261,7 +279,9 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
     if not told:
         refuse_symbols(texts)
         refuse_stray(parts)
-    return {**facts, "levels": levels_of(kind, texts, parts, said)}
+    levels = levels_of(kind, texts, parts, said)
+    other = said.get("other") or (OTHER if "common" in said and levels[-1] == OTHER else None)
+    return {**facts, "levels": levels, **({"other": other} if other else {})}
 
 
 def levels_of(kind: str, texts: Sequence[str], parts: Sequence[Cells], said: Mapping[str, Any]) -> list[str]:
@@ -272,12 +292,19 @@ def levels_of(kind: str, texts: Sequence[str], parts: Sequence[Cells], said: Map
     """
     if kind == "ordered" and "levels" not in said and not all(map(is_number, texts)):
         raise Unfit("is ordered: expected its levels in data.schema, from the least to the greatest")
-    levels = said.get("levels") or sorted(texts, key=float if all(map(is_number, texts)) else str)
+    in_order = sorted(texts, key=float if all(map(is_number, texts)) else str)
+    levels = said.get("levels") or in_order
+    if "common" in said and len(in_order) > said["common"]:
+        counts = counted(parts)
+        common = sorted(in_order, key=lambda text: -counts[text])[: said["common"]]
+        return [*(level for level in in_order if level in common), OTHER]
     if len(levels) > MOST_LEVELS:
         odd = next((text for text in levels if not is_number(text)), levels[0])
         rows = max(len(cells.codes) for cells in parts)
-        each = ", a value of its own in nearly every row: an id" if len(levels) > 0.9 * rows else ""
-        raise Unfit(f"has {len(levels):,} levels, such as {odd!r}; expected at most {MOST_LEVELS}{each}")
+        many = f"has {len(levels):,} levels, such as {odd!r}; expected at most {MOST_LEVELS}"
+        if len(levels) > 0.9 * rows:
+            raise Unfit(f"{many} (with a value of its own in nearly every row it is an id)", {"kind": "id"})
+        raise Unfit(f"{many} (the {COMMON} commonest stay, as here, and the rest are one level)", {"common": COMMON})
     if len({*levels}) < len(levels):
         raise Unfit(f"has a level that stands twice among {', '.join(levels)}")
     return levels
@@ -302,15 +329,21 @@ def refuse_symbols(texts: Sequence[str]) -> None:
     )
 
 
+def counted(parts: Sequence[Cells]) -> Counter[str]:
+    """Returns how often each text stands in a column."""
+    counts: Counter[str] = Counter()
+    for cells in parts:
+        counts.update(dict(zip(cells.texts, np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.texts)))))
+    return counts
+
+
 def refuse_stray(parts: Sequence[Cells]) -> None:
     """Refuses a column of numbers, or dates, with a few texts among them: levels would be all its numbers.
 
     Raises:
       Unfit: naming the first such text and its row; its facts make such cells empty.
     """
-    counts: Counter[str] = Counter()
-    for cells in parts:
-        counts.update(dict(zip(cells.texts, np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.texts)))))
+    counts = counted(parts)
     form = nearly(sorted(counts), STRAY)
     what = "numbers" if form is None else "dates"
     stray = {text for text in counts if not (is_number(text) if form is None else is_date(text, form))}
@@ -385,6 +418,7 @@ def _number(where: str, column: Mapping[str, Any], text: str, cells: Cells) -> f
 
     if column["kind"] in LEVELLED:
         known = column["levels"]
+        text = text if text in known else column.get("other", text)
         return float(known.index(text if text in known else choose(f"level in {place()}:", text, known)))
     if column["kind"] == "date":
         try:
@@ -417,6 +451,9 @@ def with_range(column: Mapping[str, Any], x: np.ndarray, cells: Cells) -> dict[s
                 f"those apart (the far value may be made an empty cell, as here)",
                 {"empty": [text]},
             )
+    if column["kind"] == "integer" and len(cells.texts) == len(x) >= FEWEST_HELD_OUT:
+        name = column["name"]
+        say_once(f"column {name!r} differs in every row; if it is an id: {schema_setting({name: {'kind': 'id'}})}")
     last = float(len(column.get("levels", ())) - 1)
     low, high = (0.0, last) if "levels" in column else (float(seen.min()), float(seen.max()))
     return {**column, "low": low, "high": high}
@@ -484,9 +521,19 @@ def texts_of(column: Mapping[str, Any], x: np.ndarray) -> list[str]:
 
 
 def to_csv(samples: Mapping[str, np.ndarray], spec: Spec) -> bytes:
-    """Rows `x` [N, D] of a table's own domain as a CSV file with the names, levels and decimals of its columns."""
-    schema, file = columns(spec), io.StringIO()
+    """Rows `x` [N, D] of a table's own domain as a CSV file with the names, levels and decimals of its columns, and new ids."""
+    texts = {column["name"]: texts_of(column, samples["x"][:, at]) for at, column in enumerate(columns(spec))}
+    order = [*texts]
+    for facts in spec.info.get("ids", ()):
+        order.insert(facts["at"], facts["name"])
+        texts[facts["name"]] = new_ids(facts, samples["x"])
+    return csv_of({name: texts[name] for name in order})
+
+
+def csv_of(texts: Mapping[str, Sequence[str]]) -> bytes:
+    """Returns columns of texts as a CSV file with their names in the first row."""
+    file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([column["name"] for column in schema])
-    writer.writerows(zip(*(texts_of(column, samples["x"][:, at]) for at, column in enumerate(schema))))
+    writer.writerow([*texts])
+    writer.writerows(zip(*texts.values()))
     return file.getvalue().encode()

@@ -153,14 +153,19 @@ def posterior(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Log-densities [B] of the observed cells of rows x [B, D], and a tree [B] and a leaf [B] drawn given them; on the host.
 
+    Rows with the same observed cells have one density, which is computed once.
+
     Args:
       joint: that of the layout, compiled.
     """
     trees, most = forest.leaves.rows.shape
     width = sum(each[0, 0].size for each in jax.tree.leaves(forest.leaves)) if layout.dependent else x.shape[1]
     share, size = np.asarray(jax.random.uniform(key, len(x)), np.float64), max(1, NUMBERS // (trees * most))
-
-    def some(rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    distinct, which = np.unique(np.concatenate([np.where(mask, x, 0), mask], 1), axis=0, return_inverse=True)
+    x, mask, which = distinct[:, : x.shape[1]], distinct[:, x.shape[1] :] > 0, which.ravel()
+    evidence, tree, leaf = np.empty(len(share)), np.empty(len(share), int), np.empty(len(share), int)
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
         row, place = reached(layout, forest.trees, x[rows], mask[rows])
         parts = alike(len(row), NUMBERS // width)
         found = [joint(forest, place[part], x[rows][row[part]], mask[rows][row[part]]) for part in parts]
@@ -171,12 +176,13 @@ def posterior(
         top = np.where(np.isfinite(top), top, 0)
         heights = np.append(0, np.cumsum(np.exp(found - top[row])))
         total = heights[ends] - heights[first]
-        chosen = np.searchsorted(heights[1:], heights[first] + share[rows] * total, side="right")
+        members = np.flatnonzero((which >= start) & (which < start + size))
+        own = which[members] - start
+        chosen = np.searchsorted(heights[1:], heights[first[own]] + share[members] * total[own], side="right")
         with np.errstate(divide="ignore"):
-            return top + np.log(total), *np.divmod(place[np.clip(chosen, first, ends - 1)], most)
-
-    each = [some(slice(start, start + size)) for start in range(0, len(x), size)]
-    return tuple(np.concatenate(part) for part in zip(*each))
+            evidence[members] = (top + np.log(total))[own]
+        tree[members], leaf[members] = np.divmod(place[np.clip(chosen, first[own], ends[own] - 1)], most)
+    return evidence, tree, leaf
 
 
 def alike(num: int, most: int) -> np.ndarray:
