@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -91,6 +92,25 @@ def files_hash(files: list[Path]) -> str:
             while chunk := file.read(1 << 24):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def folder_hash(folder: Path) -> str:
+    """Returns a short hash of the names and the contents of the files of a folder.
+
+    It is kept in the cache for files of that size, place and time of change: a prepared set may be large.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    facts = [
+        (str(path.resolve()), each.st_size, each.st_mtime_ns, each.st_ino) for path in files for each in [path.stat()]
+    ]
+    kept = made(cache_folder() / "hashes") / content_hash(facts)
+    if kept.exists():
+        return kept.read_text()
+    found = content_hash([str(path.relative_to(folder)) for path in files], files_hash(files))
+    with tempfile.NamedTemporaryFile("w", dir=kept.parent, delete=False) as file:
+        file.write(found)
+    os.replace(file.name, kept)
+    return found
 
 
 def fit(image: Image.Image, side: int | None) -> Image.Image:

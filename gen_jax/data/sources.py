@@ -1,7 +1,9 @@
 """Where rows come from: TFDS sets, ours and any other, or a user's files. No order, no device, no transform."""
 
 import fcntl
+import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,7 +18,17 @@ import numpy as np
 from gen_jax.data.binary import BINARY, binarised
 from gen_jax.data.builders import BUILDERS, find
 from gen_jax.data.files import open_files
-from gen_jax.data.source import Source, cache_folder, content_hash, image_or_vector, joined, made, resized, stacked
+from gen_jax.data.source import (
+    Source,
+    cache_folder,
+    content_hash,
+    folder_hash,
+    image_or_vector,
+    joined,
+    made,
+    resized,
+    stacked,
+)
 from gen_jax.data.spec import SEQUENCES
 from gen_jax.data.table_sets import TABLES, open_set
 from gen_jax.data.texts import text_source
@@ -32,6 +44,13 @@ APPLIES = {  # option of the data -> the kinds of data that have it
     "test_name": ("image", "vector"),
     **dict.fromkeys(("schema", "test_path", "set"), ("table",)),
 }
+CLASS_NAMES = (
+    "pythonClassName",
+    "python_class_name",
+    "type",
+    "proto_cls",
+)  # keys of features.json, by which TFDS imports
+OF_TFDS = re.compile(r"tensorflow_datasets(\.\w+)+")
 DOMAINS = {"binarized_mnist": (0, 1)}  # of sets of TFDS's that use less than their 8 bits
 
 
@@ -77,6 +96,8 @@ def _tfds(options: Mapping[str, Any]) -> Source:
     content = content_hash(
         builder.info.full_name, sizes, {k: facts.num_bytes for k, facts in builder.info.splits.items()}
     )
+    if not own:  # whose rows its version does not say
+        content = content_hash(content, folder_hash(Path(builder.data_dir)))
     texts = [key for key, feature in features.items() if type(feature).__name__ == "Text"]
     if len(texts) == len(features):
 
@@ -171,6 +192,7 @@ def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> A
             f'{python} -m pip install tensorflow && {python} -c "import tensorflow_datasets as tfds; '
             f"tfds.builder('{full}', data_dir='{root}', file_format='array_record').download_and_prepare()\""
         )
+    refuse_foreign_classes(versions[-1] / "features.json")
     try:
         builder = tfds.builder_from_directory(versions[-1])
         written = builder.info.file_format.value
@@ -184,6 +206,24 @@ def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> A
             f"and then give --config.data.data_dir=CONVERTED"
         )
     return builder
+
+
+def refuse_foreign_classes(file: Path) -> None:
+    """Refuses a prepared set whose features name classes of other packages, which TFDS would import.
+
+    Raises:
+      UserError: naming the class, or for a file that cannot be read.
+    """
+    try:
+        waiting = [json.loads(file.read_text())]
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file}: not readable features of a TFDS data set ({error})") from None
+    while waiting:
+        part = waiting.pop()
+        for name, value in part.items() if isinstance(part, dict) else ():
+            if name in CLASS_NAMES and isinstance(value, str) and not OF_TFDS.fullmatch(value):
+                raise UserError(f"{file} names the class {value!r}; expected classes of tensorflow_datasets alone")
+        waiting += [*(part.values() if isinstance(part, dict) else part if isinstance(part, list) else ())]
 
 
 def _versions(folder: Path) -> list[Path]:

@@ -117,6 +117,8 @@ def open_table(path: Path, options: Mapping[str, Any], known: str) -> Source:
     Without such a file a share `data.holdout` of the rows is the test split, if there are at least `FEWEST_HELD_OUT`.
     """
     known_facts = facts_of_text(options)
+    reading = {option: options[option] for option in ("separator", "decimal") if options.get(option)}
+    known = content_hash(known, reading) if reading else known
     parts, test = {options["split"]: read_cells(path, None, options, *known_facts)}, options.get("test_path")
     if test is not None:
         test = Path(test).expanduser()
