@@ -14,12 +14,16 @@ from orbax.checkpoint import CheckpointManager
 
 from gen_jax import checkpoint, config, data, run, sharding
 from gen_jax.data.bif import with_network
+from gen_jax.data.evidence import said_within
 from gen_jax.errors import UserError
 from gen_jax.evaluate import scorer_while_training
 from gen_jax.keys import root
 from gen_jax.model import Model, State
 from gen_jax.models import build_model, example_batch, state_shapes
 from gen_jax.sample import parse_given
+
+LARGE = 1 << 18  # numbers in the rows of a step, from which its memory is asked for: to plan a step is to compile it
+WORTH_SAYING = 1 << 28  # bytes
 
 
 class Job(NamedTuple):
@@ -71,6 +75,11 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     shapes = state_shapes(model, feed.spec, rows, lanes)
     metrics = jax.eval_shape(model.step, keys[0, 1], shapes, example_batch(feed.spec, rows, lanes))[1]
     given = parse_given(settings.sample.given, 1, feed.spec, settings.sample.length)
+    if said_within(feed.spec, settings.sample.given):
+        raise UserError(
+            f"sample.given {settings.sample.given}: expected NAME=VALUE while a run trains; gen_jax.sample --given takes ranges "
+            f"and lists of a trained run"
+        )
     if given:  # a wrong one is said here, not by the first picture
         with suppress(jax.errors.JAXTypeError):  # of a family that looks at its state, after the condition
             jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, given), shapes)
@@ -117,6 +126,42 @@ def initial_state(job: Job) -> State:
 
     first = init if job.replicas == 1 else jax.vmap(init, in_axes=(0, None, 0))
     return jax.jit(first, out_shardings=places)(job.init_key, place_arrays(job), fed)
+
+
+def work_bytes(job: Job) -> int:
+    """Returns the memory that a step works with beside its state and its rows, as XLA plans it; 0 unless it learns from many rows at once."""
+    if job.settings.data.order != "all" or sum(each.size for each in job.data.arrays.values()) < LARGE:
+        return 0
+
+    def step(key: jax.Array, state: State, arrays: dict, fed: dict) -> tuple[State, dict]:
+        return job.model.step(key, state, job.data.batch(arrays, fed))
+
+    own = job.step_key, job.state, job.data.at(0)
+    key, state, fed = (
+        own if job.replicas == 1 else jax.eval_shape(lambda trees: sharding.replica(trees, 0, job.replicas), own)
+    )
+    plan = jax.jit(step).lower(key, state, job.data.arrays, fed).compile().memory_analysis()
+    return plan.temp_size_in_bytes * job.replicas // job.mesh.size if plan else 0
+
+
+def refuse_too_large(job: Job) -> None:
+    """Says how much memory a step works with if that is much.
+
+    Raises:
+      UserError: if so much is not free.
+    """
+    need, free = work_bytes(job), sharding.free_bytes(job.mesh)
+    if need > WORTH_SAYING:
+        print(
+            f"memory: a step works with {need / 1e9:.1f} GB beside the data"
+            + (f", {free / 1e9:.1f} GB are free" if free else "")
+        )
+    if free is not None and need > free:
+        raise UserError(
+            f"a step works with {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: expected fewer replicas "
+            f"(--config.replicas=1), fewer rows a step (--config.data.order=once --config.batch_size=1000, and of a mixture "
+            f"--config.model.batches), or a smaller model"
+        )
 
 
 def forked_state(job: Job, fork: Path) -> tuple[int, State]:

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,23 @@ def alone() -> bool:
 def first(value: bool) -> bool:
     """What process 0 says."""
     return value if alone() else bool(multihost_utils.broadcast_one_to_all(np.bool_(value)))
+
+
+def free_bytes(mesh: Mesh) -> int | None:
+    """Returns the memory that is free on a device of the mesh, of a CPU in this machine or container; None if it is not known."""
+    device = mesh.devices.flat[0]
+    if device.platform != "cpu":
+        stats = device.memory_stats() or {}
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
+    try:
+        (line,) = [line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable")]
+        free = int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        return None
+    with suppress(OSError, ValueError):  # `max` where a container has no limit of its own
+        most, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        free = min(free, most - used)
+    return free
 
 
 def meet(what: str, facts: str = "") -> None:

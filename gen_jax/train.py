@@ -25,7 +25,7 @@ from gen_jax import best, checkpoint, command_line, config, log, run, sharding
 from gen_jax.data.samples import SUFFIXES, encode
 from gen_jax.data.spec import schema_lines
 from gen_jax.errors import UserError, command, stop_requests
-from gen_jax.job import Job, first_state, place_arrays, prepare
+from gen_jax.job import Job, first_state, place_arrays, prepare, refuse_too_large
 from gen_jax.metrics.scores import Scores, mean_scores, save_scores
 from gen_jax.model import State
 from gen_jax.sample import draw, parse_given
@@ -198,6 +198,7 @@ def train(job: Job, fork: Path | None, again: str) -> int:
     workdir, total = job.workdir, job.data.steps
     if fork is not None and fork.resolve() == workdir.resolve():
         raise UserError(f"--fork {fork} is the run itself: give a new --workdir")
+    refuse_too_large(job)
     leads, alone = sharding.leads(), sharding.alone()
     with run.locked(workdir) if leads else nullcontext(), stop_requests(alone) as asked:
         begun = run.begun_config(workdir)

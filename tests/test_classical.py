@@ -1,6 +1,7 @@
 """Bernoulli, Gaussian and mixture against enumeration, SciPy and scikit-learn; missing cells, conditions, minibatches."""
 
 import itertools
+import re
 import warnings
 
 import jax
@@ -321,3 +322,48 @@ def test_only_columns_are_modelled():
     for name in ("bernoulli", "gaussian", "mixture"):
         with pytest.raises(UserError, match="holds image data: expected a table, or vectors"):
             build_model({"name": name}, make_spec("image", (8, 8, 1)))
+
+
+def rows_with_gaps(rows=37, size=5):
+    random = np.random.default_rng(3)
+    factor, x, mask = (
+        random.normal(size=(size, size)),
+        random.normal(size=(rows, size)),
+        random.random((rows, size)) > 0.3,
+    )
+    covariance = factor @ factor.T + np.eye(size)
+    arrays = random.random(rows), random.normal(size=size), covariance, np.where(mask, x, 0)
+    return *(jnp.asarray(each, jnp.float32) for each in arrays), jnp.asarray(mask)
+
+
+@pytest.mark.parametrize("numbers", [1, 25 * 8, 25 * 36, 25 * 37, 2**22])
+def test_rows_with_gaps_are_worked_on_in_parts_with_the_same_outcome(numbers, monkeypatch):
+    weight, mean, covariance, x, mask = rows_with_gaps()
+    monkeypatch.setattr(gaussians, "TOGETHER", numbers)
+    found, log_density = gaussians.expected(weight, mean, covariance, x, mask)
+    np.testing.assert_allclose(gaussians.log_density(mean, covariance, x, mask), log_density, rtol=1e-5)
+    filled, total = np.array(x, np.float64), np.zeros((5, 5))
+    for row, seen in enumerate(np.asarray(mask)):  # by the definition, one row at a time
+        within = np.asarray(covariance, np.float64)
+        gain = within[np.ix_(~seen, seen)] @ np.linalg.inv(within[np.ix_(seen, seen)])
+        filled[row, ~seen] = np.asarray(mean)[~seen] + gain @ (np.asarray(x)[row, seen] - np.asarray(mean)[seen])
+        total[np.ix_(~seen, ~seen)] += float(weight[row]) * (
+            within[np.ix_(~seen, ~seen)] - gain @ within[np.ix_(seen, ~seen)]
+        )
+        own = multivariate_normal(np.asarray(mean)[seen], within[np.ix_(seen, seen)]) if seen.any() else None
+        np.testing.assert_allclose(log_density[row], own.logpdf(np.asarray(x)[row, seen]) if own else 0, rtol=1e-4)
+    share = np.asarray(weight, np.float64) / float(weight.sum())
+    off = filled - share @ filled
+    np.testing.assert_allclose(found.mean, share @ filled, atol=1e-5)
+    expected = (off * share[:, None]).T @ off + total / float(weight.sum())
+    np.testing.assert_allclose(found.covariance, expected, atol=1e-4)
+
+
+def test_calls_of_lapack_for_many_rows_wait_for_each_other():
+    """Of calls that do not, each may hold a thread of XLA:CPU and wait for the others': a run of 140 columns stood still."""
+    weight, mean, covariance, x, mask = rows_with_gaps()
+    key = jax.random.key(0)
+    expected = jax.make_jaxpr(gaussians.expected)(weight, mean, covariance, x, mask)
+    completed = jax.make_jaxpr(jax.vmap(gaussians.completed, (None, None, None, 0, 0)))(key, mean, covariance, x, mask)
+    for traced in map(str, (expected, completed)):
+        assert (len(re.findall(r"= cholesky\b", traced)), traced.count(" triangular_solve[")) == (1, 2)

@@ -148,3 +148,10 @@ def test_a_query_under_a_range_agrees_with_the_exact_sum_over_its_levels(folder,
     claims = {city: float(exact[f"city={city}"][f"P(claim=yes | city={city})"]) for city in "ab"}
     both = sum(p[city] * claims[city] for city in "ab") / sum(p.values())
     assert 0 < error < 0.01 and abs(share - both) < 4 * error
+
+
+def test_a_range_in_a_config_is_refused_before_training(folder):
+    flags = ["--config", str(CONFIG), "--workdir", str(folder / "new"), f"--config.data.path={folder / 't.csv'}"]
+    with pytest.raises(UserError, match="sample.given age>60: expected NAME=VALUE while a run trains"):
+        train.main(["train", *flags, "--config.sample.given=age>60"])
+    assert not (folder / "new").exists()

@@ -9,6 +9,7 @@ from jax.scipy.linalg import solve_triangular
 
 from gen_jax.losses.hmm import FEW, einsum, matmul, quotient
 
+TOGETHER = 2**22  # numbers in the covariances of rows that are worked on together: a few arrays of 16 MiB
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -23,7 +24,9 @@ class Moments(NamedTuple):
 def log_density(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array | None) -> jax.Array:
     """Log-densities [B] in nats of the observed numbers of x [B, D], the others integrated out."""
     if mask is not None:
-        return jax.vmap(_explained, (None, None, 0, 0))(mean, covariance, x, mask)[0]
+        one = lambda x, mask: _log_density(*_whitened(mean, covariance, x, mask), mask)
+        found = jax.lax.map(lambda rows: jax.vmap(one)(*rows), _parts(x, mask))
+        return found.reshape(-1)[: len(x)]
     root = jnp.linalg.cholesky(covariance)
     inverse = solve_triangular(root, jnp.eye(len(mean)), lower=True)
     if len(mean) <= FEW:
@@ -35,17 +38,28 @@ def log_density(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.
     return -0.5 * (len(mean) * LOG_2PI + squares) - jnp.log(jnp.diagonal(root)).sum()
 
 
-def expected(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean [B, D] and covariance [B, D, D] of whole rows given their observed numbers (Little & Rubin 2002, section 11.2)."""
+def expected(
+    weight: jax.Array, mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array
+) -> tuple[Moments, jax.Array]:
+    """Expected moments of so much weight [B] of whole rows, given their observed numbers x [B, D] (Little & Rubin 2002, 11.2).
 
-    def row(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        _, root, solved = _explained(mean, covariance, x, mask)
+    Also returns the log-densities [B] of what is observed. The covariances of many rows are not held together; see `TOGETHER`.
+    """
+
+    def row(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, ...]:
         seen = jnp.where(mask[None], covariance, 0)  # [D, D]: of each number with those observed
-        half = solve_triangular(root, seen.T, lower=True)
+        root, white, half = _whitened(mean, covariance, x, mask, seen.T)
+        solved = solve_triangular(root, white, lower=True, trans="T")
         spread = jnp.where(mask[:, None] | mask[None], 0, covariance - matmul(half.T, half))
-        return jnp.where(mask, x, mean + matmul(seen, solved)), spread
+        return jnp.where(mask, x, mean + matmul(seen, solved)), spread, _log_density(root, white, mask)
 
-    return jax.vmap(row)(x, mask)
+    def part(spread: jax.Array, rows: tuple) -> tuple[jax.Array, tuple]:
+        filled, each, log_density = jax.vmap(row)(*rows[1:])
+        return spread + einsum("b,bij->ij", rows[0], each), (filled, log_density)
+
+    spread, found = jax.lax.scan(part, jnp.zeros_like(covariance), _parts(weight, x, mask))
+    filled, log_density = (each.reshape(-1, *each.shape[2:])[: len(x)] for each in found)
+    return moments(weight, filled, spread), log_density
 
 
 def completed(key: jax.Array, mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array) -> jax.Array:
@@ -53,13 +67,15 @@ def completed(key: jax.Array, mean: jax.Array, covariance: jax.Array, x: jax.Arr
 
     Exact, and without the covariance that is left (Matheron's rule; Hoffman & Ribak 1991).
     """
-    free = mean + matmul(jnp.linalg.cholesky(covariance), jax.random.normal(key, mean.shape))
-    solved = _explained(free, covariance, x, mask)[2]
+    whole, root = jnp.linalg.cholesky(jnp.stack([covariance, _of_observed(covariance, mask)]))
+    free = mean + matmul(whole, jax.random.normal(key, mean.shape))
+    white = solve_triangular(root, jnp.where(mask, x - free, 0), lower=True)
+    solved = solve_triangular(root, white, lower=True, trans="T")
     return jnp.where(mask, x, free + matmul(jnp.where(mask[None], covariance, 0), solved))
 
 
 def moments(weight: jax.Array, x: jax.Array, spread: jax.Array | None = None) -> Moments:
-    """Moments of rows x [B, D] of so much weight [B]; `spread` [B, D, D] are the covariances of rows that are expectations."""
+    """Moments of rows x [B, D] of so much weight [B]; `spread` [D, D] is the sum of the covariances of expected rows."""
     count, root = weight.sum(), jnp.sqrt(weight)
     if x.shape[1] <= FEW:
         mean = quotient(jnp.stack([matmul(weight, column) for column in _columns(x)]), count)
@@ -69,7 +85,7 @@ def moments(weight: jax.Array, x: jax.Array, spread: jax.Array | None = None) ->
         mean = quotient(matmul(weight, x), count)
         off = root[:, None] * (x - mean[None])  # one array, thrice as fast as a product of two
         scatter = matmul(off.T, off)
-    scatter = scatter if spread is None else scatter + einsum("b,bij->ij", weight, spread)
+    scatter = scatter if spread is None else scatter + spread
     return Moments(count, mean, quotient(scatter, count))
 
 
@@ -105,13 +121,34 @@ def _columns(x: jax.Array) -> list[jax.Array]:
     return [x[:, at] for at in range(x.shape[1])]
 
 
-def _explained(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, ...]:
-    """Of one row the log-density [], the Cholesky factor of S_oo, and S_oo^-1 (x_o - mean_o) [D].
+def _of_observed(covariance: jax.Array, mask: jax.Array) -> jax.Array:
+    """The covariance in which what is not observed is independent of the rest, with variance 1."""
+    return jnp.where(mask[:, None] & mask[None], covariance, jnp.eye(len(mask)))
 
-    What is not observed stands in S_oo as independent of the rest, with variance 1, and at its mean.
+
+def _whitened(
+    mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array, more: jax.Array | None = None
+) -> tuple[jax.Array, ...]:
+    """Of one row the Cholesky factor L of S_oo, and L^-1 (x_o - mean_o) [D]; of `more` [D, N] too, in the same call.
+
+    Two calls of LAPACK for many rows that do not wait for each other may block all threads of XLA:CPU, each for others.
     """
-    off = jnp.where(mask, x - mean, 0)
-    root = jnp.linalg.cholesky(jnp.where(mask[:, None] & mask[None], covariance, jnp.eye(len(mean))))
-    white = solve_triangular(root, off, lower=True)
-    log_density = -0.5 * (mask.sum() * LOG_2PI + jnp.square(white).sum()) - jnp.log(jnp.diagonal(root)).sum()
-    return log_density, root, solve_triangular(root, white, lower=True, trans="T")
+    root, off = jnp.linalg.cholesky(_of_observed(covariance, mask)), jnp.where(mask, x - mean, 0)
+    if more is None:
+        return root, solve_triangular(root, off, lower=True)
+    solved = solve_triangular(root, jnp.concatenate([off[:, None], more], 1), lower=True)
+    return root, solved[:, 0], solved[:, 1:]
+
+
+def _log_density(root: jax.Array, white: jax.Array, mask: jax.Array) -> jax.Array:
+    """The log-density [] of the observed numbers of one row."""
+    return -0.5 * (mask.sum() * LOG_2PI + jnp.square(white).sum()) - jnp.log(jnp.diagonal(root)).sum()
+
+
+def _parts(*rows: jax.Array) -> tuple[jax.Array, ...]:
+    """Rows [B, ...], the last of them [B, D], in as many parts [P, S, ...] as `TOGETHER` asks for, the last padded with 0."""
+    num, width = rows[-1].shape
+    parts = max(1, -(-num * width**2 // TOGETHER))
+    size = -(-num // parts)
+    padded = (jnp.pad(each, ((0, parts * size - num), *((0, 0),) * (each.ndim - 1))) for each in rows)
+    return tuple(each.reshape(parts, size, *each.shape[1:]) for each in padded)

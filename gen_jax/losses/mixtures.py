@@ -103,7 +103,7 @@ def expectation(params: Parameters, shares: jax.Array, cells: Cells) -> Statisti
         share, *known = own
         if cells.mask is None:
             return jax.lax.map(lambda x: gaussians.moments(share, x), cells.x)
-        group = lambda each: gaussians.moments(share, *gaussians.expected(*each))
+        group = lambda each: gaussians.expected(share, *each)[0]
         return jax.lax.map(group, (*known, cells.x, cells.mask))
 
     moments = jax.lax.map(one, (shares.T, params.mean, params.covariance))

@@ -64,11 +64,11 @@ def gaussian(spec: Spec, covariance: str = "full", shrinkage: float | None = Non
     def step(key: jax.Array, state: GaussianState, batch: Batch) -> tuple[GaussianState, dict]:
         x, mask = batch["x"], batch.get("mask")
         weight = batch.get("weight", jnp.ones(len(x)))
-        metrics = {"nats_per_row": weighted_mean(nats(state, x, mask), weight)}
         if by_em:
-            filled, spread = jax.vmap(gaussians.expected)(*parameters(state), grouped(x), grouped(mask))
-            seen = jax.vmap(gaussians.moments, (None, 0, 0))(weight, filled, spread)
-            return GaussianState(state.step + 1, seen), metrics
+            known = *parameters(state), grouped(x), grouped(mask)
+            seen, log_density = jax.vmap(gaussians.expected, (None, 0, 0, 0, 0))(weight, *known)
+            return GaussianState(state.step + 1, seen), {"nats_per_row": weighted_mean(-log_density.sum(0), weight)}
+        metrics = {"nats_per_row": weighted_mean(nats(state, x, mask), weight)}
         each = jnp.broadcast_to(weight, (groups[0], len(x)))  # [G, B]
         each = each if mask is None else each * grouped(mask)[:, :, 0]
         seen = jax.vmap(gaussians.moments)(each, grouped(x))
