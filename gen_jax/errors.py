@@ -4,6 +4,7 @@ import difflib
 import inspect
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,6 +12,10 @@ from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any, TextIO
 
+CONTROLS = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]"
+)  # the last ones turn the direction of writing
+MOVES = re.compile("(\\n|\\r|\\x1b\\[A)*")
 INTERRUPTS: list[int] = []  # signals noted; an exception that a handler raises may be lost in a callback of XLA's
 
 
@@ -60,12 +65,25 @@ def build(what: str, choices: Mapping[str, Callable], options: Mapping[str, Any]
     return choices[name](*args, **options)
 
 
-def tolerant(stream: TextIO) -> SimpleNamespace:
-    """A stream that drops what is written where nobody reads any more (`| head`), so that the work goes on."""
+def printable(text: str, kept: str = "\n\t") -> str:
+    """Returns a text whose control characters, but those that are kept, are written out.
+
+    Names and levels of a received file may hold some, and a terminal obeys them.
+    """
+    return CONTROLS.sub(lambda found: found[0] if found[0] in kept else ascii(found[0])[1:-1], text)
+
+
+def tolerant(stream: TextIO, bars: bool = False) -> SimpleNamespace:
+    """A stream that drops what is written where nobody reads any more (`| head`), and writes `printable` text.
+
+    Args:
+      bars: whether bars of progress are drawn on it, which move the cursor by writes of their own.
+    """
 
     def write(text: str) -> int:
+        moves = bars and MOVES.fullmatch(text)
         with suppress(OSError):
-            stream.write(text)
+            stream.write(text if moves else printable(text, "\n\t\r" if bars else "\n\t"))
         return len(text)
 
     def flush() -> None:
@@ -118,7 +136,7 @@ def command(main: Callable[[list[str]], None]) -> None:
     logging.getLogger("asyncio").disabled = True
     sys.unraisablehook = lambda found: found.object is None or sys.__unraisablehook__(found)
     sys.stdout.reconfigure(line_buffering=True)  # a log is read while it is written
-    sys.stdout, sys.stderr = tolerant(sys.stdout), tolerant(sys.stderr)
+    sys.stdout, sys.stderr = tolerant(sys.stdout), tolerant(sys.stderr, bars=True)
     try:
         main(sys.argv)
     except UserError as error:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
+from gen_jax.data.source import own_file
 from gen_jax.run import write, writing
 
 
@@ -29,15 +30,25 @@ SILENT = Log(lambda step, values: None, lambda step, files: None, lambda step: N
 
 
 def read_metrics(workdir: Path) -> list[dict]:
-    """The objects of `metrics.jsonl`, in order of step; a last line that was cut off is left out."""
+    """The objects of `metrics.jsonl`, in order of step, up to the first line that is none, such as a last one that was cut off."""
     path = Path(workdir) / "metrics.jsonl"
     objects = []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         try:
-            objects.append(json.loads(line))
-        except ValueError:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not _is_record(found):
+            break
+        objects.append(found)
     return objects
+
+
+def _is_record(found: Any) -> bool:
+    """Whether this is a step, the seconds that it took, and numbers or None by name."""
+    if not isinstance(found, dict) or not isinstance(found.get("step"), int) or found.get("seconds") is None:
+        return False
+    return all(value is None or isinstance(value, int | float) for value in found.values())
 
 
 @contextmanager
@@ -61,7 +72,7 @@ def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quie
 
         def record(step: int, values: dict[str, float | None]) -> None:
             seconds = round(before + time.perf_counter() - began, 3)
-            with writing(path), open(path, "a") as file:
+            with writing(path), open(path, "a", opener=own_file) as file:
                 file.write(json.dumps({"step": step, "seconds": seconds, **values}) + "\n")
             event(step, _scalars(values, metrics))
             shown = {name: _short(value) for name, value in list(values.items())[:6]}
@@ -162,7 +173,7 @@ def draw_curves(workdir: Path) -> None:
     for panel, name in zip(figure.subplots(lines, columns, squeeze=False).flat, names):
         points = [(each["step"], each[name]) for each in objects if each.get(name) is not None]
         panel.plot(*zip(*points), linewidth=1, marker="." if len(points) < 30 else "")
-        panel.set_title(name, fontsize=10)
+        panel.set_title(name, fontsize=10, parse_math=False)
         panel.grid(alpha=0.3)
         panel.tick_params(labelsize=8)
         panel.locator_params(axis="x", nbins=5)

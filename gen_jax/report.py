@@ -7,6 +7,7 @@ import base64
 import html
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +15,14 @@ from typing import Any, NamedTuple
 from gen_jax import command_line, config, log, run
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, command
+from gen_jax.metrics.scores import read_evaluation
 
 SHOTS, CHARACTERS = 8, 600  # of a run's samples: times shown, and of a text how much
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#999999")  # Okabe and Ito 2008
 DASHES = ("-", "--", ":", "-.")  # where there are more runs than colours
+VOID = ("img", "br", "meta")  # elements without content
+POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"  # nothing runs or is fetched
+STEP = re.compile("0|[1-9][0-9]{0,9}")
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #222 }
 h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd }
@@ -59,11 +64,10 @@ def read(folders: list[str]) -> list[Told]:
         settings = run.read_config(folder)
         if settings is None:
             raise UserError(f"no run in {folder}: " + ("it is empty" if folder.exists() else "no such directory"))
-        path = folder / "evaluation.json"
-        scores = run.read_json(path) if path.exists() else {"step": None, "metrics": {}}
+        scored, scores = read_evaluation(folder) if (folder / "evaluation.json").exists() else (None, {})
         looks = COLOURS[at % len(COLOURS)], DASHES[at // len(COLOURS) % len(DASHES)]
         facts = config.flat(settings), run.read_spec(folder), log.read_metrics(folder)
-        found.append(Told(name, folder, *facts, scores["metrics"], scores["step"], *looks))
+        found.append(Told(name, folder, *facts, scores, scored, *looks))
     return found
 
 
@@ -84,34 +88,43 @@ def names_of(folders: list[Path]) -> list[str]:
     return names
 
 
-def element(tag: str, content: str = "", **attributes: Any) -> str:
-    """An element of HTML; attributes are escaped, the content is not."""
+class Html(str):
+    """Text that is HTML already. All other text is escaped where it becomes a part of the page."""
+
+
+def joined(*parts: Any) -> Html:
+    """Parts one after the other: those that are HTML as they are, all others escaped."""
+    return Html("".join(part if isinstance(part, Html) else html.escape(str(part)) for part in parts))
+
+
+def element(tag: str, *content: Any, **attributes: Any) -> Html:
+    """An element of HTML; attributes, and content that is not HTML, are escaped."""
     told = "".join(f' {name.rstrip("_")}="{html.escape(str(value))}"' for name, value in attributes.items())
-    return f"<{tag}{told}>{content}</{tag}>"
+    return Html(f"<{tag}{told}>" + ("" if tag in VOID else f"{joined(*content)}</{tag}>"))
 
 
-def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of cells that are HTML already; those that look like numbers stand on the right."""
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> Html:
+    """A table; cells that look like numbers stand on the right."""
 
-    def cell(content: str) -> str:
+    def cell(content: str) -> Html:
         numeric = content == "-" or content.lstrip("-")[:1].isdecimal()
         return element("td", content, **{"class_": "number"} if numeric else {})
 
-    head = element("tr", "".join(element("th", each) for each in heads))
-    body = "".join(element("tr", "".join(map(cell, row))) for row in rows)
-    return element("div", element("table", head + body), class_="wide")
+    head = element("tr", *(element("th", each) for each in heads))
+    body = (element("tr", *map(cell, row)) for row in rows)
+    return element("div", element("table", head, *body), class_="wide")
 
 
-def title(told: Told) -> str:
+def title(told: Told) -> Html:
     """A run's name in its colour."""
-    return element("span", html.escape(told.name), class_="run", style=f"border-color: {told.colour}")
+    return element("span", told.name, class_="run", style=f"border-color: {told.colour}")
 
 
 def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def overview(runs: list[Told]) -> str:
+def overview(runs: list[Told]) -> Html:
     """What each run is of, and how far it came."""
     heads = "run", "model", "data", "step", "seconds", "seeds"
     rows = []
@@ -119,31 +132,32 @@ def overview(runs: list[Told]) -> str:
         last = told.metrics[-1] if told.metrics else {"step": 0, "seconds": 0}
         first, replicas = told.settings["seed"], told.settings["replicas"]
         seeds = f"{first} to {first + replicas - 1}" if replicas > 1 else str(first)
-        what = html.escape(str(told.settings["model.name"])), html.escape(told.spec.name)
+        what = str(told.settings["model.name"]), told.spec.name
         rows.append(
             [title(told), *what, f"{last['step']} of {told.settings['steps']}", f"{last['seconds']:.0f}", seeds]
         )
     return table(heads, rows)
 
 
-def differences(runs: list[Told]) -> str:
+def differences(runs: list[Told]) -> Html:
     """The settings in which the runs differ, and those of each."""
     keys = sorted({key for told in runs for key in told.settings})
-    shown = lambda told, key: html.escape(json.dumps(told.settings[key])) if key in told.settings else ""
+    shown = lambda told, key: json.dumps(told.settings[key]) if key in told.settings else ""
     differing = [key for key in keys if len({shown(told, key) for told in runs}) > 1]
     heads = ["setting", *map(title, runs)]
     both = table(heads, ([key, *(shown(told, key) for told in runs)] for key in differing)) if differing else ""
     same = table(["setting", "of every run"], ([key, shown(runs[0], key)] for key in keys if key not in differing))
     what = "the settings that they share" if len(runs) > 1 else "its settings"
-    return both + element("details", element("summary", what) + same)
+    return joined(both, element("details", element("summary", what), same))
 
 
-def scores(runs: list[Told]) -> str:
+def scores(runs: list[Told]) -> Html:
     """Each metric of the runs beside that of real data, with its protocol; a dagger where protocols differ."""
     names = list(dict.fromkeys(name for told in runs for name in told.scores))
     if not names:
-        return element("p", "None of them is scored: <code>python -m gen_jax.evaluate --workdir DIR</code> does it.")
-    rows, protocols = [], ""
+        how = element("code", "python -m gen_jax.evaluate --workdir DIR")
+        return element("p", "None of them is scored: ", how, " does it.")
+    rows, protocols = [], []
     for name in names:
         row = [told.scores.get(name) for told in runs]
         known = {json.dumps(each["protocol"], sort_keys=True) for each in row if each}
@@ -152,17 +166,22 @@ def scores(runs: list[Told]) -> str:
             error = each.get("standard_error") if each else None
             more = f" ± {number(error)}" if error is not None else ""
             cells += [number(each["value"]) + more, number(each["oracle"])] if each else ["", ""]
-        rows.append([html.escape(name) + (" †" if len(known) > 1 else ""), *cells])
+        rows.append([name + (" †" if len(known) > 1 else ""), *cells])
         for told, each in zip(runs, row):
             if each:
                 entries = "; ".join(f"{key} {json.dumps(value)}" for key, value in each["protocol"].items())
-                protocols += element("p", f"<b>{html.escape(name)}</b>, {title(told)}: {html.escape(entries)}")
-    heads = ["metric", *(each for told in runs for each in (f"{title(told)} (step {told.scored})", "real data"))]
-    dagger = "<p>† taken in different ways: do not compare these.</p>" if any(" †" in row[0] for row in rows) else ""
-    return table(heads, rows) + dagger + element("details", element("summary", "how each was taken") + protocols)
+                protocols.append(element("p", element("b", name), ", ", title(told), ": ", entries))
+    heads = [
+        "metric",
+        *(each for told in runs for each in (joined(title(told), f" (step {told.scored})"), "real data")),
+    ]
+    dagger = (
+        element("p", "† taken in different ways: do not compare these.") if any(" †" in row[0] for row in rows) else ""
+    )
+    return joined(table(heads, rows), dagger, element("details", element("summary", "how each was taken"), *protocols))
 
 
-def curve(runs: list[Told], name: str) -> str:
+def curve(runs: list[Told], name: str) -> Html:
     """A metric against the step, a line for each run, as SVG."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -174,14 +193,14 @@ def curve(runs: list[Told], name: str) -> str:
         if points:
             marker = "." if len(points) < 30 else ""
             panel.plot(*zip(*points), color=told.colour, linestyle=told.dash, linewidth=1.2, marker=marker)
-    panel.set_title(name, fontsize=10)
+    panel.set_title(name, fontsize=10, parse_math=False)
     panel.grid(alpha=0.3)
     panel.tick_params(labelsize=8)
     panel.locator_params(axis="x", nbins=5)
     buffer = io.StringIO()
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return element("figure", "<svg" + buffer.getvalue().partition("<svg")[2])
+    return element("figure", Html("<svg" + buffer.getvalue().partition("<svg")[2]))
 
 
 def embedded(path: Path, kind: str) -> str:
@@ -189,45 +208,48 @@ def embedded(path: Path, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def samples(told: Told) -> str:
-    """A run's samples at up to `SHOTS` steps, evenly spaced, the first and the last among them."""
-    steps = sorted({int(path.stem) for path in (told.folder / "samples").glob("*") if path.stem.isdecimal()})
-    if not steps:
+def samples(told: Told) -> Html:
+    """A run's samples at up to `SHOTS` steps, evenly spaced, the first and the last among them; links are not followed."""
+    files = [path for path in (told.folder / "samples").glob("*") if path.is_file() and not path.is_symlink()]
+    steps = sorted({int(path.stem) for path in files if STEP.fullmatch(path.stem)})
+    if not steps or (told.folder / "samples").is_symlink():
         return element("p", "no samples yet")
     places = {round(at * (len(steps) - 1) / (SHOTS - 1)) for at in range(SHOTS)}
-    shots = [shot(told.folder / "samples" / str(steps[place])) for place in sorted(places)]
-    return element("div", "".join(shots), class_="strip")
+    found = {path.name: path for path in files}
+    return element("div", *(shot(steps[place], found) for place in sorted(places)), class_="strip")
 
 
-def shot(path: Path) -> str:
+def shot(step: int, files: Mapping[str, Path]) -> Html:
     """The samples of one step, by what there is: a picture, a sound, a text."""
-    found = {
-        suffix: path.with_suffix(suffix) for suffix in (".png", ".wav", ".txt") if path.with_suffix(suffix).exists()
-    }
-    content = ""
+    found = {suffix: files[f"{step}{suffix}"] for suffix in (".png", ".wav", ".txt") if f"{step}{suffix}" in files}
+    content = []
     if ".png" in found:
-        content += f'<img src="{embedded(found[".png"], "image/png")}" alt="samples of step {path.name}">'
+        content.append(element("img", src=embedded(found[".png"], "image/png"), alt=f"samples of step {step}"))
     if ".wav" in found:
-        content += "<br>" + element("audio", controls="", src=embedded(found[".wav"], "audio/wav"))
+        content += [element("br"), element("audio", controls="", src=embedded(found[".wav"], "audio/wav"))]
     if ".txt" in found:
-        content += element("pre", html.escape(found[".txt"].read_text()[:CHARACTERS]))
-    return element("figure", content + element("figcaption", f"step {path.name}"))
+        content.append(element("pre", found[".txt"].read_text(errors="replace")[:CHARACTERS]))
+    return element("figure", *content, element("figcaption", f"step {step}"))
 
 
 def page(runs: list[Told]) -> str:
     """The report of some runs, a function of their directories alone."""
     names = list(dict.fromkeys(key for told in runs for each in told.metrics for key in each))
-    curves = "".join(curve(runs, name) for name in names if name not in ("step", "seconds"))
-    parts: Mapping[str, str] = {
-        "Samples over time": "".join(element("h3", title(told)) + samples(told) for told in runs),
+    curves = [curve(runs, name) for name in names if name not in ("step", "seconds")]
+    parts: Mapping[str, Html] = {
+        "Samples over time": joined(*(part for told in runs for part in (element("h3", title(told)), samples(told)))),
         "Scores": scores(runs),
-        "Curves": element("div", curves, class_="curves") if curves else element("p", "nothing is logged yet"),
+        "Curves": element("div", *curves, class_="curves") if curves else element("p", "nothing is logged yet"),
         "Settings": differences(runs),
     }
-    body = overview(runs) + "".join(element("h2", name) + content for name, content in parts.items())
-    heading = html.escape(", ".join(told.name for told in runs))
-    head = f'<meta charset="utf-8"><title>{heading}</title><style>{STYLE}</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><h1>{heading}</h1>{body}</body></html>\n'
+    heading = ", ".join(told.name for told in runs)
+    policy = element("meta", **{"http-equiv": "Content-Security-Policy", "content": POLICY})
+    head = element(
+        "head", element("meta", charset="utf-8"), policy, element("title", heading), element("style", Html(STYLE))
+    )
+    sections = (each for name, content in parts.items() for each in (element("h2", name), content))
+    body = element("body", element("h1", heading), overview(runs), *sections)
+    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
 def main(argv: list[str]) -> None:

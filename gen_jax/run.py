@@ -3,13 +3,14 @@
 import fcntl
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gen_jax.config import base_config, refuse_changes
+from gen_jax.data.source import own_file
 from gen_jax.data.spec import Spec, from_json, schema_of, to_json
 from gen_jax.errors import UserError
 from gen_jax.model import Model
@@ -47,19 +48,19 @@ def write(path: Path, content: bytes | str) -> None:
     Raises:
       UserError: where it cannot be written.
     """
-    content, file = content.encode() if isinstance(content, str) else content, None
+    content = content.encode() if isinstance(content, str) else content
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            with open(unfinished, "xb", opener=own_file) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
+            os.replace(unfinished, path)
         except OSError:
-            if file is not None:
-                Path(file.name).unlink(missing_ok=True)
+            with suppress(OSError):
+                unfinished.unlink()
             raise
 
 
@@ -133,7 +134,7 @@ def locked(workdir: Path) -> Iterator[None]:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        handle = os.open(workdir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = own_file(str(workdir / ".lock"), os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise UserError(f"cannot write to {workdir}: {error.strerror}") from None
     with os.fdopen(handle, "r+") as file:

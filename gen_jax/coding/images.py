@@ -4,7 +4,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -158,11 +158,24 @@ def _save_array(path: Path, header: Header, chunks: Iterator[np.ndarray]) -> Non
         file.writelines(chunk.tobytes() for chunk in chunks)
 
 
+def refuse_names(folder: Path, names: Sequence[str]) -> None:
+    """Refuses names of images in a received file that lie outside the folder they go to, are no PNG files, or stand twice.
+
+    Raises:
+      Damaged: naming the first.
+    """
+    home, taken = folder.resolve(), set()
+    for name in names:
+        place = (home / name).resolve() if "\0" not in name else home
+        if home not in place.parents or place != home / name or PurePosixPath(name).suffix.lower() != ".png":
+            raise Damaged(f"the file holds the name {name!r}; expected that of a PNG file inside the folder")
+        if place in taken:
+            raise Damaged(f"the file holds the name {name!r} twice")
+        taken.add(place)
+
+
 def _save_folder(path: Path, header: Header, chunks: Iterator[np.ndarray]) -> None:
-    for name in header.names:
-        parts = PurePosixPath(name).parts
-        if not parts or parts[0] == "/" or ".." in parts:
-            raise Damaged(f"the file holds the name {name!r}, which leaves the folder")
+    refuse_names(path, header.names)
     path.mkdir()
     names = iter(header.names)
     for chunk in chunks:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -41,6 +40,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("GEN_JAX_CACHE") or Path(home) / "gen_jax")
 
 
+def own_file(path: str, flags: int) -> int:
+    """Opens a file of ours, as the `opener` of `open`: a link in its place is not written through.
+
+    Raises:
+      OSError: where it is one.
+    """
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def made(folder: Path) -> Path:
     """A folder of the cache, made where it is absent.
 
@@ -49,7 +57,7 @@ def made(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / ".writable", "w"):
+        with open(folder / ".writable", "w", opener=own_file):
             return folder
     except OSError as error:
         raise UserError(
@@ -104,12 +112,12 @@ def folder_hash(folder: Path) -> str:
         (str(path.resolve()), each.st_size, each.st_mtime_ns, each.st_ino) for path in files for each in [path.stat()]
     ]
     kept = made(cache_folder() / "hashes") / content_hash(facts)
-    if kept.exists():
+    with suppress(OSError):
         return kept.read_text()
     found = content_hash([str(path.relative_to(folder)) for path in files], files_hash(files))
-    with tempfile.NamedTemporaryFile("w", dir=kept.parent, delete=False) as file:
-        file.write(found)
-    os.replace(file.name, kept)
+    unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
+    unfinished.write_text(found)
+    os.replace(unfinished, kept)
     return found
 
 

@@ -26,6 +26,7 @@ from gen_jax.data.source import (
     image_or_vector,
     joined,
     made,
+    own_file,
     resized,
     stacked,
 )
@@ -142,7 +143,7 @@ def _own_builder(name: str, variant: str | None) -> Any:
         choose(f"data.variant of {name}:", variant, variants)
     home = made(cache_folder() / "tfds")
     open_builder = partial(cls, data_dir=str(home), config=variant, file_format="array_record")
-    with open(home / f".{name}.lock", "w") as lock:
+    with open(home / f".{name}.lock", "w", opener=own_file) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits here, and then finds it prepared
         with _readable(home / name):
             builder = open_builder()

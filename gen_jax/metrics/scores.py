@@ -1,9 +1,9 @@
 """Scores as they are stored, compared and shown. How they come about is said elsewhere."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -68,14 +68,36 @@ def read_scores(workdir: str) -> Scores:
     """The metrics of a run's `evaluation.json`.
 
     Raises:
-      UserError: where it has none.
+      UserError: where it has none, or as `read_evaluation`.
     """
-    try:
-        return json.loads((Path(workdir) / "evaluation.json").read_text())["metrics"]
-    except (OSError, ValueError, KeyError):
-        raise UserError(
-            f"{workdir} has no scores yet; first run: python -m gen_jax.evaluate --workdir {workdir}"
-        ) from None
+    if not (Path(workdir) / "evaluation.json").exists():
+        raise UserError(f"{workdir} has no scores yet; first run: python -m gen_jax.evaluate --workdir {workdir}")
+    return read_evaluation(Path(workdir))[1]
+
+
+def read_evaluation(workdir: Path) -> tuple[int, Scores]:
+    """The step of a run's `evaluation.json` and the scores of that step.
+
+    Raises:
+      UserError: where the file holds anything else.
+    """
+    path = workdir / "evaluation.json"
+    found = run.read_json(path)
+    step, scores = found.get("step"), found.get("metrics")
+    whole = isinstance(step, int) and isinstance(scores, dict) and all(map(_is_score, scores.values()))
+    if not whole:
+        raise UserError(f"{path} holds no scores; write it anew: python -m gen_jax.evaluate --workdir {workdir}")
+    return step, scores
+
+
+def _is_score(each: Any) -> bool:
+    numbers = ("value", "oracle", "standard_error", "last")
+    return (
+        isinstance(each, dict)
+        and isinstance(each.get("protocol"), dict)
+        and {"value", "oracle"} <= each.keys()
+        and all(each.get(name) is None or isinstance(each[name], int | float) for name in numbers)
+    )
 
 
 def save_scores(workdir: Path, step: int, scores: Scores) -> None:
