@@ -15,7 +15,7 @@ from gen_jax.log import read_metrics
 from gen_jax.metrics import SELECTING
 from gen_jax.model import State
 
-FOLDER, REPLICAS = "best", "replicas.json"
+REPLICAS = "replicas.json"
 
 
 @contextmanager
@@ -39,13 +39,13 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
         value = scores[name]["value"]
         return value is not None and sign * value > max(before, default=-math.inf)
 
-    with checkpoint.opened(workdir / FOLDER, keep=1) as manager:
+    with checkpoint.opened(workdir / run.BEST, keep=1) as manager:
 
         def offer(step: int, scores: Mapping, state: State) -> None:
             better = sharding.first(sharding.leads() and beats(scores))
             each = scores[name].get("values") if sharding.leads() else None
             if better and each and step >= (manager.latest_step() or -1):
-                run.write_json(workdir / FOLDER / REPLICAS, {"step": step, "metric": name, "values": each})
+                run.write_json(workdir / run.BEST / REPLICAS, {"step": step, "metric": name, "values": each})
             if better and step > (manager.latest_step() or -1):
                 checkpoint.save(manager, step, state)
                 checkpoint.finish(manager)  # before a newest checkpoint after which its score would not come again
@@ -63,7 +63,7 @@ def replica(workdir: Path, text: str) -> int:
         return int(text)
     if text != "best":
         raise UserError(f"--replica={text}: expected a number, or best")
-    path = Path(workdir) / FOLDER / REPLICAS
+    path = Path(workdir) / run.BEST / REPLICAS
     if not path.exists():
         raise UserError(f"--replica=best: {workdir} has no replicas that a metric selects among: set --config.select")
     found = json.loads(path.read_text())

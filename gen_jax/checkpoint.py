@@ -20,6 +20,7 @@ from gen_jax.errors import UserError
 
 logging.getLogger("absl").disabled = True  # Orbax narrates every save, with all tracebacks of one that fails
 
+TRIES = 20  # to read a checkpoint of a run that deletes old ones
 WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 
 
@@ -50,6 +51,10 @@ def checksums(state: Any) -> tuple[dict[str, int], str | None]:
     paths = [jax.tree_util.keystr(path) for path, _ in leaves]
     broken = next((path for path, good in zip(paths, finite) if not good), None)
     return dict(zip(paths, map(int, sums))), broken
+
+
+class Deleted(Exception):
+    """A checkpoint that its run has deleted since it was listed."""
 
 
 class Damaged(Exception):
@@ -153,11 +158,21 @@ def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
 
 
 def newest_in(folder: Path, abstract: Any, step: int | None = None) -> tuple[int, Any] | None:
-    """As `newest`, of a run that is only read; None where it was stopped before its first save."""
-    if not folder.exists():
-        return None
-    with opened(folder) as manager:
-        return newest(manager, abstract, step)
+    """As `newest`, of a run that is only read; None where it was stopped before its first save.
+
+    The run may be training: a checkpoint that it deletes meanwhile is looked for no more, and the newer ones are.
+
+    Raises:
+      UserError: as `newest`, and where checkpoints are deleted faster than they are read.
+    """
+    for _ in range(TRIES if folder.exists() else 0):
+        with suppress(Deleted), opened(folder) as manager:
+            return newest(manager, abstract, step)
+    if folder.exists():
+        raise UserError(
+            f"{folder}: its checkpoints are deleted before they are read; a larger --config.keep keeps more of them"
+        )
+    return None
 
 
 def newest(
@@ -180,6 +195,8 @@ def newest(
         try:
             state = restore(manager, each, abstract)
         except Damaged as error:
+            if not repair and not (manager.directory / str(each)).exists():
+                raise Deleted from None
             reason = " ".join(str(error).split())[:200]
             print(f"warning: checkpoint {each} in {manager.directory} is damaged, passed over ({reason})")
             damaged.append(each)

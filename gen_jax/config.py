@@ -24,6 +24,7 @@ FREE = (
     "data.feed",
 )
 GROWING = ("steps",)
+KINDS = {float: (int, float), tuple: (list, tuple)}  # of settings as JSON holds them
 LARGEST = 2**31  # of seeds and counts
 
 
@@ -151,6 +152,28 @@ def check(config: ConfigDict) -> None:
         raise UserError(f"sharding {config.sharding}: replicas are spread over the devices whole; expected replicas 1")
     if config.epochs is not None and config.epochs <= 0:
         raise UserError(f"epochs {config.epochs}: expected more than 0")
+
+
+def refuse_types(found: Mapping[str, Any], where: Path) -> None:
+    """Refuses settings read from a file whose common keys hold values of another type than they may.
+
+    Raises:
+      UserError: naming key, value and the expected type.
+    """
+
+    def look(expected: ConfigDict, given: Any, prefix: str) -> None:
+        if not isinstance(given, Mapping):
+            raise UserError(f"{where}: {prefix.rstrip('.')} is {str(given)[:80]!r}; expected a section of settings")
+        for key in expected.keys() & given.keys():
+            kind, value = expected.get_type(key), given[key]
+            if kind is ConfigDict:
+                look(expected[key], value, f"{prefix}{key}.")
+            elif value is not None and not (
+                isinstance(value, KINDS.get(kind, kind)) and isinstance(value, bool) == (kind is bool)
+            ):
+                raise UserError(f"{where}: {prefix}{key} is {str(value)[:80]!r}; expected {kind.__name__}")
+
+    look(base_config(), found, "")
 
 
 def plain(config: Any) -> Any:

@@ -236,17 +236,16 @@ def main(argv: list[str]) -> None:
     if step is None and loaded.config.get("select"):
         for name, each in scores_of(run.load(flags.workdir, None, one or 0, last=True)).items():
             scores[name]["last"] = each["value"]
-    save_scores(Path(flags.workdir), loaded.step, scores)
-    if samples:
-        picture(loaded, Path(flags.workdir) / "table.png", samples)
     print(f"step {loaded.step}, {num} samples")
-    if others is not None:
-        try:
-            refuse_other_protocol(scores, others, flags.against)
-        except UserError:
-            print(table(scores, None, ""))
-            raise
     print(table(scores, others, Path(flags.against or "").name))
+    try:
+        save_scores(Path(flags.workdir), loaded.step, scores)
+        if samples:
+            picture(loaded, Path(flags.workdir) / "table.png", samples)
+    except UserError as error:
+        print(f"these scores are not kept: {error}")
+    if others is not None:
+        refuse_other_protocol(scores, others, flags.against)
 
 
 if __name__ == "__main__":

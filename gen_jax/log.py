@@ -73,7 +73,7 @@ def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quie
         def record(step: int, values: dict[str, float | None]) -> None:
             seconds = round(before + time.perf_counter() - began, 3)
             with writing(path), open(path, "a", opener=own_file) as file:
-                file.write(json.dumps({"step": step, "seconds": seconds, **values}) + "\n")
+                file.write(json.dumps({"step": step, "seconds": seconds, **values}, allow_nan=False) + "\n")
             event(step, _scalars(values, metrics))
             shown = {name: _short(value) for name, value in list(values.items())[:6]}
             bar.set_postfix(shown, refresh=False)

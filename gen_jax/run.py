@@ -3,18 +3,20 @@
 import fcntl
 import json
 import os
+import platform
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gen_jax.config import base_config, refuse_changes
+from gen_jax.config import base_config, refuse_changes, refuse_types
 from gen_jax.data.source import own_file
 from gen_jax.data.spec import Spec, from_json, schema_of, to_json
 from gen_jax.errors import UserError
 from gen_jax.model import Model
 
+BEST = "best"  # the folder of the checkpoint that a metric selects
 SCHEMA = "schema.json"  # of a table, as data.schema takes it; nothing reads it from here
 UNFINISHED = {"spec.json", "fork.json", SCHEMA}  # what a start that was killed may leave without a config.json
 
@@ -65,8 +67,8 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes plain data as indented JSON, whole or not at all."""
-    write(path, json.dumps(value, indent=2) + "\n")
+    """Writes plain data as indented JSON, whole or not at all; strictly: infinite numbers and NaN are no JSON."""
+    write(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_config(workdir: Path) -> dict | None:
@@ -75,12 +77,16 @@ def read_config(workdir: Path) -> dict | None:
     Raises:
       UserError: where the directory holds something else than a run.
     """
+    if not str(workdir).isprintable():
+        raise UserError(f"{str(workdir)!r} is no name for a run: expected characters that can be printed")
     if not workdir.exists():
         return None
     if not workdir.is_dir():
         raise UserError(f"{workdir} is a file; expected the directory of a run")
     if (workdir / "config.json").exists():
-        return read_json(workdir / "config.json")
+        found = read_json(workdir / "config.json")
+        refuse_types(found, workdir / "config.json")
+        return found
     others = {path.name for path in workdir.iterdir() if not path.name.startswith(".")} - UNFINISHED
     if (workdir / "spec.json").exists() or not any((workdir / "checkpoints").glob("*")):
         others -= {"checkpoints"}  # ours, or empty; anybody else's are left alone
@@ -92,10 +98,31 @@ def read_config(workdir: Path) -> dict | None:
 
 
 def begun_config(workdir: Path) -> dict | None:
-    """As `read_config`, but None too for a run that never saved a state: it may start anew under other settings."""
+    """As `read_config`, but None too for a run that never saved a state: it may start anew under other settings.
+
+    Raises:
+      UserError: as `read_config`, and where a run that had saved states has lost them.
+    """
     config = read_config(workdir)
-    saved = (path.name for path in (workdir / "checkpoints").glob("*"))
-    return config if any(name.isdecimal() for name in saved) else None
+    if config is None or steps_in(workdir / "checkpoints"):
+        return config
+    if steps_in(workdir / BEST) and (not (workdir / "checkpoints").exists() or _went_beyond_a_save(workdir, config)):
+        raise UserError(
+            f"{workdir / 'checkpoints'} holds no checkpoint any more, and {workdir / BEST} does: put it back, or choose another "
+            f"--workdir; gen_jax.sample and gen_jax.evaluate read the best one"
+        )
+    return None
+
+
+def steps_in(folder: Path) -> list[int]:
+    """Returns the steps of the checkpoints in a folder."""
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
+
+
+def _went_beyond_a_save(workdir: Path, config: dict) -> bool:
+    from gen_jax.log import read_metrics  # imports this file
+
+    return any(each["step"] > config["save_every"] > 0 for each in read_metrics(workdir))
 
 
 def read_spec(workdir: Path) -> Spec:
@@ -118,7 +145,7 @@ def read_json(path: Path) -> dict:
     """
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     if not isinstance(found, dict):
         raise UserError(f"{path} cannot be read: expected an object, not {found!r}")
@@ -150,7 +177,7 @@ def locked(workdir: Path) -> Iterator[None]:
                 f"files in {workdir} cannot be locked ({error.strerror}): choose another --workdir"
             ) from None
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} on {platform.node()}")
         file.flush()
         yield
 
@@ -198,7 +225,7 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: b
     """
     import jax
 
-    from gen_jax import best, checkpoint, models, sharding
+    from gen_jax import checkpoint, models, sharding
 
     workdir = Path(workdir)
     config = read_config(workdir)
@@ -215,9 +242,9 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: b
     lanes = config["data"]["order"] == "lanes"
     shapes = models.state_shapes(model, spec, config["batch_size"], lanes)
     abstract = sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), shapes, replicas)
-    selected = [path.name for path in (workdir / best.FOLDER).glob("*") if path.name.isdecimal()]  # the others are torn
-    if selected and not last and (step is None or str(step) in selected):
-        found = checkpoint.newest_in(workdir / best.FOLDER, abstract, step)
+    selected = steps_in(workdir / BEST)
+    if selected and not last and (step is None or step in selected):
+        found = checkpoint.newest_in(workdir / BEST, abstract, step)
     else:
         found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
     if found is None:

@@ -21,7 +21,9 @@ from tqdm import tqdm
 from gen_jax import best, command_line, config, run, sharding
 from gen_jax.data import evidence
 from gen_jax.data.samples import SUFFIXES, encode
+from gen_jax.data.source import say_once
 from gen_jax.data.spec import SEQUENCES, Spec, to_data
+from gen_jax.data.tables import for_spreadsheets, formulas
 from gen_jax.data.texts import reader, tokens_of
 from gen_jax.errors import UserError, choose, command
 from gen_jax.keys import root
@@ -47,6 +49,10 @@ FLAGS = {
     "temperature": (None, "of sequences: below 1 is bolder towards the likely, 0 takes the likeliest"),
     "top_k": (None, "of tokens: only the so many likeliest are drawn"),
     "top_p": (None, "of tokens: only the likeliest that together have this probability are drawn"),
+    "spreadsheet": (
+        False,
+        "of a CSV file: an apostrophe before cells that a spreadsheet would run as formulas, such as =1+1",
+    ),
     "stream": (False, "print one text while it is written, with --out or without"),
     "out": (None, "file to write: .npz holds arrays, .png a picture, .txt text, .mid music, .wav sound, .csv rows"),
 }
@@ -212,7 +218,7 @@ def main(argv: list[str]) -> None:
     if saved:
         out = Path(flags.out)
         for suffix, content in encode(samples, loaded.spec, out.suffix).items():
-            run.write(out.with_suffix(suffix), content)
+            run.write(out.with_suffix(suffix), safe(flags, loaded.spec, suffix, content))
         print(f"{num} samples of step {loaded.step} in {out}")
 
 
@@ -234,9 +240,24 @@ def complete(flags: FlagValues, loaded: run.Run) -> None:
     drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given, known=known)
     files = [out] if times == 1 else [out.with_name(f"{out.stem}-{each + 1}{out.suffix}") for each in range(times)]
     for file, x in zip(files, np.split(drawn["x"], times)):
-        run.write(file, evidence.completed(spec, table, x, out.suffix))
+        content = evidence.completed(spec, table, x, out.suffix)
+        run.write(file, safe(flags, spec, out.suffix, content))
     cells = f"{np.isnan(table.x).sum()} cells of {len(table.x)} rows drawn by step {loaded.step}"
     print(f"{cells}, in {', '.join(map(str, files))}")
+
+
+def safe(flags: FlagValues, spec: Spec, suffix: str, content: bytes) -> bytes:
+    """Returns the content of a file as `--spreadsheet` asks for; says once if a spreadsheet would run some of its levels."""
+    if suffix != ".csv":
+        return content
+    if flags.spreadsheet:
+        return for_spreadsheets(content)
+    found = formulas(spec)
+    if found:
+        say_once(
+            f"a spreadsheet would run cells such as {found[0]!r} as formulas; --spreadsheet writes an apostrophe before them"
+        )
+    return content
 
 
 def printer(spec: Spec) -> Callable[[np.ndarray], None]:

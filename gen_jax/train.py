@@ -204,7 +204,7 @@ def train(job: Job, fork: Path | None, again: str) -> int:
         begun = run.begun_config(workdir)
         new = begun is None
         if new and leads:
-            for folder in ("checkpoints", best.FOLDER):
+            for folder in ("checkpoints", run.BEST):
                 shutil.rmtree(workdir / folder, ignore_errors=True)  # of a start that was killed
         sharding.meet("settings and run", repr((config.plain(job.settings), begun)))
         with checkpoint.opened(workdir / "checkpoints", job.settings.keep) as manager:

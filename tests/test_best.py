@@ -98,6 +98,13 @@ def test_a_torn_first_best_is_passed_over(start):
 def test_a_start_that_was_killed_leaves_no_best_of_other_settings(start):
     workdir, _ = start(4)
     shutil.rmtree(workdir / "checkpoints")
+    with pytest.raises(UserError, match="holds no checkpoint any more, and .*best does: put it back"):
+        start(4)
+    (workdir / "checkpoints").mkdir()
+    with pytest.raises(UserError, match="holds no checkpoint any more"):
+        start(4)  # it had gone beyond a step at which it saves
+    assert gen_jax.load(workdir).step in (1, 2, 3, 4)
+    (workdir / "metrics.jsonl").write_text("")  # as if it had been killed before its first save
     _, states = start(4, "--config.seed=7")
     assert same(gen_jax.load(workdir).state, states[4])
 

@@ -32,6 +32,10 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
     path = path.expanduser()
     if not path.exists():
         raise UserError(f"data.path {path}: no such file or folder")
+    if not path.is_dir() and not path.is_file():
+        raise UserError(
+            f"data.path {path}: neither a file nor a folder, but a pipe or a device; expected a file or a folder"
+        )
     resize, content = options.get("resize"), options.get("content")
     if path.is_dir():
         return _folder(path, resize, content)

@@ -35,9 +35,18 @@ class Source(NamedTuple):
 
 
 def cache_folder() -> Path:
-    """The user's cache folder of this project: `$GEN_JAX_CACHE`, `$XDG_CACHE_HOME/gen_jax` or `~/.cache/gen_jax`."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("GEN_JAX_CACHE") or Path(home) / "gen_jax")
+    """The user's cache folder of this project: `$GEN_JAX_CACHE`, `$XDG_CACHE_HOME/gen_jax` or `~/.cache/gen_jax`.
+
+    Raises:
+      UserError: for a user without a home, in none of these.
+    """
+    chosen = os.environ.get("GEN_JAX_CACHE") or os.environ.get("XDG_CACHE_HOME")
+    if chosen:
+        return Path(chosen) / ("" if os.environ.get("GEN_JAX_CACHE") else "gen_jax")
+    try:
+        return Path.home() / ".cache" / "gen_jax"
+    except (RuntimeError, KeyError):
+        raise UserError("this user has no home for the cache: name a folder by GEN_JAX_CACHE") from None
 
 
 def own_file(path: str, flags: int) -> int:

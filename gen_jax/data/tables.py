@@ -5,7 +5,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -534,8 +534,32 @@ def to_csv(samples: Mapping[str, np.ndarray], spec: Spec) -> bytes:
 
 def csv_of(texts: Mapping[str, Sequence[str]]) -> bytes:
     """Returns columns of texts as a CSV file with their names in the first row."""
+    return csv_rows([[*texts], *zip(*texts.values())])
+
+
+def csv_rows(rows: Iterable[Iterable[str]]) -> bytes:
+    """Returns rows of texts as a CSV file."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*texts])
-    writer.writerows(zip(*texts.values()))
+    csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue().encode()
+
+
+def for_spreadsheets(content: bytes) -> bytes:
+    """Returns a CSV file whose cells a spreadsheet takes for texts: an apostrophe stands before those that it would run.
+
+    A cell that begins with `=`, `+`, `-` or `@` and is no number is a formula there, which may call programs or the network.
+    """
+    rows = csv.reader(io.StringIO(content.decode(), newline=""))
+    return csv_rows([f"'{cell}" if is_formula(cell) else cell for cell in row] for row in rows)
+
+
+def is_formula(cell: str) -> bool:
+    """Whether a spreadsheet would run a cell."""
+    return cell.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number(cell)
+
+
+def formulas(spec: Spec) -> list[str]:
+    """Returns the names and levels of a table that a spreadsheet would run."""
+    return [
+        text for column in columns(spec) for text in (column["name"], *column.get("levels", ())) if is_formula(text)
+    ]
