@@ -1,0 +1,216 @@
+"""Files from somebody else: nothing in them runs, nothing is written outside, and what is odd in them is one line."""
+
+import io
+import json
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_spec
+from test_report import PIXEL, Page
+
+from gen_jax import config, log, report, run, sharding
+from gen_jax.coding import images
+from gen_jax.coding.chunks import Damaged
+from gen_jax.data import decode, source
+from gen_jax.data.tables import csv_of, for_spreadsheets, formulas
+from gen_jax.errors import UserError, printable, tolerant
+
+SCRIPT = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def received(tmp_path):
+    """A run directory whose files another person may have changed by the functions given."""
+
+    def make(change_config=dict, change_line=dict, change_scores=dict):
+        folder = tmp_path / "run"
+        run.claim(folder, make_spec("image", (8, 8, 1))._replace(name=SCRIPT))
+        settings = config.plain(config.base_config()) | {"model": {"name": SCRIPT, SCRIPT: SCRIPT}}
+        run.settle(folder, change_config(settings), None)
+        line = change_line({"step": 1, "seconds": 1.0, SCRIPT: 2.0, "$\\frac$ $": 1.0})
+        (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        run.write(folder / "samples" / "1.png", PIXEL)
+        run.write(folder / "samples" / "1.txt", SCRIPT)
+        entry = {"value": 1.0, "oracle": None, "protocol": {SCRIPT: SCRIPT}}
+        run.write_json(folder / "evaluation.json", {"step": 1, "metrics": change_scores({SCRIPT: entry})})
+        return folder
+
+    return make
+
+
+def test_nothing_in_a_report_runs(received):
+    content = report.page(report.read([str(received())]))
+    elements = Page(content).elements
+    assert not {tag for tag, _ in elements} & {"script", "iframe", "object", "embed", "link"}
+    assert not [name for _, attributes in elements for name in attributes if name.startswith("on")]
+    policy = next(attributes["content"] for tag, attributes in elements if attributes.get("http-equiv"))
+    assert policy.startswith("default-src 'none'") and "script" not in policy
+    assert content.count("&lt;script&gt;") >= 6 and "data:image/png" in content
+
+
+WRONG = {
+    "a seed": ({"change_config": lambda found: found | {"seed": SCRIPT}}, "config.json: seed is .*; expected int"),
+    "a section": ({"change_config": lambda found: found | {"data": 3}}, "config.json: data is '3'; expected a section"),
+    "a whole number": ({"change_config": lambda found: found | {"replicas": True}}, "replicas is 'True'; expected int"),
+    "a score": (
+        {"change_scores": lambda found: {"x": {"value": SCRIPT, "oracle": 1, "protocol": {}}}},
+        "holds no scores",
+    ),
+    "a protocol": ({"change_scores": lambda found: {"x": {"value": 1, "oracle": 1, "protocol": 3}}}, "holds no scores"),
+    "scores": ({"change_scores": lambda found: [1]}, "holds no scores"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_values_of_another_type_are_refused_by_name(name, received):
+    changes, words = WRONG[name]
+    with pytest.raises(UserError, match=words):
+        report.read([str(received(**changes))])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"step": "<b>", "seconds": 1}', "[1]", "3", '{"step": 1}', "[" * 10**5, '{"step": 1, "seconds": 1, "a": "b"}'],
+)
+def test_lines_of_metrics_that_are_none_are_left_out(line, received):
+    folder = received()
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write(line + "\n")
+    assert len(log.read_metrics(folder)) == 1
+    report.page(report.read([str(folder)]))
+    log.draw_curves(folder)
+
+
+def test_settings_too_deep_to_read_are_one_line(received):
+    folder = received()
+    (folder / "config.json").write_text('{"a":' * 10**5)
+    with pytest.raises(UserError, match="config.json cannot be read"):
+        report.read([str(folder)])
+
+
+def test_links_among_samples_are_not_followed(received, tmp_path):
+    (tmp_path / "secret.txt").write_text("my password")
+    folder = received()
+    (folder / "samples" / "2.txt").symlink_to(tmp_path / "secret.txt")
+    assert "my password" not in report.page(report.read([str(folder)]))
+    (folder / "samples").rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "3.txt").write_text("my password")
+    (folder / "samples").symlink_to(tmp_path / "elsewhere")
+    assert "my password" not in report.page(report.read([str(folder)]))
+
+
+def test_our_files_are_not_written_through_a_link(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "run").mkdir()
+    for name in (".lock", "metrics.jsonl", "config.json", ".writable"):
+        (tmp_path / "run" / name).symlink_to(victim)
+    with pytest.raises(UserError, match="cannot write to"), run.locked(tmp_path / "run"):
+        pass
+    with pytest.raises(UserError, match="cannot write to the cache"):
+        source.made(tmp_path / "run")
+    run.write_json(tmp_path / "run" / "config.json", {})
+    assert victim.read_text() == "precious" and not (tmp_path / "run" / "config.json").is_symlink()
+
+
+def test_the_umask_of_the_user_is_kept(tmp_path):
+    before = os.umask(0o077)
+    try:
+        run.write(tmp_path / "private.csv", "a\n")
+        os.umask(0o022)
+        run.write(tmp_path / "public.csv", "a\n")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("private.csv", "public.csv")]
+    assert modes == [0o600, 0o644]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["private.csv", "public.csv"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["//tmp/x.png", "/x.png", "../x.png", "a/../../x.png", "x.py", "x", "", ".", "a\0.png"],
+)
+def test_images_are_given_back_inside_their_folder_alone(name, tmp_path):
+    with pytest.raises(Damaged, match="expected that of a PNG file inside the folder"):
+        images.refuse_names(tmp_path / "out", ["good.png", name])
+
+
+def test_images_in_folders_of_their_folder_are_given_back(tmp_path):
+    images.refuse_names(tmp_path / "out", ["a.png", "b/c.PNG", "ü ~.png", "..a.png"])
+    with pytest.raises(Damaged, match="'a.png' twice"):
+        images.refuse_names(tmp_path / "out", ["a.png", "a.png"])
+
+
+def test_a_terminal_is_told_nothing_by_names_and_levels():
+    assert printable("a\x1b[2Jb\x07\x9b\u202e\rc\td\n") == "a\\x1b[2Jb\\x07\\x9b\\u202e\\rc\td\n"
+    stream = io.StringIO()
+    tolerant(stream).write("\x1b]0;title\x07\r")
+    tolerant(stream, bars=True).write("\n\x1b[A\r")
+    tolerant(stream, bars=True).write("\rbar \x1b[31m")
+    assert stream.getvalue() == "\\x1b]0;title\\x07\\r\n\x1b[A\r\rbar \\x1b[31m"
+
+
+def test_cells_that_a_spreadsheet_runs_are_said_and_can_be_written_as_texts():
+    content = csv_of({"=name": ["=1+1", "-3.5", "@x", 'a "b", c'], "v": ["+2", "-x", " =y", "7"]})
+    rows = for_spreadsheets(content).decode().splitlines()
+    assert rows == ["'=name,v", "'=1+1,+2".replace(",+2", ",'+2"), "-3.5,'-x", "'@x,' =y", '"a ""b"", c",7']
+    spec = make_spec("table", (1,))._replace(
+        info={"columns": [{"name": "a", "levels": ["=cmd()", "b"]}, {"name": "-b"}]}
+    )
+    assert formulas(spec) == ["=cmd()", "-b"]
+
+
+@pytest.mark.parametrize(("mode", "kept"), [(0o755, True), (0o700, True), (0o777, False), (0o1777, False)])
+def test_compiled_code_lies_where_only_its_user_can_write(mode, kept, tmp_path, monkeypatch):
+    monkeypatch.setenv("GEN_JAX_CACHE", str(tmp_path / "shared"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(mode)
+    folder = sharding.compiled_folder()
+    assert folder == (tmp_path / "shared" if kept else tmp_path / "home" / ".cache" / "gen_jax") / "compiled"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.chmod(0o777)
+    assert sharding.compiled_folder() != folder
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    assert sharding.compiled_folder() != folder
+
+
+def test_a_flipped_byte_of_cached_rows_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEN_JAX_CACHE", str(tmp_path / "cache"))
+    np.save(tmp_path / "x.npy", np.arange(80.0).reshape(20, 4))
+    options = config.plain(config.base_config())["data"] | {"path": str(tmp_path / "x.npy")}
+    opened = decode.open_source(options)
+    rows = np.array(decode.resident_arrays(opened, options, "train", True)["x"])
+    (file,) = (tmp_path / "cache" / "arrays").rglob("x.npy")
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    np.testing.assert_array_equal(decode.resident_arrays(opened, options, "train", True)["x"], rows)
+
+
+def test_a_pipe_is_no_file_of_data(tmp_path):
+    os.mkfifo(tmp_path / "x.csv")
+    options = config.plain(config.base_config())["data"] | {"path": str(tmp_path / "x.csv")}
+    with pytest.raises(UserError, match="neither a file nor a folder, but a pipe or a device"):
+        decode.open_source(options)
+
+
+def test_a_name_of_a_run_that_cannot_be_printed_is_refused_at_the_start():
+    for name in ("runs/\udcff", "runs/a\nb"):
+        with pytest.raises(UserError, match="is no name for a run"):
+            run.read_config(Path(name))
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    def no_home(*args):
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("HOME", "GEN_JAX_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(UserError, match="name a folder by GEN_JAX_CACHE"):
+        source.cache_folder()
