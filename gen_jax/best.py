@@ -3,13 +3,13 @@
 Of replicas the mean selects the step; `best/replicas.json` holds the value of each at that step.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from gen_jax import checkpoint, run, sharding
+from gen_jax.command_line import DIGITS
 from gen_jax.errors import UserError
 from gen_jax.log import read_metrics
 from gen_jax.metrics import SELECTING
@@ -59,14 +59,16 @@ def replica(workdir: Path, text: str) -> int:
     Raises:
       UserError: for anything else, or where no metric selected among the replicas.
     """
-    if text.isdecimal():
+    if text.isdecimal() and len(text) <= DIGITS:
         return int(text)
     if text != "best":
         raise UserError(f"--replica={text}: expected a number, or best")
     path = Path(workdir) / run.BEST / REPLICAS
     if not path.exists():
         raise UserError(f"--replica=best: {workdir} has no replicas that a metric selects among: set --config.select")
-    found = json.loads(path.read_text())
+    found = run.read_json(path)
+    if found.get("metric") not in SELECTING or not isinstance(found.get("values"), list):
+        raise UserError(f"{path} holds no values of a metric: choose a replica by its number")
     sign = SELECTING[found["metric"]]
     return max(
         range(len(found["values"])),

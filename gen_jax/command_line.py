@@ -16,6 +16,7 @@ from ml_collections.config_dict import placeholder
 from gen_jax.config import flat, load_file
 from gen_jax.errors import UserError, choose
 
+DIGITS = 18  # of a whole number
 EXAMPLES = {"config": "configs/gan.py", "workdir": "runs/gan"}
 
 
@@ -141,8 +142,8 @@ def integer(name: str, text: str | None, low: int = 0) -> int | None:
     """
     if text is None:
         return None
-    if not text.isdecimal() or int(text) < low:
-        raise UserError(f"--{name}={text}: expected a whole number, at least {low}")
+    if not text.isdecimal() or len(text) > DIGITS or int(text) < low:
+        raise UserError(f"--{name}={text[:80]}: expected a whole number, at least {low}")
     return int(text)
 
 

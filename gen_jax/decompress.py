@@ -16,6 +16,7 @@ from tqdm import tqdm
 from gen_jax import command_line
 from gen_jax.coding import chunks, container, images, integer
 from gen_jax.coding.integer import Network
+from gen_jax.data.limits import ask
 from gen_jax.errors import UserError, command
 
 MODEL = "compressor.npz"
@@ -65,6 +66,7 @@ def decompress(
     header, held = container.read(content, digest)
     if header.shape != network.shape:
         raise container.Damaged(f"the file holds {images.describe(header.shape)}, not {images.describe(network.shape)}")
+    ask(header.size * int(np.prod(header.shape)), "a chunk of images")
     nums = (min(header.size, header.num - start) for start in range(0, header.num, header.size))
     return header, (chunks.decode(network, chunk, num, progress) for chunk, num in zip(held, nums))
 

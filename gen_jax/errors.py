@@ -142,6 +142,10 @@ def command(main: Callable[[list[str]], None]) -> None:
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         sys.exit(error.code)
+    except (OSError, MemoryError) as error:
+        said = printable(" ".join(str(error).split()), "")[:500]
+        print(f"error: {'not enough memory: ' * isinstance(error, MemoryError)}{said}", file=sys.stderr)
+        sys.exit(UserError.code)
     except KeyboardInterrupt:
         print("\ninterrupted: nothing was left half written", file=sys.stderr)
         sys.exit(128 + (INTERRUPTS or [signal.SIGINT])[0])

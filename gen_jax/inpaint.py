@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gen_jax import best, command_line, config, run, sharding
+from gen_jax.data.arrays import read_array
 from gen_jax.data.pictures import strip
 from gen_jax.data.rows import FLAGS, Rows, read_rows
 from gen_jax.data.samples import arrays
@@ -81,8 +82,8 @@ def _named(text: str) -> str:
 
 def _read_mask(path: Path, num: int, pixels: tuple[int, ...], spec: Spec) -> np.ndarray:
     try:
-        mask = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        mask = read_array(path)
+    except ValueError as error:
         raise UserError(f"--mask {path}: not a readable .npy file ({error})") from None
     shapes = tuple(dict.fromkeys((pixels, spec.shape, (num, *spec.shape))))
     if mask.shape not in shapes:

@@ -178,7 +178,7 @@ def _labels(text: str, value: str, num: int, spec: Spec, length: int | None) -> 
         value = str(spec.classes.index(value))
     elif spec.info.get("labels", "U") in "biu":  # whose names are numbers: no other number is a class
         choose(f"class of {spec.name}", value, spec.classes)
-    if not value.isdecimal() or int(value) >= len(spec.classes):
+    if not value.isdecimal() or len(value) > command_line.DIGITS or int(value) >= len(spec.classes):
         choose(f"class of {spec.name}", value, spec.classes)
     return {"y": np.full(num, int(value), np.int32)}
 

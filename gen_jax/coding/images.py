@@ -14,6 +14,7 @@ from PIL import Image
 
 from gen_jax.coding.chunks import Damaged
 from gen_jax.coding.container import TYPES, Header
+from gen_jax.data.arrays import read_array
 from gen_jax.errors import UserError
 
 MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}  # of PNG files that arrays hold without loss -> channels
@@ -44,8 +45,8 @@ def open_images(path: Path) -> Images:
 
 def _array(path: Path) -> Images:
     try:
-        array = np.lib.format.open_memmap(path, mode="r") if _holds_any(path) else np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        array = read_array(path)
+    except ValueError as error:
         raise UserError(f"{path}: expected a .npy array or a folder of PNG files ({error})") from None
     if not isinstance(array, np.ndarray) or array.dtype.name not in TYPES or array.ndim not in (3, 4):
         found = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else "several arrays"
@@ -56,14 +57,6 @@ def _array(path: Path) -> Images:
         return np.ascontiguousarray(images[start:stop]).view(np.uint8)
 
     return Images(len(images), images.shape[1:], array.ndim, array.dtype.name, (), read)
-
-
-def _holds_any(path: Path) -> bool:
-    """Whether an array file has values, without which it cannot be mapped."""
-    with open(path, "rb") as file:
-        major = np.lib.format.read_magic(file)[0]
-        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-        return 0 not in read(file)[0]
 
 
 def _folder(path: Path) -> Images:
@@ -90,7 +83,7 @@ def _read(file: Path) -> np.ndarray:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             mode, pixels, frames = image.mode, np.asarray(image), image.n_frames
             more = "transparency" in image.info or frames > 1 or content[DEPTH] > 8
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # noqa: BLE001 (a torn file makes Pillow raise all kinds)
         raise UserError(f"{file}: not a readable PNG file ({error})") from None
     if mode not in MODES or more:
         raise UserError(f"{file}: expected one picture of 8 bits of {', '.join(MODES)}, found more, or mode {mode}")

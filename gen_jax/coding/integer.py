@@ -6,13 +6,12 @@ for Data Compression with Latent-Variable Models"). What exp and its like give c
 """
 
 import io
-import zipfile
-import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from gen_jax.data.arrays import read_archive
 from gen_jax.errors import UserError, choose
 
 FORMAT = 1  # of the file; the constants below belong to it
@@ -210,8 +209,7 @@ def from_bytes(content: bytes) -> Network:
       UserError: for anything else, or another format.
     """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = read_archive(io.BytesIO(content))
         if arrays["format"] != FORMAT:
             raise UserError(f"format {arrays['format']} of the compressor; this version of gen_jax reads {FORMAT}")
         encoder, decoder = (_layers(arrays, name) for name in ("encoder", "decoder"))
@@ -220,7 +218,7 @@ def from_bytes(content: bytes) -> Network:
         check(network)
     except UserError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"not the file of a compressor ({error})") from None
     return network
 

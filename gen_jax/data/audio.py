@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.io import wavfile
 
+from gen_jax.data.limits import ask
 from gen_jax.data.source import Source, content_hash
 from gen_jax.data.spec import Spec, levels, sequences
 from gen_jax.errors import UserError, choose
@@ -62,8 +63,11 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
     label = choose("data.label", options.get("label") or LABELS[0], LABELS)
     try:
         archive = zipfile.ZipFile(path)
+        ask(sum(info.file_size for info in archive.infolist()), f"data.path {path}")
         names = sorted(name for name in archive.namelist() if NAME.search(name))
         sounds = [wavfile.read(io.BytesIO(archive.read(name))) for name in names]
+    except UserError:
+        raise
     except Exception as error:  # noqa: BLE001 (a damaged or encrypted archive raises all kinds)
         raise UserError(f"data.path {path}: not a readable archive of recordings ({error})") from None
     if not names:

@@ -1,5 +1,7 @@
 """Bayesian networks as plain data: reading and writing BIF files, and drawing exact rows from them. No JAX here."""
 
+import heapq
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gen_jax.data.limits import ask
 from gen_jax.data.source import Source, content_hash
 from gen_jax.data.spec import Spec, columns
 from gen_jax.data.tables import marginals
@@ -16,6 +19,7 @@ from gen_jax.errors import UserError, choose
 TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"[^"]*"|[{}()\[\],;|]|[^\s{}()\[\],;|"]+', re.DOTALL)
 COMMENTS = ("//", "/*")
 ASIA = Path(__file__).with_name("asia.bif")  # the network that is embedded
+LARGEST_TABLE, MOST_PARENTS = 1 << 26, 32  # numbers in the table of a variable; dimensions of an array
 ROWS = 10_000  # drawn for each split of a network as data
 TOLERANCE = 1e-3  # by which the printed probabilities of a distribution may miss 1; they are divided by their sum
 
@@ -31,10 +35,18 @@ class Network(NamedTuple):
 
 def topological_order(parents: Sequence[Sequence[int]]) -> list[int]:
     """The variables, parents before children, each as early as its number allows; shorter than D where there is a cycle."""
-    order, left = [], list(range(len(parents)))
-    while ready := [each for each in left if not set(parents[each]) & set(left)]:
-        order.append(ready[0])
-        left.remove(ready[0])
+    children: dict[int, list[int]] = {}
+    for child, above in enumerate(parents):
+        for parent in {*above}:
+            children.setdefault(parent, []).append(child)
+    waiting = [len({*above}) for above in parents]
+    ready, order = [each for each, count in enumerate(waiting) if not count], []  # a heap
+    while ready:
+        order.append(heapq.heappop(ready))
+        for child in children.get(order[-1], ()):
+            waiting[child] -= 1
+            if not waiting[child]:
+                heapq.heappush(ready, child)
     return order
 
 
@@ -81,12 +93,12 @@ def read_bif(path: Path) -> Network:
     names = tuple(levels)
     if not names:
         raise UserError(f"{path}: no variable in it; expected a BIF file")
-    parents, tables = [], []
+    parents, tables, place = [], [], {name: at for at, name in enumerate(names)}
     for name in names:
         if name not in distributions:
             raise UserError(f"{path}: variable {name!r} has no probability block")
         above, rows = distributions[name]
-        parents.append(tuple(names.index(parent) for parent in above))
+        parents.append(tuple(place[parent] for parent in above))
         tables.append(_table(f"{path}: P({name})", [levels[each] for each in above], levels[name], rows))
     if found := cycle(names, parents):
         raise UserError(f"{path}: the network has a cycle, {found}; expected none")
@@ -103,9 +115,9 @@ def _blocks(tokens: Iterator[str], path: str) -> tuple[dict, dict]:
         head = _until(tokens, "{")
         statements = _statements(tokens)
         if word == "variable":
-            name = head[0].strip('"')
-            found = [each for each in statements if each[:2] == ["type", "discrete"]]
-            if len(found) != 1 or name in levels:
+            name = head[0].strip('"') if head else ""
+            found = [each for each in statements if each[:2] == ["type", "discrete"] and "{" in each]
+            if len(found) != 1 or not name or name in levels:
                 raise UserError(f"{path}: variable {name!r}: expected once, and of type discrete")
             listed = tuple(each.strip('"') for each in found[0][found[0].index("{") + 1 : -1] if each != ",")
             if found[0][3:4] != [str(len(listed))] or len(set(listed)) < len(listed):
@@ -113,8 +125,12 @@ def _blocks(tokens: Iterator[str], path: str) -> tuple[dict, dict]:
             levels[name] = listed
         elif word == "probability":
             scope = [each.strip('"') for each in head if each not in "()|,"]
+            if not scope:
+                raise UserError(
+                    f"{path}: a probability block of no variable; expected probability ( NAME | PARENT, ... )"
+                )
             for each in scope:
-                choose(f"variable in {path}:", each, levels)
+                each in levels or choose(f"variable in {path}:", each, levels)
             if scope[0] in distributions or len(set(scope)) < len(scope):
                 raise UserError(f"{path}: P({scope[0]}) stands there twice, or has a parent twice")
             distributions[scope[0]] = scope[1:], statements
@@ -142,6 +158,12 @@ def _statements(tokens: Iterator[str]) -> list[list[str]]:
 
 def _table(where: str, above: list[tuple[str, ...]], levels: tuple[str, ...], rows: list[list[str]]) -> np.ndarray:
     """P(variable | parents) [levels of each parent ..., levels], every distribution divided by its sum."""
+    size = math.prod(map(len, above)) * len(levels)
+    ask(8 * size, where)
+    if size > LARGEST_TABLE or len(above) >= MOST_PARENTS:
+        raise UserError(
+            f"{where}: {len(above)} parents, a table of {size:.3g} numbers; expected at most {LARGEST_TABLE:,}"
+        )
     table = np.full([*map(len, above), len(levels)], np.nan)
     for row in sorted(rows, key=lambda row: row[0] == "default"):  # which fills what is left
         if row[0] == "table":

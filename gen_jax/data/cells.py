@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gen_jax.data.limits import Bounded, ask
 from gen_jax.data.source import say_once
 from gen_jax.errors import UserError
 
@@ -20,8 +22,8 @@ EMPTY = frozenset(("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null"))  # cells
 SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".tsv", ".tsv.gz", ".tsv.bz2", ".parquet")
 NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 COMMA = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")  # a number with a decimal comma, and points at thousands
+RAGGED = re.compile(r"Row #(\d+): Expected \d+ columns, got (\d+): (.*)", re.DOTALL)  # as pyarrow says it
 OPEN = {".gz": gzip.open, ".bz2": bz2.open}
-COMPRESSION = {".gz": "gzip", ".bz2": "bz2"}
 SEPARATORS = (",", ";", "\t", "|")
 HEAD = 1 << 16  # bytes that tell how a file is written
 
@@ -155,8 +157,12 @@ def _parquet(path: Path) -> Any:
     import pyarrow.parquet  # slow to import, as is its reader of CSV
 
     try:
+        facts = pyarrow.parquet.read_metadata(path)
+        ask(sum(facts.row_group(each).total_byte_size for each in range(facts.num_row_groups)), path)
         return pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
+    except UserError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({_line(error)})") from None
 
 
@@ -175,30 +181,23 @@ def _csv(path: Path, names: Sequence[str] | None, separator: str | None) -> tupl
 def _rows(path: Path, layout: Layout) -> Any:
     import pyarrow.csv
 
-    wrong: list[Any] = []
-
-    def ragged(row: Any) -> str:
-        wrong.append(row)
-        return "error"
-
     names, numbered = layout.names, [f"{at}" for at in range(len(layout.names))]
-    compression = COMPRESSION.get(path.suffix.lower())
     try:
-        with pyarrow.input_stream(str(path), compression=compression) as file:
+        with Bounded(OPEN.get(path.suffix.lower(), open)(path, "rb"), path) as file:
             return pyarrow.csv.read_csv(
                 file,
                 pyarrow.csv.ReadOptions(
                     use_threads=False, column_names=numbered, skip_rows=layout.lines, encoding=layout.encoding
                 ),
-                pyarrow.csv.ParseOptions(
-                    delimiter=layout.separator, newlines_in_values=True, invalid_row_handler=ragged
-                ),
+                pyarrow.csv.ParseOptions(delimiter=layout.separator, newlines_in_values=True),
                 pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(numbered, pyarrow.string())),
             )
-    except (pyarrow.ArrowException, OSError, UnicodeError) as error:
-        if wrong:
-            cells = f"{wrong[0].actual_columns} cells; expected {len(names)}, as in the first row"
-            raise UserError(f"{path}: row {wrong[0].number} has {cells}: {_line(wrong[0].text)}") from None
+    except UserError:
+        raise
+    except (pyarrow.ArrowException, OSError, EOFError, UnicodeError, zlib.error) as error:
+        if wrong := RAGGED.search(str(error)):
+            cells = f"{wrong[2]} cells; expected {len(names)}, as in the first row"
+            raise UserError(f"{path}: row {wrong[1]} has {cells}: {_line(wrong[3])}") from None
         if layout.encoding == "utf-8" and ("UTF8" in str(error) or isinstance(error, UnicodeError)):
             raise UnicodeError from None
         raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None
@@ -210,7 +209,7 @@ def _layout(path: Path, names: Sequence[str] | None, separator: str | None, enco
         with OPEN.get(path.suffix.lower(), open)(path, "rb") as file:
             head = file.read(HEAD)
             whole = not file.read(1)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None
     encoding = encoding or ("utf-16" if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8")
     text = head.decode("utf-8-sig" if encoding == "utf-8" else encoding, "replace")

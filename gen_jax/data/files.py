@@ -1,24 +1,33 @@
 """A user's own files as a source of rows: arrays, a folder of images, text, piano rolls, recordings."""
 
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from gen_jax.data.arrays import read_archive, read_array
 from gen_jax.data.bif import open_network
 from gen_jax.data.cells import SUFFIXES as TABLES
 from gen_jax.data.cells import suffix_of
+from gen_jax.data.limits import ask
 from gen_jax.data.source import Source, content_hash, files_hash, fit, image_or_vector, resized, say_once
 from gen_jax.data.tables import open_table
 from gen_jax.data.texts import text_file
 from gen_jax.errors import UserError, choose
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "BMP",
+    "DIB",
+    "WEBP",
+    "TIFF",
+)  # whatever the suffix says; no other runs a program of its own
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 KINDS = ("series",)  # what an array file may be said to hold, where its shape leaves that open
 
@@ -41,6 +50,7 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
         return _folder(path, resize, content)
     if path.suffix.lower() in (".npy", ".npz"):
         return _arrays(path, resize, content, options.get("kind"))
+    ask(path.stat().st_size, f"data.path {path}")
     suffix = suffix_of(path).lower()
     if suffix not in READERS:
         listed = ".npy, .npz, " + ", ".join(READERS)
@@ -71,10 +81,10 @@ READERS = {  # SciPy's readers are slow to import
 
 def _arrays(path: Path, resize: int | None, content: str | None, said: str | None) -> Source:
     try:
-        loaded = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
-        named = isinstance(loaded, np.lib.npyio.NpzFile)
-        arrays = {key: loaded[key] for key in loaded.files} if named else {"x": loaded}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = {"x": read_array(path)} if path.suffix.lower() == ".npy" else read_archive(path)
+    except UserError:
+        raise
+    except ValueError as error:
         raise UserError(f"data.path {path}: not a readable array file ({error})") from None
     if "x" not in arrays:
         if len(arrays) != 1:
@@ -144,7 +154,7 @@ def _folder(path: Path, resize: int | None, content: str | None) -> Source:
     if not files:
         raise UserError(f"data.path {path}: no images in this folder ({', '.join(SUFFIXES)})")
     left_out(path, [file for file in present if file.suffix.lower() not in SUFFIXES], len(files))
-    with _opened(files[0]) as first:
+    with _readable(files[0]), _opened(files[0]) as first:
         channels = channels_of(first)
         width, height = ImageOps.exif_transpose(first).size
     shape = image_or_vector(str(path), (height, width, channels), resize)[1]
@@ -172,16 +182,29 @@ def channels_of(image: Image.Image) -> int:
     return 1 if image.mode in ("1", "L") else 3
 
 
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Says in one line that a file is no whole image.
+
+    Raises:
+      UserError: for whatever the body raises.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a torn file makes Pillow raise all kinds)
+        raise UserError(f"{file}: not a readable image ({error})") from None
+
+
 def _opened(file: Path) -> Image.Image:
     """Opens an image whose pixels have 8 bits a channel.
 
     Raises:
       UserError: for a file that is no image, or has more bits: Pillow would drop half of those of a colour image.
     """
-    try:
-        image = Image.open(file)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise UserError(f"{file}: not a readable image ({error})") from None
+    Image.init()  # registers the formats, once
+    image = Image.open(file, formats=FORMATS)
     if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
         image.close()
         raise UserError(f"{file}: pixels of more than 8 bits ({image.mode}); save them as a .npy array instead")
@@ -194,17 +217,14 @@ def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -
     Raises:
       UserError: for an image that would lose its colours or its transparency, or has another size.
     """
-    with _opened(file) as image:
+    with _readable(file), _opened(file) as image:
         channels = channels_of(image)
         if channels > shape[2]:
             has, lacks = ("transparency", "none") if channels == 4 else ("colours", "grey pixels")
             raise UserError(
                 f"{file}: has {has}, and the first image, {first.name}, has {lacks}; save all images in one mode"
             )
-        try:
-            x = np.asarray(fit(ImageOps.exif_transpose(image).convert(MODES[shape[2]]), resize))
-        except OSError as error:
-            raise UserError(f"{file}: not a readable image ({error})") from None
+        x = np.asarray(fit(ImageOps.exif_transpose(image).convert(MODES[shape[2]]), resize))
     x = x if x.ndim == 3 else x[..., None]
     if x.shape != shape:
         raise UserError(

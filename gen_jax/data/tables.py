@@ -22,18 +22,18 @@ from gen_jax.errors import UserError, choose
 LEVELLED = ("categorical", "ordered")  # kinds of columns whose cells are one of some levels
 NOT_MODELLED = ("drop", "id")  # rows that are drawn get new ids
 KINDS = ("continuous", "integer", "date", *LEVELLED, *NOT_MODELLED)
-SAID = (
-    "kind",
-    "levels",
-    "decimals",
-    "format",
-    "missing",
-    "empty",
-    "symbols",
-    "bounded",
-    "common",
-    "other",
-)  # what a user's schema may say of a column
+TYPES = {  # what a user's schema may say of a column
+    "kind": (str, "a kind"),
+    "levels": (list, "a list of levels"),
+    "decimals": (int, "a whole number"),
+    "format": (str, "a format of dates"),
+    "missing": (bool, "true or false"),
+    "empty": (list, "a list of texts"),
+    "symbols": (list, "a list of texts"),
+    "bounded": (bool, "true or false"),
+    "common": (int, "a whole number"),
+    "other": (str, "a level"),
+}
 WHOLE = re.compile(r"-?\d+(\.0*)?")
 SYMBOLS = ("$", "€", "£", "¥", "%", ",", "'")  # that people write in numbers
 EXACT = 2**53  # whole numbers up to it are float64 to the last digit
@@ -207,14 +207,15 @@ def read_schema(said: str | None, names: Sequence[str]) -> dict[str, dict]:
     for column, facts in schema.items():
         choose("column in data.schema", column, names)
         for fact in facts:
-            choose(f"fact of column {column!r} in data.schema", fact, SAID)
-        choose(f"kind of column {column!r} in data.schema", facts.get("kind", KINDS[0]), KINDS)
-        for fact in ("levels", "empty", "symbols"):
-            if not isinstance(facts.get(fact, []), list):
-                raise UserError(f"column {column!r} in data.schema: {fact} is {facts[fact]!r}; expected a list")
-        if not isinstance(facts.get("common", 2), int) or facts.get("common", 2) < 2:
+            choose(f"fact of column {column!r} in data.schema", fact, TYPES)
+        choose(f"kind of column {column!r} in data.schema", str(facts.get("kind", KINDS[0])), KINDS)
+        for fact, value in facts.items():
+            kind, expected = TYPES[fact]
+            if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+                raise UserError(f"column {column!r} in data.schema: {fact} is {str(value)[:80]!r}; expected {expected}")
+        if not 0 <= facts.get("decimals", 0) <= FULL or facts.get("common", 2) < 2:
             raise UserError(
-                f"column {column!r} in data.schema: common is {facts['common']!r}; expected at least 2 levels"
+                f"column {column!r} in data.schema: expected 0 to {FULL} decimals, at least 2 common levels"
             )
         if "levels" in facts:
             facts["levels"] = [str(level) for level in facts["levels"]]
@@ -231,11 +232,11 @@ def schema_json(said: str | None) -> dict[str, dict]:
         return {}
     try:
         schema = json.loads(said if said.lstrip().startswith("{") else Path(said).expanduser().read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"data.schema {said}: not a readable JSON file ({error})") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"data.schema {said[:200]}: not a readable JSON file ({error})") from None
     if not isinstance(schema, dict) or not all(isinstance(facts, dict) for facts in schema.values()):
         raise UserError(
-            f'data.schema {said}: expected columns with their facts, such as {{"age": {{"kind": "integer"}}}}'
+            f'data.schema {said[:200]}: expected columns with their facts, such as {{"age": {{"kind": "integer"}}}}'
         )
     return schema
 
@@ -282,7 +283,10 @@ def infer(name: str, parts: Sequence[Cells], said: Mapping[str, Any]) -> dict[st
         refuse_symbols(texts)
         refuse_stray(parts)
     levels = levels_of(kind, texts, parts, said)
-    other = said.get("other") or (OTHER if "common" in said and levels[-1] == OTHER else None)
+    other = said.get("other", OTHER)
+    if "other" in said and "levels" in said and other not in levels:
+        raise Unfit(f"has no level {other!r}, which is to take other texts", {**said, "levels": [*levels, other]})
+    other = other if other in levels and {"other", "common"} & said.keys() else None
     return {**facts, "levels": levels, **({"other": other} if other else {})}
 
 
@@ -299,7 +303,8 @@ def levels_of(kind: str, texts: Sequence[str], parts: Sequence[Cells], said: Map
     if "common" in said and len(in_order) > said["common"]:
         counts = counted(parts)
         common = sorted(in_order, key=lambda text: -counts[text])[: said["common"]]
-        return [*(level for level in in_order if level in common), OTHER]
+        other = said.get("other", OTHER)
+        return [*(level for level in in_order if level in common and level != other), other]
     if len(levels) > MOST_LEVELS:
         odd = next((text for text in levels if not is_number(text)), levels[0])
         rows = max(len(cells.codes) for cells in parts)
