@@ -7,7 +7,7 @@ DEVICE ?= cpu
 TORCH ?= $(if $(filter gpu,$(DEVICE)),torch,torch==2.13.0)
 EXTRAS := $(if $(filter gpu,$(DEVICE)),bench cuda,bench)
 
-.PHONY: train test bench clean
+.PHONY: train test test-all bench clean
 
 train: $(VENV)/installed
 	$(BIN)/python -m gen_jax.train --config configs/gan.py
@@ -17,6 +17,10 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+# With 10,000 damaged files in the place of 400.
+test-all: $(VENV)/installed-test
+	FUZZ=10000 $(BIN)/python -m pytest
 
 # The peers have a virtual environment of their own. PyTorch comes first, for the others take whichever version is there.
 bench: $(BENCH)/installed-$(DEVICE)
