@@ -64,6 +64,7 @@ def read(folders: list[str]) -> list[Told]:
         settings = run.read_config(folder)
         if settings is None:
             raise UserError(f"no run in {folder}: " + ("it is empty" if folder.exists() else "no such directory"))
+        run.refuse_incomplete(settings, folder)
         scored, scores = read_evaluation(folder) if (folder / "evaluation.json").exists() else (None, {})
         looks = COLOURS[at % len(COLOURS)], DASHES[at // len(COLOURS) % len(DASHES)]
         facts = config.flat(settings), run.read_spec(folder), log.read_metrics(folder)
@@ -132,7 +133,7 @@ def overview(runs: list[Told]) -> Html:
         last = told.metrics[-1] if told.metrics else {"step": 0, "seconds": 0}
         first, replicas = told.settings["seed"], told.settings["replicas"]
         seeds = f"{first} to {first + replicas - 1}" if replicas > 1 else str(first)
-        what = str(told.settings["model.name"]), told.spec.name
+        what = str(told.settings.get("model.name")), told.spec.name
         rows.append(
             [title(told), *what, f"{last['step']} of {told.settings['steps']}", f"{last['seconds']:.0f}", seeds]
         )

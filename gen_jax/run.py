@@ -215,6 +215,13 @@ def settle(workdir: Path, config: dict, fork: dict | None) -> None:
     write_json(workdir / "config.json", config)
 
 
+def refuse_incomplete(config: dict, workdir: Path) -> None:
+    """Raises UserError for the settings of a run that lack a common key, as those of other code may."""
+    lacking = base_config().keys() - config.keys()
+    if lacking:
+        raise UserError(f"{workdir / 'config.json'} lacks {min(lacking)!r}: other code than this wrote it, use that")
+
+
 def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: bool = False) -> Run:
     """Rebuilds a run from its directory alone, with the newest whole checkpoint or the one of `step`.
 
@@ -231,9 +238,7 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: b
     config = read_config(workdir)
     if config is None:
         raise UserError(f"no run in {workdir}: " + ("it is empty" if workdir.exists() else "no such directory"))
-    lacking = base_config().keys() - config.keys()
-    if lacking:
-        raise UserError(f"{workdir / 'config.json'} lacks {min(lacking)!r}: other code than this wrote it, use that")
+    refuse_incomplete(config, workdir)
     replicas = config["replicas"]
     if not 0 <= replica < replicas:
         raise UserError(f"replica {replica}: {workdir} has {replicas}, numbered from 0")
