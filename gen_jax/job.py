@@ -130,7 +130,11 @@ def initial_state(job: Job) -> State:
 
 def work_bytes(job: Job) -> int:
     """Returns the memory that a step works with beside its state and its rows, as XLA plans it; 0 unless it learns from many rows at once."""
-    if job.settings.data.order != "all" or sum(each.size for each in job.data.arrays.values()) < LARGE:
+    if (
+        job.settings.data.order != "all"
+        or not sharding.alone()
+        or sum(each.size for each in job.data.arrays.values()) < LARGE
+    ):
         return 0
 
     def step(key: jax.Array, state: State, arrays: dict, fed: dict) -> tuple[State, dict]:

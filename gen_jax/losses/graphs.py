@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.data.bif import cycle
+from gen_jax.data.source import say_once
 from gen_jax.errors import UserError, build, check_whole, choose
 from gen_jax.losses import families, structure, tree
 from gen_jax.losses.callback import on_host
@@ -72,6 +73,9 @@ def keep(key: jax.Array, step: jax.Array, graph: Graph, rows: Rows) -> Graph:
     return graph
 
 
+MANY = 100  # columns, from which a search takes long
+
+
 def searched(
     names: Sequence[str],
     cards: Sequence[int],
@@ -105,6 +109,10 @@ def searched(
     )
     limits = structure.Limits(must, never, max_parents, max_configurations)
     check_limits(limits, names, cards)
+    if len(names) > MANY:
+        say_once(
+            f"to search a graph of {len(names)} columns takes long, with many rows hours; chow_liu.py takes a minute"
+        )
 
     def host(step: Any, parents: Any, confidence: Any, seed: Any, x: Any, observed: Any, weight: Any) -> tuple:
         if step > 0:
