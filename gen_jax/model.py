@@ -39,6 +39,12 @@ def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.vdot(values, weight) / jnp.maximum(weight.sum(), 1e-12)
 
 
+def saturated(count: jax.Array, more: jax.Array) -> jax.Array:
+    """Returns a count [] int32 with so many more; it stays at the greatest int32, where a sum would begin anew below 0."""
+    total = count + more
+    return jnp.where(total < count, jnp.iinfo(jnp.int32).max, total)
+
+
 def observed(batch: Batch) -> jax.Array:
     """Returns `x` of a batch: NaN in cells that are not observed by its `mask`, 0 in padding rows.
 

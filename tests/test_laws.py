@@ -70,6 +70,17 @@ def test_step_counts(name):
 
 
 @every_family
+def test_counts_of_examples_do_not_begin_anew_after_the_greatest_number(name):
+    state, greatest = trained(name, 0)[0], jnp.iinfo(jnp.int32).max
+    if not hasattr(state, "examples"):
+        pytest.skip("it counts no examples")
+    step = compiled_of(name)[1]
+    for before in (greatest - 1, greatest):
+        after = step(0, state._replace(examples=jnp.full_like(state.examples, before)), FAMILIES[name].batch)[0]
+        assert int(after.examples) == greatest
+
+
+@every_family
 def test_metrics_are_finite_scalars(name):
     metrics = trained(name, 3)[1]
     assert metrics

@@ -22,6 +22,7 @@ from gen_jax.model import (
     given_observed,
     observed,
     refuse_given,
+    saturated,
     weighted_mean,
 )
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
@@ -229,7 +230,7 @@ def gan(
         state, value = update_g(keys[-1], state, x[:, -1], y[:, -1], weight[:, -1])
         new, half = weight[:, :n_critic].sum(), half_life(state.examples.astype(jnp.float32))
         average = moving_average(state.generator_ema, state.generator, new, half)
-        examples, classes = state.examples + new.astype(jnp.int32), state.classes
+        examples, classes = saturated(state.examples, new.astype(jnp.int32)), state.classes
         if conditional:
             classes = classes + jnp.einsum("bp,bpk->k", weight, jax.nn.one_hot(y, num_classes))
         state = state._replace(step=state.step + 1, examples=examples, classes=classes, generator_ema=average)

@@ -14,7 +14,7 @@ from gen_jax.errors import UserError, build, check_whole
 from gen_jax.latent import Latent, latent_model
 from gen_jax.losses import likelihoods
 from gen_jax.losses.variational import free_bits, gaussian_kl, gaussian_log_prob
-from gen_jax.model import Batch, Model, observed, weighted_mean
+from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
 from gen_jax.nets import LADDERS
 
 ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 200.0}
@@ -124,7 +124,9 @@ def ladder(
         params = optax.apply_updates(state.params, updates)
         average = optimizers.moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life))
         counts = state.classes + weight @ jax.nn.one_hot(y, classes) if conditional else None
-        state = LadderState(state.step + 1, state.examples + (weight > 0).sum(), counts, params, average, tx_state)
+        state = LadderState(
+            state.step + 1, saturated(state.examples, (weight > 0).sum()), counts, params, average, tx_state
+        )
         return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
 
     def weigh(params: Any, q: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, fixed: bool) -> tuple:

@@ -14,7 +14,7 @@ from gen_jax.errors import UserError, build
 from gen_jax.losses import heads
 from gen_jax.losses.frames import asked_prefix, check_sequences, ended, refuse_other_lanes
 from gen_jax.losses.heads import Choice
-from gen_jax.model import Batch, Model, batch_labels, drawn_labels, given_labels, refuse_given
+from gen_jax.model import Batch, Model, batch_labels, drawn_labels, given_labels, refuse_given, saturated
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import RECURRENT
 
@@ -116,7 +116,7 @@ def rnn(
             counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(batch["y"], classes))
         lanes = None if state.lanes is None else jax.lax.stop_gradient(lanes)
         metrics = {f"nats_per_{unit}": value, "gradient_norm": optax.tree.norm(gradient)}
-        state = RnnState(state.step + 1, state.examples + new, counts, params, average, tx_state, lanes)
+        state = RnnState(state.step + 1, saturated(state.examples, new), counts, params, average, tx_state, lanes)
         return state, metrics
 
     @jax.jit

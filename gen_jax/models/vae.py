@@ -21,7 +21,7 @@ from gen_jax.losses.variational import (
     importance_bound,
     running_moments,
 )
-from gen_jax.model import Batch, Model, observed, weighted_mean
+from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
 from gen_jax.nets import DECODERS, ENCODERS
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
@@ -161,7 +161,7 @@ def vae(
             counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(y, classes))
         if deterministic:
             moments = running_moments(moments, codes, weight, 1 / (state.step + 1))
-        examples = state.examples + (weight > 0).sum()
+        examples = saturated(state.examples, (weight > 0).sum())
         state = VaeState(state.step + 1, examples, counts, moments, params, average, tx_state)
         return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
 

@@ -13,7 +13,7 @@ from gen_jax import optimizers
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, build, check_whole
 from gen_jax.losses import likelihoods, quantise
-from gen_jax.model import Batch, Model, batch_labels, drawn_labels, given_labels, observed, weighted_mean
+from gen_jax.model import Batch, Model, batch_labels, drawn_labels, given_labels, observed, saturated, weighted_mean
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
 from gen_jax.nets.layers import stage_sides
 from gen_jax.nets.raster import Raster, draw_codes
@@ -144,7 +144,7 @@ def vqvae(
         metrics |= {"perplexity": quantise.perplexity(codes.ravel(), of_places, size), "used": used}
         counts = state.classes + weight @ jax.nn.one_hot(y, classes) if conditional else None
         codebook = quantise.restarted(codebook, restart, new)
-        after = state.step + 1, state.examples + (weight > 0).sum(), counts, codebook, params, states
+        after = state.step + 1, saturated(state.examples, (weight > 0).sum()), counts, codebook, params, states
         return VqvaeState(*after), {**metrics, "gradient_norm": optax.tree.norm(gradient)}
 
     @jax.jit
