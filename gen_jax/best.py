@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gen_jax import checkpoint, run, sharding
-from gen_jax.command_line import DIGITS
-from gen_jax.errors import UserError
+from gen_jax.errors import UserError, whole_number
 from gen_jax.log import read_metrics
 from gen_jax.metrics import SELECTING
 from gen_jax.model import State
@@ -59,8 +58,9 @@ def replica(workdir: Path, text: str) -> int:
     Raises:
       UserError: for anything else, or where no metric selected among the replicas.
     """
-    if text.isdecimal() and len(text) <= DIGITS:
-        return int(text)
+    number = whole_number(text)
+    if number is not None:
+        return number
     if text != "best":
         raise UserError(f"--replica={text}: expected a number, or best")
     path = Path(workdir) / run.BEST / REPLICAS

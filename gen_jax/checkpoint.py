@@ -165,14 +165,14 @@ def newest_in(folder: Path, abstract: Any, step: int | None = None) -> tuple[int
     Raises:
       UserError: as `newest`, and where checkpoints are deleted faster than they are read.
     """
-    for _ in range(TRIES if folder.exists() else 0):
+    if not folder.exists():
+        return None
+    for _ in range(TRIES):
         with suppress(Deleted), opened(folder) as manager:
             return newest(manager, abstract, step)
-    if folder.exists():
-        raise UserError(
-            f"{folder}: its checkpoints are deleted before they are read; a larger --config.keep keeps more of them"
-        )
-    return None
+    raise UserError(
+        f"{folder}: its checkpoints are deleted before they are read; a larger --config.keep keeps more of them"
+    )
 
 
 def newest(

@@ -14,9 +14,8 @@ from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
 from gen_jax.config import flat, load_file
-from gen_jax.errors import UserError, choose
+from gen_jax.errors import UserError, choose, whole_number
 
-DIGITS = 18  # of a whole number
 EXAMPLES = {"config": "configs/gan.py", "workdir": "runs/gan"}
 
 
@@ -142,9 +141,10 @@ def integer(name: str, text: str | None, low: int = 0) -> int | None:
     """
     if text is None:
         return None
-    if not text.isdecimal() or len(text) > DIGITS or int(text) < low:
+    value = whole_number(text)
+    if value is None or value < low:
         raise UserError(f"--{name}={text[:80]}: expected a whole number, at least {low}")
-    return int(text)
+    return value
 
 
 def number(name: str, text: str | None) -> int | float | None:

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any, TextIO
@@ -16,6 +16,7 @@ CONTROLS = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]"
 )  # the last ones turn the direction of writing
 MOVES = re.compile("(\\n|\\r|\\x1b\\[A)*")
+DIGITS = 18  # of a whole number that a user types
 INTERRUPTS: list[int] = []  # signals noted; an exception that a handler raises may be lost in a callback of XLA's
 
 
@@ -31,13 +32,18 @@ def choose(what: str, name: str, choices: Iterable[str]) -> str:
     Raises:
       UserError: naming the choices, the nearest one first.
     """
-    choices = list(choices)
+    choices = choices if isinstance(choices, Collection) else [*choices]
     if name in choices:
         return name
     near = difflib.get_close_matches(str(name), choices, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed = f"choices are {', '.join(choices) or 'none'}" if len(choices) <= 16 or not near else ""
     raise UserError(f"unknown {what} {name!r}: {hint}{listed}")
+
+
+def whole_number(text: str) -> int | None:
+    """Returns the whole number that a text of at most `DIGITS` digits holds; None for any other text."""
+    return int(text) if text.isdecimal() and len(text) <= DIGITS else None
 
 
 def check_whole(name: str, value: Any, least: int = 1) -> None:

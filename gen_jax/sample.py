@@ -25,7 +25,7 @@ from gen_jax.data.source import say_once
 from gen_jax.data.spec import SEQUENCES, Spec, to_data
 from gen_jax.data.tables import for_spreadsheets, formulas
 from gen_jax.data.texts import reader, tokens_of
-from gen_jax.errors import UserError, choose, command
+from gen_jax.errors import UserError, choose, command, whole_number
 from gen_jax.keys import root
 from gen_jax.model import Model, State
 
@@ -178,9 +178,10 @@ def _labels(text: str, value: str, num: int, spec: Spec, length: int | None) -> 
         value = str(spec.classes.index(value))
     elif spec.info.get("labels", "U") in "biu":  # whose names are numbers: no other number is a class
         choose(f"class of {spec.name}", value, spec.classes)
-    if not value.isdecimal() or len(value) > command_line.DIGITS or int(value) >= len(spec.classes):
+    number = whole_number(value)
+    if number is None or number >= len(spec.classes):
         choose(f"class of {spec.name}", value, spec.classes)
-    return {"y": np.full(num, int(value), np.int32)}
+    return {"y": np.full(num, number, np.int32)}
 
 
 def main(argv: list[str]) -> None:

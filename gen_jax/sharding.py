@@ -56,8 +56,9 @@ def start() -> None:
     if folder is None:
         return
     forget_oldest(folder, COMPILED_BYTES)
-    CHOSEN.add(str(folder / processor()))
-    jax.config.update("jax_compilation_cache_dir", str(folder / processor()))
+    own = str(folder / processor())
+    CHOSEN.add(own)
+    jax.config.update("jax_compilation_cache_dir", own)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 

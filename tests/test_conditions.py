@@ -90,6 +90,13 @@ def test_conditions_that_mean_nothing_are_refused_in_one_line(text, words):
     assert "\n" not in str(error.value)
 
 
+def test_names_and_levels_may_hold_new_lines():
+    named = [{"name": "height\n(cm)", "kind": "categorical", "levels": ["a\nb", "c"], **RANGE}]
+    made = table_spec(2)._replace(info={"columns": named, "dropped": []})
+    assert evidence.parsed(made, "height\n(cm)=a\nb").seen["height\n(cm)"].texts == ["a\nb"]
+    assert evidence.said_within(made, "height\n(cm) in a\nb,c")(np.array([[0.0], [1.0]])).tolist() == [True, True]
+
+
 def test_a_column_without_bounds_may_be_asked_beyond_its_range():
     assert evidence.said_within(spec(bounded=False), "age>90")(ROWS + 80).sum() == 29
 

@@ -670,6 +670,14 @@ IDS = {
         lambda number: hashlib.md5(str(number).encode()).hexdigest()[:8] + "-4f",
         lambda text, row: re.fullmatch("[0-9a-f]{8}-4f", text),
     ),
+    "short codes": (
+        lambda number: "abcdefgh"[number // 8] + "stuvwxyz"[number % 8],
+        lambda text, row: text == f"{1 + row}",
+    ),
+    "a number among texts": (
+        lambda number: "7" if number == 3 else "y" * (number + 1),
+        lambda text, row: text == f"{8 + row}",
+    ),
     "of no pattern": (lambda number: "x" * (number + 1), lambda text, row: text == f"{1 + row}"),
 }
 

@@ -48,9 +48,10 @@ def _array(path: Path) -> Images:
         array = read_array(path)
     except ValueError as error:
         raise UserError(f"{path}: expected a .npy array or a folder of PNG files ({error})") from None
-    if not isinstance(array, np.ndarray) or array.dtype.name not in TYPES or array.ndim not in (3, 4):
-        found = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else "several arrays"
-        raise UserError(f"{path} holds {found}; expected images [N, H, W, C] or [N, H, W], uint8 or bool")
+    if array.dtype.name not in TYPES or array.ndim not in (3, 4):
+        raise UserError(
+            f"{path} holds {array.dtype}{list(array.shape)}; expected images [N, H, W, C] or [N, H, W], uint8 or bool"
+        )
     images = array if array.ndim == 4 else array[..., None]
 
     def read(start: int, stop: int) -> np.ndarray:

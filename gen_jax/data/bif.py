@@ -130,7 +130,7 @@ def _blocks(tokens: Iterator[str], path: str) -> tuple[dict, dict]:
                     f"{path}: a probability block of no variable; expected probability ( NAME | PARENT, ... )"
                 )
             for each in scope:
-                each in levels or choose(f"variable in {path}:", each, levels)
+                choose(f"variable in {path}:", each, levels)
             if scope[0] in distributions or len(set(scope)) < len(scope):
                 raise UserError(f"{path}: P({scope[0]}) stands there twice, or has a parent twice")
             distributions[scope[0]] = scope[1:], statements

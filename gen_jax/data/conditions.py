@@ -40,9 +40,11 @@ def read(spec: Spec, text: str) -> list[Part]:
     names = [column["name"] for column in columns(spec)]
     if len(text) > LONGEST:
         raise UserError(f"--given {text[:60]}...: {len(text):,} characters; expected at most {LONGEST:,}")
+    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    patterns = [re.compile(rf"(?:do\(({name})\)|({name})){RELATION}(.+)", re.DOTALL) for name in (known, ".+?")]
     parts: list[Part] = []
     for said in _between_commas(text):
-        found = _split(said, names)
+        found = _split(said, patterns)
         if found is None and said and parts and parts[-1].relation == "in":
             parts[-1].values.append(said)
         elif found is None:
@@ -63,11 +65,10 @@ def _unquoted(text: str) -> str:
     return text[1:-1].replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
-def _split(said: str, names: Sequence[str]) -> Part | None:
-    """Returns one part of a condition; the name of a column may itself hold a relation."""
-    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    for name in (known, ".+?"):
-        if found := re.fullmatch(rf"(?:do\(({name})\)|({name})){RELATION}(.+)", said):
+def _split(said: str, patterns: Sequence[re.Pattern]) -> Part | None:
+    """Returns one part of a condition, by the first pattern that fits; the name of a column may itself hold a relation."""
+    for pattern in patterns:
+        if found := pattern.fullmatch(said):
             return Part(found[1] or found[2], found[3].strip(), [_unquoted(found[4].strip())], do=found[1] is not None)
     return None
 

@@ -1,13 +1,16 @@
 """Columns of ids: they are not modelled, and rows that are drawn get new ones like those of the data."""
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
+NUMBERED = re.compile(r"(.*?)(\d{1,300})(\D*)", re.DOTALL)  # Python reads no number of thousands of digits
+NUMBER = re.compile(r"\d{1,300}")
+ROOM = 10**6  # ids that can be drawn for each id of the data, so that drawn ids differ
 
 
 def facts_of_ids(texts: Sequence[str]) -> dict[str, Any]:
@@ -15,7 +18,8 @@ def facts_of_ids(texts: Sequence[str]) -> dict[str, Any]:
 
     Returns:
       `before`, `after`, `last`, the greatest number, and `width`, its digits with leading zeros, 0 without; or `letters`, the
-      characters of each place, if all ids are of one length, as UUIDs are. Other ids are replaced by numbers from 1 on.
+      characters of each place, if all ids are of one length and many more can be drawn, as UUIDs. Other ids are replaced by
+      numbers that no id of the data is.
     """
     found = [NUMBERED.fullmatch(text) for text in texts]
     around = {(match[1], match[3]) if match else None for match in found}
@@ -24,9 +28,11 @@ def facts_of_ids(texts: Sequence[str]) -> dict[str, Any]:
         padded = len({*map(len, digits)}) == 1 and any(each.startswith("0") for each in digits)
         last = max(map(int, digits))
         return {"before": before, "after": after, "last": last, "width": len(digits[0]) if padded else 0}
-    if len({*map(len, texts)}) == 1:
-        return {"letters": ["".join(sorted({*place})) for place in zip(*texts)]}
-    return {"before": "", "after": "", "last": 0, "width": 0}
+    letters = ["".join(sorted({*place})) for place in zip(*texts)]
+    if len({*map(len, texts)}) == 1 and math.prod(map(len, letters)) >= ROOM * len(texts):
+        return {"letters": letters}
+    last = max((int(text) for text in texts if NUMBER.fullmatch(text)), default=0)
+    return {"before": "", "after": "", "last": last, "width": 0}
 
 
 def new_ids(facts: Mapping[str, Any], x: np.ndarray) -> list[str]:

@@ -4,7 +4,7 @@ import io
 import os
 from typing import Any, BinaryIO
 
-from gen_jax.errors import UserError
+from gen_jax.errors import UserError, whole_number
 
 SETTING = "GEN_JAX_LARGEST"  # an environment variable, in bytes
 LARGEST = 8 << 30
@@ -19,9 +19,10 @@ def largest() -> int:
     said = os.environ.get(SETTING)
     if said is None:
         return LARGEST
-    if not said.isdecimal() or len(said) > 18:
-        raise UserError(f"{SETTING}={said}: expected a number of bytes")
-    return int(said)
+    number = whole_number(said)
+    if number is None:
+        raise UserError(f"{SETTING}={said[:80]}: expected a number of bytes")
+    return number
 
 
 def ask(size: int, what: Any) -> None:
