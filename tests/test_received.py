@@ -1,23 +1,30 @@
 """Files from somebody else: nothing in them runs, nothing is written outside, and what is odd in them is one line."""
 
+import gzip
 import io
 import json
 import os
 import stat
+import subprocess
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from conftest import make_spec
 from test_report import PIXEL, Page
 
-from gen_jax import config, log, report, run, sharding
+from gen_jax import checkpoint, config, job, log, report, run, sharding, train
 from gen_jax.coding import images
 from gen_jax.coding.chunks import Damaged
-from gen_jax.data import decode, source
+from gen_jax.data import bif, decode, source
 from gen_jax.data.tables import csv_of, for_spreadsheets, formulas
 from gen_jax.errors import UserError, printable, tolerant
 
+CONFIGS = Path(__file__).parents[1] / "configs"
 SCRIPT = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
@@ -214,3 +221,119 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
     monkeypatch.setattr(Path, "home", no_home)
     with pytest.raises(UserError, match="name a folder by GEN_JAX_CACHE"):
         source.cache_folder()
+
+
+def small_gzip(folder):
+    (folder / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"1,x\n2,y\n4,z\n" * 20_000))
+    return folder / "t.csv.gz"
+
+
+def small_archive(folder):
+    np.savez_compressed(folder / "x.npz", x=np.zeros((400, 100)))
+    return folder / "x.npz"
+
+
+def small_parquet(folder):
+    numbers = np.random.default_rng(0).random(20_000)
+    pyarrow.parquet.write_table(pyarrow.table({"a": numbers, "b": numbers}), folder / "t.parquet")
+    return folder / "t.parquet"
+
+
+def small_text(folder):
+    (folder / "t.txt").write_text("hello world\n" * 10_000)
+    return folder / "t.txt"
+
+
+def wide_network(folder):
+    names = [f"v{at}" for at in range(14)]
+    variables = "".join(f"variable {name} {{ type discrete [ 2 ] {{ a, b }}; }}\n" for name in names)
+    tables = "".join(f"probability ( {name} ) {{ table 0.5, 0.5; }}\n" for name in names[1:])
+    wide = f"probability ( v0 | {', '.join(names[1:])} ) {{ default 0.5, 0.5; }}\n"
+    (folder / "n.bif").write_text(f"network n {{ }}\n{variables}{tables}{wide}")
+    return folder / "n.bif"
+
+
+@pytest.mark.parametrize("write", [small_gzip, small_archive, small_parquet, small_text, wide_network])
+def test_a_file_that_takes_more_memory_than_it_may_names_the_setting(write, tmp_path, monkeypatch):
+    options = config.plain(config.base_config())["data"] | {"path": str(write(tmp_path))}
+    decode.open_source(options)
+    monkeypatch.setenv("GEN_JAX_LARGEST", "100000")
+    with pytest.raises(
+        UserError, match="expected at most 0.0 GB, which the environment variable GEN_JAX_LARGEST raises"
+    ):
+        decode.open_source(options)
+    monkeypatch.setenv("GEN_JAX_LARGEST", "9" * 5000)
+    with pytest.raises(UserError, match="GEN_JAX_LARGEST=9+: expected a number of bytes"):
+        decode.open_source(options)
+
+
+def test_a_picture_of_another_format_starts_no_program(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: pytest.fail("it started a program"))
+    monkeypatch.setattr(subprocess, "check_call", lambda *args, **options: pytest.fail("it started a program"))
+    with pytest.raises(UserError, match="a.png: not a readable image"):
+        decode.open_source(config.plain(config.base_config())["data"] | {"path": str(tmp_path)})
+
+
+def test_a_network_of_too_many_parents_is_refused_before_its_table_is_made(tmp_path):
+    path = wide_network(tmp_path)
+    names = ", ".join(f"w{at}" for at in range(40))
+    path.write_text(
+        "network n { }\n"
+        + "".join(f"variable w{at} {{ type discrete [ 2 ] {{ a, b }}; }}\n" for at in range(41))
+        + f"probability ( w40 | {names} ) {{ default 0.5, 0.5; }}\n"
+        + "".join(f"probability ( w{at} ) {{ table 0.5, 0.5; }}\n" for at in range(40))
+    )
+    with pytest.raises(UserError, match=r"P\(w40\): it takes 17,592.2 GB of memory"):
+        bif.read_bif(path)
+
+
+def test_a_checkpoint_that_its_run_deletes_meanwhile_is_looked_for_again(tmp_path, monkeypatch):
+    state = {"w": jnp.arange(3.0)}
+    with checkpoint.opened(tmp_path / "checkpoints", keep=1) as manager:
+        checkpoint.save(manager, 1, state)
+    read, calls = checkpoint.restore, []
+
+    def restore(manager, step, abstract):
+        calls.append(step)
+        if step == 1:  # the run saves step 2, and deletes step 1
+            with checkpoint.opened(tmp_path / "checkpoints", keep=1) as other:
+                checkpoint.save(other, 2, state)
+            raise checkpoint.Damaged("a file is gone")
+        return read(manager, step, abstract)
+
+    monkeypatch.setattr(checkpoint, "restore", restore)
+    abstract = sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), state)
+    step, found = checkpoint.newest_in(tmp_path / "checkpoints", abstract)
+    assert step == 2 and calls == [1, 2] and found["w"].tolist() == [0, 1, 2]
+
+
+def test_a_step_that_needs_more_memory_than_is_free_is_refused_before_the_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(job, "LARGE", 1)
+    monkeypatch.setattr(job, "WORTH_SAYING", 0)
+    flags = [
+        "--config",
+        str(CONFIGS / "gaussian.py"),
+        "--workdir",
+        str(tmp_path / "run"),
+        "--quiet",
+        "--config.steps=1",
+    ]
+    flags += ["--config.sample_every=0"]
+    monkeypatch.setattr(sharding, "free_bytes", lambda mesh: 1)
+    monkeypatch.setattr(job, "work_bytes", lambda job: 2 * 10**9)
+    with pytest.raises(UserError, match="works with 2.0 GB of memory, and 0.0 GB are free: expected fewer replicas"):
+        train.main(["train", *flags])
+    assert not (tmp_path / "run" / "config.json").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(job, "LARGE", 1)
+    prepared = []
+    monkeypatch.setattr(train, "refuse_too_large", prepared.append)
+    train.main(["train", *flags])
+    assert job.work_bytes(prepared[0]) > 0 and sharding.free_bytes(prepared[0].mesh) > 10**8
+
+
+def test_json_is_strict(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        run.write_json(tmp_path / "x.json", {"a": float("inf")})
+    assert not (tmp_path / "x.json").exists()
