@@ -46,6 +46,24 @@ def whole_number(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) <= DIGITS else None
 
 
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Says in one line that a file cannot be read: a torn file makes its reader raise all kinds of exceptions.
+
+    Args:
+      what: the file, and what it is not, as in `a.png: not a readable image`.
+
+    Raises:
+      UserError: for whatever the body raises; the message ends with the reason.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        raise UserError(f"{what} ({' '.join(str(error).split())[:200] or type(error).__name__})") from None
+
+
 def check_whole(name: str, value: Any, least: int = 1) -> None:
     """Raises UserError where a value is no whole number of at least `least`."""
     if not isinstance(value, int) or value < least:

@@ -19,7 +19,7 @@ from gen_jax.data.pictures import strip
 from gen_jax.data.rows import FLAGS, Rows, read_rows
 from gen_jax.data.samples import arrays
 from gen_jax.data.spec import Spec, to_model
-from gen_jax.errors import UserError, choose, command
+from gen_jax.errors import UserError, choose, command, readable
 from gen_jax.model import Model, State
 from gen_jax.sample import draw
 from gen_jax.search import with_latent_search
@@ -81,10 +81,8 @@ def _named(text: str) -> str:
 
 
 def _read_mask(path: Path, num: int, pixels: tuple[int, ...], spec: Spec) -> np.ndarray:
-    try:
+    with readable(f"--mask {path}: not a readable .npy file"):
         mask = read_array(path)
-    except ValueError as error:
-        raise UserError(f"--mask {path}: not a readable .npy file ({error})") from None
     shapes = tuple(dict.fromkeys((pixels, spec.shape, (num, *spec.shape))))
     if mask.shape not in shapes:
         raise UserError(f"--mask {path}: shape {mask.shape}; expected {' or '.join(map(str, shapes))}")

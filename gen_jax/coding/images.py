@@ -15,7 +15,7 @@ from PIL import Image
 from gen_jax.coding.chunks import Damaged
 from gen_jax.coding.container import TYPES, Header
 from gen_jax.data.arrays import read_array
-from gen_jax.errors import UserError
+from gen_jax.errors import UserError, readable
 
 MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}  # of PNG files that arrays hold without loss -> channels
 DEPTH = 24  # place of the bits a channel in a PNG file: Pillow reads 16 as 8
@@ -44,10 +44,8 @@ def open_images(path: Path) -> Images:
 
 
 def _array(path: Path) -> Images:
-    try:
+    with readable(f"{path}: expected a .npy array or a folder of PNG files"):
         array = read_array(path)
-    except ValueError as error:
-        raise UserError(f"{path}: expected a .npy array or a folder of PNG files ({error})") from None
     if array.dtype.name not in TYPES or array.ndim not in (3, 4):
         raise UserError(
             f"{path} holds {array.dtype}{list(array.shape)}; expected images [N, H, W, C] or [N, H, W], uint8 or bool"
@@ -79,13 +77,11 @@ def _folder(path: Path) -> Images:
 
 def _read(file: Path) -> np.ndarray:
     """The pixels [H, W, C] of a PNG file, in which there must be nothing that they do not hold."""
-    try:
+    with readable(f"{file}: not a readable PNG file"):
         content = file.read_bytes()
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             mode, pixels, frames = image.mode, np.asarray(image), image.n_frames
             more = "transparency" in image.info or frames > 1 or content[DEPTH] > 8
-    except Exception as error:  # noqa: BLE001 (a torn file makes Pillow raise all kinds)
-        raise UserError(f"{file}: not a readable PNG file ({error})") from None
     if mode not in MODES or more:
         raise UserError(f"{file}: expected one picture of 8 bits of {', '.join(MODES)}, found more, or mode {mode}")
     return (pixels * np.uint8(255) if mode == "1" else pixels).reshape(*pixels.shape[:2], MODES[mode])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gen_jax.data.arrays import read_archive
-from gen_jax.errors import UserError, choose
+from gen_jax.errors import UserError, choose, readable
 
 FORMAT = 1  # of the file; the constants below belong to it
 ACTIVATION_BITS = 10  # an activation a stands for a 2^-10
@@ -208,7 +208,7 @@ def from_bytes(content: bytes) -> Network:
     Raises:
       UserError: for anything else, or another format.
     """
-    try:
+    with readable("not the file of a compressor"):
         arrays = read_archive(io.BytesIO(content))
         if arrays["format"] != FORMAT:
             raise UserError(f"format {arrays['format']} of the compressor; this version of gen_jax reads {FORMAT}")
@@ -216,10 +216,6 @@ def from_bytes(content: bytes) -> Network:
         tables, shape = arrays["tables"], tuple(int(size) for size in arrays["shape"])
         network = Network(shape, tables.shape[-1], encoder, decoder, arrays["scales"], tables)
         check(network)
-    except UserError:
-        raise
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"not the file of a compressor ({error})") from None
     return network
 
 

@@ -13,7 +13,7 @@ from scipy.io import wavfile
 from gen_jax.data.limits import ask
 from gen_jax.data.source import Source, content_hash
 from gen_jax.data.spec import Spec, levels, sequences
-from gen_jax.errors import UserError, choose
+from gen_jax.errors import UserError, choose, readable
 
 MU = 255
 FULL = 32768  # of 16-bit samples
@@ -61,15 +61,11 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
     """
     encoding = choose("data.encoding", options.get("encoding") or ENCODINGS[0], ENCODINGS)
     label = choose("data.label", options.get("label") or LABELS[0], LABELS)
-    try:
+    with readable(f"data.path {path}: not a readable archive of recordings"):
         archive = zipfile.ZipFile(path)
         ask(sum(info.file_size for info in archive.infolist()), f"data.path {path}")
         names = sorted(name for name in archive.namelist() if NAME.search(name))
         sounds = [wavfile.read(io.BytesIO(archive.read(name))) for name in names]
-    except UserError:
-        raise
-    except Exception as error:  # noqa: BLE001 (a damaged or encrypted archive raises all kinds)
-        raise UserError(f"data.path {path}: not a readable archive of recordings ({error})") from None
     if not names:
         raise UserError(f"data.path {path}: expected recordings DIGIT_SPEAKER_NUMBER.wav in it, found none")
     rates, shapes = {rate for rate, _ in sounds}, {(sound.dtype.str, sound.ndim) for _, sound in sounds}

@@ -1,8 +1,7 @@
 """A user's own files as a source of rows: arrays, a folder of images, text, piano rolls, recordings."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from gen_jax.data.limits import ask
 from gen_jax.data.source import Source, content_hash, files_hash, fit, image_or_vector, resized, say_once
 from gen_jax.data.tables import open_table
 from gen_jax.data.texts import text_file
-from gen_jax.errors import UserError, choose
+from gen_jax.errors import UserError, choose, readable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 FORMATS = (
@@ -80,12 +79,8 @@ READERS = {  # SciPy's readers are slow to import
 
 
 def _arrays(path: Path, resize: int | None, content: str | None, said: str | None) -> Source:
-    try:
+    with readable(f"data.path {path}: not a readable array file"):
         arrays = {"x": read_array(path)} if path.suffix.lower() == ".npy" else read_archive(path)
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"data.path {path}: not a readable array file ({error})") from None
     if "x" not in arrays:
         if len(arrays) != 1:
             raise UserError(f"data.path {path}: expected an array named 'x', found {', '.join(arrays) or 'none'}")
@@ -154,7 +149,7 @@ def _folder(path: Path, resize: int | None, content: str | None) -> Source:
     if not files:
         raise UserError(f"data.path {path}: no images in this folder ({', '.join(SUFFIXES)})")
     left_out(path, [file for file in present if file.suffix.lower() not in SUFFIXES], len(files))
-    with _readable(files[0]), _opened(files[0]) as first:
+    with readable(f"{files[0]}: not a readable image"), _opened(files[0]) as first:
         channels = channels_of(first)
         width, height = ImageOps.exif_transpose(first).size
     shape = image_or_vector(str(path), (height, width, channels), resize)[1]
@@ -182,21 +177,6 @@ def channels_of(image: Image.Image) -> int:
     return 1 if image.mode in ("1", "L") else 3
 
 
-@contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    """Says in one line that a file is no whole image.
-
-    Raises:
-      UserError: for whatever the body raises.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # noqa: BLE001 (a torn file makes Pillow raise all kinds)
-        raise UserError(f"{file}: not a readable image ({error})") from None
-
-
 def _opened(file: Path) -> Image.Image:
     """Opens an image whose pixels have 8 bits a channel.
 
@@ -217,7 +197,7 @@ def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -
     Raises:
       UserError: for an image that would lose its colours or its transparency, or has another size.
     """
-    with _readable(file), _opened(file) as image:
+    with readable(f"{file}: not a readable image"), _opened(file) as image:
         channels = channels_of(image)
         if channels > shape[2]:
             has, lacks = ("transparency", "none") if channels == 4 else ("colours", "grey pixels")

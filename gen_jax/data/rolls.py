@@ -9,7 +9,7 @@ from scipy.io import loadmat
 
 from gen_jax.data.source import Source
 from gen_jax.data.spec import sequences
-from gen_jax.errors import UserError
+from gen_jax.errors import UserError, readable
 
 FIELDS = {"train": "traindata", "validation": "validdata", "test": "testdata"}
 KEYS, LOWEST = 88, 21  # of a piano; the MIDI number of the lowest, A0
@@ -23,10 +23,8 @@ def rolls(path: Path, known: str) -> Source:
     Raises:
       UserError: for a file that cannot be read, lacks a field, or holds something else than rolls of 88 keys.
     """
-    try:
+    with readable(f"data.path {path}: not a readable .mat file"):
         loaded = loadmat(path)
-    except Exception as error:  # noqa: BLE001 (a torn file makes SciPy raise all kinds)
-        raise UserError(f"data.path {path}: not a readable .mat file ({error})") from None
     lacking = [field for field in FIELDS.values() if field not in loaded]
     if lacking:
         found = ", ".join(name for name in loaded if not name.startswith("__")) or "none"
