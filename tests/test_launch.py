@@ -1,6 +1,7 @@
 """Several processes by launch/local.py, real jax.distributed over loopback, two of two simulated devices; fsdp."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,9 @@ from gen_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 SAVES = 20
+GLOO = re.compile(
+    r"\[Gloo\] Rank |\d+ is connected to \d+ peer ranks\. Expected number of connected peer ranks is : \d+"
+)
 CONFIG = f"""
 from gen_jax.config import base_config
 
@@ -102,7 +106,8 @@ def assert_near(mine, other):
 def test_a_process_that_is_killed_ends_the_others(broken):
     code, output, seconds = broken[0]
     assert code == 128 + signal.SIGKILL and seconds < 10
-    errors = [line for line in output.splitlines() if not line.startswith(("step ", "[Gloo]"))]
+    told = GLOO.sub("", output)  # of two processes whose lines may stand within each other's
+    errors = [line for line in told.splitlines() if line and not line.startswith("step ")]
     assert len(errors) == 1, output
     assert "process 1 of 2 was ended by SIGKILL" in errors[0] and "goes on from the newest checkpoint" in errors[0]
 
