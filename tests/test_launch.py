@@ -1,9 +1,15 @@
-"""Several processes by launch/local.py, real jax.distributed over loopback, two of two simulated devices; fsdp."""
+"""Several processes by launch/local.py, Slurm and Open MPI, real jax.distributed over loopback; fsdp.
 
+They are two, each with two simulated devices.
+"""
+
+import getpass
 import os
 import re
+import runpy
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +26,7 @@ from gen_jax import checkpoint, log, sharding, train
 from gen_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-SAVES = 20
+SAVES, LONG = 20, 1500  # steps
 GLOO = re.compile(
     r"\[Gloo\] Rank |\d+ is connected to \d+ peer ranks\. Expected number of connected peer ranks is : \d+"
 )
@@ -68,13 +74,22 @@ def launch(workdir, *flags):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def signalled(workdir, after, number, *flags):
-    """Launches the run, sends its process 1 a signal after so many steps; returns exit code, output and seconds."""
-    launcher, deadline = launch(workdir, *flags), time.monotonic() + 300
-    while not any(each["step"] >= after for each in log.read_metrics(workdir)):
-        assert launcher.poll() is None, launcher.stdout.read()
+def wait_until(reached, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def at_step(workdir, step):
+    return any(each["step"] >= step for each in log.read_metrics(workdir))
+
+
+def signalled(workdir, after, number, *flags):
+    """Launches the run, sends its process 1 a signal after so many steps; returns exit code, output and seconds."""
+    launcher = launch(workdir, *flags)
+    wait_until(lambda: launcher.poll() is not None or at_step(workdir, after))
+    assert launcher.poll() is None, launcher.stdout.read()
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
     began = time.monotonic()
     os.kill(int(children[1]), number)
@@ -149,3 +164,146 @@ def test_a_spread_state_learns_the_same_in_a_quarter_of_the_memory(folder, alone
     assert sizes[0][0] < 0.3 * sizes[0][1]
     with pytest.raises(UserError, match="sharding fsdp: .* expected replicas 1"):
         alone("refused", 4, "--config.sharding=fsdp", "--config.replicas=4")
+
+
+SLURM = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+CryptoType=crypto/munge
+AuthInfo=socket={folder}/munge.socket
+StateSaveLocation={folder}
+SlurmdSpoolDir={folder}
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SchedulerParameters=sched_interval=1,bf_interval=1
+NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime=60
+PartitionName=abrupt Nodes=ALL PriorityTier=1 GraceTime=0
+PartitionName=high Nodes=ALL PriorityTier=2
+"""
+
+
+def cluster_environment(**more):
+    """What a job inherits: two simulated devices a process; nothing says who and where the processes are."""
+    flags = os.environ["XLA_FLAGS"].split()
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "XLA_FLAGS": " ".join(flag for flag in flags if "host_platform_device_count" not in flag),
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": "2",
+        "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    """A Slurm of this machine alone; gives a function that runs one of its commands and returns what it prints."""
+    if not all(map(shutil.which, ("slurmctld", "slurmd", "sbatch", "munged"))):
+        pytest.skip("needs Slurm (Debian: slurm-wlm)")
+    folder = tmp_path_factory.mktemp("slurm")
+    facts = {"host": socket.gethostname().split(".")[0], "user": getpass.getuser(), "folder": folder}
+    free_port = runpy.run_path(str(ROOT / "launch" / "local.py"))["free_port"]
+    facts["ports"] = [free_port(), free_port()]
+    (folder / "slurm.conf").write_text(SLURM.format(**facts))
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(1024))
+    key.chmod(0o400)
+    at = f"--socket={folder}/munge.socket"
+    files = [f"--{name}-file={folder}/munge.{name}" for name in ("pid", "log", "seed", "key")]
+    environment = cluster_environment(SLURM_CONF=str(folder / "slurm.conf"), PYTHON=sys.executable)
+
+    def run(*command):
+        return subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+    run("munged", "--force", at, *files)
+    try:
+        run("slurmctld", "-c")
+        run("slurmd", "-c")
+        wait_until(lambda: "idle" in run("sinfo", "--noheader", "--format=%T"), 60)
+        yield run
+    finally:
+        run("scontrol", "shutdown")
+        run("munged", "--stop", at)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder):
+    launcher = launch(folder / "undisturbed", f"--config.steps={LONG}")
+    assert launcher.wait() == 0, launcher.stdout.read()
+    return state_of(folder / "undisturbed", LONG)
+
+
+@pytest.mark.study
+@pytest.mark.parametrize("partition", ["low", "abrupt"])
+def test_a_preempted_slurm_job_queues_itself_and_ends_with_the_same_bytes(slurm, folder, undisturbed, partition):
+    """Another job takes its place; then it is asked to stop by a signal; in between and afterwards it goes on by itself."""
+    workdir, output = folder / f"slurm-{partition}", folder / f"slurm-{partition}.txt"
+    small = [
+        "--nodes=1",
+        "--ntasks-per-node=2",
+        "--gpus-per-node=0",
+        "--cpus-per-task=1",
+    ]  # in the place of a cluster's
+    script = ["launch/slurm.sbatch", "--config", str(folder / "tiny.py"), "--workdir", str(workdir)]
+    flags = ["--parsable", f"--partition={partition}", f"--output={output}", *small]
+    job = slurm("sbatch", *flags, *script, f"--config.steps={LONG}").strip()
+
+    def fact(name):
+        return re.search(rf"\b{name}=(\S+)", slurm("scontrol", "show", "job", job))[1]
+
+    def stopped_times(times):
+        wait_until(lambda: fact("Restarts") == str(times) and fact("JobState") == "PENDING")
+        assert output.read_text().count("stopped: step ") == times
+        slurm("scontrol", "update", f"JobId={job}", "StartTime=now")  # Slurm's own delay is two minutes
+
+    wait_until(lambda: at_step(workdir, SAVES))
+    slurm("sbatch", "--wait", "--partition=high", "--ntasks=2", "--output=/dev/null", "--wrap=true")
+    stopped_times(1)
+    wait_until(lambda: "resuming after step" in output.read_text() and fact("JobState") == "RUNNING")
+    before = log.read_metrics(workdir)[-1]["step"]
+    wait_until(lambda: at_step(workdir, before + SAVES))
+    slurm("scancel", "--signal=TERM", job)
+    stopped_times(2)
+    wait_until(lambda: fact("JobState") == "COMPLETED")
+    assert "Traceback" not in output.read_text()
+    chex.assert_trees_all_equal(state_of(workdir, LONG), undisturbed)
+
+
+@pytest.mark.study
+def test_a_run_that_open_mpi_stops_goes_on_to_the_same_bytes(folder, undisturbed):
+    if not shutil.which("mpirun"):
+        pytest.skip("needs Open MPI (Debian: openmpi-bin)")
+    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    command = ["mpirun", "--mca", "odls_base_sigkill_timeout", "5", "-n", "2", sys.executable, "-m", "gen_jax.train"]
+    command += [
+        "--quiet",
+        "--config",
+        str(folder / "tiny.py"),
+        "--workdir",
+        str(folder / "mpi"),
+        f"--config.steps={LONG}",
+    ]
+    environment = cluster_environment(GEN_JAX_DISTRIBUTED="1", **root)
+    first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_until(lambda: first.poll() is not None or at_step(folder / "mpi", SAVES))
+    first.terminate()
+    output = first.communicate()[0]
+    assert first.returncode != 0 and "stopped: step " in output, output
+    again = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0 and "resuming after step" in again.stdout + again.stderr, again.stdout + again.stderr
+    chex.assert_trees_all_equal(state_of(folder / "mpi", LONG), undisturbed)
