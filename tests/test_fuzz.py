@@ -2,11 +2,15 @@
 
 import bz2
 import gzip
+import hashlib
 import io
 import json
 import os
 import random
 import resource
+import zipfile
+from functools import cache
+from unittest import mock
 
 import numpy as np
 import pyarrow
@@ -16,12 +20,16 @@ from conftest import make_spec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.io import savemat, wavfile
+from test_compress import described, drawn, whole_file
 
 from gen_jax import config, report, run
 from gen_jax.coding import integer
 from gen_jax.data.bif import ASIA
 from gen_jax.data.files import open_files
+from gen_jax.data.rolls import FIELDS
 from gen_jax.data.source import say_once
+from gen_jax.decompress import decompress
 from gen_jax.errors import UserError
 
 FUZZ = int(os.environ.get("FUZZ", "400"))
@@ -107,6 +115,39 @@ def compressor(folder, content):
     integer.from_bytes(content)
 
 
+def pieces():
+    """Three splits of two pieces each, as the data sets of polyphonic music hold them."""
+    splits = {}
+    for name in FIELDS.values():
+        splits[name] = np.empty((1, 2), object)
+        splits[name][0] = [np.eye(12, 88), np.eye(7, 88)]
+    return saved(savemat, splits, do_compression=True)
+
+
+def recordings():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in (0, 9):
+            archive.writestr(f"3_ann_{number}.wav", saved(wavfile.write, 8000, np.arange(40, dtype=np.int16)))
+    return buffer.getvalue()
+
+
+@cache
+def network():
+    made = integer.make(described("bernoulli"))
+    return made, hashlib.sha256(integer.to_bytes(made)).digest()
+
+
+def unchecked(function, *args, **options):
+    """Calls a function for which all checksums agree: what is behind them must hold too."""
+    with mock.patch("zlib.crc32", return_value=7):
+        return function(*args, **options)
+
+
+def images_of(folder, content):
+    unchecked(lambda: [*decompress(content, *network())[1]])
+
+
 KINDS = {  # kind -> (a whole file, function (folder, content) that reads it)
     "npy": (saved(np.save, np.arange(80.0).reshape(20, 4)), file_of(".npy")),
     "npz": (saved(np.savez, x=np.arange(80.0).reshape(20, 4), y=np.arange(20) % 3), file_of(".npz")),
@@ -127,6 +168,9 @@ KINDS = {  # kind -> (a whole file, function (folder, content) that reads it)
         saved(np.savez, format=1, shape=np.array([8, 8, 1]), tables=np.zeros((3, 4)), scales=np.ones(3)),
         compressor,
     ),
+    "mat": (pieces(), file_of(".mat")),
+    "zip": (recordings(), file_of(".zip")),
+    "gjx": (unchecked(whole_file, network()[0], drawn(network()[0], 9), size=4)[0], images_of),
 }
 
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import re
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +26,7 @@ COMMA = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")  # a number with a decim
 RAGGED = re.compile(r"Row #(\d+): Expected \d+ columns, got (\d+): (.*)", re.DOTALL)  # as pyarrow says it
 OPEN = {".gz": gzip.open, ".bz2": bz2.open}
 SEPARATORS = (",", ";", "\t", "|")
-HEAD = 1 << 16  # bytes that tell how a file is written
+HEAD, LINES = 1 << 16, 20  # bytes, and lines, that tell how a file is written: both are read
 
 
 class Cells(NamedTuple):
@@ -108,7 +109,7 @@ def read_cells(
     else:
         table, layout = _csv(path, names, options.get("separator"))
         decimal, nameless = options.get("decimal") or ("." if layout.separator == "," else None), layout.nameless
-    double = {name for name in table.column_names if table.column_names.count(name) > 1}
+    double = [name for name, times in Counter(table.column_names).items() if times > 1]
     if double:
         raise UserError(f"{path}: two columns are named {min(double)!r}; expected one of each name")
     if not table.num_rows or not table.num_columns:
@@ -206,8 +207,10 @@ def _rows(path: Path, layout: Layout) -> Any:
 def _layout(path: Path, names: Sequence[str] | None, separator: str | None, encoding: str | None = None) -> Layout:
     """Guesses the format of a CSV file from its beginning; `separator` overrides the guess."""
     try:
-        with OPEN.get(path.suffix.lower(), open)(path, "rb") as file:
+        with Bounded(OPEN.get(path.suffix.lower(), open)(path, "rb"), path) as file:
             head = file.read(HEAD)
+            while head.count(b"\n") < LINES and (more := file.read(len(head))):  # a row may be wide
+                head += more
             whole = not file.read(1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None

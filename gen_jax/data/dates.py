@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from gen_jax.data.cells import is_number
 from gen_jax.errors import UserError
 
 DAYS = (
@@ -27,8 +28,9 @@ def formats_of(texts: Sequence[str]) -> list[str]:
 
     Eight digits alone are a number, unless a schema says that they are a date.
     """
-    digits = all(text.isdecimal() for text in texts)
-    return [] if digits or not texts else [each for each in FORMATS if all(is_date(text, each) for text in texts)]
+    if not texts or is_number(texts[0]):
+        return []
+    return [each for each in FORMATS if all(is_date(text, each) for text in texts)]
 
 
 def nearly(texts: Sequence[str], share: float) -> str | None:

@@ -1,12 +1,14 @@
 """Polyphonic music as piano rolls: a .mat file as rows, samples as a MIDI file."""
 
 import io
+import zlib
 from pathlib import Path
 
 import mido
 import numpy as np
 from scipy.io import loadmat
 
+from gen_jax.data.limits import ask
 from gen_jax.data.source import Source
 from gen_jax.data.spec import sequences
 from gen_jax.errors import UserError, readable
@@ -14,6 +16,11 @@ from gen_jax.errors import UserError, readable
 FIELDS = {"train": "traindata", "validation": "validdata", "test": "testdata"}
 KEYS, LOWEST = 88, 21  # of a piano; the MIDI number of the lowest, A0
 TICKS = 480  # of a frame, which is a quarter note (half a second)
+HEADER, COMPRESSED, NUMBER = (
+    128,
+    15,
+    8,
+)  # of a .mat file: bytes, the type of an element, bytes of a number that is stored as one
 REST = 2  # frames between the pieces of one file
 
 
@@ -24,7 +31,9 @@ def rolls(path: Path, known: str) -> Source:
       UserError: for a file that cannot be read, lacks a field, or holds something else than rolls of 88 keys.
     """
     with readable(f"data.path {path}: not a readable .mat file"):
-        loaded = loadmat(path)
+        content = path.read_bytes()
+        ask_for_elements(content, f"data.path {path}")
+        loaded = loadmat(io.BytesIO(content))
     lacking = [field for field in FIELDS.values() if field not in loaded]
     if lacking:
         found = ", ".join(name for name in loaded if not name.startswith("__")) or "none"
@@ -53,6 +62,21 @@ def rolls(path: Path, known: str) -> Source:
     shape, dtype = (longest, KEYS), np.dtype(np.uint8)
     lengths = {split: np.array([len(piece) for piece in each], int) for split, each in pieces.items()}
     return Source(path.stem, "roll", shape, dtype, sizes, rows, known, None, (0, 1), info, lengths.__getitem__)
+
+
+def ask_for_elements(content: bytes, what: str) -> None:
+    """Refuses a .mat file of version 5 whose compressed elements expand to more than a file may take; see `limits.ask`."""
+    order = ">" if content[126:128] == b"MI" else "<"
+    size, place = 0, HEADER
+    while place + 8 <= len(content):
+        kind, length = np.frombuffer(content, f"{order}u4", 2, place).tolist()
+        place += 8
+        stream, rest = zlib.decompressobj(), content[place : place + length]
+        while kind == COMPRESSED and (part := stream.decompress(rest, 1 << 20)):
+            rest = stream.unconsumed_tail
+            size += len(part)
+            ask(NUMBER * size, what)
+        place += length
 
 
 def midi(samples: dict[str, np.ndarray]) -> bytes:
