@@ -4,10 +4,14 @@ import errno
 import logging
 import os
 import shutil
+import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from types import CoroutineType
 from typing import Any
 
 import jax
@@ -18,9 +22,14 @@ from orbax.checkpoint import CheckpointManager
 from gen_jax import sharding
 from gen_jax.errors import UserError
 
-logging.getLogger("absl").disabled = True  # Orbax narrates every save, with all tracebacks of one that fails
+for name in ("absl", "asyncio"):  # Orbax narrates every save, with all tracebacks of one that fails
+    logging.getLogger(name).disabled = True
 
-TRIES = 20  # to read a checkpoint of a run that deletes old ones
+TRIES, LOOKS = (
+    20,
+    2,
+)  # to read a checkpoint of a run that deletes old ones, and to find one in a folder that seems empty
+PAUSE = 0.05  # seconds between them
 WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 
 
@@ -51,6 +60,18 @@ def checksums(state: Any) -> tuple[dict[str, int], str | None]:
     paths = [jax.tree_util.keystr(path) for path, _ in leaves]
     broken = next((path for path, good in zip(paths, finite) if not good), None)
     return dict(zip(paths, map(int, sums))), broken
+
+
+@cache
+def _hush() -> None:
+    """Keeps silent what Orbax still reads when it has failed: each of its tasks would print a traceback of its own."""
+    before = sys.unraisablehook
+
+    def hook(fact: Any) -> None:
+        if not isinstance(fact.object, CoroutineType) and str(fact.exc_value) != "Event loop is closed":
+            before(fact)
+
+    sys.unraisablehook = hook
 
 
 class Deleted(Exception):
@@ -149,6 +170,7 @@ def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
             warnings.simplefilter("ignore")
             state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))).state
     except Exception as error:  # noqa: BLE001
+        _hush()
         raise Damaged(error) from None
     sums, _ = checksums(state)
     for name, (_, _, expected) in facts.items():
@@ -165,14 +187,25 @@ def newest_in(folder: Path, abstract: Any, step: int | None = None) -> tuple[int
     Raises:
       UserError: as `newest`, and where checkpoints are deleted faster than they are read.
     """
-    if not folder.exists():
-        return None
+    empty = 0
     for _ in range(TRIES):
-        with suppress(Deleted), opened(folder) as manager:
-            return newest(manager, abstract, step)
+        if not folder.exists():
+            return None
+        with suppress(Deleted, FileNotFoundError), opened(folder) as manager:
+            found = newest(manager, abstract, step)
+            empty += found is None
+            if found or empty > LOOKS:
+                return found
+        time.sleep(PAUSE)
     raise UserError(
         f"{folder}: its checkpoints are deleted before they are read; a larger --config.keep keeps more of them"
     )
+
+
+def _deleted(folder: Path, step: int, last: int) -> bool:
+    """Whether its run has deleted a checkpoint, or begins to: it does so when it has one that is newer than the `last` listed."""
+    names = {path.name for path in folder.iterdir()}
+    return str(step) not in names or any(name.isdecimal() and int(name) > last for name in names)
 
 
 def newest(
@@ -186,6 +219,7 @@ def newest(
       UserError: where there is none at `step`, or none that is whole.
     """
     steps = sorted(manager.all_steps(), reverse=True)
+    last = max(steps, default=0)
     if step is not None:
         if step not in steps:
             raise UserError(f"no checkpoint of step {step} in {manager.directory}; there are {steps[::-1]}")
@@ -195,7 +229,7 @@ def newest(
         try:
             state = restore(manager, each, abstract)
         except Damaged as error:
-            if not repair and not (manager.directory / str(each)).exists():
+            if not repair and _deleted(manager.directory, each, last):
                 raise Deleted from None
             reason = " ".join(str(error).split())[:200]
             print(f"warning: checkpoint {each} in {manager.directory} is damaged, passed over ({reason})")

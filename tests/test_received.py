@@ -15,12 +15,14 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from conftest import make_spec
+from scipy.io import savemat
 from test_report import PIXEL, Page
 
 from gen_jax import checkpoint, config, job, log, report, run, sharding, train
 from gen_jax.coding import images
 from gen_jax.coding.chunks import Damaged
 from gen_jax.data import bif, decode, source
+from gen_jax.data.rolls import FIELDS
 from gen_jax.data.tables import csv_of, for_spreadsheets, formulas
 from gen_jax.errors import UserError, printable, tolerant
 
@@ -244,6 +246,15 @@ def small_text(folder):
     return folder / "t.txt"
 
 
+def small_rolls(folder):
+    splits = {}
+    for name in FIELDS.values():
+        splits[name] = np.empty((1, 2), object)
+        splits[name][0] = [np.zeros((100, 88)), np.zeros((90, 88))]
+    savemat(folder / "m.mat", splits, do_compression=True)
+    return folder / "m.mat"
+
+
 def wide_network(folder):
     names = [f"v{at}" for at in range(14)]
     variables = "".join(f"variable {name} {{ type discrete [ 2 ] {{ a, b }}; }}\n" for name in names)
@@ -253,7 +264,7 @@ def wide_network(folder):
     return folder / "n.bif"
 
 
-@pytest.mark.parametrize("write", [small_gzip, small_archive, small_parquet, small_text, wide_network])
+@pytest.mark.parametrize("write", [small_gzip, small_archive, small_parquet, small_text, small_rolls, wide_network])
 def test_a_file_that_takes_more_memory_than_it_may_names_the_setting(write, tmp_path, monkeypatch):
     options = config.plain(config.base_config())["data"] | {"path": str(write(tmp_path))}
     decode.open_source(options)

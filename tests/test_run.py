@@ -334,6 +334,21 @@ def test_processes_killed_and_stopped_end_with_the_same_bytes(config_file, tmp_p
     assert without_clock(tmp_path / "whole") == without_clock(broken)
 
 
+def test_a_run_is_read_while_it_trains_and_deletes_its_checkpoints(config_file, tmp_path, capfd):
+    workdir = tmp_path / "run"
+    flags = ["--config.steps=100000", "--config.save_every=1", "--config.log_every=1", "--config.keep=1", "--quiet"]
+    process = command(config_file, workdir, *flags)
+    try:
+        wait_for_step(workdir, 3, process)
+        steps = [gen_jax.load(workdir).step for _ in range(40)]
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+    assert steps == sorted(steps) and len({*steps}) > 10
+    assert capfd.readouterr() == ("", "")
+
+
 def test_eight_devices_train_the_same_run(config_file, tmp_path, monkeypatch):
     states = []
     for devices in (1, 8):

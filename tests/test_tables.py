@@ -87,6 +87,14 @@ def test_rows_come_back_as_they_were(tmp_path):
     assert files[".png"].startswith(b"\x89PNG")
 
 
+def test_a_first_row_may_be_wider_than_what_is_read_to_guess_the_format(tmp_path):
+    names = [f"a column with a long name {at}" for at in range(3000)]
+    rows = [";".join(f"{row * at % 7 + 0.5}" for at in range(3000)) for row in range(30)]
+    (tmp_path / "wide.csv").write_text("\n".join([";".join(names), *rows]))
+    columns = read_cells(tmp_path / "wide.csv")
+    assert [*columns] == names and len(columns[names[-1]].codes) == 30
+
+
 def test_a_user_says_what_columns_are(tmp_path):
     schema = {
         "age": {"kind": "continuous", "decimals": 1},
