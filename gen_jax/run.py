@@ -162,6 +162,10 @@ def locked(workdir: Path) -> Iterator[None]:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         handle = own_file(str(workdir / ".lock"), os.O_RDWR | os.O_CREAT)
+    except FileExistsError:
+        raise UserError(
+            f"{workdir} is a file, or a link to nothing: expected a folder, or a new name for one"
+        ) from None
     except OSError as error:
         raise UserError(f"cannot write to {workdir}: {error.strerror}") from None
     with os.fdopen(handle, "r+") as file:
