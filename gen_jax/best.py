@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from gen_jax import checkpoint, run, sharding
+from gen_jax import checkpoint, files, run, sharding
 from gen_jax.errors import UserError, whole_number
 from gen_jax.log import read_metrics
 from gen_jax.metrics import SELECTING
@@ -44,7 +44,7 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
             better = sharding.first(sharding.leads() and beats(scores))
             each = scores[name].get("values") if sharding.leads() else None
             if better and each and step >= (manager.latest_step() or -1):
-                run.write_json(workdir / run.BEST / REPLICAS, {"step": step, "metric": name, "values": each})
+                files.write_json(workdir / run.BEST / REPLICAS, {"step": step, "metric": name, "values": each})
             if better and step > (manager.latest_step() or -1):
                 checkpoint.save(manager, step, state)
                 checkpoint.finish(manager)  # before a newest checkpoint after which its score would not come again
@@ -66,7 +66,7 @@ def replica(workdir: Path, text: str) -> int:
     path = Path(workdir) / run.BEST / REPLICAS
     if not path.exists():
         raise UserError(f"--replica=best: {workdir} has no replicas that a metric selects among: set --config.select")
-    found = run.read_json(path)
+    found = files.read_json(path)
     if found.get("metric") not in SELECTING or not isinstance(found.get("values"), list):
         raise UserError(f"{path} holds no values of a metric: choose a replica by its number")
     sign = SELECTING[found["metric"]]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from gen_jax import command_line
+from gen_jax import command_line, files
 from gen_jax.coding import chunks, container, integer
 from gen_jax.coding.images import Images, describe, open_images, whole
 from gen_jax.coding.integer import Network
@@ -48,7 +48,7 @@ def make_compressor(workdir: Path) -> None:
     from gen_jax.coding.weights import integer_network  # imports the model, which decoding does not need
 
     description = integer_network(loaded.spec, options, loaded.state)
-    run.write(workdir / MODEL, integer.to_bytes(integer.make(description)))
+    files.write(workdir / MODEL, integer.to_bytes(integer.make(description)))
     print(f"made {workdir / MODEL} of step {loaded.step}")
 
 

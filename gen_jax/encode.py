@@ -19,6 +19,7 @@ from gen_jax.data.rows import FLAGS, Rows, read_rows
 from gen_jax.data.samples import arrays
 from gen_jax.data.spec import Spec, rows_to_model
 from gen_jax.errors import UserError, choose, command
+from gen_jax.files import write
 from gen_jax.keys import root
 from gen_jax.model import Model, State
 from gen_jax.sample import CHUNK
@@ -150,7 +151,7 @@ def main(argv: list[str]) -> None:
     if flags.plot is not None:
         files[Path(flags.plot)] = plot(codes, loaded.spec, flags.by)
     for path, content in files.items():
-        run.write(path, content)
+        write(path, content)
     what = "posterior means" if np.issubdtype(codes["z"].dtype, np.floating) else "codes"
     print(f"{len(rows['x'])} rows of {origin}: {what} z {list(codes['z'].shape)} of step {loaded.step} in {out}")
 

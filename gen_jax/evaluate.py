@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gen_jax import best, command_line, config, data, run, sharding
+from gen_jax import best, command_line, config, data, files, run, sharding
 from gen_jax.data.rows import opened, read_rows
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose, command
@@ -183,7 +183,7 @@ def picture(loaded: run.Run, file: Path, samples: Rows) -> None:
     """Writes the page of a table's samples beside the rows of its test split, or of its training split without one."""
     spec, splits = loaded.spec, [loaded.config["data"][name] for name in ("test_split", "split")]
     rows = read_rows(spec, loaded.config["data"], next(split for split in splits if spec.sizes.get(split)))[1]["x"]
-    run.write(file, page(spec, rows, samples["x"]))
+    files.write(file, page(spec, rows, samples["x"]))
 
 
 def main(argv: list[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gen_jax import best, command_line, run, sharding
+from gen_jax import best, command_line, files, run, sharding
 from gen_jax.data.bif import Network, topological_order, write_bif
 from gen_jax.errors import UserError, command
 
@@ -110,7 +110,7 @@ def main(argv: list[str]) -> None:
             f"{flags.workdir} holds a model {loaded.config['model']['name']!r}; expected a bayes_net, which has a graph"
         )
     network, confidence = loaded.model.network(loaded.state)
-    run.write(Path(out), write_bif(network) if out.suffix == ".bif" else picture(network, confidence))
+    files.write(Path(out), write_bif(network) if out.suffix == ".bif" else picture(network, confidence))
     edges = sum(map(len, network.parents))
     print(f"{len(network.names)} variables, {edges} edges of step {loaded.step} in {out}")
 

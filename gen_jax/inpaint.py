@@ -20,6 +20,7 @@ from gen_jax.data.rows import FLAGS, Rows, read_rows
 from gen_jax.data.samples import arrays
 from gen_jax.data.spec import Spec, to_model
 from gen_jax.errors import UserError, choose, command, readable
+from gen_jax.files import write
 from gen_jax.model import Model, State
 from gen_jax.sample import draw
 from gen_jax.search import with_latent_search
@@ -161,7 +162,7 @@ def main(argv: list[str]) -> None:
     if out.suffix == ".png":
         files[out] = draw_rows(rows["x"], mask, completions, spec)
     for path, content in files.items():
-        run.write(path, content)
+        write(path, content)
     hidden = f"{1 - mask.mean():.0%} of the numbers hidden"
     print(f"{flags.completions} completions of {flags.num} rows of {origin}, {hidden}, by step {loaded.step} in {out}")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from gen_jax import best, command_line, config, run, sharding
+from gen_jax import best, command_line, config, files, run, sharding
 from gen_jax.data.pictures import animate, strip
 from gen_jax.data.rows import FLAGS, Rows, read_rows
 from gen_jax.data.spec import Spec, to_data
@@ -210,7 +210,7 @@ def main(argv: list[str]) -> None:
             origin, rows = read_rows(loaded.spec, loaded.config["data"], flags.split, flags.data, num)
             what += f" between {num} rows of {origin}"
         x = paths(loaded, flags.num, flags.steps, flags.seed, between, closed, rows)
-    run.write(out, animate(x.swapaxes(0, 1), loaded.spec) if closed else strip(x, loaded.spec))
+    files.write(out, animate(x.swapaxes(0, 1), loaded.spec) if closed else strip(x, loaded.spec))
     print(f"{len(x)} {what} of step {loaded.step} in {out}")
 
 

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
-from gen_jax import checkpoint, config, data, run, sharding
+from gen_jax import checkpoint, config, data, files, run, sharding
 from gen_jax.data.bif import with_network
 from gen_jax.data.evidence import said_within
 from gen_jax.errors import UserError
@@ -99,7 +99,7 @@ def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tupl
         run.refuse_other(job.workdir, settings, spec, fork)
         found = checkpoint.newest(manager, job.state, repair=True)
         if leads:
-            run.write_json(job.workdir / "config.json", settings)
+            files.write_json(job.workdir / "config.json", settings)
         return found
     if fork is None:
         if leads:

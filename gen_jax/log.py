@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
-from gen_jax.data.source import own_file
-from gen_jax.run import write, writing
+from gen_jax.files import own_file, write, writing
 
 
 class Log(NamedTuple):

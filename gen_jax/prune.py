@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax import best, command_line, run, sharding
+from gen_jax import best, command_line, files, run, sharding
 from gen_jax.errors import UserError, command
 from gen_jax.evaluate import scorer_of
 from gen_jax.model import State
@@ -160,8 +160,8 @@ def main(argv: list[str]) -> None:
     figures = measure(loaded, shares, names, command_line.integer("num", flags.num, 1) or settings["num"])
     show(figures)
     if out.suffix == ".png":
-        run.write(out, draw_curves(figures))
-    run.write_json(out.with_suffix(".json"), figures)
+        files.write(out, draw_curves(figures))
+    files.write_json(out.with_suffix(".json"), figures)
 
 
 if __name__ == "__main__":

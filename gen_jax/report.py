@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from gen_jax import command_line, config, log, run
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, command
+from gen_jax.files import write
 from gen_jax.metrics.scores import read_evaluation
 
 SHOTS, CHARACTERS = 8, 600  # of a run's samples: times shown, and of a text how much
@@ -262,7 +263,7 @@ def main(argv: list[str]) -> None:
         positional=("DIR",),
     )
     path = command_line.output_file(flags.out, "report.html", (".html",))
-    run.write(path, page(read(flags.DIR)))
+    write(path, page(read(flags.DIR)))
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, open it in a browser")
 
 

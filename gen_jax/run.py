@@ -4,16 +4,15 @@ import fcntl
 import json
 import os
 import platform
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gen_jax.config import base_config, refuse_changes, refuse_types
-from gen_jax.data.source import own_file
 from gen_jax.data.spec import Spec, from_json, schema_of, to_json
 from gen_jax.errors import UserError
+from gen_jax.files import own_file, read_json, write_json
 from gen_jax.model import Model
 
 BEST = "best"  # the folder of the checkpoint that a metric selects
@@ -29,46 +28,6 @@ class Run(NamedTuple):
     spec: Spec
     config: dict
     step: int
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Says in one line that a file or a folder cannot be written.
-
-    Raises:
-      UserError: for any OSError of the body.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
-
-
-def write(path: Path, content: bytes | str) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-      UserError: where it cannot be written.
-    """
-    content = content.encode() if isinstance(content, str) else content
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with writing(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(unfinished, "xb", opener=own_file) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        except OSError:
-            with suppress(OSError):
-                unfinished.unlink()
-            raise
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes plain data as indented JSON, whole or not at all; strictly: infinite numbers and NaN are no JSON."""
-    write(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_config(workdir: Path) -> dict | None:
@@ -135,21 +94,6 @@ def read_spec(workdir: Path) -> Spec:
         return from_json(read_json(workdir / "spec.json"))
     except (KeyError, TypeError) as error:
         raise UserError(f"{workdir / 'spec.json'} was written by other code than this ({error}): use that") from None
-
-
-def read_json(path: Path) -> dict:
-    """The object that a JSON file of a run holds.
-
-    Raises:
-      UserError: where it cannot be read.
-    """
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} cannot be read: expected an object, not {found!r}")
-    return found
 
 
 @contextmanager

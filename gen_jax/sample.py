@@ -26,6 +26,7 @@ from gen_jax.data.spec import SEQUENCES, Spec, to_data
 from gen_jax.data.tables import for_spreadsheets, formulas
 from gen_jax.data.texts import reader, tokens_of
 from gen_jax.errors import UserError, choose, command, whole_number
+from gen_jax.files import write
 from gen_jax.keys import root
 from gen_jax.model import Model, State
 
@@ -219,7 +220,7 @@ def main(argv: list[str]) -> None:
     if saved:
         out = Path(flags.out)
         for suffix, content in encode(samples, loaded.spec, out.suffix).items():
-            run.write(out.with_suffix(suffix), safe(flags, loaded.spec, suffix, content))
+            write(out.with_suffix(suffix), safe(flags, loaded.spec, suffix, content))
         print(f"{num} samples of step {loaded.step} in {out}")
 
 
@@ -242,7 +243,7 @@ def complete(flags: FlagValues, loaded: run.Run) -> None:
     files = [out] if times == 1 else [out.with_name(f"{out.stem}-{each + 1}{out.suffix}") for each in range(times)]
     for file, x in zip(files, np.split(drawn["x"], times)):
         content = evidence.completed(spec, table, x, out.suffix)
-        run.write(file, safe(flags, spec, out.suffix, content))
+        write(file, safe(flags, spec, out.suffix, content))
     cells = f"{np.isnan(table.x).sum()} cells of {len(table.x)} rows drawn by step {loaded.step}"
     print(f"{cells}, in {', '.join(map(str, files))}")
 

@@ -25,6 +25,7 @@ from gen_jax import best, checkpoint, command_line, config, log, run, sharding
 from gen_jax.data.samples import SUFFIXES, encode
 from gen_jax.data.spec import schema_lines
 from gen_jax.errors import UserError, command, stop_requests
+from gen_jax.files import write
 from gen_jax.job import Job, first_state, place_arrays, prepare, refuse_too_large
 from gen_jax.metrics.scores import Scores, mean_scores, save_scores
 from gen_jax.model import State
@@ -151,7 +152,7 @@ def draw_samples(job: Job, journal: log.Log, state: State, step: int) -> None:
     files = encode(samples, spec, SUFFIXES[spec.kind][0])
     journal.show(step, files)
     for suffix, content in files.items():
-        run.write(job.workdir / "samples" / f"{step}{suffix}", content)
+        write(job.workdir / "samples" / f"{step}{suffix}", content)
 
 
 def local(job: Job, state: State) -> State:

@@ -9,7 +9,7 @@ import pytest
 from conftest import table_spec
 from scipy import stats
 
-from gen_jax import config, data, run, train
+from gen_jax import config, data, files, run, train
 from gen_jax.data.modes import with_modes
 from gen_jax.data.order import rows_by_level
 from gen_jax.data.spec import to_data
@@ -276,7 +276,7 @@ def test_a_config_of_ours_takes_a_table_without_a_test_split(tmp_path):
     flags = [f"--config.data.path={tmp_path / 'own.csv'}", "--config.steps=1", "--config.model.max_leaves=2"]
     file = Path(__file__).parents[1] / "configs" / "forest.py"
     train.main(["train", "--config", str(file), "--workdir", str(tmp_path / "run"), "--quiet", *flags])
-    assert not run.read_json(tmp_path / "run" / "evaluation.json")["metrics"]
+    assert not files.read_json(tmp_path / "run" / "evaluation.json")["metrics"]
     assert run.read_config(tmp_path / "run")["model"]["max_leaves"] == 2
     with pytest.raises(UserError, match="max_leaves=2.5: expected int"):
         train.main(["train", "--config", str(file), "--config.model.max_leaves=2.5"])

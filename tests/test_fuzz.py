@@ -23,7 +23,7 @@ from PIL import Image
 from scipy.io import savemat, wavfile
 from test_compress import described, drawn, whole_file
 
-from gen_jax import config, report, run
+from gen_jax import config, files, report, run
 from gen_jax.coding import integer
 from gen_jax.data.bif import ASIA
 from gen_jax.data.files import open_files
@@ -105,7 +105,7 @@ def run_of(name):
         if not (folder / "run").exists():
             run.claim(folder / "run", make_spec("image", (8, 8, 1)))
         run.settle(folder / "run", config.plain(config.base_config()) | {"model": {"name": "vae"}}, None)
-        run.write(folder / "run" / name, content)
+        files.write(folder / "run" / name, content)
         report.page(report.read([str(folder / "run")]))
 
     return read

@@ -18,7 +18,7 @@ from conftest import make_spec
 from scipy.io import savemat
 from test_report import PIXEL, Page
 
-from gen_jax import checkpoint, config, job, log, report, run, sharding, train
+from gen_jax import checkpoint, config, files, job, log, report, run, sharding, train
 from gen_jax.coding import images
 from gen_jax.coding.chunks import Damaged
 from gen_jax.data import bif, decode, source
@@ -41,10 +41,10 @@ def received(tmp_path):
         run.settle(folder, change_config(settings), None)
         line = change_line({"step": 1, "seconds": 1.0, SCRIPT: 2.0, "$\\frac$ $": 1.0})
         (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
-        run.write(folder / "samples" / "1.png", PIXEL)
-        run.write(folder / "samples" / "1.txt", SCRIPT)
+        files.write(folder / "samples" / "1.png", PIXEL)
+        files.write(folder / "samples" / "1.txt", SCRIPT)
         entry = {"value": 1.0, "oracle": None, "protocol": {SCRIPT: SCRIPT}}
-        run.write_json(folder / "evaluation.json", {"step": 1, "metrics": change_scores({SCRIPT: entry})})
+        files.write_json(folder / "evaluation.json", {"step": 1, "metrics": change_scores({SCRIPT: entry})})
         return folder
 
     return make
@@ -121,16 +121,16 @@ def test_our_files_are_not_written_through_a_link(tmp_path):
         pass
     with pytest.raises(UserError, match="cannot write to the cache"):
         source.made(tmp_path / "run")
-    run.write_json(tmp_path / "run" / "config.json", {})
+    files.write_json(tmp_path / "run" / "config.json", {})
     assert victim.read_text() == "precious" and not (tmp_path / "run" / "config.json").is_symlink()
 
 
 def test_the_umask_of_the_user_is_kept(tmp_path):
     before = os.umask(0o077)
     try:
-        run.write(tmp_path / "private.csv", "a\n")
+        files.write(tmp_path / "private.csv", "a\n")
         os.umask(0o022)
-        run.write(tmp_path / "public.csv", "a\n")
+        files.write(tmp_path / "public.csv", "a\n")
     finally:
         os.umask(before)
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("private.csv", "public.csv")]
@@ -346,5 +346,5 @@ def test_a_step_that_needs_more_memory_than_is_free_is_refused_before_the_run(tm
 
 def test_json_is_strict(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        run.write_json(tmp_path / "x.json", {"a": float("inf")})
+        files.write_json(tmp_path / "x.json", {"a": float("inf")})
     assert not (tmp_path / "x.json").exists()

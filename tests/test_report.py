@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from conftest import make_spec
 
-from gen_jax import report, run
+from gen_jax import files, report, run
 from gen_jax.config import base_config, plain
 from gen_jax.errors import UserError
 
@@ -48,12 +48,12 @@ def runs(tmp_path):
         settings = plain(base_config()) | {"model": {"name": "vae", "net": {"scale": scale}}, "replicas": 2}
         run.settle(folder, settings, None)
         lines = [{"step": step, "seconds": 1.5 * step, "elbo": -scale * step} for step in steps]
-        run.write(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        files.write(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
         for step in steps:
-            run.write(folder / "samples" / f"{step}.png", PIXEL)
-            run.write(folder / "samples" / f"{step}.txt", "<b>ROMEO")
+            files.write(folder / "samples" / f"{step}.png", PIXEL)
+            files.write(folder / "samples" / f"{step}.txt", "<b>ROMEO")
         if scores:
-            run.write_json(folder / "evaluation.json", {"step": steps[-1], "metrics": scores})
+            files.write_json(folder / "evaluation.json", {"step": steps[-1], "metrics": scores})
         return str(folder)
 
     entry = lambda value, num: {"value": value, "oracle": None, "standard_error": 0.25, "protocol": {"samples": num}}

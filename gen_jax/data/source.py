@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from gen_jax.errors import UserError, choose
+from gen_jax.files import own_file
 
 STACKED_ROWS = {"train": 128_000}  # rows of a stacked set, as in PacGAN's experiments; other splits have 26,000
 
@@ -47,15 +48,6 @@ def cache_folder() -> Path:
         return Path.home() / ".cache" / "gen_jax"
     except (RuntimeError, KeyError):
         raise UserError("this user has no home for the cache: name a folder by GEN_JAX_CACHE") from None
-
-
-def own_file(path: str, flags: int) -> int:
-    """Opens a file of ours, as the `opener` of `open`: a link in its place is not written through.
-
-    Raises:
-      OSError: where it is one.
-    """
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def made(folder: Path) -> Path:

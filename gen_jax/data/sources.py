@@ -26,7 +26,6 @@ from gen_jax.data.source import (
     image_or_vector,
     joined,
     made,
-    own_file,
     resized,
     stacked,
 )
@@ -35,6 +34,7 @@ from gen_jax.data.table_sets import TABLES, open_set
 from gen_jax.data.texts import text_source
 from gen_jax.data.windows import windowed
 from gen_jax.errors import UserError, choose
+from gen_jax.files import own_file
 
 APPLIES = {  # option of the data -> the kinds of data that have it
     "window": SEQUENCES,

@@ -19,8 +19,8 @@ import optax
 
 from gen_jax.data.source import cache_folder, content_hash, made
 from gen_jax.data.spec import Spec, to_model
+from gen_jax.files import write
 from gen_jax.metrics.progress import progress
-from gen_jax.run import write
 
 RECIPE = {  # of the training; a new version trains anew
     "version": 1,

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gen_jax import config, run
+from gen_jax import config, files
 from gen_jax.errors import UserError
 from gen_jax.metrics import METRICS
 from gen_jax.metrics.measure import Measure
@@ -82,7 +82,7 @@ def read_evaluation(workdir: Path) -> tuple[int, Scores]:
       UserError: where the file holds anything else.
     """
     path = workdir / "evaluation.json"
-    found = run.read_json(path)
+    found = files.read_json(path)
     step, scores = found.get("step"), found.get("metrics")
     whole = isinstance(step, int) and isinstance(scores, dict) and all(map(_is_score, scores.values()))
     if not whole:
@@ -102,7 +102,7 @@ def _is_score(each: Any) -> bool:
 
 def save_scores(workdir: Path, step: int, scores: Scores) -> None:
     """Writes `evaluation.json`."""
-    run.write_json(workdir / "evaluation.json", {"step": step, "metrics": scores})
+    files.write_json(workdir / "evaluation.json", {"step": step, "metrics": scores})
 
 
 def table(scores: Scores, others: Scores | None, origin: str) -> str:
