@@ -18,8 +18,9 @@ import numpy as np
 from pairs.network import known, pgmpy_network
 
 from gen_jax.data.bif import Network, draw, read_bif
-from gen_jax.losses import network, queries, scores, structure
-from gen_jax.metrics.graphs import cpdag_distance
+from gen_jax.models.bayes_net import batched, inference, scores
+from gen_jax.models.bayes_net import search as structure
+from gen_jax.models.bayes_net.distance import cpdag_distance
 
 warnings.filterwarnings("ignore")
 
@@ -35,7 +36,7 @@ def answers(net: Network, num: int = 1000) -> str:
     observed = rng.random((num, size)) < 0.5
     asked = rng.integers(size, size=num)
     observed[np.arange(num), asked] = False
-    found, log_prob = queries.posteriors(*known(net), network.evidence_of(x, observed))
+    found, log_prob = batched.posteriors(*known(net), inference.evidence_of(x, observed))
     engine, worst, impossible, answered = VariableElimination(pgmpy_network(net)), 0.0, 0, 0
     for row, variable in enumerate(asked):
         evidence = {str(each): int(x[row, each]) for each in np.flatnonzero(observed[row])}

@@ -173,3 +173,10 @@ def command(main: Callable[[list[str]], None]) -> None:
     except KeyboardInterrupt:
         print("\ninterrupted: nothing was left half written", file=sys.stderr)
         sys.exit(128 + (INTERRUPTS or [signal.SIGINT])[0])
+
+
+def check_strengths(**strengths: float) -> None:
+    """Raises where a pseudo-count or the like is negative."""
+    for name, value in strengths.items():
+        if value < 0:
+            raise UserError(f"{name} {value}: expected at least 0, which is no prior")

@@ -9,7 +9,7 @@ from gen_jax import best, command_line, config, run, sharding
 from gen_jax.data.evidence import known
 from gen_jax.data.spec import columns
 from gen_jax.errors import UserError, choose, command
-from gen_jax.metrics import information
+from gen_jax.models.bayes_net import information
 from gen_jax.sample import draw
 
 SIZE = 8192  # samples drawn together

@@ -22,8 +22,8 @@ from gen_jax.data.spec import Spec, to_model
 from gen_jax.errors import UserError, choose, command, readable
 from gen_jax.files import write
 from gen_jax.model import Model, State
+from gen_jax.models.latent_search import with_latent_search
 from gen_jax.sample import draw
-from gen_jax.search import with_latent_search
 
 SIZE = 64  # completions per compiled call: one compilation whatever their number
 LIMITS = {"num": (1, 100_000), "completions": (1, 1000), "seed": (0, config.LARGEST - 1)}

@@ -13,7 +13,7 @@ from conftest import make_spec, table_spec
 
 from gen_jax import sharding
 from gen_jax.data.modes import with_modes
-from gen_jax.models.bayesnet import bayes_net
+from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.forest import random_forest
 from gen_jax.models.gan import gan

@@ -15,13 +15,13 @@ from test_bif import NETWORK
 
 from gen_jax import graph, information, train
 from gen_jax.data import bif
+from gen_jax.distributions import bins
 from gen_jax.errors import UserError
-from gen_jax.losses import bins, scores, structure
-from gen_jax.losses.scores import Table
-from gen_jax.metrics.graphs import cpdag, cpdag_distance
-from gen_jax.metrics.information import network_information
 from gen_jax.models import build_model
-from gen_jax.models.bayesnet import bayes_net, network_in
+from gen_jax.models.bayes_net import bayes_net, network_in, scores, search
+from gen_jax.models.bayes_net.distance import cpdag, cpdag_distance
+from gen_jax.models.bayes_net.information import network_information
+from gen_jax.models.bayes_net.scores import Table
 
 KEY = jax.random.key(0)
 CARDS = (3, 2, 2)
@@ -133,30 +133,30 @@ def test_a_search_is_the_best_of_all_graphs_and_the_same_in_any_process():
     x = np.concatenate([x, (x[:, 2:] + (rng.random((2000, 1)) < 0.1)) % 2], 1)
     table, cards = Table(x.T.astype(np.int64), np.ones(2000), (*CARDS, 2)), (*CARDS, 2)
     none = np.zeros((4, 4), bool)
-    limits = structure.Limits(none, np.eye(4, dtype=bool), 3, 100)
-    found = structure.search(table, scores.bic, limits, 0, 15, 2)
+    limits = search.Limits(none, np.eye(4, dtype=bool), 3, 100)
+    found = search.search(table, scores.bic, limits, 0, 15, 2)
 
     def score(bits: int) -> float:
         edges = ((bits >> np.arange(12)) & 1).astype(bool)
         graph = np.zeros((4, 4), bool)
         graph[~np.eye(4, dtype=bool)] = edges
-        if np.diag(structure.reachable(graph)).any():
+        if np.diag(search.reachable(graph)).any():
             return -np.inf
         return sum(local(each, frozenset(np.flatnonzero(graph[:, each]).tolist())) for each in range(4))
 
-    local = structure.local_scores(table, scores.bic)
+    local = search.local_scores(table, scores.bic)
     assert found.score == pytest.approx(max(score(bits) for bits in range(1 << 12)))
-    assert not np.diag(structure.reachable(found.edges)).any()
+    assert not np.diag(search.reachable(found.edges)).any()
     required = limits._replace(required=np.eye(4, k=3, dtype=bool), forbidden=np.eye(4, k=1, dtype=bool), max_parents=1)
-    bound = structure.search(table, scores.bic, required, 0, 5, 2).edges
+    bound = search.search(table, scores.bic, required, 0, 5, 2).edges
     assert bound[0, 3] and not (bound & required.forbidden).any() and bound.sum(0).max() <= 1
-    shares = structure.confidence(table, scores.bic, limits, 0, 5, 4)
+    shares = search.confidence(table, scores.bic, limits, 0, 5, 4)
     assert shares.max() == 1 and cards
 
 
 def test_the_same_graph_in_another_process():
     code = (
-        "import numpy as np; from gen_jax.losses import structure, scores\n"
+        "import numpy as np; from gen_jax.models.bayes_net import search as structure, scores\n"
         "x = np.random.default_rng(0).integers(0, 2, (6, 200)); x[3] = x[0] ^ x[1]\n"
         "limits = structure.Limits(np.zeros((6, 6), bool), np.eye(6, dtype=bool), 3, 64)\n"
         "table = scores.Table(x, np.ones(200), (2,) * 6)\n"

@@ -14,8 +14,8 @@ from scipy.stats import multivariate_normal
 from sklearn.covariance import OAS, ShrunkCovariance
 from sklearn.mixture import GaussianMixture
 
+from gen_jax.distributions import gaussians
 from gen_jax.errors import UserError
-from gen_jax.losses import gaussians
 from gen_jax.models import build_model
 from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.gaussian import gaussian

@@ -14,10 +14,10 @@ from gen_jax.data.modes import with_modes
 from gen_jax.data.order import rows_by_level
 from gen_jax.data.spec import to_data
 from gen_jax.data.tables import parts
+from gen_jax.distributions import columns as form
+from gen_jax.distributions.pixels import fitting
 from gen_jax.errors import UserError
 from gen_jax.evaluate import make_scorer
-from gen_jax.losses import representation as form
-from gen_jax.losses.likelihoods import fitting
 from gen_jax.metrics.efficacy import f1
 from gen_jax.metrics.features import real_data
 from gen_jax.metrics.marginal import marginal, total_variation

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from gen_jax.errors import UserError
-from gen_jax.losses.evolution import centred_ranks, evolution_gradient
+from gen_jax.optimizers.evolution import centred_ranks, evolution_gradient
 
 KEY = jax.random.key(0)
 THETA = {"w": jnp.array([[0.3, -0.5], [1.0, 0.2]]), "b": jnp.array([0.7])}

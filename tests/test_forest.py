@@ -11,9 +11,9 @@ from conftest import host, make_spec, table_spec
 from scipy.stats import truncnorm
 
 from gen_jax.errors import UserError
-from gen_jax.losses import forest, growth
-from gen_jax.losses import leaves as inside
-from gen_jax.models.forest import random_forest
+from gen_jax.models.forest import density as forest
+from gen_jax.models.forest import growth, random_forest
+from gen_jax.models.forest import leaves as inside
 
 KEY = jax.random.key(0)
 STATES = np.array([*product(range(2), range(3), range(4))], np.float32)

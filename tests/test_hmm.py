@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from conftest import make_spec
 
+from gen_jax.distributions.linalg import FEW, pairwise_sum
 from gen_jax.errors import UserError
-from gen_jax.losses import emissions, paths
-from gen_jax.losses import hmm as inference
-from gen_jax.losses.emissions import Categorical, Gaussian
-from gen_jax.losses.hmm import FEW
-from gen_jax.losses.states import align, bic, free_parameters, permute
-from gen_jax.models.hmm import HmmState, hmm
+from gen_jax.models.hmm import HmmState, emissions, hmm, paths
+from gen_jax.models.hmm import forward_backward as inference
+from gen_jax.models.hmm.emissions import Categorical, Gaussian
+from gen_jax.models.hmm.relabel import align, bic, free_parameters, permute
 
 KEY = jax.random.key(0)
 FLAT = {"initial_strength": 0.0, "transition_strength": 0.0}  # no priors: the textbook's EM
@@ -70,7 +69,7 @@ def enumerated(initial, transition, log_likelihood) -> dict:
 def passes(initial, transition, log_likelihood, valid, parallel):
     filtered, predicted, evidence = inference.filtering(initial, transition, log_likelihood, valid, parallel)
     smoothed = inference.smoothing(transition, filtered, predicted, valid, parallel)
-    return inference.pairwise_sum(evidence), filtered, predicted, smoothed
+    return pairwise_sum(evidence), filtered, predicted, smoothed
 
 
 def inferred(initial, transition, log_likelihood, lengths=None, parallel=False):

@@ -59,3 +59,54 @@ def test_no_circle_of_imports():
 
 def test_a_circle_is_found():
     assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+
+
+BY_NATURE = {"distributions.frames", "optimizers.evolution"}  # one family reads them now; their room says what they are
+FOUNDATIONS = ("losses", "distributions", "nets", "optimizers", "metrics", "data")  # rooms below the families
+
+
+def room_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def reaching_up(graph: dict[str, set[str]]) -> list[str]:
+    """Returns the imports of a family by a room that families are built of."""
+    return [
+        f"{name} imports {other}"
+        for name, others in sorted(graph.items())
+        for other in sorted(others)
+        if room_of(name) in FOUNDATIONS and room_of(other) == "models"
+    ]
+
+
+def test_no_room_imports_a_family():
+    assert reaching_up(graph()) == []
+
+
+def family_of(name: str) -> str:
+    """Returns the family that a module belongs to; the empty text for a module that families share."""
+    parts = name.split(".")
+    shared = ("latent_variable", "latent_search", "completion", "sequences")
+    return parts[1] if parts[0] == "models" and len(parts) > 1 and parts[1] not in shared else ""
+
+
+def lodgers(graph: dict[str, set[str]]) -> list[str]:
+    """Returns the modules of the shared rooms `losses`, `distributions` and `optimizers` that one family alone reads."""
+    shared = [name for name in graph if room_of(name) in ("losses", "distributions", "optimizers") and "." in name]
+    readers = {name: [other for other, read in graph.items() if name in read] for name in shared}
+    return [
+        name
+        for name, others in sorted(readers.items())
+        if len(others) and all(map(family_of, others)) and len({*map(family_of, others)}) == 1
+    ]
+
+
+def test_what_one_family_reads_lives_with_it():
+    """The losses of one family stay in `losses`: there they are looked for."""
+    assert {name for name in lodgers(graph()) if room_of(name) != "losses"} == BY_NATURE
+
+
+def test_broken_rules_are_found():
+    assert reaching_up({"nets.mlp": {"models.vae"}}) == ["nets.mlp imports models.vae"]
+    assert lodgers({"distributions.x": set(), "models.hmm.paths": {"distributions.x"}}) == ["distributions.x"]
+    assert not lodgers({"distributions.x": set(), "models.hmm": {"distributions.x"}, "models.vae": {"distributions.x"}})

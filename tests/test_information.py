@@ -7,7 +7,7 @@ import pytest
 from test_bif import NETWORK
 
 from gen_jax.data import bif
-from gen_jax.metrics import information
+from gen_jax.models.bayes_net import information
 
 NETWORKS = Path(__file__).parents[2] / "shared" / "data" / "networks"
 TABLE = np.random.default_rng(0).dirichlet(np.ones(24)).reshape(2, 3, 4)

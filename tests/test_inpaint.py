@@ -11,7 +11,7 @@ import gen_jax
 from gen_jax import inpaint, sharding, train
 from gen_jax.errors import UserError
 from gen_jax.model import Model
-from gen_jax.search import with_latent_search
+from gen_jax.models.latent_search import with_latent_search
 
 CONFIG = """
 from gen_jax.config import base_config

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import make_spec
 
+from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
 from gen_jax.errors import UserError
-from gen_jax.losses.variational import gaussian_kl, gaussian_log_prob
 from gen_jax.models.ladder import ladder
 from gen_jax.nets.ladder import mlp_ladder
 

@@ -10,8 +10,8 @@ from conftest import make_spec, whole_spec, within
 from scipy import special, stats
 
 from gen_jax.data.spec import to_model
+from gen_jax.distributions import pixels
 from gen_jax.errors import UserError
-from gen_jax.losses import likelihoods
 
 KEY = jax.random.key(0)
 
@@ -33,7 +33,7 @@ def likelihood_of(case):
     name, *facts = CASES[case]
     spec = whole_spec((1,), *facts)
     values = to_model(spec, np.arange(spec.low, spec.high + 1, dtype=np.int16))
-    likelihood = likelihoods.fitting(spec, {"name": name})
+    likelihood = pixels.fitting(spec, {"name": name})
     table = jax.jit(  # [R, values] of out [R, W]
         lambda out: jax.vmap(lambda x: likelihood.log_prob({}, out, jnp.full(len(out), x)), out_axes=1)(values)
     )
@@ -57,12 +57,12 @@ def exact_table(case, out):
     if name == "categorical":
         return special.log_softmax(out[:, 0], -1)
     if name == "beta_binomial":
-        a, b = np.exp(np.clip(out, -likelihoods.LARGEST, likelihoods.LARGEST))[..., 0], None
-        a, b = np.exp(np.clip(np.moveaxis(out, -1, 0), -likelihoods.LARGEST, likelihoods.LARGEST))
+        a, b = np.exp(np.clip(out, -pixels.LARGEST, pixels.LARGEST))[..., 0], None
+        a, b = np.exp(np.clip(np.moveaxis(out, -1, 0), -pixels.LARGEST, pixels.LARGEST))
         return stats.betabinom.logpmf(value, top, a, b)
     share, mean, log_scale = np.split(out[:, 0, :, None], 3, 1)  # [R, K, 1]
     edges = (2 * np.arange(1, top + 1) - 1) / top - 1
-    scale = np.exp(np.clip(log_scale, likelihoods.SHARPEST, -likelihoods.SHARPEST))
+    scale = np.exp(np.clip(log_scale, pixels.SHARPEST, -pixels.SHARPEST))
     t = (edges[None, None] - mean) / scale
     ends = np.zeros((*t.shape[:2], 1)), np.ones((*t.shape[:2], 1))
     below = np.diff(np.concatenate([ends[0], special.expit(t), ends[1]], -1), axis=-1)
@@ -136,7 +136,7 @@ def test_log_beta_binomial_keeps_its_digits():
     for top in (1, 15, 255):
         heads = np.arange(top + 1, dtype=np.float64)[:, None, None]
         a, b = (np.exp(np.float32(each))[None] + 0 * heads for each in (log_a, log_b))
-        ours = likelihoods.log_beta_binomial(*map(jnp.float32, (heads + 0 * a, top, a, b)))
+        ours = pixels.log_beta_binomial(*map(jnp.float32, (heads + 0 * a, top, a, b)))
         a, b = np.float64(np.float32(a)), np.float64(np.float32(b))
         exact = special.betaln(heads + a, top - heads + b) - special.betaln(a, b)
         np.testing.assert_allclose(ours, exact, rtol=2e-6, atol=2e-6 * (top + 10))
@@ -144,7 +144,7 @@ def test_log_beta_binomial_keeps_its_digits():
 
 def test_a_gaussian_of_whole_numbers_bounds_their_probability():
     spec = whole_spec((1,), 0, 15, "signed")
-    likelihood = likelihoods.fitting(spec, {"name": "gaussian"})
+    likelihood = pixels.fitting(spec, {"name": "gaussian"})
     assert likelihood.weights == {"log_scale": ()}
     values = to_model(spec, np.arange(16, dtype=np.int16))
     out, half = jnp.full((16, 1), 0.1), 0.5 / spec.scale
@@ -160,7 +160,7 @@ def test_a_gaussian_of_whole_numbers_bounds_their_probability():
         assert (bound.mean(0) <= exact + 5 * error + 1e-5).all()
         variance_in_bin = (half / np.exp(log_scale)) ** 2 / 3  # the gap is about half its derivative's square
         assert (exact - bound.mean(0) < 0.5 * variance_in_bin * (1 + edges[:-1] ** 2).max() + 5 * error).all()
-    real = likelihoods.fitting(make_spec("vector", (2,)), None)
+    real = pixels.fitting(make_spec("vector", (2,)), None)
     x = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
     assert real.smooth(KEY, x) is x
     np.testing.assert_allclose(
@@ -177,9 +177,9 @@ def test_data_have_a_likelihood_of_their_own():
     sixteen = whole_spec((1,), 0, 15, "unit")
     bits, real = sixteen._replace(high=1), make_spec("vector", (2,))
     columns = sixteen._replace(low=[0, 0], high=[1, 9], shift=[0, 0], scale=[1, 9])  # no one range
-    widths = [likelihoods.fitting(each, None).width for each in (bits, sixteen, real, columns)]
+    widths = [pixels.fitting(each, None).width for each in (bits, sixteen, real, columns)]
     assert widths == [1, 2, 1, 1]
-    assert likelihoods.fitting(columns, None).weights and not likelihoods.fitting(bits, None).weights
+    assert pixels.fitting(columns, None).weights and not pixels.fitting(bits, None).weights
     for spec, options, line in (
         (sixteen, {"name": "bernoulli"}, "whole numbers, expected .*dynamic_binary makes images bits"),
         (bits, {"name": "beta_binomial"}, "made-up has bits, expected bernoulli"),
@@ -191,12 +191,12 @@ def test_data_have_a_likelihood_of_their_own():
         (sixteen, {"components": 3}, "likelihood has no name"),
     ):
         with pytest.raises(UserError, match=line) as error:
-            likelihoods.fitting(spec, options)
+            pixels.fitting(spec, options)
         assert "\n" not in str(error.value)
 
 
 def test_sixteen_bits_are_ready_at_once():
     spec = whole_spec((1,), 0, 65535, "unit")._replace(dtype="uint16")
     x = to_model(spec, np.array([0, 40_000, 65535], np.uint16))
-    log_prob = likelihoods.fitting(spec, None).log_prob({}, jnp.zeros((3, 2)), x)  # a = b = 1: uniform
+    log_prob = pixels.fitting(spec, None).log_prob({}, jnp.zeros((3, 2)), x)  # a = b = 1: uniform
     np.testing.assert_allclose(log_prob, -np.log(65536), atol=0.15)  # what float32 leaves of such sums

@@ -12,7 +12,7 @@ import pytest
 from conftest import host, make_spec
 
 from gen_jax.errors import UserError
-from gen_jax.losses.markov import markov_chain_loss
+from gen_jax.losses.markov_chain import markov_chain_loss
 from gen_jax.models import build_model
 from gen_jax.models.markov import markov
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gen_jax.errors import UserError
-from gen_jax.losses import elimination, network
-from gen_jax.losses.network import Evidence, Pattern
+from gen_jax.models.bayes_net import elimination, inference
+from gen_jax.models.bayes_net.inference import Evidence, Pattern
 
 CARDS = (2, 3, 2, 4, 2, 3)
 PARENTS = ((), (0,), (), (1, 2), (3, 0), (3,))
@@ -46,12 +46,12 @@ def some_evidence(kind: str, rows: int = 120) -> Evidence:
     }[kind]
     done = observed & (np.arange(6) == 3)[None] if kind == "do" else np.zeros_like(observed)
     done = observed & ((rng.random(x.shape) < 0.5) | (np.arange(6) == 1)) if kind == "mixed do" else done
-    return network.evidence_of(x, observed, done)
+    return inference.evidence_of(x, observed, done)
 
 
 def asked(evidence: Evidence, keep=()) -> tuple:
-    pattern = network.pattern_of(evidence.observed, evidence.done)
-    return network.plan_for(CARDS, PARENTS, pattern, keep), pattern
+    pattern = inference.pattern_of(evidence.observed, evidence.done)
+    return inference.plan_for(CARDS, PARENTS, pattern, keep), pattern
 
 
 def query(function, families, evidence: Evidence, keep=(), compiled: bool = False):
@@ -70,7 +70,7 @@ def test_posteriors_are_those_of_enumeration(kind, compiled):
     families, evidence = random_families(0), some_evidence(kind)
     joint = enumerated(families, evidence)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found, log_prob = query(network.posteriors, families, evidence, compiled=compiled)
+        found, log_prob = query(inference.posteriors, families, evidence, compiled=compiled)
         np.testing.assert_allclose(log_prob, np.log(joint.sum(1)), rtol=1e-5, atol=1e-5)
         shares = np.nan_to_num(joint / joint.sum(1, keepdims=True))
     assert kind not in ("mixed", "all") or np.isneginf(log_prob).any()  # evidence of probability zero is among it
@@ -81,7 +81,7 @@ def test_posteriors_are_those_of_enumeration(kind, compiled):
 
 def test_joint_posterior_of_some_variables():
     families, evidence = random_families(1, zeros=False), some_evidence("same")
-    found = query(network.posterior, families, evidence, keep=(3, 0), compiled=True)
+    found = query(inference.posterior, families, evidence, keep=(3, 0), compiled=True)
     joint = enumerated(families, evidence)
     exact = np.zeros((4, 2, len(joint)))
     np.add.at(exact, (STATES[3], STATES[0]), joint.T)
@@ -94,7 +94,7 @@ def test_expected_counts_are_those_of_enumeration(kind):
     plan, pattern = asked(evidence)
     weight, joint = np.random.default_rng(0).random(evidence.x.shape[1]), enumerated(families, evidence)
     with np.errstate(divide="ignore", invalid="ignore"):
-        counts, log_prob = network.expected_counts(plan, families, PARENTS, evidence, weight, pattern)
+        counts, log_prob = inference.expected_counts(plan, families, PARENTS, evidence, weight, pattern)
         shares = np.nan_to_num(joint / joint.sum(1, keepdims=True)) * weight[:, None]
         np.testing.assert_allclose(log_prob, np.log(joint.sum(1)), atol=1e-5)
     for i, above in enumerate(PARENTS):
@@ -109,10 +109,10 @@ def test_expected_counts_are_the_gradient_of_the_evidence():
     weight = np.random.default_rng(0).random(evidence.x.shape[1])
 
     def total(families):
-        return jnp.vdot(network.log_evidence(plan, families, PARENTS, pattern, evidence), weight)
+        return jnp.vdot(inference.log_evidence(plan, families, PARENTS, pattern, evidence), weight)
 
     slopes = jax.jit(jax.grad(total))([jnp.asarray(each, jnp.float32) for each in families])
-    for mine, slope in zip(network.expected_counts(plan, families, PARENTS, evidence, weight, pattern)[0], slopes):
+    for mine, slope in zip(inference.expected_counts(plan, families, PARENTS, evidence, weight, pattern)[0], slopes):
         np.testing.assert_allclose(mine, slope, rtol=1e-4, atol=1e-4)
 
 
@@ -123,10 +123,10 @@ def test_thousands_of_leaves_do_not_underflow():
     families = [np.log(np.array([0.5, 0.5], np.float32)), *[table] * leaves]
     x = np.zeros((rows, leaves + 1), np.int32)
     x[1, 1:100] = x[2] = 1  # one leaf more of one kind than of the other; all of the other
-    evidence = network.evidence_of(x, np.tile(np.arange(leaves + 1) > 0, (rows, 1)))
-    pattern = network.pattern_of(evidence.observed, evidence.done)
-    plan = network.plan_for(cards, parents, pattern)
-    found, log_prob = network.posteriors(plan, families, parents, pattern, evidence)
+    evidence = inference.evidence_of(x, np.tile(np.arange(leaves + 1) > 0, (rows, 1)))
+    pattern = inference.pattern_of(evidence.observed, evidence.done)
+    plan = inference.plan_for(cards, parents, pattern)
+    found, log_prob = inference.posteriors(plan, families, parents, pattern, evidence)
     odds = np.log(99) * np.array([-200, -2, 200.0])  # of level 1 against 0
     np.testing.assert_allclose(found[0][1], 1 / (1 + np.exp(-odds.clip(-80, 80))), atol=1e-3)
     np.testing.assert_allclose(np.asarray(log_prob)[[0, 2]], 200 * np.log(0.99) + np.log(0.5), rtol=1e-4)
@@ -141,7 +141,7 @@ def test_draws_have_the_frequencies_of_enumeration(kind):
     evidence = Evidence(*(np.repeat(each, num, 1) for each in evidence))
     shares = jax.random.uniform(jax.random.key(0), evidence.x.shape)
     families = [jnp.asarray(each, jnp.float32) for each in families]
-    x, _ = network.completed(plan, families, PARENTS, pattern, evidence, [*shares])
+    x, _ = inference.completed(plan, families, PARENTS, pattern, evidence, [*shares])
     seen = np.bincount(np.ravel_multi_index(tuple(x), CARDS), minlength=len(joint)) / num
     exact = joint / joint.sum()
     assert not seen[exact == 0].any()
@@ -152,7 +152,7 @@ def test_draws_have_the_frequencies_of_enumeration(kind):
 def test_draws_never_have_probability_zero():
     log_prob = jnp.log(jnp.array([0, 0.3, 0, 0.7, 0]))[:, None]
     shares = jnp.array([0, 1e-7, 0.2, 0.31, 0.8, 1 - 2.0**-23])  # the least and the largest that can be drawn
-    assert network.drawn(shares, jnp.tile(log_prob, (1, 6))).tolist() == [1, 1, 1, 3, 3, 3]
+    assert inference.drawn(shares, jnp.tile(log_prob, (1, 6))).tolist() == [1, 1, 1, 3, 3, 3]
 
 
 @pytest.mark.parametrize("kind", ("mixed", "same", "mixed do"))
@@ -160,7 +160,7 @@ def test_the_most_probable_explanation_is_the_best_of_all_states(kind):
     families, evidence = random_families(4, zeros=False), some_evidence(kind)
     joint = enumerated(families, evidence)
     plan, pattern = asked(evidence)
-    x, log_prob = network.completed(plan, families, PARENTS, pattern, evidence, np.zeros(evidence.x.shape), best=True)
+    x, log_prob = inference.completed(plan, families, PARENTS, pattern, evidence, np.zeros(evidence.x.shape), best=True)
     np.testing.assert_array_equal(x, STATES[:, joint.argmax(1)])
     np.testing.assert_allclose(log_prob, np.log(joint.max(1)), rtol=1e-6)
 
@@ -177,10 +177,10 @@ def test_a_network_too_wide_is_refused_before_memory_is_touched():
 def test_what_no_evidence_reaches_is_computed_once():
     families, evidence = (
         random_families(0),
-        network.evidence_of(np.zeros((9, 6), int), np.tile(np.arange(6) == 5, (9, 1))),
+        inference.evidence_of(np.zeros((9, 6), int), np.tile(np.arange(6) == 5, (9, 1))),
     )
     plan, pattern = asked(evidence)
-    tables = elimination.forward(plan, network.factors(plan, families, PARENTS, pattern, evidence))[0]
+    tables = elimination.forward(plan, inference.factors(plan, families, PARENTS, pattern, evidence))[0]
     rows = {bucket.scope[0]: table.shape[-1] for bucket, table in zip(plan.buckets, tables)}
     assert rows[4] == 1 and rows[3] == 9
 
@@ -188,4 +188,4 @@ def test_what_no_evidence_reaches_is_computed_once():
 def test_patterns():
     observed = np.array([[1, 1], [0, 1], [0, 0]], bool)
     done = np.array([[0, 1], [0, 0], [0, 0]], bool)
-    assert network.pattern_of(observed, done) == Pattern(frozenset({0}), frozenset({1}), frozenset(), frozenset({0}))
+    assert inference.pattern_of(observed, done) == Pattern(frozenset({0}), frozenset({1}), frozenset(), frozenset({0}))

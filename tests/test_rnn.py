@@ -19,9 +19,9 @@ from jax.test_util import check_grads
 
 import gen_jax
 from gen_jax import run, sample, train
+from gen_jax.distributions.frames import Choice, draw_token
 from gen_jax.errors import UserError
 from gen_jax.evaluate import make_scorer
-from gen_jax.losses.heads import Choice, draw_token
 from gen_jax.metrics.timegan import discriminative_score, predictive_score
 from gen_jax.models.markov import markov
 from gen_jax.models.rnn import rnn

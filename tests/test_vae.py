@@ -12,16 +12,11 @@ from scipy import special, stats
 from gen_jax.coding import codec, integer
 from gen_jax.coding.weights import integer_network
 from gen_jax.data.spec import to_model
+from gen_jax.distributions import pixels
+from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
 from gen_jax.errors import UserError
-from gen_jax.losses import likelihoods
-from gen_jax.losses.repair import repaired
-from gen_jax.losses.variational import (
-    doubly_reparameterised,
-    free_bits,
-    gaussian_kl,
-    gaussian_log_prob,
-    importance_bound,
-)
+from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound
+from gen_jax.models.completion import repaired
 from gen_jax.models.vae import vae
 from gen_jax.nets import DECODERS, ENCODERS
 
@@ -221,7 +216,7 @@ def weighing(posterior, log_likelihood):
 def chain(rows, mask, posterior, sweeps, loading=(2.0, -1.5, 2.5), bias=(0.3, 0.0, -0.5)):
     """`rows` completed by logits loading z + bias, of one latent."""
     loading, bias = jnp.array([loading]), jnp.array([bias])
-    likelihood = likelihoods.bernoulli(BITS)
+    likelihood = pixels.bernoulli(BITS)
     out = lambda z: (z * loading + bias)[..., None]
     x = jnp.asarray(rows, jnp.float32)
     return repaired(
@@ -471,7 +466,7 @@ def test_the_integer_network_says_what_the_vae_says(low, high, transform):
     np.testing.assert_allclose(np.log(scale / codec.UNIT), np.log(code["scale"]), atol=0.04)
     z = np.rint(rng.normal(size=(5, 2)) * codec.UNIT)
     weights = integer.likelihood(network, z)  # [N, pixels, levels]
-    likelihood = likelihoods.fitting(spec, None)
+    likelihood = pixels.fitting(spec, None)
     net = DECODERS["mlp"]((*spec.shape, likelihood.width), 0, hidden=(8,), activation="relu")
     out = net.apply(state.average["decoder"], jnp.float32(z / codec.UNIT)).reshape(5, 6, -1)
     values = to_model(spec, np.arange(low, high + 1, dtype=np.int16))

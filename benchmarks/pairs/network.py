@@ -20,12 +20,12 @@ def opened(setting: Setting) -> Any:
 
 
 def known(net: Any) -> tuple:
-    """Parents [D, P], tables [D, Q, R] and levels of a network, as the functions of `losses.queries` take them."""
-    from gen_jax.losses import families
+    """Parents [D, P], tables [D, Q, R] and levels of a network, as the functions of `models.bayes_net.batched` take them."""
+    from gen_jax.models.bayes_net import cpds
 
     cards, most = tuple(map(len, net.levels)), max(map(len, net.parents))
     shape = (len(cards), max(table.size // table.shape[-1] for table in net.tables), max(cards))
-    return families.padded(net.parents, most), families.repadded(net.tables, shape), cards
+    return cpds.padded(net.parents, most), cpds.repadded(net.tables, shape), cards
 
 
 def pgmpy_network(net: Any) -> Any:
@@ -54,15 +54,15 @@ def asked(net: Any) -> tuple[int, list[int], np.ndarray]:
 
 
 def our_queries(setting: Setting) -> Run:
-    from gen_jax.losses import network, queries
+    from gen_jax.models.bayes_net import batched, inference
 
     net = opened(setting)
     root, leaves, x = asked(net)
     tables, observed = known(net), np.tile(np.isin(np.arange(x.shape[1]), leaves), (len(x), 1))
-    evidence = network.evidence_of(x, observed)
+    evidence = inference.evidence_of(x, observed)
 
     def run() -> int:
-        queries.posterior(*tables, evidence, (root,))
+        batched.posterior(*tables, evidence, (root,))
         return QUERIES
 
     return run
@@ -86,14 +86,14 @@ def their_queries(setting: Setting) -> Run:
 def our_rows(setting: Setting) -> Run:
     import jax
 
-    from gen_jax.losses import network, queries
+    from gen_jax.models.bayes_net import batched, inference
 
     net = opened(setting)
     tables, size = known(net), len(net.names)
-    nothing = network.evidence_of(np.zeros((ROWS, size), int), np.zeros((ROWS, size), bool))
+    nothing = inference.evidence_of(np.zeros((ROWS, size), int), np.zeros((ROWS, size), bool))
 
     def run() -> int:
-        queries.completed(jax.random.key(0), *tables, nothing)
+        batched.completed(jax.random.key(0), *tables, nothing)
         return ROWS
 
     return run

@@ -8,8 +8,8 @@ import numpy as np
 
 from gen_jax.coding.integer import Description
 from gen_jax.data.spec import Spec
+from gen_jax.distributions import pixels as likelihoods
 from gen_jax.errors import UserError
-from gen_jax.losses import likelihoods
 from gen_jax.models.vae import VaeState
 
 

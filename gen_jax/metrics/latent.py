@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.spec import Spec
-from gen_jax.losses.likelihoods import whole
+from gen_jax.distributions.pixels import whole
 from gen_jax.metrics.features import UNIT, Real, Rows, some, unit
 from gen_jax.metrics.likelihood import DENSITY, VALID, in_units
 from gen_jax.metrics.measure import Measure

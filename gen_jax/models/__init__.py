@@ -8,7 +8,7 @@ import numpy as np
 from gen_jax.data.spec import Spec, levels, may_miss
 from gen_jax.errors import build
 from gen_jax.model import Model, State
-from gen_jax.models.bayesnet import bayes_net
+from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.forest import random_forest
 from gen_jax.models.gan import gan

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.data.spec import Spec, columns, schema_setting
-from gen_jax.errors import UserError
-from gen_jax.losses import categories
-from gen_jax.losses.emissions import check_strengths
+from gen_jax.distributions import categorical
+from gen_jax.errors import UserError, check_strengths
 from gen_jax.model import Batch, Model, given_observed, refuse_given, weighted_mean
 
 
@@ -31,7 +30,7 @@ def bernoulli(spec: Spec, strength: float = 1.0) -> Model:
     Raises:
       UserError: for data with columns of numbers, or a negative strength.
     """
-    levels = categories.levels_of(columns(spec))
+    levels = categorical.levels_of(columns(spec))
     check_strengths(strength=strength)
     numbers = [column["name"] for column in columns(spec) if "levels" not in column]
     if numbers:
@@ -45,30 +44,30 @@ def bernoulli(spec: Spec, strength: float = 1.0) -> Model:
         return BernoulliState(jnp.int32(0), jnp.zeros(len(levels.code), jnp.int32))
 
     def log_shares(state: BernoulliState) -> jax.Array:
-        return categories.log_shares(levels, state.counts[None].astype(jnp.float32), strength)  # [1, L]
+        return categorical.log_shares(levels, state.counts[None].astype(jnp.float32), strength)  # [1, L]
 
     def step(key: jax.Array, state: BernoulliState, batch: Batch) -> tuple[BernoulliState, dict]:
         weight = batch.get("weight", jnp.ones(len(batch["x"])))
-        held = categories.indicators(levels, batch["x"], batch.get("mask")) * weight[:, None]
-        nats = -categories.log_prob(held, log_shares(state))[:, 0]
+        held = categorical.indicators(levels, batch["x"], batch.get("mask")) * weight[:, None]
+        nats = -categorical.log_prob(held, log_shares(state))[:, 0]
         counts = state.counts + jnp.rint(held.sum(0)).astype(jnp.int32)
         return BernoulliState(state.step + 1, counts), {"nats_per_row": weighted_mean(nats, weight)}
 
     @jax.jit
     def score(state: BernoulliState, x: jax.Array, mask: jax.Array | None) -> jax.Array:
-        return categories.log_prob(categories.indicators(levels, x, mask), log_shares(state))[:, 0]
+        return categorical.log_prob(categorical.indicators(levels, x, mask), log_shares(state))[:, 0]
 
     def log_prob(key: jax.Array, state: BernoulliState, batch: Batch) -> jax.Array:
-        categories.check_levels(levels, batch["x"], batch.get("mask"))
+        categorical.check_levels(levels, batch["x"], batch.get("mask"))
         return score(state, batch["x"], batch.get("mask"))
 
     def sample(key: jax.Array, state: BernoulliState, num: int, given: dict | None = None) -> Batch:
         refuse_given(given, ("x", "mask"))
         tables = jnp.broadcast_to(log_shares(state), (num, len(levels.code)))
-        x, observed = categories.draw(key, levels, tables), given_observed(given, num, spec.shape)
+        x, observed = categorical.draw(key, levels, tables), given_observed(given, num, spec.shape)
         if observed is None:
             return {"x": x}
-        categories.check_levels(levels, *observed)
+        categorical.check_levels(levels, *observed)
         return {"x": jnp.where(observed[1], observed[0], x)}
 
     def free_parameters(state: BernoulliState) -> int:

@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.data.spec import Spec
+from gen_jax.distributions.columns import check_kind, representation
 from gen_jax.errors import UserError, build, choose
 from gen_jax.losses.adversarial import LOSSES
-from gen_jax.losses.evolution import evolution_gradient
 from gen_jax.losses.penalties import PENALTIES, squared_gradient
-from gen_jax.losses.representation import check_kind, representation
 from gen_jax.model import (
     Batch,
     Model,
@@ -28,6 +27,7 @@ from gen_jax.model import (
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
 from gen_jax.nets.layers import packed
 from gen_jax.optimizers import moving_average, optimizer, schedule
+from gen_jax.optimizers.evolution import evolution_gradient
 
 PRIORS = {
     "normal": jax.random.normal,

@@ -10,11 +10,12 @@ import optax
 
 from gen_jax import optimizers
 from gen_jax.data.spec import Spec
+from gen_jax.distributions import pixels
+from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
 from gen_jax.errors import UserError, build, check_whole
-from gen_jax.latent import Latent, latent_model
-from gen_jax.losses import likelihoods
-from gen_jax.losses.variational import free_bits, gaussian_kl, gaussian_log_prob
+from gen_jax.losses.variational import free_bits
 from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
+from gen_jax.models.latent_variable import Latent, latent_model
 from gen_jax.nets import LADDERS
 
 ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 200.0}
@@ -52,7 +53,7 @@ def ladder(
 
     Args:
       net: a `name` in `LADDERS` and its options: the layers.
-      likelihood: a `name` in `losses.likelihoods.LIKELIHOODS` and its options; where None the first that fits the data.
+      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; where None the first that fits the data.
       conditional: both nets read the label, `given={"y": labels}` asks for one; bounds are those of log p(x | y).
       kl: weight of the KL while learning, a number or a schedule over examples (warm-up).
       free_nats: KL of each layer that costs no more than this, on average over a batch.
@@ -79,7 +80,7 @@ def ladder(
         raise UserError(f"free_nats {free_nats}: expected 0 or more")
     check_whole("sweeps", sweeps)
     classes = len(spec.classes) if conditional else 0
-    likelihood = likelihoods.fitting(spec, likelihood)
+    likelihood = pixels.fitting(spec, likelihood)
     up, down, sizes = build("ladder", LADDERS, net, likelihood.shape, classes)
     size, ends = sum(sizes), tuple(int(each) for each in np.cumsum(sizes[:-1]))
     beta, tx = optimizers.schedule(kl), optimizers.optimizer(optimizer)

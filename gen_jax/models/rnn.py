@@ -10,11 +10,11 @@ import optax
 
 from gen_jax import optimizers
 from gen_jax.data.spec import SEQUENCES, Spec, levels
+from gen_jax.distributions import frames as heads
+from gen_jax.distributions.frames import Choice
 from gen_jax.errors import UserError, build
-from gen_jax.losses import heads
-from gen_jax.losses.frames import asked_prefix, check_sequences, ended, refuse_other_lanes
-from gen_jax.losses.heads import Choice
 from gen_jax.model import Batch, Model, batch_labels, drawn_labels, given_labels, refuse_given, saturated
+from gen_jax.models.sequences import asked_prefix, check_sequences, ended, refuse_other_lanes
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import RECURRENT
 
@@ -45,7 +45,7 @@ def rnn(
 
     Args:
       cell: a `name` in `CELLS` and the options of `nets.recurrent.Recurrent`.
-      head: a `name` in `losses.heads.HEADS` and its options; where None the first that fits the data.
+      head: a `name` in `distributions.frames.HEADS` and its options; where None the first that fits the data.
       conditional: the label stands beside every frame; `given={"y": labels}` asks for one, and a sample's `y` tells it.
       optimizer: see `gen_jax.optimizers.optimizer`.
       ema_half_life: of the averaged weights that sample and score, in rows; 0 averages nothing.
@@ -54,7 +54,7 @@ def rnn(
     i goes on where row i of the batch before ended, unless `reset[i]`, and gradients end at the border (truncated
     backpropagation through time); without it each row is a sequence of its own. `log_prob` and `sample` start
     from nothing carried. `given` takes `length` [num], `x` with `mask` [num, T], an observed prefix to be
-    continued, `y`, and `temperature`, `top_k`, `top_p` [num] (see `losses.heads.Choice`); `stream` is a function that is
+    continued, `y`, and `temperature`, `top_k`, `top_p` [num] (see `distributions.frames.Choice`); `stream` is a function that is
     called with each frame [num, ...] when it is drawn.
 
     Raises:

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.data.spec import Spec, columns
+from gen_jax.distributions import categorical
+from gen_jax.distributions.linalg import matmul
 from gen_jax.errors import UserError, check_whole, choose
-from gen_jax.losses import categories
-from gen_jax.losses.hmm import matmul
 from gen_jax.model import Batch, Model, given_observed, observed, refuse_given
 
 APART = 1e6  # squared distance of rows that should not be neighbours
@@ -42,7 +42,7 @@ def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
       UserError: for data without columns, fewer than two rows, or an argument that cannot be.
     """
     schema, rows = columns(spec), spec.sizes[spec.split]
-    levels = categories.levels_of(schema)
+    levels = categorical.levels_of(schema)
     numbers = np.setdiff1d(np.arange(len(schema)), levels.columns)
     check_whole("neighbours", neighbours)
     if rows < 2:
@@ -68,7 +68,7 @@ def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
         return SmoteState(state.step + 1, seen, *kept), {"rows": jnp.minimum(seen, rows).astype(jnp.float32)}
 
     def features(x: jax.Array, mask: jax.Array) -> jax.Array:
-        held = categories.indicators(levels, x, mask) * np.float32(np.sqrt(0.5))
+        held = categorical.indicators(levels, x, mask) * np.float32(np.sqrt(0.5))
         return jnp.concatenate([jnp.where(mask, x, 0)[:, numbers], held], 1)  # [B, F]
 
     def distances(anchor: jax.Array, counted: jax.Array, known: jax.Array) -> jax.Array:
@@ -102,16 +102,16 @@ def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
         (a, has_a), (b, has_b) = ((state.x[each], state.mask[each]) for each in (one, two))
         donor = picked_by_column(jax.random.uniform(donor_key, (num, len(schema))), state)
         between = jnp.where(has_a & has_b, a + u * (b - a), jnp.where(has_a, a, jnp.where(has_b, b, donor)))
-        share = u * categories.indicators(levels, b, has_b) + (1 - u) * categories.indicators(levels, a, has_a)
-        everywhere = categories.indicators(levels, state.x, state.mask).mean(0)  # where both cells are empty
-        level = categories.draw(level_key, levels, jnp.log(share + 1e-6 * everywhere[None] + 1e-12))
+        share = u * categorical.indicators(levels, b, has_b) + (1 - u) * categorical.indicators(levels, a, has_a)
+        everywhere = categorical.indicators(levels, state.x, state.mask).mean(0)  # where both cells are empty
+        level = categorical.draw(level_key, levels, jnp.log(share + 1e-6 * everywhere[None] + 1e-12))
         return jnp.where(mask, x, between.at[:, levels.columns].set(level))
 
     def sample(key: jax.Array, state: SmoteState, num: int, given: dict | None = None) -> Batch:
         refuse_given(given, ("x", "mask"))
         known = given_observed(given, num, spec.shape)
         x, mask = known or (jnp.zeros((num, len(schema))), jnp.zeros((num, len(schema)), bool))
-        categories.check_levels(levels, x, mask)
+        categorical.check_levels(levels, x, mask)
         return {"x": draw(key, state, num, x, mask)}
 
     return Model(init, step, sample, given=("x", "mask"))

@@ -9,19 +9,13 @@ import optax
 
 from gen_jax import optimizers
 from gen_jax.data.spec import Spec
+from gen_jax.distributions import pixels
+from gen_jax.distributions.columns import check_kind
+from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
 from gen_jax.errors import UserError, build, check_whole, choose
-from gen_jax.latent import Latent, latent_model
-from gen_jax.losses import likelihoods
-from gen_jax.losses.representation import check_kind
-from gen_jax.losses.variational import (
-    doubly_reparameterised,
-    free_bits,
-    gaussian_kl,
-    gaussian_log_prob,
-    importance_bound,
-    running_moments,
-)
+from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound, running_moments
 from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
+from gen_jax.models.latent_variable import Latent, latent_model
 from gen_jax.nets import DECODERS, ENCODERS
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
@@ -60,7 +54,7 @@ def vae(
 
     Args:
       encoder, decoder: a `name` in `ENCODERS` / `DECODERS` and that net's options.
-      likelihood: a `name` in `losses.likelihoods.LIKELIHOODS` and its options; where None the first that fits the data.
+      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; where None the first that fits the data.
       conditional: both nets read the label; `given={"y": labels}` asks for one, and a sample's `y` tells it. Bounds are
         then those of log p(x | y).
       kl: weight of the KL (Higgins et al. 2017: beta), a number or a schedule over examples. 0 makes a deterministic
@@ -83,7 +77,7 @@ def vae(
     """
     check_arguments(spec, conditional, latent_size, num_samples, sweeps, kl, objective, free_nats)
     classes, deterministic = len(spec.classes) if conditional else 0, kl == 0
-    likelihood = likelihoods.fitting(spec, likelihood)
+    likelihood = pixels.fitting(spec, likelihood)
     e_net = build("encoder", ENCODERS, encoder, (2, latent_size), classes)
     d_net = build("decoder", DECODERS, decoder, likelihood.shape, classes)
     beta, tx = optimizers.schedule(kl), optimizers.optimizer(optimizer)

@@ -11,8 +11,9 @@ import optax
 
 from gen_jax import optimizers
 from gen_jax.data.spec import Spec
+from gen_jax.distributions import pixels
 from gen_jax.errors import UserError, build, check_whole
-from gen_jax.losses import likelihoods, quantise
+from gen_jax.losses import quantise
 from gen_jax.model import Batch, Model, batch_labels, drawn_labels, given_labels, observed, saturated, weighted_mean
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
 from gen_jax.nets.layers import stage_sides
@@ -55,7 +56,7 @@ def vqvae(
 
     Args:
       encoder, decoder: a `name` in `GRID_ENCODERS` / `GRID_DECODERS` and that net's options.
-      likelihood: a `name` in `losses.likelihoods.LIKELIHOODS` and its options; where None the first that fits the data.
+      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; where None the first that fits the data.
       grid: side of the grid of codes; 0 halves the images down to 4..7 pixels a side.
       codebook_size, code_size: how many codes there are, and the numbers of each.
       commitment: weight of ||z - sg(e)||^2, summed over the grid as the nats of log p(x | z) are summed over the image.
@@ -86,7 +87,7 @@ def vqvae(
             raise UserError(f"{name} {value}: expected from 0 to below {above}")
     classes, size, base = len(spec.classes) if conditional else 0, codebook_size, grid or None
     height, width = stage_sides(spec.shape, base, "a vqvae")[0]
-    likelihood = likelihoods.fitting(spec, likelihood)
+    likelihood = pixels.fitting(spec, likelihood)
     e_net = build("encoder", GRID_ENCODERS, encoder, code_size, base)
     d_net = build("decoder", GRID_DECODERS, decoder, likelihood.shape, base)
     p_net = Raster(build("prior", RECURRENT, prior), size, height, width, classes)

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.data.spec import Spec, columns
-from gen_jax.errors import UserError, check_whole, choose
-from gen_jax.losses import categories, gaussians, mixtures
-from gen_jax.losses.emissions import check_strengths
-from gen_jax.losses.mixtures import Parameters, Statistics
+from gen_jax.distributions import categorical, gaussians
+from gen_jax.errors import UserError, check_strengths, check_whole, choose
 from gen_jax.model import Batch, Model, given_observed, refuse_given, refuse_impossible, weighted_mean
+from gen_jax.models.mixture import em
+from gen_jax.models.mixture.em import Parameters, Statistics
 
 COVARIANCES = ("full", "diagonal")
 
@@ -51,16 +51,16 @@ def mixture(
       UserError: for data without columns, or an argument that cannot be.
     """
     schema, size = columns(spec), len(columns(spec))
-    layout = mixtures.layout_of(schema, choose("covariance", covariance, COVARIANCES) == "full")
+    layout = em.layout_of(schema, choose("covariance", covariance, COVARIANCES) == "full")
     levels, (groups, width) = layout.levels, layout.groups
     check_arguments(spec, components, floor, strength, batches)
-    fit = partial(mixtures.maximise, levels, floor=floor, strength=strength)
+    fit = partial(em.maximise, levels, floor=floor, strength=strength)
 
-    def read(batch: Batch) -> mixtures.Cells:
-        return mixtures.read(layout, batch["x"], batch.get("mask"))
+    def read(batch: Batch) -> em.Cells:
+        return em.read(layout, batch["x"], batch.get("mask"))
 
     def nothing() -> Statistics:
-        params = mixtures.blank(layout, components)
+        params = em.blank(layout, components)
         moments = gaussians.Moments(params.mean[:, :, 0], params.mean, 0 * params.covariance)
         return Statistics(params.log_weight, moments, params.log_p)
 
@@ -68,39 +68,39 @@ def mixture(
         return jax.tree.map(lambda leaf: leaf if leaf.size else None, state)
 
     def whole(state: MixtureState) -> MixtureState:
-        like = MixtureState(state.step, mixtures.blank(layout, components), nothing() if batches > 1 else None)
+        like = MixtureState(state.step, em.blank(layout, components), nothing() if batches > 1 else None)
         return jax.tree.map(lambda empty, leaf: empty if leaf is None else leaf, like, state)
 
     def init(key: jax.Array, batch: Batch) -> MixtureState:
         cells = read(batch)
         weight = batch.get("weight", jnp.ones(len(cells.held)))
-        shares = mixtures.clusters(key, cells, weight, components)
-        params = mixtures.blank(layout, components)
-        found = mixtures.pooled(mixtures.expectation(params, shares, cells))
+        shares = em.clusters(key, cells, weight, components)
+        params = em.blank(layout, components)
+        found = em.pooled(em.expectation(params, shares, cells))
         return stored(MixtureState(jnp.int32(0), fit(params, found), nothing() if batches > 1 else None))
 
     def step(key: jax.Array, state: MixtureState, batch: Batch) -> tuple[MixtureState, dict]:
         cells, state = read(batch), whole(state)
         weight = batch.get("weight", jnp.ones(len(cells.held)))
-        shares, evidence = mixtures.posterior(mixtures.log_joint(state.params, cells))
+        shares, evidence = em.posterior(em.log_joint(state.params, cells))
         evidence = jnp.where(weight > 0, evidence, 0)
-        found = mixtures.expectation(state.params, shares * weight[:, None], cells)
+        found = em.expectation(state.params, shares * weight[:, None], cells)
         ends = (state.step + 1) % batches == 0
         if batches > 1:
             begins = state.step % batches == 0
             before = jax.tree.map(lambda leaf: jnp.where(begins, 0, leaf), state.statistics)
-            found = mixtures.merged(before, found)
+            found = em.merged(before, found)
         params = jax.tree.map(partial(jnp.where, ends), fit(state.params, found), state.params)
         new = MixtureState(state.step + 1, params, found if batches > 1 else None)
         return stored(new), {"nats_per_row": -weighted_mean(evidence, weight)}
 
     @jax.jit
     def posterior(state: MixtureState, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        joint = mixtures.log_joint(whole(state).params, read(batch))
+        joint = em.log_joint(whole(state).params, read(batch))
         return jax.nn.logsumexp(joint, 1), joint.argmax(1)
 
     def explained(state: MixtureState, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        categories.check_levels(levels, batch["x"], batch.get("mask"))
+        categorical.check_levels(levels, batch["x"], batch.get("mask"))
         return posterior(state, {name: batch[name] for name in ("x", "mask") if name in batch})
 
     def log_prob(key: jax.Array, state: MixtureState, batch: Batch) -> jax.Array:
@@ -112,20 +112,20 @@ def mixture(
     @jax.jit
     def complete(key: jax.Array, state: MixtureState, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
         choice_key, number_key, level_key = jax.random.split(key, 3)
-        params, cells = whole(state).params, mixtures.read(layout, x, mask)
-        joint = mixtures.log_joint(params, cells)
+        params, cells = whole(state).params, em.read(layout, x, mask)
+        joint = em.log_joint(params, cells)
         z = jax.random.categorical(choice_key, joint)  # [B], the component
         keys = jax.random.split(number_key, (groups, len(x)))
         own = (each[z].swapaxes(0, 1) for each in (params.mean, params.covariance))
         numbers = jax.vmap(jax.vmap(gaussians.completed))(keys, *own, cells.x, cells.mask).swapaxes(0, 1)
         drawn = x.at[:, layout.numbers].set(numbers.reshape(len(x), groups * width))
-        drawn = drawn.at[:, levels.columns].set(categories.draw(level_key, levels, params.log_p[z]))
+        drawn = drawn.at[:, levels.columns].set(categorical.draw(level_key, levels, params.log_p[z]))
         return jnp.where(mask, x, drawn), jax.nn.logsumexp(joint, 1)
 
     def sample(key: jax.Array, state: MixtureState, num: int, given: dict | None = None) -> Batch:
         refuse_given(given, ("x", "mask"))
         x, mask = given_observed(given, num, spec.shape) or (jnp.zeros((num, size)), jnp.zeros((num, size), bool))
-        categories.check_levels(levels, x, mask)
+        categorical.check_levels(levels, x, mask)
         drawn, evidence = complete(key, state, x, mask)
         refuse_impossible(evidence)
         return {"x": drawn}

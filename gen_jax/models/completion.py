@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gen_jax.losses.variational import gaussian_log_prob
+from gen_jax.distributions.gaussians import gaussian_log_prob
 
 STARTS = 64  # draws of the prior, of which the one that explains what is observed begins the chain
 

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.data.spec import Spec
+from gen_jax.distributions import columns as form
+from gen_jax.distributions.gaussians import gaussian_log_prob
+from gen_jax.distributions.linalg import matmul
 from gen_jax.errors import UserError, build, check_whole
-from gen_jax.losses import representation as form
-from gen_jax.losses.hmm import matmul
-from gen_jax.losses.variational import gaussian_log_prob
 
 LARGEST = 7.0  # magnitude of the logs of a beta-binomial's two numbers
 SHARP = 0.1  # least scale of a number, in four deviations of its mode
@@ -198,7 +198,7 @@ def gaussian(spec: Spec) -> Likelihood:
 
 
 def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
-    """Numbers and levels of columns, by what `losses.representation` has of them; what is not observed (NaN) counts nothing.
+    """Numbers and levels of columns, by what `distributions.columns` has of them; what is not observed (NaN) counts nothing.
 
     A level has the probability that its logit gives; a number x a mode, and around it the density N(x; mean + 4 deviation
     tanh(a), 4 deviation s), with a learned scale s of each column, above 0.1: Xu et al. 2019 (TVAE, arXiv 1907.00503, section

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from gen_jax.losses.hmm import pairwise_sum
+from gen_jax.distributions.linalg import pairwise_sum
 
 
 def viterbi(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gen_jax.losses.scores import Family, Table, family_score
+from gen_jax.models.bayes_net.scores import Family, Table, family_score
 
 
 class Limits(NamedTuple):

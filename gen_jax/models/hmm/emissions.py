@@ -14,10 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.data.spec import SEQUENCES, Spec, levels
-from gen_jax.errors import UserError, build, choose
-from gen_jax.losses.hmm import FEW, einsum, matmul, normalised, quotient
-
-NEVER = -1e30  # stands in for log 0 inside a product of matrices, where 0 * -inf would be NaN
+from gen_jax.distributions.linalg import FEW, NEVER, einsum, matmul, normalised, quotient
+from gen_jax.errors import UserError, build, check_strengths, choose
 
 
 class Emission(NamedTuple):
@@ -67,13 +65,6 @@ def log_normalised(counts: jax.Array, old: jax.Array) -> jax.Array:
 def dirichlet_penalty(log_prob: jax.Array, strength: float) -> jax.Array:
     """-sum_k strength log p_k: a Dirichlet(1 + strength) prior on each row, up to its constant."""
     return -strength * log_prob.sum() if strength else jnp.zeros(())
-
-
-def check_strengths(**strengths: float) -> None:
-    """Raises where a pseudo-count or the like is negative."""
-    for name, value in strengths.items():
-        if value < 0:
-            raise UserError(f"{name} {value}: expected at least 0, which is no prior")
 
 
 def gathered(shares: jax.Array, cells: jax.Array) -> jax.Array:

@@ -9,15 +9,14 @@ A sequence that cannot be has log-probability -inf and posteriors of 0, never Na
 (Proceedings of the IEEE 77), scaled as in section V.A; parallel forms: Sarkka and Garcia-Fernandez 2021 (2002.03602).
 """
 
-from functools import partial, reduce
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
 
-matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)  # neither TF32 nor bfloat16 will do
-einsum = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+from gen_jax.distributions.linalg import FEW, matmul, normalised, pairwise_sum, peak_of, quotient
+
 SCANS = ("auto", "sequential", "associative")
-FEW = 4  # columns, which are taken one by one: XLA:CPU makes no vectors of so narrow arrays and slow products
 
 
 def parallel_pays(scan: str, platform: str, frames: int, states: int) -> bool:
@@ -25,23 +24,6 @@ def parallel_pays(scan: str, platform: str, frames: int, states: int) -> bool:
     if scan != "auto":
         return scan == "associative"
     return platform != "cpu" and frames >= 256 and states <= 32  # K times the arithmetic, in log T rounds
-
-
-def quotient(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
-    """numerator / denominator, 0 where the denominator is 0; the shapes have as many axes."""
-    positive = denominator > 0
-    return jnp.where(positive, numerator / jnp.where(positive, denominator, 1), 0)
-
-
-def normalised(values: jax.Array) -> jax.Array:
-    """Values that sum to one over the last axis, or stay 0."""
-    total = values.sum(-1, keepdims=True)
-    return values * quotient(jnp.ones_like(total), total)
-
-
-def peak_of(logs: jax.Array) -> jax.Array:
-    """The largest over the last axis, kept; finite even where all are -inf, so that logs - peak is never NaN."""
-    return jnp.maximum(logs.max(-1, keepdims=True), jnp.finfo(jnp.float32).min)
 
 
 def scaled_likelihood(log_likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -58,15 +40,6 @@ def scaled_likelihood(log_likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
 def moved(rows: jax.Array, matrix: jax.Array) -> jax.Array:
     """rows [B, K] times a matrix [K, K], within a scan."""
     return (rows[:, :, None] * matrix[None]).sum(1) if len(matrix) <= FEW else matmul(rows, matrix)
-
-
-def pairwise_sum(values: jax.Array) -> jax.Array:
-    """Sum over the first axis, by halves: the rounding error grows with log T, not with T."""
-    while len(values) > 1:
-        half = -(-len(values) // 2)
-        rest = values[half:]
-        values = values[:half] + jnp.concatenate([rest, jnp.zeros_like(values[: 2 * half - len(values)])])
-    return values[0]
 
 
 def filtering(

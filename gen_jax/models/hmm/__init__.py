@@ -8,13 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax import errors
 from gen_jax.data.spec import Spec, levels
+from gen_jax.distributions import linalg
 from gen_jax.errors import UserError, choose
-from gen_jax.losses import emissions, paths
-from gen_jax.losses import hmm as inference
-from gen_jax.losses.emissions import dirichlet_penalty, log_normalised
-from gen_jax.losses.frames import Frames, asked_for, check_sequences, frames_of, refuse_few_frames
 from gen_jax.model import Batch, Model, refuse_impossible
+from gen_jax.models.hmm import emissions, paths
+from gen_jax.models.hmm import forward_backward as inference
+from gen_jax.models.hmm.emissions import dirichlet_penalty, log_normalised
+from gen_jax.models.sequences import Frames, asked_for, check_sequences, frames_of, refuse_few_frames
 
 LEAST = 1e-3  # expected frames, in all the data, below which a state is dead
 
@@ -115,7 +117,7 @@ def hmm(
         statistics = Statistics(initial, transition, counts) if stepwise else None
         new = HmmState(state.step + 1, *chain, density.maximise(counts, state.emission), statistics)
         total = jnp.maximum(weight.sum(), 1e-12)
-        log_prob = jnp.where(frames.weight > 0, inference.pairwise_sum(evidence) * frames.weight, 0).sum()
+        log_prob = jnp.where(frames.weight > 0, linalg.pairwise_sum(evidence) * frames.weight, 0).sum()
         metrics = {"nats_per_frame": -log_prob / total, "penalty": penalty(state) / (total * scale)}
         return new, {**metrics, "reseeded": dead.sum().astype(jnp.float32)}
 
@@ -125,7 +127,7 @@ def hmm(
         known = chain_and_densities(state, frames)
         if exact:
             return inference.log_forward(state.log_initial, state.log_transition, *known[2:])
-        return inference.pairwise_sum(inference.filtering(*known, parallel(frames))[2])
+        return linalg.pairwise_sum(inference.filtering(*known, parallel(frames))[2])
 
     def log_prob(key: jax.Array, state: HmmState, batch: Batch) -> jax.Array:
         batch = readable(batch)
@@ -156,7 +158,7 @@ def hmm(
         drawn = jax.vmap(jax.vmap(lambda key, z: density.draw(key, state.emission, z)))(at, z)
         x = jnp.where(frames.observed, frames.x, drawn)
         x = jnp.where(frames.valid.reshape(*z.shape, *(1,) * (x.ndim - 2)), x, 0)
-        return x.swapaxes(0, 1).reshape(batch["x"].shape), inference.pairwise_sum(evidence)
+        return x.swapaxes(0, 1).reshape(batch["x"].shape), linalg.pairwise_sum(evidence)
 
     def sample(key: jax.Array, state: HmmState, num: int, given: dict | None = None) -> Batch:
         batch = asked_for(given, num, spec)
@@ -180,7 +182,7 @@ def check_arguments(
         raise UserError(f"states {states}: expected at least 1")
     if spec.sizes:
         refuse_few_frames(states, max(spec.sizes.values()) * spec.shape[0], spec.name)
-    emissions.check_strengths(initial_strength=initial, transition_strength=transition)
+    errors.check_strengths(initial_strength=initial, transition_strength=transition)
     if stepwise is not None and not 0.5 < stepwise <= 1:
         raise UserError(f"stepwise {stepwise}: expected None or an exponent above 0.5 up to 1, such as 0.7")
     choose("scan", scan, inference.SCANS)

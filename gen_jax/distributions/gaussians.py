@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
 
-from gen_jax.losses.hmm import FEW, einsum, matmul, quotient
+from gen_jax.distributions.linalg import FEW, einsum, matmul, quotient
 
+HALF_LOG_TAU = 0.5 * float(np.log(2 * np.pi))
 TOGETHER = 2**22  # numbers in the covariances of rows that are worked on together: a few arrays of 16 MiB
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -152,3 +153,21 @@ def _parts(*rows: jax.Array) -> tuple[jax.Array, ...]:
     size = -(-num // parts)
     padded = (jnp.pad(each, ((0, parts * size - num), *((0, 0),) * (each.ndim - 1))) for each in rows)
     return tuple(each.reshape(parts, size, *each.shape[1:]) for each in padded)
+
+
+def gaussian_kl(
+    mean: jax.Array, log_scale: jax.Array, prior_mean: jax.Array | float = 0.0, prior_log_scale: jax.Array | float = 0.0
+) -> jax.Array:
+    """KL(N(mean, scale^2) || N(prior_mean, prior_scale^2)) of each latent [...], in nats.
+
+    log s_2 / s_1 + (s_1^2 + (m_1 - m_2)^2) / (2 s_2^2) - 1/2; Kingma & Welling 2014 (arXiv 1312.6114), appendix B, sum
+    it over the latents, where the prior is N(0, 1).
+    """
+    ratio = log_scale - prior_log_scale
+    distance = (mean - prior_mean) * jnp.exp(-prior_log_scale)
+    return 0.5 * (jnp.exp(2 * ratio) + jnp.square(distance) - 1) - ratio
+
+
+def gaussian_log_prob(z: jax.Array, mean: jax.Array | float = 0.0, log_scale: jax.Array | float = 0.0) -> jax.Array:
+    """log N(z; mean, scale^2) of each latent [...]."""
+    return -0.5 * jnp.square((z - mean) * jnp.exp(-log_scale)) - log_scale - HALF_LOG_TAU

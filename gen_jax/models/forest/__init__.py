@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.data.spec import Spec, columns
-from gen_jax.errors import UserError, check_whole, choose
-from gen_jax.losses import categories, forest, growth
-from gen_jax.losses import leaves as inside
-from gen_jax.losses.callback import on_host
-from gen_jax.losses.emissions import check_strengths
-from gen_jax.losses.forest import Forest
+from gen_jax.distributions import categorical
+from gen_jax.errors import UserError, check_strengths, check_whole, choose
+from gen_jax.host import on_host
 from gen_jax.model import Batch, Model, given_observed, refuse_given, refuse_impossible
+from gen_jax.models.forest import density, growth
+from gen_jax.models.forest import leaves as inside
+from gen_jax.models.forest.density import Forest
 
 LEAVES = ("independent", "chow_liu")
 MOST = 1 << 30  # numbers in the leaves of a forest
@@ -92,15 +92,15 @@ def random_forest(
         if "mask" in batch:
             each = state.forest.trees, jax.random.split(leaf_key, trees)
             leaf = jax.lax.map(
-                lambda tree_and_key: forest.route(layout, tree_and_key[0], x, mask, tree_and_key[1]), each
+                lambda tree_and_key: density.route(layout, tree_and_key[0], x, mask, tree_and_key[1]), each
             )
         else:
-            leaf = jax.lax.map(lambda tree: forest.route(layout, tree, x), state.forest.trees)
+            leaf = jax.lax.map(lambda tree: density.route(layout, tree, x), state.forest.trees)
         like = jax.tree.map(lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype), growth.stumps(shape))
         outcome = like, jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct((), jnp.float32)
         seed = jax.random.bits(seed_key)
         found, full, accuracy = on_host(grow, outcome, seed, x, mask, weight, leaf)
-        new = forest.fitted(layout, *found, x, full, mask & (weight > 0)[:, None])
+        new = density.fitted(layout, *found, x, full, mask & (weight > 0)[:, None])
         better = (accuracy < state.accuracy) | (state.step == 0)
         kept, accuracy = jax.tree.map(partial(jnp.where, better), (new, accuracy), (state.forest, state.accuracy))
         return ForestState(state.step, kept, accuracy, ~better | (accuracy <= 0.5 + delta))
@@ -111,15 +111,15 @@ def random_forest(
         metrics = {"accuracy": new.accuracy, "leaves": (rows > 0).sum() / trees, "done": new.done.astype(jnp.float32)}
         return new._replace(step=state.step + 1), metrics
 
-    whole = jax.jit(lambda found, x: forest.log_prob(layout, found, x))
-    posterior = partial(forest.posterior, layout, jax.jit(partial(forest.joint, layout)))
+    whole = jax.jit(lambda found, x: density.log_prob(layout, found, x))
+    posterior = partial(density.posterior, layout, jax.jit(partial(density.joint, layout)))
 
     def log_prob(key: jax.Array, state: ForestState, batch: Batch) -> jax.Array:
         x = batch["x"]
         mask = np.broadcast_to(np.asarray(batch.get("mask", True)) > 0, x.shape)
         hidden = np.flatnonzero(~mask.all(1))
         if not isinstance(x, jax.core.Tracer):
-            categories.check_levels(layout.levels, x, batch.get("mask"))
+            categorical.check_levels(layout.levels, x, batch.get("mask"))
         elif len(hidden):
             raise UserError(
                 f"row {hidden[0] + 1} has cells that are not observed: a forest has gradients of whole rows alone"
@@ -133,16 +133,16 @@ def random_forest(
     def free(key: jax.Array, found: Forest, num: int) -> jax.Array:
         place_key, cell_key = jax.random.split(key)
         nothing = jnp.zeros((num, *spec.shape)), jnp.zeros((num, *spec.shape), bool)
-        return forest.draw(cell_key, layout, found.leaves, *forest.prior(place_key, found.leaves, num), *nothing)
+        return density.draw(cell_key, layout, found.leaves, *density.prior(place_key, found.leaves, num), *nothing)
 
-    complete = jax.jit(lambda key, found, *known: forest.draw(key, layout, found.leaves, *known))
+    complete = jax.jit(lambda key, found, *known: density.draw(key, layout, found.leaves, *known))
 
     def sample(key: jax.Array, state: ForestState, num: int, given: dict | None = None) -> Batch:
         refuse_given(given, ("x", "mask"))
         known = given_observed(given, num, spec.shape)
         if known is None:
             return {"x": free(key, state.forest, num)}
-        categories.check_levels(layout.levels, *known)
+        categorical.check_levels(layout.levels, *known)
         place_key, cell_key = jax.random.split(key)
         evidence, *place = posterior(place_key, state.forest, *map(np.asarray, known))
         refuse_impossible(evidence)

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.data.spec import Spec
+from gen_jax.distributions.pixels import Likelihood
 from gen_jax.errors import check_whole
-from gen_jax.losses.likelihoods import Likelihood
-from gen_jax.losses.repair import repaired
 from gen_jax.losses.variational import importance_bound
 from gen_jax.model import (
     Batch,
@@ -23,6 +22,7 @@ from gen_jax.model import (
     observed,
     refuse_given,
 )
+from gen_jax.models.completion import repaired
 
 TOGETHER = 4  # latents of a row that are weighed at once
 

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.losses import leaves as inside
-from gen_jax.losses.leaves import Layout, Leaves
+from gen_jax.models.forest import leaves as inside
+from gen_jax.models.forest.leaves import Layout, Leaves
 
 NUMBERS = 1 << 22  # of rows in leaves that are looked at together
 FEWEST = 64  # rows in leaves that are looked at together, at least

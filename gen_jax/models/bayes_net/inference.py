@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.losses import elimination
-from gen_jax.losses.elimination import Plan, aligned, cells, kernel, log_max, log_sum, numbered, placed
+from gen_jax.models.bayes_net import elimination
+from gen_jax.models.bayes_net.elimination import Plan, aligned, cells, kernel, log_max, log_sum, numbered, placed
 
 Array = Any  # np.ndarray or jax.Array
 

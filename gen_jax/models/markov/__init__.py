@@ -1,4 +1,4 @@
-"""Markov chains of order n over tokens. Their counts live in `ngrams`, the loss on a generator's tokens in `losses.markov`."""
+"""Markov chains of order n over tokens. Their counts live in `ngrams`, the loss on a generator's tokens in `losses.markov_chain`."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,9 +10,9 @@ import numpy as np
 
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError, build
-from gen_jax.losses import ngrams
-from gen_jax.losses.frames import asked_prefix, check_sequences, ended, inside, refuse_other_lanes
 from gen_jax.model import Batch, Model
+from gen_jax.models.markov import ngrams
+from gen_jax.models.sequences import asked_prefix, check_sequences, ended, inside, refuse_other_lanes
 
 MAX_NGRAMS = 2**22  # of a length, unless `max_ngrams` says otherwise
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gen_jax.data.decode import cores
-from gen_jax.losses.bins import BEYOND
-from gen_jax.losses.forest import Trees
+from gen_jax.distributions.bins import BEYOND
+from gen_jax.models.forest.density import Trees
 
 
 class Grown(NamedTuple):

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.losses import network
-from gen_jax.losses.elimination import work
+from gen_jax.models.bayes_net import inference
+from gen_jax.models.bayes_net.elimination import work
 
 CHUNK = 2**23  # numbers in the tables of the rows that are worked on together
 
@@ -43,13 +43,6 @@ def counted(
     return jnp.zeros(variables * most * levels).at[place.ravel()].add(share.ravel()).reshape(shape)
 
 
-def normalised(counts: jax.Array, valid: jax.Array, pseudo_count: float) -> jax.Array:
-    """Tables [D, Q, R] of counts, each valid level with `pseudo_count` more; where there is nothing all are alike."""
-    counts = jnp.where(valid[:, None], counts + pseudo_count, 0)
-    total = counts.sum(2, keepdims=True)
-    return jnp.where(total > 0, counts / jnp.where(total > 0, total, 1), valid[:, None] / valid.sum(1)[:, None, None])
-
-
 def nats(counts: jax.Array, tables: jax.Array) -> jax.Array:
     """Negative log-likelihood of all that was counted."""
     return -(counts * jnp.log(jnp.where(counts > 0, tables, 1))).sum()
@@ -72,7 +65,7 @@ def unpadded(tables: jax.Array, parents: tuple, cards: Sequence[int]) -> list[ja
 
 
 def log_families(tables: np.ndarray, parents: tuple, cards: Sequence[int]) -> list[np.ndarray]:
-    """Log-tables as `losses.network` takes them, of tables [D, Q, R]."""
+    """Log-tables as `models.bayes_net.inference` takes them, of tables [D, Q, R]."""
     with np.errstate(divide="ignore"):
         return [np.log(table) for table in unpadded(np.asarray(tables), parents, cards)]
 
@@ -100,15 +93,15 @@ def expectation(
     rows = np.where(observed, x, -1)[real]
     rows, place = np.unique(rows, axis=0, return_inverse=True)
     share = np.bincount(place.ravel(), weight[real])
-    evidence = network.evidence_of(rows, rows >= 0)
-    pattern = network.pattern_of(evidence.observed, evidence.done)
-    plan = network.plan_for(cards, above, pattern)
+    evidence = inference.evidence_of(rows, rows >= 0)
+    pattern = inference.pattern_of(evidence.observed, evidence.done)
+    plan = inference.plan_for(cards, above, pattern)
     size = max(1, CHUNK // work(cards, (*plan.buckets, plan.kept)))
     counts, total = [np.zeros(table.shape) for table in families], 0.0
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
-        some = network.Evidence(*(each[:, part] for each in evidence))
-        found, log_prob = network.expected_counts(plan, families, above, some, share[part], pattern)
+        some = inference.Evidence(*(each[:, part] for each in evidence))
+        found, log_prob = inference.expected_counts(plan, families, above, some, share[part], pattern)
         counts = [old + new for old, new in zip(counts, found)]
         total += float(np.vdot(np.where(share[part] > 0, log_prob, 0), share[part]))
     return repadded(counts, tables.shape), np.float32(total)

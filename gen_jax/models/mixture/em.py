@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.losses import categories, gaussians
-from gen_jax.losses.categories import Levels
-from gen_jax.losses.gaussians import Moments
-from gen_jax.losses.hmm import matmul, quotient
+from gen_jax.distributions import categorical, gaussians
+from gen_jax.distributions.categorical import Levels
+from gen_jax.distributions.gaussians import Moments
+from gen_jax.distributions.linalg import matmul, quotient
 
 LEAST = 1e-6  # expected rows of a component below which it stays where it was
 LLOYD = 10  # rounds of k-means before the first iteration
@@ -52,7 +52,7 @@ class Statistics(NamedTuple):
 
 def layout_of(schema: list[dict[str, Any]], full: bool) -> Layout:
     """The layout of columns; `full`: the numbers of a component depend on each other."""
-    levels = categories.levels_of(schema)
+    levels = categorical.levels_of(schema)
     numbers = np.setdiff1d(np.arange(len(schema)), levels.columns)
     return Layout(levels, numbers, (1, len(numbers)) if full and len(numbers) else (len(numbers), 1))
 
@@ -64,7 +64,7 @@ def read(layout: Layout, x: jax.Array, mask: jax.Array | None) -> Cells:
         None if each is None else each[:, layout.numbers].reshape(len(x), *layout.groups).swapaxes(0, 1)
         for each in (x, mask)
     )
-    return Cells(*grouped, categories.indicators(layout.levels, x, mask))
+    return Cells(*grouped, categorical.indicators(layout.levels, x, mask))
 
 
 def blank(layout: Layout, components: int) -> Parameters:
@@ -82,7 +82,7 @@ def log_joint(params: Parameters, cells: Cells) -> jax.Array:
         return jax.lax.map(lambda group: gaussians.log_density(*group), (*own, cells.x, cells.mask)).sum(0)
 
     density = jax.lax.map(one, (params.mean, params.covariance))
-    return params.log_weight[None] + density.T + categories.log_prob(cells.held, params.log_p)
+    return params.log_weight[None] + density.T + categorical.log_prob(cells.held, params.log_p)
 
 
 def posterior(joint: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -119,7 +119,7 @@ def maximise(levels: Levels, params: Parameters, found: Statistics, floor: float
         jnp.log(jnp.maximum(weight, 1e-30)),
         jnp.where(seen[:, None, None], found.moments.mean, params.mean),
         jnp.where(seen[:, None, None, None], covariance, params.covariance),
-        jnp.where(seen[:, None], categories.log_shares(levels, found.held, strength), params.log_p),
+        jnp.where(seen[:, None], categorical.log_shares(levels, found.held, strength), params.log_p),
     )
 
 

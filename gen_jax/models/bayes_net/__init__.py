@@ -11,12 +11,12 @@ import numpy as np
 
 from gen_jax.data.bif import Network, network_of
 from gen_jax.data.spec import Spec, columns
-from gen_jax.errors import UserError, build, check_whole
-from gen_jax.losses import bins, categories, families, network, queries, tree
-from gen_jax.losses.callback import on_host
-from gen_jax.losses.emissions import check_strengths
-from gen_jax.losses.graphs import STRUCTURES, Graph, Rows, Structure, kept, tree_of
+from gen_jax.distributions import bins, categorical, chow_liu
+from gen_jax.errors import UserError, build, check_strengths, check_whole
+from gen_jax.host import on_host
 from gen_jax.model import Batch, Model, given_observed, refuse_given, refuse_impossible
+from gen_jax.models.bayes_net import batched, cpds, inference
+from gen_jax.models.bayes_net.structures import STRUCTURES, Graph, Rows, Structure, kept, tree_of
 
 
 class BayesNetState(NamedTuple):
@@ -53,7 +53,7 @@ def bayes_net(
     schema = columns(spec)
     check_strengths(pseudo_count=pseudo_count)
     check_whole("max_bins", max_bins, 2)
-    levels = categories.levels_of(schema)
+    levels = categorical.levels_of(schema)
     cards = tuple(len(column["levels"]) if "levels" in column else max_bins for column in schema)
     names, numeric = [column["name"] for column in schema], np.array(["levels" not in each for each in schema])
     known = None if bif is None else network_of(spec, bif)
@@ -78,21 +78,21 @@ def bayes_net(
         x, observed, _ = seen_in(batch)
         cut = bins.fit(x, observed & numeric[None], max_bins)
         graph = Graph(jnp.full((shape[0], how.max_parents), -1, jnp.int32), jnp.zeros((shape[0], shape[0])))
-        tables = families.normalised(jnp.zeros(shape), valid(cut), 0.0)
+        tables = categorical.normalised(jnp.zeros(shape), valid(cut), 0.0)
         if known is not None:
-            graph = graph._replace(parents=jnp.asarray(families.padded(known.parents, how.max_parents)))
-            tables = jnp.asarray(families.repadded(known.tables, shape))
+            graph = graph._replace(parents=jnp.asarray(cpds.padded(known.parents, how.max_parents)))
+            tables = jnp.asarray(cpds.repadded(known.tables, shape))
         counts = jnp.zeros(shape[::2] * 2 if how.pairwise else shape)
         return BayesNetState(jnp.int32(0), jnp.float32(0), cut, graph, tables, counts)
 
     def count(state: BayesNetState, rows: Rows) -> tuple[Graph, jax.Array, jax.Array]:
         """The graph, the counts of its families and what is kept of them, with those of the pass so far."""
         if how.pairwise:
-            pairs = state.counts + tree.pair_counts(*rows, shape[2])
+            pairs = state.counts + chow_liu.pair_counts(*rows, shape[2])
             return *tree_of(pairs, state.graph, valid(state.bins), pseudo_count), pairs
-        config = families.configurations(rows.x, state.graph.parents, cards)
-        here = families.complete(rows.observed, state.graph.parents)
-        counts = state.counts + families.counted(rows.x, config, here, rows.weight, shape)
+        config = cpds.configurations(rows.x, state.graph.parents, cards)
+        here = cpds.complete(rows.observed, state.graph.parents)
+        counts = state.counts + cpds.counted(rows.x, config, here, rows.weight, shape)
         return state.graph, counts, counts
 
     def step(key: jax.Array, state: BayesNetState, batch: Batch) -> tuple[BayesNetState, dict]:
@@ -103,17 +103,17 @@ def bayes_net(
         state = state._replace(graph=how.learn(key, state.step, state.graph, rows), counts=counted)
         graph, counts, kept = count(state, rows)
         seen = before + size
-        tables = families.normalised(counts, valid(state.bins), pseudo_count)
+        tables = categorical.normalised(counts, valid(state.bins), pseudo_count)
         if "mask" in batch:
             started = (state.step > 0) | (known is not None)
             start = jnp.where(started, state.tables, tables)
             outcome = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
-            e_step = partial(families.expectation, cards=cards)
+            e_step = partial(cpds.expectation, cards=cards)
             counts, total = on_host(e_step, outcome, graph.parents, start, *rows)
-            tables = families.normalised(counts, valid(state.bins), pseudo_count)
+            tables = categorical.normalised(counts, valid(state.bins), pseudo_count)
             nats = -total / jnp.maximum(size, 1)
         else:
-            nats = families.nats(counts, tables) / jnp.maximum(seen, 1)
+            nats = cpds.nats(counts, tables) / jnp.maximum(seen, 1)
         metrics = {"nats_per_row": nats, "edges": (graph.parents >= 0).sum().astype(jnp.float32)}
         return BayesNetState(state.step + 1, seen, state.bins, graph, tables, kept), metrics
 
@@ -122,29 +122,29 @@ def bayes_net(
         inside = bins.log_density(state.bins, jnp.asarray(batch["x"]))
         return jnp.where(rows_of(state.bins, batch).observed & numeric[None], inside, 0).sum(1)
 
-    def evidence_of(state: BayesNetState, batch: Batch, done: Any = None) -> network.Evidence:
-        categories.check_levels(levels, batch["x"], batch.get("mask"))
+    def evidence_of(state: BayesNetState, batch: Batch, done: Any = None) -> inference.Evidence:
+        categorical.check_levels(levels, batch["x"], batch.get("mask"))
         x, observed, _ = map(
             np.asarray, rows_of(state.bins, {name: batch[name] for name in ("x", "mask") if name in batch})
         )
-        return network.evidence_of(x, observed, done)
+        return inference.evidence_of(x, observed, done)
 
     def log_prob(key: jax.Array, state: BayesNetState, batch: Batch) -> jax.Array:
         known = evidence_of(state, batch)
-        return jnp.asarray(queries.log_evidence(state.graph.parents, state.tables, cards, known)) + scored(state, batch)
+        return jnp.asarray(batched.log_evidence(state.graph.parents, state.tables, cards, known)) + scored(state, batch)
 
     def sample(key: jax.Array, state: BayesNetState, num: int, given: dict | None = None) -> Batch:
         x, mask, done, best = asked(given, num, spec)
         level_key, place_key = jax.random.split(key)
         known = evidence_of(state, {"x": x, "mask": mask}, done)
-        codes, evidence = queries.completed(level_key, state.graph.parents, state.tables, cards, known, best)
+        codes, evidence = batched.completed(level_key, state.graph.parents, state.tables, cards, known, best)
         refuse_impossible(evidence)
         share = jnp.full(x.shape, 0.5) if best else jax.random.uniform(place_key, x.shape)
         drawn = jnp.where(numeric[None], bins.undo(state.bins, codes.T, share), codes.T.astype(np.float32))
         return {"x": jnp.where(mask, x, drawn)}
 
     def free_parameters(state: BayesNetState) -> int:
-        above = families.listed(state.graph.parents)
+        above = cpds.listed(state.graph.parents)
         return sum(prod(cards[each] for each in parents) * (cards[i] - 1) for i, parents in enumerate(above))
 
     facts = {
@@ -191,13 +191,13 @@ def graph_of(structure: Mapping | None, known: Network | None, names: list[str],
 
 def network_in(spec: Spec, state: BayesNetState) -> Network:
     """The learnt network as plain data; the levels of a column of numbers are its bins."""
-    schema, parents = columns(spec), families.listed(state.graph.parents)
+    schema, parents = columns(spec), cpds.listed(state.graph.parents)
     edges = np.asarray(state.bins.edges, np.float64)
     raw = edges * np.asarray(spec.scale)[:, None] + np.asarray(spec.shift)[:, None]
     edges = np.where(edges < bins.BEYOND, raw, np.inf)
     levels = tuple(tuple(column.get("levels", ())) or bins.labels(edges[i]) for i, column in enumerate(schema))
     cards = [len(column["levels"]) if "levels" in column else edges.shape[1] + 1 for column in schema]
-    tables = families.unpadded(np.asarray(state.tables, np.float64), parents, cards)
+    tables = cpds.unpadded(np.asarray(state.tables, np.float64), parents, cards)
     used = [np.ix_(*(range(len(levels[each])) for each in (*above, i))) for i, above in enumerate(parents)]
     tables = tuple(table[places] for table, places in zip(tables, used))
     return Network(tuple(column["name"] for column in schema), levels, parents, tables)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.losses.emissions import Bernoulli, Categorical, Gaussian
+from gen_jax.models.hmm.emissions import Bernoulli, Categorical, Gaussian
 
 
 def permute(state: Any, order: Any) -> Any:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.losses import families, network
-from gen_jax.losses.elimination import Plan, work
-from gen_jax.losses.network import Evidence, Pattern
+from gen_jax.models.bayes_net import cpds, inference
+from gen_jax.models.bayes_net.elimination import Plan, work
+from gen_jax.models.bayes_net.inference import Evidence, Pattern
 
 CHUNK = 2**24  # numbers in the tables of the rows that are worked on together: 64 MiB
 LONGEST = 2**14  # rows, of evidence
@@ -55,10 +55,10 @@ def prepared(
     Raises:
       UserError: where the network is too wide.
     """
-    pattern, above = network.pattern_of(evidence.observed, evidence.done), families.listed(parents)
+    pattern, above = inference.pattern_of(evidence.observed, evidence.done), cpds.listed(parents)
     return (
-        network.plan_for(cards, above, pattern, keep),
-        families.log_families(tables, above, cards),
+        inference.plan_for(cards, above, pattern, keep),
+        cpds.log_families(tables, above, cards),
         above,
         pattern,
     )
@@ -67,7 +67,7 @@ def prepared(
 def log_evidence(parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence) -> np.ndarray:
     """log P(evidence) of each row [B]."""
     plan, *known = prepared(parents, tables, cards, evidence)
-    return by_chunks(lambda number, part: (network.log_evidence(plan, *known, part),), plan, known[-1], evidence)[0]
+    return by_chunks(lambda number, part: (inference.log_evidence(plan, *known, part),), plan, known[-1], evidence)[0]
 
 
 def posteriors(
@@ -77,7 +77,7 @@ def posteriors(
     plan, *known = prepared(parents, tables, cards, evidence)
 
     def both(number: int, part: Evidence) -> tuple:
-        each, log_prob = network.posteriors(plan, *known, part)
+        each, log_prob = inference.posteriors(plan, *known, part)
         return *each, log_prob
 
     *each, log_prob = by_chunks(both, plan, known[-1], evidence)
@@ -89,7 +89,7 @@ def posterior(
 ) -> np.ndarray:
     """P(variables to keep | evidence) [levels of each ..., B]; NaN where the evidence is impossible."""
     plan, *known = prepared(parents, tables, cards, evidence, keep)
-    return by_chunks(lambda number, part: (network.posterior(plan, *known, part),), plan, known[-1], evidence)[0]
+    return by_chunks(lambda number, part: (inference.posterior(plan, *known, part),), plan, known[-1], evidence)[0]
 
 
 def completed(
@@ -105,7 +105,7 @@ def completed(
 
     def chunk(number: int, part: Evidence) -> tuple:
         shares = apart(jax.random.uniform(jax.random.fold_in(key, number), (len(part.x), len(part.x[0]))))
-        x, log_prob = network.completed(plan, *known, part, shares, best)
+        x, log_prob = inference.completed(plan, *known, part, shares, best)
         return np.stack(x), log_prob
 
     x, log_prob = by_chunks(chunk, plan, known[-1], evidence)

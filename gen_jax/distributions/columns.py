@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.data.spec import Spec, columns
+from gen_jax.distributions import categorical
+from gen_jax.distributions.categorical import Levels
+from gen_jax.distributions.gaussians import gaussian_log_prob
+from gen_jax.distributions.linalg import matmul
 from gen_jax.errors import UserError
-from gen_jax.losses import categories
-from gen_jax.losses.categories import Levels
-from gen_jax.losses.hmm import matmul
-from gen_jax.losses.variational import gaussian_log_prob
 
 WIDTH = 4.0  # deviations of a mode that the distances -1 and 1 are away from its mean
 TEMPERATURE = 0.2  # of relaxed levels (Jang et al. 2017, arXiv 1611.01144)
@@ -107,7 +107,7 @@ def split(layout: Layout, flat: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def row(layout: Layout, code: jax.Array, distance: jax.Array) -> jax.Array:
     """Rows [N, D] by the mode or level of each column [N, D] and the distances [N, G]."""
-    held = categories.indicators(layout.groups, code, None)
+    held = categorical.indicators(layout.groups, code, None)
     centre, width = (
         matmul(held * flat[None], layout.member)[:, layout.numbers] for flat in (layout.mean, layout.width)
     )
@@ -117,7 +117,7 @@ def row(layout: Layout, code: jax.Array, distance: jax.Array) -> jax.Array:
 def drawn(layout: Layout, key: jax.Array | None, logits: jax.Array, distance: jax.Array) -> jax.Array:
     """Rows [N, D] whose modes and levels are drawn by logits [N, L], or the likeliest without a key; no cell is empty."""
     possible = jnp.where(layout.possible[None], logits, -jnp.inf)
-    code = likeliest(layout, possible) if key is None else categories.draw(key, layout.groups, possible)
+    code = likeliest(layout, possible) if key is None else categorical.draw(key, layout.groups, possible)
     return row(layout, code, distance)
 
 
@@ -138,7 +138,7 @@ def read(layout: Layout, key: jax.Array | None, x: jax.Array) -> jax.Array:
     seen, x = ~jnp.isnan(x), jnp.nan_to_num(x)
     log_r = log_responsibilities(layout, x)
     code = likeliest(layout, log_r if key is None else log_r + jax.random.gumbel(key, log_r.shape))
-    held = categories.indicators(layout.groups, jnp.where(seen, code, layout.groups.sizes[None] - 1.0), None)
+    held = categorical.indicators(layout.groups, jnp.where(seen, code, layout.groups.sizes[None] - 1.0), None)
     centre, width = (matmul(held * flat[None], layout.member) for flat in (layout.mean, layout.width))
     distance = jnp.where(seen, jnp.clip((x - centre) / width, -1, 1), 0)[:, layout.numbers]
     return jnp.concatenate([distance, held], 1)
@@ -188,7 +188,7 @@ def representation(spec: Spec) -> Representation:
 
 def _largest(layout: Layout, flat: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The largest of each column's part of flat [N, L], and which one it is: [N, D] each."""
-    place, within = categories.places(layout.groups)
+    place, within = categorical.places(layout.groups)
     padded = jnp.where(within[None], flat[:, place], -jnp.inf)
     top = padded.max(-1)
     # the first that is as large: XLA's argmax, one reduction of pairs, takes ten times as long on a CPU

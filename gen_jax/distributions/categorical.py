@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.distributions.linalg import matmul
 from gen_jax.errors import UserError
-from gen_jax.losses.hmm import matmul
 
 
 class Levels(NamedTuple):
@@ -78,3 +78,10 @@ def draw(key: jax.Array, levels: Levels, log_p: jax.Array) -> jax.Array:
     place, within = places(levels)
     logits = jnp.where(within[None], log_p[:, place], -jnp.inf)  # [B, C, widest]
     return jax.random.categorical(key, logits).astype(jnp.float32)
+
+
+def normalised(counts: jax.Array, valid: jax.Array, pseudo_count: float) -> jax.Array:
+    """Tables [D, Q, R] of counts, each valid level with `pseudo_count` more; where there is nothing all are alike."""
+    counts = jnp.where(valid[:, None], counts + pseudo_count, 0)
+    total = counts.sum(2, keepdims=True)
+    return jnp.where(total > 0, counts / jnp.where(total > 0, total, 1), valid[:, None] / valid.sum(1)[:, None, None])

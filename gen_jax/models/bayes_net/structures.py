@@ -10,10 +10,11 @@ import numpy as np
 
 from gen_jax.data.bif import cycle
 from gen_jax.data.source import say_once
+from gen_jax.distributions import chow_liu as tree
 from gen_jax.errors import UserError, build, check_whole, choose
-from gen_jax.losses import families, structure, tree
-from gen_jax.losses.callback import on_host
-from gen_jax.losses.scores import SCORES, Table
+from gen_jax.host import on_host
+from gen_jax.models.bayes_net import cpds, search
+from gen_jax.models.bayes_net.scores import SCORES, Table
 
 Edges = Sequence[Sequence[str]]  # pairs of names, from the first to the second
 
@@ -57,7 +58,7 @@ def fixed(names: Sequence[str], cards: Sequence[int], edges: Edges = ()) -> Stru
     most = max(1, *map(len, parents))
 
     def learn(key: jax.Array, step: jax.Array, graph: Graph, rows: Rows) -> Graph:
-        return graph._replace(parents=jnp.asarray(families.padded(parents, most)))
+        return graph._replace(parents=jnp.asarray(cpds.padded(parents, most)))
 
     return Structure(most, max(prod(cards[each] for each in above) for above in parents), learn)
 
@@ -107,7 +108,7 @@ def searched(
     must, never = (
         matrix(f"structure.{what}", each, names) for what, each in (("required", required), ("forbidden", forbidden))
     )
-    limits = structure.Limits(must, never, max_parents, max_configurations)
+    limits = search.Limits(must, never, max_parents, max_configurations)
     check_limits(limits, names, cards)
     if len(names) > MANY:
         say_once(
@@ -120,9 +121,9 @@ def searched(
         real = weight > 0
         rows = np.where(observed, x, -1)[real].T.astype(np.int64)
         table = Table(rows, weight[real].astype(np.float64), tuple(cards))
-        found = structure.search(table, criterion, limits, int(seed), patience, restarts)
-        shares = structure.confidence(table, criterion, limits, int(seed), patience, bootstraps)
-        new = families.padded([np.flatnonzero(column).tolist() for column in found.edges.T], parents.shape[1])
+        found = search.search(table, criterion, limits, int(seed), patience, restarts)
+        shares = search.confidence(table, criterion, limits, int(seed), patience, bootstraps)
+        new = cpds.padded([np.flatnonzero(column).tolist() for column in found.edges.T], parents.shape[1])
         return new, shares.astype(np.float32)
 
     def learn(key: jax.Array, step: jax.Array, graph: Graph, rows: Rows) -> Graph:
@@ -163,7 +164,7 @@ def parents_of(edges: np.ndarray, names: Sequence[str]) -> list[list[int]]:
     return parents
 
 
-def check_limits(limits: structure.Limits, names: Sequence[str], cards: Sequence[int]) -> None:
+def check_limits(limits: search.Limits, names: Sequence[str], cards: Sequence[int]) -> None:
     """Raises UserError where the edges that are required cannot all be there."""
     both = np.argwhere(limits.required & limits.forbidden)
     if len(both):

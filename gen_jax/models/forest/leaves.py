@@ -14,10 +14,10 @@ import numpy as np
 from jax.scipy.special import erf, erfinv
 
 from gen_jax.data.spec import FULL, Spec, columns
-from gen_jax.losses import categories, families, tree
-from gen_jax.losses.bins import BEYOND
-from gen_jax.losses.categories import Levels
-from gen_jax.losses.emissions import NEVER
+from gen_jax.distributions import categorical, chow_liu
+from gen_jax.distributions.bins import BEYOND
+from gen_jax.distributions.categorical import Levels
+from gen_jax.distributions.linalg import NEVER
 
 CHUNK = 128  # rows whose pairs of levels are counted together
 PULL = 1.0
@@ -50,7 +50,7 @@ class Leaves(NamedTuple):
 def layout_of(spec: Spec, pseudo_rows: float, dependent: bool) -> Layout:
     """The layout of a table or of vectors."""
     schema = columns(spec)
-    levels = categories.levels_of(schema)
+    levels = categorical.levels_of(schema)
     valid = np.arange(levels.sizes.max(initial=1))[None] < levels.sizes[:, None]
     numbers = np.setdiff1d(np.arange(len(schema)), levels.columns)
     digits = np.array([0 if schema[at]["kind"] == "integer" else schema[at]["decimals"] for at in numbers], int)
@@ -82,7 +82,7 @@ def shares(layout: Layout, x: jax.Array, mask: jax.Array) -> jax.Array:
     """How often each level is in the rows x [B, D], of all its column holds, with one more row of each [C, R]."""
     places, seen = np.arange(len(layout.valid))[None], mask[:, layout.levels.columns]
     counts = jnp.zeros(layout.valid.shape).at[places, codes(layout, x)].add(seen)
-    return families.normalised(counts[:, None], jnp.asarray(layout.valid), 1.0)[:, 0]
+    return categorical.normalised(counts[:, None], jnp.asarray(layout.valid), 1.0)[:, 0]
 
 
 def fitted(
@@ -158,14 +158,14 @@ def _dependent(
             start = first + chunk * CHUNK
             here = start + jnp.arange(CHUNK) < first + size
             some, known = (jax.lax.dynamic_slice_in_dim(each, start, CHUNK) for each in (code, seen))
-            return pairs + tree.pair_counts(some, known, here.astype(jnp.float32), width)
+            return pairs + chow_liu.pair_counts(some, known, here.astype(jnp.float32), width)
 
         blank = jnp.zeros((*alone.shape, *alone.shape))
         pairs = jax.lax.fori_loop(0, (size + CHUNK - 1) // CHUNK, count, blank)  # [C, R, C, R]
-        gain = tree.mutual_information(pairs, can, 0.0) * pairs.sum((1, 3))
+        gain = chow_liu.mutual_information(pairs, can, 0.0) * pairs.sum((1, 3))
         free = jnp.maximum(can.sum(1) - 1, 0).astype(jnp.float32)
         gain = gain - free[:, None] * free[None] * (jnp.log(jnp.maximum(size, 1)) / 2 + np.log(len(free)))
-        parents = tree.chow_liu(gain)
+        parents = chow_liu.chow_liu(gain)
         places = jnp.arange(len(parents))
         parents = jnp.where(gain[places, parents] > 0, parents, -1)
         given = pairs[parents, :, places]  # [C, R of the parent, R]

@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 
 from gen_jax.data.bif import Network
-from gen_jax.losses import network as inference
-from gen_jax.losses.network import Evidence, Pattern
+from gen_jax.models.bayes_net import inference
+from gen_jax.models.bayes_net.inference import Evidence, Pattern
 
 
 def entropy(table: np.ndarray) -> float:
