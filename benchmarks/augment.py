@@ -18,8 +18,9 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 import gen_jax
-from gen_jax import command_line, sample, sharding, train
+from gen_jax import command_line, sharding, train
 from gen_jax.errors import command
+from gen_jax.verbs import draw
 
 TEST, CLASSES = 797, 10
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -46,7 +47,7 @@ def drawn(options: list[str], rows: Path, num: int, seed: int, workdir: Path) ->
     more = [*more, "--config.sample_every=0", f"--config.seed={seed}", f"--config.data.path={rows}", "--quiet"]
     train.main(["train", f"--config={CONFIGS / name}", *more, f"--workdir={workdir}"])
     run, labels = gen_jax.load(str(workdir)), np.arange(num, dtype=np.int32) % CLASSES
-    return sample.draw(run.model, run.state, run.spec, seed, num, {"y": labels})["x"], labels
+    return draw.draw(run.model, run.state, run.spec, seed, num, {"y": labels})["x"], labels
 
 
 def accuracies(x: np.ndarray, y: np.ndarray, more: tuple | None, test: tuple, seed: int) -> list[float]:

@@ -16,7 +16,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.svm import SVC
 
 import gen_jax
-from gen_jax.sample import draw
+from gen_jax.verbs.draw import draw
 
 
 def main(workdirs: list[str]) -> None:

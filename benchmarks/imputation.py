@@ -25,7 +25,7 @@ from gen_jax import best, config, data, train
 from gen_jax.data.evidence import as_given
 from gen_jax.data.spec import Spec, columns
 from gen_jax.data.tables import to_csv
-from gen_jax.sample import draw
+from gen_jax.verbs.draw import draw
 
 CONFIG = Path(__file__).parents[1] / "configs" / "mixture.py"
 

@@ -14,9 +14,10 @@ import time
 import numpy as np
 
 import gen_jax
-from gen_jax import command_line, data, inpaint, sharding
+from gen_jax import command_line, data, sharding
 from gen_jax.errors import UserError, command
 from gen_jax.metrics import classifier
+from gen_jax.verbs import complete
 
 
 def nearest(train: np.ndarray, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -59,7 +60,7 @@ def report(workdir: str, num: int, completions: int, how: str, seed: int) -> Non
     read = data.reader(source, options)
     judge = classifier.trained(spec, read, options["split"], options["test_split"])
     rows = read(options["test_split"], num)
-    mask = inpaint.parse_mask(how, num, seed, spec)
+    mask = complete.parse_mask(how, num, seed, spec)
 
     def right(x: np.ndarray) -> np.ndarray:
         return judge.describe(x)[1].argmax(1) == rows["y"]
@@ -72,7 +73,7 @@ def report(workdir: str, num: int, completions: int, how: str, seed: int) -> Non
     line("hidden half empty", right(np.where(mask, rows["x"], np.min(spec.low)).astype(rows["x"].dtype)))
     line("nearest training row", right(nearest(read(options["split"], None)["x"], rows["x"], mask)))
     started = time.monotonic()
-    drawn = inpaint.complete(loaded.model, loaded.state, spec, rows, mask, completions, seed)
+    drawn = complete.complete(loaded.model, loaded.state, spec, rows, mask, completions, seed)
     seconds = time.monotonic() - started
     kept = [np.array_equal(drawn[:, each][mask], rows["x"][mask]) for each in range(completions)]
     if not all(kept):

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 import gen_jax
-from gen_jax import best, command_line, config, data, sample, sharding, train
+from gen_jax import best, command_line, config, data, sharding, train
 from gen_jax.data.spec import Spec, columns
 from gen_jax.data.tables import to_csv
 from gen_jax.errors import choose, command
 from gen_jax.metrics.columns import target_of
 from gen_jax.metrics.efficacy import scores, summary
+from gen_jax.verbs import draw
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 MODELS = {  # name -> config, and settings for adult
@@ -49,7 +50,7 @@ def drawn(options: list[str], settings: list[str], workdir: Path, seed: int, num
     chosen = best.replica(workdir, "best") if (workdir / best.FOLDER / best.REPLICAS).exists() else 0
     run = gen_jax.load(workdir, replica=chosen)
     num = num or run.spec.sizes[run.spec.split]
-    return sample.draw(run.model, run.state, run.spec, seed, num)["x"], run.spec
+    return draw.draw(run.model, run.state, run.spec, seed, num)["x"], run.spec
 
 
 def few_rows(spec: Spec, x: np.ndarray, folder: Path) -> list[str]:

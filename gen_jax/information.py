@@ -10,7 +10,7 @@ from gen_jax.data.evidence import known
 from gen_jax.data.spec import columns
 from gen_jax.errors import UserError, choose, command
 from gen_jax.models.bayes_net import information
-from gen_jax.sample import draw
+from gen_jax.verbs.draw import draw
 
 SIZE = 8192  # samples drawn together
 

@@ -16,11 +16,11 @@ from gen_jax import checkpoint, config, data, files, run, sharding
 from gen_jax.data.bif import with_network
 from gen_jax.data.evidence import said_within
 from gen_jax.errors import UserError
-from gen_jax.evaluate import scorer_while_training
 from gen_jax.keys import root
 from gen_jax.model import Model, State
 from gen_jax.models import build_model, example_batch, state_shapes
-from gen_jax.sample import parse_given
+from gen_jax.verbs.given import parse_given
+from gen_jax.verbs.score import scorer_while_training
 
 LARGE = 1 << 18  # numbers in the rows of a step, from which its memory is asked for: to plan a step is to compile it
 WORTH_SAYING = 1 << 28  # bytes

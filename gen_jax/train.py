@@ -29,7 +29,8 @@ from gen_jax.files import write
 from gen_jax.job import Job, first_state, place_arrays, prepare, refuse_too_large
 from gen_jax.metrics.scores import Scores, mean_scores, save_scores
 from gen_jax.model import State
-from gen_jax.sample import draw, parse_given
+from gen_jax.verbs.draw import draw
+from gen_jax.verbs.given import parse_given
 
 NEVER = np.iinfo(np.int32).max
 

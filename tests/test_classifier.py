@@ -12,10 +12,10 @@ from gen_jax import data
 from gen_jax.data.audio import to_mu_law
 from gen_jax.data.source import cache_folder
 from gen_jax.errors import UserError
-from gen_jax.evaluate import make_scorer
 from gen_jax.metrics import METRICS, classifier, real_data
 from gen_jax.metrics.features import some
 from gen_jax.model import Model
+from gen_jax.verbs.score import make_scorer
 
 SPLITS = ("train", "test")
 SEQUENCES = {"bits_per_token", "perplexity", "discriminative_score", "predictive_score", "longest_copy", "overlap"}

@@ -17,7 +17,6 @@ from gen_jax.data.tables import parts
 from gen_jax.distributions import columns as form
 from gen_jax.distributions.pixels import fitting
 from gen_jax.errors import UserError
-from gen_jax.evaluate import make_scorer
 from gen_jax.metrics.efficacy import f1
 from gen_jax.metrics.features import real_data
 from gen_jax.metrics.marginal import marginal, total_variation
@@ -25,6 +24,7 @@ from gen_jax.metrics.pairwise import associations
 from gen_jax.metrics.privacy import nearer
 from gen_jax.models.gan import gan
 from gen_jax.models.smote import smote
+from gen_jax.verbs.score import make_scorer
 
 KEY = jax.random.key(0)
 RANDOM = np.random.default_rng(0)

@@ -10,6 +10,7 @@ from gen_jax import query, sample, train
 from gen_jax.data import evidence
 from gen_jax.data.dates import to_number
 from gen_jax.errors import UserError
+from gen_jax.verbs import draw
 
 CONFIG = Path(__file__).parents[1] / "configs" / "mixture.py"
 DATE = "%Y-%m-%d"
@@ -132,8 +133,8 @@ def test_rows_under_a_condition_are_those_of_the_model_that_fit(folder, capsys):
 
 
 def test_a_condition_that_next_to_no_row_fits_is_an_error_and_not_an_endless_loop(folder, monkeypatch):
-    monkeypatch.setattr(sample, "MOST_DRAWN", 512)
-    monkeypatch.setattr(sample, "RAREST", 0.9)
+    monkeypatch.setattr(draw, "MOST_DRAWN", 512)
+    monkeypatch.setattr(draw, "RAREST", 0.9)
     with pytest.raises(UserError, match="of 512 drawn rows fit; expected a condition that more rows fit"):
         drawn(folder, "age>80", 400)
 

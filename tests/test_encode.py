@@ -14,6 +14,9 @@ from gen_jax import data, encode, interpolate, run, sharding, train
 from gen_jax.data.spec import to_model
 from gen_jax.errors import UserError
 from gen_jax.model import Model
+from gen_jax.verbs import paths
+from gen_jax.verbs.encode import encode as codes_of
+from gen_jax.verbs.encode import plot
 
 CONFIG = """
 from gen_jax.config import base_config
@@ -104,7 +107,7 @@ def test_a_file_of_ones_own(trained, tmp_path):
 
 def gen_means(trained, rows):
     loaded = gen_jax.load(trained())
-    return encode.encode(loaded.model, loaded.state, loaded.spec, rows)["z"]
+    return codes_of(loaded.model, loaded.state, loaded.spec, rows)["z"]
 
 
 def test_black_and_white_runs_take_greys_and_bits(trained, tmp_path):
@@ -123,24 +126,24 @@ def test_black_and_white_runs_take_greys_and_bits(trained, tmp_path):
 def test_plots_of_any_codes(size):
     random, spec = np.random.default_rng(0), make_spec("image", (8, 8, 1))
     codes = {"z": random.normal(size=(60, size, 1)).astype(np.float32), "y": np.arange(60) % 3}
-    labelled = encode.plot(codes, spec._replace(classes=("ant", "bee", "cat")), "pca")
-    assert labelled == encode.plot(codes, spec._replace(classes=("ant", "bee", "cat")), "pca")
-    bare = encode.plot({"z": codes["z"]}, spec, "pca")
+    labelled = plot(codes, spec._replace(classes=("ant", "bee", "cat")), "pca")
+    assert labelled == plot(codes, spec._replace(classes=("ant", "bee", "cat")), "pca")
+    bare = plot({"z": codes["z"]}, spec, "pca")
     assert bare != labelled and Image.open(io.BytesIO(bare)).size == (700, 600)
-    assert encode.plot({**codes, "y": np.arange(60)}, spec, "pca") != labelled  # more classes than a legend holds
+    assert plot({**codes, "y": np.arange(60)}, spec, "pca") != labelled  # more classes than a legend holds
 
 
 def test_what_has_no_codes_or_no_plot():
     model, spec, rows = Model(None, None, None), make_spec("vector", (2,)), {"x": np.zeros((5, 2), np.float32)}
     with pytest.raises(UserError, match="this model has no encode: only autoencoders"):
-        encode.encode(model, None, spec, rows)
+        codes_of(model, None, spec, rows)
     whole = model._replace(encode=lambda key, state, batch: {"z": jnp.zeros((len(batch["x"]), 4, 4), jnp.int32)})
-    codes = encode.encode(whole, None, spec, rows)
+    codes = codes_of(whole, None, spec, rows)
     assert codes["z"].shape == (5, 4, 4)
     with pytest.raises(UserError, match="the codes of this model are int32, which have no plot: leave --plot out"):
-        encode.plot(codes, spec, "pca")
+        plot(codes, spec, "pca")
     with pytest.raises(UserError, match="--plot of 3 codes: expected at least 4"):
-        encode.plot({"z": np.zeros((3, 2), np.float32)}, spec, "pca")
+        plot({"z": np.zeros((3, 2), np.float32)}, spec, "pca")
 
 
 OWN = {
@@ -190,17 +193,17 @@ def walk(workdir, out, *flags):
 
 def test_traversals(trained, tmp_path, capsys):
     loaded = gen_jax.load(trained())
-    order, which = interpolate.by_activity(loaded)
-    z = encode.encode(loaded.model, loaded.state, loaded.spec, digits("test"))["z"]
+    order, which = paths.by_activity(loaded)
+    z = codes_of(loaded.model, loaded.state, loaded.spec, digits("test"))["z"]
     assert sorted(order) == [0, 1, 2] and np.all(np.diff(z.var(0)[order]) <= 0) and "most active" in which
     seen = []
     decode = loaded.model.decode
     spy = loaded.model._replace(
         decode=lambda key, state, latent: seen.append(latent["z"]) or decode(key, state, latent)
     )
-    x = interpolate.traversals(loaded._replace(model=spy), order, 8, 5, 4)
+    x = paths.traversals(loaded._replace(model=spy), order, 8, 5, 4)
     assert x.shape == (3, 5, 8, 8, 1)
-    walked, start = seen[0][:15].reshape(3, 5, 3), interpolate.draws(loaded.model, loaded.state, 4, 1)["z"][0]
+    walked, start = seen[0][:15].reshape(3, 5, 3), paths.draws(loaded.model, loaded.state, 4, 1)["z"][0]
     for row, each in zip(walked, order):
         np.testing.assert_allclose(row[:, each], np.linspace(-3, 3, 5), atol=0.15)
         held = np.delete(np.arange(3), each)
@@ -212,7 +215,7 @@ def test_traversals(trained, tmp_path, capsys):
     frames = Image.open(io.BytesIO(walk(trained(), tmp_path / "t.gif", "--traverse", "--steps=5")))
     assert len(list(ImageSequence.Iterator(frames))) == 8  # there and back
     spy = loaded._replace(model=loaded.model._replace(encode=None))
-    assert interpolate.by_activity(spy)[0].tolist() == [0, 1, 2]
+    assert paths.by_activity(spy)[0].tolist() == [0, 1, 2]
 
 
 def test_a_traversal_stays_where_the_prior_reaches():
@@ -224,18 +227,18 @@ def test_a_traversal_stays_where_the_prior_reaches():
         decode=lambda key, state, latent: {"x": latent["z"]},
     )
     loaded = run.Run(uniform, None, make_spec("vector", (2,)), {}, 0)
-    x = interpolate.traversals(loaded, np.arange(2), 2, 7, 0)
+    x = paths.traversals(loaded, np.arange(2), 2, 7, 0)
     assert np.abs(x).max() <= 1 and x[0, 0, 0] < -0.99 and x[0, -1, 0] > 0.99
 
 
 def test_paths_between_codes_of_real_rows(trained, tmp_path):
     for workdir in (trained(), trained(LABELS)):
         loaded, rows = gen_jax.load(workdir), digits("test", 4)
-        x = interpolate.paths(loaded, 2, 5, 0, interpolate.linear, False, rows)
-        z = encode.encode(loaded.model, loaded.state, loaded.spec, rows)
-        ends = {name: z[name] for name in interpolate.draws(loaded.model, loaded.state, 0, 1)}
+        x = paths.paths(loaded, 2, 5, 0, paths.linear, False, rows)
+        z = codes_of(loaded.model, loaded.state, loaded.spec, rows)
+        ends = {name: z[name] for name in paths.draws(loaded.model, loaded.state, 0, 1)}
         held = {**ends, **({"y": np.repeat(rows["y"][::2], 2)} if "y" in ends else {})}
-        want = interpolate.decode(loaded.model, loaded.state, loaded.spec, held)
+        want = paths.decode(loaded.model, loaded.state, loaded.spec, held)
         np.testing.assert_array_equal(x[:, [0, -1]].reshape(want.shape), want)
     np.save(tmp_path / "two.npy", rows["x"][:2])
     flags = ("--between", "--num=1", "--steps=5", f"--data={tmp_path / 'two.npy'}")

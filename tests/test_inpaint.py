@@ -12,6 +12,7 @@ from gen_jax import inpaint, sharding, train
 from gen_jax.errors import UserError
 from gen_jax.model import Model
 from gen_jax.models.latent_search import with_latent_search
+from gen_jax.verbs import complete
 
 CONFIG = """
 from gen_jax.config import base_config
@@ -70,7 +71,7 @@ def test_a_model_itself_keeps_what_it_is_given(runs):
     """What the command pastes is what `sample` has given back: the model honours the mask, not only the command."""
     for workdir in runs.values():
         loaded = gen_jax.load(workdir)
-        model, random = inpaint.completing(loaded.model), np.random.default_rng(0)
+        model, random = complete.completing(loaded.model), np.random.default_rng(0)
         assert (model is loaded.model) == ("mask" in loaded.model.given) and {"x", "mask"} <= set(model.given)
         x, mask = random.uniform(-1, 1, (4, 8, 8, 1)).astype(np.float32), random.random((4, 8, 8, 1)) < 0.5
         labels = {"y": np.arange(4, dtype=np.int32)} if "y" in model.given else {}
@@ -129,21 +130,21 @@ def test_what_cannot_be_searched():
 def test_masks(tmp_path):
     spec = make_spec("image", (8, 6, 3))
     for name, hidden in {"centre": 4 * 4, "lower": 24, "upper": 24, "left": 24, "right": 24, "random:0.25": 12}.items():
-        mask = inpaint.parse_mask(name, 5, 0, spec)
+        mask = complete.parse_mask(name, 5, 0, spec)
         assert mask.shape == (5, 8, 6, 3) and ((~mask).sum((1, 2)) == hidden).all(), name
-    drawn = inpaint.parse_mask("random:0.5", 5, 1, spec)
+    drawn = complete.parse_mask("random:0.5", 5, 1, spec)
     assert not np.array_equal(drawn[0], drawn[1])
-    np.testing.assert_array_equal(drawn[:2], inpaint.parse_mask("random:0.5", 2, 1, spec))
+    np.testing.assert_array_equal(drawn[:2], complete.parse_mask("random:0.5", 2, 1, spec))
     hole = np.ones((8, 6), np.uint8)
     hole[2:4] = 0
     for shape in ((8, 6), (8, 6, 3), (5, 8, 6, 3)):
         full = hole.reshape(8, 6, *(1,) * (len(shape) > 2)) * np.ones(shape, np.uint8)
         np.save(tmp_path / "hole.npy", full)
-        mask = inpaint.parse_mask(str(tmp_path / "hole.npy"), 5, 0, spec)
+        mask = complete.parse_mask(str(tmp_path / "hole.npy"), 5, 0, spec)
         np.testing.assert_array_equal(mask, np.broadcast_to(hole[None, ..., None] > 0, (5, 8, 6, 3)))
-    assert inpaint.parse_mask("random:0.5", 4, 0, make_spec("vector", (6,))).sum(1).tolist() == [3] * 4
+    assert complete.parse_mask("random:0.5", 4, 0, make_spec("vector", (6,))).sum(1).tolist() == [3] * 4
     with pytest.raises(UserError, match="holds vector data, expected random:0.5"):
-        inpaint.parse_mask("lower", 4, 0, make_spec("vector", (6,)))
+        complete.parse_mask("lower", 4, 0, make_spec("vector", (6,)))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,9 @@ from gen_jax.data.source import say_once
 from gen_jax.data.spec import columns, to_data
 from gen_jax.data.tables import to_csv
 from gen_jax.errors import UserError
-from gen_jax.query import level_probabilities
+from gen_jax.verbs.given import parse_given
+from gen_jax.verbs.query import level_probabilities
+from gen_jax.verbs.score import scorer_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FEW = ["--quiet", "--config.steps=1", "--config.log_every=1", "--config.save_every=1", "--config.sample_every=0"]
@@ -321,7 +323,7 @@ def test_dates_are_numbers_within_their_bounds_and_are_written_as_they_were(form
     ]
     seen = [datetime.strptime(text, form) for text in texts if text]
     assert min(days) == min(seen) and max(days) == max(seen) and len(set(days)) > 20
-    given = sample.parse_given(f"day={texts[5]}", 2, spec)
+    given = parse_given(f"day={texts[5]}", 2, spec)
     np.testing.assert_allclose(to_data(spec, given["x"])[:, 0], x[5, 0])
 
 
@@ -338,7 +340,7 @@ def test_dates_that_could_be_read_two_ways_and_texts_among_dates_are_refused(tmp
     schema, x = table(tmp_path, content, schema=hint(message))
     assert schema["day"]["kind"] == "date" and np.isnan(x[7, 0])
     with pytest.raises(UserError, match="row 1, column 'day' holds '7'; expected a date of the format %Y-%m-%d"):
-        sample.parse_given("day=7", 1, loaded(tmp_path / "t.csv", schema=hint(message)).spec)
+        parse_given("day=7", 1, loaded(tmp_path / "t.csv", schema=hint(message)).spec)
 
 
 def test_what_float64_or_float32_cannot_hold_is_named(tmp_path):
@@ -348,7 +350,7 @@ def test_what_float64_or_float32_cannot_hold_is_named(tmp_path):
     with pytest.raises(
         UserError, match="given: column 'a' is 1e.200 in row 1; expected a number nearer to those of t, 0 to 19"
     ):
-        sample.parse_given("a=1e200", 2, loaded(tmp_path / "t.csv", schema='{"a": {"kind": "continuous"}}').spec)
+        parse_given("a=1e200", 2, loaded(tmp_path / "t.csv", schema='{"a": {"kind": "continuous"}}').spec)
 
 
 def test_whole_numbers_that_no_float_keeps_are_refused(tmp_path):
@@ -393,10 +395,10 @@ def test_labels_are_those_of_the_data(y, names, whole, tmp_path):
     source = opened(tmp_path / "l.npz")
     rows = source.rows("train", np.arange(4))
     assert np.load(io.BytesIO(arrays(rows, spec)))["y"].tolist() == whole
-    assert sample.parse_given(f"y={names[-1]}", 2, spec)["y"].tolist() == [len(names) - 1] * 2
+    assert parse_given(f"y={names[-1]}", 2, spec)["y"].tolist() == [len(names) - 1] * 2
     if names[0] == "5":
         with pytest.raises(UserError, match="unknown class of l '0'.*choices are 5, 6, 7, 9"):
-            sample.parse_given("y=0", 2, spec)
+            parse_given("y=0", 2, spec)
 
 
 def test_a_file_of_ones_own_has_the_labels_of_the_run(tmp_path):
@@ -517,9 +519,9 @@ def test_another_test_file_is_scored_itself_and_a_changed_one_is_other_data(tmp_
         f"--config.data.path={tmp_path / 'train.csv'}",
         *(gaussian_rows(tmp_path / f"{name}.csv", mean) for name, mean in (("near", 0), ("far", 50))),
     )
-    score = lambda loaded: evaluate.scorer_of(loaded, ["log_likelihood"], 100)(loaded.model, loaded.state)[
-        "log_likelihood"
-    ]["value"]
+    score = lambda loaded: scorer_of(loaded, ["log_likelihood"], 100)(loaded.model, loaded.state)["log_likelihood"][
+        "value"
+    ]
     one, other = (
         score(train_on(tmp_path, name, "gaussian", path, test)) for name, test in (("one", near), ("other", far))
     )

@@ -13,11 +13,12 @@ from recorder import recording
 from scipy import stats
 
 import gen_jax
-from gen_jax import interpolate, keys
+from gen_jax import keys
 from gen_jax.model import Model
 from gen_jax.models.gan import gan
 from gen_jax.models.smote import smote
-from gen_jax.sample import CHUNK, draw
+from gen_jax.verbs import paths
+from gen_jax.verbs.draw import CHUNK, draw
 
 KEY = jax.random.key(0)
 ROOT = Path(gen_jax.__file__).parents[1]
@@ -144,7 +145,7 @@ def test_chunks_of_samples_and_paths_share_no_key_with_each_other_or_with_traini
     model, heard = listening()
     spec = make_spec("vector", (2,))
     draw(model, None, spec, 0, 3 * CHUNK)
-    interpolate.decode(model, None, spec, interpolate.draws(model, None, 0, 3 * CHUNK))
+    paths.decode(model, None, spec, paths.draws(model, None, 0, 3 * CHUNK))
     root = keys.root(0, "training")
     training = [tuple(jax.random.key_data(key).tolist()) for key in (root, *jax.random.split(root, 5))]
     every = [*heard["sample"], *heard["prior"], *heard["decode"], *training]

@@ -12,11 +12,11 @@ from sklearn.decomposition import PCA
 from gen_jax import evaluate, train
 from gen_jax.data.spec import to_model
 from gen_jax.errors import UserError
-from gen_jax.evaluate import make_scorer
 from gen_jax.metrics import DEFAULT, SELECTING
 from gen_jax.metrics.rows import batches
 from gen_jax.metrics.scores import refuse_other_protocol
 from gen_jax.model import Model
+from gen_jax.verbs.score import make_scorer
 
 SPLITS = ("train", "test")
 LATENT = ("elbo", "nll_bound", "bits_per_dim", "valid/elbo", "active_units", "reconstruction", "probe_accuracy")

@@ -21,7 +21,6 @@ import gen_jax
 from gen_jax import run, sample, train
 from gen_jax.distributions.frames import Choice, draw_token
 from gen_jax.errors import UserError
-from gen_jax.evaluate import make_scorer
 from gen_jax.metrics.timegan import discriminative_score, predictive_score
 from gen_jax.models.markov import markov
 from gen_jax.models.rnn import rnn
@@ -29,6 +28,8 @@ from gen_jax.nets.cells import CELLS, Linear, unroll_gated
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import Recurrent, evened
 from gen_jax.nets.series import RecurrentDiscriminator, RecurrentGenerator
+from gen_jax.verbs import draw
+from gen_jax.verbs.score import make_scorer
 
 KEY = jax.random.key(0)
 B, T, D, H = 3, 6, 4, 5
@@ -625,7 +626,7 @@ def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys
     ):
         with pytest.raises(UserError, match=re.escape(words)):
             drawn(flag)
-    monkeypatch.setattr(sample, "SHORT", 6)
+    monkeypatch.setattr(draw, "SHORT", 6)
     first = drawn("--seed=3")[0]
     capsys.readouterr()
     sample.main(["sample", "--workdir", "any", "--stream", "--seed=3"])

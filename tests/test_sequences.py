@@ -25,12 +25,12 @@ from gen_jax.data.spec import levels, to_data, to_model
 from gen_jax.data.texts import UNSEEN, read_text, text_source, tokens_of
 from gen_jax.data.windows import windowed
 from gen_jax.errors import UserError
-from gen_jax.evaluate import make_scorer
 from gen_jax.metrics.copies import copies
 from gen_jax.metrics.likelihood import joined, nats
 from gen_jax.models.hmm import hmm
 from gen_jax.models.markov import markov
-from gen_jax.sample import parse_given
+from gen_jax.verbs.given import parse_given
+from gen_jax.verbs.score import make_scorer
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 CONFIGS = Path(__file__).parents[1] / "configs"

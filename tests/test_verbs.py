@@ -16,7 +16,10 @@ from gen_jax.data.pictures import animate, picture, strip
 from gen_jax.data.spec import columns
 from gen_jax.errors import UserError
 from gen_jax.model import Model
-from gen_jax.sample import CHUNK
+from gen_jax.verbs import paths
+from gen_jax.verbs.draw import CHUNK
+from gen_jax.verbs.prune import prune as zeroed
+from gen_jax.verbs.prune import share_of_zeros
 
 CONFIG = """
 from gen_jax.config import base_config
@@ -78,9 +81,9 @@ def test_a_strip_has_one_path_a_row(call):
 
 def test_a_path_goes_from_draw_to_draw_of_the_prior(trained, call):
     loaded = gen_jax.load(trained)
-    x = interpolate.paths(loaded, 3, 5, 7, interpolate.spherical, closed=False)
+    x = paths.paths(loaded, 3, 5, 7, paths.spherical, closed=False)
     assert x.shape == (3, 5, 8, 8, 1) and x.dtype == np.dtype(loaded.spec.dtype)
-    z = interpolate.draws(loaded.model, loaded.state, 7, 12)["z"].reshape(3, 4, -1)
+    z = paths.draws(loaded.model, loaded.state, 7, 12)["z"].reshape(3, 4, -1)
     for place, corner in ((0, 0), (-1, 1)):
         decoded = loaded.model.decode(jax.random.key(0), loaded.state, {"z": jnp.asarray(z[:, corner])})["x"]
         raw = np.asarray(decoded, np.float64) * loaded.spec.scale + loaded.spec.shift
@@ -127,7 +130,7 @@ VECTORS = np.random.default_rng(0).normal(size=(2, 50, 6))
 
 def test_great_circles():
     a, b = VECTORS
-    path = interpolate.spherical(a, b, 9)
+    path = paths.spherical(a, b, 9)
     assert path.shape == (50, 9, 6)
     np.testing.assert_array_equal(path[:, [0, -1]], np.stack([a, b], 1))
     lengths = np.linalg.norm(path, axis=-1)
@@ -136,21 +139,21 @@ def test_great_circles():
     angles = np.arccos(np.sum(unit[:, 1:] * unit[:, :-1], -1))
     whole = np.arccos(np.sum(unit[:, 0] * unit[:, -1], -1))
     np.testing.assert_allclose(angles, np.broadcast_to(whole[:, None] / 8, angles.shape), rtol=1e-6)
-    middle = interpolate.spherical(a, b, 3)[:, 1] / np.linalg.norm(a, axis=1, keepdims=True)
+    middle = paths.spherical(a, b, 3)[:, 1] / np.linalg.norm(a, axis=1, keepdims=True)
     mean = a / np.linalg.norm(a, axis=1, keepdims=True) + b / np.linalg.norm(b, axis=1, keepdims=True)
     assert np.all(np.sum(middle * mean, 1) > 0)  # the short way round
-    np.testing.assert_allclose(interpolate.spherical(b, a, 9), path[:, ::-1], atol=1e-12)
+    np.testing.assert_allclose(paths.spherical(b, a, 9), path[:, ::-1], atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [1, 2, 6])
 def test_great_circles_between_special_ends(size):
     a = VECTORS[0, :, :size].astype(np.float32).astype(np.float64)
-    np.testing.assert_allclose(interpolate.spherical(a, a, 5), np.repeat(a[:, None], 5, 1), atol=1e-12)
-    doubled = interpolate.spherical(a, 2 * a, 5)
+    np.testing.assert_allclose(paths.spherical(a, a, 5), np.repeat(a[:, None], 5, 1), atol=1e-12)
+    doubled = paths.spherical(a, 2 * a, 5)
     np.testing.assert_allclose(doubled, a[:, None] * np.linspace(1, 2, 5)[:, None], rtol=1e-9)
     for end in (-a, -3 * a, 0 * a, -a * (1 + 1e-12)):
         for start, stop in ((a, end), (end, a)):
-            path = interpolate.spherical(start, stop, 5)
+            path = paths.spherical(start, stop, 5)
             assert (
                 np.isfinite(path).all() and np.linalg.norm(path, axis=-1).max() < 4 * np.linalg.norm(a, axis=-1).max()
             )
@@ -160,7 +163,7 @@ def test_great_circles_between_special_ends(size):
 
 def test_straight_lines():
     a, b = VECTORS
-    path = interpolate.linear(a, b, 5)
+    path = paths.linear(a, b, 5)
     np.testing.assert_array_equal(path[:, [0, -1]], np.stack([a, b], 1))
     np.testing.assert_allclose(path[:, 2], (a + b) / 2)
     np.testing.assert_allclose(np.diff(path, axis=1), np.repeat((b - a)[:, None] / 4, 4, 1))
@@ -184,15 +187,15 @@ def conditional(sizes: list[int]) -> Model:
 def test_labels_are_held_and_chunks_have_one_size(closed):
     sizes, spec = [], make_spec("vector", (3,))
     loaded = run.Run(conditional(sizes), None, spec, {}, 0)
-    x = interpolate.paths(loaded, 70, 6, 0, interpolate.linear, closed)
+    x = paths.paths(loaded, 70, 6, 0, paths.linear, closed)
     points = 4 * 5 if closed else 6
     assert x.shape == (70, points, 3) and sizes == [CHUNK] * (-(-70 * points // CHUNK))
     assert np.all(x[:, :, 2] == x[:, :1, 2]) and len(set(x[:, 0, 2])) == 10
-    latent = interpolate.draws(loaded.model, None, 0, 280)
+    latent = paths.draws(loaded.model, None, 0, 280)
     corners = latent["z"].reshape(70, 4, 2)
     np.testing.assert_array_equal(x[:, 0, 2], latent["y"][::4])
     np.testing.assert_array_equal(x[:, 0::5, :2] if closed else x[:, [0, -1], :2], corners[:, : 4 if closed else 2])
-    few = interpolate.paths(loaded, 3, 6, 0, interpolate.linear, closed)
+    few = paths.paths(loaded, 3, 6, 0, paths.linear, closed)
     np.testing.assert_array_equal(few, x[:3])
 
 
@@ -210,10 +213,10 @@ def test_models_without_a_latent_path_are_named():
     model = conditional([])
     for lacking in ("prior", "decode"):
         with pytest.raises(UserError, match=f"no {lacking}, so no latent paths: use gen_jax.sample"):
-            interpolate.draws(model._replace(**{lacking: None}), None, 0, 4)
+            paths.draws(model._replace(**{lacking: None}), None, 0, 4)
     whole = model._replace(prior=lambda key, state, num: {"z": jnp.zeros((num, 3), jnp.int32)})
     with pytest.raises(UserError, match="latent of this model is int32: only a continuous one has paths"):
-        interpolate.draws(whole, None, 0, 4)
+        paths.draws(whole, None, 0, 4)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +243,7 @@ def test_the_smallest_weights_go_first():
     state = {"w": weight, "k": weight.reshape(3, 3, 7, 1) * 5, "b": weight[0], "step": jnp.int32(3)}
     state["norm"] = {"bias": weight[None], "scale": {"embedding": weight}}
     for share in (0, 0.1, 0.5, 0.9, 1):
-        pruned = prune.prune(state, share)
+        pruned = zeroed(state, share)
         assert jax.tree.structure(pruned) == jax.tree.structure(state)
         jax.tree.map(
             np.testing.assert_array_equal, *({n: each[n] for n in ("b", "step", "norm")} for each in (pruned, state))
@@ -252,11 +255,11 @@ def test_the_smallest_weights_go_first():
             assert gone.sum() == round(share * 63)
             np.testing.assert_array_equal(after[~gone], before[~gone])
             assert np.abs(before[gone]).max(initial=0) <= np.abs(before[~gone]).min(initial=np.inf)
-        assert prune.share_of_zeros(pruned) == pytest.approx(round(share * 63) / 63)
-    equal = prune.prune({"w": jnp.ones((2, 4))}, 0.5)["w"]  # of equal magnitudes the first, and no more than asked for
+        assert share_of_zeros(pruned) == pytest.approx(round(share * 63) / 63)
+    equal = zeroed({"w": jnp.ones((2, 4))}, 0.5)["w"]  # of equal magnitudes the first, and no more than asked for
     np.testing.assert_array_equal(equal, [[0, 0, 0, 0], [1, 1, 1, 1]])
     with pytest.raises(UserError, match="no weight arrays"):
-        prune.share_of_zeros({"b": jnp.ones(3)})
+        share_of_zeros({"b": jnp.ones(3)})
 
 
 def test_a_curve_and_its_figures(trained, call, tmp_path, capsys):

@@ -32,7 +32,7 @@ def ours(setting: Setting, share: float, rounds: int) -> Run:
     import jax
 
     from gen_jax.models import build_model
-    from gen_jax.sample import draw
+    from gen_jax.verbs.draw import draw
 
     found = adult(setting, share)
     spec, num = found.spec, found.spec.sizes["train"]

@@ -1,0 +1,113 @@
+"""Completes images of which a part is hidden: masks by name or from a file, and the runs of a model that can."""
+
+from pathlib import Path
+
+import numpy as np
+
+from gen_jax.data.arrays import read_array
+from gen_jax.data.pictures import strip
+from gen_jax.data.rows import Rows
+from gen_jax.data.spec import Spec, to_model
+from gen_jax.errors import UserError, choose, readable
+from gen_jax.model import Model, State
+from gen_jax.models.latent_search import with_latent_search
+from gen_jax.verbs.draw import draw
+
+SIZE = 64  # completions per compiled call: one compilation whatever their number
+HALVES = {  # name -> (height, width) -> what of an image is hidden, as slices
+    "centre": lambda h, w: (slice(h // 4, h - h // 4), slice(w // 4, w - w // 4)),
+    "lower": lambda h, w: (slice(h // 2, h), slice(w)),
+    "upper": lambda h, w: (slice(h // 2), slice(w)),
+    "left": lambda h, w: (slice(h), slice(w // 2)),
+    "right": lambda h, w: (slice(h), slice(w // 2, w)),
+}
+EXPECTED = f"{', '.join(HALVES)}, random:0.5 (the share that is hidden) or a .npy file (1 = seen, 0 = hidden)"
+
+
+def parse_mask(text: str, num: int, seed: int, spec: Spec) -> np.ndarray:
+    """What of `num` rows is seen [num, *shape] bool.
+
+    Args:
+      text: a name in `HALVES`, `random:SHARE`, so many pixels, others in each row (those of row i depend on (seed, i)
+        alone), or a .npy file of 0 and 1, [H, W], [*shape] or [num, *shape].
+
+    Raises:
+      UserError: for anything else, and for a mask that hides nothing.
+    """
+    pixels = spec.shape[:2] if spec.kind == "image" else spec.shape
+    if text.endswith(".npy"):
+        mask = _read_mask(Path(text), num, pixels, spec)
+    elif text.startswith("random:"):
+        try:
+            share = float(text.removeprefix("random:"))
+        except ValueError:
+            share = -1.0
+        if not 0 < share <= 1:
+            raise UserError(f"--mask {text}: expected a share that is hidden, above 0 and at most 1: random:0.5")
+        size = int(np.prod(pixels))
+        orders = [np.random.default_rng([seed, row]).permutation(size) for row in range(num)]
+        mask = (np.stack(orders) >= round(share * size)).reshape(num, *pixels)
+    elif spec.kind != "image":
+        raise UserError(
+            f"--mask {text}: {spec.name} holds {spec.kind} data, expected random:0.5 (the share that is hidden) or "
+            f"a .npy file (1 = seen, 0 = hidden)"
+        )
+    else:
+        mask = np.ones((num, *pixels), bool)
+        mask[:, *HALVES[_named(text)](*pixels)] = False
+    if mask.all():
+        raise UserError(f"--mask {text}: it hides nothing (1 is what is seen, 0 what is hidden)")
+    mask = mask.reshape(*mask.shape, *(1,) * (1 + len(spec.shape) - mask.ndim))
+    return np.broadcast_to(mask, (num, *spec.shape))
+
+
+def _named(text: str) -> str:
+    try:
+        return choose("--mask", text, HALVES)
+    except UserError as error:
+        raise UserError(f"{str(error).split('choices are')[0]}expected {EXPECTED}") from None
+
+
+def _read_mask(path: Path, num: int, pixels: tuple[int, ...], spec: Spec) -> np.ndarray:
+    with readable(f"--mask {path}: not a readable .npy file"):
+        mask = read_array(path)
+    shapes = tuple(dict.fromkeys((pixels, spec.shape, (num, *spec.shape))))
+    if mask.shape not in shapes:
+        raise UserError(f"--mask {path}: shape {mask.shape}; expected {' or '.join(map(str, shapes))}")
+    if mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
+        raise UserError(f"--mask {path}: expected 1 for what is seen and 0 for what is hidden, nothing else")
+    return (mask > 0) if mask.shape[:1] == (num,) and mask.ndim > len(spec.shape) else np.stack([mask > 0] * num)
+
+
+def completing(model: Model) -> Model:
+    """The model, with a search of its latent where its own `sample` does not honour `x` and `mask`."""
+    return model if {"x", "mask"} <= set(model.given) else with_latent_search(model)
+
+
+def complete(
+    model: Model, state: State, spec: Spec, rows: Rows, mask: np.ndarray, completions: int, seed: int
+) -> np.ndarray:
+    """`completions` of each of the raw rows [N, K, *shape], raw too; what `mask` [N, *shape] shows is that of the rows.
+
+    Completion k of row i depends on (seed, i * K + k) alone.
+
+    Raises:
+      UserError: for a model that cannot complete, or one of labels and rows without them.
+    """
+    model, num = completing(model), len(rows["x"])
+    given = {"x": np.where(mask, to_model(spec, rows["x"]), 0), "mask": mask}
+    if "y" in model.given:
+        if "y" not in rows:
+            raise UserError("this model reads the label beside x, and these rows have none: give a .npz with x and y")
+        given["y"] = rows["y"]
+    given = {name: np.repeat(value, completions, axis=0) for name, value in given.items()}
+    x = draw(model, state, spec, seed, num * completions, given, size=SIZE)["x"]
+    x = x.reshape(num, completions, *spec.shape)
+    return np.where(mask[:, None], rows["x"][:, None].astype(x.dtype), x)
+
+
+def draw_rows(x: np.ndarray, mask: np.ndarray, completions: np.ndarray, spec: Spec) -> bytes:
+    """Images, what is seen of them and their completions as a PNG, a row each."""
+    grey = (np.min(spec.low) + np.max(spec.high)) / 2
+    seen = np.where(mask, x, grey)
+    return strip(np.concatenate([x[:, None], seen[:, None], completions], axis=1), spec)

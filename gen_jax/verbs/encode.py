@@ -1,0 +1,110 @@
+"""Returns the latents of rows, and their picture in a plane."""
+
+import io
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from gen_jax.data.rows import Rows
+from gen_jax.data.spec import Spec, rows_to_model
+from gen_jax.errors import UserError
+from gen_jax.keys import root
+from gen_jax.model import Model, State
+from gen_jax.verbs.draw import CHUNK
+
+LEGEND = 20  # classes that a legend names, at most
+TSNE_ROWS = 3000  # that are drawn, at most: more take minutes
+
+
+def encode(model: Model, state: State, spec: Spec, rows: Rows) -> Rows:
+    """The codes of raw rows [N]: `z`, `scale` where there is one, leaves [N, ...], and the rows' `y` where they have them.
+
+    Raises:
+      UserError: for a model that does not encode, or one of labels and rows without them.
+    """
+    if model.encode is None:
+        raise UserError("this model has no encode: only autoencoders and hidden Markov models have codes of data")
+    if "y" in model.given and "y" not in rows:
+        raise UserError("this model reads the label beside x, and these rows have none: give a .npz with x and y")
+    key, num, chunks = root(0, "codes"), len(rows["x"]), []
+    for start in range(0, num, CHUNK):
+        chosen = np.arange(start, start + CHUNK) % num  # the last chunk is whole too: one compilation
+        part = {name: value[chosen] for name, value in rows.items()}
+        codes = model.encode(jax.random.fold_in(key, start // CHUNK), state, rows_to_model(spec, part))
+        chunks.append(jax.device_get(codes))
+    found = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
+    return {**found, **({"y": rows["y"]} if "y" in rows else {})}
+
+
+def by_pca(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
+    """Codes [N, D] along the two directions in which they vary most [N, 2], with the axes' names."""
+    from sklearn.decomposition import PCA
+
+    pca = PCA(2, svd_solver="full").fit(z)
+    names = tuple(f"component {each + 1} ({share:.0%})" for each, share in enumerate(pca.explained_variance_ratio_))
+    return pca.transform(z), names
+
+
+def by_tsne(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
+    """Codes [N, D] laid out by t-SNE (van der Maaten & Hinton 2008) [N, 2], with the axes' names."""
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(z) - 1) / 3)
+    return TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(z), ("t-SNE 1", "t-SNE 2")
+
+
+BY = {"pca": by_pca, "tsne": by_tsne}
+
+
+def plot(codes: Mapping[str, np.ndarray], spec: Spec, by: str) -> bytes:
+    """The codes as a PNG, a colour a class: two latents as they are, more by `by`, one as a histogram.
+
+    Raises:
+      UserError: for codes that are whole numbers, or too few of them.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    z = codes["z"]
+    if not np.issubdtype(z.dtype, np.floating):
+        raise UserError(f"the codes of this model are {z.dtype}, which have no plot: leave --plot out")
+    z, y = z.reshape(len(z), -1), codes.get("y", np.zeros(len(z), np.int32))
+    if len(z) < 4:
+        raise UserError(f"--plot of {len(z)} codes: expected at least 4")
+    if by == "tsne" and z.shape[1] > 2:
+        z, y = z[:TSNE_ROWS], y[:TSNE_ROWS]
+    at, names = (z, ("z[0]", "z[1]")) if z.shape[1] <= 2 else BY[by](z)
+    seen = np.unique(y)
+    labels = [(spec.classes or ())[each] if each < len(spec.classes or ()) else str(each) for each in seen]
+    figure = FigureCanvasAgg(Figure(figsize=(7, 6), dpi=100, layout="constrained")).figure
+    panel = figure.subplots()
+    from matplotlib import colormaps
+
+    few = colormaps["tab10" if len(seen) <= 10 else "tab20"].colors
+    colours = few[: len(seen)] if len(seen) <= LEGEND else colormaps["turbo"](np.linspace(0, 1, len(seen)))
+    if at.shape[1] == 1:
+        panel.hist(
+            [at[y == each, 0] for each in seen],
+            60,
+            stacked=True,
+            histtype="stepfilled",
+            color=list(colours),
+            label=labels,
+        )
+        panel.set_ylabel("rows")
+    else:
+        order = np.random.default_rng(0).permutation(len(at))  # no class lies on top of the others
+        points = np.asarray(colours)[np.searchsorted(seen, y)]
+        panel.scatter(
+            *at[order, :2].T, s=float(np.clip(20_000 / len(at), 4, 16)), alpha=0.6, linewidths=0, c=points[order]
+        )
+        for colour, label in zip(colours, labels):
+            panel.scatter([], [], s=16, color=[colour], label=label)
+        panel.set_ylabel(names[1])
+    panel.set_xlabel(names[0])
+    if "y" in codes and len(seen) <= LEGEND:
+        panel.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

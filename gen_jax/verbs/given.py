@@ -1,0 +1,58 @@
+"""Reads what `--given` says: labels, a prefix, or cells of a table."""
+
+import numpy as np
+
+from gen_jax import config
+from gen_jax.data import evidence
+from gen_jax.data.spec import SEQUENCES, Spec
+from gen_jax.data.texts import tokens_of
+from gen_jax.errors import UserError, choose, whole_number
+
+
+def parse_given(text: str | None, num: int, spec: Spec, length: int | None = None) -> dict[str, np.ndarray] | None:
+    """What `--given` and `--length` ask for.
+
+    Args:
+      text: `y=CLASS` by number or name, or `y=all`, class i mod classes for sample i; of text, `prefix=TEXT`; of a table
+        what `evidence.said` reads.
+      length: of the sequences, in tokens or frames.
+
+    Raises:
+      UserError: for anything else, data without labels, an unknown class or character, a length of what is no sequence.
+    """
+    if length is not None and spec.kind not in SEQUENCES:
+        raise UserError(f"--length {length}: {spec.name} holds {spec.kind} data, no sequences")
+    if length is not None and not 1 <= length < config.LARGEST:
+        raise UserError(f"--length {length}: expected 1 to {config.LARGEST - 1}")
+    given = {} if length is None else {"length": np.full(num, length, np.int32)}
+    if text is not None and spec.kind == "table":
+        return evidence.said(spec, text, num)
+    if text is not None:
+        name, _, value = text.partition("=")
+        kinds = {"y": _labels, "prefix": _prefix} if spec.kind == "text" else {"y": _labels}
+        if name not in kinds or not value:
+            raise UserError(f"--given {text}: expected y=CLASS or y=all" + ", or prefix=TEXT" * (len(kinds) > 1))
+        given |= kinds[name](text, value, num, spec, length)
+    return given or None
+
+
+def _prefix(text: str, value: str, num: int, spec: Spec, length: int | None) -> dict[str, np.ndarray]:
+    x = tokens_of(spec, value)
+    rest = max(0, (length or spec.shape[0]) - len(x))
+    mask = np.arange(len(x) + rest) < len(x)
+    return {"x": np.tile(np.pad(x, (0, rest)), (num, 1)), "mask": np.tile(mask, (num, 1))}
+
+
+def _labels(text: str, value: str, num: int, spec: Spec, length: int | None) -> dict[str, np.ndarray]:
+    if not spec.classes:
+        raise UserError(f"--given {text}: {spec.name} has no labels")
+    if value == "all":
+        return {"y": np.arange(num, dtype=np.int32) % len(spec.classes)}
+    if value in spec.classes:
+        value = str(spec.classes.index(value))
+    elif spec.info.get("labels", "U") in "biu":  # whose names are numbers: no other number is a class
+        choose(f"class of {spec.name}", value, spec.classes)
+    number = whole_number(value)
+    if number is None or number >= len(spec.classes):
+        choose(f"class of {spec.name}", value, spec.classes)
+    return {"y": np.full(num, number, np.int32)}

@@ -1,0 +1,158 @@
+"""Walks through the space of latents: between draws, between rows, along one latent."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from gen_jax import run
+from gen_jax.data.rows import Rows, read_rows
+from gen_jax.data.spec import Spec, to_data
+from gen_jax.errors import UserError
+from gen_jax.keys import root
+from gen_jax.model import Model, State
+from gen_jax.verbs.draw import CHUNK
+from gen_jax.verbs.encode import encode
+
+CORNERS = 4  # draws that the loop of an animation visits; a strip goes from the first to the second
+PRIOR_ROWS = 4096  # draws that tell the spread and the reach of the prior
+TEST_ROWS = 1000  # whose codes tell which latents are active, at most
+REACH = 3  # standard deviations that a traversal goes, each way
+TINY = 1e-9  # far above the rounding of float64, far below the angle between any two draws
+Between = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # start, end [N, D], steps T -> [N, T, D]
+
+
+def linear(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
+    """(1 - t) start + t end at `steps` times from 0 to 1: start, end [N, D] to [N, T, D]."""
+    t = np.linspace(0, 1, steps)[:, None]
+    return (1 - t) * start[:, None] + t * end[:, None]
+
+
+def spherical(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
+    """Along great circles, the length going linearly from one end's to the other's: [N, D], [N, D] to [N, T, D].
+
+    Draws of a normal prior in many dimensions lie near a sphere, which the straight line between two of them leaves:
+    Shoemake 1985; White 2016 (arXiv 1609.04468), section 2.1. Opposite ends, which no one circle joins, are joined
+    through 0.
+    """
+    lengths = [np.linalg.norm(each, axis=-1, keepdims=True) for each in (start, end)]  # [N, 1]
+    u, v = (each / np.maximum(length, TINY) for each, length in zip((start, end), lengths))
+    cosine = np.sum(u * v, axis=-1, keepdims=True)
+    across = v - cosine * u  # at right angles to u, in the plane of both
+    sine = np.linalg.norm(across, axis=-1, keepdims=True)
+    across = np.where(sine > TINY, across / np.maximum(sine, TINY), 0)
+    angle = np.linspace(0, 1, steps)[:, None] * np.arctan2(sine, cosine)[:, None]  # [N, T, 1]
+    direction = np.cos(angle) * u[:, None] + np.sin(angle) * across[:, None]
+    path = direction * linear(*lengths, steps)
+    path[:, 0], path[:, -1] = start, end  # to the bit
+    return path
+
+
+PATHS = {"spherical": spherical, "linear": linear}
+
+
+def draws(model: Model, state: State, seed: int, num: int) -> dict[str, np.ndarray]:
+    """`num` latents of the model's prior, leaves [num, ...]; the first ones are the same for every `num`.
+
+    Raises:
+      UserError: for a model without a continuous latent.
+    """
+    lacking = [name for name in ("prior", "decode") if getattr(model, name) is None]
+    if lacking:
+        raise UserError(f"this model has no {' and no '.join(lacking)}, so no latent paths: use gen_jax.sample instead")
+    key = root(seed, "paths")
+    chunks = [
+        jax.device_get(model.prior(jax.random.fold_in(key, chunk), state, CHUNK)) for chunk in range(-(-num // CHUNK))
+    ]
+    latent = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:num], *chunks)
+    if not np.issubdtype(latent["z"].dtype, np.floating):
+        raise UserError(f"the latent of this model is {latent['z'].dtype}: only a continuous one has paths")
+    return latent
+
+
+def walk(latent: dict[str, np.ndarray], steps: int, between: Between, closed: bool) -> dict[str, np.ndarray]:
+    """Paths through `z` [N, C, ...]: from the first of each row's draws to the second, or from all to the next in turn.
+
+    Returns `z` [N, T, ...] where T is `steps`, or C * (steps - 1) for closed loops, on which the first point follows
+    the last. Whatever else the latent holds (labels) stays what it is at the first draw.
+    """
+    z = latent["z"].astype(np.float64)
+    shape, z = z.shape, z.reshape(*z.shape[:2], -1)  # [N, C, D]
+    if closed:
+        legs = [between(z[:, each], z[:, (each + 1) % shape[1]], steps)[:, :-1] for each in range(shape[1])]
+        path = np.concatenate(legs, axis=1)
+    else:
+        path = between(z[:, 0], z[:, 1], steps)
+    held = {name: np.repeat(leaf[:, :1], path.shape[1], axis=1) for name, leaf in latent.items()}
+    return {**held, "z": path.astype(latent["z"].dtype).reshape(*path.shape[:2], *shape[2:])}
+
+
+def decode(model: Model, state: State, spec: Spec, latent: dict[str, np.ndarray]) -> np.ndarray:
+    """`x` [M, *shape] in the data's own domain of latents [M, ...], in chunks of one size: one compilation."""
+    key, num, x = root(0, "codes"), len(latent["z"]), []
+    for start in range(0, num, CHUNK):
+        rows = np.arange(start, start + CHUNK) % num  # the last chunk is filled up with the first rows
+        chunk = {name: leaf[rows] for name, leaf in latent.items()}
+        x.append(jax.device_get(model.decode(jax.random.fold_in(key, start // CHUNK), state, chunk)["x"]))
+    return to_data(spec, np.concatenate(x)[:num])
+
+
+def paths(
+    loaded: run.Run, num: int, steps: int, seed: int, between: Between, closed: bool, rows: Rows | None = None
+) -> np.ndarray:
+    """`num` decoded paths [num, T, *shape] in the data's own domain; T as in `walk`, path i depends on (seed, i).
+
+    They go between draws of the prior, or between the codes of raw `rows`, in their order.
+    """
+    draws_of = draws(loaded.model, loaded.state, seed, num * CORNERS if rows is None else 1)
+    latent = draws_of if rows is None else codes(loaded, rows, tuple(draws_of))
+    corners = {name: leaf.reshape(num, -1, *leaf.shape[1:]) for name, leaf in latent.items()}
+    return decoded(loaded, walk(corners, steps, between, closed))
+
+
+def decoded(loaded: run.Run, walked: dict[str, np.ndarray]) -> np.ndarray:
+    """`x` [N, T, *shape] of latents [N, T, ...]."""
+    shape = walked["z"].shape[:2]
+    x = decode(loaded.model, loaded.state, loaded.spec, {k: v.reshape(-1, *v.shape[2:]) for k, v in walked.items()})
+    return x.reshape(*shape, *x.shape[1:])
+
+
+def codes(loaded: run.Run, rows: Rows, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The latents of raw rows, with those leaves that `decode` reads: `z`, the posterior's mean, and labels."""
+    found = encode(loaded.model, loaded.state, loaded.spec, rows)
+    return {name: found[name] for name in names}
+
+
+def traversals(loaded: run.Run, order: np.ndarray, num: int, steps: int, seed: int) -> np.ndarray:
+    """Decoded traversals [num, steps, *shape]: row i moves the latent `order[i]` of one draw, the others held.
+
+    It goes from -3 to 3 standard deviations of the prior around its mean, as far as draws of the prior reach.
+    """
+    latent = draws(loaded.model, loaded.state, seed, 1)
+    known = draws(loaded.model, loaded.state, 0, PRIOR_ROWS)["z"].reshape(PRIOR_ROWS, -1).astype(np.float64)
+    order = order[:num]
+    walked = {
+        name: np.tile(leaf[:, None], (len(order), steps, *(1,) * (leaf.ndim - 1))) for name, leaf in latent.items()
+    }
+    z = walked["z"].reshape(len(order), steps, -1)
+    for row, each in zip(z, order):
+        path = known[:, each].mean() + known[:, each].std() * np.linspace(-REACH, REACH, steps)
+        row[:, each] = np.clip(path, known[:, each].min(), known[:, each].max())
+    return decoded(loaded, {**walked, "z": z.reshape(walked["z"].shape)})
+
+
+def by_activity(loaded: run.Run) -> tuple[np.ndarray, str]:
+    """The latents in the order of a traversal, and in words which: the most active ones first.
+
+    Activity is the variance of the posterior's mean over test rows (Burda et al. 2016, arXiv 1509.00519, section 5.2). Where
+    the model does not encode, or its test rows cannot be had, they are as they are numbered.
+    """
+    size = draws(loaded.model, loaded.state, 0, 1)["z"].size
+    try:
+        rows = read_rows(loaded.spec, loaded.config["data"])[1]
+        rows = {name: value[:TEST_ROWS] for name, value in rows.items()}
+        z = encode(loaded.model, loaded.state, loaded.spec, rows)["z"]
+    except UserError:
+        return np.arange(size), "the first latents"
+    activity = z.reshape(len(z), -1).astype(np.float64).var(0)
+    return np.argsort(-activity, kind="stable"), "the most active latents"

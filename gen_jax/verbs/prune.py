@@ -1,0 +1,125 @@
+"""Sets the smallest weights of a trained model to zero, and scores what is left."""
+
+import io
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax import run
+from gen_jax.errors import UserError
+from gen_jax.model import State
+from gen_jax.verbs.score import scorer_of
+
+
+def is_weight(path: tuple, leaf: jax.Array) -> bool:
+    """Whether an array of a state is pruned: floats of two dimensions or more that are no bias, scale or shift."""
+    names = {str(getattr(entry, "key", entry)) for entry in path}
+    return jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim >= 2 and not names & {"bias", "scale", "shift"}
+
+
+def prune(state: State, sparsity: float) -> State:
+    """The state with the share `sparsity` of each of its weight arrays, the entries of smallest magnitude, set to 0.
+
+    Magnitude pruning, every layer by the same share: Han et al. 2015 (arXiv 1506.02626), section 3, and the mask of
+    Zhu & Gupta 2017 (arXiv 1710.01878), section 3, in one step. What those papers do besides, training the weights
+    that are left and raising the sparsity by a schedule, is not done. Of equal magnitudes the first go first.
+
+    A state does not say which of its arrays sampling reads: a discriminator and the moments of an optimizer are
+    pruned too, which no sample can tell.
+    """
+
+    def pruned(path: tuple, leaf: jax.Array) -> jax.Array:
+        if not is_weight(path, leaf):
+            return leaf
+        value = np.array(leaf)
+        smallest = np.argsort(np.abs(value), axis=None, kind="stable")[: round(sparsity * value.size)]
+        value.flat[smallest] = 0
+        return jnp.asarray(value)
+
+    return jax.tree.map_with_path(pruned, state)
+
+
+def share_of_zeros(state: State) -> float:
+    """The share of zeros in the weight arrays of a state.
+
+    Raises:
+      UserError: for a state that has none.
+    """
+    weights = [np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(state) if is_weight(path, leaf)]
+    if not weights:
+        raise UserError("this model has no weight arrays, so there is nothing to prune")
+    return sum(int(np.sum(each == 0)) for each in weights) / sum(each.size for each in weights)
+
+
+def parse_sparsity(text: str) -> list[float]:
+    """Shares from 0 to 1, separated by commas, in rising order.
+
+    Raises:
+      UserError: naming the one that is no such share.
+    """
+    shares = set()
+    for each in text.split(","):
+        try:
+            share = float(each)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            hint = f"; {share:g} % is {share / 100:g}" if 2 <= share <= 100 else ", for example 0,0.5,0.9"
+            raise UserError(f"--sparsity {each!r}: expected shares of the weights from 0 to 1{hint}")
+        shares.add(share)
+    return sorted(shares)
+
+
+def draw_curves(figures: dict) -> bytes:
+    """Every metric against the sparsity, one panel each, and what real data score as a dashed line, as PNG."""
+    from matplotlib.figure import Figure
+
+    metrics = figures["metrics"]
+    figure = Figure(figsize=(4 * len(metrics), 3.2), layout="constrained")
+    for panel, (name, each) in zip(figure.subplots(1, len(metrics), squeeze=False).flat, metrics.items()):
+        values = [np.nan if value is None else value for value in each["values"]]
+        panel.plot(figures["sparsity"], values, marker="o", markersize=4)
+        if each["oracle"] is not None:
+            panel.axhline(each["oracle"], color="grey", linestyle="--", linewidth=1, label="real data")
+            panel.legend(fontsize=8)
+        panel.set_title(name, fontsize=10)
+        panel.set_xlabel("share of weights removed", fontsize=9)
+        panel.grid(alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=100, format="png")
+    return buffer.getvalue()
+
+
+def show(figures: dict) -> None:
+    """Prints the figures as a table: sparsity asked for, share of zeros reached, every metric."""
+    names = list(figures["metrics"])
+    print(f"step {figures['step']}, {figures['samples']} samples")
+    print("".join(f"{title:>14}" for title in ("sparsity", "zeros", *names)))
+    columns = (figures["metrics"][name]["values"] for name in names)
+    for row in zip(figures["sparsity"], figures["zeros"], *columns):
+        print("".join(f"{'-' if cell is None else format(cell, '.4g'):>14}" for cell in row))
+    oracles = [figures["metrics"][name]["oracle"] for name in names]
+    print(f"{'real data':>28}" + "".join(f"{'-' if cell is None else format(cell, '.4g'):>14}" for cell in oracles))
+
+
+def measure(loaded: run.Run, shares: list[float], names: list[str], num: int) -> dict:
+    """The figures of a curve, plain data: one score of each metric in `names` for each sparsity.
+
+    Raises:
+      UserError: where the data of the run have changed, or no metric applies to them.
+    """
+    score = scorer_of(loaded, names, num)
+    states = (prune(loaded.state, share) for share in shares)
+    zeros, scores = zip(*((share_of_zeros(state), score(loaded.model, state)) for state in states))
+    if not scores[0]:
+        raise UserError(f"no metric applies to {loaded.spec.name}")
+    metrics = {
+        name: {
+            "values": [score[name]["value"] for score in scores],
+            "oracle": each["oracle"],
+            "protocol": each["protocol"],
+        }
+        for name, each in scores[0].items()
+    }
+    return {"step": loaded.step, "samples": num, "sparsity": shares, "zeros": list(zeros), "metrics": metrics}
