@@ -18,8 +18,10 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 import gen_jax
-from gen_jax import command_line, sharding, train
-from gen_jax.errors import command
+from gen_jax import train
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
+from gen_jax.devices import startup
 from gen_jax.verbs import draw
 
 TEST, CLASSES = 797, 10
@@ -71,7 +73,7 @@ def main(argv: list[str]) -> None:
         },
         required=None,
     )
-    sharding.start()
+    startup.start()
     digits = load_digits()
     x, y = digits.images.astype(np.int16)[..., None], digits.target.astype(np.int32)
     print(f"{'':<22}" + "".join(f"{name:>14}{'difference':>16}" for name in CLASSIFIERS))

@@ -14,9 +14,12 @@ import numpy as np
 from augment import spread
 from tables import drawn, few_rows
 
-from gen_jax import command_line, config, data, sharding
+from gen_jax import config, data
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
 from gen_jax.data.spec import columns
-from gen_jax.errors import choose, command
+from gen_jax.devices import startup
+from gen_jax.errors import choose
 from gen_jax.metrics.columns import target_of
 from gen_jax.metrics.efficacy import scores, summary
 
@@ -44,7 +47,7 @@ def main(argv: list[str]) -> None:
         required=None,
     )
     names = [choose("model", name, MODELS) for name in flags.models.split(",")]
-    sharding.start()
+    startup.start()
     options = {**config.plain(config.base_config())["data"], "name": "adult", "data_dir": flags.data_dir}
     opened = data.load(options, 1, 0, steps=1, quiet=True)
     spec, train, test = opened.spec, opened.read("train")["x"], opened.read("test")["x"]

@@ -25,9 +25,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from gen_jax import data, sharding
+from gen_jax import data
 from gen_jax.config import load_file, plain
 from gen_jax.data.spec import Spec
+from gen_jax.devices import startup
 from gen_jax.models import build_model
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -186,7 +187,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/cost"))
     parser.add_argument("--summary", type=Path, help="a picture of all studies; OUT/all.png where unset")
     options = parser.parse_args()
-    sharding.start()
+    startup.start()
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "cost.json"
     found = json.loads(path.read_text()) if path.exists() else {}

@@ -21,10 +21,11 @@ from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer
 
 import gen_jax
-from gen_jax import best, config, data, train
+from gen_jax import config, data, train
 from gen_jax.data.evidence import as_given
 from gen_jax.data.spec import Spec, columns
 from gen_jax.data.tables import to_csv
+from gen_jax.training import selection
 from gen_jax.verbs.draw import draw
 
 CONFIG = Path(__file__).parents[1] / "configs" / "mixture.py"
@@ -53,7 +54,7 @@ def by_model(
     options.append("--config.data.holdout=0")
     options += ["--config.evaluate.metrics=('bic',)", f"--config.seed={seed}", "--config.sample_every=0", *settings]
     train.main(["train", "--config", flags.config, "--workdir", str(folder / "run"), "--quiet", *options])
-    run = gen_jax.load(folder / "run", replica=best.replica(folder / "run", flags.replica))
+    run = gen_jax.load(folder / "run", replica=selection.replica(folder / "run", flags.replica))
     given = as_given(run.spec, x)
     many = np.stack([draw(run.model, run.state, run.spec, each, len(x), given, size=8192)["x"] for each in range(20)])
     middle = many.mean(0)

@@ -29,8 +29,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler
 from tables import drawn, few_rows
 
-from gen_jax import command_line, config, data, sharding
-from gen_jax.errors import choose, command
+from gen_jax import config, data
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
+from gen_jax.devices import startup
+from gen_jax.errors import choose
 
 SPLITS, DRAWS, SEEDS, LEVELS = 3, 5, 5, 3
 FIGURES = ("W1 train", "W1 test", "coverage train", "coverage test", "F1")
@@ -102,7 +105,7 @@ def main(argv: list[str]) -> None:
         required=None,
     )
     names = [choose("model", name, MODELS) for name in flags.models.split(",")]
-    sharding.start()
+    startup.start()
     warnings.simplefilter("ignore")
     spec = data.load({**config.plain(config.base_config())["data"], "name": "iris"}, 1, 0, steps=1, quiet=True).spec
     iris = load_iris()

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 import gen_jax
-from gen_jax.log import read_metrics
+from gen_jax.storage.metrics_file import read_metrics
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = [f"--config.model.{net}.hidden=(32,)" for net in ("generator", "discriminator")]

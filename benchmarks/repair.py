@@ -14,8 +14,11 @@ import time
 import numpy as np
 
 import gen_jax
-from gen_jax import command_line, data, sharding
-from gen_jax.errors import UserError, command
+from gen_jax import data
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
+from gen_jax.devices import startup
+from gen_jax.errors import UserError
 from gen_jax.metrics import classifier
 from gen_jax.verbs import complete
 
@@ -43,7 +46,7 @@ def main(argv: list[str]) -> None:
         },
         required="workdir",
     )
-    sharding.start()
+    startup.start()
     print(f"{'':<28}{'read right':>11}{'any of them':>12}{'agree':>8}{'differ':>8}{'s':>7}")
     for workdir in [flags.workdir, *filter(None, flags.others.split(","))]:
         report(workdir, flags.num, flags.completions, flags.mask, flags.seed)

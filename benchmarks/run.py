@@ -28,7 +28,9 @@ from typing import Any
 from pairs import Pair, Program, Setting
 from results import OURS, figure, keep, kept, machine, summary, table
 
-from gen_jax.errors import UserError, choose, command
+from gen_jax.cli.process import command
+from gen_jax.devices import startup
+from gen_jax.errors import UserError, choose
 
 OUT = Path("runs/bench")
 QUIET = 0.05  # seconds between turns, in which the threads of the last one go to sleep
@@ -74,9 +76,7 @@ def build(name: str, label: str, setting: Setting) -> Any:
     if label == OURS or label in pair.others:
         import jax
 
-        from gen_jax import sharding
-
-        sharding.start()
+        startup.start()
         jax.config.update("jax_enable_compilation_cache", False)
     return programs(pair)[label](setting)
 

@@ -20,9 +20,9 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 import jax
 import numpy as np
 
-from gen_jax import sharding
 from gen_jax.config import load_file, plain
 from gen_jax.data.spec import Spec
+from gen_jax.devices import placement, replicas
 from gen_jax.models import build_model
 from gen_jax.nets import r3
 
@@ -117,11 +117,11 @@ def exchanged(name: str, fsdp: bool) -> dict[str, float]:
     """Bytes of each kind of collective in the step compiled for 8 devices, by what each puts out."""
     model, batch, rows = built(name, 8)
     model, batch, _ = built(name, rows)
-    mesh = sharding.make_mesh()
-    state = sharding.abstract_state(mesh, jax.eval_shape(model.init, KEY, batch), 1, fsdp)
-    rows_at = sharding.split(mesh)
+    mesh = placement.make_mesh()
+    state = placement.abstract_state(mesh, jax.eval_shape(model.init, KEY, batch), 1, fsdp)
+    rows_at = placement.split(mesh)
     batch = {each: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=rows_at) for each, leaf in batch.items()}
-    step = jax.jit(model.step, out_shardings=(sharding.places(state), None))
+    step = jax.jit(model.step, out_shardings=(replicas.places(state), None))
     found: dict[str, float] = {}
     for line in step.lower(KEY, state, batch).compile().as_text().splitlines():
         kind = re.search(r"\b(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(-start)?\(", line)

@@ -34,8 +34,8 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 
 from gen_jax import sample, train
+from gen_jax.cli.process import command
 from gen_jax.data.bif import Network, draw, read_bif
-from gen_jax.errors import command
 
 ROWS, VARIANCE, FLOOR = 10_000, 0.05, 1e-8
 GAUSSIANS = ("grid", "gridr", "ring")

@@ -14,12 +14,16 @@ from pathlib import Path
 import numpy as np
 
 import gen_jax
-from gen_jax import best, command_line, config, data, sharding, train
+from gen_jax import config, data, train
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
 from gen_jax.data.spec import Spec, columns
 from gen_jax.data.tables import to_csv
-from gen_jax.errors import choose, command
+from gen_jax.devices import startup
+from gen_jax.errors import choose
 from gen_jax.metrics.columns import target_of
 from gen_jax.metrics.efficacy import scores, summary
+from gen_jax.training import selection
 from gen_jax.verbs import draw
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -47,7 +51,7 @@ def drawn(options: list[str], settings: list[str], workdir: Path, seed: int, num
     name, *more = options
     quiet = ["--config.sample_every=0", f"--config.seed={seed}", "--quiet"]
     train.main(["train", f"--config={CONFIGS / name}", f"--workdir={workdir}", *more, *settings, *quiet])
-    chosen = best.replica(workdir, "best") if (workdir / best.FOLDER / best.REPLICAS).exists() else 0
+    chosen = selection.replica(workdir, "best") if (workdir / selection.FOLDER / selection.REPLICAS).exists() else 0
     run = gen_jax.load(workdir, replica=chosen)
     num = num or run.spec.sizes[run.spec.split]
     return draw.draw(run.model, run.state, run.spec, seed, num)["x"], run.spec
@@ -77,7 +81,7 @@ def main(argv: list[str]) -> None:
         required=None,
     )
     names = [choose("model", name, MODELS) for name in flags.models.split(",")]
-    sharding.start()
+    startup.start()
     options = {**config.plain(config.base_config())["data"], "name": "adult", "data_dir": flags.data_dir}
     opened = data.load(options, 1, 0, steps=1, quiet=True)
     rows, test, target = opened.read("train")["x"], opened.read("test")["x"], target_of(opened.spec, None)

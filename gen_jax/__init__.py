@@ -3,8 +3,8 @@
 from importlib import import_module
 
 HOMES = {
-    "fit": "gen_jax.train",
-    "load": "gen_jax.run",
+    "fit": "gen_jax.training.fit",
+    "load": "gen_jax.storage.loading",
 }  # imported on use: a worker that only reads data never starts JAX
 
 

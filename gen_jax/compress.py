@@ -7,22 +7,17 @@ The first call makes `compressor.npz`, an exact integer version of the net, in t
 anew, as every file needs the one that wrote it: copied to another machine it is all that decompressing needs.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from gen_jax import command_line, files
-from gen_jax.coding import chunks, container, integer
-from gen_jax.coding.images import Images, describe, open_images, whole
-from gen_jax.coding.integer import Network
-from gen_jax.coding.rivals import rivals
-from gen_jax.decompress import MODEL, compressor, decompress
-from gen_jax.errors import UserError, choose, command
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
+from gen_jax.coding import container
+from gen_jax.coding.images import open_images, whole
+from gen_jax.verbs.compress import compress, make_compressor, report, verify
+from gen_jax.verbs.decompress import MODEL, compressor
 
-FAMILIES = ("vae",)  # whose weights compress
 FLAGS = {
     "workdir": (None, f"directory of the run, or one that holds its {MODEL}"),
     "IN": (None, "images: a .npy array, or a folder of PNG files"),
@@ -30,74 +25,6 @@ FLAGS = {
     "chunk": (1000, "images that are coded as one; more take a little less room, fewer less memory"),
     "verify": (True, "decode the result and compare before it is written"),
 }
-
-
-def make_compressor(workdir: Path) -> None:
-    """Writes the integer network of a run, if it has none yet.
-
-    Raises:
-      UserError: for a directory without a run, or a model that cannot compress.
-    """
-    if (workdir / MODEL).exists():
-        return
-    from gen_jax import run
-
-    loaded = run.load(workdir)
-    choose("family of models to compress with", loaded.config["model"]["name"], FAMILIES)
-    options = {name: value for name, value in loaded.config["model"].items() if name != "name"}
-    from gen_jax.coding.weights import integer_network  # imports the model, which decoding does not need
-
-    description = integer_network(loaded.spec, options, loaded.state)
-    files.write(workdir / MODEL, integer.to_bytes(integer.make(description)))
-    print(f"made {workdir / MODEL} of step {loaded.step}")
-
-
-def pieces(images: Images, size: int) -> Iterator[np.ndarray]:
-    """The images, [size, H, W, C] uint8 at a time, the last ones fewer."""
-    return (images.read(start, min(start + size, images.num)) for start in range(0, images.num, size))
-
-
-def compress(
-    images: Images, network: Network, digest: bytes, size: int, progress: Callable = lambda num: None
-) -> bytes:
-    """A file of images, `size` of them a chunk; `digest` is the SHA-256 of the network's file.
-
-    Raises:
-      UserError: for images that the network does not model.
-    """
-    if images.shape not in (network.shape, ()):
-        raise UserError(f"the images are {describe(images.shape)}; this model compresses {describe(network.shape)}")
-    coded = [
-        chunks.encode(network, pixels, index * size, progress) for index, pixels in enumerate(pieces(images, size))
-    ]
-    header = container.Header(digest, images.num, size, network.shape, images.dims, images.dtype, images.names)
-    return container.write(header, coded)
-
-
-def verify(content: bytes, images: Images, network: Network, digest: bytes, progress: Callable) -> None:
-    """Decodes a file as `decompress` does.
-
-    Raises:
-      UserError: where that does not give the images.
-    """
-    header, decoded = decompress(content, network, digest, progress)
-    held = (header.num, header.dims, header.dtype, header.names)
-    if held != (images.num, images.dims, images.dtype, images.names) or not all(
-        np.array_equal(*pair) for pair in zip(decoded, pieces(images, header.size), strict=True)
-    ):
-        raise container.Damaged("the images do not come back as they were, so nothing is written: please report this")
-
-
-def report(content: bytes, images: Images, network: Network, digest: bytes, model: Path) -> None:
-    """Prints how large the file is, all of it counted, beside what everybody has."""
-    sizes = rivals(pieces(images, 1000), network.levels)
-    width = max(map(len, sizes))
-    for name, size in {"this file": len(content), **sizes}.items():
-        bits = f"{8 * size / (images.num * np.prod(network.shape)):8.4f} bits per dimension" if images.num else ""
-        print(f"{name:{width}} {size:12,} bytes {bits}")
-    used = Counter(chunks.NAMES[chunk.method] for chunk in container.read(content, digest)[1])
-    print("Chunks by method: " + (", ".join(f"{num} {name}" for name, num in used.items()) or "none") + ".")
-    print(f"To read it takes {model} too, {model.stat().st_size:,} bytes, the same for all files.")
 
 
 def main(argv: list[str]) -> None:

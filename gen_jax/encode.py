@@ -11,11 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from gen_jax import best, command_line, run, sharding
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
 from gen_jax.data.rows import FLAGS, read_rows
 from gen_jax.data.samples import arrays
-from gen_jax.errors import choose, command
+from gen_jax.devices import startup
+from gen_jax.errors import choose
 from gen_jax.files import write
+from gen_jax.storage import loading
+from gen_jax.training import selection
 from gen_jax.verbs.encode import BY, encode, plot
 
 
@@ -39,9 +43,9 @@ def main(argv: list[str]) -> None:
     if flags.plot is not None:
         choose("file type of --plot", Path(flags.plot).suffix, (".png",))
     choose("way to draw --by", flags.by, BY)
-    sharding.start()
-    loaded = run.load(
-        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    startup.start()
+    loaded = loading.load(
+        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
     origin, rows = read_rows(loaded.spec, loaded.config["data"], flags.split, flags.data, num)
     codes = encode(loaded.model, loaded.state, loaded.spec, rows)

@@ -5,17 +5,22 @@ python -m gen_jax.evaluate --workdir runs/gan [--metrics frechet,coverage] [--ag
 
 from pathlib import Path
 
-from gen_jax import best, command_line, files, run, sharding
+from gen_jax import files
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
 from gen_jax.data.rows import read_rows
-from gen_jax.errors import UserError, command
+from gen_jax.devices import startup
+from gen_jax.errors import UserError
 from gen_jax.metrics import ALL, Rows
 from gen_jax.metrics.page import page
 from gen_jax.metrics.scores import Scores, mean_scores, read_scores, refuse_other_protocol, save_scores, table
+from gen_jax.storage import loading
+from gen_jax.training import selection
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.score import scorer_of
 
 
-def picture(loaded: run.Run, file: Path, samples: Rows) -> None:
+def picture(loaded: loading.Run, file: Path, samples: Rows) -> None:
     """Writes the page of a table's samples beside the rows of its test split, or of its training split without one."""
     spec, splits = loaded.spec, [loaded.config["data"][name] for name in ("test_split", "split")]
     rows = read_rows(spec, loaded.config["data"], next(split for split in splits if spec.sizes.get(split)))[1]["x"]
@@ -48,18 +53,18 @@ def main(argv: list[str]) -> None:
         required="workdir",
     )
     others = read_scores(flags.against) if flags.against else None
-    sharding.start()
+    startup.start()
     step = command_line.integer("step", flags.step)
-    one = None if flags.replica is None else best.replica(flags.workdir, flags.replica)
-    loaded = run.load(flags.workdir, step, one or 0)
+    one = None if flags.replica is None else selection.replica(flags.workdir, flags.replica)
+    loaded = loading.load(flags.workdir, step, one or 0)
     settings = loaded.config["evaluate"]
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"] or [ALL]
     num = command_line.integer("num", flags.num, 1) or settings["num"]
     score = scorer_of(loaded, names, num, flags.features, command_line.integer("num_samples", flags.num_samples, 1))
     others_of = range(1, loaded.config["replicas"]) if one is None else ()
 
-    def scores_of(found: run.Run, samples: Rows | None = None) -> Scores:
-        states = (run.load(flags.workdir, found.step, each).state for each in others_of)
+    def scores_of(found: loading.Run, samples: Rows | None = None) -> Scores:
+        states = (loading.load(flags.workdir, found.step, each).state for each in others_of)
         first = score(found.model, found.state, samples)
         return mean_scores([first, *(score(found.model, state) for state in states)])
 
@@ -70,7 +75,7 @@ def main(argv: list[str]) -> None:
     if not scores:
         raise UserError(f"no metric applies to {loaded.spec.name}")
     if step is None and loaded.config.get("select"):
-        for name, each in scores_of(run.load(flags.workdir, None, one or 0, last=True)).items():
+        for name, each in scores_of(loading.load(flags.workdir, None, one or 0, last=True)).items():
             scores[name]["last"] = each["value"]
     print(f"step {loaded.step}, {num} samples")
     print(table(scores, others, Path(flags.against or "").name))

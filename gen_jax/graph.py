@@ -8,9 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gen_jax import best, command_line, files, run, sharding
+from gen_jax import files
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
 from gen_jax.data.bif import Network, topological_order, write_bif
-from gen_jax.errors import UserError, command
+from gen_jax.devices import startup
+from gen_jax.errors import UserError
+from gen_jax.storage import loading
+from gen_jax.training import selection
 
 SWEEPS = 8  # over the layers, each putting the variables of a layer near their neighbours in the one before
 
@@ -101,9 +106,9 @@ def main(argv: list[str]) -> None:
         required="workdir",
     )
     out = command_line.output_file(flags.out, "network.png", (".png", ".bif"))
-    sharding.start()
-    loaded = run.load(
-        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    startup.start()
+    loaded = loading.load(
+        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
     if loaded.model.network is None:
         raise UserError(

@@ -5,18 +5,23 @@ python -m gen_jax.information --workdir runs/bayes_net_bif --of lung --about smo
 
 from collections.abc import Sequence
 
-from gen_jax import best, command_line, config, run, sharding
+from gen_jax import config
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
 from gen_jax.data.evidence import known
 from gen_jax.data.spec import columns
-from gen_jax.errors import UserError, choose, command
+from gen_jax.devices import startup
+from gen_jax.errors import UserError, choose
 from gen_jax.models.bayes_net import information
+from gen_jax.storage import loading
+from gen_jax.training import selection
 from gen_jax.verbs.draw import draw
 
 SIZE = 8192  # samples drawn together
 
 
 def estimated(
-    loaded: run.Run, of: Sequence[int], about: Sequence[int], given: Sequence[int], num: int, seed: int
+    loaded: loading.Run, of: Sequence[int], about: Sequence[int], given: Sequence[int], num: int, seed: int
 ) -> tuple[float, float]:
     """I(of; about | given) in nats of the model's samples, H(of | given) where `about` is `of`, with its standard error.
 
@@ -31,7 +36,7 @@ def estimated(
     return information.information_of_samples(codes, of, about, given)
 
 
-def exact(loaded: run.Run, of: Sequence[int], about: Sequence[int], given: Sequence[int]) -> float:
+def exact(loaded: loading.Run, of: Sequence[int], about: Sequence[int], given: Sequence[int]) -> float:
     """As `estimated`, of a Bayesian network, without error; numbers are their bins.
 
     Raises:
@@ -63,9 +68,9 @@ def main(argv: list[str]) -> None:
         required="workdir",
     )
     command_line.check_bounds(flags, {"num": (2, config.LARGEST - 1), "seed": (0, config.LARGEST - 1)})
-    sharding.start()
-    loaded = run.load(
-        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    startup.start()
+    loaded = loading.load(
+        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
     names = known(loaded.spec)
 

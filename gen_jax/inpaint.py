@@ -11,11 +11,16 @@ A model whose `sample` honours `x` and `mask` draws the completions; for one tha
 
 import numpy as np
 
-from gen_jax import best, command_line, config, run, sharding
+from gen_jax import config
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
 from gen_jax.data.rows import FLAGS, read_rows
 from gen_jax.data.samples import arrays
-from gen_jax.errors import UserError, command
+from gen_jax.devices import startup
+from gen_jax.errors import UserError
 from gen_jax.files import write
+from gen_jax.storage import loading
+from gen_jax.training import selection
 from gen_jax.verbs.complete import EXPECTED, complete, draw_rows, parse_mask
 
 LIMITS = {"num": (1, 100_000), "completions": (1, 1000), "seed": (0, config.LARGEST - 1)}
@@ -42,9 +47,9 @@ def main(argv: list[str]) -> None:
     if flags.mask is None:
         raise UserError(f"--mask is missing; expected {EXPECTED}")
     command_line.check_bounds(flags, LIMITS)
-    sharding.start()
-    loaded = run.load(
-        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    startup.start()
+    loaded = loading.load(
+        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
     spec = loaded.spec
     if out.suffix == ".png" and spec.kind != "image":

@@ -8,10 +8,15 @@ python -m gen_jax.interpolate --workdir runs/gan --out paths.gif     all paths i
 
 import numpy as np
 
-from gen_jax import best, command_line, config, files, run, sharding
+from gen_jax import config, files
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
 from gen_jax.data.pictures import animate, strip
 from gen_jax.data.rows import FLAGS, read_rows
-from gen_jax.errors import UserError, choose, command
+from gen_jax.devices import startup
+from gen_jax.errors import UserError, choose
+from gen_jax.storage import loading
+from gen_jax.training import selection
 from gen_jax.verbs.paths import CORNERS, PATHS, by_activity, paths, traversals
 
 LIMITS = {"num": (1, 1000), "steps": (2, 1000), "seed": (0, config.LARGEST - 1)}
@@ -43,9 +48,9 @@ def main(argv: list[str]) -> None:
         raise UserError("--traverse and --between are two kinds of paths: choose one")
     if not flags.between and (flags.split or flags.data):
         raise UserError("--split and --data say which rows to walk between: add --between")
-    sharding.start()
-    loaded = run.load(
-        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    startup.start()
+    loaded = loading.load(
+        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
     closed = out.suffix == ".gif"
     what, rows = f"{flags.latents} paths", None

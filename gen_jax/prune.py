@@ -6,8 +6,12 @@ The run itself is left as it is. Nothing is trained again after the cut, and not
 says how much of a net its samples need.
 """
 
-from gen_jax import best, command_line, files, run, sharding
-from gen_jax.errors import command
+from gen_jax import files
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
+from gen_jax.devices import startup
+from gen_jax.storage import loading
+from gen_jax.training import selection
 from gen_jax.verbs.prune import draw_curves, measure, parse_sparsity, show
 
 
@@ -31,9 +35,9 @@ def main(argv: list[str]) -> None:
     )
     out = command_line.output_file(flags.out, "curve.png", (".png", ".json"))
     shares = parse_sparsity(flags.sparsity)
-    sharding.start()
-    loaded = run.load(
-        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    startup.start()
+    loaded = loading.load(
+        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
     settings = loaded.config["evaluate"]
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"]

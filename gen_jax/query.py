@@ -7,11 +7,16 @@ python -m gen_jax.query --workdir runs/mixture --of "petal width (cm)" --given s
 
 import numpy as np
 
-from gen_jax import best, command_line, config, run, sharding
+from gen_jax import config
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
 from gen_jax.data.evidence import known, parsed, said_within
 from gen_jax.data.spec import columns
 from gen_jax.data.tables import texts_of
-from gen_jax.errors import UserError, choose, command
+from gen_jax.devices import startup
+from gen_jax.errors import UserError, choose
+from gen_jax.storage import loading
+from gen_jax.training import selection
 from gen_jax.verbs.query import DRAWS, QUANTILES, draws, level_probabilities
 
 
@@ -33,9 +38,9 @@ def main(argv: list[str]) -> None:
         required="workdir",
     )
     command_line.check_bounds(flags, {"seed": (0, config.LARGEST - 1)})
-    sharding.start()
-    loaded = run.load(
-        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    startup.start()
+    loaded = loading.load(
+        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
     names = known(loaded.spec)
     of = choose(f"column of {loaded.spec.name} in --of", flags.of or "", names)

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gen_jax import command_line, config, log, run
+from gen_jax import config
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
 from gen_jax.data.spec import Spec
-from gen_jax.errors import UserError, command
+from gen_jax.errors import UserError
 from gen_jax.files import write
 from gen_jax.metrics.scores import read_evaluation
+from gen_jax.storage import directory, metrics_file
 
 SHOTS, CHARACTERS = 8, 600  # of a run's samples: times shown, and of a text how much
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#999999")  # Okabe and Ito 2008
@@ -62,13 +65,13 @@ def read(folders: list[str]) -> list[Told]:
     names = names_of([Path(folder) for folder in folders])
     found = []
     for at, (folder, name) in enumerate(zip(map(Path, folders), names)):
-        settings = run.read_config(folder)
+        settings = directory.read_config(folder)
         if settings is None:
             raise UserError(f"no run in {folder}: " + ("it is empty" if folder.exists() else "no such directory"))
-        run.refuse_incomplete(settings, folder)
+        directory.refuse_incomplete(settings, folder)
         scored, scores = read_evaluation(folder) if (folder / "evaluation.json").exists() else (None, {})
         looks = COLOURS[at % len(COLOURS)], DASHES[at // len(COLOURS) % len(DASHES)]
-        facts = config.flat(settings), run.read_spec(folder), log.read_metrics(folder)
+        facts = config.flat(settings), directory.read_spec(folder), metrics_file.read_metrics(folder)
         found.append(Told(name, folder, *facts, scores, scored, *looks))
     return found
 

@@ -14,15 +14,20 @@ from pathlib import Path
 import numpy as np
 from absl.flags import FlagValues
 
-from gen_jax import best, command_line, config, run, sharding
+from gen_jax import config
+from gen_jax.cli import command_line
+from gen_jax.cli.process import command
 from gen_jax.data import evidence
 from gen_jax.data.samples import SUFFIXES, encode
 from gen_jax.data.source import say_once
 from gen_jax.data.spec import Spec
 from gen_jax.data.tables import for_spreadsheets, formulas
 from gen_jax.data.texts import reader
-from gen_jax.errors import UserError, choose, command
+from gen_jax.devices import startup
+from gen_jax.errors import UserError, choose
 from gen_jax.files import write
+from gen_jax.storage import loading
+from gen_jax.training import selection
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.given import parse_given
 
@@ -62,9 +67,9 @@ def main(argv: list[str]) -> None:
         command_line.output_file(flags.out, "samples.png", suffixes)
     limits = {"num": (1, config.LARGEST - 1), "seed": (0, config.LARGEST - 1), "completions": (1, 10_000)}
     command_line.check_bounds(flags, limits)
-    sharding.start()
-    loaded = run.load(
-        flags.workdir, command_line.integer("step", flags.step), best.replica(flags.workdir, flags.replica)
+    startup.start()
+    loaded = loading.load(
+        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
     length = command_line.integer("length", flags.length, 1) or loaded.config["sample"].get("length")
     if evidence.is_file(flags.given):
@@ -90,7 +95,7 @@ def main(argv: list[str]) -> None:
         print(f"{num} samples of step {loaded.step} in {out}")
 
 
-def complete(flags: FlagValues, loaded: run.Run) -> None:
+def complete(flags: FlagValues, loaded: loading.Run) -> None:
     """Writes the rows of the file that `--given` names with their empty cells drawn, `--completions` times.
 
     Raises:

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from typing import IO
 
 GRACE = 5.0  # seconds
-LOST = {6, -signal.SIGABRT}  # exits that another process caused: gen_jax.sharding.Lost, and JAX's own
+LOST = {6, -signal.SIGABRT}  # exits that another process caused: gen_jax.devices.processes.Lost, and JAX's own
 
 
 def environment(number: int, processes: int, devices: int, port: int) -> dict[str, str]:

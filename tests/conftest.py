@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 import gen_jax
-from gen_jax import data, sharding, train
+from gen_jax import data, train
 from gen_jax.data import TRANSFORMS
 from gen_jax.data.spec import Spec
+from gen_jax.devices import placement, startup
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -68,15 +69,15 @@ def cache(tmp_path_factory):
         options = {"split": "train", "test_split": "test", "feed": "resident", "order": "shuffle"}
         for name, variant in (("digits", None), ("gaussians", "ring")):  # what more than one test reads
             data.load({**options, "name": name, "variant": variant}, 1, 0, steps=1, quiet=True)
-    sharding.start()
+    startup.start()
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 60)  # a worker seldom compiles a thing twice
 
 
 @pytest.fixture
 def one_device(monkeypatch):
     """The commands see one device, as on the machine of a newcomer."""
-    first = sharding.make_mesh(jax.devices()[:1])
-    monkeypatch.setattr(sharding, "make_mesh", lambda devices=None: first)
+    first = placement.make_mesh(jax.devices()[:1])
+    monkeypatch.setattr(placement, "make_mesh", lambda devices=None: first)
 
 
 @pytest.fixture

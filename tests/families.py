@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from conftest import make_spec, table_spec
 
-from gen_jax import sharding
 from gen_jax.data.modes import with_modes
+from gen_jax.devices import placement
 from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.forest import random_forest
@@ -28,7 +28,7 @@ from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
 
 KEY = jax.random.key(0)
-HERE = sharding.shared(sharding.make_mesh(jax.devices()[:1]))  # where a checkpoint is restored to as well
+HERE = placement.shared(placement.make_mesh(jax.devices()[:1]))  # where a checkpoint is restored to as well
 SGD = {"name": "sgd", "learning_rate": 0.01}
 FAST = {"name": "adam", "learning_rate": 3e-3, "b1": 0.0, "b2": 0.99}
 SMALL = {"name": "mlp", "hidden": (32, 32)}

@@ -10,8 +10,10 @@ import pytest
 from conftest import host
 
 import gen_jax
-from gen_jax import best, evaluate, log, sample, train
+from gen_jax import evaluate, sample, train
 from gen_jax.errors import UserError
+from gen_jax.storage import metrics_file
+from gen_jax.training import loop, selection
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FEW = ["--config.data.variant=ring", "--config.batch_size=16", "--config.evaluate.num=200", "--config.sample_every=0"]
@@ -33,7 +35,7 @@ def start(tmp_path, monkeypatch, one_device):
         workdir = tmp_path / "run"
         config = ["--config", str(CONFIGS / "gan_gaussians.py"), f"--config.steps={steps}"]
         with monkeypatch.context() as patch:
-            patch.setattr(train, "score", score)
+            patch.setattr(loop, "score", score)
             train.main(["train", *config, "--workdir", str(workdir), *FEW, *flags])
         return workdir, states
 
@@ -67,7 +69,7 @@ def test_a_run_that_is_taken_back_comes_again_to_its_best(start):
     shutil.rmtree(workdir / "checkpoints" / "6")
     start(6, "--config.save_every=6")
     assert gen_jax.load(workdir).step == 4 and same(gen_jax.load(workdir).state, states[4])
-    assert [each["step"] for each in log.read_metrics(workdir) if "high_quality" in each] == [2, 4, 6]
+    assert [each["step"] for each in metrics_file.read_metrics(workdir) if "high_quality" in each] == [2, 4, 6]
 
 
 def test_both_are_scored(start, capsys):
@@ -111,22 +113,22 @@ def test_a_start_that_was_killed_leaves_no_best_of_other_settings(start):
 
 def test_the_best_replica_is_the_one_that_the_metric_prefers(start):
     workdir, _ = start(4)
-    assert best.replica(workdir, "best") == 1 and best.replica(workdir, "2") == 2
+    assert selection.replica(workdir, "best") == 1 and selection.replica(workdir, "2") == 2
     kept = workdir / "best" / "replicas.json"
     kept.write_text(kept.read_text().replace("high_quality", "reverse_kl"))
-    assert best.replica(workdir, "best") == 0
+    assert selection.replica(workdir, "best") == 0
     for text, message in (("worst", "expected a number, or best"), ("-1", "expected a number, or best")):
         with pytest.raises(UserError, match=message):
-            best.replica(workdir, text)
+            selection.replica(workdir, text)
     kept.unlink()
     with pytest.raises(UserError, match=r"--replica=best: .* set --config.select"):
-        best.replica(workdir, "best")
+        selection.replica(workdir, "best")
 
 
 def test_the_cheap_scores_stay_beside_the_one_that_selects(tmp_path, one_device):
     config = ["--config", str(CONFIGS / "gan_gaussians.py"), "--config.steps=2", "--workdir", str(tmp_path / "run")]
     train.main(["train", *config, *FEW])
-    assert log.read_metrics(tmp_path / "run")[-1].keys() >= {"modes", "high_quality", "reverse_kl"}
+    assert metrics_file.read_metrics(tmp_path / "run")[-1].keys() >= {"modes", "high_quality", "reverse_kl"}
 
 
 @pytest.mark.parametrize(

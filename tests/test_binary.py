@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 from test_data import MNIST, batches, equal, load, needs_mnist
 
-from gen_jax import data, run, train
+from gen_jax import data, train
 from gen_jax.data import decode, sources
 from gen_jax.data.pictures import grid
 from gen_jax.data.spec import from_json, to_data, to_json
 from gen_jax.errors import UserError
+from gen_jax.storage import directory
 
 OPTIONS = {"name": "digits", "split": "train", "test_split": "test"}
 FEEDS = pytest.mark.parametrize("feed", ["resident", "streaming"])
@@ -229,6 +230,6 @@ def test_a_run_of_another_transform_is_refused(tmp_path):
     assert set(np.unique(np.asarray(Image.open(tmp_path / "run" / "samples" / "2.png")))) == {0, 64, 255}
     with pytest.raises(UserError, match="data.transform was 'dynamic_binary'.*now 'static_binary'"):
         train.main(["train", *flags, "--config.steps=6", "--config.data.transform=static_binary"])
-    config, spec = json.loads((tmp_path / "run" / "config.json").read_text()), run.read_spec(tmp_path / "run")
+    config, spec = json.loads((tmp_path / "run" / "config.json").read_text()), directory.read_spec(tmp_path / "run")
     with pytest.raises(UserError, match="info was {'dynamic_binary'.*now {'static_binary'"):
-        run.refuse_other(tmp_path / "run", config, spec._replace(info={"static_binary": [0, 16]}), None)
+        directory.refuse_other(tmp_path / "run", config, spec._replace(info={"static_binary": [0, 16]}), None)

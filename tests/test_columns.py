@@ -9,7 +9,7 @@ import pytest
 from conftest import table_spec
 from scipy import stats
 
-from gen_jax import config, data, files, run, train
+from gen_jax import config, data, files, train
 from gen_jax.data.modes import with_modes
 from gen_jax.data.order import rows_by_level
 from gen_jax.data.spec import to_data
@@ -24,6 +24,7 @@ from gen_jax.metrics.pairwise import associations
 from gen_jax.metrics.privacy import nearer
 from gen_jax.models.gan import gan
 from gen_jax.models.smote import smote
+from gen_jax.storage import directory
 from gen_jax.verbs.score import make_scorer
 
 KEY = jax.random.key(0)
@@ -277,7 +278,7 @@ def test_a_config_of_ours_takes_a_table_without_a_test_split(tmp_path):
     file = Path(__file__).parents[1] / "configs" / "forest.py"
     train.main(["train", "--config", str(file), "--workdir", str(tmp_path / "run"), "--quiet", *flags])
     assert not files.read_json(tmp_path / "run" / "evaluation.json")["metrics"]
-    assert run.read_config(tmp_path / "run")["model"]["max_leaves"] == 2
+    assert directory.read_config(tmp_path / "run")["model"]["max_leaves"] == 2
     with pytest.raises(UserError, match="max_leaves=2.5: expected int"):
         train.main(["train", "--config", str(file), "--config.model.max_leaves=2.5"])
 

@@ -16,9 +16,14 @@ import pytest
 from PIL import Image
 from scipy.stats import betabinom, norm
 
-from gen_jax import compress, decompress, run
-from gen_jax.coding import chunks, codec, container, integer, rivals
+from gen_jax import compress, decompress
+from gen_jax.coding import chunks, codec, container, images, integer, rivals
 from gen_jax.errors import UserError
+from gen_jax.storage import loading
+from gen_jax.verbs.compress import compress as compress_images
+from gen_jax.verbs.compress import make_compressor
+from gen_jax.verbs.decompress import compressor
+from gen_jax.verbs.decompress import decompress as decompress_images
 
 GOLDEN = Path(__file__).parent / "golden"
 LEVELS = {"bernoulli": 2, "beta_binomial": 256}
@@ -77,15 +82,15 @@ def whole_file(network, x, size=1000, **facts):
     """A file of images that are in memory, and the SHA-256 it was made for."""
     digest = hashlib.sha256(integer.to_bytes(network)).digest()
     images = open_images_of(x)._replace(**facts)
-    return compress.compress(images, network, digest, size), digest
+    return compress_images(images, network, digest, size), digest
 
 
 def open_images_of(x):
-    return compress.Images(len(x), x.shape[1:], 4, "uint8", (), lambda start, stop: x[start:stop])
+    return images.Images(len(x), x.shape[1:], 4, "uint8", (), lambda start, stop: x[start:stop])
 
 
 def images_in(content, network, digest):
-    _, decoded = decompress.decompress(content, network, digest)
+    _, decoded = decompress_images(content, network, digest)
     return np.concatenate([np.zeros((0, *network.shape), np.uint8), *decoded])
 
 
@@ -271,7 +276,7 @@ def test_a_panic_of_the_coder_is_one_line(binary, monkeypatch):
 def test_files_of_another_day_are_read(likelihood):
     """Written on x86-64 by constriction 0.5.0 and NumPy 2.4.6; `python tests/test_compress.py` writes them anew."""
     content = (GOLDEN / likelihood / "images.gjx").read_bytes()
-    network, digest = decompress.compressor(GOLDEN / likelihood)
+    network, digest = compressor(GOLDEN / likelihood)
     assert chunks.BITS_BACK in {chunk.method for chunk in container.read(content, digest)[1]}
     x = images_in(content, network, digest)
     assert hashlib.sha256(x.tobytes()).hexdigest() == json.loads((GOLDEN / "images.json").read_text())[likelihood]
@@ -292,8 +297,8 @@ def test_other_processes_write_and_read_the_same(home, binary):
 
 def test_decompressing_needs_no_jax_and_damage_has_its_exit_code(home):
     (home.path / "x.gjx").write_bytes(b"GJXC" + bytes(100))
-    code = "import sys; from gen_jax import decompress, errors; sys.argv[1:] = ['--workdir=runs', 'x.gjx', 'y.npy']\n"
-    code += "try: errors.command(decompress.main)\nfinally: assert 'jax' not in sys.modules"
+    code = "import sys; from gen_jax import decompress; from gen_jax.cli import process; sys.argv[1:] = ['--workdir=runs', 'x.gjx', 'y.npy']\n"
+    code += "try: process.command(decompress.main)\nfinally: assert 'jax' not in sys.modules"
     environment = {**os.environ, "PYTHONPATH": str(Path(compress.__file__).parents[1])}
     for first, expected in ((b"GJXC\1", 3), (b"GJXC\2", 5), (b"\x93NUMPY", 3)):
         (home.path / "x.gjx").write_bytes(first + bytes(200))
@@ -454,20 +459,20 @@ def test_the_command_line(home, arguments, message):
 def test_the_compressor_is_made_once_from_a_run(tmp_path, binary, monkeypatch, capsys):
     made = SimpleNamespace(integer_network=lambda spec, options, state: described("bernoulli", seed=state))
     monkeypatch.setitem(sys.modules, "gen_jax.coding.weights", made)
-    loaded = run.Run(None, 0, None, {"model": {"name": "vae", "latent_size": 3}}, 7)
-    monkeypatch.setattr(run, "load", lambda workdir: loaded)
+    loaded = loading.Run(None, 0, None, {"model": {"name": "vae", "latent_size": 3}}, 7)
+    monkeypatch.setattr(loading, "load", lambda workdir: loaded)
     np.save(tmp_path / "x.npy", drawn(binary, 3))
     arguments = ["verb", "--workdir", str(tmp_path / "run"), str(tmp_path / "x.npy"), str(tmp_path / "x.gjx")]
     compress.main(arguments)
     assert "compressor.npz of step 7" in capsys.readouterr().out
     content = (tmp_path / "run" / "compressor.npz").read_bytes()
     assert content == integer.to_bytes(binary)
-    monkeypatch.setattr(run, "load", lambda workdir: loaded._replace(state=1))
+    monkeypatch.setattr(loading, "load", lambda workdir: loaded._replace(state=1))
     compress.main(arguments)
     assert (tmp_path / "run" / "compressor.npz").read_bytes() == content
-    monkeypatch.setattr(run, "load", lambda workdir: loaded._replace(config={"model": {"name": "gan"}}))
+    monkeypatch.setattr(loading, "load", lambda workdir: loaded._replace(config={"model": {"name": "gan"}}))
     with pytest.raises(UserError, match="unknown family of models to compress with 'gan': choices are vae"):
-        compress.make_compressor(tmp_path / "other")
+        make_compressor(tmp_path / "other")
 
 
 def test_a_network_that_would_not_be_exact_is_refused():
@@ -497,7 +502,7 @@ def test_a_damaged_compressor_is_said(tmp_path, binary):
     ):
         (tmp_path / "compressor.npz").write_bytes(wrong)
         with pytest.raises(UserError, match="compressor.npz"):
-            decompress.compressor(tmp_path)
+            compressor(tmp_path)
 
 
 @pytest.mark.parametrize("field, value", [("scales", 0.0), ("scales", np.nan), ("tables", -1.0), ("tables", np.inf)])

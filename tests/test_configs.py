@@ -115,9 +115,10 @@ def test_the_readmes_model_obeys_its_laws():
     from conftest import make_spec
     from jax.scipy.stats import norm
 
+    from gen_jax.conditions import refuse_given
     from gen_jax.data.spec import Spec
     from gen_jax.errors import UserError
-    from gen_jax.model import Model, refuse_given, weighted_mean
+    from gen_jax.model import Model, weighted_mean
 
     text = (Path(__file__).parents[1] / "README.md").read_text()
     code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "def gaussian" in block)

@@ -10,10 +10,12 @@ from conftest import make_spec
 from PIL import Image, ImageSequence
 
 import gen_jax
-from gen_jax import data, encode, interpolate, run, sharding, train
+from gen_jax import data, encode, interpolate, train
 from gen_jax.data.spec import to_model
+from gen_jax.devices import placement
 from gen_jax.errors import UserError
 from gen_jax.model import Model
+from gen_jax.storage import loading
 from gen_jax.verbs import paths
 from gen_jax.verbs.encode import encode as codes_of
 from gen_jax.verbs.encode import plot
@@ -36,13 +38,13 @@ def trained(tmp_path_factory):
     """A function that gives a tiny autoencoder of digits, trained once for each set of flags."""
     folder, done = tmp_path_factory.mktemp("runs"), {}
     (folder / "tiny.py").write_text(CONFIG)
-    first = sharding.make_mesh(jax.devices()[:1])
+    first = placement.make_mesh(jax.devices()[:1])
 
     def trained(*flags):
         if flags not in done:
             done[flags] = folder / str(len(done))
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(sharding, "make_mesh", lambda devices=None: first)
+                patch.setattr(placement, "make_mesh", lambda devices=None: first)
                 argv = ["train", "--config", str(folder / "tiny.py"), "--workdir", str(done[flags]), "--quiet", *flags]
                 train.main(argv)
         return done[flags]
@@ -226,7 +228,7 @@ def test_a_traversal_stays_where_the_prior_reaches():
         prior=lambda key, state, num: {"z": jax.random.uniform(key, (num, 2), minval=-1.0)},
         decode=lambda key, state, latent: {"x": latent["z"]},
     )
-    loaded = run.Run(uniform, None, make_spec("vector", (2,)), {}, 0)
+    loaded = loading.Run(uniform, None, make_spec("vector", (2,)), {}, 0)
     x = paths.traversals(loaded, np.arange(2), 2, 7, 0)
     assert np.abs(x).max() <= 1 and x[0, 0, 0] < -0.99 and x[0, -1, 0] > 0.99
 

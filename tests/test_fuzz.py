@@ -23,14 +23,15 @@ from PIL import Image
 from scipy.io import savemat, wavfile
 from test_compress import described, drawn, whole_file
 
-from gen_jax import config, files, report, run
+from gen_jax import config, files, report
 from gen_jax.coding import integer
 from gen_jax.data.bif import ASIA
 from gen_jax.data.files import open_files
 from gen_jax.data.rolls import FIELDS
 from gen_jax.data.source import say_once
-from gen_jax.decompress import decompress
 from gen_jax.errors import UserError
+from gen_jax.storage import directory
+from gen_jax.verbs.decompress import decompress
 
 FUZZ = int(os.environ.get("FUZZ", "400"))
 MOST = 1 << 30  # bytes that the process may grow by: far below what a reader may ask for
@@ -103,8 +104,8 @@ def folder_of(suffix):
 def run_of(name):
     def read(folder, content):
         if not (folder / "run").exists():
-            run.claim(folder / "run", make_spec("image", (8, 8, 1)))
-        run.settle(folder / "run", config.plain(config.base_config()) | {"model": {"name": "vae"}}, None)
+            directory.claim(folder / "run", make_spec("image", (8, 8, 1)))
+        directory.settle(folder / "run", config.plain(config.base_config()) | {"model": {"name": "vae"}}, None)
         files.write(folder / "run" / name, content)
         report.page(report.read([str(folder / "run")]))
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import gen_jax
-from gen_jax import sample, sharding, train
+from gen_jax import sample, train
+from gen_jax.devices import startup
 from gen_jax.models import MODELS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -51,7 +52,7 @@ def test_an_old_run_is_resumed(path, tmp_path):
 
 @pytest.mark.study
 def test_states_samples_and_scores_are_the_bytes_of_before(tmp_path):
-    machine = f"{sharding.processor()} jax {jax.__version__}"
+    machine = f"{startup.processor()} jax {jax.__version__}"
     known = json.loads((GOLDEN / "bytes.json").read_text())
     if machine not in known:
         pytest.skip(f"no bytes of this machine yet ({machine}): tests/golden/record.py records them")

@@ -61,6 +61,7 @@ def test_a_circle_is_found():
     assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
 
 
+COMMANDS = {path.stem for path in PACKAGE.glob("*.py") if "\ndef main(" in path.read_text()}
 BY_NATURE = {"distributions.frames", "optimizers.evolution"}  # one family reads them now; their room says what they are
 FOUNDATIONS = ("losses", "distributions", "nets", "optimizers", "metrics", "data")  # rooms below the families
 
@@ -104,6 +105,11 @@ def lodgers(graph: dict[str, set[str]]) -> list[str]:
 def test_what_one_family_reads_lives_with_it():
     """The losses of one family stay in `losses`: there they are looked for."""
     assert {name for name in lodgers(graph()) if room_of(name) != "losses"} == BY_NATURE
+
+
+def test_nothing_imports_a_command():
+    assert len(COMMANDS) > 10
+    assert [(name, other) for name, others in graph().items() for other in others if other in COMMANDS] == []
 
 
 def test_broken_rules_are_found():

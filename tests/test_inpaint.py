@@ -8,7 +8,8 @@ from conftest import make_spec
 from PIL import Image
 
 import gen_jax
-from gen_jax import inpaint, sharding, train
+from gen_jax import inpaint, train
+from gen_jax.devices import placement
 from gen_jax.errors import UserError
 from gen_jax.model import Model
 from gen_jax.models.latent_search import with_latent_search
@@ -34,9 +35,9 @@ RUNS = {
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Tiny runs on digits: family -> directory."""
-    folder, first = tmp_path_factory.mktemp("runs"), sharding.make_mesh(jax.devices()[:1])
+    folder, first = tmp_path_factory.mktemp("runs"), placement.make_mesh(jax.devices()[:1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "make_mesh", lambda devices=None: first)
+        patch.setattr(placement, "make_mesh", lambda devices=None: first)
         for name, model in RUNS.items():
             (folder / f"{name}.py").write_text(CONFIG.replace("MODEL", model))
             argv = ["train", "--config", str(folder / f"{name}.py"), "--workdir", str(folder / name), "--quiet"]

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import gen_jax
-from gen_jax import config, data, evaluate, query, sample, sharding, train
+from gen_jax import config, data, evaluate, query, sample, train
 from gen_jax.data import evidence
 from gen_jax.data import spec as spec_module
 from gen_jax.data.bif import Network, read_bif, write_bif
@@ -31,6 +31,7 @@ from gen_jax.data.samples import arrays
 from gen_jax.data.source import say_once
 from gen_jax.data.spec import columns, to_data
 from gen_jax.data.tables import to_csv
+from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.verbs.given import parse_given
 from gen_jax.verbs.query import level_probabilities
@@ -767,10 +768,10 @@ def test_the_users_folder_for_compiled_code_is_respected(tmp_path):
     before = jax.config.jax_compilation_cache_dir
     try:
         jax.config.update("jax_compilation_cache_dir", str(tmp_path))
-        sharding.start()
+        startup.start()
         assert jax.config.jax_compilation_cache_dir == str(tmp_path)
         jax.config.update("jax_compilation_cache_dir", None)
-        sharding.start()
+        startup.start()
         assert Path(jax.config.jax_compilation_cache_dir).is_relative_to(os.environ["GEN_JAX_CACHE"])
     finally:
         jax.config.update("jax_compilation_cache_dir", before)

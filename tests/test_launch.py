@@ -22,8 +22,10 @@ import pytest
 from conftest import host
 
 import gen_jax
-from gen_jax import checkpoint, log, sharding, train
+from gen_jax import train
+from gen_jax.devices import placement
 from gen_jax.errors import UserError
+from gen_jax.storage import checkpoint, metrics_file
 
 ROOT = Path(__file__).parents[1]
 SAVES, LONG = 20, 1500  # steps
@@ -57,8 +59,8 @@ def alone(folder, monkeypatch):
     """Trains in this process, on so many devices."""
 
     def alone(name, devices, *flags):
-        mesh = sharding.make_mesh(jax.devices()[:devices])
-        monkeypatch.setattr(sharding, "make_mesh", lambda given=None: mesh)
+        mesh = placement.make_mesh(jax.devices()[:devices])
+        monkeypatch.setattr(placement, "make_mesh", lambda given=None: mesh)
         command = ["train", "--config", str(folder / "tiny.py"), "--workdir", str(folder / name), "--quiet", *flags]
         train.main(command)
         monkeypatch.undo()
@@ -82,7 +84,7 @@ def wait_until(reached, seconds=300):
 
 
 def at_step(workdir, step):
-    return any(each["step"] >= step for each in log.read_metrics(workdir))
+    return any(each["step"] >= step for each in metrics_file.read_metrics(workdir))
 
 
 def signalled(workdir, after, number, *flags):
@@ -275,7 +277,7 @@ def test_a_preempted_slurm_job_queues_itself_and_ends_with_the_same_bytes(slurm,
     slurm("sbatch", "--wait", "--partition=high", "--ntasks=2", "--output=/dev/null", "--wrap=true")
     stopped_times(1)
     wait_until(lambda: "resuming after step" in output.read_text() and fact("JobState") == "RUNNING")
-    before = log.read_metrics(workdir)[-1]["step"]
+    before = metrics_file.read_metrics(workdir)[-1]["step"]
     wait_until(lambda: at_step(workdir, before + SAVES))
     slurm("scancel", "--signal=TERM", job)
     stopped_times(2)

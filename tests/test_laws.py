@@ -12,8 +12,9 @@ from conftest import host
 from families import FAMILIES, HERE, KEY, compiled_of, every_family, model_of, trained
 from recorder import recording
 
-from gen_jax import checkpoint, sharding
+from gen_jax.devices import placement, replicas
 from gen_jax.errors import UserError
+from gen_jax.storage import checkpoint
 
 SIGNATURES = {
     "init": ("key", "batch"),
@@ -173,7 +174,7 @@ def test_learning_helps(name):
 def test_resume_is_bitwise(name, tmp_path):
     step = compiled_of(name)[1]
     state = trained(name, 3)[0]
-    abstract = sharding.abstract_state(HERE.mesh, jax.eval_shape(lambda: state))
+    abstract = placement.abstract_state(HERE.mesh, jax.eval_shape(lambda: state))
     with checkpoint.opened(tmp_path, keep=1) as manager:
         checkpoint.save(manager, 3, state)
     with checkpoint.opened(tmp_path) as manager:
@@ -219,8 +220,8 @@ def some_rows(name: str, rows: int, padding: int) -> dict:
 
 def stepped(name: str, keys: jax.Array, state, batch: dict, devices: int = 1):
     """`state` after a step by each key, on so many devices."""
-    mesh = sharding.make_mesh(jax.devices()[:devices])
-    batch, state = sharding.place_rows(mesh, batch), sharding.place_whole(mesh, state)
+    mesh = placement.make_mesh(jax.devices()[:devices])
+    batch, state = placement.place_rows(mesh, batch), placement.place_whole(mesh, state)
     for key in keys:
         state = plain_of(name)[1](key, state, batch)
     chex.assert_tree_all_finite(state)  # NaN would equal NaN
@@ -250,13 +251,13 @@ def test_replicas_are_the_runs_of_their_seeds(name):
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *([state] * 2)),
         jax.tree.map(lambda *x: np.stack(x), *batches),
     )
-    together = sharding.replicated(step, (keys[0], state, {}, np.int32(0), {}, batch), 2, HERE.mesh)
+    together = replicas.replicated(step, (keys[0], state, {}, np.int32(0), {}, batch), 2, HERE.mesh)
     both = stacked[0]
     for number in range(steps):
         both = together(keys, both, {}, np.int32(number), {}, stacked[1])[0]
     for index, (key, batch) in enumerate(zip(keys, batches)):
         alone = stepped(name, [jax.random.fold_in(key, number) for number in range(steps)], state, batch)
-        chex.assert_trees_all_close(host(sharding.replica(both, index, 2)), alone, rtol=1e-5, atol=1e-6)
+        chex.assert_trees_all_close(host(replicas.replica(both, index, 2)), alone, rtol=1e-5, atol=1e-6)
 
 
 def some_observed(batch: dict, rows: int) -> dict:

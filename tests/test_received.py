@@ -18,13 +18,17 @@ from conftest import make_spec
 from scipy.io import savemat
 from test_report import PIXEL, Page
 
-from gen_jax import checkpoint, config, files, job, log, report, run, sharding, train
+from gen_jax import config, files, report, train
+from gen_jax.cli.process import tolerant
 from gen_jax.coding import images
 from gen_jax.coding.chunks import Damaged
 from gen_jax.data import bif, decode, source
 from gen_jax.data.rolls import FIELDS
 from gen_jax.data.tables import csv_of, for_spreadsheets, formulas
-from gen_jax.errors import UserError, printable, tolerant
+from gen_jax.devices import placement, startup
+from gen_jax.errors import UserError, printable
+from gen_jax.storage import checkpoint, directory, metrics_file
+from gen_jax.training import curves, prepare
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SCRIPT = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -36,9 +40,9 @@ def received(tmp_path):
 
     def make(change_config=dict, change_line=dict, change_scores=dict):
         folder = tmp_path / "run"
-        run.claim(folder, make_spec("image", (8, 8, 1))._replace(name=SCRIPT))
+        directory.claim(folder, make_spec("image", (8, 8, 1))._replace(name=SCRIPT))
         settings = config.plain(config.base_config()) | {"model": {"name": SCRIPT, SCRIPT: SCRIPT}}
-        run.settle(folder, change_config(settings), None)
+        directory.settle(folder, change_config(settings), None)
         line = change_line({"step": 1, "seconds": 1.0, SCRIPT: 2.0, "$\\frac$ $": 1.0})
         (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
         files.write(folder / "samples" / "1.png", PIXEL)
@@ -88,9 +92,9 @@ def test_lines_of_metrics_that_are_none_are_left_out(line, received):
     folder = received()
     with open(folder / "metrics.jsonl", "a") as file:
         file.write(line + "\n")
-    assert len(log.read_metrics(folder)) == 1
+    assert len(metrics_file.read_metrics(folder)) == 1
     report.page(report.read([str(folder)]))
-    log.draw_curves(folder)
+    curves.draw_curves(folder)
 
 
 def test_settings_too_deep_to_read_are_one_line(received):
@@ -117,7 +121,7 @@ def test_our_files_are_not_written_through_a_link(tmp_path):
     (tmp_path / "run").mkdir()
     for name in (".lock", "metrics.jsonl", "config.json", ".writable"):
         (tmp_path / "run" / name).symlink_to(victim)
-    with pytest.raises(UserError, match="cannot write to"), run.locked(tmp_path / "run"):
+    with pytest.raises(UserError, match="cannot write to"), directory.locked(tmp_path / "run"):
         pass
     with pytest.raises(UserError, match="cannot write to the cache"):
         source.made(tmp_path / "run")
@@ -178,14 +182,14 @@ def test_compiled_code_lies_where_only_its_user_can_write(mode, kept, tmp_path, 
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(mode)
-    folder = sharding.compiled_folder()
+    folder = startup.compiled_folder()
     assert folder == (tmp_path / "shared" if kept else tmp_path / "home" / ".cache" / "gen_jax") / "compiled"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     folder.chmod(0o777)
-    assert sharding.compiled_folder() != folder
+    assert startup.compiled_folder() != folder
     folder.rmdir()
     folder.symlink_to(tmp_path)
-    assert sharding.compiled_folder() != folder
+    assert startup.compiled_folder() != folder
 
 
 def test_a_flipped_byte_of_cached_rows_is_noticed(tmp_path, monkeypatch):
@@ -211,7 +215,7 @@ def test_a_pipe_is_no_file_of_data(tmp_path):
 def test_a_name_of_a_run_that_cannot_be_printed_is_refused_at_the_start():
     for name in ("runs/\udcff", "runs/a\nb"):
         with pytest.raises(UserError, match="is no name for a run"):
-            run.read_config(Path(name))
+            directory.read_config(Path(name))
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
@@ -314,14 +318,14 @@ def test_a_checkpoint_that_its_run_deletes_meanwhile_is_looked_for_again(tmp_pat
         return read(manager, step, abstract)
 
     monkeypatch.setattr(checkpoint, "restore", restore)
-    abstract = sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), state)
+    abstract = placement.abstract_state(placement.make_mesh(jax.devices()[:1]), state)
     step, found = checkpoint.newest_in(tmp_path / "checkpoints", abstract)
     assert step == 2 and calls == [1, 2] and found["w"].tolist() == [0, 1, 2]
 
 
 def test_a_step_that_needs_more_memory_than_is_free_is_refused_before_the_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(job, "LARGE", 1)
-    monkeypatch.setattr(job, "WORTH_SAYING", 0)
+    monkeypatch.setattr(prepare, "LARGE", 1)
+    monkeypatch.setattr(prepare, "WORTH_SAYING", 0)
     flags = [
         "--config",
         str(CONFIGS / "gaussian.py"),
@@ -331,17 +335,17 @@ def test_a_step_that_needs_more_memory_than_is_free_is_refused_before_the_run(tm
         "--config.steps=1",
     ]
     flags += ["--config.sample_every=0"]
-    monkeypatch.setattr(sharding, "free_bytes", lambda mesh: 1)
-    monkeypatch.setattr(job, "work_bytes", lambda job: 2 * 10**9)
+    monkeypatch.setattr(placement, "free_bytes", lambda mesh: 1)
+    monkeypatch.setattr(prepare, "work_bytes", lambda job: 2 * 10**9)
     with pytest.raises(UserError, match="works with 2.0 GB of memory, and 0.0 GB are free: expected fewer replicas"):
         train.main(["train", *flags])
     assert not (tmp_path / "run" / "config.json").exists()
     monkeypatch.undo()
-    monkeypatch.setattr(job, "LARGE", 1)
+    monkeypatch.setattr(prepare, "LARGE", 1)
     prepared = []
     monkeypatch.setattr(train, "refuse_too_large", prepared.append)
     train.main(["train", *flags])
-    assert job.work_bytes(prepared[0]) > 0 and sharding.free_bytes(prepared[0].mesh) > 10**8
+    assert prepare.work_bytes(prepared[0]) > 0 and placement.free_bytes(prepared[0].mesh) > 10**8
 
 
 def test_json_is_strict(tmp_path):

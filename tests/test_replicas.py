@@ -9,8 +9,10 @@ import pytest
 from conftest import host
 
 import gen_jax
-from gen_jax import log, sample, sharding, train
+from gen_jax import sample, train
+from gen_jax.devices import placement
 from gen_jax.errors import UserError
+from gen_jax.storage import metrics_file
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = {
@@ -29,11 +31,11 @@ def run(tmp_path_factory):
     def run(config="gan", devices=1, name="run", **settings):
         key = (config, devices, name, *settings.items())
         if key not in done:
-            mesh, few = sharding.make_mesh, jax.devices()[:devices]
+            mesh, few = placement.make_mesh, jax.devices()[:devices]
             flags = [f"--config.{setting}={value}" for setting, value in settings.items()]
             workdir = folder / f"{config}-{devices}-{name}-{settings.get('seed', 0)}-{settings.get('replicas', 1)}"
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(sharding, "make_mesh", lambda given=None: mesh(few if given is None else given))
+                patch.setattr(placement, "make_mesh", lambda given=None: mesh(few if given is None else given))
                 path = str(CONFIGS / f"{config}.py")
                 train.main(["train", "--config", path, "--workdir", str(workdir), *FEW, *SMALL[config], *flags])
             done[key] = workdir
@@ -63,8 +65,8 @@ def test_what_is_not_vmapped_is_exactly_the_runs_of_their_seeds(config, devices,
 
 
 def test_metrics_of_replicas_are_means_with_standard_errors(run):
-    one, other = (log.read_metrics(run(seed=seed))[-1]["d_loss"] for seed in (0, 1))
-    both = log.read_metrics(run(replicas=2))[-1]
+    one, other = (metrics_file.read_metrics(run(seed=seed))[-1]["d_loss"] for seed in (0, 1))
+    both = metrics_file.read_metrics(run(replicas=2))[-1]
     assert both["d_loss"] == pytest.approx((one + other) / 2, rel=1e-4)
     assert both["d_loss_se"] == pytest.approx(abs(one - other) / 2, rel=1e-2)
 

@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 import pytest
 from conftest import make_spec
 
-from gen_jax import files, report, run
+from gen_jax import files, report
 from gen_jax.config import base_config, plain
 from gen_jax.errors import UserError
+from gen_jax.storage import directory
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 
@@ -44,9 +45,9 @@ def runs(tmp_path):
 
     def make(folder, scale, steps, scores):
         spec = make_spec("image", (8, 8, 1))
-        run.claim(folder, spec._replace(name="<digits>"))
+        directory.claim(folder, spec._replace(name="<digits>"))
         settings = plain(base_config()) | {"model": {"name": "vae", "net": {"scale": scale}}, "replicas": 2}
-        run.settle(folder, settings, None)
+        directory.settle(folder, settings, None)
         lines = [{"step": step, "seconds": 1.5 * step, "elbo": -scale * step} for step in steps]
         files.write(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
         for step in steps:

@@ -18,7 +18,7 @@ from jax.experimental import rnn as cudnn
 from jax.test_util import check_grads
 
 import gen_jax
-from gen_jax import run, sample, train
+from gen_jax import sample, train
 from gen_jax.distributions.frames import Choice, draw_token
 from gen_jax.errors import UserError
 from gen_jax.metrics.timegan import discriminative_score, predictive_score
@@ -28,6 +28,7 @@ from gen_jax.nets.cells import CELLS, Linear, unroll_gated
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import Recurrent, evened
 from gen_jax.nets.series import RecurrentDiscriminator, RecurrentGenerator
+from gen_jax.storage import loading
 from gen_jax.verbs import draw
 from gen_jax.verbs.score import make_scorer
 
@@ -607,7 +608,7 @@ def test_a_fork_with_another_number_of_lanes_begins_them_anew(tmp_path, one_devi
 def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys):
     model, state, _ = learnt("categorical")
     settings = {"sample": {"length": None}}
-    monkeypatch.setattr(run, "load", lambda *args: run.Run(model, state, tokens_spec(), settings, 10))
+    monkeypatch.setattr(loading, "load", lambda *args: loading.Run(model, state, tokens_spec(), settings, 10))
 
     def drawn(*flags):
         sample.main(["sample", "--workdir", "any", "--num=6", "--out", str(tmp_path / "x.npz"), *flags])
@@ -637,6 +638,6 @@ def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys
         (ROLL, model, "--stream prints text"),
         (tokens_spec(), markov(tokens_spec(), 1), "cannot be conditioned on 'stream'"),
     ):
-        monkeypatch.setattr(run, "load", Mock(return_value=run.Run(unable, state, spec, settings, 10)))
+        monkeypatch.setattr(loading, "load", Mock(return_value=loading.Run(unable, state, spec, settings, 10)))
         with pytest.raises(UserError, match=words):
             sample.main(["sample", "--workdir", "any", "--stream"])

@@ -18,10 +18,12 @@ import pytest
 from conftest import host, state_bytes
 
 import gen_jax
-from gen_jax import checkpoint, evaluate, log, run, sample, sharding, train
+from gen_jax import evaluate, sample, train
 from gen_jax.config import load_file
 from gen_jax.data.sources import open_source
+from gen_jax.devices import placement, startup
 from gen_jax.errors import UserError
+from gen_jax.storage import checkpoint, directory, metrics_file
 
 ROOT = Path(__file__).parents[1]
 PICTURES, SCORES = "--config.sample_every=6", "--config.eval_every=6"
@@ -29,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("one_device")
 
 
 def without_clock(workdir):
-    return [{k: v for k, v in each.items() if k != "seconds"} for each in log.read_metrics(workdir)]
+    return [{k: v for k, v in each.items() if k != "seconds"} for each in metrics_file.read_metrics(workdir)]
 
 
 def assert_logged(whole, parts):
@@ -45,7 +47,7 @@ def test_a_run_leaves_what_the_contract_promises(start):
     workdir = start("run", PICTURES, SCORES)
     assert json.loads((workdir / "config.json").read_text())["steps"] == 12
     assert json.loads((workdir / "spec.json").read_text())["kind"] == "vector"
-    objects = log.read_metrics(workdir)
+    objects = metrics_file.read_metrics(workdir)
     assert [each["step"] for each in objects] == [2, 4, 6, 8, 10, 12]
     assert [each["step"] for each in objects if "modes" in each] == [6, 12]
     assert {"d_loss", "g_loss", "r1", "r2", "seconds"} <= objects[0].keys()
@@ -91,7 +93,7 @@ def test_fit_is_the_command(start, config_file, tmp_path, capsys):
 @pytest.mark.parametrize("devices", [1, 8])
 def test_the_step_compiles_once(start, monkeypatch, caplog, devices):
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:devices]), ("data",))
-    monkeypatch.setattr(train.sharding, "make_mesh", lambda given=None: mesh)
+    monkeypatch.setattr(placement, "make_mesh", lambda given=None: mesh)
     with jax.log_compiles(True):
         start()
     compiled = [
@@ -251,7 +253,7 @@ def test_a_fork_starts_from_the_other_run(start, capsys):
         start("origin", change)
     forked = start("forked", change, "--fork", str(origin))
     assert "forked from step 8" in capsys.readouterr().out
-    assert [each["step"] for each in log.read_metrics(forked)] == [10, 12]
+    assert [each["step"] for each in metrics_file.read_metrics(forked)] == [10, 12]
     assert state_bytes(forked)[0] == 12 and state_bytes(forked) != state_bytes(whole)
     unchanged = start("unchanged", "--fork", str(origin))
     assert state_bytes(unchanged) == state_bytes(whole)
@@ -296,7 +298,7 @@ def test_evaluate_prints_a_table_and_writes_it(start, capsys):
 
 
 def test_a_second_process_is_refused(start, tmp_path):
-    with run.locked(tmp_path / "run"), pytest.raises(UserError, match=f"in use by process {os.getpid()}"):
+    with directory.locked(tmp_path / "run"), pytest.raises(UserError, match=f"in use by process {os.getpid()}"):
         start()
 
 
@@ -308,7 +310,7 @@ def command(config_file, workdir, *flags):
 
 def wait_for_step(workdir, step, process):
     deadline = time.monotonic() + 120
-    while not any(each["step"] >= step for each in log.read_metrics(workdir)):
+    while not any(each["step"] >= step for each in metrics_file.read_metrics(workdir)):
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -353,7 +355,7 @@ def test_eight_devices_train_the_same_run(config_file, tmp_path, monkeypatch):
     states = []
     for devices in (1, 8):
         mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:devices]), ("data",))
-        monkeypatch.setattr(train.sharding, "make_mesh", lambda given=None, mesh=mesh: mesh)
+        monkeypatch.setattr(placement, "make_mesh", lambda given=None, mesh=mesh: mesh)
         workdir = tmp_path / str(devices)
         # 20 rows on 8 devices are padded to 24
         train.main(
@@ -381,7 +383,7 @@ def test_freed_memory_stays_in_the_process():
         libc.free(block)
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    sharding.start()
+    startup.start()
     use()
     assert sum(use() for _ in range(5)) < size // 4096
 
@@ -392,10 +394,10 @@ def test_what_is_compiled_is_kept_within_bounds(tmp_path, monkeypatch):
     old.write_bytes(bytes(10))
     monkeypatch.setenv("GEN_JAX_CACHE", str(tmp_path))
     try:
-        sharding.start()
+        startup.start()
         assert old.exists() and jax.config.jax_compilation_cache_dir.startswith(str(tmp_path / "compiled"))
-        monkeypatch.setattr(sharding, "COMPILED_BYTES", 9)
-        sharding.start()
+        monkeypatch.setattr(startup, "COMPILED_BYTES", 9)
+        startup.start()
         assert not old.exists()
     finally:
         jax.config.update("jax_compilation_cache_dir", before)

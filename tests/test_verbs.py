@@ -11,11 +11,13 @@ from conftest import make_spec, table_spec
 from PIL import Image, ImageSequence
 
 import gen_jax
-from gen_jax import evaluate, interpolate, prune, run, sharding, train
+from gen_jax import evaluate, interpolate, prune, train
 from gen_jax.data.pictures import animate, picture, strip
 from gen_jax.data.spec import columns
+from gen_jax.devices import placement
 from gen_jax.errors import UserError
 from gen_jax.model import Model
+from gen_jax.storage import loading
 from gen_jax.verbs import paths
 from gen_jax.verbs.draw import CHUNK
 from gen_jax.verbs.prune import prune as zeroed
@@ -41,9 +43,9 @@ def trained(tmp_path_factory):
     """A tiny run on digits."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "tiny.py").write_text(CONFIG)
-    first = sharding.make_mesh(jax.devices()[:1])
+    first = placement.make_mesh(jax.devices()[:1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "make_mesh", lambda devices=None: first)
+        patch.setattr(placement, "make_mesh", lambda devices=None: first)
         train.main(["train", "--config", str(folder / "tiny.py"), "--workdir", str(folder / "digits"), "--quiet"])
     return folder / "digits"
 
@@ -186,7 +188,7 @@ def conditional(sizes: list[int]) -> Model:
 @pytest.mark.parametrize("closed", [False, True])
 def test_labels_are_held_and_chunks_have_one_size(closed):
     sizes, spec = [], make_spec("vector", (3,))
-    loaded = run.Run(conditional(sizes), None, spec, {}, 0)
+    loaded = loading.Run(conditional(sizes), None, spec, {}, 0)
     x = paths.paths(loaded, 70, 6, 0, paths.linear, closed)
     points = 4 * 5 if closed else 6
     assert x.shape == (70, points, 3) and sizes == [CHUNK] * (-(-70 * points // CHUNK))
@@ -201,8 +203,8 @@ def test_labels_are_held_and_chunks_have_one_size(closed):
 
 @pytest.mark.parametrize("out, pictures", [("a.png", 1), ("a.gif", 4)])
 def test_vectors_are_drawn(call, monkeypatch, out, pictures):
-    loaded = run.Run(conditional([]), None, make_spec("vector", (3,)), {}, 0)
-    monkeypatch.setattr(run, "load", lambda *args: loaded)
+    loaded = loading.Run(conditional([]), None, make_spec("vector", (3,)), {}, 0)
+    monkeypatch.setattr(loading, "load", lambda *args: loaded)
     first = call(interpolate, out, "--num=20", "--steps=2")
     assert first == call(interpolate, f"again.{out}", "--num=20", "--steps=2")
     shown = frames(first) if pictures > 1 else [pixels(first)]

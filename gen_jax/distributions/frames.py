@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.data.spec import Spec, levels
-from gen_jax.errors import UserError, build, check_whole
+from gen_jax.errors import UserError, check_whole
+from gen_jax.registry import build
 
 LEAST = 1e-3  # standard deviation of a component, in model space
 

@@ -15,7 +15,8 @@ from gen_jax.data.spec import Spec
 from gen_jax.distributions import columns as form
 from gen_jax.distributions.gaussians import gaussian_log_prob
 from gen_jax.distributions.linalg import matmul
-from gen_jax.errors import UserError, build, check_whole
+from gen_jax.errors import UserError, check_whole
+from gen_jax.registry import build
 
 LARGEST = 7.0  # magnitude of the logs of a beta-binomial's two numbers
 SHARP = 0.1  # least scale of a number, in four deviations of its mode

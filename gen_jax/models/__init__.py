@@ -6,7 +6,6 @@ import jax
 import numpy as np
 
 from gen_jax.data.spec import Spec, levels, may_miss
-from gen_jax.errors import build
 from gen_jax.model import Model, State
 from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli
@@ -21,6 +20,7 @@ from gen_jax.models.rnn import rnn
 from gen_jax.models.smote import smote
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
+from gen_jax.registry import build
 
 MODELS = {  # family(spec, **options) -> Model
     "bayes_net": bayes_net,

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.conditions import given_observed, refuse_given
 from gen_jax.data.spec import Spec, columns, schema_setting
 from gen_jax.distributions import categorical
 from gen_jax.errors import UserError, check_strengths
-from gen_jax.model import Batch, Model, given_observed, refuse_given, weighted_mean
+from gen_jax.model import Batch, Model, weighted_mean
 
 
 class BernoulliState(NamedTuple):

@@ -8,26 +8,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.conditions import drawn_labels, given_labels, given_observed, refuse_given
 from gen_jax.data.spec import Spec
 from gen_jax.distributions.columns import check_kind, representation
-from gen_jax.errors import UserError, build, choose
+from gen_jax.errors import UserError, choose
 from gen_jax.losses.adversarial import LOSSES
 from gen_jax.losses.penalties import PENALTIES, squared_gradient
-from gen_jax.model import (
-    Batch,
-    Model,
-    drawn_labels,
-    given_labels,
-    given_observed,
-    observed,
-    refuse_given,
-    saturated,
-    weighted_mean,
-)
+from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
 from gen_jax.nets.layers import packed
 from gen_jax.optimizers import moving_average, optimizer, schedule
 from gen_jax.optimizers.evolution import evolution_gradient
+from gen_jax.registry import build
 
 PRIORS = {
     "normal": jax.random.normal,

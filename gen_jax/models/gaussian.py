@@ -5,11 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.conditions import given_observed, refuse_given
 from gen_jax.data.spec import Spec, columns, may_miss, schema_setting
 from gen_jax.distributions import gaussians
 from gen_jax.distributions.gaussians import Moments
 from gen_jax.errors import UserError, choose
-from gen_jax.model import Batch, Model, given_observed, refuse_given, weighted_mean
+from gen_jax.model import Batch, Model, weighted_mean
 
 COVARIANCES = ("full", "diagonal", "shrunk")
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gen_jax.conditions import given_observed, refuse_given
 from gen_jax.errors import UserError
-from gen_jax.model import Batch, Model, State, given_observed, refuse_given
+from gen_jax.model import Batch, Model, State
 
 DRAWS = 1024  # of the prior, that tell its spread
 

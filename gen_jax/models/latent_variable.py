@@ -7,21 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.conditions import batch_labels, drawn_labels, given_labels, given_observed, refuse_given
 from gen_jax.data.spec import Spec
 from gen_jax.distributions.pixels import Likelihood
 from gen_jax.errors import check_whole
 from gen_jax.losses.variational import importance_bound
-from gen_jax.model import (
-    Batch,
-    Model,
-    State,
-    batch_labels,
-    drawn_labels,
-    given_labels,
-    given_observed,
-    observed,
-    refuse_given,
-)
+from gen_jax.model import Batch, Model, State, observed
 from gen_jax.models.completion import repaired
 
 TOGETHER = 4  # latents of a row that are weighed at once

@@ -9,14 +9,16 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
+from gen_jax.conditions import batch_labels, drawn_labels, given_labels, refuse_given
 from gen_jax.data.spec import SEQUENCES, Spec, levels
 from gen_jax.distributions import frames as heads
 from gen_jax.distributions.frames import Choice
-from gen_jax.errors import UserError, build
-from gen_jax.model import Batch, Model, batch_labels, drawn_labels, given_labels, refuse_given, saturated
+from gen_jax.errors import UserError
+from gen_jax.model import Batch, Model, saturated
 from gen_jax.models.sequences import asked_prefix, check_sequences, ended, refuse_other_lanes
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import RECURRENT
+from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}
 

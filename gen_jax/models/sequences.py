@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.conditions import refuse_given
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError
-from gen_jax.model import Batch, refuse_given
+from gen_jax.model import Batch
 
 
 class Frames(NamedTuple):

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.conditions import given_observed, refuse_given
 from gen_jax.data.spec import Spec, columns
 from gen_jax.distributions import categorical
 from gen_jax.distributions.linalg import matmul
 from gen_jax.errors import UserError, check_whole, choose
-from gen_jax.model import Batch, Model, given_observed, observed, refuse_given
+from gen_jax.model import Batch, Model, observed
 
 APART = 1e6  # squared distance of rows that should not be neighbours
 

@@ -12,11 +12,12 @@ from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
 from gen_jax.distributions.columns import check_kind
 from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
-from gen_jax.errors import UserError, build, check_whole, choose
+from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound, running_moments
 from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
 from gen_jax.models.latent_variable import Latent, latent_model
 from gen_jax.nets import DECODERS, ENCODERS
+from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
 OBJECTIVES = ("elbo", "iwae", "dreg")

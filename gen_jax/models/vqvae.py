@@ -10,15 +10,17 @@ import numpy as np
 import optax
 
 from gen_jax import optimizers
+from gen_jax.conditions import batch_labels, drawn_labels, given_labels
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
-from gen_jax.errors import UserError, build, check_whole
+from gen_jax.errors import UserError, check_whole
 from gen_jax.losses import quantise
-from gen_jax.model import Batch, Model, batch_labels, drawn_labels, given_labels, observed, saturated, weighted_mean
+from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
 from gen_jax.nets.layers import stage_sides
 from gen_jax.nets.raster import Raster, draw_codes
 from gen_jax.nets.recurrent import RECURRENT
+from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
 UNUSED = 0.01  # share of an even use below which a code does not count as used

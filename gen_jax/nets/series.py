@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax.core import FrozenDict
 
-from gen_jax.errors import UserError, build, choose
+from gen_jax.errors import UserError, choose
 from gen_jax.nets.mlp import ACTIVATIONS
 from gen_jax.nets.recurrent import RECURRENT, labelled
+from gen_jax.registry import build
 
 LSTM = FrozenDict(name="lstm", units=64)
 

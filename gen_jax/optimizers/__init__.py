@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.errors import UserError, build, choose
+from gen_jax.errors import UserError, choose
+from gen_jax.registry import build
 
 OPTIMIZERS = {
     "adagrad": optax.adagrad,

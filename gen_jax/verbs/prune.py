@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax import run
 from gen_jax.errors import UserError
 from gen_jax.model import State
+from gen_jax.storage import loading
 from gen_jax.verbs.score import scorer_of
 
 
@@ -103,7 +103,7 @@ def show(figures: dict) -> None:
     print(f"{'real data':>28}" + "".join(f"{'-' if cell is None else format(cell, '.4g'):>14}" for cell in oracles))
 
 
-def measure(loaded: run.Run, shares: list[float], names: list[str], num: int) -> dict:
+def measure(loaded: loading.Run, shares: list[float], names: list[str], num: int) -> dict:
     """The figures of a curve, plain data: one score of each metric in `names` for each sparsity.
 
     Raises:

@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from gen_jax import run
 from gen_jax.data.evidence import as_given, known, said, said_cells, said_within
 from gen_jax.data.spec import columns
 from gen_jax.errors import UserError, choose
 from gen_jax.keys import root
+from gen_jax.storage import loading
 from gen_jax.verbs.draw import draw
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 DRAWS = 4096  # for what is not exact: quantiles of numbers, and all given ranges
 
 
-def level_probabilities(loaded: run.Run, of: str, given: str | None = None) -> dict[str, float]:
+def level_probabilities(loaded: loading.Run, of: str, given: str | None = None) -> dict[str, float]:
     """Returns P(level | given) for each level of a column: exact, as P(level, given) by P(given), which is summed.
 
     Args:
@@ -44,7 +44,7 @@ def level_probabilities(loaded: run.Run, of: str, given: str | None = None) -> d
     return dict(zip(levels, (p / p.sum()).tolist()))
 
 
-def draws(loaded: run.Run, of: str, given: str | None, seed: int) -> np.ndarray:
+def draws(loaded: loading.Run, of: str, given: str | None, seed: int) -> np.ndarray:
     """Returns `DRAWS` values of a column, levels as their places, in rows drawn given what is known."""
     spec = loaded.spec
     cells = None if given is None else said_cells(spec, given, DRAWS)

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from gen_jax import config, data, run
+from gen_jax import config, data
 from gen_jax.data.rows import opened
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
@@ -15,6 +15,7 @@ from gen_jax.metrics.progress import progress
 from gen_jax.metrics.rows import Lacking, under
 from gen_jax.metrics.scores import Scores, figures
 from gen_jax.model import Model, State
+from gen_jax.storage import loading
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.given import parse_given
 
@@ -137,7 +138,7 @@ def refuse_broken(samples: Rows) -> None:
 
 
 def scorer_of(
-    loaded: run.Run, names: Iterable[str], num: int, features: str | None = None, num_samples: int | None = None
+    loaded: loading.Run, names: Iterable[str], num: int, features: str | None = None, num_samples: int | None = None
 ) -> Callable[..., Scores]:
     """`make_scorer` for a trained run, whose data it opens.
 

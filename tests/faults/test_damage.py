@@ -16,9 +16,12 @@ from conftest import state_bytes
 from tensorboardX import record_writer
 
 import gen_jax
-from gen_jax import data, log, sharding
+from gen_jax import data
 from gen_jax.config import base_config, plain
+from gen_jax.devices import placement
 from gen_jax.errors import UserError
+from gen_jax.storage import metrics_file
+from gen_jax.training import log
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -69,7 +72,7 @@ def test_what_is_no_text_in_the_log_is_dropped(start):
     with open(broken / "metrics.jsonl", "ab") as file:
         file.write(b"\xff\x00" * 50)
     assert state_bytes(start("broken")) == state_bytes(whole)
-    assert [each["step"] for each in log.read_metrics(broken)] == [2, 4, 6, 8, 10, 12]
+    assert [each["step"] for each in metrics_file.read_metrics(broken)] == [2, 4, 6, 8, 10, 12]
 
 
 def test_not_a_number_in_a_batch_stops_the_run_and_costs_nothing(start, monkeypatch):
@@ -80,7 +83,7 @@ def test_not_a_number_in_a_batch_stops_the_run_and_costs_nothing(start, monkeypa
         return {**fed, "weight": fed["weight"] * np.nan} if len(steps) == 1 + 7 else fed
 
     with monkeypatch.context() as patch:
-        patch.setattr(sharding, "place_rows", spoiled)  # once for the first state, then at each step
+        patch.setattr(placement, "place_rows", spoiled)  # once for the first state, then at each step
         with pytest.raises(UserError, match="is not finite at step 7: .*its last good checkpoint is of step 4"):
             start("broken")
     assert state_bytes(start("broken")) == state_bytes(whole)

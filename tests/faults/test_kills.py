@@ -23,7 +23,8 @@ FEW += ["--config.sample_every=0", "--config.eval_every=0", "--config.evaluate.n
 def run(name: str, workdirs: list[Path], kill: bool) -> None:
     """The command, in a process that has imported JAX and not started it; where `kill`, it ends in its second save."""
     os.environ["XLA_FLAGS"] = ""
-    from gen_jax import checkpoint, train
+    from gen_jax import train
+    from gen_jax.storage import checkpoint
 
     save = checkpoint.save
 

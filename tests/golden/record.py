@@ -27,7 +27,8 @@ import numpy as np
 from kill_resume import FAMILIES
 
 import gen_jax
-from gen_jax import evaluate, sample, sharding, train
+from gen_jax import evaluate, sample, train
+from gen_jax.devices import startup
 
 STEPS = 50
 SMALLER = {  # for a directory that is small enough to keep
@@ -63,7 +64,7 @@ def hashes(workdir: Path) -> dict[str, str]:
 
 def machine() -> str:
     """Returns what the bytes depend on."""
-    return f"{sharding.processor()} jax {jax.__version__}"
+    return f"{startup.processor()} jax {jax.__version__}"
 
 
 def keep(workdir: Path, target: Path) -> None:

@@ -9,14 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.conditions import given_observed, refuse_given, refuse_impossible
 from gen_jax.data.bif import Network, network_of
 from gen_jax.data.spec import Spec, columns
 from gen_jax.distributions import bins, categorical, chow_liu
-from gen_jax.errors import UserError, build, check_strengths, check_whole
+from gen_jax.errors import UserError, check_strengths, check_whole
 from gen_jax.host import on_host
-from gen_jax.model import Batch, Model, given_observed, refuse_given, refuse_impossible
+from gen_jax.model import Batch, Model
 from gen_jax.models.bayes_net import batched, cpds, inference
 from gen_jax.models.bayes_net.structures import STRUCTURES, Graph, Rows, Structure, kept, tree_of
+from gen_jax.registry import build
 
 
 class BayesNetState(NamedTuple):

@@ -11,10 +11,11 @@ import numpy as np
 from gen_jax.data.bif import cycle
 from gen_jax.data.source import say_once
 from gen_jax.distributions import chow_liu as tree
-from gen_jax.errors import UserError, build, check_whole, choose
+from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.host import on_host
 from gen_jax.models.bayes_net import cpds, search
 from gen_jax.models.bayes_net.scores import SCORES, Table
+from gen_jax.registry import build
 
 Edges = Sequence[Sequence[str]]  # pairs of names, from the first to the second
 

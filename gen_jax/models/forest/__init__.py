@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.conditions import given_observed, refuse_given, refuse_impossible
 from gen_jax.data.spec import Spec, columns
 from gen_jax.distributions import categorical
 from gen_jax.errors import UserError, check_strengths, check_whole, choose
 from gen_jax.host import on_host
-from gen_jax.model import Batch, Model, given_observed, refuse_given, refuse_impossible
+from gen_jax.model import Batch, Model
 from gen_jax.models.forest import density, growth
 from gen_jax.models.forest import leaves as inside
 from gen_jax.models.forest.density import Forest

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import errors
+from gen_jax.conditions import refuse_impossible
 from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import linalg
 from gen_jax.errors import UserError, choose
-from gen_jax.model import Batch, Model, refuse_impossible
+from gen_jax.model import Batch, Model
 from gen_jax.models.hmm import emissions, paths
 from gen_jax.models.hmm import forward_backward as inference
 from gen_jax.models.hmm.emissions import dirichlet_penalty, log_normalised

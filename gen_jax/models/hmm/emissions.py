@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from gen_jax.data.spec import SEQUENCES, Spec, levels
 from gen_jax.distributions.linalg import FEW, NEVER, einsum, matmul, normalised, quotient
-from gen_jax.errors import UserError, build, check_strengths, choose
+from gen_jax.errors import UserError, check_strengths, choose
+from gen_jax.registry import build
 
 
 class Emission(NamedTuple):

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.data.spec import Spec, levels
-from gen_jax.errors import UserError, build
+from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model
 from gen_jax.models.markov import ngrams
 from gen_jax.models.sequences import asked_prefix, check_sequences, ended, inside, refuse_other_lanes
+from gen_jax.registry import build
 
 MAX_NGRAMS = 2**22  # of a length, unless `max_ngrams` says otherwise
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.conditions import given_observed, refuse_given, refuse_impossible
 from gen_jax.data.spec import Spec, columns
 from gen_jax.distributions import categorical, gaussians
 from gen_jax.errors import UserError, check_strengths, check_whole, choose
-from gen_jax.model import Batch, Model, given_observed, refuse_given, refuse_impossible, weighted_mean
+from gen_jax.model import Batch, Model, weighted_mean
 from gen_jax.models.mixture import em
 from gen_jax.models.mixture.em import Parameters, Statistics
 

@@ -12,13 +12,15 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
-from gen_jax import checkpoint, config, data, files, run, sharding
+from gen_jax import config, data, files
 from gen_jax.data.bif import with_network
 from gen_jax.data.evidence import said_within
+from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.model import Model, State
 from gen_jax.models import build_model, example_batch, state_shapes
+from gen_jax.storage import checkpoint, directory
 from gen_jax.verbs.given import parse_given
 from gen_jax.verbs.score import scorer_while_training
 
@@ -51,27 +53,27 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     """
     config.check(settings)
     plain = config.plain(settings)
-    before = run.begun_config(workdir)
+    before = directory.begun_config(workdir)
     if before is not None:
         config.refuse_changes(before, plain, workdir)
-    replicas, mesh = settings.replicas, sharding.make_mesh()
-    if replicas > 1 and not sharding.alone():
+    replicas, mesh = settings.replicas, placement.make_mesh()
+    if replicas > 1 and not processes.alone():
         raise UserError(f"replicas {replicas}: expected 1 in a run of several processes; they share the devices of one")
     if replicas > 1:
         most = max(number for number in range(1, mesh.size + 1) if replicas % number == 0)
-        mesh = sharding.make_mesh(mesh.devices.flat[:most])
+        mesh = placement.make_mesh(mesh.devices.flat[:most])
     multiple = mesh.size if replicas == 1 else 1
     size, seed = settings.batch_size, settings.seed
     feed = data.load(
-        plain["data"], size, seed, settings.steps, settings.epochs, multiple, sharding.hosts(), quiet, replicas
+        plain["data"], size, seed, settings.steps, settings.epochs, multiple, processes.hosts(), quiet, replicas
     )
     if plain["model"].get("bif") is not None:
-        known = None if before is None else run.read_spec(workdir)
+        known = None if before is None else directory.read_spec(workdir)
         feed = feed._replace(spec=with_network(feed.spec, plain["model"]["bif"], known))
     model = build_model(plain["model"], feed.spec)
     each = [root(seed + replica, "training") for replica in range(replicas)]
     keys = jnp.stack([jax.random.split(key) for key in each])  # [N, 2]
-    rows, lanes = feed.at(0)["weight"].shape[-1] * sharding.hosts()[1], settings.data.order == "lanes"
+    rows, lanes = feed.at(0)["weight"].shape[-1] * processes.hosts()[1], settings.data.order == "lanes"
     shapes = state_shapes(model, feed.spec, rows, lanes)
     metrics = jax.eval_shape(model.step, keys[0, 1], shapes, example_batch(feed.spec, rows, lanes))[1]
     given = parse_given(settings.sample.given, 1, feed.spec, settings.sample.length)
@@ -85,7 +87,7 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
             jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, given), shapes)
     scorer = scorer_while_training(plain, feed.spec, feed.read)
     init_key, step_key = keys[0] if replicas == 1 else keys.T
-    state = sharding.abstract_state(mesh, shapes, replicas, settings.sharding is not None)
+    state = placement.abstract_state(mesh, shapes, replicas, settings.sharding is not None)
     return Job(settings, workdir, mesh, feed, model, init_key, step_key, replicas, state, tuple(metrics), scorer, quiet)
 
 
@@ -94,32 +96,32 @@ def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tupl
 
     A new run is written down only once its state is known to fit; a fork keeps its first state at once.
     """
-    settings, spec, leads = config.plain(job.settings), job.data.spec, sharding.leads()
-    if run.begun_config(job.workdir) is not None:
-        run.refuse_other(job.workdir, settings, spec, fork)
+    settings, spec, leads = config.plain(job.settings), job.data.spec, processes.leads()
+    if directory.begun_config(job.workdir) is not None:
+        directory.refuse_other(job.workdir, settings, spec, fork)
         found = checkpoint.newest(manager, job.state, repair=True)
         if leads:
             files.write_json(job.workdir / "config.json", settings)
         return found
     if fork is None:
         if leads:
-            run.claim(job.workdir, spec)
-            run.settle(job.workdir, settings, None)
+            directory.claim(job.workdir, spec)
+            directory.settle(job.workdir, settings, None)
         return 0, initial_state(job)
     found = forked_state(job, fork)
     if leads:
-        run.claim(job.workdir, spec)
+        directory.claim(job.workdir, spec)
     checkpoint.save(manager, *found)
     checkpoint.finish(manager)
     if leads:
-        run.settle(job.workdir, settings, {"from": str(fork.resolve()), "step": found[0]})
+        directory.settle(job.workdir, settings, {"from": str(fork.resolve()), "step": found[0]})
     print(f"forked from step {found[0]} of {fork}")
     return found
 
 
 def initial_state(job: Job) -> State:
     """The state before the first step, of every replica."""
-    fed, places = sharding.place_rows(job.mesh, job.data.at(0)), sharding.places(job.state)
+    fed, places = placement.place_rows(job.mesh, job.data.at(0)), replicas.places(job.state)
 
     def init(key: jax.Array, arrays: dict, fed: dict) -> State:
         return job.model.init(key, job.data.batch(arrays, fed))
@@ -132,7 +134,7 @@ def work_bytes(job: Job) -> int:
     """Returns the memory that a step works with beside its state and its rows, as XLA plans it; 0 unless it learns from many rows at once."""
     if (
         job.settings.data.order != "all"
-        or not sharding.alone()
+        or not processes.alone()
         or sum(each.size for each in job.data.arrays.values()) < LARGE
     ):
         return 0
@@ -142,7 +144,7 @@ def work_bytes(job: Job) -> int:
 
     own = job.step_key, job.state, job.data.at(0)
     key, state, fed = (
-        own if job.replicas == 1 else jax.eval_shape(lambda trees: sharding.replica(trees, 0, job.replicas), own)
+        own if job.replicas == 1 else jax.eval_shape(lambda trees: replicas.replica(trees, 0, job.replicas), own)
     )
     plan = jax.jit(step).lower(key, state, job.data.arrays, fed).compile().memory_analysis()
     return plan.temp_size_in_bytes * job.replicas // job.mesh.size if plan else 0
@@ -154,7 +156,7 @@ def refuse_too_large(job: Job) -> None:
     Raises:
       UserError: if so much is not free.
     """
-    need, free = work_bytes(job), sharding.free_bytes(job.mesh)
+    need, free = work_bytes(job), placement.free_bytes(job.mesh)
     if need > WORTH_SAYING:
         print(
             f"memory: a step works with {need / 1e9:.1f} GB beside the data"
@@ -174,13 +176,13 @@ def forked_state(job: Job, fork: Path) -> tuple[int, State]:
     Raises:
       UserError: where there is none, or it does not fit this model.
     """
-    old, rows = run.begun_config(fork), job.settings.batch_size
+    old, rows = directory.begun_config(fork), job.settings.batch_size
     if old is None:
         raise UserError(f"--fork {fork}: there is no run with a checkpoint to start from")
     if job.settings.data.order != "lanes" or old["data"]["order"] != "lanes" or old["batch_size"] == rows:
         return checkpoint.newest_in(fork / "checkpoints", job.state)
     shapes = state_shapes(job.model, job.data.spec, old["batch_size"], lanes=True)
-    abstract = sharding.abstract_state(job.mesh, shapes, job.replicas, job.settings.sharding is not None)
+    abstract = placement.abstract_state(job.mesh, shapes, job.replicas, job.settings.sharding is not None)
     step, state = checkpoint.newest_in(fork / "checkpoints", abstract)
     print(f"batch_size was {old['batch_size']} in {fork} and is {rows}: every lane begins anew, with nothing carried")
     return step, jax.tree.map(lambda a, b: a if a.shape == b.shape else b, state, initial_state(job))
@@ -188,4 +190,4 @@ def forked_state(job: Job, fork: Path) -> tuple[int, State]:
 
 def place_arrays(job: Job) -> dict[str, jax.Array]:
     """The resident rows on the devices; nothing where the feed streams."""
-    return sharding.place_whole(job.mesh, {name: np.asarray(value) for name, value in job.data.arrays.items()})
+    return placement.place_whole(job.mesh, {name: np.asarray(value) for name, value in job.data.arrays.items()})

@@ -1,4 +1,4 @@
-"""A run directory: what it holds, who may write to it, and how a run is rebuilt from it alone."""
+"""A run directory: what it holds, and who may write to it."""
 
 import fcntl
 import json
@@ -7,27 +7,15 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from gen_jax.config import base_config, refuse_changes, refuse_types
 from gen_jax.data.spec import Spec, from_json, schema_of, to_json
 from gen_jax.errors import UserError
 from gen_jax.files import own_file, read_json, write_json
-from gen_jax.model import Model
 
 BEST = "best"  # the folder of the checkpoint that a metric selects
 SCHEMA = "schema.json"  # of a table, as data.schema takes it; nothing reads it from here
 UNFINISHED = {"spec.json", "fork.json", SCHEMA}  # what a start that was killed may leave without a config.json
-
-
-class Run(NamedTuple):
-    """A trained run as a notebook wants it."""
-
-    model: Model
-    state: Any
-    spec: Spec
-    config: dict
-    step: int
 
 
 def read_config(workdir: Path) -> dict | None:
@@ -79,7 +67,7 @@ def steps_in(folder: Path) -> list[int]:
 
 
 def _went_beyond_a_save(workdir: Path, config: dict) -> bool:
-    from gen_jax.log import read_metrics  # imports this file
+    from gen_jax.storage.metrics_file import read_metrics  # imports this file
 
     return any(each["step"] > config["save_every"] > 0 for each in read_metrics(workdir))
 
@@ -168,38 +156,3 @@ def refuse_incomplete(config: dict, workdir: Path) -> None:
     lacking = base_config().keys() - config.keys()
     if lacking:
         raise UserError(f"{workdir / 'config.json'} lacks {min(lacking)!r}: other code than this wrote it, use that")
-
-
-def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: bool = False) -> Run:
-    """Rebuilds a run from its directory alone, with the newest whole checkpoint or the one of `step`.
-
-    A run whose config selects has its best checkpoint in the place of the newest, unless `last` asks for that.
-
-    Raises:
-      UserError: where `workdir` holds no run or no whole checkpoint, or the run has no such replica.
-    """
-    import jax
-
-    from gen_jax import checkpoint, models, sharding
-
-    workdir = Path(workdir)
-    config = read_config(workdir)
-    if config is None:
-        raise UserError(f"no run in {workdir}: " + ("it is empty" if workdir.exists() else "no such directory"))
-    refuse_incomplete(config, workdir)
-    replicas = config["replicas"]
-    if not 0 <= replica < replicas:
-        raise UserError(f"replica {replica}: {workdir} has {replicas}, numbered from 0")
-    spec = read_spec(workdir)
-    model = models.build_model(config["model"], spec)
-    lanes = config["data"]["order"] == "lanes"
-    shapes = models.state_shapes(model, spec, config["batch_size"], lanes)
-    abstract = sharding.abstract_state(sharding.make_mesh(jax.devices()[:1]), shapes, replicas)
-    selected = steps_in(workdir / BEST)
-    if selected and not last and (step is None or step in selected):
-        found = checkpoint.newest_in(workdir / BEST, abstract, step)
-    else:
-        found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
-    if found is None:
-        raise UserError(f"{workdir} has no checkpoint yet: it was stopped before the first save")
-    return Run(model, sharding.replica(found[1], replica, replicas), spec, config, found[0])

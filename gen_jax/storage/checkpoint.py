@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import CheckpointManager
 
-from gen_jax import sharding
+from gen_jax.devices import processes
 from gen_jax.errors import UserError
 
 for name in ("absl", "asyncio"):  # Orbax narrates every save, with all tracebacks of one that fails
@@ -93,7 +93,7 @@ def opened(folder: Path, keep: int | None = None) -> Iterator[CheckpointManager]
         yield manager
         finish(manager)
     except BaseException:
-        if sharding.alone():  # others may never come to where a manager closes
+        if processes.alone():  # others may never come to where a manager closes
             with suppress(Exception):  # of a save, after what has ended the run
                 manager.close()
         raise
@@ -136,7 +136,7 @@ def _said(manager: CheckpointManager) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not sharding.alone() and sharding.peer_lost(error):
+        if not processes.alone() and processes.peer_lost(error):
             raise
         causes = [os.strerror(number) for number in errno.errorcode if os.strerror(number) in str(error)]
         reason = max(causes, key=len, default=" ".join(str(error).split())[:300])
@@ -235,11 +235,11 @@ def newest(
             print(f"warning: checkpoint {each} in {manager.directory} is damaged, passed over ({reason})")
             damaged.append(each)
             continue
-        for other in damaged if repair and sharding.leads() else ():
+        for other in damaged if repair and processes.leads() else ():
             shutil.rmtree(manager.directory / f"damaged-{other}", ignore_errors=True)
             (manager.directory / str(other)).rename(manager.directory / f"damaged-{other}")
         if damaged and repair:
-            sharding.meet("checkpoints", str(damaged))
+            processes.meet("checkpoints", str(damaged))
             manager.reload()
         return each, state
     if steps:

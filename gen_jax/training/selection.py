@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from gen_jax import checkpoint, files, run, sharding
+from gen_jax import files
+from gen_jax.devices import processes
 from gen_jax.errors import UserError, whole_number
-from gen_jax.log import read_metrics
 from gen_jax.metrics import SELECTING
 from gen_jax.model import State
+from gen_jax.storage import checkpoint, directory
+from gen_jax.storage.metrics_file import read_metrics
 
 REPLICAS = "replicas.json"
 
@@ -38,13 +40,13 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
         value = scores[name]["value"]
         return value is not None and sign * value > max(before, default=-math.inf)
 
-    with checkpoint.opened(workdir / run.BEST, keep=1) as manager:
+    with checkpoint.opened(workdir / directory.BEST, keep=1) as manager:
 
         def offer(step: int, scores: Mapping, state: State) -> None:
-            better = sharding.first(sharding.leads() and beats(scores))
-            each = scores[name].get("values") if sharding.leads() else None
+            better = processes.first(processes.leads() and beats(scores))
+            each = scores[name].get("values") if processes.leads() else None
             if better and each and step >= (manager.latest_step() or -1):
-                files.write_json(workdir / run.BEST / REPLICAS, {"step": step, "metric": name, "values": each})
+                files.write_json(workdir / directory.BEST / REPLICAS, {"step": step, "metric": name, "values": each})
             if better and step > (manager.latest_step() or -1):
                 checkpoint.save(manager, step, state)
                 checkpoint.finish(manager)  # before a newest checkpoint after which its score would not come again
@@ -63,7 +65,7 @@ def replica(workdir: Path, text: str) -> int:
         return number
     if text != "best":
         raise UserError(f"--replica={text}: expected a number, or best")
-    path = Path(workdir) / run.BEST / REPLICAS
+    path = Path(workdir) / directory.BEST / REPLICAS
     if not path.exists():
         raise UserError(f"--replica=best: {workdir} has no replicas that a metric selects among: set --config.select")
     found = files.read_json(path)

@@ -1,0 +1,1 @@
+"""What all commands share: flags, and how a command ends."""

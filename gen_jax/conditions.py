@@ -1,0 +1,90 @@
+"""What `given` may hold, and how it is refused: labels, observed cells, what no model can obey."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen_jax.errors import UserError
+from gen_jax.model import Batch
+
+
+def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:
+    """Raises where `given` asks for a condition the family cannot honour: nothing is ignored silently.
+
+    Raises:
+      UserError: naming the condition and those that can be given.
+    """
+    for name in given or {}:
+        if name not in honoured:
+            raise UserError(
+                f"this model cannot be conditioned on {name!r}; it takes {', '.join(honoured) or 'no condition'}"
+            )
+
+
+def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
+    """The labels that `given` asks for, `{"y": [num] int32}`, or nothing where it asks for none.
+
+    Raises:
+      UserError: for another condition, a model without classes, or labels that are not `num` of its classes.
+    """
+    refuse_given(given, ("y",) if num_classes else ())
+    if not given:
+        return {}
+    y = np.asarray(given["y"])
+    if y.shape != (num,) or y.dtype.kind not in "iu":
+        raise UserError(f"given y: expected {num} whole numbers, one a sample, not {y.dtype} of shape {y.shape}")
+    wrong = y[(y < 0) | (y >= num_classes)]
+    if wrong.size:
+        raise UserError(f"given y={wrong[0]}: expected a class from 0 to {num_classes - 1}")
+    return {"y": jnp.asarray(y, jnp.int32)}
+
+
+def batch_labels(batch: Batch, num_classes: int) -> dict:
+    """The labels of a batch that a conditional model reads beside x, `{"y": [B] int32}`; nothing without classes.
+
+    Raises:
+      UserError: where the batch has none, or others.
+    """
+    if not num_classes:
+        return {}
+    if "y" not in batch:
+        raise UserError("a conditional model reads the label beside x: the batch lacks y")
+    return given_labels({"y": batch["y"]}, len(batch["x"]), num_classes)
+
+
+def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array] | None:
+    """The numbers that `given` holds fixed, `x` [num, *shape] where `mask` is set; None where it holds none.
+
+    Raises:
+      UserError: where one of the two is missing, has another shape, or an observed number is not finite.
+    """
+    if not {"x", "mask"} & set(given or {}):
+        return None
+    for name in ("x", "mask"):
+        if name not in given:
+            raise UserError(f"given x and mask belong together: {name} is missing")
+        if np.shape(given[name]) != (num, *shape):
+            raise UserError(f"given {name} of shape {np.shape(given[name])}: expected {(num, *shape)}")
+    x, mask = np.asarray(given["x"], np.float32), np.asarray(given["mask"]) > 0
+    if not np.isfinite(x[mask]).all():
+        raise UserError("given x: an observed number is not finite")
+    return jnp.asarray(x), jnp.asarray(mask)
+
+
+def refuse_impossible(evidence: Any, what: str = "row") -> None:
+    """Refuses conditions that cannot be, by their log-densities `evidence` [num]; counts rows from 1.
+
+    Raises:
+      UserError: naming the first whose log-density is -inf.
+    """
+    impossible = np.flatnonzero(np.isneginf(evidence))
+    if len(impossible):
+        raise UserError(f"given: {what} {impossible[0] + 1} is impossible under this model")
+
+
+def drawn_labels(key: jax.Array, counts: jax.Array, num: int) -> jax.Array:
+    """`num` labels [num] int32, each as often as its rows in `counts` [K]; all alike where none was seen yet."""
+    shares = jnp.log(jnp.maximum(counts, counts.sum() == 0))
+    return jax.random.categorical(key, shares, shape=(num,)).astype(jnp.int32)

@@ -1,0 +1,1 @@
+"""What a process knows of devices: start-up, processes, signals, placement, replicas."""

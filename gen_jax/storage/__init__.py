@@ -1,0 +1,1 @@
+"""What a run is on the disk: its directory, checkpoints and metrics."""

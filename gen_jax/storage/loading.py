@@ -1,0 +1,56 @@
+"""Rebuilds a run from its directory alone."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gen_jax.data.spec import Spec
+from gen_jax.errors import UserError
+from gen_jax.model import Model
+from gen_jax.storage.directory import BEST, read_config, read_spec, refuse_incomplete, steps_in
+
+
+class Run(NamedTuple):
+    """A trained run as a notebook wants it."""
+
+    model: Model
+    state: Any
+    spec: Spec
+    config: dict
+    step: int
+
+
+def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: bool = False) -> Run:
+    """Rebuilds a run from its directory alone, with the newest whole checkpoint or the one of `step`.
+
+    A run whose config selects has its best checkpoint in the place of the newest, unless `last` asks for that.
+
+    Raises:
+      UserError: where `workdir` holds no run or no whole checkpoint, or the run has no such replica.
+    """
+    import jax
+
+    from gen_jax import models
+    from gen_jax.devices import placement, replicas
+    from gen_jax.storage import checkpoint
+
+    workdir = Path(workdir)
+    config = read_config(workdir)
+    if config is None:
+        raise UserError(f"no run in {workdir}: " + ("it is empty" if workdir.exists() else "no such directory"))
+    refuse_incomplete(config, workdir)
+    seeds = config["replicas"]
+    if not 0 <= replica < seeds:
+        raise UserError(f"replica {replica}: {workdir} has {seeds}, numbered from 0")
+    spec = read_spec(workdir)
+    model = models.build_model(config["model"], spec)
+    lanes = config["data"]["order"] == "lanes"
+    shapes = models.state_shapes(model, spec, config["batch_size"], lanes)
+    abstract = placement.abstract_state(placement.make_mesh(jax.devices()[:1]), shapes, seeds)
+    selected = steps_in(workdir / BEST)
+    if selected and not last and (step is None or step in selected):
+        found = checkpoint.newest_in(workdir / BEST, abstract, step)
+    else:
+        found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
+    if found is None:
+        raise UserError(f"{workdir} has no checkpoint yet: it was stopped before the first save")
+    return Run(model, replicas.replica(found[1], replica, seeds), spec, config, found[0])

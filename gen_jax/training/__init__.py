@@ -1,0 +1,1 @@
+"""How a model is trained: what is prepared, the loop, and what it leaves to be read."""

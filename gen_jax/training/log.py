@@ -1,0 +1,70 @@
+"""What a run leaves to be read: metrics.jsonl, TensorBoard events, curves, and the progress bar."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from gen_jax.files import own_file, write, writing
+from gen_jax.storage.metrics_file import read_metrics
+from gen_jax.training.tensorboard import _samples, _scalars, _tensorboard
+
+
+class Log(NamedTuple):
+    """`record(step, values)` keeps one object of metrics; `show(step, files)` samples; `tick(step)` moves the bar."""
+
+    record: Callable[[int, dict[str, float | None]], None]
+    show: Callable[[int, dict[str, bytes]], None]
+    tick: Callable[[int], None]
+
+
+SILENT = Log(lambda step, values: None, lambda step, files: None, lambda step: None)
+
+
+@contextmanager
+def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quiet: bool) -> Iterator[Log]:
+    """The log of a run that continues after step `start`: what an interrupted run wrote beyond it is dropped.
+
+    Nothing waits in a buffer or for a thread: a disk that is full is said at once, by a UserError.
+
+    Args:
+      metrics: those of a step; what else is recorded are scores.
+    """
+    path = workdir / "metrics.jsonl"
+    kept = [each for each in read_metrics(workdir) if each["step"] <= start]
+    write(path, "".join(json.dumps(each) + "\n" for each in kept))
+    before = kept[-1]["seconds"] if kept else 0.0
+    began = time.perf_counter()
+    pace = 0.2 if sys.stderr.isatty() else 5.0  # seconds
+    bar = tqdm(total=total, initial=start, unit="step", disable=quiet, dynamic_ncols=True, mininterval=pace)
+    bar.set_postfix_str("compiling")
+    with _tensorboard(workdir / "tensorboard", start + 1) as event, bar:
+
+        def record(step: int, values: dict[str, float | None]) -> None:
+            seconds = round(before + time.perf_counter() - began, 3)
+            with writing(path), open(path, "a", opener=own_file) as file:
+                file.write(json.dumps({"step": step, "seconds": seconds, **values}, allow_nan=False) + "\n")
+            event(step, _scalars(values, metrics))
+            shown = {name: _short(value) for name, value in list(values.items())[:6]}
+            bar.set_postfix(shown, refresh=False)
+            if quiet:
+                print(f"step {step}/{total} {seconds:.0f} s " + " ".join(f"{k}={v}" for k, v in shown.items()))
+
+        def show(step: int, files: dict[str, bytes]) -> None:
+            event(step, _samples(files))
+
+        def tick(step: int) -> None:
+            if bar.n == start:
+                bar.set_postfix_str("", refresh=False)
+            bar.update(step - bar.n)
+
+        yield Log(record, show, tick)
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
