@@ -20,8 +20,8 @@ from gen_jax.cli.process import command
 from gen_jax.data.spec import columns
 from gen_jax.devices import startup
 from gen_jax.errors import choose
-from gen_jax.metrics.columns import target_of
-from gen_jax.metrics.efficacy import scores, summary
+from gen_jax.metrics.tables.efficacy import scores, summary
+from gen_jax.metrics.tables.encoding import target_of
 
 MODELS = {  # name -> config, and settings for a few hundred rows
     "smote": ["smote.py", "--config.model.within=income"],

@@ -22,9 +22,9 @@ from sklearn.impute import IterativeImputer
 
 import gen_jax
 from gen_jax import config, data, train
-from gen_jax.data.evidence import as_given
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables import to_csv
+from gen_jax.data.tables.evidence import as_given
+from gen_jax.data.tables.schema import to_csv
 from gen_jax.training import selection
 from gen_jax.verbs.draw import draw
 

@@ -19,7 +19,7 @@ from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.devices import startup
 from gen_jax.errors import UserError
-from gen_jax.metrics import classifier
+from gen_jax.metrics.images import classifier
 from gen_jax.verbs import complete
 
 

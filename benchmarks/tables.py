@@ -18,11 +18,11 @@ from gen_jax import config, data, train
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables import to_csv
+from gen_jax.data.tables.schema import to_csv
 from gen_jax.devices import startup
 from gen_jax.errors import choose
-from gen_jax.metrics.columns import target_of
-from gen_jax.metrics.efficacy import scores, summary
+from gen_jax.metrics.tables.efficacy import scores, summary
+from gen_jax.metrics.tables.encoding import target_of
 from gen_jax.training import selection
 from gen_jax.verbs import draw
 

@@ -9,7 +9,7 @@ entropy is -2.237.
 """
 
 from gen_jax.config import base_config
-from gen_jax.data.bif import ASIA
+from gen_jax.data.tables.networks import ASIA
 
 
 def get_config():

@@ -8,12 +8,12 @@ from pathlib import Path
 from gen_jax import files
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
-from gen_jax.data.rows import read_rows
+from gen_jax.data.feed.rows import read_rows
 from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.metrics import ALL, Rows
-from gen_jax.metrics.page import page
 from gen_jax.metrics.scores import Scores, mean_scores, read_scores, refuse_other_protocol, save_scores, table
+from gen_jax.metrics.tables.page import page
 from gen_jax.storage import loading
 from gen_jax.training import selection
 from gen_jax.verbs.draw import draw

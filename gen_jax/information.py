@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from gen_jax import config
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
-from gen_jax.data.evidence import known
 from gen_jax.data.spec import columns
+from gen_jax.data.tables.evidence import known
 from gen_jax.devices import startup
 from gen_jax.errors import UserError, choose
 from gen_jax.models.bayes_net import information

@@ -11,8 +11,8 @@ import numpy as np
 from gen_jax import config, files
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
-from gen_jax.data.pictures import animate, strip
-from gen_jax.data.rows import FLAGS, read_rows
+from gen_jax.data.feed.rows import FLAGS, read_rows
+from gen_jax.data.kinds.pictures import animate, strip
 from gen_jax.devices import startup
 from gen_jax.errors import UserError, choose
 from gen_jax.storage import loading

@@ -10,9 +10,9 @@ import numpy as np
 from gen_jax import config
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
-from gen_jax.data.evidence import known, parsed, said_within
 from gen_jax.data.spec import columns
-from gen_jax.data.tables import texts_of
+from gen_jax.data.tables.evidence import known, parsed, said_within
+from gen_jax.data.tables.schema import texts_of
 from gen_jax.devices import startup
 from gen_jax.errors import UserError, choose
 from gen_jax.storage import loading

@@ -17,12 +17,12 @@ from absl.flags import FlagValues
 from gen_jax import config
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
-from gen_jax.data import evidence
-from gen_jax.data.samples import SUFFIXES, encode
+from gen_jax.data.kinds.files import SUFFIXES, encode
+from gen_jax.data.kinds.texts import reader
 from gen_jax.data.source import say_once
 from gen_jax.data.spec import Spec
-from gen_jax.data.tables import for_spreadsheets, formulas
-from gen_jax.data.texts import reader
+from gen_jax.data.tables import evidence
+from gen_jax.data.tables.schema import for_spreadsheets, formulas
 from gen_jax.devices import startup
 from gen_jax.errors import UserError, choose
 from gen_jax.files import write

@@ -14,7 +14,7 @@ from PIL import Image
 from test_bif import NETWORK
 
 from gen_jax import graph, information, train
-from gen_jax.data import bif
+from gen_jax.data.tables import networks
 from gen_jax.distributions import bins
 from gen_jax.errors import UserError
 from gen_jax.models import build_model
@@ -27,7 +27,7 @@ KEY = jax.random.key(0)
 CARDS = (3, 2, 2)
 EDGES = (("x0", "x1"), ("x0", "x2"), ("x1", "x2"))
 FIXED = {"name": "fixed", "edges": EDGES}
-ROWS = bif.draw(NETWORK, np.random.default_rng(0), 400).astype(np.float32)
+ROWS = networks.draw(NETWORK, np.random.default_rng(0), 400).astype(np.float32)
 
 
 def learned(model, *batches):
@@ -43,7 +43,7 @@ def rows(x: np.ndarray, mask: np.ndarray | None = None) -> dict:
     return batch if mask is None else {**batch, "x": jnp.where(mask, batch["x"], 0), "mask": jnp.asarray(mask)}
 
 
-def family(network: bif.Network, child: int, x: np.ndarray) -> np.ndarray:
+def family(network: networks.Network, child: int, x: np.ndarray) -> np.ndarray:
     return network.tables[child][tuple(x[:, [*network.parents[child], child]].astype(int).T)]
 
 
@@ -129,7 +129,7 @@ def test_cells_that_are_missing_make_no_edges(score):
 
 def test_a_search_is_the_best_of_all_graphs_and_the_same_in_any_process():
     rng = np.random.default_rng(3)
-    x = bif.draw(NETWORK, rng, 2000)
+    x = networks.draw(NETWORK, rng, 2000)
     x = np.concatenate([x, (x[:, 2:] + (rng.random((2000, 1)) < 0.1)) % 2], 1)
     table, cards = Table(x.T.astype(np.int64), np.ones(2000), (*CARDS, 2)), (*CARDS, 2)
     none = np.zeros((4, 4), bool)
@@ -261,7 +261,7 @@ def test_a_number_beside_a_column_with_more_levels_than_it_has_bins():
 
 def test_a_network_from_a_file(tmp_path):
     path = tmp_path / "net.bif"
-    path.write_text(bif.write_bif(NETWORK))
+    path.write_text(networks.write_bif(NETWORK))
     schema = [
         {"name": name, "kind": "categorical", "levels": [*levels][::-1], "missing": False, "low": 0.0, "high": 1.0}
         for name, levels in reversed([*zip(NETWORK.names, NETWORK.levels)])
@@ -307,13 +307,13 @@ def test_cpdag_distance():
 
 
 def test_a_network_is_drawn_and_written(tmp_path, capsys):
-    (tmp_path / "net.bif").write_text(bif.write_bif(NETWORK))
+    (tmp_path / "net.bif").write_text(networks.write_bif(NETWORK))
     config = Path(__file__).parents[1] / "configs" / "bayes_net_bif.py"
     flags = [f"--config.model.bif={tmp_path / 'net.bif'}", "--config.sample.num=4", "--quiet"]
     train.main(["train", "--config", str(config), "--workdir", str(tmp_path / "run"), *flags])
     (tmp_path / "net.bif").rename(tmp_path / "read.bif")  # the run knows it without the file
     graph.main(["graph", "--workdir", str(tmp_path / "run"), "--out", str(tmp_path / "again.bif")])
-    again = bif.read_bif(tmp_path / "again.bif")
+    again = networks.read_bif(tmp_path / "again.bif")
     assert again[:3] == NETWORK[:3]
     for mine, theirs in zip(again.tables, NETWORK.tables):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
@@ -330,7 +330,7 @@ def test_a_network_is_drawn_and_written(tmp_path, capsys):
 
 def test_layers_follow_the_edges():
     names = tuple("abcde")
-    network = bif.Network(names, ((),) * 5, ((), (0,), (), (2,), (1, 3)), ())
+    network = networks.Network(names, ((),) * 5, ((), (0,), (), (2,), (1, 3)), ())
     found = graph.layers(network)
     assert [sorted(layer) for layer in found] == [[0, 2], [1, 3], [4]]
     assert (found[0] == [0, 2]) == (found[1] == [1, 3])  # no edge crosses another

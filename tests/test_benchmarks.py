@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gen_jax.errors import UserError
-from gen_jax.metrics.distances import frechet_distance
-from gen_jax.metrics.neighbours import neighbour_statistics
+from gen_jax.metrics.images.distances import frechet_distance
+from gen_jax.metrics.images.neighbours import neighbour_statistics
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gen_jax.data import bif
-from gen_jax.data.bif import Network, read_bif, write_bif
+from gen_jax.data.tables import networks
+from gen_jax.data.tables.networks import Network, read_bif, write_bif
 from gen_jax.errors import UserError
 
 NETWORK = Network(
@@ -85,7 +85,7 @@ def test_a_cycle_and_a_torn_file_are_refused(tmp_path):
 
 
 def test_rows_have_the_frequencies_of_the_network():
-    x = bif.draw(NETWORK, np.random.default_rng(0), 40_000)
+    x = networks.draw(NETWORK, np.random.default_rng(0), 40_000)
     states = np.indices((3, 2, 2)).reshape(3, -1)
     exact = (
         NETWORK.tables[0][states[0]]

@@ -9,8 +9,9 @@ from PIL import Image
 from test_data import MNIST, batches, equal, load, needs_mnist
 
 from gen_jax import data, train
-from gen_jax.data import decode, sources
-from gen_jax.data.pictures import grid
+from gen_jax.data.feed import resident
+from gen_jax.data.kinds.pictures import grid
+from gen_jax.data.sources import opening
 from gen_jax.data.spec import from_json, to_data, to_json
 from gen_jax.errors import UserError
 from gen_jax.storage import directory
@@ -115,12 +116,12 @@ def test_replicas_draw_as_the_runs_of_their_seeds():
 
 
 def test_fixed_draws_depend_on_split_and_row_alone(monkeypatch):
-    source = sources.open_source({**OPTIONS, "transform": "static_binary"})
+    source = opening.open_source({**OPTIONS, "transform": "static_binary"})
     train = load(transform="static_binary").read("train", None)["x"]
     order = np.random.default_rng(0).permutation(len(train))[:50]
     np.testing.assert_array_equal(source.rows("train", order)["x"], train[order])
-    monkeypatch.setattr(decode, "ALONE", 10)  # several workers, other chunks, another entry of the cache
-    again = decode.resident_arrays(
+    monkeypatch.setattr(resident, "ALONE", 10)  # several workers, other chunks, another entry of the cache
+    again = resident.resident_arrays(
         source._replace(name="again"), {**OPTIONS, "transform": "static_binary"}, "train", True
     )
     np.testing.assert_array_equal(again["x"], train)
@@ -176,11 +177,11 @@ def test_a_test_split_of_another_set(transform, feed, pictures):
 
 
 def test_labels_go_where_the_other_set_has_none(pictures):
-    unlabelled = sources.open_source({**OPTIONS, "name": None, "path": pictures, "resize": 8})._replace(
+    unlabelled = opening.open_source({**OPTIONS, "name": None, "path": pictures, "resize": 8})._replace(
         sizes={"test": 40}, limits=(0, 16)
     )
-    digits = sources.open_source(OPTIONS)
-    both = sources.joined(digits, unlabelled, "test")
+    digits = opening.open_source(OPTIONS)
+    both = opening.joined(digits, unlabelled, "test")
     assert both.classes is None and both.sizes == {"train": 1438, "test": 40}
     assert all(both.rows(split, np.arange(3)).keys() == {"x"} for split in ("train", "test"))
 

@@ -8,7 +8,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from gen_jax import config, data
-from gen_jax.data import source, sources
+from gen_jax.data import source
+from gen_jax.data.sources import opening
 from gen_jax.errors import UserError
 
 DEFAULTS = config.plain(config.base_config())["data"]
@@ -111,7 +112,7 @@ def test_rows_from_the_cache_are_those_that_were_asked_for(arrays, options, tmp_
     """All cases have one file name, so that a key that lacked something would find the rows of another case."""
     file = tmp_path / "same.npz"
     np.savez(file, **arrays)
-    opened = sources.open_source({**DEFAULTS, "path": str(file), **options})
+    opened = opening.open_source({**DEFAULTS, "path": str(file), **options})
     direct = opened.rows("train", np.arange(opened.sizes["train"]))
     cached = data.load({**DEFAULTS, "path": str(file), **options}, 4, 0, 1, quiet=True).read("train", None)
     direct = {name: value for name, value in direct.items() if name != "grey"}

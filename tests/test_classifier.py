@@ -9,11 +9,12 @@ import pytest
 from conftest import make_spec
 
 from gen_jax import data
-from gen_jax.data.audio import to_mu_law
-from gen_jax.data.source import cache_folder
+from gen_jax.data.cache import cache_folder
+from gen_jax.data.kinds.audio import to_mu_law
 from gen_jax.errors import UserError
-from gen_jax.metrics import METRICS, classifier, real_data
+from gen_jax.metrics import METRICS, real_data
 from gen_jax.metrics.features import some
+from gen_jax.metrics.images import classifier
 from gen_jax.model import Model
 from gen_jax.verbs.score import make_scorer
 
@@ -187,5 +188,5 @@ def test_recordings_are_judged_by_their_spectrograms(short, monkeypatch):
     right = scored(y)
     assert right["oracle"] == 1 and right["value"] == 1 and scored(1 - y)["value"] == 0
     assert right["protocol"]["judge"] == "spectrograms"
-    monkeypatch.setattr("gen_jax.metrics.sounds.RANGE", 20)
+    monkeypatch.setattr("gen_jax.metrics.sequences.sounds.RANGE", 20)
     assert scored(y)["protocol"]["classifier"] != right["protocol"]["classifier"]  # other pictures, another classifier

@@ -10,18 +10,18 @@ from conftest import table_spec
 from scipy import stats
 
 from gen_jax import config, data, files, train
-from gen_jax.data.modes import with_modes
-from gen_jax.data.order import rows_by_level
+from gen_jax.data.feed.order import rows_by_level
 from gen_jax.data.spec import to_data
-from gen_jax.data.tables import parts
+from gen_jax.data.tables.modes import with_modes
+from gen_jax.data.tables.schema import parts
 from gen_jax.distributions import columns as form
 from gen_jax.distributions.pixels import fitting
 from gen_jax.errors import UserError
-from gen_jax.metrics.efficacy import f1
 from gen_jax.metrics.features import real_data
-from gen_jax.metrics.marginal import marginal, total_variation
-from gen_jax.metrics.pairwise import associations
-from gen_jax.metrics.privacy import nearer
+from gen_jax.metrics.tables.efficacy import f1
+from gen_jax.metrics.tables.marginal import marginal, total_variation
+from gen_jax.metrics.tables.pairwise import associations
+from gen_jax.metrics.tables.privacy import nearer
 from gen_jax.models.gan import gan
 from gen_jax.models.smote import smote
 from gen_jax.storage import directory

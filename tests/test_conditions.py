@@ -7,8 +7,8 @@ import pytest
 from conftest import table_spec
 
 from gen_jax import query, sample, train
-from gen_jax.data import evidence
-from gen_jax.data.dates import to_number
+from gen_jax.data.tables import evidence
+from gen_jax.data.tables.dates import to_number
 from gen_jax.errors import UserError
 from gen_jax.verbs import draw
 

@@ -14,10 +14,10 @@ from scipy.io import savemat, wavfile
 import gen_jax
 from gen_jax import sample, train
 from gen_jax.config import load_file
-from gen_jax.data.bif import ASIA
 from gen_jax.data.builders import BUILDERS
-from gen_jax.data.samples import SUFFIXES, encode
-from gen_jax.data.table_sets import SHIPPED
+from gen_jax.data.kinds.files import SUFFIXES, encode
+from gen_jax.data.tables.networks import ASIA
+from gen_jax.data.tables.sets import SHIPPED
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 TINY = ["--config.model.cell.units=16", "--config.model.cell.layers=1", "--config.eval_every=0"]

@@ -10,10 +10,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from gen_jax import config, data
-from gen_jax.data import source, sources
+from gen_jax.data import cache
 from gen_jax.data.builders import gaussians
 from gen_jax.data.builders.gaussians import MIXTURES
-from gen_jax.data.order import permutations, rows_of_step
+from gen_jax.data.feed.order import permutations, rows_of_step
+from gen_jax.data.sources import opening
 from gen_jax.data.spec import from_json, to_data, to_json, to_model
 from gen_jax.errors import UserError
 
@@ -183,9 +184,9 @@ def test_the_cache_follows_the_content(tmp_path):
         loaded = load(path=str(path))
         np.testing.assert_array_equal(loaded.read("train", None)["x"], np.load(path))
         np.testing.assert_allclose(to_data(loaded.spec, loaded.arrays["x"]), np.load(path), atol=1e-6)
-    first = {folder for folder in os.listdir(source.cache_folder() / "arrays")}
+    first = {folder for folder in os.listdir(cache.cache_folder() / "arrays")}
     load(path=str(path))
-    assert {folder for folder in os.listdir(source.cache_folder() / "arrays")} == first
+    assert {folder for folder in os.listdir(cache.cache_folder() / "arrays")} == first
 
 
 def test_what_was_used_longest_ago_is_forgotten(tmp_path):
@@ -193,11 +194,11 @@ def test_what_was_used_longest_ago_is_forgotten(tmp_path):
     for name, read_and_written in {"new": (100, 2000), "older/oldest": (990, 980), "old": (1000, 100)}.items():
         (tmp_path / name).write_bytes(bytes(100))
         os.utime(tmp_path / name, read_and_written)
-    source.forget_oldest(tmp_path, 300)
+    cache.forget_oldest(tmp_path, 300)
     assert (tmp_path / "older" / "oldest").exists()
-    source.forget_oldest(tmp_path, 299)
+    cache.forget_oldest(tmp_path, 299)
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["new", "old"]
-    source.forget_oldest(tmp_path / "none", 0)
+    cache.forget_oldest(tmp_path / "none", 0)
 
 
 def test_decoding_that_fails_leaves_nothing(tmp_path, monkeypatch):
@@ -207,10 +208,10 @@ def test_decoding_that_fails_leaves_nothing(tmp_path, monkeypatch):
     tmp_path.mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "0.png")
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:40])
-    before = set(os.listdir(source.cache_folder() / "arrays"))
+    before = set(os.listdir(cache.cache_folder() / "arrays"))
     with pytest.raises(UserError, match=r"1\.png: not a readable image"):
         load(path=str(tmp_path))
-    assert set(os.listdir(source.cache_folder() / "arrays")) - {".writable"} == before
+    assert set(os.listdir(cache.cache_folder() / "arrays")) - {".writable"} == before
 
 
 @needs_mnist
@@ -242,7 +243,7 @@ def test_tfds_images_are_resized():
 def test_stacked_images_are_drawn_from_the_grey_ones_with_their_labels(tmp_path):
     x = np.random.default_rng(0).integers(0, 256, (50, 6, 6, 1), dtype=np.uint8)
     np.savez(tmp_path / "grey.npz", x=x, y=np.arange(50) % 4)
-    stacked = sources.open_source({"path": str(tmp_path / "grey.npz"), "stack": 3})
+    stacked = opening.open_source({"path": str(tmp_path / "grey.npz"), "stack": 3})
     rows = stacked.rows("train", np.array([7, 0, 127_999]))
     assert rows["x"].shape == (3, 6, 6, 3) and len(stacked.classes) == 64 and stacked.sizes == {"train": 128_000}
     for image, label in zip(rows["x"], rows["y"]):
@@ -252,4 +253,4 @@ def test_stacked_images_are_drawn_from_the_grey_ones_with_their_labels(tmp_path)
     again = stacked.rows("train", np.array([0]))
     assert np.array_equal(again["x"][0], rows["x"][1]) and not np.array_equal(rows["x"][0], rows["x"][1])
     with pytest.raises(UserError, match="data.stack 5"):
-        sources.open_source({"path": str(tmp_path / "grey.npz"), "stack": 5})
+        opening.open_source({"path": str(tmp_path / "grey.npz"), "stack": 5})

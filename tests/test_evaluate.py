@@ -7,7 +7,7 @@ from conftest import make_spec
 from gen_jax.data.builders.gaussians import MIXTURES
 from gen_jax.errors import UserError
 from gen_jax.metrics import METRICS, prdc, real_data
-from gen_jax.metrics.distances import frechet_distance
+from gen_jax.metrics.images.distances import frechet_distance
 from gen_jax.metrics.scores import finite, read_scores, refuse_other_protocol, save_scores, table
 from gen_jax.model import Model
 from gen_jax.verbs.score import make_scorer

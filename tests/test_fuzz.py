@@ -25,10 +25,10 @@ from test_compress import described, drawn, whole_file
 
 from gen_jax import config, files, report
 from gen_jax.coding import integer
-from gen_jax.data.bif import ASIA
-from gen_jax.data.files import open_files
-from gen_jax.data.rolls import FIELDS
+from gen_jax.data.kinds.rolls import FIELDS
 from gen_jax.data.source import say_once
+from gen_jax.data.sources.files import open_files
+from gen_jax.data.tables.networks import ASIA
 from gen_jax.errors import UserError
 from gen_jax.storage import directory
 from gen_jax.verbs.decompress import decompress

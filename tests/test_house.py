@@ -1,6 +1,8 @@
 """The layout of the package: no circles of imports, no commands that are imported, rooms that hold what their names say."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -110,6 +112,12 @@ def test_what_one_family_reads_lives_with_it():
 def test_nothing_imports_a_command():
     assert len(COMMANDS) > 10
     assert [(name, other) for name, others in graph().items() for other in others if other in COMMANDS] == []
+
+
+def test_data_start_no_jax():
+    """A worker that decodes rows imports `data` alone."""
+    code = "import sys, gen_jax.data, gen_jax.data.feed.rows; assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_broken_rules_are_found():

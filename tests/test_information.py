@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from test_bif import NETWORK
 
-from gen_jax.data import bif
+from gen_jax.data.tables import networks
 from gen_jax.models.bayes_net import information
 
 NETWORKS = Path(__file__).parents[2] / "shared" / "data" / "networks"
 TABLE = np.random.default_rng(0).dirichlet(np.ones(24)).reshape(2, 3, 4)
 
 
-def joint(network: bif.Network) -> np.ndarray:
+def joint(network: networks.Network) -> np.ndarray:
     cards = tuple(map(len, network.levels))
     states = np.indices(cards).reshape(len(cards), -1)
     tables = [
@@ -50,7 +50,7 @@ def test_networks_by_enumeration():
 def test_samples_have_error_bars_that_hold():
     exact, misses = joint(NETWORK), []
     for seed in range(20):
-        codes = bif.draw(NETWORK, np.random.default_rng(seed), 2000)
+        codes = networks.draw(NETWORK, np.random.default_rng(seed), 2000)
         for (found, error), true in (
             (information.entropy_of_samples(codes), information.entropy(exact)),
             (information.information_of_samples(codes, (0,), (2,)), information.mutual_information(exact, (0,), (2,))),
@@ -71,7 +71,7 @@ def test_samples_have_error_bars_that_hold():
     ("name", "nats"), [("asia", 2.237029), ("child", 12.195767), ("alarm", 10.437962), ("sachs", 7.174573)]
 )
 def test_entropies_of_known_networks(name, nats):
-    path = bif.ASIA if name == "asia" else NETWORKS / f"{name}.bif"
+    path = networks.ASIA if name == "asia" else NETWORKS / f"{name}.bif"
     if not path.exists():
         pytest.skip(f"needs {path}")
-    assert information.network_entropy(bif.read_bif(path)) == pytest.approx(nats, abs=1e-5)
+    assert information.network_entropy(networks.read_bif(path)) == pytest.approx(nats, abs=1e-5)

@@ -22,15 +22,15 @@ from PIL import Image
 
 import gen_jax
 from gen_jax import config, data, evaluate, query, sample, train
-from gen_jax.data import evidence
 from gen_jax.data import spec as spec_module
-from gen_jax.data.bif import Network, read_bif, write_bif
-from gen_jax.data.cells import read_cells
-from gen_jax.data.files import open_files
-from gen_jax.data.samples import arrays
+from gen_jax.data.kinds.files import arrays
 from gen_jax.data.source import say_once
+from gen_jax.data.sources.files import open_files
 from gen_jax.data.spec import columns, to_data
-from gen_jax.data.tables import to_csv
+from gen_jax.data.tables import evidence
+from gen_jax.data.tables.cells import read_cells
+from gen_jax.data.tables.networks import Network, read_bif, write_bif
+from gen_jax.data.tables.schema import to_csv
 from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.verbs.given import parse_given

@@ -7,10 +7,10 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from gen_jax.data.builders.gaussians import MIXTURES
-from gen_jax.metrics.distances import frechet_distance, inception_score, kernel_distance
-from gen_jax.metrics.modes import classifier_judge, gaussian_judge, mode_statistics
-from gen_jax.metrics.neighbours import nearest, neighbour_statistics, radii
-from gen_jax.metrics.parzen import DEVIATIONS, parzen_log_prob, parzen_statistics
+from gen_jax.metrics.images.distances import frechet_distance, inception_score, kernel_distance
+from gen_jax.metrics.images.modes import classifier_judge, gaussian_judge, mode_statistics
+from gen_jax.metrics.images.neighbours import nearest, neighbour_statistics, radii
+from gen_jax.metrics.images.parzen import DEVIATIONS, parzen_log_prob, parzen_statistics
 
 # High quality of a perfect sampler is P(chi^2_2 < 9) = 1 - e^-4.5; its reverse KL is about (K - 1) / 2N (target G1, G2).
 ORACLE = {"grid": (0.98889, 0.0049, 0.0014), "ring": (0.98889, 0.0014, 0.0007)}
@@ -150,7 +150,7 @@ def brute_force(samples, real, k):
 
 @pytest.mark.parametrize("block", [1 << 22, 100])
 def test_neighbours_are_the_brute_force(block, monkeypatch):
-    monkeypatch.setattr("gen_jax.metrics.neighbours.BLOCK", block)
+    monkeypatch.setattr("gen_jax.metrics.images.neighbours.BLOCK", block)
     random = np.random.default_rng(0)
     samples, real = random.normal(size=(80, 3)) * 0.7 + 0.5, random.normal(size=(90, 3)) + 100
     samples += 100

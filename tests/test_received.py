@@ -22,9 +22,11 @@ from gen_jax import config, files, report, train
 from gen_jax.cli.process import tolerant
 from gen_jax.coding import images
 from gen_jax.coding.chunks import Damaged
-from gen_jax.data import bif, decode, source
-from gen_jax.data.rolls import FIELDS
-from gen_jax.data.tables import csv_of, for_spreadsheets, formulas
+from gen_jax.data import cache
+from gen_jax.data.feed import resident
+from gen_jax.data.kinds.rolls import FIELDS
+from gen_jax.data.tables import networks
+from gen_jax.data.tables.schema import csv_of, for_spreadsheets, formulas
 from gen_jax.devices import placement, startup
 from gen_jax.errors import UserError, printable
 from gen_jax.storage import checkpoint, directory, metrics_file
@@ -124,7 +126,7 @@ def test_our_files_are_not_written_through_a_link(tmp_path):
     with pytest.raises(UserError, match="cannot write to"), directory.locked(tmp_path / "run"):
         pass
     with pytest.raises(UserError, match="cannot write to the cache"):
-        source.made(tmp_path / "run")
+        cache.made(tmp_path / "run")
     files.write_json(tmp_path / "run" / "config.json", {})
     assert victim.read_text() == "precious" and not (tmp_path / "run" / "config.json").is_symlink()
 
@@ -196,20 +198,20 @@ def test_a_flipped_byte_of_cached_rows_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setenv("GEN_JAX_CACHE", str(tmp_path / "cache"))
     np.save(tmp_path / "x.npy", np.arange(80.0).reshape(20, 4))
     options = config.plain(config.base_config())["data"] | {"path": str(tmp_path / "x.npy")}
-    opened = decode.open_source(options)
-    rows = np.array(decode.resident_arrays(opened, options, "train", True)["x"])
+    opened = resident.open_source(options)
+    rows = np.array(resident.resident_arrays(opened, options, "train", True)["x"])
     (file,) = (tmp_path / "cache" / "arrays").rglob("x.npy")
     content = bytearray(file.read_bytes())
     content[-3] ^= 1
     file.write_bytes(content)
-    np.testing.assert_array_equal(decode.resident_arrays(opened, options, "train", True)["x"], rows)
+    np.testing.assert_array_equal(resident.resident_arrays(opened, options, "train", True)["x"], rows)
 
 
 def test_a_pipe_is_no_file_of_data(tmp_path):
     os.mkfifo(tmp_path / "x.csv")
     options = config.plain(config.base_config())["data"] | {"path": str(tmp_path / "x.csv")}
     with pytest.raises(UserError, match="neither a file nor a folder, but a pipe or a device"):
-        decode.open_source(options)
+        resident.open_source(options)
 
 
 def test_a_name_of_a_run_that_cannot_be_printed_is_refused_at_the_start():
@@ -226,7 +228,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     with pytest.raises(UserError, match="name a folder by GEN_JAX_CACHE"):
-        source.cache_folder()
+        cache.cache_folder()
 
 
 def small_gzip(folder):
@@ -271,15 +273,15 @@ def wide_network(folder):
 @pytest.mark.parametrize("write", [small_gzip, small_archive, small_parquet, small_text, small_rolls, wide_network])
 def test_a_file_that_takes_more_memory_than_it_may_names_the_setting(write, tmp_path, monkeypatch):
     options = config.plain(config.base_config())["data"] | {"path": str(write(tmp_path))}
-    decode.open_source(options)
+    resident.open_source(options)
     monkeypatch.setenv("GEN_JAX_LARGEST", "100000")
     with pytest.raises(
         UserError, match="expected at most 0.0 GB, which the environment variable GEN_JAX_LARGEST raises"
     ):
-        decode.open_source(options)
+        resident.open_source(options)
     monkeypatch.setenv("GEN_JAX_LARGEST", "9" * 5000)
     with pytest.raises(UserError, match="GEN_JAX_LARGEST=9+: expected a number of bytes"):
-        decode.open_source(options)
+        resident.open_source(options)
 
 
 def test_a_picture_of_another_format_starts_no_program(tmp_path, monkeypatch):
@@ -287,7 +289,7 @@ def test_a_picture_of_another_format_starts_no_program(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: pytest.fail("it started a program"))
     monkeypatch.setattr(subprocess, "check_call", lambda *args, **options: pytest.fail("it started a program"))
     with pytest.raises(UserError, match="a.png: not a readable image"):
-        decode.open_source(config.plain(config.base_config())["data"] | {"path": str(tmp_path)})
+        resident.open_source(config.plain(config.base_config())["data"] | {"path": str(tmp_path)})
 
 
 def test_a_network_of_too_many_parents_is_refused_before_its_table_is_made(tmp_path):
@@ -300,7 +302,7 @@ def test_a_network_of_too_many_parents_is_refused_before_its_table_is_made(tmp_p
         + "".join(f"probability ( w{at} ) {{ table 0.5, 0.5; }}\n" for at in range(40))
     )
     with pytest.raises(UserError, match=r"P\(w40\): it takes 17,592.2 GB of memory"):
-        bif.read_bif(path)
+        networks.read_bif(path)
 
 
 def test_a_checkpoint_that_its_run_deletes_meanwhile_is_looked_for_again(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ import gen_jax
 from gen_jax import sample, train
 from gen_jax.distributions.frames import Choice, draw_token
 from gen_jax.errors import UserError
-from gen_jax.metrics.timegan import discriminative_score, predictive_score
+from gen_jax.metrics.sequences.timegan import discriminative_score, predictive_score
 from gen_jax.models.markov import markov
 from gen_jax.models.rnn import rnn
 from gen_jax.nets.cells import CELLS, Linear, unroll_gated
@@ -564,7 +564,9 @@ def waves(num: int, seed: int) -> np.ndarray:
 
 
 def test_timegans_scores_know_series_from_noise_and_from_series_out_of_order(monkeypatch):
-    monkeypatch.setattr("gen_jax.metrics.timegan.STEPS", {"discriminative_score": 1500, "predictive_score": 1500})
+    monkeypatch.setattr(
+        "gen_jax.metrics.sequences.timegan.STEPS", {"discriminative_score": 1500, "predictive_score": 1500}
+    )
     real, other = waves(500, 0), waves(500, 1)
     noise = np.random.default_rng(0).random(real.shape).astype(np.float32)
     mixed = other[:, [4, 1, 6, 0, 7, 3, 5, 2]]
@@ -574,7 +576,7 @@ def test_timegans_scores_know_series_from_noise_and_from_series_out_of_order(mon
 
 
 def test_timegans_scores_are_measured_with_their_oracle(monkeypatch):
-    monkeypatch.setattr("gen_jax.metrics.timegan.STEPS", {"discriminative_score": 20, "predictive_score": 20})
+    monkeypatch.setattr("gen_jax.metrics.sequences.timegan.STEPS", {"discriminative_score": 20, "predictive_score": 20})
     spec = make_spec("series", (8, 3))._replace(low=0.0, high=1.0, sizes={"train": 60, "test": 50})
     rows = {"train": {"x": waves(60, 0)}, "test": {"x": waves(50, 1)}}
     model = SimpleNamespace(sample=lambda key, state, num, given: {"x": waves(num, 2)}, log_prob=None)

@@ -20,7 +20,7 @@ from conftest import host, state_bytes
 import gen_jax
 from gen_jax import evaluate, sample, train
 from gen_jax.config import load_file
-from gen_jax.data.sources import open_source
+from gen_jax.data.sources.opening import open_source
 from gen_jax.devices import placement, startup
 from gen_jax.errors import UserError
 from gen_jax.storage import checkpoint, directory, metrics_file

@@ -18,15 +18,15 @@ from scipy.io import savemat, wavfile
 
 import gen_jax
 from gen_jax import data, train
-from gen_jax.data.audio import from_mu_law, spectrogram, to_mu_law
-from gen_jax.data.samples import encode
-from gen_jax.data.sources import open_source
+from gen_jax.data.kinds.audio import from_mu_law, spectrogram, to_mu_law
+from gen_jax.data.kinds.files import encode
+from gen_jax.data.kinds.texts import UNSEEN, read_text, text_source, tokens_of
+from gen_jax.data.sources.opening import open_source
+from gen_jax.data.sources.windows import windowed
 from gen_jax.data.spec import levels, to_data, to_model
-from gen_jax.data.texts import UNSEEN, read_text, text_source, tokens_of
-from gen_jax.data.windows import windowed
 from gen_jax.errors import UserError
-from gen_jax.metrics.copies import copies
 from gen_jax.metrics.likelihood import joined, nats
+from gen_jax.metrics.sequences.copies import copies
 from gen_jax.models.hmm import hmm
 from gen_jax.models.markov import markov
 from gen_jax.verbs.given import parse_given

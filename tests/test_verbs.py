@@ -12,7 +12,7 @@ from PIL import Image, ImageSequence
 
 import gen_jax
 from gen_jax import evaluate, interpolate, prune, train
-from gen_jax.data.pictures import animate, picture, strip
+from gen_jax.data.kinds.pictures import animate, picture, strip
 from gen_jax.data.spec import columns
 from gen_jax.devices import placement
 from gen_jax.errors import UserError

@@ -21,8 +21,8 @@ def features(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(setting: Setting, name: str) -> Run:
-    from gen_jax.metrics.distances import frechet_distance
-    from gen_jax.metrics.neighbours import neighbour_statistics
+    from gen_jax.metrics.images.distances import frechet_distance
+    from gen_jax.metrics.images.neighbours import neighbour_statistics
 
     x, y = features(ROWS[name])
     score = frechet_distance if name == "frechet" else partial(neighbour_statistics, k=NEIGHBOURS)

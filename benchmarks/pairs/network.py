@@ -14,7 +14,7 @@ QUERIES, FEW, ROWS = 10_000, 50, 100_000
 
 def opened(setting: Setting) -> Any:
     """The network that the folder of networks has."""
-    from gen_jax.data.bif import read_bif
+    from gen_jax.data.tables.networks import read_bif
 
     return read_bif(setting.data / "networks" / "alarm.bif")
 
@@ -45,7 +45,7 @@ def pgmpy_network(net: Any) -> Any:
 
 def asked(net: Any) -> tuple[int, list[int], np.ndarray]:
     """The first root, all leaves, and rows of the network [QUERIES, D]."""
-    from gen_jax.data.bif import draw
+    from gen_jax.data.tables.networks import draw
 
     size = len(net.names)
     leaves = [i for i in range(size) if not any(i in above for above in net.parents)]

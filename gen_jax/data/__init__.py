@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen_jax.data.binary import BINARY, DYNAMIC, drawn_from, noise
-from gen_jax.data.decode import CHUNK, resident_arrays
-from gen_jax.data.modes import with_modes
-from gen_jax.data.order import permutations, rows_by_level, rows_of_step, total_steps
+from gen_jax.data.feed.order import permutations, rows_by_level, rows_of_step, total_steps
+from gen_jax.data.feed.resident import CHUNK, resident_arrays
 from gen_jax.data.source import Source
-from gen_jax.data.sources import open_source
+from gen_jax.data.sources.binary import BINARY, DYNAMIC, drawn_from, noise
+from gen_jax.data.sources.opening import open_source
 from gen_jax.data.spec import Spec, columns, level_names, rows_to_model, small, to_model
-from gen_jax.data.tables import standard
+from gen_jax.data.tables.modes import with_modes
+from gen_jax.data.tables.schema import standard
 from gen_jax.errors import UserError, choose
 
 RESIDENT_BYTES = 2 << 30  # above this the rows are streamed, unless data.feed says otherwise

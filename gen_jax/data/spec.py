@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen_jax.data.dates import to_text
+from gen_jax.data.tables.dates import to_text
 from gen_jax.errors import UserError
 
 SEQUENCES = ("text", "audio", "roll", "series")  # the kinds of data whose rows lead with time

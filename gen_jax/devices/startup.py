@@ -12,7 +12,8 @@ from pathlib import Path
 
 import jax
 
-from gen_jax.data.source import cache_folder, forget_oldest, say_once
+from gen_jax.data.cache import cache_folder, forget_oldest
+from gen_jax.data.source import say_once
 
 TRIM, MAP, ARENAS = -1, -3, -8  # of glibc's mallopt: how much free memory goes back, how large a block is mapped, heaps
 COMPILED_BYTES = 2 << 30  # that JAX's compilation cache holds when a command begins

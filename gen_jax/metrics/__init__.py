@@ -6,11 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax.metrics.classifier import RECIPE, accuracy, fit
-from gen_jax.metrics.copies import duplicates, learnt_by_heart, memorisation
-from gen_jax.metrics.detection import detection
-from gen_jax.metrics.distances import frechet_distance, inception_score, kernel_distance
-from gen_jax.metrics.efficacy import efficacy
 from gen_jax.metrics.features import (
     Real,
     Reals,
@@ -20,6 +15,11 @@ from gen_jax.metrics.features import (
     some,
     unit,
 )
+from gen_jax.metrics.images.classifier import RECIPE, accuracy, fit
+from gen_jax.metrics.images.distances import frechet_distance, inception_score, kernel_distance
+from gen_jax.metrics.images.modes import Judge, classifier_judge, gaussian_judge, mode_statistics
+from gen_jax.metrics.images.neighbours import neighbour_statistics
+from gen_jax.metrics.images.parzen import parzen_statistics
 from gen_jax.metrics.latent import (
     active_units,
     bits_per_dim,
@@ -30,15 +30,15 @@ from gen_jax.metrics.latent import (
     valid_elbo,
 )
 from gen_jax.metrics.likelihood import bic, per_frame, per_row, per_token, valid_per_frame, valid_per_token
-from gen_jax.metrics.marginal import marginal
 from gen_jax.metrics.measure import Measure
-from gen_jax.metrics.modes import Judge, classifier_judge, gaussian_judge, mode_statistics
-from gen_jax.metrics.neighbours import neighbour_statistics
-from gen_jax.metrics.pairwise import pairwise
-from gen_jax.metrics.parzen import parzen_statistics
-from gen_jax.metrics.privacy import nearest_record
-from gen_jax.metrics.sounds import spoken
-from gen_jax.metrics.timegan import discriminative, predictive
+from gen_jax.metrics.sequences.copies import duplicates, learnt_by_heart, memorisation
+from gen_jax.metrics.sequences.sounds import spoken
+from gen_jax.metrics.sequences.timegan import discriminative, predictive
+from gen_jax.metrics.tables.detection import detection
+from gen_jax.metrics.tables.efficacy import efficacy
+from gen_jax.metrics.tables.marginal import marginal
+from gen_jax.metrics.tables.pairwise import pairwise
+from gen_jax.metrics.tables.privacy import nearest_record
 
 __all__ = ["ALL", "DEFAULT", "METRICS", "NEEDS", "SELECTING", "Measure", "Real", "Reals", "Rows", "real_data"]
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gen_jax.data.spec import Spec, levels
-from gen_jax.metrics.classifier import Classifier, scaled, trained
-from gen_jax.metrics.external import embedding
+from gen_jax.metrics.images.classifier import Classifier, scaled, trained
+from gen_jax.metrics.images.external import embedding
 
 Rows = dict[str, np.ndarray]  # raw rows: `x` [N, *shape], and `y` [N] where there are labels
 Reals = Callable[[str, int | None], Rows | None]  # (split, num) -> the first `num` raw rows, or None

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import CheckpointManager
 
-from gen_jax.data.samples import SUFFIXES, encode
+from gen_jax.data.kinds.files import SUFFIXES, encode
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.files import write

@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
 from gen_jax import config, data, files
-from gen_jax.data.bif import with_network
-from gen_jax.data.evidence import said_within
+from gen_jax.data.tables.evidence import said_within
+from gen_jax.data.tables.networks import with_network
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.keys import root

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from gen_jax.data.arrays import read_array
-from gen_jax.data.pictures import strip
-from gen_jax.data.rows import Rows
+from gen_jax.data.feed.rows import Rows
+from gen_jax.data.kinds.pictures import strip
 from gen_jax.data.spec import Spec, to_model
 from gen_jax.errors import UserError, choose, readable
 from gen_jax.model import Model, State

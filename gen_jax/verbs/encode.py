@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from gen_jax.data.rows import Rows
+from gen_jax.data.feed.rows import Rows
 from gen_jax.data.spec import Spec, rows_to_model
 from gen_jax.errors import UserError
 from gen_jax.keys import root

@@ -3,9 +3,9 @@
 import numpy as np
 
 from gen_jax import config
-from gen_jax.data import evidence
+from gen_jax.data.kinds.texts import tokens_of
 from gen_jax.data.spec import SEQUENCES, Spec
-from gen_jax.data.texts import tokens_of
+from gen_jax.data.tables import evidence
 from gen_jax.errors import UserError, choose, whole_number
 
 

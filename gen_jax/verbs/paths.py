@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from gen_jax.data.rows import Rows, read_rows
+from gen_jax.data.feed.rows import Rows, read_rows
 from gen_jax.data.spec import Spec, to_data
 from gen_jax.errors import UserError
 from gen_jax.keys import root

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gen_jax.data.evidence import as_given, known, said, said_cells, said_within
 from gen_jax.data.spec import columns
+from gen_jax.data.tables.evidence import as_given, known, said, said_cells, said_within
 from gen_jax.errors import UserError, choose
 from gen_jax.keys import root
 from gen_jax.storage import loading

@@ -6,14 +6,14 @@ from functools import cache
 import numpy as np
 
 from gen_jax import config, data
-from gen_jax.data.rows import opened
+from gen_jax.data.feed.rows import opened
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
 from gen_jax.metrics import ALL, DEFAULT, METRICS, NEEDS, SELECTING, Measure, Real, Reals, Rows, real_data
-from gen_jax.metrics.columns import target_of
 from gen_jax.metrics.progress import progress
 from gen_jax.metrics.rows import Lacking, under
 from gen_jax.metrics.scores import Scores, figures
+from gen_jax.metrics.tables.encoding import target_of
 from gen_jax.model import Model, State
 from gen_jax.storage import loading
 from gen_jax.verbs.draw import draw

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from gen_jax.data.bif import Network
+from gen_jax.data.tables.networks import Network
 from gen_jax.models.bayes_net import inference
 from gen_jax.models.bayes_net.inference import Evidence, Pattern
 

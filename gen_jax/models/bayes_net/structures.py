@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.data.bif import cycle
 from gen_jax.data.source import say_once
+from gen_jax.data.tables.networks import cycle
 from gen_jax.distributions import chow_liu as tree
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.host import on_host

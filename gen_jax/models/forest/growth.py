@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen_jax.data.decode import cores
+from gen_jax.data.feed.resident import cores
 from gen_jax.distributions.bins import BEYOND
 from gen_jax.models.forest.density import Trees
 

@@ -1,0 +1,1 @@
+"""How rows come to a model: in which order, from memory or streamed."""

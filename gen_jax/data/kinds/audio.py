@@ -1,0 +1,120 @@
+"""Recordings: an archive of WAV files as rows, mu-law tokens, and samples as a WAV file."""
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import wavfile
+
+from gen_jax.data.cache import content_hash
+from gen_jax.data.limits import ask
+from gen_jax.data.source import Source
+from gen_jax.data.spec import Spec, levels, sequences
+from gen_jax.errors import UserError, choose, readable
+
+MU = 255
+FULL = 32768  # of 16-bit samples
+ENCODINGS = ("mu_law", "waveform")
+LABELS = ("digit", "speaker")
+NAME = re.compile(r"(?:^|/)(\d)_([A-Za-z]+)_(\d+)\.wav$")
+TESTED = 5  # recordings of each digit by each speaker in the test split, from number 0 on: the set's own division
+WINDOW = 256  # samples of a spectrogram's window: 32 ms at 8 kHz
+RANGE = 60  # decibels of a spectrogram that are shown
+PAUSE = 0.25  # seconds between the recordings of one file
+
+
+def to_mu_law(x: np.ndarray) -> np.ndarray:
+    """Amplitudes in [-1, 1] as tokens 0 to 255 (ITU-T G.711; van den Oord et al. 2016, arXiv 1609.03499, section 2.2)."""
+    x = np.clip(np.asarray(x, np.float64), -1, 1)
+    return np.rint((np.sign(x) * np.log1p(MU * np.abs(x)) / np.log1p(MU) + 1) / 2 * MU).astype(np.uint8)
+
+
+def from_mu_law(tokens: np.ndarray) -> np.ndarray:
+    """The inverse of `to_mu_law`."""
+    y = 2 * np.asarray(tokens, np.float64) / MU - 1
+    return np.sign(y) * np.expm1(np.abs(y) * np.log1p(MU)) / MU
+
+
+def waveform(spec: Spec, x: np.ndarray) -> np.ndarray:
+    """Recordings [..., T] of the data's own domain as amplitudes in [-1, 1]."""
+    return from_mu_law(x) if levels(spec) else np.clip(x, -1, 1)
+
+
+def spectrogram(sound: np.ndarray) -> np.ndarray:
+    """Power of a sound [T], in decibels below its loudest part, [F, frames]: low frequencies last."""
+    padded = np.pad(sound, (0, max(0, WINDOW - len(sound))))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: WINDOW // 4] * np.hanning(WINDOW)
+    power = np.square(np.abs(np.fft.rfft(frames))).T[::-1]
+    return 10 * np.log10(np.maximum(power / max(power.max(), 1e-12), 1e-12))
+
+
+def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
+    """The Free Spoken Digit recordings in a .zip of `{digit}_{speaker}_{number}.wav`, each row with its `length`.
+
+    `data.encoding` is mu_law (256 tokens) or waveform ([-1, 1]); `data.label` makes the digit or the speaker `y`.
+
+    Raises:
+      UserError: for an archive that cannot be read or holds no such recordings, or an unknown option.
+    """
+    encoding = choose("data.encoding", options.get("encoding") or ENCODINGS[0], ENCODINGS)
+    label = choose("data.label", options.get("label") or LABELS[0], LABELS)
+    with readable(f"data.path {path}: not a readable archive of recordings"):
+        archive = zipfile.ZipFile(path)
+        ask(sum(info.file_size for info in archive.infolist()), f"data.path {path}")
+        names = sorted(name for name in archive.namelist() if NAME.search(name))
+        sounds = [wavfile.read(io.BytesIO(archive.read(name))) for name in names]
+    if not names:
+        raise UserError(f"data.path {path}: expected recordings DIGIT_SPEAKER_NUMBER.wav in it, found none")
+    rates, shapes = {rate for rate, _ in sounds}, {(sound.dtype.str, sound.ndim) for _, sound in sounds}
+    if len(rates) > 1 or shapes != {("<i2", 1)}:
+        raise UserError(f"data.path {path}: expected mono recordings of 16 bits and one rate, got {rates} Hz, {shapes}")
+    facts = [NAME.search(name).groups() for name in names]
+    classes = tuple(sorted({fact[LABELS.index(label)] for fact in facts}))
+    tested = np.array([int(number) < TESTED for _, _, number in facts])
+    places = {"train": np.flatnonzero(~tested), "test": np.flatnonzero(tested)}
+    lengths = {split: np.array([len(sounds[number][1]) for number in each], int) for split, each in places.items()}
+    longest = max(len(sound) for _, sound in sounds)
+    dtype = np.dtype(np.uint8 if encoding == "mu_law" else np.float32)
+    silence = to_mu_law(0.0) if encoding == "mu_law" else 0
+
+    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        chosen = places[split][indices]
+        x = np.full((len(chosen), longest), silence, dtype)
+        for row, number in enumerate(chosen):
+            sound = sounds[number][1] / FULL
+            x[row, : len(sound)] = to_mu_law(sound) if encoding == "mu_law" else sound
+        labels = np.array([classes.index(facts[number][LABELS.index(label)]) for number in chosen], np.int32)
+        return {"x": x, "length": lengths[split][indices].astype(np.int32), "y": labels}
+
+    info = {"rate": int(min(rates)), "ragged": True}
+    if encoding == "mu_law":
+        info["vocabulary"] = list(range(MU + 1))
+    limits = (0, MU) if encoding == "mu_law" else (-1, 1)
+    sizes = {split: len(each) for split, each in places.items()}
+    return Source(
+        "spoken_digits",
+        "audio",
+        (longest,),
+        dtype,
+        sizes,
+        rows,
+        content_hash(known, encoding, label),
+        classes,
+        limits,
+        info,
+        lengths.__getitem__,
+    )
+
+
+def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
+    """Recordings `x` [N, T], each of its `length`, one after the other as a WAV file of 16 bits."""
+    rate, parts = spec.info.get("rate", 8000), []
+    for x in sequences(samples):
+        parts += [waveform(spec, x), np.zeros(round(PAUSE * rate))]
+    buffer = io.BytesIO()
+    wavfile.write(buffer, rate, np.rint(np.concatenate(parts) * (FULL - 1)).astype(np.int16))
+    return buffer.getvalue()

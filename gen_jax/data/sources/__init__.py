@@ -1,0 +1,1 @@
+"""Where rows come from: TFDS sets, a user's files, sets made of other sets."""

@@ -1,0 +1,79 @@
+"""Sources made of other sources: stacked images, and a test split of another set."""
+
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+
+from gen_jax.data.cache import content_hash
+from gen_jax.data.source import Source
+from gen_jax.errors import UserError, choose
+
+STACKED_ROWS = {"train": 128_000}  # rows of a stacked set, as in PacGAN's experiments; other splits have 26,000
+
+
+def stacked(source: Source, channels: int) -> Source:
+    """Images whose channels are each a grey image of `source`, drawn at random: Stacked-MNIST and its like.
+
+    The label is the number that the labels of the channels spell, so that K classes become K^channels (Metz et al. 2017,
+    arXiv 1611.02163, section 3.3.1). Which images a row holds depends on its split and number alone.
+
+    Raises:
+      UserError: for images that are not grey, or a number of channels other than 2 to 4.
+    """
+    if source.kind != "image" or source.shape[2] != 1:
+        raise UserError(f"data.stack {channels}: expected grey images, {source.name} has rows of {source.shape}")
+    if not 2 <= channels <= 4:
+        raise UserError(f"data.stack {channels}: expected 2 to 4 channels")
+    sizes = {split: STACKED_ROWS.get(split, 26_000) for split, rows in source.sizes.items() if rows}
+
+    @lru_cache
+    def parts(split: str) -> np.ndarray:
+        seed = [channels, *split.encode()]
+        return np.random.default_rng(seed).integers(source.sizes[split], size=(sizes[split], channels))
+
+    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        needed, where = np.unique(parts(split)[indices], return_inverse=True)
+        batch, where = source.rows(split, needed), where.reshape(-1, channels)  # [n, channels]
+        together = {"x": np.concatenate([batch["x"][where[:, each]] for each in range(channels)], axis=-1)}
+        if "y" in batch:
+            places = len(source.classes) ** np.arange(channels)[::-1]
+            together["y"] = (batch["y"][where] * places[None]).sum(1).astype(np.int32)
+        return together
+
+    names = source.classes and tuple(" ".join(each) for each in product(source.classes, repeat=channels))
+    return source._replace(
+        name=f"{source.name}, {channels} stacked",
+        shape=(*source.shape[:2], channels),
+        sizes=sizes,
+        rows=rows,
+        content=content_hash(source.content, channels, sizes),
+        classes=names,
+        info={**source.info, "stacked": channels},
+    )
+
+
+def joined(source: Source, test: Source, split: str) -> Source:
+    """`source` with the rows of `test` in the place of its own `split`; labels stay where both have the same classes.
+
+    Raises:
+      UserError: where `test` has no such split, or rows of another kind, shape or domain.
+    """
+    choose(f"data.test_split of {test.name}:", split, test.sizes)
+    for fact, field in {"kind": "kind", "shape": "shape", "domain": "limits"}.items():
+        mine, other = getattr(source, field), getattr(test, field)
+        if mine != other:
+            raise UserError(f"data.test_name: {test.name} has {fact} {other}; expected {mine}, as {source.name}")
+    labelled = source.classes == test.classes
+
+    def rows(part: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        batch = (test if part == split else source).rows(part, indices)
+        return batch if labelled else {name: value for name, value in batch.items() if name != "y"}
+
+    return source._replace(
+        name=f"{source.name}, tested on {test.name}",
+        sizes={**source.sizes, split: test.sizes[split]},
+        rows=rows,
+        content=content_hash(source.content, test.content, split),
+        classes=source.classes if labelled else None,
+    )

@@ -1,0 +1,50 @@
+"""Sequences cut into windows, so that they can be read in lanes."""
+
+from functools import cache
+
+import numpy as np
+
+from gen_jax.data.cache import content_hash
+from gen_jax.data.source import Source
+from gen_jax.errors import UserError
+
+
+def windowed(source: Source, window: int) -> Source:
+    """Rows that are consecutive pieces of the rows of `source`, of `window` frames each or what is left.
+
+    Each has its `length`, its label where there is one, and `reset`: whether it begins a row of the source.
+
+    Raises:
+      UserError: for a window below 1.
+    """
+    if window < 1:
+        raise UserError(f"data.window {window}: expected at least 1 frame a row, or none for whole sequences")
+
+    @cache
+    def places(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each piece its row in the source, where it begins there, and its length."""
+        whole = np.full(source.sizes[split], source.shape[0])
+        lengths = source.lengths(split) if source.lengths else whole
+        pieces = -(-lengths // window)
+        row = np.repeat(np.arange(len(lengths)), pieces)
+        start = window * (np.arange(len(row)) - np.repeat(np.cumsum(pieces) - pieces, pieces))
+        return row, start, np.minimum(lengths[row] - start, window)
+
+    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        row, start, length = (each[indices] for each in places(split))
+        needed, where = np.unique(row, return_inverse=True)
+        whole = source.rows(split, needed)
+        x = np.zeros((len(row), window, *source.shape[1:]), source.dtype)
+        for each in range(len(row)):
+            x[each, : length[each]] = whole["x"][where[each], start[each] :][: length[each]]
+        labels = {"y": whole["y"][where]} if "y" in whole else {}
+        return {"x": x, "length": length.astype(np.int32), "reset": start == 0, **labels}
+
+    return source._replace(
+        shape=(window, *source.shape[1:]),
+        sizes={split: len(places(split)[0]) for split in source.sizes},
+        rows=rows,
+        content=content_hash(source.content, window),
+        info={**source.info, "ragged": True, "pieces": True},
+        lengths=lambda split: places(split)[2],
+    )

@@ -1,0 +1,1 @@
+"""Tables: cells, what they mean, and conditions on them."""

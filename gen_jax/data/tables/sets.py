@@ -1,0 +1,123 @@
+"""Tables by name: those that scikit-learn ships and one that is drawn (offline), and those whose files a folder holds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen_jax.data.cache import content_hash, files_hash
+from gen_jax.data.source import Source
+from gen_jax.data.tables.cells import cells_of, read_cells
+from gen_jax.data.tables.networks import ASIA, open_network
+from gen_jax.data.tables.schema import table_source
+from gen_jax.errors import UserError, choose
+
+SHIPPED = {"iris": "species", "wine": "cultivar", "breast_cancer": "diagnosis"}  # name -> what its classes are
+ADULT = (
+    *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship"),
+    *("race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country", "income"),
+)
+PARTS = {"train": "train", "validation": "valid", "test": "test"}  # split -> how the file of a binary set is named
+
+
+def shipped(options: Mapping[str, Any]) -> Source:
+    """A set of scikit-learn's; every fifth row is the test split. The class is a column like the others, the last one.
+
+    `data.variant` numbers is the set without the class.
+
+    Raises:
+      UserError: for another variant.
+    """
+    from sklearn import datasets
+
+    if options.get("variant") is not None:
+        choose(f"data.variant of {options['name']}:", options["variant"], ("numbers",))
+
+    loaded = getattr(datasets, f"load_{options['name']}")()
+    names = [*map(str, loaded.feature_names), SHIPPED[options["name"]]]
+    classes = [str(loaded.target_names[label]) for label in loaded.target]
+    cells = [*map(_texts, loaded.data.T), *([] if options.get("variant") else [classes])]
+    test = np.arange(len(classes)) % 5 == 4
+    parts = {
+        split: {name: cells_of(np.array(column)[rows]) for name, column in zip(names, cells)}
+        for split, rows in {"train": ~test, "test": test}.items()
+    }
+    return table_source(options["name"], parts, options, content_hash(options["name"], cells))
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    """Numbers as text: whole ones without decimals where all are."""
+    whole = (values == np.rint(values)).all()
+    return [str(int(value)) if whole else repr(float(value)) for value in values]
+
+
+def adult(options: Mapping[str, Any]) -> Source:
+    """Census income (Kohavi 1996, UCI): 32,561 and 16,281 rows of 15 columns; the labels of the test split lose their dot."""
+    files = {split: _found(options, f"adult.{split}.csv") for split in ("train", "test")}
+    parts = {split: read_cells(file, ADULT) for split, file in files.items()}
+    for part in parts.values():
+        texts = [text.removesuffix(".") for text in part["income"].texts]
+        part["income"] = part["income"]._replace(texts=texts)
+    return table_source("adult", parts, options, files_hash([*files.values()]))
+
+
+def binary(options: Mapping[str, Any]) -> Source:
+    """A set of 0 and 1 without names, `data.set`, as in the twenty of density estimation (Van Haaren & Davis 2012).
+
+    Raises:
+      UserError: where the set is not named, or its files do not hold such rows.
+    """
+    folder = Path(options.get("data_dir") or ".").expanduser()
+    known = sorted(file.name.removesuffix(".train.data") for file in folder.glob("*.train.data"))
+    if options.get("set") is None:
+        raise UserError(f"data.name 'binary' needs --config.data.set=NAME; {folder} holds {', '.join(known) or 'none'}")
+    choose(f"data.set in data.data_dir {folder}:", options["set"], known)
+    files = {split: folder / f"{options['set']}.{part}.data" for split, part in PARTS.items()}
+    files = {split: file for split, file in files.items() if file.exists()}
+    parts = {split: read_cells(file, _numbered(file)) for split, file in files.items()}
+    said = {name: {"kind": "categorical", "levels": ["0", "1"], "missing": False} for name in parts["train"]}
+    return table_source(options["set"], parts, options, files_hash([*files.values()]), said)
+
+
+def _numbered(file: Path) -> list[str]:
+    with open(file, encoding="utf-8", errors="replace") as lines:
+        return [f"x{at}" for at in range(1 + next(lines, "").count(","))]
+
+
+def asia(options: Mapping[str, Any]) -> Source:
+    """Rows drawn from the network of Lauritzen & Spiegelhalter 1988, which is embedded."""
+    return open_network(ASIA, options, files_hash([ASIA]))
+
+
+def _found(options: Mapping[str, Any], name: str) -> Path:
+    """The file of that name in `data.data_dir`, compressed or not."""
+    folder = Path(options.get("data_dir") or ".").expanduser()
+    found = [path for path in (folder / name, folder / f"{name}.gz") if path.exists()]
+    if not found:
+        raise UserError(
+            f"data.name {options['name']!r}: {folder} holds no {name} or {name}.gz; give their folder by "
+            f"--config.data.data_dir"
+        )
+    return found[0]
+
+
+TABLES = {  # data.name -> (options) -> Source
+    **dict.fromkeys(SHIPPED, shipped),
+    "asia": asia,
+    "adult": adult,
+    "binary": binary,
+}
+
+
+def open_set(options: Mapping[str, Any]) -> Source:
+    """The table that `data.name` names, one of `TABLES`.
+
+    Raises:
+      UserError: for an option that it does not have, and as the functions above.
+    """
+    if options.get("test_path") is not None:
+        raise UserError(f"data.test_path {options['test_path']}: goes with a file of your own in data.path")
+    if options.get("set") is not None and options["name"] != "binary":
+        raise UserError(f"data.set {options['set']!r} is for data.name 'binary', not {options['name']!r}")
+    return TABLES[options["name"]](options)

@@ -1,0 +1,223 @@
+"""A small classifier trained on the data's own labels: the judge of the measures, without downloaded weights.
+
+It is trained once per data set, with a fixed seed, and kept in the user's cache. The hash of its weights is in the
+protocol of every figure that it had a part in: figures by different classifiers do not compare. The same machine gives
+the same weights to the bit; another number of cores sums in another order, and so gives others.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gen_jax.data.cache import cache_folder, content_hash, made
+from gen_jax.data.spec import Spec, to_model
+from gen_jax.files import write
+from gen_jax.metrics.progress import progress
+
+RECIPE = {  # of the training; a new version trains anew
+    "version": 1,
+    "batch": 128,
+    "epochs": 8,
+    "least_steps": 1000,
+    "learning_rate": 3e-3,
+    "weight_decay": 1e-2,
+    "dropout": 0.4,
+    "features": 64,
+    "seed": 0,
+}
+LARGEST_SIDE = 32  # pixels; larger images are reduced to it before they are judged
+CHUNK = 500  # rows per compiled call of a trained classifier
+
+
+class Classifier(NamedTuple):
+    """A trained classifier of raw rows."""
+
+    describe: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # raw x -> features [N, F], log p(y|x) [N, K]
+    protocol: dict[str, Any]  # hash of the weights, and accuracy on the test split
+
+
+class Net(nn.Module):
+    """Three convolutions (or two dense layers, for vectors), a dense layer of features, a dense layer of logits."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
+        if x.ndim == 4:
+            if max(x.shape[1:3]) > LARGEST_SIDE:
+                sides = [max(1, round(side * LARGEST_SIDE / max(x.shape[1:3]))) for side in x.shape[1:3]]
+                x = jax.image.resize(x, (len(x), *sides, x.shape[3]), "linear")
+            small_image = min(x.shape[1:3]) <= 16
+            x = nn.relu(nn.Conv(16, *(((3, 3), 1) if small_image else ((5, 5), 2)))(x))  # strided: fast on CPU
+            for width in (32, 64):
+                x = nn.relu(nn.Conv(width, (3, 3), 2)(x))  # [N, H', W', width]
+            x = x.reshape(len(x), -1)
+        else:
+            for width in (256, 256):
+                x = nn.relu(nn.Dense(width)(x))  # [N, width]
+        x = nn.Dropout(RECIPE["dropout"], deterministic=not train)(x)
+        features = nn.relu(nn.Dense(RECIPE["features"])(x))  # [N, F]
+        return features, nn.Dense(self.num_classes)(features)  # [N, K]
+
+
+class State(NamedTuple):
+    """What a step of training changes."""
+
+    params: Any
+    optimizer: Any
+
+
+class Functions(NamedTuple):
+    """The compiled functions of a classifier of rows of one shape."""
+
+    init: Callable[[], State]
+    step: Callable[..., State]  # (state, x [B, *shape], y [B], number, rate, shift [2])
+    describe: Callable  # (params, x) -> features [B, F], log p(y|x) [B, K]
+
+
+@lru_cache(maxsize=8)
+def functions(shape: tuple[int, ...], num_classes: int) -> Functions:
+    """Compiled once per shape, however many classifiers are trained; x is in [-1, 1]."""
+    net = Net(num_classes)
+    tx = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(RECIPE["weight_decay"]))
+    seed = jax.random.key(RECIPE["seed"])
+
+    @jax.jit
+    def init() -> State:
+        params = net.init(seed, jnp.zeros((1, *shape)))
+        return State(params, tx.init(params))
+
+    @partial(jax.jit, donate_argnums=0)
+    def step(state: State, x: jax.Array, y: jax.Array, number: jax.Array, rate: jax.Array, shift: jax.Array) -> State:
+        if len(shape) == 3:  # all images of a batch are moved by the same few pixels
+            room = reach(shape)
+            padded = jnp.pad(x, ((0, 0), (room, room), (room, room), (0, 0)), mode="edge")
+            x = jax.lax.dynamic_slice(padded, (0, shift[0], shift[1], 0), x.shape)
+
+        def loss(params: Any) -> jax.Array:
+            logits = net.apply(params, x, train=True, rngs={"dropout": jax.random.fold_in(seed, number)})[1]
+            return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+        updates, optimizer = tx.update(jax.grad(loss)(state.params), state.optimizer, state.params)
+        params = jax.tree.map(lambda each, update: each - rate * update, state.params, updates)
+        return State(params, optimizer)
+
+    @jax.jit
+    def describe(params: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        features, logits = net.apply(params, x)
+        return features, jax.nn.log_softmax(logits)
+
+    return Functions(init, step, describe)
+
+
+def reach(shape: tuple[int, ...]) -> int:
+    """By how many pixels images are moved at most, each way, while a classifier learns."""
+    return max(1, min(shape[:2]) // 14)
+
+
+def fit(spec: Spec, x: np.ndarray, y: np.ndarray, what: str) -> Any:
+    """Trains a classifier on raw rows x [N, *shape] with labels y [N] and returns its weights.
+
+    AdamW with a cosine from `learning_rate` to 0, on shuffled batches, for `epochs` but at least `least_steps`.
+    `what` is the name of its progress bar on stderr, which shows itself after some seconds.
+    """
+    compiled, batch = functions(spec.shape, len(spec.classes)), RECIPE["batch"]
+    steps = max(RECIPE["least_steps"], RECIPE["epochs"] * len(x) // batch)
+    random = np.random.default_rng(RECIPE["seed"])
+    epochs = -(-steps * batch // len(x))
+    order = np.concatenate([random.permutation(len(x)) for _ in range(epochs)])[: steps * batch].reshape(steps, batch)
+    shifts = random.integers(0, 2 * reach(spec.shape) + 1, (steps, 2), np.int32) if len(spec.shape) == 3 else order
+    state = compiled.init()
+    for number in progress(range(steps), what, "step"):
+        rate = np.float32(RECIPE["learning_rate"] * (1 + np.cos(np.pi * number / steps)) / 2)
+        rows = order[number]
+        state = compiled.step(state, signed(spec, x[rows]), y[rows], np.int32(number), rate, shifts[number, :2])
+    return state.params
+
+
+def scaled(spec: Spec, x: np.ndarray) -> np.ndarray:
+    """Raw rows [N, *shape] with their domain at [0, 1], float32; real numbers may lie beyond it."""
+    low, high = np.asarray(spec.low), np.asarray(spec.high)
+    return to_model(spec._replace(shift=low, scale=np.where(high > low, high - low, 1)), x)
+
+
+def signed(spec: Spec, x: np.ndarray) -> np.ndarray:
+    """Raw rows [N, *shape] with their domain at [-1, 1], float32; what is beyond it is cut off."""
+    return np.clip(scaled(spec, x) * 2 - 1, -1, 1)
+
+
+def describe(spec: Spec, params: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features [N, F] and class log-probabilities [N, K] of raw rows, float64; compiled once whatever their number."""
+    compiled, parts = functions(spec.shape, len(spec.classes)), []
+    for start in progress(range(0, len(x), CHUNK), "features", "batch"):
+        rows = signed(spec, x[start : start + CHUNK])
+        padded = np.pad(rows, [(0, CHUNK - len(rows))] + [(0, 0)] * (rows.ndim - 1))
+        parts.append([np.asarray(each, np.float64)[: len(rows)] for each in compiled.describe(params, padded)])
+    features, log_prob = (np.concatenate(each) for each in zip(*parts))
+    return features, log_prob
+
+
+def accuracy(spec: Spec, params: Any, x: np.ndarray, y: np.ndarray) -> float:
+    """Share of raw rows x [N, *shape] whose label y [N] is the most probable class."""
+    return float((describe(spec, params, x)[1].argmax(1) == y).mean())
+
+
+def trained(spec: Spec, rows: Callable[[str], dict[str, np.ndarray]], train: str, test: str | None) -> Classifier:
+    """The classifier of a data set, from the cache or trained and kept there; a damaged file is replaced.
+
+    Args:
+      rows: split -> raw rows with labels.
+      train, test: names of the splits; test is None where there is none, and then nothing is known of its accuracy.
+
+    Raises:
+      UserError: where the cache cannot be written.
+    """
+    facts = [spec.content, spec.name, list(spec.shape), spec.low, spec.high, len(spec.classes), train, test]
+    path = made(cache_folder() / "classifiers") / f"{content_hash(facts, RECIPE)}.npz"
+    shapes = jax.eval_shape(functions(spec.shape, len(spec.classes)).init).params
+    found = load(path, shapes)
+    if found is None:
+        known = rows(train)
+        params = jax.device_get(fit(spec, known["x"], known["y"], f"training a classifier of {spec.name}"))
+        held_out = rows(test) if test else None
+        share = accuracy(spec, params, held_out["x"], held_out["y"]) if held_out else None
+        save(path, params, share)
+        found = params, share
+    params, share = found
+    return Classifier(
+        partial(describe, spec, params), {"classifier": weights_hash(params), "classifier_accuracy": share}
+    )
+
+
+def weights_hash(params: Any) -> str:
+    """A short hash of weights, to the bit."""
+    return content_hash(*(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(params)))
+
+
+def save(path: Any, params: Any, share: float | None) -> None:
+    """Writes weights, their hash and their accuracy, whole or not at all."""
+    file = io.BytesIO()
+    leaves = {str(place): np.asarray(leaf) for place, leaf in enumerate(jax.tree.leaves(params))}
+    np.savez(file, hash=weights_hash(params), accuracy=np.nan if share is None else share, **leaves)
+    write(path, file.getvalue())
+
+
+def load(path: Any, shapes: Any) -> tuple[Any, float | None] | None:
+    """What `save` wrote for weights shaped as `shapes`; None where there is no such file or it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            leaves = [file[str(place)] for place in range(len(jax.tree.leaves(shapes)))]
+            params = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+            whole = str(file["hash"]) == weights_hash(params)
+            share = float(file["accuracy"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return (params, None if np.isnan(share) else share) if whole else None

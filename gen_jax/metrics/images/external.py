@@ -1,0 +1,52 @@
+"""Features of a network that the user supplies as a TorchScript file, such as the Inception of published FIDs.
+
+With `inception-2015-12-05.pt`, the file that NVIDIA's StyleGAN metrics read, `frechet` is the FID and `kernel` the KID.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from gen_jax.data.spec import Spec
+from gen_jax.errors import UserError
+from gen_jax.metrics.images.classifier import scaled
+from gen_jax.metrics.progress import progress
+
+BATCH = 64
+
+
+def embedding(file: str, spec: Spec) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
+    """The function raw images [N, H, W, C] -> features [N, F] float64 of a file, and what a protocol says of it.
+
+    The network is given uint8 [n, 3, H, W], the data's domain as 0 to 255, grey images in each of the three channels,
+    and `return_features=True` where it knows that argument.
+
+    Raises:
+      UserError: for data that are no images of 1 or 3 channels, without PyTorch, and for a file that is no TorchScript.
+    """
+    if spec.kind != "image" or spec.shape[2] not in (1, 3):
+        raise UserError(f"features of {file} are of images with 1 or 3 channels, and {spec.name} has none")
+    if not Path(file).is_file():
+        raise UserError(f"no such file of features: {file}")
+    try:
+        import torch
+    except ImportError:
+        raise UserError(f"features of {file} need PyTorch: pip install 'gen_jax[bench]'") from None
+    try:
+        network = torch.jit.load(file, map_location="cpu").eval()
+    except RuntimeError as error:
+        raise UserError(f"{file} is no TorchScript file: {str(error).splitlines()[0]}") from None
+    options = {"return_features": True} if "return_features" in str(network.forward.schema) else {}
+
+    def features(x: np.ndarray) -> np.ndarray:
+        parts = []
+        with torch.inference_mode():
+            for start in progress(range(0, len(x), BATCH), "features", "batch"):
+                part = np.rint(255 * scaled(spec, x[start : start + BATCH])).astype(np.uint8)
+                part = np.broadcast_to(part, (*part.shape[:3], 3)).transpose(0, 3, 1, 2)  # [n, 3, H, W]
+                parts.append(network(torch.from_numpy(part.copy()), **options).flatten(1).double().numpy())
+        return np.concatenate(parts)
+
+    return features, {"features": Path(file).name, "hash": hashlib.sha256(Path(file).read_bytes()).hexdigest()[:24]}

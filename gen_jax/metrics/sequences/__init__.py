@@ -1,0 +1,1 @@
+"""Measures of texts, sounds and series."""
