@@ -5,6 +5,7 @@ from functools import lru_cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from conftest import host, make_spec, whole_spec, within
 from scipy import special, stats
@@ -17,8 +18,10 @@ from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
 from gen_jax.errors import UserError
 from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound
 from gen_jax.models.completion import repaired
-from gen_jax.models.vae import vae
+from gen_jax.models.vae import Autoencoder, elbo_loss, iwae_loss, reconstruction_loss, vae
+from gen_jax.models.vae import init as vae_init
 from gen_jax.nets import DECODERS, ENCODERS
+from gen_jax.registry import build
 
 KEY = jax.random.key(0)
 NET = {"name": "mlp", "hidden": (8,), "activation": "relu"}
@@ -516,3 +519,24 @@ def test_conv_nets_refuse_sides_they_cannot_halve():
             jax.eval_shape(lambda x: ENCODERS["conv"]((5,)).init(KEY, x), jnp.zeros((2, *shape)))
     with pytest.raises(UserError, match="blocks -1: expected"):
         jax.eval_shape(lambda x: ENCODERS["conv"]((5,), blocks=-1).init(KEY, x), jnp.zeros((2, 8, 8, 1)))
+
+
+@pytest.mark.parametrize("loss", [elbo_loss, iwae_loss, reconstruction_loss])
+def test_a_loss_is_a_function_that_can_be_differentiated(loss):
+    """By hand, without a model: the gradient is that of finite differences along itself."""
+    spec = make_spec("image", (4, 4, 1))
+    likelihood = pixels.fitting(spec, {"name": "gaussian"})
+    nets = build("encoder", ENCODERS, NET, (2, 3), 0), build("decoder", DECODERS, NET, likelihood.shape, 0)
+    made = Autoencoder(*nets, likelihood, spec.shape, 3, num_samples=2)
+    x = jax.random.normal(jax.random.key(1), (6, 4, 4, 1))
+    params = vae_init(made, lambda examples: optax.sgd(0.1), jax.random.key(0), {"x": x}).params
+
+    @jax.jit
+    def value(params):
+        return loss(made, params, jax.random.key(2), x, None, jnp.ones(6), 0.5)[0]
+
+    gradient = jax.grad(value)(params)
+    length = optax.tree.norm(gradient)
+    way = jax.tree.map(lambda leaf: leaf * (0.01 / length), gradient)
+    rise = value(optax.tree.add(params, way)) - value(optax.tree.sub(params, way))
+    assert length > 0.1 and np.isclose(rise, 0.02 * length, rtol=0.02)

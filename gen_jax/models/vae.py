@@ -1,8 +1,10 @@
 """Autoencoders: one function, whose arguments are the nets, the likelihood, the weight of the KL and the objective."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -12,6 +14,7 @@ from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
 from gen_jax.distributions.columns import check_kind
 from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
+from gen_jax.distributions.pixels import Likelihood
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound, running_moments
 from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
@@ -20,7 +23,6 @@ from gen_jax.nets import DECODERS, ENCODERS
 from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
-OBJECTIVES = ("elbo", "iwae", "dreg")
 
 
 class VaeState(NamedTuple):
@@ -33,6 +35,20 @@ class VaeState(NamedTuple):
     params: Any  # of the encoder, the decoder and the likelihood
     average: Any  # of params
     optimizer: Any
+
+
+class Autoencoder(NamedTuple):
+    """What an autoencoder is without its weights. `y` is labels [N], or None."""
+
+    encoder: nn.Module  # (x, y) -> [N, 2, Z], mean and log scale of q(z | x)
+    decoder: nn.Module  # (z, y) -> what the likelihood reads
+    likelihood: Likelihood
+    shape: tuple[int, ...]  # of a row
+    latent_size: int  # Z
+    classes: int = 0  # of the labels that both nets read; 0: they read none
+    deterministic: bool = False  # the code is the mean of q, and the prior is fitted to the codes
+    num_samples: int = 1  # K, latents drawn for each row
+    free_nats: float = 0.0  # KL of each latent that costs nothing
 
 
 def vae(
@@ -81,106 +97,249 @@ def vae(
     likelihood = pixels.fitting(spec, likelihood)
     e_net = build("encoder", ENCODERS, encoder, (2, latent_size), classes)
     d_net = build("decoder", DECODERS, decoder, likelihood.shape, classes)
+    nets = Autoencoder(
+        e_net, d_net, likelihood, spec.shape, latent_size, classes, deterministic, num_samples, free_nats
+    )
+    loss = partial(reconstruction_loss if deterministic else OBJECTIVES[objective], nets)
     beta, tx = optimizers.schedule(kl), optimizers.optimizer(optimizer)
+    latent = Latent(
+        latent_size, classes, likelihood, partial(decoded, nets), partial(posterior, nets), partial(codes, nets)
+    )
+    if not deterministic:
+        latent = latent._replace(weigh=partial(weigh, nets), elbo=partial(elbo, nets))
+    return latent_model(
+        spec,
+        partial(init, nets, tx),
+        partial(step, nets, loss, beta, tx, ema_half_life),
+        latent,
+        means,
+        sweeps,
+        draw_prior if deterministic else None,
+    )
 
-    def init(key: jax.Array, batch: Batch) -> VaeState:
-        e_key, d_key = jax.random.split(key)
-        y, zero = jnp.zeros(1, jnp.int32), jnp.zeros((), jnp.int32)
-        x = likelihood.read(jnp.zeros((1, *spec.shape)))
-        nets = e_net.init(e_key, x, y), d_net.init(d_key, jnp.zeros((1, latent_size)), y)
-        own = {name: jnp.zeros(shape) for name, shape in likelihood.weights.items()}
-        params = dict(zip(("encoder", "decoder", "likelihood"), (*nets, own)))
-        if any(set(net) != {"params"} for net in nets):
-            raise UserError("the nets of a vae may not normalise by statistics of a batch: choose norm='none'")
-        moments = (jnp.zeros(latent_size), jnp.eye(latent_size)) if deterministic else None
-        counts, average = jnp.zeros(classes) if conditional else None, jax.tree.map(jnp.copy, params)
-        return VaeState(zero, zero, counts, moments, params, average, tx(zero).init(params))
 
-    def posterior(params: Any, x: jax.Array, y: jax.Array | None, key: jax.Array | None = None) -> tuple:
-        """Mean and log scale [N, Z] of q(z | x)."""
-        out = e_net.apply(params["encoder"], likelihood.read(x), y, rngs={} if key is None else {"dropout": key})
-        return out[:, 0], out[:, 1]
+def init(nets: Autoencoder, tx: Callable, key: jax.Array, batch: Batch) -> VaeState:
+    """Returns the state before the first step.
 
-    def log_likelihood(params: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, key: jax.Array | None = None):
-        """log p(x | z) of each number [N, *shape]."""
-        out = d_net.apply(params["decoder"], z, y, rngs={} if key is None else {"dropout": key})
-        return likelihood.log_prob(params["likelihood"], out, x)
+    Args:
+      tx: (examples) -> an Optax transformation.
 
-    def rows_sum(values: jax.Array) -> jax.Array:
-        return values.reshape(len(values), -1).sum(1)
+    Raises:
+      UserError: for nets that keep statistics of batches.
+    """
+    e_key, d_key = jax.random.split(key)
+    y, zero = jnp.zeros(1, jnp.int32), jnp.zeros((), jnp.int32)
+    x = nets.likelihood.read(jnp.zeros((1, *nets.shape)))
+    drawn = nets.encoder.init(e_key, x, y), nets.decoder.init(d_key, jnp.zeros((1, nets.latent_size)), y)
+    own = {name: jnp.zeros(shape) for name, shape in nets.likelihood.weights.items()}
+    params = dict(zip(("encoder", "decoder", "likelihood"), (*drawn, own)))
+    if any(set(net) != {"params"} for net in drawn):
+        raise UserError("the nets of a vae may not normalise by statistics of a batch: choose norm='none'")
+    moments = (jnp.zeros(nets.latent_size), jnp.eye(nets.latent_size)) if nets.deterministic else None
+    counts, average = jnp.zeros(nets.classes) if nets.classes else None, jax.tree.map(jnp.copy, params)
+    return VaeState(zero, zero, counts, moments, params, average, tx(zero).init(params))
 
-    def log_weight(params: Any, z: jax.Array, q: tuple, x: jax.Array, y: jax.Array | None, key=None) -> tuple:
-        """log p(x | z) and log p(z) / q(z | x), [N] each, of the latents z [N, Z]."""
-        log_x = rows_sum(log_likelihood(params, z, x, y, key))
-        return log_x, (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1)
 
-    def loss(params: Any, key: jax.Array, state: VaeState, x: jax.Array, y: jax.Array | None, weight: jax.Array):
-        """What is minimised, with the metrics and the posterior means."""
-        z_key, x_key, e_key, d_key = jax.random.split(key, 4)
-        x, now = likelihood.smooth(x_key, x), beta(state.examples.astype(jnp.float32))
-        mean, log_scale = posterior(params, x, y, e_key)
-        if deterministic:
-            log_x = rows_sum(log_likelihood(params, mean, x, y, d_key))
-            value = weighted_mean(log_x, weight)
-            return -value, ({"log_likelihood": value}, mean)
-        noise = jax.random.normal(z_key, (len(x), num_samples, latent_size)).swapaxes(0, 1)
-        z = mean[None] + jnp.exp(log_scale)[None] * noise  # [K, N, Z]
-        each = gaussian_kl(mean, log_scale)  # [N, Z]
-        if objective == "dreg":
-            fixed = jax.lax.stop_gradient((mean, log_scale))
+def step(
+    nets: Autoencoder,
+    loss: Callable,
+    beta: Callable,
+    tx: Callable,
+    ema_half_life: float,
+    key: jax.Array,
+    state: VaeState,
+    batch: Batch,
+) -> tuple[VaeState, dict]:
+    """Returns the state after one update by the gradient of a loss, and its metrics.
 
-            def log_w(params: Any, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-                return jax.vmap(lambda z: log_weight(params, z, fixed, x, y, d_key))(z)
+    Args:
+      loss: (params, key, x, y, weight, beta) -> (number, (metrics, codes)), such as `elbo_loss` of these nets.
+      beta: (examples) -> the weight of the KL.
+      tx: (examples) -> an Optax transformation.
+      ema_half_life: of the averaged weights, in rows.
+    """
+    x, y = observed(batch), batch["y"] if nets.classes else None
+    weight, seen = batch.get("weight", jnp.ones(len(x))), state.examples.astype(jnp.float32)
+    gradient, (metrics, means) = jax.grad(loss, has_aux=True)(state.params, key, x, y, weight, beta(seen))
+    updates, tx_state = tx(seen).update(gradient, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    average = optimizers.moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life))
+    counts, moments = state.classes, state.moments
+    if nets.classes:
+        counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(y, nets.classes))
+    if nets.deterministic:
+        moments = running_moments(moments, means, weight, 1 / (state.step + 1))
+    examples = saturated(state.examples, (weight > 0).sum())
+    state = VaeState(state.step + 1, examples, counts, moments, params, average, tx_state)
+    return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
 
-            share = weight / jnp.maximum(weight.sum(), 1e-12)
-            bound, surrogate = doubly_reparameterised(log_w, params, z, share, now)
-            metrics = {"bound": weighted_mean(bound, weight), "kl": weighted_mean(each.sum(1), weight)}
-            return -surrogate, (metrics, mean)
-        q = mean, log_scale
-        log_x, ratio = jax.vmap(lambda z: log_weight(params, z, q, x, y, d_key))(z)  # [K, N]
-        metrics = {"elbo": weighted_mean(log_x.mean(0) - each.sum(1), weight), "kl": weighted_mean(each.sum(1), weight)}
-        if objective == "iwae":
-            metrics["bound"] = weighted_mean(importance_bound(log_x + ratio), weight)
-            return -weighted_mean(importance_bound(log_x + now * ratio), weight), (metrics, mean)
-        return weighted_mean(now * free_bits(each, weight, free_nats) - log_x.mean(0), weight), (metrics, mean)
 
-    def step(key: jax.Array, state: VaeState, batch: Batch) -> tuple[VaeState, dict]:
-        x, y = observed(batch), batch["y"] if conditional else None
-        weight, seen = batch.get("weight", jnp.ones(len(x))), state.examples.astype(jnp.float32)
-        gradient, (metrics, codes) = jax.grad(loss, has_aux=True)(state.params, key, state, x, y, weight)
-        updates, tx_state = tx(seen).update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
-        average = optimizers.moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life))
-        counts, moments = state.classes, state.moments
-        if conditional:
-            counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(y, classes))
-        if deterministic:
-            moments = running_moments(moments, codes, weight, 1 / (state.step + 1))
-        examples = saturated(state.examples, (weight > 0).sum())
-        state = VaeState(state.step + 1, examples, counts, moments, params, average, tx_state)
-        return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
+def posterior(
+    nets: Autoencoder, params: Any, x: jax.Array, y: jax.Array | None, key: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Returns mean and log scale [N, Z] of q(z | x). With a key the encoder drops out."""
+    rngs = {} if key is None else {"dropout": key}
+    out = nets.encoder.apply(params["encoder"], nets.likelihood.read(x), y, rngs=rngs)
+    return out[:, 0], out[:, 1]
 
-    def weigh(params: Any, q: tuple, z: jax.Array, x: jax.Array, y: jax.Array | None, fixed: bool) -> tuple:
-        z = z if fixed else q[0] + jnp.exp(q[1]) * z
-        return z, sum(log_weight(params, z, q, x, y))
 
-    def elbo(params: Any, q: tuple, noise: jax.Array, x: jax.Array, y: jax.Array | None) -> jax.Array:
-        return log_weight(params, q[0] + jnp.exp(q[1]) * noise, q, x, y)[0] - gaussian_kl(*q).sum(1)
+def decoded(
+    nets: Autoencoder, params: Any, z: jax.Array, y: jax.Array | None, key: jax.Array | None = None
+) -> jax.Array:
+    """Returns what the likelihood reads for latents z [N, Z]. With a key the decoder drops out."""
+    return nets.decoder.apply(params["decoder"], z, y, rngs={} if key is None else {"dropout": key})
 
-    def codes(params: Any, q: tuple, y: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        return q[0], jnp.zeros_like(q[1]) if deterministic else jnp.exp(q[1])
 
-    def out(params: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
-        return d_net.apply(params["decoder"], z, y)
+def log_likelihood(
+    nets: Autoencoder, params: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, key: jax.Array | None = None
+) -> jax.Array:
+    """Returns log p(x | z) of each row, [N] nats."""
+    values = nets.likelihood.log_prob(params["likelihood"], decoded(nets, params, z, y, key), x)
+    return values.reshape(len(values), -1).sum(1)
 
-    def fitted(state: VaeState, noise: jax.Array) -> jax.Array:
-        mean, covariance = state.moments
-        return mean[None] + noise @ jnp.linalg.cholesky(covariance + 1e-6 * jnp.eye(latent_size)).T
 
-    latent = Latent(latent_size, classes, likelihood, out, posterior, codes)
-    if deterministic:
-        return latent_model(spec, init, step, latent, means, sweeps, fitted)
-    return latent_model(spec, init, step, latent._replace(weigh=weigh, elbo=elbo), means, sweeps)
+def log_weight(
+    nets: Autoencoder,
+    params: Any,
+    z: jax.Array,
+    q: tuple[jax.Array, jax.Array],
+    x: jax.Array,
+    y: jax.Array | None,
+    key: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Returns log p(x | z) and log p(z) / q(z | x), [N] each, of latents z [N, Z]; q is mean and log scale."""
+    log_x = log_likelihood(nets, params, z, x, y, key)
+    return log_x, (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1)
+
+
+class Drawn(NamedTuple):
+    """What a loss computes first."""
+
+    x: jax.Array  # as the likelihood takes it
+    q: tuple[jax.Array, jax.Array]  # mean and log scale [N, Z]
+    z: jax.Array  # [K, N, Z], of q
+    key: jax.Array  # of the decoder
+
+
+def draw_latents(nets: Autoencoder, params: Any, key: jax.Array, x: jax.Array, y: jax.Array | None) -> Drawn:
+    """Draws `num_samples` latents of each row by the reparameterisation of its posterior."""
+    z_key, x_key, e_key, d_key = jax.random.split(key, 4)
+    x = nets.likelihood.smooth(x_key, x)
+    mean, log_scale = posterior(nets, params, x, y, e_key)
+    noise = jax.random.normal(z_key, (len(x), nets.num_samples, nets.latent_size)).swapaxes(0, 1)
+    return Drawn(x, (mean, log_scale), mean[None] + jnp.exp(log_scale)[None] * noise, d_key)
+
+
+def reconstruction_loss(
+    nets: Autoencoder, params: Any, key: jax.Array, x: jax.Array, y: jax.Array | None, weight: jax.Array, beta: Any
+) -> tuple[jax.Array, tuple[dict, jax.Array]]:
+    """Returns -log p(x | z) at the mean z of q; the rest is as in `elbo_loss`. It reads no `beta`."""
+    drawn = draw_latents(nets, params, key, x, y)
+    value = weighted_mean(log_likelihood(nets, params, drawn.q[0], drawn.x, y, drawn.key), weight)
+    return -value, ({"log_likelihood": value}, drawn.q[0])
+
+
+def elbo_loss(
+    nets: Autoencoder,
+    params: Any,
+    key: jax.Array,
+    x: jax.Array,
+    y: jax.Array | None,
+    weight: jax.Array,
+    beta: jax.Array | float = 1.0,
+) -> tuple[jax.Array, tuple[dict, jax.Array]]:
+    """Returns beta KL(q || p) - log p(x | z), the mean over a batch in nats (Kingma & Welling 2014, arXiv 1312.6114, eq. 7).
+
+    Args:
+      params: of the encoder, the decoder and the likelihood; differentiable.
+      x: [N, *shape] in model space.
+      y: labels [N], or None.
+      weight: [N], 0 for a row that does not count.
+      beta: weight of the KL.
+
+    Returns:
+      The loss; and the metrics with the posterior means [N, Z].
+    """
+    drawn = draw_latents(nets, params, key, x, y)
+    log_x, _ = _weights(nets, params, drawn, y)
+    kl = gaussian_kl(*drawn.q)  # [N, Z]
+    loss = weighted_mean(beta * free_bits(kl, weight, nets.free_nats) - log_x.mean(0), weight)
+    return loss, (_elbo_metrics(log_x, kl, weight), drawn.q[0])
+
+
+def iwae_loss(
+    nets: Autoencoder,
+    params: Any,
+    key: jax.Array,
+    x: jax.Array,
+    y: jax.Array | None,
+    weight: jax.Array,
+    beta: jax.Array | float = 1.0,
+) -> tuple[jax.Array, tuple[dict, jax.Array]]:
+    """Returns the negative importance weighted bound (Burda et al. 2016, arXiv 1509.00519, eq. 8); the rest is as in `elbo_loss`."""
+    drawn = draw_latents(nets, params, key, x, y)
+    log_x, ratio = _weights(nets, params, drawn, y)
+    metrics = _elbo_metrics(log_x, gaussian_kl(*drawn.q), weight)
+    metrics["bound"] = weighted_mean(importance_bound(log_x + ratio), weight)
+    return -weighted_mean(importance_bound(log_x + beta * ratio), weight), (metrics, drawn.q[0])
+
+
+def dreg_loss(
+    nets: Autoencoder,
+    params: Any,
+    key: jax.Array,
+    x: jax.Array,
+    y: jax.Array | None,
+    weight: jax.Array,
+    beta: jax.Array | float = 1.0,
+) -> tuple[jax.Array, tuple[dict, jax.Array]]:
+    """Returns a number whose gradient is that of `iwae_loss`, doubly reparameterised (Tucker et al. 2019, arXiv 1810.04152)."""
+    drawn = draw_latents(nets, params, key, x, y)
+    kl, fixed = gaussian_kl(*drawn.q), jax.lax.stop_gradient(drawn.q)
+
+    def log_w(params: Any, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return _weights(nets, params, drawn._replace(q=fixed, z=z), y)
+
+    share = weight / jnp.maximum(weight.sum(), 1e-12)
+    bound, surrogate = doubly_reparameterised(log_w, params, drawn.z, share, beta)
+    metrics = {"bound": weighted_mean(bound, weight), "kl": weighted_mean(kl.sum(1), weight)}
+    return -surrogate, (metrics, drawn.q[0])
+
+
+def _weights(nets: Autoencoder, params: Any, drawn: Drawn, y: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """Returns `log_weight` of each of K latents, [K, N]."""
+    return jax.vmap(lambda z: log_weight(nets, params, z, drawn.q, drawn.x, y, drawn.key))(drawn.z)
+
+
+def _elbo_metrics(log_x: jax.Array, kl: jax.Array, weight: jax.Array) -> dict:
+    return {"elbo": weighted_mean(log_x.mean(0) - kl.sum(1), weight), "kl": weighted_mean(kl.sum(1), weight)}
+
+
+OBJECTIVES = {"elbo": elbo_loss, "iwae": iwae_loss, "dreg": dreg_loss}
+
+
+def weigh(
+    nets: Autoencoder, params: Any, q: tuple, z: jax.Array, x: jax.Array, y: jax.Array | None, fixed: bool
+) -> tuple[jax.Array, jax.Array]:
+    """Returns a latent, which q makes of the noise z unless it is `fixed`, and its log p(x, z) / q(z | x) [N]."""
+    z = z if fixed else q[0] + jnp.exp(q[1]) * z
+    return z, sum(log_weight(nets, params, z, q, x, y))
+
+
+def elbo(nets: Autoencoder, params: Any, q: tuple, noise: jax.Array, x: jax.Array, y: jax.Array | None) -> jax.Array:
+    """Returns the ELBO [N] in nats, whose KL is in closed form, by one latent a row."""
+    return log_weight(nets, params, q[0] + jnp.exp(q[1]) * noise, q, x, y)[0] - gaussian_kl(*q).sum(1)
+
+
+def codes(nets: Autoencoder, params: Any, q: tuple, y: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """Returns mean and scale [N, Z] of the posterior, which is a point where the autoencoder is deterministic."""
+    return q[0], jnp.zeros_like(q[1]) if nets.deterministic else jnp.exp(q[1])
+
+
+def draw_prior(state: VaeState, noise: jax.Array) -> jax.Array:
+    """Returns latents [N, Z] of the Gaussian that is fitted to the codes, made of noise [N, Z]."""
+    mean, covariance = state.moments
+    return mean[None] + noise @ jnp.linalg.cholesky(covariance + 1e-6 * jnp.eye(len(mean))).T
 
 
 def check_arguments(
