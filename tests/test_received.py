@@ -30,7 +30,7 @@ from gen_jax.data.tables.schema import csv_of, for_spreadsheets, formulas
 from gen_jax.devices import placement, startup
 from gen_jax.errors import UserError, printable
 from gen_jax.storage import checkpoint, directory, metrics_file
-from gen_jax.training import curves, prepare
+from gen_jax.training import curves, fit, prepare
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SCRIPT = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -345,7 +345,7 @@ def test_a_step_that_needs_more_memory_than_is_free_is_refused_before_the_run(tm
     monkeypatch.undo()
     monkeypatch.setattr(prepare, "LARGE", 1)
     prepared = []
-    monkeypatch.setattr(train, "refuse_too_large", prepared.append)
+    monkeypatch.setattr(fit, "refuse_too_large", prepared.append)
     train.main(["train", *flags])
     assert prepare.work_bytes(prepared[0]) > 0 and placement.free_bytes(prepared[0].mesh) > 10**8
 
