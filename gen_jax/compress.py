@@ -1,4 +1,4 @@
-"""CLI and functions: images to one small file by a trained VAE, without loss; gen_jax.decompress gives them back.
+"""CLI: images to one small file by a trained VAE, without loss; gen_jax.decompress gives them back.
 
 python -m gen_jax.compress --workdir runs/vae images.npy images.gjx     [N, H, W, C] or [N, H, W] of uint8 or bool
 python -m gen_jax.compress --workdir runs/vae folder images.gjx         PNG files: their names and pixels are kept

@@ -1,4 +1,4 @@
-"""CLI and functions: give back the images that gen_jax.compress put into a file, every bit of them.
+"""CLI: give back the images that gen_jax.compress put into a file, every bit of them.
 
 python -m gen_jax.decompress --workdir runs/vae images.gjx images.npy     a folder, where a folder was compressed
 

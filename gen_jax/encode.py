@@ -1,4 +1,4 @@
-"""CLI and functions: the codes of a run's test rows, or of a user's own file, by an autoencoder.
+"""CLI: the codes of a run's test rows, or of a user's own file, by an autoencoder.
 
 python -m gen_jax.encode --workdir runs/vae --out codes.npz [--plot codes.png] [--split test | --data images.npy]
 

@@ -1,4 +1,4 @@
-"""CLI and function: score a trained run, beside what real held-out data scores.
+"""CLI: score a trained run, beside what real held-out data scores.
 
 python -m gen_jax.evaluate --workdir runs/gan [--metrics frechet,coverage] [--against runs/other]
 """

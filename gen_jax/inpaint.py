@@ -1,4 +1,4 @@
-"""CLI and functions: completes what is hidden of a run's test rows, or of a user's own, several times each.
+"""CLI: completes what is hidden of a run's test rows, or of a user's own, several times each.
 
 python -m gen_jax.inpaint --workdir runs/vae --mask lower --out repaired.png [--completions 4] [--num 8] [--data images.npy]
 

@@ -1,4 +1,4 @@
-"""CLI and functions: walk through the latent space of a trained run, from draw to draw of its prior.
+"""CLI: walk through the latent space of a trained run, from draw to draw of its prior.
 
 python -m gen_jax.interpolate --workdir runs/gan --out paths.png     a strip: one path a row
 python -m gen_jax.interpolate --workdir runs/gan --out paths.gif     all paths in a grid, on loops that play endlessly

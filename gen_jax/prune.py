@@ -1,4 +1,4 @@
-"""CLI and functions: how good a trained run stays as its smallest weights are removed.
+"""CLI: how good a trained run stays as its smallest weights are removed.
 
 python -m gen_jax.prune --workdir runs/gan --sparsity 0,0.5,0.8,0.9 --metrics high_quality,modes --out curve.png
 

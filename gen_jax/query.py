@@ -1,4 +1,4 @@
-"""CLI and function: the distribution of one column of a table given others, as a run's model has it.
+"""CLI: the distribution of one column of a table given others, as a run's model has it.
 
 python -m gen_jax.query --workdir runs/bayes_net_bif --of lung [--given "smoke=yes,xray=no"]
 python -m gen_jax.query --workdir runs/forest --of claim --given "age>60,city in Wien,Graz"

@@ -1,4 +1,4 @@
-"""CLI and function: draw from a trained run.
+"""CLI: draw from a trained run.
 
 python -m gen_jax.sample --workdir runs/gan --num 64 --out digits.png [--given y=3]
 python -m gen_jax.sample --workdir runs/mingru --num 4 --out plays.txt [--given prefix=ROMEO:] [--length 1000] [--temperature 0.8]
