@@ -20,8 +20,8 @@ RUNS, STEPS = sorted((GOLDEN / "kept").iterdir()), 50
 pytestmark = pytest.mark.usefixtures("one_device")
 
 
-def test_every_family_has_a_run():
-    assert {path.name for path in RUNS} == {*MODELS}
+def test_every_family_of_then_has_a_run():
+    assert {path.name for path in RUNS} <= {*MODELS} and len(RUNS) == 13
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
