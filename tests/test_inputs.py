@@ -23,6 +23,7 @@ from PIL import Image
 import gen_jax
 from gen_jax import config, data, evaluate, query, sample, train
 from gen_jax.data import spec as spec_module
+from gen_jax.data.feed.rows import read_rows
 from gen_jax.data.kinds.files import arrays
 from gen_jax.data.source import say_once
 from gen_jax.data.sources.files import open_files
@@ -408,10 +409,10 @@ def test_a_file_of_ones_own_has_the_labels_of_the_run(tmp_path):
     np.savez(tmp_path / "own.npz", x=x[:2], y=np.array([9, 7]))
     np.savez(tmp_path / "other.npz", x=x[:2], y=np.array([9, 8]))
     found, options = loaded(tmp_path / "l.npz"), config.plain(config.base_config())["data"]
-    rows = data.rows.read_rows(found.spec, options, path=str(tmp_path / "own.npz"))[1]
+    rows = read_rows(found.spec, options, path=str(tmp_path / "own.npz"))[1]
     assert rows["y"].tolist() == [3, 2]
     with pytest.raises(UserError, match="unknown label in --data .*'8'"):
-        data.rows.read_rows(found.spec, options, path=str(tmp_path / "other.npz"))
+        read_rows(found.spec, options, path=str(tmp_path / "other.npz"))
 
 
 def folder(tmp_path, **files):

@@ -23,7 +23,9 @@ from gen_jax.verbs.draw import CHUNK, draw
 KEY = jax.random.key(0)
 ROOT = Path(gen_jax.__file__).parents[1]
 SOURCES = [*ROOT.glob("gen_jax/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]
-JUDGE = ("gen_jax/metrics/classifier.py",)  # its seed is a part of its recipe, which every Frechet distance depends on
+JUDGE = (
+    "gen_jax/metrics/images/classifier.py",
+)  # its seed is a part of its recipe, which every Frechet distance depends on
 UNUSED = ("gen_jax/metrics/rows.py", "gen_jax/models/__init__.py")  # a key for shapes: nothing that it draws is kept
 
 
