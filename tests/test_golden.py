@@ -32,7 +32,6 @@ def test_an_old_run_is_loaded_and_sampled(path, tmp_path):
         assert len(drawn["x"]) == 4
 
 
-@pytest.mark.study
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
 def test_an_old_run_is_resumed(path, tmp_path):
     shutil.copytree(path, tmp_path / "run")

@@ -68,6 +68,22 @@ def test_steps_zero_saves_the_initial_state(start):
     assert gen_jax.load(workdir).step == 0 and (workdir / "samples" / "0.png").exists()
 
 
+def test_a_run_on_a_network_is_bound_to_its_tables_and_not_to_the_place_of_its_file(tmp_path):
+    command = ["train", "--config", str(ROOT / "configs" / "bernoulli.py"), "--workdir", str(tmp_path / "run")]
+    command += ["--config.eval_every=0", "--config.sample_every=0", "--quiet"]
+    train.main([*command, "--config.steps=1"])
+    file = tmp_path / "run" / "spec.json"
+    spec = json.loads(file.read_text())
+    spec["info"]["network"]["path"] = "/another/installation/asia.bif"
+    file.write_text(json.dumps(spec))
+    train.main([*command, "--config.steps=2"])
+    assert gen_jax.load(tmp_path / "run").step == 2
+    spec["info"]["network"]["tables"][0] = [0.5, 0.5]
+    file.write_text(json.dumps(spec))
+    with pytest.raises(UserError, match="the data changed since"):
+        train.main([*command, "--config.steps=3"])
+
+
 def test_more_steps_continue_to_the_same_bytes(start, capsys):
     whole, parts = start("whole", PICTURES, SCORES), start("parts", "--config.steps=5", PICTURES, SCORES)
     assert start("parts", PICTURES, SCORES) == parts

@@ -15,6 +15,7 @@ from gen_jax.files import own_file, read_json, write_json
 
 BEST = "best"  # the folder of the checkpoint that a metric selects
 SCHEMA = "schema.json"  # of a table, as data.schema takes it; nothing reads it from here
+NETWORKS = {"network", "model_network"}  # facts of a spec that were read from a file
 UNFINISHED = {"spec.json", "fork.json", SCHEMA}  # what a start that was killed may leave without a config.json
 
 
@@ -129,6 +130,9 @@ def refuse_other(workdir: Path, config: dict, spec: Spec, fork: Path | None) -> 
     if fork is not None and str(fork.resolve()) != origin:
         raise UserError(f"{workdir} has begun already and is no fork of {fork}: give a new --workdir")
     old, new = to_json(read_spec(workdir)), json.loads(json.dumps(to_json(spec)))
+    for info in (old["info"], new["info"]):
+        for network in NETWORKS & info.keys():
+            info[network] = {**info[network], "path": None}  # where its file lies; what it held is compared
     for name in new:
         if old[name] != new[name]:
             raise UserError(

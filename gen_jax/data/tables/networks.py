@@ -19,7 +19,7 @@ from gen_jax.errors import UserError, choose
 # A comment begins where a word would: "http://a" and http://a are words.
 TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"[^"]*"|[{}()\[\],;|]|[^\s{}()\[\],;|"]+', re.DOTALL)
 COMMENTS = ("//", "/*")
-ASIA = Path(__file__).with_name("asia.bif")  # the network that is embedded
+ASIA = Path(__file__).parents[1] / "asia.bif"  # the network that is embedded
 LARGEST_TABLE, MOST_PARENTS = 1 << 26, 32  # numbers in the table of a variable; dimensions of an array
 ROWS = 10_000  # drawn for each split of a network as data
 TOLERANCE = 1e-3  # by which the printed probabilities of a distribution may miss 1; they are divided by their sum
