@@ -1,6 +1,5 @@
 """Runs a command in a shell: errors in one line, exit codes, streams that nobody reads any more."""
 
-import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -42,9 +41,6 @@ def command(main: Callable[[list[str]], None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    # a save that fails is said in one line: not again by asyncio, nor by threads of TensorStore's that come too late
-    logging.getLogger("asyncio").disabled = True
-    sys.unraisablehook = lambda found: found.object is None or sys.__unraisablehook__(found)
     sys.stdout.reconfigure(line_buffering=True)  # a log is read while it is written
     sys.stdout, sys.stderr = tolerant(sys.stdout), tolerant(sys.stderr, bars=True)
     try:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from types import CoroutineType
 from typing import Any
 
 import jax
@@ -22,8 +21,7 @@ from orbax.checkpoint import CheckpointManager
 from gen_jax.devices import processes
 from gen_jax.errors import UserError
 
-for name in ("absl", "asyncio"):  # Orbax narrates every save, with all tracebacks of one that fails
-    logging.getLogger(name).disabled = True
+logging.getLogger("absl").disabled = True  # Orbax narrates every save, with all tracebacks of one that fails
 
 TRIES, LOOKS = (
     20,
@@ -64,12 +62,14 @@ def checksums(state: Any) -> tuple[dict[str, int], str | None]:
 
 @cache
 def _hush() -> None:
-    """Keeps silent what Orbax still reads when it has failed: each of its tasks would print a traceback of its own."""
+    """Silences the tracebacks that tasks of Orbax and threads of TensorStore print after a failure, which is said in one line."""
+    logging.getLogger("asyncio").disabled = True
     before = sys.unraisablehook
 
-    def hook(fact: Any) -> None:
-        if not isinstance(fact.object, CoroutineType) and str(fact.exc_value) != "Event loop is closed":
-            before(fact)
+    def hook(found: Any) -> None:
+        of_thread, task = found.object is None, getattr(found.object, "cr_code", None)
+        if not of_thread and (task is None or "orbax" not in task.co_filename):
+            before(found)
 
     sys.unraisablehook = hook
 
@@ -85,6 +85,7 @@ class Damaged(Exception):
 @contextmanager
 def opened(folder: Path, keep: int | None = None) -> Iterator[CheckpointManager]:
     """The checkpoints of a run; with `keep` they can be written, and only the newest that many stay."""
+    _hush()
     options = ocp.CheckpointManagerOptions(
         max_to_keep=keep, read_only=keep is None, create=keep is not None, cleanup_tmp_directories=keep is not None
     )
@@ -170,7 +171,6 @@ def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
             warnings.simplefilter("ignore")
             state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))).state
     except Exception as error:  # noqa: BLE001
-        _hush()
         raise Damaged(error) from None
     sums, _ = checksums(state)
     for name, (_, _, expected) in facts.items():
