@@ -533,7 +533,7 @@ def test_a_loss_is_a_function_that_can_be_differentiated(loss):
 
     @jax.jit
     def value(params):
-        return loss(made, params, jax.random.key(2), x, None, jnp.ones(6), 0.5)[0]
+        return loss(made, params, jax.random.key(2), {"x": x}, 0.5)[0]
 
     gradient = jax.grad(value)(params)
     length = optax.tree.norm(gradient)

@@ -153,20 +153,19 @@ def step(
     """Returns the state after one update by the gradient of a loss, and its metrics.
 
     Args:
-      loss: (params, key, x, y, weight, beta) -> (number, (metrics, codes)), such as `elbo_loss` of these nets.
+      loss: (params, key, batch, beta) -> `Loss`, such as `elbo_loss` of these nets.
       beta: (examples) -> the weight of the KL.
       tx: (examples) -> an Optax transformation.
       ema_half_life: of the averaged weights, in rows.
     """
-    x, y = observed(batch), batch["y"] if nets.classes else None
-    weight, seen = batch.get("weight", jnp.ones(len(x))), state.examples.astype(jnp.float32)
-    gradient, (metrics, means) = jax.grad(loss, has_aux=True)(state.params, key, x, y, weight, beta(seen))
+    weight, seen = batch.get("weight", jnp.ones(len(batch["x"]))), state.examples.astype(jnp.float32)
+    gradient, (metrics, means) = jax.grad(loss, has_aux=True)(state.params, key, batch, beta(seen))
     updates, tx_state = tx(seen).update(gradient, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     average = optimizers.moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life))
     counts, moments = state.classes, state.moments
     if nets.classes:
-        counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(y, nets.classes))
+        counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(batch["y"], nets.classes))
     if nets.deterministic:
         moments = running_moments(moments, means, weight, 1 / (state.step + 1))
     examples = saturated(state.examples, (weight > 0).sum())
@@ -213,102 +212,83 @@ def log_weight(
 
 
 class Drawn(NamedTuple):
-    """What a loss computes first."""
+    """Rows and latents of their posterior, with which every loss begins."""
 
-    x: jax.Array  # as the likelihood takes it
+    x: jax.Array  # [N, *shape], as the likelihood takes it
+    y: jax.Array | None
+    weight: jax.Array  # [N]
     q: tuple[jax.Array, jax.Array]  # mean and log scale [N, Z]
     z: jax.Array  # [K, N, Z], of q
     key: jax.Array  # of the decoder
 
 
-def draw_latents(nets: Autoencoder, params: Any, key: jax.Array, x: jax.Array, y: jax.Array | None) -> Drawn:
+def draw_latents(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch) -> Drawn:
     """Draws `num_samples` latents of each row by the reparameterisation of its posterior."""
     z_key, x_key, e_key, d_key = jax.random.split(key, 4)
-    x = nets.likelihood.smooth(x_key, x)
+    x, y = nets.likelihood.smooth(x_key, observed(batch)), batch["y"] if nets.classes else None
     mean, log_scale = posterior(nets, params, x, y, e_key)
     noise = jax.random.normal(z_key, (len(x), nets.num_samples, nets.latent_size)).swapaxes(0, 1)
-    return Drawn(x, (mean, log_scale), mean[None] + jnp.exp(log_scale)[None] * noise, d_key)
+    z = mean[None] + jnp.exp(log_scale)[None] * noise
+    return Drawn(x, y, batch.get("weight", jnp.ones(len(x))), (mean, log_scale), z, d_key)
 
 
-def reconstruction_loss(
-    nets: Autoencoder, params: Any, key: jax.Array, x: jax.Array, y: jax.Array | None, weight: jax.Array, beta: Any
-) -> tuple[jax.Array, tuple[dict, jax.Array]]:
-    """Returns -log p(x | z) at the mean z of q; the rest is as in `elbo_loss`. It reads no `beta`."""
-    drawn = draw_latents(nets, params, key, x, y)
-    value = weighted_mean(log_likelihood(nets, params, drawn.q[0], drawn.x, y, drawn.key), weight)
+Loss = tuple[jax.Array, tuple[dict, jax.Array]]  # what is minimised; and the metrics with the posterior means [N, Z]
+
+
+def reconstruction_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: Any = 0.0) -> Loss:
+    """Returns -log p(x | z) at the mean z of q; the rest is as in `elbo_loss`, but that no `beta` is read."""
+    drawn = draw_latents(nets, params, key, batch)
+    log_x = log_likelihood(nets, params, drawn.q[0], drawn.x, drawn.y, drawn.key)
+    value = weighted_mean(log_x, drawn.weight)
     return -value, ({"log_likelihood": value}, drawn.q[0])
 
 
-def elbo_loss(
-    nets: Autoencoder,
-    params: Any,
-    key: jax.Array,
-    x: jax.Array,
-    y: jax.Array | None,
-    weight: jax.Array,
-    beta: jax.Array | float = 1.0,
-) -> tuple[jax.Array, tuple[dict, jax.Array]]:
+def elbo_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 1.0) -> Loss:
     """Returns beta KL(q || p) - log p(x | z), the mean over a batch in nats (Kingma & Welling 2014, arXiv 1312.6114, eq. 7).
 
     Args:
+      nets: the autoencoder.
       params: of the encoder, the decoder and the likelihood; differentiable.
-      x: [N, *shape] in model space.
-      y: labels [N], or None.
-      weight: [N], 0 for a row that does not count.
+      key: of the noise.
+      batch: `x` [N, *shape] in model space, `y` [N] where the nets read labels, `weight` [N], 0 for rows that do not count.
       beta: weight of the KL.
 
     Returns:
       The loss; and the metrics with the posterior means [N, Z].
     """
-    drawn = draw_latents(nets, params, key, x, y)
-    log_x, _ = _weights(nets, params, drawn, y)
+    drawn = draw_latents(nets, params, key, batch)
+    log_x, _ = _weights(nets, params, drawn)
     kl = gaussian_kl(*drawn.q)  # [N, Z]
-    loss = weighted_mean(beta * free_bits(kl, weight, nets.free_nats) - log_x.mean(0), weight)
-    return loss, (_elbo_metrics(log_x, kl, weight), drawn.q[0])
+    loss = weighted_mean(beta * free_bits(kl, drawn.weight, nets.free_nats) - log_x.mean(0), drawn.weight)
+    return loss, (_elbo_metrics(log_x, kl, drawn.weight), drawn.q[0])
 
 
-def iwae_loss(
-    nets: Autoencoder,
-    params: Any,
-    key: jax.Array,
-    x: jax.Array,
-    y: jax.Array | None,
-    weight: jax.Array,
-    beta: jax.Array | float = 1.0,
-) -> tuple[jax.Array, tuple[dict, jax.Array]]:
+def iwae_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 1.0) -> Loss:
     """Returns the negative importance weighted bound (Burda et al. 2016, arXiv 1509.00519, eq. 8); the rest is as in `elbo_loss`."""
-    drawn = draw_latents(nets, params, key, x, y)
-    log_x, ratio = _weights(nets, params, drawn, y)
-    metrics = _elbo_metrics(log_x, gaussian_kl(*drawn.q), weight)
-    metrics["bound"] = weighted_mean(importance_bound(log_x + ratio), weight)
-    return -weighted_mean(importance_bound(log_x + beta * ratio), weight), (metrics, drawn.q[0])
+    drawn = draw_latents(nets, params, key, batch)
+    log_x, ratio = _weights(nets, params, drawn)
+    metrics = _elbo_metrics(log_x, gaussian_kl(*drawn.q), drawn.weight)
+    metrics["bound"] = weighted_mean(importance_bound(log_x + ratio), drawn.weight)
+    return -weighted_mean(importance_bound(log_x + beta * ratio), drawn.weight), (metrics, drawn.q[0])
 
 
-def dreg_loss(
-    nets: Autoencoder,
-    params: Any,
-    key: jax.Array,
-    x: jax.Array,
-    y: jax.Array | None,
-    weight: jax.Array,
-    beta: jax.Array | float = 1.0,
-) -> tuple[jax.Array, tuple[dict, jax.Array]]:
+def dreg_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 1.0) -> Loss:
     """Returns a number whose gradient is that of `iwae_loss`, doubly reparameterised (Tucker et al. 2019, arXiv 1810.04152)."""
-    drawn = draw_latents(nets, params, key, x, y)
+    drawn = draw_latents(nets, params, key, batch)
     kl, fixed = gaussian_kl(*drawn.q), jax.lax.stop_gradient(drawn.q)
 
     def log_w(params: Any, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return _weights(nets, params, drawn._replace(q=fixed, z=z), y)
+        return _weights(nets, params, drawn._replace(q=fixed, z=z))
 
-    share = weight / jnp.maximum(weight.sum(), 1e-12)
+    share = drawn.weight / jnp.maximum(drawn.weight.sum(), 1e-12)
     bound, surrogate = doubly_reparameterised(log_w, params, drawn.z, share, beta)
-    metrics = {"bound": weighted_mean(bound, weight), "kl": weighted_mean(kl.sum(1), weight)}
+    metrics = {"bound": weighted_mean(bound, drawn.weight), "kl": weighted_mean(kl.sum(1), drawn.weight)}
     return -surrogate, (metrics, drawn.q[0])
 
 
-def _weights(nets: Autoencoder, params: Any, drawn: Drawn, y: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+def _weights(nets: Autoencoder, params: Any, drawn: Drawn) -> tuple[jax.Array, jax.Array]:
     """Returns `log_weight` of each of K latents, [K, N]."""
-    return jax.vmap(lambda z: log_weight(nets, params, z, drawn.q, drawn.x, y, drawn.key))(drawn.z)
+    return jax.vmap(lambda z: log_weight(nets, params, z, drawn.q, drawn.x, drawn.y, drawn.key))(drawn.z)
 
 
 def _elbo_metrics(log_x: jax.Array, kl: jax.Array, weight: jax.Array) -> dict:
