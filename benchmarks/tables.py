@@ -3,7 +3,7 @@
     python benchmarks/tables.py [--models=smote,tvae] [--seeds=1] [--valid] [--data_dir=../shared/data/tabular] [--out=runs/tables]
 
 Each model learns from the 32,561 rows by the commands, and draws as many. Four classifiers of scikit-learn (those of CTGAN's
-benchmark, see gen_jax/metrics/efficacy.py) learn from the drawn rows and read the 16,281 of the test; the mean over them.
+benchmark, see gen_jax/metrics/tables/efficacy.py) learn from the drawn rows and read the 16,281 of the test; the mean over them.
 Beside them: real rows in the place of drawn ones. Seconds are of training and drawing. A run that is there goes on.
 """
 

@@ -41,7 +41,7 @@ def make_scorer(
 
     Args:
       splits: the names of the training and of the test split.
-      features: a file whose features take the place of the classifier's (see `metrics.external`).
+      features: a file whose features take the place of the classifier's (see `metrics.images.external`).
       names: of metrics; `all` for those that apply, and where there are none the cheap ones of them (`DEFAULT`).
       also: one more metric, whatever the others are.
       length: of the samples, where they are sequences; as the rows of the data where None.

@@ -16,11 +16,9 @@ from gen_jax.errors import UserError, readable
 FIELDS = {"train": "traindata", "validation": "validdata", "test": "testdata"}
 KEYS, LOWEST = 88, 21  # of a piano; the MIDI number of the lowest, A0
 TICKS = 480  # of a frame, which is a quarter note (half a second)
-HEADER, COMPRESSED, NUMBER = (
-    128,
-    15,
-    8,
-)  # of a .mat file: bytes, the type of an element, bytes of a number that is stored as one
+HEADER = 128  # bytes before the elements of a .mat file
+COMPRESSED = 15  # the type of a compressed element
+NUMBER = 8  # bytes that a number takes, which the file may store as one
 REST = 2  # frames between the pieces of one file
 
 

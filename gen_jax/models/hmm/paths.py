@@ -1,4 +1,4 @@
-"""Paths of hidden Markov models: the most probable one, and draws from the posterior. Shapes are those of `hmm.py`."""
+"""Paths of hidden Markov models: the most probable one, and draws from the posterior. Shapes are those of `forward_backward.py`."""
 
 import jax
 import jax.numpy as jnp
