@@ -1,5 +1,6 @@
 """What `given` may hold, and how it is refused: labels, observed cells, what no model can obey."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import UserError
-from gen_jax.model import Batch
+from gen_jax.model import NOTHING, Batch
 
 
 def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:
@@ -21,6 +22,22 @@ def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:
             raise UserError(
                 f"this model cannot be conditioned on {name!r}; it takes {', '.join(honoured) or 'no condition'}"
             )
+
+
+def sampler_options(how: Mapping[str, Any] | None, options: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
+    """Returns the options of a sampler: those of `how`, and defaults for the rest.
+
+    Args:
+      how: options that the caller asks for, or None.
+      options: all options of the model, with their defaults; none by default.
+
+    Raises:
+      UserError: for an option that the model does not have.
+    """
+    for name in how or {}:
+        if name not in options:
+            raise UserError(f"this model has no sampler option {name!r}; it takes {', '.join(options) or 'none'}")
+    return {**options, **(how or {})}
 
 
 def given_labels(given: dict | None, num: int, num_classes: int) -> dict:

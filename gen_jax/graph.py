@@ -110,11 +110,11 @@ def main(argv: list[str]) -> None:
     loaded = loading.load(
         flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
-    if loaded.model.network is None:
+    if "network" not in loaded.model.extras:
         raise UserError(
             f"{flags.workdir} holds a model {loaded.config['model']['name']!r}; expected a bayes_net, which has a graph"
         )
-    network, confidence = loaded.model.network(loaded.state)
+    network, confidence = loaded.model.extras["network"](loaded.state)
     files.write(Path(out), write_bif(network) if out.suffix == ".bif" else picture(network, confidence))
     edges = sum(map(len, network.parents))
     print(f"{len(network.names)} variables, {edges} edges of step {loaded.step} in {out}")

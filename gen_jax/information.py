@@ -42,7 +42,7 @@ def exact(loaded: loading.Run, of: Sequence[int], about: Sequence[int], given: S
     Raises:
       UserError: where the columns together are too many.
     """
-    network, _ = loaded.model.network(loaded.state)
+    network, _ = loaded.model.extras["network"](loaded.state)
     if of != about:
         return information.network_information(network, of, about, given)
     if len(of) == len(network.names):
@@ -84,7 +84,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"column {names[each]!r} stands in two of --of, --about and --given; expected it in one")
     said = [", ".join(names[each] for each in some) for some in (of, about, given)]
     title = f"{'I' if about else 'H'}({said[0]}{f'; {said[1]}' * bool(about)}{f' | {said[2]}' * bool(given)})"
-    if loaded.model.network:
+    if "network" in loaded.model.extras:
         print(f"{title} = {exact(loaded, of, about or of, given):.6f} nats, exactly")
         return
     value, error = estimated(loaded, of, about or of, given, flags.num, flags.seed)

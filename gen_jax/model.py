@@ -1,6 +1,7 @@
 """The one record that every generative model is, and the weighted mean they share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 
 Batch = dict[str, jax.Array]
 State = Any
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Model(NamedTuple):
@@ -20,15 +22,17 @@ class Model(NamedTuple):
 
     init: Callable[..., State]  # (key, batch) -> state; shapes from `batch` and arguments only
     step: Callable[..., tuple[State, dict]]  # (key, state, batch) -> (state, metrics): one unit of learning
-    sample: Callable[..., Batch]  # (key, state, num, given=None) -> batch, as a training batch
+    sample: Callable[..., Batch]  # (key, state, num, given=None, how=None) -> batch, as a training batch
     log_prob: Callable | None = None  # (key, state, batch) -> [B] nats, exact
     log_prob_bound: Callable | None = None  # (key, state, batch, num_samples=1) -> [B] nats, a lower bound
     prior: Callable | None = None  # (key, state, num) -> latent, a dict whose `z` leads with `num`
     encode: Callable | None = None  # (key, state, batch) -> latent
     decode: Callable | None = None  # (key, state, latent) -> batch; differentiable, unless `z` holds codes
     given: tuple[str, ...] = ()  # the conditions that `sample` honours, of those that belong to a batch
-    free_parameters: Callable | None = None  # (state) -> how many numbers were learnt, where BIC may compare by it
-    network: Callable | None = None  # (state) -> the Bayesian network it is, and how sure each edge is [D, D]
+    options: Mapping[str, Any] = NOTHING  # what `how` may hold, such as a temperature, with its defaults
+    # What only some families offer. `free_parameters`: (state) -> number of trained parameters, for the BIC. `network`:
+    # (state) -> a Bayesian network, and the confidence in each edge [D, D].
+    extras: Mapping[str, Callable] = NOTHING
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

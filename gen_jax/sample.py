@@ -78,14 +78,15 @@ def main(argv: list[str]) -> None:
     if flags["completions"].present:
         raise UserError(f"--completions={flags.completions}: expected a file in --given, whose rows are completed")
     given = parse_given(flags.given, num, loaded.spec, length)
-    choice = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
-    given = {**(given or {}), **{name: np.full(num, each) for name, each in choice.items() if each is not None}}
+    options = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
+    how = {name: value for name, value in options.items() if value is not None}
     if saved:
         command_line.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
-    stream = printer(loaded.spec) if flags.stream else None
+    if flags.stream:
+        how["stream"] = printer(loaded.spec)
     known = evidence.said_cells(loaded.spec, flags.given, num) if flags.given and loaded.spec.kind == "table" else None
     fits = evidence.said_within(loaded.spec, flags.given)
-    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, stream, known=known, fits=fits)
+    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, how, known=known, fits=fits)
     if flags.stream:
         print()
     if saved:

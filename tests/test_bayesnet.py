@@ -63,7 +63,7 @@ def test_tables_are_smoothed_counts_whatever_the_batches():
     log_prob = model.log_prob(KEY, state, rows(ROWS))
     np.testing.assert_allclose(log_prob, sum(np.log(family(found, i, ROWS)) for i in range(3)), rtol=1e-4)
     assert float(metrics["nats_per_row"]) == pytest.approx(-float(log_prob.mean()), rel=1e-4)
-    assert model.free_parameters(state) == 2 + 3 + 6
+    assert model.extras["free_parameters"](state) == 2 + 3 + 6
 
 
 def test_chow_liu_is_the_best_of_all_trees():
@@ -207,12 +207,12 @@ def test_evidence_interventions_and_explanations():
     assert float((seen[:, 0] == 2).mean()) == pytest.approx((joint.sum(1) / joint.sum())[2], abs=0.04)
     done = model.sample(KEY, state, num, {"do": {"x": x, "mask": mask}})["x"]
     assert (done[:, 2] == 1).all() and float((done[:, 0] == 2).mean()) == pytest.approx(exact.tables[0][2], abs=0.04)
-    best = model.sample(KEY, state, 2, {"x": x[:2], "mask": mask[:2], "temperature": np.zeros(2)})["x"]
+    best = model.sample(KEY, state, 2, {"x": x[:2], "mask": mask[:2]}, {"temperature": 0})["x"]
     np.testing.assert_array_equal(best, [[*np.unravel_index(joint.argmax(), (3, 2)), 1]] * 2)
     with pytest.raises(UserError, match="both observed and set"):
         model.sample(KEY, state, num, {"x": x, "mask": mask, "do": {"x": x, "mask": mask}})
     with pytest.raises(UserError, match=r"temperature 0\.5: expected 1, or 0"):
-        model.sample(KEY, state, 1, {"temperature": np.array([0.5])})
+        model.sample(KEY, state, 1, how={"temperature": 0.5})
     with pytest.raises(UserError, match="expected a level from 0 to 1"):
         model.log_prob(KEY, state, {"x": np.float32([[0, 0, 5]])})
 

@@ -69,7 +69,7 @@ def test_shares_are_those_of_smoothed_counts():
     np.testing.assert_allclose(model.log_prob(KEY, state, batch_of(every)), np.log(p.ravel()), rtol=1e-5)
     hidden = batch_of([[1, 0]], [[True, False]])
     np.testing.assert_allclose(model.log_prob(KEY, state, hidden), np.log(p[1].sum()), rtol=1e-5)
-    assert model.free_parameters(state) == 3
+    assert model.extras["free_parameters"](state) == 3
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_em_is_scikit_learns_from_the_same_start(covariance):
             ours.append(-float(metrics["nats_per_row"]))
     np.testing.assert_allclose(ours, theirs, atol=2e-6)
     assert all(leaf.size for leaf in jax.tree.leaves(state))  # as a checkpoint demands
-    assert model.free_parameters(state) == peer._n_parameters()
+    assert model.extras["free_parameters"](state) == peer._n_parameters()
     np.testing.assert_allclose(model.log_prob(KEY, state, batch), peer.score_samples(x), rtol=1e-4, atol=1e-4)
 
 

@@ -53,7 +53,7 @@ def sampler(spec, x, y=None):
     """A model that draws given raw rows, and their labels where there are any."""
     drawn = [0]
 
-    def sample(key, state, num, given=None):
+    def sample(key, state, num, given=None, how=None):
         index = (drawn[0] + np.arange(num)) % len(x)
         drawn[0] += num
         batch = {"x": data.to_model(spec, x[index])}
@@ -182,7 +182,9 @@ def test_recordings_are_judged_by_their_spectrograms(short, monkeypatch):
         return {name: each[places[split]][:num] for name, each in rows.items()}
 
     def scored(labels):
-        model = Model(None, None, lambda key, state, num, given: {"x": x[:num].astype(np.int32), "y": labels[:num]})
+        model = Model(
+            None, None, lambda key, state, num, given, how: {"x": x[:num].astype(np.int32), "y": labels[:num]}
+        )
         return make_scorer(spec, reals, SPLITS, ["label_accuracy"], 16, 0)(model, None)["label_accuracy"]
 
     right = scored(y)

@@ -323,7 +323,7 @@ def score_fixed(score, x):
 
     drawn = iter([x[at : at + 256] for at in range(0, len(x), 256)])
 
-    def sample(key, state, num, given=None):
+    def sample(key, state, num, given=None, how=None):
         part = next(drawn)
         return {"x": np.resize(part, (num, x.shape[1]))}
 

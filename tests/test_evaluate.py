@@ -33,7 +33,7 @@ def sampler(*rows, y=None):
     """A model that draws given rows, and labels with them."""
     x = np.concatenate(rows)
 
-    def sample(key, state, num, given=None):
+    def sample(key, state, num, given=None, how=None):
         start = state["drawn"]
         state["drawn"] += num
         index = np.arange(start, start + num) % len(x)

@@ -92,7 +92,7 @@ def line(conditional: bool = False) -> Model:
         labels = {"y": latent["y"]} if conditional else {}
         return {"x": jnp.concatenate([latent["z"], 2 * latent["z"], y], 1), **labels}
 
-    def sample(key, state, num, given=None):
+    def sample(key, state, num, given=None, how=None):
         return decode(key, state, {**prior(key, state, num), **(given or {})})
 
     return Model(None, None, sample, prior=prior, decode=decode, given=("y",) * conditional)

@@ -171,7 +171,7 @@ def test_whole_codes_have_neither_active_units_nor_a_probe(images):
         encode=lambda k, s, b: {"z": jnp.zeros((len(b["x"]), 2, 2), jnp.int32)},
         decode=lambda k, s, latent: {"x": jnp.zeros((len(latent["z"]), 4, 4, 2))},
     )
-    model = model._replace(sample=lambda key, state, num, given: {"x": np.zeros((num, 4, 4, 2))})
+    model = model._replace(sample=lambda key, state, num, given, how: {"x": np.zeros((num, 4, 4, 2))})
     plain = spec._replace(classes=None)  # no classifier is trained
     entries = make_scorer(plain, reals, SPLITS, ["all"], 10, 0)(model, None)
     assert {name for name in entries if name in LATENT} == {"reconstruction"} and "coverage" in entries

@@ -19,7 +19,7 @@ from gen_jax.storage import checkpoint
 SIGNATURES = {
     "init": ("key", "batch"),
     "step": ("key", "state", "batch"),
-    "sample": ("key", "state", "num", "given"),
+    "sample": ("key", "state", "num", "given", "how"),
     "log_prob": ("key", "state", "batch"),
     "log_prob_bound": ("key", "state", "batch", "num_samples"),
     "prior": ("key", "state", "num"),
@@ -37,7 +37,8 @@ def test_functions_have_the_parameters_of_the_record(name):
             assert (*parameters,)[: len(expected)] == expected, field
             more = [*parameters.values()][len(expected) :]
             assert all(each.default is not each.empty for each in more), field
-    assert inspect.signature(model_of(name).sample).parameters["given"].default is None
+    defaults = inspect.signature(model_of(name).sample).parameters
+    assert defaults["given"].default is None and defaults["how"].default is None
 
 
 @every_family
@@ -137,6 +138,14 @@ def test_bounds_of_all_outcomes_sum_to_at_most_one(name):
 def test_unusable_given_raises(name):
     with pytest.raises(UserError, match="no_such_condition"):
         model_of(name).sample(KEY, trained(name, 0)[0], 2, given={"no_such_condition": jnp.zeros(2)})
+    with pytest.raises(UserError, match="no_such_option"):
+        model_of(name).sample(KEY, trained(name, 0)[0], 2, how={"no_such_option": 1})
+
+
+@every_family
+def test_default_options_change_nothing(name):
+    model, (state, _) = model_of(name), trained(name, 0)
+    chex.assert_trees_all_equal(model.sample(KEY, state, 2), model.sample(KEY, state, 2, how=dict(model.options)))
 
 
 @every_family

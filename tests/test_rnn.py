@@ -402,7 +402,7 @@ def test_a_sample_is_the_same_whatever_stands_beside_it():
     model, state, _ = learnt("categorical")
     many, few = model.sample(KEY, state, 6)["x"], model.sample(KEY, state, 2)["x"]
     assert np.array_equal(many[:2], few)
-    beside = model.sample(KEY, state, 2, {"top_k": np.array([0, 1])})["x"]  # drawn from sorted logits
+    beside = model.sample(KEY, state, 2, how={"top_k": np.array([0, 1])})["x"]  # drawn from sorted logits
     assert np.array_equal(beside[0], many[0])
     x, length = np.zeros((2, 4), np.int32), np.array([9, 4])
     more = model.sample(
@@ -435,13 +435,32 @@ def test_temperature_top_k_and_nucleus():
 
 
 @pytest.mark.parametrize(
+    "how, words",
+    [
+        ({"temperature": np.array([-1.0, 1])}, r"temperature \[-1.\]: expected a number from 0"),
+        ({"temperature": np.array([np.nan, 1])}, "temperature"),
+        ({"temperature": -1}, r"temperature \[-1\]: expected a number from 0"),
+        ({"top_k": np.array([4, 1])}, r"top_k \[4\]: expected a whole number from 0 to 3, for all samples or for each"),
+        ({"top_k": np.array([1.0, 1])}, "whole number"),
+        ({"top_p": np.array([0.5])}, "for each"),
+        ({"top_q": 0.5}, "no sampler option 'top_q'; it takes temperature, top_k, top_p, stream"),
+    ],
+)
+def test_an_unusable_option_is_refused(how, words):
+    model, state, _ = learnt("categorical")
+    with pytest.raises(UserError, match=words):
+        model.sample(KEY, state, 2, how=how)
+
+
+def test_an_option_may_be_one_number_for_all():
+    model, state, _ = learnt("categorical")
+    alike, alone = ({"top_k": 2, "top_p": 0.9}, {"top_k": np.full(3, 2), "top_p": np.full(3, 0.9)})
+    assert np.array_equal(model.sample(KEY, state, 3, how=alike)["x"], model.sample(KEY, state, 3, how=alone)["x"])
+
+
+@pytest.mark.parametrize(
     "given, words",
     [
-        ({"temperature": np.array([-1.0, 1])}, r"given temperature \[-1.\]: expected 2 numbers from 0"),
-        ({"temperature": np.array([np.nan, 1])}, "given temperature"),
-        ({"top_k": np.array([4, 1])}, r"given top_k \[4\]: expected 2 whole numbers from 0 to 3"),
-        ({"top_k": np.array([1.0, 1])}, "whole numbers"),
-        ({"top_p": np.array([0.5])}, "expected 2 numbers"),
         ({"x": np.zeros((2, 3), int), "mask": np.array([[0, 1, 1]] * 2)}, "continues a prefix"),
         ({"y": np.zeros(2, int)}, "'y'"),
     ],
@@ -454,10 +473,10 @@ def test_an_unusable_given_is_refused(given, words):
 
 def test_only_tokens_have_a_nucleus():
     model, state, _ = learnt("visible")
-    cold = model.sample(KEY, state, 2, {"temperature": np.zeros(2)})["x"]
+    cold = model.sample(KEY, state, 2, how={"temperature": np.zeros(2)})["x"]
     assert np.array_equal(cold[0], cold[1])
-    with pytest.raises(UserError, match="only tokens"):
-        model.sample(KEY, state, 2, {"top_p": np.full(2, 0.5)})
+    with pytest.raises(UserError, match="top_p filters tokens"):
+        model.sample(KEY, state, 2, how={"top_p": np.full(2, 0.5)})
 
 
 @pytest.mark.parametrize(
@@ -579,7 +598,7 @@ def test_timegans_scores_are_measured_with_their_oracle(monkeypatch):
     monkeypatch.setattr("gen_jax.metrics.sequences.timegan.STEPS", {"discriminative_score": 20, "predictive_score": 20})
     spec = make_spec("series", (8, 3))._replace(low=0.0, high=1.0, sizes={"train": 60, "test": 50})
     rows = {"train": {"x": waves(60, 0)}, "test": {"x": waves(50, 1)}}
-    model = SimpleNamespace(sample=lambda key, state, num, given: {"x": waves(num, 2)}, log_prob=None)
+    model = SimpleNamespace(sample=lambda key, state, num, given, how: {"x": waves(num, 2)}, log_prob=None)
     names = ["discriminative_score", "predictive_score"]
     scores = make_scorer(spec, lambda split, num: {"x": rows[split]["x"][:num]}, ("train", "test"), names, 40, 0)(
         model, None
@@ -622,10 +641,10 @@ def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys
     for flag, words in (
         ("--temperature=warm", "--temperature=warm: expected a number"),
         ("--temperature=[1]", "expected a number"),
-        ("--temperature=-1", "given temperature"),
-        ("--temperature=inf", "given temperature [inf]"),
-        ("--top_k=1.5", "whole numbers"),
-        ("--top_p=2", "numbers from 0 to 1"),
+        ("--temperature=-1", "temperature [-1]"),
+        ("--temperature=inf", "temperature [inf]"),
+        ("--top_k=1.5", "a whole number"),
+        ("--top_p=2", "a number from 0 to 1"),
     ):
         with pytest.raises(UserError, match=re.escape(words)):
             drawn(flag)
@@ -638,7 +657,7 @@ def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys
         drawn("--stream")
     for spec, unable, words in (
         (ROLL, model, "--stream prints text"),
-        (tokens_spec(), markov(tokens_spec(), 1), "cannot be conditioned on 'stream'"),
+        (tokens_spec(), markov(tokens_spec(), 1), "no sampler option 'stream'"),
     ):
         monkeypatch.setattr(loading, "load", Mock(return_value=loading.Run(unable, state, spec, settings, 10)))
         with pytest.raises(UserError, match=words):

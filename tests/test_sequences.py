@@ -489,7 +489,9 @@ def test_a_copier_of_text_is_told_from_real_text(tmp_path, window):
     (tmp_path / "own.txt").write_text(" ".join("".join(random.choice(list("abcdefgh"), 5)) for _ in range(3000)))
     found = loaded(path=str(tmp_path / "own.txt"), window=window)
     train = found.read("train", None)["x"].ravel()[:9000].reshape(-1, 300)
-    model = SimpleNamespace(sample=lambda key, state, num, given: {"x": train[:num].astype(np.int32)}, log_prob=None)
+    model = SimpleNamespace(
+        sample=lambda key, state, num, given, how: {"x": train[:num].astype(np.int32)}, log_prob=None
+    )
     scores = make_scorer(found.spec, found.read, ("train", "test"), ["longest_copy", "overlap"], 5, 0)(model, None)
     assert scores["longest_copy"]["value"] == 200 and scores["overlap"]["value"] == 1
     assert scores["longest_copy"]["oracle"] < 15 and scores["overlap"]["oracle"] < 0.1

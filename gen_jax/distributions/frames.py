@@ -1,7 +1,7 @@
 """Output heads: the density of one frame given what a net puts out for it, and draws from it. No networks live here."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -209,23 +209,34 @@ def fitting(spec: Spec, options: Mapping | None) -> Head:
     return build("head", HEADS, options, spec)
 
 
-def asked_choice(given: dict, num: int, values: int) -> Choice:
-    """Takes `temperature`, `top_k` and `top_p` [num] out of what a sample is asked for; the last two None where they ask nothing.
+def choice_of(options: Mapping[str, Any], num: int, values: int) -> Choice:
+    """Returns how each of `num` samples is drawn; `top_k` and `top_p` are None if they filter nothing.
+
+    Args:
+      options: `temperature`, `top_k` and `top_p`, a number for all samples or one for each [num].
+      num: number of samples.
+      values: number of values of a token; 0 for frames that are no tokens.
 
     Raises:
-      UserError: for one that is not `num` numbers of its range, or is of tokens where there are none (`values` 0).
+      UserError: for an option outside its range, or a filter of tokens for frames that are no tokens.
     """
     ranges = {"temperature": (0, np.inf), "top_k": (0, values), "top_p": (0, 1)}
-    found = {}
-    for (name, (low, high)), plain in zip(ranges.items(), PLAIN):
-        value = np.asarray(given.pop(name, np.full(num, plain)))
-        if name != "temperature" and not values and (value != plain).any():
-            raise UserError(f"given {name}: only tokens have it")
-        fits = value.shape == (num,) and value.dtype.kind in ("iu" if name == "top_k" else "iuf")
-        wrong = value[~((value >= low) & (value <= high) & np.isfinite(value))] if fits else value
-        if not fits or wrong.size:
-            kind = "whole numbers" if name == "top_k" else "numbers"
-            raise UserError(f"given {name} {wrong.ravel()[:1]}: expected {num} {kind} from {low} to {high}")
-        found[name] = jnp.asarray(value, plain.dtype)
-    choice, filters = Choice(**found), ("top_k", "top_p")
-    return choice if any((found[each] != getattr(PLAIN, each)).any() for each in filters) else unfiltered(choice)
+    choice = Choice(*(_in_range(name, options[name], num, *ranges[name]) for name in Choice._fields))
+    filters = [name for name in ("top_k", "top_p") if (getattr(choice, name) != getattr(PLAIN, name)).any()]
+    if filters and not values:
+        raise UserError(f"{filters[0]} filters tokens, and this model draws none")
+    return choice if filters else unfiltered(choice)
+
+
+def _in_range(name: str, option: Any, num: int, low: float, high: float) -> jax.Array:
+    """Returns an option for each of `num` samples [num]."""
+    whole = name == "top_k"
+    value = np.asarray(option)
+    fits = value.shape in ((), (num,)) and value.dtype.kind in ("iu" if whole else "iuf")
+    wrong = value[~((value >= low) & (value <= high) & np.isfinite(value))] if fits else value
+    if not fits or wrong.size:
+        kind = "a whole number" if whole else "a number"
+        raise UserError(
+            f"{name} {wrong.ravel()[:1]}: expected {kind} from {low} to {high}, for all samples or for each"
+        )
+    return jnp.full(num, value, getattr(PLAIN, name).dtype)

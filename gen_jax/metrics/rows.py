@@ -43,12 +43,12 @@ def under(
       Lacking: where the model does not have it.
     """
     fields, what = NEEDED[of]
-    if any(getattr(model, field) is None for field in fields):
+    if any(getattr(model, field, model.extras.get(field)) is None for field in fields):
         raise Lacking(f"{what}, which this model does not have")
     if of == "log_prob":
         return partial(log_prob_of_rows, model, state, spec), {}
     if of == "fit":
-        return lambda rows: (log_prob_of_rows(model, state, spec, rows), model.free_parameters(state)), {}
+        return lambda rows: (log_prob_of_rows(model, state, spec, rows), model.extras["free_parameters"](state)), {}
     facts = {"seed": seed, **({"given": "y"} if conditional(model, state) else {})}
     if of == "codes":
         return partial(codes_of_rows, model, state, spec, seed), facts

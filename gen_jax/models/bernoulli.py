@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.conditions import given_observed, refuse_given
+from gen_jax.conditions import given_observed, refuse_given, sampler_options
 from gen_jax.data.spec import Spec, columns, schema_setting
 from gen_jax.distributions import categorical
 from gen_jax.errors import UserError, check_strengths
@@ -62,7 +62,10 @@ def bernoulli(spec: Spec, strength: float = 1.0) -> Model:
         categorical.check_levels(levels, batch["x"], batch.get("mask"))
         return score(state, batch["x"], batch.get("mask"))
 
-    def sample(key: jax.Array, state: BernoulliState, num: int, given: dict | None = None) -> Batch:
+    def sample(
+        key: jax.Array, state: BernoulliState, num: int, given: dict | None = None, how: dict | None = None
+    ) -> Batch:
+        sampler_options(how)
         refuse_given(given, ("x", "mask"))
         tables = jnp.broadcast_to(log_shares(state), (num, len(levels.code)))
         x, observed = categorical.draw(key, levels, tables), given_observed(given, num, spec.shape)
@@ -74,4 +77,4 @@ def bernoulli(spec: Spec, strength: float = 1.0) -> Model:
     def free_parameters(state: BernoulliState) -> int:
         return int((levels.sizes - 1).sum())
 
-    return Model(init, step, sample, log_prob, given=("x", "mask"), free_parameters=free_parameters)
+    return Model(init, step, sample, log_prob, given=("x", "mask"), extras={"free_parameters": free_parameters})

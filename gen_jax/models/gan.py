@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.conditions import drawn_labels, given_labels, given_observed, refuse_given
+from gen_jax.conditions import drawn_labels, given_labels, given_observed, refuse_given, sampler_options
 from gen_jax.data.spec import Spec
 from gen_jax.distributions.columns import check_kind, representation
 from gen_jax.errors import UserError, choose
@@ -242,7 +242,8 @@ def gan(
 
     honoured = ("y",) * conditional + ("x", "mask") * asks
 
-    def sample(key: jax.Array, state: GanState, num: int, given: dict | None = None) -> Batch:
+    def sample(key: jax.Array, state: GanState, num: int, given: dict | None = None, how: dict | None = None) -> Batch:
+        sampler_options(how)
         refuse_given(given, honoured)
         known = given_observed(given, num, spec.shape) if asks else None
         labels = {"y": form.asked(*known)} if known else {}

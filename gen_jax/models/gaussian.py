@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.conditions import given_observed, refuse_given
+from gen_jax.conditions import given_observed, refuse_given, sampler_options
 from gen_jax.data.spec import Spec, columns, may_miss, schema_setting
 from gen_jax.distributions import gaussians
 from gen_jax.distributions.gaussians import Moments
@@ -86,7 +86,10 @@ def gaussian(spec: Spec, covariance: str = "full", shrinkage: float | None = Non
         rows = jax.vmap(gaussians.completed, (0, None, None, 0, 0))
         return jax.vmap(rows)(keys, *parameters(state), grouped(x), grouped(mask)).swapaxes(0, 1).reshape(x.shape)
 
-    def sample(key: jax.Array, state: GaussianState, num: int, given: dict | None = None) -> Batch:
+    def sample(
+        key: jax.Array, state: GaussianState, num: int, given: dict | None = None, how: dict | None = None
+    ) -> Batch:
+        sampler_options(how)
         refuse_given(given, ("x", "mask"))
         nothing = jnp.zeros((num, size)), jnp.zeros((num, size), bool)
         return {"x": complete(key, state, *(given_observed(given, num, spec.shape) or nothing))}
@@ -94,7 +97,7 @@ def gaussian(spec: Spec, covariance: str = "full", shrinkage: float | None = Non
     def free_parameters(state: GaussianState) -> int:
         return size + (size * (size + 1) // 2 if full else size)
 
-    return Model(init, step, sample, log_prob, given=("x", "mask"), free_parameters=free_parameters)
+    return Model(init, step, sample, log_prob, given=("x", "mask"), extras={"free_parameters": free_parameters})
 
 
 def check_arguments(spec: Spec, covariance: str, shrinkage: float | None, floor: float) -> None:

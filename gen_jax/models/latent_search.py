@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.conditions import given_observed, refuse_given
+from gen_jax.conditions import given_observed, refuse_given, sampler_options
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, State
 
@@ -72,11 +72,12 @@ def with_latent_search(
         s = noise * jnp.sqrt(jnp.mean(jnp.var(x, 0))) + 1e-6
         return z.std(0, keepdims=True) + 1e-6, s
 
-    def sample(key: jax.Array, state: State, num: int, given: dict | None = None) -> Batch:
+    def sample(key: jax.Array, state: State, num: int, given: dict | None = None, how: dict | None = None) -> Batch:
         asked = {name: value for name, value in (given or {}).items() if name not in ("x", "mask")}
         if not {"x", "mask"} & set(given or {}):
-            return model.sample(key, state, num, asked or None)
+            return model.sample(key, state, num, asked or None, how)
         refuse_given(asked, model.given)
+        sampler_options(how)
         prior_key, moments_key, start_key, noise_key, decode_key, label_key, move_key = jax.random.split(key, 7)
         latent = model.prior(prior_key, state, num)
         if not np.issubdtype(latent["z"].dtype, np.floating):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.conditions import batch_labels, drawn_labels, given_labels, given_observed, refuse_given
+from gen_jax.conditions import batch_labels, drawn_labels, given_labels, given_observed, refuse_given, sampler_options
 from gen_jax.data.spec import Spec
 from gen_jax.distributions.pixels import Likelihood
 from gen_jax.errors import check_whole
@@ -116,7 +116,8 @@ def latent_model(
             (lambda z: mean_of(weights, z, y)) if means else None,
         )
 
-    def sample(key: jax.Array, state: State, num: int, given: dict | None = None) -> Batch:
+    def sample(key: jax.Array, state: State, num: int, given: dict | None = None, how: dict | None = None) -> Batch:
+        sampler_options(how)
         refuse_given(given, honoured)
         prior_key, x_key = jax.random.split(key)
         known = given_observed(given, num, spec.shape)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import batch_labels, drawn_labels, given_labels, refuse_given
+from gen_jax.conditions import batch_labels, drawn_labels, given_labels, refuse_given, sampler_options
 from gen_jax.data.spec import SEQUENCES, Spec, levels
 from gen_jax.distributions import frames as heads
 from gen_jax.distributions.frames import Choice
@@ -21,6 +21,7 @@ from gen_jax.nets.recurrent import RECURRENT
 from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}
+OPTIONS = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "stream": None}  # of a sampler
 
 
 class RnnState(NamedTuple):
@@ -56,8 +57,8 @@ def rnn(
     i goes on where row i of the batch before ended, unless `reset[i]`, and gradients end at the border (truncated
     backpropagation through time); without it each row is a sequence of its own. `log_prob` and `sample` start
     from nothing carried. `given` takes `length` [num], `x` with `mask` [num, T], an observed prefix to be
-    continued, `y`, and `temperature`, `top_k`, `top_p` [num] (see `distributions.frames.Choice`); `stream` is a function that is
-    called with each frame [num, ...] when it is drawn.
+    continued, and `y`. `how` takes `temperature`, `top_k`, `top_p` (see `distributions.frames.Choice`), a number for all
+    samples or one for each [num], and `stream`, a function that is called with each frame [num, ...] when it is drawn.
 
     Raises:
       UserError: for data that are no sequences, labels that they lack, a head that does not fit, an unknown name or option.
@@ -160,23 +161,23 @@ def rnn(
         times = jnp.arange(x.shape[1]), x.swapaxes(0, 1)
         return jax.lax.scan(move, started(len(x)), times)[1].swapaxes(0, 1)
 
-    def sample(key: jax.Array, state: RnnState, num: int, given: dict | None = None) -> Batch:
-        refuse_given(given, ("length", "x", "mask", *Choice._fields, "stream", *(("y",) if conditional else ())))
+    def sample(key: jax.Array, state: RnnState, num: int, given: dict | None = None, how: dict | None = None) -> Batch:
+        refuse_given(given, ("length", "x", "mask", *(("y",) if conditional else ())))
         given, own = dict(given or {}), {}
-        stream = given.pop("stream", None)
-        choice = heads.asked_choice(given, num, values)
+        options = sampler_options(how, OPTIONS)
+        choice = heads.choice_of(options, num, values)
         y_key, key = jax.random.split(key)
         if conditional:
             labels = {"y": given.pop("y")} if "y" in given else {}
             own = {"y": drawn_labels(y_key, state.classes, num), **given_labels(labels, num, classes)}
         batch, prefix = asked_prefix(given, num, spec)
-        x = complete(key, state, batch["x"], prefix, own.get("y"), choice, stream)
+        x = complete(key, state, batch["x"], prefix, own.get("y"), choice, options["stream"])
         if "length" in batch:
             own["length"] = jnp.asarray(batch["length"])
             x = ended(x, own["length"])
         return {"x": x, **own}
 
-    return Model(init, step, sample, log_prob, given=("y",) * conditional + ("x", "mask", "length"))
+    return Model(init, step, sample, log_prob, given=("y",) * conditional + ("x", "mask", "length"), options=OPTIONS)
 
 
 def continued(state: RnnState, batch: Batch, fresh: tuple) -> tuple:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.conditions import given_observed, refuse_given
+from gen_jax.conditions import given_observed, refuse_given, sampler_options
 from gen_jax.data.spec import Spec, columns
 from gen_jax.distributions import categorical
 from gen_jax.distributions.linalg import matmul
@@ -108,7 +108,10 @@ def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
         level = categorical.draw(level_key, levels, jnp.log(share + 1e-6 * everywhere[None] + 1e-12))
         return jnp.where(mask, x, between.at[:, levels.columns].set(level))
 
-    def sample(key: jax.Array, state: SmoteState, num: int, given: dict | None = None) -> Batch:
+    def sample(
+        key: jax.Array, state: SmoteState, num: int, given: dict | None = None, how: dict | None = None
+    ) -> Batch:
+        sampler_options(how)
         refuse_given(given, ("x", "mask"))
         known = given_observed(given, num, spec.shape)
         x, mask = known or (jnp.zeros((num, len(schema))), jnp.zeros((num, len(schema)), bool))

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import batch_labels, drawn_labels, given_labels
+from gen_jax.conditions import batch_labels, drawn_labels, given_labels, sampler_options
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
 from gen_jax.errors import UserError, check_whole
@@ -189,7 +189,10 @@ def vqvae(
             raise UserError(f"latent z: expected codes [N, {height}, {width}], whole numbers from 0 to {size - 1}")
         return shown(state, {**latent, "z": jnp.asarray(z)}, likelihood.mean)
 
-    def sample(key: jax.Array, state: VqvaeState, num: int, given: dict | None = None) -> Batch:
+    def sample(
+        key: jax.Array, state: VqvaeState, num: int, given: dict | None = None, how: dict | None = None
+    ) -> Batch:
+        sampler_options(how)
         z_key, x_key = jax.random.split(key)
         how = (likelihood.mean,) if means else (likelihood.draw, x_key)
         return shown(state, latent(z_key, state, num, given), *how)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from operator import itemgetter
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,25 +27,31 @@ def draw(
     seed: int,
     num: int,
     given: Mapping[str, np.ndarray] | None = None,
-    stream: Callable[[np.ndarray], None] | None = None,
+    how: Mapping[str, Any] | None = None,
     size: int | None = None,
     known: np.ndarray | None = None,
     fits: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """`num` samples in the data's own domain: `x` [num, *shape] of the data's type, and whatever else is modelled.
+    """Draws samples in the domain of the data: `x` [num, *shape] in the type of the data, and what else is modelled.
 
-    The leaves of `given` lead with `num`. `stream` is called with each frame of the samples when it is drawn. `size` is how
-    many are drawn together, `CHUNK` where None, and of sequences `SHORT`. `known` [num, D] are the cells of a table that
-    `given` holds fixed, as they are in the data's own domain, NaN elsewhere. `fits` tells which rows x [N, D] of a table
-    stay: the samples are the first `num` of them, and exact, because what is drawn is the model's; then all rows of
-    `given` are alike.
+    Args:
+      model: the model.
+      state: its state.
+      spec: facts of the data.
+      seed: of the draw.
+      num: number of samples.
+      given: conditions; their leaves lead with `num`.
+      how: options of the sampler; an array leads with `num`.
+      size: number of samples of one compiled call; None: `CHUNK`, and `SHORT` for sequences.
+      known: cells [num, D] of a table that `given` holds fixed, in the domain of the data; NaN elsewhere.
+      fits: (rows x [N, D] of a table) -> which of them stay [N]. The samples are then the first `num` rows that stay, and
+        all rows of `given` are alike.
 
     Raises:
-      UserError: where next to no row fits.
+      UserError: for a condition that hardly any row fits.
     """
     size = size or (SHORT if spec.kind in SEQUENCES else CHUNK)
-    asked = {**(given or {}), **({"stream": stream} if stream else {})}
-    chunks = _chunks(model, state, seed, None if fits else num, asked, size)
+    chunks = _chunks(model, state, seed, None if fits else num, given or {}, how or {}, size)
     if fits:
         return _first_that_fit(spec, chunks, num, known, fits)
     found: list[dict] = []
@@ -55,7 +62,7 @@ def draw(
 
 
 def _chunks(
-    model: Model, state: State, seed: int, num: int | None, given: dict, size: int
+    model: Model, state: State, seed: int, num: int | None, given: Mapping, how: Mapping, size: int
 ) -> Iterator[dict[str, jax.Array]]:
     """Yields samples, `size` at a time, until there are `num`; without end, all given the first row, if `num` is None."""
     key = root(seed, "samples")
@@ -63,8 +70,9 @@ def _chunks(
         rows = np.minimum(
             np.arange(number * size, (number + 1) * size), 0 if num is None else num - 1
         )  # all chunks are whole
-        asked = {name: each if callable(each) else jax.tree.map(itemgetter(rows), each) for name, each in given.items()}
-        yield model.sample(fold_in(key, number), state, size, asked or None)
+        conditions = jax.tree.map(itemgetter(rows), dict(given))
+        options = {name: value[rows] if np.ndim(value) else value for name, value in how.items()}
+        yield model.sample(fold_in(key, number), state, size, conditions or None, options or None)
 
 
 def _together(spec: Spec, chunks: Sequence[dict], num: int, known: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.conditions import given_observed, refuse_given, refuse_impossible
+from gen_jax.conditions import given_observed, refuse_given, refuse_impossible, sampler_options
 from gen_jax.data.spec import Spec, columns
 from gen_jax.data.tables.networks import Network, network_of
 from gen_jax.distributions import bins, categorical, chow_liu
@@ -19,6 +19,8 @@ from gen_jax.model import Batch, Model
 from gen_jax.models.bayes_net import batched, cpds, inference
 from gen_jax.models.bayes_net.structures import STRUCTURES, Graph, Rows, Structure, kept, tree_of
 from gen_jax.registry import build
+
+OPTIONS = {"temperature": 1.0}
 
 
 class BayesNetState(NamedTuple):
@@ -46,8 +48,8 @@ def bayes_net(
     A step counts the rows of a batch (`data.order` once, or all), anew after each pass; a graph is searched in the first
     batch. With missing cells a step is an iteration of EM over its batch, which should be all the data, from the tables
     of the rows in which a family is complete. Numbers are drawn uniformly within their bin, exponentially beyond the
-    outermost edges. `given` takes `x` and `mask` [num, D], the same under `do` for an intervention, and `temperature`
-    [num], 0 for the most probable explanation, else 1.
+    outermost edges. `given` takes `x` and `mask` [num, D], and the same under `do` for an intervention. `how` takes
+    `temperature`: 1 draws, 0 gives the most probable explanation.
 
     Raises:
       UserError: for data that are no rows of columns, a file that does not fit them, or an unknown name or option.
@@ -135,8 +137,11 @@ def bayes_net(
         known = evidence_of(state, batch)
         return jnp.asarray(batched.log_evidence(state.graph.parents, state.tables, cards, known)) + scored(state, batch)
 
-    def sample(key: jax.Array, state: BayesNetState, num: int, given: dict | None = None) -> Batch:
-        x, mask, done, best = asked(given, num, spec)
+    def sample(
+        key: jax.Array, state: BayesNetState, num: int, given: dict | None = None, how: dict | None = None
+    ) -> Batch:
+        best = most_probable(**sampler_options(how, OPTIONS))
+        x, mask, done = asked(given, num, spec)
         level_key, place_key = jax.random.split(key)
         known = evidence_of(state, {"x": x, "mask": mask}, done)
         codes, evidence = batched.completed(level_key, state.graph.parents, state.tables, cards, known, best)
@@ -149,20 +154,35 @@ def bayes_net(
         above = cpds.listed(state.graph.parents)
         return sum(prod(cards[each] for each in parents) * (cards[i] - 1) for i, parents in enumerate(above))
 
-    facts = {
+    extras = {
         "free_parameters": free_parameters,
         "network": lambda state: (network_in(spec, state), np.asarray(state.graph.confidence)),
     }
-    return Model(init, step, sample, log_prob, given=("x", "mask", "do", "temperature"), **facts)
+    return Model(init, step, sample, log_prob, given=("x", "mask", "do"), options=OPTIONS, extras=extras)
 
 
-def asked(given: dict | None, num: int, spec: Spec) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-    """What `given` says: cells x [num, D], which are known, which are known because they were set, and whether to explain.
+def most_probable(temperature: Any) -> bool:
+    """Returns whether the most probable explanation is asked for, by temperature 0, and not a draw, by temperature 1.
+
+    Args:
+      temperature: 0 or 1, a number for all rows or the same number for each row [num].
 
     Raises:
-      UserError: for another condition, one of another shape, a cell both observed and set, or another temperature.
+      UserError: for another temperature.
     """
-    refuse_given(given, ("x", "mask", "do", "temperature"))
+    values = np.unique(np.asarray(temperature))
+    if len(values) == 1 and values[0] in (0, 1):
+        return bool(values[0] == 0)
+    raise UserError(f"temperature {values[0]:g}: expected 1, or 0 for the most probable explanation, of all rows")
+
+
+def asked(given: dict | None, num: int, spec: Spec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the conditions of `given`: cells x [num, D], which of them hold, and which hold because they were set by `do`.
+
+    Raises:
+      UserError: for another condition, one of another shape, or a cell that is both observed and set.
+    """
+    refuse_given(given, ("x", "mask", "do"))
     nothing = np.zeros((num, *spec.shape), np.float32), np.zeros((num, *spec.shape), bool)
     (x, mask), (value, done) = (
         map(np.asarray, given_observed(some, num, spec.shape) or nothing) for some in (given, (given or {}).get("do"))
@@ -170,12 +190,7 @@ def asked(given: dict | None, num: int, spec: Spec) -> tuple[np.ndarray, np.ndar
     if (mask & done).any():
         row, column = np.argwhere(mask & done)[0]
         raise UserError(f"given: row {row}, column {column} is both observed and set by do; expected one of them")
-    heat = np.asarray((given or {}).get("temperature", 1))
-    if heat.size and not ((heat == heat.flat[0]).all() and heat.flat[0] in (0, 1)):
-        raise UserError(
-            f"temperature {heat.flat[0]:g}: expected 1, or 0 for the most probable explanation, of all rows"
-        )
-    return np.where(done, value, x), mask | done, done, bool((heat == 0).all())
+    return np.where(done, value, x), mask | done, done
 
 
 def graph_of(structure: Mapping | None, known: Network | None, names: list[str], cards: tuple[int, ...]) -> Structure:

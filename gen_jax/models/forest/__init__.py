@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.conditions import given_observed, refuse_given, refuse_impossible
+from gen_jax.conditions import given_observed, refuse_given, refuse_impossible, sampler_options
 from gen_jax.data.spec import Spec, columns
 from gen_jax.distributions import categorical
 from gen_jax.errors import UserError, check_strengths, check_whole, choose
@@ -138,7 +138,10 @@ def random_forest(
 
     complete = jax.jit(lambda key, found, *known: density.draw(key, layout, found.leaves, *known))
 
-    def sample(key: jax.Array, state: ForestState, num: int, given: dict | None = None) -> Batch:
+    def sample(
+        key: jax.Array, state: ForestState, num: int, given: dict | None = None, how: dict | None = None
+    ) -> Batch:
+        sampler_options(how)
         refuse_given(given, ("x", "mask"))
         known = given_observed(given, num, spec.shape)
         if known is None:

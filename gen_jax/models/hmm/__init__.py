@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax import errors
-from gen_jax.conditions import refuse_impossible
+from gen_jax.conditions import refuse_impossible, sampler_options
 from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import linalg
 from gen_jax.errors import UserError, choose
@@ -161,7 +161,8 @@ def hmm(
         x = jnp.where(frames.valid.reshape(*z.shape, *(1,) * (x.ndim - 2)), x, 0)
         return x.swapaxes(0, 1).reshape(batch["x"].shape), linalg.pairwise_sum(evidence)
 
-    def sample(key: jax.Array, state: HmmState, num: int, given: dict | None = None) -> Batch:
+    def sample(key: jax.Array, state: HmmState, num: int, given: dict | None = None, how: dict | None = None) -> Batch:
+        sampler_options(how)
         batch = asked_for(given, num, spec)
         check(batch)
         x, evidence = complete(key, state, batch)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.conditions import sampler_options
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model
@@ -117,7 +118,10 @@ def markov(
         keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(x)))
         return jax.vmap(sequence)(keys, x, prefix)  # [num, T]
 
-    def sample(key: jax.Array, state: MarkovState, num: int, given: dict | None = None) -> Batch:
+    def sample(
+        key: jax.Array, state: MarkovState, num: int, given: dict | None = None, how: dict | None = None
+    ) -> Batch:
+        sampler_options(how)
         batch, prefix = asked_prefix(given, num, spec)
         refuse_overflow(state)
         x = complete(key, state, batch["x"], prefix)

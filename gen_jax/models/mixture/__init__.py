@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.conditions import given_observed, refuse_given, refuse_impossible
+from gen_jax.conditions import given_observed, refuse_given, refuse_impossible, sampler_options
 from gen_jax.data.spec import Spec, columns
 from gen_jax.distributions import categorical, gaussians
 from gen_jax.errors import UserError, check_strengths, check_whole, choose
@@ -123,7 +123,10 @@ def mixture(
         drawn = drawn.at[:, levels.columns].set(categorical.draw(level_key, levels, params.log_p[z]))
         return jnp.where(mask, x, drawn), jax.nn.logsumexp(joint, 1)
 
-    def sample(key: jax.Array, state: MixtureState, num: int, given: dict | None = None) -> Batch:
+    def sample(
+        key: jax.Array, state: MixtureState, num: int, given: dict | None = None, how: dict | None = None
+    ) -> Batch:
+        sampler_options(how)
         refuse_given(given, ("x", "mask"))
         x, mask = given_observed(given, num, spec.shape) or (jnp.zeros((num, size)), jnp.zeros((num, size), bool))
         categorical.check_levels(levels, x, mask)
@@ -135,7 +138,9 @@ def mixture(
         within = groups * (width + width * (width + 1) // 2) + int((levels.sizes - 1).sum())
         return components * within + components - 1
 
-    return Model(init, step, sample, log_prob, encode=encode, given=("x", "mask"), free_parameters=free_parameters)
+    return Model(
+        init, step, sample, log_prob, encode=encode, given=("x", "mask"), extras={"free_parameters": free_parameters}
+    )
 
 
 def check_arguments(spec: Spec, components: int, floor: float, strength: float, batches: int) -> None:
