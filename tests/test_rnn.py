@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from conftest import make_spec
 from jax.experimental import rnn as cudnn
@@ -19,11 +20,12 @@ from jax.test_util import check_grads
 
 import gen_jax
 from gen_jax import sample, train
-from gen_jax.distributions.frames import Choice, draw_token
+from gen_jax.distributions.frames import Choice, draw_token, fitting
 from gen_jax.errors import UserError
 from gen_jax.metrics.sequences.timegan import discriminative_score, predictive_score
 from gen_jax.models.markov import markov
-from gen_jax.models.rnn import rnn
+from gen_jax.models.rnn import RecurrentNet, first_lanes, next_frame_loss, rnn
+from gen_jax.models.rnn import init as rnn_init
 from gen_jax.nets.cells import CELLS, Linear, unroll_gated
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import Recurrent, evened
@@ -386,6 +388,53 @@ def test_a_lane_that_ends_within_a_window_keeps_its_last_frame():
         -float(model.log_prob(KEY, state, {"x": x})[0]) for x in (whole[:1, :8], whole[:1, :4], joined, joined[:, :2])
     ]
     assert metrics["nats_per_token"] * 8 == pytest.approx(parts[0] - parts[1] + parts[2] - parts[3], rel=1e-5)
+
+
+@pytest.mark.parametrize("spec, head", [(tokens_spec(), "categorical"), (make_spec("roll", (5, 3)), "nade")])
+def test_the_loss_is_a_function_that_can_be_differentiated(spec, head):
+    """By hand, without a model: the gradient is that of finite differences along itself."""
+    density = fitting(spec, {"name": head})
+    values = 3 if head == "categorical" else 0
+    predictor = Predictor(Recurrent("gru", 6), density.width, values, not values, 0, density.weights)
+    net = RecurrentNet(predictor, density, spec.shape[1:])
+    x = jnp.arange(4 * np.prod(spec.shape)).reshape(4, *spec.shape) % 7 % 3
+    batch = {
+        "x": x if values else jnp.float32(x > 0),
+        "length": np.array([5, 2, 4, 5]),
+        "weight": np.array([1.0, 1.0, 1.0, 0.0]),
+    }
+    params = rnn_init(net, lambda examples: optax.sgd(0.1), KEY, batch).params
+
+    @jax.jit
+    def value(params):
+        return next_frame_loss(net, params, None, batch)[0]
+
+    gradient = jax.grad(value)(params)
+    length = optax.tree.norm(gradient)
+    way = jax.tree.map(lambda leaf: leaf * (0.02 / length), gradient)
+    rise = value(optax.tree.add(params, way)) - value(optax.tree.sub(params, way))
+    assert length > 0.1 and np.isclose(rise, 0.04 * length, rtol=0.01)
+    rows = [
+        {"x": batch["x"][row : row + 1, :frames]} for row, frames in enumerate((5, 2, 4))
+    ]  # the loss is the mean of their 11 frames
+    alone = sum(next_frame_loss(net, params, None, row)[0] * row["x"].shape[1] for row in rows)
+    np.testing.assert_allclose(value(params), alone / 11, rtol=1e-5)
+    halves = [{"x": batch["x"][:1, :2]}, {"x": batch["x"][:1, 2:]}]
+    first, lanes = next_frame_loss(net, params, None, halves[0], first_lanes(net, 1))
+    second, _ = next_frame_loss(net, params, None, halves[1], lanes)
+    np.testing.assert_allclose(2 * first + 3 * second, 5 * next_frame_loss(net, params, None, rows[0])[0], rtol=1e-5)
+
+
+def test_scores_and_samples_are_compiled_once(caplog):
+    model, state, outcomes = learnt("categorical")
+    compiled = []
+    for _ in range(2):
+        caplog.clear()
+        with jax.log_compiles():
+            model.log_prob(KEY, state, {"x": outcomes["x"][:13]})
+            model.sample(KEY, state, 13)
+        compiled.append([each for each in caplog.messages if each.startswith("Compiling")])
+    assert compiled[0] and not compiled[1]
 
 
 def test_gradients_are_clipped_after_they_are_taken():

@@ -1,4 +1,4 @@
-"""Output heads: the density of one frame given what a net puts out for it, and draws from it. No networks live here."""
+"""Output heads: the density of one frame given the output of a net, and draws from it. No networks live here."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -15,10 +15,10 @@ LEAST = 1e-3  # standard deviation of a component, in model space
 
 
 class Choice(NamedTuple):
-    """How a frame is drawn: numbers [], or [B] for rows. Where all tokens may be drawn, the last two are None."""
+    """How a frame is drawn: numbers [], or [B] for rows. If all tokens may be drawn, the last two are None."""
 
-    temperature: jax.Array  # logits and deviations are divided and multiplied by it; 0 takes the likeliest
-    top_k: jax.Array | None = None  # tokens that may be drawn, the likeliest ones; 0: all
+    temperature: jax.Array  # divides logits and multiplies standard deviations; 0 takes the likeliest value
+    top_k: jax.Array | None = None  # number of the likeliest tokens that may be drawn; 0: all
     top_p: jax.Array | None = None  # share of the probability that the likeliest tokens must reach (nucleus); 1: all
 
 
@@ -26,29 +26,33 @@ PLAIN = Choice(np.float32(1), np.int32(0), np.float32(1))
 
 
 class Head(NamedTuple):
-    """A density of frames; `own` are weights of the head itself, of the shapes in `weights`."""
+    """A density of frames, in nats. `weights` are trained with the net, beside its output `out`."""
 
-    width: int  # numbers that the net puts out for a frame
-    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]  # (own, out [..., W], x [..., *frame]) -> [...] nats
-    draw: Callable[[jax.Array, dict, jax.Array, Choice], jax.Array]  # (key, own, out [W], choice) -> x [*frame]
-    weights: Mapping[str, tuple[int, ...]] = {}
+    width: int  # W, numbers of the output of the net for a frame
+    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]  # (weights, out [..., W], x [..., *frame]) -> [...]
+    draw: Callable[[jax.Array, dict, jax.Array, Choice], jax.Array]  # (key, weights, out [W], choice) -> x [*frame]
+    weights: Mapping[str, tuple[int, ...]] = {}  # name -> shape
 
 
 def categorical(spec: Spec) -> Head:
-    """One of the tokens."""
+    """Returns a categorical distribution of tokens; the output of the net are its logits."""
     values = levels(spec)
 
-    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(weights: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         chosen = jnp.take_along_axis(out, jnp.clip(x, 0, values - 1)[..., None], -1)[..., 0]
         return chosen - jax.nn.logsumexp(out, -1)
 
-    return Head(values, log_prob, lambda key, own, out, choice: draw_token(key, out, choice))
+    def draw(key: jax.Array, weights: dict, out: jax.Array, choice: Choice) -> jax.Array:
+        return draw_token(key, out, choice)
+
+    return Head(values, log_prob, draw)
 
 
 def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
-    """A token by logits [V]: by temperature, then among the `top_k`, then in the nucleus (Holtzman et al. 2020, 1904.09751).
+    """Draws a token by its logits [V]: by temperature, among the `top_k`, in the nucleus, in this order.
 
-    Logits are sorted only where `top_k` or `top_p` asks for it: that takes longer than all else.
+    Logits are sorted only if `top_k` or `top_p` asks for it, because sorting takes longer than all else. Nucleus:
+    Holtzman et al. 2020, arXiv 1904.09751, section 3.1.
     """
     likeliest, noise = logits.argmax(), jax.random.gumbel(key, logits.shape)
     logits = logits / jnp.where(choice.temperature > 0, choice.temperature, 1)
@@ -60,87 +64,107 @@ def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
         logits = jnp.where((choice.top_k == 0) | (rank < choice.top_k), logits, -jnp.inf)
         share = jax.nn.softmax(logits)
         before = jnp.cumsum(share) - share
-        nucleus = (before < choice.top_p) | (rank == 0) | (choice.top_p >= 1)  # rounded, `before` reaches 1
+        nucleus = (before < choice.top_p) | (rank == 0) | (choice.top_p >= 1)  # because `before`, rounded, may reach 1
         drawn = order[jnp.where(nucleus, logits + noise[order], -jnp.inf).argmax()]
     return jnp.where(choice.temperature > 0, drawn, likeliest).astype(jnp.int32)
 
 
 def bernoulli(spec: Spec) -> Head:
-    """Independent keys: log p = sum_k x_k l_k - log(1 + exp l_k)."""
+    """Returns independent bits: log p = sum_k x_k l_k - log(1 + exp l_k), with logits l from the net."""
     (keys,) = spec.shape[1:]
-    return Head(keys, lambda own, out, x: bits(out, x), lambda key, own, out, choice: draw_bits(key, out, choice))
+
+    def log_prob(weights: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        return bits(out, x)
+
+    def draw(key: jax.Array, weights: dict, out: jax.Array, choice: Choice) -> jax.Array:
+        return draw_bits(key, out, choice)
+
+    return Head(keys, log_prob, draw)
 
 
 def bits(logits: jax.Array, x: jax.Array) -> jax.Array:
-    """log p(x) of independent bits [..., D] -> [...]."""
+    """Returns log p(x) [...] of independent bits x [..., D]."""
     return (x * logits - jax.nn.softplus(logits)).sum(-1)
 
 
 def draw_bits(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
-    """Independent bits by their logits; at temperature 0 those that are likelier than not."""
+    """Draws independent bits by their logits [D]; at temperature 0 a bit is 1 if its logit is positive."""
     noise = jax.random.logistic(key, logits.shape)
     return (logits + choice.temperature * noise > 0).astype(jnp.float32)
 
 
 def visible(spec: Spec) -> Head:
-    """Key k given those below it, in a logistic regression: l_k + sum_{j<k} A_kj x_j (Frey 1998; fully visible belief net)."""
+    """Returns bits by logistic regressions on the bits below: logit l_k + sum_{j<k} A_kj x_j.
+
+    A fully visible belief net (Frey 1998), with l from the net and A trained beside it.
+    """
     (keys,) = spec.shape[1:]
 
-    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
-        return bits(out + x @ jnp.tril(own["below"], -1).T, x)
+    def log_prob(weights: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        return bits(out + x @ jnp.tril(weights["below"], -1).T, x)
 
-    def draw(key: jax.Array, own: dict, out: jax.Array, choice: Choice) -> jax.Array:
+    def draw(key: jax.Array, weights: dict, out: jax.Array, choice: Choice) -> jax.Array:
         def move(x: jax.Array, now: tuple) -> tuple[jax.Array, None]:
             place, noise, row = now
             logit = out[place] + jnp.vdot(row, x)
             return x.at[place].set((logit + choice.temperature * noise > 0).astype(jnp.float32)), None
 
-        order = jnp.arange(keys), jax.random.logistic(key, (keys,)), jnp.tril(own["below"], -1)
+        order = jnp.arange(keys), jax.random.logistic(key, (keys,)), jnp.tril(weights["below"], -1)
         return jax.lax.scan(move, jnp.zeros(keys), order)[0]
 
     return Head(keys, log_prob, draw, {"below": (keys, keys)})
 
 
 def nade(spec: Spec, hidden: int = 64) -> Head:
-    """Key k given those below it: l_k + V_k sigmoid(c + sum_{j<k} W_j x_j), l and c from the net.
+    """Returns bits by a small net of the bits below: logit l_k + V_k sigmoid(c + sum_{j<k} W_j x_j).
 
-    RNN-NADE (Boulanger-Lewandowski et al. 2012, arXiv 1206.6392, section 5; Larochelle & Murray 2011, eq. 1 and 2).
+    Here l and c come from the net, and V and W are trained beside it. RNN-NADE: Boulanger-Lewandowski et al. 2012,
+    arXiv 1206.6392, section 5; Larochelle & Murray 2011, eq. 1 and 2.
+
+    Args:
+      spec: facts of the data.
+      hidden: number of units of the small net.
     """
     (keys,) = spec.shape[1:]
     check_whole("hidden", hidden)
 
-    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
-        reach = jnp.einsum("...k,kh->...kh", x, own["from"])
+    def log_prob(weights: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        reach = jnp.einsum("...k,kh->...kh", x, weights["from"])
         below = jnp.cumsum(reach, -2) - reach
         units = jax.nn.sigmoid(out[..., None, keys:] + below)
-        return bits(out[..., :keys] + jnp.einsum("...kh,kh->...k", units, own["to"]), x)
+        return bits(out[..., :keys] + jnp.einsum("...kh,kh->...k", units, weights["to"]), x)
 
-    def draw(key: jax.Array, own: dict, out: jax.Array, choice: Choice) -> jax.Array:
+    def draw(key: jax.Array, weights: dict, out: jax.Array, choice: Choice) -> jax.Array:
         def move(sums: jax.Array, now: tuple) -> tuple[jax.Array, jax.Array]:
             logit, noise, reach, back = now
             logit = logit + jnp.vdot(back, jax.nn.sigmoid(sums))
             on = (logit + choice.temperature * noise > 0).astype(jnp.float32)
             return sums + on * reach, on
 
-        order = out[:keys], jax.random.logistic(key, (keys,)), own["from"], own["to"]
+        order = out[:keys], jax.random.logistic(key, (keys,)), weights["from"], weights["to"]
         return jax.lax.scan(move, out[keys:], order)[1]
 
     return Head(keys + hidden, log_prob, draw, {"from": (keys, hidden), "to": (keys, hidden)})
 
 
 def bernoulli_mixture(spec: Spec, components: int = 16) -> Head:
-    """log p = log sum_m pi_m prod_k p_mk^x_k (1 - p_mk)^(1 - x_k), all from the net."""
+    """Returns a mixture of bits: log p = log sum_m pi_m prod_k p_mk^x_k (1 - p_mk)^(1 - x_k), pi and p from the net.
+
+    Args:
+      spec: facts of the data.
+      components: number of components m.
+    """
     (keys,) = spec.shape[1:]
     check_whole("components", components)
 
     def parts(out: jax.Array) -> tuple[jax.Array, jax.Array]:
         return out[..., :components], out[..., components:].reshape(*out.shape[:-1], components, keys)
 
-    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(weights: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         share, logits = parts(out)
         return jax.nn.logsumexp(jax.nn.log_softmax(share) + bits(logits, x[..., None, :]), -1)
 
-    def draw(key: jax.Array, own: dict, out: jax.Array, choice: Choice) -> jax.Array:
+    def draw(key: jax.Array, weights: dict, out: jax.Array, choice: Choice) -> jax.Array:
         which_key, bits_key = jax.random.split(key)
         share, logits = parts(out)
         return draw_bits(bits_key, logits[draw_token(which_key, share, unfiltered(choice))], choice)
@@ -149,7 +173,14 @@ def bernoulli_mixture(spec: Spec, components: int = 16) -> Head:
 
 
 def gaussian_mixture(spec: Spec, components: int = 8) -> Head:
-    """log p = log sum_m pi_m N(x; mu_m, diag sigma_m^2), all from the net (Graves 2013, arXiv 1308.0850, section 4)."""
+    """Returns a mixture of Gaussians: log p = log sum_m pi_m N(x; mu_m, diag sigma_m^2), pi, mu and sigma from the net.
+
+    Graves 2013, arXiv 1308.0850, section 4.
+
+    Args:
+      spec: facts of the data.
+      components: number of components m.
+    """
     numbers = int(np.prod(spec.shape[1:]))
     check_whole("components", components)
 
@@ -158,13 +189,13 @@ def gaussian_mixture(spec: Spec, components: int = 8) -> Head:
         mean, deviation = jnp.split(rest.reshape(*out.shape[:-1], components, 2 * numbers), 2, -1)
         return share, mean, LEAST + jax.nn.softplus(deviation)
 
-    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(weights: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         share, mean, deviation = parts(out)
         z = (x.reshape(*out.shape[:-1], 1, numbers) - mean) / deviation
-        each = -0.5 * jnp.square(z) - jnp.log(deviation) - 0.5 * np.log(2 * np.pi)
-        return jax.nn.logsumexp(jax.nn.log_softmax(share) + each.sum(-1), -1)
+        density = -0.5 * jnp.square(z) - jnp.log(deviation) - 0.5 * np.log(2 * np.pi)
+        return jax.nn.logsumexp(jax.nn.log_softmax(share) + density.sum(-1), -1)
 
-    def draw(key: jax.Array, own: dict, out: jax.Array, choice: Choice) -> jax.Array:
+    def draw(key: jax.Array, weights: dict, out: jax.Array, choice: Choice) -> jax.Array:
         which_key, noise_key = jax.random.split(key)
         share, mean, deviation = parts(out)
         which = draw_token(which_key, share, unfiltered(choice))
@@ -175,7 +206,7 @@ def gaussian_mixture(spec: Spec, components: int = 8) -> Head:
 
 
 def unfiltered(choice: Choice) -> Choice:
-    """`choice` without what is of tokens only."""
+    """Returns a choice without the filters of tokens."""
     return Choice(choice.temperature)
 
 
@@ -187,7 +218,7 @@ HEADS = {
     "bernoulli_mixture": bernoulli_mixture,
     "gaussian_mixture": gaussian_mixture,
 }
-FITTING = {  # what frames are -> the heads they may have, the first one where none is named
+FITTING = {  # kind of frames -> the heads that fit them, the default first
     "tokens": ("categorical",),
     "roll": ("bernoulli", "visible", "nade", "bernoulli_mixture"),
     "reals": ("gaussian_mixture",),
@@ -195,7 +226,11 @@ FITTING = {  # what frames are -> the heads they may have, the first one where n
 
 
 def fitting(spec: Spec, options: Mapping | None) -> Head:
-    """The head that `options` name, a `name` in `HEADS` and its options, or the first one that fits the data.
+    """Returns the head of a configuration.
+
+    Args:
+      spec: facts of the data.
+      options: a `name` in `HEADS` and its options; None: the first head that fits the data, with its defaults.
 
     Raises:
       UserError: for an unknown name or option, or a head that does not fit the data.

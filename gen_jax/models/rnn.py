@@ -1,4 +1,4 @@
-"""Autoregressive recurrent nets over tokens, piano rolls, sound and series. Cells and heads are arguments."""
+"""Recurrent nets over tokens, piano rolls, sound and series. Cells and heads are arguments."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,29 +11,38 @@ import optax
 from gen_jax import optimizers
 from gen_jax.conditions import batch_labels, drawn_labels, given_labels, refuse_given, sampler_options
 from gen_jax.data.spec import SEQUENCES, Spec, levels
-from gen_jax.distributions import frames as heads
-from gen_jax.distributions.frames import Choice
+from gen_jax.distributions import frames
+from gen_jax.distributions.frames import Choice, Head
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, saturated
-from gen_jax.models.sequences import asked_prefix, check_sequences, ended, refuse_other_lanes
+from gen_jax.models.sequences import asked_prefix, check_sequences, ended, frame_lengths, like_rows, refuse_other_lanes
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import RECURRENT
 from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}
 OPTIONS = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "stream": None}  # of a sampler
+Lanes = tuple[tuple, jax.Array]  # carry of each layer, leaves [B, ...], and the last frame [B, *frame]; token -1: none
 
 
 class RnnState(NamedTuple):
     """What a recurrent net carries from step to step."""
 
     step: jax.Array  # [] int32
-    examples: jax.Array  # [] int32, rows learnt from
-    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None where none is modelled
-    params: Any
+    examples: jax.Array  # [] int32, rows trained on
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None without labels
+    params: Any  # of the predictor
     average: Any  # of params
     optimizer: Any
-    lanes: Any  # ([B, ...] carry of each layer, [B, ...] the last frame) of each lane; None without lanes
+    lanes: Lanes | None  # where the batch before ended; None without lanes
+
+
+class RecurrentNet(NamedTuple):
+    """A recurrent net without its weights."""
+
+    predictor: Predictor  # (carry, frames before, y, length) -> carry, outputs [B, T, W], weights of the head
+    head: Head  # the density of a frame, given the output of the predictor
+    frame: tuple[int, ...]  # shape of a frame; () for tokens and for samples of sound
 
 
 def rnn(
@@ -44,155 +53,289 @@ def rnn(
     optimizer: Mapping = ADAM,
     ema_half_life: float = 0.0,
 ) -> Model:
-    """A recurrent net that predicts each token or frame from those before it.
+    """Returns a recurrent net that predicts each frame of a sequence from the frames before it.
+
+    One step is one update by the gradient of `next_frame_loss`. If a batch has `reset`, row i continues row i of the
+    batch before unless `reset[i]`, and gradients end at the border (truncated backpropagation through time). Without
+    `reset` each row is a sequence of its own. `log_prob` and `sample` always begin before the first frame.
+
+    `given` takes `length` [num] frames, `x` with `mask` [num, T] (an observed prefix that the sample continues), and
+    `y` [num] labels if the net is conditional. `how` takes `temperature`, `top_k` and `top_p`, a number for all samples
+    or an array [num] (see `distributions.frames.Choice`), and `stream`, a function that is called with each frame
+    [num, *frame] when it is drawn.
 
     Args:
-      cell: a `name` in `CELLS` and the options of `nets.recurrent.Recurrent`.
-      head: a `name` in `distributions.frames.HEADS` and its options; where None the first that fits the data.
-      conditional: the label stands beside every frame; `given={"y": labels}` asks for one, and a sample's `y` tells it.
-      optimizer: see `gen_jax.optimizers.optimizer`.
-      ema_half_life: of the averaged weights that sample and score, in rows; 0 averages nothing.
-
-    One step is one gradient of the mean negative log-likelihood of the frames of a batch. With `reset` in the batch, row
-    i goes on where row i of the batch before ended, unless `reset[i]`, and gradients end at the border (truncated
-    backpropagation through time); without it each row is a sequence of its own. `log_prob` and `sample` start
-    from nothing carried. `given` takes `length` [num], `x` with `mask` [num, T], an observed prefix to be
-    continued, and `y`. `how` takes `temperature`, `top_k`, `top_p` (see `distributions.frames.Choice`), a number for all
-    samples or one for each [num], and `stream`, a function that is called with each frame [num, ...] when it is drawn.
+      spec: facts of the data: tokens, rolls, sound or series.
+      cell: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; one LSTM layer by default.
+      head: a `name` in `distributions.frames.HEADS` and its options; None: the first head that fits the data.
+      conditional: whether the net reads the label of the row beside every frame. Likelihoods are then log p(x | y).
+      optimizer: see `gen_jax.optimizers.optimizer`; by default Adam, with gradients clipped to a global norm of 1.
+      ema_half_life: half-life, in rows, of the averaged weights that sample and score; 0: the newest weights.
 
     Raises:
-      UserError: for data that are no sequences, labels that they lack, a head that does not fit, an unknown name or option.
+      UserError: for data that are no sequences, labels that they lack, a head that does not fit, or an unknown name or
+        option.
+    """
+    check_data(spec, conditional)
+    head = frames.fitting(spec, head)
+    classes = len(spec.classes) if conditional else 0
+    layers = build("cell", RECURRENT, cell)
+    predictor = Predictor(layers, head.width, levels(spec), spec.kind == "roll", classes, head.weights)
+    net = RecurrentNet(predictor, head, tuple(spec.shape[1:]))
+    tx = optimizers.optimizer(optimizer)
+    return Model(
+        partial(init, net, tx),
+        partial(step, net, tx, ema_half_life),
+        partial(sample, net, spec, jax.jit(partial(complete, net), static_argnames="stream")),
+        partial(log_prob, net, jax.jit(partial(score, net))),
+        given=("y", "x", "mask", "length") if conditional else ("x", "mask", "length"),
+        options=OPTIONS,
+    )
+
+
+def check_data(spec: Spec, conditional: bool) -> None:
+    """Refuses data that no recurrent net can model.
+
+    Raises:
+      UserError: for data that are no sequences, or a conditional net of data without labels.
     """
     if spec.kind not in SEQUENCES:
         raise UserError(f"an rnn models sequences, not data of kind {spec.kind!r} ({spec.name})")
     if conditional and not spec.classes:
         raise UserError(f"a conditional rnn learns labels, and {spec.name} has none: set model.conditional=False")
-    values, classes = levels(spec), len(spec.classes) if conditional else 0
-    head, tx = heads.fitting(spec, head), optimizers.optimizer(optimizer)
-    layers, unit = build("cell", RECURRENT, cell), "token" if values else "frame"
-    net = Predictor(layers, head.width, values, spec.kind == "roll", classes, head.weights)
-    unroll = partial(net.apply, method="unroll")
-
-    def started(rows: int) -> tuple:
-        """What lanes hold before their first frame."""
-        last = jnp.full(rows, -1, jnp.int32) if values else jnp.zeros((rows, *spec.shape[1:]))
-        return layers.init_carry(rows), last
-
-    def init(key: jax.Array, batch: Batch) -> RnnState:
-        carry, last = started(1)
-        params = net.init(key, carry, last[:, None], jnp.zeros(1, jnp.int32), method="unroll")
-        zero = jnp.zeros((), jnp.int32)
-        lanes = started(len(batch["x"])) if "reset" in batch else None
-        average = jax.tree.map(jnp.copy, params)
-        return RnnState(
-            zero, zero, jnp.zeros(classes) if classes else None, params, average, tx(zero).init(params), lanes
-        )
-
-    def predicted(params: Any, lanes: tuple, batch: Batch, length: jax.Array, key: jax.Array | None = None) -> tuple:
-        """The log-probability of every frame [B, T], and the lanes behind the last."""
-        x, (carry, last) = batch["x"], lanes
-        before = jnp.concatenate([last[:, None], x[:, :-1]], 1)
-        rngs = {} if key is None else {"dropout": key}
-        carry, out, own = unroll(params, carry, before, batch.get("y"), length, rngs=rngs)
-        log_prob = ended(head.log_prob(own, out, x), length)
-        ends = jnp.take_along_axis(x, jnp.maximum(length - 1, 0).reshape(-1, *(1,) * (x.ndim - 1)), 1)[:, 0]
-        last = jnp.where((length > 0).reshape(-1, *(1,) * (ends.ndim - 1)), ends, last)
-        return log_prob, (carry, last)
-
-    def step(key: jax.Array, state: RnnState, batch: Batch) -> tuple[RnnState, dict]:
-        rows = len(batch["x"])
-        weight = batch.get("weight", jnp.ones(rows))
-        length = jnp.where(weight > 0, batch.get("length", jnp.full(rows, batch["x"].shape[1])), 0)
-        lanes = continued(state, batch, started(rows))
-
-        def loss(params: Any) -> tuple[jax.Array, tuple]:
-            log_prob, lanes_after = predicted(params, lanes, batch, length, key)
-            return -log_prob.sum() / jnp.maximum(length.sum(), 1), lanes_after
-
-        (value, lanes), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-        seen = state.examples.astype(jnp.float32)
-        updates, tx_state = tx(seen).update(gradient, state.optimizer, state.params)
-        params, new = optax.apply_updates(state.params, updates), (weight > 0).sum()
-        average = optimizers.moving_average(state.average, params, new, jnp.float32(ema_half_life))
-        counts = state.classes
-        if conditional:
-            counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(batch["y"], classes))
-        lanes = None if state.lanes is None else jax.lax.stop_gradient(lanes)
-        metrics = {f"nats_per_{unit}": value, "gradient_norm": optax.tree.norm(gradient)}
-        state = RnnState(state.step + 1, saturated(state.examples, new), counts, params, average, tx_state, lanes)
-        return state, metrics
-
-    @jax.jit
-    def score(state: RnnState, batch: Batch) -> jax.Array:
-        rows, frames = batch["x"].shape[:2]
-        length = jnp.asarray(batch.get("length", jnp.full(rows, frames)))
-        return predicted(state.average, started(rows), batch, length)[0].sum(1)
-
-    def log_prob(key: jax.Array, state: RnnState, batch: Batch) -> jax.Array:
-        if "mask" in batch:
-            raise UserError("a batch with mask: an rnn needs every frame, expected x and length only")
-        batch = {**batch, **batch_labels(batch, classes)}
-        check_sequences(batch, tuple(spec.shape[1:]), values, spec.kind == "roll")
-        return score(state, {name: batch[name] for name in ("x", "length", "y") if name in batch})
-
-    @partial(jax.jit, static_argnames="stream")
-    def complete(
-        key: jax.Array,
-        state: RnnState,
-        x: jax.Array,
-        prefix: jax.Array,
-        y: jax.Array | None,
-        choice: Choice,
-        stream: Callable[[jax.Array], None] | None,
-    ) -> jax.Array:
-        keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(x)))
-
-        def move(lanes: tuple, now: tuple) -> tuple[tuple, jax.Array]:
-            (carry, last), (time, given) = lanes, now
-            carry, out, own = unroll(state.average, carry, last[:, None], y)
-            at = jax.vmap(jax.random.fold_in, (0, None))(keys, time)
-            drawn = jax.vmap(head.draw, (0, None, 0, 0))(at, own, out[:, 0], choice)
-            observed = (time < prefix).reshape(-1, *(1,) * (drawn.ndim - 1))
-            frame = jnp.where(observed, given, drawn)
-            if stream:
-                jax.debug.callback(stream, frame, ordered=True)
-            return (carry, frame), frame
-
-        times = jnp.arange(x.shape[1]), x.swapaxes(0, 1)
-        return jax.lax.scan(move, started(len(x)), times)[1].swapaxes(0, 1)
-
-    def sample(key: jax.Array, state: RnnState, num: int, given: dict | None = None, how: dict | None = None) -> Batch:
-        refuse_given(given, ("length", "x", "mask", *(("y",) if conditional else ())))
-        given, own = dict(given or {}), {}
-        options = sampler_options(how, OPTIONS)
-        choice = heads.choice_of(options, num, values)
-        y_key, key = jax.random.split(key)
-        if conditional:
-            labels = {"y": given.pop("y")} if "y" in given else {}
-            own = {"y": drawn_labels(y_key, state.classes, num), **given_labels(labels, num, classes)}
-        batch, prefix = asked_prefix(given, num, spec)
-        x = complete(key, state, batch["x"], prefix, own.get("y"), choice, options["stream"])
-        if "length" in batch:
-            own["length"] = jnp.asarray(batch["length"])
-            x = ended(x, own["length"])
-        return {"x": x, **own}
-
-    return Model(init, step, sample, log_prob, given=("y",) * conditional + ("x", "mask", "length"), options=OPTIONS)
 
 
-def continued(state: RnnState, batch: Batch, fresh: tuple) -> tuple:
-    """What each row of a batch goes on from: its lane, or `fresh` where it is reset or there are none.
+def init(net: RecurrentNet, tx: Callable, key: jax.Array, batch: Batch) -> RnnState:
+    """Returns the state before the first step; it carries lanes if the batch has `reset`.
+
+    Args:
+      net: the net.
+      tx: (examples) -> an Optax transformation.
+      key: of the weights.
+      batch: `x` [B, T, *frame], of which only the number of rows is read.
+    """
+    carry, last = first_lanes(net, 1)
+    params = net.predictor.init(key, carry, last[:, None], jnp.zeros(1, jnp.int32), method="unroll")
+    zero = jnp.zeros((), jnp.int32)
+    classes = net.predictor.classes
+    return RnnState(
+        step=zero,
+        examples=zero,
+        classes=jnp.zeros(classes) if classes else None,
+        params=params,
+        average=jax.tree.map(jnp.copy, params),
+        optimizer=tx(zero).init(params),
+        lanes=first_lanes(net, len(batch["x"])) if "reset" in batch else None,
+    )
+
+
+def step(
+    net: RecurrentNet, tx: Callable, ema_half_life: float, key: jax.Array, state: RnnState, batch: Batch
+) -> tuple[RnnState, dict]:
+    """Returns the state after one update by the gradient of `next_frame_loss`, and its metrics.
+
+    Args:
+      net: the net.
+      tx: (examples) -> an Optax transformation.
+      ema_half_life: of the averaged weights, in rows.
+      key: of dropout.
+      state: the state before the update.
+      batch: as in `next_frame_loss`, and `reset` [B] if the state carries lanes.
+    """
+    rows = len(batch["x"])
+    lanes = continued(state, batch, first_lanes(net, rows))
+    loss = partial(next_frame_loss, net)
+    (value, lanes), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, key, batch, lanes)
+    examples = state.examples.astype(jnp.float32)
+    updates, tx_state = tx(examples).update(gradient, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    weight = batch.get("weight", jnp.ones(rows))
+    new = (weight > 0).sum()
+    counts = state.classes
+    if counts is not None:
+        counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(batch["y"], len(counts)))
+    state = RnnState(
+        step=state.step + 1,
+        examples=saturated(state.examples, new),
+        classes=counts,
+        params=params,
+        average=optimizers.moving_average(state.average, params, new, jnp.float32(ema_half_life)),
+        optimizer=tx_state,
+        lanes=None if state.lanes is None else jax.lax.stop_gradient(lanes),
+    )
+    unit = "token" if net.predictor.values else "frame"
+    return state, {f"nats_per_{unit}": value, "gradient_norm": optax.tree.norm(gradient)}
+
+
+def next_frame_loss(
+    net: RecurrentNet, params: Any, key: jax.Array | None, batch: Batch, lanes: Lanes | None = None
+) -> tuple[jax.Array, Lanes]:
+    """Returns -log p(x_t | x_1..t-1), the mean over the frames of a batch in nats, and the lanes after the last frame.
+
+    Args:
+      net: the net.
+      params: of the predictor; differentiable.
+      key: of dropout; None: nothing is dropped.
+      batch: `x` [B, T, *frame], `y` [B] if the net reads labels, `length` [B] frames, `weight` [B]: 0 for rows that do
+        not count.
+      lanes: where each row begins; None: before its first frame.
+    """
+    lanes = first_lanes(net, len(batch["x"])) if lanes is None else lanes
+    length = frame_lengths(batch)
+    if "weight" in batch:
+        length = jnp.where(batch["weight"] > 0, length, 0)
+    values, lanes = frame_log_prob(net, params, key, batch, length, lanes)
+    return -values.sum() / jnp.maximum(length.sum(), 1), lanes
+
+
+def frame_log_prob(
+    net: RecurrentNet, params: Any, key: jax.Array | None, batch: Batch, length: jax.Array, lanes: Lanes
+) -> tuple[jax.Array, Lanes]:
+    """Returns log p(x_t | x_1..t-1) [B, T] in nats, 0 beyond the `length` [B] of a row, and the lanes after its end."""
+    x = batch["x"]
+    carry, last = lanes
+    before = jnp.concatenate([last[:, None], x[:, :-1]], 1)  # [B, T, *frame]
+    rngs = {} if key is None else {"dropout": key}
+    carry, out, weights = net.predictor.apply(params, carry, before, batch.get("y"), length, method="unroll", rngs=rngs)
+    values = ended(net.head.log_prob(weights, out, x), length)
+    ends = jnp.take_along_axis(x, like_rows(jnp.maximum(length - 1, 0), x), 1)[:, 0]  # [B, *frame]
+    return values, (carry, jnp.where(like_rows(length > 0, ends), ends, last))
+
+
+def first_lanes(net: RecurrentNet, rows: int) -> Lanes:
+    """Returns lanes before their first frame."""
+    if net.predictor.values:
+        last = jnp.full(rows, -1, jnp.int32)
+    else:
+        last = jnp.zeros((rows, *net.frame))
+    return net.predictor.recurrent.init_carry(rows), last
+
+
+def continued(state: RnnState, batch: Batch, fresh: Lanes) -> Lanes:
+    """Returns the lanes that a batch continues: the lanes of the state, or `fresh` lanes in rows that are reset.
+
+    Without `reset` in the batch and lanes in the state, all rows are fresh.
 
     Raises:
-      UserError: where a batch continues lanes that the state does not carry, or does not say which it continues.
+      UserError: if a batch continues lanes that the state does not carry, or lacks `reset` where the state has lanes.
     """
     if "reset" not in batch:
         if state.lanes is not None:
             raise UserError("a batch without reset: this state carries lanes, which every batch continues or resets")
         return fresh
-    refuse_other_lanes(state.lanes and state.lanes[1], len(batch["x"]))
+    refuse_other_lanes(None if state.lanes is None else state.lanes[1], len(batch["x"]))
+    return jax.tree.map(lambda old, new: jnp.where(like_rows(batch["reset"], old), new, old), state.lanes, fresh)
 
-    def chosen(old: jax.Array, new: jax.Array) -> jax.Array:
-        return jnp.where(batch["reset"].reshape(-1, *(1,) * (old.ndim - 1)), new, old)
 
-    return jax.tree.map(chosen, state.lanes, fresh)
+def log_prob(net: RecurrentNet, compiled: Callable, key: jax.Array, state: RnnState, batch: Batch) -> jax.Array:
+    """Returns log p(x) of each sequence, or log p(x | y) of a conditional net, [B] nats.
+
+    Args:
+      net: the net.
+      compiled: (params, batch) -> [B], `score` of the net.
+      key: not used.
+      state: its averaged weights are read.
+      batch: `x` [B, T, *frame], `length` [B] frames, `y` [B] if the net reads labels.
+
+    Raises:
+      UserError: for a batch that the net cannot read, or one with `mask`.
+    """
+    if "mask" in batch:
+        raise UserError("a batch with mask: an rnn needs every frame, expected x and length only")
+    predictor = net.predictor
+    batch = {**batch, **batch_labels(batch, predictor.classes)}
+    check_sequences(batch, net.frame, predictor.values, predictor.binary)
+    return compiled(state.average, {name: batch[name] for name in ("x", "length", "y") if name in batch})
+
+
+def score(net: RecurrentNet, params: Any, batch: Batch) -> jax.Array:
+    """Returns the log-probability of each sequence of a batch, [B] nats."""
+    lanes = first_lanes(net, len(batch["x"]))
+    return frame_log_prob(net, params, None, batch, frame_lengths(batch), lanes)[0].sum(1)
+
+
+def sample(
+    net: RecurrentNet,
+    spec: Spec,
+    compiled: Callable,
+    key: jax.Array,
+    state: RnnState,
+    num: int,
+    given: dict | None = None,
+    how: dict | None = None,
+) -> Batch:
+    """Draws `num` sequences; a conditional net draws a label for each sequence unless `given` has `y`.
+
+    Args:
+      net: the net.
+      spec: facts of the data, among them the number of frames of a sequence.
+      compiled: (key, params, x, prefix, y, choice, stream) -> x, `complete` of the net.
+      key: of the draws.
+      state: its averaged weights are read.
+      num: number of sequences.
+      given: conditions, see `rnn`.
+      how: options of the sampler, see `rnn`.
+
+    Returns:
+      `x` [num, T, *frame], `length` [num] if it is given, `y` [num] of a conditional net.
+
+    Raises:
+      UserError: for a condition or an option that the net does not have, or values outside their range.
+    """
+    classes = net.predictor.classes
+    refuse_given(given, ("length", "x", "mask", "y") if classes else ("length", "x", "mask"))
+    options = sampler_options(how, OPTIONS)
+    choice = frames.choice_of(options, num, net.predictor.values)
+    y_key, x_key = jax.random.split(key)
+    given = dict(given or {})
+    beside = {}
+    if classes:
+        asked = {"y": given.pop("y")} if "y" in given else None
+        beside = given_labels(asked, num, classes) or {"y": drawn_labels(y_key, state.classes, num)}
+    batch, prefix = asked_prefix(given, num, spec)
+    x = compiled(x_key, state.average, batch["x"], prefix, beside.get("y"), choice, options["stream"])
+    if "length" in batch:
+        beside["length"] = jnp.asarray(batch["length"])
+        x = ended(x, beside["length"])
+    return {"x": x, **beside}
+
+
+def complete(
+    net: RecurrentNet,
+    key: jax.Array,
+    params: Any,
+    x: jax.Array,
+    prefix: jax.Array,
+    y: jax.Array | None,
+    choice: Choice,
+    stream: Callable[[jax.Array], None] | None,
+) -> jax.Array:
+    """Returns x [num, T, *frame] with all frames after the `prefix` [num] of a row drawn anew.
+
+    The draws of a row depend on its number and its frames alone, whatever other rows are beside it.
+
+    Args:
+      net: the net.
+      key: of the draws.
+      params: of the predictor.
+      x: [num, T, *frame], of which the first `prefix` frames are kept.
+      prefix: [num] frames.
+      y: [num] labels; None if the net reads none.
+      choice: how a frame is drawn, leaves [num].
+      stream: called with each frame [num, *frame] when it is drawn, or None.
+    """
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(x)))
+
+    def move(lanes: Lanes, now: tuple) -> tuple[Lanes, jax.Array]:
+        carry, last = lanes
+        time, observed = now
+        carry, out, weights = net.predictor.apply(params, carry, last[:, None], y, method="unroll")
+        frame_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, time)
+        drawn = jax.vmap(net.head.draw, (0, None, 0, 0))(frame_keys, weights, out[:, 0], choice)
+        frame = jnp.where(like_rows(time < prefix, drawn), observed, drawn)
+        if stream:
+            jax.debug.callback(stream, frame, ordered=True)
+        return (carry, frame), frame
+
+    times = jnp.arange(x.shape[1]), x.swapaxes(0, 1)
+    return jax.lax.scan(move, first_lanes(net, len(x)), times)[1].swapaxes(0, 1)

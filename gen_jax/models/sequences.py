@@ -23,43 +23,70 @@ class Frames(NamedTuple):
 
 
 def frames_of(batch: Batch, whole: bool = False) -> Frames:
-    """The sequences `x` [B, T(, D)], with what the batch has of `length` [B], `weight` [B] and `mask` [B, T(, D)].
+    """Returns the sequences of a batch; nothing is observed beyond their end, and in rows of weight 0.
 
-    Nothing is observed beyond the end, and in rows of weight 0.
+    Args:
+      batch: `x` [B, T] or [B, T, D], and, if the batch has them, `length` [B] frames, `weight` [B], `mask` [B, T] or
+        [B, T, D] of the observed frames or cells.
+      whole: whether a frame must be observed whole or not at all, so that a mask of cells is refused.
 
     Raises:
-      UserError: for a mask that is shaped neither as the frames nor, unless they must be `whole`, as their cells.
+      UserError: for a mask of another shape.
     """
     x = jnp.asarray(batch["x"])
-    x = x[..., None] if x.ndim == 2 and jnp.issubdtype(x.dtype, jnp.floating) else x
+    if x.ndim == 2 and jnp.issubdtype(x.dtype, jnp.floating):
+        x = x[..., None]
     shape = x.shape[:2]
     weight = jnp.asarray(batch["weight"]) if "weight" in batch else jnp.ones(shape[0])
-    length = jnp.asarray(batch["length"]) if "length" in batch else jnp.full(shape[0], shape[1])
+    length = jnp.asarray(frame_lengths(batch))
     valid = jnp.arange(shape[1])[None] < length[:, None]
     mask = jnp.asarray(batch["mask"]).astype(bool) if "mask" in batch else jnp.ones(shape, bool)
     if mask.shape not in (shape, shape if whole else x.shape):
         cells = ": full covariances need whole frames" if whole else f", or for cells, {x.shape}"
         raise UserError(f"mask of shape {mask.shape}: expected one for frames, {shape}{cells}")
     frame = valid & (weight > 0)[:, None]
-    mask, frame = (each[..., None] if each.ndim < x.ndim else each for each in (mask, frame))
+    if frame.ndim < x.ndim:
+        frame = frame[..., None]
+    if mask.ndim < x.ndim:
+        mask = mask[..., None]
     observed = jnp.broadcast_to(mask & frame, x.shape)
-    x, observed = jnp.where(observed, x, 0).swapaxes(0, 1), observed.swapaxes(0, 1)
+    x = jnp.where(observed, x, 0).swapaxes(0, 1)
+    observed = observed.swapaxes(0, 1)
     seen = observed.any(-1) if observed.ndim == 3 else observed
     return Frames(x, observed, seen, valid.T, weight)
 
 
+def frame_lengths(batch: Batch) -> jax.Array:
+    """Returns the number of frames of each sequence, [B]: `length`, or all frames if the batch has none."""
+    rows, frames = batch["x"].shape[:2]
+    return batch["length"] if "length" in batch else jnp.full(rows, frames)
+
+
+def like_rows(values: jax.Array, x: jax.Array) -> jax.Array:
+    """Returns `values` [B] with as many axes as `x` [B, ...], so that nothing broadcasts by accident."""
+    return values.reshape(-1, *(1,) * (x.ndim - 1))
+
+
 def inside(x: jax.Array, length: jax.Array) -> jax.Array:
-    """Which frames of `x` [B, T, ...] are among the first `length` [B] of their row, [B, T]."""
+    """Returns which frames of `x` [B, T, ...] are among the first `length` [B] of their row, [B, T] bool."""
     return np.arange(x.shape[1])[None] < length[:, None]
 
 
 def ended(x: jax.Array, length: jax.Array) -> jax.Array:
-    """`x` [B, T, ...] with 0 beyond the first `length` [B] frames of each row."""
+    """Returns `x` [B, T, ...] with 0 beyond the first `length` [B] frames of each row."""
     return jnp.where(inside(x, length).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)), x, 0)
 
 
 def refuse_other_lanes(carried: jax.Array | None, rows: int) -> None:
-    """Raises where a batch with `reset` continues other lanes than those `carried` [B, ...] in the state."""
+    """Refuses a batch with `reset` that does not fit the lanes of the state.
+
+    Args:
+      carried: [B, ...] of the state; None without lanes.
+      rows: number of rows of the batch.
+
+    Raises:
+      UserError: if the state has no lanes, or another number of lanes.
+    """
     if carried is None or len(carried) != rows:
         raise UserError("a batch with `reset` continues the one before: every batch needs it, and as many rows")
 
@@ -68,8 +95,10 @@ def check_sequences(batch: Batch, shape: tuple[int, ...], values: int, binary: b
     """Refuses, on the host, sequences that a model of rows [T, *shape] cannot read.
 
     Args:
+      batch: `x` [B, T, *shape], and, if the batch has them, `length` and `mask`.
       shape: of a frame, () or (D,).
-      values: how many a token has, 0 for frames that are no tokens.
+      values: number of values of a token, 0 for frames that are no tokens.
+      binary: whether the numbers of a frame must be 0 or 1.
 
     Raises:
       UserError: naming the first value that is wrong, and what was expected.
@@ -87,21 +116,28 @@ def check_sequences(batch: Batch, shape: tuple[int, ...], values: int, binary: b
     if wrong.size:
         raise UserError(f"length {wrong[0]}: {expected}")
     mask = np.asarray(batch["mask"]).astype(bool) if "mask" in batch else np.ones(x.shape[:2], bool)
-    if mask.shape in (x.shape[:2], x.shape):  # `frames_of` refuses others
-        mask = mask & (np.arange(x.shape[1]) < length[:, None]).reshape(*x.shape[:2], *(1,) * (mask.ndim - 2))
-        x = x[mask]
-    right = (x >= 0) & (x < values) if values else np.isfinite(x)
-    right = right & ((x == 0) | (x == 1)) if binary else right
+    if mask.shape in (x.shape[:2], x.shape):  # because `frames_of` refuses other masks
+        x = x[mask & inside(x, length).reshape(*x.shape[:2], *(1,) * (mask.ndim - 2))]
+    if values:
+        right = (x >= 0) & (x < values)
+        expected = f"a token from 0 to {values - 1}"
+    elif binary:
+        right = (x == 0) | (x == 1)
+        expected = "0 or 1"
+    else:
+        right = np.isfinite(x)
+        expected = "a finite number"
     if not right.all():
-        expected = f"a token from 0 to {values - 1}" if values else "0 or 1" if binary else "a finite number"
         raise UserError(f"x has {x[~right][0]}: expected {expected}")
 
 
 def asked_for(given: dict | None, num: int, spec: Spec) -> Batch:
-    """The batch whose missing cells a sample is to fill: all of them unless `given` has `x` and `mask`.
+    """Returns the batch whose missing cells a sample fills: all cells unless `given` has `x` and `mask`.
 
-    `length` [num] asks for so many frames of each sequence, of which `x` may hold the first ones; without either there
-    are those of `spec.shape`.
+    Args:
+      given: `length` [num] frames of each sequence, of which `x` may hold the first ones; `x` with `mask`; or None.
+      num: number of sequences.
+      spec: facts of the data; without `length` and `x` a sequence has the frames of `spec.shape`.
 
     Raises:
       UserError: for another condition, `x` without `mask`, or leaves that do not lead with `num`.
@@ -113,24 +149,26 @@ def asked_for(given: dict | None, num: int, spec: Spec) -> Batch:
     for name, value in given.items():
         if value.shape[:1] != (num,):
             raise UserError(f"given {name} of shape {value.shape}: expected {num} rows, one a sample")
-    if "length" in given:
-        given["length"] = given["length"].astype(np.int32) if given["length"].dtype.kind in "iu" else given["length"]
+    whole = "length" in given and given["length"].dtype.kind in "iu"  # `check_sequences` refuses other lengths
+    if whole:
+        given["length"] = given["length"].astype(np.int32)
     if "x" not in given:
         frames = max(1, int(given["length"].max(initial=0))) if "length" in given else spec.shape[0]
         shape = (num, frames, *spec.shape[1:])
-        given |= {"x": np.zeros(shape, np.int32 if levels(spec) else np.float32), "mask": np.zeros(shape[:2], bool)}
-    elif "length" in given and given["length"].dtype.kind in "iu":
-        more = max(0, int(given["length"].max(initial=0)) - given["x"].shape[1])  # frames to be drawn after those given
+        given["x"] = np.zeros(shape, np.int32 if levels(spec) else np.float32)
+        given["mask"] = np.zeros(shape[:2], bool)
+    elif whole:
+        missing = max(0, int(given["length"].max(initial=0)) - given["x"].shape[1])  # frames after those of x
         for name in ("x", "mask"):
-            given[name] = np.pad(given[name], ((0, 0), (0, more), *((0, 0),) * (given[name].ndim - 2)))
+            given[name] = np.pad(given[name], ((0, 0), (0, missing), *((0, 0),) * (given[name].ndim - 2)))
     return given
 
 
 def asked_prefix(given: dict | None, num: int, spec: Spec) -> tuple[Batch, np.ndarray]:
-    """`asked_for`, of which only a prefix may be observed, and how many frames each prefix has [num].
+    """Returns the batch of `asked_for`, of which only a prefix may be observed, and the frames of each prefix [num].
 
     Raises:
-      UserError: as `asked_for` and `check_sequences`, for a mask that is no prefix, or a length that is shorter than it.
+      UserError: as `asked_for` and `check_sequences`; for a mask that is no prefix, or a length below its prefix.
     """
     batch = asked_for(given, num, spec)
     check_sequences(batch, tuple(spec.shape[1:]), levels(spec), spec.kind == "roll")
@@ -142,12 +180,23 @@ def asked_prefix(given: dict | None, num: int, spec: Spec) -> tuple[Batch, np.nd
         raise UserError("given mask: this model continues a prefix, so the observed frames must come first")
     short = np.flatnonzero(batch.get("length", prefix) < prefix)
     if short.size:
-        at = short[0]
-        raise UserError(f"given length {batch['length'][at]}: expected {prefix[at]} or more, the length of its prefix")
+        row = short[0]
+        raise UserError(
+            f"given length {batch['length'][row]}: expected {prefix[row]} or more, the length of its prefix"
+        )
     return {**batch, "x": batch["x"].astype(np.int32 if levels(spec) else np.float32)}, prefix
 
 
-def refuse_few_frames(states: int, frames: int, where: str) -> None:
-    """Raises where there are more states than frames to learn them from."""
+def refuse_few_frames(states: int, frames: int, source: str) -> None:
+    """Refuses more states than there are frames to fit them to.
+
+    Args:
+      states: number of states.
+      frames: number of frames.
+      source: what has the frames, for the message.
+
+    Raises:
+      UserError: if there are more states than frames.
+    """
     if states > frames:
-        raise UserError(f"{states} states, but {where} has {frames} frames: expected at most {frames} states")
+        raise UserError(f"{states} states, but {source} has {frames} frames: expected at most {frames} states")
