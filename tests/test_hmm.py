@@ -12,10 +12,24 @@ from conftest import make_spec
 
 from gen_jax.distributions.linalg import FEW, pairwise_sum
 from gen_jax.errors import UserError
-from gen_jax.models.hmm import HmmState, emissions, hmm, paths
+from gen_jax.models.hmm import (
+    HiddenMarkov,
+    HmmState,
+    blended_counts,
+    expected_counts,
+    frame_log_likelihood,
+    hmm,
+    maximised,
+    paths,
+    penalty,
+)
 from gen_jax.models.hmm import forward_backward as inference
-from gen_jax.models.hmm.emissions import Categorical, Gaussian
+from gen_jax.models.hmm.discrete import Categorical
+from gen_jax.models.hmm.emissions import fitting
+from gen_jax.models.hmm.gaussian import Gaussian, gaussian
 from gen_jax.models.hmm.relabel import align, bic, free_parameters, permute
+from gen_jax.models.hmm.reseeding import revived
+from gen_jax.models.sequences import frames_of
 
 KEY = jax.random.key(0)
 FLAT = {"initial_strength": 0.0, "transition_strength": 0.0}  # no priors: the textbook's EM
@@ -320,6 +334,58 @@ def test_em_climbs_from_its_own_start_and_metrics_are_what_they_say(case):
         assert np.all(np.isfinite(leaf))
 
 
+@every_case
+def test_the_m_step_maximises_the_expected_log_likelihood(case):
+    """By the functions of the module: E[log p(x, z)] + log prior falls from the maximum in every direction."""
+    spec, emission = FAMILY_CASES[case]
+    density = fitting(spec, emission)
+    model = HiddenMarkov(3, density, spec.shape[1:], initial_strength=0.5, transition_strength=0.5)
+    _, batch, state, _ = prepared(case)
+    frames = frames_of(batch, density.whole)
+    expected = expected_counts(model, state, frames)
+    statistics, dead = blended_counts(model, state, frames, expected)
+    best = maximised(model, state, statistics, dead)
+    assert not dead.any()
+
+    @jax.jit
+    def objective(state):
+        chain = (expected.initial * state.log_initial).sum() + (expected.transition * state.log_transition).sum()
+        emitted = (expected.shares * frame_log_likelihood(model, state, frames)).sum()
+        return chain + emitted - penalty(model, state)
+
+    def moved(leaf, key, size):
+        """Another leaf that is as valid: rows sum to one, matrices are symmetric."""
+        way = size * jax.random.normal(key, leaf.shape)
+        if leaf.shape == (3, 3, 3):
+            return leaf + (way + way.mT) / 2
+        return (
+            jax.nn.log_softmax(leaf + way)
+            if (leaf <= 0).all() and jnp.allclose(jnp.exp(leaf).sum(-1), 1)
+            else leaf + way
+        )
+
+    assert objective(best) > objective(state) + 1
+    leaves, tree = jax.tree.flatten(best)
+    for place in range(1, len(leaves)):  # behind the step
+        for key in jax.random.split(KEY, 5):
+            for size in (0.1, -0.1):
+                others = [*leaves[:place], moved(leaves[place], key, size), *leaves[place + 1 :]]
+                assert objective(jax.tree.unflatten(tree, others)) < objective(best), (place, size)
+
+
+def test_scores_samples_and_paths_are_compiled_once(caplog):
+    model, batch, state, _ = prepared("gaussian")
+    compiled = []
+    for _ in range(2):
+        caplog.clear()
+        with jax.log_compiles():
+            model.log_prob(KEY, state, {"x": batch["x"][:3]})
+            model.encode(KEY, state, {"x": batch["x"][:3]})
+            model.sample(KEY, state, 7)
+        compiled.append([each for each in caplog.messages if each.startswith("Compiling")])
+    assert compiled[0] and not compiled[1]
+
+
 @two_cases
 def test_unequal_lengths_are_sequences_one_by_one(case):
     """Garbage beyond the end is not read; nor are rows of weight 0 while learning."""
@@ -378,7 +444,7 @@ def log_density(case: str, params, x, observed) -> np.ndarray:
 @pytest.mark.parametrize("size", [FEW, FEW + 1])
 def test_densities_of_few_and_of_many_numbers_are_those_of_scipy(size):
     """By columns, where frames are narrow, and by products."""
-    rng, family = np.random.default_rng(size), emissions.gaussian()
+    rng, family = np.random.default_rng(size), gaussian()
     x, observed = np.float32(rng.normal(2, 1, (7, 2, size))), rng.random((7, 2, size)) < 0.7
     params = Gaussian(*(jnp.asarray(rng.normal(0, 1, (3, size)), jnp.float32) for _ in range(2)))
     found = np.asarray(family.log_likelihood(params, jnp.asarray(x), jnp.asarray(observed)))
@@ -467,9 +533,9 @@ def test_dead_states_begin_anew(case):
 def test_revived_rows_sum_to_one():
     log_prob = logs([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
     for dead in ([False, False, True], [True, False, True], [False] * 3):
-        rows = np.exp(inference.revived(log_prob, jnp.asarray(dead)))
+        rows = np.exp(revived(log_prob, jnp.asarray(dead)))
         np.testing.assert_allclose(rows.sum(-1), 1, rtol=1e-6)
-        np.testing.assert_allclose(np.exp(inference.revived(log_prob[0], jnp.asarray(dead))).sum(), 1, rtol=1e-6)
+        np.testing.assert_allclose(np.exp(revived(log_prob[0], jnp.asarray(dead))).sum(), 1, rtol=1e-6)
     np.testing.assert_allclose(rows, np.exp(log_prob), rtol=1e-6)
 
 

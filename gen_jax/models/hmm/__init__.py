@@ -1,6 +1,6 @@
-"""Hidden Markov models: one function, whose arguments are the emission family, the priors and how it learns."""
+"""Hidden Markov models. The emission density, the priors and the kind of EM are arguments."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,18 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax import errors
 from gen_jax.conditions import refuse_impossible, sampler_options
 from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import linalg
-from gen_jax.errors import UserError, choose
+from gen_jax.errors import UserError, check_strengths, choose
 from gen_jax.model import Batch, Model
 from gen_jax.models.hmm import emissions, paths
 from gen_jax.models.hmm import forward_backward as inference
-from gen_jax.models.hmm.emissions import dirichlet_penalty, log_normalised
+from gen_jax.models.hmm.density import Emission, blend_counts, dirichlet_penalty, log_normalised
+from gen_jax.models.hmm.discrete import Bernoulli, Categorical
+from gen_jax.models.hmm.forward_backward import Expectation
+from gen_jax.models.hmm.gaussian import Gaussian
+from gen_jax.models.hmm.reseeding import dead_states, reseeded, revived
 from gen_jax.models.sequences import Frames, asked_for, check_sequences, frames_of, refuse_few_frames
-
-LEAST = 1e-3  # expected frames, in all the data, below which a state is dead
 
 
 class Statistics(NamedTuple):
@@ -36,8 +37,23 @@ class HmmState(NamedTuple):
     step: jax.Array  # [] int32
     log_initial: jax.Array  # [K] float32
     log_transition: jax.Array  # [K, K] float32, from a row to a column
-    emission: emissions.Categorical | emissions.Bernoulli | emissions.Gaussian
+    emission: Categorical | Bernoulli | Gaussian
     statistics: Statistics | None  # running; None unless stepwise
+
+
+class HiddenMarkov(NamedTuple):
+    """A hidden Markov model without its parameters."""
+
+    states: int  # K
+    density: Emission  # of a frame, given its hidden state
+    frame: tuple[int, ...]  # shape of a frame; () for tokens and for samples of sound
+    values: int = 0  # of a token; 0 for frames of numbers
+    binary: bool = False  # whether the numbers of a frame are 0 or 1
+    initial_strength: float = 0.0  # pseudo-counts of each first state
+    transition_strength: float = 0.0  # pseudo-counts of each transition
+    stepwise: float | None = None  # exponent of the step size of stepwise EM; None: each batch alone
+    rows: int = 0  # of the data, which running statistics are scaled to; 0: not scaled
+    scan: str = "auto"  # how recursions over time run
 
 
 def hmm(
@@ -49,127 +65,51 @@ def hmm(
     stepwise: float | None = None,
     scan: str = "auto",
 ) -> Model:
-    """A hidden Markov model that learns by expectation maximisation (Baum et al. 1970; Rabiner 1989).
+    """Returns a hidden Markov model that is fitted by expectation maximisation (Baum et al. 1970; Rabiner 1989).
+
+    A step is one iteration of EM. Its metrics belong to the parameters before the step: `nats_per_frame`, `penalty` (of
+    the priors, per frame as well: the sum of the two falls) and `reseeded`, the number of dead states that begin anew.
+
+    A sample has the shape of `spec`, or the shape that `given` asks for: `length` [num] frames, or `x` with `mask`. The
+    observed cells stay, and the other cells are drawn from their posterior.
 
     Args:
-      states: K.
-      emission: a `name` in `EMISSIONS` and its options; None is `categorical` for tokens, `bernoulli` for rolls and
-        `gaussian` for reals, each with its defaults.
-      initial_strength, transition_strength: pseudo-counts of each first state and of each transition (a Dirichlet
-        prior of 1 + strength); 0 is none.
-      stepwise: None learns from each batch alone, which should be all the data; a number a in (0.5, 1] keeps running
-        statistics that a batch moves by (step + 1)^-a (Cappe and Moulines 2009; Liang and Klein 2009, section 3).
-      scan: `sequential`, `associative` (parallel in time), or `auto`: what pays on this platform.
-
-    A step is one iteration. Its metrics are those of the parameters before it: `nats_per_frame`, `penalty` (of the
-    priors, per frame as well: the sum of the two falls) and `reseeded`, the dead states that begin anew, at the frames
-    explained worst. A sample has the shape of `spec`, or what `given` says: `length` [num], or `x` with `mask`, whose
-    observed cells stay while the others are drawn from their posterior.
+      spec: facts of the data: tokens, rolls, sound or series.
+      states: number of hidden states, K.
+      emission: a `name` in `hmm.emissions.EMISSIONS` and its options; None: `categorical` for tokens, `bernoulli` for
+        rolls, `gaussian` for real numbers, with their defaults.
+      initial_strength: pseudo-counts of each first state (a Dirichlet(1 + strength) prior); 0: no prior.
+      transition_strength: pseudo-counts of each transition.
+      stepwise: None: a step reads its batch alone, which should be all the data. A number a in (0.5, 1]: running
+        statistics, which a batch moves by (step + 1)^-a (Cappe and Moulines 2009; Liang and Klein 2009, section 3).
+      scan: `sequential`, `associative` (parallel in time), or `auto`: the faster one on this platform.
 
     Raises:
       UserError: for data that are no sequences, an emission that does not fit them, more states than frames, an
         unknown name or option.
     """
     density = emissions.fitting(spec, emission)
-    read = partial(frames_of, whole=density.whole)
     check_arguments(spec, states, initial_strength, transition_strength, stepwise, scan)
-    rows = spec.sizes.get(spec.split, 0)
-    check = partial(check_sequences, shape=tuple(spec.shape[1:]), values=levels(spec), binary=spec.kind == "roll")
-
-    def init(key: jax.Array, batch: Batch) -> HmmState:
-        share_key, chain_key = jax.random.split(key)
-        frames = read(batch)
-        shares = density.start(share_key, frames.x, frames.observed, states)
-        shares = shares * (frames.weight[None] * frames.seen)[..., None]
-        counts = density.statistics(frames.x, frames.observed, shares)
-        chain = jax.nn.log_softmax(0.3 * jax.random.normal(chain_key, (states + 1, states)))  # nearly uniform
-        empty = Statistics(jnp.zeros(states), jnp.zeros((states, states)), jax.tree.map(jnp.zeros_like, counts))
-        params = density.maximise(counts, density.blank(states, frames.x))
-        return HmmState(jnp.zeros((), jnp.int32), chain[0], chain[1:], params, empty if stepwise else None)
-
-    def chain_and_densities(state: HmmState, frames: Frames) -> tuple[jax.Array, ...]:
-        log_likelihood = density.log_likelihood(state.emission, frames.x, frames.observed)  # [T, B, K]
-        return jnp.exp(state.log_initial), jnp.exp(state.log_transition), log_likelihood, frames.valid
-
-    def parallel(frames: Frames) -> bool:
-        return inference.parallel_pays(scan, jax.default_backend(), len(frames.x), states)
-
-    def penalty(state: HmmState) -> jax.Array:
-        initial = dirichlet_penalty(state.log_initial, initial_strength)
-        return initial + dirichlet_penalty(state.log_transition, transition_strength) + density.penalty(state.emission)
-
-    def step(key: jax.Array, state: HmmState, batch: Batch) -> tuple[HmmState, dict]:
-        frames, old = read(batch), state.statistics
-        refuse_few_frames(states, frames.valid.size, "this batch")
-        known = *chain_and_densities(state, frames), frames.weight, parallel(frames)
-        *chain, shares, evidence = inference.expectation(*known)
-        scale = rows / jnp.maximum(frames.weight.sum(), 1e-12) if stepwise and rows else jnp.ones(())
-        share = (state.step + 1.0) ** -(stepwise or 0.0)
-        initial, transition = emissions.blend_counts(list(old[:2]), chain, share, scale) if stepwise else chain
-        occupancy = initial + transition.sum(0)
-        dead = (occupancy < LEAST) & (occupancy.sum() > 0)  # [K]
-        weight = frames.weight[None] * frames.seen  # [T, B]
-        shares = jax.lax.cond(dead.any(), inference.reseeded, lambda shares, *_: shares, shares, evidence, weight, dead)
-        counts = density.statistics(frames.x, frames.observed, shares)
-        counts = density.blend(old.emission, counts, share, scale) if stepwise else counts
-        log_initial = log_normalised(initial + initial_strength, state.log_initial)
-        log_transition = log_normalised(transition + transition_strength, state.log_transition)
-        chain = (inference.revived(log_prob, dead) for log_prob in (log_initial, log_transition))
-        statistics = Statistics(initial, transition, counts) if stepwise else None
-        new = HmmState(state.step + 1, *chain, density.maximise(counts, state.emission), statistics)
-        total = jnp.maximum(weight.sum(), 1e-12)
-        log_prob = jnp.where(frames.weight > 0, linalg.pairwise_sum(evidence) * frames.weight, 0).sum()
-        metrics = {"nats_per_frame": -log_prob / total, "penalty": penalty(state) / (total * scale)}
-        return new, {**metrics, "reseeded": dead.sum().astype(jnp.float32)}
-
-    @partial(jax.jit, static_argnums=2)
-    def score(state: HmmState, batch: Batch, exact: bool = False) -> jax.Array:
-        frames = read(batch)
-        known = chain_and_densities(state, frames)
-        if exact:
-            return inference.log_forward(state.log_initial, state.log_transition, *known[2:])
-        return linalg.pairwise_sum(inference.filtering(*known, parallel(frames))[2])
-
-    def log_prob(key: jax.Array, state: HmmState, batch: Batch) -> jax.Array:
-        batch = readable(batch)
-        values = score(state, batch)
-        impossible = np.isneginf(values)
-        return jnp.where(impossible, score(state, batch, True), values) if impossible.any() else values
-
-    def readable(batch: Batch) -> Batch:
-        check(batch)
-        return {name: batch[name] for name in ("x", "length", "mask") if name in batch}
-
-    @jax.jit
-    def best_path(state: HmmState, batch: Batch) -> jax.Array:
-        frames = read(batch)
-        known = chain_and_densities(state, frames)[2:]
-        return paths.viterbi(state.log_initial, state.log_transition, *known, parallel(frames))[0].T
-
-    def encode(key: jax.Array, state: HmmState, batch: Batch) -> dict:
-        return {"z": best_path(state, readable(batch))}
-
-    @jax.jit
-    def complete(key: jax.Array, state: HmmState, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        frames = read(batch)
-        filtered, _, evidence = inference.filtering(*chain_and_densities(state, frames), parallel(frames))
-        keys = jax.vmap(lambda row: jax.random.split(jax.random.fold_in(key, row)))(jnp.arange(len(batch["x"])))
-        z = paths.sample_paths(keys[:, 0], jnp.exp(state.log_transition), filtered, frames.valid)  # [T, B]
-        at = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (None, 0))(keys[:, 1], jnp.arange(len(z)))  # [T, B]
-        drawn = jax.vmap(jax.vmap(lambda key, z: density.draw(key, state.emission, z)))(at, z)
-        x = jnp.where(frames.observed, frames.x, drawn)
-        x = jnp.where(frames.valid.reshape(*z.shape, *(1,) * (x.ndim - 2)), x, 0)
-        return x.swapaxes(0, 1).reshape(batch["x"].shape), linalg.pairwise_sum(evidence)
-
-    def sample(key: jax.Array, state: HmmState, num: int, given: dict | None = None, how: dict | None = None) -> Batch:
-        sampler_options(how)
-        batch = asked_for(given, num, spec)
-        check(batch)
-        x, evidence = complete(key, state, batch)
-        refuse_impossible(evidence, "sequence")
-        return {"x": x, **({"length": batch["length"]} if "length" in batch else {})}
-
-    return Model(init, step, sample, log_prob, encode=encode, given=("x", "mask", "length"))
+    model = HiddenMarkov(
+        states=states,
+        density=density,
+        frame=tuple(spec.shape[1:]),
+        values=levels(spec),
+        binary=spec.kind == "roll",
+        initial_strength=initial_strength,
+        transition_strength=transition_strength,
+        stepwise=stepwise,
+        rows=spec.sizes.get(spec.split, 0),
+        scan=scan,
+    )
+    return Model(
+        partial(init, model),
+        partial(step, model),
+        partial(sample, model, spec, jax.jit(partial(complete, model))),
+        partial(log_prob, model, jax.jit(partial(score, model), static_argnames="exact")),
+        encode=partial(encode, model, jax.jit(partial(best_path, model))),
+        given=("x", "mask", "length"),
+    )
 
 
 def check_arguments(
@@ -184,7 +124,276 @@ def check_arguments(
         raise UserError(f"states {states}: expected at least 1")
     if spec.sizes:
         refuse_few_frames(states, max(spec.sizes.values()) * spec.shape[0], spec.name)
-    errors.check_strengths(initial_strength=initial, transition_strength=transition)
+    check_strengths(initial_strength=initial, transition_strength=transition)
     if stepwise is not None and not 0.5 < stepwise <= 1:
         raise UserError(f"stepwise {stepwise}: expected None or an exponent above 0.5 up to 1, such as 0.7")
     choose("scan", scan, inference.SCANS)
+
+
+def init(model: HiddenMarkov, key: jax.Array, batch: Batch) -> HmmState:
+    """Returns the state before the first step: emissions fitted to a rough clustering of the frames of a batch."""
+    share_key, chain_key = jax.random.split(key)
+    density, states = model.density, model.states
+    frames = frames_of(batch, density.whole)
+    shares = density.start(share_key, frames.x, frames.observed, states)  # [T, B, K]
+    shares = shares * frame_weight(frames)[..., None]
+    counts = density.statistics(frames.x, frames.observed, shares)
+    chain = jax.nn.log_softmax(0.3 * jax.random.normal(chain_key, (states + 1, states)))  # nearly uniform
+    running = None
+    if model.stepwise:
+        running = Statistics(jnp.zeros(states), jnp.zeros((states, states)), jax.tree.map(jnp.zeros_like, counts))
+    params = density.maximise(counts, density.blank(states, frames.x))
+    return HmmState(jnp.zeros((), jnp.int32), chain[0], chain[1:], params, running)
+
+
+def step(model: HiddenMarkov, key: jax.Array, state: HmmState, batch: Batch) -> tuple[HmmState, dict]:
+    """Returns the state after one iteration of EM, and the metrics of the parameters before it.
+
+    Args:
+      model: the model.
+      key: not used.
+      state: the state before the iteration.
+      batch: `x` [B, T, *frame], and, if the batch has them, `length` [B] frames, `weight` [B], and `mask` [B, T] of
+        observed frames or [B, T, *frame] of observed cells.
+    """
+    frames = frames_of(batch, model.density.whole)
+    refuse_few_frames(model.states, frames.valid.size, "this batch")
+    expected = expected_counts(model, state, frames)
+    statistics, dead = blended_counts(model, state, frames, expected)
+    after = maximised(model, state, statistics, dead)
+    total = jnp.maximum(frame_weight(frames).sum(), 1e-12)
+    evidence = linalg.pairwise_sum(expected.evidence)  # [B]
+    log_likelihood = jnp.where(frames.weight > 0, evidence * frames.weight, 0).sum()  # because 0 times infinity is NaN
+    metrics = {
+        "nats_per_frame": -log_likelihood / total,
+        "penalty": penalty(model, state) / (total * data_scale(model, frames)),
+        "reseeded": dead.sum().astype(jnp.float32),
+    }
+    return after, metrics
+
+
+def expected_counts(model: HiddenMarkov, state: HmmState, frames: Frames) -> Expectation:
+    """Returns what happens in the frames, in expectation over hidden paths given the frames: the E-step."""
+    return inference.expectation(
+        jnp.exp(state.log_initial),
+        jnp.exp(state.log_transition),
+        frame_log_likelihood(model, state, frames),
+        frames.valid,
+        frames.weight,
+        parallel(model, frames),
+    )
+
+
+def blended_counts(
+    model: HiddenMarkov, state: HmmState, frames: Frames, expected: Expectation
+) -> tuple[Statistics, jax.Array]:
+    """Returns the statistics that parameters are fitted to, and which states are dead [K].
+
+    They are the counts of the batch, in which dead states are reseeded. Stepwise EM blends them into the running
+    statistics (Cappe and Moulines 2009, arXiv 0712.4273, eq. 11).
+    """
+    running, density = state.statistics, model.density
+    initial, transition = expected.initial, expected.transition
+    if model.stepwise:
+        step_size = (state.step + 1.0) ** -model.stepwise
+        keep, add = 1 - step_size, step_size * data_scale(model, frames)
+        initial = blend_counts(running.initial, initial, keep, add)
+        transition = blend_counts(running.transition, transition, keep, add)
+    dead = dead_states(initial, transition)
+    shares = reseeded(expected.shares, expected.evidence, frame_weight(frames), dead)
+    emission = density.statistics(frames.x, frames.observed, shares)
+    if model.stepwise:
+        emission = density.blend(running.emission, emission, keep, add)
+    return Statistics(initial, transition, emission), dead
+
+
+def maximised(model: HiddenMarkov, state: HmmState, statistics: Statistics, dead: jax.Array) -> HmmState:
+    """Returns the state after the M-step: the mode of the parameters given the statistics (Rabiner 1989, eq. 40).
+
+    Args:
+      model: the model.
+      state: the state before the step; parameters without any counts stay.
+      statistics: expected counts.
+      dead: [K] bool, states which all other states lead to anew with probability 1 / K.
+    """
+    log_initial = log_normalised(statistics.initial + model.initial_strength, state.log_initial)
+    log_transition = log_normalised(statistics.transition + model.transition_strength, state.log_transition)
+    return HmmState(
+        step=state.step + 1,
+        log_initial=revived(log_initial, dead),
+        log_transition=revived(log_transition, dead),
+        emission=model.density.maximise(statistics.emission, state.emission),
+        statistics=statistics if model.stepwise else None,
+    )
+
+
+def penalty(model: HiddenMarkov, state: HmmState) -> jax.Array:
+    """Returns minus the log-density of the priors at the parameters [], up to its constant."""
+    initial = dirichlet_penalty(state.log_initial, model.initial_strength)
+    transition = dirichlet_penalty(state.log_transition, model.transition_strength)
+    return initial + transition + model.density.penalty(state.emission)
+
+
+def data_scale(model: HiddenMarkov, frames: Frames) -> jax.Array:
+    """Returns the number of rows of the data for each row of a batch []; 1 if each batch counts alone."""
+    if not (model.stepwise and model.rows):
+        return jnp.ones(())
+    return model.rows / jnp.maximum(frames.weight.sum(), 1e-12)
+
+
+def frame_weight(frames: Frames) -> jax.Array:
+    """Returns the weight of each frame [T, B]; 0 if nothing of it is observed."""
+    return frames.weight[None] * frames.seen
+
+
+def frame_log_likelihood(model: HiddenMarkov, state: HmmState, frames: Frames) -> jax.Array:
+    """Returns log p(x_t | z_t = k) of the observed cells, [T, B, K]."""
+    return model.density.log_likelihood(state.emission, frames.x, frames.observed)
+
+
+def parallel(model: HiddenMarkov, frames: Frames) -> bool:
+    """Returns whether recursions over time run as parallel scans."""
+    return inference.parallel_pays(model.scan, jax.default_backend(), len(frames.x), model.states)
+
+
+def readable(model: HiddenMarkov, batch: Batch) -> Batch:
+    """Returns the arrays of a batch that inference reads.
+
+    Raises:
+      UserError: for sequences that the model cannot read.
+    """
+    check_sequences(batch, model.frame, model.values, model.binary)
+    return {name: batch[name] for name in ("x", "length", "mask") if name in batch}
+
+
+def log_prob(model: HiddenMarkov, compiled: Callable, key: jax.Array, state: HmmState, batch: Batch) -> jax.Array:
+    """Returns log p(x) of the observed cells of each sequence, [B] nats.
+
+    Args:
+      model: the model.
+      compiled: (state, batch, exact) -> [B], `score` of the model.
+      key: not used.
+      state: the parameters.
+      batch: `x`, `length` and `mask` as in `step`.
+
+    Raises:
+      UserError: for sequences that the model cannot read.
+    """
+    batch = readable(model, batch)
+    values = compiled(state, batch, exact=False)
+    impossible = np.isneginf(values)
+    if impossible.any():
+        values = jnp.where(impossible, compiled(state, batch, exact=True), values)
+    return values
+
+
+def score(model: HiddenMarkov, state: HmmState, batch: Batch, exact: bool) -> jax.Array:
+    """Returns the log-probability of each sequence of a batch, [B] nats.
+
+    Args:
+      model: the model.
+      state: the parameters.
+      batch: as in `log_prob`.
+      exact: whether all probabilities stay in log space, which is slower.
+    """
+    frames = frames_of(batch, model.density.whole)
+    if exact:
+        log_likelihood = frame_log_likelihood(model, state, frames)
+        return inference.log_forward(state.log_initial, state.log_transition, log_likelihood, frames.valid)
+    return linalg.pairwise_sum(filtered(model, state, frames)[2])
+
+
+def filtered(model: HiddenMarkov, state: HmmState, frames: Frames) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns `forward_backward.filtering` of the frames."""
+    return inference.filtering(
+        jnp.exp(state.log_initial),
+        jnp.exp(state.log_transition),
+        frame_log_likelihood(model, state, frames),
+        frames.valid,
+        parallel(model, frames),
+    )
+
+
+def encode(model: HiddenMarkov, compiled: Callable, key: jax.Array, state: HmmState, batch: Batch) -> dict:
+    """Returns the most probable hidden path `z` [B, T] int32 of each sequence.
+
+    Args:
+      model: the model.
+      compiled: (state, batch) -> [B, T], `best_path` of the model.
+      key: not used.
+      state: the parameters.
+      batch: `x`, `length` and `mask` as in `step`.
+
+    Raises:
+      UserError: for sequences that the model cannot read.
+    """
+    return {"z": compiled(state, readable(model, batch))}
+
+
+def best_path(model: HiddenMarkov, state: HmmState, batch: Batch) -> jax.Array:
+    """Returns the most probable hidden path of each sequence, [B, T] int32."""
+    frames = frames_of(batch, model.density.whole)
+    log_likelihood = frame_log_likelihood(model, state, frames)
+    return paths.viterbi(
+        state.log_initial, state.log_transition, log_likelihood, frames.valid, parallel(model, frames)
+    )[0].T
+
+
+def sample(
+    model: HiddenMarkov,
+    spec: Spec,
+    compiled: Callable,
+    key: jax.Array,
+    state: HmmState,
+    num: int,
+    given: dict | None = None,
+    how: dict | None = None,
+) -> Batch:
+    """Draws `num` sequences.
+
+    Args:
+      model: the model.
+      spec: facts of the data, among them the number of frames of a sequence.
+      compiled: (key, state, batch) -> x and its evidence, `complete` of the model.
+      key: of the draws.
+      state: the parameters.
+      num: number of sequences.
+      given: conditions, see `hmm`.
+      how: must be empty: the sampler has no options.
+
+    Returns:
+      `x` [num, T, *frame], and `length` [num] if it is given.
+
+    Raises:
+      UserError: for a condition that the model does not have, or observed cells that are impossible.
+    """
+    sampler_options(how)
+    batch = asked_for(given, num, spec)
+    x, evidence = compiled(key, state, readable(model, batch))
+    refuse_impossible(evidence, "sequence")
+    if "length" not in batch:
+        return {"x": x}
+    return {"x": x, "length": batch["length"]}
+
+
+def complete(model: HiddenMarkov, key: jax.Array, state: HmmState, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """Returns x [B, T, *frame] with all missing cells drawn from their posterior, and log p of the observed cells [B].
+
+    The draws of a row depend on its number and its cells alone, whatever other rows are beside it.
+
+    Args:
+      model: the model.
+      key: of the draws.
+      state: the parameters.
+      batch: `x`, `mask`, and `length` if rows end early.
+    """
+    keys = jax.vmap(lambda row: jax.random.split(jax.random.fold_in(key, row)))(jnp.arange(len(batch["x"])))
+    path_keys, frame_keys = keys[:, 0], keys[:, 1]  # [B]
+    frames = frames_of(batch, model.density.whole)
+    probabilities, _, evidence = filtered(model, state, frames)
+    z = paths.sample_paths(path_keys, jnp.exp(state.log_transition), probabilities, frames.valid)  # [T, B]
+    keys = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (None, 0))(frame_keys, jnp.arange(len(z)))  # [T, B]
+    drawn = jax.vmap(jax.vmap(lambda key, z: model.density.draw(key, state.emission, z)))(keys, z)
+    x = jnp.where(frames.observed, frames.x, drawn)
+    x = jnp.where(frames.valid.reshape(*z.shape, *(1,) * (x.ndim - 2)), x, 0)
+    return x.swapaxes(0, 1).reshape(batch["x"].shape), linalg.pairwise_sum(evidence)

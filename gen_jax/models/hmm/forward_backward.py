@@ -1,15 +1,18 @@
 """Inference in hidden Markov models as functions of arrays. No emissions, no paths, no state.
 
 Everything is time-major: T frames, B sequences, K states. `initial` [K] and `transition` [K, K] (row: from, column: to)
-are probabilities; [T - 1, K, K] is one matrix for each transition, t to t + 1. `log_likelihood` [T, B, K] is
-log p(x_t | z_t = k), 0 where nothing is observed, -inf where impossible. `valid` [T, B] is false on padding frames: they
-end a sequence, and the recursions stand still there. Probabilities are rescaled at every frame and the largest
-likelihood is pulled out, so no length underflows; a state that is 1e-38 times as likely as another is lost in float32.
-A sequence that cannot be has log-probability -inf and posteriors of 0, never NaN. Equations: Rabiner 1989
-(Proceedings of the IEEE 77), scaled as in section V.A; parallel forms: Sarkka and Garcia-Fernandez 2021 (2002.03602).
+are probabilities; a `transition` [T - 1, K, K] holds one matrix for each step from t to t + 1. `log_likelihood`
+[T, B, K] is log p(x_t | z_t = k): 0 if nothing is observed, -inf if impossible. `valid` [T, B] is false on padding
+frames, which end a sequence, and where the recursions stand still.
+
+Probabilities are rescaled at every frame and the largest likelihood is pulled out, so that no length underflows. A
+state that is 1e-38 times as likely as another is lost in float32. An impossible sequence has log-probability -inf and
+posteriors of 0, never NaN. Equations: Rabiner 1989 (Proceedings of the IEEE 77), scaled as in section V.A; parallel
+forms: Sarkka and Garcia-Fernandez 2021 (arXiv 2002.03602).
 """
 
 from functools import reduce
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,33 +22,49 @@ from gen_jax.distributions.linalg import FEW, matmul, normalised, pairwise_sum, 
 SCANS = ("auto", "sequential", "associative")
 
 
+class Expectation(NamedTuple):
+    """What happens in sequences, in expectation over hidden paths given the frames."""
+
+    initial: jax.Array  # [K], sequences that begin in a state
+    transition: jax.Array  # [K, K], steps from a row to a column
+    shares: jax.Array  # [T, B, K], p(z_t | x_1..T)
+    evidence: jax.Array  # [T, B], log p(x_t | x_1..t-1), not weighted
+
+
 def parallel_pays(scan: str, platform: str, frames: int, states: int) -> bool:
-    """Whether recursions run as parallel scans: `scan` if it says so, else on accelerators, long with few states."""
+    """Returns whether recursions run as parallel scans.
+
+    Args:
+      scan: `sequential`, `associative`, or `auto`: parallel on accelerators if sequences are long and states are few.
+      platform: the backend of JAX.
+      frames: number of frames of a sequence.
+      states: number of states.
+    """
     if scan != "auto":
         return scan == "associative"
     return platform != "cpu" and frames >= 256 and states <= 32  # K times the arithmetic, in log T rounds
 
 
 def scaled_likelihood(log_likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Likelihoods [T, B, K] in units of the largest of their frame, and its logarithm [T, B]."""
+    """Returns likelihoods [T, B, K] in units of the largest likelihood of their frame, and its logarithm [T, B]."""
     states = log_likelihood.shape[-1]
     if states > FEW:
         peak = peak_of(log_likelihood)
         return jnp.exp(log_likelihood - peak), peak[..., 0]
-    each = [log_likelihood[..., state] for state in range(states)]
-    peak = jnp.maximum(reduce(jnp.maximum, each), jnp.finfo(jnp.float32).min)
-    return jnp.stack([jnp.exp(one - peak) for one in each], -1), peak
+    columns = [log_likelihood[..., state] for state in range(states)]  # [T, B] of each state
+    peak = jnp.maximum(reduce(jnp.maximum, columns), jnp.finfo(jnp.float32).min)
+    return jnp.stack([jnp.exp(column - peak) for column in columns], -1), peak
 
 
 def moved(rows: jax.Array, matrix: jax.Array) -> jax.Array:
-    """rows [B, K] times a matrix [K, K], within a scan."""
+    """Returns rows [B, K] times a matrix [K, K], within a scan."""
     return (rows[:, :, None] * matrix[None]).sum(1) if len(matrix) <= FEW else matmul(rows, matrix)
 
 
 def filtering(
     initial: jax.Array, transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array, parallel: bool = False
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The forward pass: p(z_t | x_1..t), p(z_t | x_1..t-1), both [T, B, K], and log p(x_t | x_1..t-1) [T, B]."""
+    """Returns p(z_t | x_1..t) and p(z_t | x_1..t-1) [T, B, K], and log p(x_t | x_1..t-1) [T, B]: the forward pass."""
     scaled, peak = scaled_likelihood(log_likelihood)
     forward = filter_associative if parallel else filter_sequential
     filtered, predicted, likelihood = forward(initial, transition, scaled, valid)
@@ -53,8 +72,11 @@ def filtering(
 
 
 def filter_sequential(initial: jax.Array, transition: jax.Array, likelihood: jax.Array, valid: jax.Array) -> tuple:
-    """What `filtering` returns, frame by frame (Rabiner, eq. 19-20 and 91-92); the last in units of `likelihood`."""
-    each = jnp.concatenate([transition, transition[-1:]]) if transition.ndim == 3 else None
+    """Returns the results of `filtering`, frame by frame, with p(x_t | x_1..t-1) in units of `likelihood`.
+
+    Rabiner, eq. 19-20 and 91-92.
+    """
+    matrices = jnp.concatenate([transition, transition[-1:]]) if transition.ndim == 3 else None
 
     def step(carry: tuple, frame: tuple) -> tuple[tuple, tuple]:
         (filtered, predicted), (likelihood, valid, matrix) = carry, frame
@@ -64,14 +86,14 @@ def filter_sequential(initial: jax.Array, transition: jax.Array, likelihood: jax
         return (filtered, after), (filtered, predicted, joint.sum(-1))
 
     start = jnp.broadcast_to(initial, likelihood.shape[1:])
-    return jax.lax.scan(step, (start, start), (likelihood, valid, each))[1]
+    return jax.lax.scan(step, (start, start), (likelihood, valid, matrices))[1]
 
 
 def filter_associative(initial: jax.Array, transition: jax.Array, likelihood: jax.Array, valid: jax.Array) -> tuple:
-    """As `filter_sequential`, in log2(T) rounds of products of K x K matrices.
+    """Returns the results of `filter_sequential`, in log2(T) rounds of products of K x K matrices.
 
-    A matrix is its rows, each summing to one, beside the logs of their sums: no row underflows beside another, and
-    one that is impossible, 0 / 0, is uniform with a sum of 0.
+    A matrix is kept as rows that sum to one, beside the logarithms of their sums, so that no row underflows beside
+    another. An impossible row is uniform, with a sum of 0.
     """
     batch, states = likelihood.shape[1:]
     moves = transition.reshape(-1, 1, states, states) * likelihood[1:, :, None]  # [T - 1, B, K, K]
@@ -83,8 +105,8 @@ def filter_associative(initial: jax.Array, transition: jax.Array, likelihood: ja
         (rows, sums), (right_rows, right_sums) = left, right
         logits = jnp.log(rows) + right_sums[..., None, :]  # [.., K, K]
         peak = peak_of(logits)
-        rows, more = split_rows(matmul(jnp.exp(logits - peak), right_rows))
-        return rows, sums + peak[..., 0] + more
+        rows, growth = split_rows(matmul(jnp.exp(logits - peak), right_rows))
+        return rows, sums + peak[..., 0] + growth
 
     rows, sums = jax.lax.associative_scan(product, split_rows(jnp.concatenate([first, moves])))
     filtered = jnp.where(sums[..., :1] > -jnp.inf, rows[..., 0, :], 0)
@@ -94,7 +116,7 @@ def filter_associative(initial: jax.Array, transition: jax.Array, likelihood: ja
 
 
 def split_rows(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The rows of a non-negative matrix [.., K, K], scaled to sum to one, and the logs of their sums [.., K]."""
+    """Returns the rows of a non-negative matrix [.., K, K] scaled to sum to one, and the logs of their sums [.., K]."""
     sums = matrix.sum(-1)
     uniform = jnp.full_like(matrix, 1 / matrix.shape[-1])
     return jnp.where(sums[..., None] > 0, normalised(matrix), uniform), jnp.log(sums)
@@ -103,10 +125,10 @@ def split_rows(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
 def smoothing(
     transition: jax.Array, filtered: jax.Array, predicted: jax.Array, valid: jax.Array, parallel: bool = False
 ) -> jax.Array:
-    """The backward pass: p(z_t | x_1..T) [T, B, K] from what `filtering` returns.
+    """Returns p(z_t | x_1..T) [T, B, K] from the results of `filtering`: the backward pass.
 
-    The form of Rauch, Tung and Striebel, p(z_t = i | x) = f_t(i) sum_j a_ij p(z_t+1 = j | x) / p_t+1(j), whose ratios
-    are finite wherever f_t is positive: no threshold on small probabilities is needed, and none is taken.
+    The form is that of Rauch, Tung and Striebel, p(z_t = i | x) = f_t(i) sum_j a_ij p(z_t+1 = j | x) / p_t+1(j). Its
+    ratios are finite wherever f_t is positive, so that it needs no threshold on small probabilities.
     """
     backward = smooth_associative if parallel else smooth_sequential
     rest = backward(transition, filtered, predicted[1:], valid[1:])
@@ -114,8 +136,8 @@ def smoothing(
 
 
 def smooth_sequential(transition: jax.Array, filtered: jax.Array, predicted: jax.Array, valid: jax.Array) -> jax.Array:
-    """All but the last frame of `smoothing`, frame by frame."""
-    each = transition if transition.ndim == 3 else None
+    """Returns all frames of `smoothing` except the last, frame by frame."""
+    matrices = transition if transition.ndim == 3 else None
 
     def step(smoothed: jax.Array, frame: tuple) -> tuple[jax.Array, jax.Array]:
         filtered, predicted, valid, matrix = frame
@@ -124,11 +146,11 @@ def smooth_sequential(transition: jax.Array, filtered: jax.Array, predicted: jax
         smoothed = jnp.where(valid[:, None], normalised(new), smoothed)
         return smoothed, smoothed
 
-    return jax.lax.scan(step, filtered[-1], (filtered[:-1], predicted, valid, each), reverse=True)[1]
+    return jax.lax.scan(step, filtered[-1], (filtered[:-1], predicted, valid, matrices), reverse=True)[1]
 
 
 def smooth_associative(transition: jax.Array, filtered: jax.Array, predicted: jax.Array, valid: jax.Array) -> jax.Array:
-    """All but the last frame of `smoothing`, as products of the reversed chain p(z_t = i | z_t+1 = j, x_1..t)."""
+    """Returns all frames of `smoothing` except the last, by products of the reversed chain p(z_t | z_t+1, x_1..t)."""
     states = filtered.shape[-1]
     transition = transition.reshape(-1, 1, states, states).mT
     back = quotient(
@@ -142,21 +164,27 @@ def smooth_associative(transition: jax.Array, filtered: jax.Array, predicted: ja
 def expected_transitions(
     transition: jax.Array, filtered: jax.Array, predicted: jax.Array, smoothed: jax.Array, weight: jax.Array
 ) -> jax.Array:
-    """sum_t,b w_t,b p(z_t = i, z_t+1 = j | x) [K, K] (Rabiner, eq. 37), in one product after the scans.
+    """Returns sum_t,b w_tb p(z_t-1 = i, z_t = j | x) [K, K] (Rabiner, eq. 37), in one product after the scans.
 
-    `weight` [T, B] is that of the frame a transition leads to, 0 for padding; `transition` is [K, K].
+    Args:
+      transition: [K, K].
+      filtered: [T, B, K], as `filtering` returns it.
+      predicted: [T, B, K], as `filtering` returns it.
+      smoothed: [T, B, K], as `smoothing` returns it.
+      weight: [T, B], of the frame that a transition leads to; 0 for padding.
     """
     ratio = quotient(smoothed[1:], predicted[1:]) * weight[1:, :, None]
-    before, after = (each.reshape(-1, len(transition)) for each in (filtered[:-1], ratio))
+    before = filtered[:-1].reshape(-1, len(transition))
+    after = ratio.reshape(-1, len(transition))
     return transition * matmul(before.T, after)
 
 
 def log_forward(
     log_initial: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array
 ) -> jax.Array:
-    """log p(x) [B] with every probability in log space: slower than `filtering`, and nothing is lost in it.
+    """Returns log p(x) [B] with every probability in log space: slower than `filtering`, but nothing is lost.
 
-    For sequences that `filtering` finds impossible: a state may have been the only way on and 1e-38 times as likely.
+    It is for sequences that `filtering` finds impossible, because the only possible state was 1e-38 times as likely.
     """
 
     def step(carry: tuple, frame: tuple) -> tuple[tuple, jax.Array]:
@@ -172,25 +200,6 @@ def log_forward(
     return pairwise_sum(peaks) + jax.nn.logsumexp(scores, -1)
 
 
-def reseeded(shares: jax.Array, evidence: jax.Array, weight: jax.Array, dead: jax.Array) -> jax.Array:
-    """Shares [T, B, K] in which each dead state owns a frame of those explained worst, and as much of all frames."""
-    badness = jnp.where(weight > 0, -evidence, -jnp.inf).reshape(-1)
-    worst = jax.lax.top_k(badness, len(dead))[1][jnp.cumsum(dead) - 1]  # [K], another for each dead state
-    own = (jnp.arange(weight.size)[:, None] == worst[None]).reshape(shares.shape)
-    pool = weight / jnp.maximum(weight.sum(), 1e-12)
-    return jnp.where(dead.reshape(1, 1, -1), (own * (weight > 0)[..., None]) + pool[..., None], shares)
-
-
-def revived(log_prob: jax.Array, dead: jax.Array) -> jax.Array:
-    """Rows [.., K] in which the share 1 / K leads to each dead state; of a matrix, rows of dead states are uniform."""
-    even = -jnp.log(jnp.full((), len(dead), jnp.float32))
-    like = dead.reshape(*(1,) * (log_prob.ndim - 1), -1)
-    alive = jnp.where(like, jnp.finfo(jnp.float32).min, log_prob)  # what the dead had goes to the others
-    alive = jnp.where(dead.any(), jax.nn.log_softmax(alive), log_prob)
-    log_prob = jnp.where(like, even, alive + jnp.log1p(-dead.mean()))
-    return jnp.where(dead[:, None], even, log_prob) if log_prob.ndim == 2 else log_prob
-
-
 def expectation(
     initial: jax.Array,
     transition: jax.Array,
@@ -198,13 +207,11 @@ def expectation(
     valid: jax.Array,
     weight: jax.Array,
     parallel: bool = False,
-) -> tuple[jax.Array, ...]:
-    """Expected counts of first states [K] and of transitions [K, K], p(z_t | x) [T, B, K], log p(x_t | x_1..t-1) [T, B].
-
-    The first three are weighted by `weight` [B]. Rabiner 1989, eq. 40a-b without their denominators.
-    """
+) -> Expectation:
+    """Returns expected counts, weighted by `weight` [B] (Rabiner 1989, eq. 40a-b without their denominators)."""
     filtered, predicted, evidence = filtering(initial, transition, log_likelihood, valid, parallel)
     smoothed = smoothing(transition, filtered, predicted, valid, parallel)
     weight = weight[None] * valid  # [T, B]
     shares = smoothed * weight[..., None]
-    return shares[0].sum(0), expected_transitions(transition, filtered, predicted, smoothed, weight), shares, evidence
+    counts = expected_transitions(transition, filtered, predicted, smoothed, weight)
+    return Expectation(shares[0].sum(0), counts, shares, evidence)

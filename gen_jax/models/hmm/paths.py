@@ -1,4 +1,4 @@
-"""Paths of hidden Markov models: the most probable one, and draws from the posterior. Shapes are those of `forward_backward.py`."""
+"""Paths of hidden Markov models: the most probable path, and draws from the posterior. Shapes: `forward_backward.py`."""
 
 import jax
 import jax.numpy as jnp
@@ -13,27 +13,34 @@ def viterbi(
     valid: jax.Array,
     parallel: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
-    """The most probable path [T, B] int32 and its log-probability with the observations [B] (Rabiner, eq. 32-35).
+    """Returns the most probable path [T, B] int32 and its log-probability with the observations [B].
 
-    `log_transition` is [K, K]. On padding frames the path stays where it ended.
+    On padding frames the path stays where it ended. Rabiner 1989, eq. 32-35.
+
+    Args:
+      log_initial: [K].
+      log_transition: [K, K], from a row to a column.
+      log_likelihood: [T, B, K].
+      valid: [T, B] bool, false on padding frames.
+      parallel: whether recursions over time run as parallel scans.
     """
     log_likelihood = jnp.where(valid[..., None], log_likelihood, 0)
     first = jnp.where(valid[0, :, None], log_initial[None] + log_likelihood[0], log_initial[None])  # [B, K]
     forward, backward = (best_associative, trace_associative) if parallel else (best_sequential, trace_sequential)
     best, came = forward(first, log_transition, log_likelihood[1:], valid[1:])
     path = backward(jnp.argmax(best, -1).astype(jnp.int32), came)
-    here = jnp.take_along_axis(log_likelihood, path[..., None], -1)[..., 0]
+    on_path = jnp.take_along_axis(log_likelihood, path[..., None], -1)[..., 0]  # [T, B]
     moves = jnp.where(valid[1:], log_transition[path[:-1], path[1:]], 0)
-    return path, pairwise_sum(here) + log_initial[path[0]] + pairwise_sum(jnp.pad(moves, ((1, 0), (0, 0))))
+    return path, pairwise_sum(on_path) + log_initial[path[0]] + pairwise_sum(jnp.pad(moves, ((1, 0), (0, 0))))
 
 
 def shifted(scores: jax.Array, axes: int | tuple = -1) -> jax.Array:
-    """Scores less their largest, so that they keep their digits however long the sequence is; -inf may stay alone."""
+    """Returns scores less their maximum, so that long sequences keep their digits; all scores may be -inf."""
     return scores - jnp.maximum(scores.max(axes, keepdims=True), jnp.finfo(jnp.float32).min)
 
 
 def best_sequential(first: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array) -> tuple:
-    """Scores of the best paths to each last state [B, K] and where they came from [T - 1, B, K], frame by frame."""
+    """Returns scores of the best paths to each last state [B, K] and the states before [T - 1, B, K], by frames."""
     stay = jnp.broadcast_to(jnp.arange(first.shape[-1], dtype=jnp.int32), first.shape)
 
     def step(best: jax.Array, frame: tuple) -> tuple[jax.Array, jax.Array]:
@@ -47,7 +54,7 @@ def best_sequential(first: jax.Array, log_transition: jax.Array, log_likelihood:
 
 
 def best_associative(first: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array) -> tuple:
-    """As `best_sequential`, by products of matrices in the max-plus semiring."""
+    """Returns the results of `best_sequential`, by products of matrices in the max-plus semiring."""
     states = first.shape[-1]
     stay = jnp.where(jnp.eye(states, dtype=bool), 0, -jnp.inf).reshape(1, 1, states, states)
     moves = log_transition.reshape(1, 1, states, states) + log_likelihood[:, :, None]  # [T - 1, B, K, K]
@@ -59,12 +66,12 @@ def best_associative(first: jax.Array, log_transition: jax.Array, log_likelihood
 
     best = jax.lax.associative_scan(product, jnp.concatenate([start, moves]))[..., 0, :]  # [T, B, K]
     came = jnp.argmax(best[:-1, ..., None] + log_transition.reshape(1, 1, states, states), axis=2)
-    here = jnp.arange(states, dtype=jnp.int32).reshape(1, 1, states)
-    return best[-1], jnp.where(valid[..., None], came.astype(jnp.int32), here)
+    same = jnp.arange(states, dtype=jnp.int32).reshape(1, 1, states)
+    return best[-1], jnp.where(valid[..., None], came.astype(jnp.int32), same)
 
 
 def trace_sequential(last: jax.Array, came: jax.Array) -> jax.Array:
-    """The path [T, B] that ends in `last` [B], followed back through `came` [T - 1, B, K]."""
+    """Returns the path [T, B] that ends in `last` [B], by the states before, `came` [T - 1, B, K]."""
 
     def step(state: jax.Array, came: jax.Array) -> tuple[jax.Array, jax.Array]:
         state = jnp.take_along_axis(came, state[:, None], -1)[:, 0]
@@ -74,19 +81,25 @@ def trace_sequential(last: jax.Array, came: jax.Array) -> jax.Array:
 
 
 def trace_associative(last: jax.Array, came: jax.Array) -> jax.Array:
-    """As `trace_sequential`, by composing the maps from state to state."""
+    """Returns the path of `trace_sequential`, by composing the maps from state to state."""
     maps = jax.lax.associative_scan(lambda late, early: jnp.take_along_axis(early, late, -1), came, reverse=True)
     rest = jnp.take_along_axis(maps, jnp.broadcast_to(last[None, :, None], (*maps.shape[:2], 1)), -1)[..., 0]
     return jnp.concatenate([rest, last[None]])
 
 
 def sample_paths(keys: jax.Array, transition: jax.Array, filtered: jax.Array, valid: jax.Array) -> jax.Array:
-    """Paths [T, B] int32 from p(z | x), backwards through what `filtering` returns (Chib 1996, J. Econometrics 75).
+    """Draws paths [T, B] int32 from p(z | x), backwards (Chib 1996, Journal of Econometrics 75).
 
-    `keys` [B], one for each sequence: a draw depends on no other row. On padding frames a path stays where it ended.
+    On padding frames a path stays where it ended.
+
+    Args:
+      keys: [B], a key for each sequence, so that a draw depends on no other row.
+      transition: [K, K] or [T - 1, K, K].
+      filtered: [T, B, K], as `filtering` returns it.
+      valid: [T, B] bool, false on padding frames.
     """
-    each = jnp.log(transition) if transition.ndim == 3 else None
     log_transition = jnp.log(transition)
+    matrices = log_transition if transition.ndim == 3 else None
     draw = jax.vmap(
         lambda key, time, logits: jax.random.categorical(jax.random.fold_in(key, time), logits), (0, None, 0)
     )
@@ -99,5 +112,5 @@ def sample_paths(keys: jax.Array, transition: jax.Array, filtered: jax.Array, va
 
     times = jnp.arange(len(filtered), dtype=jnp.int32)
     last = draw(keys, times[-1], jnp.log(filtered[-1])).astype(jnp.int32)
-    rest = jax.lax.scan(step, last, (times[:-1], filtered[:-1], valid[1:], each), reverse=True)[1]
+    rest = jax.lax.scan(step, last, (times[:-1], filtered[:-1], valid[1:], matrices), reverse=True)[1]
     return jnp.concatenate([rest, last[None]])

@@ -1,6 +1,6 @@
-"""Hidden states under another name, and how many numbers describe them. Works on the states of `models.hmm`.
+"""Hidden states in another order, and the number of free parameters, of an `HmmState`.
 
-EM gives hidden states in no order: `align` a model to a reference before comparing, or `permute` it by a key you choose.
+EM gives hidden states in no order: `align` a model to a reference before you compare them, or `permute` its states.
 """
 
 import math
@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.models.hmm.emissions import Bernoulli, Categorical, Gaussian
+from gen_jax.models.hmm.discrete import Bernoulli, Categorical
+from gen_jax.models.hmm.gaussian import Gaussian
 
 
 def permute(state: Any, order: Any) -> Any:
-    """The same model with its hidden states in another order: the new state k is the old state order[k]."""
+    """Returns the same model with its hidden states in another order: the new state k is the old state order[k]."""
     order = jnp.asarray(order)
 
     def chain(tables: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -25,7 +26,8 @@ def permute(state: Any, order: Any) -> Any:
 
     running = state.statistics
     if running is not None:
-        running = type(running)(*chain(running[:2]), emission(running.emission))
+        initial, transition = chain((running.initial, running.transition))
+        running = running._replace(initial=initial, transition=transition, emission=emission(running.emission))
     log_initial, log_transition = chain((state.log_initial, state.log_transition))
     return state._replace(
         log_initial=log_initial, log_transition=log_transition, emission=emission(state.emission), statistics=running
@@ -33,15 +35,19 @@ def permute(state: Any, order: Any) -> Any:
 
 
 def align(state: Any, reference: Any) -> Any:
-    """`state` in the order of the hidden states of `reference` whose emissions they resemble (Kuhn 1955)."""
+    """Returns `state` with each hidden state in the place of the state of `reference` that it resembles.
+
+    The sum of squared distances between the profiles of emissions is the least (Kuhn 1955).
+    """
     from scipy.optimize import linear_sum_assignment  # slow to import
 
-    mine, theirs = (np.asarray(profile(each.emission), np.float64) for each in (state, reference))
-    return permute(state, linear_sum_assignment(np.square(theirs[:, None] - mine[None]).sum(-1))[1])
+    profiles = np.asarray(profile(state.emission), np.float64)  # [K, F]
+    targets = np.asarray(profile(reference.emission), np.float64)
+    return permute(state, linear_sum_assignment(np.square(targets[:, None] - profiles[None]).sum(-1))[1])
 
 
 def profile(params: Categorical | Bernoulli | Gaussian) -> jax.Array:
-    """What states are compared by [K, F]: probabilities, or means beside standard deviations along the main axes."""
+    """Returns what states are compared by [K, F]: probabilities, or means and standard deviations along main axes."""
     if isinstance(params, Categorical):
         return jnp.exp(params.log_prob)
     if isinstance(params, Bernoulli):
@@ -52,7 +58,7 @@ def profile(params: Categorical | Bernoulli | Gaussian) -> jax.Array:
 
 
 def free_parameters(state: Any) -> int:
-    """How many numbers are free: rows that sum to one lack one, a covariance is symmetric."""
+    """Returns the number of free parameters: a row that sums to one has one less, a covariance is symmetric."""
     states, params = len(state.log_initial), state.emission
     chain = states - 1 + states * (states - 1)
     if isinstance(params, Categorical):
@@ -65,5 +71,11 @@ def free_parameters(state: Any) -> int:
 
 
 def bic(log_likelihood: float, num_params: int, frames: int) -> float:
-    """Schwarz 1978 (Annals of Statistics 6): p ln n - 2 ln L; the lower the better. `frames` are those observed."""
+    """Returns the Bayesian information criterion p ln n - 2 ln L, lower is better (Schwarz 1978).
+
+    Args:
+      log_likelihood: ln L of all frames, nats.
+      num_params: p, number of free parameters.
+      frames: n, number of observed frames.
+    """
     return num_params * math.log(frames) - 2 * log_likelihood
