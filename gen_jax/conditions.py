@@ -90,6 +90,11 @@ def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tupl
     return jnp.asarray(x), jnp.asarray(mask)
 
 
+def given_cells(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Returns `given_observed`, or rows [num, *shape] of which nothing is observed."""
+    return given_observed(given, num, shape) or (jnp.zeros((num, *shape)), jnp.zeros((num, *shape), bool))
+
+
 def refuse_impossible(evidence: Any, what: str = "row") -> None:
     """Refuses conditions that cannot be, by their log-densities `evidence` [num]; counts rows from 1.
 
