@@ -8,7 +8,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from gen_jax.data.spec import SEQUENCES, Spec, to_data
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec, to_data
 from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.model import Model, State
@@ -42,7 +43,7 @@ def draw(
     Raises:
       UserError: where next to no row fits.
     """
-    size = size or (SHORT if spec.kind in SEQUENCES else CHUNK)
+    size = size or (SHORT if kind_of(spec).time else CHUNK)
     asked = {**(given or {}), **({"stream": stream} if stream else {})}
     chunks = _chunks(model, state, seed, None if fits else num, asked, size)
     if fits:
