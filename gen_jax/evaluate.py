@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
         return mean_scores([first, *(score(found.model, state) for state in states)])
 
     samples = None
-    if loaded.spec.kind == "table":  # for the scores and the page
+    if loaded.spec.tabular:  # for the scores and the page
         samples = draw(loaded.model, loaded.state, loaded.spec, settings["seed"], num)
     scores = scores_of(loaded, samples)
     if not scores:

@@ -10,7 +10,7 @@ from test_data import MNIST, batches, equal, load, needs_mnist
 
 from gen_jax import data, train
 from gen_jax.data.feed import resident
-from gen_jax.data.kinds.pictures import grid
+from gen_jax.data.kinds.image import grid
 from gen_jax.data.sources import opening
 from gen_jax.data.spec import from_json, to_data, to_json
 from gen_jax.errors import UserError

@@ -15,7 +15,8 @@ import gen_jax
 from gen_jax import sample, train
 from gen_jax.config import load_file
 from gen_jax.data.builders import BUILDERS
-from gen_jax.data.kinds.files import SUFFIXES, encode
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.kinds.files import encode
 from gen_jax.data.tables.networks import ASIA
 from gen_jax.data.tables.sets import SHIPPED
 
@@ -79,7 +80,7 @@ def test_config_runs_two_steps_and_samples(path, tmp_path):
     loaded = gen_jax.load(tmp_path / "run")
     assert loaded.step == 2
     sample.main(["sample", "--workdir", str(tmp_path / "run"), "--num=5", "--out", str(tmp_path / "x.npz")])
-    drawn, suffixes = dict(np.load(tmp_path / "x.npz")), SUFFIXES[loaded.spec.kind]
+    drawn, suffixes = dict(np.load(tmp_path / "x.npz")), kind_of(loaded.spec).suffixes
     assert all(content for suffix in suffixes for content in encode(drawn, loaded.spec, suffix).values())
     x = drawn["x"]
     frames = loaded.config["sample"]["length"] or loaded.spec.shape[0]

@@ -25,7 +25,7 @@ from test_compress import described, drawn, whole_file
 
 from gen_jax import config, files, report
 from gen_jax.coding import integer
-from gen_jax.data.kinds.rolls import FIELDS
+from gen_jax.data.kinds.roll import FIELDS
 from gen_jax.data.source import say_once
 from gen_jax.data.sources.files import open_files
 from gen_jax.data.tables.networks import ASIA

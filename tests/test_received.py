@@ -24,7 +24,7 @@ from gen_jax.coding import images
 from gen_jax.coding.chunks import Damaged
 from gen_jax.data import cache
 from gen_jax.data.feed import resident
-from gen_jax.data.kinds.rolls import FIELDS
+from gen_jax.data.kinds.roll import FIELDS
 from gen_jax.data.tables import networks
 from gen_jax.data.tables.schema import csv_of, for_spreadsheets, formulas
 from gen_jax.devices import placement, startup

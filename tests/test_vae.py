@@ -428,7 +428,7 @@ WRONG = {
     "encoder": (VECTOR, {"encoder": {"name": "cnov"}}, "did you mean 'conv'"),
     "decoder": (VECTOR, {"decoder": {"name": "mlp", "hiden": 3}}, "did you mean 'hidden'"),
     "labels": (VECTOR._replace(classes=None), {"conditional": True}, "has none: set model.conditional=False"),
-    "kind": (TEXT, {}, "images and vectors, not data of kind 'text'"),
+    "kind": (TEXT, {}, "images, vectors, tables; not data of kind 'text'"),
 }
 
 

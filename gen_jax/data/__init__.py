@@ -7,6 +7,7 @@ import numpy as np
 
 from gen_jax.data.feed.order import permutations, rows_by_level, rows_of_step, total_steps
 from gen_jax.data.feed.resident import CHUNK, resident_arrays
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import BINARY, DYNAMIC, drawn_from, noise
 from gen_jax.data.sources.opening import open_source
@@ -90,7 +91,7 @@ def load(
     arrays = drawn_from(resident_arrays(source, options, split, quiet)) if feed == "resident" else {}
     spec = _spec(source, options, arrays)
     whole = lambda: source.rows(split, np.arange(rows))["x"]
-    if source.kind == "table" and options.get("transform") == "modes":
+    if source.tabular and options.get("transform") == "modes":
         spec = with_modes(spec, whole())
     by_level = _by_level(spec, whole()) if order == "by_level" else None
     if arrays and not small(source.dtype):
@@ -208,12 +209,12 @@ def _affine(source: Source, options: Mapping[str, Any], arrays: dict[str, np.nda
     Raises:
       UserError: for a transform that these data cannot have.
     """
-    if source.kind == "table":
-        transform = options.get("transform") or "standard"
+    kind = kind_of(source)
+    if source.tabular:
+        transform = options.get("transform") or kind.default_transform
         choose(f"data.transform of a table, {source.name}:", transform, ("standard", "modes"))
         return standard(source, options["split"])
-    as_they_are = source.kind == "roll" or "vocabulary" in source.info
-    transform = options.get("transform") or ("none" if as_they_are else "signed")
+    transform = options.get("transform") or ("none" if "vocabulary" in source.info else kind.default_transform)
     choose("data.transform", transform, TRANSFORMS)
     if "vocabulary" in source.info and transform != "none":
         raise UserError(
@@ -240,7 +241,8 @@ def _measure(source: Source, split: str, arrays: dict[str, np.ndarray]) -> tuple
     Raises:
       UserError: naming the first row with a value that is not finite.
     """
-    axes = {"vector": (0,), "series": (0, 1)}.get(source.kind, tuple(range(len(source.shape) + 1)))
+    last = len(source.shape) if kind_of(source).columns else len(source.shape) + 1
+    axes = tuple(range(last))
     low, high, square = np.inf, -np.inf, 0.0
     rows = source.sizes[split]
     for start in range(0, rows, CHUNK * 16):

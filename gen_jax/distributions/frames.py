@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError, check_whole
 from gen_jax.registry import build
@@ -189,7 +190,7 @@ HEADS = {
 }
 FITTING = {  # what frames are -> the heads they may have, the first one where none is named
     "tokens": ("categorical",),
-    "roll": ("bernoulli", "visible", "nade", "bernoulli_mixture"),
+    "bits": ("bernoulli", "visible", "nade", "bernoulli_mixture"),
     "reals": ("gaussian_mixture",),
 }
 
@@ -200,7 +201,12 @@ def fitting(spec: Spec, options: Mapping | None) -> Head:
     Raises:
       UserError: for an unknown name or option, or a head that does not fit the data.
     """
-    frames = "tokens" if levels(spec) else "roll" if spec.kind == "roll" else "reals"
+    if levels(spec):
+        frames = "tokens"
+    elif kind_of(spec).binary:
+        frames = "bits"
+    else:
+        frames = "reals"
     options = options or {"name": FITTING[frames][0]}
     if options.get("name") in HEADS and options["name"] not in FITTING[frames]:
         raise UserError(

@@ -282,7 +282,7 @@ def fitting(spec: Spec, options: Mapping | None) -> Likelihood:
     """
     values = whole(spec)
     kind = "real numbers" if values is None else "bits" if values.top == 1 else "whole numbers"
-    kind = "columns" if spec.kind == "table" else kind
+    kind = "columns" if spec.tabular else kind
     options = options or {"name": FITTING[kind][0]}
     if options.get("name") in LIKELIHOODS and options["name"] not in FITTING[kind]:
         hint = "; --config.data.transform=dynamic_binary makes images bits" if options["name"] == "bernoulli" else ""

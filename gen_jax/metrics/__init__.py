@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gen_jax.data.kinds import kind_of
 from gen_jax.metrics.features import (
     Real,
     Reals,
@@ -55,9 +56,9 @@ def modes(real: Real) -> Measure | None:
         judge, num = gaussian_judge(spec.info["means"], spec.info["deviation"]), len(spec.info["means"])
         protocol = {"judge": "nearest mean, high quality within 3 standard deviations"}
         return Measure(lambda samples: mode_statistics(*judge(samples["x"]), num), lambda: protocol)
-    if spec.info.get("stacked") and spec.classes:
+    if spec.stacked and spec.classes:
         return _stacked_modes(real)
-    if spec.kind != "image" or real.classifier is None:
+    if not kind_of(spec).pixels or real.classifier is None:
         return None
 
     @cache
@@ -145,7 +146,7 @@ def classes(real: Real) -> Measure | None:
 def label_accuracy(real: Real) -> Measure | None:
     """Share of samples that the classifier reads as the label they carry, which a conditional model was asked for."""
     features = real.features
-    if real.spec.kind == "audio":
+    if kind_of(real.spec).sound:
         return spoken(real)
     if real.classifier is None:
         return None
@@ -181,7 +182,7 @@ def classification_accuracy(real: Real) -> Measure | None:
 def window(real: Real) -> Measure | None:
     """Parzen-window log-likelihood of the test rows in nats, of images with pixels in [0, 1]; the oracle's are train rows."""
     spec = real.spec
-    if real.test is None or spec.kind != "image":
+    if real.test is None or not kind_of(spec).pixels:
         return None
     chosen = max(1, min(VALIDATION, spec.sizes[real.train] // 4))
 

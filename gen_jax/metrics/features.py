@@ -66,19 +66,19 @@ def real_data(
     def classifier() -> Classifier:
         return trained(spec, rows, train, test)
 
-    judge = classifier if len(spec.classes or ()) > 1 and comparable(spec) and "stacked" not in spec.info else None
+    judge = classifier if len(spec.classes or ()) > 1 and comparable(spec) and not spec.stacked else None
     features = _features(spec, rows, train, judge, embedding(file, spec) if file else None)
     return Real(spec, train, test, rows, lambda split: reals(split, None), held_out, judge, features, target)
 
 
 def comparable(spec: Spec) -> bool:
     """Whether rows are numbers of one shape, so that their differences mean something: not tokens or levels, nothing ragged."""
-    return not (levels(spec) or spec.info.get("ragged") or spec.kind == "table")
+    return not (levels(spec) or spec.ragged or spec.tabular)
 
 
 def channel_classifier(real: Real) -> Classifier:
     """The classifier of the grey images that stacked ones are drawn from, learnt from the first channels."""
-    spec, channels = real.spec, real.spec.info["stacked"]
+    spec, channels = real.spec, real.spec.stacked
     num_classes = round(len(spec.classes) ** (1 / channels))
     grey = spec._replace(shape=(*spec.shape[:2], 1), classes=spec.classes[:num_classes])
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions.pixels import whole
 from gen_jax.metrics.features import UNIT, Real, Rows, some, unit
@@ -45,18 +46,18 @@ def _bound(
     real: Real, split: str | None, of: str, name: str, factor: float, more: Mapping[str, Any] = {}
 ) -> Measure | None:
     spec = real.spec
-    if spec.kind not in ("image", "vector", "table") or not spec.sizes.get(split):
+    if kind_of(spec).time or not spec.sizes.get(split):
         return None
 
     def values(bound: Callable[[Rows], np.ndarray]) -> Mapping[str, Any]:
         rows = real.whole(split)
         nats = np.asarray(bound(rows), np.float64)
-        nats = in_units(spec, nats, rows["x"]) if spec.kind == "table" else nats - volume(spec)
+        nats = in_units(spec, nats, rows["x"]) if spec.tabular else nats - volume(spec)
         error = abs(factor) * nats.std() / np.sqrt(len(nats))
         return {name: float(factor * nats.mean()), "standard_error": float(error), "rows": len(nats)}
 
     units = "probability of whole numbers" if whole(spec) else "density in the data's own units"
-    units = DENSITY if spec.kind == "table" else units
+    units = DENSITY if spec.tabular else units
     return Measure(values, lambda: {"split": split, "rows": spec.sizes[split], "units": units, **more}, of=of)
 
 
@@ -150,7 +151,7 @@ def _baseline(real: Real) -> dict[str, Any]:
 
 
 def _encoded(spec: Spec, test: str | None) -> bool:
-    return spec.kind in ("image", "vector") and test is not None
+    return not (kind_of(spec).time or spec.tabular) and test is not None
 
 
 def _components(real: Real) -> Callable[[int], Any]:

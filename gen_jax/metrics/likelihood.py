@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax.data.spec import SEQUENCES, Spec, columns, levels
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec, columns, levels
 from gen_jax.metrics.features import Real, Rows
 from gen_jax.metrics.measure import Measure
 
@@ -15,7 +16,7 @@ LogProb = Callable[[Rows], np.ndarray]  # raw rows -> [N] nats, in model space
 
 def joined(spec: Spec, rows: Rows) -> Rows:
     """Rows that are consecutive pieces of sequences as the sequences they are, one a row; other rows as they are."""
-    if not spec.info.get("pieces"):
+    if not spec.pieces:
         return rows
     frames, first = np.concatenate([x[:n] for x, n in zip(rows["x"], rows["length"])]), np.flatnonzero(rows["reset"])
     length = np.add.reduceat(rows["length"], first, dtype=np.int32)
@@ -31,7 +32,7 @@ def frames(spec: Spec, rows: Rows) -> int:
 
 def units(spec: Spec) -> float:
     """Log of the volume of model space that one frame of the data fills: 0 where the data are discrete."""
-    if levels(spec) or spec.kind == "roll":
+    if levels(spec) or kind_of(spec).binary:
         return 0.0
     return float(np.log(np.broadcast_to(spec.scale, spec.shape[1:])).sum())
 
@@ -53,7 +54,7 @@ def nats(spec: Spec, log_prob: LogProb, splits: Mapping[str, Rows]) -> Mapping[s
 
 def held_out(spec: Spec, train: str, test: str | None) -> Sequence[str]:
     """The splits that a model of sequences is scored on: of text validation and test together, of the others test."""
-    wanted = (VALID, test) if spec.kind == "text" else (test,)
+    wanted = (*kind_of(spec).scored_with_test, test)
     return [split for split in wanted if split and split != train and spec.sizes.get(split)]
 
 
@@ -80,7 +81,7 @@ def valid_per_frame(real: Real) -> Measure | None:
 def _likelihood(real: Real, splits: Sequence[str], prefix: str = "") -> Measure | None:
     spec = real.spec
     splits = [split for split in splits if spec.sizes.get(split)]
-    if spec.kind not in SEQUENCES or not splits:
+    if not kind_of(spec).time or not splits:
         return None
 
     def values(log_prob: LogProb) -> Mapping[str, Any]:
@@ -91,7 +92,6 @@ def _likelihood(real: Real, splits: Sequence[str], prefix: str = "") -> Measure 
     return Measure(values, lambda: protocol, of="log_prob")
 
 
-ROWS = ("table", "vector")  # kinds of data whose rows are scored one by one
 DENSITY = "nats a row, of what is observed of it; a density in the numbers, in the units of the data"
 
 
@@ -102,10 +102,15 @@ def in_units(spec: Spec, nats: np.ndarray, x: np.ndarray) -> np.ndarray:
     return nats.astype(np.float64) - np.where(real & ~np.isnan(x), scale, 0).sum(1)
 
 
+def _of_columns(spec: Spec) -> bool:
+    """Returns whether a row is one number or level for each column, and is scored by itself."""
+    return kind_of(spec).columns and not kind_of(spec).time
+
+
 def per_row(real: Real) -> Measure | None:
     """Exact log-likelihood, or density, of the test rows."""
     spec, test = real.spec, real.test
-    if spec.kind not in ROWS or test is None:
+    if not _of_columns(spec) or test is None:
         return None
 
     def values(log_prob: LogProb) -> Mapping[str, Any]:
@@ -119,7 +124,7 @@ def per_row(real: Real) -> Measure | None:
 def bic(real: Real) -> Measure | None:
     """Bayesian information criterion of the rows learnt from: k log N - 2 log p(rows), less is better (Schwarz 1978)."""
     spec, train = real.spec, real.train
-    if spec.kind not in ROWS:
+    if not _of_columns(spec):
         return None
 
     def values(fit: Callable[[Rows], tuple[np.ndarray, int]]) -> Mapping[str, Any]:

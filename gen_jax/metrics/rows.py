@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from gen_jax.data.spec import SEQUENCES, Spec, rows_to_model, to_data
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec, rows_to_model, to_data
 from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.metrics.features import Rows
@@ -64,7 +65,7 @@ def conditional(model: Model, state: State) -> bool:
 def log_prob_of_rows(model: Model, state: State, spec: Spec, rows: Rows) -> np.ndarray:
     """Exact log-probabilities [N] in nats of raw rows; frames beyond the longest row of a batch are cut off."""
     found, root_key = [], root(0, "scores")
-    if spec.kind not in SEQUENCES:
+    if not kind_of(spec).time:
         for key, part, num in batches(spec, 0, rows):
             found.append(np.asarray(model.log_prob(key, state, rows_to_model(spec, part)))[:num])
         return np.concatenate(found)

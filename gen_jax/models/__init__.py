@@ -60,7 +60,7 @@ def example_batch(spec: Spec, rows: int = 1, lanes: bool = False) -> dict[str, j
     }
     if spec.classes:
         batch["y"] = jax.ShapeDtypeStruct((rows,), np.int32)
-    if spec.info.get("ragged"):
+    if spec.ragged:
         batch["length"] = jax.ShapeDtypeStruct((rows,), np.int32)
     if may_miss(spec):
         batch["mask"] = jax.ShapeDtypeStruct((rows, *spec.shape), np.bool_)

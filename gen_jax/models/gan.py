@@ -269,7 +269,7 @@ def check_arguments(
     Raises:
       UserError: naming the argument, its value and what was expected.
     """
-    check_kind("gan", spec, ("image", "vector", "series"))
+    check_kind("gan", spec, lambda kind: not kind.time or kind.columns)
     for name, value in {"n_critic": n_critic, "latent_size": latent_size, "pack": pack}.items():
         if value < 1:
             raise UserError(f"{name} {value}: expected at least 1")

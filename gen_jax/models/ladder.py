@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from gen_jax import optimizers
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
 from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
@@ -71,7 +72,7 @@ def ladder(
     Raises:
       UserError: for data that are no images or vectors, labels that they lack, an unknown name or option.
     """
-    if spec.kind not in ("image", "vector"):
+    if kind_of(spec).time or spec.tabular:
         raise UserError(f"a ladder models images and vectors, not data of kind {spec.kind!r} ({spec.name})")
     if conditional and not spec.classes:
         raise UserError(f"a conditional ladder learns labels, and {spec.name} has none: set model.conditional=False")

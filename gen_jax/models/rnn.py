@@ -10,7 +10,8 @@ import optax
 
 from gen_jax import optimizers
 from gen_jax.conditions import batch_labels, drawn_labels, given_labels, refuse_given, sampler_options
-from gen_jax.data.spec import SEQUENCES, Spec, levels
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import frames as heads
 from gen_jax.distributions.frames import Choice
 from gen_jax.errors import UserError
@@ -63,14 +64,14 @@ def rnn(
     Raises:
       UserError: for data that are no sequences, labels that they lack, a head that does not fit, an unknown name or option.
     """
-    if spec.kind not in SEQUENCES:
+    if not kind_of(spec).time:
         raise UserError(f"an rnn models sequences, not data of kind {spec.kind!r} ({spec.name})")
     if conditional and not spec.classes:
         raise UserError(f"a conditional rnn learns labels, and {spec.name} has none: set model.conditional=False")
     values, classes = levels(spec), len(spec.classes) if conditional else 0
     head, tx = heads.fitting(spec, head), optimizers.optimizer(optimizer)
     layers, unit = build("cell", RECURRENT, cell), "token" if values else "frame"
-    net = Predictor(layers, head.width, values, spec.kind == "roll", classes, head.weights)
+    net = Predictor(layers, head.width, values, kind_of(spec).binary, classes, head.weights)
     unroll = partial(net.apply, method="unroll")
 
     def started(rows: int) -> tuple:
@@ -132,7 +133,7 @@ def rnn(
         if "mask" in batch:
             raise UserError("a batch with mask: an rnn needs every frame, expected x and length only")
         batch = {**batch, **batch_labels(batch, classes)}
-        check_sequences(batch, tuple(spec.shape[1:]), values, spec.kind == "roll")
+        check_sequences(batch, tuple(spec.shape[1:]), values, kind_of(spec).binary)
         return score(state, {name: batch[name] for name in ("x", "length", "y") if name in batch})
 
     @partial(jax.jit, static_argnames="stream")

@@ -337,7 +337,7 @@ def check_arguments(
     Raises:
       UserError: naming the argument, its value and what was expected.
     """
-    check_kind("vae", spec, ("image", "vector"))
+    check_kind("vae", spec, lambda kind: not kind.time)
     for name, value in {"latent_size": latent_size, "num_samples": num_samples, "sweeps": sweeps}.items():
         check_whole(name, value)
     if conditional and not spec.classes:

@@ -11,6 +11,7 @@ import optax
 
 from gen_jax import optimizers
 from gen_jax.conditions import batch_labels, drawn_labels, given_labels, sampler_options
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
 from gen_jax.errors import UserError, check_whole
@@ -78,7 +79,7 @@ def vqvae(
     Raises:
       UserError: for data that are no images, labels that they lack, an unknown name or option.
     """
-    if spec.kind != "image":
+    if not kind_of(spec).pixels:
         raise UserError(f"a vqvae models images, not data of kind {spec.kind!r} ({spec.name})")
     if conditional and not spec.classes:
         raise UserError(f"a conditional vqvae learns labels, and {spec.name} has none: set model.conditional=False")

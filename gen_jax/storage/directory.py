@@ -144,7 +144,7 @@ def refuse_other(workdir: Path, config: dict, spec: Spec, fork: Path | None) -> 
 def claim(workdir: Path, spec: Spec) -> None:
     """Marks `workdir` as the start of a new run."""
     write_json(workdir / "spec.json", to_json(spec))
-    if spec.kind == "table":
+    if spec.tabular:
         write_json(workdir / SCHEMA, schema_of(spec))
 
 

@@ -35,11 +35,11 @@ def describe(job: Job) -> None:
     spec = job.data.spec
     feed = "resident" if job.data.arrays else "streaming"
     print(f"data: {spec.name}, {spec.kind} {list(spec.shape)} {spec.dtype}, {spec.sizes}, {feed} feed")
-    if spec.kind == "table":
+    if spec.tabular:
         for line in schema_lines(spec):
             print(textwrap.shorten(f"column {line}", 120, placeholder=" ..."))
         print(f"schema: {job.workdir / directory.SCHEMA}, to be edited and passed back by --config.data.schema=FILE")
-    for split, count in spec.info.get("unseen", {}).items():
+    for split, count in spec.unseen.items():
         print(f"data: {count} characters of {split} are not in the vocabulary; they become one symbol")
     print(f"devices: {placement.describe(job.mesh)}; run: {job.workdir}")
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import CheckpointManager
 
-from gen_jax.data.kinds.files import SUFFIXES, encode
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.kinds.files import encode
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.files import write
@@ -138,7 +139,7 @@ def draw_samples(job: Job, journal: log.Log, state: State, step: int) -> None:
     how, spec = job.settings.sample, job.data.spec
     given = parse_given(how.given, how.num, spec, how.length)
     samples = draw(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, how.num, given)
-    files = encode(samples, spec, SUFFIXES[spec.kind][0])
+    files = encode(samples, spec, kind_of(spec).suffixes[0])
     journal.show(step, files)
     for suffix, content in files.items():
         write(job.workdir / "samples" / f"{step}{suffix}", content)

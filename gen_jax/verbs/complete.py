@@ -6,6 +6,7 @@ import numpy as np
 
 from gen_jax.data.arrays import read_array
 from gen_jax.data.feed.rows import Rows
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.pictures import strip
 from gen_jax.data.spec import Spec, to_model
 from gen_jax.errors import UserError, choose, readable
@@ -34,7 +35,7 @@ def parse_mask(text: str, num: int, seed: int, spec: Spec) -> np.ndarray:
     Raises:
       UserError: for anything else, and for a mask that hides nothing.
     """
-    pixels = spec.shape[:2] if spec.kind == "image" else spec.shape
+    pixels = spec.shape[:2] if kind_of(spec).pixels else spec.shape
     if text.endswith(".npy"):
         mask = _read_mask(Path(text), num, pixels, spec)
     elif text.startswith("random:"):
@@ -47,7 +48,7 @@ def parse_mask(text: str, num: int, seed: int, spec: Spec) -> np.ndarray:
         size = int(np.prod(pixels))
         orders = [np.random.default_rng([seed, row]).permutation(size) for row in range(num)]
         mask = (np.stack(orders) >= round(share * size)).reshape(num, *pixels)
-    elif spec.kind != "image":
+    elif not kind_of(spec).pixels:
         raise UserError(
             f"--mask {text}: {spec.name} holds {spec.kind} data, expected random:0.5 (the share that is hidden) or "
             f"a .npy file (1 = seen, 0 = hidden)"

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from gen_jax.data.spec import SEQUENCES, Spec, to_data
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec, to_data
 from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.model import Model, State
@@ -50,7 +51,7 @@ def draw(
     Raises:
       UserError: for a condition that hardly any row fits.
     """
-    size = size or (SHORT if spec.kind in SEQUENCES else CHUNK)
+    size = size or (SHORT if kind_of(spec).time else CHUNK)
     chunks = _chunks(model, state, seed, None if fits else num, given or {}, how or {}, size)
     if fits:
         return _first_that_fit(spec, chunks, num, known, fits)

@@ -162,7 +162,7 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callab
       UserError: for a metric that selects where nothing is scored, and as `make_scorer`.
     """
     select, how = settings["select"], settings["evaluate"]
-    if spec.kind == "table":
+    if spec.tabular:
         target_of(spec, how.get("target"))  # a wrong one is said before the run
     if not settings["eval_every"]:
         if select:

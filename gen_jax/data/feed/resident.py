@@ -82,7 +82,7 @@ def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path
         np.lib.format.open_memmap(file, "w+", value.dtype, (rows, *value.shape[1:])).flush()
         _reserve(file)
     with tqdm(total=rows, desc=f"decoding {source.name} {split}", unit="row", disable=quiet) as bar:
-        if rows < ALONE or source.kind == "table":  # which is in memory already
+        if rows < ALONE or source.tabular:  # which is in memory already
             fill(source, split, folder, range(rows), bar.update)
             return
         cuts = np.linspace(0, rows, cores() + 1).astype(int).tolist()

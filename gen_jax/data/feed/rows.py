@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from gen_jax import data
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import BINARY, binarised, drawn_from
 from gen_jax.data.sources.files import open_files
 from gen_jax.data.sources.opening import open_source
 from gen_jax.data.sources.windows import windowed
-from gen_jax.data.spec import SEQUENCES, Spec
+from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
 
 Rows = dict[str, np.ndarray]
@@ -61,7 +62,7 @@ def read_rows(
     if path is None:
         return origin, data.reader(source, options)(asked, num)
     rows = source.rows(asked, np.arange(num or sizes[asked]))
-    if spec.kind != "table":  # whose cells are checked where they are read
+    if not spec.tabular:  # whose cells are checked where they are read
         _check_values(spec, rows["x"], path)
     return origin, {name: np.asarray(value) for name, value in rows.items() if name != "grey"}
 
@@ -70,11 +71,11 @@ def _own(spec: Spec, options: Mapping[str, Any], path: str) -> Source:
     known = {"columns": spec.info.get("columns"), "schema": None, "test_path": None}  # of a table
     try:
         source = open_files(Path(path), {**options, **known})
-        if options.get("window") is not None and source.kind in SEQUENCES:
+        if options.get("window") is not None and kind_of(source).time:
             source = windowed(source, options["window"])
     except UserError as error:
         raise UserError(str(error).replace("data.path", "--data")) from None
-    free = int(source.kind in SEQUENCES and spec.kind == source.kind)  # the length of sequences
+    free = int(kind_of(source).time and spec.kind == source.kind)  # the length of sequences
     if (source.kind, tuple(source.shape[free:])) != (spec.kind, spec.shape[free:]):
         raise UserError(
             f"--data {path}: rows are of kind {source.kind} and shape {tuple(source.shape)}; this run models "

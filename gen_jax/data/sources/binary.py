@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gen_jax.data.cache import content_hash
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import Source
 from gen_jax.data.spec import small
 from gen_jax.errors import UserError
@@ -28,7 +29,7 @@ def binarised(source: Source, transform: str) -> Source:
     Raises:
       UserError: for anything but images of small whole numbers with a known domain.
     """
-    if source.kind != "image" or source.limits is None or not small(source.dtype):
+    if not kind_of(source).pixels or source.limits is None or not small(source.dtype):
         raise UserError(
             f"data.transform {transform!r}: expected images of whole numbers with a known domain, such as 8 bits; "
             f"{source.name} holds {source.kind} data of {source.dtype}"

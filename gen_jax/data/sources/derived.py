@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 
 from gen_jax.data.cache import content_hash
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import Source
 from gen_jax.errors import UserError, choose
 
@@ -21,7 +22,7 @@ def stacked(source: Source, channels: int) -> Source:
     Raises:
       UserError: for images that are not grey, or a number of channels other than 2 to 4.
     """
-    if source.kind != "image" or source.shape[2] != 1:
+    if not kind_of(source).pixels or source.shape[2] != 1:
         raise UserError(f"data.stack {channels}: expected grey images, {source.name} has rows of {source.shape}")
     if not 2 <= channels <= 4:
         raise UserError(f"data.stack {channels}: expected 2 to 4 channels")

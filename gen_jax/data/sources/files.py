@@ -10,13 +10,10 @@ from PIL import Image, ImageOps
 
 from gen_jax.data.arrays import read_archive, read_array
 from gen_jax.data.cache import content_hash, files_hash
-from gen_jax.data.kinds.texts import text_file
+from gen_jax.data.kinds import KINDS
 from gen_jax.data.limits import ask
 from gen_jax.data.source import Source, fit, image_or_vector, resized, say_once
-from gen_jax.data.tables.cells import SUFFIXES as TABLES
 from gen_jax.data.tables.cells import suffix_of
-from gen_jax.data.tables.networks import open_network
-from gen_jax.data.tables.schema import open_table
 from gen_jax.errors import UserError, choose, readable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -29,7 +26,6 @@ FORMATS = (
     "TIFF",
 )  # whatever the suffix says; no other runs a program of its own
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-KINDS = ("series",)  # what an array file may be said to hold, where its shape leaves that open
 
 
 def open_files(path: Path, options: Mapping[str, Any]) -> Source:
@@ -52,31 +48,11 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
         return _arrays(path, resize, content, options.get("kind"))
     ask(path.stat().st_size, f"data.path {path}")
     suffix = suffix_of(path).lower()
-    if suffix not in READERS:
-        listed = ".npy, .npz, " + ", ".join(READERS)
+    readers = {suffix: read for kind in KINDS.values() for suffix, read in kind.read.items()}
+    if suffix not in readers:
+        listed = ".npy, .npz, " + ", ".join(readers)
         raise UserError(f"data.path {path}: expected a folder of images or a file of {listed}, got {suffix!r}")
-    return READERS[suffix](path, options, content or files_hash([path]))
-
-
-def _rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
-    from gen_jax.data.kinds.rolls import rolls
-
-    return rolls(path, known)
-
-
-def _recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
-    from gen_jax.data.kinds.audio import recordings
-
-    return recordings(path, options, known)
-
-
-READERS = {  # SciPy's readers are slow to import
-    ".txt": text_file,
-    ".mat": _rolls,
-    ".zip": _recordings,
-    ".bif": open_network,
-    **dict.fromkeys(TABLES, open_table),
-}
+    return readers[suffix](path, options, content or files_hash([path]))
 
 
 def _arrays(path: Path, resize: int | None, content: str | None, said: str | None) -> Source:
@@ -93,16 +69,16 @@ def _arrays(path: Path, resize: int | None, content: str | None, said: str | Non
         x = x.astype(np.float64 if x.dtype.itemsize > 8 else x.dtype.newbyteorder("="), copy=False)
     if not np.issubdtype(x.dtype, np.number) or np.iscomplexobj(x):
         raise UserError(f"data.path {path}: values of type {x.dtype}; expected integers or real numbers")
-    if x.ndim not in (2, 3, 4):
+    if said is None and x.ndim not in (2, 3, 4):
         raise UserError(
             f"data.path {path}: shape {x.shape}; expected vectors [N, D] or images [N, H, W] or [N, H, W, C]"
         )
     if x.size == 0:
         raise UserError(f"data.path {path}: it is empty, shape {x.shape}")
     if said is not None:
-        choose("data.kind", said, KINDS)
-    if said == "series" and x.ndim != 3:
-        raise UserError(f"data.path {path}: shape {x.shape}; expected series [N, T, D]")
+        choose("data.kind", said, [name for name, kind in KINDS.items() if "kind" in kind.options])
+        if x.ndim != 1 + KINDS[said].rank:
+            raise UserError(f"data.path {path}: shape {x.shape}; expected {said} [N, {', '.join(KINDS[said].axes)}]")
     x = x[..., None] if x.ndim == 3 and said is None else x
     y = None if y is None else checked_labels(path, y, len(x))
     if resize is not None and x.dtype != np.uint8:

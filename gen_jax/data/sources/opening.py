@@ -17,26 +17,17 @@ import numpy as np
 
 from gen_jax.data.builders import BUILDERS, find
 from gen_jax.data.cache import cache_folder, content_hash, folder_hash, made
-from gen_jax.data.kinds.texts import text_source
+from gen_jax.data.kinds import KINDS
+from gen_jax.data.kinds.text import text_source
 from gen_jax.data.source import Source, image_or_vector, resized
 from gen_jax.data.sources.binary import BINARY, binarised
 from gen_jax.data.sources.derived import joined, stacked
 from gen_jax.data.sources.files import open_files
 from gen_jax.data.sources.windows import windowed
-from gen_jax.data.spec import SEQUENCES
 from gen_jax.data.tables.sets import TABLES, open_set
 from gen_jax.errors import UserError, choose
 from gen_jax.files import own_file
 
-APPLIES = {  # option of the data -> the kinds of data that have it
-    "window": SEQUENCES,
-    "vocabulary": ("text",),
-    **dict.fromkeys(("encoding", "label"), ("audio",)),
-    "kind": ("series",),
-    "resize": ("image",),
-    "test_name": ("image", "vector"),
-    **dict.fromkeys(("schema", "test_path", "set"), ("table",)),
-}
 CLASS_NAMES = (
     "pythonClassName",
     "python_class_name",
@@ -62,8 +53,9 @@ def open_source(options: Mapping[str, Any]) -> Source:
         source = open_set(options) if options["name"] in TABLES else _tfds(options)
     else:
         source = open_files(Path(path), options)
-    for option, kinds in APPLIES.items():
+    for option in dict.fromkeys(option for kind in KINDS.values() for option in kind.options):
         value = options.get(option)
+        kinds = [name for name, kind in KINDS.items() if option in kind.options]
         if value is not None and source.kind not in kinds:
             raise UserError(f"data.{option} {value!r} is for {' or '.join(kinds)}; {source.name} holds {source.kind}")
     source = source if options.get("window") is None else windowed(source, options["window"])

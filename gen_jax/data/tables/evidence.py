@@ -50,7 +50,7 @@ def said_cells(spec: Spec, text: str, num: int) -> np.ndarray:
 
 def said_within(spec: Spec, text: str | None) -> conditions.Fits | None:
     """Returns which rows [N, D] of the table's own domain are in the ranges and lists that are said; None if none is."""
-    within = parsed(spec, text).within if text is not None and spec.kind == "table" else []
+    within = parsed(spec, text).within if text is not None and spec.tabular else []
     return (lambda x: np.logical_and.reduce([fits(x) for fits in within])) if within else None
 
 
@@ -88,7 +88,7 @@ def read_file(spec: Spec, path: str) -> Table:
     """
     part = read_cells(Path(path), None, {}, *facts_of_text({"columns": columns(spec)}))
     for name in part:
-        choose(f"column of {spec.name} in --given {path}:", name, [*known(spec), *spec.info["dropped"]])
+        choose(f"column of {spec.name} in --given {path}:", name, [*known(spec), *spec.dropped])
     texts = {name: [*np.array([*cells.texts, ""], object)[cells.codes]] for name, cells in part.items()}
     return Table(numbers(path, columns(spec), part), texts)
 
@@ -106,7 +106,7 @@ def completed(spec: Spec, table: Table, x: np.ndarray, suffix: str) -> bytes:
     if suffix == ".npz":
         return arrays({"x": x[:, [places[name] for name in order if name in places]]}, spec)
     drawn = {name: texts_of(columns(spec)[at], x[:, at]) for name, at in places.items()}
-    drawn |= {facts["name"]: new_ids(facts, x) for facts in spec.info.get("ids", ()) if facts["name"] in order}
+    drawn |= {facts["name"]: new_ids(facts, x) for facts in spec.ids if facts["name"] in order}
     empty = [""] * len(x)
     cells = {name: zip(table.texts.get(name, empty), drawn.get(name, empty)) for name in order}
     return csv_of({name: [given or new for given, new in pairs] for name, pairs in cells.items()})

@@ -534,7 +534,7 @@ def to_csv(samples: Mapping[str, np.ndarray], spec: Spec) -> bytes:
     """Rows `x` [N, D] of a table's own domain as a CSV file with the names, levels and decimals of its columns, and new ids."""
     texts = {column["name"]: texts_of(column, samples["x"][:, at]) for at, column in enumerate(columns(spec))}
     order = [*texts]
-    for facts in spec.info.get("ids", ()):
+    for facts in spec.ids:
         order.insert(facts["at"], facts["name"])
         texts[facts["name"]] = new_ids(facts, samples["x"])
     return csv_of({name: texts[name] for name in order})

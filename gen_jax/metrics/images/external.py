@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 from gen_jax.metrics.images.classifier import scaled
@@ -26,7 +27,7 @@ def embedding(file: str, spec: Spec) -> tuple[Callable[[np.ndarray], np.ndarray]
     Raises:
       UserError: for data that are no images of 1 or 3 channels, without PyTorch, and for a file that is no TorchScript.
     """
-    if spec.kind != "image" or spec.shape[2] not in (1, 3):
+    if not kind_of(spec).pixels or spec.shape[2] not in (1, 3):
         raise UserError(f"features of {file} are of images with 1 or 3 channels, and {spec.name} has none")
     if not Path(file).is_file():
         raise UserError(f"no such file of features: {file}")

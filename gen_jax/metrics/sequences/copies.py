@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import levels, sequences
 from gen_jax.metrics.features import UNIT, Real, Rows, comparable, remembered, some, unit
 from gen_jax.metrics.images.neighbours import nearest
@@ -45,7 +46,7 @@ def cut(rows: Rows, num: int, size: int) -> np.ndarray:
 def learnt_by_heart(real: Real) -> Measure | None:
     """`longest_copy`: tokens, the mean over pieces of samples; `overlap`: share of the n-grams."""
     spec = real.spec
-    if spec.kind != "text" or not levels(spec):
+    if kind_of(spec).stream is None or not levels(spec):
         return None
 
     @cache

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gen_jax.data.kinds import kind_of
 from gen_jax.keys import root
 from gen_jax.metrics.features import Real, Rows, comparable
 from gen_jax.metrics.images.classifier import scaled
@@ -94,7 +95,7 @@ SCORES = {"discriminative_score": discriminative_score, "predictive_score": pred
 def score(name: str, real: Real) -> Measure | None:
     """The score of that name, with the mean and the standard deviation of several trainings."""
     spec = real.spec
-    if spec.kind != "series" or not comparable(spec) or spec.shape[0] < 2:
+    if not (kind_of(spec).time and kind_of(spec).columns) or not comparable(spec) or spec.shape[0] < 2:
         return None
 
     def values(samples: Rows) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ def aucs(real: np.ndarray, samples: np.ndarray) -> dict[str, float]:
 def detection(real: Real) -> Measure | None:
     """Area under the ROC curve of gradient boosting, cross-validated, on as many samples as real rows; 0.5 is best."""
     spec = real.spec
-    if spec.kind != "table" or spec.sizes[real.train] < 2 * FOLDS:
+    if not spec.tabular or spec.sizes[real.train] < 2 * FOLDS:
         return None
 
     def values(samples: Rows) -> Mapping[str, Any]:

@@ -81,7 +81,7 @@ def efficacy(real: Real) -> Measure | None:
     The oracle learnt from as many training rows.
     """
     spec = real.spec
-    if spec.kind != "table" or real.test is None or target_of(spec, real.target) is None:
+    if not spec.tabular or real.test is None or target_of(spec, real.target) is None:
         return None
     target = target_of(spec, real.target)
     names = columns(spec)[target]["levels"]

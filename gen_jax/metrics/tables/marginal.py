@@ -25,7 +25,7 @@ def marginal(real: Real) -> Measure | None:
     In the details that of each, and the mean Wasserstein distance of the numbers in standard deviations.
     """
     spec = real.spec
-    if spec.kind != "table":
+    if not spec.tabular:
         return None
 
     def values(samples: Rows) -> Mapping[str, Any]:

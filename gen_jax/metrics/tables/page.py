@@ -5,7 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from gen_jax.data.kinds.pictures import image_of, margins_of, panels_of, short
+from gen_jax.data.kinds.drawing import image_of, panels_of
+from gen_jax.data.kinds.table import margins_of, short
 from gen_jax.data.spec import Spec, columns
 from gen_jax.data.tables.schema import shares
 from gen_jax.metrics.tables.pairwise import associations

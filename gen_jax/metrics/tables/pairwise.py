@@ -51,7 +51,7 @@ def cramers_v(counts: np.ndarray) -> float:
 def pairwise(real: Real) -> Measure | None:
     """Mean over the pairs of columns of the absolute difference of their associations."""
     spec = real.spec
-    if spec.kind != "table" or spec.shape[0] < 2:
+    if not spec.tabular or spec.shape[0] < 2:
         return None
 
     @cache

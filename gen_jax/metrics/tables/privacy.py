@@ -46,7 +46,7 @@ def nearest_record(real: Real) -> Measure | None:
     Held out is the first half of the test rows; the other half are the oracle.
     """
     spec = real.spec
-    if spec.kind != "table" or real.test is None or spec.sizes[real.test] < 2:
+    if not spec.tabular or real.test is None or spec.sizes[real.test] < 2:
         return None
 
     def halves() -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gen_jax import errors
 from gen_jax.conditions import refuse_impossible, sampler_options
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import linalg
 from gen_jax.errors import UserError, choose
@@ -74,7 +75,7 @@ def hmm(
     read = partial(frames_of, whole=density.whole)
     check_arguments(spec, states, initial_strength, transition_strength, stepwise, scan)
     rows = spec.sizes.get(spec.split, 0)
-    check = partial(check_sequences, shape=tuple(spec.shape[1:]), values=levels(spec), binary=spec.kind == "roll")
+    check = partial(check_sequences, shape=tuple(spec.shape[1:]), values=levels(spec), binary=kind_of(spec).binary)
 
     def init(key: jax.Array, batch: Batch) -> HmmState:
         share_key, chain_key = jax.random.split(key)
