@@ -4,11 +4,14 @@ import fcntl
 import gc
 import os
 import sys
+from importlib.metadata import version
 
 FLAGS = (  # a suite mostly compiles: what makes code fast is left out
     " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    " --xla_cpu_parallel_codegen_split_count=1"
 )
+if version("jaxlib").startswith("0.10."):  # a newer XLA lacks this flag, and an unknown flag aborts the process
+    FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + FLAGS
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # scikit-learn's threads would fight over the cores of the workers
 gc.set_threshold(200_000)  # of the millions of objects that tracing leaves, hardly one is in a cycle

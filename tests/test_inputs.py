@@ -305,7 +305,7 @@ def test_signs_in_numbers_are_named_and_the_hint_reads_them(write, symbols, tmp_
     np.testing.assert_allclose(x[:, 0], numbers * (1000 if "000" in write else 1))
 
 
-DATES = [np.datetime64("2020-01-01") + 11 * number for number in range(60)]
+DATES = np.datetime64("2020-01-01") + np.timedelta64(11, "D") * np.arange(60)
 
 
 @pytest.mark.parametrize(

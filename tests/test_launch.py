@@ -88,9 +88,13 @@ def at_step(workdir, step):
 
 
 def signalled(workdir, after, number, *flags):
-    """Launches the run, sends its process 1 a signal after so many steps; returns exit code, output and seconds."""
+    """Launches the run, sends its process 1 a signal after so many steps; returns exit code, output and seconds.
+
+    Steps are faster than a save in the background: the signal waits until the first save is whole.
+    """
     launcher = launch(workdir, *flags)
-    wait_until(lambda: launcher.poll() is not None or at_step(workdir, after))
+    saved = workdir / "checkpoints" / str(SAVES)
+    wait_until(lambda: launcher.poll() is not None or (at_step(workdir, after) and saved.exists()))
     assert launcher.poll() is None, launcher.stdout.read()
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
     began = time.monotonic()
