@@ -17,7 +17,8 @@ from gen_jax.errors import UserError
 from gen_jax.storage import checkpoint, directory, loading
 from gen_jax.training import curves, log, selection
 from gen_jax.training.loop import loop
-from gen_jax.training.prepare import Job, first_state, prepare, refuse_too_large
+from gen_jax.training.prepare import Job, prepare, refuse_too_large
+from gen_jax.training.start import first_state
 
 
 def describe(job: Job) -> None:

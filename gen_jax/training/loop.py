@@ -17,7 +17,8 @@ from gen_jax.metrics.scores import Scores, mean_scores, save_scores
 from gen_jax.model import State
 from gen_jax.storage import checkpoint
 from gen_jax.training import curves, log
-from gen_jax.training.prepare import Job, place_arrays
+from gen_jax.training.prepare import Job
+from gen_jax.training.start import place_arrays
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.given import parse_given
 
