@@ -125,7 +125,7 @@ def score(job: Job, state: State, step: int) -> Scores:
     if not processes.leads():
         return {}
     states = (replicas.replica(state, each, job.replicas) for each in range(job.replicas))
-    scores = mean_scores([job.scorer(job.model, each) for each in states])
+    scores = mean_scores([job.scorer.score(job.model, each) for each in states])
     save_scores(job.workdir, step, scores)
     return scores
 

@@ -1,6 +1,5 @@
 """All that a run needs before its first step: the checked settings, the data, the model, and the state it starts from."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +21,7 @@ from gen_jax.model import Model, State
 from gen_jax.models import build_model, example_batch, state_shapes
 from gen_jax.storage import checkpoint, directory
 from gen_jax.verbs.given import parse_given
-from gen_jax.verbs.score import scorer_while_training
+from gen_jax.verbs.score import Scorer, scorer_while_training
 
 LARGE = 1 << 18  # numbers in the rows of a step, from which its memory is asked for: to plan a step is to compile it
 WORTH_SAYING = 1 << 28  # bytes
@@ -41,7 +40,7 @@ class Job(NamedTuple):
     replicas: int
     state: State  # shapes and places only, behind an axis of the replicas where there are several
     metrics: tuple[str, ...]
-    scorer: Callable | None
+    scorer: Scorer | None
     quiet: bool
 
 
