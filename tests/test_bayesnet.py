@@ -22,6 +22,7 @@ from gen_jax.models.bayes_net import bayes_net, network_in, scores, search
 from gen_jax.models.bayes_net.distance import cpdag, cpdag_distance
 from gen_jax.models.bayes_net.information import network_information
 from gen_jax.models.bayes_net.scores import Table
+from gen_jax.verbs import graphs
 
 KEY = jax.random.key(0)
 CARDS = (3, 2, 2)
@@ -331,6 +332,6 @@ def test_a_network_is_drawn_and_written(tmp_path, capsys):
 def test_layers_follow_the_edges():
     names = tuple("abcde")
     network = networks.Network(names, ((),) * 5, ((), (0,), (), (2,), (1, 3)), ())
-    found = graph.layers(network)
+    found = graphs.layers(network)
     assert [sorted(layer) for layer in found] == [[0, 2], [1, 3], [4]]
     assert (found[0] == [0, 2]) == (found[1] == [1, 3])  # no edge crosses another

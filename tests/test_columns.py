@@ -289,7 +289,7 @@ def test_measures_of_tables_tell_good_samples_from_bad_ones_and_copies():
     spec.info["columns"][0] |= {"low": -9.0, "high": 9.0}
     reals = lambda split, num: {"x": splits[split][:num]} if split in splits else None
     names = ["marginal", "pairwise", "detection", "tstr_f1", "nearest_record"]
-    found, score = {}, make_scorer(spec, reals, ("train", "test"), names, 400, 0)
+    found, score = {}, make_scorer(real_data(spec, reals, ("train", "test")), names, num=400, seed=0).score
     for name, x in {
         "good": table_of(400, 2),
         "copies": splits["train"],
@@ -312,10 +312,10 @@ def test_measures_of_tables_tell_good_samples_from_bad_ones_and_copies():
         "x0": "'x0' holds numbers",
     }.items():
         if words is None:
-            make_scorer(spec, reals, ("train", "test"), ["tstr_f1"], 400, 0, target=target)
+            make_scorer(real_data(spec, reals, ("train", "test"), target=target), ["tstr_f1"], num=400, seed=0)
             continue
         with pytest.raises(UserError, match=words):
-            make_scorer(spec, reals, ("train", "test"), ["tstr_f1"], 400, 0, target=target)
+            make_scorer(real_data(spec, reals, ("train", "test"), target=target), ["tstr_f1"], num=400, seed=0)
 
 
 def score_fixed(score, x):

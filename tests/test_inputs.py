@@ -35,7 +35,7 @@ from gen_jax.data.tables.schema import to_csv
 from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.verbs.given import parse_given
-from gen_jax.verbs.query import level_probabilities
+from gen_jax.verbs.queries import level_probabilities
 from gen_jax.verbs.score import scorer_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -521,9 +521,9 @@ def test_another_test_file_is_scored_itself_and_a_changed_one_is_other_data(tmp_
         f"--config.data.path={tmp_path / 'train.csv'}",
         *(gaussian_rows(tmp_path / f"{name}.csv", mean) for name, mean in (("near", 0), ("far", 50))),
     )
-    score = lambda loaded: scorer_of(loaded, ["log_likelihood"], 100)(loaded.model, loaded.state)["log_likelihood"][
-        "value"
-    ]
+    score = lambda loaded: scorer_of(loaded, ["log_likelihood"], 100).score(loaded.model, loaded.state)[
+        "log_likelihood"
+    ]["value"]
     one, other = (
         score(train_on(tmp_path, name, "gaussian", path, test)) for name, test in (("one", near), ("other", far))
     )

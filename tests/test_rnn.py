@@ -21,6 +21,7 @@ import gen_jax
 from gen_jax import sample, train
 from gen_jax.distributions.frames import Choice, draw_token
 from gen_jax.errors import UserError
+from gen_jax.metrics.features import real_data
 from gen_jax.metrics.sequences.timegan import discriminative_score, predictive_score
 from gen_jax.models.markov import markov
 from gen_jax.models.rnn import rnn
@@ -600,9 +601,9 @@ def test_timegans_scores_are_measured_with_their_oracle(monkeypatch):
     rows = {"train": {"x": waves(60, 0)}, "test": {"x": waves(50, 1)}}
     model = SimpleNamespace(sample=lambda key, state, num, given, how: {"x": waves(num, 2)}, log_prob=None)
     names = ["discriminative_score", "predictive_score"]
-    scores = make_scorer(spec, lambda split, num: {"x": rows[split]["x"][:num]}, ("train", "test"), names, 40, 0)(
-        model, None
-    )
+    scores = make_scorer(
+        real_data(spec, lambda split, num: {"x": rows[split]["x"][:num]}, ("train", "test")), names, num=40, seed=0
+    ).score(model, None)
     for name in names:
         entry = scores[name]
         assert 0 <= entry["value"] <= 1 and 0 <= entry["oracle"] <= 1 and entry["details"]["deviation"] >= 0

@@ -25,6 +25,7 @@ from gen_jax.data.sources.opening import open_source
 from gen_jax.data.sources.windows import windowed
 from gen_jax.data.spec import levels, to_data, to_model
 from gen_jax.errors import UserError
+from gen_jax.metrics.features import real_data
 from gen_jax.metrics.likelihood import joined, nats
 from gen_jax.metrics.sequences.copies import copies
 from gen_jax.models.hmm import hmm
@@ -492,7 +493,9 @@ def test_a_copier_of_text_is_told_from_real_text(tmp_path, window):
     model = SimpleNamespace(
         sample=lambda key, state, num, given, how: {"x": train[:num].astype(np.int32)}, log_prob=None
     )
-    scores = make_scorer(found.spec, found.read, ("train", "test"), ["longest_copy", "overlap"], 5, 0)(model, None)
+    scores = make_scorer(
+        real_data(found.spec, found.read, ("train", "test")), ["longest_copy", "overlap"], num=5, seed=0
+    ).score(model, None)
     assert scores["longest_copy"]["value"] == 200 and scores["overlap"]["value"] == 1
     assert scores["longest_copy"]["oracle"] < 15 and scores["overlap"]["oracle"] < 0.1
     assert scores["overlap"]["protocol"]["ngram"] == 12

@@ -190,7 +190,7 @@ def score(job: Job, state: State, step: int) -> Scores:
     if not processes.leads():
         return {}
     states = (replicas.replica(state, index, job.replicas) for index in range(job.replicas))
-    scores = mean_scores([job.scorer(job.model, state) for state in states])
+    scores = mean_scores([job.scorer.score(job.model, state) for state in states])
     save_scores(job.workdir, step, scores)
     return scores
 

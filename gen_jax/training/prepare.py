@@ -1,6 +1,5 @@
 """Prepares a run: the checked settings, the data, the model, and what is known of its step before it is compiled."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from gen_jax.model import Model, State
 from gen_jax.models import build_model, example_batch, state_shapes
 from gen_jax.storage import directory
 from gen_jax.verbs.given import parse_given
-from gen_jax.verbs.score import scorer_while_training
+from gen_jax.verbs.score import Scorer, scorer_while_training
 
 LARGE = 1 << 18  # numbers in the rows of a step, from which on its memory is planned, which costs a compilation
 WORTH_SAYING = 1 << 28  # bytes
@@ -39,7 +38,7 @@ class Job(NamedTuple):
     replicas: int
     state: State  # shapes and shardings only; [N, ...] if there are N > 1 replicas
     metrics: tuple[str, ...]  # names of what a step returns
-    scorer: Callable | None
+    scorer: Scorer | None
     quiet: bool
 
 
