@@ -80,9 +80,9 @@ def _read_mask(path: Path, num: int, pixels: tuple[int, ...], spec: Spec) -> np.
     return (mask > 0) if mask.shape[:1] == (num,) and mask.ndim > len(spec.shape) else np.stack([mask > 0] * num)
 
 
-def completing(model: Model) -> Model:
+def completing(model: Model, spec: Spec) -> Model:
     """The model, with a search of its latent where its own `sample` does not honour `x` and `mask`."""
-    return model if {"x", "mask"} <= set(model.given) else with_latent_search(model)
+    return model if {"x", "mask"} <= set(model.given) else with_latent_search(model, spec)
 
 
 def complete(
@@ -95,7 +95,7 @@ def complete(
     Raises:
       UserError: for a model that cannot complete, or one of labels and rows without them.
     """
-    model, num = completing(model), len(rows["x"])
+    model, num = completing(model, spec), len(rows["x"])
     given = {"x": np.where(mask, to_model(spec, rows["x"]), 0), "mask": mask}
     if "y" in model.given:
         if "y" not in rows:
