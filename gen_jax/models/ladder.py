@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
 from gen_jax.distributions.pixels import Likelihood
