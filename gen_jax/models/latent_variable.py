@@ -232,17 +232,17 @@ def encode(latent: Latent, read: Callable, key: jax.Array, state: State, batch: 
     return read(state.average, observed(batch), batch_labels(batch, latent.classes).get("y"))
 
 
-def decode(latent: Latent, key: jax.Array, state: State, point: dict) -> Batch:
+def decode(form: Latent, key: jax.Array, state: State, latent: dict) -> Batch:
     """Returns the mean of x given latents `z` [N, Z], with their labels."""
-    y = point["y"] if latent.classes else None
-    return {"x": mean(latent, state.average, point["z"], y), **labelled(y)}
+    y = latent["y"] if form.classes else None
+    return {"x": mean(form, state.average, latent["z"], y), **labelled(y)}
 
 
-def draw(latent: Latent, key: jax.Array, state: State, point: dict) -> Batch:
+def draw(form: Latent, key: jax.Array, state: State, latent: dict) -> Batch:
     """Returns a draw of x given latents `z` [N, Z], with their labels."""
-    y = point["y"] if latent.classes else None
-    out = latent.decode(state.average, point["z"], y)
-    return {"x": latent.likelihood.draw(key, state.average["likelihood"], out), **labelled(y)}
+    y = latent["y"] if form.classes else None
+    out = form.decode(state.average, latent["z"], y)
+    return {"x": form.likelihood.draw(key, state.average["likelihood"], out), **labelled(y)}
 
 
 def mean(latent: Latent, params: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
