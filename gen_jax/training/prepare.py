@@ -168,7 +168,9 @@ def trace(model: Model, opened: data.Data, settings: ConfigDict) -> Traced:
     rows = opened.at(0)["weight"].shape[-1] * processes.hosts()[1]
     lanes = settings.data.order == "lanes"
     state = state_shapes(model, opened.spec, rows, lanes)
-    _, metrics = jax.eval_shape(model.step, jax.random.key(0), state, example_batch(opened.spec, rows, lanes))
+    _, metrics = jax.eval_shape(
+        model.step, root(settings.seed, "training"), state, example_batch(opened.spec, rows, lanes)
+    )
     return Traced(state, tuple(metrics))
 
 
@@ -189,7 +191,7 @@ def refuse_condition(model: Model, opened: data.Data, settings: ConfigDict, trac
         with suppress(
             jax.errors.JAXTypeError
         ):  # of a family that reads numbers of its state once the condition is checked
-            jax.eval_shape(lambda state: model.sample(jax.random.key(0), state, 1, given), traced.state)
+            jax.eval_shape(lambda state: model.sample(root(settings.seed, "training"), state, 1, given), traced.state)
 
 
 def work_bytes(job: Job) -> int:
