@@ -214,6 +214,11 @@ def test_evidence_interventions_and_explanations():
         model.sample(KEY, state, num, {"x": x, "mask": mask, "do": {"x": x, "mask": mask}})
     with pytest.raises(UserError, match=r"temperature 0\.5: expected 1, or 0"):
         model.sample(KEY, state, 1, how={"temperature": 0.5})
+    for wrong in ("cold", [0, 0], 2, np.nan, []):
+        with pytest.raises(UserError, match="temperature .*: expected a number from 0 to 1"):
+            model.sample(KEY, state, 1, how={"temperature": wrong})
+    with pytest.raises(UserError, match="of all rows"):
+        model.sample(KEY, state, 2, how={"temperature": [0, 1]})
     with pytest.raises(UserError, match="expected a level from 0 to 1"):
         model.log_prob(KEY, state, {"x": np.float32([[0, 0, 5]])})
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.conditions import option_numbers
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError, check_whole
@@ -227,22 +228,10 @@ def choice_of(options: Mapping[str, Any], num: int, values: int) -> Choice:
       UserError: for an option outside its range, or a filter of tokens for frames that are no tokens.
     """
     ranges = {"temperature": (0, np.inf), "top_k": (0, values), "top_p": (0, 1)}
-    choice = Choice(*(_in_range(name, options[name], num, *ranges[name]) for name in Choice._fields))
+    whole = {"top_k"}
+    numbers = (option_numbers(name, options[name], num, *ranges[name], name in whole) for name in Choice._fields)
+    choice = Choice(*(jnp.asarray(number, plain.dtype) for number, plain in zip(numbers, PLAIN)))
     filters = [name for name in ("top_k", "top_p") if (getattr(choice, name) != getattr(PLAIN, name)).any()]
     if filters and not values:
         raise UserError(f"{filters[0]} filters tokens, and this model draws none")
     return choice if filters else unfiltered(choice)
-
-
-def _in_range(name: str, option: Any, num: int, low: float, high: float) -> jax.Array:
-    """Returns an option for each of `num` samples [num]."""
-    whole = name == "top_k"
-    value = np.asarray(option)
-    fits = value.shape in ((), (num,)) and value.dtype.kind in ("iu" if whole else "iuf")
-    wrong = value[~((value >= low) & (value <= high) & np.isfinite(value))] if fits else value
-    if not fits or wrong.size:
-        kind = "a whole number" if whole else "a number"
-        raise UserError(
-            f"{name} {wrong.ravel()[:1]}: expected {kind} from {low} to {high}, for all samples or for each"
-        )
-    return jnp.full(num, value, getattr(PLAIN, name).dtype)

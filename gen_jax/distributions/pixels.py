@@ -36,6 +36,11 @@ class Likelihood(NamedTuple):
     shape: tuple[int, ...] = ()  # of what the net puts out for a row
 
 
+def initial_weights(likelihood: Likelihood) -> dict[str, jax.Array]:
+    """Returns the weights of the likelihood itself before the first step: 0."""
+    return {name: jnp.zeros(shape) for name, shape in likelihood.weights.items()}
+
+
 class Whole(NamedTuple):
     """Values 0..top of data that are whole numbers, from and to model space."""
 

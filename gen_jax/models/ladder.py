@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
+from gen_jax.conditions import check_labels
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
-from gen_jax.distributions.pixels import Likelihood
+from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError, check_whole
 from gen_jax.losses.variational import free_bits
 from gen_jax.model import Batch, Model, observed, weighted_mean
-from gen_jax.models.latent_variable import Latent, Proposal, latent_model, layer_kl, log_likelihood, updated
+from gen_jax.models.latent_variable import Latent, Proposal, latent_model, layer_kl, log_likelihood, started, updated
 from gen_jax.nets import LADDERS
 from gen_jax.registry import build
 
@@ -112,21 +113,13 @@ def init(nets: Ladder, tx: Callable, key: jax.Array, batch: Batch) -> LadderStat
     """
     up_key, down_key = jax.random.split(key)
     y = jnp.zeros(1, jnp.int32)
-    zero = jnp.zeros((), jnp.int32)
     features, up = nets.up.init_with_output(up_key, jnp.zeros((1, *nets.shape)), y)
     params = {
         "up": up,
         "down": nets.down.init(down_key, jnp.zeros((1, sum(nets.sizes))), features, y),
-        "likelihood": {name: jnp.zeros(shape) for name, shape in nets.likelihood.weights.items()},
+        "likelihood": initial_weights(nets.likelihood),
     }
-    return LadderState(
-        step=zero,
-        examples=zero,
-        classes=jnp.zeros(nets.classes) if nets.classes else None,
-        params=params,
-        average=jax.tree.map(jnp.copy, params),
-        optimizer=tx(zero).init(params),
-    )
+    return LadderState(**started(tx, nets.classes, params))
 
 
 def step(
@@ -236,8 +229,7 @@ def check_arguments(spec: Spec, conditional: bool, kl: float | Mapping, free_nat
     """
     if kind_of(spec).time or spec.tabular:
         raise UserError(f"a ladder models images and vectors, not data of kind {spec.kind!r} ({spec.name})")
-    if conditional and not spec.classes:
-        raise UserError(f"a conditional ladder learns labels, and {spec.name} has none: set model.conditional=False")
+    check_labels("ladder", spec, conditional)
     if not isinstance(kl, Mapping) and kl <= 0:
         raise UserError(f"kl {kl}: expected more than 0")
     if free_nats < 0:

@@ -9,7 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.conditions import batch_labels, drawn_labels, given_labels, given_observed, refuse_given, sampler_options
+from gen_jax.conditions import (
+    batch_labels,
+    counted_labels,
+    drawn_labels,
+    given_labels,
+    given_observed,
+    refuse_given,
+    sampler_options,
+)
 from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
 from gen_jax.distributions.pixels import Likelihood
 from gen_jax.errors import check_whole
@@ -102,6 +110,25 @@ def latent_model(latent: Latent, init: Callable, step: Callable) -> Model:
     )
 
 
+def started(tx: Callable, classes: int, params: Any) -> dict[str, Any]:
+    """Returns the fields of a state that `updated` moves, before the first step.
+
+    Args:
+      tx: (examples) -> an Optax transformation.
+      classes: number of labels that the model reads; 0: it reads none.
+      params: weights of the model.
+    """
+    zero = jnp.zeros((), jnp.int32)
+    return {
+        "step": zero,
+        "examples": zero,
+        "classes": jnp.zeros(classes) if classes else None,
+        "params": params,
+        "average": jax.tree.map(jnp.copy, params),
+        "optimizer": tx(zero).init(params),
+    }
+
+
 def updated(tx: Callable, ema_half_life: float, gradient: Any, state: State, batch: Batch) -> State:
     """Returns the state after one update of its weights by a gradient.
 
@@ -124,11 +151,6 @@ def updated(tx: Callable, ema_half_life: float, gradient: Any, state: State, bat
         average=moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life)),
         optimizer=optimizer,
     )
-
-
-def counted_labels(counts: jax.Array, weight: jax.Array, y: jax.Array) -> jax.Array:
-    """Returns the rows of each label so far, [K]: `counts` and those of labels y [N] by their weight [N]."""
-    return counts + weight @ jax.nn.one_hot(y, len(counts))
 
 
 def log_likelihood(likelihood: Likelihood, params: Any, out: jax.Array, x: jax.Array) -> jax.Array:

@@ -9,7 +9,15 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import batch_labels, drawn_labels, given_labels, refuse_given, sampler_options
+from gen_jax.conditions import (
+    batch_labels,
+    check_labels,
+    counted_labels,
+    drawn_labels,
+    given_labels,
+    refuse_given,
+    sampler_options,
+)
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import frames as heads
@@ -66,8 +74,7 @@ def rnn(
     """
     if not kind_of(spec).time:
         raise UserError(f"an rnn models sequences, not data of kind {spec.kind!r} ({spec.name})")
-    if conditional and not spec.classes:
-        raise UserError(f"a conditional rnn learns labels, and {spec.name} has none: set model.conditional=False")
+    check_labels("rnn", spec, conditional)
     values, classes = levels(spec), len(spec.classes) if conditional else 0
     head, tx = heads.fitting(spec, head), optimizers.optimizer(optimizer)
     layers, unit = build("cell", RECURRENT, cell), "token" if values else "frame"
@@ -117,7 +124,7 @@ def rnn(
         average = optimizers.moving_average(state.average, params, new, jnp.float32(ema_half_life))
         counts = state.classes
         if conditional:
-            counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(batch["y"], classes))
+            counts = counted_labels(counts, weight, batch["y"])
         lanes = None if state.lanes is None else jax.lax.stop_gradient(lanes)
         metrics = {f"nats_per_{unit}": value, "gradient_norm": optax.tree.norm(gradient)}
         state = RnnState(state.step + 1, saturated(state.examples, new), counts, params, average, tx_state, lanes)

@@ -10,15 +10,16 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
+from gen_jax.conditions import check_labels
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
 from gen_jax.distributions.columns import check_kind
 from gen_jax.distributions.gaussians import gaussian_kl
-from gen_jax.distributions.pixels import Likelihood
+from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound, running_moments
 from gen_jax.model import Batch, Model, observed, weighted_mean
-from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio, updated
+from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio, started, updated
 from gen_jax.nets import DECODERS, ENCODERS
 from gen_jax.registry import build
 
@@ -135,24 +136,16 @@ def init(nets: Autoencoder, tx: Callable, key: jax.Array, batch: Batch) -> VaeSt
     """
     e_key, d_key = jax.random.split(key)
     y = jnp.zeros(1, jnp.int32)
-    zero = jnp.zeros((), jnp.int32)
     x = nets.likelihood.read(jnp.zeros((1, *nets.shape)))
     params = {
         "encoder": nets.encoder.init(e_key, x, y),
         "decoder": nets.decoder.init(d_key, jnp.zeros((1, nets.latent_size)), y),
-        "likelihood": {name: jnp.zeros(shape) for name, shape in nets.likelihood.weights.items()},
+        "likelihood": initial_weights(nets.likelihood),
     }
     if any(set(params[name]) != {"params"} for name in ("encoder", "decoder")):
         raise UserError("the nets of a vae may not normalise by statistics of a batch: choose norm='none'")
-    return VaeState(
-        step=zero,
-        examples=zero,
-        classes=jnp.zeros(nets.classes) if nets.classes else None,
-        moments=(jnp.zeros(nets.latent_size), jnp.eye(nets.latent_size)) if nets.deterministic else None,
-        params=params,
-        average=jax.tree.map(jnp.copy, params),
-        optimizer=tx(zero).init(params),
-    )
+    moments = (jnp.zeros(nets.latent_size), jnp.eye(nets.latent_size)) if nets.deterministic else None
+    return VaeState(moments=moments, **started(tx, nets.classes, params))
 
 
 def step(
@@ -377,8 +370,7 @@ def check_arguments(
     check_kind("vae", spec, lambda kind: not kind.time)
     for name, value in {"latent_size": latent_size, "num_samples": num_samples, "sweeps": sweeps}.items():
         check_whole(name, value)
-    if conditional and not spec.classes:
-        raise UserError(f"a conditional vae learns labels, and {spec.name} has none: set model.conditional=False")
+    check_labels("vae", spec, conditional)
     choose("objective", objective, OBJECTIVES)
     if not isinstance(kl, Mapping) and kl < 0:
         raise UserError(f"kl {kl}: expected 0 or more")

@@ -11,16 +11,16 @@ import numpy as np
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import batch_labels, drawn_labels, given_labels, sampler_options
+from gen_jax.conditions import batch_labels, check_labels, counted_labels, drawn_labels, given_labels, sampler_options
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
-from gen_jax.distributions.pixels import Likelihood
+from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError, check_whole
 from gen_jax.losses import quantise
 from gen_jax.losses.quantise import Codebook
 from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
-from gen_jax.models.latent_variable import counted_labels, labelled, log_likelihood
+from gen_jax.models.latent_variable import labelled, log_likelihood
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
 from gen_jax.nets.layers import stage_sides
 from gen_jax.nets.raster import Raster, draw_codes
@@ -155,7 +155,7 @@ def init(nets: Vqvae, txs: Mapping[str, Callable], key: jax.Array, batch: Batch)
     images = {
         "encoder": nets.encoder.init(e_key, jnp.zeros((1, *nets.shape))),
         "decoder": nets.decoder.init(d_key, jnp.zeros((*grid, nets.code_size))),
-        "likelihood": {name: jnp.zeros(shape) for name, shape in nets.likelihood.weights.items()},
+        "likelihood": initial_weights(nets.likelihood),
     }
     prior = nets.prior.init(p_key, jnp.zeros(grid, jnp.int32), jnp.zeros(1, jnp.int32))
     params = {"images": images, "prior": prior}
@@ -428,8 +428,7 @@ def check_arguments(
     """
     if not kind_of(spec).pixels:
         raise UserError(f"a vqvae models images, not data of kind {spec.kind!r} ({spec.name})")
-    if conditional and not spec.classes:
-        raise UserError(f"a conditional vqvae learns labels, and {spec.name} has none: set model.conditional=False")
+    check_labels("vqvae", spec, conditional)
     check_whole("grid", grid, 0)
     check_whole("codebook_size", codebook_size)
     check_whole("code_size", code_size)

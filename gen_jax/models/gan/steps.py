@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gen_jax.conditions import counted_labels
 from gen_jax.errors import UserError
 from gen_jax.losses.penalties import PENALTIES
 from gen_jax.model import Batch, observed, saturated
@@ -122,8 +123,7 @@ def step(nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, bat
     half_life = recipe.half_life(state.examples.astype(jnp.float32))
     classes = state.classes
     if nets.classes:
-        one_hot = jax.nn.one_hot(parts["y"], nets.classes)
-        classes = classes + jnp.einsum("bp,bpk->k", parts["weight"], one_hot)
+        classes = counted_labels(classes, parts["weight"].ravel(), parts["y"].ravel())
     state = state._replace(
         step=state.step + 1,
         examples=saturated(state.examples, seen.astype(jnp.int32)),
