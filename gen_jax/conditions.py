@@ -1,4 +1,4 @@
-"""What `given` may hold, and how it is refused: labels, observed cells, what no model can obey."""
+"""Conditions in `given` and sampler options in `how`: they are read here, and refused."""
 
 from collections.abc import Mapping
 from typing import Any

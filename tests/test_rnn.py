@@ -461,7 +461,7 @@ def test_an_option_may_be_one_number_for_all():
 
 def test_each_sample_has_its_own_option_in_whatever_chunk():
     model, state, _ = learnt("categorical")
-    how = {"temperature": np.array([0.0, 0, 0, 0, 1]), "top_k": np.array([0, 0, 0, 0, 1])}
+    how = {"temperature": np.array([0.0, 0, 0, 0, 1]), "top_k": [0, 0, 0, 0, 1]}
     drawn = draw.draw(model, state, tokens_spec(), 0, 5, how=how, size=2)["x"]
     likeliest = draw.draw(model, state, tokens_spec(), 0, 1, how={"temperature": 0})["x"]
     assert np.array_equal(drawn, np.repeat(likeliest, 5, 0))

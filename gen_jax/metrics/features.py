@@ -24,9 +24,7 @@ class Features(NamedTuple):
     """An embedding of raw rows, the same for all measures."""
 
     embed: Embedding
-    log_prob: (
-        Callable[[np.ndarray], np.ndarray] | None
-    )  # raw x -> log-probabilities [N, K] of classes; None without labels
+    log_prob: Embedding | None  # raw x -> log-probabilities [N, K] of classes; None without labels
     reference: Callable[[], np.ndarray]  # features [R, F] of train rows, in random order
     protocol: Callable[[], dict[str, Any]]
 
@@ -40,9 +38,8 @@ class Real(NamedTuple):
     rows: Callable[[str], Rows]  # rows of a split, at most `MOST_ROWS`
     whole: Callable[[str], Rows]  # all rows of a split
     held_out: Callable[[int], Rows | None]  # the first rows of the test split, at most that number
-    classifier: (
-        Callable[[], Classifier] | None
-    )  # trained at the first call; None without two classes, or of stacked images
+    # Trained at the first call; None without two classes, or of stacked images.
+    classifier: Callable[[], Classifier] | None
     features: Features | None  # None for long rows without labels
     target: str | None = None  # name of the column that classifiers of a table predict; None: the last one with levels
 
@@ -50,7 +47,7 @@ class Real(NamedTuple):
 def real_data(
     spec: Spec, reals: Reals, splits: tuple[str, str], file: str | None = None, target: str | None = None
 ) -> Real:
-    """Returns what measures read of the real data; rows are read, and the classifier is trained, at the first use.
+    """Returns the real data for measures. Rows are read, and the classifier is trained, at the first use.
 
     Args:
       spec: facts of the data.

@@ -1,4 +1,4 @@
-"""What measures read of a model on real rows: exact log-probabilities, bounds of them, and codes, in batches."""
+"""Functions of real rows that a model gives to measures: exact log-probabilities, their bounds, and codes."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,9 +18,8 @@ from gen_jax.model import Batch, Model, State
 SEQUENCES_TOGETHER = 64  # sequences in a batch
 ROWS_TOGETHER = (16, 500)  # smallest and largest number of other rows in a batch
 NUMBERS = 1 << 19  # numbers in a batch, which choose its size between these
-Coded = tuple[
-    np.ndarray, Batch, np.ndarray | None
-]  # raw x [n, *shape], its latent, the raw x decoded from it, unrounded
+# Raw x [n, *shape], its latent, and the raw x decoded from it, unrounded.
+Coded = tuple[np.ndarray, Batch, np.ndarray | None]
 
 
 class Lacking(UserError):

@@ -79,9 +79,8 @@ def first_latent(key: jax.Array, x: jax.Array, mask: jax.Array, joint: Joint) ->
     def offer(best: tuple, key: jax.Array) -> tuple[tuple, None]:
         z_key, noise_key = jax.random.split(key)
         z = jax.random.normal(z_key, (len(x), joint.latent_size))
-        noise = jax.random.gumbel(
-            noise_key, (len(x),)
-        )  # the largest log w + Gumbel noise is drawn with probability ~ w
+        # Because the largest log w + Gumbel noise is drawn with a probability in proportion to w.
+        noise = jax.random.gumbel(noise_key, (len(x),))
         value = row_sum(jnp.where(mask, joint.log_likelihood(z, x), 0)) + noise
         better = value > best[1]
         return (jnp.where(better[:, None], z, best[0]), jnp.where(better, value, best[1])), None

@@ -26,7 +26,7 @@ ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 200.0}
 
 
 class LadderState(NamedTuple):
-    """What a ladder carries from step to step."""
+    """The state of a ladder."""
 
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, rows trained on
@@ -37,12 +37,11 @@ class LadderState(NamedTuple):
 
 
 class Ladder(NamedTuple):
-    """What a ladder is without its weights. `y` is labels [N], or None; Z is the sum of `sizes`."""
+    """A ladder without its weights. `y` is labels [N], or None; Z is the sum of `sizes`."""
 
     up: nn.Module  # (x, y) -> features of each layer, top first
-    down: (
-        nn.Module
-    )  # (z, features or None, y, fixed) -> what the likelihood reads, then z, mean and log scale [N, Z] of q
+    # (z, features or None, y, fixed) -> what the likelihood reads, then z, mean and log scale [N, Z] of q
+    down: nn.Module
     likelihood: Likelihood
     shape: tuple[int, ...]  # of a row
     sizes: tuple[int, ...]  # numbers of each layer's latent, top first

@@ -19,7 +19,7 @@ LEAST = 1e-6  # added to standard deviations, because they divide
 
 
 class Target(NamedTuple):
-    """What the latents of N rows are searched for."""
+    """The target of a search of the latents of N rows."""
 
     x: jax.Array  # [N, *shape] what is observed, with noise
     mask: jax.Array  # [N, *shape] bool, True where x is observed

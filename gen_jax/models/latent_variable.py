@@ -1,4 +1,4 @@
-"""What models of a latent and a likelihood share: an update, bounds, samples, completions, codes. No family lives here."""
+"""Functions that models of a latent and a likelihood share: an update, bounds, samples, completions, codes."""
 
 from collections.abc import Callable
 from functools import partial

@@ -34,7 +34,7 @@ OPTIONS = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "stream": None}  # of a
 
 
 class RnnState(NamedTuple):
-    """What a recurrent net carries from step to step."""
+    """The state of a recurrent net."""
 
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, rows learnt from

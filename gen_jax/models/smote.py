@@ -28,7 +28,7 @@ class SmoteState(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What SMOTE reads of a table: features, in which rows are near or far."""
+    """The facts of a table that SMOTE reads, and the features by which rows are near or far."""
 
     rows: int  # N
     levels: Levels

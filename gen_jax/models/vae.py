@@ -28,21 +28,19 @@ Gaussian = tuple[jax.Array, jax.Array]  # mean and log scale [N, Z]
 
 
 class VaeState(NamedTuple):
-    """What an autoencoder carries from step to step."""
+    """The state of an autoencoder."""
 
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, rows trained on
     classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None if it reads no labels
-    moments: (
-        Any  # mean [Z] and covariance [Z, Z] of the codes of a deterministic autoencoder; None if the prior is N(0, I)
-    )
+    moments: Any  # mean [Z] and covariance [Z, Z] of the codes, if deterministic; None if the prior is N(0, I)
     params: Any  # of the encoder, the decoder and the likelihood
     average: Any  # of params
     optimizer: Any
 
 
 class Autoencoder(NamedTuple):
-    """What an autoencoder is without its weights. `y` is labels [N], or None."""
+    """An autoencoder without its weights. `y` is labels [N], or None."""
 
     encoder: nn.Module  # (x, y) -> [N, 2, Z], mean and log scale of q(z | x)
     decoder: nn.Module  # (z, y) -> what the likelihood reads
@@ -256,7 +254,7 @@ class Rows(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a loss computes beside its value."""
+    """The metrics of a loss, and the means of the posterior."""
 
     metrics: dict[str, jax.Array]
     means: jax.Array  # [N, Z] of the posterior

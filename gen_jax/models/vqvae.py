@@ -32,7 +32,7 @@ UNUSED = 0.01  # share of an even use below which a code does not count as used
 
 
 class VqvaeState(NamedTuple):
-    """What a vector-quantised autoencoder carries from step to step."""
+    """The state of a vector-quantised autoencoder."""
 
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, rows trained on
@@ -43,7 +43,7 @@ class VqvaeState(NamedTuple):
 
 
 class Vqvae(NamedTuple):
-    """What a vector-quantised autoencoder is without its weights. A grid has the sides h, w of the prior."""
+    """A vector-quantised autoencoder without its weights. A grid has the sides h, w of the prior."""
 
     encoder: nn.Module  # x -> [N, h, w, D]
     decoder: nn.Module  # [N, h, w, D] -> what the likelihood reads
@@ -211,7 +211,7 @@ def step(
 
 
 class Terms(NamedTuple):
-    """What the loss computes beside its value. Nats are means over the rows; M = N h w places lie in all grids."""
+    """The terms of the loss. Nats are means over the rows; M = N h w places lie in all grids."""
 
     log_likelihood: jax.Array  # [] log p(x | codes)
     log_codes: jax.Array  # [] log p(codes)

@@ -1,4 +1,4 @@
-"""What the loop does between its steps, as a list of hooks.
+"""Hooks: a list of the things that the loop does between its steps.
 
 After a step the hooks that are due run in this order:
 
@@ -41,7 +41,7 @@ Numbers = dict[str, float | None]
 
 
 class Clock(NamedTuple):
-    """Where a run stands between two steps."""
+    """The progress of a run between two steps."""
 
     step: int  # steps that are done
     total: int  # steps of the whole run
@@ -49,7 +49,7 @@ class Clock(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """What the loop gives its hooks."""
+    """The arguments that the loop gives its hooks."""
 
     clock: Clock
     state: State  # of all replicas, as it lies on the devices; the next step donates it
@@ -150,17 +150,17 @@ def regular(period: int, clock: Clock) -> bool:
 
 
 def regular_or_last(period: int, clock: Clock) -> bool:
-    """As `regular`, and after the last step if the period is 0 too."""
+    """Returns `regular`, or whether this is the last step, if the period is 0 too."""
     return regular(period, clock) or 0 < clock.step == clock.total
 
 
 def regular_or_first(period: int, clock: Clock) -> bool:
-    """As `regular`, and before the first step unless the period is 0."""
+    """Returns `regular`, or whether this is before the first step, unless the period is 0."""
     return regular(period, clock) or (period > 0 and clock.step == 0)
 
 
 def regular_or_stopped(period: int, clock: Clock) -> bool:
-    """As `regular`, and wherever the run ends, also before its first step."""
+    """Returns `regular`, or whether the run ends here, also before its first step."""
     return regular(period, clock) or clock.stops or clock.step == clock.total
 
 

@@ -43,7 +43,7 @@ class Job(NamedTuple):
 
 
 class Traced(NamedTuple):
-    """What is known of a model's functions before they are compiled."""
+    """The facts of a model's functions before they are compiled."""
 
     state: State  # shapes, of one replica
     metrics: tuple[str, ...]
@@ -168,9 +168,8 @@ def trace(model: Model, opened: data.Data, settings: ConfigDict) -> Traced:
     rows = opened.at(0)["weight"].shape[-1] * processes.hosts()[1]
     lanes = settings.data.order == "lanes"
     state = state_shapes(model, opened.spec, rows, lanes)
-    _, metrics = jax.eval_shape(
-        model.step, root(settings.seed, "training"), state, example_batch(opened.spec, rows, lanes)
-    )
+    key = root(settings.seed, "training")  # only its shape is read
+    _, metrics = jax.eval_shape(model.step, key, state, example_batch(opened.spec, rows, lanes))
     return Traced(state, tuple(metrics))
 
 
@@ -188,10 +187,10 @@ def refuse_condition(model: Model, opened: data.Data, settings: ConfigDict, trac
             f"and lists of a trained run"
         )
     if given:
-        with suppress(
-            jax.errors.JAXTypeError
-        ):  # of a family that reads numbers of its state once the condition is checked
-            jax.eval_shape(lambda state: model.sample(root(settings.seed, "training"), state, 1, given), traced.state)
+        key = root(settings.seed, "training")  # only its shape is read
+        # Because some families read numbers of their state, once they have checked the condition.
+        with suppress(jax.errors.JAXTypeError):
+            jax.eval_shape(lambda state: model.sample(key, state, 1, given), traced.state)
 
 
 def work_bytes(job: Job) -> int:

@@ -68,11 +68,10 @@ def _chunks(
     """Yields samples, `size` at a time, until there are `num`; without end, all given the first row, if `num` is None."""
     key = root(seed, "samples")
     for number in count() if num is None else range(-(-num // size)):
-        rows = np.minimum(
-            np.arange(number * size, (number + 1) * size), 0 if num is None else num - 1
-        )  # all chunks are whole
+        last = 0 if num is None else num - 1
+        rows = np.minimum(np.arange(number * size, (number + 1) * size), last)  # all chunks are whole
         conditions = jax.tree.map(itemgetter(rows), dict(given))
-        options = {name: value[rows] if np.ndim(value) else value for name, value in how.items()}
+        options = {name: np.asarray(value)[rows] if np.ndim(value) else value for name, value in how.items()}
         yield model.sample(fold_in(key, number), state, size, conditions or None, options or None)
 
 

@@ -26,19 +26,13 @@ class Kind(NamedTuple):
     sound: bool = False  # a row is a recording, which can be heard
     default_transform: str = "signed"  # `data.transform` if unset; tokens are never transformed
     scored_with_test: tuple[str, ...] = ()  # splits whose rows belong to the held-out rows of a likelihood
-    options: tuple[
-        str, ...
-    ] = ()  # settings of the `data` section that data of this kind have and of some kinds have not
+    options: tuple[str, ...] = ()  # settings of the `data` section that not all kinds have, and this kind has
     read: Mapping[str, Read] = {}  # suffix of a user's file -> reader
-    write: Mapping[
-        str, Write
-    ] = {}  # suffix of a file of samples -> writer; beside it stands the picture, if there is one
+    write: Mapping[str, Write] = {}  # suffix of a file of samples -> writer; a picture stands beside the file
     picture: Draw | None = None  # draws x [N, *shape]; NaN beyond the end of a sequence
     strip: Draw | None = None  # draws N paths x [N, T, *shape], each in T steps
     tokens: Callable[[Spec, str], np.ndarray] | None = None  # (spec, what a user writes) -> tokens [T] int32
-    stream: Callable[[Spec], Callable[[int], str]] | None = (
-        None  # (spec) -> a function: next token -> text it completes
-    )
+    stream: Callable[[Spec], Callable[[int], str]] | None = None  # spec -> (next token -> the text that it completes)
 
     @property
     def rank(self) -> int:

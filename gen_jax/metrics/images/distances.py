@@ -34,9 +34,8 @@ def _gaussian(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x = np.asarray(x, np.float64)
     mean = x.mean(0)
     centred = x - mean
-    return mean, centred.T @ centred / max(
-        len(x) - 1, 1
-    )  # of one array, because NumPy then computes half of the products
+    scatter = centred.T @ centred  # of one array, because NumPy then computes half of the products
+    return mean, scatter / max(len(x) - 1, 1)
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:

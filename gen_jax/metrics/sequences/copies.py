@@ -36,9 +36,8 @@ def copies(train: np.ndarray, pieces: np.ndarray, n: int = NGRAM) -> tuple[np.nd
     share = 0.0 if pieces.shape[1] >= n else np.nan
     train_hash = np.zeros(len(train) + 1, np.uint64)
     piece_hash = np.zeros((len(pieces), pieces.shape[1] + 1), np.uint64)
-    for size in range(
-        1, pieces.shape[1] + 1
-    ):  # hashes of all runs of a length, from the hashes of the runs one shorter
+    for size in range(1, pieces.shape[1] + 1):
+        # The hashes of all runs of this length, from the hashes of the runs that are one shorter.
         train_token = train[size - 1 :][: len(train_hash) - 1].astype(np.uint64)
         piece_token = pieces[:, size - 1 :][:, : piece_hash.shape[1] - 1].astype(np.uint64)
         train_hash = train_hash[:-1] * FACTOR + train_token + np.uint64(1)

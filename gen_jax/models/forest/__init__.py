@@ -32,7 +32,7 @@ class ForestState(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """How a forest grows."""
+    """A forest without its trees: the facts by which it grows."""
 
     layout: inside.Layout
     shape: tuple[int, int, int, int]  # trees T, leaves of a tree, columns D and levels of a column, at most

@@ -32,7 +32,7 @@ class Statistics(NamedTuple):
 
 
 class HmmState(NamedTuple):
-    """What a hidden Markov model carries from step to step."""
+    """The state of a hidden Markov model."""
 
     step: jax.Array  # [] int32
     log_initial: jax.Array  # [K] float32
