@@ -22,7 +22,7 @@ from gen_jax.data.kinds.texts import reader
 from gen_jax.data.source import say_once
 from gen_jax.data.spec import Spec
 from gen_jax.data.tables import evidence
-from gen_jax.data.tables.schema import for_spreadsheets, formulas
+from gen_jax.data.tables.csv_files import for_spreadsheets, formulas
 from gen_jax.devices import startup
 from gen_jax.errors import UserError, choose
 from gen_jax.files import write
@@ -77,14 +77,13 @@ def main(argv: list[str]) -> None:
         return
     if flags["completions"].present:
         raise UserError(f"--completions={flags.completions}: expected a file in --given, whose rows are completed")
-    given = parse_given(flags.given, num, loaded.spec, length)
+    request = parse_given(flags.given, num, loaded.spec, length)
     choice = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
-    given = {**(given or {}), **{name: np.full(num, each) for name, each in choice.items() if each is not None}}
+    given = {**(request.given or {}), **{name: np.full(num, each) for name, each in choice.items() if each is not None}}
     if saved:
         command_line.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
     stream = printer(loaded.spec) if flags.stream else None
-    known = evidence.said_cells(loaded.spec, flags.given, num) if flags.given and loaded.spec.kind == "table" else None
-    fits = evidence.said_within(loaded.spec, flags.given)
+    known, fits = request.cells, request.fits
     samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, stream, known=known, fits=fits)
     if flags.stream:
         print()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gen_jax.data.tables import networks
-from gen_jax.data.tables.networks import Network, read_bif, write_bif
+from gen_jax.data.tables.bif import read_bif, write_bif
+from gen_jax.data.tables.networks import Network
 from gen_jax.errors import UserError
 
 NETWORK = Network(

@@ -7,7 +7,7 @@ import numpy as np
 from gen_jax.data.kinds.pictures import picture
 from gen_jax.data.kinds.texts import read_text
 from gen_jax.data.spec import Spec, sequences
-from gen_jax.data.tables.schema import to_csv
+from gen_jax.data.tables.csv_files import to_csv
 from gen_jax.errors import choose
 
 SUFFIXES = {  # kind of data -> what its samples are saved as, the first while training

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables.schema import parts, shares
+from gen_jax.data.tables.statistics import parts, shares
 from gen_jax.errors import choose
 
 TILE = 56  # pixels a small image is enlarged to, at least
