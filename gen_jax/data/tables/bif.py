@@ -80,7 +80,7 @@ def _levels(name: str, statements: list[list[str]], path: str) -> tuple[str, ...
     words = types[0]
     levels = tuple(word.strip('"') for word in words[words.index("{") + 1 : -1] if word != ",")
     if words[3:4] != [str(len(levels))] or len(set(levels)) < len(levels):
-        size = words[3] if len(words) > 3 else "some"
+        size = words[3] if len(words) > 3 and words[3].isdecimal() else "a number of"
         raise UserError(f"{path}: variable {name!r}: expected {size} different levels, not {levels}")
     return levels
 
