@@ -11,7 +11,8 @@ import numpy as np
 from gen_jax import files
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
-from gen_jax.data.tables.networks import Network, topological_order, write_bif
+from gen_jax.data.tables.bif import write_bif
+from gen_jax.data.tables.networks import Network, topological_order
 from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.storage import loading

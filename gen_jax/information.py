@@ -9,7 +9,7 @@ from gen_jax import config
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.data.spec import columns
-from gen_jax.data.tables.evidence import known
+from gen_jax.data.tables.evidence import column_names
 from gen_jax.devices import startup
 from gen_jax.errors import UserError, choose
 from gen_jax.models.bayes_net import information
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
     loaded = loading.load(
         flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
-    names = known(loaded.spec)
+    names = column_names(loaded.spec)
 
     def places(flag: str) -> list[int]:
         said = flags[flag].value

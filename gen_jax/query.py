@@ -11,8 +11,8 @@ from gen_jax import config
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.data.spec import columns
-from gen_jax.data.tables.evidence import known, parsed, said_within
-from gen_jax.data.tables.schema import texts_of
+from gen_jax.data.tables.evidence import column_names, condition_of, row_filter
+from gen_jax.data.tables.values import texts_of
 from gen_jax.devices import startup
 from gen_jax.errors import UserError, choose
 from gen_jax.storage import loading
@@ -42,25 +42,26 @@ def main(argv: list[str]) -> None:
     loaded = loading.load(
         flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
-    names = known(loaded.spec)
+    names = column_names(loaded.spec)
     of = choose(f"column of {loaded.spec.name} in --of", flags.of or "", names)
-    if flags.given is not None and parsed(loaded.spec, flags.given)[1]:
+    condition = None if flags.given is None else condition_of(loaded.spec, flags.given)
+    if condition and condition.done:
         raise UserError(f"--given {flags.given}: do() is not answered here; use gen_jax.sample")
-    column, condition = columns(loaded.spec)[names.index(of)], f" | {flags.given}" if flags.given else ""
-    exact = "levels" in column and said_within(loaded.spec, flags.given) is None
-    x = None if exact else draws(loaded, of, flags.given, flags.seed)
+    column, given = columns(loaded.spec)[names.index(of)], f" | {flags.given}" if flags.given else ""
+    exact = "levels" in column and row_filter(condition) is None
+    x = None if exact else draws(loaded, of, condition, flags.seed)
     if exact:
-        shares = level_probabilities(loaded, of, flags.given)
+        shares = level_probabilities(loaded, of, condition)
     elif "levels" in column:
         shares = dict(zip(column["levels"], np.bincount(x.astype(int), minlength=len(column["levels"])) / DRAWS))
     else:
         texts = texts_of(column, np.quantile(x, QUANTILES, method="nearest"))
         for share, text in zip(QUANTILES, texts):
-            print(f"{share:4.0%} of {of}{condition} is at most {text}")
+            print(f"{share:4.0%} of {of}{given} is at most {text}")
         shares = {}
     for level, share in sorted(shares.items(), key=lambda item: -item[1]):
         error = "" if exact else f" +- {np.sqrt(share * (1 - share) / DRAWS):.4f}"
-        print(f"P({of}={level}{condition}) = {share:.4f}{error}")
+        print(f"P({of}={level}{given}) = {share:.4f}{error}")
     if not exact:
         print(f"by {DRAWS} draws of step {loaded.step}")
 

@@ -137,7 +137,7 @@ def draw_samples(job: Job, journal: log.Log, state: State, step: int) -> None:
     if not processes.leads():
         return
     how, spec = job.settings.sample, job.data.spec
-    given = parse_given(how.given, how.num, spec, how.length)
+    given = parse_given(how.given, how.num, spec, how.length).given
     samples = draw(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, how.num, given)
     files = encode(samples, spec, kind_of(spec).suffixes[0])
     journal.show(step, files)

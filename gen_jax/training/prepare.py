@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import CheckpointManager
 
 from gen_jax import config, data, files
-from gen_jax.data.tables.evidence import said_within
-from gen_jax.data.tables.networks import with_network
+from gen_jax.data.feed.order import ORDERS
+from gen_jax.data.tables.network_source import with_network
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.keys import root
@@ -65,7 +65,15 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     multiple = mesh.size if replicas == 1 else 1
     size, seed = settings.batch_size, settings.seed
     feed = data.load(
-        plain["data"], size, seed, settings.steps, settings.epochs, multiple, processes.hosts(), quiet, replicas
+        plain["data"],
+        batch_size=size,
+        seed=seed,
+        steps=settings.steps,
+        epochs=settings.epochs,
+        multiple=multiple,
+        host=processes.hosts(),
+        replicas=replicas,
+        quiet=quiet,
     )
     if plain["model"].get("bif") is not None:
         known = None if before is None else directory.read_spec(workdir)
@@ -73,18 +81,18 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     model = build_model(plain["model"], feed.spec)
     each = [root(seed + replica, "training") for replica in range(replicas)]
     keys = jnp.stack([jax.random.split(key) for key in each])  # [N, 2]
-    rows, lanes = feed.at(0)["weight"].shape[-1] * processes.hosts()[1], settings.data.order == "lanes"
+    rows, lanes = feed.at(0)["weight"].shape[-1] * processes.hosts()[1], ORDERS[settings.data.order].lanes
     shapes = state_shapes(model, feed.spec, rows, lanes)
     metrics = jax.eval_shape(model.step, keys[0, 1], shapes, example_batch(feed.spec, rows, lanes))[1]
-    given = parse_given(settings.sample.given, 1, feed.spec, settings.sample.length)
-    if said_within(feed.spec, settings.sample.given):
+    request = parse_given(settings.sample.given, 1, feed.spec, settings.sample.length)
+    if request.fits:
         raise UserError(
             f"sample.given {settings.sample.given}: expected NAME=VALUE while a run trains; gen_jax.sample --given takes ranges "
             f"and lists of a trained run"
         )
-    if given:  # a wrong one is said here, not by the first picture
+    if request.given:  # a wrong one is said here, not by the first picture
         with suppress(jax.errors.JAXTypeError):  # of a family that looks at its state, after the condition
-            jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, given), shapes)
+            jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, request.given), shapes)
     scorer = scorer_while_training(plain, feed.spec, feed.read)
     init_key, step_key = keys[0] if replicas == 1 else keys.T
     state = placement.abstract_state(mesh, shapes, replicas, settings.sharding is not None)
@@ -133,7 +141,7 @@ def initial_state(job: Job) -> State:
 def work_bytes(job: Job) -> int:
     """Returns the memory that a step works with beside its state and its rows, as XLA plans it; 0 unless it learns from many rows at once."""
     if (
-        job.settings.data.order != "all"
+        not ORDERS[job.settings.data.order].whole
         or not processes.alone()
         or sum(each.size for each in job.data.arrays.values()) < LARGE
     ):
@@ -179,7 +187,8 @@ def forked_state(job: Job, fork: Path) -> tuple[int, State]:
     old, rows = directory.begun_config(fork), job.settings.batch_size
     if old is None:
         raise UserError(f"--fork {fork}: there is no run with a checkpoint to start from")
-    if job.settings.data.order != "lanes" or old["data"]["order"] != "lanes" or old["batch_size"] == rows:
+    lanes = ORDERS[job.settings.data.order].lanes and ORDERS[old["data"]["order"]].lanes
+    if not lanes or old["batch_size"] == rows:
         return checkpoint.newest_in(fork / "checkpoints", job.state)
     shapes = state_shapes(job.model, job.data.spec, old["batch_size"], lanes=True)
     abstract = placement.abstract_state(job.mesh, shapes, job.replicas, job.settings.sharding is not None)

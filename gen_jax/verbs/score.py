@@ -55,7 +55,7 @@ def make_scorer(
     required = {*names, also} - {ALL, None}
     wanted = list(METRICS) if ALL in names else [*(names or DEFAULT)]
     measures = choose_measures([*wanted, *required], required, real, num)
-    drawn, given = {"samples": num, "seed": seed}, parse_given(None, num, spec, length)
+    drawn, given = {"samples": num, "seed": seed}, parse_given(None, num, spec, length).given
     drawn |= {"length": length} if given else {}
     data_facts = {"data": spec.name, "shape": list(spec.shape), "content": spec.content}
 
