@@ -87,7 +87,7 @@ def make_scorer(
     else:
         wanted = [*(names or registry.defaults())]
     chosen = choose_measures([*wanted, *required], required, real, num)
-    given = parse_given(None, num, spec, length)
+    given = parse_given(None, num, spec, length).given
     protocol = {"data": spec.name, "shape": list(spec.shape), "content": spec.content}
     drawn = {"samples": num, "seed": seed}
     if given:
