@@ -50,7 +50,7 @@ class Real(NamedTuple):
 def real_data(
     spec: Spec, reals: Reals, splits: tuple[str, str], file: str | None = None, target: str | None = None
 ) -> Real:
-    """Returns what measures read of the real data; rows are read, and the classifier is trained, at the first use.
+    """Returns the real data for measures; rows are read, and the classifier is trained, at the first use.
 
     Args:
       spec: facts of the data.

@@ -37,9 +37,7 @@ class Measure(NamedTuple):
     metrics: tuple[Metric, ...]
     prepare: Callable[[Real], Computation | None]  # None if the data lack what the measure needs
     data: str  # what the data must have, in words
-    reading: Reading | None = (
-        None  # the function of real rows that the model must give; None: the measure reads samples
-    )
+    reading: Reading | None = None  # the function of real rows that the model gives; None: the measure reads samples
     fields: tuple[str, ...] = ("x",)  # what the samples must carry
     least: int = 1  # smallest number of samples
     oracle: str = "as many test rows"  # what stands in the place of samples, in words; only for a measure of samples

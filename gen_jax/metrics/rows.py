@@ -1,4 +1,4 @@
-"""What measures read of a model on real rows: exact log-probabilities, bounds of them, and codes, in batches."""
+"""Functions of real rows that a model gives to measures: exact log-probabilities, their bounds, and codes."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -47,7 +47,7 @@ class Reading(NamedTuple):
 
 
 def read(reading: Reading, subject: Subject) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """Returns a function of raw rows that a model gives, and what it depends on besides the model.
+    """Returns a function of raw rows that a model gives, and the facts that the function depends on besides the model.
 
     Args:
       reading: the function that a measure asks for.

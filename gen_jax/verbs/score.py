@@ -65,8 +65,8 @@ def make_scorer(
 ) -> Scorer:
     """Returns a scorer of models by samples, or by what the models give for real rows.
 
-    The oracle of a metric of samples is the same metric of real rows: of the test split, or of the training split if a
-    judge is trained on samples. It is None without a test split, and for metrics of real rows.
+    The oracle of a metric of samples is the same metric of real rows. They are test rows, or train rows if a judge is
+    trained on samples. The oracle is None without a test split, and for metrics of real rows.
 
     Args:
       real: the real data.
@@ -97,7 +97,13 @@ def make_scorer(
 
 
 def draw_samples(plan: Plan, model: Model, state: State) -> Rows:
-    """Draws the samples that are scored."""
+    """Draws the samples that are scored.
+
+    Args:
+      plan: number and seed of the samples.
+      model: the model.
+      state: its state.
+    """
     return draw(model, state, plan.spec, plan.seed, plan.num, plan.given)
 
 
