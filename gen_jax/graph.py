@@ -6,7 +6,7 @@ python -m gen_jax.graph --workdir runs/bayes_net --out network.png
 from gen_jax import files
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
-from gen_jax.data.tables.networks import write_bif
+from gen_jax.data.tables.bif import write_bif
 from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.storage import loading

@@ -22,7 +22,7 @@ from gen_jax.data.kinds.files import encode
 from gen_jax.data.source import say_once
 from gen_jax.data.spec import Spec
 from gen_jax.data.tables import evidence
-from gen_jax.data.tables.schema import for_spreadsheets, formulas
+from gen_jax.data.tables.csv_files import for_spreadsheets, formulas
 from gen_jax.devices import startup
 from gen_jax.errors import UserError, choose
 from gen_jax.files import write
@@ -77,16 +77,15 @@ def main(argv: list[str]) -> None:
         return
     if flags["completions"].present:
         raise UserError(f"--completions={flags.completions}: expected a file in --given, whose rows are completed")
-    given = parse_given(flags.given, num, loaded.spec, length)
+    request = parse_given(flags.given, num, loaded.spec, length)
     options = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
     how = {name: value for name, value in options.items() if value is not None}
     if saved:
         command_line.output_file(flags.out, "samples.npz", (".npz", *kind_of(loaded.spec).suffixes))
     if flags.stream:
         how["stream"] = printer(loaded.spec)
-    known = evidence.said_cells(loaded.spec, flags.given, num) if flags.given and loaded.spec.tabular else None
-    fits = evidence.said_within(loaded.spec, flags.given)
-    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, how, known=known, fits=fits)
+    known, fits = request.cells, request.fits
+    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, request.given, how, known=known, fits=fits)
     if flags.stream:
         print()
     if saved:

@@ -22,8 +22,8 @@ import pytest
 
 import gen_jax
 from gen_jax import data, train
-from gen_jax.data import TRANSFORMS
 from gen_jax.data.spec import Spec
+from gen_jax.data.transforms import TRANSFORMS
 from gen_jax.devices import placement, startup
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -71,7 +71,8 @@ def cache(tmp_path_factory):
         fcntl.flock(lock, fcntl.LOCK_EX)
         options = {"split": "train", "test_split": "test", "feed": "resident", "order": "shuffle"}
         for name, variant in (("digits", None), ("gaussians", "ring")):  # what more than one test reads
-            data.load({**options, "name": name, "variant": variant}, 1, 0, steps=1, quiet=True)
+            options |= {"name": name, "variant": variant}
+            data.load(options, batch_size=1, seed=0, steps=1, quiet=True)
     startup.start()
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 60)  # a worker seldom compiles a thing twice
 

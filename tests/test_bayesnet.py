@@ -14,7 +14,7 @@ from PIL import Image
 from test_bif import NETWORK
 
 from gen_jax import graph, information, train
-from gen_jax.data.tables import networks
+from gen_jax.data.tables import bif, networks
 from gen_jax.distributions import bins
 from gen_jax.errors import UserError
 from gen_jax.models import build_model
@@ -267,7 +267,7 @@ def test_a_number_beside_a_column_with_more_levels_than_it_has_bins():
 
 def test_a_network_from_a_file(tmp_path):
     path = tmp_path / "net.bif"
-    path.write_text(networks.write_bif(NETWORK))
+    path.write_text(bif.write_bif(NETWORK))
     schema = [
         {"name": name, "kind": "categorical", "levels": [*levels][::-1], "missing": False, "low": 0.0, "high": 1.0}
         for name, levels in reversed([*zip(NETWORK.names, NETWORK.levels)])
@@ -313,13 +313,13 @@ def test_cpdag_distance():
 
 
 def test_a_network_is_drawn_and_written(tmp_path, capsys):
-    (tmp_path / "net.bif").write_text(networks.write_bif(NETWORK))
+    (tmp_path / "net.bif").write_text(bif.write_bif(NETWORK))
     config = Path(__file__).parents[1] / "configs" / "bayes_net_bif.py"
     flags = [f"--config.model.bif={tmp_path / 'net.bif'}", "--config.sample.num=4", "--quiet"]
     train.main(["train", "--config", str(config), "--workdir", str(tmp_path / "run"), *flags])
     (tmp_path / "net.bif").rename(tmp_path / "read.bif")  # the run knows it without the file
     graph.main(["graph", "--workdir", str(tmp_path / "run"), "--out", str(tmp_path / "again.bif")])
-    again = networks.read_bif(tmp_path / "again.bif")
+    again = bif.read_bif(tmp_path / "again.bif")
     assert again[:3] == NETWORK[:3]
     for mine, theirs in zip(again.tables, NETWORK.tables):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)

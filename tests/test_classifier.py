@@ -11,6 +11,7 @@ from conftest import make_spec
 from gen_jax import data
 from gen_jax.data.cache import cache_folder
 from gen_jax.data.kinds.audio import to_mu_law
+from gen_jax.data.spec import to_model
 from gen_jax.errors import UserError
 from gen_jax.metrics import registry
 from gen_jax.metrics.features import real_data, subset
@@ -38,7 +39,7 @@ def fast():
 def digits():
     """Spec and reader of scikit-learn's digits."""
     options = {"name": "digits", "split": "train", "test_split": "test", "feed": "auto", "order": "shuffle"}
-    loaded = data.load(options, 64, 0, steps=1)
+    loaded = data.load(options, batch_size=64, seed=0, steps=1)
     return loaded.spec, loaded.read
 
 
@@ -56,7 +57,7 @@ def sampler(spec, x, y=None):
     def sample(key, state, num, given=None, how=None):
         index = (drawn[0] + np.arange(num)) % len(x)
         drawn[0] += num
-        batch = {"x": data.to_model(spec, x[index])}
+        batch = {"x": to_model(spec, x[index])}
         return batch if y is None else {**batch, "y": y[index]}
 
     return Model(None, None, sample), None

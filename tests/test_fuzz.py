@@ -27,7 +27,7 @@ from gen_jax import config, files
 from gen_jax.coding import integer
 from gen_jax.data.kinds.roll import FIELDS
 from gen_jax.data.source import say_once
-from gen_jax.data.sources.files import open_files
+from gen_jax.data.sources.user_files import open_files
 from gen_jax.data.tables.networks import ASIA
 from gen_jax.errors import UserError
 from gen_jax.storage import directory

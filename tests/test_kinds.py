@@ -18,7 +18,7 @@ from gen_jax.errors import UserError
 from gen_jax.storage import directory
 
 KINDS_OF_TODAY = dict(KINDS)
-ALLOWED = {"data.tables.networks": "table is a word of BIF files, not a kind of data"}
+ALLOWED = {"data.tables.bif": "table is a word of BIF files, not a kind of data"}
 pytestmark = pytest.mark.usefixtures("one_device")
 
 

@@ -25,8 +25,8 @@ from gen_jax.coding.chunks import Damaged
 from gen_jax.data import cache
 from gen_jax.data.feed import resident
 from gen_jax.data.kinds.roll import FIELDS
-from gen_jax.data.tables import networks
-from gen_jax.data.tables.schema import csv_of, for_spreadsheets, formulas
+from gen_jax.data.tables import bif
+from gen_jax.data.tables.csv_files import csv_of, for_spreadsheets, formulas
 from gen_jax.devices import placement, startup
 from gen_jax.errors import UserError, printable
 from gen_jax.storage import checkpoint, directory, metrics_file
@@ -303,7 +303,7 @@ def test_a_network_of_too_many_parents_is_refused_before_its_table_is_made(tmp_p
         + "".join(f"probability ( w{at} ) {{ table 0.5, 0.5; }}\n" for at in range(40))
     )
     with pytest.raises(UserError, match=r"P\(w40\): it takes 17,592.2 GB of memory"):
-        networks.read_bif(path)
+        bif.read_bif(path)
 
 
 def test_a_checkpoint_that_its_run_deletes_meanwhile_is_looked_for_again(tmp_path, monkeypatch):

@@ -232,8 +232,8 @@ RECONSTRUCTION = Measure(
     (
         Metric(
             "reconstruction",
-            "mean squared error per number, scaled to [0, 1], of test rows decoded from their codes; in the details the "
-            "error of PCA with as many components as latents",
+            "mean squared error per number, scaled to [0, 1], of test rows decoded from their codes; in the details "
+            "the error of PCA with as many components as latents",
         ),
     ),
     reconstruction,
@@ -244,8 +244,8 @@ PROBE_ACCURACY = Measure(
     (
         Metric(
             "probe_accuracy",
-            "accuracy on test rows of a linear classifier of the codes; in the details the accuracy of as many principal "
-            "components",
+            "accuracy on test rows of a linear classifier of the codes; in the details the accuracy of as many "
+            "principal components",
         ),
     ),
     probe_accuracy,

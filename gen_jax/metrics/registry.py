@@ -1,4 +1,4 @@
-"""The list of all measures, and what is looked up in it."""
+"""The list of all measures, and their metrics by name."""
 
 from gen_jax.metrics import latent, likelihood
 from gen_jax.metrics.images import distances, labels, modes, neighbours, parzen

@@ -46,7 +46,7 @@ class Reading(NamedTuple):
 
 
 def read(reading: Reading, subject: Subject) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """Returns a function of raw rows that a model gives, and what it depends on besides the model.
+    """Returns a function of raw rows that a model gives, and the facts that the function depends on besides the model.
 
     Args:
       reading: the function that a measure asks for.

@@ -117,15 +117,21 @@ def _is_score(entry: Any) -> bool:
 
 
 def save_scores(workdir: Path, step: int, scores: Scores) -> None:
-    """Writes `evaluation.json`."""
+    """Writes `evaluation.json`.
+
+    Args:
+      workdir: directory of the run.
+      step: of the scores.
+      scores: the scores.
+    """
     files.write_json(workdir / "evaluation.json", {"step": step, "metrics": scores})
 
 
 def table(scores: Scores, others: Scores | None, origin: str) -> str:
     """Returns the scores as text, a line for each metric.
 
-    The columns are the value, the standard error over replicas, the value of the newest checkpoint if an earlier one
-    was selected, and the value of real data.
+    The columns are the value, the standard error over replicas, the value of the newest checkpoint, and the value of
+    real data. A column without an entry is left out.
 
     Args:
       scores: the scores.

@@ -256,7 +256,7 @@ def draw_samples(journal: Log, job: Job, moment: Moment) -> None:
         return
     step, total, _ = moment.clock
     how, spec = job.settings.sample, job.data.spec
-    given = parse_given(how.given, how.num, spec, how.length)
+    given = parse_given(how.given, how.num, spec, how.length).given
     samples = draw(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, how.num, given)
     contents = encode(samples, spec, kind_of(spec).suffixes[0])
     journal.show(step, contents)

@@ -10,8 +10,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from gen_jax import config, data
-from gen_jax.data.tables.evidence import said_within
-from gen_jax.data.tables.networks import with_network
+from gen_jax.data.feed.order import ORDERS
+from gen_jax.data.tables.network_source import with_network
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.keys import root
@@ -143,7 +143,17 @@ def open_data(settings: ConfigDict, mesh: Mesh, quiet: bool) -> data.Data:
     """
     options, size, seed, replicas = config.plain(settings.data), settings.batch_size, settings.seed, settings.replicas
     multiple = mesh.size if replicas == 1 else 1
-    return data.load(options, size, seed, settings.steps, settings.epochs, multiple, processes.hosts(), quiet, replicas)
+    return data.load(
+        options,
+        batch_size=size,
+        seed=seed,
+        steps=settings.steps,
+        epochs=settings.epochs,
+        multiple=multiple,
+        host=processes.hosts(),
+        replicas=replicas,
+        quiet=quiet,
+    )
 
 
 def run_keys(seed: int, number: int) -> tuple[jax.Array, jax.Array]:
@@ -166,7 +176,7 @@ def trace(model: Model, opened: data.Data, settings: ConfigDict) -> Traced:
       UserError: for a batch that the model cannot learn from.
     """
     rows = opened.at(0)["weight"].shape[-1] * processes.hosts()[1]
-    lanes = settings.data.order == "lanes"
+    lanes = ORDERS[settings.data.order].lanes
     state = state_shapes(model, opened.spec, rows, lanes)
     key = root(settings.seed, "training")  # only its shape is read
     _, metrics = jax.eval_shape(model.step, key, state, example_batch(opened.spec, rows, lanes))
@@ -180,17 +190,17 @@ def refuse_condition(model: Model, opened: data.Data, settings: ConfigDict, trac
       UserError: for a condition that cannot be read, that the model does not honour, or that takes ranges or lists.
     """
     how, spec = settings.sample, opened.spec
-    given = parse_given(how.given, 1, spec, how.length)
-    if said_within(spec, how.given):
+    request = parse_given(how.given, 1, spec, how.length)
+    if request.fits:
         raise UserError(
             f"sample.given {how.given}: expected NAME=VALUE while a run trains; gen_jax.sample --given takes ranges "
             f"and lists of a trained run"
         )
-    if given:
+    if request.given:
         key = root(settings.seed, "training")  # only its shape is read
         # Because some families read numbers of their state, once they have checked the condition.
         with suppress(jax.errors.JAXTypeError):
-            jax.eval_shape(lambda state: model.sample(key, state, 1, given), traced.state)
+            jax.eval_shape(lambda state: model.sample(key, state, 1, request.given), traced.state)
 
 
 def work_bytes(job: Job) -> int:
@@ -199,7 +209,7 @@ def work_bytes(job: Job) -> int:
     0 unless a step learns from many rows at once, because a plan costs a compilation.
     """
     numbers = sum(array.size for array in job.data.arrays.values())
-    if job.settings.data.order != "all" or not processes.alone() or numbers < LARGE:
+    if not ORDERS[job.settings.data.order].whole or not processes.alone() or numbers < LARGE:
         return 0
 
     def step(key: jax.Array, state: State, arrays: dict, fed: dict) -> tuple[State, dict]:

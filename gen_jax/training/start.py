@@ -7,6 +7,7 @@ import numpy as np
 from orbax.checkpoint import CheckpointManager
 
 from gen_jax import config, files
+from gen_jax.data.feed.order import ORDERS
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.model import State
@@ -73,7 +74,8 @@ def state_of_fork(job: Job, fork: Path) -> tuple[int, State]:
     old, rows = directory.begun_config(fork), job.settings.batch_size
     if old is None:
         raise UserError(f"--fork {fork}: there is no run with a checkpoint to start from")
-    if job.settings.data.order != "lanes" or old["data"]["order"] != "lanes" or old["batch_size"] == rows:
+    lanes = ORDERS[job.settings.data.order].lanes and ORDERS[old["data"]["order"]].lanes
+    if not lanes or old["batch_size"] == rows:
         return checkpoint.newest_in(fork / "checkpoints", job.state)
     shapes = state_shapes(job.model, job.data.spec, old["batch_size"], lanes=True)
     abstract = placement.abstract_state(job.mesh, shapes, job.replicas, job.settings.sharding is not None)

@@ -1,21 +1,34 @@
 """Reads what `--given` says: labels, a prefix, or cells of a table."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gen_jax import config
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.data.tables import evidence
+from gen_jax.data.tables.relations import RowTest
 from gen_jax.errors import UserError, choose, whole_number
 
 
-def parse_given(text: str | None, num: int, spec: Spec, length: int | None = None) -> dict[str, np.ndarray] | None:
-    """What `--given` and `--length` ask for.
+class Request(NamedTuple):
+    """The samples that `--given` and `--length` ask for."""
+
+    given: dict[str, np.ndarray] | None  # the condition for the model; None if there is none
+    cells: np.ndarray | None = None  # of rows of a table [num, D] in its own domain, NaN if a cell is free
+    fits: RowTest | None = None  # the ranges and lists of the rows of a table
+
+
+def parse_given(text: str | None, num: int, spec: Spec, length: int | None = None) -> Request:
+    """Reads `--given` and `--length`.
 
     Args:
       text: `y=CLASS` by number or name, or `y=all`, class i mod classes for sample i; of text, `prefix=TEXT`; of a table
-        what `evidence.said` reads.
-      length: of the sequences, in tokens or frames.
+        a condition, see `evidence.condition_of`; no condition if None.
+      num: number of samples.
+      spec: the facts of the data.
+      length: of the sequences, in tokens or frames; the default is the length of the data.
 
     Raises:
       UserError: for anything else, data without labels, an unknown class or character, a length of what is no sequence.
@@ -27,7 +40,12 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
         raise UserError(f"--length {length}: expected 1 to {config.LARGEST - 1}")
     given = {} if length is None else {"length": np.full(num, length, np.int32)}
     if text is not None and spec.tabular:
-        return evidence.said(spec, text, num)
+        condition = evidence.condition_of(spec, text)
+        return Request(
+            evidence.model_condition(spec, condition, num),
+            evidence.condition_cells(spec, condition, num),
+            evidence.row_filter(condition),
+        )
     if text is not None:
         name, _, value = text.partition("=")
         readers, expected = {"y": _labels}, "y=CLASS or y=all"
@@ -37,7 +55,7 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
         if name not in readers or not value:
             raise UserError(f"--given {text}: expected {expected}")
         given |= readers[name](text, value, num, spec, length)
-    return given or None
+    return Request(given or None)
 
 
 def _prefix(text: str, value: str, num: int, spec: Spec, length: int | None) -> dict[str, np.ndarray]:

@@ -6,8 +6,16 @@ from typing import NamedTuple
 import numpy as np
 
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables.evidence import as_given, known, parsed, said, said_cells, said_within
-from gen_jax.data.tables.schema import texts_of
+from gen_jax.data.tables.evidence import (
+    Condition,
+    as_given,
+    column_names,
+    condition_cells,
+    condition_of,
+    model_condition,
+    row_filter,
+)
+from gen_jax.data.tables.values import texts_of
 from gen_jax.errors import UserError, choose
 from gen_jax.keys import root
 from gen_jax.models.bayes_net import information
@@ -49,32 +57,33 @@ def distribution(loaded: loading.Run, of: str | None, given: str | None, seed: i
     Raises:
       UserError: for an unknown column, an intervention, or as `level_probabilities`.
     """
-    names = known(loaded.spec)
+    names = column_names(loaded.spec)
     of = choose(f"column of {loaded.spec.name} in --of", of or "", names)
-    if given is not None and parsed(loaded.spec, given).done:
+    condition = None if given is None else condition_of(loaded.spec, given)
+    if condition and condition.done:
         raise UserError(f"--given {given}: do() is not answered here; use gen_jax.sample")
     column = columns(loaded.spec)[names.index(of)]
     if "levels" not in column:
-        x = drawn_column(loaded, of, given, seed)
+        x = drawn_column(loaded, of, condition, seed)
         texts = texts_of(column, np.quantile(x, QUANTILES, method="nearest"))
         return Distribution({}, dict(zip(QUANTILES, texts)), exact=False)
-    exact = said_within(loaded.spec, given) is None
+    exact = row_filter(condition) is None
     if exact:
-        shares = level_probabilities(loaded, of, given)
+        shares = level_probabilities(loaded, of, condition)
     else:
-        codes = drawn_column(loaded, of, given, seed).astype(int)
+        codes = drawn_column(loaded, of, condition, seed).astype(int)
         shares = dict(zip(column["levels"], np.bincount(codes, minlength=len(column["levels"])) / DRAWS))
     likeliest_first = sorted(shares.items(), key=lambda item: -item[1])
     return Distribution(dict(likeliest_first), {}, exact)
 
 
-def level_probabilities(loaded: loading.Run, of: str, given: str | None = None) -> dict[str, float]:
-    """Returns P(level | given) for each level of a column: exact, as P(level, given) / P(given).
+def level_probabilities(loaded: loading.Run, of: str, condition: Condition | None = None) -> dict[str, float]:
+    """Returns P(level | condition) for each level of a column: exact, as P(level, condition) / P(condition).
 
     Args:
       loaded: the run.
       of: name of a column with levels.
-      given: the condition, such as `smoke=yes,age=40`; None: no condition.
+      condition: cells that are observed; None: no condition.
 
     Raises:
       UserError: for a model without an exact likelihood, a column of numbers, or an impossible condition.
@@ -84,40 +93,39 @@ def level_probabilities(loaded: loading.Run, of: str, given: str | None = None) 
         raise UserError(
             "this model has no exact likelihood of a part of a row: query a bayes_net, mixture, forest or bernoulli"
         )
-    names = known(spec)
+    names = column_names(spec)
     place = names.index(choose(f"column of {spec.name} in --of", of, names))
     levels = columns(spec)[place].get("levels")
     if levels is None:
         raise UserError(f"column {of!r} holds numbers; expected a column with levels")
-    if given is None:
-        rows = np.full((len(levels), len(names)), np.nan)
-    else:
-        rows = said_cells(spec, given, len(levels))
+    rows = np.full((len(levels), len(names)), np.nan)
+    if condition is not None:
+        rows = condition_cells(spec, condition, len(levels))
     if not np.isnan(rows[:, place]).all():
         raise UserError(f"column {of!r} stands in --of and in --given; expected it in one of them")
     rows[:, place] = np.arange(len(levels))
     log_p = np.asarray(model.log_prob(root(0, "scores"), loaded.state, as_given(spec, rows)), np.float64)
     if np.isneginf(log_p).all():
-        raise UserError(f"--given {given}: impossible under this model")
+        raise UserError(f"--given {condition.text if condition else None}: impossible under this model")
     p = np.exp(log_p - log_p.max())
     return dict(zip(levels, (p / p.sum()).tolist()))
 
 
-def drawn_column(loaded: loading.Run, of: str, given: str | None, seed: int) -> np.ndarray:
+def drawn_column(loaded: loading.Run, of: str, condition: Condition | None, seed: int) -> np.ndarray:
     """Returns `DRAWS` values of a column under a condition, levels by their places.
 
     Args:
       loaded: the run.
       of: name of the column.
-      given: the condition; None: no condition.
+      condition: of the rows; None: no condition.
       seed: of the draws.
     """
     spec = loaded.spec
-    cells = None if given is None else said_cells(spec, given, DRAWS)
-    conditions = None if given is None else said(spec, given, DRAWS)
-    fits = said_within(spec, given)
-    rows = draw(loaded.model, loaded.state, spec, seed, DRAWS, conditions, known=cells, fits=fits)["x"]
-    return rows[:, known(spec).index(of)]
+    given, cells = None, None
+    if condition is not None:
+        given, cells = model_condition(spec, condition, DRAWS), condition_cells(spec, condition, DRAWS)
+    rows = draw(loaded.model, loaded.state, spec, seed, DRAWS, given, known=cells, fits=row_filter(condition))["x"]
+    return rows[:, column_names(spec).index(of)]
 
 
 def information_between(
@@ -136,7 +144,7 @@ def information_between(
     Raises:
       UserError: for a column in two of the three, columns of numbers in an estimate, or too many columns for a network.
     """
-    names = known(loaded.spec)
+    names = column_names(loaded.spec)
     for place, name in enumerate(names):
         if (place in of) + (place in about) + (place in given) > 1:
             raise UserError(f"column {name!r} stands in two of --of, --about and --given; expected it in one")
@@ -208,6 +216,6 @@ def places_of(spec: Spec, flag: str, text: str | None) -> list[int]:
     """
     if text is None:
         return []
-    names = known(spec)
+    names = column_names(spec)
     listed = dict.fromkeys(name.strip() for name in text.split(","))
     return [names.index(choose(f"column in --{flag}", name, names)) for name in listed]

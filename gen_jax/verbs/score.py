@@ -65,8 +65,8 @@ def make_scorer(
 ) -> Scorer:
     """Returns a scorer of models by samples, or by what the models give for real rows.
 
-    The oracle of a metric of samples is the same metric of real rows: of the test split, or of the training split if a
-    judge is trained on samples. It is None without a test split, and for metrics of real rows.
+    The oracle of a metric of samples is the same metric of real rows. They are test rows, or train rows if a judge is
+    trained on samples. The oracle is None without a test split, and for metrics of real rows.
 
     Args:
       real: the real data.
@@ -87,7 +87,7 @@ def make_scorer(
     else:
         wanted = [*(names or registry.defaults())]
     chosen = choose_measures([*wanted, *required], required, real, num)
-    given = parse_given(None, num, spec, length)
+    given = parse_given(None, num, spec, length).given
     protocol = {"data": spec.name, "shape": list(spec.shape), "content": spec.content}
     drawn = {"samples": num, "seed": seed}
     if given:
@@ -97,7 +97,13 @@ def make_scorer(
 
 
 def draw_samples(plan: Plan, model: Model, state: State) -> Rows:
-    """Draws the samples that are scored."""
+    """Draws the samples that are scored.
+
+    Args:
+      plan: number and seed of the samples.
+      model: the model.
+      state: its state.
+    """
     return draw(model, state, plan.spec, plan.seed, plan.num, plan.given)
 
 

@@ -186,7 +186,14 @@ def describe(spec: Spec, params: Any, x: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def accuracy(spec: Spec, params: Any, x: np.ndarray, y: np.ndarray) -> float:
-    """Returns the share of raw rows x [N, *shape] whose label y [N] is the most probable class."""
+    """Returns the share of rows whose label is the most probable class.
+
+    Args:
+      spec: facts of the data.
+      params: weights.
+      x: raw rows [N, *shape].
+      y: their labels [N].
+    """
     return float((describe(spec, params, x)[1].argmax(1) == y).mean())
 
 
@@ -224,7 +231,13 @@ def weights_hash(params: Any) -> str:
 
 
 def save(path: Any, params: Any, share: float | None) -> None:
-    """Writes weights, their hash and their accuracy, as a whole or not at all."""
+    """Writes weights, their hash and their accuracy, as a whole or not at all.
+
+    Args:
+      path: the file.
+      params: weights.
+      share: accuracy on the test split; None without one.
+    """
     file = io.BytesIO()
     leaves = {str(place): np.asarray(leaf) for place, leaf in enumerate(jax.tree.leaves(params))}
     np.savez(file, hash=weights_hash(params), accuracy=np.nan if share is None else share, **leaves)

@@ -61,10 +61,10 @@ def radii(x: np.ndarray, k: int) -> np.ndarray:
 def neighbour_statistics(samples: np.ndarray, real: np.ndarray, k: int) -> dict[str, float]:
     """Returns precision, recall, density and coverage, by balls that reach to the k-th nearest neighbour in each set.
 
-    With B(r) the ball around r: precision is the share of samples in any B(real), recall the share of real rows in any
-    B(sample) (Kynkaanniemi et al. 2019, arXiv 1904.06991, equations 1 and 2). Density is the mean over samples of the
-    number of B(real) around them, divided by k. Coverage is the share of B(real) with a sample (Naeem et al. 2020,
-    arXiv 2002.09797, section 3). Equal distributions with N = M have density 1 and coverage 1 - 2^-k.
+    B(r) is the ball around r. Precision is the share of samples in any B(real), recall the share of real rows in any
+    B(sample): Kynkaanniemi et al. 2019 (arXiv 1904.06991), equations 1 and 2. Density is the mean over samples of the
+    number of B(real) around them, divided by k. Coverage is the share of B(real) with a sample: Naeem et al. 2020
+    (arXiv 2002.09797), section 3. Equal distributions with N = M have density 1 and coverage 1 - 2^-k.
 
     Args:
       samples: features [N, D].

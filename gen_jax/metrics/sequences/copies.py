@@ -51,7 +51,13 @@ def copies(train: np.ndarray, pieces: np.ndarray, n: int = NGRAM) -> tuple[np.nd
 
 
 def cut(rows: Rows, num: int, size: int) -> np.ndarray:
-    """Returns at most `num` pieces [N, size] of rows of tokens."""
+    """Returns pieces [N, size] of rows of tokens.
+
+    Args:
+      rows: the rows.
+      num: number of pieces, at most.
+      size: tokens of a piece.
+    """
     return np.concatenate([text[: len(text) // size * size].reshape(-1, size) for text in sequences(rows)])[:num]
 
 

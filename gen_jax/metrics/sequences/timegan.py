@@ -1,8 +1,8 @@
 """The scores of TimeGAN: a small GRU tells samples from real series, or is trained on samples to predict real series.
 
 Yoon et al. 2019 (NeurIPS), section 5. The nets and their training are those of the authors: a GRU of half as many units
-as columns, Adam 1e-3, 128 rows a step; a discriminator takes 128 real rows and 128 samples a step. Rows are split in
-their own order, so that no window of the last fifth is trained on.
+as columns, and Adam 1e-3 on 128 rows a step. A discriminator takes 128 real rows and 128 samples a step. Rows are split
+in their own order, so that no window of the last fifth is trained on.
 """
 
 from collections.abc import Callable, Mapping

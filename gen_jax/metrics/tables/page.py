@@ -8,7 +8,7 @@ from PIL import Image
 from gen_jax.data.kinds.drawing import image_of, panels_of
 from gen_jax.data.kinds.table import margins_of, short
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables.schema import shares
+from gen_jax.data.tables.statistics import shares
 from gen_jax.metrics.tables.pairwise import associations
 
 COLUMNS = 25  # columns that are drawn, at most; the matrices show all columns

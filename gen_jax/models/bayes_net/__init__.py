@@ -11,7 +11,8 @@ import numpy as np
 
 from gen_jax.conditions import given_cells, option_numbers, refuse_given, refuse_impossible, sampler_options
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables.networks import Network, network_of
+from gen_jax.data.tables.network_source import network_of
+from gen_jax.data.tables.networks import Network
 from gen_jax.distributions import bins, categorical, chow_liu
 from gen_jax.errors import UserError, check_strengths, check_whole
 from gen_jax.host import on_host
