@@ -16,7 +16,7 @@ from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.model import Model, State
-from gen_jax.models import build_model, example_batch, state_shapes
+from gen_jax.models import build_model, complete_settings, example_batch, state_shapes
 from gen_jax.storage import directory
 from gen_jax.verbs.given import parse_given
 from gen_jax.verbs.score import Scorer, scorer_while_training
@@ -63,7 +63,7 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     Raises:
       UserError: for whatever the user can mend.
     """
-    before = begun_settings(settings, workdir)
+    settings, before = checked_settings(settings, workdir)
     mesh = mesh_of(settings.replicas)
     opened = open_data(settings, mesh, quiet)
     if settings.model.get("bif") is not None:
@@ -92,24 +92,25 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     )
 
 
-def begun_settings(settings: ConfigDict, workdir: Path) -> dict | None:
-    """Checks the settings of a run, also against those that it was begun with.
+def checked_settings(settings: ConfigDict, workdir: Path) -> tuple[ConfigDict, dict | None]:
+    """Checks the settings of a run, also against the settings that it was begun with.
 
     Args:
       settings: the config of the run.
       workdir: directory of the run.
 
     Returns:
-      The settings that the run was begun with; None if it is a new run.
+      The settings with all options of the model, and the settings that the run was begun with; None if it is a new run.
 
     Raises:
       UserError: naming the first setting that is out of range, or that changed.
     """
     config.check(settings)
+    settings = complete_settings(settings)
     before = directory.begun_config(workdir)
     if before is not None:
         config.refuse_changes(before, config.plain(settings), workdir)
-    return before
+    return settings, before
 
 
 def mesh_of(number: int) -> Mesh:
