@@ -1,6 +1,7 @@
 # Commands that are complete from a fresh clone: `make train`, `make test`, `make bench`.
+# Another Python has a virtual environment of its own: `make PYTHON=python3.13 test` fills .venv-python3.13.
 PYTHON ?= python3
-VENV := .venv
+VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 DEVICE ?= cpu
@@ -18,7 +19,7 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
-# With 10,000 damaged files in the place of 400, and on Slurm and Open MPI where they are installed.
+# With 10,000 damaged files in the place of 400, on the other supported Python, and on Slurm and Open MPI, where they are installed.
 test-all: $(VENV)/installed-test
 	FUZZ=10000 $(BIN)/python -m pytest -m ''
 
@@ -44,4 +45,4 @@ $(BENCH)/installed-$(DEVICE): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(BENCH)
+	rm -rf .venv .venv-*

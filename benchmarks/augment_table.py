@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     names = [choose("model", name, MODELS) for name in flags.models.split(",")]
     startup.start()
     options = {**config.plain(config.base_config())["data"], "name": "adult", "data_dir": flags.data_dir}
-    opened = data.load(options, 1, 0, steps=1, quiet=True)
+    opened = data.load(options, batch_size=1, seed=0, steps=1, quiet=True)
     spec, train, test = opened.spec, opened.read("train")["x"], opened.read("test")["x"]
     target, found = target_of(spec, None), {}
     for seed in range(flags.seeds):

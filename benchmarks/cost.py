@@ -84,7 +84,8 @@ def fed(rows: int) -> Callable[[], None]:
         path = Path(folder, "rows.npy")
         np.save(path, np.random.default_rng(0).integers(0, 17, (rows, 8, 8, 1)).astype(np.uint8))
         options = {"path": str(path), "split": "train", "test_split": "test", "feed": "resident", "order": "shuffle"}
-        found = data.load({**plain(load_file(CONFIGS / "gan.py").data), **options}, 128, 0, 10**6, quiet=True)
+        options = {**plain(load_file(CONFIGS / "gan.py").data), **options}
+        found = data.load(options, batch_size=128, seed=0, steps=10**6, quiet=True)
     model, arrays = build_model(config("gan"), found.spec), jax.device_put(found.arrays)
     init_key, step_key = jax.random.split(jax.random.key(0))
     state = jax.jit(model.init)(init_key, found.batch(arrays, found.at(0)))

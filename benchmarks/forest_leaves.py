@@ -53,7 +53,8 @@ def main() -> None:
     flags = parser.parse_args()
     options = {**config.plain(config.base_config())["data"], "name": "binary", "data_dir": str(flags.data_dir)}
     for name in flags.sets:
-        found, best = data.load({**options, "set": name, "order": "all"}, 1, 0, steps=1, quiet=True), {}
+        best = {}
+        found = data.load({**options, "set": name, "order": "all"}, batch_size=1, seed=0, steps=1, quiet=True)
         for leaves in LEAVES:
             each = {}
             for least in flags.min_rows:

@@ -23,8 +23,8 @@ from sklearn.impute import IterativeImputer
 import gen_jax
 from gen_jax import config, data, train
 from gen_jax.data.spec import Spec, columns
+from gen_jax.data.tables.csv_files import to_csv
 from gen_jax.data.tables.evidence import as_given
-from gen_jax.data.tables.schema import to_csv
 from gen_jax.training import selection
 from gen_jax.verbs.draw import draw
 
@@ -109,7 +109,7 @@ def main() -> None:
     flags, settings = parser.parse_known_args()
     warnings.simplefilter("ignore")
     options = {**config.plain(config.base_config())["data"], "name": flags.name, "data_dir": flags.data_dir}
-    opened = data.load(options, 1, 0, steps=1, quiet=True)
+    opened = data.load(options, batch_size=1, seed=0, steps=1, quiet=True)
     name = Path(flags.config).stem
     spec, truth, table = opened.spec, opened.read("train")["x"][: flags.rows], []
     for share in map(float, flags.hidden.split(",")):

@@ -107,7 +107,8 @@ def main(argv: list[str]) -> None:
     names = [choose("model", name, MODELS) for name in flags.models.split(",")]
     startup.start()
     warnings.simplefilter("ignore")
-    spec = data.load({**config.plain(config.base_config())["data"], "name": "iris"}, 1, 0, steps=1, quiet=True).spec
+    options = {**config.plain(config.base_config())["data"], "name": "iris"}
+    spec = data.load(options, batch_size=1, seed=0, steps=1, quiet=True).spec
     iris = load_iris()
     x = np.column_stack([iris.data, iris.target])
     for name, values in PUBLISHED.items():

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from pairs.network import known, pgmpy_network
 
-from gen_jax.data.tables.networks import Network, draw, read_bif
+from gen_jax.data.tables.bif import read_bif
+from gen_jax.data.tables.networks import Network, draw
 from gen_jax.models.bayes_net import batched, inference, scores
 from gen_jax.models.bayes_net import search as structure
 from gen_jax.models.bayes_net.distance import cpdag_distance

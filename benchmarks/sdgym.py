@@ -35,7 +35,8 @@ from sklearn.mixture import GaussianMixture
 
 from gen_jax import sample, train
 from gen_jax.cli.process import command
-from gen_jax.data.tables.networks import Network, draw, read_bif
+from gen_jax.data.tables.bif import read_bif
+from gen_jax.data.tables.networks import Network, draw
 
 ROWS, VARIANCE, FLOOR = 10_000, 0.05, 1e-8
 GAUSSIANS = ("grid", "gridr", "ring")

@@ -18,7 +18,7 @@ from gen_jax import config, data, train
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables.schema import to_csv
+from gen_jax.data.tables.csv_files import to_csv
 from gen_jax.devices import startup
 from gen_jax.errors import choose
 from gen_jax.metrics.tables.efficacy import scores, summary
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> None:
     names = [choose("model", name, MODELS) for name in flags.models.split(",")]
     startup.start()
     options = {**config.plain(config.base_config())["data"], "name": "adult", "data_dir": flags.data_dir}
-    opened = data.load(options, 1, 0, steps=1, quiet=True)
+    opened = data.load(options, batch_size=1, seed=0, steps=1, quiet=True)
     rows, test, target = opened.read("train")["x"], opened.read("test")["x"], target_of(opened.spec, None)
     settings = ["--config.data.name=adult", f"--config.data.data_dir={flags.data_dir}"]
     if flags.valid:

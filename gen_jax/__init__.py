@@ -3,6 +3,7 @@
 from importlib import import_module
 
 HOMES = {
+    "every": "gen_jax.training.hooks",
     "fit": "gen_jax.training.fit",
     "load": "gen_jax.storage.loading",
 }  # imported on use: a worker that only reads data never starts JAX

@@ -1,4 +1,4 @@
-"""What `given` may hold, and how it is refused: labels, observed cells, what no model can obey."""
+"""Conditions in `given` and sampler options in `how`: they are read here, and refused."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 from gen_jax.model import NOTHING, Batch
 
@@ -40,6 +41,31 @@ def sampler_options(how: Mapping[str, Any] | None, options: Mapping[str, Any] = 
     return {**options, **(how or {})}
 
 
+def option_numbers(name: str, value: Any, num: int, low: float, high: float, whole: bool = False) -> np.ndarray:
+    """Returns a sampler option for each of `num` samples, [num].
+
+    Args:
+      name: of the option.
+      value: a number for all samples, or one for each [num].
+      num: number of samples.
+      low: least value.
+      high: greatest value.
+      whole: only whole numbers are taken.
+
+    Raises:
+      UserError: for something else, or a number that is out of range or not finite.
+    """
+    numbers = np.asarray(value)
+    fits = numbers.shape in ((), (num,)) and numbers.dtype.kind in ("iu" if whole else "iuf")
+    wrong = numbers[~((numbers >= low) & (numbers <= high) & np.isfinite(numbers))] if fits else numbers
+    if not fits or wrong.size:
+        kind = "a whole number" if whole else "a number"
+        raise UserError(
+            f"{name} {wrong.ravel()[:1]}: expected {kind} from {low} to {high}, for all samples or for each"
+        )
+    return np.broadcast_to(numbers, num)
+
+
 def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
     """The labels that `given` asks for, `{"y": [num] int32}`, or nothing where it asks for none.
 
@@ -56,6 +82,16 @@ def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
     if wrong.size:
         raise UserError(f"given y={wrong[0]}: expected a class from 0 to {num_classes - 1}")
     return {"y": jnp.asarray(y, jnp.int32)}
+
+
+def check_labels(family: str, spec: Spec, conditional: bool) -> None:
+    """Refuses a conditional model of data without labels.
+
+    Raises:
+      UserError: naming the data and the setting.
+    """
+    if conditional and not spec.classes:
+        raise UserError(f"a conditional {family} learns labels, and {spec.name} has none: set model.conditional=False")
 
 
 def batch_labels(batch: Batch, num_classes: int) -> dict:
@@ -90,6 +126,11 @@ def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tupl
     return jnp.asarray(x), jnp.asarray(mask)
 
 
+def given_cells(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Returns `given_observed`, or rows [num, *shape] of which nothing is observed."""
+    return given_observed(given, num, shape) or (jnp.zeros((num, *shape)), jnp.zeros((num, *shape), bool))
+
+
 def refuse_impossible(evidence: Any, what: str = "row") -> None:
     """Refuses conditions that cannot be, by their log-densities `evidence` [num]; counts rows from 1.
 
@@ -101,7 +142,12 @@ def refuse_impossible(evidence: Any, what: str = "row") -> None:
         raise UserError(f"given: {what} {impossible[0] + 1} is impossible under this model")
 
 
+def counted_labels(counts: jax.Array, weight: jax.Array, y: jax.Array) -> jax.Array:
+    """Returns the rows of each label so far, [K]: `counts` and those of labels y [N] by their weight [N]."""
+    return counts + weight @ jax.nn.one_hot(y, len(counts))
+
+
 def drawn_labels(key: jax.Array, counts: jax.Array, num: int) -> jax.Array:
-    """`num` labels [num] int32, each as often as its rows in `counts` [K]; all alike where none was seen yet."""
+    """Draws labels [num] int32, each as often as its rows in `counts` [K]; all alike if no row was seen yet."""
     shares = jnp.log(jnp.maximum(counts, counts.sum() == 0))
     return jax.random.categorical(key, shares, shape=(num,)).astype(jnp.int32)

@@ -1,17 +1,18 @@
 """Experiments as ml_collections configs: the keys every config has, and what a changed key means."""
 
+import inspect
 import json
 import runpy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from gen_jax.errors import UserError, choose
 
-FREE = (
+FREE = (  # settings that a resumed run may change
     "sample.",
     "evaluate.",
     "log_every",
@@ -23,15 +24,29 @@ FREE = (
     "data.data_dir",
     "data.feed",
 )
-GROWING = ("steps",)
-KINDS = {float: (int, float), tuple: (list, tuple)}  # of settings as JSON holds them
-LARGEST = 2**31  # of seeds and counts
+GROWING = ("steps",)  # settings that a resumed run may raise
+JSON_TYPES = {float: (int, float), tuple: (list, tuple)}  # types of settings as JSON holds them
+LARGEST = 2**31  # seeds and counts are below
+LEAST = {
+    "batch_size": 1,
+    "replicas": 1,
+    "steps": 0,
+    "keep": 1,
+    "sample.num": 1,
+    "sample.length": 1,
+    "sample.num_samples": 1,
+    "evaluate.num": 1,
+    "seed": 0,
+    "sample.seed": 0,
+    "evaluate.seed": 0,
+}
+PERIODS = ("log_every", "sample_every", "eval_every", "save_every")
 
 
 def base_config() -> ConfigDict:
-    """The keys that every experiment has, with their defaults; a config file changes what it needs.
+    """Returns the settings that every experiment has, with their defaults; a config file changes what it needs.
 
-    A period of 0 means never; an unset string or number is a placeholder that a flag can set.
+    A period of 0 means never. An unset string or number is a placeholder that a flag can set.
     """
     return ConfigDict(
         {
@@ -95,10 +110,10 @@ def base_config() -> ConfigDict:
 
 
 def load_file(path: Path) -> ConfigDict:
-    """The config of a file. Settings that the file builds from one dict are separate ones, each with its own flags.
+    """Returns the config of a file. Settings that the file builds from one dict become separate, each with its own flags.
 
     Raises:
-      UserError: where the file does not run or gives no config.
+      UserError: if the file does not run or gives no config.
     """
     try:
         return unshared(runpy.run_path(str(path))["get_config"]())
@@ -107,82 +122,114 @@ def load_file(path: Path) -> ConfigDict:
 
 
 def unshared(config: ConfigDict) -> ConfigDict:
-    """A config in which no two keys hold the same object."""
+    """Returns a copy of a config in which no two settings hold the same object."""
     copy = ConfigDict()
     for key, value in config.items(preserve_field_references=True):
         copy[key] = unshared(value) if isinstance(value, ConfigDict) else value
     return copy
 
 
+def settings_of(function: Callable) -> ConfigDict:
+    """Returns the parameters of a function that have defaults, as settings.
+
+    None becomes a placeholder of the type that the parameter may have besides, which a flag can set.
+    """
+    settings = ConfigDict()
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.default is parameter.empty:
+            continue
+        value = parameter.default
+        if value is None:
+            kinds = get_args(parameter.annotation)
+            value = placeholder(next((kind for kind in (int, str) if kind in kinds), float))
+        settings[name] = ConfigDict(value) if isinstance(value, Mapping) else value
+    return settings
+
+
 def check(config: ConfigDict) -> None:
-    """Refuses a config whose common keys are missing, unknown or out of range.
+    """Refuses a config whose common settings are missing, unknown or out of range.
 
     Raises:
-      UserError: naming key, value and what was expected.
+      UserError: naming setting, value and what was expected.
     """
-    known, given = flat(base_config(), inner=True), flat(config, inner=True)
+    common, given = flat(base_config(), inner=True), flat(config, inner=True)
     for key in given:
         if not key.startswith("model."):
-            choose("config key", key, known)
-    for key in known:
+            choose("config key", key, common)
+    for key in common:
         if key not in given:
             raise UserError(f"the config lacks {key!r}; start it from gen_jax.config.base_config()")
-    for key, low in {
-        "batch_size": 1,
-        "replicas": 1,
-        "steps": 0,
-        "keep": 1,
-        "sample.num": 1,
-        "sample.length": 1,
-        "sample.num_samples": 1,
-        "evaluate.num": 1,
-        "seed": 0,
-        "sample.seed": 0,
-        "evaluate.seed": 0,
-    }.items():
+    for key, least in LEAST.items():
         value = given[key]
-        if value is not None and not low <= value < LARGEST:
-            raise UserError(f"{key} {value}: expected {low} to {LARGEST - 1}")
-    for key in ("log_every", "sample_every", "eval_every", "save_every"):
-        if config[key] < 0:
-            raise UserError(f"{key} {config[key]}: expected a number of steps, or 0 for never")
-    if config.sharding is not None:
-        choose("sharding", config.sharding, ("fsdp",))
-    if config.sharding and config.replicas > 1:
-        raise UserError(f"sharding {config.sharding}: replicas are spread over the devices whole; expected replicas 1")
+        if value is not None and not least <= value < LARGEST:
+            raise UserError(f"{key} {value}: expected {least} to {LARGEST - 1}")
+    for key in PERIODS:
+        if given[key] < 0:
+            raise UserError(f"{key} {given[key]}: expected a number of steps, or 0 for never")
     if config.epochs is not None and config.epochs <= 0:
         raise UserError(f"epochs {config.epochs}: expected more than 0")
+    refuse_sharding(config)
 
 
-def refuse_types(found: Mapping[str, Any], where: Path) -> None:
-    """Refuses settings read from a file whose common keys hold values of another type than they may.
+def refuse_sharding(config: ConfigDict) -> None:
+    """Raises UserError for an unknown way of sharding, and for sharding of replicas."""
+    if config.sharding is None:
+        return
+    choose("sharding", config.sharding, ("fsdp",))
+    if config.replicas > 1:
+        raise UserError(f"sharding {config.sharding}: replicas are spread over the devices whole; expected replicas 1")
+
+
+def refuse_types(settings: Mapping[str, Any], file: Path) -> None:
+    """Refuses settings read from a file whose common settings have values of other types than they may have.
+
+    Args:
+      settings: what the file holds.
+      file: its place, for the message.
 
     Raises:
-      UserError: naming key, value and the expected type.
+      UserError: naming setting, value and the expected type.
     """
+    refuse_types_in(base_config(), settings, "", file)
 
-    def look(expected: ConfigDict, given: Any, prefix: str) -> None:
-        if not isinstance(given, Mapping):
-            raise UserError(f"{where}: {prefix.rstrip('.')} is {str(given)[:80]!r}; expected a section of settings")
-        for key in expected.keys() & given.keys():
-            kind, value = expected.get_type(key), given[key]
-            if kind is ConfigDict:
-                look(expected[key], value, f"{prefix}{key}.")
-            elif value is not None and not (
-                isinstance(value, KINDS.get(kind, kind)) and isinstance(value, bool) == (kind is bool)
-            ):
-                raise UserError(f"{where}: {prefix}{key} is {str(value)[:80]!r}; expected {kind.__name__}")
 
-    look(base_config(), found, "")
+def refuse_types_in(expected: ConfigDict, given: Any, prefix: str, file: Path) -> None:
+    """As `refuse_types`, for one section of the settings.
+
+    Args:
+      expected: settings of the right types.
+      given: what the file holds in their place.
+      prefix: name of the section with a dot, or the empty text.
+      file: the place of the file.
+    """
+    if not isinstance(given, Mapping):
+        raise UserError(f"{file}: {prefix.rstrip('.')} is {str(given)[:80]!r}; expected a section of settings")
+    for key in expected.keys() & given.keys():
+        kind, value = expected.get_type(key), given[key]
+        if kind is ConfigDict:
+            refuse_types_in(expected[key], value, f"{prefix}{key}.", file)
+        elif value is not None and not has_type(value, kind):
+            raise UserError(f"{file}: {prefix}{key} is {str(value)[:80]!r}; expected {kind.__name__}")
+
+
+def has_type(value: Any, kind: type) -> bool:
+    """Returns whether a value that JSON held has the type of a setting; True is no number."""
+    return isinstance(value, JSON_TYPES.get(kind, kind)) and isinstance(value, bool) == (kind is bool)
 
 
 def plain(config: Any) -> Any:
-    """A config as JSON would give it back."""
+    """Returns a config as JSON would give it back."""
     return json.loads(json.dumps(config.to_dict() if isinstance(config, ConfigDict) else config))
 
 
 def flat(config: Any, prefix: str = "", inner: bool = False) -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`, with `a` too where `inner` is set."""
+    """Returns `{"a": {"b": 1}}` as `{"a.b": 1}`.
+
+    Args:
+      config: settings in sections.
+      prefix: of all keys.
+      inner: whether sections have entries too, here `a`.
+    """
     items: dict[str, Any] = {}
     for key, value in config.items():
         nested = isinstance(value, Mapping | ConfigDict)
@@ -194,10 +241,15 @@ def flat(config: Any, prefix: str = "", inner: bool = False) -> dict[str, Any]:
 
 
 def refuse_changes(old: dict, new: dict, workdir: Path) -> None:
-    """Refuses to resume a run whose settings changed; `FREE` keys may, and `GROWING` ones may grow.
+    """Refuses to resume a run whose settings changed; `FREE` settings may change, and `GROWING` ones may grow.
+
+    Args:
+      old: the settings that the run was begun with.
+      new: the settings that it is to go on with.
+      workdir: directory of the run, for the message.
 
     Raises:
-      UserError: naming the first changed key and both values.
+      UserError: naming the first changed setting and both values.
     """
     old, new = flat(old), flat(new)
     for key in sorted(old.keys() | new.keys()):
@@ -206,8 +258,8 @@ def refuse_changes(old: dict, new: dict, workdir: Path) -> None:
             continue
         if key in GROWING and before is not None and after is not None and after > before:
             continue
-        more = "; a run can be given more, not fewer" if key in GROWING else ""
+        hint = "; a run can be given more, not fewer" if key in GROWING else ""
         raise UserError(
-            f"{key} was {before!r} in {workdir} and is now {after!r}{more}: "
+            f"{key} was {before!r} in {workdir} and is now {after!r}{hint}: "
             f"choose another --workdir, or start a changed run from this one with --fork {workdir}"
         )

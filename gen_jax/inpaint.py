@@ -15,6 +15,7 @@ from gen_jax import config
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.data.feed.rows import FLAGS, read_rows
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.files import arrays
 from gen_jax.devices import startup
 from gen_jax.errors import UserError
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> None:
         flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
     spec = loaded.spec
-    if out.suffix == ".png" and spec.kind != "image":
+    if out.suffix == ".png" and not kind_of(spec).pixels:
         raise UserError(f"--out {out}: {spec.name} holds {spec.kind} data, whose completions are arrays: expected .npz")
     mask = parse_mask(flags.mask, flags.num, flags.seed, spec)
     origin, rows = read_rows(spec, loaded.config["data"], flags.split, flags.data, flags.num)

@@ -1,4 +1,4 @@
-"""CLI: the distribution of one column of a table given others, as a run's model has it.
+"""CLI: the distribution of one column of a table given others, under the model of a run.
 
 python -m gen_jax.query --workdir runs/bayes_net_bif --of lung [--given "smoke=yes,xray=no"]
 python -m gen_jax.query --workdir runs/forest --of claim --given "age>60,city in Wien,Graz"
@@ -10,58 +10,39 @@ import numpy as np
 from gen_jax import config
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
-from gen_jax.data.spec import columns
-from gen_jax.data.tables.evidence import known, parsed, said_within
-from gen_jax.data.tables.schema import texts_of
 from gen_jax.devices import startup
-from gen_jax.errors import UserError, choose
 from gen_jax.storage import loading
 from gen_jax.training import selection
-from gen_jax.verbs.query import DRAWS, QUANTILES, draws, level_probabilities
+from gen_jax.verbs.queries import DRAWS, distribution
+
+FLAGS = {
+    "workdir": (None, "directory of the run"),
+    "of": (None, "the column whose distribution is printed"),
+    "given": (None, "the condition: NAME=VALUE,NAME=VALUE"),
+    "seed": (0, "of the draws, for a column of numbers or a range"),
+    "step": (None, "checkpoint; the newest, or the selected one, if unset"),
+    "replica": ("0", "replica of the run: a number, or best"),
+}
 
 
 def main(argv: list[str]) -> None:
     """Prints a line for each level, the likeliest first, or the quantiles of a number.
 
-    Levels given no range are exact; all else is by draws, levels with their standard errors.
+    The probabilities of levels are exact unless the condition has ranges. Estimates have their standard errors.
     """
-    flags = command_line.parse(
-        argv,
-        {
-            "workdir": (None, "directory of the run"),
-            "of": (None, "the column whose distribution is asked for"),
-            "given": (None, "what is known: NAME=VALUE,NAME=VALUE"),
-            "seed": (0, "of the draws, for a column of numbers"),
-            "step": (None, "checkpoint; the newest, or the selected one, where unset"),
-            "replica": ("0", "which of a run's replicas: a number, or best"),
-        },
-        required="workdir",
-    )
+    flags = command_line.parse(argv, FLAGS, required="workdir")
     command_line.check_bounds(flags, {"seed": (0, config.LARGEST - 1)})
     startup.start()
-    loaded = loading.load(
-        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
-    )
-    names = known(loaded.spec)
-    of = choose(f"column of {loaded.spec.name} in --of", flags.of or "", names)
-    if flags.given is not None and parsed(loaded.spec, flags.given)[1]:
-        raise UserError(f"--given {flags.given}: do() is not answered here; use gen_jax.sample")
-    column, condition = columns(loaded.spec)[names.index(of)], f" | {flags.given}" if flags.given else ""
-    exact = "levels" in column and said_within(loaded.spec, flags.given) is None
-    x = None if exact else draws(loaded, of, flags.given, flags.seed)
-    if exact:
-        shares = level_probabilities(loaded, of, flags.given)
-    elif "levels" in column:
-        shares = dict(zip(column["levels"], np.bincount(x.astype(int), minlength=len(column["levels"])) / DRAWS))
-    else:
-        texts = texts_of(column, np.quantile(x, QUANTILES, method="nearest"))
-        for share, text in zip(QUANTILES, texts):
-            print(f"{share:4.0%} of {of}{condition} is at most {text}")
-        shares = {}
-    for level, share in sorted(shares.items(), key=lambda item: -item[1]):
-        error = "" if exact else f" +- {np.sqrt(share * (1 - share) / DRAWS):.4f}"
-        print(f"P({of}={level}{condition}) = {share:.4f}{error}")
-    if not exact:
+    step = command_line.integer("step", flags.step)
+    loaded = loading.load(flags.workdir, step, selection.replica(flags.workdir, flags.replica))
+    answer = distribution(loaded, flags.of, flags.given, flags.seed)
+    condition = f" | {flags.given}" if flags.given else ""
+    for share, text in answer.quantiles.items():
+        print(f"{share:4.0%} of {flags.of}{condition} is at most {text}")
+    for level, share in answer.levels.items():
+        error = "" if answer.exact else f" +- {np.sqrt(share * (1 - share) / DRAWS):.4f}"
+        print(f"P({flags.of}={level}{condition}) = {share:.4f}{error}")
+    if not answer.exact:
         print(f"by {DRAWS} draws of step {loaded.step}")
 
 

@@ -17,12 +17,12 @@ from absl.flags import FlagValues
 from gen_jax import config
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
-from gen_jax.data.kinds.files import SUFFIXES, encode
-from gen_jax.data.kinds.texts import reader
+from gen_jax.data.kinds import KINDS, kind_of
+from gen_jax.data.kinds.files import encode
 from gen_jax.data.source import say_once
 from gen_jax.data.spec import Spec
 from gen_jax.data.tables import evidence
-from gen_jax.data.tables.schema import for_spreadsheets, formulas
+from gen_jax.data.tables.csv_files import for_spreadsheets, formulas
 from gen_jax.devices import startup
 from gen_jax.errors import UserError, choose
 from gen_jax.files import write
@@ -63,8 +63,8 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--num={flags.num}: --stream prints one text, expected 1")
     num, saved = 1 if flags.stream else flags.num, flags.out is not None or not flags.stream
     if saved:
-        suffixes = (".npz", *{each: 0 for kind in SUFFIXES.values() for each in kind})
-        command_line.output_file(flags.out, "samples.png", suffixes)
+        suffixes = dict.fromkeys(suffix for kind in KINDS.values() for suffix in kind.suffixes)
+        command_line.output_file(flags.out, "samples.png", (".npz", *suffixes))
     limits = {"num": (1, config.LARGEST - 1), "seed": (0, config.LARGEST - 1), "completions": (1, 10_000)}
     command_line.check_bounds(flags, limits)
     startup.start()
@@ -77,16 +77,15 @@ def main(argv: list[str]) -> None:
         return
     if flags["completions"].present:
         raise UserError(f"--completions={flags.completions}: expected a file in --given, whose rows are completed")
-    given = parse_given(flags.given, num, loaded.spec, length)
+    request = parse_given(flags.given, num, loaded.spec, length)
     options = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
     how = {name: value for name, value in options.items() if value is not None}
     if saved:
-        command_line.output_file(flags.out, "samples.npz", (".npz", *SUFFIXES[loaded.spec.kind]))
+        command_line.output_file(flags.out, "samples.npz", (".npz", *kind_of(loaded.spec).suffixes))
     if flags.stream:
         how["stream"] = printer(loaded.spec)
-    known = evidence.said_cells(loaded.spec, flags.given, num) if flags.given and loaded.spec.kind == "table" else None
-    fits = evidence.said_within(loaded.spec, flags.given)
-    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, given, how, known=known, fits=fits)
+    known, fits = request.cells, request.fits
+    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, request.given, how, known=known, fits=fits)
     if flags.stream:
         print()
     if saved:
@@ -103,7 +102,7 @@ def complete(flags: FlagValues, loaded: loading.Run) -> None:
       UserError: where the run's data are no table, and as `evidence.read_file`.
     """
     spec, times, out = loaded.spec, flags.completions, Path(flags.out)
-    if spec.kind != "table":
+    if not spec.tabular:
         raise UserError(f"--given {flags.given}: {spec.name} holds {spec.kind} data, and only tables are completed")
     choose("file type of completed rows", out.suffix, (".csv", ".npz"))
     if flags["num"].present:
@@ -140,9 +139,10 @@ def printer(spec: Spec) -> Callable[[np.ndarray], None]:
     Raises:
       UserError: where the data are no text.
     """
-    if spec.kind != "text":
+    stream = kind_of(spec).stream
+    if stream is None:
         raise UserError(f"--stream prints text, and {spec.name} holds {spec.kind} data")
-    read = reader(spec)
+    read = stream(spec)
     return lambda tokens: print(read(tokens[0]), end="", flush=True)
 
 

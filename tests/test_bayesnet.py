@@ -14,7 +14,7 @@ from PIL import Image
 from test_bif import NETWORK
 
 from gen_jax import graph, information, train
-from gen_jax.data.tables import networks
+from gen_jax.data.tables import bif, networks
 from gen_jax.distributions import bins
 from gen_jax.errors import UserError
 from gen_jax.models import build_model
@@ -22,6 +22,7 @@ from gen_jax.models.bayes_net import bayes_net, network_in, scores, search
 from gen_jax.models.bayes_net.distance import cpdag, cpdag_distance
 from gen_jax.models.bayes_net.information import network_information
 from gen_jax.models.bayes_net.scores import Table
+from gen_jax.verbs import graphs
 
 KEY = jax.random.key(0)
 CARDS = (3, 2, 2)
@@ -213,6 +214,11 @@ def test_evidence_interventions_and_explanations():
         model.sample(KEY, state, num, {"x": x, "mask": mask, "do": {"x": x, "mask": mask}})
     with pytest.raises(UserError, match=r"temperature 0\.5: expected 1, or 0"):
         model.sample(KEY, state, 1, how={"temperature": 0.5})
+    for wrong in ("cold", [0, 0], 2, np.nan, []):
+        with pytest.raises(UserError, match="temperature .*: expected a number from 0 to 1"):
+            model.sample(KEY, state, 1, how={"temperature": wrong})
+    with pytest.raises(UserError, match="of all rows"):
+        model.sample(KEY, state, 2, how={"temperature": [0, 1]})
     with pytest.raises(UserError, match="expected a level from 0 to 1"):
         model.log_prob(KEY, state, {"x": np.float32([[0, 0, 5]])})
 
@@ -261,7 +267,7 @@ def test_a_number_beside_a_column_with_more_levels_than_it_has_bins():
 
 def test_a_network_from_a_file(tmp_path):
     path = tmp_path / "net.bif"
-    path.write_text(networks.write_bif(NETWORK))
+    path.write_text(bif.write_bif(NETWORK))
     schema = [
         {"name": name, "kind": "categorical", "levels": [*levels][::-1], "missing": False, "low": 0.0, "high": 1.0}
         for name, levels in reversed([*zip(NETWORK.names, NETWORK.levels)])
@@ -307,13 +313,13 @@ def test_cpdag_distance():
 
 
 def test_a_network_is_drawn_and_written(tmp_path, capsys):
-    (tmp_path / "net.bif").write_text(networks.write_bif(NETWORK))
+    (tmp_path / "net.bif").write_text(bif.write_bif(NETWORK))
     config = Path(__file__).parents[1] / "configs" / "bayes_net_bif.py"
     flags = [f"--config.model.bif={tmp_path / 'net.bif'}", "--config.sample.num=4", "--quiet"]
     train.main(["train", "--config", str(config), "--workdir", str(tmp_path / "run"), *flags])
     (tmp_path / "net.bif").rename(tmp_path / "read.bif")  # the run knows it without the file
     graph.main(["graph", "--workdir", str(tmp_path / "run"), "--out", str(tmp_path / "again.bif")])
-    again = networks.read_bif(tmp_path / "again.bif")
+    again = bif.read_bif(tmp_path / "again.bif")
     assert again[:3] == NETWORK[:3]
     for mine, theirs in zip(again.tables, NETWORK.tables):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
@@ -331,6 +337,6 @@ def test_a_network_is_drawn_and_written(tmp_path, capsys):
 def test_layers_follow_the_edges():
     names = tuple("abcde")
     network = networks.Network(names, ((),) * 5, ((), (0,), (), (2,), (1, 3)), ())
-    found = graph.layers(network)
+    found = graphs.layers(network)
     assert [sorted(layer) for layer in found] == [[0, 2], [1, 3], [4]]
     assert (found[0] == [0, 2]) == (found[1] == [1, 3])  # no edge crosses another

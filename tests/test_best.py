@@ -13,7 +13,7 @@ import gen_jax
 from gen_jax import evaluate, sample, train
 from gen_jax.errors import UserError
 from gen_jax.storage import metrics_file
-from gen_jax.training import loop, selection
+from gen_jax.training import hooks, selection
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FEW = ["--config.data.variant=ring", "--config.batch_size=16", "--config.evaluate.num=200", "--config.sample_every=0"]
@@ -35,7 +35,7 @@ def start(tmp_path, monkeypatch, one_device):
         workdir = tmp_path / "run"
         config = ["--config", str(CONFIGS / "gan_gaussians.py"), f"--config.steps={steps}"]
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "score", score)
+            patch.setattr(hooks, "score", score)
             train.main(["train", *config, "--workdir", str(workdir), *FEW, *flags])
         return workdir, states
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gen_jax.data.tables import networks
-from gen_jax.data.tables.networks import Network, read_bif, write_bif
+from gen_jax.data.tables.bif import read_bif, write_bif
+from gen_jax.data.tables.networks import Network
 from gen_jax.errors import UserError
 
 NETWORK = Network(
@@ -62,6 +63,8 @@ def test_forms_of_a_distribution(tmp_path):
         ("(no) 0.5, 0.5;", "", r"given \(no\).*nan"),
         ("(no) 0.5, 0.5", "(no) 0.5, half", "'half'; expected numbers"),
         ("[ 3 ]", "[ 2 ]", "expected 2 different levels"),
+        ("[ 3 ]", "", "expected a number of different levels"),
+        ("[ 3 ] {", "{ ;", "expected a number of different levels"),
         ("sprinkler | rain", "sprinkler | reign", "unknown variable .*did you mean 'rain'"),
         ("network unknown", "notwork unknown", "'notwork' where network, variable or probability was expected"),
         ("probability ( wet", "probability ( rain", "stands there twice"),

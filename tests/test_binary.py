@@ -10,8 +10,8 @@ from test_data import MNIST, batches, equal, load, needs_mnist
 
 from gen_jax import data, train
 from gen_jax.data.feed import resident
-from gen_jax.data.kinds.pictures import grid
-from gen_jax.data.sources import opening
+from gen_jax.data.kinds.image import grid
+from gen_jax.data.sources import derived, opening
 from gen_jax.data.spec import from_json, to_data, to_json
 from gen_jax.errors import UserError
 from gen_jax.storage import directory
@@ -108,7 +108,7 @@ def test_hosts_share_the_noise_of_one(feed):
 
 def test_replicas_draw_as_the_runs_of_their_seeds():
     options = {**OPTIONS, "feed": "resident", "order": "shuffle", "transform": "dynamic_binary"}
-    both = data.load(options, 10, 3, steps=9, quiet=True, replicas=2).at(4)
+    both = data.load(options, batch_size=10, seed=3, steps=9, quiet=True, replicas=2).at(4)
     for replica in (0, 1):
         alone = load(seed=3 + replica, transform="dynamic_binary").at(4)
         equal({name: value[replica] for name, value in both.items()}, alone)
@@ -181,7 +181,7 @@ def test_labels_go_where_the_other_set_has_none(pictures):
         sizes={"test": 40}, limits=(0, 16)
     )
     digits = opening.open_source(OPTIONS)
-    both = opening.joined(digits, unlabelled, "test")
+    both = derived.joined(digits, unlabelled, "test")
     assert both.classes is None and both.sizes == {"train": 1438, "test": 40}
     assert all(both.rows(split, np.arange(3)).keys() == {"x"} for split in ("train", "test"))
 

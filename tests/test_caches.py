@@ -44,7 +44,7 @@ def prepared(tmp_path, monkeypatch):
 
 def rows(**options):
     source.say_once.cache_clear()
-    loaded = data.load({**DEFAULTS, "order": "once", **options}, 4, 0, 1, quiet=True)
+    loaded = data.load({**DEFAULTS, "order": "once", **options}, batch_size=4, seed=0, steps=1, quiet=True)
     return loaded.spec.content, np.sort(loaded.read("train", None)["x"].reshape(-1))
 
 
@@ -114,7 +114,8 @@ def test_rows_from_the_cache_are_those_that_were_asked_for(arrays, options, tmp_
     np.savez(file, **arrays)
     opened = opening.open_source({**DEFAULTS, "path": str(file), **options})
     direct = opened.rows("train", np.arange(opened.sizes["train"]))
-    cached = data.load({**DEFAULTS, "path": str(file), **options}, 4, 0, 1, quiet=True).read("train", None)
+    options = {**DEFAULTS, "path": str(file), **options}
+    cached = data.load(options, batch_size=4, seed=0, steps=1, quiet=True).read("train", None)
     direct = {name: value for name, value in direct.items() if name != "grey"}
     assert cached.keys() == direct.keys()
     for name, value in direct.items():

@@ -11,16 +11,17 @@ from conftest import make_spec
 from gen_jax import data
 from gen_jax.data.cache import cache_folder
 from gen_jax.data.kinds.audio import to_mu_law
+from gen_jax.data.spec import to_model
 from gen_jax.errors import UserError
-from gen_jax.metrics import METRICS, real_data
-from gen_jax.metrics.features import some
+from gen_jax.metrics import registry
+from gen_jax.metrics.features import real_data, subset
 from gen_jax.metrics.images import classifier
 from gen_jax.model import Model
 from gen_jax.verbs.score import make_scorer
 
 SPLITS = ("train", "test")
 SEQUENCES = {"bits_per_token", "perplexity", "discriminative_score", "predictive_score", "longest_copy", "overlap"}
-SEQUENCES |= {name for name in METRICS if "nats" in name}  # what only sequences have
+SEQUENCES |= {name for name in registry.metrics() if "nats" in name}  # what only sequences have
 LATENTS = {"elbo", "valid/elbo", "nll_bound", "bits_per_dim", "active_units", "reconstruction", "probe_accuracy"}
 TABLES = {"log_likelihood", "bic", "marginal", "pairwise", "detection", "tstr_f1", "nearest_record"}
 OTHERS = SEQUENCES | LATENTS | TABLES
@@ -38,7 +39,7 @@ def fast():
 def digits():
     """Spec and reader of scikit-learn's digits."""
     options = {"name": "digits", "split": "train", "test_split": "test", "feed": "auto", "order": "shuffle"}
-    loaded = data.load(options, 64, 0, steps=1)
+    loaded = data.load(options, batch_size=64, seed=0, steps=1)
     return loaded.spec, loaded.read
 
 
@@ -56,7 +57,7 @@ def sampler(spec, x, y=None):
     def sample(key, state, num, given=None, how=None):
         index = (drawn[0] + np.arange(num)) % len(x)
         drawn[0] += num
-        batch = {"x": data.to_model(spec, x[index])}
+        batch = {"x": to_model(spec, x[index])}
         return batch if y is None else {**batch, "y": y[index]}
 
     return Model(None, None, sample), None
@@ -66,14 +67,14 @@ def test_it_knows_the_digits_and_scores_see_through_it(digits):
     spec, reals = digits
     train, test = reals("train", None), reals("test", None)
     others = (*OTHERS, "modes", "high_quality", "reverse_kl", "label_accuracy", "classification_accuracy")
-    names = [name for name in METRICS if name not in others]
-    score = make_scorer(spec, reals, SPLITS, names, len(test["x"]), 0)
+    names = [name for name in registry.metrics() if name not in others]
+    score = make_scorer(real_data(spec, reals, SPLITS), names, num=len(test["x"]), seed=0).score
     real = score(*sampler(spec, test["x"]))
     assert real["frechet"]["protocol"]["classifier_accuracy"] >= 0.97
     for each in real.values():
         assert each["value"] == each["oracle"] or each["protocol"]["oracle_split"] == "train"
     assert json.loads(json.dumps(real)) == real
-    new = score(*sampler(spec, some(train, 359, seed=1)["x"]))  # not held out, but another draw
+    new = score(*sampler(spec, subset(train, 359, seed=1)["x"]))  # not held out, but another draw
     threes = score(*sampler(spec, test["x"][test["y"] == 3]))
     noise = score(*sampler(spec, np.random.default_rng(0).integers(0, 17, (359, 8, 8, 1)).astype(np.uint8)))
     value = {name: [each[name]["value"] for each in (real, new, threes, noise)] for name in names}
@@ -89,7 +90,7 @@ def test_it_knows_the_digits_and_scores_see_through_it(digits):
     assert value["duplicates"][1] < 0.03 and value["duplicates"][2] == 1  # each three is drawn many times
     assert value["parzen"][1] == pytest.approx(new["parzen"]["oracle"], abs=8) and value["parzen"][3] < 0
     assert 0 < new["parzen"]["details"]["parzen_error"] < 3
-    asked = make_scorer(spec, reals, SPLITS, ["label_accuracy"], len(test["x"]), 0)
+    asked = make_scorer(real_data(spec, reals, SPLITS), ["label_accuracy"], num=len(test["x"]), seed=0).score
     half = np.where(np.arange(len(test["y"])) % 2, test["y"], (test["y"] + 1) % 10)
     for labels, right in ((test["y"], 1), (half, 0.5), ((test["y"] + 1) % 10, 0)):
         entry = asked(*sampler(spec, test["x"], labels))["label_accuracy"]
@@ -100,7 +101,7 @@ def test_accuracy_of_a_classifier_that_learnt_from_samples(digits, monkeypatch):
     spec, reals = digits
     monkeypatch.setitem(classifier.RECIPE, "least_steps", 250)
     train = reals("train", None)
-    score = make_scorer(spec, reals, SPLITS, ["classification_accuracy"], 1000, 0)
+    score = make_scorer(real_data(spec, reals, SPLITS), ["classification_accuracy"], num=1000, seed=0).score
     entry = score(*sampler(spec, train["x"], train["y"]))["classification_accuracy"]
     assert entry["value"] > 0.93 and entry["oracle"] > 0.93
     assert entry["protocol"]["oracle_split"] == "train" and entry["protocol"]["tested_rows"] == 359
@@ -113,8 +114,8 @@ def test_accuracy_of_a_classifier_that_learnt_from_samples(digits, monkeypatch):
 def test_samples_without_labels_are_not_asked_for_their_accuracy(digits, short):
     spec, reals = digits
     x = reals("train", None)["x"]
-    scores = make_scorer(spec, reals, SPLITS, ["all"], 40, 0)(*sampler(spec, x))
-    assert scores.keys() == METRICS.keys() - {"label_accuracy", "classification_accuracy", *OTHERS}
+    scores = make_scorer(real_data(spec, reals, SPLITS), ["all"], num=40, seed=0).score(*sampler(spec, x))
+    assert scores.keys() == registry.metrics().keys() - {"label_accuracy", "classification_accuracy", *OTHERS}
 
 
 def files():
@@ -164,7 +165,7 @@ def test_other_kinds_of_labelled_rows(kind, shape, short):
     judge = real.classifier()
     assert judge.protocol["classifier_accuracy"] is None  # there is no test split
     assert (judge.describe(x)[1].argmax(1) == y).mean() > 0.95
-    assert real.features.of(x).shape == (200, 64)
+    assert real.features.embed(x).shape == (200, 64)
 
 
 def test_recordings_are_judged_by_their_spectrograms(short, monkeypatch):
@@ -185,7 +186,9 @@ def test_recordings_are_judged_by_their_spectrograms(short, monkeypatch):
         model = Model(
             None, None, lambda key, state, num, given, how: {"x": x[:num].astype(np.int32), "y": labels[:num]}
         )
-        return make_scorer(spec, reals, SPLITS, ["label_accuracy"], 16, 0)(model, None)["label_accuracy"]
+        return make_scorer(real_data(spec, reals, SPLITS), ["label_accuracy"], num=16, seed=0).score(model, None)[
+            "label_accuracy"
+        ]
 
     right = scored(y)
     assert right["oracle"] == 1 and right["value"] == 1 and scored(1 - y)["value"] == 0

@@ -10,10 +10,10 @@ from conftest import table_spec
 from scipy import stats
 
 from gen_jax import config, data, files, train
-from gen_jax.data.feed.order import rows_by_level
-from gen_jax.data.spec import to_data
+from gen_jax.data.feed.order import ORDERS, Plan, levels_of, permutations
+from gen_jax.data.spec import rows_to_model, to_data
 from gen_jax.data.tables.modes import with_modes
-from gen_jax.data.tables.schema import parts
+from gen_jax.data.tables.statistics import parts
 from gen_jax.distributions import columns as form
 from gen_jax.distributions.pixels import fitting
 from gen_jax.errors import UserError
@@ -128,21 +128,23 @@ def test_levels_alone_have_a_likelihood_that_learns_no_scale():
 
 def test_training_by_sampling_draws_columns_alike_and_levels_by_the_log_of_their_rows():
     codes = np.where(EMPTY, np.nan, ROWS)[:, 1:]
-    draw = rows_by_level(codes, (3, 2))
-    indices, labels = draw(0, 0, 20_000)
+    plan = Plan(0, len(codes), 20_000, 10**9, permutations(0, len(codes)), levels_of(codes, (3, 2)))
+    indices, labels = ORDERS["by_level"].rows(plan, 0).values()
     held = np.where(labels < 3, codes[indices, 0], codes[indices, 1] + 3)
     np.testing.assert_array_equal(held, labels)  # a row has the level by which it was drawn
     counts = [np.log1p((codes[:, at] == level).sum()) for at, level in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1))]
     expected = np.concatenate([each / sum(each) / 2 for each in (counts[:3], counts[3:])])
     np.testing.assert_allclose(np.bincount(labels) / 20_000, expected, atol=0.015)
     assert len(np.unique(indices)) == (~np.isnan(codes).all(1)).sum()
-    assert all(np.array_equal(one, other) for one, other in zip(draw(0, 1, 9), draw(0, 1, 9)))
+    few = plan._replace(size=9)
+    first, second = (ORDERS["by_level"].rows(few, 1) for _ in range(2))
+    assert all(np.array_equal(first[name], second[name]) for name in ("index", "y"))
 
 
 def test_a_run_on_modes_and_levels_is_described_by_its_spec():
     defaults = config.plain(config.base_config())["data"]
     options = {**defaults, "name": "iris", "transform": "modes", "order": "by_level"}
-    loaded, again = (data.load(options, 16, 0, 3, quiet=True) for _ in range(2))
+    loaded, again = (data.load(options, batch_size=16, seed=0, steps=3, quiet=True) for _ in range(2))
     assert loaded.spec == again.spec and loaded.spec.classes == (
         "species=setosa",
         "species=versicolor",
@@ -151,7 +153,7 @@ def test_a_run_on_modes_and_levels_is_described_by_its_spec():
     batch = loaded.batch(loaded.arrays, loaded.at(1))
     np.testing.assert_array_equal(batch["x"][:, 4], batch["y"])
     rep = form.representation(loaded.spec)
-    x = jnp.asarray(data.rows_to_model(loaded.spec, loaded.read("train", None))["x"])
+    x = jnp.asarray(rows_to_model(loaded.spec, loaded.read("train", None))["x"])
     layout = form.layout_of(loaded.spec)
     distance, held = form.split(layout, rep.read(KEY, x))
     back = to_data(loaded.spec, form.drawn(layout, KEY, jnp.where(held > 0, 0.0, -1e9), distance))
@@ -159,7 +161,7 @@ def test_a_run_on_modes_and_levels_is_described_by_its_spec():
     with pytest.raises(
         UserError, match="'by_level' draws rows by the levels of a table, and digits.*data.order=shuffle"
     ):
-        data.load({**defaults, "order": "by_level"}, 16, 0, 3, quiet=True)
+        data.load({**defaults, "order": "by_level"}, batch_size=16, seed=0, steps=3, quiet=True)
     with pytest.raises(UserError, match="'x0' by the modes of its column: set --config.data.transform=modes"):
         gan(table_spec(None, 3))
 
@@ -289,7 +291,7 @@ def test_measures_of_tables_tell_good_samples_from_bad_ones_and_copies():
     spec.info["columns"][0] |= {"low": -9.0, "high": 9.0}
     reals = lambda split, num: {"x": splits[split][:num]} if split in splits else None
     names = ["marginal", "pairwise", "detection", "tstr_f1", "nearest_record"]
-    found, score = {}, make_scorer(spec, reals, ("train", "test"), names, 400, 0)
+    found, score = {}, make_scorer(real_data(spec, reals, ("train", "test")), names, num=400, seed=0).score
     for name, x in {
         "good": table_of(400, 2),
         "copies": splits["train"],
@@ -312,10 +314,10 @@ def test_measures_of_tables_tell_good_samples_from_bad_ones_and_copies():
         "x0": "'x0' holds numbers",
     }.items():
         if words is None:
-            make_scorer(spec, reals, ("train", "test"), ["tstr_f1"], 400, 0, target=target)
+            make_scorer(real_data(spec, reals, ("train", "test"), target=target), ["tstr_f1"], num=400, seed=0)
             continue
         with pytest.raises(UserError, match=words):
-            make_scorer(spec, reals, ("train", "test"), ["tstr_f1"], 400, 0, target=target)
+            make_scorer(real_data(spec, reals, ("train", "test"), target=target), ["tstr_f1"], num=400, seed=0)
 
 
 def score_fixed(score, x):

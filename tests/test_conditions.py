@@ -35,9 +35,13 @@ def spec(**facts):
     return made._replace(info={**made.info, "columns": [{**column, **facts} for column in columns]})
 
 
+def row_filter(spec, text):
+    return evidence.row_filter(evidence.condition_of(spec, text))
+
+
 def fitting(text):
     rows = ROWS + to_number("2024-01-01", DATE) * (np.arange(len(COLUMNS)) == 5)
-    return np.flatnonzero(evidence.said_within(spec(), text)(rows))
+    return np.flatnonzero(row_filter(spec(), text)(rows))
 
 
 @pytest.mark.parametrize(
@@ -87,19 +91,19 @@ def test_ranges_and_lists_mean_what_they_say(text, same):
 )
 def test_conditions_that_mean_nothing_are_refused_in_one_line(text, words):
     with pytest.raises(UserError, match=words) as error:
-        evidence.parsed(spec(), text)
+        evidence.condition_of(spec(), text)
     assert "\n" not in str(error.value)
 
 
 def test_names_and_levels_may_hold_new_lines():
     named = [{"name": "height\n(cm)", "kind": "categorical", "levels": ["a\nb", "c"], **RANGE}]
     made = table_spec(2)._replace(info={"columns": named, "dropped": []})
-    assert evidence.parsed(made, "height\n(cm)=a\nb").seen["height\n(cm)"].texts == ["a\nb"]
-    assert evidence.said_within(made, "height\n(cm) in a\nb,c")(np.array([[0.0], [1.0]])).tolist() == [True, True]
+    assert evidence.condition_of(made, "height\n(cm)=a\nb").observed["height\n(cm)"].texts == ["a\nb"]
+    assert row_filter(made, "height\n(cm) in a\nb,c")(np.array([[0.0], [1.0]])).tolist() == [True, True]
 
 
 def test_a_column_without_bounds_may_be_asked_beyond_its_range():
-    assert evidence.said_within(spec(bounded=False), "age>90")(ROWS + 80).sum() == 29
+    assert row_filter(spec(bounded=False), "age>90")(ROWS + 80).sum() == 29
 
 
 @pytest.fixture(scope="module")

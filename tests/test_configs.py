@@ -15,7 +15,8 @@ import gen_jax
 from gen_jax import sample, train
 from gen_jax.config import load_file
 from gen_jax.data.builders import BUILDERS
-from gen_jax.data.kinds.files import SUFFIXES, encode
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.kinds.files import encode
 from gen_jax.data.tables.networks import ASIA
 from gen_jax.data.tables.sets import SHIPPED
 
@@ -79,7 +80,7 @@ def test_config_runs_two_steps_and_samples(path, tmp_path):
     loaded = gen_jax.load(tmp_path / "run")
     assert loaded.step == 2
     sample.main(["sample", "--workdir", str(tmp_path / "run"), "--num=5", "--out", str(tmp_path / "x.npz")])
-    drawn, suffixes = dict(np.load(tmp_path / "x.npz")), SUFFIXES[loaded.spec.kind]
+    drawn, suffixes = dict(np.load(tmp_path / "x.npz")), kind_of(loaded.spec).suffixes
     assert all(content for suffix in suffixes for content in encode(drawn, loaded.spec, suffix).values())
     x = drawn["x"]
     frames = loaded.config["sample"]["length"] or loaded.spec.shape[0]
@@ -115,24 +116,27 @@ def test_the_readmes_model_obeys_its_laws():
     from conftest import make_spec
     from jax.scipy.stats import norm
 
-    from gen_jax.conditions import refuse_given
+    from gen_jax.conditions import refuse_given, sampler_options
     from gen_jax.data.spec import Spec
     from gen_jax.errors import UserError
     from gen_jax.model import Model, weighted_mean
+    from gen_jax.verbs.draw import draw
 
     text = (Path(__file__).parents[1] / "README.md").read_text()
     code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "def gaussian" in block)
     assert len(code.splitlines()) <= 40
     names = {"NamedTuple": NamedTuple, "jax": jax, "jnp": jnp, "norm": norm, "Spec": Spec, "Model": Model}
     names |= {"UserError": UserError, "refuse_given": refuse_given, "weighted_mean": weighted_mean}
+    names |= {"sampler_options": sampler_options}
     exec(code, names)  # noqa: S102 (our own README)
-    model, key = names["gaussian"](make_spec("vector", (2,))), jax.random.key(0)
+    spec = make_spec("vector", (2,))
+    model, key = names["gaussian"](spec), jax.random.key(0)
     x = np.random.default_rng(0).normal([1, -2], [0.5, 2], (200, 2)).astype(np.float32)
     batch = {"x": x, "weight": np.ones(200, np.float32)}
     state, step = jax.jit(model.init)(key, batch), jax.jit(model.step)
     for _ in range(300):
         state, _ = step(key, state, batch)
-    sample = np.asarray(model.sample(key, state, 4000)["x"])
+    sample = draw(model, state, spec, 0, 4000)["x"]  # as the commands draw
     np.testing.assert_allclose(sample.mean(0), x.mean(0), atol=0.15)
     np.testing.assert_allclose(sample.std(0), x.std(0), rtol=0.05)
     assert model.log_prob(key, state, batch).shape == (200,)

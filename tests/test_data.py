@@ -10,10 +10,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from gen_jax import config, data
-from gen_jax.data import cache
+from gen_jax.data import cache, transforms
 from gen_jax.data.builders import gaussians
 from gen_jax.data.builders.gaussians import MIXTURES
-from gen_jax.data.feed.order import permutations, rows_of_step
+from gen_jax.data.feed.order import ORDERS, Plan, permutations
 from gen_jax.data.sources import opening
 from gen_jax.data.spec import from_json, to_data, to_json, to_model
 from gen_jax.errors import UserError
@@ -24,7 +24,15 @@ needs_mnist = pytest.mark.skipif(not MNIST.exists(), reason=f"needs TFDS's mnist
 
 def load(batch_size=10, seed=0, steps=100, epochs=None, multiple=1, host=(0, 1), **options):
     defaults = config.plain(config.base_config())["data"]
-    return data.load({**defaults, **options}, batch_size, seed, steps, epochs, multiple, host, quiet=True)
+    facts = {
+        "batch_size": batch_size,
+        "seed": seed,
+        "steps": steps,
+        "epochs": epochs,
+        "multiple": multiple,
+        "host": host,
+    }
+    return data.load({**defaults, **options}, **facts, quiet=True)
 
 
 def batches(loaded, start, stop):
@@ -84,9 +92,8 @@ def test_a_batch_is_a_function_of_seed_and_step():
 
 def test_shuffle_visits_every_row_once_an_epoch():
     rows, size = 23, 5
-    seen = np.concatenate(
-        [rows_of_step("shuffle", permutations(0, rows), step, rows, size, 10**9) for step in range(23)]
-    )
+    plan = Plan(0, rows, size, 10**9, permutations(0, rows))
+    seen = np.concatenate([ORDERS["shuffle"].rows(plan, step)["index"] for step in range(23)])
     for epoch in range(5):
         assert sorted(seen[epoch * rows : (epoch + 1) * rows]) == list(range(rows))
     assert not np.array_equal(seen[:rows], seen[rows : 2 * rows])
@@ -228,9 +235,9 @@ def test_a_tfds_set_by_name_is_read_without_tensorflow():
 
 
 def test_eight_bit_images_are_not_measured(forbid):
-    forbid(data._measure)
+    forbid(transforms.measured_range)
     load()
-    with pytest.raises(pytest.fail.Exception, match="_measure was called"):
+    with pytest.raises(pytest.fail.Exception, match="measured_range was called"):
         load(name="gaussians", variant="ring")
 
 

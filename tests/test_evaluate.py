@@ -6,11 +6,15 @@ from conftest import make_spec
 
 from gen_jax.data.builders.gaussians import MIXTURES
 from gen_jax.errors import UserError
-from gen_jax.metrics import METRICS, prdc, real_data
+from gen_jax.metrics import registry
+from gen_jax.metrics.features import real_data
 from gen_jax.metrics.images.distances import frechet_distance
+from gen_jax.metrics.images.neighbours import prdc
 from gen_jax.metrics.scores import finite, read_scores, refuse_other_protocol, save_scores, table
 from gen_jax.model import Model
 from gen_jax.verbs.score import make_scorer
+
+SPLITS = ("train", "test")
 
 
 def mixture(random, num):
@@ -44,7 +48,7 @@ def sampler(*rows, y=None):
 
 def test_raw_features_tell_a_good_sampler_from_a_bad_one(ring):
     spec, reals = ring
-    score = make_scorer(spec, reals, ("train", "test"), ["all"], 500, 0)
+    score = make_scorer(real_data(spec, reals, SPLITS), ["all"], num=500, seed=0).score
     random = np.random.default_rng(1)
     good = score(*sampler(mixture(random, 500)))
     means = MIXTURES["ring"][0]
@@ -80,11 +84,11 @@ def test_no_test_row_is_read_for_what_may_select(ring):
         return reals(split, num)
 
     spec = spec._replace(sizes={"train": 3000})
-    score = make_scorer(spec, watched, ("train", "test"), ["frechet", "coverage", "duplicates"], 100, 0)
+    score = make_scorer(real_data(spec, watched, SPLITS), ["frechet", "coverage", "duplicates"], num=100, seed=0).score
     scores = score(*sampler(mixture(np.random.default_rng(1), 100)))
     assert all(each["value"] is not None and each["oracle"] is None for each in scores.values())
     with pytest.raises(UserError, match="'memorisation' needs a test split, .*; made-up has none"):
-        make_scorer(spec, watched, ("train", "test"), ["memorisation"], 100, 0)
+        make_scorer(real_data(spec, watched, SPLITS), ["memorisation"], num=100, seed=0)
 
 
 def test_metrics_that_data_or_samples_cannot_have(ring):
@@ -99,22 +103,22 @@ def test_metrics_that_data_or_samples_cannot_have(ring):
         (["all", "classes"], 100, "metric 'classes' needs labels of two classes or more"),
     ]:
         with pytest.raises(UserError, match=message):
-            make_scorer(spec, reals, ("train", "test"), names, num, 0)
+            make_scorer(real_data(spec, reals, SPLITS), names, num=num, seed=0)
     few = {**spec.sizes, "train": 1}
-    assert make_scorer(spec._replace(sizes=few), reals, ("train", "test"), ["all"], 100, 0)(
+    assert make_scorer(real_data(spec._replace(sizes=few), reals, SPLITS), ["all"], num=100, seed=0).score(
         *sampler(mixture(np.random.default_rng(1), 100))
     ).keys() == {"memorisation", "duplicates"}
     large = make_spec("image", (28, 28, 1))
-    assert real_data(large, reals, ("train", "test")).features is None
-    assert prdc(real_data(large, reals, ("train", "test"))) is None
+    assert real_data(large, reals, SPLITS).features is None
+    assert prdc(real_data(large, reals, SPLITS)) is None
     broken = np.full((100, 2), np.nan, np.float32)
     with pytest.raises(UserError, match="100 of 100 samples are not finite"):
-        make_scorer(spec, reals, ("train", "test"), ["frechet"], 100, 0)(*sampler(broken))
+        make_scorer(real_data(spec, reals, SPLITS), ["frechet"], num=100, seed=0).score(*sampler(broken))
 
 
 def test_scores_compare_under_one_protocol_only(ring, tmp_path):
     spec, reals = ring
-    score = make_scorer(spec, reals, ("train", "test"), ["frechet", "coverage"], 100, 0)
+    score = make_scorer(real_data(spec, reals, SPLITS), ["frechet", "coverage"], num=100, seed=0).score
     scores = score(*sampler(mixture(np.random.default_rng(1), 100)))
     save_scores(tmp_path, 7, scores)
     refuse_other_protocol(scores, read_scores(tmp_path), "runs/other")
@@ -142,13 +146,16 @@ def test_training_scores_the_cheap_metrics_unless_told_otherwise(ring):
     means, deviation = MIXTURES["ring"]
     known = spec._replace(info={"means": means.tolist(), "deviation": deviation})
     drawn = sampler(mixture(np.random.default_rng(1), 100))
-    assert make_scorer(known, reals, ("train", "test"), (), 100, 0)(*drawn).keys() == {
+    assert make_scorer(real_data(known, reals, SPLITS), (), num=100, seed=0).score(*drawn).keys() == {
         "modes",
         "high_quality",
         "reverse_kl",
     }
-    assert make_scorer(known, reals, ("train", "test"), ("all",), 100, 0)(*drawn).keys() < METRICS.keys()
-    assert make_scorer(spec, reals, ("train", "test"), (), 100, 0)(*drawn) == {}
+    assert (
+        make_scorer(real_data(known, reals, SPLITS), ("all",), num=100, seed=0).score(*drawn).keys()
+        < registry.metrics().keys()
+    )
+    assert make_scorer(real_data(spec, reals, SPLITS), (), num=100, seed=0).score(*drawn) == {}
 
 
 def test_features_of_a_users_network_take_the_place_of_the_classifiers(tmp_path):
@@ -156,13 +163,13 @@ def test_features_of_a_users_network_take_the_place_of_the_classifiers(tmp_path)
         dtype="uint8", shift=127.5, scale=127.5, low=0.0, high=255.0, sizes={"train": 150, "test": 150}
     )
     with pytest.raises(UserError, match="no such file of features: none.pt"):
-        make_scorer(spec, None, ("train", "test"), ["frechet"], 10, 0, "none.pt")
+        make_scorer(real_data(spec, None, SPLITS, "none.pt"), ["frechet"], num=10, seed=0)
     with pytest.raises(UserError, match="are of images with 1 or 3 channels"):
-        make_scorer(make_spec("vector", (2,)), None, ("train", "test"), ["frechet"], 10, 0, "none.pt")
+        make_scorer(real_data(make_spec("vector", (2,)), None, SPLITS, "none.pt"), ["frechet"], num=10, seed=0)
     torch = pytest.importorskip("torch")
     (tmp_path / "bad.pt").write_bytes(b"no network")
     with pytest.raises(UserError, match="bad.pt is no TorchScript file"):
-        make_scorer(spec, None, ("train", "test"), ["frechet"], 10, 0, str(tmp_path / "bad.pt"))
+        make_scorer(real_data(spec, None, SPLITS, str(tmp_path / "bad.pt")), ["frechet"], num=10, seed=0)
 
     class Means(torch.nn.Module):
         """The mean of each half of the rows, of the green channel."""
@@ -175,7 +182,7 @@ def test_features_of_a_users_network_take_the_place_of_the_classifiers(tmp_path)
     images = np.random.default_rng(0).integers(0, 256, (300, 4, 4, 1)).astype(np.uint8)
     rows = {"train": {"x": images[:150]}, "test": {"x": images[150:]}}
     reals = lambda split, num: {"x": rows[split]["x"][:num]}
-    score = make_scorer(spec, reals, ("train", "test"), ["frechet"], 150, 0, str(tmp_path / "means.pt"))
+    score = make_scorer(real_data(spec, reals, SPLITS, str(tmp_path / "means.pt")), ["frechet"], num=150, seed=0).score
     entry = score(*sampler(images[150:] / np.float32(127.5) - 1))["frechet"]
     halves = images.reshape(300, 2, 8).mean(2)
     assert entry["value"] == pytest.approx(frechet_distance(halves[150:], halves[:150]), rel=1e-6)

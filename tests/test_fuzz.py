@@ -23,14 +23,15 @@ from PIL import Image
 from scipy.io import savemat, wavfile
 from test_compress import described, drawn, whole_file
 
-from gen_jax import config, files, report
+from gen_jax import config, files
 from gen_jax.coding import integer
-from gen_jax.data.kinds.rolls import FIELDS
+from gen_jax.data.kinds.roll import FIELDS
 from gen_jax.data.source import say_once
-from gen_jax.data.sources.files import open_files
+from gen_jax.data.sources.user_files import open_files
 from gen_jax.data.tables.networks import ASIA
 from gen_jax.errors import UserError
 from gen_jax.storage import directory
+from gen_jax.verbs import reports
 from gen_jax.verbs.decompress import decompress
 
 FUZZ = int(os.environ.get("FUZZ", "400"))
@@ -107,7 +108,7 @@ def run_of(name):
             directory.claim(folder / "run", make_spec("image", (8, 8, 1)))
         directory.settle(folder / "run", config.plain(config.base_config()) | {"model": {"name": "vae"}}, None)
         files.write(folder / "run" / name, content)
-        report.page(report.read([str(folder / "run")]))
+        reports.page(reports.read([str(folder / "run")]))
 
     return read
 

@@ -1,14 +1,25 @@
-"""What the arguments of `gan` mean, each seen in the state that a step leaves."""
+"""What the arguments of `gan` mean, each seen in the state that a step leaves, and the losses as functions."""
+
+import math
+from functools import partial
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from conftest import make_spec
 
+from gen_jax.distributions.columns import representation
 from gen_jax.errors import UserError
+from gen_jax.losses.adversarial import LOSSES
+from gen_jax.losses.penalties import PENALTIES
 from gen_jax.models.gan import gan
+from gen_jax.models.gan.losses import Adversaries, discriminator_loss, draw, generate, generator_loss
+from gen_jax.models.gan.steps import Recipe, backpropagation, init
+from gen_jax.optimizers import optimizer, schedule
 
 KEY = jax.random.key(0)
 RATE = 0.1
@@ -148,3 +159,82 @@ def test_arguments_that_no_gan_can_have(options, message):
 def test_a_batch_that_cannot_be_split_is_refused():
     with pytest.raises(UserError, match="12 rows cannot be split into the 5 parts, in packs of 2"):
         stepped(n_critic=5, pack=2)
+
+
+class Perceptron(nn.Module):
+    """A net of float64 with one hidden layer, or none; labels stand beside the input."""
+
+    shape: tuple[int, ...] = ()
+    classes: int = 0
+    hidden: int = 5
+
+    @nn.compact
+    def __call__(self, x, y=None, weight=None):
+        x = x.reshape(len(x), -1)
+        if self.classes:
+            x = jnp.concatenate([x, jax.nn.one_hot(y, self.classes).reshape(len(x), -1)], 1)
+        if self.hidden:
+            x = jnp.tanh(nn.Dense(self.hidden, param_dtype=jnp.float64)(x))
+        return nn.Dense(math.prod(self.shape), param_dtype=jnp.float64)(x).reshape(-1, *self.shape)
+
+
+def played(loss, penalty, classes=0, pack=1, hidden=5):
+    """Returns two nets, a state and a batch whose last two rows are padding, all made by hand."""
+    nets = Adversaries(
+        generator=Perceptron((2,), classes),
+        discriminator=Perceptron((), classes, hidden),
+        loss=LOSSES[loss],
+        penalty=PENALTIES[penalty],
+        prior=jax.random.normal,
+        form=representation(SPEC._replace(classes=None)),
+        shape=(2,),
+        latent_size=3,
+        classes=classes,
+        pack=pack,
+    )
+    tx, constant = optimizer(SGD), schedule(1.0)
+    batch = {"x": jnp.asarray(X, jnp.float64), "weight": jnp.asarray([1.0] * 10 + [0.0] * 2)}
+    batch |= {"y": jnp.arange(12) % 3} if classes else {}
+    return nets, init(nets, Recipe(backpropagation(), tx, tx, constant, constant), KEY, batch), batch
+
+
+GAMES = [
+    ("minimax", "none", 0, 1),
+    ("non_saturating", "r1", 0, 1),
+    ("minimax", "r1", 3, 2),
+    ("relativistic", "r1_r2", 3, 1),
+]
+
+
+@pytest.mark.parametrize("net", ["generator", "discriminator"])
+@pytest.mark.parametrize("loss, penalty, classes, pack", GAMES)
+def test_gradients_of_the_losses_are_those_of_finite_differences(net, loss, penalty, classes, pack):
+    with jax.enable_x64(True):
+        nets, state, batch = played(loss, penalty, classes, pack)
+        function = {"generator": generator_loss, "discriminator": partial(discriminator_loss, gamma=0.7)}[net]
+        params = getattr(state, net)["params"]
+        value = jax.jit(lambda params: function(nets, params, KEY, state, batch)[0])
+        gradient = jax.jit(jax.grad(value))(params)
+        assert optax.tree.norm(gradient) > 0.01
+        for number in range(3):
+            way = optax.tree.random_like(jax.random.key(number), params)
+            ahead, behind = (value(optax.tree.add_scale(params, size, way)) for size in (1e-5, -1e-5))
+            np.testing.assert_allclose((ahead - behind) / 2e-5, optax.tree.vdot(gradient, way), rtol=1e-5, atol=1e-9)
+
+
+def test_the_losses_are_those_of_the_papers():
+    """Goodfellow et al. 2014, eq. 1, and Mescheder et al. 2018, eq. 9: a linear critic has a constant gradient."""
+    with jax.enable_x64(True):
+        nets, state, batch = played("minimax", "r1", hidden=0)
+        fake = generate(nets, state.generator, draw(nets, KEY, 12), batch).x[:10]
+        kernel, bias = np.asarray(state.discriminator["params"]["Dense_0"]["kernel"])[:, 0], 0.3
+        params = {"Dense_0": {"kernel": kernel[:, None], "bias": jnp.full(1, bias)}}
+        real_logits, fake_logits = X[:10] @ kernel + bias, fake @ kernel + bias
+        d_loss = np.mean(np.log1p(np.exp(-real_logits)) + np.log1p(np.exp(fake_logits)))
+        r1 = kernel @ kernel / 2
+        value, metrics = discriminator_loss(nets, params, KEY, state, batch, gamma=0.7)
+        np.testing.assert_allclose(value, d_loss + 0.7 * r1)
+        np.testing.assert_allclose([metrics["d_loss"], metrics["r1"]], [d_loss, r1])
+        state = state._replace(discriminator={"params": params})
+        value, _ = generator_loss(nets, state.generator["params"], KEY, state, batch)
+        np.testing.assert_allclose(value, -np.mean(np.log1p(np.exp(fake_logits))))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_bif import NETWORK
 
-from gen_jax.data.tables import networks
+from gen_jax.data.tables import bif, networks
 from gen_jax.models.bayes_net import information
 
 NETWORKS = Path(__file__).parents[2] / "shared" / "data" / "networks"
@@ -74,4 +74,4 @@ def test_entropies_of_known_networks(name, nats):
     path = networks.ASIA if name == "asia" else NETWORKS / f"{name}.bif"
     if not path.exists():
         pytest.skip(f"needs {path}")
-    assert information.network_entropy(networks.read_bif(path)) == pytest.approx(nats, abs=1e-5)
+    assert information.network_entropy(bif.read_bif(path)) == pytest.approx(nats, abs=1e-5)

@@ -72,12 +72,15 @@ def test_a_model_itself_keeps_what_it_is_given(runs):
     """What the command pastes is what `sample` has given back: the model honours the mask, not only the command."""
     for workdir in runs.values():
         loaded = gen_jax.load(workdir)
-        model, random = complete.completing(loaded.model), np.random.default_rng(0)
+        model, random = complete.completing(loaded.model, loaded.spec), np.random.default_rng(0)
         assert (model is loaded.model) == ("mask" in loaded.model.given) and {"x", "mask"} <= set(model.given)
         x, mask = random.uniform(-1, 1, (4, 8, 8, 1)).astype(np.float32), random.random((4, 8, 8, 1)) < 0.5
         labels = {"y": np.arange(4, dtype=np.int32)} if "y" in model.given else {}
         got = model.sample(jax.random.key(0), loaded.state, 4, {"x": x, "mask": mask, **labels})
         np.testing.assert_array_equal(np.asarray(got["x"])[mask], x[mask])
+
+
+LINE = make_spec("vector", (3,))._replace(classes=("a", "b", "c"))
 
 
 def line(conditional: bool = False) -> Model:
@@ -99,7 +102,7 @@ def line(conditional: bool = False) -> Model:
 
 
 def test_the_search_draws_the_posterior_of_a_linear_model():
-    model, num = with_latent_search(line(True), noise=0.5), 2000
+    model, num = with_latent_search(line(True), LINE, noise=0.5), 2000
     x, mask = np.tile(np.array([[0.8, 0, 0]], np.float32), (num, 1)), np.tile([[1, 0, 0]], (num, 1))
     got = model.sample(jax.random.key(0), None, num, {"x": x, "mask": mask, "y": np.arange(num, dtype=np.int32) % 3})
     assert np.all(np.asarray(got["x"])[:, 0] == x[:, 0]) and got["x"][:4, 2].tolist() == [0, 1, 2, 0]
@@ -113,7 +116,7 @@ def test_the_search_draws_the_posterior_of_a_linear_model():
 
 def test_what_cannot_be_searched():
     good = {"x": np.zeros((2, 3), np.float32), "mask": np.ones((2, 3))}
-    model = with_latent_search(line())
+    model = with_latent_search(line(), LINE)
     for given, message in {
         "y": "cannot be conditioned on 'y'; it takes no condition",
         "mask": "x and mask belong together: mask is missing",
@@ -124,8 +127,12 @@ def test_what_cannot_be_searched():
             model.sample(jax.random.key(0), None, 2, asked)
     with pytest.raises(UserError, match=r"given x of shape \(2, 2\): expected \(2, 3\)"):
         model.sample(jax.random.key(0), None, 2, {"x": np.zeros((2, 2), np.float32), "mask": np.ones((2, 2))})
+    labelled = with_latent_search(line(True)._replace(sample=None), LINE)  # labels are checked without a draw
+    for y, message in (([0, 3], "given y=3: expected a class from 0 to 2"), ([0.0, 1.0], "expected 2 whole numbers")):
+        with pytest.raises(UserError, match=message):
+            labelled.sample(jax.random.key(0), None, 2, {**good, "y": np.array(y)})
     with pytest.raises(UserError, match="no prior and decode to search a latent by"):
-        with_latent_search(line()._replace(decode=None))
+        with_latent_search(line()._replace(decode=None), LINE)
 
 
 def test_masks(tmp_path):

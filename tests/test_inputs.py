@@ -26,16 +26,17 @@ from gen_jax.data import spec as spec_module
 from gen_jax.data.feed.rows import read_rows
 from gen_jax.data.kinds.files import arrays
 from gen_jax.data.source import say_once
-from gen_jax.data.sources.files import open_files
+from gen_jax.data.sources.user_files import open_files
 from gen_jax.data.spec import columns, to_data
 from gen_jax.data.tables import evidence
+from gen_jax.data.tables.bif import read_bif, write_bif
 from gen_jax.data.tables.cells import read_cells
-from gen_jax.data.tables.networks import Network, read_bif, write_bif
-from gen_jax.data.tables.schema import to_csv
+from gen_jax.data.tables.csv_files import to_csv
+from gen_jax.data.tables.networks import Network
 from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.verbs.given import parse_given
-from gen_jax.verbs.query import level_probabilities
+from gen_jax.verbs.queries import level_probabilities
 from gen_jax.verbs.score import scorer_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -53,7 +54,8 @@ def opened(path, **options):
 
 def loaded(path, **options):
     defaults = config.plain(config.base_config())["data"]
-    return data.load({**defaults, "path": str(path), "order": "all", **options}, 8, 0, 1, quiet=True)
+    options = {**defaults, "path": str(path), "order": "all", **options}
+    return data.load(options, batch_size=8, seed=0, steps=1, quiet=True)
 
 
 def table(tmp_path, text, name="t.csv", **options):
@@ -305,7 +307,7 @@ def test_signs_in_numbers_are_named_and_the_hint_reads_them(write, symbols, tmp_
     np.testing.assert_allclose(x[:, 0], numbers * (1000 if "000" in write else 1))
 
 
-DATES = [np.datetime64("2020-01-01") + 11 * number for number in range(60)]
+DATES = np.datetime64("2020-01-01") + np.timedelta64(11, "D") * np.arange(60)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +327,7 @@ def test_dates_are_numbers_within_their_bounds_and_are_written_as_they_were(form
     ]
     seen = [datetime.strptime(text, form) for text in texts if text]
     assert min(days) == min(seen) and max(days) == max(seen) and len(set(days)) > 20
-    given = parse_given(f"day={texts[5]}", 2, spec)
+    given = parse_given(f"day={texts[5]}", 2, spec).given
     np.testing.assert_allclose(to_data(spec, given["x"])[:, 0], x[5, 0])
 
 
@@ -397,7 +399,7 @@ def test_labels_are_those_of_the_data(y, names, whole, tmp_path):
     source = opened(tmp_path / "l.npz")
     rows = source.rows("train", np.arange(4))
     assert np.load(io.BytesIO(arrays(rows, spec)))["y"].tolist() == whole
-    assert parse_given(f"y={names[-1]}", 2, spec)["y"].tolist() == [len(names) - 1] * 2
+    assert parse_given(f"y={names[-1]}", 2, spec).given["y"].tolist() == [len(names) - 1] * 2
     if names[0] == "5":
         with pytest.raises(UserError, match="unknown class of l '0'.*choices are 5, 6, 7, 9"):
             parse_given("y=0", 2, spec)
@@ -521,9 +523,9 @@ def test_another_test_file_is_scored_itself_and_a_changed_one_is_other_data(tmp_
         f"--config.data.path={tmp_path / 'train.csv'}",
         *(gaussian_rows(tmp_path / f"{name}.csv", mean) for name, mean in (("near", 0), ("far", 50))),
     )
-    score = lambda loaded: scorer_of(loaded, ["log_likelihood"], 100)(loaded.model, loaded.state)["log_likelihood"][
-        "value"
-    ]
+    score = lambda loaded: scorer_of(loaded, ["log_likelihood"], 100).score(loaded.model, loaded.state)[
+        "log_likelihood"
+    ]["value"]
     one, other = (
         score(train_on(tmp_path, name, "gaussian", path, test)) for name, test in (("one", near), ("other", far))
     )
@@ -737,7 +739,8 @@ def test_a_query_is_the_conditional_distribution_by_names(tmp_path, capsys):
     run = train_on(tmp_path, "run", "bayes_net_bif", *flags)
     joint = tables[0][:, None] * tables[1]  # [claim, smoker]
     given_yes = joint[:, 0] / joint[:, 0].sum()
-    np.testing.assert_allclose([*level_probabilities(run, "claim", "smoker=yes").values()], given_yes, rtol=1e-5)
+    known = evidence.condition_of(run.spec, "smoker=yes")
+    np.testing.assert_allclose([*level_probabilities(run, "claim", known).values()], given_yes, rtol=1e-5)
     np.testing.assert_allclose([*level_probabilities(run, "claim").values()], tables[0], rtol=1e-5)
     capsys.readouterr()
     query.main(["query", "--workdir", str(tmp_path / "run"), "--of=claim", "--given=smoker=yes"])

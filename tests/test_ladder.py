@@ -6,12 +6,16 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from conftest import make_spec
 
+from gen_jax.distributions import pixels
 from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
 from gen_jax.errors import UserError
-from gen_jax.models.ladder import ladder
+from gen_jax.models.ladder import Ladder, decode, elbo_loss, encode, ladder, propose, retrace
+from gen_jax.models.ladder import init as ladder_init
+from gen_jax.models.latent_variable import layer_kl
 from gen_jax.nets.ladder import mlp_ladder
 
 KEY = jax.random.key(0)
@@ -174,6 +178,68 @@ def test_repair_draws_what_is_hidden_given_what_is_observed():
     exact = np.exp(log_prob()[fits])
     found = [np.all(drawn == np.asarray(OUTCOMES[each]), axis=1).mean() for each in fits]
     np.testing.assert_allclose(found, exact / exact.sum(), atol=0.04)
+
+
+def by_hand(free_nats=0.0):
+    """A ladder of vectors of three real numbers whose heads are not zero, its weights, and a batch."""
+    spec = make_spec("vector", (3,))
+    likelihood = pixels.fitting(spec, {"name": "gaussian"})
+    up, down, sizes = mlp_ladder(likelihood.shape, 2, (1, 2), (6,))
+    nets = Ladder(up, down, likelihood, spec.shape, sizes, classes=2, free_nats=free_nats)
+    batch = {
+        "x": jax.random.normal(jax.random.key(1), (6, 3)),
+        "y": jnp.arange(6) % 2,
+        "weight": jnp.float32([1, 1, 1, 1, 1, 0]),
+    }
+    params = ladder_init(nets, lambda seen: optax.sgd(0.1), KEY, batch).params
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(KEY, len(leaves))
+    leaves = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves)]
+    return nets, jax.tree.unflatten(tree, leaves), batch
+
+
+@pytest.mark.parametrize("free_nats", [0.0, 50.0])
+def test_the_loss_is_a_function_that_can_be_differentiated(free_nats):
+    """By hand, without a model: its gradient is that of finite differences, in each net by itself."""
+    nets, params, batch = by_hand(free_nats)
+    value = jax.jit(lambda params: elbo_loss(nets, params, jax.random.key(2), batch, 0.5)[0])
+    gradient = jax.grad(value)(params)
+    for part in params:
+        length = optax.tree.norm(gradient[part])
+        way = optax.tree.scale(0.005 / length, gradient[part])
+        up = {**params, part: optax.tree.add(params[part], way)}
+        down = {**params, part: optax.tree.sub(params[part], way)}
+        assert length > 0.05, part
+        assert float(value(up) - value(down)) == pytest.approx(0.01 * float(length), rel=0.02), part
+
+
+def test_the_loss_is_the_formula_on_the_path_of_its_latents():
+    nets, params, batch = by_hand()
+    loss, metrics = elbo_loss(nets, params, jax.random.key(2), batch, 0.5)
+    noise = jax.random.normal(jax.random.split(jax.random.key(2))[0], (6, 3))
+    features = encode(nets, params, batch["x"], batch["y"])
+    proposal = propose(nets, params, features, noise, batch["y"])
+    z, mean, log_scale, out = proposal
+    np.testing.assert_allclose(z, mean + np.exp(log_scale) * noise, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(decode(nets, params, z, batch["y"]), out, rtol=1e-5, atol=1e-6)
+    again = retrace(nets, params, features, z, batch["y"])
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), again, proposal)
+    log_x = gaussian_log_prob(batch["x"], out[..., 0], params["likelihood"]["log_scale"]).sum(1)
+    kl = 0.5 * (np.exp(2 * log_scale) + mean**2 - 1) - log_scale  # [6, 3]
+    layers = np.stack([kl[:, 0], kl[:, 1] + kl[:, 2]], 1)
+    np.testing.assert_allclose(layer_kl((1, 2), proposal), layers, rtol=1e-5, atol=1e-6)
+    rows = slice(0, 5)  # the last one is padding
+    expected = {
+        "log_likelihood": log_x[rows].mean(),
+        "elbo": (log_x - layers.sum(1))[rows].mean(),
+        "kl": layers.sum(1)[rows].mean(),
+        "kl_1": layers[rows, 0].mean(),
+        "kl_2": layers[rows, 1].mean(),
+    }
+    assert metrics.keys() == expected.keys()
+    for name, nats in expected.items():
+        assert float(metrics[name]) == pytest.approx(float(nats), rel=1e-4), name
+    assert float(loss) == pytest.approx(float(0.5 * expected["kl"] - expected["log_likelihood"]), rel=1e-4)
 
 
 def test_a_conditional_model_needs_labels_to_score():

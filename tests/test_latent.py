@@ -12,7 +12,8 @@ from sklearn.decomposition import PCA
 from gen_jax import evaluate, train
 from gen_jax.data.spec import to_model
 from gen_jax.errors import UserError
-from gen_jax.metrics import DEFAULT, SELECTING
+from gen_jax.metrics import registry
+from gen_jax.metrics.features import real_data
 from gen_jax.metrics.rows import batches
 from gen_jax.metrics.scores import refuse_other_protocol
 from gen_jax.model import Model
@@ -55,7 +56,7 @@ def test_bounds_are_means_over_all_rows_in_nats_and_bits(images):
     def bound(key, state, batch, num_samples=1):
         return -100 * batch["x"].mean((1, 2, 3)) + np.log(num_samples)
 
-    score = make_scorer(spec, reals, SPLITS, LATENT[:4], 10, 3, num_samples=7)
+    score = make_scorer(real_data(spec, reals, SPLITS), LATENT[:4], num=10, seed=3, num_samples=7).score
     scores = score(model_of(bound), None)
     for name, split, num in (("elbo", "test", 1), ("valid/elbo", "validation", 1), ("nll_bound", "test", 7)):
         rows, entry = reals(split, None)["x"], scores[name]
@@ -84,12 +85,14 @@ def test_a_density_is_one_of_the_datas_own_units(units):
         return jax.scipy.stats.norm.logpdf(batch["x"], 0, jnp.asarray(deviation / scale)[None]).sum(1)
 
     entropy = np.log(deviation * np.sqrt(2 * np.pi * np.e)).sum()
-    scores = make_scorer(spec, reals, SPLITS, ["elbo", "nll_bound"], 10, 0)(model_of(bound), None)
+    scores = make_scorer(real_data(spec, reals, SPLITS), ["elbo", "nll_bound"], num=10, seed=0).score(
+        model_of(bound), None
+    )
     error = 3 * scores["elbo"]["details"]["standard_error"]
     assert scores["elbo"]["value"] == pytest.approx(-entropy, abs=error)
     assert scores["nll_bound"]["value"] == -scores["elbo"]["value"]
     with pytest.raises(UserError, match="'bits_per_dim' needs images or vectors of whole numbers, and a test split"):
-        make_scorer(spec, reals, SPLITS, ["bits_per_dim"], 10, 0)
+        make_scorer(real_data(spec, reals, SPLITS), ["bits_per_dim"], num=10, seed=0)
 
 
 def test_batches_have_one_size_and_keys_of_their_own(images):
@@ -118,7 +121,7 @@ def projection(spec, reals, latents):
 def test_pca_as_a_model_scores_its_baseline(images):
     spec, reals = images
     pca, model = projection(spec, reals, 3)
-    scores = make_scorer(spec, reals, SPLITS, LATENT[4:], 10, 0)(model, None)
+    scores = make_scorer(real_data(spec, reals, SPLITS), LATENT[4:], num=10, seed=0).score(model, None)
     test = reals("test", None)["x"].reshape(-1, 32) / 255
     error = np.square(test - pca.inverse_transform(pca.transform(test))).mean()
     details = scores["reconstruction"]["details"]
@@ -143,12 +146,16 @@ def test_pca_as_a_model_scores_its_baseline(images):
 def test_a_perfect_copy_and_the_mean(images):
     spec, reals = images
     copy = model_of(encode=lambda k, s, b: {"z": b["x"]}, decode=lambda k, s, latent: {"x": latent["z"]})
-    entry = make_scorer(spec, reals, SPLITS, ["reconstruction"], 10, 0)(copy, None)["reconstruction"]
+    entry = make_scorer(real_data(spec, reals, SPLITS), ["reconstruction"], num=10, seed=0).score(copy, None)[
+        "reconstruction"
+    ]
     assert entry["value"] < 1e-12 and entry["details"]["explained_variance"] == pytest.approx(1)
     assert entry["details"]["latents"] == 32 and entry["details"]["pca_explained_variance"] == pytest.approx(1)
     mean = to_model(spec, reals("train", None)["x"]).mean(0)
     constant = copy._replace(decode=lambda k, s, latent: {"x": jnp.broadcast_to(mean, latent["z"].shape)})
-    entry = make_scorer(spec, reals, SPLITS, ["reconstruction"], 10, 0)(constant, None)["reconstruction"]
+    entry = make_scorer(real_data(spec, reals, SPLITS), ["reconstruction"], num=10, seed=0).score(constant, None)[
+        "reconstruction"
+    ]
     assert entry["details"]["explained_variance"] == pytest.approx(0, abs=1e-5)
 
 
@@ -161,7 +168,9 @@ def test_active_units_are_those_whose_means_differ(images):
         return {"z": (7 + sign[:, None] * deviation).reshape(-1, 3, 2)}
 
     model = model_of(encode=encode, decode=lambda k, s, latent: {"x": jnp.zeros((len(latent["z"]), 4, 4, 2))})
-    entry = make_scorer(spec, reals, SPLITS, ["active_units"], 10, 0)(model, None)["active_units"]
+    entry = make_scorer(real_data(spec, reals, SPLITS), ["active_units"], num=10, seed=0).score(model, None)[
+        "active_units"
+    ]
     assert entry["value"] == 3 and entry["details"] == {"latents": 6} and entry["protocol"]["variance_above"] == 0.01
 
 
@@ -173,12 +182,12 @@ def test_whole_codes_have_neither_active_units_nor_a_probe(images):
     )
     model = model._replace(sample=lambda key, state, num, given, how: {"x": np.zeros((num, 4, 4, 2))})
     plain = spec._replace(classes=None)  # no classifier is trained
-    entries = make_scorer(plain, reals, SPLITS, ["all"], 10, 0)(model, None)
+    entries = make_scorer(real_data(plain, reals, SPLITS), ["all"], num=10, seed=0).score(model, None)
     assert {name for name in entries if name in LATENT} == {"reconstruction"} and "coverage" in entries
     assert entries["reconstruction"]["details"].keys() == {"explained_variance", "latents"}
     for name in ("active_units", "probe_accuracy"):
         with pytest.raises(UserError, match=f"metric '{name}' needs codes of real numbers, which this model does not"):
-            make_scorer(spec, reals, SPLITS, [name], 10, 0)(model, None)
+            make_scorer(real_data(spec, reals, SPLITS), [name], num=10, seed=0).score(model, None)
 
 
 def test_bounds_of_a_conditional_model_say_so(images):
@@ -190,14 +199,14 @@ def test_bounds_of_a_conditional_model_say_so(images):
         lambda key, state, num: {"z": jnp.zeros((num, 2)), "y": jnp.zeros(num, jnp.int32)},
     )
     names = [name for name in LATENT if name != "probe_accuracy"]
-    score = make_scorer(spec, reals, SPLITS, names, 10, 0)
+    score = make_scorer(real_data(spec, reals, SPLITS), names, num=10, seed=0).score
     scores = score(model, None)
     assert all(each["protocol"]["given"] == "y" for each in scores.values()) and len(scores) == 6
     others = score(model._replace(prior=lambda key, state, num: {"z": jnp.zeros((num, 2))}), None)
     with pytest.raises(UserError, match="elbo does not compare with .*: given is 'y' here and None there"):
         refuse_other_protocol(scores, others, "runs/other")
     with pytest.raises(UserError, match="'probe_accuracy' needs codes that are made without the label, which this"):
-        make_scorer(spec, reals, SPLITS, ["probe_accuracy"], 10, 0)(model, None)
+        make_scorer(real_data(spec, reals, SPLITS), ["probe_accuracy"], num=10, seed=0).score(model, None)
 
 
 def test_what_models_and_data_cannot_have(images):
@@ -205,16 +214,18 @@ def test_what_models_and_data_cannot_have(images):
     for name in LATENT:
         what = "a bound of the log-likelihood" if name in LATENT[:4] else "an encoder and a decoder"
         with pytest.raises(UserError, match=f"metric '{name}' needs {what}, which this model does not have"):
-            make_scorer(spec, reals, SPLITS, [name], 10, 0)(model_of(), None)
+            make_scorer(real_data(spec, reals, SPLITS), [name], num=10, seed=0).score(model_of(), None)
     plain = spec._replace(classes=None)
-    assert make_scorer(plain, reals, SPLITS, [], 10, 0)(model_of(), None) == {}
+    assert make_scorer(real_data(plain, reals, SPLITS), [], num=10, seed=0).score(model_of(), None) == {}
     with pytest.raises(UserError, match="'probe_accuracy' needs .* labels of two classes or more, and a test split"):
-        make_scorer(plain, reals, SPLITS, ["probe_accuracy"], 10, 0)
+        make_scorer(real_data(plain, reals, SPLITS), ["probe_accuracy"], num=10, seed=0)
     with pytest.raises(UserError, match="'elbo' needs images, vectors or a table, and a test split; made-up has none"):
-        make_scorer(spec._replace(sizes={"train": 2000}), reals, SPLITS, ["elbo"], 10, 0)
+        make_scorer(real_data(spec._replace(sizes={"train": 2000}), reals, SPLITS), ["elbo"], num=10, seed=0)
     with pytest.raises(UserError, match="'valid/elbo' needs images, vectors or a table, and a validation split"):
-        make_scorer(spec._replace(sizes={"train": 1, "test": 1}), reals, SPLITS, ["valid/elbo"], 10, 0)
-    assert SELECTING["valid/elbo"] == 1 and set(LATENT) & set(DEFAULT) == {"valid/elbo"}
+        make_scorer(
+            real_data(spec._replace(sizes={"train": 1, "test": 1}), reals, SPLITS), ["valid/elbo"], num=10, seed=0
+        )
+    assert registry.signs()["valid/elbo"] == 1 and set(LATENT) & set(registry.defaults()) == {"valid/elbo"}
 
 
 CONFIG = """

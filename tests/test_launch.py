@@ -46,11 +46,33 @@ def get_config():
     return config
 """
 
+PROGRAM = """
+import sys
+from pathlib import Path
+import jax
+import gen_jax
+from gen_jax.config import load_file
+from gen_jax.devices import processes
+from gen_jax.training.fit import train
+from gen_jax.training.prepare import prepare
+
+def note(moment):
+    drawn = moment.model.sample(jax.random.key(0), moment.state, 3)["x"]
+    print("seen", jax.process_index(), moment.step, drawn.shape, flush=True)
+    return {"drawn": float(drawn.mean())}
+
+settings = load_file(sys.argv[1] + "/tiny.py")
+settings.update({"steps": 10, "save_every": 10, "sharding": "fsdp"})
+with processes.joined():
+    train(prepare(settings, Path(sys.argv[1]) / "hooked", True), None, "", [gen_jax.every(4, note)])
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("launch")
     (folder / "tiny.py").write_text(CONFIG)
+    (folder / "program.py").write_text(PROGRAM)
     return folder
 
 
@@ -88,9 +110,13 @@ def at_step(workdir, step):
 
 
 def signalled(workdir, after, number, *flags):
-    """Launches the run, sends its process 1 a signal after so many steps; returns exit code, output and seconds."""
+    """Launches the run, sends its process 1 a signal after so many steps; returns exit code, output and seconds.
+
+    Steps are faster than a save in the background: the signal waits until the first save is whole.
+    """
     launcher = launch(workdir, *flags)
-    wait_until(lambda: launcher.poll() is not None or at_step(workdir, after))
+    saved = workdir / "checkpoints" / str(SAVES)
+    wait_until(lambda: launcher.poll() is not None or (at_step(workdir, after) and saved.exists()))
     assert launcher.poll() is None, launcher.stdout.read()
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
     began = time.monotonic()
@@ -105,6 +131,7 @@ def broken(folder):
     if not Path("/proc/self/task").exists():
         pytest.skip("needs Linux, to find the processes")
     killed = signalled(folder / "broken", SAVES + 10, signal.SIGKILL)
+    (folder / "broken" / "metrics.jsonl").unlink()  # its steps may be beyond those at which the next signal comes
     stopped = signalled(folder / "broken", 2 * SAVES + 10, signal.SIGTERM, "--config.save_every=0")
     return killed, stopped, gen_jax.load(folder / "broken").step
 
@@ -166,6 +193,27 @@ def test_a_spread_state_learns_the_same_in_a_quarter_of_the_memory(folder, alone
     assert sizes[0][0] < 0.3 * sizes[0][1]
     with pytest.raises(UserError, match="sharding fsdp: .* expected replicas 1"):
         alone("refused", 4, "--config.sharding=fsdp", "--config.replicas=4")
+
+
+def test_the_first_of_several_processes_calls_the_hooks_with_a_whole_state(folder):
+    launcher = runpy.run_path(str(ROOT / "launch" / "local.py"))
+    port, command = launcher["free_port"](), [sys.executable, str(folder / "program.py"), str(folder)]
+    processes = [
+        subprocess.Popen(
+            command,
+            env={**launcher["environment"](number, 2, 2, port), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert re.findall(r"seen.*", outputs[0]) == [f"seen 0 {step} (3, 8, 8, 1)" for step in (4, 8, 10)]
+    assert "seen" not in outputs[1]
+    lines = metrics_file.read_metrics(folder / "hooked")
+    assert [line["step"] for line in lines if "drawn" in line] == [4, 8, 10]
 
 
 SLURM = """

@@ -18,19 +18,20 @@ from conftest import make_spec
 from scipy.io import savemat
 from test_report import PIXEL, Page
 
-from gen_jax import config, files, report, train
+from gen_jax import config, files, train
 from gen_jax.cli.process import tolerant
 from gen_jax.coding import images
 from gen_jax.coding.chunks import Damaged
 from gen_jax.data import cache
 from gen_jax.data.feed import resident
-from gen_jax.data.kinds.rolls import FIELDS
-from gen_jax.data.tables import networks
-from gen_jax.data.tables.schema import csv_of, for_spreadsheets, formulas
+from gen_jax.data.kinds.roll import FIELDS
+from gen_jax.data.tables import bif
+from gen_jax.data.tables.csv_files import csv_of, for_spreadsheets, formulas
 from gen_jax.devices import placement, startup
 from gen_jax.errors import UserError, printable
 from gen_jax.storage import checkpoint, directory, metrics_file
 from gen_jax.training import curves, fit, prepare
+from gen_jax.verbs import reports
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SCRIPT = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -57,7 +58,7 @@ def received(tmp_path):
 
 
 def test_nothing_in_a_report_runs(received):
-    content = report.page(report.read([str(received())]))
+    content = reports.page(reports.read([str(received())]))
     elements = Page(content).elements
     assert not {tag for tag, _ in elements} & {"script", "iframe", "object", "embed", "link"}
     assert not [name for _, attributes in elements for name in attributes if name.startswith("on")]
@@ -83,7 +84,7 @@ WRONG = {
 def test_values_of_another_type_are_refused_by_name(name, received):
     changes, words = WRONG[name]
     with pytest.raises(UserError, match=words):
-        report.read([str(received(**changes))])
+        reports.read([str(received(**changes))])
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_lines_of_metrics_that_are_none_are_left_out(line, received):
     with open(folder / "metrics.jsonl", "a") as file:
         file.write(line + "\n")
     assert len(metrics_file.read_metrics(folder)) == 1
-    report.page(report.read([str(folder)]))
+    reports.page(reports.read([str(folder)]))
     curves.draw_curves(folder)
 
 
@@ -103,18 +104,18 @@ def test_settings_too_deep_to_read_are_one_line(received):
     folder = received()
     (folder / "config.json").write_text('{"a":' * 10**5)
     with pytest.raises(UserError, match="config.json cannot be read"):
-        report.read([str(folder)])
+        reports.read([str(folder)])
 
 
 def test_links_among_samples_are_not_followed(received, tmp_path):
     (tmp_path / "secret.txt").write_text("my password")
     folder = received()
     (folder / "samples" / "2.txt").symlink_to(tmp_path / "secret.txt")
-    assert "my password" not in report.page(report.read([str(folder)]))
+    assert "my password" not in reports.page(reports.read([str(folder)]))
     (folder / "samples").rename(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "3.txt").write_text("my password")
     (folder / "samples").symlink_to(tmp_path / "elsewhere")
-    assert "my password" not in report.page(report.read([str(folder)]))
+    assert "my password" not in reports.page(reports.read([str(folder)]))
 
 
 def test_our_files_are_not_written_through_a_link(tmp_path):
@@ -302,7 +303,7 @@ def test_a_network_of_too_many_parents_is_refused_before_its_table_is_made(tmp_p
         + "".join(f"probability ( w{at} ) {{ table 0.5, 0.5; }}\n" for at in range(40))
     )
     with pytest.raises(UserError, match=r"P\(w40\): it takes 17,592.2 GB of memory"):
-        networks.read_bif(path)
+        bif.read_bif(path)
 
 
 def test_a_checkpoint_that_its_run_deletes_meanwhile_is_looked_for_again(tmp_path, monkeypatch):

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import host
 
 import gen_jax
 from gen_jax import sample, train
-from gen_jax.devices import placement
+from gen_jax.devices import placement, replicas
 from gen_jax.errors import UserError
 from gen_jax.storage import metrics_file
 
@@ -87,3 +88,37 @@ def test_replicas_are_sampled_apart(run, tmp_path):
     assert not np.array_equal(*draws)
     with pytest.raises(UserError, match="replica 2: .* has 2"):
         gen_jax.load(run(replicas=2), replica=2)
+
+
+def convolved(x):
+    return jax.lax.conv_general_dilated(x, jnp.ones((1, 1, 3)), (1,), "SAME")
+
+
+@jax.custom_vjp
+def with_its_own_gradient(x):
+    return convolved(x)
+
+
+with_its_own_gradient.defvjp(lambda x: (convolved(x), x), lambda x, gradient: (gradient,))
+
+
+def named_like_conv_general_dilated(x):
+    return jnp.sin(x)
+
+
+@pytest.mark.parametrize(
+    "function, expected",
+    [
+        (convolved, True),
+        (jax.jit(convolved), True),
+        (jax.grad(lambda x: jnp.sum(jax.checkpoint(convolved)(x) ** 2)), True),
+        (with_its_own_gradient, True),
+        (lambda x: jax.lax.cond(x[0, 0, 0] > 0, jnp.sin, convolved, x), True),
+        (lambda x: jax.lax.fori_loop(0, 3, lambda _, y: jax.jit(convolved)(y), x), True),
+        (lambda x: jax.lax.scan(lambda y, _: (convolved(y), None), x, None, length=3)[0], True),
+        (jax.jit(named_like_conv_general_dilated), False),
+        (lambda x: x @ x[0], False),
+    ],
+)
+def test_a_convolution_is_found_at_any_depth(function, expected):
+    assert replicas.convolves(function, [jax.ShapeDtypeStruct((1, 1, 1), np.float32)]) == expected

@@ -11,6 +11,7 @@ from gen_jax import files, report
 from gen_jax.config import base_config, plain
 from gen_jax.errors import UserError
 from gen_jax.storage import directory
+from gen_jax.verbs import reports
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 
@@ -76,7 +77,7 @@ def test_a_report_shows_samples_curves_scores_and_differences(runs, tmp_path):
     pictures = [facts for tag, facts in page.elements if tag == "img"]
     assert all(base64.b64decode(facts["src"].split(",")[1]) == PIXEL for facts in pictures)
     steps = [int(facts["alt"].split()[-1]) for facts in pictures]
-    assert steps[:2] == [0, 10] and len(steps) == 2 + report.SHOTS and steps[2] == 0 and steps[-1] == 290
+    assert steps[:2] == [0, 10] and len(steps) == 2 + reports.SHOTS and steps[2] == 0 and steps[-1] == 290
     assert sum(tag == "svg" for tag, _ in page.elements) == 1  # elbo, both runs in one panel
     outside = [facts for _, facts in page.elements if facts.get("src", "data:")[:5] != "data:" or "href" in facts]
     assert all(facts["href"].startswith("#") for facts in outside if "href" in facts) and "<b>ROMEO" not in content
@@ -86,7 +87,7 @@ def test_a_report_shows_samples_curves_scores_and_differences(runs, tmp_path):
 
 def test_a_run_alone_and_unscored(runs, tmp_path):
     (tmp_path / "b" / "vae" / "evaluation.json").unlink()
-    page = report.page(report.read(runs[1:]))
+    page = reports.page(reports.read(runs[1:]))
     assert "gen_jax.evaluate" in page and ["model.net.scale", "2.0"] in Page(page).rows
 
 

@@ -22,6 +22,7 @@ import gen_jax
 from gen_jax import sample, train
 from gen_jax.distributions.frames import Choice, draw_token, fitting
 from gen_jax.errors import UserError
+from gen_jax.metrics.features import real_data
 from gen_jax.metrics.sequences.timegan import discriminative_score, predictive_score
 from gen_jax.models.markov import markov
 from gen_jax.models.rnn import RecurrentNet, first_lanes, next_frame_loss, rnn
@@ -507,6 +508,16 @@ def test_an_option_may_be_one_number_for_all():
     assert np.array_equal(model.sample(KEY, state, 3, how=alike)["x"], model.sample(KEY, state, 3, how=alone)["x"])
 
 
+def test_each_sample_has_its_own_option_in_whatever_chunk():
+    model, state, _ = learnt("categorical")
+    how = {"temperature": np.array([0.0, 0, 0, 0, 1]), "top_k": [0, 0, 0, 0, 1]}
+    drawn = draw.draw(model, state, tokens_spec(), 0, 5, how=how, size=2)["x"]
+    likeliest = draw.draw(model, state, tokens_spec(), 0, 1, how={"temperature": 0})["x"]
+    assert np.array_equal(drawn, np.repeat(likeliest, 5, 0))
+    free = draw.draw(model, state, tokens_spec(), 0, 5, size=2)["x"]
+    assert not np.array_equal(free, drawn)
+
+
 @pytest.mark.parametrize(
     "given, words",
     [
@@ -649,9 +660,9 @@ def test_timegans_scores_are_measured_with_their_oracle(monkeypatch):
     rows = {"train": {"x": waves(60, 0)}, "test": {"x": waves(50, 1)}}
     model = SimpleNamespace(sample=lambda key, state, num, given, how: {"x": waves(num, 2)}, log_prob=None)
     names = ["discriminative_score", "predictive_score"]
-    scores = make_scorer(spec, lambda split, num: {"x": rows[split]["x"][:num]}, ("train", "test"), names, 40, 0)(
-        model, None
-    )
+    scores = make_scorer(
+        real_data(spec, lambda split, num: {"x": rows[split]["x"][:num]}, ("train", "test")), names, num=40, seed=0
+    ).score(model, None)
     for name in names:
         entry = scores[name]
         assert 0 <= entry["value"] <= 1 and 0 <= entry["oracle"] <= 1 and entry["details"]["deviation"] >= 0

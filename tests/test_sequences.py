@@ -20,11 +20,12 @@ import gen_jax
 from gen_jax import data, train
 from gen_jax.data.kinds.audio import from_mu_law, spectrogram, to_mu_law
 from gen_jax.data.kinds.files import encode
-from gen_jax.data.kinds.texts import UNSEEN, read_text, text_source, tokens_of
+from gen_jax.data.kinds.text import UNSEEN, read_text, text_source, tokens_of
 from gen_jax.data.sources.opening import open_source
 from gen_jax.data.sources.windows import windowed
 from gen_jax.data.spec import levels, to_data, to_model
 from gen_jax.errors import UserError
+from gen_jax.metrics.features import real_data
 from gen_jax.metrics.likelihood import joined, nats
 from gen_jax.metrics.sequences.copies import copies
 from gen_jax.models.hmm import hmm
@@ -38,7 +39,7 @@ OPTIONS = {"split": "train", "test_split": "test", "feed": "resident", "order": 
 
 
 def loaded(batch_size=1, steps=1, epochs=None, **options):
-    return data.load({**OPTIONS, **options}, batch_size, 0, steps, epochs, quiet=True)
+    return data.load({**OPTIONS, **options}, batch_size=batch_size, seed=0, steps=steps, epochs=epochs, quiet=True)
 
 
 def batch_at(found, step=0):
@@ -149,7 +150,7 @@ def test_lanes_begin_anew_with_each_text(monkeypatch, order):
     def three(options):
         return text_source("three", texts.__getitem__, list(texts), options, "three")
 
-    monkeypatch.setattr("gen_jax.data.open_source", lambda options: windowed(three(options), 3))
+    monkeypatch.setattr("gen_jax.data.feed.load.open_source", lambda options: windowed(three(options), 3))
     found = loaded(1, 14, order=order, feed="streaming")
     batches = [batch_at(found, step) for step in range(14)]
     assert order == "lanes" or not any("reset" in batch for batch in batches)
@@ -189,7 +190,8 @@ def test_a_run_over_lanes_goes_on_where_it_stopped(tmp_path, one_device):
     chex.assert_trees_all_equal(host(straight.state), host(stopped.state))
     assert straight.state.counts[2].sum() == 12 * 4 * 20 - 4 * 2  # no 3-gram is lost between batches
     with pytest.raises(UserError, match="batch_size 4: with data.order 'lanes' expected a multiple of the 3 devices"):
-        data.load({**OPTIONS, "path": str(tmp_path / "own.txt"), "window": 20, "order": "lanes"}, 4, 0, 12, multiple=3)
+        options = {**OPTIONS, "path": str(tmp_path / "own.txt"), "window": 20, "order": "lanes"}
+        data.load(options, batch_size=4, seed=0, steps=12, multiple=3)
 
 
 @pytest.mark.parametrize(
@@ -407,10 +409,10 @@ def test_a_spectrogram_shows_pitch_and_time():
 
 
 def test_given_prefix_and_length():
-    given = parse_given("prefix=ab\ncd", 3, text_spec(), 9)
+    given = parse_given("prefix=ab\ncd", 3, text_spec(), 9).given
     assert given["x"].tolist() == [[1, 2, 0, 3, 4, 0, 0, 0, 0]] * 3 and given["length"].tolist() == [9] * 3
     assert given["mask"].tolist() == [[True] * 5 + [False] * 4] * 3
-    assert parse_given(None, 2, text_spec()) is None
+    assert parse_given(None, 2, text_spec()).given is None
     with pytest.raises(UserError, match=r"character 'Q' of 'aQ' is not in the vocabulary of made-up: abcd"):
         parse_given("prefix=aQ", 1, text_spec())
     with pytest.raises(UserError, match=r"--given prefx=a: expected y=CLASS or y=all, or prefix=TEXT"):
@@ -427,7 +429,7 @@ def test_a_prefix_is_continued_to_the_length(build, length):
     model, key = build(text_spec()), jax.random.key(0)
     batch = {"x": jnp.asarray(np.random.default_rng(0).integers(0, 5, (20, 6)), jnp.int32)}
     state = jax.jit(model.step)(key, model.init(key, batch), batch)[0]
-    sample = model.sample(key, state, 3, parse_given("prefix=abc", 3, text_spec(), length))
+    sample = model.sample(key, state, 3, parse_given("prefix=abc", 3, text_spec(), length).given)
     assert sample["x"].shape == (3, length or 6)
     assert (sample["x"][:, :3] == jnp.asarray([[1, 2, 3]])).all()
     longer = sample["x"][:, 3:]
@@ -492,7 +494,9 @@ def test_a_copier_of_text_is_told_from_real_text(tmp_path, window):
     model = SimpleNamespace(
         sample=lambda key, state, num, given, how: {"x": train[:num].astype(np.int32)}, log_prob=None
     )
-    scores = make_scorer(found.spec, found.read, ("train", "test"), ["longest_copy", "overlap"], 5, 0)(model, None)
+    scores = make_scorer(
+        real_data(found.spec, found.read, ("train", "test")), ["longest_copy", "overlap"], num=5, seed=0
+    ).score(model, None)
     assert scores["longest_copy"]["value"] == 200 and scores["overlap"]["value"] == 1
     assert scores["longest_copy"]["oracle"] < 15 and scores["overlap"]["oracle"] < 0.1
     assert scores["overlap"]["protocol"]["ngram"] == 12
@@ -521,7 +525,7 @@ def test_rolls_and_recordings_have_windows_too(tmp_path):
 
 def test_rounds_are_canons():
     options = {"split": "train", "test_split": "test", "feed": "resident", "order": "shuffle", "name": "rounds"}
-    loaded = data.load(options, 4, 0, steps=1, quiet=True)
+    loaded = data.load(options, batch_size=4, seed=0, steps=1, quiet=True)
     assert (loaded.spec.kind, loaded.spec.shape) == ("roll", (96, 88))
     assert loaded.spec.sizes == {"train": 58, "validation": 7, "test": 7}
     rows = np.concatenate([loaded.read(split, None)["x"] for split in loaded.spec.sizes])

@@ -35,7 +35,7 @@ def write(folder, text, name="people.csv"):
 
 def load(**options):
     defaults = config.plain(config.base_config())["data"]
-    return data.load({**defaults, **options}, 4, 0, 1, quiet=True)
+    return data.load({**defaults, **options}, batch_size=4, seed=0, steps=1, quiet=True)
 
 
 def facts(loaded) -> dict:
@@ -229,7 +229,7 @@ def test_other_data_have_no_schema(tmp_path):
 
 
 def test_kinds_of_cells():
-    from gen_jax.data.tables.schema import decimals, guess
+    from gen_jax.data.tables.inference import decimals, guess
 
     assert guess(["1", "2", "30"]) == "integer" and guess(["0", "1"]) == "categorical"
     assert guess(["-1.5", "2e3", "7"]) == "continuous" and guess(["01067", "10115", "20095"]) == "categorical"

@@ -17,7 +17,7 @@ from gen_jax.distributions import pixels
 from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
 from gen_jax.errors import UserError
 from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound
-from gen_jax.models.completion import repaired
+from gen_jax.models.completion import Joint, repaired
 from gen_jax.models.vae import Autoencoder, elbo_loss, iwae_loss, reconstruction_loss, vae
 from gen_jax.models.vae import init as vae_init
 from gen_jax.nets import DECODERS, ENCODERS
@@ -205,15 +205,17 @@ def test_objectives_have_the_same_mean_gradient():
 # repair
 
 
-def weighing(posterior, log_likelihood):
-    """What `repaired` draws its latents with, of a Gaussian posterior."""
+def joint(posterior, log_likelihood, draw):
+    """p(x, z) of one latent, with a Gaussian proposal of it."""
 
-    def weigh(z, x, fixed):
-        q = posterior(x)
-        z = z if fixed else q[0] + jnp.exp(q[1]) * z
-        return z, log_likelihood(z, x).sum(1) + (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1)
+    def log_weight(q, z, x):
+        return log_likelihood(z, x).sum(1) + (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1)
 
-    return weigh
+    def propose(q, noise, x):
+        z = q[0] + jnp.exp(q[1]) * noise
+        return z, log_weight(q, z, x)
+
+    return Joint(1, posterior, propose, log_weight, log_likelihood, draw)
 
 
 def chain(rows, mask, posterior, sweeps, loading=(2.0, -1.5, 2.5), bias=(0.3, 0.0, -0.5)):
@@ -222,16 +224,12 @@ def chain(rows, mask, posterior, sweeps, loading=(2.0, -1.5, 2.5), bias=(0.3, 0.
     likelihood = pixels.bernoulli(BITS)
     out = lambda z: (z * loading + bias)[..., None]
     x = jnp.asarray(rows, jnp.float32)
-    return repaired(
-        KEY,
-        x,
-        jnp.broadcast_to(jnp.array([mask]), x.shape),
-        sweeps,
-        1,
-        weighing(posterior, lambda z, x: likelihood.log_prob({}, out(z), x)),
+    parts = joint(
+        posterior,
         lambda z, x: likelihood.log_prob({}, out(z), x),
         lambda key, z: likelihood.draw(key, {}, out(z)),
     )
+    return repaired(KEY, x, jnp.broadcast_to(jnp.array([mask]), x.shape), sweeps, parts)
 
 
 @pytest.mark.parametrize("mask", [(1, 0, 0), (0, 1, 1), (0, 0, 0)])
@@ -254,19 +252,12 @@ def test_completions_have_their_probabilities_whatever_the_encoder(mask):
 def test_repair_does_not_diverge_under_a_poor_encoder():
     """x = 1.2 z + noise, and a posterior's mean of x_1 + x_2: a chain that always took it would grow 1.2 times a sweep."""
     rows, mask = jnp.tile(jnp.array([[0.8, jnp.nan]]), (4000, 1)), jnp.tile(jnp.array([[1, 0]]), (4000, 1))
-    x = repaired(
-        KEY,
-        rows,
-        mask,
-        160,
-        1,
-        weighing(
-            lambda x: (x.sum(1, keepdims=True), jnp.full((len(x), 1), 0.3)),
-            lambda z, x: gaussian_log_prob(x, 1.2 * z),
-        ),
+    parts = joint(
+        lambda x: (x.sum(1, keepdims=True), jnp.full((len(x), 1), 0.3)),
         lambda z, x: gaussian_log_prob(x, 1.2 * z),
         lambda key, z: 1.2 * z + jax.random.normal(key, (len(z), 2)),
     )
+    x = repaired(KEY, rows, mask, 160, parts)
     assert (x[:, 0] == rows[:, 0]).all()
     slope = 1.44 / 2.44
     within(x[:, 1], slope * 0.8)
@@ -428,7 +419,7 @@ WRONG = {
     "encoder": (VECTOR, {"encoder": {"name": "cnov"}}, "did you mean 'conv'"),
     "decoder": (VECTOR, {"decoder": {"name": "mlp", "hiden": 3}}, "did you mean 'hidden'"),
     "labels": (VECTOR._replace(classes=None), {"conditional": True}, "has none: set model.conditional=False"),
-    "kind": (TEXT, {}, "images and vectors, not data of kind 'text'"),
+    "kind": (TEXT, {}, "images, vectors, tables; not data of kind 'text'"),
 }
 
 

@@ -1,21 +1,26 @@
 """Vector quantisation against brute force, and a prior over codes against all the grids there are."""
 
-from functools import cache
+from functools import cache, partial
 from itertools import product
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from conftest import make_spec
 from scipy.stats import chisquare
 
+from gen_jax.distributions import pixels
 from gen_jax.errors import UserError
 from gen_jax.losses import quantise
 from gen_jax.losses.quantise import Codebook
-from gen_jax.models.vqvae import vqvae
+from gen_jax.models.vqvae import Vqvae, decode_draw, decode_mean, loss, nearest_codes, vqvae
+from gen_jax.models.vqvae import init as vqvae_init
+from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
 from gen_jax.nets.raster import Raster, draw_codes
 from gen_jax.nets.recurrent import Recurrent
+from gen_jax.registry import build
 
 KEY = jax.random.key(0)
 SPEC = make_spec("image", (2, 2, 1))._replace(dtype="uint8", low=0, high=1, classes=("a", "b"))
@@ -148,6 +153,72 @@ def test_the_first_codebook_is_of_vectors_of_the_batch():
     state = model.init(KEY, batch)
     metrics = jax.jit(model.step)(KEY, state, batch)[1]
     assert float(metrics["used"]) == 1 and float(metrics["commitment"]) < 10
+
+
+def by_hand():
+    """An autoencoder of images 4 x 4 of real numbers with grids 2 x 2 of five codes, its state, and a batch."""
+    spec = make_spec("image", (4, 4, 1))
+    likelihood = pixels.fitting(spec, {"name": "gaussian"})
+    encoder = build("encoder", GRID_ENCODERS, NET, 3, 2)
+    decoder = build("decoder", GRID_DECODERS, NET, likelihood.shape, 2)
+    prior = Raster(Recurrent("gru", 4), 5, 2, 2, 2)
+    nets = Vqvae(encoder, decoder, prior, likelihood, spec.shape, 5, 3, classes=2, commitment=0.7)
+    batch = {
+        "x": jax.random.normal(jax.random.key(1), (6, 4, 4, 1)),
+        "y": jnp.arange(6) % 2,
+        "weight": jnp.float32([1, 1, 1, 1, 1, 0]),
+    }
+    sgd = optax.sgd(0.1)
+    return nets, vqvae_init(nets, {"images": lambda seen: sgd, "prior": lambda seen: sgd}, KEY, batch), batch
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_loss_is_a_function_that_can_be_differentiated(first):
+    """The formula of the paper, whose codes and offsets e - z stand still: the encoder's gradient is straight-through."""
+    nets, state, batch = by_hand()
+    start = state.params
+    function = jax.jit(jax.value_and_grad(partial(loss, nets), has_aux=True))
+    (value, terms), gradient = function(start, KEY, batch, state.codebook, first)
+    codes = terms.codes.reshape(6, 2, 2)
+    e = (terms.codebook.sums / terms.codebook.counts[:, None])[codes]
+    encode = lambda params: nets.encoder.apply(params["images"]["encoder"], batch["x"])
+    offset = e - encode(start)
+
+    @jax.jit
+    def formula(params):
+        z = encode(params)
+        mean = nets.decoder.apply(params["images"]["decoder"], z + offset)[..., 0]
+        log_scale = params["images"]["likelihood"]["log_scale"]
+        log_x = -0.5 * jnp.square((batch["x"] - mean) / jnp.exp(log_scale)) - log_scale - 0.5 * np.log(2 * np.pi)
+        logits = jax.nn.log_softmax(nets.prior.apply(params["prior"], codes, batch["y"]))
+        log_codes = jnp.take_along_axis(logits, codes[..., None], -1)
+        distance = jnp.square(z - e)
+        parts = (-log_x[:5], -log_codes[:5], 0.7 * distance[:5])  # the last row is padding
+        return sum(part.sum() for part in parts) / 5
+
+    assert float(value) == pytest.approx(float(formula(start)), rel=1e-4)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), gradient, jax.grad(formula)(start))
+    for part in ("encoder", "decoder", "likelihood", "prior"):
+        chosen = jax.tree.map_with_path(
+            lambda path, leaf, part=part: leaf if f"['{part}']" in jax.tree_util.keystr(path) else jnp.zeros_like(leaf),
+            gradient,
+        )
+        length = optax.tree.norm(chosen)
+        way = optax.tree.scale(0.01 / length, chosen)
+        rise = formula(optax.tree.add(start, way)) - formula(optax.tree.sub(start, way))
+        assert length > 0.05, part
+        assert float(rise) == pytest.approx(0.02 * float(length), rel=0.02), part
+
+
+def test_codes_decode_to_a_mean_and_to_draws_around_it():
+    nets, state, batch = by_hand()
+    latent = {"z": jnp.tile(nearest_codes(nets, state, batch["x"])[:1], (2000, 1, 1)), "y": jnp.arange(2000) % 2}
+    mean = decode_mean(nets, KEY, state, latent)
+    drawn = decode_draw(nets, KEY, state, latent)
+    assert np.array_equal(mean["y"], latent["y"]) and np.array_equal(drawn["y"], latent["y"])
+    error = np.asarray(drawn["x"] - mean["x"], np.float64)
+    assert np.abs(error.mean(0)).max() < 5 / 2000**0.5
+    np.testing.assert_allclose(error.std(0), 1, atol=0.1)  # the scale before the first step
 
 
 def test_errors_are_one_line():

@@ -45,7 +45,7 @@ def ours(setting: Setting, feed: str) -> Run:
     (Path(folder.name) / "data").mkdir()
     path = str(written(feed, Path(folder.name) / "data"))
     options = {"name": None, "path": path, "split": "train", "test_split": "test", "feed": feed, "order": "shuffle"}
-    found = data.load(options, BATCH, 0, steps=10**6, quiet=True)
+    found = data.load(options, batch_size=BATCH, seed=0, steps=10**6, quiet=True)
     arrays, batch = jax.device_put(found.arrays), jax.jit(found.batch)
     steps = EPOCHS * (found.spec.sizes["train"] // BATCH)
 

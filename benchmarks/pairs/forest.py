@@ -22,7 +22,7 @@ def adult(setting: Setting, share: float) -> Any:
 
     options = {"split": "train", "test_split": "test", "feed": "resident", "order": "all"}
     folder = str(setting.data / "tabular")
-    found = data.load({**options, "name": "adult", "data_dir": folder}, 1, 0, steps=1, quiet=True)
+    found = data.load({**options, "name": "adult", "data_dir": folder}, batch_size=1, seed=0, steps=1, quiet=True)
     num = round(share * found.spec.sizes["train"])
     arrays = {name: value[:num] for name, value in found.arrays.items()}
     return found._replace(spec=found.spec._replace(sizes={"train": num}), arrays=arrays)

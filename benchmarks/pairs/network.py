@@ -14,7 +14,7 @@ QUERIES, FEW, ROWS = 10_000, 50, 100_000
 
 def opened(setting: Setting) -> Any:
     """The network that the folder of networks has."""
-    from gen_jax.data.tables.networks import read_bif
+    from gen_jax.data.tables.bif import read_bif
 
     return read_bif(setting.data / "networks" / "alarm.bif")
 

@@ -1,112 +1,130 @@
 """The command line: flags, positional arguments, and the settings of a config that `--config.a.b=VALUE` changes."""
 
 import difflib
-import inspect
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
-from ml_collections.config_dict import placeholder
 
 from gen_jax.config import flat, load_file
 from gen_jax.errors import UserError, choose, whole_number
 
 EXAMPLES = {"config": "configs/gan.py", "workdir": "runs/gan"}
+DEFINE = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, list: flags.DEFINE_multi_string}  # others are strings
+
+
+class ConfigFlags(NamedTuple):
+    """What a command line says about a config."""
+
+    file: str | None  # of the last `--config FILE`
+    changes: dict[str, str]  # setting -> the text that `--config.SETTING=TEXT` gives it
+    rest: list[str]  # all arguments but `--config FILE`; those that change settings are among them
 
 
 def parse(
     argv: list[str], options: Mapping[str, Any], required: str | None, positional: tuple[str, ...] = ()
 ) -> flags.FlagValues:
-    """Parses a command line of absl flags, `--config FILE --config.a.b=VALUE` among them where `required` is config.
+    """Parses a command line of absl flags, and `--config FILE --config.a.b=VALUE` if `required` is config.
 
     Args:
-      options: name -> (default, help) of the other flags; the default's type is the flag's, None means a string.
-      required: the flag that must be given, if any.
-      positional: names of flags that must be given too, for which arguments without a name stand in this order; a list, the
-        last of them, takes all that are left.
+      argv: the command and its arguments.
+      options: name -> (default, help) of the other flags. The default's type is the flag's; None means a string.
+      required: the flag that must be given, or None.
+      positional: names of flags that must be given too, for which arguments without a name stand in this order. The last
+        of them takes all remaining arguments if it is a list.
+
+    Returns:
+      The values of the flags.
 
     Raises:
-      UserError: for an unknown flag or key (naming the nearest), a wrong type, or a missing config file.
+      UserError: for an unknown flag or setting (naming the nearest), a wrong type, or a missing config file.
     """
     values = flags.FlagValues()
-    told = [f"{name} [{name} ...]" if isinstance(options[name][0], list) else name for name in positional]
-    needed = [*([f"--{required} {EXAMPLES[required]}"] if required else []), *told]
     for name, (default, text) in options.items():
-        kinds = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, list: flags.DEFINE_multi_string}
-        kinds.get(type(default), flags.DEFINE_string)(name, default, text, flag_values=values)
+        DEFINE.get(type(default), flags.DEFINE_string)(name, default, text, flag_values=values)
+    needed = [*([f"--{required} {EXAMPLES[required]}"] if required else []), *usage_of(positional, options)]
     if {"--help", "-h", "-help"} & set(argv):
-        config = "  --config: the experiment's file; --config.a.b=VALUE changes one of its settings\n"
-        print(f"usage: python -m gen_jax.{' '.join([Path(argv[0]).stem, *needed])} [flags]\n")
-        print((config if required == "config" else "") + values.get_help())
+        print_help(Path(argv[0]).stem, needed, required, values)
         raise SystemExit(0)
     if required == "config":
-        written = load_file(config_file(argv))
-        more = left_out(written.get("model", ConfigDict()))
-        for name in {key.split(".")[1] for key in overridden(argv) if key.startswith("model.")} & set(more):
-            written.model[name] = more[name]
-        for key in overridden(argv):
-            choose("config key", key, {**flat(written, inner=True), **{f"model.{name}": None for name in more}})
-        argv = without_file(argv)
-        config_flags.DEFINE_config_dict("config", written, flag_values=values, sys_argv=argv)
-    try:
-        rest = values(argv)[1:]
-    except flags.IllegalFlagValueError as error:
-        name, value = str(error).removeprefix("flag --").split(": ")[0].split("=", 1)
-        if not name.startswith("config."):
-            raise UserError(str(error)) from None
-        raise UserError(f"--{name}={value}: expected {kind_of(written, name.removeprefix('config.'))}") from None
-    except flags.Error as error:
-        raise UserError(str(error)) from None
-    for place, name in enumerate(positional[: len(rest)]):
-        values[name].value = rest[place:] if isinstance(options[name][0], list) else rest[place]
-    if len(rest) > len(positional) and not isinstance(values[positional[-1]].value if positional else None, list):
-        raise UserError(f"unexpected argument {rest[len(positional)]!r}; flags are given as --name=value")
-    if required and values[required].value is None:
-        raise UserError(f"--{required} is missing, for example --{required} {EXAMPLES[required]}")
-    for name in positional:
-        if not values[name].value:
-            raise UserError(f"{name} is missing; expected {' '.join(needed)}")
+        arguments = read_arguments(define_config(argv, values), values)
+    else:
+        arguments = read_arguments(argv, values)
+    place_arguments(arguments, positional, values)
+    refuse_missing(required, positional, needed, values)
     return values
 
 
-def overridden(argv: list[str]) -> list[str]:
-    """The keys of a config that a command line changes."""
-    found = (re.match(r"--?config\.([^=]+)", argument) for argument in argv)
-    return [match[1] for match in found if match]
+def usage_of(positional: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+    """Returns the positional arguments as a line of usage shows them."""
+    return [f"{name} [{name} ...]" if isinstance(options[name][0], list) else name for name in positional]
 
 
-def left_out(model: ConfigDict) -> dict[str, Any]:
-    """The settings of a model that its config leaves at their defaults, which a command line may change."""
-    from gen_jax.models import MODELS
+def print_help(command: str, needed: list[str], required: str | None, values: flags.FlagValues) -> None:
+    """Prints the usage of a command and its flags."""
+    print(f"usage: python -m gen_jax.{' '.join([command, *needed])} [flags]\n")
+    if required == "config":
+        print("  --config: the experiment's file; --config.a.b=VALUE changes one of its settings\n")
+    print(values.get_help())
 
-    family = MODELS.get(model.get("name"))
-    facts = inspect.signature(family).parameters if family else {}
-    defaults = {name: each for name, each in facts.items() if each.default is not each.empty and name not in model}
 
-    def setting(each: inspect.Parameter) -> Any:
-        if each.default is None:
-            return placeholder(next((kind for kind in (int, str) if kind in get_args(each.annotation)), float))
-        return ConfigDict(each.default) if isinstance(each.default, dict) else each.default
+def define_config(argv: list[str], values: flags.FlagValues) -> list[str]:
+    """Defines the flag `config`, with all options of the model that the command line names.
 
-    return {name: setting(each) for name, each in defaults.items()}
+    Args:
+      argv: the command and its arguments.
+      values: the flags; they get one more.
+
+    Returns:
+      The command line without `--config FILE`.
+
+    Raises:
+      UserError: for a file that gives no config, or an unknown setting.
+    """
+    from gen_jax.models import complete_settings  # slow to import
+
+    config_flag = read_config_flags(argv)
+    config = load_file(config_file(argv))
+    if "model" in config:
+        config = complete_settings(config, config_flag.changes.get("model.name"))
+    for setting in config_flag.changes:
+        choose("config key", setting, flat(config, inner=True))
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=config_flag.rest)
+    return config_flag.rest
+
+
+def read_config_flags(argv: list[str]) -> ConfigFlags:
+    """Returns what a command line says about a config."""
+    file, changes, rest = None, {}, []
+    left = [*argv]
+    while left:
+        argument = left.pop(0)
+        flag, equals, value = argument.partition("=")
+        if not equals and left:
+            value = left[0]
+        if flag in ("--config", "-config"):
+            file = value or file
+            del left[: 0 if equals else 1]
+            continue
+        rest.append(argument)
+        if flag.startswith(("--config.", "-config.")):
+            changes[flag.partition(".")[2]] = value
+    return ConfigFlags(file, changes, rest)
 
 
 def config_file(argv: list[str]) -> Path:
-    """The config file that a command line names.
+    """Returns the config file that a command line names.
 
     Raises:
-      UserError: where it names none, or one that does not exist.
+      UserError: if it names none, or a file that does not exist.
     """
-    given = [value for flag, value in pairwise(argv) if flag in ("--config", "-config")]
-    given += [argument.split("=", 1)[1] for argument in argv if re.match("--?config=", argument)]
-    if not given:
+    file = read_config_flags(argv).file
+    if file is None:
         raise UserError(f"--config is missing, for example --config {EXAMPLES['config']}")
-    path = Path(given[-1])
+    path = Path(file)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.py")], 5, 0)
         hint = f"; of those in {path.parent}, {', '.join(near)} are nearest" if near else ""
@@ -114,23 +132,67 @@ def config_file(argv: list[str]) -> Path:
     return path
 
 
-def without_file(argv: list[str]) -> list[str]:
-    """A command line without its `--config FILE`; the flags that change settings stay."""
-    rest = [argument for argument in argv if not re.match("--?config=", argument)]
-    while places := [place for place, argument in enumerate(rest) if argument in ("--config", "-config")]:
-        del rest[places[0] : places[0] + 2]
-    return rest
+def read_arguments(argv: list[str], values: flags.FlagValues) -> list[str]:
+    """Reads a command line into flags and returns the arguments that are no flags.
+
+    Raises:
+      UserError: for an unknown flag, or a value of another type than the flag's.
+    """
+    try:
+        return values(argv)[1:]
+    except flags.IllegalFlagValueError as error:
+        name, value = str(error).removeprefix("flag --").split(": ")[0].split("=", 1)
+        if not name.startswith("config."):
+            raise UserError(str(error)) from None
+        expected = kind_of(values["config"].value, name.removeprefix("config."))
+        raise UserError(f"--{name}={value}: expected {expected}") from None
+    except flags.Error as error:
+        raise UserError(str(error)) from None
 
 
-def kind_of(config: ConfigDict, key: str) -> str:
-    """What a setting may be, in words."""
-    *parents, last = key.split(".")
-    for parent in parents:
-        config = config[parent]
-    if isinstance(config[last], ConfigDict):
-        return f"one of its settings, for example --config.{key}.{next(iter(config[last]))}=VALUE"
-    kind = config.get_type(last).__name__
-    return f"{kind}, as in {config[last]!r}" if config[last] is not None else kind
+def place_arguments(arguments: list[str], positional: Sequence[str], values: flags.FlagValues) -> None:
+    """Gives arguments without a name to the positional flags.
+
+    Raises:
+      UserError: if there are more arguments than positional flags.
+    """
+    for index, name in enumerate(positional[: len(arguments)]):
+        takes_all = isinstance(values[name].value, list)
+        values[name].value = arguments[index:] if takes_all else arguments[index]
+        if takes_all:
+            return
+    if len(arguments) > len(positional):
+        raise UserError(f"unexpected argument {arguments[len(positional)]!r}; flags are given as --name=value")
+
+
+def refuse_missing(
+    required: str | None, positional: Sequence[str], needed: list[str], values: flags.FlagValues
+) -> None:
+    """Raises UserError if a flag that must be given is missing.
+
+    Args:
+      required: the flag that must be given, or None.
+      positional: names of the positional flags.
+      needed: all that must be given, as a line of usage shows it.
+      values: the flags.
+    """
+    if required and values[required].value is None:
+        raise UserError(f"--{required} is missing, for example --{required} {EXAMPLES[required]}")
+    for name in positional:
+        if not values[name].value:
+            raise UserError(f"{name} is missing; expected {' '.join(needed)}")
+
+
+def kind_of(config: ConfigDict, setting: str) -> str:
+    """Returns in words what values a setting may have."""
+    *sections, name = setting.split(".")
+    for section in sections:
+        config = config[section]
+    value = config[name]
+    if isinstance(value, ConfigDict):
+        return f"one of its settings, for example --config.{setting}.{next(iter(value))}=VALUE"
+    kind = config.get_type(name).__name__
+    return kind if value is None else f"{kind}, as in {value!r}"
 
 
 def integer(name: str, text: str | None, low: int = 0) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from gen_jax.devices.signals import INTERRUPTS
 from gen_jax.errors import MOVES, UserError, printable
+from gen_jax.storage.silence import silence
 
 
 def tolerant(stream: TextIO, bars: bool = False) -> SimpleNamespace:
@@ -41,6 +42,7 @@ def command(main: Callable[[list[str]], None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
+    silence()  # for the rest of the process: threads of TensorStore may come after all else
     sys.stdout.reconfigure(line_buffering=True)  # a log is read while it is written
     sys.stdout, sys.stderr = tolerant(sys.stdout), tolerant(sys.stderr, bars=True)
     try:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from gen_jax.coding.integer import Description
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels as likelihoods
 from gen_jax.errors import UserError
@@ -27,7 +28,7 @@ def integer_network(spec: Spec, options: Mapping, state: VaeState) -> Descriptio
             if found != wanted:
                 raise UserError(f"compression needs {name}.{option} {wanted!r}, this run has {found!r}")
     values = likelihoods.whole(spec)
-    if options.get("conditional") or options.get("kl") == 0 or spec.kind != "image" or values is None:
+    if options.get("conditional") or options.get("kl") == 0 or not kind_of(spec).pixels or values is None:
         raise UserError("compression needs a vae of images of whole numbers, with kl above 0 and without labels")
     params = jax.device_get(state.average)
     layers = {

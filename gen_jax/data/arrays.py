@@ -1,4 +1,4 @@
-"""Array files of NumPy's, read without trust: no objects, nothing larger than it may be, and nothing else than arrays."""
+"""Reads array files of NumPy without trust: no objects, no file larger than it may be, and nothing but arrays."""
 
 import zipfile
 from pathlib import Path
@@ -10,11 +10,15 @@ from gen_jax.data.limits import ask
 
 
 def read_array(path: Path) -> np.ndarray:
-    """Returns the array of a .npy file, mapped. For anything else it raises all kinds; see `errors.readable`."""
+    """Returns the array of a .npy file, memory-mapped.
+
+    Raises:
+      Exception: of any type, for any other file; see `errors.readable`.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError:
-        array = np.load(path, allow_pickle=False)  # one without values cannot be mapped
+        array = np.load(path, allow_pickle=False)  # an array without values cannot be mapped
         if array.size:
             raise
     if isinstance(array, np.lib.npyio.NpzFile):
@@ -24,10 +28,11 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def read_archive(file: Path | BinaryIO) -> dict[str, np.ndarray]:
-    """Returns the arrays of an .npz file by name. For anything else it raises all kinds; see `errors.readable`.
+    """Returns the arrays of an .npz file by name.
 
     Raises:
-      UserError: for one that would take too much memory; see `limits.ask`.
+      UserError: for a file that would take too much memory; see `limits.ask`.
+      Exception: of any type, for any other file; see `errors.readable`.
     """
     with zipfile.ZipFile(file) as archive:
         ask(sum(info.file_size for info in archive.infolist()), file if isinstance(file, Path) else "array file")

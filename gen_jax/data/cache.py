@@ -1,4 +1,4 @@
-"""The user's cache folder, and the hashes by which rows in it are known."""
+"""The cache folder of the user, and the hashes that name what it holds."""
 
 import hashlib
 import json
@@ -12,14 +12,15 @@ from gen_jax.files import own_file
 
 
 def cache_folder() -> Path:
-    """The user's cache folder of this project: `$GEN_JAX_CACHE`, `$XDG_CACHE_HOME/gen_jax` or `~/.cache/gen_jax`.
+    """Returns the cache folder: `$GEN_JAX_CACHE`, `$XDG_CACHE_HOME/gen_jax` or `~/.cache/gen_jax`.
 
     Raises:
-      UserError: for a user without a home, in none of these.
+      UserError: for a user without a home folder, if none of these variables is set.
     """
-    chosen = os.environ.get("GEN_JAX_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    if chosen:
-        return Path(chosen) / ("" if os.environ.get("GEN_JAX_CACHE") else "gen_jax")
+    if os.environ.get("GEN_JAX_CACHE"):
+        return Path(os.environ["GEN_JAX_CACHE"])
+    if os.environ.get("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "gen_jax"
     try:
         return Path.home() / ".cache" / "gen_jax"
     except (RuntimeError, KeyError):
@@ -27,10 +28,10 @@ def cache_folder() -> Path:
 
 
 def made(folder: Path) -> Path:
-    """A folder of the cache, made where it is absent.
+    """Returns a folder of the cache, and makes it if it is absent.
 
     Raises:
-      UserError: where it cannot be.
+      UserError: for a folder that cannot be made, or cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,19 +44,19 @@ def made(folder: Path) -> Path:
 
 
 def forget_oldest(folder: Path, most: int) -> None:
-    """Deletes what was used longest ago in a folder of the cache, until at most `most` bytes stay."""
-    with suppress(OSError):  # of another process that does the same
+    """Deletes the files of a folder of the cache that were used longest ago, until at most `most` bytes stay."""
+    with suppress(OSError):  # another process may delete the same files
         facts = [(path, path.stat()) for path in folder.rglob("*") if path.is_file()]
-        total = sum(each.st_size for _, each in facts)
-        for path, each in sorted(facts, key=lambda file: max(file[1].st_atime, file[1].st_mtime)):
+        total = sum(status.st_size for _, status in facts)
+        for path, status in sorted(facts, key=lambda file: max(file[1].st_atime, file[1].st_mtime)):
             if total <= most:
                 return
             path.unlink()
-            total -= each.st_size
+            total -= status.st_size
 
 
 def content_hash(*parts: Any) -> str:
-    """A short hash of plain data or bytes."""
+    """Returns a short hash of plain data or bytes."""
     digest = hashlib.blake2b(digest_size=12)
     for part in parts:
         digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode())
@@ -76,17 +77,16 @@ def files_hash(files: list[Path]) -> str:
 def folder_hash(folder: Path) -> str:
     """Returns a short hash of the names and the contents of the files of a folder.
 
-    It is kept in the cache for files of that size, place and time of change: a prepared set may be large.
+    Because a set may be large, the hash is kept in the cache for files of the same size, place and time of change.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    facts = [
-        (str(path.resolve()), each.st_size, each.st_mtime_ns, each.st_ino) for path in files for each in [path.stat()]
-    ]
+    statuses = [(path.resolve(), path.stat()) for path in files]
+    facts = [(str(path), status.st_size, status.st_mtime_ns, status.st_ino) for path, status in statuses]
     kept = made(cache_folder() / "hashes") / content_hash(facts)
     with suppress(OSError):
         return kept.read_text()
-    found = content_hash([str(path.relative_to(folder)) for path in files], files_hash(files))
+    digest = content_hash([str(path.relative_to(folder)) for path in files], files_hash(files))
     unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
-    unfinished.write_text(found)
+    unfinished.write_text(digest)
     os.replace(unfinished, kept)
-    return found
+    return digest

@@ -1,4 +1,4 @@
-"""How much memory a file may take: readers ask before they allocate, and stop a stream that expands beyond it."""
+"""Limits the memory that a file may take: readers ask before they allocate, and stop a stream that expands beyond it."""
 
 import io
 import os
@@ -11,25 +11,29 @@ LARGEST = 8 << 30
 
 
 def largest() -> int:
-    """Returns the bytes that one file may take in memory.
+    """Returns the number of bytes that a file may take in memory.
 
     Raises:
-      UserError: for a setting that is no number.
+      UserError: for a setting that is no whole number.
     """
-    said = os.environ.get(SETTING)
-    if said is None:
+    setting = os.environ.get(SETTING)
+    if setting is None:
         return LARGEST
-    number = whole_number(said)
+    number = whole_number(setting)
     if number is None:
-        raise UserError(f"{SETTING}={said[:80]}: expected a number of bytes")
+        raise UserError(f"{SETTING}={setting[:80]}: expected a number of bytes")
     return number
 
 
 def ask(size: int, what: Any) -> None:
-    """Refuses what would take too many bytes.
+    """Refuses a file that would take too many bytes.
+
+    Args:
+      size: number of bytes.
+      what: the file, for the error.
 
     Raises:
-      UserError: naming it, and the setting that allows more.
+      UserError: with the setting that allows more.
     """
     most = largest()
     if size > most:
@@ -40,7 +44,7 @@ def ask(size: int, what: Any) -> None:
 
 
 class Bounded(io.RawIOBase):
-    """A stream of which no more may be read than a file may take: compressed files do not say how large they get."""
+    """A stream that stops if a file takes too much memory, because compressed files do not say how large they get."""
 
     def __init__(self, file: BinaryIO, what: Any) -> None:
         self.file, self.what, self.size = file, what, 0
@@ -49,10 +53,10 @@ class Bounded(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Reads the next bytes, all that are allowed where `size` is -1.
+        """Reads the next `size` bytes; all bytes that are allowed if it is -1.
 
         Raises:
-          UserError: as `ask`.
+          UserError: for more bytes than a file may take.
         """
         content = self.file.read(largest() - self.size + 1 if size < 0 else size)
         self.size += len(content)

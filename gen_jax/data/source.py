@@ -25,6 +25,11 @@ class Source(NamedTuple):
     info: Mapping[str, Any] = {}
     lengths: Callable[[str], np.ndarray] | None = None  # split -> frames of each row; None where all are whole
 
+    @property
+    def tabular(self) -> bool:
+        """Returns whether rows are cells of named columns, numbers and levels."""
+        return "columns" in self.info
+
 
 @lru_cache(maxsize=256)
 def say_once(text: str) -> None:
@@ -33,7 +38,7 @@ def say_once(text: str) -> None:
 
 
 def fit(image: Image.Image, side: int | None) -> Image.Image:
-    """The largest centred square of an image, resized to `side` pixels; unchanged where `side` is None."""
+    """Returns the largest centred square of an image, resized to `side` pixels; the image itself if `side` is None."""
     if side is None:
         return image
     width, height = image.size
@@ -44,7 +49,7 @@ def fit(image: Image.Image, side: int | None) -> Image.Image:
 
 
 def resized(x: np.ndarray, side: int | None) -> np.ndarray:
-    """One image [H, W, C] of uint8 as `fit` makes it."""
+    """Returns one image [H, W, C] of uint8 as `fit` makes it."""
     if side is None or x.shape[:2] == (side, side):
         return x
     planes = [np.asarray(fit(Image.fromarray(plane), side)) for plane in np.moveaxis(x, -1, 0)]
@@ -52,7 +57,7 @@ def resized(x: np.ndarray, side: int | None) -> np.ndarray:
 
 
 def image_or_vector(name: str, shape: tuple, resize: int | None) -> tuple[str, tuple[int, ...]]:
-    """Kind and row shape of rows shaped `shape`, after resizing.
+    """Returns the kind and the shape of rows shaped `shape`, after resizing.
 
     Raises:
       UserError: for any other rank, for colours other than 1 to 4, for sides that vary without `resize`.

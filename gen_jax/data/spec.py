@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy as np
 from gen_jax.data.tables.dates import to_text
 from gen_jax.errors import UserError
 
-SEQUENCES = ("text", "audio", "roll", "series")  # the kinds of data whose rows lead with time
 FULL = 17  # decimals of numbers that are written with all their digits
 
 
@@ -21,8 +20,7 @@ class Spec(NamedTuple):
     """
 
     name: str
-    # "image" [H, W, C], "vector" [D], "table" [D], or a sequence: "text" [T], "audio" [T], "roll" [T, D], "series" [T, D]
-    kind: str
+    kind: str  # a name in `data.kinds.KINDS`, whose record says what rows of this kind are
     shape: tuple[int, ...]  # of one row, without the batch
     dtype: str  # of the data's own values
     shift: float | list[float]
@@ -32,26 +30,78 @@ class Spec(NamedTuple):
     classes: tuple[str, ...] | None  # names of the labels `y`, or None
     sizes: dict[str, int]  # rows of each split
     content: str  # hash that changes when the data does
-    info: dict[str, Any]  # what only this set has (the modes of a mixture)
+    info: dict[str, Any]  # facts that few data sets have; the properties below name those that several modules read
     split: str = "train"  # that is learnt from
+
+    @property
+    def vocabulary(self) -> Sequence[str] | Sequence[int]:
+        """Returns the symbols of tokens in the order of their numbers: characters or bytes; empty if rows are no tokens."""
+        return self.info.get("vocabulary", ())
+
+    @property
+    def ragged(self) -> bool:
+        """Returns whether each row has its own `length`."""
+        return self.info.get("ragged", False)
+
+    @property
+    def pieces(self) -> bool:
+        """Returns whether rows are consecutive pieces of longer sequences, with `reset` where a sequence begins."""
+        return self.info.get("pieces", False)
+
+    @property
+    def tabular(self) -> bool:
+        """Returns whether rows are cells of named columns, numbers and levels, which `columns` describes."""
+        return "columns" in self.info
+
+    @property
+    def marginals(self) -> list[list[float]]:
+        """Returns for each column of a table the shares of its levels, or of the parts of its range, in the rows learnt from."""
+        return self.info["marginals"]
+
+    @property
+    def dropped(self) -> list[str]:
+        """Returns the names of a table's columns that are not modelled."""
+        return self.info["dropped"]
+
+    @property
+    def ids(self) -> list[dict[str, Any]]:
+        """Returns what is known of those columns of a table that hold a new id in each row: `name`, `at` and the form."""
+        return self.info.get("ids", [])
+
+    @property
+    def label_type(self) -> str | None:
+        """Returns the NumPy kind of labels in the data's own file: b, i, u, U or S; None if they are 0 to K - 1."""
+        return self.info.get("labels")
+
+    @property
+    def stacked(self) -> int:
+        """Returns how many grey images are stacked as the channels of an image; 0 if none are."""
+        return self.info.get("stacked", 0)
+
+    @property
+    def unseen(self) -> dict[str, int]:
+        """Returns for each split the number of its characters that the vocabulary lacks, if it has such characters."""
+        return self.info.get("unseen", {})
 
 
 def levels(spec: Spec) -> int:
-    """How many values a token has, where rows are tokens (int32 in model space, from 0 up); 0 where they are not."""
-    return len(spec.info.get("vocabulary", ()))
+    """Returns the number of values of a token, if rows are tokens (int32 in model space, from 0 up); 0 if they are not."""
+    return len(spec.vocabulary)
 
 
 def columns(spec: Spec) -> list[dict[str, Any]]:
-    """What is known of each column of a table: `name`, `kind` (continuous, integer, categorical, ordered), and `levels` of
-    the last two or `decimals` of the first, `low` and `high` of the rows learnt from, `missing`: whether cells may be empty.
-    The entries of vectors are numbers without a name.
+    """Returns the facts of each column of a row.
+
+    The facts are `name`, `kind` (continuous, integer, categorical, ordered), `levels` of the last two or `decimals` of the first,
+    `low` and `high` of the rows learnt from, and `missing`: whether cells may be empty. The entries of vectors are numbers whose
+    names are their places.
 
     Raises:
       UserError: for data of another kind, which have no columns.
     """
-    if spec.kind == "table":
+    if spec.tabular:
         return spec.info["columns"]
-    if spec.kind != "vector":
+    if len(spec.shape) != 1 or levels(spec) or spec.ragged:
         raise UserError(f"{spec.name} holds {spec.kind} data: expected a table, or vectors")
     low, high = (np.broadcast_to(each, spec.shape).tolist() for each in (spec.low, spec.high))
     facts = {
@@ -70,8 +120,8 @@ def schema_of(spec: Spec) -> dict[str, dict[str, Any]]:
         }
         for column in columns(spec)
     }
-    ids = [facts["name"] for facts in spec.info.get("ids", ())]
-    return {**found, **{name: {"kind": "id" if name in ids else "drop"} for name in spec.info["dropped"]}}
+    ids = [facts["name"] for facts in spec.ids]
+    return {**found, **{name: {"kind": "id" if name in ids else "drop"} for name in spec.dropped}}
 
 
 def schema_lines(spec: Spec) -> list[str]:
@@ -86,11 +136,8 @@ def schema_lines(spec: Spec) -> list[str]:
             values = f"{len(column['levels'])} levels: {shown}"
         gaps = ", cells may be empty" if column["missing"] else ""
         lines.append(f"{column['name']!r}: {column['kind']}, {values}{gaps}")
-    ids = [facts["name"] for facts in spec.info.get("ids", ())]
-    told = {
-        name: "id, not modelled; drawn rows get new ones" if name in ids else "left out"
-        for name in spec.info["dropped"]
-    }
+    ids = [facts["name"] for facts in spec.ids]
+    told = {name: "id, not modelled; drawn rows get new ones" if name in ids else "left out" for name in spec.dropped}
     return [*lines, *(f"{name!r}: {what}" for name, what in told.items())]
 
 
@@ -100,28 +147,28 @@ def schema_setting(facts: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def level_names(schema: list[dict[str, Any]]) -> tuple[str, ...]:
-    """The levels of all columns that have some, one after the other."""
+    """Returns the levels of all columns that have levels, one after the other."""
     return tuple(f"{column['name']}={level}" for column in schema for level in column.get("levels", ()))
 
 
 def may_miss(spec: Spec) -> bool:
-    """Whether rows have a `mask` of the cells that are observed: those of a table with cells that may be empty."""
-    return spec.kind == "table" and any(column["missing"] for column in columns(spec))
+    """Returns whether rows have a `mask` of observed cells: rows of a table whose cells may be empty."""
+    return spec.tabular and any(column["missing"] for column in columns(spec))
 
 
 def sequences(rows: dict[str, Any]) -> list[np.ndarray]:
-    """Sequences `x` [N, T, ...], each without what lies beyond its `length`."""
+    """Returns sequences `x` [N, T, ...], each without what lies beyond its `length`."""
     lengths = rows.get("length", np.full(len(rows["x"]), rows["x"].shape[1]))
     return [x[:length] for x, length in zip(rows["x"], lengths)]
 
 
 def small(dtype: Any) -> bool:
-    """Whether raw values of this type travel to the device as they are: integers of at most 16 bits."""
+    """Returns whether raw values of this type travel to the device as they are: integers of at most 16 bits."""
     return np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize <= 2
 
 
 def to_model(spec: Spec, raw: Any) -> Any:
-    """Values [..., *shape] of the data's own domain in model space: float32, or int32 tokens, which stay as they are.
+    """Returns values [..., *shape] of the data's own domain in model space: float32, or int32 tokens, which stay as they are.
 
     Small integers are exact in float32, so that this runs on the device; other types are scaled on the host in
     float64, where a large offset costs no digits.
@@ -134,11 +181,11 @@ def to_model(spec: Spec, raw: Any) -> Any:
 
 
 def rows_to_model(spec: Spec, rows: dict[str, Any]) -> dict[str, Any]:
-    """Raw rows as a batch: `x` in model space, and of a table whose cells may be empty `mask`, 1 where they are observed.
+    """Returns raw rows as a batch: `x` in model space, and for a table whose cells may be empty `mask`, 1 for observed cells.
 
     Empty cells, NaN in raw rows, are 0.
     """
-    if spec.kind != "table":
+    if not spec.tabular:
         return {**rows, "x": to_model(spec, rows["x"])}
     mask = ~np.isnan(rows["x"])
     mask_too = {"mask": mask} if may_miss(spec) or not mask.all() else {}
@@ -146,13 +193,13 @@ def rows_to_model(spec: Spec, rows: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_data(spec: Spec, x: Any) -> np.ndarray:
-    """The inverse of `to_model`: integers are rounded and clipped to the domain, floats stay as they are.
+    """Returns values of model space in the data's own domain: integers are rounded and clipped, floats stay as they are.
 
     The numbers of a table have the decimals of their column and stay within its range, unless its schema has `bounded` false.
     """
     x = np.asarray(x, np.float64)
     raw = x * _like_rows(np.asarray(spec.scale), x) + _like_rows(np.asarray(spec.shift), x)
-    if spec.kind == "table":
+    if spec.tabular:
         return np.stack([_in_column(column, raw[..., at]) for at, column in enumerate(columns(spec))], -1)
     if np.issubdtype(np.dtype(spec.dtype), np.floating):
         return raw.astype(spec.dtype)
@@ -169,16 +216,16 @@ def _in_column(column: dict, x: np.ndarray) -> np.ndarray:
 
 
 def _like_rows(value: np.ndarray, x: Any) -> np.ndarray:
-    """A scalar or per-column value with as many dimensions as `x`: nothing broadcasts by accident."""
+    """Returns a scalar or per-column value with as many dimensions as `x`, so that nothing broadcasts by accident."""
     return value.reshape((1,) * (x.ndim - value.ndim) + value.shape)
 
 
 def to_json(spec: Spec) -> dict:
-    """The spec as plain data."""
+    """Returns the spec as plain data."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in spec._asdict().items()}
 
 
 def from_json(fields: dict) -> Spec:
-    """The spec that `to_json` wrote."""
+    """Returns the spec that `to_json` wrote."""
     classes = None if fields["classes"] is None else tuple(fields["classes"])
     return Spec(**{**fields, "shape": tuple(fields["shape"]), "classes": classes})

@@ -1,87 +1,127 @@
-"""Several seeds of one run, over the devices or one after the other."""
+"""Several seeds of one run, trained together: spread over the devices, and vmapped or taken in turn on each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend import core
 from jax.sharding import Mesh, PartitionSpec
+
+CONVOLUTION = "conv_general_dilated"  # the primitive
 
 
 def places(tree: Any) -> Any:
-    """Where the arrays of a tree lie, or will."""
+    """Returns the shardings of the arrays of a tree, or of their shapes."""
     return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
 def replica(tree: Any, index: int, replicas: int) -> Any:
-    """What belongs to one of several replicas; all of it where there is only one."""
+    """Returns the part of a tree that belongs to one replica.
+
+    Args:
+      tree: arrays [replicas, ...], or without that axis if there is one replica.
+      index: number of the replica.
+      replicas: number of replicas of the run.
+    """
     return tree if replicas == 1 else jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 def replicated(step: Callable, arguments: Sequence[Any], replicas: int, mesh: Mesh) -> Callable:
-    """The compiled `step(key, state, broken, number, arrays, fed)` of several replicas; `number`, `arrays` are shared.
+    """Returns the compiled step of several replicas.
 
     The devices run apart, by the `shard_map` that `jax.pmap` is built on, so that the state keeps the sharding it is restored
-    with. The replicas of a device are vmapped; a single one is the step as it is, and so the run of its seed to the bit.
-    Vmapped convolutions become grouped ones, 15 to 40 times slower on a CPU: there all devices take one replica each, as
-    often as they have one. State and broken are donated; the metrics are means over the replicas and, under NAME_se, their
-    standard errors.
+    with. A single replica of a device is the step as it is, and so the run of its seed to the bit. Several replicas of a
+    device are vmapped, or taken in turn if the step convolves on a CPU: vmapped convolutions become grouped ones, which
+    are 15 to 40 times slower there.
 
     Args:
-      arguments: shapes of the arguments of one replica's step.
+      step: (key, state, broken, number, arrays, fed) -> (state, broken, metrics) of one replica.
+      arguments: shapes of the arguments of `step`.
+      replicas: number of replicas, a multiple of the number of devices.
+      mesh: the devices.
+
+    Returns:
+      The step of arguments with a leading axis [replicas], except `number` and `arrays`, which all replicas share. State and
+      broken are donated. The metrics are means over the replicas and, under NAME_se, their standard errors.
     """
 
-    def only(key: jax.Array, state: Any, broken: dict, number: Any, arrays: dict, fed: dict) -> Any:
+    def single(key: jax.Array, state: Any, broken: dict, number: Any, arrays: dict, fed: dict) -> Any:
         key, state, broken, fed = replica((key, state, broken, fed), 0, replicas)
         return jax.tree.map(lambda leaf: leaf[None], step(key, state, broken, number, arrays, fed))
 
-    whole, each, here = PartitionSpec(), PartitionSpec("data"), replicas // mesh.size  # replicas of a device
-    apart = partial(jax.shard_map, mesh=mesh, out_specs=each, check_vma=False)
+    shared, split = PartitionSpec(), PartitionSpec("data")
+    specs = (split, split, split, shared, shared, split)
+    apart = partial(jax.shard_map, mesh=mesh, out_specs=split, check_vma=False)
     compiled = partial(jax.jit, donate_argnums=(1, 2))
-    own = {"in_specs": (each, each, each, whole, whole, each)}
-    if here == 1:
-        return averaged(compiled(apart(only, **own)))
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
-    if on_cpu and "conv_general_dilated" in str(jax.make_jaxpr(step)(*arguments)):
-        return averaged(in_turn(compiled(apart(only, **own)), here, partial(apart, in_specs=each)))
-    return averaged(compiled(apart(jax.vmap(step, in_axes=(0, 0, 0, None, None, 0)), **own)))
+    per_device = replicas // mesh.size
+    if per_device == 1:
+        return averaged(compiled(apart(single, in_specs=specs)))
+    if mesh.devices.flat[0].platform == "cpu" and convolves(step, arguments):
+        return averaged(in_turn(compiled(apart(single, in_specs=specs)), per_device, partial(apart, in_specs=split)))
+    vmapped = jax.vmap(step, in_axes=(0, 0, 0, None, None, 0))
+    return averaged(compiled(apart(vmapped, in_specs=specs)))
 
 
-def in_turn(step: Callable, here: int, apart: Callable) -> Callable:
-    """A compiled step of one replica a device as that of `here` replicas a device, one after the other.
+def convolves(function: Callable, arguments: Sequence[Any]) -> bool:
+    """Returns whether a function of arguments of these shapes computes a convolution, at any depth of its jaxpr."""
+    return any(equation.primitive.name == CONVOLUTION for equation in equations(jax.make_jaxpr(function)(*arguments)))
+
+
+def equations(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> Iterator[core.JaxprEqn]:
+    """Yields the equations of a jaxpr and of all jaxprs inside them: jitted functions, branches, bodies of loops."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jaxprs_in(equation.params.values()):
+            yield from equations(inner)
+
+
+def jaxprs_in(values: Iterable[Any]) -> Iterator[core.Jaxpr | core.ClosedJaxpr]:
+    """Yields the jaxprs among the parameters of an equation; a parameter may be a sequence of them."""
+    for value in values:
+        if isinstance(value, core.Jaxpr | core.ClosedJaxpr):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from jaxprs_in(value)
+
+
+def in_turn(step: Callable, per_device: int, apart: Callable) -> Callable:
+    """Returns the step of several replicas a device that takes one replica after the other.
 
     Args:
-      apart: makes a function of what each device has one of what all have.
+      step: the compiled step of one replica a device.
+      per_device: number of replicas of a device.
+      apart: makes a function of the arrays of one device a function of the arrays of all devices.
     """
 
     @jax.jit
     @apart
     def parts(trees: Any) -> list:
-        return [jax.tree.map(lambda leaf, at=at: leaf[at : at + 1], trees) for at in range(here)]
+        return [jax.tree.map(lambda leaf, row=row: leaf[row : row + 1], trees) for row in range(per_device)]
 
     @jax.jit
     @apart
     def together(outcomes: list) -> Any:
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outcomes)
 
-    def each(key: jax.Array, state: Any, broken: dict, number: Any, arrays: dict, fed: dict) -> Any:
+    def step_in_turn(key: jax.Array, state: Any, broken: dict, number: Any, arrays: dict, fed: dict) -> Any:
         taken = parts((key, state, broken, fed))
         return together([step(key, state, broken, number, arrays, fed) for key, state, broken, fed in taken])
 
-    return each
+    return step_in_turn
 
 
 def averaged(step: Callable) -> Callable:
-    """`step` with its metrics [replicas] as means and standard errors."""
+    """Returns a step whose metrics [replicas] have become means and, under NAME_se, standard errors."""
 
     @jax.jit
     def mean_and_error(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
         errors = {f"{name}_se": jnp.std(value, ddof=1) / len(value) ** 0.5 for name, value in metrics.items()}
         return {name: jnp.mean(value) for name, value in metrics.items()} | errors
 
-    def each(*arguments: Any) -> tuple:
+    def averaged_step(*arguments: Any) -> tuple:
         state, broken, metrics = step(*arguments)
         return state, broken, mean_and_error(metrics)
 
-    return each
+    return averaged_step

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.data.kinds import KINDS, kind_of
+from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.spec import Spec, columns
 from gen_jax.distributions import categorical
 from gen_jax.distributions.categorical import Levels
@@ -52,13 +54,21 @@ class Layout(NamedTuple):
     member: np.ndarray  # [L, D] 0 and 1
 
 
-def check_kind(family: str, spec: Spec, kinds: tuple[str, ...]) -> None:
-    """Raises UserError for data of which a family, whose nets read those of some kinds, cannot have a representation."""
-    if spec.kind not in (*kinds, "table"):
-        several = [f"{kind}s" if kind != "series" else kind for kind in kinds]
-        words = ", ".join(several[:-1]) + f" and {several[-1]}"
-        raise UserError(f"a {family} models {words}, not data of kind {spec.kind!r} ({spec.name})")
-    schema = columns(spec) if spec.kind == "table" else []
+def check_kind(family: str, spec: Spec, takes: Callable[[Kind], bool]) -> None:
+    """Refuses data that the nets of a family cannot read.
+
+    Args:
+      family: its name.
+      spec: the facts of the data.
+      takes: whether the family models a kind of data.
+
+    Raises:
+      UserError: for data of another kind, and for numbers of a table whose columns have no modes.
+    """
+    if not takes(kind_of(spec)):
+        taken = ", ".join(kind.plural for kind in KINDS.values() if takes(kind))
+        raise UserError(f"a {family} models {taken}; not data of kind {spec.kind!r} ({spec.name})")
+    schema = columns(spec) if spec.tabular else []
     lacking = [column["name"] for column in schema if not {"levels", "modes"} & set(column)]
     if lacking:
         raise UserError(
@@ -146,7 +156,7 @@ def read(layout: Layout, key: jax.Array | None, x: jax.Array) -> jax.Array:
 
 def representation(spec: Spec) -> Representation:
     """How nets read and put out the rows of `spec`."""
-    if spec.kind != "table":
+    if not spec.tabular:
         same = lambda key, x: x
         return Representation(tuple(spec.shape), same, same, same)
     layout = layout_of(spec)
@@ -166,7 +176,7 @@ def representation(spec: Spec) -> Representation:
         return plain
     levelled = [at for at, column in enumerate(columns(spec)) if "levels" in column]
     place = np.flatnonzero(layout.possible & np.isin(layout.groups.column, levelled))  # [K] of each class
-    shares = np.concatenate([spec.info["marginals"][at] for at in levelled]) / len(levelled)
+    shares = np.concatenate([spec.marginals[at] for at in levelled]) / len(levelled)
 
     def mismatch(out: jax.Array, y: jax.Array) -> jax.Array:
         log_p = normalised(layout, split(layout, out)[1])

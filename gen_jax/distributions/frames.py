@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.conditions import option_numbers
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError, check_whole
 from gen_jax.registry import build
@@ -220,7 +222,7 @@ HEADS = {
 }
 FITTING = {  # kind of frames -> the heads that fit them, the default first
     "tokens": ("categorical",),
-    "roll": ("bernoulli", "visible", "nade", "bernoulli_mixture"),
+    "bits": ("bernoulli", "visible", "nade", "bernoulli_mixture"),
     "reals": ("gaussian_mixture",),
 }
 
@@ -235,7 +237,12 @@ def fitting(spec: Spec, options: Mapping | None) -> Head:
     Raises:
       UserError: for an unknown name or option, or a head that does not fit the data.
     """
-    frames = "tokens" if levels(spec) else "roll" if spec.kind == "roll" else "reals"
+    if levels(spec):
+        frames = "tokens"
+    elif kind_of(spec).binary:
+        frames = "bits"
+    else:
+        frames = "reals"
     options = options or {"name": FITTING[frames][0]}
     if options.get("name") in HEADS and options["name"] not in FITTING[frames]:
         raise UserError(
@@ -256,22 +263,10 @@ def choice_of(options: Mapping[str, Any], num: int, values: int) -> Choice:
       UserError: for an option outside its range, or a filter of tokens for frames that are no tokens.
     """
     ranges = {"temperature": (0, np.inf), "top_k": (0, values), "top_p": (0, 1)}
-    choice = Choice(*(_in_range(name, options[name], num, *ranges[name]) for name in Choice._fields))
+    whole = {"top_k"}
+    numbers = (option_numbers(name, options[name], num, *ranges[name], name in whole) for name in Choice._fields)
+    choice = Choice(*(jnp.asarray(number, plain.dtype) for number, plain in zip(numbers, PLAIN)))
     filters = [name for name in ("top_k", "top_p") if (getattr(choice, name) != getattr(PLAIN, name)).any()]
     if filters and not values:
         raise UserError(f"{filters[0]} filters tokens, and this model draws none")
     return choice if filters else unfiltered(choice)
-
-
-def _in_range(name: str, option: Any, num: int, low: float, high: float) -> jax.Array:
-    """Returns an option for each of `num` samples [num]."""
-    whole = name == "top_k"
-    value = np.asarray(option)
-    fits = value.shape in ((), (num,)) and value.dtype.kind in ("iu" if whole else "iuf")
-    wrong = value[~((value >= low) & (value <= high) & np.isfinite(value))] if fits else value
-    if not fits or wrong.size:
-        kind = "a whole number" if whole else "a number"
-        raise UserError(
-            f"{name} {wrong.ravel()[:1]}: expected {kind} from {low} to {high}, for all samples or for each"
-        )
-    return jnp.full(num, value, getattr(PLAIN, name).dtype)

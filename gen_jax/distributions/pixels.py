@@ -36,6 +36,11 @@ class Likelihood(NamedTuple):
     shape: tuple[int, ...] = ()  # of what the net puts out for a row
 
 
+def initial_weights(likelihood: Likelihood) -> dict[str, jax.Array]:
+    """Returns the weights of the likelihood itself before the first step: 0."""
+    return {name: jnp.zeros(shape) for name, shape in likelihood.weights.items()}
+
+
 class Whole(NamedTuple):
     """Values 0..top of data that are whole numbers, from and to model space."""
 
@@ -282,7 +287,7 @@ def fitting(spec: Spec, options: Mapping | None) -> Likelihood:
     """
     values = whole(spec)
     kind = "real numbers" if values is None else "bits" if values.top == 1 else "whole numbers"
-    kind = "columns" if spec.kind == "table" else kind
+    kind = "columns" if spec.tabular else kind
     options = options or {"name": FITTING[kind][0]}
     if options.get("name") in LIKELIHOODS and options["name"] not in FITTING[kind]:
         hint = "; --config.data.transform=dynamic_binary makes images bits" if options["name"] == "bernoulli" else ""

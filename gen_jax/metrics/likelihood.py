@@ -1,131 +1,226 @@
-"""Exact likelihoods of real rows under a model, of whole splits: nats a token or a frame of sequences, nats a row of tables."""
+"""Exact likelihoods of whole splits: nats per token or frame of sequences, nats per row of tables and vectors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gen_jax.data.spec import SEQUENCES, Spec, columns, levels
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec, columns, levels
 from gen_jax.metrics.features import Real, Rows
-from gen_jax.metrics.measure import Measure
+from gen_jax.metrics.measure import Computation, Measure, Metric
+from gen_jax.metrics.rows import FIT, LOG_PROB
 
-VALID = "validation"  # the split
+VALID = "validation"  # name of the split
+DENSITY = "nats a row, of what is observed of it; a density in the numbers, in the units of the data"
 LogProb = Callable[[Rows], np.ndarray]  # raw rows -> [N] nats, in model space
 
 
 def joined(spec: Spec, rows: Rows) -> Rows:
-    """Rows that are consecutive pieces of sequences as the sequences they are, one a row; other rows as they are."""
-    if not spec.info.get("pieces"):
+    """Returns consecutive pieces of sequences as whole sequences, one a row; other rows as they are.
+
+    Args:
+      spec: facts of the data.
+      rows: raw rows; a piece whose `reset` is set begins a sequence.
+    """
+    if not spec.pieces:
         return rows
-    frames, first = np.concatenate([x[:n] for x, n in zip(rows["x"], rows["length"])]), np.flatnonzero(rows["reset"])
+    frames = np.concatenate([x[:n] for x, n in zip(rows["x"], rows["length"])])
+    first = np.flatnonzero(rows["reset"])
     length = np.add.reduceat(rows["length"], first, dtype=np.int32)
     x = np.zeros((len(length), length.max(), *frames.shape[1:]), frames.dtype)
     x[np.arange(x.shape[1]) < length[:, None]] = frames
-    return {"x": x, "length": length, **({"y": rows["y"][first]} if "y" in rows else {})}
+    whole = {"x": x, "length": length}
+    if "y" in rows:
+        whole["y"] = rows["y"][first]
+    return whole
 
 
-def frames(spec: Spec, rows: Rows) -> int:
-    """How many tokens or frames rows hold."""
+def num_frames(spec: Spec, rows: Rows) -> int:
+    """Returns the number of tokens or frames in rows."""
     return int(rows["length"].sum()) if "length" in rows else len(rows["x"]) * spec.shape[0]
 
 
-def units(spec: Spec) -> float:
-    """Log of the volume of model space that one frame of the data fills: 0 where the data are discrete."""
-    if levels(spec) or spec.kind == "roll":
+def log_volume(spec: Spec) -> float:
+    """Returns the log volume, in the units of the data, of a unit cube of model space for one frame; 0 if discrete."""
+    if levels(spec) or kind_of(spec).binary:
         return 0.0
     return float(np.log(np.broadcast_to(spec.scale, spec.shape[1:])).sum())
 
 
 def nats(spec: Spec, log_prob: LogProb, splits: Mapping[str, Rows]) -> Mapping[str, Any]:
-    """Mean negative log-likelihood of the splits together, in the units of the data, and of each.
+    """Returns the mean negative log-likelihood of sequences in the units of the data.
+
+    Args:
+      spec: facts of the data.
+      log_prob: exact log-probabilities.
+      splits: raw rows by the names of their splits.
 
     Returns:
-      nats per token or frame, with the bits and the perplexity of tokens; `per_split` has the nats of each split.
+      Nats per token or frame of all splits together, with bits and perplexity for tokens; `per_split` has the nats of
+      each split and `counted` its number of tokens or frames.
     """
     totals = {split: -float(np.sum(log_prob(joined(spec, rows)), dtype=np.float64)) for split, rows in splits.items()}
-    counts = {split: frames(spec, rows) for split, rows in splits.items()}
-    value = sum(totals.values()) / sum(counts.values()) + units(spec)
-    more = {"per_split": {split: totals[split] / counts[split] + units(spec) for split in splits}, "counted": counts}
+    counts = {split: num_frames(spec, rows) for split, rows in splits.items()}
+    value = sum(totals.values()) / sum(counts.values()) + log_volume(spec)
+    per_split = {split: totals[split] / counts[split] + log_volume(spec) for split in splits}
+    details = {"per_split": per_split, "counted": counts}
     if not levels(spec):
-        return {"nats_per_frame": value, **more}
-    return {"nats_per_token": value, "bits_per_token": value / np.log(2), "perplexity": float(np.exp(value)), **more}
+        return {"nats_per_frame": value, **details}
+    bits, perplexity = value / np.log(2), float(np.exp(value))
+    return {"nats_per_token": value, "bits_per_token": bits, "perplexity": perplexity, **details}
 
 
-def held_out(spec: Spec, train: str, test: str | None) -> Sequence[str]:
-    """The splits that a model of sequences is scored on: of text validation and test together, of the others test."""
-    wanted = (VALID, test) if spec.kind == "text" else (test,)
-    return [split for split in wanted if split and split != train and spec.sizes.get(split)]
-
-
-def per_token(real: Real) -> Measure | None:
-    """Exact log-likelihood of the held-out sequences of tokens."""
-    return _likelihood(real, held_out(real.spec, real.train, real.test)) if levels(real.spec) else None
-
-
-def per_frame(real: Real) -> Measure | None:
-    """Exact log-likelihood, or density, of the held-out sequences of frames."""
-    return None if levels(real.spec) else _likelihood(real, held_out(real.spec, real.train, real.test))
-
-
-def valid_per_token(real: Real) -> Measure | None:
-    """As `per_token`, of the validation split alone, which may choose a checkpoint."""
-    return _likelihood(real, [VALID], "valid/") if levels(real.spec) else None
-
-
-def valid_per_frame(real: Real) -> Measure | None:
-    """As `per_frame`, of the validation split alone, which may choose a checkpoint."""
-    return None if levels(real.spec) else _likelihood(real, [VALID], "valid/")
-
-
-def _likelihood(real: Real, splits: Sequence[str], prefix: str = "") -> Measure | None:
+def held_out(real: Real) -> Sequence[str]:
+    """Returns the splits that a model of sequences is scored on: of text validation and test together, else test."""
     spec = real.spec
-    splits = [split for split in splits if spec.sizes.get(split)]
-    if spec.kind not in SEQUENCES or not splits:
+    wanted = (*kind_of(spec).scored_with_test, real.test)
+    return [split for split in wanted if split and split != real.train]
+
+
+def per_token(real: Real) -> Computation | None:
+    """Prepares the exact likelihood of the held-out sequences of tokens."""
+    return _likelihood(real, held_out(real)) if levels(real.spec) else None
+
+
+def per_frame(real: Real) -> Computation | None:
+    """Prepares the exact likelihood, or density, of the held-out sequences of frames."""
+    return None if levels(real.spec) else _likelihood(real, held_out(real))
+
+
+def valid_per_token(real: Real) -> Computation | None:
+    """Prepares the exact likelihood of the validation split of tokens."""
+    return _validation(real, "nats_per_token") if levels(real.spec) else None
+
+
+def valid_per_frame(real: Real) -> Computation | None:
+    """Prepares the exact likelihood, or density, of the validation split of frames."""
+    return None if levels(real.spec) else _validation(real, "nats_per_frame")
+
+
+def _validation(real: Real, name: str) -> Computation | None:
+    computation = _likelihood(real, [VALID])
+    if computation is None:
         return None
 
     def values(log_prob: LogProb) -> Mapping[str, Any]:
-        found = nats(spec, log_prob, {split: real.whole(split) for split in splits})
-        return {f"{prefix}{name}" if name.startswith("nats") else name: value for name, value in found.items()}
+        figures = computation.values(log_prob)
+        details = {detail: figures[detail] for detail in ("per_split", "counted")}
+        return {f"valid/{name}": figures[name], **details}
+
+    return computation._replace(values=values)
+
+
+def _likelihood(real: Real, splits: Sequence[str]) -> Computation | None:
+    spec = real.spec
+    splits = [split for split in splits if spec.sizes.get(split)]
+    if not kind_of(spec).time or not splits:
+        return None
+
+    def values(log_prob: LogProb) -> Mapping[str, Any]:
+        return nats(spec, log_prob, {split: real.whole(split) for split in splits})
 
     protocol = {"splits": splits, "state": "from the start of each sequence, its first token or frame included"}
-    return Measure(values, lambda: protocol, of="log_prob")
-
-
-ROWS = ("table", "vector")  # kinds of data whose rows are scored one by one
-DENSITY = "nats a row, of what is observed of it; a density in the numbers, in the units of the data"
+    return Computation(values, lambda: protocol)
 
 
 def in_units(spec: Spec, nats: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Log-probabilities [N] of raw rows [N, D] in the units of the data, from those in model space."""
-    real = np.array(["levels" not in column for column in columns(spec)])
-    scale = np.log(np.broadcast_to(spec.scale, spec.shape))
-    return nats.astype(np.float64) - np.where(real & ~np.isnan(x), scale, 0).sum(1)
+    """Returns log-probabilities of rows in the units of the data.
+
+    Args:
+      spec: facts of the data.
+      nats: log-probabilities [N] in model space.
+      x: the raw rows [N, D]; NaN in missing cells, which have no volume.
+    """
+    is_number = np.array(["levels" not in column for column in columns(spec)])
+    log_scale = np.log(np.broadcast_to(spec.scale, spec.shape))
+    return nats.astype(np.float64) - np.where(is_number & ~np.isnan(x), log_scale, 0).sum(1)
 
 
-def per_row(real: Real) -> Measure | None:
-    """Exact log-likelihood, or density, of the test rows."""
+def _of_columns(spec: Spec) -> bool:
+    """Returns whether a row is one number or level for each column, and is scored by itself."""
+    return kind_of(spec).columns and not kind_of(spec).time
+
+
+def per_row(real: Real) -> Computation | None:
+    """Prepares the exact likelihood, or density, of the test rows."""
     spec, test = real.spec, real.test
-    if spec.kind not in ROWS or test is None:
+    if not _of_columns(spec) or test is None:
         return None
 
     def values(log_prob: LogProb) -> Mapping[str, Any]:
         rows = real.whole(test)
-        each = in_units(spec, log_prob(rows), rows["x"])
-        return {"log_likelihood": float(each.mean()), "standard_error": float(each.std() / np.sqrt(len(each)))}
+        row_nats = in_units(spec, log_prob(rows), rows["x"])
+        error = row_nats.std() / np.sqrt(len(row_nats))
+        return {"log_likelihood": float(row_nats.mean()), "standard_error": float(error)}
 
-    return Measure(values, lambda: {"split": test, "unit": DENSITY}, of="log_prob")
+    return Computation(values, lambda: {"split": test, "unit": DENSITY})
 
 
-def bic(real: Real) -> Measure | None:
-    """Bayesian information criterion of the rows learnt from: k log N - 2 log p(rows), less is better (Schwarz 1978)."""
+def bic(real: Real) -> Computation | None:
+    """Prepares the Bayesian information criterion of the training rows: k log N - 2 log p(rows)."""
     spec, train = real.spec, real.train
-    if spec.kind not in ROWS:
+    if not _of_columns(spec):
         return None
 
     def values(fit: Callable[[Rows], tuple[np.ndarray, int]]) -> Mapping[str, Any]:
         rows = real.whole(train)
         nats, parameters = fit(rows)
         total = float(in_units(spec, nats, rows["x"]).sum())
-        return {"bic": parameters * float(np.log(len(nats))) - 2 * total, "parameters": parameters, "nats": total}
+        criterion = parameters * float(np.log(len(nats))) - 2 * total
+        return {"bic": criterion, "parameters": parameters, "nats": total}
 
-    return Measure(values, lambda: {"split": train, "unit": DENSITY}, of="fit")
+    return Computation(values, lambda: {"split": train, "unit": DENSITY})
+
+
+PER_TOKEN = Measure(
+    (
+        Metric("nats_per_token", "negative log-likelihood of the held-out tokens, nats per token"),
+        Metric("bits_per_token", "negative log-likelihood of the held-out tokens, bits per token"),
+        Metric("perplexity", "exp(nats_per_token)"),
+    ),
+    per_token,
+    data="sequences of tokens and a split to score",
+    reading=LOG_PROB,
+)
+PER_FRAME = Measure(
+    (
+        Metric(
+            "nats_per_frame", "negative log-likelihood of the held-out frames in the units of the data, nats per frame"
+        ),
+    ),
+    per_frame,
+    data="sequences of frames and a test split",
+    reading=LOG_PROB,
+)
+VALID_PER_TOKEN = Measure(
+    (Metric("valid/nats_per_token", "nats_per_token of the validation split", sign=-1, default=True),),
+    valid_per_token,
+    data="sequences of tokens and a validation split",
+    reading=LOG_PROB,
+)
+VALID_PER_FRAME = Measure(
+    (Metric("valid/nats_per_frame", "nats_per_frame of the validation split", sign=-1, default=True),),
+    valid_per_frame,
+    data="sequences of frames and a validation split",
+    reading=LOG_PROB,
+)
+LOG_LIKELIHOOD = Measure(
+    (
+        Metric(
+            "log_likelihood",
+            "mean log-likelihood of the test rows in the units of the data, nats per row",
+            default=True,
+        ),
+    ),
+    per_row,
+    data="a table or vectors, and a test split (of a table of your own: data.test_path)",
+    reading=LOG_PROB,
+)
+BIC = Measure(
+    (Metric("bic", "Bayesian information criterion of the training rows, k log N - 2 log p(rows), in nats", sign=-1),),
+    bic,
+    data="a table or vectors",
+    reading=FIT,
+    reference="Schwarz 1978",
+)

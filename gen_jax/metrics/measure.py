@@ -1,18 +1,49 @@
-"""The record of a measure. What measures there are is said in the package itself."""
+"""The records of a measure: its metrics, what it needs, and the function that computes them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from gen_jax.metrics.features import Rows
+from gen_jax.metrics.features import Real, Rows
+from gen_jax.metrics.rows import Reading
+
+
+class Metric(NamedTuple):
+    """One figure of a measure, by the name that `--metrics`, `evaluate.metrics` and `select` take."""
+
+    name: str
+    definition: str  # one line, with the unit
+    expected: str = ""  # the value of a model that equals the distribution of the data, if it is known
+    sign: int = 0  # 1 if a higher value selects a checkpoint, -1 if a lower one does, 0 if the metric may not select
+    default: bool = False  # scored while a model trains whose config names no metrics; such a metric is cheap
+
+
+class Computation(NamedTuple):
+    """A measure that is ready for one data set."""
+
+    # (samples, or the function that `Measure.reading` gives) -> figures by name. An entry that is not a metric of the
+    # measure is stored as a detail.
+    values: Callable[[Any], Mapping[str, Any]]
+    protocol: Callable[[], Mapping[str, Any]]  # everything that a figure depends on besides the model and its samples
+    # (num) -> the split and the real rows that stand in the place of samples; None: the first test rows.
+    oracle: Callable[[int], tuple[str | None, Rows | None]] | None = None
 
 
 class Measure(NamedTuple):
-    """Figures that one computation gives."""
+    """The metrics that one computation gives.
 
-    # of raw samples, or of a function of raw rows (see `metrics.rows.under`): name -> value; what is no metric is a detail
-    values: Callable[[Any], Mapping[str, Any]]
-    protocol: Callable[[], Mapping[str, Any]]  # all that a value depends on besides the samples
-    oracle: Callable[[int], tuple[str, Rows]] | None = None  # num -> (split, real rows); held-out ones where None
-    needs: tuple[str, ...] = ("x",)  # what samples must carry
-    least: int = 1  # samples, at least
-    of: str = "samples"  # or "log_prob", "fit", "elbo", "bound", "codes" of real rows
+    A metric may select a checkpoint only if it reads no test row.
+    """
+
+    metrics: tuple[Metric, ...]
+    prepare: Callable[[Real], Computation | None]  # None if the data lack what the measure needs
+    data: str  # what the data must have, in words
+    reading: Reading | None = None  # the function of real rows that the model gives; None: the measure reads samples
+    fields: tuple[str, ...] = ("x",)  # what the samples must carry
+    least: int = 1  # smallest number of samples
+    oracle: str = "as many test rows"  # what stands in the place of samples, in words; only for a measure of samples
+    reference: str = ""  # the paper, with its equation or section
+
+
+def names_of(measure: Measure) -> tuple[str, ...]:
+    """Returns the names of the metrics of a measure."""
+    return tuple(metric.name for metric in measure.metrics)

@@ -1,4 +1,4 @@
-"""How long work shows that it is under way."""
+"""The progress bar of long computations."""
 
 from collections.abc import Iterable
 
@@ -6,5 +6,13 @@ from tqdm import tqdm
 
 
 def progress(items: Iterable, what: str, unit: str) -> tqdm:
-    """`items` behind a bar on the terminal that appears after three seconds and leaves nothing; none in a log file."""
+    """Returns items behind a progress bar on the terminal.
+
+    The bar appears after three seconds and is removed at the end. A log file gets none.
+
+    Args:
+      items: the items.
+      what: name of the bar.
+      unit: noun for one item.
+    """
     return tqdm(items, desc=what, unit=unit, delay=3, leave=False, dynamic_ncols=True, disable=None)

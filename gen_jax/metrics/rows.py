@@ -1,91 +1,192 @@
-"""Real rows under a model, some at a time: their exact log-probabilities, bounds of them, their codes. No measure lives here."""
+"""Functions of real rows that a model gives to measures: exact log-probabilities, their bounds, and codes."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from gen_jax.data.spec import SEQUENCES, Spec, rows_to_model, to_data
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec, rows_to_model, to_data
 from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.metrics.features import Rows
 from gen_jax.metrics.progress import progress
 from gen_jax.model import Batch, Model, State
 
-SEQUENCES_TOGETHER = 64  # whose log-probabilities are computed together
-TOGETHER, NUMBERS = (16, 500), 1 << 19  # rows of one batch: least and most, and between them what has so many numbers
-Coded = tuple[np.ndarray, Batch, np.ndarray | None]  # raw x [n, *shape], latent, and raw x decoded from it, unrounded
-NEEDED = {  # what a measure is of -> fields of the model that it needs, and what they are
-    "log_prob": (("log_prob",), "an exact log-likelihood"),
-    "fit": (("log_prob", "free_parameters"), "an exact log-likelihood and a number of parameters"),
-    "elbo": (("log_prob_bound",), "a bound of the log-likelihood"),
-    "bound": (("log_prob_bound",), "a bound of the log-likelihood"),
-    "codes": (("encode", "decode"), "an encoder and a decoder"),
-}
+SEQUENCES_TOGETHER = 64  # sequences in a batch
+ROWS_TOGETHER = (16, 500)  # smallest and largest number of other rows in a batch
+NUMBERS = 1 << 19  # numbers in a batch, which choose its size between these
+# Raw x [n, *shape], its latent, and the raw x decoded from it, unrounded.
+Coded = tuple[np.ndarray, Batch, np.ndarray | None]
 
 
 class Lacking(UserError):
-    """A model lacks what a measure needs: such a measure is left out, unless it was asked for by name."""
+    """Says that a model lacks what a measure needs. The measure is left out, unless it is required by name."""
 
 
-def under(
-    of: str, model: Model, state: State, spec: Spec, seed: int, num_samples: int
-) -> tuple[Callable[[Rows], Any], dict[str, Any]]:
-    """The function of raw rows that a measure is `of`, and what else its values depend on.
+class Subject(NamedTuple):
+    """A trained model that is scored, and how its latents are drawn."""
+
+    model: Model
+    state: State
+    spec: Spec
+    seed: int
+    num_samples: int  # latents of each row for the importance weighted bound
+
+
+class Reading(NamedTuple):
+    """A function of raw rows that a model gives."""
+
+    need: str  # what the model must have, in words
+    offered: Callable[[Model], bool]
+    function: Callable[[Subject], Callable[..., Any]]  # -> the function of raw rows
+    facts: Callable[[Subject], dict[str, Any]]  # what the function depends on besides the model, for the protocol
+
+
+def read(reading: Reading, subject: Subject) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Returns a function of raw rows that a model gives, and the facts that the function depends on besides the model.
 
     Args:
-      of: `log_prob` (exact, -> [N] nats), `fit` (-> the same, and how many parameters were learnt), `elbo` or `bound`
-        (-> [N] nats, of one latent a row or of `num_samples`), `codes` (-> batches of `Coded`).
+      reading: the function that a measure asks for.
+      subject: the model.
 
     Raises:
-      Lacking: where the model does not have it.
+      Lacking: if the model does not have it.
     """
-    fields, what = NEEDED[of]
-    if any(getattr(model, field, model.extras.get(field)) is None for field in fields):
-        raise Lacking(f"{what}, which this model does not have")
-    if of == "log_prob":
-        return partial(log_prob_of_rows, model, state, spec), {}
-    if of == "fit":
-        return lambda rows: (log_prob_of_rows(model, state, spec, rows), model.extras["free_parameters"](state)), {}
-    facts = {"seed": seed, **({"given": "y"} if conditional(model, state) else {})}
-    if of == "codes":
-        return partial(codes_of_rows, model, state, spec, seed), facts
-    num = {"elbo": 1, "bound": num_samples}[of]
-    return partial(bound_of_rows, model, state, spec, seed, num), {"num_samples": num, **facts}
+    if not reading.offered(subject.model):
+        raise Lacking(f"{reading.need}, which this model does not have")
+    return reading.function(subject), reading.facts(subject)
+
+
+def has_log_prob(model: Model) -> bool:
+    """Returns whether a model has an exact likelihood."""
+    return model.log_prob is not None
+
+
+def has_fit(model: Model) -> bool:
+    """Returns whether a model has an exact likelihood and a number of parameters."""
+    return model.log_prob is not None and "free_parameters" in model.extras
+
+
+def has_bound(model: Model) -> bool:
+    """Returns whether a model bounds its likelihood."""
+    return model.log_prob_bound is not None
+
+
+def has_codes(model: Model) -> bool:
+    """Returns whether a model encodes and decodes."""
+    return model.encode is not None and model.decode is not None
+
+
+def exact_log_prob(subject: Subject) -> Callable[[Rows], np.ndarray]:
+    """Returns the function of raw rows -> exact log-probabilities [N] in nats."""
+    return partial(log_prob_of_rows, subject.model, subject.state, subject.spec)
+
+
+def fit_of(subject: Subject) -> Callable[[Rows], tuple[np.ndarray, int]]:
+    """Returns the function of raw rows -> exact log-probabilities [N] in nats and the number of trained parameters."""
+    model, state, spec = subject.model, subject.state, subject.spec
+
+    def fit(rows: Rows) -> tuple[np.ndarray, int]:
+        log_prob = log_prob_of_rows(model, state, spec, rows)
+        parameters = model.extras["free_parameters"](state)
+        return log_prob, parameters
+
+    return fit
+
+
+def bound_with(num_samples: int, subject: Subject) -> Callable[[Rows], np.ndarray]:
+    """Returns the function of raw rows -> lower bounds [N] in nats, by a number of latents for each row."""
+    return partial(bound_of_rows, subject.model, subject.state, subject.spec, subject.seed, num_samples)
+
+
+def codes_in(subject: Subject) -> Callable[..., Iterator[Coded]]:
+    """Returns the function of raw rows -> batches of their latents; see `codes_of_rows`."""
+    return partial(codes_of_rows, subject.model, subject.state, subject.spec, subject.seed)
+
+
+def no_facts(subject: Subject) -> dict[str, Any]:
+    """Returns nothing: an exact likelihood draws no latent."""
+    return {}
+
+
+def latent_facts(subject: Subject) -> dict[str, Any]:
+    """Returns the seed of the latents, and the condition of a conditional model."""
+    facts: dict[str, Any] = {"seed": subject.seed}
+    if conditional(subject.model, subject.state):
+        facts["given"] = "y"
+    return facts
 
 
 def conditional(model: Model, state: State) -> bool:
-    """Whether labels are given to a model, not modelled: then its latents have them, and its bounds are of log p(x | y)."""
+    """Returns whether a model is given labels and does not model them.
+
+    Such a model has labels in its latents, and its bounds are bounds of log p(x | y).
+    """
     return model.prior is not None and "y" in model.prior(jax.random.key(0), state, 1)
 
 
+LOG_PROB = Reading("an exact log-likelihood", has_log_prob, exact_log_prob, no_facts)
+FIT = Reading("an exact log-likelihood and a number of parameters", has_fit, fit_of, no_facts)
+ELBO = Reading(
+    "a bound of the log-likelihood",
+    has_bound,
+    partial(bound_with, 1),
+    lambda subject: {"num_samples": 1, **latent_facts(subject)},
+)
+BOUND = Reading(
+    "a bound of the log-likelihood",
+    has_bound,
+    lambda subject: bound_with(subject.num_samples, subject),
+    lambda subject: {"num_samples": subject.num_samples, **latent_facts(subject)},
+)
+CODES = Reading("an encoder and a decoder", has_codes, codes_in, latent_facts)
+
+
 def log_prob_of_rows(model: Model, state: State, spec: Spec, rows: Rows) -> np.ndarray:
-    """Exact log-probabilities [N] in nats of raw rows; frames beyond the longest row of a batch are cut off."""
-    found, root_key = [], root(0, "scores")
-    if spec.kind not in SEQUENCES:
-        for key, part, num in batches(spec, 0, rows):
-            found.append(np.asarray(model.log_prob(key, state, rows_to_model(spec, part)))[:num])
-        return np.concatenate(found)
+    """Returns the exact log-probabilities [N] of raw rows in nats.
+
+    Args:
+      model: a model with an exact likelihood.
+      state: its state.
+      spec: facts of the data.
+      rows: raw rows; the frames beyond the longest sequence of a batch are cut off.
+    """
+    if kind_of(spec).time:
+        return _log_prob_of_sequences(model, state, spec, rows)
+    parts = []
+    for key, part, num in batches(spec, 0, rows):
+        log_prob = model.log_prob(key, state, rows_to_model(spec, part))
+        parts.append(np.asarray(log_prob)[:num])
+    return np.concatenate(parts)
+
+
+def _log_prob_of_sequences(model: Model, state: State, spec: Spec, rows: Rows) -> np.ndarray:
+    key, parts = root(0, "scores"), []
     for start in range(0, len(rows["x"]), SEQUENCES_TOGETHER):
         part = {name: value[start : start + SEQUENCES_TOGETHER] for name, value in rows.items()}
         if "length" in part:
             part["x"] = part["x"][:, : part["length"].max()]
-        batch = rows_to_model(spec, part)
-        found.append(
-            np.asarray(model.log_prob(jax.random.fold_in(root_key, start // SEQUENCES_TOGETHER), state, batch))
-        )
-    return np.concatenate(found)
+        batch_key = jax.random.fold_in(key, start // SEQUENCES_TOGETHER)
+        parts.append(np.asarray(model.log_prob(batch_key, state, rows_to_model(spec, part))))
+    return np.concatenate(parts)
 
 
 def batches(spec: Spec, seed: int, rows: Rows) -> Iterator[tuple[jax.Array, Rows, int]]:
-    """Raw rows in parts of one size, so that one compilation serves them all, each with a key.
+    """Yields raw rows in batches of one size, so that one compilation serves them all.
 
-    The last part is filled up with the last row; the number beside each is how many of its rows count.
+    Args:
+      spec: facts of the data.
+      seed: of the keys.
+      rows: raw rows.
+
+    Yields:
+      A key, a batch, and the number of its rows that count: the last batch is filled up with the last row.
     """
     key, num = root(seed, "scores"), len(rows["x"])
-    size = min(num, int(np.clip(NUMBERS // np.prod(spec.shape), *TOGETHER)))
+    size = min(num, int(np.clip(NUMBERS // np.prod(spec.shape), *ROWS_TOGETHER)))
     for start in progress(range(0, num, size), "rows", "batch"):
         index = np.minimum(np.arange(start, start + size), num - 1)
         part = {name: value[index] for name, value in rows.items()}
@@ -93,24 +194,46 @@ def batches(spec: Spec, seed: int, rows: Rows) -> Iterator[tuple[jax.Array, Rows
 
 
 def bound_of_rows(model: Model, state: State, spec: Spec, seed: int, num_samples: int, rows: Rows) -> np.ndarray:
-    """Lower bounds [N] in nats of the log-probabilities of raw rows, by `num_samples` latents for each."""
-    found = []
+    """Returns lower bounds [N] of the log-probabilities of raw rows in nats.
+
+    Args:
+      model: a model with a bound of its likelihood.
+      state: its state.
+      spec: facts of the data.
+      seed: of the latents.
+      num_samples: number of latents of each row.
+      rows: raw rows.
+    """
+    parts = []
     for key, part, num in batches(spec, seed, rows):
-        batch = rows_to_model(spec, part)
-        found.append(np.asarray(model.log_prob_bound(key, state, batch, num_samples))[:num])
-    return np.concatenate(found)
+        bound = model.log_prob_bound(key, state, rows_to_model(spec, part), num_samples)
+        parts.append(np.asarray(bound)[:num])
+    return np.concatenate(parts)
 
 
 def codes_of_rows(
     model: Model, state: State, spec: Spec, seed: int, rows: Rows, decoded: bool = False
 ) -> Iterator[Coded]:
-    """Raw rows with their latents, of which `z` is [n, L]; with what is decoded from these too, where that is asked for."""
+    """Yields raw rows with their latents, batch by batch.
+
+    Args:
+      model: a model that encodes and decodes.
+      state: its state.
+      spec: facts of the data.
+      seed: of the latents.
+      rows: raw rows.
+      decoded: decode the latents too.
+
+    Yields:
+      Raw rows x [n, *shape]; their latent, whose `z` is [n, L]; and the rows [n, *shape] that are decoded from it, or
+      None.
+    """
     for key, part, num in batches(spec, seed, rows):
         encode_key, decode_key = jax.random.split(key)
         latent = model.encode(encode_key, state, rows_to_model(spec, part))
-        back = None
+        decoded_x = None
         if decoded:
             x = model.decode(decode_key, state, latent)["x"]
-            back = to_data(spec._replace(dtype="float32"), x)[:num]
+            decoded_x = to_data(spec._replace(dtype="float32"), x)[:num]
         latent = {name: np.asarray(value)[:num] for name, value in latent.items()}
-        yield part["x"][:num], {**latent, "z": latent["z"].reshape(num, -1)}, back
+        yield part["x"][:num], {**latent, "z": latent["z"].reshape(num, -1)}, decoded_x

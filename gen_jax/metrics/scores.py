@@ -1,7 +1,7 @@
-"""Scores as they are stored, compared and shown. How they come about is said elsewhere."""
+"""Scores as they are stored, compared and shown. `gen_jax.verbs.score` computes them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,65 +10,81 @@ import numpy as np
 
 from gen_jax import config, files
 from gen_jax.errors import UserError
-from gen_jax.metrics import METRICS
-from gen_jax.metrics.measure import Measure
+from gen_jax.metrics.measure import Measure, names_of
 
-# name -> {"value", "oracle", "protocol"}, "details" where a measure has more to tell, "standard_error" of replicas,
-# "last", the value of the newest checkpoint where another one was selected
+# By the name of a metric: `value`, `oracle` and `protocol`; `details` if the measure gives other figures;
+# `standard_error` and `values` of replicas; `last`, the value of the newest checkpoint, if an earlier one was selected.
 Scores = dict[str, dict]
 
 
-def figures(names: list[str], measure: Measure, values: Mapping, oracle: Mapping, facts: dict) -> Scores:
-    """The entries of the metrics of one measure; a value that is no finite number is None."""
-    details = jax.tree.map(finite, {name: value for name, value in values.items() if name not in METRICS})
-    more = {"details": details} if details else {}
-    protocol = {**facts, **measure.protocol()}
-    return {
-        name: {"value": finite(values.get(name)), "oracle": finite(oracle.get(name)), "protocol": protocol, **more}
-        for name in names
-    }
+def entries(names: Sequence[str], measure: Measure, values: Mapping, oracle: Mapping, protocol: Mapping) -> Scores:
+    """Returns the scores of one measure; a value that is not a finite number is None.
+
+    Args:
+      names: of the metrics that are asked for.
+      measure: the measure.
+      values: figures of the model. An entry that is no metric of the measure is stored as a detail.
+      oracle: figures of real rows.
+      protocol: everything that the figures depend on besides the model.
+    """
+    other = {name: value for name, value in values.items() if name not in names_of(measure)}
+    details = jax.tree.map(finite, other)
+    scores: Scores = {}
+    for name in names:
+        value, real_value = finite(values.get(name)), finite(oracle.get(name))
+        scores[name] = {"value": value, "oracle": real_value, "protocol": protocol}
+        if details:
+            scores[name]["details"] = details
+    return scores
 
 
 def finite(value: float | None) -> float | None:
-    """A value as JSON can hold it."""
+    """Returns a value that JSON can hold: None for a value that is not finite."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def mean_scores(each: list[Scores]) -> Scores:
-    """The scores of replicas as one: `value` is their mean, beside its `standard_error` and the `values` of each."""
-    if len(each) == 1:
-        return each[0]
+def mean_scores(replicas: Sequence[Scores]) -> Scores:
+    """Returns the scores of replicas as one: the mean, its `standard_error`, and the `values` of the replicas."""
+    if len(replicas) == 1:
+        return replicas[0]
     scores = {}
-    for name, first in each[0].items():
-        values = [one[name]["value"] for one in each]
-        known = [value for value in values if value is not None]
-        mean = float(np.mean(known)) if known else None
-        error = float(np.std(known, ddof=1) / len(known) ** 0.5) if len(known) > 1 else None
+    for name, first in replicas[0].items():
+        values = [replica[name]["value"] for replica in replicas]
+        numbers = [value for value in values if value is not None]
+        mean = float(np.mean(numbers)) if numbers else None
+        error = float(np.std(numbers, ddof=1) / len(numbers) ** 0.5) if len(numbers) > 1 else None
         scores[name] = {**first, "value": mean, "standard_error": error, "values": values}
     return scores
 
 
 def refuse_other_protocol(scores: Scores, others: Scores, origin: str) -> None:
-    """Refuses to set scores beside others that were not taken in the same way.
+    """Refuses to compare scores that were not taken in the same way.
+
+    Args:
+      scores: the scores.
+      others: scores of another run.
+      origin: name of the other run.
 
     Raises:
-      UserError: naming the metric, the first entry of the protocol that differs, and both values.
+      UserError: for a difference; it names the metric, the first entry of the protocol that differs, and both values.
     """
-    for name in [name for name in scores if name in others]:
-        mine, theirs = (config.plain(each[name]["protocol"]) for each in (scores, others))
-        for entry in {**mine, **theirs}:
-            if mine.get(entry) != theirs.get(entry):
+    for name in scores:
+        if name not in others:
+            continue
+        protocol, other_protocol = (config.plain(entry[name]["protocol"]) for entry in (scores, others))
+        for fact in {**protocol, **other_protocol}:
+            if protocol.get(fact) != other_protocol.get(fact):
                 raise UserError(
-                    f"{name} does not compare with that of {origin}: {entry} is {mine.get(entry)!r} here "
-                    f"and {theirs.get(entry)!r} there"
+                    f"{name} does not compare with that of {origin}: {fact} is {protocol.get(fact)!r} here "
+                    f"and {other_protocol.get(fact)!r} there"
                 )
 
 
 def read_scores(workdir: str) -> Scores:
-    """The metrics of a run's `evaluation.json`.
+    """Returns the scores in the `evaluation.json` of a run.
 
     Raises:
-      UserError: where it has none, or as `read_evaluation`.
+      UserError: for a run without scores, and as `read_evaluation`.
     """
     if not (Path(workdir) / "evaluation.json").exists():
         raise UserError(f"{workdir} has no scores yet; first run: python -m gen_jax.evaluate --workdir {workdir}")
@@ -76,46 +92,60 @@ def read_scores(workdir: str) -> Scores:
 
 
 def read_evaluation(workdir: Path) -> tuple[int, Scores]:
-    """The step of a run's `evaluation.json` and the scores of that step.
+    """Returns the step of the `evaluation.json` of a run, and the scores of that step.
 
     Raises:
-      UserError: where the file holds anything else.
+      UserError: for a file that holds anything else.
     """
     path = workdir / "evaluation.json"
-    found = files.read_json(path)
-    step, scores = found.get("step"), found.get("metrics")
+    content = files.read_json(path)
+    step, scores = content.get("step"), content.get("metrics")
     whole = isinstance(step, int) and isinstance(scores, dict) and all(map(_is_score, scores.values()))
     if not whole:
         raise UserError(f"{path} holds no scores; write it anew: python -m gen_jax.evaluate --workdir {workdir}")
     return step, scores
 
 
-def _is_score(each: Any) -> bool:
+def _is_score(entry: Any) -> bool:
     numbers = ("value", "oracle", "standard_error", "last")
     return (
-        isinstance(each, dict)
-        and isinstance(each.get("protocol"), dict)
-        and {"value", "oracle"} <= each.keys()
-        and all(each.get(name) is None or isinstance(each[name], int | float) for name in numbers)
+        isinstance(entry, dict)
+        and isinstance(entry.get("protocol"), dict)
+        and {"value", "oracle"} <= entry.keys()
+        and all(entry.get(name) is None or isinstance(entry[name], int | float) for name in numbers)
     )
 
 
 def save_scores(workdir: Path, step: int, scores: Scores) -> None:
-    """Writes `evaluation.json`."""
+    """Writes `evaluation.json`.
+
+    Args:
+      workdir: directory of the run.
+      step: of the scores.
+      scores: the scores.
+    """
     files.write_json(workdir / "evaluation.json", {"step": step, "metrics": scores})
 
 
 def table(scores: Scores, others: Scores | None, origin: str) -> str:
-    """Value and oracle of each metric, a line each.
+    """Returns the scores as text, a line for each metric.
 
-    Beside them the standard error of replicas, the value of the last checkpoint where another one was selected, and the
-    value in `others`, where there are any.
+    The columns are the value, the standard error over replicas, the value of the newest checkpoint, and the value of
+    real data. A column without an entry is left out.
+
+    Args:
+      scores: the scores.
+      others: scores of another run, whose values are the last column; None for no such column.
+      origin: heading of that column.
     """
     keys = {"value": "value", "error": "standard_error", "last": "last", "real data": "oracle"}
-    heads = [head for head in keys if any(keys[head] in each for each in scores.values())]
-    lines = [f"{'metric':<26}" + "".join(f"{head:>12}" for head in heads + ([origin] if others is not None else []))]
-    for name, each in scores.items():
-        values = [each.get(keys[head]) for head in heads]
-        values += [others.get(name, {}).get("value")] if others is not None else []
-        lines.append(f"{name:<26}" + "".join(f"{'-' if value is None else f'{value:.4g}':>12}" for value in values))
+    heads = [head for head in keys if any(keys[head] in entry for entry in scores.values())]
+    titles = heads if others is None else [*heads, origin]
+    lines = [f"{'metric':<26}" + "".join(f"{title:>12}" for title in titles)]
+    for name, entry in scores.items():
+        values = [entry.get(keys[head]) for head in heads]
+        if others is not None:
+            values.append(others.get(name, {}).get("value"))
+        cells = ("-" if value is None else f"{value:.4g}" for value in values)
+        lines.append(f"{name:<26}" + "".join(f"{cell:>12}" for cell in cells))
     return "\n".join(lines)

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
+from gen_jax.config import settings_of, unshared
 from gen_jax.data.spec import Spec, levels, may_miss
 from gen_jax.model import Model, State
 from gen_jax.models.bayes_net import bayes_net
@@ -48,6 +50,27 @@ def build_model(options: Mapping, spec: Spec) -> Model:
     return build("model", MODELS, options, spec)
 
 
+def default_settings(name: str | None) -> ConfigDict:
+    """Returns the options of a family that have defaults, as settings; none for an unknown name."""
+    family = MODELS.get(name)
+    return ConfigDict() if family is None else settings_of(family)
+
+
+def complete_settings(config: ConfigDict, name: str | None = None) -> ConfigDict:
+    """Returns a copy of a config whose `model` section names every option of its family.
+
+    Args:
+      config: the config of a run.
+      name: of the family; that of the config if None.
+    """
+    complete = unshared(config)
+    defaults = default_settings(complete.model.get("name") if name is None else name)
+    for option, value in defaults.items(preserve_field_references=True):
+        if option not in complete.model:
+            complete.model[option] = value
+    return complete
+
+
 def example_batch(spec: Spec, rows: int = 1, lanes: bool = False) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of a training batch of the data that `spec` describes: enough to know the shapes of a state.
 
@@ -60,7 +83,7 @@ def example_batch(spec: Spec, rows: int = 1, lanes: bool = False) -> dict[str, j
     }
     if spec.classes:
         batch["y"] = jax.ShapeDtypeStruct((rows,), np.int32)
-    if spec.info.get("ragged"):
+    if spec.ragged:
         batch["length"] = jax.ShapeDtypeStruct((rows,), np.int32)
     if may_miss(spec):
         batch["mask"] = jax.ShapeDtypeStruct((rows, *spec.shape), np.bool_)

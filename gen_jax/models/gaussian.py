@@ -1,11 +1,12 @@
-"""One Gaussian over columns of numbers: full, diagonal or shrunk. Learnt by counting, or by EM where cells are missing."""
+"""One Gaussian over columns of numbers: full, diagonal or shrunk. Fitted by counting, or by EM if cells are missing."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gen_jax.conditions import given_observed, refuse_given, sampler_options
+from gen_jax.conditions import given_cells, refuse_given, sampler_options
 from gen_jax.data.spec import Spec, columns, may_miss, schema_setting
 from gen_jax.distributions import gaussians
 from gen_jax.distributions.gaussians import Moments
@@ -16,92 +17,124 @@ COVARIANCES = ("full", "diagonal", "shrunk")
 
 
 class GaussianState(NamedTuple):
-    """What was seen of G groups of S columns that are independent of each other: one of all, or each alone."""
+    """Moments of the rows so far, of G groups of S columns that are independent of each other."""
 
     step: jax.Array  # [] int32
     moments: Moments  # count [G], mean [G, S], covariance [G, S, S], float32
 
 
+class Gaussian(NamedTuple):
+    """A Gaussian without its parameters."""
+
+    groups: tuple[int, int]  # G, S: all columns in one group, or each column in a group of its own
+    covariance: str  # a name in COVARIANCES
+    shrinkage: float | None  # share of the identity in a shrunk covariance; None: the oracle's estimate
+    floor: float  # added to every variance
+
+
 def gaussian(spec: Spec, covariance: str = "full", shrinkage: float | None = None, floor: float = 1e-6) -> Model:
-    """A Gaussian of the maximum likelihood.
+    """Returns a Gaussian that is fitted by maximum likelihood.
+
+    One step counts the moments of a batch, so that each row should be seen once (`data.order` once). If cells of a table
+    are missing and the covariance is not diagonal, one step is an iteration of EM on its batch, which should be all rows
+    (`data.order` all). `log_prob` is the density in model space. `given` takes `x` and `mask` [num, D].
 
     Args:
+      spec: facts of the data, whose D columns are all numbers.
       covariance: `full`, `diagonal`, or `shrunk` towards a multiple of the identity, for few rows of many columns.
-      shrinkage: how much of a shrunk one is the identity's, 0 to 1; None is the oracle's estimate (OAS).
-      floor: is added to every variance, in squared units of model space, where numbers of a table have variance 1.
-
-    One step counts the moments of a batch, so that each row should be seen once (`data.order` once). Where cells of a
-    table are missing and the covariance is not diagonal, one step is an iteration of EM on the batch alone, which should
-    be all rows (`data.order` all). `log_prob` is the density in model space. `given` takes `x` and `mask` [num, D].
+      shrinkage: share of the identity in a shrunk covariance, 0 to 1; None is the oracle's estimate (OAS).
+      floor: added to every variance, in squared units of model space, where numbers of a table have variance 1.
 
     Raises:
-      UserError: for data with columns of levels, or an argument that cannot be.
+      UserError: for data with columns of levels, or an argument out of its range.
     """
-    full, size = choose("covariance", covariance, COVARIANCES) != "diagonal", len(columns(spec))
+    size = len(columns(spec))
+    full = choose("covariance", covariance, COVARIANCES) != "diagonal"
     check_arguments(spec, covariance, shrinkage, floor)
-    by_em = full and may_miss(spec)
-    groups = (1, size) if full else (size, 1)
-
-    def grouped(cells: jax.Array) -> jax.Array:
-        return cells.reshape(len(cells), *groups).swapaxes(0, 1)  # [G, B, S]
-
-    def init(key: jax.Array, batch: Batch) -> GaussianState:
-        zeros = jnp.zeros(groups)
-        return GaussianState(jnp.int32(0), Moments(zeros[:, 0], zeros, zeros[:, :, None] * zeros[:, None]))
-
-    def parameters(state: GaussianState) -> tuple[jax.Array, jax.Array]:
-        """Means [G, S] and covariances [G, S, S]: what was seen with its floor; 0 and 1 before anything was."""
-        count, mean, found = state.moments
-        unit = jnp.eye(groups[1])[None]
-        if covariance == "shrunk":
-            share = jax.vmap(gaussians.oracle_share)(found, count) if shrinkage is None else jnp.full(1, shrinkage)
-            found = jax.vmap(gaussians.shrunk)(found, share)
-        return mean, jnp.where((count > 0)[:, None, None], found + floor * unit, unit)
-
-    def nats(state: GaussianState, x: jax.Array, mask: jax.Array | None) -> jax.Array:
-        known = *parameters(state), grouped(x), None if mask is None else grouped(mask)
-        return -jax.vmap(gaussians.log_density, (0, 0, 0, None if mask is None else 0))(*known).sum(0)
-
-    def step(key: jax.Array, state: GaussianState, batch: Batch) -> tuple[GaussianState, dict]:
-        x, mask = batch["x"], batch.get("mask")
-        weight = batch.get("weight", jnp.ones(len(x)))
-        if by_em:
-            known = *parameters(state), grouped(x), grouped(mask)
-            seen, log_density = jax.vmap(gaussians.expected, (None, 0, 0, 0, 0))(weight, *known)
-            return GaussianState(state.step + 1, seen), {"nats_per_row": weighted_mean(-log_density.sum(0), weight)}
-        metrics = {"nats_per_row": weighted_mean(nats(state, x, mask), weight)}
-        each = jnp.broadcast_to(weight, (groups[0], len(x)))  # [G, B]
-        each = each if mask is None else each * grouped(mask)[:, :, 0]
-        seen = jax.vmap(gaussians.moments)(each, grouped(x))
-        return GaussianState(state.step + 1, gaussians.merged(state.moments, seen)), metrics
-
-    score = jax.jit(nats)
+    form = Gaussian((1, size) if full else (size, 1), covariance, shrinkage, floor)
+    learn = em_step if full and may_miss(spec) else counting_step
+    score, complete = jax.jit(partial(log_density, form)), jax.jit(partial(completed, form))
 
     def log_prob(key: jax.Array, state: GaussianState, batch: Batch) -> jax.Array:
-        return -score(state, batch["x"], batch.get("mask"))
-
-    @jax.jit
-    def complete(key: jax.Array, state: GaussianState, x: jax.Array, mask: jax.Array) -> jax.Array:
-        keys = jax.random.split(key, (groups[0], len(x)))
-        rows = jax.vmap(gaussians.completed, (0, None, None, 0, 0))
-        return jax.vmap(rows)(keys, *parameters(state), grouped(x), grouped(mask)).swapaxes(0, 1).reshape(x.shape)
+        return score(state, batch["x"], batch.get("mask"))
 
     def sample(
         key: jax.Array, state: GaussianState, num: int, given: dict | None = None, how: dict | None = None
     ) -> Batch:
         sampler_options(how)
         refuse_given(given, ("x", "mask"))
-        nothing = jnp.zeros((num, size)), jnp.zeros((num, size), bool)
-        return {"x": complete(key, state, *(given_observed(given, num, spec.shape) or nothing))}
+        return {"x": complete(key, state, *given_cells(given, num, spec.shape))}
 
     def free_parameters(state: GaussianState) -> int:
         return size + (size * (size + 1) // 2 if full else size)
 
-    return Model(init, step, sample, log_prob, given=("x", "mask"), extras={"free_parameters": free_parameters})
+    extras = {"free_parameters": free_parameters}
+    return Model(partial(init, form), partial(learn, form), sample, log_prob, given=("x", "mask"), extras=extras)
+
+
+def init(form: Gaussian, key: jax.Array, batch: Batch) -> GaussianState:
+    """Returns the state before any row: no moments."""
+    groups, size = form.groups
+    moments = Moments(jnp.zeros(groups), jnp.zeros((groups, size)), jnp.zeros((groups, size, size)))
+    return GaussianState(jnp.int32(0), moments)
+
+
+def parameters(form: Gaussian, state: GaussianState) -> tuple[jax.Array, jax.Array]:
+    """Returns means [G, S] and covariances [G, S, S] with their floor; 0 and 1 before any row."""
+    count, mean, covariance = state.moments
+    if form.covariance == "shrunk":
+        if form.shrinkage is None:
+            share = jax.vmap(gaussians.oracle_share)(covariance, count)
+        else:
+            share = jnp.full(1, form.shrinkage)
+        covariance = jax.vmap(gaussians.shrunk)(covariance, share)
+    unit = jnp.eye(form.groups[1])[None]
+    return mean, jnp.where((count > 0)[:, None, None], covariance + form.floor * unit, unit)
+
+
+def grouped(form: Gaussian, cells: jax.Array) -> jax.Array:
+    """Returns cells [B, D] by their groups, [G, B, S]."""
+    return cells.reshape(len(cells), *form.groups).swapaxes(0, 1)
+
+
+def log_density(form: Gaussian, state: GaussianState, x: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Returns the log-density [B] in nats of rows x [B, D]; cells where `mask` is 0 are integrated out."""
+    cells = grouped(form, x), None if mask is None else grouped(form, mask)
+    density = jax.vmap(gaussians.log_density, (0, 0, 0, None if mask is None else 0))
+    return density(*parameters(form, state), *cells).sum(0)
+
+
+def counting_step(form: Gaussian, key: jax.Array, state: GaussianState, batch: Batch) -> tuple[GaussianState, dict]:
+    """Returns the state with the moments of a batch added."""
+    x, mask = batch["x"], batch.get("mask")
+    weight = batch.get("weight", jnp.ones(len(x)))
+    nats = -log_density(form, state, x, mask)  # [B], before the batch
+    cells = jnp.broadcast_to(weight, (form.groups[0], len(x)))  # [G, B]
+    if mask is not None:
+        cells = cells * grouped(form, mask)[:, :, 0]
+    moments = gaussians.merged(state.moments, jax.vmap(gaussians.moments)(cells, grouped(form, x)))
+    return GaussianState(state.step + 1, moments), {"nats_per_row": weighted_mean(nats, weight)}
+
+
+def em_step(form: Gaussian, key: jax.Array, state: GaussianState, batch: Batch) -> tuple[GaussianState, dict]:
+    """Returns the state whose moments are those expected of a batch with missing cells."""
+    x, mask = batch["x"], batch["mask"]
+    weight = batch.get("weight", jnp.ones(len(x)))
+    expected = jax.vmap(gaussians.expected, (None, 0, 0, 0, 0))
+    moments, log_p = expected(weight, *parameters(form, state), grouped(form, x), grouped(form, mask))
+    return GaussianState(state.step + 1, moments), {"nats_per_row": weighted_mean(-log_p.sum(0), weight)}
+
+
+def completed(form: Gaussian, key: jax.Array, state: GaussianState, x: jax.Array, mask: jax.Array) -> jax.Array:
+    """Returns rows x [B, D] whose cells are drawn where `mask` is 0."""
+    keys = jax.random.split(key, (form.groups[0], len(x)))
+    complete = jax.vmap(jax.vmap(gaussians.completed, (0, None, None, 0, 0)))
+    rows = complete(keys, *parameters(form, state), grouped(form, x), grouped(form, mask))  # [G, B, S]
+    return rows.swapaxes(0, 1).reshape(x.shape)
 
 
 def check_arguments(spec: Spec, covariance: str, shrinkage: float | None, floor: float) -> None:
-    """Refuses what no Gaussian can have.
+    """Refuses arguments that no Gaussian can have.
 
     Raises:
       UserError: naming the argument, its value and what was expected.

@@ -1,21 +1,24 @@
 """Hierarchical autoencoders: latents in layers, each drawn given those above it, by one path of prior and posterior."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from gen_jax import optimizers
+from gen_jax.conditions import check_labels
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
-from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
+from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError, check_whole
 from gen_jax.losses.variational import free_bits
-from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
-from gen_jax.models.latent_variable import Latent, latent_model
+from gen_jax.model import Batch, Model, observed, weighted_mean
+from gen_jax.models.latent_variable import Latent, Proposal, latent_model, layer_kl, log_likelihood, started, updated
 from gen_jax.nets import LADDERS
 from gen_jax.registry import build
 
@@ -23,14 +26,27 @@ ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 200.0}
 
 
 class LadderState(NamedTuple):
-    """What a ladder carries from step to step."""
+    """The state of a ladder."""
 
     step: jax.Array  # [] int32
-    examples: jax.Array  # [] int32, rows learnt from
-    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None where none is modelled
-    params: Any  # of the net that climbs, the one that descends and the likelihood
+    examples: jax.Array  # [] int32, rows trained on
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None if it reads no labels
+    params: Any  # of the net that climbs, the net that descends and the likelihood
     average: Any  # of params
     optimizer: Any
+
+
+class Ladder(NamedTuple):
+    """A ladder without its weights. `y` is labels [N], or None; Z is the sum of `sizes`."""
+
+    up: nn.Module  # (x, y) -> features of each layer, top first
+    # (z, features or None, y, fixed) -> what the likelihood reads, then z, mean and log scale [N, Z] of q
+    down: nn.Module
+    likelihood: Likelihood
+    shape: tuple[int, ...]  # of a row
+    sizes: tuple[int, ...]  # numbers of each layer's latent, top first
+    classes: int = 0  # number of labels that both nets read; 0: they read none
+    free_nats: float = 0.0  # KL of each layer that costs nothing
 
 
 def ladder(
@@ -45,107 +61,176 @@ def ladder(
     optimizer: Mapping = ADAM,
     ema_half_life: float = 0.0,
 ) -> Model:
-    """A hierarchical VAE of images or vectors, p(z_1) p(z_2 | z_1) ... p(x | z), whose posterior takes the same path down.
+    """Returns a hierarchical VAE, p(z_1) p(z_2 | z_1) ... p(x | z), whose posterior takes the same path down.
 
     Soenderby et al. 2016 (arXiv 1602.02282), with q relative to p (Vahdat & Kautz 2020, arXiv 2007.03898, section 3.2), here
     in units of p's scale: z_l = mean_l(z_<l) + scale_l(z_<l) eps_l, layer 1 on top, p(eps) = N(0, I) and q(eps_l | eps_<l, x)
-    = N(m_l, s_l^2). So each KL is (m^2 + s^2 - 1) / 2 - log s, 0 while the heads are 0, and no narrow p makes it large; that
-    of two Gaussians with heads of their own holds (m_q - m_p)^2 / s_p^2.
+    = N(m_l, s_l^2). So each KL is (m^2 + s^2 - 1) / 2 - log s. It is 0 while the heads are 0, and no narrow p makes it
+    large; the KL of two Gaussians with heads of their own holds (m_q - m_p)^2 / s_p^2.
 
-    Args:
-      net: a `name` in `LADDERS` and its options: the layers.
-      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; where None the first that fits the data.
-      conditional: both nets read the label, `given={"y": labels}` asks for one; bounds are those of log p(x | y).
-      kl: weight of the KL while learning, a number or a schedule over examples (warm-up).
-      free_nats: KL of each layer that costs no more than this, on average over a batch.
-      means: a sample is the mean of x given its latent, not a draw.
-      sweeps: of the Markov chain that repairs an image.
-      optimizer: see `gen_jax.optimizers.optimizer`.
-      ema_half_life: of the averaged weights that sample and score, in rows; 0 averages nothing.
-
-    A latent's `z` [N, Z] is eps, the layers side by side, the top one first; `decode` gives the mean of x. `encode` gives
-    each layer's m, where those above it are at theirs, with its `scale` s. `log_prob_bound` takes `num_samples`: 1 is the
+    A latent's `z` [N, Z] is eps, the layers side by side, the top one first; `decode` returns the mean of x. `encode` returns
+    each layer's m, given the m of the layers above it, with its `scale` s. `log_prob_bound` takes `num_samples`: 1 is the
     ELBO with its KLs in closed form, more the importance weighted bound. `given` takes `y`, and `x` with `mask` [num, *shape]
     to keep and complete. Metrics: `elbo` and `kl` without weight or free bits, `kl_1` (of the top layer) and so on.
+
+    Args:
+      spec: the data, images or vectors.
+      net: a `name` in `LADDERS` and its options: the layers.
+      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; if None, the first that fits the data.
+      conditional: both nets read the label, `given={"y": labels}` asks for one; bounds are those of log p(x | y).
+      kl: weight of the KL in training, a number or a schedule over examples (warm-up).
+      free_nats: KL in nats of each layer, on average over a batch, below which it costs this constant.
+      means: a sample is the mean of x given its latent, not a draw.
+      sweeps: number of moves of the Markov chain that completes x.
+      optimizer: see `gen_jax.optimizers.optimizer`.
+      ema_half_life: of the averaged weights that sample and score, in rows; 0 averages nothing.
 
     Raises:
       UserError: for data that are no images or vectors, labels that they lack, an unknown name or option.
     """
-    if spec.kind not in ("image", "vector"):
+    check_arguments(spec, conditional, kl, free_nats, sweeps)
+    classes = len(spec.classes) if conditional else 0
+    likelihood = pixels.fitting(spec, likelihood)
+    up, down, sizes = build("ladder", LADDERS, net, likelihood.shape, classes)
+    nets = Ladder(up, down, likelihood, spec.shape, sizes, classes, free_nats)
+    tx = optimizers.optimizer(optimizer)
+    return latent_model(
+        latent_of(nets)._replace(means=means, sweeps=sweeps),
+        partial(init, nets, tx),
+        partial(step, nets, optimizers.schedule(kl), tx, ema_half_life),
+    )
+
+
+def init(nets: Ladder, tx: Callable, key: jax.Array, batch: Batch) -> LadderState:
+    """Returns the state before the first step.
+
+    Args:
+      nets: the ladder.
+      tx: (examples) -> an Optax transformation.
+      key: of the weights.
+      batch: not read, for the shapes are those of `nets`.
+    """
+    up_key, down_key = jax.random.split(key)
+    y = jnp.zeros(1, jnp.int32)
+    features, up = nets.up.init_with_output(up_key, jnp.zeros((1, *nets.shape)), y)
+    params = {
+        "up": up,
+        "down": nets.down.init(down_key, jnp.zeros((1, sum(nets.sizes))), features, y),
+        "likelihood": initial_weights(nets.likelihood),
+    }
+    return LadderState(**started(tx, nets.classes, params))
+
+
+def step(
+    nets: Ladder,
+    beta: Callable,
+    tx: Callable,
+    ema_half_life: float,
+    key: jax.Array,
+    state: LadderState,
+    batch: Batch,
+) -> tuple[LadderState, dict]:
+    """Returns the state after one update by the gradient of `elbo_loss`, and its metrics.
+
+    Args:
+      nets: the ladder.
+      beta: (examples) -> the weight of the KL.
+      tx: (examples) -> an Optax transformation.
+      ema_half_life: of the averaged weights, in rows; 0 averages nothing.
+      key: of the noise.
+      state: before the update.
+      batch: as in `elbo_loss`.
+    """
+    seen = state.examples.astype(jnp.float32)
+    gradient, metrics = jax.grad(partial(elbo_loss, nets), has_aux=True)(state.params, key, batch, beta(seen))
+    state = updated(tx, ema_half_life, gradient, state, batch)
+    return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
+
+
+def elbo_loss(
+    nets: Ladder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 1.0
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns beta sum_l KL_l - log p(x | z), the mean over a batch in nats (Soenderby et al. 2016, arXiv 1602.02282).
+
+    Args:
+      nets: the ladder.
+      params: of both nets and the likelihood; differentiable.
+      key: of the noise.
+      batch: `x` [N, *shape] in model space, `y` [N] if the nets read labels, `weight` [N], 0 for rows that do not count.
+      beta: weight of the KL.
+
+    Returns:
+      The loss, and the metrics.
+    """
+    z_key, x_key = jax.random.split(key)
+    x = nets.likelihood.smooth(x_key, observed(batch))
+    y = batch["y"] if nets.classes else None
+    weight = batch.get("weight", jnp.ones(len(x)))
+    noise = jax.random.normal(z_key, (len(x), sum(nets.sizes)))
+    proposal = propose(nets, params, encode(nets, params, x, y), noise, y)
+    log_x = log_likelihood(nets.likelihood, params, proposal.out, x)  # [N]
+    kl = layer_kl(nets.sizes, proposal)  # [N, L]
+    values = {"elbo": log_x - kl.sum(1), "log_likelihood": log_x, "kl": kl.sum(1)}
+    values |= {f"kl_{layer}": nats for layer, nats in enumerate(kl.T, 1)}
+    loss = weighted_mean(beta * free_bits(kl, weight, nets.free_nats) - log_x, weight)
+    return loss, {name: weighted_mean(nats, weight) for name, nats in values.items()}
+
+
+def encode(nets: Ladder, params: Any, x: jax.Array, y: jax.Array | None) -> list[jax.Array]:
+    """Returns the features of each layer, top first, that its posterior reads.
+
+    Args:
+      nets: the ladder.
+      params: of both nets and the likelihood.
+      x: [N, *shape] in model space.
+      y: labels [N], or None.
+    """
+    return nets.up.apply(params["up"], x, y)
+
+
+def decode(nets: Ladder, params: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
+    """Returns what the likelihood reads, [N, *shape, W], for latents z [N, Z]."""
+    out, *_ = nets.down.apply(params["down"], z, None, y)
+    return out
+
+
+def propose(nets: Ladder, params: Any, features: list[jax.Array], noise: jax.Array, y: jax.Array | None) -> Proposal:
+    """Returns the latents that the posterior makes of noise [N, Z] on the way down: eps_l = m_l(eps_<l) + s_l(eps_<l) noise_l."""
+    out, z, mean, log_scale = nets.down.apply(params["down"], noise, features, y, False)
+    return Proposal(z, mean, log_scale, out)
+
+
+def retrace(nets: Ladder, params: Any, features: list[jax.Array], z: jax.Array, y: jax.Array | None) -> Proposal:
+    """Returns latents z [N, Z] with the posterior of each layer given the z of those above it."""
+    out, z, mean, log_scale = nets.down.apply(params["down"], z, features, y, True)
+    return Proposal(z, mean, log_scale, out)
+
+
+def latent_of(nets: Ladder) -> Latent:
+    """Returns the latent of a ladder, by which it samples and scores."""
+    return Latent(
+        sizes=nets.sizes,
+        classes=nets.classes,
+        shape=nets.shape,
+        likelihood=nets.likelihood,
+        decode=partial(decode, nets),
+        encode=partial(encode, nets),
+        propose=partial(propose, nets),
+        retrace=partial(retrace, nets),
+    )
+
+
+def check_arguments(spec: Spec, conditional: bool, kl: float | Mapping, free_nats: float, sweeps: int) -> None:
+    """Refuses arguments that no ladder can have.
+
+    Raises:
+      UserError: naming the argument, its value and what was expected.
+    """
+    if kind_of(spec).time or spec.tabular:
         raise UserError(f"a ladder models images and vectors, not data of kind {spec.kind!r} ({spec.name})")
-    if conditional and not spec.classes:
-        raise UserError(f"a conditional ladder learns labels, and {spec.name} has none: set model.conditional=False")
+    check_labels("ladder", spec, conditional)
     if not isinstance(kl, Mapping) and kl <= 0:
         raise UserError(f"kl {kl}: expected more than 0")
     if free_nats < 0:
         raise UserError(f"free_nats {free_nats}: expected 0 or more")
     check_whole("sweeps", sweeps)
-    classes = len(spec.classes) if conditional else 0
-    likelihood = pixels.fitting(spec, likelihood)
-    up, down, sizes = build("ladder", LADDERS, net, likelihood.shape, classes)
-    size, ends = sum(sizes), tuple(int(each) for each in np.cumsum(sizes[:-1]))
-    beta, tx = optimizers.schedule(kl), optimizers.optimizer(optimizer)
-
-    def init(key: jax.Array, batch: Batch) -> LadderState:
-        up_key, down_key = jax.random.split(key)
-        x, y, zero = jnp.zeros((1, *spec.shape)), jnp.zeros(1, jnp.int32), jnp.zeros((), jnp.int32)
-        features, climbing = up.init_with_output(up_key, x, y)
-        params = {
-            "up": climbing,
-            "down": down.init(down_key, jnp.zeros((1, size)), features, y),
-            "likelihood": {name: jnp.zeros(shape) for name, shape in likelihood.weights.items()},
-        }
-        counts, average = jnp.zeros(classes) if conditional else None, jax.tree.map(jnp.copy, params)
-        return LadderState(zero, zero, counts, params, average, tx(zero).init(params))
-
-    def read(params: Any, x: jax.Array, y: jax.Array | None) -> Any:
-        return up.apply(params["up"], x, y)
-
-    def path(params: Any, features: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, fixed: bool = False) -> tuple:
-        """A latent, by q(z | x) of the noise `z` or `z` itself if `fixed`; log p(x, z) / q(z | x); log p(x | z); KLs; q."""
-        out, z, *q = down.apply(params["down"], z, features, y, fixed)
-        log_x = likelihood.log_prob(params["likelihood"], out, x).reshape(len(x), -1).sum(1)
-        layers = jnp.stack([part.sum(1) for part in jnp.split(gaussian_kl(*q), ends, axis=1)], 1)  # [N, L]
-        return z, log_x + (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1), log_x, layers, q
-
-    def loss(params: Any, key: jax.Array, state: LadderState, x: jax.Array, y: jax.Array | None, weight: jax.Array):
-        """What is minimised, with the metrics."""
-        z_key, x_key = jax.random.split(key)
-        x, now = likelihood.smooth(x_key, x), beta(state.examples.astype(jnp.float32))
-        _, _, log_x, each, _ = path(params, read(params, x, y), jax.random.normal(z_key, (len(x), size)), x, y)
-        found = {"elbo": log_x - each.sum(1), "log_likelihood": log_x, "kl": each.sum(1)}
-        found |= {f"kl_{layer}": values for layer, values in enumerate(each.T, 1)}
-        value = weighted_mean(now * free_bits(each, weight, free_nats) - log_x, weight)
-        return value, {name: weighted_mean(values, weight) for name, values in found.items()}
-
-    def step(key: jax.Array, state: LadderState, batch: Batch) -> tuple[LadderState, dict]:
-        x, y = observed(batch), batch["y"] if conditional else None
-        weight, seen = batch.get("weight", jnp.ones(len(x))), state.examples.astype(jnp.float32)
-        gradient, metrics = jax.grad(loss, has_aux=True)(state.params, key, state, x, y, weight)
-        updates, tx_state = tx(seen).update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
-        average = optimizers.moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life))
-        counts = state.classes + weight @ jax.nn.one_hot(y, classes) if conditional else None
-        state = LadderState(
-            state.step + 1, saturated(state.examples, (weight > 0).sum()), counts, params, average, tx_state
-        )
-        return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
-
-    def weigh(params: Any, q: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, fixed: bool) -> tuple:
-        return path(params, q, z, x, y, fixed)[:2]
-
-    def elbo(params: Any, q: Any, noise: jax.Array, x: jax.Array, y: jax.Array | None) -> jax.Array:
-        _, _, log_x, layers, _ = path(params, q, noise, x, y)
-        return log_x - layers.sum(1)
-
-    def codes(params: Any, q: Any, y: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        rows = jax.tree.leaves(q)[0].shape[0]
-        mean, log_scale = down.apply(params["down"], jnp.zeros((rows, size)), q, y, False)[2:]
-        return mean, jnp.exp(log_scale)
-
-    def out(params: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
-        return down.apply(params["down"], z, None, y)[0]
-
-    return latent_model(
-        spec, init, step, Latent(size, classes, likelihood, out, read, codes, weigh, elbo), means, sweeps
-    )

@@ -1,133 +1,333 @@
-"""What models of a Gaussian latent and a likelihood share: drawing, completing, encoding and bounding. No family lives here."""
+"""Functions that models of a latent and a likelihood share: an update, bounds, samples, completions, codes."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 
-from gen_jax.conditions import batch_labels, drawn_labels, given_labels, given_observed, refuse_given, sampler_options
-from gen_jax.data.spec import Spec
+from gen_jax.conditions import (
+    batch_labels,
+    counted_labels,
+    drawn_labels,
+    given_labels,
+    given_observed,
+    refuse_given,
+    sampler_options,
+)
+from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
 from gen_jax.distributions.pixels import Likelihood
 from gen_jax.errors import check_whole
 from gen_jax.losses.variational import importance_bound
-from gen_jax.model import Batch, Model, State, observed
-from gen_jax.models.completion import repaired
+from gen_jax.model import Batch, Model, State, observed, saturated
+from gen_jax.models.completion import Joint, repaired
+from gen_jax.optimizers import moving_average
 
 TOGETHER = 4  # latents of a row that are weighed at once
 
 
-class Latent(NamedTuple):
-    """A latent z [N, Z], N(0, I) where no data are seen, and p(x | z), as functions of the weights that score and sample.
+class Proposal(NamedTuple):
+    """A latent z of each row, its posterior q(z | x) = N(mean, scale^2), and what z decodes to.
 
-    `y` is labels [N], or None; `q` is what `read` makes of x once for all draws of its posterior.
+    If z has layers, mean and scale of a layer are those given the z of the layers above it.
     """
 
-    size: int  # Z
-    classes: int  # of labels that are read; 0: none
-    likelihood: Likelihood
-    out: Callable  # (weights, z, y) -> what the likelihood reads [N, *shape, W]
-    read: Callable  # (weights, x, y) -> q
-    codes: Callable  # (weights, q, y) -> the posterior's mean and scale [N, Z]
-    # (weights, q, z, x, y, fixed) -> a latent, that which q makes of the noise z or, where fixed, z itself; and its
-    # log p(x, z) / q(z | x) [N]. None where the posterior is a point.
-    weigh: Callable | None = None
-    elbo: Callable | None = None  # (weights, q, noise, x, y) -> [N] nats, with the KL in closed form
+    z: jax.Array  # [N, Z] float32
+    mean: jax.Array  # [N, Z] float32
+    log_scale: jax.Array  # [N, Z] float32
+    out: jax.Array  # [N, *shape, W] float32, what the likelihood reads
 
 
-def latent_model(
-    spec: Spec, init: Callable, step: Callable, parts: Latent, means: bool, sweeps: int, fitted: Callable | None = None
-) -> Model:
-    """The model that `init` and `step` learn, whose state holds the weights as `average`, and `classes`, rows of each label.
+class Decode(Protocol):
+    """(params, z [N, Z], y) -> out."""
+
+    def __call__(self, params: Any, z: jax.Array, y: jax.Array | None, /) -> jax.Array:
+        """Returns what the likelihood reads, [N, *shape, W]."""
+
+
+class Encode(Protocol):
+    """(params, x [N, *shape], y) -> q."""
+
+    def __call__(self, params: Any, x: jax.Array, y: jax.Array | None, /) -> Any:
+        """Returns what all latents of the rows x share: arrays that lead with N."""
+
+
+class Propose(Protocol):
+    """(params, q, noise [N, Z], y) -> proposal."""
+
+    def __call__(self, params: Any, q: Any, noise: jax.Array, y: jax.Array | None, /) -> Proposal:
+        """Returns the latent z = mean + scale noise, a draw of q if noise ~ N(0, I)."""
+
+
+class Retrace(Protocol):
+    """(params, q, z [N, Z], y) -> proposal."""
+
+    def __call__(self, params: Any, q: Any, z: jax.Array, y: jax.Array | None, /) -> Proposal:
+        """Returns the latent z itself, with its posterior."""
+
+
+class Latent(NamedTuple):
+    """A latent z [N, Z] with prior N(0, I), its p(x | z) and q(z | x), as functions of weights; y is labels [N], or None."""
+
+    sizes: tuple[int, ...]  # of the layers of z, which stand side by side: their sum is Z
+    classes: int  # number of labels that the nets read; 0: they read none
+    shape: tuple[int, ...]  # of a row
+    likelihood: Likelihood  # its weights are params["likelihood"]
+    decode: Decode
+    encode: Encode
+    propose: Propose
+    retrace: Retrace
+    means: bool = False  # a sample is the mean of x given its latent, not a draw
+    sweeps: int = 100  # of the Markov chain that completes x
+    point: bool = False  # the posterior is its mean alone: there is no bound, and nothing can be completed
+    fitted_prior: Callable[[State, jax.Array], jax.Array] | None = None  # (state, noise [N, Z]) -> z, if not N(0, I)
+
+
+def latent_model(latent: Latent, init: Callable, step: Callable) -> Model:
+    """Returns the model that `init` and `step` train.
 
     Args:
-      means: a sample is the mean of x given its latent, not a draw.
-      sweeps: of the Markov chain that completes x.
-      fitted: (state, noise) -> latents of a prior that is not N(0, I).
+      latent: the model without its weights.
+      init: (key, batch) -> state, with the weights that sample and score as `average`, and the rows of each label as
+        `classes`.
+      step: (key, state, batch) -> (state, metrics).
     """
-    likelihood, classes, size = parts.likelihood, parts.classes, parts.size
-    honoured = ("y",) * (classes > 0) + ("x", "mask") * (parts.weigh is not None)
+    decode_mean = jax.jit(partial(decode, latent))
+    show = decode_mean if latent.means else jax.jit(partial(draw, latent))
+    score = jax.jit(partial(bound, latent), static_argnames="num")
+    return Model(
+        init,
+        step,
+        sample=partial(sample, latent, show, jax.jit(partial(complete, latent))),
+        log_prob_bound=None if latent.point else partial(log_prob_bound, latent, score),
+        prior=partial(prior, latent),
+        encode=partial(encode, latent, jax.jit(partial(posterior, latent))),
+        decode=decode_mean,
+        given=conditions(latent),
+    )
 
-    def labelled(y: jax.Array | None) -> dict:
-        return {} if y is None else {"y": y}
 
-    @partial(jax.jit, static_argnames="num")
-    def score(key: jax.Array, state: State, x: jax.Array, y: jax.Array | None, num: int) -> jax.Array:
-        x_key, z_key = jax.random.split(key)
-        x, weights = likelihood.smooth(x_key, x), state.average
-        q = parts.read(weights, x, y)
+def started(tx: Callable, classes: int, params: Any) -> dict[str, Any]:
+    """Returns the fields of a state that `updated` moves, before the first step.
 
-        def noise(each: jax.Array) -> jax.Array:
-            return jax.random.normal(jax.random.fold_in(z_key, each), (len(x), size))
+    Args:
+      tx: (examples) -> an Optax transformation.
+      classes: number of labels that the model reads; 0: it reads none.
+      params: weights of the model.
+    """
+    zero = jnp.zeros((), jnp.int32)
+    return {
+        "step": zero,
+        "examples": zero,
+        "classes": jnp.zeros(classes) if classes else None,
+        "params": params,
+        "average": jax.tree.map(jnp.copy, params),
+        "optimizer": tx(zero).init(params),
+    }
 
-        if num == 1:
-            return parts.elbo(weights, q, noise(jnp.int32(0)), x, y)
-        log_w = jax.lax.map(
-            lambda each: parts.weigh(weights, q, noise(each), x, y, False)[1],
-            jnp.arange(num),
-            batch_size=min(num, TOGETHER),
-        )
-        return importance_bound(log_w)
 
-    def log_prob_bound(key: jax.Array, state: State, batch: Batch, num_samples: int = 1) -> jax.Array:
-        check_whole("num_samples", num_samples)
-        return score(key, state, observed(batch), batch_labels(batch, classes).get("y"), num_samples)
+def updated(tx: Callable, ema_half_life: float, gradient: Any, state: State, batch: Batch) -> State:
+    """Returns the state after one update of its weights by a gradient.
 
-    def prior(key: jax.Array, state: State, num: int) -> dict:
-        z_key, y_key = jax.random.split(key)
-        z = jax.random.normal(z_key, (num, size))
-        return {
-            "z": fitted(state, z) if fitted else z,
-            **labelled(drawn_labels(y_key, state.classes, num) if classes else None),
-        }
+    Args:
+      tx: (examples) -> an Optax transformation.
+      ema_half_life: of the averaged weights, in rows; 0 averages nothing.
+      gradient: of a loss of this batch, a tree as `state.params`.
+      state: a NamedTuple with `step`, `examples`, `classes`, `params`, `average` and `optimizer`.
+      batch: `weight` [N] and, if the model reads labels, `y` [N].
+    """
+    weight = batch.get("weight", jnp.ones(len(batch["x"])))
+    seen = state.examples.astype(jnp.float32)
+    updates, optimizer = tx(seen).update(gradient, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return state._replace(
+        step=state.step + 1,
+        examples=saturated(state.examples, (weight > 0).sum()),
+        classes=None if state.classes is None else counted_labels(state.classes, weight, batch["y"]),
+        params=params,
+        average=moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life)),
+        optimizer=optimizer,
+    )
 
-    @jax.jit
-    def encoded(weights: Any, x: jax.Array, y: jax.Array | None) -> dict:
-        mean, scale = parts.codes(weights, parts.read(weights, x, y), y)
-        return {"z": mean, "scale": scale, **labelled(y)}
 
-    def encode(key: jax.Array, state: State, batch: Batch) -> dict:
-        return encoded(state.average, observed(batch), batch_labels(batch, classes).get("y"))
+def log_likelihood(likelihood: Likelihood, params: Any, out: jax.Array, x: jax.Array) -> jax.Array:
+    """Returns log p(x | z) of each row, [N] nats.
 
-    def mean_of(weights: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
-        return likelihood.mean(weights["likelihood"], parts.out(weights, z, y))
+    Args:
+      likelihood: its weights are `params["likelihood"]`.
+      params: weights of the model.
+      out: [N, *shape, W], decoded from z.
+      x: [N, *shape] in model space.
+    """
+    return likelihood.log_prob(params["likelihood"], out, x).reshape(len(x), -1).sum(1)
 
-    @jax.jit
-    def decode(key: jax.Array, state: State, latent: dict) -> Batch:
-        y = latent["y"] if classes else None
-        return {"x": mean_of(state.average, latent["z"], y), **labelled(y)}
 
-    @jax.jit
-    def draw(key: jax.Array, weights: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
-        return likelihood.draw(key, weights["likelihood"], parts.out(weights, z, y))
+def log_ratio(proposal: Proposal) -> jax.Array:
+    """Returns log p(z) / q(z | x) of each row, [N] nats."""
+    z, mean, log_scale, _ = proposal
+    return (gaussian_log_prob(z) - gaussian_log_prob(z, mean, log_scale)).sum(1)
 
-    @jax.jit
-    def complete(key: jax.Array, weights: Any, y: jax.Array | None, x: jax.Array, mask: jax.Array) -> jax.Array:
-        return repaired(
-            key,
-            x,
-            mask,
-            sweeps,
-            size,
-            lambda z, x, fixed: parts.weigh(weights, parts.read(weights, x, y), z, x, y, fixed),
-            lambda z, x: likelihood.log_prob(weights["likelihood"], parts.out(weights, z, y), x),
-            lambda key, z: draw(key, weights, z, y),
-            (lambda z: mean_of(weights, z, y)) if means else None,
-        )
 
-    def sample(key: jax.Array, state: State, num: int, given: dict | None = None, how: dict | None = None) -> Batch:
-        sampler_options(how)
-        refuse_given(given, honoured)
-        prior_key, x_key = jax.random.split(key)
-        known = given_observed(given, num, spec.shape)
-        asked = {name: value for name, value in (given or {}).items() if name == "y"}
-        point = {**prior(prior_key, state, num), **given_labels(asked, num, classes)}
-        if means and not known:
-            return decode(x_key, state, point)
-        y, weights = point.get("y"), state.average
-        x = complete(x_key, weights, y, *known) if known else draw(x_key, weights, point["z"], y)
-        return {"x": x, **labelled(y)}
+def log_weight(latent: Latent, params: Any, proposal: Proposal, x: jax.Array) -> jax.Array:
+    """Returns log p(x, z) / q(z | x) of each row, [N] nats."""
+    return log_likelihood(latent.likelihood, params, proposal.out, x) + log_ratio(proposal)
 
-    bound = log_prob_bound if parts.elbo else None
-    return Model(init, step, sample, None, bound, prior, encode, decode, honoured)
+
+def layer_kl(sizes: tuple[int, ...], proposal: Proposal) -> jax.Array:
+    """Returns KL(q || p) of each layer, [N, L] nats, given the latents of the layers above it.
+
+    Args:
+      sizes: numbers of each of L layers.
+      proposal: its latents hold the layers side by side.
+    """
+    kl = gaussian_kl(proposal.mean, proposal.log_scale)  # [N, Z]
+    ends = tuple(int(end) for end in np.cumsum(sizes[:-1]))
+    return jnp.stack([layer.sum(1) for layer in jnp.split(kl, ends, axis=1)], 1)
+
+
+def elbo(latent: Latent, params: Any, proposal: Proposal, x: jax.Array) -> jax.Array:
+    """Returns log p(x | z) - KL(q || p) of each row, [N] nats (Kingma & Welling 2014, arXiv 1312.6114, eq. 7)."""
+    log_x = log_likelihood(latent.likelihood, params, proposal.out, x)
+    return log_x - layer_kl(latent.sizes, proposal).sum(1)
+
+
+def bound(latent: Latent, key: jax.Array, state: State, x: jax.Array, y: jax.Array | None, num: int) -> jax.Array:
+    """Returns a lower bound of log p(x) of each row, [N] nats, by `num` latents: the ELBO if 1, else that of `importance_bound`."""
+    x_key, z_key = jax.random.split(key)
+    x, params = latent.likelihood.smooth(x_key, x), state.average
+    q = latent.encode(params, x, y)
+
+    def proposal(number: jax.Array) -> Proposal:
+        noise = jax.random.normal(jax.random.fold_in(z_key, number), (len(x), sum(latent.sizes)))
+        return latent.propose(params, q, noise, y)
+
+    if num == 1:
+        return elbo(latent, params, proposal(jnp.int32(0)), x)
+    log_w = jax.lax.map(
+        lambda number: log_weight(latent, params, proposal(number), x), jnp.arange(num), batch_size=min(num, TOGETHER)
+    )
+    return importance_bound(log_w)
+
+
+def log_prob_bound(
+    latent: Latent, score: Callable, key: jax.Array, state: State, batch: Batch, num_samples: int = 1
+) -> jax.Array:
+    """Returns a lower bound of log p(x) of each row, [N] nats.
+
+    Args:
+      score: `bound` of this latent, compiled.
+      num_samples: latents of a row.
+
+    Raises:
+      UserError: for no samples, or a batch without the labels that the model reads.
+    """
+    check_whole("num_samples", num_samples)
+    return score(key, state, observed(batch), batch_labels(batch, latent.classes).get("y"), num_samples)
+
+
+def prior(latent: Latent, key: jax.Array, state: State, num: int) -> dict:
+    """Returns `num` latents of the prior, `z` [num, Z], with labels `y` [num] as frequent as those of the batches so far."""
+    z_key, y_key = jax.random.split(key)
+    z = jax.random.normal(z_key, (num, sum(latent.sizes)))
+    if latent.fitted_prior:
+        z = latent.fitted_prior(state, z)
+    return {"z": z, **labelled(drawn_labels(y_key, state.classes, num) if latent.classes else None)}
+
+
+def posterior(latent: Latent, params: Any, x: jax.Array, y: jax.Array | None) -> dict:
+    """Returns the posterior's mean `z` and `scale`, [N, Z], each layer's given the means of those above it, and `y`."""
+    q = latent.encode(params, x, y)
+    centre = latent.propose(params, q, jnp.zeros((len(x), sum(latent.sizes))), y)
+    scale = jnp.zeros_like(centre.mean) if latent.point else jnp.exp(centre.log_scale)
+    return {"z": centre.mean, "scale": scale, **labelled(y)}
+
+
+def encode(latent: Latent, read: Callable, key: jax.Array, state: State, batch: Batch) -> dict:
+    """Returns the latents of the rows of a batch; `read` is `posterior` of this latent, compiled.
+
+    Raises:
+      UserError: for a batch without the labels that the model reads.
+    """
+    return read(state.average, observed(batch), batch_labels(batch, latent.classes).get("y"))
+
+
+def decode(form: Latent, key: jax.Array, state: State, latent: dict) -> Batch:
+    """Returns the mean of x given latents `z` [N, Z], with their labels."""
+    y = latent["y"] if form.classes else None
+    return {"x": mean(form, state.average, latent["z"], y), **labelled(y)}
+
+
+def draw(form: Latent, key: jax.Array, state: State, latent: dict) -> Batch:
+    """Returns a draw of x given latents `z` [N, Z], with their labels."""
+    y = latent["y"] if form.classes else None
+    out = form.decode(state.average, latent["z"], y)
+    return {"x": form.likelihood.draw(key, state.average["likelihood"], out), **labelled(y)}
+
+
+def mean(latent: Latent, params: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
+    """Returns the mean of x [N, *shape] given latents z [N, Z]."""
+    return latent.likelihood.mean(params["likelihood"], latent.decode(params, z, y))
+
+
+def complete(latent: Latent, key: jax.Array, state: State, x: jax.Array, mask: jax.Array, y: jax.Array | None) -> Batch:
+    """Returns rows x [N, *shape] whose numbers are kept where `mask` is set, and drawn given these elsewhere."""
+    params, likelihood = state.average, latent.likelihood
+
+    def propose(q: Any, noise: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        proposal = latent.propose(params, q, noise, y)
+        return proposal.z, log_weight(latent, params, proposal, x)
+
+    joint = Joint(
+        latent_size=sum(latent.sizes),
+        encode=lambda x: latent.encode(params, x, y),
+        propose=propose,
+        log_weight=lambda q, z, x: log_weight(latent, params, latent.retrace(params, q, z, y), x),
+        log_likelihood=lambda z, x: likelihood.log_prob(params["likelihood"], latent.decode(params, z, y), x),
+        draw=lambda key, z: likelihood.draw(key, params["likelihood"], latent.decode(params, z, y)),
+    )
+    end = partial(mean, latent, params, y=y) if latent.means else None
+    return {"x": repaired(key, x, mask, latent.sweeps, joint, end), **labelled(y)}
+
+
+def sample(
+    latent: Latent,
+    show: Callable,
+    fill: Callable,
+    key: jax.Array,
+    state: State,
+    num: int,
+    given: dict | None = None,
+    how: dict | None = None,
+) -> Batch:
+    """Returns `num` rows.
+
+    Args:
+      show: `draw` or `decode` of this latent, compiled.
+      fill: `complete` of this latent, compiled.
+      given: labels `y` [num]; numbers `x` [num, *shape] that are kept where `mask` [num, *shape] is set.
+      how: no options.
+
+    Raises:
+      UserError: for a condition that the model does not take, a condition that does not fit, or an option.
+    """
+    sampler_options(how)
+    refuse_given(given, conditions(latent))
+    prior_key, x_key = jax.random.split(key)
+    cells = given_observed(given, num, latent.shape)
+    asked = {"y": given["y"]} if given and "y" in given else None
+    point = {**prior(latent, prior_key, state, num), **given_labels(asked, num, latent.classes)}
+    return fill(x_key, state, *cells, point.get("y")) if cells else show(x_key, state, point)
+
+
+def conditions(latent: Latent) -> tuple[str, ...]:
+    """Returns the conditions that a sample can be given."""
+    labels = ("y",) if latent.classes else ()
+    return labels if latent.point else (*labels, "x", "mask")
+
+
+def labelled(y: jax.Array | None) -> dict:
+    """Returns `{"y": y}`, or nothing if there are no labels."""
+    return {} if y is None else {"y": y}

@@ -9,8 +9,17 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import batch_labels, drawn_labels, given_labels, refuse_given, sampler_options
-from gen_jax.data.spec import SEQUENCES, Spec, levels
+from gen_jax.conditions import (
+    batch_labels,
+    check_labels,
+    counted_labels,
+    drawn_labels,
+    given_labels,
+    refuse_given,
+    sampler_options,
+)
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import frames
 from gen_jax.distributions.frames import Choice, Head
 from gen_jax.errors import UserError
@@ -26,7 +35,7 @@ Lanes = tuple[tuple, jax.Array]  # carry of each layer, leaves [B, ...], and the
 
 
 class RnnState(NamedTuple):
-    """What a recurrent net carries from step to step."""
+    """The state of a recurrent net."""
 
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, rows trained on
@@ -80,7 +89,7 @@ def rnn(
     head = frames.fitting(spec, head)
     classes = len(spec.classes) if conditional else 0
     layers = build("cell", RECURRENT, cell)
-    predictor = Predictor(layers, head.width, levels(spec), spec.kind == "roll", classes, head.weights)
+    predictor = Predictor(layers, head.width, levels(spec), kind_of(spec).binary, classes, head.weights)
     net = RecurrentNet(predictor, head, tuple(spec.shape[1:]))
     tx = optimizers.optimizer(optimizer)
     return Model(
@@ -99,10 +108,9 @@ def check_data(spec: Spec, conditional: bool) -> None:
     Raises:
       UserError: for data that are no sequences, or a conditional net of data without labels.
     """
-    if spec.kind not in SEQUENCES:
+    if not kind_of(spec).time:
         raise UserError(f"an rnn models sequences, not data of kind {spec.kind!r} ({spec.name})")
-    if conditional and not spec.classes:
-        raise UserError(f"a conditional rnn learns labels, and {spec.name} has none: set model.conditional=False")
+    check_labels("rnn", spec, conditional)
 
 
 def init(net: RecurrentNet, tx: Callable, key: jax.Array, batch: Batch) -> RnnState:
@@ -153,7 +161,7 @@ def step(
     new = (weight > 0).sum()
     counts = state.classes
     if counts is not None:
-        counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(batch["y"], len(counts)))
+        counts = counted_labels(counts, weight, batch["y"])
     state = RnnState(
         step=state.step + 1,
         examples=saturated(state.examples, new),

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.conditions import refuse_given
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError
 from gen_jax.model import Batch
@@ -171,7 +172,7 @@ def asked_prefix(given: dict | None, num: int, spec: Spec) -> tuple[Batch, np.nd
       UserError: as `asked_for` and `check_sequences`; for a mask that is no prefix, or a length below its prefix.
     """
     batch = asked_for(given, num, spec)
-    check_sequences(batch, tuple(spec.shape[1:]), levels(spec), spec.kind == "roll")
+    check_sequences(batch, tuple(spec.shape[1:]), levels(spec), kind_of(spec).binary)
     mask, shape = batch["mask"] > 0, batch["x"].shape[:2]
     if mask.shape != shape:
         raise UserError(f"given mask of shape {mask.shape}: expected one of frames, {shape}")

@@ -10,42 +10,44 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
+from gen_jax.conditions import check_labels
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
 from gen_jax.distributions.columns import check_kind
-from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
-from gen_jax.distributions.pixels import Likelihood
+from gen_jax.distributions.gaussians import gaussian_kl
+from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound, running_moments
-from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
-from gen_jax.models.latent_variable import Latent, latent_model
+from gen_jax.model import Batch, Model, observed, weighted_mean
+from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio, started, updated
 from gen_jax.nets import DECODERS, ENCODERS
 from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
+Gaussian = tuple[jax.Array, jax.Array]  # mean and log scale [N, Z]
 
 
 class VaeState(NamedTuple):
-    """What an autoencoder carries from step to step."""
+    """The state of an autoencoder."""
 
     step: jax.Array  # [] int32
-    examples: jax.Array  # [] int32, rows learnt from
-    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None where none is modelled
-    moments: Any  # mean [Z] and covariance [Z, Z] of the codes of an autoencoder; None where the prior is N(0, I)
+    examples: jax.Array  # [] int32, rows trained on
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None if it reads no labels
+    moments: Any  # mean [Z] and covariance [Z, Z] of the codes, if deterministic; None if the prior is N(0, I)
     params: Any  # of the encoder, the decoder and the likelihood
     average: Any  # of params
     optimizer: Any
 
 
 class Autoencoder(NamedTuple):
-    """What an autoencoder is without its weights. `y` is labels [N], or None."""
+    """An autoencoder without its weights. `y` is labels [N], or None."""
 
     encoder: nn.Module  # (x, y) -> [N, 2, Z], mean and log scale of q(z | x)
     decoder: nn.Module  # (z, y) -> what the likelihood reads
     likelihood: Likelihood
     shape: tuple[int, ...]  # of a row
     latent_size: int  # Z
-    classes: int = 0  # of the labels that both nets read; 0: they read none
+    classes: int = 0  # number of labels that both nets read; 0: they read none
     deterministic: bool = False  # the code is the mean of q, and the prior is fitted to the codes
     num_samples: int = 1  # K, latents drawn for each row
     free_nats: float = 0.0  # KL of each latent that costs nothing
@@ -67,54 +69,54 @@ def vae(
     optimizer: Mapping = ADAM,
     ema_half_life: float = 0.0,
 ) -> Model:
-    """An autoencoder of images, vectors or columns (Kingma & Welling 2014, arXiv 1312.6114).
+    """Returns an autoencoder of images, vectors or columns (Kingma & Welling 2014, arXiv 1312.6114).
+
+    `log_prob_bound` takes `num_samples`: with 1 it is the ELBO with its KL in closed form, with more the importance weighted
+    bound. `encode` returns the posterior's mean as `z` and its `scale`; `decode` the mean of x. `given` takes `y`,
+    and `x` with `mask` [num, *shape]: observed numbers, which a sample keeps and completes by its posterior.
 
     Args:
-      encoder, decoder: a `name` in `ENCODERS` / `DECODERS` and that net's options.
-      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; where None the first that fits the data.
-      conditional: both nets read the label; `given={"y": labels}` asks for one, and a sample's `y` tells it. Bounds are
+      spec: the data.
+      encoder: a `name` in `ENCODERS` and that net's options.
+      decoder: a `name` in `DECODERS` and that net's options.
+      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; if None, the first that fits the data.
+      latent_size: numbers of the latent.
+      conditional: both nets read the label; `given={"y": labels}` asks for one, and a sample has its `y`. Bounds are
         then those of log p(x | y).
       kl: weight of the KL (Higgins et al. 2017: beta), a number or a schedule over examples. 0 makes a deterministic
         autoencoder, which has no bound; its prior is a Gaussian fitted to the codes (Ghosh et al. 2020, arXiv 1903.12436).
-      free_nats: KL of each latent that costs no more than this, on average over a batch.
+      free_nats: KL in nats of each latent, on average over a batch, below which it costs this constant.
       objective: `elbo`; `iwae`, the importance weighted bound (Burda et al. 2016, arXiv 1509.00519); `dreg`, the
         same with doubly reparameterised gradients (Tucker et al. 2019, arXiv 1810.04152).
-      num_samples: latents drawn for each row while learning.
+      num_samples: latents drawn for each row in training.
       means: a sample is the mean of x given its latent, not a draw.
-      sweeps: of the Markov chain that repairs an image.
+      sweeps: number of moves of the Markov chain that completes x.
       optimizer: see `gen_jax.optimizers.optimizer`.
       ema_half_life: of the averaged weights that sample and score, in rows; 0 averages nothing.
 
-    `log_prob_bound` takes `num_samples`: with 1 it is the ELBO with its KL in closed form, with more the importance weighted
-    bound. `encode` gives the posterior's mean as `z` and its `scale`; `decode` the mean of x. `given` takes `y`,
-    and `x` with `mask` [num, *shape], observed numbers that a sample keeps and completes by its posterior.
-
     Raises:
-      UserError: for data that are no images or vectors, labels that they lack, an unknown name or option.
+      UserError: for data that are no images, vectors or columns, labels that they lack, an unknown name or option.
     """
     check_arguments(spec, conditional, latent_size, num_samples, sweeps, kl, objective, free_nats)
-    classes, deterministic = len(spec.classes) if conditional else 0, kl == 0
+    classes = len(spec.classes) if conditional else 0
     likelihood = pixels.fitting(spec, likelihood)
-    e_net = build("encoder", ENCODERS, encoder, (2, latent_size), classes)
-    d_net = build("decoder", DECODERS, decoder, likelihood.shape, classes)
     nets = Autoencoder(
-        e_net, d_net, likelihood, spec.shape, latent_size, classes, deterministic, num_samples, free_nats
+        encoder=build("encoder", ENCODERS, encoder, (2, latent_size), classes),
+        decoder=build("decoder", DECODERS, decoder, likelihood.shape, classes),
+        likelihood=likelihood,
+        shape=spec.shape,
+        latent_size=latent_size,
+        classes=classes,
+        deterministic=kl == 0,
+        num_samples=num_samples,
+        free_nats=free_nats,
     )
-    loss = partial(reconstruction_loss if deterministic else OBJECTIVES[objective], nets)
-    beta, tx = optimizers.schedule(kl), optimizers.optimizer(optimizer)
-    latent = Latent(
-        latent_size, classes, likelihood, partial(decoded, nets), partial(posterior, nets), partial(codes, nets)
-    )
-    if not deterministic:
-        latent = latent._replace(weigh=partial(weigh, nets), elbo=partial(elbo, nets))
+    loss = partial(reconstruction_loss if nets.deterministic else OBJECTIVES[objective], nets)
+    tx = optimizers.optimizer(optimizer)
     return latent_model(
-        spec,
+        latent_of(nets)._replace(means=means, sweeps=sweeps),
         partial(init, nets, tx),
-        partial(step, nets, loss, beta, tx, ema_half_life),
-        latent,
-        means,
-        sweeps,
-        draw_prior if deterministic else None,
+        partial(step, nets, loss, optimizers.schedule(kl), tx, ema_half_life),
     )
 
 
@@ -122,22 +124,26 @@ def init(nets: Autoencoder, tx: Callable, key: jax.Array, batch: Batch) -> VaeSt
     """Returns the state before the first step.
 
     Args:
+      nets: the autoencoder.
       tx: (examples) -> an Optax transformation.
+      key: of the weights.
+      batch: not read, for the shapes are those of `nets`.
 
     Raises:
       UserError: for nets that keep statistics of batches.
     """
     e_key, d_key = jax.random.split(key)
-    y, zero = jnp.zeros(1, jnp.int32), jnp.zeros((), jnp.int32)
+    y = jnp.zeros(1, jnp.int32)
     x = nets.likelihood.read(jnp.zeros((1, *nets.shape)))
-    drawn = nets.encoder.init(e_key, x, y), nets.decoder.init(d_key, jnp.zeros((1, nets.latent_size)), y)
-    own = {name: jnp.zeros(shape) for name, shape in nets.likelihood.weights.items()}
-    params = dict(zip(("encoder", "decoder", "likelihood"), (*drawn, own)))
-    if any(set(net) != {"params"} for net in drawn):
+    params = {
+        "encoder": nets.encoder.init(e_key, x, y),
+        "decoder": nets.decoder.init(d_key, jnp.zeros((1, nets.latent_size)), y),
+        "likelihood": initial_weights(nets.likelihood),
+    }
+    if any(set(params[name]) != {"params"} for name in ("encoder", "decoder")):
         raise UserError("the nets of a vae may not normalise by statistics of a batch: choose norm='none'")
     moments = (jnp.zeros(nets.latent_size), jnp.eye(nets.latent_size)) if nets.deterministic else None
-    counts, average = jnp.zeros(nets.classes) if nets.classes else None, jax.tree.map(jnp.copy, params)
-    return VaeState(zero, zero, counts, moments, params, average, tx(zero).init(params))
+    return VaeState(moments=moments, **started(tx, nets.classes, params))
 
 
 def step(
@@ -153,94 +159,141 @@ def step(
     """Returns the state after one update by the gradient of a loss, and its metrics.
 
     Args:
+      nets: the autoencoder.
       loss: (params, key, batch, beta) -> `Loss`, such as `elbo_loss` of these nets.
       beta: (examples) -> the weight of the KL.
       tx: (examples) -> an Optax transformation.
-      ema_half_life: of the averaged weights, in rows.
+      ema_half_life: of the averaged weights, in rows; 0 averages nothing.
+      key: of the noise.
+      state: before the update.
+      batch: as in `elbo_loss`.
     """
-    weight, seen = batch.get("weight", jnp.ones(len(batch["x"]))), state.examples.astype(jnp.float32)
-    gradient, (metrics, means) = jax.grad(loss, has_aux=True)(state.params, key, batch, beta(seen))
-    updates, tx_state = tx(seen).update(gradient, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
-    average = optimizers.moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life))
-    counts, moments = state.classes, state.moments
-    if nets.classes:
-        counts = counts + jnp.einsum("b,bk->k", weight, jax.nn.one_hot(batch["y"], nets.classes))
+    weight = batch.get("weight", jnp.ones(len(batch["x"])))
+    seen = state.examples.astype(jnp.float32)
+    gradient, report = jax.grad(loss, has_aux=True)(state.params, key, batch, beta(seen))
+    moments = state.moments
     if nets.deterministic:
-        moments = running_moments(moments, means, weight, 1 / (state.step + 1))
-    examples = saturated(state.examples, (weight > 0).sum())
-    state = VaeState(state.step + 1, examples, counts, moments, params, average, tx_state)
-    return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
+        moments = running_moments(moments, report.means, weight, 1 / (state.step + 1))
+    state = updated(tx, ema_half_life, gradient, state, batch)._replace(moments=moments)
+    return state, {**report.metrics, "gradient_norm": optax.tree.norm(gradient)}
 
 
-def posterior(
-    nets: Autoencoder, params: Any, x: jax.Array, y: jax.Array | None, key: jax.Array | None = None
-) -> tuple[jax.Array, jax.Array]:
-    """Returns mean and log scale [N, Z] of q(z | x). With a key the encoder drops out."""
-    rngs = {} if key is None else {"dropout": key}
-    out = nets.encoder.apply(params["encoder"], nets.likelihood.read(x), y, rngs=rngs)
+def encode(
+    nets: Autoencoder, params: Any, x: jax.Array, y: jax.Array | None, rngs: Mapping[str, jax.Array] = {}
+) -> Gaussian:
+    """Returns mean and log scale [N, Z] of q(z | x).
+
+    Args:
+      nets: the autoencoder.
+      params: of the encoder, the decoder and the likelihood.
+      x: [N, *shape] in model space.
+      y: labels [N], or None.
+      rngs: `dropout` holds the key of dropout; without one no net drops out.
+    """
+    out = nets.encoder.apply(params["encoder"], nets.likelihood.read(x), y, rngs=rngs)  # [N, 2, Z]
     return out[:, 0], out[:, 1]
 
 
-def decoded(
-    nets: Autoencoder, params: Any, z: jax.Array, y: jax.Array | None, key: jax.Array | None = None
+def decode(
+    nets: Autoencoder, params: Any, z: jax.Array, y: jax.Array | None, rngs: Mapping[str, jax.Array] = {}
 ) -> jax.Array:
-    """Returns what the likelihood reads for latents z [N, Z]. With a key the decoder drops out."""
-    return nets.decoder.apply(params["decoder"], z, y, rngs={} if key is None else {"dropout": key})
+    """Returns what the likelihood reads, [N, *shape, W], for latents z [N, Z]; the rest is as in `encode`."""
+    return nets.decoder.apply(params["decoder"], z, y, rngs=rngs)
 
 
-def log_likelihood(
-    nets: Autoencoder, params: Any, z: jax.Array, x: jax.Array, y: jax.Array | None, key: jax.Array | None = None
-) -> jax.Array:
-    """Returns log p(x | z) of each row, [N] nats."""
-    values = nets.likelihood.log_prob(params["likelihood"], decoded(nets, params, z, y, key), x)
-    return values.reshape(len(values), -1).sum(1)
+def propose(nets: Autoencoder, params: Any, q: Gaussian, noise: jax.Array, y: jax.Array | None) -> Proposal:
+    """Returns the latents z = mean + scale noise of q, by the reparameterisation of Kingma & Welling 2014, eq. 10."""
+    mean, log_scale = q
+    return retrace(nets, params, q, mean + jnp.exp(log_scale) * noise, y)
 
 
-def log_weight(
+def retrace(
     nets: Autoencoder,
     params: Any,
+    q: Gaussian,
     z: jax.Array,
-    q: tuple[jax.Array, jax.Array],
-    x: jax.Array,
     y: jax.Array | None,
-    key: jax.Array | None = None,
-) -> tuple[jax.Array, jax.Array]:
-    """Returns log p(x | z) and log p(z) / q(z | x), [N] each, of latents z [N, Z]; q is mean and log scale."""
-    log_x = log_likelihood(nets, params, z, x, y, key)
-    return log_x, (gaussian_log_prob(z) - gaussian_log_prob(z, *q)).sum(1)
+    rngs: Mapping[str, jax.Array] = {},
+) -> Proposal:
+    """Returns latents z [N, Z] with their posterior q and what they decode to."""
+    mean, log_scale = q
+    return Proposal(z, mean, log_scale, decode(nets, params, z, y, rngs))
 
 
-class Drawn(NamedTuple):
+def latent_of(nets: Autoencoder) -> Latent:
+    """Returns the latent of an autoencoder, by which it samples and scores."""
+    return Latent(
+        sizes=(nets.latent_size,),
+        classes=nets.classes,
+        shape=nets.shape,
+        likelihood=nets.likelihood,
+        decode=partial(decode, nets),
+        encode=partial(encode, nets),
+        propose=partial(propose, nets),
+        retrace=partial(retrace, nets),
+        point=nets.deterministic,
+        fitted_prior=fitted_prior if nets.deterministic else None,
+    )
+
+
+def fitted_prior(state: VaeState, noise: jax.Array) -> jax.Array:
+    """Returns latents [N, Z] of the Gaussian that is fitted to the codes, made of noise [N, Z]."""
+    mean, covariance = state.moments
+    return mean[None] + noise @ jnp.linalg.cholesky(covariance + 1e-6 * jnp.eye(len(mean))).T
+
+
+class Rows(NamedTuple):
     """Rows and latents of their posterior, with which every loss begins."""
 
     x: jax.Array  # [N, *shape], as the likelihood takes it
     y: jax.Array | None
     weight: jax.Array  # [N]
-    q: tuple[jax.Array, jax.Array]  # mean and log scale [N, Z]
-    z: jax.Array  # [K, N, Z], of q
-    key: jax.Array  # of the decoder
+    q: Gaussian
+    z: jax.Array  # [K, N, Z], drawn from q
+    rngs: dict[str, jax.Array]  # of the decoder
 
 
-def draw_latents(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch) -> Drawn:
-    """Draws `num_samples` latents of each row by the reparameterisation of its posterior."""
+class Report(NamedTuple):
+    """The metrics of a loss, and the means of the posterior."""
+
+    metrics: dict[str, jax.Array]
+    means: jax.Array  # [N, Z] of the posterior
+
+
+Loss = tuple[jax.Array, Report]
+
+
+def draw_latents(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch) -> Rows:
+    """Returns the rows of a batch with `num_samples` latents of each, which the reparameterisation makes differentiable."""
     z_key, x_key, e_key, d_key = jax.random.split(key, 4)
-    x, y = nets.likelihood.smooth(x_key, observed(batch)), batch["y"] if nets.classes else None
-    mean, log_scale = posterior(nets, params, x, y, e_key)
-    noise = jax.random.normal(z_key, (len(x), nets.num_samples, nets.latent_size)).swapaxes(0, 1)
+    x = nets.likelihood.smooth(x_key, observed(batch))
+    y = batch["y"] if nets.classes else None
+    mean, log_scale = encode(nets, params, x, y, {"dropout": e_key})
+    noise = jax.random.normal(z_key, (len(x), nets.num_samples, nets.latent_size)).swapaxes(0, 1)  # [K, N, Z]
     z = mean[None] + jnp.exp(log_scale)[None] * noise
-    return Drawn(x, y, batch.get("weight", jnp.ones(len(x))), (mean, log_scale), z, d_key)
+    weight = batch.get("weight", jnp.ones(len(x)))
+    return Rows(x, y, weight, (mean, log_scale), z, {"dropout": d_key})
 
 
-Loss = tuple[jax.Array, tuple[dict, jax.Array]]  # what is minimised; and the metrics with the posterior means [N, Z]
+def log_weights(nets: Autoencoder, params: Any, rows: Rows) -> tuple[jax.Array, jax.Array]:
+    """Returns log p(x | z) and log p(z) / q(z | x) of K latents of each row, [K, N] nats each."""
+
+    def log_weight(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        proposal = retrace(nets, params, rows.q, z, rows.y, rows.rngs)
+        return log_likelihood(nets.likelihood, params, proposal.out, rows.x), log_ratio(proposal)
+
+    return jax.vmap(log_weight)(rows.z)
 
 
-def reconstruction_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: Any = 0.0) -> Loss:
-    """Returns -log p(x | z) at the mean z of q; the rest is as in `elbo_loss`, but that no `beta` is read."""
-    drawn = draw_latents(nets, params, key, batch)
-    log_x = log_likelihood(nets, params, drawn.q[0], drawn.x, drawn.y, drawn.key)
-    value = weighted_mean(log_x, drawn.weight)
-    return -value, ({"log_likelihood": value}, drawn.q[0])
+def reconstruction_loss(
+    nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 0.0
+) -> Loss:
+    """Returns -log p(x | z) at the mean z of q; the rest is as in `elbo_loss`, but `beta` is not read."""
+    rows = draw_latents(nets, params, key, batch)
+    mean, _ = rows.q
+    out = decode(nets, params, mean, rows.y, rows.rngs)
+    value = weighted_mean(log_likelihood(nets.likelihood, params, out, rows.x), rows.weight)
+    return -value, Report({"log_likelihood": value}, mean)
 
 
 def elbo_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 1.0) -> Loss:
@@ -250,76 +303,51 @@ def elbo_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta
       nets: the autoencoder.
       params: of the encoder, the decoder and the likelihood; differentiable.
       key: of the noise.
-      batch: `x` [N, *shape] in model space, `y` [N] where the nets read labels, `weight` [N], 0 for rows that do not count.
+      batch: `x` [N, *shape] in model space, `y` [N] if the nets read labels, `weight` [N], 0 for rows that do not count.
       beta: weight of the KL.
 
     Returns:
-      The loss; and the metrics with the posterior means [N, Z].
+      The loss, and its report.
     """
-    drawn = draw_latents(nets, params, key, batch)
-    log_x, _ = _weights(nets, params, drawn)
-    kl = gaussian_kl(*drawn.q)  # [N, Z]
-    loss = weighted_mean(beta * free_bits(kl, drawn.weight, nets.free_nats) - log_x.mean(0), drawn.weight)
-    return loss, (_elbo_metrics(log_x, kl, drawn.weight), drawn.q[0])
+    rows = draw_latents(nets, params, key, batch)
+    log_x, _ = log_weights(nets, params, rows)
+    kl = gaussian_kl(*rows.q)  # [N, Z]
+    loss = weighted_mean(beta * free_bits(kl, rows.weight, nets.free_nats) - log_x.mean(0), rows.weight)
+    return loss, Report(elbo_metrics(log_x, kl, rows.weight), rows.q[0])
 
 
 def iwae_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 1.0) -> Loss:
-    """Returns the negative importance weighted bound (Burda et al. 2016, arXiv 1509.00519, eq. 8); the rest is as in `elbo_loss`."""
-    drawn = draw_latents(nets, params, key, batch)
-    log_x, ratio = _weights(nets, params, drawn)
-    metrics = _elbo_metrics(log_x, gaussian_kl(*drawn.q), drawn.weight)
-    metrics["bound"] = weighted_mean(importance_bound(log_x + ratio), drawn.weight)
-    return -weighted_mean(importance_bound(log_x + beta * ratio), drawn.weight), (metrics, drawn.q[0])
+    """Returns the negative importance weighted bound (Burda et al. 2016, arXiv 1509.00519, eq. 8).
+
+    With `beta` it is -log 1/K sum_k p(x | z_k) (p(z_k) / q(z_k | x))^beta; the rest is as in `elbo_loss`.
+    """
+    rows = draw_latents(nets, params, key, batch)
+    log_x, ratio = log_weights(nets, params, rows)
+    metrics = elbo_metrics(log_x, gaussian_kl(*rows.q), rows.weight)
+    metrics["bound"] = weighted_mean(importance_bound(log_x + ratio), rows.weight)
+    loss = -weighted_mean(importance_bound(log_x + beta * ratio), rows.weight)
+    return loss, Report(metrics, rows.q[0])
 
 
 def dreg_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 1.0) -> Loss:
     """Returns a number whose gradient is that of `iwae_loss`, doubly reparameterised (Tucker et al. 2019, arXiv 1810.04152)."""
-    drawn = draw_latents(nets, params, key, batch)
-    kl, fixed = gaussian_kl(*drawn.q), jax.lax.stop_gradient(drawn.q)
-
-    def log_w(params: Any, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return _weights(nets, params, drawn._replace(q=fixed, z=z))
-
-    share = drawn.weight / jnp.maximum(drawn.weight.sum(), 1e-12)
-    bound, surrogate = doubly_reparameterised(log_w, params, drawn.z, share, beta)
-    metrics = {"bound": weighted_mean(bound, drawn.weight), "kl": weighted_mean(kl.sum(1), drawn.weight)}
-    return -surrogate, (metrics, drawn.q[0])
-
-
-def _weights(nets: Autoencoder, params: Any, drawn: Drawn) -> tuple[jax.Array, jax.Array]:
-    """Returns `log_weight` of each of K latents, [K, N]."""
-    return jax.vmap(lambda z: log_weight(nets, params, z, drawn.q, drawn.x, drawn.y, drawn.key))(drawn.z)
+    rows = draw_latents(nets, params, key, batch)
+    kl = gaussian_kl(*rows.q)  # [N, Z]
+    fixed = rows._replace(q=jax.lax.stop_gradient(rows.q))
+    share = rows.weight / jnp.maximum(rows.weight.sum(), 1e-12)
+    bound, surrogate = doubly_reparameterised(
+        lambda params, z: log_weights(nets, params, fixed._replace(z=z)), params, rows.z, share, beta
+    )
+    metrics = {"bound": weighted_mean(bound, rows.weight), "kl": weighted_mean(kl.sum(1), rows.weight)}
+    return -surrogate, Report(metrics, rows.q[0])
 
 
-def _elbo_metrics(log_x: jax.Array, kl: jax.Array, weight: jax.Array) -> dict:
+def elbo_metrics(log_x: jax.Array, kl: jax.Array, weight: jax.Array) -> dict[str, jax.Array]:
+    """Returns `elbo` and `kl` in nats, means over the rows; log_x is [K, N] and kl [N, Z]."""
     return {"elbo": weighted_mean(log_x.mean(0) - kl.sum(1), weight), "kl": weighted_mean(kl.sum(1), weight)}
 
 
 OBJECTIVES = {"elbo": elbo_loss, "iwae": iwae_loss, "dreg": dreg_loss}
-
-
-def weigh(
-    nets: Autoencoder, params: Any, q: tuple, z: jax.Array, x: jax.Array, y: jax.Array | None, fixed: bool
-) -> tuple[jax.Array, jax.Array]:
-    """Returns a latent, which q makes of the noise z unless it is `fixed`, and its log p(x, z) / q(z | x) [N]."""
-    z = z if fixed else q[0] + jnp.exp(q[1]) * z
-    return z, sum(log_weight(nets, params, z, q, x, y))
-
-
-def elbo(nets: Autoencoder, params: Any, q: tuple, noise: jax.Array, x: jax.Array, y: jax.Array | None) -> jax.Array:
-    """Returns the ELBO [N] in nats, whose KL is in closed form, by one latent a row."""
-    return log_weight(nets, params, q[0] + jnp.exp(q[1]) * noise, q, x, y)[0] - gaussian_kl(*q).sum(1)
-
-
-def codes(nets: Autoencoder, params: Any, q: tuple, y: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-    """Returns mean and scale [N, Z] of the posterior, which is a point where the autoencoder is deterministic."""
-    return q[0], jnp.zeros_like(q[1]) if nets.deterministic else jnp.exp(q[1])
-
-
-def draw_prior(state: VaeState, noise: jax.Array) -> jax.Array:
-    """Returns latents [N, Z] of the Gaussian that is fitted to the codes, made of noise [N, Z]."""
-    mean, covariance = state.moments
-    return mean[None] + noise @ jnp.linalg.cholesky(covariance + 1e-6 * jnp.eye(len(mean))).T
 
 
 def check_arguments(
@@ -337,11 +365,10 @@ def check_arguments(
     Raises:
       UserError: naming the argument, its value and what was expected.
     """
-    check_kind("vae", spec, ("image", "vector"))
+    check_kind("vae", spec, lambda kind: not kind.time)
     for name, value in {"latent_size": latent_size, "num_samples": num_samples, "sweeps": sweeps}.items():
         check_whole(name, value)
-    if conditional and not spec.classes:
-        raise UserError(f"a conditional vae learns labels, and {spec.name} has none: set model.conditional=False")
+    check_labels("vae", spec, conditional)
     choose("objective", objective, OBJECTIVES)
     if not isinstance(kl, Mapping) and kl < 0:
         raise UserError(f"kl {kl}: expected 0 or more")

@@ -1,21 +1,26 @@
-"""Vector-quantised autoencoders: images as grids of codes, and a recurrent prior over these that learns beside them."""
+"""Vector-quantised autoencoders: images as grids of codes, and a recurrent prior of the codes that is trained beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import batch_labels, drawn_labels, given_labels, sampler_options
+from gen_jax.conditions import batch_labels, check_labels, counted_labels, drawn_labels, given_labels, sampler_options
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
+from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError, check_whole
 from gen_jax.losses import quantise
+from gen_jax.losses.quantise import Codebook
 from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
+from gen_jax.models.latent_variable import labelled, log_likelihood
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
 from gen_jax.nets.layers import stage_sides
 from gen_jax.nets.raster import Raster, draw_codes
@@ -27,14 +32,30 @@ UNUSED = 0.01  # share of an even use below which a code does not count as used
 
 
 class VqvaeState(NamedTuple):
-    """What a vector-quantised autoencoder carries from step to step."""
+    """The state of a vector-quantised autoencoder."""
 
     step: jax.Array  # [] int32
-    examples: jax.Array  # [] int32, rows learnt from
-    classes: jax.Array | None  # [C] float32, rows of each label in the batches so far; None where none is modelled
-    codebook: quantise.Codebook
+    examples: jax.Array  # [] int32, rows trained on
+    classes: jax.Array | None  # [C] float32, rows of each label in the batches so far; None if it reads no labels
+    codebook: Codebook
     params: dict  # of the nets and the likelihood: `images`, and the `prior` of the codes
     optimizer: dict  # of each of the two
+
+
+class Vqvae(NamedTuple):
+    """A vector-quantised autoencoder without its weights. A grid has the sides h, w of the prior."""
+
+    encoder: nn.Module  # x -> [N, h, w, D]
+    decoder: nn.Module  # [N, h, w, D] -> what the likelihood reads
+    prior: Raster  # (codes [N, h, w], y or None) -> logits [N, h, w, K]
+    likelihood: Likelihood
+    shape: tuple[int, ...]  # of an image
+    codebook_size: int  # K
+    code_size: int  # D
+    classes: int = 0  # number of labels that the prior reads; 0: it reads none
+    commitment: float = 0.25  # weight of ||z - sg(e)||^2
+    decay: float = 0.99  # of the codebook's running counts and sums, in a step
+    restart: float = 0.02  # share of an even use below which a code begins anew
 
 
 def vqvae(
@@ -54,147 +75,363 @@ def vqvae(
     optimizer: Mapping = ADAM,
     prior_optimizer: Mapping = ADAM,
 ) -> Model:
-    """An autoencoder of images whose latent is a grid of codes (van den Oord et al. 2017, arXiv 1711.00937).
+    """Returns an autoencoder of images whose latent is a grid of codes (van den Oord et al. 2017, arXiv 1711.00937).
+
+    A step is a gradient update of the autoencoder, one of the prior on the codes of this batch, and a move of the codebook,
+    which no gradient reaches. The prior is trained on codes that still move. Its nats mean something once the autoencoder
+    has slowed down, so let the learning rate of `optimizer` fall.
+
+    Because the encoder is deterministic, log p(x) >= log p(codes) + log p(x | codes). This is the `log_prob_bound`, whatever
+    its `num_samples`. `encode` returns codes `z` [N, h, w] int32, `decode` the mean of x.
 
     Args:
-      encoder, decoder: a `name` in `GRID_ENCODERS` / `GRID_DECODERS` and that net's options.
-      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; where None the first that fits the data.
+      spec: the data, images.
+      encoder: a `name` in `GRID_ENCODERS` and that net's options.
+      decoder: a `name` in `GRID_DECODERS` and that net's options.
+      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; if None, the first that fits the data.
       grid: side of the grid of codes; 0 halves the images down to 4..7 pixels a side.
-      codebook_size, code_size: how many codes there are, and the numbers of each.
+      codebook_size: number of codes.
+      code_size: numbers of each code's vector.
       commitment: weight of ||z - sg(e)||^2, summed over the grid as the nats of log p(x | z) are summed over the image.
       decay: of the codebook's running counts and sums, in a step.
-      restart: a code used less than this share of an even use begins anew at what the encoder puts out; 0: never.
+      restart: a code used less than this share of an even use begins anew at a vector of the encoder; 0: never.
       prior: a `name` in `CELLS` and the options of `nets.recurrent.Recurrent`: what predicts each code of a grid.
-      conditional: the prior reads the label; `given={"y": labels}` asks for one, and a sample's `y` tells it. Bounds are
+      conditional: the prior reads the label; `given={"y": labels}` asks for one, and a sample has its `y`. Bounds are
         then those of log p(x | y).
       means: a sample is the mean of x given its codes, not a draw.
-      optimizer, prior_optimizer: see `gen_jax.optimizers.optimizer`; the second is that of the prior.
-
-    A step is a gradient of the autoencoder, one of the prior on the codes of this batch, and a move of the codebook, which
-    no gradient reaches. The prior learns codes that still move: its nats mean something once the autoencoder has slowed
-    down, so let the learning rate of `optimizer` fall. The encoder being deterministic, log p(x) >= log p(codes) + log p(x |
-    codes), the `log_prob_bound`, whatever its `num_samples`. `encode` gives codes `z` [N, h, w] int32, `decode` the mean of x.
+      optimizer: of the autoencoder, see `gen_jax.optimizers.optimizer`.
+      prior_optimizer: of the prior, likewise.
 
     Raises:
       UserError: for data that are no images, labels that they lack, an unknown name or option.
     """
-    if spec.kind != "image":
+    check_arguments(spec, conditional, grid, codebook_size, code_size, decay, restart, commitment)
+    classes = len(spec.classes) if conditional else 0
+    base = grid or None
+    height, width = stage_sides(spec.shape, base, "a vqvae")[0]
+    likelihood = pixels.fitting(spec, likelihood)
+    nets = Vqvae(
+        encoder=build("encoder", GRID_ENCODERS, encoder, code_size, base),
+        decoder=build("decoder", GRID_DECODERS, decoder, likelihood.shape, base),
+        prior=Raster(build("prior", RECURRENT, prior), codebook_size, height, width, classes),
+        likelihood=likelihood,
+        shape=spec.shape,
+        codebook_size=codebook_size,
+        code_size=code_size,
+        classes=classes,
+        commitment=commitment,
+        decay=decay,
+        restart=restart,
+    )
+    txs = {"images": optimizers.optimizer(optimizer), "prior": optimizers.optimizer(prior_optimizer)}
+    decode_compiled = jax.jit(partial(decode_mean, nets))
+    show = decode_compiled if means else jax.jit(partial(decode_draw, nets))
+    draw = jax.jit(partial(draw_codes, nets.prior), static_argnames="num")
+    return Model(
+        partial(init, nets, txs),
+        partial(step, nets, txs),
+        sample=partial(sample, nets, draw, show),
+        log_prob_bound=partial(log_prob_bound, nets, jax.jit(partial(bound, nets))),
+        prior=partial(draw_latent, nets, draw),
+        encode=partial(encode, nets, jax.jit(partial(nearest_codes, nets))),
+        decode=partial(decode, nets, decode_compiled),
+        given=("y",) if conditional else (),
+    )
+
+
+def init(nets: Vqvae, txs: Mapping[str, Callable], key: jax.Array, batch: Batch) -> VqvaeState:
+    """Returns the state before the first step, whose codebook the first step replaces.
+
+    Args:
+      nets: the autoencoder.
+      txs: (examples) -> an Optax transformation, of the `images` and of the `prior`.
+      key: of the weights.
+      batch: not read, for the shapes are those of `nets`.
+    """
+    e_key, d_key, p_key, c_key = jax.random.split(key, 4)
+    zero = jnp.zeros((), jnp.int32)
+    grid = (1, nets.prior.height, nets.prior.width)
+    size = (nets.codebook_size, nets.code_size)
+    images = {
+        "encoder": nets.encoder.init(e_key, jnp.zeros((1, *nets.shape))),
+        "decoder": nets.decoder.init(d_key, jnp.zeros((*grid, nets.code_size))),
+        "likelihood": initial_weights(nets.likelihood),
+    }
+    prior = nets.prior.init(p_key, jnp.zeros(grid, jnp.int32), jnp.zeros(1, jnp.int32))
+    params = {"images": images, "prior": prior}
+    return VqvaeState(
+        step=zero,
+        examples=zero,
+        classes=jnp.zeros(nets.classes) if nets.classes else None,
+        codebook=Codebook(jnp.ones(nets.codebook_size), jax.random.normal(c_key, size)),
+        params=params,
+        optimizer={name: tx(zero).init(params[name]) for name, tx in txs.items()},
+    )
+
+
+def step(
+    nets: Vqvae, txs: Mapping[str, Callable], key: jax.Array, state: VqvaeState, batch: Batch
+) -> tuple[VqvaeState, dict]:
+    """Returns the state after one update of the autoencoder, of the prior and of the codebook, and its metrics.
+
+    Args:
+      nets: the autoencoder.
+      txs: (examples) -> an Optax transformation, of the `images` and of the `prior`.
+      key: of the noise.
+      state: before the update.
+      batch: as in `loss`.
+    """
+    weight = batch.get("weight", jnp.ones(len(batch["x"])))
+    seen = state.examples.astype(jnp.float32)
+    first = state.step == 0
+    gradient, terms = jax.grad(partial(loss, nets), has_aux=True)(state.params, key, batch, state.codebook, first)
+    params, optimizer = {}, {}
+    for name, tx in txs.items():
+        updates, optimizer[name] = tx(seen).update(gradient[name], state.optimizer[name], state.params[name])
+        params[name] = optax.apply_updates(state.params[name], updates)
+    codebook = quantise.moved(terms.codebook, nets.decay, terms.z, terms.codes, terms.weight)
+    metrics = {
+        "bound": terms.log_likelihood + terms.log_codes,
+        "log_likelihood": terms.log_likelihood,
+        "nats_of_codes": -terms.log_codes,
+        "commitment": terms.commitment,
+        "perplexity": quantise.perplexity(terms.codes, terms.weight, nets.codebook_size),
+        "used": 1 - quantise.dead(codebook.counts, max(nets.restart, UNUSED)).mean(),
+        "gradient_norm": optax.tree.norm(gradient),
+    }
+    state = VqvaeState(
+        step=state.step + 1,
+        examples=saturated(state.examples, (weight > 0).sum()),
+        classes=counted_labels(state.classes, weight, batch["y"]) if nets.classes else None,
+        codebook=quantise.restarted(codebook, nets.restart, terms.fresh),
+        params=params,
+        optimizer=optimizer,
+    )
+    return state, metrics
+
+
+class Terms(NamedTuple):
+    """The terms of the loss. Nats are means over the rows; M = N h w places lie in all grids."""
+
+    log_likelihood: jax.Array  # [] log p(x | codes)
+    log_codes: jax.Array  # [] log p(codes)
+    commitment: jax.Array  # [] ||z - e||^2
+    codebook: Codebook  # the one that the codes were taken from
+    z: jax.Array  # [M, D] vectors of the encoder, without a gradient
+    codes: jax.Array  # [M] int32, the nearest to z
+    weight: jax.Array  # [M] of the row of each place
+    fresh: jax.Array  # [K, D] some of z, at which dead codes begin anew
+
+
+def loss(
+    nets: Vqvae,
+    params: dict,
+    key: jax.Array,
+    batch: Batch,
+    codebook: Codebook,
+    first: jax.Array | bool = False,
+) -> tuple[jax.Array, Terms]:
+    """Returns -log p(x | z_q) - log p(codes) + commitment ||z - sg(e)||^2, the mean over a batch in nats.
+
+    Equation 3 of van den Oord et al. 2017 (arXiv 1711.00937) with the nats of the prior, which reach the prior alone. Their
+    term that moves e is left out, because running means move the codebook (appendix A.1). The gradient of the encoder is
+    the straight-through one, not that of this number.
+
+    Args:
+      nets: the autoencoder.
+      params: `images` and `prior`; differentiable.
+      key: of the noise.
+      batch: `x` [N, *shape] in model space, `y` [N] if the prior reads labels, `weight` [N], 0 for rows that do not count.
+      codebook: the codes.
+      first: the codes are vectors of this batch, not those of `codebook`.
+
+    Returns:
+      The loss, and its terms.
+    """
+    x_key, fresh_key, p_key = jax.random.split(key, 3)
+    x = nets.likelihood.smooth(x_key, observed(batch))
+    y = batch["y"] if nets.classes else None
+    weight = batch.get("weight", jnp.ones(len(x)))
+    place_weight = jnp.repeat(weight, nets.prior.height * nets.prior.width)  # [M]
+    z = nets.encoder.apply(params["images"]["encoder"], x)  # [N, h, w, D]
+    flat = jax.lax.stop_gradient(z.reshape(-1, nets.code_size))  # [M, D]
+    fresh = quantise.drawn(fresh_key, flat, place_weight, nets.codebook_size)  # [K, D]
+    codebook = jax.tree.map(partial(jnp.where, first), quantise.begun(fresh, place_weight), codebook)
+    e = quantise.vectors(codebook)  # [K, D]
+    codes = quantise.nearest(jax.lax.stop_gradient(z), e)  # [N, h, w]
+    out = nets.decoder.apply(params["images"]["decoder"], quantise.straight_through(z, e[codes]))
+    log_x = weighted_mean(log_likelihood(nets.likelihood, params["images"], out, x), weight)
+    distance = weighted_mean(jnp.square(z - e[codes]).sum((1, 2, 3)), weight)
+    log_codes = weighted_mean(log_prob_codes(nets, params["prior"], codes, y, {"dropout": p_key}), weight)
+    terms = Terms(log_x, log_codes, distance, codebook, flat, codes.ravel(), place_weight, fresh)
+    return nets.commitment * distance - log_x - log_codes, terms
+
+
+def log_prob_codes(
+    nets: Vqvae, params: Any, codes: jax.Array, y: jax.Array | None, rngs: Mapping[str, jax.Array] = {}
+) -> jax.Array:
+    """Returns log p(codes) of each grid, [N] nats.
+
+    Args:
+      nets: the autoencoder.
+      params: of the prior.
+      codes: [N, h, w] int32.
+      y: labels [N], or None.
+      rngs: `dropout` holds the key of dropout; without one no net drops out.
+    """
+    logits = nets.prior.apply(params, codes, y, rngs=rngs)  # [N, h, w, K]
+    return -optax.softmax_cross_entropy_with_integer_labels(logits, codes).sum((1, 2))
+
+
+def nearest_codes(nets: Vqvae, state: VqvaeState, x: jax.Array) -> jax.Array:
+    """Returns the codes [N, h, w] int32 of images x [N, *shape] in model space."""
+    z = nets.encoder.apply(state.params["images"]["encoder"], x)
+    return quantise.nearest(z, quantise.vectors(state.codebook))
+
+
+def decoded(nets: Vqvae, state: VqvaeState, codes: jax.Array) -> jax.Array:
+    """Returns what the likelihood reads, [N, *shape, W], for codes [N, h, w]."""
+    return nets.decoder.apply(state.params["images"]["decoder"], quantise.vectors(state.codebook)[codes])
+
+
+def decode_mean(nets: Vqvae, key: jax.Array, state: VqvaeState, latent: dict) -> Batch:
+    """Returns the mean of x given codes `z` [N, h, w], with their labels `y`; `key` is not read."""
+    out = decoded(nets, state, latent["z"])
+    x = nets.likelihood.mean(state.params["images"]["likelihood"], out)
+    return {"x": x, **labelled(latent["y"] if nets.classes else None)}
+
+
+def decode_draw(nets: Vqvae, key: jax.Array, state: VqvaeState, latent: dict) -> Batch:
+    """Returns a draw of x given codes `z` [N, h, w], with their labels `y`."""
+    out = decoded(nets, state, latent["z"])
+    x = nets.likelihood.draw(key, state.params["images"]["likelihood"], out)
+    return {"x": x, **labelled(latent["y"] if nets.classes else None)}
+
+
+def bound(nets: Vqvae, key: jax.Array, state: VqvaeState, x: jax.Array, y: jax.Array | None) -> jax.Array:
+    """Returns log p(codes) + log p(x | codes) of each row, [N] nats, at the codes that the encoder chooses."""
+    x = nets.likelihood.smooth(key, x)
+    codes = nearest_codes(nets, state, x)
+    log_x = log_likelihood(nets.likelihood, state.params["images"], decoded(nets, state, codes), x)
+    return log_x + log_prob_codes(nets, state.params["prior"], codes, y)
+
+
+def log_prob_bound(
+    nets: Vqvae, score: Callable, key: jax.Array, state: VqvaeState, batch: Batch, num_samples: int = 1
+) -> jax.Array:
+    """Returns a lower bound of log p(x) of each row, [N] nats.
+
+    Args:
+      nets: the autoencoder.
+      score: `bound` of these nets, compiled.
+      key: of the noise that spreads whole numbers, if the likelihood does.
+      state: the trained state.
+      batch: `x` [N, *shape] in model space and, if the prior reads labels, `y` [N].
+      num_samples: changes nothing, because a row has a single grid of codes.
+
+    Raises:
+      UserError: for no samples, or a batch without the labels that the prior reads.
+    """
+    check_whole("num_samples", num_samples)
+    return score(key, state, jnp.asarray(batch["x"]), batch_labels(batch, nets.classes).get("y"))
+
+
+def encode(nets: Vqvae, nearest: Callable, key: jax.Array, state: VqvaeState, batch: Batch) -> dict:
+    """Returns the codes `z` [N, h, w] int32 of a batch, with its labels; `nearest` is `nearest_codes` of these nets, compiled.
+
+    Raises:
+      UserError: for a batch without the labels that the prior reads.
+    """
+    return {**batch_labels(batch, nets.classes), "z": nearest(state, jnp.asarray(batch["x"]))}
+
+
+def decode(nets: Vqvae, show: Callable, key: jax.Array, state: VqvaeState, latent: dict) -> Batch:
+    """Returns the mean of x given codes `z` [N, h, w], with their labels; `show` is `decode_mean` of these nets, compiled.
+
+    Raises:
+      UserError: for a `z` that holds no codes.
+    """
+    z = np.asarray(latent["z"])
+    height, width, size = nets.prior.height, nets.prior.width, nets.codebook_size
+    if z.dtype.kind not in "iu" or z.shape[1:] != (height, width) or not ((0 <= z) & (z < size)).all():
+        raise UserError(f"latent z: expected codes [N, {height}, {width}], whole numbers from 0 to {size - 1}")
+    return show(key, state, {**latent, "z": jnp.asarray(z)})
+
+
+def draw_latent(
+    nets: Vqvae, draw: Callable, key: jax.Array, state: VqvaeState, num: int, given: dict | None = None
+) -> dict:
+    """Returns codes of the prior, `z` [num, h, w] int32, with their labels.
+
+    Args:
+      nets: the autoencoder.
+      draw: (key, params, y, num) -> codes, `draw_codes` of the prior, compiled.
+      key: of the draws.
+      state: the trained state.
+      num: number of grids.
+      given: labels `y` [num]; without them, labels are as frequent as those of the batches so far.
+
+    Raises:
+      UserError: for another condition, or labels that do not fit.
+    """
+    z_key, y_key = jax.random.split(key)
+    labels = given_labels(given, num, nets.classes)
+    if nets.classes and not labels:
+        labels = {"y": drawn_labels(y_key, state.classes, num)}
+    return {"z": draw(z_key, state.params["prior"], labels.get("y"), num), **labels}
+
+
+def sample(
+    nets: Vqvae,
+    draw: Callable,
+    show: Callable,
+    key: jax.Array,
+    state: VqvaeState,
+    num: int,
+    given: dict | None = None,
+    how: dict | None = None,
+) -> Batch:
+    """Returns `num` rows.
+
+    Args:
+      nets: the autoencoder.
+      draw: as in `draw_latent`.
+      show: `decode_mean` or `decode_draw` of these nets, compiled.
+      key: of the draws.
+      state: the trained state.
+      num: number of rows.
+      given: labels `y` [num].
+      how: no options.
+
+    Raises:
+      UserError: for another condition, labels that do not fit, or an option.
+    """
+    sampler_options(how)
+    z_key, x_key = jax.random.split(key)
+    return show(x_key, state, draw_latent(nets, draw, z_key, state, num, given))
+
+
+def check_arguments(
+    spec: Spec,
+    conditional: bool,
+    grid: int,
+    codebook_size: int,
+    code_size: int,
+    decay: float,
+    restart: float,
+    commitment: float,
+) -> None:
+    """Refuses arguments that no vector-quantised autoencoder can have.
+
+    Raises:
+      UserError: naming the argument, its value and what was expected.
+    """
+    if not kind_of(spec).pixels:
         raise UserError(f"a vqvae models images, not data of kind {spec.kind!r} ({spec.name})")
-    if conditional and not spec.classes:
-        raise UserError(f"a conditional vqvae learns labels, and {spec.name} has none: set model.conditional=False")
-    for name, value, least in (("grid", grid, 0), ("codebook_size", codebook_size, 1), ("code_size", code_size, 1)):
-        check_whole(name, value, least)
+    check_labels("vqvae", spec, conditional)
+    check_whole("grid", grid, 0)
+    check_whole("codebook_size", codebook_size)
+    check_whole("code_size", code_size)
     for name, value, above in (("decay", decay, 1), ("restart", restart, 1), ("commitment", commitment, np.inf)):
         if not 0 <= value < above:
             raise UserError(f"{name} {value}: expected from 0 to below {above}")
-    classes, size, base = len(spec.classes) if conditional else 0, codebook_size, grid or None
-    height, width = stage_sides(spec.shape, base, "a vqvae")[0]
-    likelihood = pixels.fitting(spec, likelihood)
-    e_net = build("encoder", GRID_ENCODERS, encoder, code_size, base)
-    d_net = build("decoder", GRID_DECODERS, decoder, likelihood.shape, base)
-    p_net = Raster(build("prior", RECURRENT, prior), size, height, width, classes)
-    txs = {"images": optimizers.optimizer(optimizer), "prior": optimizers.optimizer(prior_optimizer)}
-
-    def init(key: jax.Array, batch: Batch) -> VqvaeState:
-        *net_keys, c_key = jax.random.split(key, 4)
-        zero, one, codes = jnp.zeros((), jnp.int32), jnp.zeros(1, jnp.int32), jnp.zeros((1, height, width), jnp.int32)
-        inputs = (jnp.zeros((1, *spec.shape)),), (jnp.zeros((1, height, width, code_size)),), (codes, one)
-        nets = [net.init(own, *each) for net, own, each in zip((e_net, d_net, p_net), net_keys, inputs)]
-        own = {name: jnp.zeros(shape) for name, shape in likelihood.weights.items()}
-        params = {"images": {"encoder": nets[0], "decoder": nets[1], "likelihood": own}, "prior": nets[2]}
-        states = {name: tx(zero).init(params[name]) for name, tx in txs.items()}
-        codebook = quantise.Codebook(jnp.ones(size), jax.random.normal(c_key, (size, code_size)))
-        return VqvaeState(zero, zero, jnp.zeros(classes) if conditional else None, codebook, params, states)
-
-    def log_prob_codes(params: Any, codes: jax.Array, y: jax.Array | None, key: jax.Array | None = None) -> jax.Array:
-        """log p(codes) [N] of codes [N, h, w]."""
-        logits = p_net.apply(params, codes, y, rngs={} if key is None else {"dropout": key})
-        return -optax.softmax_cross_entropy_with_integer_labels(logits, codes).sum((1, 2))
-
-    def log_likelihood(params: dict, z: jax.Array, x: jax.Array) -> jax.Array:
-        """log p(x | z) [N] of grids z [N, h, w, D]."""
-        out = d_net.apply(params["decoder"], z)
-        return likelihood.log_prob(params["likelihood"], out, x).reshape(len(x), -1).sum(1)
-
-    def step(key: jax.Array, state: VqvaeState, batch: Batch) -> tuple[VqvaeState, dict]:
-        x_key, new_key, p_key = jax.random.split(key, 3)
-        x, y = likelihood.smooth(x_key, observed(batch)), batch["y"] if conditional else None
-        weight = batch.get("weight", jnp.ones(len(x)))
-        of_places = jnp.repeat(weight, height * width)  # [M], M = N h w
-
-        def loss(params: dict) -> tuple[jax.Array, tuple]:
-            z = e_net.apply(params["images"]["encoder"], x)  # [N, h, w, D]
-            flat = jax.lax.stop_gradient(z.reshape(-1, code_size))  # [M, D]
-            new = quantise.drawn(new_key, flat, of_places, size)
-            first = partial(jnp.where, state.step == 0)
-            codebook = jax.tree.map(first, quantise.begun(new, of_places), state.codebook)
-            e = quantise.vectors(codebook)
-            codes = quantise.nearest(jax.lax.stop_gradient(z), e)  # [N, h, w]
-            log_x = log_likelihood(params["images"], quantise.straight_through(z, e[codes]), x)
-            far = jnp.square(z - e[codes]).sum((1, 2, 3))
-            log_codes = log_prob_codes(params["prior"], codes, y, p_key)
-            log_x, far, log_codes = (weighted_mean(each, weight) for each in (log_x, far, log_codes))
-            metrics = {"bound": log_x + log_codes, "log_likelihood": log_x, "nats_of_codes": -log_codes}
-            return commitment * far - log_x - log_codes, ({**metrics, "commitment": far}, codebook, flat, codes, new)
-
-        gradient, (metrics, codebook, z, codes, new) = jax.grad(loss, has_aux=True)(state.params)
-        params, states, seen = {}, {}, state.examples.astype(jnp.float32)
-        for name, tx in txs.items():
-            updates, states[name] = tx(seen).update(gradient[name], state.optimizer[name], state.params[name])
-            params[name] = optax.apply_updates(state.params[name], updates)
-        codebook = quantise.moved(codebook, decay, z, codes.ravel(), of_places)
-        used = 1 - quantise.dead(codebook.counts, max(restart, UNUSED)).mean()
-        metrics |= {"perplexity": quantise.perplexity(codes.ravel(), of_places, size), "used": used}
-        counts = state.classes + weight @ jax.nn.one_hot(y, classes) if conditional else None
-        codebook = quantise.restarted(codebook, restart, new)
-        after = state.step + 1, saturated(state.examples, (weight > 0).sum()), counts, codebook, params, states
-        return VqvaeState(*after), {**metrics, "gradient_norm": optax.tree.norm(gradient)}
-
-    @jax.jit
-    def nearest(state: VqvaeState, x: jax.Array) -> jax.Array:
-        """Codes [N, h, w] of images."""
-        return quantise.nearest(e_net.apply(state.params["images"]["encoder"], x), quantise.vectors(state.codebook))
-
-    @jax.jit
-    def score(key: jax.Array, state: VqvaeState, x: jax.Array, y: jax.Array | None) -> jax.Array:
-        x = likelihood.smooth(key, x)
-        codes = nearest(state, x)
-        log_x = log_likelihood(state.params["images"], quantise.vectors(state.codebook)[codes], x)
-        return log_x + log_prob_codes(state.params["prior"], codes, y)
-
-    def log_prob_bound(key: jax.Array, state: VqvaeState, batch: Batch, num_samples: int = 1) -> jax.Array:
-        check_whole("num_samples", num_samples)
-        return score(key, state, jnp.asarray(batch["x"]), batch_labels(batch, classes).get("y"))
-
-    def encode(key: jax.Array, state: VqvaeState, batch: Batch) -> dict:
-        return {**batch_labels(batch, classes), "z": nearest(state, jnp.asarray(batch["x"]))}
-
-    draw = jax.jit(partial(draw_codes, p_net), static_argnames="num")
-
-    def latent(key: jax.Array, state: VqvaeState, num: int, given: dict | None = None) -> dict:
-        z_key, y_key = jax.random.split(key)
-        labels = {"y": drawn_labels(y_key, state.classes, num)} if conditional else {}
-        labels |= given_labels(given, num, classes)
-        return {"z": draw(z_key, state.params["prior"], labels.get("y"), num), **labels}
-
-    @partial(jax.jit, static_argnames="show")
-    def shown(state: VqvaeState, latent: dict, show: Any, *key: jax.Array) -> Batch:
-        params, z = state.params["images"], quantise.vectors(state.codebook)[latent["z"]]
-        labels = {"y": latent["y"]} if conditional else {}
-        return {"x": show(*key, params["likelihood"], d_net.apply(params["decoder"], z)), **labels}
-
-    def decode(key: jax.Array, state: VqvaeState, latent: dict) -> Batch:
-        z = np.asarray(latent["z"])
-        if z.dtype.kind not in "iu" or z.shape[1:] != (height, width) or not ((0 <= z) & (z < size)).all():
-            raise UserError(f"latent z: expected codes [N, {height}, {width}], whole numbers from 0 to {size - 1}")
-        return shown(state, {**latent, "z": jnp.asarray(z)}, likelihood.mean)
-
-    def sample(
-        key: jax.Array, state: VqvaeState, num: int, given: dict | None = None, how: dict | None = None
-    ) -> Batch:
-        sampler_options(how)
-        z_key, x_key = jax.random.split(key)
-        how = (likelihood.mean,) if means else (likelihood.draw, x_key)
-        return shown(state, latent(z_key, state, num, given), *how)
-
-    return Model(init, step, sample, None, log_prob_bound, latent, encode, decode, ("y",) * conditional)

@@ -1,15 +1,13 @@
 """Checkpoints of (step, state): asynchronous and atomic by Orbax, verified by a checksum of every array."""
 
 import errno
-import logging
 import os
 import shutil
-import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,58 +18,12 @@ from orbax.checkpoint import CheckpointManager
 
 from gen_jax.devices import processes
 from gen_jax.errors import UserError
+from gen_jax.storage.silence import drop_failed_tasks, silenced
 
-logging.getLogger("absl").disabled = True  # Orbax narrates every save, with all tracebacks of one that fails
-
-TRIES, LOOKS = (
-    20,
-    2,
-)  # to read a checkpoint of a run that deletes old ones, and to find one in a folder that seems empty
+TRIES = 20  # to read a checkpoint of a run that deletes old ones
+LOOKS = 2  # more, to find a checkpoint in a folder that seems empty
 PAUSE = 0.05  # seconds between them
-WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
-
-
-def _bits(leaf: jax.Array) -> jax.Array:
-    leaf = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
-    return jax.lax.bitcast_convert_type(leaf, WORDS[leaf.dtype.itemsize]).astype(jnp.uint32).reshape(-1)
-
-
-@jax.jit
-def _inspect(leaves: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
-    """Of each array: whether it is finite, and sum_i bits_i (2 i + 1) mod 2^32, which every flipped bit changes."""
-    odd = [2 * jnp.arange(leaf.size, dtype=jnp.uint32) + 1 for leaf in leaves]
-    sums = [jnp.sum(_bits(leaf) * weights, dtype=jnp.uint32) for leaf, weights in zip(leaves, odd)]
-    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in leaves]
-    return finite, sums
-
-
-def layout(state: Any) -> dict[str, list]:
-    """Path of each array of a state (or of its shapes) -> [shape, dtype]."""
-    leaves = jax.tree.leaves_with_path(state)
-    return {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in leaves}
-
-
-def checksums(state: Any) -> tuple[dict[str, int], str | None]:
-    """Path of each array -> its checksum, and the path of the first array that is not finite, or None."""
-    leaves = jax.tree.leaves_with_path(state)
-    finite, sums = jax.device_get(_inspect([leaf for _, leaf in leaves]))
-    paths = [jax.tree_util.keystr(path) for path, _ in leaves]
-    broken = next((path for path, good in zip(paths, finite) if not good), None)
-    return dict(zip(paths, map(int, sums))), broken
-
-
-@cache
-def _hush() -> None:
-    """Silences the tracebacks that tasks of Orbax and threads of TensorStore print after a failure, which is said in one line."""
-    logging.getLogger("asyncio").disabled = True
-    before = sys.unraisablehook
-
-    def hook(found: Any) -> None:
-        of_thread, task = found.object is None, getattr(found.object, "cr_code", None)
-        if not of_thread and (task is None or "orbax" not in task.co_filename):
-            before(found)
-
-    sys.unraisablehook = hook
+WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}  # bytes of a number -> its bits
 
 
 class Deleted(Exception):
@@ -82,96 +34,137 @@ class Damaged(Exception):
     """A checkpoint whose bytes are not those that were saved."""
 
 
+def bits(leaf: jax.Array) -> jax.Array:
+    """Returns the bits of an array, a uint32 for each number [size]."""
+    leaf = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
+    return jax.lax.bitcast_convert_type(leaf, WORDS[leaf.dtype.itemsize]).astype(jnp.uint32).reshape(-1)
+
+
+@jax.jit
+def inspect(leaves: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Returns for each array whether it is finite, and sum_i bits_i (2 i + 1) mod 2^32, which every flipped bit changes."""
+    odd = [2 * jnp.arange(leaf.size, dtype=jnp.uint32) + 1 for leaf in leaves]
+    sums = [jnp.sum(bits(leaf) * weights, dtype=jnp.uint32) for leaf, weights in zip(leaves, odd)]
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in leaves]
+    return finite, sums
+
+
+def layout(state: Any) -> dict[str, list]:
+    """Returns path -> [shape, dtype] of each array of a state, or of its shapes."""
+    leaves = jax.tree.leaves_with_path(state)
+    return {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in leaves}
+
+
+def checksums(state: Any) -> tuple[dict[str, int], str | None]:
+    """Returns path -> checksum of each array of a state, and the path of the first array that is not finite, or None."""
+    leaves = jax.tree.leaves_with_path(state)
+    finite, sums = jax.device_get(inspect([leaf for _, leaf in leaves]))
+    paths = [jax.tree_util.keystr(path) for path, _ in leaves]
+    broken = next((path for path, good in zip(paths, finite) if not good), None)
+    return dict(zip(paths, map(int, sums))), broken
+
+
 @contextmanager
 def opened(folder: Path, keep: int | None = None) -> Iterator[CheckpointManager]:
-    """The checkpoints of a run; with `keep` they can be written, and only the newest that many stay."""
-    _hush()
+    """Yields the checkpoints in a folder.
+
+    Args:
+      folder: the checkpoints of a run.
+      keep: number of newest checkpoints that stay when another is written; None only reads.
+    """
     options = ocp.CheckpointManagerOptions(
         max_to_keep=keep, read_only=keep is None, create=keep is not None, cleanup_tmp_directories=keep is not None
     )
-    manager = CheckpointManager(folder.resolve(), options=options)
-    try:
-        yield manager
-        finish(manager)
-    except BaseException:
-        if processes.alone():  # others may never come to where a manager closes
-            with suppress(Exception):  # of a save, after what has ended the run
-                manager.close()
-        raise
-    manager.close()
+    with silenced():
+        manager = CheckpointManager(folder.resolve(), options=options)
+        try:
+            yield manager
+            finish(manager)
+        except BaseException:
+            if processes.alone():  # others may never come to where a manager closes
+                with suppress(Exception):  # of a save, after what has ended the run
+                    manager.close()
+            drop_failed_tasks()
+            raise
+        manager.close()
 
 
 def save(manager: CheckpointManager, step: int, state: Any) -> None:
-    """Saves in the background, after a look at every array.
+    """Saves a state in the background, after a look at every array.
+
+    Args:
+      manager: of the checkpoints.
+      step: number of steps that are done.
+      state: arrays, which are copied before this returns.
 
     Raises:
-      UserError: where an array is not finite, and nothing is written then; where this save or the one before fails.
+      UserError: if an array is not finite, and nothing is written then; if this save or the one before fails.
     """
     sums, broken = checksums(state)
     if broken:
         finish(manager)
         raise UserError(f"the state is not finite at step {step}: {broken}; {left(manager)}")
-    facts = {name: [*of, sums[name]] for name, of in layout(state).items()}
-    with _said(manager):
-        manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(facts)))
+    facts = {name: [*shape_and_type, sums[name]] for name, shape_and_type in layout(state).items()}
+    args = ocp.args.Composite(state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(facts))
+    attempt(manager, partial(manager.save, step, args=args))
 
 
 def finish(manager: CheckpointManager) -> None:
     """Waits until what is being saved is on the disk.
 
     Raises:
-      UserError: where it cannot be saved.
+      UserError: if it cannot be saved.
     """
-    with _said(manager):
-        manager.wait_until_finished()
+    attempt(manager, manager.wait_until_finished)
 
 
 def left(manager: CheckpointManager) -> str:
-    """What a run that ends has saved, in words."""
+    """Returns in words what a run that ends has saved."""
     good = manager.latest_step()
     return "it had saved no checkpoint yet" if good is None else f"its last good checkpoint is of step {good}"
 
 
-@contextmanager
-def _said(manager: CheckpointManager) -> Iterator[None]:
+def attempt(manager: CheckpointManager, function: Callable[[], Any]) -> None:
+    """Calls a function that saves.
+
+    Raises:
+      UserError: if it fails, with the reason as the system says it, and what the run has saved.
+    """
     try:
-        yield
+        function()
+        return
     except Exception as error:
         if not processes.alone() and processes.peer_lost(error):
             raise
-        causes = [os.strerror(number) for number in errno.errorcode if os.strerror(number) in str(error)]
-        reason = max(causes, key=len, default=" ".join(str(error).split())[:300])
-        raise UserError(
-            f"cannot save a checkpoint in {manager.directory}: {reason}; the run stops, {left(manager)}: "
-            f"mend that, and the same command goes on from there"
-        ) from None
+        reason = reason_of(error)
+    # Raised outside of the handler, because the error that it would refer to keeps the failed tasks of Orbax alive.
+    raise UserError(
+        f"cannot save a checkpoint in {manager.directory}: {reason}; the run stops, {left(manager)}: "
+        f"mend that, and the same command goes on from there"
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Returns what the system says of an error of Orbax, or else the beginning of its message."""
+    causes = [os.strerror(number) for number in errno.errorcode if os.strerror(number) in str(error)]
+    return max(causes, key=len, default=" ".join(str(error).split())[:300])
 
 
 def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
-    """The state saved at `step`.
+    """Returns the state that was saved at a step.
+
+    Args:
+      manager: of the checkpoints.
+      step: of the checkpoint.
+      abstract: shapes and shardings of the state.
 
     Raises:
-      UserError: where the model's state has other arrays than the saved one, naming the first.
-      Damaged: where the bytes cannot be read or are not those that were saved.
+      UserError: if the model's state has other arrays than the saved state, naming the first.
+      Damaged: if the bytes cannot be read or are not those that were saved.
     """
-    try:
-        facts = manager.restore(step, args=ocp.args.Composite(facts=ocp.args.JsonRestore())).facts
-        saved = {name: [shape, dtype] for name, (shape, dtype, _) in facts.items()}
-    except Exception as error:  # noqa: BLE001 (a torn file makes Orbax raise anything)
-        raise Damaged(error) from None
-    wanted = layout(abstract)
-    for name in sorted(saved.keys() | wanted.keys()):
-        if saved.get(name) != wanted.get(name):
-            raise UserError(
-                f"checkpoint {step} in {manager.directory} does not fit this model: {name} was "
-                f"{saved.get(name, 'absent')} and is now {wanted.get(name, 'absent')}; it is of other code or settings"
-            )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))).state
-    except Exception as error:  # noqa: BLE001
-        raise Damaged(error) from None
+    facts = read_item(manager, step, "facts", ocp.args.JsonRestore())
+    refuse_other_layout(saved_layout(facts), layout(abstract), f"checkpoint {step} in {manager.directory}")
+    state = read_item(manager, step, "state", ocp.args.StandardRestore(abstract))
     sums, _ = checksums(state)
     for name, (_, _, expected) in facts.items():
         if sums[name] != expected:
@@ -179,31 +172,85 @@ def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
     return state
 
 
-def newest_in(folder: Path, abstract: Any, step: int | None = None) -> tuple[int, Any] | None:
-    """As `newest`, of a run that is only read; None where it was stopped before its first save.
-
-    The run may be training: a checkpoint that it deletes meanwhile is looked for no more, and the newer ones are.
+def read_item(manager: CheckpointManager, step: int, item: str, args: Any) -> Any:
+    """Returns one item of a checkpoint, `facts` or `state`.
 
     Raises:
-      UserError: as `newest`, and where checkpoints are deleted faster than they are read.
+      Damaged: with the reason, if it cannot be read. It does not keep the failed tasks of Orbax alive.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
+    except Exception as error:  # noqa: BLE001 (a torn file makes Orbax raise anything)
+        reason = str(error)
+    raise Damaged(reason)
+
+
+def saved_layout(facts: Any) -> dict[str, list]:
+    """Returns the layout of a saved state.
+
+    Raises:
+      Damaged: if the facts of the checkpoint hold none.
+    """
+    try:
+        return {name: [shape, dtype] for name, (shape, dtype, _) in facts.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise Damaged(str(error)) from None
+
+
+def refuse_other_layout(saved: dict[str, list], wanted: dict[str, list], what: str) -> None:
+    """Raises UserError if a saved state has other arrays than the state of the model, naming the first array."""
+    for name in sorted(saved.keys() | wanted.keys()):
+        if saved.get(name) != wanted.get(name):
+            raise UserError(
+                f"{what} does not fit this model: {name} was {saved.get(name, 'absent')} and is now "
+                f"{wanted.get(name, 'absent')}; it is of other code or settings"
+            )
+
+
+def newest_in(folder: Path, abstract: Any, step: int | None = None) -> tuple[int, Any] | None:
+    """Returns the newest whole checkpoint of a run that is only read, see `newest`.
+
+    The run may be training: if it deletes a checkpoint meanwhile, its newer checkpoints are read.
+
+    Args:
+      folder: the checkpoints of the run.
+      abstract: shapes and shardings of the state.
+      step: of the checkpoint; the newest if None.
+
+    Returns:
+      (step, state); None if the run was stopped before its first save.
+
+    Raises:
+      UserError: as `newest`, and if checkpoints are deleted faster than they are read.
     """
     empty = 0
-    for _ in range(TRIES):
-        if not folder.exists():
-            return None
-        with suppress(Deleted, FileNotFoundError), opened(folder) as manager:
-            found = newest(manager, abstract, step)
-            empty += found is None
-            if found or empty > LOOKS:
-                return found
-        time.sleep(PAUSE)
+    with silenced():  # also in the pauses, because threads of TensorStore may come late
+        for _ in range(TRIES):
+            if not folder.exists():
+                return None
+            with suppress(Deleted, FileNotFoundError), opened(folder) as manager:
+                checkpoint = newest(manager, abstract, step)
+                empty += checkpoint is None
+                if checkpoint or empty > LOOKS:
+                    return checkpoint
+            time.sleep(PAUSE)
     raise UserError(
         f"{folder}: its checkpoints are deleted before they are read; a larger --config.keep keeps more of them"
     )
 
 
-def _deleted(folder: Path, step: int, last: int) -> bool:
-    """Whether its run has deleted a checkpoint, or begins to: it does so when it has one that is newer than the `last` listed."""
+def is_deleted(folder: Path, step: int, last: int) -> bool:
+    """Returns whether the run of a folder has deleted a checkpoint, or begins to.
+
+    It does so once it has a newer checkpoint than the last one that was listed.
+
+    Args:
+      folder: the checkpoints of the run.
+      step: of the checkpoint.
+      last: step of the last checkpoint that was listed.
+    """
     names = {path.name for path in folder.iterdir()}
     return str(step) not in names or any(name.isdecimal() and int(name) > last for name in names)
 
@@ -211,12 +258,20 @@ def _deleted(folder: Path, step: int, last: int) -> bool:
 def newest(
     manager: CheckpointManager, abstract: Any, step: int | None = None, repair: bool = False
 ) -> tuple[int, Any] | None:
-    """The newest whole checkpoint as (step, state), or the one at `step`; None where there never was one.
+    """Returns the newest whole checkpoint, or the checkpoint of a step. A damaged one is passed over with a warning.
 
-    A damaged one is passed over with a warning; with `repair` it is then moved out of the way, to `damaged-STEP`.
+    Args:
+      manager: of the checkpoints.
+      abstract: shapes and shardings of the state.
+      step: of the checkpoint; the newest if None.
+      repair: whether damaged checkpoints are moved out of the way, to `damaged-STEP`.
+
+    Returns:
+      (step, state); None if there never was a checkpoint.
 
     Raises:
-      UserError: where there is none at `step`, or none that is whole.
+      UserError: if there is none at `step`, or none that is whole.
+      Deleted: if a run that is only read has deleted the checkpoint.
     """
     steps = sorted(manager.all_steps(), reverse=True)
     last = max(steps, default=0)
@@ -224,26 +279,35 @@ def newest(
         if step not in steps:
             raise UserError(f"no checkpoint of step {step} in {manager.directory}; there are {steps[::-1]}")
         steps = [step]
-    damaged = []
-    for each in steps:
+    damaged: list[int] = []
+    for candidate in steps:
         try:
-            state = restore(manager, each, abstract)
+            state = restore(manager, candidate, abstract)
         except Damaged as error:
-            if not repair and _deleted(manager.directory, each, last):
-                raise Deleted from None
             reason = " ".join(str(error).split())[:200]
-            print(f"warning: checkpoint {each} in {manager.directory} is damaged, passed over ({reason})")
-            damaged.append(each)
-            continue
-        for other in damaged if repair and processes.leads() else ():
-            shutil.rmtree(manager.directory / f"damaged-{other}", ignore_errors=True)
-            (manager.directory / str(other)).rename(manager.directory / f"damaged-{other}")
-        if damaged and repair:
-            processes.meet("checkpoints", str(damaged))
-            manager.reload()
-        return each, state
+        else:
+            if repair:
+                move_away(manager, damaged)
+            return candidate, state
+        drop_failed_tasks()
+        if not repair and is_deleted(manager.directory, candidate, last):
+            raise Deleted
+        print(f"warning: checkpoint {candidate} in {manager.directory} is damaged, passed over ({reason})")
+        damaged.append(candidate)
     if steps:
         raise UserError(
             f"no whole checkpoint in {manager.directory}: all of {steps[::-1]} are damaged; nothing was changed"
         )
     return None
+
+
+def move_away(manager: CheckpointManager, damaged: list[int]) -> None:
+    """Renames damaged checkpoints to `damaged-STEP`; the first process does it, and all meet."""
+    if not damaged:
+        return
+    if processes.leads():
+        for step in damaged:
+            shutil.rmtree(manager.directory / f"damaged-{step}", ignore_errors=True)
+            (manager.directory / str(step)).rename(manager.directory / f"damaged-{step}")
+    processes.meet("checkpoints", str(damaged))
+    manager.reload()

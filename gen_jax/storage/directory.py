@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gen_jax.config import base_config, refuse_changes, refuse_types
+from gen_jax.config import base_config, plain, refuse_changes, refuse_types
 from gen_jax.data.spec import Spec, from_json, schema_of, to_json
 from gen_jax.errors import UserError
 from gen_jax.files import own_file, read_json, write_json
@@ -20,7 +20,9 @@ UNFINISHED = {"spec.json", "fork.json", SCHEMA}  # what a start that was killed 
 
 
 def read_config(workdir: Path) -> dict | None:
-    """The config of the run in `workdir`; None where the directory is absent, empty or holds an unfinished start.
+    """Returns the config of a run; None if its directory is absent, empty or holds an unfinished start.
+
+    Options of the model that the file does not name, as earlier versions left them out, have their defaults.
 
     Raises:
       UserError: where the directory holds something else than a run.
@@ -32,9 +34,13 @@ def read_config(workdir: Path) -> dict | None:
     if not workdir.is_dir():
         raise UserError(f"{workdir} is a file; expected the directory of a run")
     if (workdir / "config.json").exists():
-        found = read_json(workdir / "config.json")
-        refuse_types(found, workdir / "config.json")
-        return found
+        from gen_jax.models import default_settings  # slow to import
+
+        config = read_json(workdir / "config.json")
+        refuse_types(config, workdir / "config.json")
+        if "model" in config:
+            config["model"] = {**plain(default_settings(config["model"].get("name"))), **config["model"]}
+        return config
     others = {path.name for path in workdir.iterdir() if not path.name.startswith(".")} - UNFINISHED
     if (workdir / "spec.json").exists() or not any((workdir / "checkpoints").glob("*")):
         others -= {"checkpoints"}  # ours, or empty; anybody else's are left alone
@@ -144,7 +150,7 @@ def refuse_other(workdir: Path, config: dict, spec: Spec, fork: Path | None) -> 
 def claim(workdir: Path, spec: Spec) -> None:
     """Marks `workdir` as the start of a new run."""
     write_json(workdir / "spec.json", to_json(spec))
-    if spec.kind == "table":
+    if spec.tabular:
         write_json(workdir / SCHEMA, schema_of(spec))
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gen_jax.data.feed.order import ORDERS
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 from gen_jax.model import Model
@@ -43,7 +44,7 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: b
         raise UserError(f"replica {replica}: {workdir} has {seeds}, numbered from 0")
     spec = read_spec(workdir)
     model = models.build_model(config["model"], spec)
-    lanes = config["data"]["order"] == "lanes"
+    lanes = ORDERS[config["data"]["order"]].lanes
     shapes = models.state_shapes(model, spec, config["batch_size"], lanes)
     abstract = placement.abstract_state(placement.make_mesh(jax.devices()[:1]), shapes, seeds)
     selected = steps_in(workdir / BEST)

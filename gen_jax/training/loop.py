@@ -1,4 +1,4 @@
-"""The only training loop: steps, and what is logged, scored, drawn and saved between them."""
+"""The only training loop: compiled steps, and between them a list of hooks."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,26 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import CheckpointManager
 
-from gen_jax.data.kinds.files import SUFFIXES, encode
-from gen_jax.devices import placement, processes, replicas
+from gen_jax.devices import placement, replicas
 from gen_jax.errors import UserError
-from gen_jax.files import write
-from gen_jax.metrics.scores import Scores, mean_scores, save_scores
 from gen_jax.model import State
 from gen_jax.storage import checkpoint
-from gen_jax.training import curves, log
-from gen_jax.training.prepare import Job, place_arrays
-from gen_jax.verbs.draw import draw
-from gen_jax.verbs.given import parse_given
+from gen_jax.training.hooks import Clock, Hook, Moment, run_hooks
+from gen_jax.training.log import Log
+from gen_jax.training.prepare import Job
+from gen_jax.training.start import place_arrays
 
 NEVER = np.iinfo(np.int32).max
 
 
 def compile_step(job: Job) -> Callable:
-    """The compiled step: (state, broken, step, arrays, fed) -> (state, broken, metrics); state and broken are donated.
+    """Returns the compiled step: (state, broken, step, arrays, fed) -> (state, broken, metrics).
 
-    `broken` remembers, for each metric, the first step at which it was not finite, so that the loop learns of it
-    when it logs and never waits for it before. Metrics of replicas are their mean and its standard error.
+    State and broken are donated. `broken` holds, for each metric, the first step at which it was not finite, so that the
+    loop learns of it when a hook is due and never waits for it before. Metrics of replicas are their mean and its
+    standard error.
     """
 
     def train_step(
@@ -40,110 +38,88 @@ def compile_step(job: Job) -> Callable:
 
     if job.replicas == 1:
         places = replicas.places(job.state), placement.shared(job.mesh), placement.shared(job.mesh)
-        one = jax.jit(train_step, donate_argnums=(1, 2), out_shardings=places)
-        return partial(one, job.step_key)
+        return partial(jax.jit(train_step, donate_argnums=(1, 2), out_shardings=places), job.step_key)
     broken = {name: jnp.zeros(job.replicas, jnp.int32) for name in job.metrics}
     varied = job.step_key, job.state, broken, job.data.at(0)
-    *first, fed = jax.eval_shape(lambda trees: replicas.replica(trees, 0, job.replicas), varied)
-    each = replicas.replicated(train_step, (*first, np.int32(0), job.data.arrays, fed), job.replicas, job.mesh)
-    return partial(each, job.step_key)
+    key, state, broken, fed = jax.eval_shape(lambda trees: replicas.replica(trees, 0, job.replicas), varied)
+    shapes = key, state, broken, np.int32(0), job.data.arrays, fed
+    return partial(replicas.replicated(train_step, shapes, job.replicas, job.mesh), job.step_key)
 
 
 def loop(
     job: Job,
+    hooks: list[Hook],
     manager: CheckpointManager,
-    offer: Callable[[int, dict, State], None],
-    journal: log.Log,
+    journal: Log,
     start: int,
     state: State,
     stopping: Callable[[int], bool],
 ) -> int:
-    """Trains from step `start` to the last, or until `stopping(step)`; returns the step that was reached and saved."""
-    every, total = job.settings, job.data.steps
+    """Trains to the last step, or until the run is asked to stop.
+
+    The metrics of a step are fetched from the device only if a hook is due after it.
+
+    Args:
+      job: the prepared run.
+      hooks: what is done between steps, in this order (see `hooks`).
+      manager: of the checkpoints, which the hooks save.
+      journal: its bar of progress is moved.
+      start: number of steps that are done.
+      state: after these steps.
+      stopping: tells after a step whether all processes stop there.
+
+    Returns:
+      The step that was reached, which is saved.
+
+    Raises:
+      UserError: if a metric is not finite, or a hook fails.
+    """
+    total = job.data.steps
     step_fn = compile_step(job)
     arrays = place_arrays(job)
-    never = np.int32(NEVER) if job.replicas == 1 else np.full(job.replicas, NEVER, np.int32)
-    place = placement.place_whole if job.replicas == 1 else placement.place_rows
-    broken = place(job.mesh, {name: never for name in job.metrics})
-    done = start
-    if start == 0 and every.sample_every:
-        draw_samples(job, journal, state, 0)
+    broken = initially_broken(job)
+    clock = Clock(start, total)
+    if start == 0:
+        run_hooks(job, [hook for hook in hooks if hook.due(clock)], Moment(clock, state, {}, {}))
     for step, fed in zip(range(start, total), job.data.stream(start, total)):
         fed = placement.place_rows(job.mesh, fed)
         state, broken, metrics = step_fn(state, broken, np.int32(step), arrays, fed)
-        done = step + 1
-        end, stop, values = done == total, stopping(done), {}
-        saves, logs = end or stop or due(done, every.save_every), end or due(done, every.log_every)
-        if saves or logs:
-            numbers = finite(job, manager, metrics, broken)
-            values = numbers if logs else {}
-        if job.scorer and (end or due(done, every.eval_every)):
-            scores = score(job, state, done)
-            values |= {name: each["value"] for name, each in scores.items()}
-            offer(done, scores, state)
-        journal.tick(done)
-        if values:
-            journal.record(done, values)
-        if every.sample_every and (end or due(done, every.sample_every)):
-            draw_samples(job, journal, state, done)
-            if not end and processes.leads():  # by train() otherwise
-                curves.draw_curves(job.workdir)
-        if saves:
-            checkpoint.save(manager, done, state)
-        if stop:
+        clock = Clock(step + 1, total, stopping(step + 1))
+        journal.tick(clock.step)
+        due = [hook for hook in hooks if hook.due(clock)]
+        if due:
+            numbers = finite_numbers(job, manager, metrics, broken)
+            run_hooks(job, due, Moment(clock, state, numbers, {}))
+        if clock.stops:
             break
-    if total == start == 0:
-        checkpoint.save(manager, 0, state)
     checkpoint.finish(manager)
-    return done
+    return clock.step
 
 
-def due(step: int, every: int) -> bool:
-    """Whether something that happens every so many steps happens at this one."""
-    return every > 0 and step % every == 0
+def initially_broken(job: Job) -> dict[str, jax.Array]:
+    """Returns, for each metric, that it was finite so far, on the devices."""
+    if job.replicas == 1:
+        return placement.place_whole(job.mesh, {name: np.int32(NEVER) for name in job.metrics})
+    return placement.place_rows(job.mesh, {name: np.full(job.replicas, NEVER, np.int32) for name in job.metrics})
 
 
-def finite(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) -> dict[str, float]:
-    """The metrics as numbers; waits for the device.
+def finite_numbers(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) -> dict[str, float]:
+    """Returns the metrics of a step as numbers; waits for the device.
+
+    Args:
+      job: the prepared run.
+      manager: of its checkpoints.
+      metrics: of the step, on the device.
+      broken: for each metric the first step at which it was not finite, of every replica.
 
     Raises:
       UserError: naming the first metric that was not finite, and the first step at which it was not.
     """
     metrics, broken = jax.device_get((metrics, broken))
-    broken = {name: np.min(first) for name, first in broken.items()}  # of all replicas
-    name = min(broken, key=broken.get)
-    if broken[name] < NEVER:
+    first = {name: np.min(steps) for name, steps in broken.items()}
+    name = min(first, key=first.get)
+    if first[name] < NEVER:
         checkpoint.finish(manager)
         left = checkpoint.left(manager)
-        raise UserError(f"{name} is not finite at step {broken[name]}: the run in {job.workdir} stops; {left}")
+        raise UserError(f"{name} is not finite at step {first[name]}: the run in {job.workdir} stops; {left}")
     return {name: float(value) for name, value in metrics.items()}
-
-
-def score(job: Job, state: State, step: int) -> Scores:
-    """Scores the model and keeps the scores in `evaluation.json`; nothing in other processes than the first."""
-    state = local(job, state)
-    if not processes.leads():
-        return {}
-    states = (replicas.replica(state, each, job.replicas) for each in range(job.replicas))
-    scores = mean_scores([job.scorer(job.model, each) for each in states])
-    save_scores(job.workdir, step, scores)
-    return scores
-
-
-def draw_samples(job: Job, journal: log.Log, state: State, step: int) -> None:
-    """Leaves samples (of the first replica) as what they are, from the same latents every time."""
-    state = local(job, state)
-    if not processes.leads():
-        return
-    how, spec = job.settings.sample, job.data.spec
-    given = parse_given(how.given, how.num, spec, how.length)
-    samples = draw(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, how.num, given)
-    files = encode(samples, spec, SUFFIXES[spec.kind][0])
-    journal.show(step, files)
-    for suffix, content in files.items():
-        write(job.workdir / "samples" / f"{step}{suffix}", content)
-
-
-def local(job: Job, state: State) -> State:
-    """The state on one device of this process, to sample from; replicas lie in one process and stay where they are."""
-    return placement.gathered(job.mesh, state) if job.replicas == 1 else state

@@ -1,30 +1,27 @@
-"""All that a run needs before its first step: the checked settings, the data, the model, and the state it starts from."""
+"""Prepares a run: the checked settings, the data, the model, and what is known of its step before it is compiled."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
-from orbax.checkpoint import CheckpointManager
 
-from gen_jax import config, data, files
-from gen_jax.data.tables.evidence import said_within
-from gen_jax.data.tables.networks import with_network
+from gen_jax import config, data
+from gen_jax.data.feed.order import ORDERS
+from gen_jax.data.tables.network_source import with_network
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.model import Model, State
-from gen_jax.models import build_model, example_batch, state_shapes
-from gen_jax.storage import checkpoint, directory
+from gen_jax.models import build_model, complete_settings, example_batch, state_shapes
+from gen_jax.storage import directory
 from gen_jax.verbs.given import parse_given
-from gen_jax.verbs.score import scorer_while_training
+from gen_jax.verbs.score import Scorer, scorer_while_training
 
-LARGE = 1 << 18  # numbers in the rows of a step, from which its memory is asked for: to plan a step is to compile it
+LARGE = 1 << 18  # numbers in the rows of a step, from which on its memory is planned, which costs a compilation
 WORTH_SAYING = 1 << 28  # bytes
 
 
@@ -36,158 +33,210 @@ class Job(NamedTuple):
     mesh: Mesh
     data: data.Data
     model: Model
-    init_key: jax.Array  # of each replica [N], where there are several
-    step_key: jax.Array
+    init_key: jax.Array  # [N] if there are N > 1 replicas
+    step_key: jax.Array  # [N] if there are N > 1 replicas
     replicas: int
-    state: State  # shapes and places only, behind an axis of the replicas where there are several
-    metrics: tuple[str, ...]
-    scorer: Callable | None
+    state: State  # shapes and shardings only; [N, ...] if there are N > 1 replicas
+    metrics: tuple[str, ...]  # names of what a step returns
+    scorer: Scorer | None
     quiet: bool
+
+
+class Traced(NamedTuple):
+    """The facts of a model's functions before they are compiled."""
+
+    state: State  # shapes, of one replica
+    metrics: tuple[str, ...]
 
 
 def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     """Checks the settings, opens the data, builds the model and traces its step.
 
+    Args:
+      settings: the config of the run.
+      workdir: directory of the run; a begun run binds the settings.
+      quiet: no bars of progress.
+
+    Returns:
+      The job. Nothing is written, and nothing is compiled.
+
     Raises:
       UserError: for whatever the user can mend.
     """
-    config.check(settings)
+    settings, before = checked_settings(settings, workdir)
+    mesh = mesh_of(settings.replicas)
+    opened = open_data(settings, mesh, quiet)
+    if settings.model.get("bif") is not None:
+        begun_spec = None if before is None else directory.read_spec(workdir)
+        opened = opened._replace(spec=with_network(opened.spec, settings.model.bif, begun_spec))
     plain = config.plain(settings)
+    model = build_model(plain["model"], opened.spec)
+    init_key, step_key = run_keys(settings.seed, settings.replicas)
+    traced = trace(model, opened, settings)
+    refuse_condition(model, opened, settings, traced)
+    scorer = scorer_while_training(plain, opened.spec, opened.read)
+    state = placement.abstract_state(mesh, traced.state, settings.replicas, settings.sharding is not None)
+    return Job(
+        settings=settings,
+        workdir=workdir,
+        mesh=mesh,
+        data=opened,
+        model=model,
+        init_key=init_key,
+        step_key=step_key,
+        replicas=settings.replicas,
+        state=state,
+        metrics=traced.metrics,
+        scorer=scorer,
+        quiet=quiet,
+    )
+
+
+def checked_settings(settings: ConfigDict, workdir: Path) -> tuple[ConfigDict, dict | None]:
+    """Checks the settings of a run, also against the settings that it was begun with.
+
+    Args:
+      settings: the config of the run.
+      workdir: directory of the run.
+
+    Returns:
+      The settings with all options of the model, and the settings that the run was begun with; None if it is a new run.
+
+    Raises:
+      UserError: naming the first setting that is out of range, or that changed.
+    """
+    config.check(settings)
+    settings = complete_settings(settings)
     before = directory.begun_config(workdir)
     if before is not None:
-        config.refuse_changes(before, plain, workdir)
-    replicas, mesh = settings.replicas, placement.make_mesh()
-    if replicas > 1 and not processes.alone():
-        raise UserError(f"replicas {replicas}: expected 1 in a run of several processes; they share the devices of one")
-    if replicas > 1:
-        most = max(number for number in range(1, mesh.size + 1) if replicas % number == 0)
-        mesh = placement.make_mesh(mesh.devices.flat[:most])
+        config.refuse_changes(before, config.plain(settings), workdir)
+    return settings, before
+
+
+def mesh_of(number: int) -> Mesh:
+    """Returns the devices of a run: all of them, or as many as divide the number of replicas.
+
+    Args:
+      number: of replicas.
+
+    Raises:
+      UserError: if there are several replicas and several processes.
+    """
+    mesh = placement.make_mesh()
+    if number == 1:
+        return mesh
+    if not processes.alone():
+        raise UserError(f"replicas {number}: expected 1 in a run of several processes; they share the devices of one")
+    most = max(count for count in range(1, mesh.size + 1) if number % count == 0)
+    return placement.make_mesh(mesh.devices.flat[:most])
+
+
+def open_data(settings: ConfigDict, mesh: Mesh, quiet: bool) -> data.Data:
+    """Returns the data of a run, fed in batches that the devices divide.
+
+    Args:
+      settings: the config of the run.
+      mesh: the devices.
+      quiet: no bars of progress.
+
+    Raises:
+      UserError: as `data.load`.
+    """
+    options, size, seed, replicas = config.plain(settings.data), settings.batch_size, settings.seed, settings.replicas
     multiple = mesh.size if replicas == 1 else 1
-    size, seed = settings.batch_size, settings.seed
-    feed = data.load(
-        plain["data"], size, seed, settings.steps, settings.epochs, multiple, processes.hosts(), quiet, replicas
+    return data.load(
+        options,
+        batch_size=size,
+        seed=seed,
+        steps=settings.steps,
+        epochs=settings.epochs,
+        multiple=multiple,
+        host=processes.hosts(),
+        replicas=replicas,
+        quiet=quiet,
     )
-    if plain["model"].get("bif") is not None:
-        known = None if before is None else directory.read_spec(workdir)
-        feed = feed._replace(spec=with_network(feed.spec, plain["model"]["bif"], known))
-    model = build_model(plain["model"], feed.spec)
-    each = [root(seed + replica, "training") for replica in range(replicas)]
-    keys = jnp.stack([jax.random.split(key) for key in each])  # [N, 2]
-    rows, lanes = feed.at(0)["weight"].shape[-1] * processes.hosts()[1], settings.data.order == "lanes"
-    shapes = state_shapes(model, feed.spec, rows, lanes)
-    metrics = jax.eval_shape(model.step, keys[0, 1], shapes, example_batch(feed.spec, rows, lanes))[1]
-    given = parse_given(settings.sample.given, 1, feed.spec, settings.sample.length)
-    if said_within(feed.spec, settings.sample.given):
+
+
+def run_keys(seed: int, number: int) -> tuple[jax.Array, jax.Array]:
+    """Returns the key of `init` and the key that every step folds its number into, each [N] if there are N > 1 replicas.
+
+    Args:
+      seed: of the first replica; the seeds of the other replicas are the numbers after it.
+      number: of replicas.
+    """
+    roots = [root(seed + replica, "training") for replica in range(number)]
+    keys = jnp.stack([jax.random.split(key) for key in roots])  # [N, 2]
+    init_key, step_key = keys[0] if number == 1 else keys.T
+    return init_key, step_key
+
+
+def trace(model: Model, opened: data.Data, settings: ConfigDict) -> Traced:
+    """Traces `init` and `step` of a model on a batch of the run.
+
+    Raises:
+      UserError: for a batch that the model cannot learn from.
+    """
+    rows = opened.at(0)["weight"].shape[-1] * processes.hosts()[1]
+    lanes = ORDERS[settings.data.order].lanes
+    state = state_shapes(model, opened.spec, rows, lanes)
+    key = root(settings.seed, "training")  # only its shape is read
+    _, metrics = jax.eval_shape(model.step, key, state, example_batch(opened.spec, rows, lanes))
+    return Traced(state, tuple(metrics))
+
+
+def refuse_condition(model: Model, opened: data.Data, settings: ConfigDict, traced: Traced) -> None:
+    """Refuses the condition of a run's samples before the run begins, and not at its first picture.
+
+    Raises:
+      UserError: for a condition that cannot be read, that the model does not honour, or that takes ranges or lists.
+    """
+    how, spec = settings.sample, opened.spec
+    request = parse_given(how.given, 1, spec, how.length)
+    if request.fits:
         raise UserError(
-            f"sample.given {settings.sample.given}: expected NAME=VALUE while a run trains; gen_jax.sample --given takes ranges "
+            f"sample.given {how.given}: expected NAME=VALUE while a run trains; gen_jax.sample --given takes ranges "
             f"and lists of a trained run"
         )
-    if given:  # a wrong one is said here, not by the first picture
-        with suppress(jax.errors.JAXTypeError):  # of a family that looks at its state, after the condition
-            jax.eval_shape(lambda state: model.sample(keys[0, 0], state, 1, given), shapes)
-    scorer = scorer_while_training(plain, feed.spec, feed.read)
-    init_key, step_key = keys[0] if replicas == 1 else keys.T
-    state = placement.abstract_state(mesh, shapes, replicas, settings.sharding is not None)
-    return Job(settings, workdir, mesh, feed, model, init_key, step_key, replicas, state, tuple(metrics), scorer, quiet)
-
-
-def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tuple[int, State]:
-    """Where the run continues: its newest whole checkpoint, or as a new run that of `fork`, or the initial state.
-
-    A new run is written down only once its state is known to fit; a fork keeps its first state at once.
-    """
-    settings, spec, leads = config.plain(job.settings), job.data.spec, processes.leads()
-    if directory.begun_config(job.workdir) is not None:
-        directory.refuse_other(job.workdir, settings, spec, fork)
-        found = checkpoint.newest(manager, job.state, repair=True)
-        if leads:
-            files.write_json(job.workdir / "config.json", settings)
-        return found
-    if fork is None:
-        if leads:
-            directory.claim(job.workdir, spec)
-            directory.settle(job.workdir, settings, None)
-        return 0, initial_state(job)
-    found = forked_state(job, fork)
-    if leads:
-        directory.claim(job.workdir, spec)
-    checkpoint.save(manager, *found)
-    checkpoint.finish(manager)
-    if leads:
-        directory.settle(job.workdir, settings, {"from": str(fork.resolve()), "step": found[0]})
-    print(f"forked from step {found[0]} of {fork}")
-    return found
-
-
-def initial_state(job: Job) -> State:
-    """The state before the first step, of every replica."""
-    fed, places = placement.place_rows(job.mesh, job.data.at(0)), replicas.places(job.state)
-
-    def init(key: jax.Array, arrays: dict, fed: dict) -> State:
-        return job.model.init(key, job.data.batch(arrays, fed))
-
-    first = init if job.replicas == 1 else jax.vmap(init, in_axes=(0, None, 0))
-    return jax.jit(first, out_shardings=places)(job.init_key, place_arrays(job), fed)
+    if request.given:
+        key = root(settings.seed, "training")  # only its shape is read
+        # Because some families read numbers of their state, once they have checked the condition.
+        with suppress(jax.errors.JAXTypeError):
+            jax.eval_shape(lambda state: model.sample(key, state, 1, request.given), traced.state)
 
 
 def work_bytes(job: Job) -> int:
-    """Returns the memory that a step works with beside its state and its rows, as XLA plans it; 0 unless it learns from many rows at once."""
-    if (
-        job.settings.data.order != "all"
-        or not processes.alone()
-        or sum(each.size for each in job.data.arrays.values()) < LARGE
-    ):
+    """Returns the bytes of memory that a step works with beside its state and its rows, as XLA plans it.
+
+    0 unless a step learns from many rows at once, because a plan costs a compilation.
+    """
+    numbers = sum(array.size for array in job.data.arrays.values())
+    if not ORDERS[job.settings.data.order].whole or not processes.alone() or numbers < LARGE:
         return 0
 
     def step(key: jax.Array, state: State, arrays: dict, fed: dict) -> tuple[State, dict]:
         return job.model.step(key, state, job.data.batch(arrays, fed))
 
-    own = job.step_key, job.state, job.data.at(0)
-    key, state, fed = (
-        own if job.replicas == 1 else jax.eval_shape(lambda trees: replicas.replica(trees, 0, job.replicas), own)
-    )
+    arguments = job.step_key, job.state, job.data.at(0)
+    if job.replicas > 1:
+        arguments = jax.eval_shape(lambda trees: replicas.replica(trees, 0, job.replicas), arguments)
+    key, state, fed = arguments
     plan = jax.jit(step).lower(key, state, job.data.arrays, fed).compile().memory_analysis()
     return plan.temp_size_in_bytes * job.replicas // job.mesh.size if plan else 0
 
 
 def refuse_too_large(job: Job) -> None:
-    """Says how much memory a step works with if that is much.
+    """Prints how much memory a step works with if that is much.
 
     Raises:
-      UserError: if so much is not free.
+      UserError: if less memory is free.
     """
     need, free = work_bytes(job), placement.free_bytes(job.mesh)
     if need > WORTH_SAYING:
-        print(
-            f"memory: a step works with {need / 1e9:.1f} GB beside the data"
-            + (f", {free / 1e9:.1f} GB are free" if free else "")
-        )
+        available = f", {free / 1e9:.1f} GB are free" if free else ""
+        print(f"memory: a step works with {need / 1e9:.1f} GB beside the data{available}")
     if free is not None and need > free:
         raise UserError(
             f"a step works with {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: expected fewer replicas "
             f"(--config.replicas=1), fewer rows a step (--config.data.order=once --config.batch_size=1000, and of a mixture "
             f"--config.model.batches), or a smaller model"
         )
-
-
-def forked_state(job: Job, fork: Path) -> tuple[int, State]:
-    """The newest checkpoint of another run; what it carries for each lane begins anew where their number changes.
-
-    Raises:
-      UserError: where there is none, or it does not fit this model.
-    """
-    old, rows = directory.begun_config(fork), job.settings.batch_size
-    if old is None:
-        raise UserError(f"--fork {fork}: there is no run with a checkpoint to start from")
-    if job.settings.data.order != "lanes" or old["data"]["order"] != "lanes" or old["batch_size"] == rows:
-        return checkpoint.newest_in(fork / "checkpoints", job.state)
-    shapes = state_shapes(job.model, job.data.spec, old["batch_size"], lanes=True)
-    abstract = placement.abstract_state(job.mesh, shapes, job.replicas, job.settings.sharding is not None)
-    step, state = checkpoint.newest_in(fork / "checkpoints", abstract)
-    print(f"batch_size was {old['batch_size']} in {fork} and is {rows}: every lane begins anew, with nothing carried")
-    return step, jax.tree.map(lambda a, b: a if a.shape == b.shape else b, state, initial_state(job))
-
-
-def place_arrays(job: Job) -> dict[str, jax.Array]:
-    """The resident rows on the devices; nothing where the feed streams."""
-    return placement.place_whole(job.mesh, {name: np.asarray(value) for name, value in job.data.arrays.items()})

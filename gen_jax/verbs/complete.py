@@ -6,6 +6,7 @@ import numpy as np
 
 from gen_jax.data.arrays import read_array
 from gen_jax.data.feed.rows import Rows
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.pictures import strip
 from gen_jax.data.spec import Spec, to_model
 from gen_jax.errors import UserError, choose, readable
@@ -34,7 +35,7 @@ def parse_mask(text: str, num: int, seed: int, spec: Spec) -> np.ndarray:
     Raises:
       UserError: for anything else, and for a mask that hides nothing.
     """
-    pixels = spec.shape[:2] if spec.kind == "image" else spec.shape
+    pixels = spec.shape[:2] if kind_of(spec).pixels else spec.shape
     if text.endswith(".npy"):
         mask = _read_mask(Path(text), num, pixels, spec)
     elif text.startswith("random:"):
@@ -47,7 +48,7 @@ def parse_mask(text: str, num: int, seed: int, spec: Spec) -> np.ndarray:
         size = int(np.prod(pixels))
         orders = [np.random.default_rng([seed, row]).permutation(size) for row in range(num)]
         mask = (np.stack(orders) >= round(share * size)).reshape(num, *pixels)
-    elif spec.kind != "image":
+    elif not kind_of(spec).pixels:
         raise UserError(
             f"--mask {text}: {spec.name} holds {spec.kind} data, expected random:0.5 (the share that is hidden) or "
             f"a .npy file (1 = seen, 0 = hidden)"
@@ -79,9 +80,9 @@ def _read_mask(path: Path, num: int, pixels: tuple[int, ...], spec: Spec) -> np.
     return (mask > 0) if mask.shape[:1] == (num,) and mask.ndim > len(spec.shape) else np.stack([mask > 0] * num)
 
 
-def completing(model: Model) -> Model:
+def completing(model: Model, spec: Spec) -> Model:
     """The model, with a search of its latent where its own `sample` does not honour `x` and `mask`."""
-    return model if {"x", "mask"} <= set(model.given) else with_latent_search(model)
+    return model if {"x", "mask"} <= set(model.given) else with_latent_search(model, spec)
 
 
 def complete(
@@ -94,7 +95,7 @@ def complete(
     Raises:
       UserError: for a model that cannot complete, or one of labels and rows without them.
     """
-    model, num = completing(model), len(rows["x"])
+    model, num = completing(model, spec), len(rows["x"])
     given = {"x": np.where(mask, to_model(spec, rows["x"]), 0), "mask": mask}
     if "y" in model.given:
         if "y" not in rows:

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from gen_jax.data.spec import SEQUENCES, Spec, to_data
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec, to_data
 from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.model import Model, State
@@ -50,7 +51,7 @@ def draw(
     Raises:
       UserError: for a condition that hardly any row fits.
     """
-    size = size or (SHORT if spec.kind in SEQUENCES else CHUNK)
+    size = size or (SHORT if kind_of(spec).time else CHUNK)
     chunks = _chunks(model, state, seed, None if fits else num, given or {}, how or {}, size)
     if fits:
         return _first_that_fit(spec, chunks, num, known, fits)
@@ -67,11 +68,10 @@ def _chunks(
     """Yields samples, `size` at a time, until there are `num`; without end, all given the first row, if `num` is None."""
     key = root(seed, "samples")
     for number in count() if num is None else range(-(-num // size)):
-        rows = np.minimum(
-            np.arange(number * size, (number + 1) * size), 0 if num is None else num - 1
-        )  # all chunks are whole
+        last = 0 if num is None else num - 1
+        rows = np.minimum(np.arange(number * size, (number + 1) * size), last)  # all chunks are whole
         conditions = jax.tree.map(itemgetter(rows), dict(given))
-        options = {name: value[rows] if np.ndim(value) else value for name, value in how.items()}
+        options = {name: np.asarray(value)[rows] if np.ndim(value) else value for name, value in how.items()}
         yield model.sample(fold_in(key, number), state, size, conditions or None, options or None)
 
 

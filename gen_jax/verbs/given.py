@@ -1,43 +1,65 @@
 """Reads what `--given` says: labels, a prefix, or cells of a table."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gen_jax import config
-from gen_jax.data.kinds.texts import tokens_of
-from gen_jax.data.spec import SEQUENCES, Spec
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec
 from gen_jax.data.tables import evidence
+from gen_jax.data.tables.relations import RowTest
 from gen_jax.errors import UserError, choose, whole_number
 
 
-def parse_given(text: str | None, num: int, spec: Spec, length: int | None = None) -> dict[str, np.ndarray] | None:
-    """What `--given` and `--length` ask for.
+class Request(NamedTuple):
+    """The samples that `--given` and `--length` ask for."""
+
+    given: dict[str, np.ndarray] | None  # the condition for the model; None if there is none
+    cells: np.ndarray | None = None  # of rows of a table [num, D] in its own domain, NaN if a cell is free
+    fits: RowTest | None = None  # the ranges and lists of the rows of a table
+
+
+def parse_given(text: str | None, num: int, spec: Spec, length: int | None = None) -> Request:
+    """Reads `--given` and `--length`.
 
     Args:
       text: `y=CLASS` by number or name, or `y=all`, class i mod classes for sample i; of text, `prefix=TEXT`; of a table
-        what `evidence.said` reads.
-      length: of the sequences, in tokens or frames.
+        a condition, see `evidence.condition_of`; no condition if None.
+      num: number of samples.
+      spec: the facts of the data.
+      length: of the sequences, in tokens or frames; the default is the length of the data.
 
     Raises:
       UserError: for anything else, data without labels, an unknown class or character, a length of what is no sequence.
     """
-    if length is not None and spec.kind not in SEQUENCES:
+    kind = kind_of(spec)
+    if length is not None and not kind.time:
         raise UserError(f"--length {length}: {spec.name} holds {spec.kind} data, no sequences")
     if length is not None and not 1 <= length < config.LARGEST:
         raise UserError(f"--length {length}: expected 1 to {config.LARGEST - 1}")
     given = {} if length is None else {"length": np.full(num, length, np.int32)}
-    if text is not None and spec.kind == "table":
-        return evidence.said(spec, text, num)
+    if text is not None and spec.tabular:
+        condition = evidence.condition_of(spec, text)
+        return Request(
+            evidence.model_condition(spec, condition, num),
+            evidence.condition_cells(spec, condition, num),
+            evidence.row_filter(condition),
+        )
     if text is not None:
         name, _, value = text.partition("=")
-        kinds = {"y": _labels, "prefix": _prefix} if spec.kind == "text" else {"y": _labels}
-        if name not in kinds or not value:
-            raise UserError(f"--given {text}: expected y=CLASS or y=all" + ", or prefix=TEXT" * (len(kinds) > 1))
-        given |= kinds[name](text, value, num, spec, length)
-    return given or None
+        readers, expected = {"y": _labels}, "y=CLASS or y=all"
+        if kind.tokens:
+            readers["prefix"] = _prefix
+            expected += ", or prefix=TEXT"
+        if name not in readers or not value:
+            raise UserError(f"--given {text}: expected {expected}")
+        given |= readers[name](text, value, num, spec, length)
+    return Request(given or None)
 
 
 def _prefix(text: str, value: str, num: int, spec: Spec, length: int | None) -> dict[str, np.ndarray]:
-    x = tokens_of(spec, value)
+    x = kind_of(spec).tokens(spec, value)
     rest = max(0, (length or spec.shape[0]) - len(x))
     mask = np.arange(len(x) + rest) < len(x)
     return {"x": np.tile(np.pad(x, (0, rest)), (num, 1)), "mask": np.tile(mask, (num, 1))}
@@ -50,7 +72,7 @@ def _labels(text: str, value: str, num: int, spec: Spec, length: int | None) -> 
         return {"y": np.arange(num, dtype=np.int32) % len(spec.classes)}
     if value in spec.classes:
         value = str(spec.classes.index(value))
-    elif spec.info.get("labels", "U") in "biu":  # whose names are numbers: no other number is a class
+    elif (spec.label_type or "U") in "biu":  # whose names are numbers: no other number is a class
         choose(f"class of {spec.name}", value, spec.classes)
     number = whole_number(value)
     if number is None or number >= len(spec.classes):

@@ -109,9 +109,9 @@ def measure(loaded: loading.Run, shares: list[float], names: list[str], num: int
     Raises:
       UserError: where the data of the run have changed, or no metric applies to them.
     """
-    score = scorer_of(loaded, names, num)
+    scorer = scorer_of(loaded, names, num)
     states = (prune(loaded.state, share) for share in shares)
-    zeros, scores = zip(*((share_of_zeros(state), score(loaded.model, state)) for state in states))
+    zeros, scores = zip(*((share_of_zeros(state), scorer.score(loaded.model, state)) for state in states))
     if not scores[0]:
         raise UserError(f"no metric applies to {loaded.spec.name}")
     metrics = {

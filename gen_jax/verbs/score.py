@@ -1,7 +1,8 @@
-"""Scores a model by the measures of `metrics`, beside what real rows score."""
+"""Scores a model by the measures of `metrics`, beside the scores of real rows."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,10 +10,12 @@ from gen_jax import config, data
 from gen_jax.data.feed.rows import opened
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
-from gen_jax.metrics import ALL, DEFAULT, METRICS, NEEDS, SELECTING, Measure, Real, Reals, Rows, real_data
+from gen_jax.metrics import registry
+from gen_jax.metrics.features import Real, Reals, Rows, real_data
+from gen_jax.metrics.measure import Computation, Measure, names_of
 from gen_jax.metrics.progress import progress
-from gen_jax.metrics.rows import Lacking, under
-from gen_jax.metrics.scores import Scores, figures
+from gen_jax.metrics.rows import Lacking, Subject, read
+from gen_jax.metrics.scores import Scores, entries
 from gen_jax.metrics.tables.encoding import target_of
 from gen_jax.model import Model, State
 from gen_jax.storage import loading
@@ -20,117 +23,202 @@ from gen_jax.verbs.draw import draw
 from gen_jax.verbs.given import parse_given
 
 
+class Scorer(NamedTuple):
+    """Scores models of one data set by chosen metrics."""
+
+    score: Callable[..., Scores]  # (model, state, samples=None) -> scores; samples that are not given are drawn
+    draw: Callable[[Model, State], Rows]  # -> the samples that are scored
+
+
+class Chosen(NamedTuple):
+    """A measure that applies to the data."""
+
+    measure: Measure
+    computation: Computation
+    names: tuple[str, ...]  # metrics of the measure that are asked for
+    oracle: Callable[[], tuple[Mapping, dict]]  # figures of real rows, and their origin; computed once
+
+
+class Plan(NamedTuple):
+    """The measures of a scorer, and the samples that they read."""
+
+    spec: Spec
+    chosen: tuple[Chosen, ...]
+    required: frozenset[str]  # metrics that are asked for by name: a model that cannot have them is refused
+    num: int  # samples
+    seed: int
+    given: dict[str, np.ndarray] | None  # the length of each sample, if it is asked for
+    num_samples: int  # latents of each row for the importance weighted bound
+    protocol: Mapping[str, Any]  # facts of the data
+    drawn: Mapping[str, Any]  # facts of the samples
+
+
 def make_scorer(
-    spec: Spec,
-    reals: Reals,
-    splits: tuple[str, str],
+    real: Real,
     names: Iterable[str],
+    *,
     num: int,
     seed: int,
-    features: str | None = None,
-    also: str | None = None,
     length: int | None = None,
     num_samples: int = 100,
-    target: str | None = None,
-) -> Callable[..., Scores]:
-    """A function (model, state, samples=None) that scores by the metrics in `names`: samples, or what it makes of real rows.
+    also: str | None = None,
+) -> Scorer:
+    """Returns a scorer of models by samples, or by what the models give for real rows.
 
-    The oracle of samples is the same metric on real rows, as many where there are: those of the test split, or of the training
-    split where samples are what a judge learns from. None where there is no test split. Samples that a caller has not drawn
-    already are drawn.
+    The oracle of a metric of samples is the same metric of real rows. They are test rows, or train rows if a judge is
+    trained on samples. The oracle is None without a test split, and for metrics of real rows.
 
     Args:
-      splits: the names of the training and of the test split.
-      features: a file whose features take the place of the classifier's (see `metrics.images.external`).
-      names: of metrics; `all` for those that apply, and where there are none the cheap ones of them (`DEFAULT`).
-      also: one more metric, whatever the others are.
-      length: of the samples, where they are sequences; as the rows of the data where None.
-      num_samples: latents drawn for each row for the importance weighted bound.
-      target: the column of a table that classifiers tell; the last one with levels where None.
+      real: the real data.
+      names: of metrics; `all` for the metrics that apply; none for the cheap metrics that apply.
+      num: number of samples.
+      seed: of the samples and of the latents.
+      length: of samples that are sequences, in tokens or frames; None: as the rows of the data.
+      num_samples: latents of each row for the importance weighted bound.
+      also: a metric beside the others.
 
     Raises:
-      UserError: for an unknown metric, for one that these data, this model or so few samples do not have.
+      UserError: for an unknown metric, and for a metric that the data, or so few samples, do not have.
     """
-    real, names = real_data(spec, reals, splits, features, target), tuple(names)
-    required = {*names, also} - {ALL, None}
-    wanted = list(METRICS) if ALL in names else [*(names or DEFAULT)]
-    measures = choose_measures([*wanted, *required], required, real, num)
-    drawn, given = {"samples": num, "seed": seed}, parse_given(None, num, spec, length)
-    drawn |= {"length": length} if given else {}
-    data_facts = {"data": spec.name, "shape": list(spec.shape), "content": spec.content}
+    names, spec = tuple(names), real.spec
+    required = frozenset({*names, also} - {registry.ALL, None})
+    if registry.ALL in names:
+        wanted = [*registry.metrics()]
+    else:
+        wanted = [*(names or registry.defaults())]
+    chosen = choose_measures([*wanted, *required], required, real, num)
+    given = parse_given(None, num, spec, length).given
+    protocol = {"data": spec.name, "shape": list(spec.shape), "content": spec.content}
+    drawn = {"samples": num, "seed": seed}
+    if given:
+        drawn["length"] = length
+    plan = Plan(spec, chosen, required, num, seed, given, num_samples, protocol, drawn)
+    return Scorer(partial(score, plan), partial(draw_samples, plan))
+
+
+def draw_samples(plan: Plan, model: Model, state: State) -> Rows:
+    """Draws the samples that are scored.
+
+    Args:
+      plan: number and seed of the samples.
+      model: the model.
+      state: its state.
+    """
+    return draw(model, state, plan.spec, plan.seed, plan.num, plan.given)
+
+
+def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -> Scores:
+    """Scores a model.
+
+    Args:
+      plan: the measures.
+      model: the model.
+      state: its state.
+      samples: raw samples; None: they are drawn, if a measure reads them.
+
+    Raises:
+      UserError: for samples that are not finite, and for a model that lacks what a required metric needs.
+    """
+    subject = Subject(model, state, plan.spec, plan.seed, plan.num_samples)
 
     @cache
-    def oracle(build: Callable) -> tuple[Mapping, dict]:
-        return real_figures(measures[build][0], num, real)
+    def checked_samples() -> Rows:
+        drawn = draw_samples(plan, model, state) if samples is None else samples
+        refuse_broken(drawn)
+        return drawn
 
-    def score(model: Model, state: State, known: Rows | None = None) -> Scores:
-        scores: Scores = {}
-
-        @cache
-        def samples() -> Rows:
-            found = draw(model, state, spec, seed, num, given) if known is None else known
-            refuse_broken(found)
-            return found
-
-        def measured(build: Callable, measure: Measure) -> tuple[Mapping, Mapping, dict]:
-            """Values of the model and of the oracle, and what both depend on."""
-            if measure.of != "samples":
-                function, facts = under(measure.of, model, state, spec, seed, num_samples)
-                return measure.values(function), {}, facts
-            lacking = [key for key in measure.needs if key not in samples()]
-            if lacking:
-                raise Lacking(f"samples with {lacking[0]!r}, which this model does not draw")
-            values, (found, origin) = measure.values(samples()), oracle(build)
-            return values, found, {**drawn, **origin}
-
-        for build, (measure, mine) in progress(measures.items(), "scoring", "measure"):
-            try:
-                values, found, facts = measured(build, measure)
-            except Lacking as lack:
-                if required.intersection(mine):
-                    raise UserError(f"metric {mine[0]!r} needs {lack}") from None
-            else:
-                scores |= figures(mine, measure, values, found, {**data_facts, **facts})
-        return scores
-
-    return score
+    scores: Scores = {}
+    for chosen in progress(plan.chosen, "scoring", "measure"):
+        try:
+            values, oracle, facts = measured(plan, chosen, subject, checked_samples)
+        except Lacking as lack:
+            if plan.required.intersection(chosen.names):
+                raise UserError(f"metric {chosen.names[0]!r} needs {lack}") from None
+            continue
+        protocol = {**plan.protocol, **facts, **chosen.computation.protocol()}
+        scores |= entries(chosen.names, chosen.measure, values, oracle, protocol)
+    return scores
 
 
-def choose_measures(
-    names: Iterable[str], required: set[str], real: Real, num: int
-) -> dict[Callable, tuple[Measure, list[str]]]:
-    """What computes the metrics in `names` that apply, with those it computes; those `required` must.
+def measured(
+    plan: Plan, chosen: Chosen, subject: Subject, samples: Callable[[], Rows]
+) -> tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any]]:
+    """Returns the figures of a model, the figures of real rows, and the facts that both depend on.
+
+    Args:
+      plan: facts of the samples.
+      chosen: the measure.
+      subject: the model.
+      samples: () -> samples of the model.
+
+    Raises:
+      Lacking: for a model that lacks what the measure needs.
+    """
+    measure, computation = chosen.measure, chosen.computation
+    if measure.reading is not None:
+        function, facts = read(measure.reading, subject)
+        return computation.values(function), {}, facts
+    lacking = [field for field in measure.fields if field not in samples()]
+    if lacking:
+        raise Lacking(f"samples with {lacking[0]!r}, which this model does not draw")
+    values = computation.values(samples())
+    oracle, origin = chosen.oracle()
+    return values, oracle, {**plan.drawn, **origin}
+
+
+def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, num: int) -> tuple[Chosen, ...]:
+    """Returns the measures that apply to the data, for some metrics.
+
+    Args:
+      names: of the metrics.
+      required: metrics that must apply.
+      real: the real data.
+      num: number of samples.
 
     Raises:
       UserError: as `make_scorer`.
     """
-    wanted = list(dict.fromkeys(choose("metric", name, METRICS) for name in names))
-    chosen: dict[Callable, tuple[Measure, list[str]]] = {}
-    for build in dict.fromkeys(METRICS[name] for name in wanted):
-        measure, mine = build(real), [name for name in wanted if METRICS[name] is build]
-        asked = [name for name in mine if name in required]
-        if measure is None and asked:
-            raise UserError(f"metric {asked[0]!r} needs {NEEDS[build]}; {real.spec.name} has none")
-        if measure is not None and num < measure.least:
-            raise UserError(f"metric {mine[0]!r} needs at least {measure.least} samples, not {num}: draw more")
-        if measure is not None:
-            chosen[build] = measure, mine
-    return chosen
+    measures = registry.measures()
+    wanted = dict.fromkeys(choose("metric", name, measures) for name in names)
+    chosen = []
+    for measure in dict.fromkeys(measures[name] for name in wanted):
+        asked = tuple(name for name in wanted if name in names_of(measure))
+        computation = measure.prepare(real)
+        if computation is None:
+            refused = [name for name in asked if name in required]
+            if refused:
+                raise UserError(f"metric {refused[0]!r} needs {measure.data}; {real.spec.name} has none")
+            continue
+        if num < measure.least:
+            raise UserError(f"metric {asked[0]!r} needs at least {measure.least} samples, not {num}: draw more")
+        oracle = cache(partial(real_figures, measure, computation, real, num))
+        chosen.append(Chosen(measure, computation, asked, oracle))
+    return tuple(chosen)
 
 
-def real_figures(measure: Measure, num: int, real: Real) -> tuple[Mapping, dict]:
-    """What `num` real rows score in the place of samples, and where they are from; nothing where there are too few."""
-    split, rows = measure.oracle(num) if measure.oracle else (real.test, real.held_out(num))
+def real_figures(measure: Measure, computation: Computation, real: Real, num: int) -> tuple[Mapping, dict]:
+    """Returns the figures of real rows in the place of samples, and the origin of the rows; no figures of too few rows.
+
+    Args:
+      measure: the measure.
+      computation: its functions.
+      real: the real data.
+      num: number of rows, if there are as many.
+    """
+    if computation.oracle is None:
+        split, rows = real.test, real.held_out(num)
+    else:
+        split, rows = computation.oracle(num)
     if rows is None or len(rows["x"]) < measure.least:
         return {}, {"oracle_split": None}
-    return measure.values(rows), {"oracle_split": split, "oracle_samples": len(rows["x"])}
+    return computation.values(rows), {"oracle_split": split, "oracle_samples": len(rows["x"])}
 
 
 def refuse_broken(samples: Rows) -> None:
-    """Refuses samples with values that are not finite.
+    """Refuses samples that are not finite.
 
     Raises:
-      UserError: saying how many there are.
+      UserError: with the number of these samples.
     """
     broken = int((~np.isfinite(samples["x"]).reshape(len(samples["x"]), -1).all(1)).sum()) if samples else 0
     if broken:
@@ -139,38 +227,57 @@ def refuse_broken(samples: Rows) -> None:
 
 def scorer_of(
     loaded: loading.Run, names: Iterable[str], num: int, features: str | None = None, num_samples: int | None = None
-) -> Callable[..., Scores]:
-    """`make_scorer` for a trained run, whose data it opens.
+) -> Scorer:
+    """Returns the scorer of a trained run, on the data of the run.
+
+    Args:
+      loaded: the run.
+      names: of metrics; see `make_scorer`.
+      num: number of samples.
+      features: TorchScript network whose features replace the features of the classifier.
+      num_samples: latents of each row for the importance weighted bound; None: as in the config of the run.
 
     Raises:
-      UserError: where the data of the run have changed, and as `make_scorer`.
+      UserError: if the data of the run have changed, and as `make_scorer`.
     """
-    options = loaded.config["data"]
-    source = opened(loaded.spec, options)
+    options, how = loaded.config["data"], loaded.config["evaluate"]
+    settings = {**config.base_config().sample, **loaded.config["sample"]}
+    reals = data.reader(opened(loaded.spec, options), options)
     splits = (options["split"], options["test_split"])
-    reals = data.reader(source, options)
-    seed, settings = loaded.config["evaluate"]["seed"], {**config.base_config().sample, **loaded.config["sample"]}
-    more = {"length": settings["length"], "num_samples": num_samples or settings["num_samples"]}
-    more["target"] = loaded.config["evaluate"].get("target")
-    return make_scorer(loaded.spec, reals, splits, names, num, seed, features, **more)
+    real = real_data(loaded.spec, reals, splits, features, how.get("target"))
+    num_samples = num_samples or settings["num_samples"]
+    return make_scorer(real, names, num=num, seed=how["seed"], length=settings["length"], num_samples=num_samples)
 
 
-def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Callable[..., Scores] | None:
-    """`make_scorer` by the settings of a run, with the metric that selects; None where it does not score.
+def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Scorer | None:
+    """Returns the scorer of a run that trains, with the metric that selects; None for a run that does not score.
+
+    Args:
+      settings: the config of the run.
+      spec: facts of the data.
+      reals: reader of the splits.
 
     Raises:
-      UserError: for a metric that selects where nothing is scored, and as `make_scorer`.
+      UserError: for a metric that selects in a run that does not score, and as `make_scorer`.
     """
     select, how = settings["select"], settings["evaluate"]
-    if spec.kind == "table":
-        target_of(spec, how.get("target"))  # a wrong one is said before the run
+    if spec.tabular:
+        target_of(spec, how.get("target"))  # because a wrong target should be refused before the run
     if not settings["eval_every"]:
         if select:
             raise UserError(f"select {select!r} needs scores while the model trains: set --config.eval_every")
         return None
     if select:
-        choose("metric to select by", select, SELECTING)
+        choose("metric to select by", select, registry.signs())
     splits = (settings["data"]["split"], settings["data"]["test_split"])
-    more = {name: settings["sample"][name] for name in ("length", "num_samples")}
-    more["target"] = how.get("target")
-    return make_scorer(spec, reals, splits, how["metrics"], how["num"], how["seed"], also=select, **more)
+    real = real_data(spec, reals, splits, target=how.get("target"))
+    sample = settings["sample"]
+    return make_scorer(
+        real,
+        how["metrics"],
+        num=how["num"],
+        seed=how["seed"],
+        length=sample["length"],
+        num_samples=sample["num_samples"],
+        also=select,
+    )

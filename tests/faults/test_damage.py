@@ -118,7 +118,7 @@ def prepared(tmp_path, monkeypatch):
 
     def read(feed):
         options = {**plain(base_config())["data"], "feed": feed}
-        return next(data.load(options, 8, 0, steps=1, quiet=True).stream(0, 1)), tmp_path / "cache"
+        return next(data.load(options, batch_size=8, seed=0, steps=1, quiet=True).stream(0, 1)), tmp_path / "cache"
 
     return read
 

@@ -45,7 +45,7 @@ BUILDERS = {  # imported on use: TFDS is slow to start
 
 
 def find(name: str) -> Callable:
-    """The builder class of one of our own sets.
+    """Returns the builder class of one of our own sets.
 
     Raises:
       UserError: for an unknown name.

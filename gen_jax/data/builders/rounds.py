@@ -14,11 +14,11 @@ TUNES = (  # (frames until the next voice begins, semitones above the keynote an
     (12, "-5.1 -5.1 0.2 0.2 " * 2 + "2.1 2.1 4.2 4.2 " * 2 + "7.2 7.4 " * 2 + "7.1 5.1 4.2 4.2 " * 2),
 )
 TRANSPOSITIONS, VOICES = range(-3, 3), (1, 2, 3, 4)
-TENTH = {"validation": 4, "test": 9}  # which of ten rows belong to a split; the others are learnt from
+TENTH = {"validation": 4, "test": 9}  # which of ten rows belong to a split; all other rows are in the training split
 
 
 def sung(tune: str) -> np.ndarray:
-    """A tune as a roll [T, 88], in C."""
+    """Returns a tune as a roll [T, 88], in C."""
     notes = [note.split(".") for note in tune.split()]
     keys = np.repeat([C4 + int(pitch) for pitch, _ in notes], [int(frames) for _, frames in notes])
     return np.eye(KEYS, dtype=np.uint8)[keys]

@@ -12,7 +12,7 @@ ENDS = {"train": 1_003_854, "validation": 1_059_624, "test": 1_115_394}  # where
 
 
 class TinyShakespeare(tfds.core.GeneratorBasedBuilder):
-    """One text a split: 1,003,854 characters train, 55,770 validation, 55,770 test."""
+    """Holds one text for each split: 1,003,854 characters train, 55,770 validation, 55,770 test."""
 
     VERSION = tfds.core.Version("1.0.0")
 

@@ -1,1 +1,1 @@
-"""How rows come to a model: in which order, from memory or streamed."""
+"""The way of rows to a model: their order, and batches from memory or streamed."""

@@ -1,99 +1,230 @@
-"""Which rows make the batch of a step: a pure function of (seed, step), computed on the host."""
+"""The orders in which a run reads the rows of its split: a pure function of (seed, step), computed on the host.
+
+A new order is a function of (plan, step) and an entry of `ORDERS`.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from gen_jax.errors import UserError, choose
+from gen_jax.data.source import Source
+from gen_jax.errors import UserError
 
-ORDERS = ("shuffle", "once", "all", "lanes", "by_level")
 BY_LEVEL = 3  # begins the seeds, so that no two uses share their noise
+
+Rows = dict[str, np.ndarray]  # `index`, row numbers int64 [n], and what an order adds to these rows
+
+
+class Levels(NamedTuple):
+    """The rows of a table by the levels of its C columns that have levels; column c has L_c levels."""
+
+    rows: list[np.ndarray]  # C of [N] int64: row numbers sorted by level, missing cells last
+    starts: list[np.ndarray]  # C of [L_c] int64: place of the first row of a level in `rows`
+    counts: list[np.ndarray]  # C of [L_c] int64: number of rows of a level
+    cumulative: list[np.ndarray]  # C of [L_c] float64: cumulative probabilities of the levels
+    offsets: np.ndarray  # [C + 1] int64: number of the first level of a column, counted through all columns
+
+
+class Plan(NamedTuple):
+    """The facts on which the rows of a step depend, beside the number of the step."""
+
+    seed: int
+    rows: int  # of the split
+    size: int  # rows of a step
+    last: int  # position behind the last row that a run reads, counted through all epochs
+    permutation: Callable[[int], np.ndarray]  # epoch -> row numbers [rows]
+    levels: Levels | None = None  # for orders that draw rows by their levels
+
+
+class Reading(NamedTuple):
+    """What a run asks of an order."""
+
+    source: Source
+    rows: int  # of the split
+    batch_size: int
+    steps: int
+    multiple: int  # to which batches are padded
+
+
+class Order(NamedTuple):
+    """An order of rows, and what the rest of the code must know of it."""
+
+    rows: Callable[[Plan, int], Rows]  # (plan, step) -> the rows of a step, at most plan.size
+    refuse: Callable[[Reading], None] | None = None  # raises UserError for a reading that the order cannot honour
+    whole: bool = False  # each step reads all rows, whatever the batch size is
+    once: bool = False  # a run ends before it reads a row again
+    lanes: bool = False  # row i of a batch continues row i of the batch before, so the state carries something for it
+    levels: bool = False  # the labels are the levels by which rows are drawn
+
+
+class Length(NamedTuple):
+    """The length of a run."""
+
+    size: int  # rows of a step
+    steps: int
+    last: int  # position behind the last row that the run reads, counted through all epochs
 
 
 def permutations(seed: int, rows: int) -> Callable[[int], np.ndarray]:
-    """The order in which each epoch visits the rows, int64 [rows]; that of the last two epochs is remembered."""
+    """Returns the function epoch -> permutation of the row numbers, int64 [rows]; it remembers the last two epochs."""
     return lru_cache(maxsize=2)(lambda epoch: np.random.default_rng([seed, epoch]).permutation(rows))
 
 
-def total_steps(order: str, rows: int, batch_size: int, steps: int | None, epochs: float | None) -> int:
-    """How many steps a run has: `epochs` replaces `steps` where it is set.
-
-    Raises:
-      UserError: where `once` would see a row a second time, `lanes` has fewer rows than lanes, or neither length is given.
-    """
-    choose("data.order", order, ORDERS)
-    if epochs is None and steps is None:
-        raise UserError("neither steps nor epochs is set: choose one, for example --config.steps=1000")
-    size = rows if order == "all" else batch_size
-    read = rows // size * size if order == "lanes" else rows  # in an epoch
-    total = steps if epochs is None else -int(-epochs * read // size)
-    passes = -(-rows // size)
-    if order == "once" and total > passes:
-        raise UserError(
-            f"data.order 'once' shows each of {rows} rows once, in {passes} batches of {size}; {total} steps "
-            f"would begin a second pass: set --config.steps={passes} or fewer"
-        )
-    if order == "lanes" and rows < batch_size:
-        raise UserError(
-            f"data.order 'lanes' reads {batch_size} lanes side by side and there are {rows} rows: choose a smaller "
-            f"--config.batch_size, or a smaller --config.data.window"
-        )
-    return total
-
-
-def rows_of_step(
-    order: str, permutation: Callable[[int], np.ndarray], step: int, rows: int, batch_size: int, last: int
-) -> np.ndarray:
-    """Row numbers of the batch at `step`, int64 [at most batch_size].
-
-    `shuffle` reads an endless stream of epoch permutations, so that a batch may span two epochs; it ends before
-    position `last` (rows x epochs). `once` reads the rows in their own order, `all` returns every row each step. `lanes`
-    cuts the rows into `batch_size` equal stretches and reads each in its own order, again from its start after its end;
-    rows that are too few for one more of each are never read. `by_level` has as many rows as `shuffle` (see `rows_by_level`).
-    """
-    if order == "all":
-        return np.arange(rows)
-    if order == "lanes":
-        stretch = rows // batch_size
-        return np.arange(batch_size) * stretch + step % stretch
-    positions = np.arange(step * batch_size, min((step + 1) * batch_size, last))
-    if order == "once":
-        return positions
-    epochs = positions // rows
-    indices = np.empty_like(positions)
-    for epoch in np.unique(epochs):
-        here = epochs == epoch
-        indices[here] = permutation(int(epoch))[positions[here] % rows]
-    return indices
-
-
-def rows_by_level(codes: np.ndarray, sizes: Sequence[int]) -> Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]:
-    """Training by sampling: (seed, step, num) -> row numbers, and the level by which each was drawn, int64 [num] both.
-
-    One column of levels, any as often as another; one of its levels, by the log of how many rows have it; one of those rows
-    (Xu et al. 2019, arXiv 1907.00503, section 4.3, whose log is of the count plus one). Levels are counted through all columns.
+def length_of_run(order: Order, rows: int, batch_size: int, steps: int | None, epochs: float | None) -> Length:
+    """Returns the length of a run.
 
     Args:
-      codes: of the levels of each row [N, C], NaN where a cell is empty.
-      sizes: how many levels each column has.
+      order: the order of the rows.
+      rows: number of rows in the split.
+      batch_size: number of rows in a step, unless the order reads all rows.
+      steps: number of steps, if `epochs` is None.
+      epochs: number of passes over the rows; replaces `steps`.
+
+    Raises:
+      UserError: if neither `steps` nor `epochs` is set.
     """
-    first = np.cumsum([0, *sizes])
-    counts = [np.bincount(each[~np.isnan(each)].astype(int), minlength=size) for each, size in zip(codes.T, sizes)]
-    cuts = [np.cumsum(np.log1p(each)) for each in counts]
-    cuts = [each / each[-1] for each in cuts]  # the last is 1 to the bit
-    sorted_rows = [np.argsort(each, kind="stable") for each in codes.T]  # empty cells last
-    starts = [np.cumsum(each) - each for each in counts]
+    if epochs is None and steps is None:
+        raise UserError("neither steps nor epochs is set: choose one, for example --config.steps=1000")
+    size = rows if order.whole else batch_size
+    if epochs is None:
+        return Length(size, steps, rows if order.once else steps * size)
+    rows_of_epoch = rows // size * size if order.lanes else rows
+    return Length(size, -int(-epochs * rows_of_epoch // size), round(epochs * rows))
 
-    def rows(seed: int, step: int, num: int) -> tuple[np.ndarray, np.ndarray]:
-        random = np.random.default_rng([BY_LEVEL, seed, step])
-        columns, where = random.integers(len(sizes), size=num), random.random((2, num))
-        indices, labels = np.empty(num, np.int64), np.empty(num, np.int64)
-        for column in np.unique(columns):
-            here = columns == column
-            level = np.searchsorted(cuts[column], where[0, here], side="right")
-            place = starts[column][level] + (where[1, here] * counts[column][level]).astype(int)
-            indices[here], labels[here] = sorted_rows[column][place], first[column] + level
-        return indices, labels
 
-    return rows
+def positions(plan: Plan, step: int) -> np.ndarray:
+    """Returns the positions of the rows of a step in the endless stream of epochs, int64 [at most plan.size]."""
+    return np.arange(step * plan.size, min((step + 1) * plan.size, plan.last))
+
+
+def shuffled_rows(plan: Plan, step: int) -> Rows:
+    """Returns rows of an endless stream of permuted epochs; a batch may span two epochs."""
+    places = positions(plan, step)
+    epochs = places // plan.rows
+    indices = np.empty_like(places)
+    for epoch in np.unique(epochs):
+        inside = epochs == epoch
+        indices[inside] = plan.permutation(int(epoch))[places[inside] % plan.rows]
+    return {"index": indices}
+
+
+def rows_in_turn(plan: Plan, step: int) -> Rows:
+    """Returns the next rows of the split, in the order of the split."""
+    return {"index": positions(plan, step)}
+
+
+def whole_split(plan: Plan, step: int) -> Rows:
+    """Returns all rows of the split."""
+    return {"index": np.arange(plan.rows)}
+
+
+def rows_of_lanes(plan: Plan, step: int) -> Rows:
+    """Returns the next row of each lane, and whether the lanes begin `again`, bool [plan.size].
+
+    The split is cut into plan.size equal stretches. A lane reads a stretch in the order of the split, and begins again after its end.
+    Rows that do not fill one more row of all lanes are never read.
+    """
+    stretch = plan.rows // plan.size
+    again = np.full(plan.size, step % stretch == 0)
+    return {"index": np.arange(plan.size) * stretch + step % stretch, "again": again}
+
+
+def rows_by_level(plan: Plan, step: int) -> Rows:
+    """Returns rows drawn by their levels, and as labels `y` int32 [n] the levels by which they were drawn.
+
+    Training by sampling: a column is drawn uniformly, one of its levels by the log of one plus its number of rows, then a row of
+    that level (Xu et al. 2019, arXiv 1907.00503, section 4.3). Labels count the levels through all columns.
+    """
+    levels, num = plan.levels, len(positions(plan, step))
+    random = np.random.default_rng([BY_LEVEL, plan.seed, step])
+    columns = random.integers(len(levels.rows), size=num)
+    uniforms = random.random((2, num))
+    indices, labels = np.empty(num, np.int64), np.empty(num, np.int32)
+    for column in np.unique(columns):
+        inside = columns == column
+        level = np.searchsorted(levels.cumulative[column], uniforms[0, inside], side="right")
+        place = (uniforms[1, inside] * levels.counts[column][level]).astype(int)
+        indices[inside] = levels.rows[column][levels.starts[column][level] + place]
+        labels[inside] = levels.offsets[column] + level
+    return {"index": indices, "y": labels}
+
+
+def levels_of(codes: np.ndarray, sizes: Sequence[int]) -> Levels:
+    """Returns the rows of a table by their levels.
+
+    Args:
+      codes: levels of the rows [N, C], NaN if a cell is missing.
+      sizes: number of levels of each column [C].
+    """
+    counts = [
+        np.bincount(column[~np.isnan(column)].astype(int), minlength=size) for column, size in zip(codes.T, sizes)
+    ]
+    weights = [np.cumsum(np.log1p(count)) for count in counts]
+    return Levels(
+        rows=[np.argsort(column, kind="stable") for column in codes.T],
+        starts=[np.cumsum(count) - count for count in counts],
+        counts=counts,
+        cumulative=[weight / weight[-1] for weight in weights],  # the last probability is 1 to the bit
+        offsets=np.cumsum([0, *sizes]),
+    )
+
+
+def refuse_second_pass(reading: Reading) -> None:
+    """Refuses a run that would read a row a second time.
+
+    Raises:
+      UserError: with the largest number of steps.
+    """
+    passes = -(-reading.rows // reading.batch_size)
+    if reading.steps > passes:
+        raise UserError(
+            f"data.order 'once' shows each of {reading.rows} rows once, in {passes} batches of {reading.batch_size}; "
+            f"{reading.steps} steps would begin a second pass: set --config.steps={passes} or fewer"
+        )
+
+
+def refuse_no_lanes(reading: Reading) -> None:
+    """Refuses rows that cannot be read in lanes.
+
+    Raises:
+      UserError: for rows that continue no other rows, fewer rows than lanes, or lanes that the devices cannot share.
+    """
+    source = reading.source
+    if not source.info.get("pieces"):
+        raise UserError(
+            f"data.order 'lanes' continues sequences cut into windows, and {source.name} ({source.kind}) has none: "
+            f"choose shuffle, or set --config.data.window=64"
+        )
+    if reading.rows < reading.batch_size:
+        raise UserError(
+            f"data.order 'lanes' reads {reading.batch_size} lanes side by side and there are {reading.rows} rows: choose a "
+            f"smaller --config.batch_size, or a smaller --config.data.window"
+        )
+    if reading.batch_size % reading.multiple:
+        raise UserError(
+            f"batch_size {reading.batch_size}: with data.order 'lanes' expected a multiple of the {reading.multiple} devices"
+        )
+
+
+def refuse_no_levels(reading: Reading) -> None:
+    """Refuses data without levels.
+
+    Raises:
+      UserError: with the settings of another order.
+    """
+    if not any("levels" in column for column in reading.source.info.get("columns", ())):
+        raise UserError(
+            f"data.order 'by_level' draws rows by the levels of a table, and {reading.source.name} has none: set "
+            f"--config.data.order=shuffle and, of a gan, --config.model.conditional=False"
+        )
+
+
+ORDERS = {
+    "shuffle": Order(shuffled_rows),
+    "once": Order(rows_in_turn, refuse_second_pass, once=True),
+    "all": Order(whole_split, whole=True),
+    "lanes": Order(rows_of_lanes, refuse_no_lanes, lanes=True),
+    "by_level": Order(rows_by_level, refuse_no_levels, levels=True),
+}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,19 @@ ALONE = 5_000  # rows below which starting workers costs more than it saves
 
 
 def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quiet: bool) -> dict[str, np.ndarray]:
-    """All rows of a split, memory-mapped from the cache, where they are written on first use.
+    """Returns all rows of a split, memory-mapped from the cache; the first use writes them there.
 
-    The cache key is the content of the source and the options that change its rows. Files whose bytes are not those that
-    were written are written anew.
+    The key of the cache is the content of the source, which depends on the options that change its rows. Files that are damaged are
+    written again.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config, by which worker processes open the source.
+      split: name of the split.
+      quiet: whether no progress is shown.
+
+    Raises:
+      UserError: for rows that cannot be decoded, or a cache that cannot be written.
     """
     key = content_hash(source.content, source.name, list(source.shape), split)
     folder = cache_folder() / "arrays" / key
@@ -54,14 +63,14 @@ def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quie
 
 
 def _checksums(folder: Path) -> dict[str, int]:
-    """Returns the CRC-32 of each array file of a folder: of three gigabytes a second, which are read next anyway."""
-    found = {}
+    """Returns the CRC-32 of each array file of a folder, at three gigabytes a second; the files are read next anyway."""
+    checksums = {}
     for path in sorted(folder.glob("*.npy")):
-        found[path.name] = 0
+        checksums[path.name] = 0
         with open(path, "rb") as file:
             while chunk := file.read(1 << 24):
-                found[path.name] = zlib.crc32(chunk, found[path.name])
-    return found
+                checksums[path.name] = zlib.crc32(chunk, checksums[path.name])
+    return checksums
 
 
 def _arrays(folder: Path) -> dict[str, np.ndarray]:
@@ -71,49 +80,51 @@ def _arrays(folder: Path) -> dict[str, np.ndarray]:
 
 
 def cores() -> int:
-    """How many processor cores this process may use."""
+    """Returns the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path, quiet: bool) -> None:
+    """Writes the rows of a split into arrays in a folder, by several processes if there are many rows."""
     rows = source.sizes[split]
     for name, value in source.rows(split, np.arange(1)).items():
         file = folder / f"{name}.npy"
         np.lib.format.open_memmap(file, "w+", value.dtype, (rows, *value.shape[1:])).flush()
         _reserve(file)
     with tqdm(total=rows, desc=f"decoding {source.name} {split}", unit="row", disable=quiet) as bar:
-        if rows < ALONE or source.kind == "table":  # which is in memory already
+        if rows < ALONE or source.tabular:  # whose rows are in memory already
             fill(source, split, folder, range(rows), bar.update)
             return
         cuts = np.linspace(0, rows, cores() + 1).astype(int).tolist()
-        jobs = [
-            json.dumps([{**options, "content": source.content}, split, str(folder), *cut]) for cut in pairwise(cuts)
-        ]
-        command = [
-            sys.executable,
-            "-c",
-            "from gen_jax.data.feed.resident import work; work(*__import__('sys').argv[1:])",
-        ]
-        workers = [
-            subprocess.Popen([*command, job], stdout=subprocess.PIPE, text=True, start_new_session=True) for job in jobs
-        ]
-        try:
-            for worker in workers:
-                for line in worker.stdout:
-                    bar.update(int(line))
-            codes = [worker.wait() for worker in workers]
-            if any(codes):
-                raise UserError(f"{source.name}: decoding failed, its processes ended with {codes}; see above")
-        finally:
-            for worker in workers:
-                worker.kill()
+        facts = {**options, "content": source.content}
+        jobs = [json.dumps([facts, split, str(folder), start, stop]) for start, stop in pairwise(cuts)]
+        codes = _work_together(jobs, bar.update)
+    if any(codes):
+        raise UserError(f"{source.name}: decoding failed, its processes ended with {codes}; see above")
+
+
+def _work_together(jobs: Sequence[str], done: Callable[[int], Any]) -> list[int]:
+    """Runs a process for each job, see `work`, and returns their exit codes; calls `done` with numbers of rows."""
+    command = [sys.executable, "-c", "from gen_jax.data.feed.resident import work; work(*__import__('sys').argv[1:])"]
+    options = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    workers = [subprocess.Popen([*command, job], **options) for job in jobs]
+    try:
+        for worker in workers:
+            for line in worker.stdout:
+                done(int(line))
+        return [worker.wait() for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
 
 
 def _reserve(file: Path) -> None:
-    """Takes the room of a file of zeros on the disk, for to write to a mapped page without room is a SIGBUS.
+    """Reserves disk space for a file of zeros.
+
+    Writing to a memory-mapped page while the disk is full would kill the process with SIGBUS.
 
     Raises:
-      OSError: where there is not so much; nothing on systems that cannot tell.
+      OSError: if there is not enough space; never on systems that cannot reserve space.
     """
     with open(file, "rb+") as handle:
         try:
@@ -124,7 +135,15 @@ def _reserve(file: Path) -> None:
 
 
 def fill(source: Source, split: str, folder: Path, part: range, done: Callable[[int], Any]) -> None:
-    """Writes the rows of `part` into the arrays of `folder`."""
+    """Writes rows into the arrays of a folder.
+
+    Args:
+      source: the rows.
+      split: name of the split.
+      folder: where the arrays are.
+      part: the row numbers.
+      done: is called with the number of rows that a read has added.
+    """
     arrays = {file.stem: np.load(file, mmap_mode="r+") for file in folder.glob("*.npy")}
     for start in range(part.start, part.stop, CHUNK):
         indices = np.arange(start, min(start + CHUNK, part.stop))
@@ -136,7 +155,7 @@ def fill(source: Source, split: str, folder: Path, part: range, done: Callable[[
 
 
 def work(job: str) -> None:
-    """One worker: fills its part of the arrays and prints how many rows each read has added."""
+    """Fills a part of the arrays in a process of its own, and prints the number of rows that each read has added."""
     options, split, folder, start, stop = json.loads(job)
     try:
         fill(open_source(options), split, Path(folder), range(start, stop), lambda num: print(num, flush=True))

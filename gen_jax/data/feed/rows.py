@@ -1,4 +1,4 @@
-"""Raw rows for the commands that use a run: a split of the data it learnt from, or a user's own file of the like."""
+"""Reads raw rows for the commands that use a run: a split of the run's data, or a file of the user with such rows."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,30 +6,32 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax import data
+from gen_jax.data.feed.load import read_split
+from gen_jax.data.feed.order import Rows
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import BINARY, binarised, drawn_from
-from gen_jax.data.sources.files import open_files
 from gen_jax.data.sources.opening import open_source
+from gen_jax.data.sources.user_files import open_files
 from gen_jax.data.sources.windows import windowed
-from gen_jax.data.spec import SEQUENCES, Spec
+from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
 
-Rows = dict[str, np.ndarray]
 FLAGS = {
-    "split": (None, "of the run's data set, or of --data; where unset the test split"),
+    "split": (None, "of the run's data set, or of --data; the test split if unset"),
     "data": (None, "a file or folder of your own in the place of the run's data set, as data.path takes"),
 }
 
 
 def opened(spec: Spec, options: Mapping[str, Any]) -> Source:
-    """The data set of a run.
+    """Opens the data set of a run.
 
     Args:
+      spec: the facts of the run's data.
       options: the `data` section of the run's config.
 
     Raises:
-      UserError: where it cannot be opened, or its content has changed.
+      UserError: for a data set that cannot be opened, or whose content has changed.
     """
     source = open_source(options)
     if source.content != spec.content:
@@ -40,47 +42,54 @@ def opened(spec: Spec, options: Mapping[str, Any]) -> Source:
 def read_rows(
     spec: Spec, options: Mapping[str, Any], split: str | None = None, path: str | None = None, num: int | None = None
 ) -> tuple[str, Rows]:
-    """The first `num` raw rows (all where None) of a split, or of a user's file, and in words where they are from.
+    """Returns the origin of raw rows in words, and the rows.
 
     Args:
+      spec: the facts of the run's data.
       options: the `data` section of the run's config.
-      split: where None that of the tests; of a user's file without one all it has.
-      path: the user's file or folder. Images of a run in black and white are drawn from its greys, as those of the run,
-        unless it holds nothing but 0 and 1.
+      split: name of the split. The default is the test split, or the only split of a user's file.
+      path: a file or folder of the user; the default is the run's data. Grey images become black and white if the run's data are.
+      num: number of rows, from the first on; the default is all.
 
     Raises:
-      UserError: where there is no such split, too few rows, or the file holds something else than the run's data.
+      UserError: for an unknown split, too few rows, or a file whose rows are not like the rows of the run.
     """
-    source = opened(spec, options) if path is None else _own(spec, options, path)
+    source = opened(spec, options) if path is None else _users(spec, options, path)
     sizes = {name: size for name, size in source.sizes.items() if size}
-    asked = split or (next(iter(sizes)) if len(sizes) == 1 and path else options["test_split"])
-    choose(f"--split of {source.name}", asked, sizes)
-    if num is not None and sizes[asked] < num:
-        raise UserError(f"{source.name} has {sizes[asked]} rows in its split {asked!r}: expected at least {num}")
-    origin = f"the {asked} split of {source.name}" if path is None or len(sizes) > 1 else path
+    if not split:
+        split = next(iter(sizes)) if len(sizes) == 1 and path else options["test_split"]
+    choose(f"--split of {source.name}", split, sizes)
+    if num is not None and sizes[split] < num:
+        raise UserError(f"{source.name} has {sizes[split]} rows in its split {split!r}: expected at least {num}")
+    origin = f"the {split} split of {source.name}" if path is None or len(sizes) > 1 else path
     if path is None:
-        return origin, data.reader(source, options)(asked, num)
-    rows = source.rows(asked, np.arange(num or sizes[asked]))
-    if spec.kind != "table":  # whose cells are checked where they are read
+        return origin, read_split(source, options, split, num)
+    rows = source.rows(split, np.arange(num or sizes[split]))
+    if not spec.tabular:  # whose cells are checked where they are read
         _check_values(spec, rows["x"], path)
     return origin, {name: np.asarray(value) for name, value in rows.items() if name != "grey"}
 
 
-def _own(spec: Spec, options: Mapping[str, Any], path: str) -> Source:
-    known = {"columns": spec.info.get("columns"), "schema": None, "test_path": None}  # of a table
+def _users(spec: Spec, options: Mapping[str, Any], path: str) -> Source:
+    """Opens a file of the user, whose rows are read as the rows of a run.
+
+    Raises:
+      UserError: for rows of another kind, shape or vocabulary.
+    """
+    table = {"columns": spec.info.get("columns"), "schema": None, "test_path": None}
     try:
-        source = open_files(Path(path), {**options, **known})
-        if options.get("window") is not None and source.kind in SEQUENCES:
+        source = open_files(Path(path), {**options, **table})
+        if options.get("window") is not None and kind_of(source).time:
             source = windowed(source, options["window"])
     except UserError as error:
         raise UserError(str(error).replace("data.path", "--data")) from None
-    free = int(source.kind in SEQUENCES and spec.kind == source.kind)  # the length of sequences
+    free = int(kind_of(source).time and spec.kind == source.kind)  # the length of sequences
     if (source.kind, tuple(source.shape[free:])) != (spec.kind, spec.shape[free:]):
         raise UserError(
             f"--data {path}: rows are of kind {source.kind} and shape {tuple(source.shape)}; this run models "
             f"{spec.kind} of shape {spec.shape}"
         )
-    if list(source.info.get("vocabulary", ())) != list(spec.info.get("vocabulary", ())):
+    if list(source.info.get("vocabulary", ())) != list(spec.vocabulary):
         raise UserError(f"--data {path}: its vocabulary is not that of {spec.name}, which this run models")
     if options.get("transform") in BINARY and not _bits(source):
         source = binarised(source, options["transform"])
@@ -93,7 +102,7 @@ def _relabelled(spec: Spec, source: Source, path: str) -> Source:
     """Returns a source whose labels are numbered as the classes of the run.
 
     Raises:
-      UserError: for a label that the run does not know.
+      UserError: for a label that is no class of the run.
     """
     for name in source.classes:
         choose(f"label in --data {path}:", name, spec.classes)
@@ -107,19 +116,20 @@ def _relabelled(spec: Spec, source: Source, path: str) -> Source:
 
 
 def _bits(source: Source) -> bool:
-    """Whether images hold nothing but 0 and 1."""
+    """Returns whether images hold nothing but 0 and 1."""
     split = next(split for split, size in source.sizes.items() if size)
     x = drawn_from(source.rows(split, np.arange(source.sizes[split])))["x"]
     return source.limits == (0, 1) or bool(np.isin(x, (0, 1)).all())
 
 
 def _check_values(spec: Spec, x: np.ndarray, path: str) -> None:
+    """Raises UserError for values of another type than the run's, or outside its domain."""
     whole = np.dtype(spec.dtype).kind in "iu"
     if whole and x.dtype.kind not in "iu":
         raise UserError(f"--data {path}: values of type {x.dtype}; this run models {spec.dtype}, so expected that")
-    low, high = (np.broadcast_to(each, x.shape) for each in (spec.low, spec.high))
+    low, high = (np.broadcast_to(limit, x.shape) for limit in (spec.low, spec.high))
     wrong = (x < low) | (x > high) if whole else ~np.isfinite(x)
     if wrong.any():
-        place = tuple(int(each) for each in np.argwhere(wrong)[0])
+        place = tuple(np.argwhere(wrong)[0].tolist())
         expected = f"{low[place]:g} to {high[place]:g}" if whole else "a finite number"
         raise UserError(f"--data {path}: row {place[0]} holds {x[place]}; expected {expected}, as in {spec.name}")

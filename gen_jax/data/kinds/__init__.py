@@ -1,1 +1,35 @@
-"""Kinds of data: how each is read, drawn and written."""
+"""Kinds of data: one file and one line of `KINDS` for each."""
+
+from gen_jax.data.kinds.audio import AUDIO
+from gen_jax.data.kinds.image import IMAGE
+from gen_jax.data.kinds.kind import Kind
+from gen_jax.data.kinds.roll import ROLL
+from gen_jax.data.kinds.series import SERIES
+from gen_jax.data.kinds.table import TABLE
+from gen_jax.data.kinds.text import TEXT
+from gen_jax.data.kinds.vector import VECTOR
+from gen_jax.data.source import Source
+from gen_jax.data.spec import Spec
+from gen_jax.errors import choose
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        IMAGE,
+        VECTOR,
+        TEXT,
+        AUDIO,
+        ROLL,
+        SERIES,
+        TABLE,
+    )
+}
+
+
+def kind_of(data: Spec | Source) -> Kind:
+    """Returns the kind of some data.
+
+    Raises:
+      UserError: for a kind that there is not.
+    """
+    return KINDS[choose("kind of data", data.kind, KINDS)]

@@ -1,4 +1,4 @@
-"""Recordings: an archive of WAV files as rows, mu-law tokens, and samples as a WAV file."""
+"""Recordings [T]: an archive of WAV files as rows, mu-law tokens, samples as a WAV file and as spectrograms."""
 
 import io
 import re
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import wavfile
+from PIL import Image
 
 from gen_jax.data.cache import content_hash
+from gen_jax.data.kinds.drawing import PANELS, image_of, new_panels
+from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.limits import ask
 from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec, levels, sequences
@@ -28,24 +30,24 @@ PAUSE = 0.25  # seconds between the recordings of one file
 
 
 def to_mu_law(x: np.ndarray) -> np.ndarray:
-    """Amplitudes in [-1, 1] as tokens 0 to 255 (ITU-T G.711; van den Oord et al. 2016, arXiv 1609.03499, section 2.2)."""
+    """Returns amplitudes in [-1, 1] as tokens 0 to 255 (ITU-T G.711; van den Oord et al. 2016, arXiv 1609.03499, section 2.2)."""
     x = np.clip(np.asarray(x, np.float64), -1, 1)
     return np.rint((np.sign(x) * np.log1p(MU * np.abs(x)) / np.log1p(MU) + 1) / 2 * MU).astype(np.uint8)
 
 
 def from_mu_law(tokens: np.ndarray) -> np.ndarray:
-    """The inverse of `to_mu_law`."""
+    """Returns tokens as amplitudes: the inverse of `to_mu_law`."""
     y = 2 * np.asarray(tokens, np.float64) / MU - 1
     return np.sign(y) * np.expm1(np.abs(y) * np.log1p(MU)) / MU
 
 
 def waveform(spec: Spec, x: np.ndarray) -> np.ndarray:
-    """Recordings [..., T] of the data's own domain as amplitudes in [-1, 1]."""
+    """Returns recordings [..., T] of the data's own domain as amplitudes in [-1, 1]."""
     return from_mu_law(x) if levels(spec) else np.clip(x, -1, 1)
 
 
 def spectrogram(sound: np.ndarray) -> np.ndarray:
-    """Power of a sound [T], in decibels below its loudest part, [F, frames]: low frequencies last."""
+    """Returns the power of a sound [T] in decibels below its loudest part [F, frames]; low frequencies are last."""
     padded = np.pad(sound, (0, max(0, WINDOW - len(sound))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: WINDOW // 4] * np.hanning(WINDOW)
     power = np.square(np.abs(np.fft.rfft(frames))).T[::-1]
@@ -53,13 +55,15 @@ def spectrogram(sound: np.ndarray) -> np.ndarray:
 
 
 def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
-    """The Free Spoken Digit recordings in a .zip of `{digit}_{speaker}_{number}.wav`, each row with its `length`.
+    """Opens the Free Spoken Digit recordings in a .zip of `{digit}_{speaker}_{number}.wav`, each row with its `length`.
 
     `data.encoding` is mu_law (256 tokens) or waveform ([-1, 1]); `data.label` makes the digit or the speaker `y`.
 
     Raises:
       UserError: for an archive that cannot be read or holds no such recordings, or an unknown option.
     """
+    from scipy.io import wavfile  # slow to import
+
     encoding = choose("data.encoding", options.get("encoding") or ENCODINGS[0], ENCODINGS)
     label = choose("data.label", options.get("label") or LABELS[0], LABELS)
     with readable(f"data.path {path}: not a readable archive of recordings"):
@@ -110,11 +114,43 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
     )
 
 
+def loudness(x: np.ndarray, spec: Spec) -> Image.Image:
+    """Returns recordings [N, T] as spectrograms, one panel each up to `PANELS`: pitch runs upwards, the loudest is black."""
+    figure, panels = new_panels(min(len(x), PANELS))
+    rate = rate_of(spec)
+    for panel, row in zip(panels, x):
+        sound = waveform(spec, row[~np.isnan(row.astype(np.float64))])
+        extent = (0, len(sound) / rate, 0, rate / 2000)
+        panel.imshow(spectrogram(sound), cmap="gray_r", vmin=-RANGE, vmax=0, aspect="auto", extent=extent)
+    figure.supxlabel("s", fontsize=8)
+    figure.supylabel("kHz", fontsize=8)
+    return image_of(figure)
+
+
+def rate_of(spec: Spec) -> int:
+    """Returns the samples of a second."""
+    return spec.info.get("rate", 8000)
+
+
 def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
-    """Recordings `x` [N, T], each of its `length`, one after the other as a WAV file of 16 bits."""
-    rate, parts = spec.info.get("rate", 8000), []
+    """Returns recordings `x` [N, T], each of its `length`, one after the other as a WAV file of 16 bits."""
+    from scipy.io import wavfile  # slow to import
+
+    rate, parts = rate_of(spec), []
     for x in sequences(samples):
         parts += [waveform(spec, x), np.zeros(round(PAUSE * rate))]
     buffer = io.BytesIO()
     wavfile.write(buffer, rate, np.rint(np.concatenate(parts) * (FULL - 1)).astype(np.int16))
     return buffer.getvalue()
+
+
+AUDIO = Kind(
+    "audio",
+    "recordings",
+    "T",
+    sound=True,
+    options=("window", "encoding", "label"),
+    read={".zip": recordings},
+    write={".wav": wav},
+    picture=loudness,
+)

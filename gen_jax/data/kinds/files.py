@@ -1,67 +1,41 @@
-"""Samples as files: arrays, and what the data are: pictures, text, music, sound. The kind of the data decides."""
+"""Samples as files: arrays, and what the kind of the data writes: pictures, text, music, sound, rows of a table."""
 
 import io
 
 import numpy as np
 
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.pictures import picture
-from gen_jax.data.kinds.texts import read_text
-from gen_jax.data.spec import Spec, sequences
-from gen_jax.data.tables.schema import to_csv
+from gen_jax.data.spec import Spec
 from gen_jax.errors import choose
-
-SUFFIXES = {  # kind of data -> what its samples are saved as, the first while training
-    "image": (".png",),
-    "vector": (".png",),
-    "table": (".csv", ".png"),
-    "series": (".png",),
-    "text": (".txt",),
-    "roll": (".mid", ".png"),
-    "audio": (".wav", ".png"),
-}
-BESIDE = {".mid": ".png", ".wav": ".png", ".csv": ".png"}  # what is written beside a file that nobody sees
-LINE = "\n" + "-" * 80 + "\n"  # between texts
 
 
 def arrays(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
-    """Samples as the bytes of an .npz file."""
+    """Returns samples as the bytes of an .npz file."""
     buffer = io.BytesIO()
-    if "y" in samples and "labels" in spec.info:  # as the data have them: 5, 6, 7, 9, or texts
+    if "y" in samples and spec.label_type:  # as the data have them: 5, 6, 7, 9, or texts
         names = np.array(spec.classes)
-        names = names.astype(np.int64) if spec.info["labels"] in "biu" else names
+        names = names.astype(np.int64) if spec.label_type in "biu" else names
         samples = {**samples, "y": names[samples["y"]]}
     np.savez_compressed(buffer, **samples)
     return buffer.getvalue()
 
 
-def text(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
-    """Texts `x` [N, T], each of its `length`, with a line between them."""
-    return LINE.join(read_text(spec, x) for x in sequences(samples)).encode() + b"\n"
-
-
-def midi(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
-    """Piano rolls as a MIDI file."""
-    from gen_jax.data.kinds.rolls import midi  # imports SciPy's readers, which are slow
-
-    return midi(samples)
-
-
-def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
-    """Recordings as a WAV file."""
-    from gen_jax.data.kinds.audio import wav
-
-    return wav(samples, spec)
-
-
-WRITERS = {".npz": arrays, ".png": picture, ".txt": text, ".mid": midi, ".wav": wav, ".csv": to_csv}
-
-
 def encode(samples: dict[str, np.ndarray], spec: Spec, suffix: str) -> dict[str, bytes]:
-    """Samples of the data's own domain as files: suffix -> bytes, the one asked for and what belongs beside it.
+    """Returns samples of the data's own domain as files: suffix -> bytes.
+
+    Args:
+      samples: `x` [N, *shape], with `y` and `length` if the data have them.
+      spec: the facts of the data.
+      suffix: of the file that is asked for; beside one that nobody sees, such as .mid, stands the picture.
 
     Raises:
       UserError: for a suffix that samples of this kind cannot have.
     """
-    choose(f"file type of samples of {spec.kind} data", suffix, (".npz", *SUFFIXES[spec.kind]))
-    wanted = [suffix, *filter(None, [BESIDE.get(suffix)])]
-    return {each: WRITERS[each](samples, spec) for each in wanted}
+    kind = kind_of(spec)
+    choose(f"file type of samples of {spec.kind} data", suffix, (".npz", *kind.suffixes))
+    writers = {".npz": arrays, ".png": picture, **kind.write}
+    suffixes = [suffix]
+    if suffix in kind.write and kind.picture:
+        suffixes.append(".png")
+    return {suffix: writers[suffix](samples, spec) for suffix in suffixes}

@@ -1,34 +1,45 @@
-"""Images in black and white, drawn from grey ones: a pixel is 1 with the probability of its place in their domain."""
+"""Draws images in black and white from grey images: a pixel is 1 with probability (grey - low) / (high - low)."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from gen_jax.data.cache import content_hash
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import Source
 from gen_jax.data.spec import small
 from gen_jax.errors import UserError
 
-BINARY = ("static_binary", "dynamic_binary")  # drawn once and for all; for training anew at every step
+BINARY = ("static_binary", "dynamic_binary")  # drawn once; drawn again at each training step
 STATIC, DYNAMIC = 1, 2  # begin the seeds, so that no two uses share their noise
 
 
 def noise(seed: Sequence[int], limits: Sequence[int], shape: tuple[int, ...]) -> np.ndarray:
-    """Whole numbers u from low to high - 1, uniform, so that P(u < x) = (x - low) / (high - low) exactly for grey x."""
+    """Draws whole numbers u, uniform from low to high - 1, so that P(u < x) = (x - low) / (high - low) exactly for grey x.
+
+    Args:
+      seed: of the draw.
+      limits: low and high, the domain of the grey images.
+      shape: of the numbers.
+    """
     dtype = np.result_type(*(np.min_scalar_type(limit) for limit in limits))
     return np.random.default_rng(seed).integers(*limits, shape, dtype)
 
 
 def binarised(source: Source, transform: str) -> Source:
-    """Images whose pixels are 0 or 1, a fixed draw from the grey ones of `source`; binary ones stay what they are.
+    """Returns images whose pixels are 0 or 1, a fixed draw from the grey images of `source`; black and white stays as it is.
 
-    What a row becomes depends on its split and number alone. Where the transform is dynamic, rows have their `grey` too,
-    from which `load` draws what is learnt from, and all that is measured is the fixed draw.
+    The draw of a row depends on its split and its number alone. A dynamic transform keeps `grey` beside it: training draws from
+    `grey` at each step, and measures read the fixed draw.
+
+    Args:
+      source: grey images.
+      transform: one of `BINARY`.
 
     Raises:
-      UserError: for anything but images of small whole numbers with a known domain.
+      UserError: for data other than images of small whole numbers with a known domain.
     """
-    if source.kind != "image" or source.limits is None or not small(source.dtype):
+    if not kind_of(source).pixels or source.limits is None or not small(source.dtype):
         raise UserError(
             f"data.transform {transform!r}: expected images of whole numbers with a known domain, such as 8 bits; "
             f"{source.name} holds {source.kind} data of {source.dtype}"
@@ -51,6 +62,6 @@ def binarised(source: Source, transform: str) -> Source:
 
 
 def drawn_from(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Rows as training reads them: `x` is grey where every step draws it anew."""
+    """Returns rows as training reads them: `x` is grey if each step draws it again."""
     rest = {name: value for name, value in rows.items() if name != "grey"}
     return {**rest, "x": rows.get("grey", rows["x"])}

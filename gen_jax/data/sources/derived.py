@@ -1,4 +1,4 @@
-"""Sources made of other sources: stacked images, and a test split of another set."""
+"""Makes sources of other sources: stacked images, and a test split of another set."""
 
 from functools import lru_cache
 from itertools import product
@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 
 from gen_jax.data.cache import content_hash
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import Source
 from gen_jax.errors import UserError, choose
 
@@ -13,15 +14,19 @@ STACKED_ROWS = {"train": 128_000}  # rows of a stacked set, as in PacGAN's exper
 
 
 def stacked(source: Source, channels: int) -> Source:
-    """Images whose channels are each a grey image of `source`, drawn at random: Stacked-MNIST and its like.
+    """Returns images whose channels are grey images of `source`, drawn at random, such as Stacked-MNIST.
 
     The label is the number that the labels of the channels spell, so that K classes become K^channels (Metz et al. 2017,
-    arXiv 1611.02163, section 3.3.1). Which images a row holds depends on its split and number alone.
+    arXiv 1611.02163, section 3.3.1). The images of a row depend on its split and its number alone.
+
+    Args:
+      source: grey images.
+      channels: number of channels, 2 to 4.
 
     Raises:
-      UserError: for images that are not grey, or a number of channels other than 2 to 4.
+      UserError: for images that are not grey, or another number of channels.
     """
-    if source.kind != "image" or source.shape[2] != 1:
+    if not kind_of(source).pixels or source.shape[2] != 1:
         raise UserError(f"data.stack {channels}: expected grey images, {source.name} has rows of {source.shape}")
     if not 2 <= channels <= 4:
         raise UserError(f"data.stack {channels}: expected 2 to 4 channels")
@@ -35,35 +40,42 @@ def stacked(source: Source, channels: int) -> Source:
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         needed, where = np.unique(parts(split)[indices], return_inverse=True)
         batch, where = source.rows(split, needed), where.reshape(-1, channels)  # [n, channels]
-        together = {"x": np.concatenate([batch["x"][where[:, each]] for each in range(channels)], axis=-1)}
+        together = {"x": np.concatenate([batch["x"][where[:, channel]] for channel in range(channels)], axis=-1)}
         if "y" in batch:
             places = len(source.classes) ** np.arange(channels)[::-1]
             together["y"] = (batch["y"][where] * places[None]).sum(1).astype(np.int32)
         return together
 
-    names = source.classes and tuple(" ".join(each) for each in product(source.classes, repeat=channels))
+    classes = source.classes and tuple(" ".join(names) for names in product(source.classes, repeat=channels))
     return source._replace(
         name=f"{source.name}, {channels} stacked",
         shape=(*source.shape[:2], channels),
         sizes=sizes,
         rows=rows,
         content=content_hash(source.content, channels, sizes),
-        classes=names,
+        classes=classes,
         info={**source.info, "stacked": channels},
     )
 
 
 def joined(source: Source, test: Source, split: str) -> Source:
-    """`source` with the rows of `test` in the place of its own `split`; labels stay where both have the same classes.
+    """Returns `source` with the rows of `test` in the place of its `split`.
+
+    Labels stay if both sources have the same classes.
+
+    Args:
+      source: all other splits.
+      test: the source of one split.
+      split: name of this split.
 
     Raises:
-      UserError: where `test` has no such split, or rows of another kind, shape or domain.
+      UserError: if `test` has no such split, or rows of another kind, shape or domain.
     """
     choose(f"data.test_split of {test.name}:", split, test.sizes)
     for fact, field in {"kind": "kind", "shape": "shape", "domain": "limits"}.items():
-        mine, other = getattr(source, field), getattr(test, field)
-        if mine != other:
-            raise UserError(f"data.test_name: {test.name} has {fact} {other}; expected {mine}, as {source.name}")
+        expected, value = getattr(source, field), getattr(test, field)
+        if value != expected:
+            raise UserError(f"data.test_name: {test.name} has {fact} {value}; expected {expected}, as {source.name}")
     labelled = source.classes == test.classes
 
     def rows(part: str, indices: np.ndarray) -> dict[str, np.ndarray]:

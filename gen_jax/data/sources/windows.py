@@ -1,4 +1,4 @@
-"""Sequences cut into windows, so that they can be read in lanes."""
+"""Cuts sequences into windows, so that they can be read in lanes."""
 
 from functools import cache
 
@@ -10,9 +10,14 @@ from gen_jax.errors import UserError
 
 
 def windowed(source: Source, window: int) -> Source:
-    """Rows that are consecutive pieces of the rows of `source`, of `window` frames each or what is left.
+    """Returns rows that are consecutive pieces of the rows of `source`.
 
-    Each has its `length`, its label where there is one, and `reset`: whether it begins a row of the source.
+    A piece has `window` frames, the last piece of a row what is left. It has its `length`, the label of its row if there is one,
+    and `reset`: whether it begins a row of the source.
+
+    Args:
+      source: sequences.
+      window: number of frames of a piece.
 
     Raises:
       UserError: for a window below 1.
@@ -22,7 +27,7 @@ def windowed(source: Source, window: int) -> Source:
 
     @cache
     def places(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each piece its row in the source, where it begins there, and its length."""
+        """Returns for each piece its row in the source, its first frame in this row, and its length."""
         whole = np.full(source.sizes[split], source.shape[0])
         lengths = source.lengths(split) if source.lengths else whole
         pieces = -(-lengths // window)
@@ -31,12 +36,12 @@ def windowed(source: Source, window: int) -> Source:
         return row, start, np.minimum(lengths[row] - start, window)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        row, start, length = (each[indices] for each in places(split))
+        row, start, length = (facts[indices] for facts in places(split))
         needed, where = np.unique(row, return_inverse=True)
         whole = source.rows(split, needed)
         x = np.zeros((len(row), window, *source.shape[1:]), source.dtype)
-        for each in range(len(row)):
-            x[each, : length[each]] = whole["x"][where[each], start[each] :][: length[each]]
+        for piece in range(len(row)):
+            x[piece, : length[piece]] = whole["x"][where[piece], start[piece] :][: length[piece]]
         labels = {"y": whole["y"][where]} if "y" in whole else {}
         return {"x": x, "length": length.astype(np.int32), "reset": start == 0, **labels}
 

@@ -1,4 +1,4 @@
-"""The cells of CSV and Parquet files as text, column by column. What they mean is said in `tables`."""
+"""Reads CSV and Parquet files as columns of text; `values` gives the texts their meaning."""
 
 import bz2
 import codecs
@@ -26,15 +26,16 @@ COMMA = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")  # a number with a decim
 RAGGED = re.compile(r"Row #(\d+): Expected \d+ columns, got (\d+): (.*)", re.DOTALL)  # as pyarrow says it
 OPEN = {".gz": gzip.open, ".bz2": bz2.open}
 SEPARATORS = (",", ";", "\t", "|")
-HEAD, LINES = 1 << 16, 20  # bytes, and lines, that tell how a file is written: both are read
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?')  # as Excel writes it
+HEAD, LINES = 1 << 16, 20  # bytes, and lines, from which the format of a file is guessed: both are read
 
 
 class Cells(NamedTuple):
-    """A column of text: each distinct text once, and which of them each of its N cells holds."""
+    """A column of text: its distinct texts, and for each of its N cells the place of its text."""
 
     texts: list[str]
-    codes: np.ndarray  # [N] int64, -1 where the cell is empty
-    rows: np.ndarray | None = None  # [N] which rows of their file they are; None if they are all
+    codes: np.ndarray  # [N] int64, -1 if the cell is missing
+    rows: np.ndarray | None = None  # [N] their row numbers in the file; None if they are all rows
 
     def row(self, place: int) -> int:
         """Returns the number of a row in its file, counted from 1."""
@@ -47,12 +48,12 @@ def suffix_of(path: Path) -> str:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a decimal number, finite and without white space."""
+    """Returns whether a text is a decimal number, finite and without white space."""
     return NUMBER.fullmatch(text) is not None and bool(np.isfinite(float(text)))
 
 
 def cells_of(texts: Iterable[str]) -> Cells:
-    """A column of so many texts."""
+    """Returns a column with these texts in its cells."""
     distinct, codes = np.unique(np.array([*texts], object).astype(str), return_inverse=True)
     return trimmed(distinct.tolist(), codes)
 
@@ -61,8 +62,8 @@ def trimmed(texts: Sequence[str], codes: np.ndarray, empty: Collection[str] = EM
     """Returns a column whose texts have lost the white space around them; texts in `empty` become missing cells."""
     texts = [text.strip() for text in texts]
     kept = sorted({*texts}.difference(empty))
-    place = {text: at for at, text in enumerate(kept)}
-    moved = np.array([*(place.get(text, -1) for text in texts), -1], np.int64)
+    places = {text: place for place, text in enumerate(kept)}
+    moved = np.array([*(places.get(text, -1) for text in texts), -1], np.int64)
     return Cells(kept, moved[np.asarray(codes, np.int64)])
 
 
@@ -73,7 +74,7 @@ class Layout(NamedTuple):
     separator: str
     lines: int  # before the first row of cells
     names: list[str]
-    nameless: frozenset[str] = frozenset()  # those of them that the first row leaves blank
+    nameless: frozenset[str] = frozenset()  # names of columns that the first row leaves blank
 
 
 def read_cells(
@@ -84,18 +85,19 @@ def read_cells(
     empty: Mapping[str, Collection[str]] = MappingProxyType({}),
     symbols: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> dict[str, Cells]:
-    """Returns the columns of a file by name. White space around a cell is dropped; the texts in `EMPTY` are empty cells.
+    """Returns the columns of a file by name.
+
+    White space around a cell is dropped, and the texts in `EMPTY` are missing cells. A column without a name is named by its place,
+    and left out if all its cells are missing.
 
     Args:
-      path: a file with one of `SUFFIXES`. The first row of a CSV that is not blank holds the names, unless all its cells are
-        numbers: then there are none, and the columns are x0, x1, ...
+      path: a file with one of `SUFFIXES`. The first row of a CSV that is not blank holds the names. If all its cells are
+        numbers, there are no names, and the columns are x0, x1, ...
       names: of a CSV without names.
-      options: the `data` section of a config; `separator` and `decimal` in it override what is guessed.
-      levels: texts of a column that are levels, although they are in `EMPTY`.
-      empty: texts of a column that are empty cells too.
-      symbols: of a column, what its numbers lose before they are read: signs of currency, percent signs, thousands commas.
-
-    A column without a name is named by its place, and left out if all its cells are empty.
+      options: the `data` section of a config; `separator` and `decimal` in it override the guess.
+      levels: by column, texts that are levels although they are in `EMPTY`.
+      empty: by column, texts that are missing cells too.
+      symbols: by column, symbols that numbers lose before they are read: signs of currency, percent signs, thousands commas.
 
     Raises:
       UserError: for a file that cannot be read, has no rows, rows of unequal length, or two columns of one name.
@@ -124,7 +126,7 @@ def read_cells(
 
 
 def without(text: str, symbols: Collection[str]) -> str:
-    """Returns a text without some symbols and without the white space around the rest."""
+    """Returns a text without these symbols and without the white space around the rest."""
     for symbol in symbols:
         text = text.replace(symbol, "")
     return text.strip()
@@ -159,7 +161,7 @@ def _parquet(path: Path) -> Any:
 
     try:
         facts = pyarrow.parquet.read_metadata(path)
-        ask(sum(facts.row_group(each).total_byte_size for each in range(facts.num_row_groups)), path)
+        ask(sum(facts.row_group(group).total_byte_size for group in range(facts.num_row_groups)), path)
         return pyarrow.parquet.read_table(path)
     except UserError:
         raise
@@ -182,7 +184,7 @@ def _csv(path: Path, names: Sequence[str] | None, separator: str | None) -> tupl
 def _rows(path: Path, layout: Layout) -> Any:
     import pyarrow.csv
 
-    names, numbered = layout.names, [f"{at}" for at in range(len(layout.names))]
+    names, numbered = layout.names, [f"{place}" for place in range(len(layout.names))]
     try:
         with Bounded(OPEN.get(path.suffix.lower(), open)(path, "rb"), path) as file:
             return pyarrow.csv.read_csv(
@@ -205,23 +207,27 @@ def _rows(path: Path, layout: Layout) -> Any:
 
 
 def _layout(path: Path, names: Sequence[str] | None, separator: str | None, encoding: str | None = None) -> Layout:
-    """Guesses the format of a CSV file from its beginning; `separator` overrides the guess."""
-    try:
-        with Bounded(OPEN.get(path.suffix.lower(), open)(path, "rb"), path) as file:
-            head = file.read(HEAD)
-            while head.count(b"\n") < LINES and (more := file.read(len(head))):  # a row may be wide
-                head += more
-            whole = not file.read(1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None
-    encoding = encoding or ("utf-16" if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8")
+    """Guesses the format of a CSV file from its beginning.
+
+    Args:
+      path: the file.
+      names: of the columns, if the file has none.
+      separator: overrides the guess.
+      encoding: overrides the guess.
+    """
+    head, whole = _beginning(path)
+    if encoding is None:
+        encoding = "utf-16" if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
     text = head.decode("utf-8-sig" if encoding == "utf-8" else encoding, "replace")
-    text = text if whole else text[: text.rfind("\n") + 1] or text
+    if not whole:
+        text = text[: text.rfind("\n") + 1] or text
     lines = text.splitlines(keepends=True)
-    blank = next((at for at, line in enumerate(lines) if line.strip()), len(lines))
-    if blank < len(lines) and (said := re.fullmatch(r'"?sep=(.)"?', lines[blank].strip())):  # as Excel writes it
-        separator, blank = separator or said[1], blank + 1
-    text = "".join(lines[blank:])
+    skipped = next((place for place, line in enumerate(lines) if line.strip()), len(lines))  # blank lines
+    setting = SEPARATOR_LINE.fullmatch(lines[skipped].strip()) if skipped < len(lines) else None
+    if setting:
+        separator = separator or setting[1]
+        skipped += 1
+    text = "".join(lines[skipped:])
     separator = separator or _separator(path, text)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
@@ -230,13 +236,27 @@ def _layout(path: Path, names: Sequence[str] | None, separator: str | None, enco
         raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None
     if not first:
         raise UserError(f"{path}: it is empty; expected a first row with the names of the columns, then rows")
-    if names is not None or all(is_number(cell.strip()) for cell in first):  # no row of names
-        return Layout(encoding, separator, blank, [*(names or (f"x{at}" for at in range(len(first))))])
-    listed = [cell.strip() or f"column {at + 1}" for at, cell in enumerate(first)]
+    if names is not None:
+        return Layout(encoding, separator, skipped, [*names])
+    if all(is_number(cell.strip()) for cell in first):  # no row of names
+        return Layout(encoding, separator, skipped, [f"x{place}" for place in range(len(first))])
+    listed = [cell.strip() or f"column {place + 1}" for place, cell in enumerate(first)]
     nameless = [name for name, cell in zip(listed, first) if not cell.strip()]
     if nameless:
         say_once(f"{path}: {', '.join(nameless)} has no name in the first row")
-    return Layout(encoding, separator, blank + reader.line_num, listed, frozenset(nameless))
+    return Layout(encoding, separator, skipped + reader.line_num, listed, frozenset(nameless))
+
+
+def _beginning(path: Path) -> tuple[bytes, bool]:
+    """Returns at least `HEAD` bytes and `LINES` lines of a file, and whether they are the whole file."""
+    try:
+        with Bounded(OPEN.get(path.suffix.lower(), open)(path, "rb"), path) as file:
+            head = file.read(HEAD)
+            while head.count(b"\n") < LINES and (rest := file.read(len(head))):  # a row may be wide
+                head += rest
+            return head, not file.read(1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None
 
 
 def _separator(path: Path, text: str) -> str:

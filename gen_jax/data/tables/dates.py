@@ -1,4 +1,4 @@
-"""Dates and times of tables as whole numbers, days or seconds since 1970, and back in the format that they had."""
+"""Converts dates and times of tables to whole numbers, days or seconds since 1970, and back to their format."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -24,26 +24,26 @@ EPOCH = datetime(1970, 1, 1)
 
 
 def formats_of(texts: Sequence[str]) -> list[str]:
-    """Returns the formats in which all texts are dates, written as the format writes them: more than one is ambiguous.
+    """Returns the formats in which all texts are dates; several formats are ambiguous.
 
     Eight digits alone are a number, unless a schema says that they are a date.
     """
     if not texts or is_number(texts[0]):
         return []
-    return [each for each in FORMATS if all(is_date(text, each) for text in texts)]
+    return [form for form in FORMATS if all(is_date(text, form) for text in texts)]
 
 
 def nearly(texts: Sequence[str], share: float) -> str | None:
-    """Returns a format in which at least `share` of the first texts are dates; None if there is none."""
-    some = texts[:: max(1, len(texts) // 50)]
+    """Returns a format in which at least a share of about 50 of the texts are dates; None if there is no such format."""
+    tried = texts[:: max(1, len(texts) // 50)]
     for form in FORMATS:
-        if sum(is_date(text, form) for text in some) >= share * len(some):
+        if sum(is_date(text, form) for text in tried) >= share * len(tried):
             return form
     return None
 
 
 def to_number(text: str, form: str) -> float:
-    """Returns a date as days since 1970, or a date with a time as seconds.
+    """Returns a date in days since 1970, or a date with a time in seconds.
 
     Raises:
       ValueError: for a text that is no date of that format.
@@ -56,7 +56,7 @@ def to_text(number: float, form: str) -> str:
     """Returns the text of a date: the inverse of `to_number`.
 
     Raises:
-      UserError: for a number beyond the years 1 to 9999.
+      UserError: for a number outside the years 1 to 9999.
     """
     try:
         return (EPOCH + (timedelta(seconds=number) if "%H" in form else timedelta(days=number))).strftime(form)

@@ -1,4 +1,4 @@
-"""Columns of ids: they are not modelled, and rows that are drawn get new ones like those of the data."""
+"""Describes columns of ids, which are not modelled, and makes new ids for drawn rows."""
 
 import hashlib
 import math
@@ -10,22 +10,23 @@ import numpy as np
 
 NUMBERED = re.compile(r"(.*?)(\d{1,300})(\D*)", re.DOTALL)  # Python reads no number of thousands of digits
 NUMBER = re.compile(r"\d{1,300}")
-ROOM = 10**6  # ids that can be drawn for each id of the data, so that drawn ids differ
+ROOM = 10**6  # number of possible ids for each id of the data from which drawn ids differ
 
 
 def facts_of_ids(texts: Sequence[str]) -> dict[str, Any]:
-    """Returns how the ids of a column are written: the same text around a number, or letters by their place.
+    """Returns the form of the ids of a column: the same text around a number, or letters by their place.
 
     Returns:
-      `before`, `after`, `last`, the greatest number, and `width`, its digits with leading zeros, 0 without; or `letters`, the
-      characters of each place, if all ids are of one length and many more can be drawn, as UUIDs. Other ids are replaced by
-      numbers that no id of the data is.
+      `before`, `after`, the greatest number `last`, and `width`, the number of its digits with leading zeros, 0 without. Or
+      `letters`, the characters of each place, if all ids have one length and many more are possible, such as UUIDs. Ids of any other
+      form become numbers that are no ids of the data.
     """
-    found = [NUMBERED.fullmatch(text) for text in texts]
-    around = {(match[1], match[3]) if match else None for match in found}
+    matches = [NUMBERED.fullmatch(text) for text in texts]
+    around = {(match[1], match[3]) if match else None for match in matches}
     if len(around) == 1 and None not in around:
-        (before, after), digits = around.pop(), [match[2] for match in found]
-        padded = len({*map(len, digits)}) == 1 and any(each.startswith("0") for each in digits)
+        before, after = around.pop()
+        digits = [match[2] for match in matches]
+        padded = len({*map(len, digits)}) == 1 and any(number.startswith("0") for number in digits)
         last = max(map(int, digits))
         return {"before": before, "after": after, "last": last, "width": len(digits[0]) if padded else 0}
     letters = ["".join(sorted({*place})) for place in zip(*texts)]
@@ -36,7 +37,12 @@ def facts_of_ids(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def new_ids(facts: Mapping[str, Any], x: np.ndarray) -> list[str]:
-    """Returns an id for each of some rows x [N, D], of which they are a function: numbers go on after those of the data."""
+    """Returns a new id for each of the rows x [N, D]; the same rows get the same ids.
+
+    Args:
+      facts: see `facts_of_ids`; numbers continue after the last number of the data.
+      x: the rows.
+    """
     if "letters" not in facts:
         numbers = range(facts["last"] + 1, facts["last"] + 1 + len(x))
         return [f"{facts['before']}{str(number).zfill(facts['width'])}{facts['after']}" for number in numbers]

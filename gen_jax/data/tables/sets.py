@@ -1,4 +1,4 @@
-"""Tables by name: those that scikit-learn ships and one that is drawn (offline), and those whose files a folder holds."""
+"""Tables by name: sets of scikit-learn and rows of a network, and sets whose files a folder holds."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +9,13 @@ import numpy as np
 from gen_jax.data.cache import content_hash, files_hash
 from gen_jax.data.source import Source
 from gen_jax.data.tables.cells import cells_of, read_cells
-from gen_jax.data.tables.networks import ASIA, open_network
-from gen_jax.data.tables.schema import table_source
+from gen_jax.data.tables.network_source import open_network
+from gen_jax.data.tables.networks import ASIA
+from gen_jax.data.tables.table_source import table_source
 from gen_jax.errors import UserError, choose
 
-SHIPPED = {"iris": "species", "wine": "cultivar", "breast_cancer": "diagnosis"}  # name -> what its classes are
+# Sets of scikit-learn, with the name of the column of their classes.
+SHIPPED = {"iris": "species", "wine": "cultivar", "breast_cancer": "diagnosis"}
 ADULT = (
     *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship"),
     *("race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country", "income"),
@@ -22,9 +24,10 @@ PARTS = {"train": "train", "validation": "valid", "test": "test"}  # split -> ho
 
 
 def shipped(options: Mapping[str, Any]) -> Source:
-    """A set of scikit-learn's; every fifth row is the test split. The class is a column like the others, the last one.
+    """Opens a set of scikit-learn; every fifth row is in the test split, and the class is the last column.
 
-    `data.variant` numbers is the set without the class.
+    Args:
+      options: the `data` section of a config; the variant `numbers` is the set without the class.
 
     Raises:
       UserError: for another variant.
@@ -47,14 +50,20 @@ def shipped(options: Mapping[str, Any]) -> Source:
 
 
 def _texts(values: np.ndarray) -> list[str]:
-    """Numbers as text: whole ones without decimals where all are."""
+    """Returns numbers as texts, without decimals if all are whole."""
     whole = (values == np.rint(values)).all()
     return [str(int(value)) if whole else repr(float(value)) for value in values]
 
 
 def adult(options: Mapping[str, Any]) -> Source:
-    """Census income (Kohavi 1996, UCI): 32,561 and 16,281 rows of 15 columns; the labels of the test split lose their dot."""
-    files = {split: _found(options, f"adult.{split}.csv") for split in ("train", "test")}
+    """Opens Census income (Kohavi 1996, UCI): 32,561 and 16,281 rows of 15 columns.
+
+    The labels of the test split lose their dot.
+
+    Raises:
+      UserError: if `data.data_dir` does not hold the files.
+    """
+    files = {split: _file(options, f"adult.{split}.csv") for split in ("train", "test")}
     parts = {split: read_cells(file, ADULT) for split, file in files.items()}
     for part in parts.values():
         texts = [text.removesuffix(".") for text in part["income"].texts]
@@ -63,43 +72,42 @@ def adult(options: Mapping[str, Any]) -> Source:
 
 
 def binary(options: Mapping[str, Any]) -> Source:
-    """A set of 0 and 1 without names, `data.set`, as in the twenty of density estimation (Van Haaren & Davis 2012).
+    """Opens a set of 0 and 1 without names, `data.set`, such as the twenty of density estimation (Van Haaren & Davis 2012).
 
     Raises:
-      UserError: where the set is not named, or its files do not hold such rows.
+      UserError: for a set that is not named, or files that do not hold such rows.
     """
     folder = Path(options.get("data_dir") or ".").expanduser()
-    known = sorted(file.name.removesuffix(".train.data") for file in folder.glob("*.train.data"))
+    names = sorted(file.name.removesuffix(".train.data") for file in folder.glob("*.train.data"))
     if options.get("set") is None:
-        raise UserError(f"data.name 'binary' needs --config.data.set=NAME; {folder} holds {', '.join(known) or 'none'}")
-    choose(f"data.set in data.data_dir {folder}:", options["set"], known)
+        raise UserError(f"data.name 'binary' needs --config.data.set=NAME; {folder} holds {', '.join(names) or 'none'}")
+    choose(f"data.set in data.data_dir {folder}:", options["set"], names)
     files = {split: folder / f"{options['set']}.{part}.data" for split, part in PARTS.items()}
     files = {split: file for split, file in files.items() if file.exists()}
     parts = {split: read_cells(file, _numbered(file)) for split, file in files.items()}
-    said = {name: {"kind": "categorical", "levels": ["0", "1"], "missing": False} for name in parts["train"]}
-    return table_source(options["set"], parts, options, files_hash([*files.values()]), said)
+    facts = {name: {"kind": "categorical", "levels": ["0", "1"], "missing": False} for name in parts["train"]}
+    return table_source(options["set"], parts, options, files_hash([*files.values()]), facts)
 
 
 def _numbered(file: Path) -> list[str]:
     with open(file, encoding="utf-8", errors="replace") as lines:
-        return [f"x{at}" for at in range(1 + next(lines, "").count(","))]
+        return [f"x{place}" for place in range(1 + next(lines, "").count(","))]
 
 
 def asia(options: Mapping[str, Any]) -> Source:
-    """Rows drawn from the network of Lauritzen & Spiegelhalter 1988, which is embedded."""
+    """Opens rows drawn from the network of Lauritzen & Spiegelhalter 1988, which is embedded."""
     return open_network(ASIA, options, files_hash([ASIA]))
 
 
-def _found(options: Mapping[str, Any], name: str) -> Path:
-    """The file of that name in `data.data_dir`, compressed or not."""
+def _file(options: Mapping[str, Any], name: str) -> Path:
+    """Returns the file of this name in `data.data_dir`, compressed or not."""
     folder = Path(options.get("data_dir") or ".").expanduser()
-    found = [path for path in (folder / name, folder / f"{name}.gz") if path.exists()]
-    if not found:
-        raise UserError(
-            f"data.name {options['name']!r}: {folder} holds no {name} or {name}.gz; give their folder by "
-            f"--config.data.data_dir"
-        )
-    return found[0]
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.exists():
+            return path
+    raise UserError(
+        f"data.name {options['name']!r}: {folder} holds no {name} or {name}.gz; give their folder by --config.data.data_dir"
+    )
 
 
 TABLES = {  # data.name -> (options) -> Source
@@ -111,10 +119,10 @@ TABLES = {  # data.name -> (options) -> Source
 
 
 def open_set(options: Mapping[str, Any]) -> Source:
-    """The table that `data.name` names, one of `TABLES`.
+    """Opens the table that `data.name` names, one of `TABLES`.
 
     Raises:
-      UserError: for an option that it does not have, and as the functions above.
+      UserError: for an option that it does not have, or files that are missing.
     """
     if options.get("test_path") is not None:
         raise UserError(f"data.test_path {options['test_path']}: goes with a file of your own in data.path")

@@ -1,8 +1,8 @@
-"""A small classifier trained on the data's own labels: the judge of the measures, without downloaded weights.
+"""A small classifier trained on the labels of the data: the judge of the measures, without downloaded weights.
 
-It is trained once per data set, with a fixed seed, and kept in the user's cache. The hash of its weights is in the
-protocol of every figure that it had a part in: figures by different classifiers do not compare. The same machine gives
-the same weights to the bit; another number of cores sums in another order, and so gives others.
+It is trained once per data set, with a fixed seed, and kept in the cache of the user. The protocol of a figure holds
+the hash of the weights, because figures by different classifiers do not compare. The same machine gives the same
+weights to the bit. Another number of cores gives other weights, because it sums in another order.
 """
 
 import io
@@ -22,7 +22,7 @@ from gen_jax.data.spec import Spec, to_model
 from gen_jax.files import write
 from gen_jax.metrics.progress import progress
 
-RECIPE = {  # of the training; a new version trains anew
+RECIPE = {  # of the training; the hash of the recipe names the file in the cache
     "version": 1,
     "batch": 128,
     "epochs": 8,
@@ -33,7 +33,7 @@ RECIPE = {  # of the training; a new version trains anew
     "features": 64,
     "seed": 0,
 }
-LARGEST_SIDE = 32  # pixels; larger images are reduced to it before they are judged
+LARGEST_SIDE = 32  # pixels; larger images are scaled down to it
 CHUNK = 500  # rows per compiled call of a trained classifier
 
 
@@ -41,11 +41,11 @@ class Classifier(NamedTuple):
     """A trained classifier of raw rows."""
 
     describe: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # raw x -> features [N, F], log p(y|x) [N, K]
-    protocol: dict[str, Any]  # hash of the weights, and accuracy on the test split
+    protocol: dict[str, Any]  # hash of the weights and accuracy on the test split
 
 
 class Net(nn.Module):
-    """Three convolutions (or two dense layers, for vectors), a dense layer of features, a dense layer of logits."""
+    """Three convolutions for images or two dense layers for vectors, a layer of features, and a layer of logits."""
 
     num_classes: int
 
@@ -56,7 +56,8 @@ class Net(nn.Module):
                 sides = [max(1, round(side * LARGEST_SIDE / max(x.shape[1:3]))) for side in x.shape[1:3]]
                 x = jax.image.resize(x, (len(x), *sides, x.shape[3]), "linear")
             small_image = min(x.shape[1:3]) <= 16
-            x = nn.relu(nn.Conv(16, *(((3, 3), 1) if small_image else ((5, 5), 2)))(x))  # strided: fast on CPU
+            kernel, stride = ((3, 3), 1) if small_image else ((5, 5), 2)  # strided, because that is fast on a CPU
+            x = nn.relu(nn.Conv(16, kernel, stride)(x))
             for width in (32, 64):
                 x = nn.relu(nn.Conv(width, (3, 3), 2)(x))  # [N, H', W', width]
             x = x.reshape(len(x), -1)
@@ -69,14 +70,14 @@ class Net(nn.Module):
 
 
 class State(NamedTuple):
-    """What a step of training changes."""
+    """The weights of a classifier that is trained, and the state of its optimizer."""
 
     params: Any
     optimizer: Any
 
 
 class Functions(NamedTuple):
-    """The compiled functions of a classifier of rows of one shape."""
+    """The compiled functions of classifiers of rows of one shape."""
 
     init: Callable[[], State]
     step: Callable[..., State]  # (state, x [B, *shape], y [B], number, rate, shift [2])
@@ -85,7 +86,12 @@ class Functions(NamedTuple):
 
 @lru_cache(maxsize=8)
 def functions(shape: tuple[int, ...], num_classes: int) -> Functions:
-    """Compiled once per shape, however many classifiers are trained; x is in [-1, 1]."""
+    """Returns the functions of classifiers of rows in [-1, 1], compiled once for any number of classifiers.
+
+    Args:
+      shape: of a row.
+      num_classes: number of classes.
+    """
     net = Net(num_classes)
     tx = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(RECIPE["weight_decay"]))
     seed = jax.random.key(RECIPE["seed"])
@@ -97,9 +103,9 @@ def functions(shape: tuple[int, ...], num_classes: int) -> Functions:
 
     @partial(jax.jit, donate_argnums=0)
     def step(state: State, x: jax.Array, y: jax.Array, number: jax.Array, rate: jax.Array, shift: jax.Array) -> State:
-        if len(shape) == 3:  # all images of a batch are moved by the same few pixels
-            room = reach(shape)
-            padded = jnp.pad(x, ((0, 0), (room, room), (room, room), (0, 0)), mode="edge")
+        if len(shape) == 3:  # all images of a batch are shifted by the same few pixels
+            most = largest_shift(shape)
+            padded = jnp.pad(x, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge")
             x = jax.lax.dynamic_slice(padded, (0, shift[0], shift[1], 0), x.shape)
 
         def loss(params: Any) -> jax.Array:
@@ -107,7 +113,7 @@ def functions(shape: tuple[int, ...], num_classes: int) -> Functions:
             return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
         updates, optimizer = tx.update(jax.grad(loss)(state.params), state.optimizer, state.params)
-        params = jax.tree.map(lambda each, update: each - rate * update, state.params, updates)
+        params = jax.tree.map(lambda param, update: param - rate * update, state.params, updates)
         return State(params, optimizer)
 
     @jax.jit
@@ -118,23 +124,31 @@ def functions(shape: tuple[int, ...], num_classes: int) -> Functions:
     return Functions(init, step, describe)
 
 
-def reach(shape: tuple[int, ...]) -> int:
-    """By how many pixels images are moved at most, each way, while a classifier learns."""
+def largest_shift(shape: tuple[int, ...]) -> int:
+    """Returns the number of pixels that training images are shifted by at most, in each direction."""
     return max(1, min(shape[:2]) // 14)
 
 
 def fit(spec: Spec, x: np.ndarray, y: np.ndarray, what: str) -> Any:
-    """Trains a classifier on raw rows x [N, *shape] with labels y [N] and returns its weights.
+    """Trains a classifier and returns its weights.
 
-    AdamW with a cosine from `learning_rate` to 0, on shuffled batches, for `epochs` but at least `least_steps`.
-    `what` is the name of its progress bar on stderr, which shows itself after some seconds.
+    The optimizer is AdamW with a cosine from `learning_rate` to 0, on shuffled batches, for `epochs` but at least
+    `least_steps`; see `RECIPE`.
+
+    Args:
+      spec: facts of the data.
+      x: raw rows [N, *shape].
+      y: their labels [N].
+      what: name of the progress bar.
     """
     compiled, batch = functions(spec.shape, len(spec.classes)), RECIPE["batch"]
     steps = max(RECIPE["least_steps"], RECIPE["epochs"] * len(x) // batch)
     random = np.random.default_rng(RECIPE["seed"])
     epochs = -(-steps * batch // len(x))
     order = np.concatenate([random.permutation(len(x)) for _ in range(epochs)])[: steps * batch].reshape(steps, batch)
-    shifts = random.integers(0, 2 * reach(spec.shape) + 1, (steps, 2), np.int32) if len(spec.shape) == 3 else order
+    shifts = (
+        random.integers(0, 2 * largest_shift(spec.shape) + 1, (steps, 2), np.int32) if len(spec.shape) == 3 else order
+    )
     state = compiled.init()
     for number in progress(range(steps), what, "step"):
         rate = np.float32(RECIPE["learning_rate"] * (1 + np.cos(np.pi * number / steps)) / 2)
@@ -144,66 +158,86 @@ def fit(spec: Spec, x: np.ndarray, y: np.ndarray, what: str) -> Any:
 
 
 def scaled(spec: Spec, x: np.ndarray) -> np.ndarray:
-    """Raw rows [N, *shape] with their domain at [0, 1], float32; real numbers may lie beyond it."""
+    """Returns raw rows [N, *shape] with the domain of the data at [0, 1], float32; real numbers may lie beyond it."""
     low, high = np.asarray(spec.low), np.asarray(spec.high)
     return to_model(spec._replace(shift=low, scale=np.where(high > low, high - low, 1)), x)
 
 
 def signed(spec: Spec, x: np.ndarray) -> np.ndarray:
-    """Raw rows [N, *shape] with their domain at [-1, 1], float32; what is beyond it is cut off."""
+    """Returns raw rows [N, *shape] with the domain of the data at [-1, 1], float32, clipped to it."""
     return np.clip(scaled(spec, x) * 2 - 1, -1, 1)
 
 
 def describe(spec: Spec, params: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Features [N, F] and class log-probabilities [N, K] of raw rows, float64; compiled once whatever their number."""
+    """Returns features [N, F] and log-probabilities of classes [N, K], float64, compiled once for any number of rows.
+
+    Args:
+      spec: facts of the data.
+      params: weights.
+      x: raw rows [N, *shape].
+    """
     compiled, parts = functions(spec.shape, len(spec.classes)), []
     for start in progress(range(0, len(x), CHUNK), "features", "batch"):
         rows = signed(spec, x[start : start + CHUNK])
         padded = np.pad(rows, [(0, CHUNK - len(rows))] + [(0, 0)] * (rows.ndim - 1))
-        parts.append([np.asarray(each, np.float64)[: len(rows)] for each in compiled.describe(params, padded)])
-    features, log_prob = (np.concatenate(each) for each in zip(*parts))
+        parts.append([np.asarray(array, np.float64)[: len(rows)] for array in compiled.describe(params, padded)])
+    features, log_prob = (np.concatenate(arrays) for arrays in zip(*parts))
     return features, log_prob
 
 
 def accuracy(spec: Spec, params: Any, x: np.ndarray, y: np.ndarray) -> float:
-    """Share of raw rows x [N, *shape] whose label y [N] is the most probable class."""
+    """Returns the share of rows whose label is the most probable class.
+
+    Args:
+      spec: facts of the data.
+      params: weights.
+      x: raw rows [N, *shape].
+      y: their labels [N].
+    """
     return float((describe(spec, params, x)[1].argmax(1) == y).mean())
 
 
 def trained(spec: Spec, rows: Callable[[str], dict[str, np.ndarray]], train: str, test: str | None) -> Classifier:
-    """The classifier of a data set, from the cache or trained and kept there; a damaged file is replaced.
+    """Returns the classifier of a data set from the cache; trains and keeps it if the file is missing or damaged.
 
     Args:
-      rows: split -> raw rows with labels.
-      train, test: names of the splits; test is None where there is none, and then nothing is known of its accuracy.
+      spec: facts of the data.
+      rows: (split) -> raw rows with labels.
+      train: name of the training split.
+      test: name of the test split, for the accuracy; None if there is none.
 
     Raises:
-      UserError: where the cache cannot be written.
+      UserError: if the cache cannot be written.
     """
     facts = [spec.content, spec.name, list(spec.shape), spec.low, spec.high, len(spec.classes), train, test]
     path = made(cache_folder() / "classifiers") / f"{content_hash(facts, RECIPE)}.npz"
     shapes = jax.eval_shape(functions(spec.shape, len(spec.classes)).init).params
-    found = load(path, shapes)
-    if found is None:
-        known = rows(train)
-        params = jax.device_get(fit(spec, known["x"], known["y"], f"training a classifier of {spec.name}"))
-        held_out = rows(test) if test else None
-        share = accuracy(spec, params, held_out["x"], held_out["y"]) if held_out else None
+    cached = load(path, shapes)
+    if cached is None:
+        train_rows = rows(train)
+        params = jax.device_get(fit(spec, train_rows["x"], train_rows["y"], f"training a classifier of {spec.name}"))
+        test_rows = rows(test) if test else None
+        share = accuracy(spec, params, test_rows["x"], test_rows["y"]) if test_rows else None
         save(path, params, share)
-        found = params, share
-    params, share = found
-    return Classifier(
-        partial(describe, spec, params), {"classifier": weights_hash(params), "classifier_accuracy": share}
-    )
+    else:
+        params, share = cached
+    protocol = {"classifier": weights_hash(params), "classifier_accuracy": share}
+    return Classifier(partial(describe, spec, params), protocol)
 
 
 def weights_hash(params: Any) -> str:
-    """A short hash of weights, to the bit."""
+    """Returns a short hash of the bytes of weights."""
     return content_hash(*(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(params)))
 
 
 def save(path: Any, params: Any, share: float | None) -> None:
-    """Writes weights, their hash and their accuracy, whole or not at all."""
+    """Writes weights, their hash and their accuracy, as a whole or not at all.
+
+    Args:
+      path: the file.
+      params: weights.
+      share: accuracy on the test split; None without one.
+    """
     file = io.BytesIO()
     leaves = {str(place): np.asarray(leaf) for place, leaf in enumerate(jax.tree.leaves(params))}
     np.savez(file, hash=weights_hash(params), accuracy=np.nan if share is None else share, **leaves)
@@ -211,7 +245,12 @@ def save(path: Any, params: Any, share: float | None) -> None:
 
 
 def load(path: Any, shapes: Any) -> tuple[Any, float | None] | None:
-    """What `save` wrote for weights shaped as `shapes`; None where there is no such file or it is damaged."""
+    """Returns the weights and the accuracy that `save` wrote; None for a missing or damaged file.
+
+    Args:
+      path: the file.
+      shapes: of the weights.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             leaves = [file[str(place)] for place in range(len(jax.tree.leaves(shapes)))]
@@ -220,4 +259,6 @@ def load(path: Any, shapes: Any) -> tuple[Any, float | None] | None:
             share = float(file["accuracy"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    return (params, None if np.isnan(share) else share) if whole else None
+    if not whole:
+        return None
+    return params, None if np.isnan(share) else share

@@ -1,6 +1,7 @@
-"""Features of a network that the user supplies as a TorchScript file, such as the Inception of published FIDs.
+"""Features of a network that the user supplies as a TorchScript file, such as the Inception network of published FIDs.
 
-With `inception-2015-12-05.pt`, the file that NVIDIA's StyleGAN metrics read, `frechet` is the FID and `kernel` the KID.
+With `inception-2015-12-05.pt`, the file that the StyleGAN metrics of NVIDIA read, `frechet` is the FID and `kernel` the
+KID.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 from gen_jax.metrics.images.classifier import scaled
@@ -18,15 +20,22 @@ BATCH = 64
 
 
 def embedding(file: str, spec: Spec) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
-    """The function raw images [N, H, W, C] -> features [N, F] float64 of a file, and what a protocol says of it.
+    """Returns the features of the network in a file, and the entries of a protocol that name the network.
 
-    The network is given uint8 [n, 3, H, W], the data's domain as 0 to 255, grey images in each of the three channels,
-    and `return_features=True` where it knows that argument.
+    The network reads uint8 [n, 3, H, W] with the domain of the data as 0 to 255. A grey image stands in each of the
+    three channels. `return_features=True` is passed if the network has that argument.
+
+    Args:
+      file: path of a TorchScript file.
+      spec: facts of the data.
+
+    Returns:
+      The function raw images [N, H, W, C] -> features [N, F] float64, and the entries `features` and `hash`.
 
     Raises:
-      UserError: for data that are no images of 1 or 3 channels, without PyTorch, and for a file that is no TorchScript.
+      UserError: for data that are not images of 1 or 3 channels, a missing PyTorch, or a file that is no TorchScript.
     """
-    if spec.kind != "image" or spec.shape[2] not in (1, 3):
+    if not kind_of(spec).pixels or spec.shape[2] not in (1, 3):
         raise UserError(f"features of {file} are of images with 1 or 3 channels, and {spec.name} has none")
     if not Path(file).is_file():
         raise UserError(f"no such file of features: {file}")

@@ -1,18 +1,23 @@
-"""What nearest neighbours tell of samples: fidelity, diversity, copies of the training rows and of one another.
+"""Nearest neighbours of samples among real rows, which show fidelity, diversity and copies.
 
-Distances are Euclidean, in blocks of rows, so that memory stays small whatever the number of rows.
+Distances are Euclidean. They are computed in blocks of rows, so that memory stays small for any number of rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-BLOCK = 1 << 20  # distances held at once, which a cache holds too
-LONG = 64  # rows of more numbers are far apart beside the rounding of float32
+from gen_jax.metrics.features import Real, Rows
+from gen_jax.metrics.measure import Computation, Measure, Metric
+
+BLOCK = 1 << 20  # distances in memory at once, because a cache holds as many
+LONG = 64  # numbers of a row above which float32 suffices: the distances of long rows are large beside its rounding
+NEIGHBOURS = 5  # k of precision, recall, density and coverage
 
 
 def blocks(rows: int, columns: int) -> Iterator[slice]:
-    """Slices of so many rows that a matrix of theirs with `columns` columns is at most `BLOCK` large."""
+    """Returns slices of rows, such that a matrix of a slice and all columns has at most `BLOCK` entries."""
     size = max(1, BLOCK // max(columns, 1))
     return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
@@ -20,9 +25,18 @@ def blocks(rows: int, columns: int) -> Iterator[slice]:
 def squared_distances(
     x: np.ndarray, y: np.ndarray, dtype: type[np.floating] = np.float64
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """|x_i - y_j|^2 [block, M] for one block of the rows of x [N, D] after the other, against all of y [M, D].
+    """Yields |x_i - y_j|^2 [block, M] for one block of the rows of x after the other, against all rows of y.
 
-    |x|^2 + |y|^2 - 2 x.y, around the mean of y; what is left by cancellation alone is 0, so that equal rows are.
+    It is |x|^2 + |y|^2 - 2 x.y around the mean of y. A difference within the rounding is set to 0, so that equal rows
+    have the distance 0.
+
+    Args:
+      x: rows [N, D].
+      y: rows [M, D].
+      dtype: of the distances.
+
+    Yields:
+      The slice of the rows of x, and their squared distances.
     """
     mean = y.mean(0)
     x, y = (x - mean).astype(dtype), (y - mean).astype(dtype)
@@ -36,22 +50,26 @@ def squared_distances(
 
 
 def radii(x: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance [N] from each row of x [N, D] to the k-th nearest other row."""
-    found = np.empty(len(x))
+    """Returns the squared distance [N] from each row of x [N, D] to its k-th nearest other row."""
+    squared_radii = np.empty(len(x))
     for part, squared in squared_distances(x, x):
-        squared[np.arange(len(squared)), np.arange(part.start, part.stop)] = -1  # itself comes first
-        found[part] = np.partition(squared, k, axis=1)[:, k]
-    return found
+        squared[np.arange(len(squared)), np.arange(part.start, part.stop)] = -1  # the row itself comes first
+        squared_radii[part] = np.partition(squared, k, axis=1)[:, k]
+    return squared_radii
 
 
 def neighbour_statistics(samples: np.ndarray, real: np.ndarray, k: int) -> dict[str, float]:
-    """Precision, recall, density and coverage of samples [N, D] against real rows [M, D], by balls that end before the
-    k-th nearest neighbour within each set; k < N, M.
+    """Returns precision, recall, density and coverage, by balls that reach to the k-th nearest neighbour in each set.
 
-    With B(r) the ball around r: precision is the share of samples in some B(real), recall that of real rows in some
-    B(sample) (Kynkaanniemi et al. 2019, arXiv 1904.06991, equations 1 and 2); density the mean over samples of the
-    number of B(real) around them, over k, and coverage the share of B(real) with a sample (Naeem et al. 2020, arXiv
-    2002.09797, section 3). Equal distributions, N = M: density 1, coverage 1 - 2^-k.
+    B(r) is the ball around r. Precision is the share of samples in any B(real), recall the share of real rows in any
+    B(sample): Kynkaanniemi et al. 2019 (arXiv 1904.06991), equations 1 and 2. Density is the mean over samples of the
+    number of B(real) around them, divided by k. Coverage is the share of B(real) with a sample: Naeem et al. 2020
+    (arXiv 2002.09797), section 3. Equal distributions with N = M have density 1 and coverage 1 - 2^-k.
+
+    Args:
+      samples: features [N, D].
+      real: features [M, D] of real rows.
+      k: number of neighbours, below N and M.
     """
     sample_radii, real_radii = radii(samples, k), radii(real, k)
     inside, dense = 0, 0
@@ -71,9 +89,14 @@ def neighbour_statistics(samples: np.ndarray, real: np.ndarray, k: int) -> dict[
 
 
 def nearest(x: np.ndarray, y: np.ndarray, others: bool = False) -> np.ndarray:
-    """Distance [N] from each row of x [N, D] to the nearest row of y [M, D]; where `others`, y is x and none is its own.
+    """Returns the distance [N] from each row of x to the nearest row of y.
 
     The neighbour of long rows is searched for in float32; its distance is exact.
+
+    Args:
+      x: rows [N, D].
+      y: rows [M, D].
+      others: y is x, and no row is its own neighbour.
     """
     dtype = np.float32 if x.shape[1] > LONG else np.float64
     index = np.empty(len(x), np.int64)
@@ -81,7 +104,39 @@ def nearest(x: np.ndarray, y: np.ndarray, others: bool = False) -> np.ndarray:
         if others:
             squared[np.arange(len(squared)), np.arange(part.start, part.stop)] = np.inf
         index[part] = squared.argmin(1)
-    found = np.empty(len(x))
+    distance = np.empty(len(x))
     for part in blocks(len(x), x.shape[1]):
-        found[part] = np.sqrt(np.square(x[part].astype(np.float64) - y[index[part]]).sum(1))
-    return found
+        distance[part] = np.sqrt(np.square(x[part].astype(np.float64) - y[index[part]]).sum(1))
+    return distance
+
+
+def prdc(real: Real) -> Computation | None:
+    """Prepares precision, recall, density and coverage, of equally many samples and reference rows."""
+    features = real.features
+    if features is None or real.spec.sizes[real.train] <= NEIGHBOURS:
+        return None
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        x, reference = features.embed(samples["x"]), features.reference()
+        num = min(len(x), len(reference))
+        return neighbour_statistics(x[:num], reference[:num], NEIGHBOURS)
+
+    def protocol() -> Mapping[str, Any]:
+        return {**features.protocol(), "k": NEIGHBOURS, "rows": "as many samples as reference rows"}
+
+    return Computation(values, protocol)
+
+
+PRDC = Measure(
+    (
+        Metric("precision", "share of samples within the balls of real rows", sign=1),
+        Metric("recall", "share of real rows within the balls of samples", sign=1),
+        Metric("density", "mean number of balls of real rows around a sample, divided by k", expected="1"),
+        Metric("coverage", "share of balls of real rows with a sample", expected="1 - 2^-k", sign=1),
+    ),
+    prdc,
+    data="labels, or rows of at most 256 numbers",
+    least=NEIGHBOURS + 1,
+    reference="Kynkaanniemi et al. 2019 (arXiv 1904.06991), equations 1 and 2; "
+    "Naeem et al. 2020 (arXiv 2002.09797), section 3",
+)

@@ -1,1 +1,1 @@
-"""Measures of texts, sounds and series."""
+"""Measures of texts, recordings and series."""

@@ -1,4 +1,4 @@
-"""What a model has learnt by heart: passages that samples share with the training text; how near rows of numbers are to train rows."""
+"""Memorisation: passages that samples share with the training text, and distances of samples to train rows."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -6,46 +6,65 @@ from typing import Any
 
 import numpy as np
 
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import levels, sequences
-from gen_jax.metrics.features import UNIT, Real, Rows, comparable, remembered, some, unit
+from gen_jax.metrics.features import UNIT, Real, Rows, comparable, remembered, subset, unit
 from gen_jax.metrics.images.neighbours import nearest
 from gen_jax.metrics.likelihood import joined
-from gen_jax.metrics.measure import Measure
+from gen_jax.metrics.measure import Computation, Measure, Metric
 
-PIECE = 200  # tokens a passage is looked for in: samples, where they are as long, and real texts are cut to that
-NGRAM = 12  # tokens, of the overlap
-PIECES = 200  # at most
-COPIES = 2000  # samples, and rows of the test split, whose nearest train row is looked for, at most
-FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, of a polynomial hash modulo 2^64
+PIECE = 200  # tokens of a piece of a text; shorter samples are one piece
+NGRAM = 12  # tokens of an n-gram of the overlap
+PIECES = 200  # pieces, at most
+COPIES = 2000  # samples, and test rows, whose nearest train row is searched for, at most
+QUANTILE = 0.01  # of the distances between train rows, below which two samples are duplicates
+FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd factor of a polynomial hash modulo 2^64
 
 
 def copies(train: np.ndarray, pieces: np.ndarray, n: int = NGRAM) -> tuple[np.ndarray, float]:
-    """The longest run of each piece [N, T] that the text `train` [M] holds too, and the share of n-grams that it holds.
+    """Returns the longest run of each piece that the training text holds too, and the share of n-grams that it holds.
 
-    The share is nan where pieces are shorter than n.
+    Args:
+      train: the training text [M].
+      pieces: pieces of samples [N, T].
+      n: tokens of an n-gram.
+
+    Returns:
+      Tokens of the longest runs [N], and the share; nan if the pieces are shorter than n.
     """
-    longest, share = np.zeros(len(pieces), int), 0.0 if pieces.shape[1] >= n else np.nan
-    known, mine = np.zeros(len(train) + 1, np.uint64), np.zeros((len(pieces), pieces.shape[1] + 1), np.uint64)
-    for size in range(1, pieces.shape[1] + 1):  # hashes of the runs of that length, from those one shorter
-        known = known[:-1] * FACTOR + train[size - 1 :][: len(known) - 1].astype(np.uint64) + np.uint64(1)
-        mine = mine[:, :-1] * FACTOR + pieces[:, size - 1 :][:, : mine.shape[1] - 1].astype(np.uint64) + np.uint64(1)
-        found = np.isin(mine, known)
-        share = found.mean() if size == n else share
-        if not found.any():
+    longest = np.zeros(len(pieces), int)
+    share = 0.0 if pieces.shape[1] >= n else np.nan
+    train_hash = np.zeros(len(train) + 1, np.uint64)
+    piece_hash = np.zeros((len(pieces), pieces.shape[1] + 1), np.uint64)
+    for size in range(1, pieces.shape[1] + 1):
+        # The hashes of all runs of this length, from the hashes of the runs that are one shorter.
+        train_token = train[size - 1 :][: len(train_hash) - 1].astype(np.uint64)
+        piece_token = pieces[:, size - 1 :][:, : piece_hash.shape[1] - 1].astype(np.uint64)
+        train_hash = train_hash[:-1] * FACTOR + train_token + np.uint64(1)
+        piece_hash = piece_hash[:, :-1] * FACTOR + piece_token + np.uint64(1)
+        copied = np.isin(piece_hash, train_hash)
+        share = copied.mean() if size == n else share
+        if not copied.any():
             break
-        longest[found.any(1)] = size
+        longest[copied.any(1)] = size
     return longest, float(share)
 
 
 def cut(rows: Rows, num: int, size: int) -> np.ndarray:
-    """At most `num` pieces [N, size] of rows of tokens."""
+    """Returns pieces [N, size] of rows of tokens.
+
+    Args:
+      rows: the rows.
+      num: number of pieces, at most.
+      size: tokens of a piece.
+    """
     return np.concatenate([text[: len(text) // size * size].reshape(-1, size) for text in sequences(rows)])[:num]
 
 
-def learnt_by_heart(real: Real) -> Measure | None:
-    """`longest_copy`: tokens, the mean over pieces of samples; `overlap`: share of the n-grams."""
+def memorised_text(real: Real) -> Computation | None:
+    """Prepares the longest copied run, the mean over pieces of samples, and the share of copied n-grams."""
     spec = real.spec
-    if spec.kind != "text" or not levels(spec):
+    if kind_of(spec).stream is None or not levels(spec):
         return None
 
     @cache
@@ -55,18 +74,22 @@ def learnt_by_heart(real: Real) -> Measure | None:
     def values(samples: Rows) -> Mapping[str, Any]:
         pieces = cut(samples, PIECES, min(PIECE, samples["x"].shape[1]))
         longest, share = copies(train(), pieces)
-        most = int(longest.max(initial=0))
-        found = {"longest_copy": float(longest.mean()), "overlap": share, "most": most, "pieces": len(pieces)}
-        return {**found, "piece": pieces.shape[1]}
+        return {
+            "longest_copy": float(longest.mean()),
+            "overlap": share,
+            "most": int(longest.max(initial=0)),
+            "pieces": len(pieces),
+            "piece": pieces.shape[1],
+        }
 
     def oracle(num: int) -> tuple[str | None, Rows | None]:
         return real.test, joined(spec, real.whole(real.test)) if real.test else None
 
-    return Measure(values, lambda: {"reference": real.train, "piece": PIECE, "ngram": NGRAM}, oracle)
+    return Computation(values, lambda: {"reference": real.train, "piece": PIECE, "ngram": NGRAM}, oracle)
 
 
-def memorisation(real: Real) -> Measure | None:
-    """Median distance to the nearest train row, over that of held-out rows: 0 for copies, 1 for new rows."""
+def memorisation(real: Real) -> Computation | None:
+    """Prepares the median distance to the nearest train row, divided by the same distance of test rows."""
     spec = real.spec
     if real.test is None or not comparable(spec):
         return None
@@ -87,24 +110,59 @@ def memorisation(real: Real) -> Measure | None:
         rows = {"train_samples": len(train()), "held_out": real.test, "rows": f"the first {COPIES}"}
         return {"features": UNIT, **rows}
 
-    return Measure(values, protocol)
+    return Computation(values, protocol)
 
 
-def duplicates(real: Real) -> Measure | None:
-    """Share of samples with another sample nearer than all but 1 % of as many train rows have one: 0.01 for real rows."""
+def duplicates(real: Real) -> Computation | None:
+    """Prepares the share of samples with another sample closer than almost all train rows are to each other."""
     spec = real.spec
-
     if not comparable(spec):
         return None
 
     @cache
-    def near(num: int) -> float:
-        x = unit(spec, some(real.rows(real.train), num)["x"])
-        return float(np.quantile(nearest(x, x, others=True), 0.01))
+    def close(num: int) -> float:
+        x = unit(spec, subset(real.rows(real.train), num)["x"])
+        return float(np.quantile(nearest(x, x, others=True), QUANTILE))
 
     def values(samples: Rows) -> Mapping[str, Any]:
         x = unit(spec, samples["x"][: spec.sizes[real.train]])
-        return {"duplicates": float((nearest(x, x, others=True) <= near(len(x))).mean())}
+        return {"duplicates": float((nearest(x, x, others=True) <= close(len(x))).mean())}
 
-    protocol = {"features": UNIT, "reference": real.train, "quantile": 0.01}
-    return Measure(values, lambda: protocol, least=2)
+    protocol = {"features": UNIT, "reference": real.train, "quantile": QUANTILE}
+    return Computation(values, lambda: protocol)
+
+
+MEMORISED_TEXT = Measure(
+    (
+        Metric(
+            "longest_copy", "longest run of tokens that the training text holds too, mean over pieces of the samples"
+        ),
+        Metric("overlap", f"share of the {NGRAM}-grams of the samples that the training text holds too"),
+    ),
+    memorised_text,
+    data="text",
+    oracle="the test text",
+)
+MEMORISATION = Measure(
+    (
+        Metric(
+            "memorisation",
+            "median distance of samples to the nearest train row, divided by that of test rows; 0 for copies",
+            expected="1",
+        ),
+    ),
+    memorisation,
+    data="a test split, and rows of numbers of one length",
+)
+DUPLICATES = Measure(
+    (
+        Metric(
+            "duplicates",
+            f"share of samples with another sample within the {QUANTILE} quantile of the distances between train rows",
+            expected=str(QUANTILE),
+        ),
+    ),
+    duplicates,
+    data="rows of numbers of one length",
+    least=2,
+)

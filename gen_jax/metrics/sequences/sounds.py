@@ -1,4 +1,4 @@
-"""A judge of recordings: the small classifier of images, on their spectrograms."""
+"""The judge of recordings: the small classifier of images, trained on their spectrograms."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -10,16 +10,16 @@ from PIL import Image
 from gen_jax.data.cache import content_hash
 from gen_jax.data.kinds.audio import RANGE, WINDOW, spectrogram, waveform
 from gen_jax.data.spec import Spec, sequences
-from gen_jax.metrics.features import Real, Rows, some
+from gen_jax.metrics.features import Real, Rows, subset
 from gen_jax.metrics.images.classifier import Classifier, trained
 from gen_jax.metrics.likelihood import joined
-from gen_jax.metrics.measure import Measure
+from gen_jax.metrics.measure import Computation
 
-SIDE = 32  # pixels of a spectrogram, whatever the length of the recording
+SIDE = 32  # pixels of a spectrogram, for any length of the recording
 
 
 def images(spec: Spec, rows: Rows) -> np.ndarray:
-    """Spectrograms [N, SIDE, SIDE, 1] uint8 of recordings: from 255, the loudest part, to 0, `RANGE` below it."""
+    """Returns spectrograms [N, SIDE, SIDE, 1] uint8 of recordings: 255 is the loudest part, 0 is `RANGE` below it."""
     pictures = []
     for x in sequences(rows):
         loudness = np.maximum(spectrogram(waveform(spec, x)), -RANGE)
@@ -28,8 +28,8 @@ def images(spec: Spec, rows: Rows) -> np.ndarray:
     return np.stack(pictures)[..., None]
 
 
-def spoken(real: Real) -> Measure | None:
-    """Share of recordings that the classifier of spectrograms reads as the label they carry."""
+def spoken(real: Real) -> Computation | None:
+    """Prepares the share of recordings whose label the classifier of spectrograms predicts."""
     spec = real.spec
     if len(spec.classes or ()) < 2:
         return None
@@ -48,10 +48,10 @@ def spoken(real: Real) -> Measure | None:
         return trained(drawn, pictures, real.train, real.test)
 
     def values(samples: Rows) -> Mapping[str, Any]:
-        said = classifier().describe(images(spec, samples))[1].argmax(1)
-        return {"label_accuracy": float((said == samples["y"]).mean())}
+        predicted = classifier().describe(images(spec, samples))[1].argmax(1)
+        return {"label_accuracy": float((predicted == samples["y"]).mean())}
 
     def oracle(num: int) -> tuple[str | None, Rows | None]:
-        return real.test, some(whole(real.test), num) if real.test else None
+        return real.test, subset(whole(real.test), num) if real.test else None
 
-    return Measure(values, lambda: {"judge": "spectrograms", **classifier().protocol}, oracle, ("x", "y"))
+    return Computation(values, lambda: {"judge": "spectrograms", **classifier().protocol}, oracle)

@@ -1,4 +1,4 @@
-"""How far each column of samples is from that of real rows, by itself."""
+"""The distance of each column of samples from the same column of real rows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,42 +7,64 @@ import numpy as np
 
 from gen_jax.data.spec import columns
 from gen_jax.metrics.features import Real, Rows
-from gen_jax.metrics.measure import Measure
+from gen_jax.metrics.measure import Computation, Measure, Metric
 from gen_jax.metrics.tables.encoding import reference
 
 
 def total_variation(x: np.ndarray, y: np.ndarray, size: int) -> float:
-    """Half the sum of |p - q| of codes [N] and [M] below `size`: from 0 to 1."""
-    p, q = (np.bincount(each.astype(int), minlength=size) / len(each) for each in (x, y))
+    """Returns the total variation distance, half the sum of |p - q|, from 0 to 1.
+
+    Args:
+      x: codes [N].
+      y: codes [M].
+      size: number of levels.
+    """
+    p, q = (np.bincount(codes.astype(int), minlength=size) / len(codes) for codes in (x, y))
     return float(np.abs(p - q).sum() / 2)
 
 
-def marginal(real: Real) -> Measure | None:
-    """Mean over the columns of a distance from 0 to 1: total variation of levels, Kolmogorov-Smirnov of numbers.
+def marginal(real: Real) -> Computation | None:
+    """Prepares the mean over columns of their distance: total variation of levels, Kolmogorov-Smirnov of numbers.
 
-    A column that is empty in every row of the real ones that stand beside samples is left out of their figure.
-
-    In the details that of each, and the mean Wasserstein distance of the numbers in standard deviations.
+    The details have the distance of each column, and the mean Wasserstein distance of the numbers in standard
+    deviations.
     """
     spec = real.spec
-    if spec.kind != "table":
+    if not spec.tabular:
         return None
 
     def values(samples: Rows) -> Mapping[str, Any]:
         from scipy.stats import ks_2samp, wasserstein_distance
 
-        each, moved = {}, []
-        for at, column in enumerate(columns(spec)):
-            x, y = (rows[~np.isnan(rows[:, at]), at] for rows in (samples["x"], reference(real)))
+        distances, moved = {}, []
+        pair = samples["x"], reference(real)
+        for place, column in enumerate(columns(spec)):
+            x, y = (rows[~np.isnan(rows[:, place]), place] for rows in pair)
             if not len(x):
-                continue  # of real rows that are tested on: there is nothing to compare
+                continue  # because the test rows, which are the oracle, may lack a column that the train rows have
             if "levels" in column:
-                each[column["name"]] = total_variation(x, y, len(column["levels"]))
+                distances[column["name"]] = total_variation(x, y, len(column["levels"]))
             else:
-                each[column["name"]] = float(ks_2samp(x, y, method="asymp").statistic)
-                moved.append(wasserstein_distance(x, y) / spec.scale[at])
-        found = {"marginal": float(np.mean([*each.values()])) if each else None, "columns": each}
-        return {**found, "wasserstein": float(np.mean(moved)) if moved else None}
+                distances[column["name"]] = float(ks_2samp(x, y, method="asymp").statistic)
+                moved.append(wasserstein_distance(x, y) / spec.scale[place])
+        return {
+            "marginal": float(np.mean([*distances.values()])) if distances else None,
+            "columns": distances,
+            "wasserstein": float(np.mean(moved)) if moved else None,
+        }
 
     protocol = {"of": "mean of total variation (levels) and Kolmogorov-Smirnov (numbers)", "reference": real.train}
-    return Measure(values, lambda: protocol)
+    return Computation(values, lambda: protocol)
+
+
+MARGINAL = Measure(
+    (
+        Metric(
+            "marginal",
+            "mean over columns of their distance from 0 to 1: total variation of levels, Kolmogorov-Smirnov of numbers",
+            expected="0",
+        ),
+    ),
+    marginal,
+    data="a table",
+)

@@ -1,4 +1,4 @@
-"""Whether samples of a table are nearer to the rows that were learnt from than to others of the same kind."""
+"""The share of samples of a table that are nearer to training rows than to other rows of the same distribution."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,30 +6,44 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln
 
-from gen_jax.metrics.features import Real, Rows, some
+from gen_jax.data.spec import columns
+from gen_jax.metrics.features import Real, Rows, subset
 from gen_jax.metrics.images.neighbours import squared_distances
-from gen_jax.metrics.measure import Measure
+from gen_jax.metrics.measure import Computation, Measure, Metric
 from gen_jax.metrics.tables.encoding import encoded
 
-SAMPLES = 2000  # whose nearest rows are looked for, at most
+SAMPLES = 2000  # samples whose nearest rows are searched for, at most
 DISTANCE = "Euclidean, numbers with deviation 1, two levels 1 apart"
 
 
 def nearer(samples: np.ndarray, train: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """For each sample [N, F] the chance that of `train` [T, F], as many drawn at random as there are `others` [M, F], M <= T,
-    one is nearer than all the others; ties count half. 0.5 on average where rows of both kinds are alike."""
-    found, everything = [], np.concatenate([train, others])
+    """Returns the probability [N] that a training row is nearest, among M random training rows and the M others.
+
+    Ties count half. The mean is 0.5 if training rows and others have one distribution.
+
+    Args:
+      samples: rows [N, F].
+      train: training rows [T, F].
+      others: rows [M, F] with M <= T.
+    """
+    parts, everything = [], np.concatenate([train, others])
     for _, squared in squared_distances(samples, everything):
         to_train, to_others = squared[:, : len(train)], squared[:, len(train) :]
         least = to_others.min(1, keepdims=True)
-        slack = 1e-9 * (1 + least)  # of rounding: equal rows are equally far
+        slack = 1e-9 * (1 + least)  # because of the rounding: equal rows are equally far
         counts = [(to_train < least + side * slack).sum(1) for side in (-1, 1)]
-        found.append(np.mean([1 - _none_of(len(train), len(others), count) for count in counts], 0))
-    return np.concatenate(found)
+        parts.append(np.mean([1 - _none_of(len(train), len(others), count) for count in counts], 0))
+    return np.concatenate(parts)
 
 
 def _none_of(rows: int, drawn: int, near: np.ndarray) -> np.ndarray:
-    """The chance that none of `near` rows is among those drawn of all."""
+    """Returns the probability that none of the near rows is among the drawn rows.
+
+    Args:
+      rows: number of rows.
+      drawn: number of rows that are drawn without replacement.
+      near: number of near rows [N].
+    """
     far = rows - near
     log_p = (
         gammaln(far + 1.0)
@@ -40,34 +54,49 @@ def _none_of(rows: int, drawn: int, near: np.ndarray) -> np.ndarray:
     return np.where(far >= drawn, np.exp(log_p), 0.0)
 
 
-def nearest_record(real: Real) -> Measure | None:
-    """Share of samples that are nearer to a row learnt from than to a held-out one, of as many of either; 0.5 is best.
+def nearest_record(real: Real) -> Computation | None:
+    """Prepares the share of samples that are nearer to a training row than to a held-out row, of equally many rows.
 
-    Held out is the first half of the test rows; the other half are the oracle.
+    The first half of the test rows is held out. The other half is the oracle.
     """
     spec = real.spec
-    if spec.kind != "table" or real.test is None or spec.sizes[real.test] < 2:
+    if not spec.tabular or real.test is None or spec.sizes[real.test] < 2:
         return None
 
     def halves() -> tuple[np.ndarray, np.ndarray]:
-        x = some(real.rows(real.test), spec.sizes[real.test])["x"]
+        x = subset(real.rows(real.test), spec.sizes[real.test])["x"]
         return x[: len(x) // 2], x[len(x) // 2 :]
 
     def values(samples: Rows) -> Mapping[str, Any]:
         train, others = real.rows(real.train)["x"], halves()[0]
-        some_of, train, others = (_spread(real, x) for x in (samples["x"][:SAMPLES], train, others[: len(train)]))
-        each = nearer(some_of, train, others)
-        return {"nearest_record": float(each.mean()), "standard_error": float(each.std() / np.sqrt(len(each)))}
+        arrays = samples["x"][:SAMPLES], train, others[: len(train)]
+        shares = nearer(*(_spread(real, x) for x in arrays))
+        error = shares.std() / np.sqrt(len(shares))
+        return {"nearest_record": float(shares.mean()), "standard_error": float(error)}
 
     def oracle(num: int) -> tuple[str, Rows]:
         return f"the other half of {real.test}", {"x": halves()[1][:num]}
 
     protocol = {"held_out": f"half of {real.test}", "distance": DISTANCE, "rows": f"the first {SAMPLES}"}
-    return Measure(values, lambda: protocol, oracle)
+    return Computation(values, lambda: protocol, oracle)
 
 
 def _spread(real: Real, x: np.ndarray) -> np.ndarray:
-    """Encoded rows in which two levels are 1 apart."""
-    at = int(sum("levels" not in column for column in real.spec.info["columns"]))
+    """Returns encoded rows in which two levels are 1 apart."""
+    numbers = sum("levels" not in column for column in columns(real.spec))
     x = encoded(real.spec, x)
-    return np.concatenate([x[:, :at], x[:, at:] / np.sqrt(2)], 1)
+    return np.concatenate([x[:, :numbers], x[:, numbers:] / np.sqrt(2)], 1)
+
+
+NEAREST_RECORD = Measure(
+    (
+        Metric(
+            "nearest_record",
+            "share of samples that are nearer to a training row than to a held-out row, of equally many rows",
+            expected="0.5",
+        ),
+    ),
+    nearest_record,
+    data="a table, and a test split of two rows or more (of a table of your own: data.test_path)",
+    oracle="the other half of the test rows",
+)

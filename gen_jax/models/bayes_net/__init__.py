@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.conditions import given_observed, refuse_given, refuse_impossible, sampler_options
+from gen_jax.conditions import given_cells, option_numbers, refuse_given, refuse_impossible, sampler_options
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables.networks import Network, network_of
+from gen_jax.data.tables.network_source import network_of
+from gen_jax.data.tables.networks import Network
 from gen_jax.distributions import bins, categorical, chow_liu
 from gen_jax.errors import UserError, check_strengths, check_whole
 from gen_jax.host import on_host
@@ -140,7 +141,7 @@ def bayes_net(
     def sample(
         key: jax.Array, state: BayesNetState, num: int, given: dict | None = None, how: dict | None = None
     ) -> Batch:
-        best = most_probable(**sampler_options(how, OPTIONS))
+        best = most_probable(sampler_options(how, OPTIONS)["temperature"], num)
         x, mask, done = asked(given, num, spec)
         level_key, place_key = jax.random.split(key)
         known = evidence_of(state, {"x": x, "mask": mask}, done)
@@ -161,19 +162,21 @@ def bayes_net(
     return Model(init, step, sample, log_prob, given=("x", "mask", "do"), options=OPTIONS, extras=extras)
 
 
-def most_probable(temperature: Any) -> bool:
+def most_probable(temperature: Any, num: int) -> bool:
     """Returns whether the most probable explanation is asked for, by temperature 0, and not a draw, by temperature 1.
 
     Args:
       temperature: 0 or 1, a number for all rows or the same number for each row [num].
+      num: number of rows.
 
     Raises:
       UserError: for another temperature.
     """
-    values = np.unique(np.asarray(temperature))
-    if len(values) == 1 and values[0] in (0, 1):
-        return bool(values[0] == 0)
-    raise UserError(f"temperature {values[0]:g}: expected 1, or 0 for the most probable explanation, of all rows")
+    values = sorted({*option_numbers("temperature", temperature, num, 0, 1).tolist()})
+    if values not in ([], [0], [1]):
+        wrong = next((value for value in values if value not in (0, 1)), values[0])
+        raise UserError(f"temperature {wrong:g}: expected 1, or 0 for the most probable explanation, of all rows")
+    return values == [0]
 
 
 def asked(given: dict | None, num: int, spec: Spec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -183,10 +186,8 @@ def asked(given: dict | None, num: int, spec: Spec) -> tuple[np.ndarray, np.ndar
       UserError: for another condition, one of another shape, or a cell that is both observed and set.
     """
     refuse_given(given, ("x", "mask", "do"))
-    nothing = np.zeros((num, *spec.shape), np.float32), np.zeros((num, *spec.shape), bool)
-    (x, mask), (value, done) = (
-        map(np.asarray, given_observed(some, num, spec.shape) or nothing) for some in (given, (given or {}).get("do"))
-    )
+    x, mask = map(np.asarray, given_cells(given, num, spec.shape))
+    value, done = map(np.asarray, given_cells((given or {}).get("do"), num, spec.shape))
     if (mask & done).any():
         row, column = np.argwhere(mask & done)[0]
         raise UserError(f"given: row {row}, column {column} is both observed and set by do; expected one of them")

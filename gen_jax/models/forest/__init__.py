@@ -13,7 +13,8 @@ from gen_jax.distributions import categorical
 from gen_jax.errors import UserError, check_strengths, check_whole, choose
 from gen_jax.host import on_host
 from gen_jax.model import Batch, Model
-from gen_jax.models.forest import density, growth
+from gen_jax.models.forest import density
+from gen_jax.models.forest import growth as growing
 from gen_jax.models.forest import leaves as inside
 from gen_jax.models.forest.density import Forest
 
@@ -22,10 +23,22 @@ MOST = 1 << 30  # numbers in the leaves of a forest
 
 
 class ForestState(NamedTuple):
+    """The state of a forest."""
+
     step: jax.Array  # [] int32
     forest: Forest
     accuracy: jax.Array  # [] float32, out of bag, of the trees that are kept; 1 before there are any
     done: jax.Array  # [] bool, whether no round will change the forest any more
+
+
+class Growth(NamedTuple):
+    """A forest without its trees: the facts by which it grows."""
+
+    layout: inside.Layout
+    shape: tuple[int, int, int, int]  # trees T, leaves of a tree, columns D and levels of a column, at most
+    unordered: list[int]  # number of levels of each column whose levels have no order, else 0
+    min_rows: int  # of a leaf
+    delta: float  # by how much the accuracy of a discriminator may exceed 1/2
 
 
 def random_forest(
@@ -37,28 +50,176 @@ def random_forest(
     pseudo_rows: float = 0.1,
     delta: float = 0.0,
 ) -> Model:
-    """An adversarial random forest as a density (Watson, Blesch, Kapar & Wright 2023, ARF, FORDE and FORGE).
+    """Returns an adversarial random forest as a density (Watson, Blesch, Kapar & Wright 2023, ARF, FORDE and FORGE).
+
+    A step is one adversarial round on its batch, which should be all rows (`data.order` all). Rows are drawn whose cells
+    are independent within the leaves so far, of which at first there is one. Trees learn to tell them from the real
+    rows, and the real rows in their leaves are the new density. The forest is done once the trees are wrong as often as
+    right out of bag, or no more often than the trees before, which then stay: further steps change nothing.
+
+    In training, a missing cell is drawn in the same way, from a leaf of its row; nodes that ask for a missing cell are
+    passed by chance. The densities of leaves are of observed cells alone. A number is normal between the splits of its
+    leaf; the outermost leaves are not bounded by the range of the data. `log_prob` integrates missing cells out,
+    exactly, and is differentiable in the numbers of whole rows. `given` takes `x` and `mask` [num, D].
 
     Args:
+      spec: facts of the data, of D columns.
       trees: T.
-      min_rows: of a leaf; what has fewer goes to its sibling.
-      max_leaves: of a tree, in which then more than the leaves with too few rows go; None is half of what `min_rows` allows.
+      min_rows: least rows of a leaf; what has fewer goes to its sibling.
+      max_leaves: most leaves of a tree; those with the fewest rows go. None is half of what `min_rows` allows.
       leaves: `independent` columns within a leaf, or levels that follow a `chow_liu` tree there.
-      pseudo_rows: of the whole table, that every leaf holds besides its own: levels by their shares among those that can
-        be there, numbers with the deviation of the column. 0 is the maximum of the likelihood.
+      pseudo_rows: rows of the whole table that every leaf holds besides its own: levels by their shares among those that
+        can be there, numbers with the standard deviation of the column. 0 is maximum likelihood.
       delta: by how much the accuracy of a discriminator may exceed 1/2.
 
-    A step is one adversarial round on its batch, which should be all rows (`data.order` all): rows are drawn whose cells
-    are independent within the leaves so far, of which at first there is one; trees learn to tell them from the real ones;
-    the real rows in their leaves are the new density. Once the trees are wrong as often as right out of bag, or no more often than those
-    before, which then stay, the forest is done: further steps change nothing. In learning, a missing cell is drawn
-    in the same way, from a leaf that its row is in where nodes that ask for a missing cell are passed by chance; the
-    densities of leaves are of observed cells alone. A number is normal between the splits of its leaf; the outermost leaves are not
-    bounded by the range of the data. `log_prob` integrates missing cells out, exactly, and is
-    differentiable in the numbers of whole rows. `given` takes `x` and `mask` [num, D].
+    Raises:
+      UserError: for data without columns, or an argument out of its range.
+    """
+    growth = growth_of(spec, trees, min_rows, max_leaves, leaves, pseudo_rows, delta)
+    layout = growth.layout
+    whole = jax.jit(partial(density.log_prob, layout))
+    posterior = partial(density.posterior, layout, jax.jit(partial(density.joint, layout)))
+    free = jax.jit(partial(drawn, growth), static_argnums=2)
+    complete = jax.jit(lambda key, forest, *cells: density.draw(key, layout, forest.leaves, *cells))
+
+    def log_prob(key: jax.Array, state: ForestState, batch: Batch) -> jax.Array:
+        mask = np.broadcast_to(np.asarray(batch.get("mask", True)) > 0, batch["x"].shape)
+        hidden = np.flatnonzero(~mask.all(1))
+        check_rows(layout, batch, hidden)
+        values = whole(state.forest, batch["x"])
+        if not len(hidden):
+            return values
+        return values.at[hidden].set(posterior(key, state.forest, np.asarray(batch["x"])[hidden], mask[hidden])[0])
+
+    def sample(
+        key: jax.Array, state: ForestState, num: int, given: dict | None = None, how: dict | None = None
+    ) -> Batch:
+        sampler_options(how)
+        refuse_given(given, ("x", "mask"))
+        cells = given_observed(given, num, spec.shape)
+        if cells is None:
+            return {"x": free(key, state.forest, num)}
+        categorical.check_levels(layout.levels, *cells)
+        place_key, cell_key = jax.random.split(key)
+        evidence, *place = posterior(place_key, state.forest, *map(np.asarray, cells))
+        refuse_impossible(evidence)
+        return {"x": complete(cell_key, state.forest, *place, *cells)}
+
+    return Model(partial(init, growth), partial(step, growth), sample, log_prob, given=("x", "mask"))
+
+
+def init(growth: Growth, key: jax.Array, batch: Batch) -> ForestState:
+    """Returns the state before the first round: trees of one leaf that holds no rows."""
+    stumps = jax.tree.map(jnp.asarray, growing.stumps(growth.shape).trees)
+    trees, most = growth.shape[:2]
+    leaves = jax.tree.map(
+        lambda leaf: jnp.tile(leaf[None], (trees, *[1] * leaf.ndim)), inside.blank(growth.layout, most)
+    )
+    return ForestState(jnp.int32(0), Forest(stumps, leaves), jnp.float32(1), jnp.bool_(False))
+
+
+def step(growth: Growth, key: jax.Array, state: ForestState, batch: Batch) -> tuple[ForestState, dict]:
+    """Returns the state after one adversarial round, or as it was if the forest is done."""
+    new = jax.lax.cond(state.done, lambda: state, lambda: adversarial_round(growth, key, state, batch))
+    metrics = {
+        "accuracy": new.accuracy,
+        "leaves": (new.forest.leaves.rows > 0).sum() / growth.shape[0],  # of a tree
+        "done": new.done.astype(jnp.float32),
+    }
+    return new._replace(step=state.step + 1), metrics
+
+
+def adversarial_round(growth: Growth, key: jax.Array, state: ForestState, batch: Batch) -> ForestState:
+    """Returns the state with a new forest, if its trees are wrong more often than the trees before."""
+    seed_key, leaf_key = jax.random.split(key)
+    x = batch["x"]
+    weight = batch.get("weight", jnp.ones(len(x)))
+    mask = jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), x.shape)
+    leaf = leaves_of(growth, leaf_key, state.forest, x, mask if "mask" in batch else None)
+    outcome = (
+        jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), growing.stumps(growth.shape)),
+        jax.ShapeDtypeStruct(x.shape, x.dtype),
+        jax.ShapeDtypeStruct((), jnp.float32),
+    )
+    seed = jax.random.bits(seed_key)
+    grown, full, accuracy = on_host(partial(grow, growth), outcome, seed, x, mask, weight, leaf)
+    forest = density.fitted(growth.layout, *grown, x, full, mask & (weight > 0)[:, None])
+    better = (accuracy < state.accuracy) | (state.step == 0)
+    forest, accuracy = jax.tree.map(partial(jnp.where, better), (forest, accuracy), (state.forest, state.accuracy))
+    return ForestState(state.step, forest, accuracy, ~better | (accuracy <= 0.5 + growth.delta))
+
+
+def leaves_of(growth: Growth, key: jax.Array, forest: Forest, x: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Returns the leaf of each row x [B, D] in each tree, [T, B]; nodes that ask for a missing cell are passed by chance."""
+    if mask is None:
+        return jax.lax.map(lambda tree: density.route(growth.layout, tree, x), forest.trees)
+    keys = jax.random.split(key, growth.shape[0])
+    route = lambda pair: density.route(growth.layout, pair[0], x, mask, pair[1])
+    return jax.lax.map(route, (forest.trees, keys))
+
+
+def grow(growth: Growth, seed: Any, x: Any, mask: Any, weight: Any, leaf: Any) -> tuple:
+    """Grows trees that tell real rows from drawn rows; on the host.
+
+    Args:
+      growth: how a forest grows.
+      seed: [], of the draws.
+      x: rows [B, D].
+      mask: [B, D] bool, observed cells.
+      weight: [B], 0 for padding rows.
+      leaf: [T, B], the leaf of each row in each tree so far.
+
+    Returns:
+      The trees; rows [B, D] with their missing cells drawn; the accuracy out of bag.
+    """
+    real = weight > 0
+    # Because NumPy pads seeds with zeros, default_rng(seed) would draw what default_rng([seed, 0]) draws for tree 0.
+    rng = np.random.default_rng([int(seed), growth.shape[0]])
+    rows = x[real], mask[real], leaf[:, real]
+    drawn = growing.resampled(rng, *rows)
+    hidden = np.flatnonzero(~rows[1].all(1))
+    places = np.flatnonzero(real)[hidden]
+    full = np.where(mask, x, 0)
+    full[places] = np.where(mask[places], x[places], growing.resampled(rng, *rows, hidden))
+    grown, accuracy = growing.grown(int(seed), full[real], drawn, growth.unordered, growth.shape, growth.min_rows)
+    return grown, full, np.float32(accuracy)
+
+
+def drawn(growth: Growth, key: jax.Array, forest: Forest, num: int) -> jax.Array:
+    """Draws rows [num, D]."""
+    place_key, cell_key = jax.random.split(key)
+    shape = (num, growth.shape[2])
+    tree, leaf = density.prior(place_key, forest.leaves, num)
+    return density.draw(cell_key, growth.layout, forest.leaves, tree, leaf, jnp.zeros(shape), jnp.zeros(shape, bool))
+
+
+def check_rows(layout: inside.Layout, batch: Batch, hidden: np.ndarray) -> None:
+    """Refuses levels that a table does not have, and missing cells under differentiation.
 
     Raises:
-      UserError: for data without columns, or an argument that cannot be.
+      UserError: naming the row or the cell.
+    """
+    if not isinstance(batch["x"], jax.core.Tracer):
+        categorical.check_levels(layout.levels, batch["x"], batch.get("mask"))
+    elif len(hidden):
+        raise UserError(
+            f"row {hidden[0] + 1} has cells that are not observed: a forest has gradients of whole rows alone"
+        )
+
+
+def growth_of(
+    spec: Spec,
+    trees: int,
+    min_rows: int,
+    max_leaves: int | None,
+    leaves: str,
+    pseudo_rows: float,
+    delta: float,
+) -> Growth:
+    """Returns how a forest over a table grows.
+
+    Raises:
+      UserError: as `random_forest`.
     """
     schema = columns(spec)
     layout = inside.layout_of(spec, pseudo_rows, choose("leaves", leaves, LEAVES) == "chow_liu")
@@ -66,99 +227,14 @@ def random_forest(
         raise UserError(f"leaves 'chow_liu' are trees of levels, and {spec.name} has none: expected 'independent'")
     shape = check_arguments(spec, layout, trees, min_rows, max_leaves, delta)
     ordered = [column["kind"] == "ordered" or len(column.get("levels", ())) <= 2 for column in schema]
-    unordered = [0 if known else len(column["levels"]) for known, column in zip(ordered, schema)]
-
-    def init(key: jax.Array, batch: Batch) -> ForestState:
-        stumps = jax.tree.map(jnp.asarray, growth.stumps(shape).trees)
-        blank = jax.tree.map(
-            lambda leaf: jnp.tile(leaf[None], (trees, *[1] * leaf.ndim)), inside.blank(layout, shape[1])
-        )
-        return ForestState(jnp.int32(0), Forest(stumps, blank), jnp.float32(1), jnp.bool_(False))
-
-    def grow(seed: Any, x: Any, mask: Any, weight: Any, leaf: Any) -> tuple:
-        real = weight > 0
-        # Because NumPy pads seeds with zeros, default_rng(seed) would draw what default_rng([seed, 0]) draws for tree 0.
-        rng = np.random.default_rng([int(seed), trees])
-        rows = x[real], mask[real], leaf[:, real]
-        drawn, hidden = growth.resampled(rng, *rows), np.flatnonzero(~rows[1].all(1))
-        full, places = np.where(mask, x, 0), np.flatnonzero(real)[hidden]
-        full[places] = np.where(mask[places], x[places], growth.resampled(rng, *rows, hidden))
-        found, accuracy = growth.grown(int(seed), full[real], drawn, unordered, shape, min_rows)
-        return found, full, np.float32(accuracy)
-
-    def one_round(key: jax.Array, state: ForestState, batch: Batch) -> ForestState:
-        x, seed_key, leaf_key = batch["x"], *jax.random.split(key)
-        weight = batch.get("weight", jnp.ones(len(x)))
-        mask = jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), x.shape)
-        if "mask" in batch:
-            each = state.forest.trees, jax.random.split(leaf_key, trees)
-            leaf = jax.lax.map(
-                lambda tree_and_key: density.route(layout, tree_and_key[0], x, mask, tree_and_key[1]), each
-            )
-        else:
-            leaf = jax.lax.map(lambda tree: density.route(layout, tree, x), state.forest.trees)
-        like = jax.tree.map(lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype), growth.stumps(shape))
-        outcome = like, jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct((), jnp.float32)
-        seed = jax.random.bits(seed_key)
-        found, full, accuracy = on_host(grow, outcome, seed, x, mask, weight, leaf)
-        new = density.fitted(layout, *found, x, full, mask & (weight > 0)[:, None])
-        better = (accuracy < state.accuracy) | (state.step == 0)
-        kept, accuracy = jax.tree.map(partial(jnp.where, better), (new, accuracy), (state.forest, state.accuracy))
-        return ForestState(state.step, kept, accuracy, ~better | (accuracy <= 0.5 + delta))
-
-    def step(key: jax.Array, state: ForestState, batch: Batch) -> tuple[ForestState, dict]:
-        new = jax.lax.cond(state.done, lambda: state, lambda: one_round(key, state, batch))
-        rows = new.forest.leaves.rows
-        metrics = {"accuracy": new.accuracy, "leaves": (rows > 0).sum() / trees, "done": new.done.astype(jnp.float32)}
-        return new._replace(step=state.step + 1), metrics
-
-    whole = jax.jit(lambda found, x: density.log_prob(layout, found, x))
-    posterior = partial(density.posterior, layout, jax.jit(partial(density.joint, layout)))
-
-    def log_prob(key: jax.Array, state: ForestState, batch: Batch) -> jax.Array:
-        x = batch["x"]
-        mask = np.broadcast_to(np.asarray(batch.get("mask", True)) > 0, x.shape)
-        hidden = np.flatnonzero(~mask.all(1))
-        if not isinstance(x, jax.core.Tracer):
-            categorical.check_levels(layout.levels, x, batch.get("mask"))
-        elif len(hidden):
-            raise UserError(
-                f"row {hidden[0] + 1} has cells that are not observed: a forest has gradients of whole rows alone"
-            )
-        found = whole(state.forest, x)
-        if not len(hidden):
-            return found
-        return found.at[hidden].set(posterior(key, state.forest, np.asarray(x)[hidden], mask[hidden])[0])
-
-    @partial(jax.jit, static_argnums=2)
-    def free(key: jax.Array, found: Forest, num: int) -> jax.Array:
-        place_key, cell_key = jax.random.split(key)
-        nothing = jnp.zeros((num, *spec.shape)), jnp.zeros((num, *spec.shape), bool)
-        return density.draw(cell_key, layout, found.leaves, *density.prior(place_key, found.leaves, num), *nothing)
-
-    complete = jax.jit(lambda key, found, *known: density.draw(key, layout, found.leaves, *known))
-
-    def sample(
-        key: jax.Array, state: ForestState, num: int, given: dict | None = None, how: dict | None = None
-    ) -> Batch:
-        sampler_options(how)
-        refuse_given(given, ("x", "mask"))
-        known = given_observed(given, num, spec.shape)
-        if known is None:
-            return {"x": free(key, state.forest, num)}
-        categorical.check_levels(layout.levels, *known)
-        place_key, cell_key = jax.random.split(key)
-        evidence, *place = posterior(place_key, state.forest, *map(np.asarray, known))
-        refuse_impossible(evidence)
-        return {"x": complete(cell_key, state.forest, *place, *known)}
-
-    return Model(init, step, sample, log_prob, given=("x", "mask"))
+    unordered = [0 if order else len(column["levels"]) for order, column in zip(ordered, schema)]
+    return Growth(layout, shape, unordered, min_rows, delta)
 
 
 def check_arguments(
     spec: Spec, layout: inside.Layout, trees: int, min_rows: int, max_leaves: int | None, delta: float
 ) -> tuple[int, int, int, int]:
-    """How many trees, leaves of each, columns and levels of one, at most.
+    """Returns the number of trees, of leaves of a tree, of columns and of levels of a column, at most.
 
     Raises:
       UserError: naming the argument, its value and what was expected.

@@ -112,42 +112,76 @@ def ranked(rank: np.ndarray, unordered: Sequence[int], x: np.ndarray) -> np.ndar
     return coded
 
 
-def keep(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, min_rows: int) -> None:
-    """Writes one tree of scikit-learn's into the place of `tree`, without the leaves that have too few real rows.
+class Merged(NamedTuple):
+    """A tree of scikit-learn without its small leaves; N nodes of the tree."""
 
-    Such a leaf goes to its sibling, with all that is below that. Where there is no room for as many leaves as are left,
-    those with the fewest rows go as well.
+    goal: np.ndarray  # [N], the node in whose place a node stands after its small children are gone
+    splits: np.ndarray  # inner nodes that stay
+    leaves: np.ndarray  # leaves that stay
+
+
+def keep(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, min_rows: int) -> None:
+    """Writes a tree of scikit-learn into the place of `tree`, without the leaves that have too few real rows.
+
+    Such a leaf goes to its sibling, with all that is below that. If there is no room for the leaves that stay, those
+    with the fewest rows go as well.
 
     Args:
-      rows: [nodes] how many real rows each leaf has.
+      forest: is written to.
+      tree: number of the tree in the forest.
+      learnt: the `tree_` of a decision tree.
+      rows: number of real rows [nodes] of each leaf.
+      min_rows: least rows of a leaf.
     """
-    left, right, every = learnt.children_left, learnt.children_right, np.arange(len(rows))
-    inner, depths, rows = left >= 0, by_depth(left, right), rows.copy()
+    depths, room = by_depth(learnt.children_left, learnt.children_right), forest.low.shape[1]
+    rows = rows_below(learnt, depths, rows)
+    merged = merge_small(learnt, depths, rows, min_rows)
+    while len(merged.leaves) > room:
+        least = int(np.sort(rows[merged.leaves])[-room]) + 1
+        merged = merge_small(learnt, depths, rows, least)
+    write_tree(forest, tree, learnt, rows, merged)
+
+
+def rows_below(learnt: Any, depths: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Returns the number of rows [nodes] of each node by those of the leaves."""
+    left, right, rows = learnt.children_left, learnt.children_right, rows.copy()
     for nodes in reversed(depths):
-        nodes = nodes[inner[nodes]]
-        rows[nodes] = rows[left[nodes]] + rows[right[nodes]]
-    least, leaves = min_rows, every
-    while len(leaves) > forest.low.shape[1] or leaves is every:
-        enough = rows >= least
-        splits = inner & enough[left] & enough[right]
-        goal = np.where(inner & enough[left], left, np.where(inner & enough[right], right, every))
-        goal = np.where(splits, every, goal)
-        while (goal[goal] != goal).any():
-            goal = goal[goal]
-        kept = np.zeros(len(rows), bool)
-        kept[goal[0]] = True
-        for nodes in depths:
-            above = nodes[kept[nodes] & splits[nodes]]
-            kept[goal[left[above]]] = kept[goal[right[above]]] = True
-        leaves = np.flatnonzero(kept & ~splits)
-        least = int(np.sort(rows[leaves])[-min(len(leaves), forest.low.shape[1])]) + 1
-    nodes, number = np.flatnonzero(kept & splits), np.zeros(len(rows), np.int32)
-    number[nodes], number[leaves] = np.arange(len(nodes)), -1 - np.arange(len(leaves))
-    threshold, places = learnt.threshold[nodes].astype(np.float32), slice(0, len(nodes))
+        inner = nodes[left[nodes] >= 0]
+        rows[inner] = rows[left[inner]] + rows[right[inner]]
+    return rows
+
+
+def merge_small(learnt: Any, depths: Sequence[np.ndarray], rows: np.ndarray, least: int) -> Merged:
+    """Returns the tree in which every leaf has at least `least` of the `rows` [nodes]."""
+    left, right, itself = learnt.children_left, learnt.children_right, np.arange(len(rows))
+    inner, enough = left >= 0, rows >= least
+    splits = inner & enough[left] & enough[right]
+    goal = np.where(inner & enough[left], left, np.where(inner & enough[right], right, itself))
+    goal = np.where(splits, itself, goal)
+    while (goal[goal] != goal).any():  # a child that takes the place of its parent may give way to its own child
+        goal = goal[goal]
+    kept = np.zeros(len(rows), bool)
+    kept[goal[0]] = True
+    for nodes in depths:
+        above = nodes[kept[nodes] & splits[nodes]]
+        kept[goal[left[above]]] = True
+        kept[goal[right[above]]] = True
+    return Merged(goal, np.flatnonzero(kept & splits), np.flatnonzero(kept & ~splits))
+
+
+def write_tree(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, merged: Merged) -> None:
+    """Writes a tree of scikit-learn, as it was merged, into the place of `tree`; `rows` [nodes] are those of each node."""
+    left, right, nodes = learnt.children_left, learnt.children_right, merged.splits
+    number = np.zeros(len(rows), np.int32)  # of a node in the forest; leaves count down from -1
+    number[nodes] = np.arange(len(nodes))
+    number[merged.leaves] = -1 - np.arange(len(merged.leaves))
+    threshold = learnt.threshold[nodes].astype(np.float32)
+    # Because x <= threshold goes to the left, a rounded threshold may not exceed the exact one.
     threshold = np.where(threshold > learnt.threshold[nodes], np.nextafter(threshold, np.float32(-np.inf)), threshold)
-    trees = forest.trees
-    trees.feature[tree, places], trees.threshold[tree, places] = learnt.feature[nodes], threshold
-    trees.children[tree, places] = number[goal[np.stack([left[nodes], right[nodes]], 1)]]
+    trees, places = forest.trees, slice(0, len(nodes))
+    trees.feature[tree, places] = learnt.feature[nodes]
+    trees.threshold[tree, places] = threshold
+    trees.children[tree, places] = number[merged.goal[np.stack([left[nodes], right[nodes]], 1)]]
     trees.share[tree, places] = rows[left[nodes]] / rows[nodes]
     bound(forest, tree, len(nodes))
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.conditions import refuse_impossible, sampler_options
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import linalg
 from gen_jax.errors import UserError, check_strengths, choose
@@ -32,7 +33,7 @@ class Statistics(NamedTuple):
 
 
 class HmmState(NamedTuple):
-    """What a hidden Markov model carries from step to step."""
+    """The state of a hidden Markov model."""
 
     step: jax.Array  # [] int32
     log_initial: jax.Array  # [K] float32
@@ -95,7 +96,7 @@ def hmm(
         density=density,
         frame=tuple(spec.shape[1:]),
         values=levels(spec),
-        binary=spec.kind == "roll",
+        binary=kind_of(spec).binary,
         initial_strength=initial_strength,
         transition_strength=transition_strength,
         stepwise=stepwise,

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from gen_jax.data.spec import SEQUENCES, Spec, levels
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError, choose
 from gen_jax.models.hmm.density import Emission
 from gen_jax.models.hmm.discrete import bernoulli, categorical
@@ -22,11 +23,11 @@ def fitting(spec: Spec, options: Mapping | None) -> Emission:
     Raises:
       UserError: for data that are no sequences, a density that does not fit them, an unknown name or option.
     """
-    if spec.kind not in SEQUENCES:
+    if not kind_of(spec).time:
         raise UserError(f"an hmm models sequences, not data of kind {spec.kind!r} ({spec.name})")
-    if spec.kind == "roll" and (spec.shift, spec.scale) != (0.0, 1.0):
+    if kind_of(spec).binary and (spec.shift, spec.scale) != (0.0, 1.0):
         raise UserError(f"an hmm of {spec.name} needs keys that are 0 or 1: set --config.data.transform=none")
-    fits = "categorical" if levels(spec) else "bernoulli" if spec.kind == "roll" else "gaussian"
+    fits = "categorical" if levels(spec) else "bernoulli" if kind_of(spec).binary else "gaussian"
     options = {"name": fits} if options is None else options
     if choose("emission", options.get("name", fits), EMISSIONS) != fits:
         raise UserError(

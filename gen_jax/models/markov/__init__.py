@@ -25,67 +25,46 @@ class MarkovState(NamedTuple):
     step: jax.Array  # [] int32
     keys: jax.Array  # [K, M] uint32
     counts: jax.Array  # [K, M] int32
-    used: jax.Array  # [K] int32, distinct k-grams seen; more than M where some were lost
-    context: jax.Array | None  # [B, order] int32, the last tokens of each lane, -1 where none; None without lanes
+    used: jax.Array  # [K] int32, distinct k-grams seen; more than M if some were lost
+    context: jax.Array | None  # [B, order] int32, the last tokens of each lane, -1 before the first; None without lanes
+
+
+class Chain(NamedTuple):
+    """A Markov chain without its counts."""
+
+    order: int  # tokens of context
+    values: int  # V, number of values of a token
+    capacity: int  # M, distinct n-grams of each length
+    smoothing: ngrams.Smoothing
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Returns the lengths of contexts, [K]: 0 .. order."""
+        return np.arange(self.order + 1)
 
 
 def markov(
     spec: Spec, order: int = 4, smoothing: Mapping = {"name": "witten_bell"}, max_ngrams: int | None = None
 ) -> Model:
-    """A Markov chain: a token depends on the `order` before it, the first ones on as many as there are.
+    """Returns a Markov chain: a token depends on the `order` tokens before it, or on all of them if there are fewer.
+
+    One step counts the n-grams of a batch. With `reset` in the batch, row i continues row i of the batch before unless
+    `reset[i]`; without it each row is a sequence of its own. `log_prob` and `sample` begin without context. `given`
+    takes `length` [num], and `x` with `mask` [num, T], an observed prefix that is continued. If there are more n-grams
+    than fit, the metric `ngrams_left` is NaN and the counts are refused.
 
     Args:
+      spec: facts of the data, rows of tokens.
       order: tokens of context, 0 to 15.
       smoothing: a `name` in `ngrams.SMOOTHINGS` and its options.
       max_ngrams: distinct n-grams kept of each length; by default what the largest split can hold, at most 2^22.
 
-    One step counts the n-grams of a batch. With `reset` in the batch, row i continues row i of the batch before unless
-    `reset[i]`; without it each row is a sequence of its own. `log_prob` and `sample` begin without context. `given`
-    takes `length` [num], and `x` with `mask` [num, T], where an observed prefix is continued. Where there are more
-    n-grams than fit, the metric `ngrams_left` is NaN and the counts are refused.
-
     Raises:
-      UserError: for data that are not rows of tokens, or an order, a smoothing or a `max_ngrams` that cannot be.
+      UserError: for data that are not rows of tokens, or an argument out of its range.
     """
     capacity, values = table_size(spec, order, max_ngrams), levels(spec)
-    smoothing, sizes = build("smoothing", ngrams.SMOOTHINGS, smoothing, values), np.arange(order + 1)
-
-    def init(key: jax.Array, batch: Batch) -> MarkovState:
-        counts = jnp.zeros((order + 1, capacity), jnp.int32)
-        context = jnp.full((len(batch["x"]), max(order, 1)), -1, jnp.int32) if "reset" in batch else None
-        return MarkovState(jnp.int32(0), jnp.full_like(counts, ngrams.EMPTY, jnp.uint32), counts, counts[:, 0], context)
-
-    def step(key: jax.Array, state: MarkovState, batch: Batch) -> tuple[MarkovState, dict]:
-        tokens, context, new = placed(state.context, batch)
-        keys, counts, used = ngrams.insert(state.keys, state.counts, tokens, new, values)
-        used = jnp.maximum(state.used, used)
-        tokens = counts[0].astype(jnp.float32).sum()
-        lost = (used.max() > capacity) | (tokens > 2.0**31)  # or an int32 has overflowed
-        left = jnp.where(lost, jnp.nan, 1.0 * (capacity - used.max()))
-        metrics = {"tokens": tokens, "ngrams": used.sum(), "ngrams_left": left}
-        return MarkovState(state.step + 1, keys, counts, used, context), metrics
-
-    def reads(size: int, time: jax.Array) -> jax.Array:
-        """Whether contexts of `size` tokens have a say at that time."""
-        return size <= time if smoothing.backs_off else size == jnp.minimum(time, order)
-
-    @jax.jit
-    def score(state: MarkovState, x: jax.Array, length: jax.Array) -> jax.Array:
-        time = jnp.arange(x.shape[1])[None]
-
-        def mix(shorter: tuple, now: tuple) -> tuple[tuple, None]:
-            (log_p, context), (size, level) = shorter, now  # [B, T] given up to `size` - 1 tokens, `size` tokens
-            seen, reserve = ngrams.masses(smoothing, level, context)
-            entry = ngrams.find(level.keys, level.first, context, x, values)
-            count = level.before[entry + 1] - level.before[entry] - level.discount
-            kept = jnp.log(jnp.where(entry < 0, 0.0, jnp.maximum(count, 0.0)))
-            mixed = jnp.logaddexp(kept, jnp.log(reserve) + log_p) - jnp.log(seen + reserve)
-            return (jnp.where(reads(size, time), mixed, log_p), ngrams.later(entry)), None
-
-        uniform = jnp.full(x.shape, -np.log(values), jnp.float32)
-        trie = ngrams.index(state.keys, state.counts, values, smoothing)
-        (log_p, _), _ = jax.lax.scan(mix, (uniform, jnp.zeros_like(x)), (sizes, trie))
-        return ended(log_p, length).sum(1)
+    chain = Chain(order, values, capacity, build("smoothing", ngrams.SMOOTHINGS, smoothing, values))
+    score, complete = jax.jit(partial(log_probability, chain)), jax.jit(partial(continued, chain))
 
     def log_prob(key: jax.Array, state: MarkovState, batch: Batch) -> jax.Array:
         refuse_overflow(state)
@@ -93,30 +72,6 @@ def markov(
             raise UserError("a batch with mask: a Markov chain needs every token, expected x and length only")
         check_sequences(batch, (), values)
         return score(state, batch["x"], ngrams.lengths(batch["x"], batch.get("length")))
-
-    def draw(key: jax.Array, trie: ngrams.Level, contexts: jax.Array, time: jax.Array) -> jax.Array:
-        """A token of the longest context that does not leave the choice to a shorter one."""
-        uniform = jax.random.uniform(key, (order + 2,))
-        drawn, seen = jax.vmap(partial(ngrams.draw, smoothing, values))(trie, contexts, uniform[1:])  # [K]
-        longest = jnp.where(reads(sizes, time) & seen, sizes, -1).max()
-        return jnp.where(longest < 0, (uniform[0] * values).astype(jnp.int32), drawn[longest])
-
-    @jax.jit
-    def complete(key: jax.Array, state: MarkovState, x: jax.Array, prefix: jax.Array) -> jax.Array:
-        trie = ngrams.index(state.keys, state.counts, values, smoothing)
-        shorter = trie.keys[:-1], trie.first[:-1]
-
-        def sequence(key: jax.Array, x: jax.Array, prefix: jax.Array) -> jax.Array:
-            def move(contexts: jax.Array, now: tuple) -> tuple[jax.Array, jax.Array]:
-                time, token = now  # contexts: [K] the entry of the last 0 .. order tokens
-                token = jnp.where(time < prefix, token, draw(jax.random.fold_in(key, time), trie, contexts, time))
-                longer = jax.vmap(lambda *level: ngrams.find(*level, token, values))(*shorter, contexts[:-1])
-                return jnp.pad(longer, (1, 0)), token
-
-            return jax.lax.scan(move, jnp.where(sizes == 0, 0, -1), (jnp.arange(len(x)), x))[1]
-
-        keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(x)))
-        return jax.vmap(sequence)(keys, x, prefix)  # [num, T]
 
     def sample(
         key: jax.Array, state: MarkovState, num: int, given: dict | None = None, how: dict | None = None
@@ -130,7 +85,81 @@ def markov(
         length = jnp.asarray(batch["length"])
         return {"x": ended(x, length), "length": length}
 
-    return Model(init, step, sample, log_prob=log_prob, given=("x", "mask", "length"))
+    return Model(partial(init, chain), partial(step, chain), sample, log_prob, given=("x", "mask", "length"))
+
+
+def init(chain: Chain, key: jax.Array, batch: Batch) -> MarkovState:
+    """Returns the state before any token."""
+    counts = jnp.zeros((chain.order + 1, chain.capacity), jnp.int32)
+    keys = jnp.full_like(counts, ngrams.EMPTY, jnp.uint32)
+    context = jnp.full((len(batch["x"]), max(chain.order, 1)), -1, jnp.int32) if "reset" in batch else None
+    return MarkovState(jnp.int32(0), keys, counts, counts[:, 0], context)
+
+
+def step(chain: Chain, key: jax.Array, state: MarkovState, batch: Batch) -> tuple[MarkovState, dict]:
+    """Returns the state with the n-grams of a batch counted."""
+    tokens, context, first = placed(state.context, batch)
+    keys, counts, used = ngrams.insert(state.keys, state.counts, tokens, first, chain.values)
+    used = jnp.maximum(state.used, used)
+    total = counts[0].astype(jnp.float32).sum()
+    lost = (used.max() > chain.capacity) | (total > 2.0**31)  # or an int32 has overflowed
+    left = jnp.where(lost, jnp.nan, 1.0 * (chain.capacity - used.max()))
+    metrics = {"tokens": total, "ngrams": used.sum(), "ngrams_left": left}
+    return MarkovState(state.step + 1, keys, counts, used, context), metrics
+
+
+def reads(chain: Chain, size: jax.Array | np.ndarray, time: jax.Array) -> jax.Array:
+    """Returns whether contexts of `size` tokens are read for the token at `time`."""
+    return size <= time if chain.smoothing.backs_off else size == jnp.minimum(time, chain.order)
+
+
+def log_probability(chain: Chain, state: MarkovState, x: jax.Array, length: jax.Array) -> jax.Array:
+    """Returns log p [B] in nats of the first `length` [B] tokens of each sequence x [B, T]."""
+    time = jnp.arange(x.shape[1])[None]
+
+    def mix(shorter: tuple, longer: tuple) -> tuple[tuple, None]:
+        log_p, context = shorter  # [B, T], given up to `size` - 1 tokens
+        size, level = longer
+        seen, reserve = ngrams.masses(chain.smoothing, level, context)
+        entry = ngrams.find(level.keys, level.first, context, x, chain.values)
+        count = level.before[entry + 1] - level.before[entry] - level.discount
+        kept = jnp.log(jnp.where(entry < 0, 0.0, jnp.maximum(count, 0.0)))
+        mixed = jnp.logaddexp(kept, jnp.log(reserve) + log_p) - jnp.log(seen + reserve)
+        return (jnp.where(reads(chain, size, time), mixed, log_p), ngrams.later(entry)), None
+
+    uniform = jnp.full(x.shape, -np.log(chain.values), jnp.float32)
+    trie = ngrams.index(state.keys, state.counts, chain.values, chain.smoothing)
+    (log_p, _), _ = jax.lax.scan(mix, (uniform, jnp.zeros_like(x)), (chain.sizes, trie))
+    return ended(log_p, length).sum(1)
+
+
+def draw(chain: Chain, key: jax.Array, trie: ngrams.Level, contexts: jax.Array, time: jax.Array) -> jax.Array:
+    """Draws a token [] of the longest context that does not leave the choice to a shorter one; `contexts` [K] are entries."""
+    uniform = jax.random.uniform(key, (chain.order + 2,))
+    tokens, seen = jax.vmap(partial(ngrams.draw, chain.smoothing, chain.values))(trie, contexts, uniform[1:])  # [K]
+    longest = jnp.where(reads(chain, chain.sizes, time) & seen, chain.sizes, -1).max()
+    return jnp.where(longest < 0, (uniform[0] * chain.values).astype(jnp.int32), tokens[longest])
+
+
+def continued(chain: Chain, key: jax.Array, state: MarkovState, x: jax.Array, prefix: jax.Array) -> jax.Array:
+    """Returns sequences x [num, T] whose tokens are drawn behind the first `prefix` [num]."""
+    trie = ngrams.index(state.keys, state.counts, chain.values, chain.smoothing)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(x)))
+    return jax.vmap(partial(continued_sequence, chain, trie))(keys, x, prefix)
+
+
+def continued_sequence(chain: Chain, trie: ngrams.Level, key: jax.Array, x: jax.Array, prefix: jax.Array) -> jax.Array:
+    """Returns one sequence x [T], as `continued`."""
+
+    def move(contexts: jax.Array, now: tuple) -> tuple[jax.Array, jax.Array]:
+        time, token = now  # contexts: [K], the entries of the last 0 .. order tokens
+        token = jnp.where(time < prefix, token, draw(chain, jax.random.fold_in(key, time), trie, contexts, time))
+        find = lambda keys, first, context: ngrams.find(keys, first, context, token, chain.values)
+        longer = jax.vmap(find)(trie.keys[:-1], trie.first[:-1], contexts[:-1])
+        return jnp.pad(longer, (1, 0)), token
+
+    start = jnp.where(chain.sizes == 0, 0, -1)
+    return jax.lax.scan(move, start, (jnp.arange(len(x)), x))[1]
 
 
 def table_size(spec: Spec, order: int, max_ngrams: int | None) -> int:

@@ -1,4 +1,4 @@
-"""Text as tokens: the vocabulary, rows of tokens, and the way back. No file is opened here but a user's own text."""
+"""Text [T] as tokens: the vocabulary, rows of tokens, and the way back. No file is opened here but a user's own text."""
 
 import codecs
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.cache import content_hash
+from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.source import Source
-from gen_jax.data.spec import Spec
+from gen_jax.data.spec import Spec, sequences
 from gen_jax.errors import UserError, choose
 
 UNSEEN = "\ufffd"  # stands for every character that the training split lacks
 VOCABULARIES = ("characters", "bytes")
+LINE = "\n" + "-" * 80 + "\n"  # between texts
 SHARES = {"train": 0.9, "validation": 0.95, "test": 1.0}  # where the splits of a user's text end, as in Shakespeare's
 
 
@@ -25,7 +27,7 @@ def text_source(
     options: Mapping[str, Any],
     known: str,
 ) -> Source:
-    """Documents as rows of tokens, each with its `length`.
+    """Returns documents as rows of tokens, each with its `length`.
 
     Args:
       documents: split -> its texts in UTF-8 (any bytes, where `data.vocabulary` is "bytes").
@@ -69,7 +71,7 @@ def text_source(
 
 
 def text_file(path: Path, options: Mapping[str, Any], known: str) -> Source:
-    """A user's own text: its first 90 % train, the next 5 % validation, the rest test.
+    """Opens a user's own text: its first 90 % train, the next 5 % validation, the rest test.
 
     Raises:
       UserError: for a file that is empty or cannot be read, and as `text_source`.
@@ -86,16 +88,21 @@ def text_file(path: Path, options: Mapping[str, Any], known: str) -> Source:
 
 
 def read_text(spec: Spec, tokens: np.ndarray) -> str:
-    """Tokens [T] as text."""
-    vocabulary = spec.info["vocabulary"]
+    """Returns tokens [T] as text."""
+    vocabulary = spec.vocabulary
     if isinstance(vocabulary[0], str):
         return "".join(vocabulary[token] for token in tokens)
     return bytes(np.asarray(tokens, np.uint8)).decode("utf-8", "replace")
 
 
+def text(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
+    """Returns texts `x` [N, T], each of its `length`, with a line between them."""
+    return LINE.join(read_text(spec, x) for x in sequences(samples)).encode() + b"\n"
+
+
 def reader(spec: Spec) -> Callable[[int], str]:
-    """A function from one token after the other to the text that each completes."""
-    vocabulary = spec.info["vocabulary"]
+    """Returns a function from one token after the other to the text that the token completes."""
+    vocabulary = spec.vocabulary
     if isinstance(vocabulary[0], str):
         return vocabulary.__getitem__
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -103,12 +110,12 @@ def reader(spec: Spec) -> Callable[[int], str]:
 
 
 def tokens_of(spec: Spec, text: str) -> np.ndarray:
-    """Text as tokens [T] int32.
+    """Returns text as tokens [T] int32.
 
     Raises:
       UserError: naming the first character that the vocabulary lacks.
     """
-    vocabulary = spec.info["vocabulary"]
+    vocabulary = spec.vocabulary
     if not isinstance(vocabulary[0], str):
         return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
     numbers = {symbol: number for number, symbol in enumerate(vocabulary)}
@@ -120,7 +127,7 @@ def tokens_of(spec: Spec, text: str) -> np.ndarray:
 
 
 def _codes(name: str, kind: str, text: bytes) -> np.ndarray:
-    """The code points, or the bytes, of a text."""
+    """Returns the code points, or the bytes, of a text."""
     if kind == "bytes":
         return np.frombuffer(text, np.uint8)
     try:
@@ -132,7 +139,21 @@ def _codes(name: str, kind: str, text: bytes) -> np.ndarray:
 
 
 def _whole(text: bytes, end: int) -> int:
-    """The first place from `end` on that cuts no UTF-8 character."""
+    """Returns the first place from `end` on that cuts no UTF-8 character."""
     while end < len(text) and text[end] & 0xC0 == 0x80:
         end += 1
     return end
+
+
+TEXT = Kind(
+    "text",
+    "texts",
+    "T",
+    default_transform="none",
+    scored_with_test=("validation",),
+    options=("window", "vocabulary"),
+    read={".txt": text_file},
+    write={".txt": text},
+    tokens=tokens_of,
+    stream=reader,
+)

@@ -1,16 +1,19 @@
-"""Polyphonic music as piano rolls: a .mat file as rows, samples as a MIDI file."""
+"""Polyphonic music as piano rolls [T, D]: a .mat file as rows, samples as a MIDI file and as a picture."""
 
 import io
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import mido
 import numpy as np
-from scipy.io import loadmat
+from PIL import Image
 
+from gen_jax.data.kinds.drawing import PANELS
+from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.limits import ask
 from gen_jax.data.source import Source
-from gen_jax.data.spec import sequences
+from gen_jax.data.spec import Spec, sequences
 from gen_jax.errors import UserError, readable
 
 FIELDS = {"train": "traindata", "validation": "validdata", "test": "testdata"}
@@ -22,12 +25,14 @@ NUMBER = 8  # bytes that a number takes, which the file may store as one
 REST = 2  # frames between the pieces of one file
 
 
-def rolls(path: Path, known: str) -> Source:
-    """The pieces of a .mat file in the splits of Boulanger-Lewandowski et al. 2012 (arXiv 1206.6392), [T, 88] each.
+def rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
+    """Opens the pieces of a .mat file in the splits of Boulanger-Lewandowski et al. 2012 (arXiv 1206.6392), [T, 88] each.
 
     Raises:
       UserError: for a file that cannot be read, lacks a field, or holds something else than rolls of 88 keys.
     """
+    from scipy.io import loadmat  # slow to import
+
     with readable(f"data.path {path}: not a readable .mat file"):
         content = path.read_bytes()
         ask_for_elements(content, f"data.path {path}")
@@ -77,8 +82,10 @@ def ask_for_elements(content: bytes, what: str) -> None:
         place += length
 
 
-def midi(samples: dict[str, np.ndarray]) -> bytes:
-    """Rolls `x` [N, T, 88], each of its `length`, one after the other as a MIDI file; a held key is one long note."""
+def midi(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
+    """Returns rolls `x` [N, T, 88], each of its `length`, one after the other as a MIDI file; a held key is one long note."""
+    import mido  # slow to import
+
     pieces = []
     for x in sequences(samples):
         pieces += [x.astype(bool), np.zeros((REST, x.shape[1]), bool)]
@@ -92,3 +99,29 @@ def midi(samples: dict[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     mido.MidiFile(type=0, ticks_per_beat=TICKS, tracks=[track]).save(file=buffer)
     return buffer.getvalue()
+
+
+def piano(x: np.ndarray, spec: Spec) -> Image.Image:
+    """Returns rolls [N, T, K], one under the other up to `PANELS`: time runs to the right, pitch upwards.
+
+    A held key is black.
+    """
+    x = x[:PANELS]
+    seen = ~np.isnan(x.astype(np.float64)).any(2, keepdims=True)
+    pixels = np.where(seen, np.where(x > 0, 0, 255), 200).astype(np.uint8)  # beyond the end of a piece: grey
+    pixels = np.pad(pixels.transpose(0, 2, 1)[:, ::-1], ((0, 0), (1, 1), (0, 0)), constant_values=128)  # [N, K + 2, T]
+    factor = max(1, 640 // pixels.shape[2])
+    return Image.fromarray(pixels.reshape(-1, pixels.shape[2]).repeat(factor, axis=1))
+
+
+ROLL = Kind(
+    "roll",
+    "piano rolls",
+    "TD",
+    binary=True,
+    default_transform="none",
+    options=("window",),
+    read={".mat": rolls},
+    write={".mid": midi},
+    picture=piano,
+)

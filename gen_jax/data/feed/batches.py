@@ -1,0 +1,129 @@
+"""Batches as a pure function of (seed, step): the part of the host, and the part of the compiled step."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from gen_jax.data.feed.order import Order, Plan, Rows
+from gen_jax.data.source import Source
+from gen_jax.data.sources.binary import DYNAMIC, drawn_from, noise
+from gen_jax.data.spec import Spec, rows_to_model, small, to_model
+
+LARGE_ROW = 1 << 17  # bytes from which several threads read faster, because they seldom wait for Python's lock
+THREADS = 4  # that read large rows
+AHEAD = 8  # batches that are read before they are asked for
+
+
+class Feed(NamedTuple):
+    """A way of rows to the device; both feeds give the same batches."""
+
+    arrays: Rows  # all rows of the split [N, ...], for the memory of the device; empty if rows are streamed
+    fetch: Callable[[np.ndarray], Rows]  # row numbers [n] -> what the host sends to the device for these rows
+    # (rows of a step, start, stop) -> the rows of the steps from start to stop - 1
+    stream: Callable[[Callable[[int], Rows], int, int], Iterator[Rows]]
+
+
+class Batches(NamedTuple):
+    """The facts from which the batch of a step follows; none of them changes while a run trains."""
+
+    spec: Spec
+    order: Order
+    plans: tuple[Plan, ...]  # of the replicas
+    feed: Feed
+    padded: int  # rows of a batch with the rows of weight 0
+    part: slice  # of a batch that this host feeds
+
+
+def resident(spec: Spec, rows: Rows) -> Feed:
+    """Returns the feed that keeps all raw rows [N, ...] of a split in the memory of the device."""
+    arrays = rows if small(spec.dtype) else rows_to_model(spec, rows)
+    return Feed(arrays, _row_numbers, _one_by_one)
+
+
+def streaming(spec: Spec, source: Source, split: str) -> Feed:
+    """Returns the feed that reads the rows of a batch from the source, some batches ahead, and sends them to the device."""
+    threads = 1 if row_bytes(source) < LARGE_ROW else THREADS
+    return Feed({}, partial(_read_rows, spec, source, split), partial(_read_ahead, threads))
+
+
+def row_bytes(source: Source) -> int:
+    """Returns the number of bytes of a raw row."""
+    return int(np.prod(source.shape)) * source.dtype.itemsize
+
+
+def rows_of_step(batches: Batches, step: int) -> Rows:
+    """Returns what a step needs from the host [n, ...]; rows of several replicas are stacked [replicas, n, ...]."""
+    replicas = [_rows_of_replica(batches, plan, step) for plan in batches.plans]
+    if len(replicas) == 1:
+        return replicas[0]
+    return {name: np.stack([rows[name] for rows in replicas]) for name in replicas[0]}
+
+
+def _rows_of_replica(batches: Batches, plan: Plan, step: int) -> Rows:
+    rows = batches.order.rows(plan, step)
+    weight = np.ones(len(rows["index"]), np.float32)
+    rows = {name: _padded(value, batches.padded)[batches.part] for name, value in {**rows, "weight": weight}.items()}
+    greys = _greys(batches.spec)
+    if greys:
+        shape = (batches.padded, *batches.spec.shape)
+        rows["noise"] = noise([DYNAMIC, plan.seed, step], greys, shape)[batches.part]
+    return {**batches.feed.fetch(rows.pop("index")), **rows}
+
+
+def _padded(values: np.ndarray, size: int) -> np.ndarray:
+    """Returns values [n] with zeros behind them [size]."""
+    padded = np.zeros(size, values.dtype)
+    padded[: len(values)] = values
+    return padded
+
+
+def stream(batches: Batches, start: int, stop: int) -> Iterator[Rows]:
+    """Yields what the steps from `start` to `stop - 1` need from the host."""
+    return batches.feed.stream(partial(rows_of_step, batches), start, stop)
+
+
+def batch_on_device(spec: Spec, arrays: Rows, fed: Rows) -> Rows:
+    """Returns the batch of a step in model space; it is traced in the compiled step.
+
+    Args:
+      spec: the facts of the data.
+      arrays: of the feed, all rows [N, ...]; empty if rows are streamed.
+      fed: what the host sends for this step, see `rows_of_step`.
+    """
+    batch = dict(fed)
+    if "index" in batch:
+        index = batch.pop("index")
+        batch |= {name: value[index] for name, value in arrays.items()}
+    if _greys(spec):
+        batch["x"] = (batch.pop("noise") < batch["x"]).astype(np.uint8)
+    begins = batch.pop("reset", None)  # at the first piece of a sequence
+    if "again" in batch:  # all lanes begin their stretches
+        batch["reset"] = begins | batch.pop("again")
+    return {**batch, "x": to_model(spec, batch["x"])} if small(spec.dtype) else batch
+
+
+def _greys(spec: Spec) -> list[int] | None:
+    """Returns the domain of the grey images from which each step draws black and white; None if no step does."""
+    return spec.info.get("dynamic_binary")
+
+
+def _row_numbers(indices: np.ndarray) -> Rows:
+    return {"index": indices.astype(np.int32)}
+
+
+def _read_rows(spec: Spec, source: Source, split: str, indices: np.ndarray) -> Rows:
+    rows = drawn_from(source.rows(split, indices))
+    return rows if small(spec.dtype) else rows_to_model(spec, rows)
+
+
+def _one_by_one(rows_of: Callable[[int], Rows], start: int, stop: int) -> Iterator[Rows]:
+    return map(rows_of, range(start, stop))
+
+
+def _read_ahead(threads: int, rows_of: Callable[[int], Rows], start: int, stop: int) -> Iterator[Rows]:
+    import grain  # slow to import, and the resident feed does not need it
+
+    steps = grain.MapDataset.range(start, stop).map(rows_of)
+    return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=AHEAD)))

@@ -1,0 +1,191 @@
+"""Opens the data of a run: a source, its facts, and batches that are a pure function of (seed, step)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gen_jax.data.feed.batches import Batches, batch_on_device, resident, row_bytes, rows_of_step, stream, streaming
+from gen_jax.data.feed.order import ORDERS, Levels, Plan, Reading, Rows, length_of_run, levels_of, permutations
+from gen_jax.data.feed.resident import resident_arrays
+from gen_jax.data.source import Source
+from gen_jax.data.sources.binary import drawn_from
+from gen_jax.data.sources.opening import open_source
+from gen_jax.data.spec import Spec, columns, level_names
+from gen_jax.data.tables.modes import with_modes
+from gen_jax.data.transforms import affine
+from gen_jax.errors import UserError, choose
+
+RESIDENT_BYTES = 2 << 30  # above this size of a split its rows are streamed, unless data.feed says otherwise
+FEEDS = ("auto", "resident", "streaming")
+
+
+class Data(NamedTuple):
+    """A data set as the loop sees it.
+
+    The host computes `at(step)` and sends it to the device. Inside the compiled step `batch(arrays, fed)` makes the batch of it.
+    """
+
+    spec: Spec
+    steps: int  # of the whole run
+    arrays: Rows  # all rows of the split, for the memory of the device; empty if rows are streamed
+    at: Callable[[int], Rows]  # step -> what this step needs from the host
+    stream: Callable[[int, int], Iterator[Rows]]  # (start, stop) -> at(start), ..., at(stop - 1)
+    batch: Callable[[Rows, Rows], Rows]  # (arrays, at(step)) -> the batch
+    read: Callable[[str, int | None], Rows | None]  # raw rows of a split, see `reader`
+
+
+def load(
+    options: Mapping[str, Any],
+    *,
+    batch_size: int,
+    seed: int,
+    steps: int | None = None,
+    epochs: float | None = None,
+    multiple: int = 1,
+    host: tuple[int, int] = (0, 1),
+    replicas: int = 1,
+    quiet: bool = False,
+) -> Data:
+    """Opens the data that the `data` section of a config names.
+
+    Args:
+      options: the section: name, variant, data_dir, path, resize, transform, split, test_split, test_name, feed, order.
+      batch_size: number of rows in a step.
+      seed: of the order of the rows, and of the black and white that a step draws from greys.
+      steps: number of steps of the run, if `epochs` is None.
+      epochs: number of passes over the rows; replaces `steps`.
+      multiple: batches are padded with rows of weight 0 to a multiple of this number, the devices. The default is 1.
+      host: index and number of the hosts; a host feeds its part of the rows of a batch. The default is the only host.
+      replicas: above 1, the batches of the seeds from `seed` on are stacked behind a leading axis. The default is 1.
+      quiet: whether no progress is shown.
+
+    Returns:
+      The data set.
+
+    Raises:
+      UserError: for anything that is wrong with the data or the options, before anything is compiled.
+    """
+    source = open_source(options)
+    split, rows = options["split"], rows_of_split(source, options["split"])
+    order = ORDERS[choose("data.order", options["order"], ORDERS)]
+    length = length_of_run(order, rows, batch_size, steps, epochs)
+    if order.refuse:
+        order.refuse(Reading(source, rows, batch_size, length.steps, multiple))
+    kept = drawn_from(resident_arrays(source, options, split, quiet)) if is_resident(source, options) else {}
+    spec = spec_of(source, options, kept)
+    levels = levels_of_table(spec, all_rows(source, split)) if order.levels else None
+    feed = resident(spec, kept) if kept else streaming(spec, source, split)
+    plans = tuple(
+        Plan(replica_seed, rows, length.size, length.last, permutations(replica_seed, rows), levels)
+        for replica_seed in range(seed, seed + replicas)
+    )
+    padded = -(-length.size // multiple) * multiple
+    part = slice(padded * host[0] // host[1], padded * (host[0] + 1) // host[1])
+    batches = Batches(spec, order, plans, feed, padded, part)
+    return Data(
+        spec=spec,
+        steps=length.steps,
+        arrays=feed.arrays,
+        at=partial(rows_of_step, batches),
+        stream=partial(stream, batches),
+        batch=partial(batch_on_device, spec),
+        read=reader(source, options, quiet),
+    )
+
+
+def rows_of_split(source: Source, split: str) -> int:
+    """Returns the number of rows in a split.
+
+    Raises:
+      UserError: if there is no such split, or it is empty.
+    """
+    choose(f"data.split of {source.name}:", split, source.sizes)
+    if source.sizes[split] == 0:
+        raise UserError(f"{source.name}: its split {split!r} is empty")
+    return source.sizes[split]
+
+
+def is_resident(source: Source, options: Mapping[str, Any]) -> bool:
+    """Returns whether the rows of the split are kept in memory, as `data.feed` says.
+
+    Raises:
+      UserError: for an unknown feed.
+    """
+    feed = choose("data.feed", options["feed"], FEEDS)
+    if feed == "auto":
+        return source.sizes[options["split"]] * row_bytes(source) <= RESIDENT_BYTES
+    return feed == "resident"
+
+
+def all_rows(source: Source, split: str) -> np.ndarray:
+    """Returns all raw rows `x` [N, *shape] of a split."""
+    return source.rows(split, np.arange(source.sizes[split]))["x"]
+
+
+def spec_of(source: Source, options: Mapping[str, Any], kept: Rows) -> Spec:
+    """Returns the facts of a data set.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
+      kept: raw rows [N, ...] of the split in memory; empty if they are to be read from the source.
+
+    Raises:
+      UserError: for a transform that these data cannot have, or a number that is not finite.
+    """
+    shift, scale, low, high = (np.asarray(value).tolist() for value in affine(source, options, kept))
+    spec = Spec(
+        name=source.name,
+        kind=source.kind,
+        shape=tuple(int(side) for side in source.shape),
+        dtype=str(source.dtype),
+        shift=shift,
+        scale=scale,
+        low=low,
+        high=high,
+        classes=level_names(source.info["columns"]) if ORDERS[options["order"]].levels else source.classes,
+        sizes=dict(source.sizes),
+        content=source.content,
+        info=dict(source.info),
+        split=options["split"],
+    )
+    if source.tabular and options.get("transform") == "modes":
+        return with_modes(spec, all_rows(source, options["split"]))
+    return spec
+
+
+def levels_of_table(spec: Spec, x: np.ndarray) -> Levels:
+    """Returns the rows x [N, D] of a table by the levels of its columns."""
+    sizes = {place: len(column["levels"]) for place, column in enumerate(columns(spec)) if "levels" in column}
+    return levels_of(x[:, [*sizes]], [*sizes.values()])
+
+
+def reader(source: Source, options: Mapping[str, Any], quiet: bool = False) -> Callable[[str, int | None], Rows | None]:
+    """Returns the function (split, num) -> the first `num` raw rows of a split, all if None; see `read_split`."""
+    return partial(read_split, source, options, quiet=quiet)
+
+
+def read_split(
+    source: Source, options: Mapping[str, Any], split: str, num: int | None = None, quiet: bool = False
+) -> Rows | None:
+    """Returns raw rows of a split; None if there is no such split, or it is empty.
+
+    Rows are decoded once and kept in the cache as for training, unless a split is too large for that.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
+      split: name of the split.
+      num: number of rows, from the first on; the default is all.
+      quiet: whether no progress is shown.
+    """
+    rows = source.sizes.get(split, 0)
+    if not rows:
+        return None
+    if max(source.sizes.values()) * row_bytes(source) <= RESIDENT_BYTES:
+        arrays = resident_arrays(source, options, split, quiet)
+    else:
+        arrays = source.rows(split, np.arange(min(rows, num or rows)))
+    return {name: np.asarray(array[:num]) for name, array in arrays.items() if name != "grey"}

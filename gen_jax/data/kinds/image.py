@@ -1,0 +1,38 @@
+"""Images [H, W, C], drawn in a grid, paths of images in lines."""
+
+import numpy as np
+from PIL import Image
+
+from gen_jax.data.kinds.kind import Kind
+from gen_jax.data.spec import Spec
+
+TILE = 56  # pixels a small image is enlarged to, at least
+
+
+def grid(x: np.ndarray, spec: Spec, columns: int | None = None) -> Image.Image:
+    """Returns images [N, H, W, C] row by row, with a border of one pixel, in a square unless `columns` is set.
+
+    Small images are enlarged; of two channels the first is drawn.
+    """
+    low, high = float(np.min(spec.low)), float(np.max(spec.high))
+    pixels = np.clip((x.astype(np.float64) - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
+    if pixels.shape[-1] == 2:
+        pixels = pixels[..., :1]
+    factor = max(1, -(-TILE // max(pixels.shape[1:3])))
+    pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
+    num, height, width, colours = pixels.shape
+    columns = columns or int(np.ceil(np.sqrt(num)))
+    lines = -(-num // columns)
+    canvas = np.full((lines, height + 1, columns, width + 1, colours), 64, np.uint8)
+    for index, image in enumerate(pixels):
+        canvas[index // columns, :height, index % columns, :width] = image
+    canvas = canvas.reshape(lines * (height + 1), columns * (width + 1), colours)
+    return Image.fromarray(canvas[..., 0] if colours == 1 else canvas)
+
+
+def rows(x: np.ndarray, spec: Spec) -> Image.Image:
+    """Returns paths of images [N, T, H, W, C], one a row."""
+    return grid(x.reshape(-1, *x.shape[2:]), spec, columns=x.shape[1])
+
+
+IMAGE = Kind("image", "images", "HWC", options=("resize", "test_name"), picture=grid, strip=rows)

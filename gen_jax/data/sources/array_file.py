@@ -1,0 +1,119 @@
+"""An array file of the user, .npy or .npz, as a source of rows."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen_jax.data.arrays import read_archive, read_array
+from gen_jax.data.cache import content_hash, files_hash
+from gen_jax.data.kinds import KINDS
+from gen_jax.data.source import Source, image_or_vector, resized
+from gen_jax.errors import UserError, choose, readable
+
+LIMITS = {"uint8": (0, 255), "bool": (0, 1)}  # domains of images by the type of their pixels
+
+
+def array_file(path: Path, options: Mapping[str, Any]) -> Source:
+    """Opens an array file as the training split: `x` and, in an .npz file, labels `y` if it has some.
+
+    Args:
+      path: the file.
+      options: the `data` section of a config: `resize`, `kind`, and `content`, the hash of the content if it is known.
+
+    Raises:
+      UserError: for a file that cannot be read, or arrays that are no rows.
+    """
+    resize, declared = options.get("resize"), options.get("kind")
+    arrays = _arrays(path)
+    x = _values(path, arrays["x"], declared)
+    y = _labels(path, arrays["y"], len(x)) if "y" in arrays else None
+    if resize is not None and x.dtype != np.uint8:
+        raise UserError(f"data.resize {resize}: only uint8 images are resized, {path} holds {x.dtype}")
+    kind, shape = (declared, x.shape[1:]) if declared else image_or_vector(str(path), x.shape[1:], resize)
+    classes, codes = (None, None) if y is None else classes_of(y)
+    numbered = classes is None or classes == tuple(map(str, range(len(classes))))  # labels are 0 to K - 1
+
+    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        batch = {"x": np.stack([resized(row, resize) for row in x[indices]]) if resize else x[indices]}
+        return batch if codes is None else {**batch, "y": codes[indices]}
+
+    content = options.get("content")
+    if content is None:
+        content = files_hash([path])
+        # An earlier version wrote rows with other labels to the cache.
+        content = content if numbered else content_hash(content, classes)
+    return Source(
+        name=path.stem,
+        kind=kind,
+        shape=shape,
+        dtype=x.dtype,
+        sizes={"train": len(x)},
+        rows=rows,
+        content=content,
+        classes=classes,
+        limits=LIMITS.get(str(arrays["x"].dtype)) if x.ndim == 4 else None,
+        info={} if numbered else {"labels": y.dtype.kind},
+    )
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """Returns the array `x` of a file, and `y` if there is one.
+
+    Raises:
+      UserError: for a file that cannot be read, or several arrays of which none is named x.
+    """
+    with readable(f"data.path {path}: not a readable array file"):
+        arrays = {"x": read_array(path)} if path.suffix.lower() == ".npy" else read_archive(path)
+    if "x" in arrays:
+        return arrays
+    if len(arrays) != 1:
+        raise UserError(f"data.path {path}: expected an array named 'x', found {', '.join(arrays) or 'none'}")
+    return {"x": next(iter(arrays.values()))}
+
+
+def _values(path: Path, x: np.ndarray, declared: str | None) -> np.ndarray:
+    """Returns rows [N, ...] in a type that JAX takes, images with their channels [N, H, W, C].
+
+    Raises:
+      UserError: for values that are no real numbers, or a shape that is none of rows.
+    """
+    if x.dtype == bool:
+        x = x.astype(np.uint8)
+    if x.dtype.kind in "iuf":  # JAX takes no other byte order, and nothing wider than 64 bits
+        x = x.astype(np.float64 if x.dtype.itemsize > 8 else x.dtype.newbyteorder("="), copy=False)
+    if not np.issubdtype(x.dtype, np.number) or np.iscomplexobj(x):
+        raise UserError(f"data.path {path}: values of type {x.dtype}; expected integers or real numbers")
+    if declared is None and x.ndim not in (2, 3, 4):
+        raise UserError(
+            f"data.path {path}: shape {x.shape}; expected vectors [N, D] or images [N, H, W] or [N, H, W, C]"
+        )
+    if x.size == 0:
+        raise UserError(f"data.path {path}: it is empty, shape {x.shape}")
+    if declared is None:
+        return x[..., None] if x.ndim == 3 else x
+    kind = KINDS[choose("data.kind", declared, [name for name, kind in KINDS.items() if "kind" in kind.options])]
+    if x.ndim != 1 + kind.rank:
+        raise UserError(f"data.path {path}: shape {x.shape}; expected {declared} [N, {', '.join(kind.axes)}]")
+    return x
+
+
+def _labels(path: Path, y: np.ndarray, num: int) -> np.ndarray:
+    """Returns labels [num], whole numbers or texts.
+
+    Raises:
+      UserError: for labels of another shape or type.
+    """
+    if y.dtype.kind == "f" and (y == np.rint(y)).all():
+        y = y.astype(np.int64)
+    if y.shape != (num,) or y.dtype.kind not in "biuUS":
+        raise UserError(f"data.path {path}: labels 'y' {y.dtype}{list(y.shape)}; expected {num} whole numbers or texts")
+    return y
+
+
+def classes_of(y: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """Returns the names of the classes in labels y [N], whole numbers or texts in their order, and the class of each row [N]."""
+    values, codes = np.unique(y.astype(np.uint8) if y.dtype == bool else y, return_inverse=True)
+    names = tuple(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values)
+    return names, codes.reshape(-1).astype(np.int32)

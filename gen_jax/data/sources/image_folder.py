@@ -1,0 +1,105 @@
+"""A folder of images as a source of rows."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from gen_jax.data.cache import content_hash, files_hash
+from gen_jax.data.source import Source, fit, image_or_vector, say_once
+from gen_jax.errors import UserError, readable
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+# Whatever the suffix of a file is. Pillow's readers of other formats may run a program, so they are not listed.
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF")
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> mode of Pillow
+WAY = "as a viewer shows them"  # of reading, which is part of the hash because earlier versions ignored the orientation
+
+
+def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
+    """Opens a folder of images, with the folders in it, as the training split.
+
+    Args:
+      path: the folder.
+      resize: side of the images in pixels; None leaves them as they are.
+      content: the hash of the content if it is known; None reads the files.
+
+    Raises:
+      UserError: for a folder without images, or a first image that cannot be read.
+    """
+    present = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    files = [file for file in present if file.suffix.lower() in SUFFIXES]
+    if not files:
+        raise UserError(f"data.path {path}: no images in this folder ({', '.join(SUFFIXES)})")
+    report_others(path, [file for file in present if file.suffix.lower() not in SUFFIXES], len(files))
+    with readable(f"{files[0]}: not a readable image"), _opened(files[0]) as first:
+        channels = channels_of(first)
+        width, height = ImageOps.exif_transpose(first).size
+    shape = image_or_vector(str(path), (height, width, channels), resize)[1]
+
+    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return {"x": np.stack([_read(files[index], files[0], shape, resize) for index in indices])}
+
+    return Source(
+        name=path.name,
+        kind="image",
+        shape=shape,
+        dtype=np.dtype(np.uint8),
+        sizes={"train": len(files)},
+        rows=rows,
+        content=content or content_hash(files_hash(files), WAY),
+        limits=(0, 255),
+    )
+
+
+def report_others(path: Path, files: list[Path], num_images: int) -> None:
+    """Prints once the number of files of a folder that are not read as images."""
+    if files:
+        suffixes = Counter(file.suffix.lower() or "no suffix" for file in files)
+        listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
+        say_once(f"data.path {path}: {num_images} images are read and {len(files)} files left out ({listed})")
+
+
+def channels_of(image: Image.Image) -> int:
+    """Returns the number of channels that show an image as a viewer does: 1 grey, 3 colours, 4 with transparency."""
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        return 4
+    return 1 if image.mode in ("1", "L") else 3
+
+
+def _opened(file: Path) -> Image.Image:
+    """Opens an image whose pixels have 8 bits a channel.
+
+    Raises:
+      UserError: for a file that is no image, or has more bits, of which Pillow would drop some.
+    """
+    Image.init()  # registers the formats, once
+    image = Image.open(file, formats=FORMATS)
+    if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
+        image.close()
+        raise UserError(f"{file}: pixels of more than 8 bits ({image.mode}); save them as a .npy array instead")
+    return image
+
+
+def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -> np.ndarray:
+    """Reads an image as a viewer shows it [H, W, C]: turned as EXIF says, with the channels of the first image.
+
+    Raises:
+      UserError: for an image that would lose its colours or its transparency, or has another size.
+    """
+    with readable(f"{file}: not a readable image"), _opened(file) as image:
+        channels = channels_of(image)
+        if channels > shape[2]:
+            has, lacks = ("transparency", "none") if channels == 4 else ("colours", "grey pixels")
+            raise UserError(
+                f"{file}: has {has}, and the first image, {first.name}, has {lacks}; save all images in one mode"
+            )
+        x = np.asarray(fit(ImageOps.exif_transpose(image).convert(MODES[shape[2]]), resize))
+    x = x if x.ndim == 3 else x[..., None]
+    if x.shape != shape:
+        raise UserError(
+            f"{file}: {x.shape[1]}x{x.shape[0]} pixels, the first image has {shape[1]}x{shape[0]}; "
+            f"choose one size, for example --config.data.resize={min(64, shape[0])}"
+        )
+    return x

@@ -1,0 +1,55 @@
+"""Rows of a table as a CSV file, and as a CSV file that a spreadsheet does not run."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from gen_jax.data.spec import Spec, columns
+from gen_jax.data.tables.cells import is_number
+from gen_jax.data.tables.ids import new_ids
+from gen_jax.data.tables.values import texts_of
+
+
+def to_csv(samples: Mapping[str, np.ndarray], spec: Spec) -> bytes:
+    """Returns rows `x` [N, D] of a table's own domain as a CSV file with the names, levels and decimals of its columns, and new ids."""
+    texts = {column["name"]: texts_of(column, samples["x"][:, place]) for place, column in enumerate(columns(spec))}
+    order = [*texts]
+    for facts in spec.ids:
+        order.insert(facts["at"], facts["name"])
+        texts[facts["name"]] = new_ids(facts, samples["x"])
+    return csv_of({name: texts[name] for name in order})
+
+
+def csv_of(texts: Mapping[str, Sequence[str]]) -> bytes:
+    """Returns columns of texts as a CSV file with their names in the first row."""
+    return csv_rows([[*texts], *zip(*texts.values())])
+
+
+def csv_rows(rows: Iterable[Iterable[str]]) -> bytes:
+    """Returns rows of texts as a CSV file."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue().encode()
+
+
+def for_spreadsheets(content: bytes) -> bytes:
+    """Returns a CSV file whose cells a spreadsheet takes for texts: an apostrophe stands before cells that it would run.
+
+    A cell that begins with `=`, `+`, `-` or `@` and is no number is a formula, which may call programs or the network.
+    """
+    rows = csv.reader(io.StringIO(content.decode(), newline=""))
+    return csv_rows([f"'{cell}" if is_formula(cell) else cell for cell in row] for row in rows)
+
+
+def is_formula(cell: str) -> bool:
+    """Returns whether a spreadsheet would run a cell."""
+    return cell.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number(cell)
+
+
+def formulas(spec: Spec) -> list[str]:
+    """Returns the names and levels of a table that a spreadsheet would run."""
+    return [
+        text for column in columns(spec) for text in (column["name"], *column.get("levels", ())) if is_formula(text)
+    ]

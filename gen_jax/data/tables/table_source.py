@@ -1,0 +1,170 @@
+"""A table as a source of rows: its schema, its cells as numbers, and the rows that are held out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen_jax.data.cache import content_hash, files_hash
+from gen_jax.data.source import Source, say_once
+from gen_jax.data.tables.cells import Cells, read_cells
+from gen_jax.data.tables.ids import facts_of_ids
+from gen_jax.data.tables.inference import infer, with_range
+from gen_jax.data.tables.schema import NOT_MODELLED, Columns, all_fit, facts_of_text, read_schema, same_columns
+from gen_jax.data.tables.statistics import marginals
+from gen_jax.data.tables.values import numbers
+from gen_jax.errors import UserError
+
+FEWEST_HELD_OUT = 100  # rows of a table of which a share is held out
+HOLDOUT = 4  # begins the seed, so that no two uses share their noise
+
+Part = Mapping[str, Cells]  # the columns of a split by name
+
+
+def table_source(
+    name: str, parts: Mapping[str, Part], options: Mapping[str, Any], content: str, facts: Mapping[str, dict] = {}
+) -> Source:
+    """Returns a table as a source of rows: `x` [n, D] float64, levels as their places, NaN if a cell is missing.
+
+    The kinds, the levels and whether cells may be missing are inferred from all splits, all else from the split that is trained on.
+
+    Args:
+      name: of the table.
+      parts: the columns of each split.
+      options: the `data` section of a config; `columns` in it is a finished schema.
+      content: hash of the cells.
+      facts: facts by column of a set of ours; `options["schema"]` overrides them.
+
+    Raises:
+      UserError: for splits with different columns, a schema that does not fit, or a column that cannot be modelled.
+    """
+    split = options["split"] if options["split"] in parts else next(iter(parts))
+    names, finished = [*parts[split]], options.get("columns")
+    expected = [column["name"] for column in finished or ()] or names
+    for other, part in parts.items():
+        same_columns(f"{name}, {other}", part, expected)
+    users = read_schema(options.get("schema"), names)
+    facts = {**facts, **users}
+    dropped = [column for column, fact in facts.items() if fact.get("kind") in NOT_MODELLED]
+    if finished:
+        schema = finished
+        x = {other: numbers(f"{name}, {other}", schema, part) for other, part in parts.items()}
+    else:
+        if len(next(iter(parts[split].values())).codes) < 2:
+            raise UserError(f"{name} has one row to learn from, expected more")
+        kept = [column for column in names if column not in dropped]
+        schema = inferred_schema(name, kept, parts, facts, users)
+        x = {other: numbers(f"{name}, {other}", schema, part) for other, part in parts.items()}
+        schema = schema_with_ranges(name, schema, x[split], parts[split], users)
+    info = {"columns": schema, "dropped": dropped, "marginals": marginals(schema, x[split])}
+    ids = [column for column in names if facts.get(column, {}).get("kind") == "id"]
+    if ids:
+        info["ids"] = facts_of_id_columns(parts[split], ids, dropped)
+    sizes = {other: len(rows) for other, rows in x.items()}
+    return Source(
+        name=name,
+        kind="table",
+        shape=(len(schema),),
+        dtype=np.dtype(np.float64),
+        sizes=sizes,
+        rows=lambda split, indices: {"x": x[split][indices]},
+        content=content_hash(content, schema, sizes),
+        info=info,
+    )
+
+
+def inferred_schema(
+    table: str, names: Sequence[str], parts: Mapping[str, Part], facts: Mapping[str, dict], users: Mapping[str, dict]
+) -> Columns:
+    """Returns the facts of columns without their ranges.
+
+    Args:
+      table: name of the table.
+      names: of the columns that are modelled.
+      parts: the columns of each split.
+      facts: facts by column that are decided.
+      users: those facts that the user writes.
+
+    Raises:
+      UserError: for columns that cannot be modelled, or a schema that drops all columns.
+    """
+    if not names:
+        raise UserError(f"{table}: its schema drops every column: nothing is left to learn")
+    facts_of = lambda name: infer(name, [part[name] for part in parts.values()], facts.get(name, {}))
+    return all_fit(table, users, names, facts_of)
+
+
+def schema_with_ranges(table: str, schema: Columns, x: np.ndarray, part: Part, users: Mapping[str, dict]) -> Columns:
+    """Returns the facts of columns with the ranges of the rows x [N, D] that are trained on; `part` holds the texts of x.
+
+    Raises:
+      UserError: for columns that cannot be modelled.
+    """
+    places = {column["name"]: place for place, column in enumerate(schema)}
+    facts_of = lambda name: with_range(schema[places[name]], x[:, places[name]], part[name])
+    return all_fit(table, users, [*places], facts_of)
+
+
+def facts_of_id_columns(part: Part, ids: Sequence[str], dropped: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns name, place in a file of drawn rows, and form of the ids of each column of ids."""
+    written = [column for column in part if column not in dropped or column in ids]
+    return [{"name": column, "at": written.index(column), **facts_of_ids(part[column].texts)} for column in ids]
+
+
+def open_table(path: Path, options: Mapping[str, Any], content: str) -> Source:
+    """Opens a user's CSV or Parquet file as the training split, and `data.test_path` as the test split.
+
+    Without `data.test_path` a share `data.holdout` of the rows is the test split, if there are at least `FEWEST_HELD_OUT` rows.
+
+    Args:
+      path: the file.
+      options: the `data` section of a config.
+      content: hash of the file.
+
+    Raises:
+      UserError: for a file that cannot be read, and as `table_source`.
+    """
+    texts = facts_of_text(options)
+    reading = {option: options[option] for option in ("separator", "decimal") if options.get(option)}
+    if reading:
+        content = content_hash(content, reading)
+    parts = {options["split"]: read_cells(path, None, options, *texts)}
+    if options.get("test_path") is not None:
+        test = Path(options["test_path"]).expanduser()
+        parts[options["test_split"]] = read_cells(test, None, options, *texts)
+        content = content_hash(content, files_hash([test]))
+    elif not options.get("columns"):
+        parts = with_holdout(path, parts, options)
+    return table_source(path.name.split(".")[0], parts, options, content)
+
+
+def with_holdout(
+    path: Path, parts: dict[str, dict[str, Cells]], options: Mapping[str, Any]
+) -> dict[str, dict[str, Cells]]:
+    """Returns the rows of a table in two splits; which rows are held out depends on the number of rows alone.
+
+    Args:
+      path: the file of the table.
+      parts: the columns of the only split.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for a share below 0, or of 1 and above.
+    """
+    share, split, test = options.get("holdout") or 0, options["split"], options["test_split"]
+    if not 0 <= share < 1:
+        raise UserError(f"data.holdout {share}: expected a share from 0 to below 1")
+    rows = len(next(iter(parts[split].values())).codes)
+    num = round(share * rows)
+    if not num or rows < FEWEST_HELD_OUT or split == test:
+        return parts
+    held = np.zeros(rows, bool)
+    held[np.random.default_rng([HOLDOUT, rows]).permutation(rows)[:num]] = True
+    say_once(
+        f"{path}: {num:,} of its {rows:,} rows are the test split; --config.data.holdout=0 learns from all of them"
+    )
+    return {
+        name: {column: Cells(cells.texts, cells.codes[chosen], chosen) for column, cells in parts[split].items()}
+        for name, chosen in ((split, np.flatnonzero(~held)), (test, np.flatnonzero(held)))
+    }

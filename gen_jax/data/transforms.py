@@ -1,0 +1,119 @@
+"""The affine transforms from the domain of the data to model space: x = (raw - shift) / scale."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gen_jax.data.feed.resident import CHUNK
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.source import Source
+from gen_jax.data.sources.binary import BINARY
+from gen_jax.data.tables.statistics import standard
+from gen_jax.errors import UserError, choose
+
+ROWS = 16 * CHUNK  # read together to measure a range
+TRANSFORMS = {  # (low, high, root mean square) -> (shift, scale)
+    "signed": lambda low, high, rms: ((high + low) / 2, (high - low) / 2),  # to [-1, 1]
+    "unit": lambda low, high, rms: (low, high - low),  # to [0, 1]
+    "rms": lambda low, high, rms: (np.zeros_like(low), np.full_like(low, rms)),  # to unit root mean square
+    **dict.fromkeys(("none", *BINARY), lambda low, high, rms: (np.zeros_like(low), np.ones_like(low))),
+}
+
+
+class Affine(NamedTuple):
+    """A transform and the domain of the data: numbers, or lists with a number for each column."""
+
+    shift: Any
+    scale: Any
+    low: Any  # smallest value of the domain
+    high: Any  # largest value of the domain
+
+
+def affine(source: Source, options: Mapping[str, Any], kept: Mapping[str, np.ndarray]) -> Affine:
+    """Returns the transform that `data.transform` names, or the default of the kind of data.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
+      kept: raw rows [N, ...] of the split in memory; empty if they are to be read from the source.
+
+    Raises:
+      UserError: for a transform that these data cannot have, or a number that is not finite.
+    """
+    if source.tabular:
+        transform = options.get("transform") or kind_of(source).default_transform
+        choose(f"data.transform of a table, {source.name}:", transform, ("standard", "modes"))
+        return Affine(*standard(source, options["split"]))
+    transform = transform_of(source, options)
+    if source.limits:
+        low, high = (np.float64(limit) for limit in source.limits)
+        rms = high
+    else:
+        low, high, rms = measured_range(source, options["split"], kept)
+    if transform in ("signed", "unit"):
+        high = np.where(high > low, high, low + 1)  # a constant column maps to a constant
+    shift, scale = TRANSFORMS[transform](low, high, rms)
+    return Affine(shift, scale, low, high)
+
+
+def transform_of(source: Source, options: Mapping[str, Any]) -> str:
+    """Returns the name of the transform of data that are no table.
+
+    Raises:
+      UserError: for a transform that these data cannot have.
+    """
+    tokens = "vocabulary" in source.info
+    default = "none" if tokens else kind_of(source).default_transform
+    transform = choose("data.transform", options.get("transform") or default, TRANSFORMS)
+    if tokens and transform != "none":
+        raise UserError(
+            f"data.transform {transform!r}: {source.name} holds tokens, which stay as they are; expected none"
+        )
+    if source.limits and transform == "rms":
+        raise UserError(
+            f"data.transform 'rms' is for real numbers of any size; {source.name} has values of {source.limits[0]} "
+            f"to {source.limits[1]}: choose signed or unit"
+        )
+    return transform
+
+
+def measured_range(source: Source, split: str, kept: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Measures a split in one pass over its rows.
+
+    Args:
+      source: the rows.
+      split: name of the split.
+      kept: raw rows [N, ...] of the split in memory; empty if they are to be read from the source.
+
+    Returns:
+      Smallest and largest value, of each column [D] if the kind of the data has columns, and the root mean square of all values.
+
+    Raises:
+      UserError: for the first row with a value that is not finite.
+    """
+    axes = tuple(range(len(source.shape) if kind_of(source).columns else len(source.shape) + 1))
+    low, high, square = np.inf, -np.inf, 0.0
+    num = source.sizes[split]
+    for start in range(0, num, ROWS):
+        indices = np.arange(start, min(start + ROWS, num))
+        x = np.asarray(kept["x"][indices] if kept else source.rows(split, indices)["x"], np.float64)
+        refuse_infinite(source.name, x, start)
+        low, high = np.minimum(low, x.min(axes)), np.maximum(high, x.max(axes))
+        square += np.square(x).sum()
+    return low, high, float(np.sqrt(square / (num * np.prod(source.shape)))) or 1.0
+
+
+def refuse_infinite(name: str, x: np.ndarray, first: int) -> None:
+    """Refuses rows x [n, ...] with a value that is not finite; `first` is the number of the first of these rows.
+
+    Raises:
+      UserError: for the first such row.
+    """
+    rows = x.reshape(len(x), -1)
+    finite = np.isfinite(rows)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise UserError(
+            f"{name}: row {first + row}, entry {column} is {rows[row, column]}; expected finite numbers only"
+        )

@@ -1,0 +1,210 @@
+"""Generative adversarial networks: one function, whose arguments are the nets, the loss and the penalty."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.conditions import drawn_labels, given_labels, given_observed, refuse_given, sampler_options
+from gen_jax.data.spec import Spec
+from gen_jax.distributions.columns import check_kind, representation
+from gen_jax.errors import UserError, choose
+from gen_jax.losses.adversarial import LOSSES
+from gen_jax.losses.penalties import PENALTIES
+from gen_jax.model import Batch, Model
+from gen_jax.models.gan.losses import Adversaries, GanState
+from gen_jax.models.gan.steps import ESTIMATORS, Recipe, init, step
+from gen_jax.nets import DISCRIMINATORS, GENERATORS
+from gen_jax.optimizers import optimizer, schedule
+from gen_jax.registry import build
+
+PRIORS = {
+    "normal": jax.random.normal,
+    "uniform": partial(jax.random.uniform, minval=-1.0, maxval=1.0),
+}
+ADAM = {"name": "adam", "learning_rate": 2e-4, "b1": 0.0, "b2": 0.99}
+
+
+def gan(
+    spec: Spec,
+    generator: Mapping = {"name": "mlp"},
+    discriminator: Mapping = {"name": "mlp"},
+    loss: str = "relativistic",
+    penalty: str = "r1_r2",
+    gamma: float | Mapping = 1.0,
+    latent_size: int = 64,
+    prior: str = "normal",
+    conditional: bool = False,
+    n_critic: int = 1,
+    pack: int = 1,
+    weight_clip: float | None = None,
+    generator_gradient: Mapping = {"name": "backpropagation"},
+    generator_optimizer: Mapping = ADAM,
+    discriminator_optimizer: Mapping = ADAM,
+    ema_half_life: float | Mapping = 0.0,
+    monitor: bool = False,
+) -> Model:
+    """Returns a GAN over images, vectors, series or tables (Goodfellow et al. 2014, arXiv 1406.2661).
+
+    One step is `n_critic` updates of the discriminator and one update of the generator. Schedules are functions of the
+    number of examples, which are the real rows that the discriminator has seen. The default loss and penalty are those
+    of R3GAN (Huang et al. 2024, arXiv 2501.05441).
+
+    Args:
+      spec: facts of the data.
+      generator: a `name` in `nets.GENERATORS` and the options of that net; by default an MLP.
+      discriminator: a `name` in `nets.DISCRIMINATORS` and the options of that net; by default an MLP.
+      loss: a name in `losses.adversarial.LOSSES`; by default `relativistic`, which compares real with generated rows.
+      penalty: a name in `losses.penalties.PENALTIES`; by default `r1_r2`, the squared gradients of the discriminator at
+        real and at generated rows.
+      gamma: weight of the penalty, a number or a schedule; by default 1.
+      latent_size: number of dimensions of the latent z; by default 64.
+      prior: distribution of every dimension of z: `normal` N(0, 1), the default, or `uniform` U(-1, 1).
+      conditional: whether both nets read labels; by default False. If so, `given={"y": labels}` asks for labels, and
+        samples hold theirs as `y`. If labels are levels of a table (`data.order` by_level), `x` and `mask` with one
+        observed level a row ask for labels too, and the loss of the generator demands them (CTGAN, Xu et al. 2019,
+        arXiv 1907.00503, section 4.3).
+      n_critic: number of updates of the discriminator in a step; by default 1. Each has its own part of the batch. The
+        generator has a part too if its loss reads real rows.
+      pack: number of rows that the discriminator judges together; by default 1 (PacGAN, Lin et al. 2018, arXiv
+        1712.04086, section 3).
+      weight_clip: largest magnitude of the weights of the discriminator (WGAN, Arjovsky et al. 2017, arXiv 1701.07875,
+        algorithm 1); by default None, no limit.
+      generator_gradient: a `name` in `ESTIMATORS` and its options; by default `backpropagation`.
+      generator_optimizer: a `name` in `optimizers.OPTIMIZERS` and its options; by default `ADAM`.
+      discriminator_optimizer: the same for the discriminator; by default `ADAM`.
+      ema_half_life: half-life of the averaged generator, which draws samples, in examples. A number or a schedule; by
+        default 0, which averages nothing.
+      monitor: whether every step measures `r1` and `r2`, whatever the penalty; by default False. When they part, the
+        game is about to diverge (R3GAN, figure 1). Each costs a reverse pass. If the discriminator has batch
+        statistics, they are gradients of the sum over the batch.
+
+    Raises:
+      UserError: for data of another kind, a conditional model of data without labels, an unknown name or option, or a
+        number out of its range. `init` raises it for a penalty on a discriminator with batch statistics, and `step`
+        for a batch that cannot be split.
+    """
+    check_arguments(spec, latent_size, n_critic, pack, conditional, weight_clip, discriminator)
+    classes = len(spec.classes) if conditional else 0
+    form = representation(spec if conditional else spec._replace(classes=None))
+    nets = Adversaries(
+        generator=build("generator", GENERATORS, generator, form.shape, classes),
+        discriminator=build("discriminator", DISCRIMINATORS, discriminator, classes),
+        loss=LOSSES[choose("adversarial loss", loss, LOSSES)],
+        penalty=PENALTIES[choose("penalty", penalty, PENALTIES)],
+        prior=PRIORS[choose("prior", prior, PRIORS)],
+        form=form,
+        shape=spec.shape,
+        latent_size=latent_size,
+        classes=classes,
+        pack=pack,
+        monitor=monitor,
+    )
+    recipe = Recipe(
+        estimate=build("generator_gradient", ESTIMATORS, generator_gradient),
+        generator=optimizer(generator_optimizer),
+        discriminator=optimizer(discriminator_optimizer),
+        gamma=schedule(gamma),
+        half_life=schedule(ema_half_life),
+        n_critic=n_critic,
+        weight_clip=weight_clip,
+    )
+    decoder = jax.jit(partial(decode, nets))
+    return Model(
+        partial(init, nets, recipe),
+        partial(step, nets, recipe),
+        partial(sample, nets, decoder),
+        prior=partial(draw_prior, nets),
+        decode=decoder,
+        given=honoured(nets),
+    )
+
+
+def draw_prior(nets: Adversaries, key: jax.Array, state: GanState, num: int) -> dict:
+    """Returns latents `z` [num, Z] of the prior, and labels `y` [num] by their frequencies if the nets read labels."""
+    if not nets.classes:
+        return {"z": nets.prior(key, (num, nets.latent_size))}
+    z_key, y_key = jax.random.split(key)
+    counts = state.classes if nets.form.shares is None else jnp.asarray(nets.form.shares)
+    return {"z": nets.prior(z_key, (num, nets.latent_size)), "y": drawn_labels(y_key, counts, num)}
+
+
+def decode(nets: Adversaries, key: jax.Array, state: GanState, latent: dict) -> Batch:
+    """Returns the rows `x` [N, *shape] that the averaged generator makes of latents; the key draws levels of tables."""
+    y = latent["y"] if nets.classes else None
+    x = nets.form.drawn(key, nets.generator.apply(state.generator_ema, latent["z"], y))
+    return {"x": x} if y is None else {"x": x, "y": y}
+
+
+def honoured(nets: Adversaries) -> tuple[str, ...]:
+    """Returns the conditions that `sample` can obey."""
+    if nets.form.asked is not None:
+        return "y", "x", "mask"
+    return ("y",) if nets.classes else ()
+
+
+def sample(
+    nets: Adversaries,
+    decoder: Callable,
+    key: jax.Array,
+    state: GanState,
+    num: int,
+    given: dict | None = None,
+    how: dict | None = None,
+) -> Batch:
+    """Returns samples: rows that the averaged generator makes of latents of the prior.
+
+    Args:
+      nets: both nets.
+      decoder: `decode` of these nets, compiled.
+      key: of latents, labels and levels.
+      state: the state whose generator draws.
+      num: number of rows.
+      given: labels `y` [num], or cells `x` [num, D] with a `mask` [num, D] of one level a row, which they keep.
+      how: no options.
+
+    Raises:
+      UserError: for a condition that these nets cannot obey, or an option.
+    """
+    sampler_options(how)
+    refuse_given(given, honoured(nets))
+    cells = given_observed(given, num, nets.shape)
+    asked = {} if cells is None else {"y": nets.form.asked(*cells)}
+    if given and "y" in given:
+        asked = given_labels({"y": given["y"]}, num, nets.classes)
+    z_key, x_key = jax.random.split(key)
+    rows = decoder(x_key, state, {**draw_prior(nets, z_key, state, num), **asked})
+    if cells is None:
+        return rows
+    x, mask = cells
+    return {**rows, "x": jnp.where(mask, x, rows["x"])}
+
+
+def check_arguments(
+    spec: Spec,
+    latent_size: int,
+    n_critic: int,
+    pack: int,
+    conditional: bool,
+    weight_clip: float | None,
+    discriminator: Mapping,
+) -> None:
+    """Refuses arguments that no GAN can have.
+
+    Raises:
+      UserError: naming the argument, its value and what was expected.
+    """
+    check_kind("gan", spec, lambda kind: not kind.time or kind.columns)
+    for name, value in {"n_critic": n_critic, "latent_size": latent_size, "pack": pack}.items():
+        if value < 1:
+            raise UserError(f"{name} {value}: expected at least 1")
+    if conditional and not spec.classes:
+        raise UserError(
+            f"a conditional gan learns labels, and {spec.name} has none: set model.conditional=False, or make labels "
+            f"of the levels of its columns by data.order=by_level"
+        )
+    if conditional and pack > 1 and discriminator.get("name") != "mlp":
+        raise UserError(f"pack {pack}: of a conditional gan only discriminator 'mlp' reads labels together, expected 1")
+    if weight_clip is not None and weight_clip <= 0:
+        raise UserError(f"weight_clip {weight_clip}: expected more than 0, or None")

@@ -1,0 +1,232 @@
+"""The nets of a GAN and their two losses, which generate rows and judge them in packs."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gen_jax.distributions.columns import Representation
+from gen_jax.losses.adversarial import AdversarialLoss
+from gen_jax.losses.penalties import Critic, squared_gradient
+from gen_jax.model import Batch, weighted_mean
+from gen_jax.nets.layers import packed
+
+
+class Adversaries(NamedTuple):
+    """A GAN without its weights: two nets and the facts that their losses read."""
+
+    generator: nn.Module  # (z [N, Z], y [N] or None, weight [N]) -> output [N, *form.shape]
+    discriminator: nn.Module  # (packs [P, ...], y [P] or [P, pack] or None, weight [P]) -> logits [P]
+    loss: AdversarialLoss
+    penalty: Callable  # a function of `losses.penalties`
+    prior: Callable  # (key, shape) -> z
+    form: Representation  # of rows, as the nets have them
+    shape: tuple[int, ...]  # of a row in model space
+    latent_size: int  # Z
+    classes: int = 0  # number of the labels that both nets read; 0: they read none
+    pack: int = 1  # rows that the discriminator judges together
+    monitor: bool = False  # measures both squared gradients, whatever the penalty
+
+
+class GanState(NamedTuple):
+    """The state of a GAN. Nets and states of optimizers are pytrees of float32.
+
+    A net is a dictionary of its `params` and its statistics, which are the `batch_stats` of a generator and the
+    `spectral` vectors of a discriminator.
+    """
+
+    step: jax.Array  # [] int32
+    examples: jax.Array  # [] int32, real rows that the discriminator has seen
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None if no label is modelled
+    generator: Any
+    discriminator: Any
+    generator_ema: Any  # the averaged generator, which draws samples
+    generator_optimizer: Any
+    discriminator_optimizer: Any
+
+
+class Draws(NamedTuple):
+    """Latents and keys of one loss, drawn ahead of it so that all evaluations of the loss can share them."""
+
+    z: jax.Array  # [N, Z]
+    judging: jax.Array  # key of the dropout of the discriminator; a pass folds its number into it
+    noise: jax.Array  # key of a penalty's interpolation, or of the perturbations of evolution
+    dropout: jax.Array  # key of the dropout of the generator
+    levels: jax.Array  # key of the levels of generated columns
+
+
+def draw(nets: Adversaries, key: jax.Array, num: int) -> Draws:
+    """Returns the draws of a loss of `num` rows."""
+    z_key, *keys = jax.random.split(key, 5)
+    return Draws(nets.prior(z_key, (num, nets.latent_size)), *keys)
+
+
+class Generated(NamedTuple):
+    """Rows of the generator, with the output of its net and the statistics after the pass."""
+
+    x: jax.Array  # [N, *form.shape], rows as the discriminator reads them
+    out: jax.Array  # [N, *form.shape], before `form.relaxed`
+    statistics: dict  # `batch_stats`; empty if the net has none
+
+
+def generate(nets: Adversaries, generator: Any, draws: Draws, batch: Batch) -> Generated:
+    """Returns the rows that the generator makes of latents.
+
+    Args:
+      nets: both nets.
+      generator: `params` and statistics of the generator.
+      draws: latents of N rows, and keys.
+      batch: N real rows, whose labels and weights the generated rows share. Batch statistics leave out weights of 0.
+    """
+    y, weight, rngs = labels(nets, batch), weights(batch), {"dropout": draws.dropout}
+    out, statistics = nets.generator.apply(generator, draws.z, y, weight, rngs=rngs, mutable=["batch_stats"])
+    return Generated(nets.form.relaxed(draws.levels, out), out, statistics)
+
+
+class Packs(NamedTuple):
+    """Rows in packs, and the discriminator that judges them."""
+
+    real: jax.Array  # [P, ..., pack C]
+    fake: jax.Array  # [P, ..., pack C]
+    weight: jax.Array  # [P], the least of the rows of a pack
+    critic: Critic  # knows their labels
+
+
+def pack_rows(nets: Adversaries, discriminator: Any, key: jax.Array, batch: Batch, fake: jax.Array) -> Packs:
+    """Returns real and generated rows in packs.
+
+    Args:
+      nets: both nets.
+      discriminator: `params` and statistics of the discriminator.
+      key: of its dropout.
+      batch: N real rows.
+      fake: generated rows [N, *form.shape], which share the labels and the weights of the batch.
+    """
+    y = pack_labels(nets, labels(nets, batch))
+    weight = weights(batch).reshape(-1, nets.pack).min(1)
+    critic = partial(criticise, nets, discriminator, key, y, weight)
+    return Packs(packed(batch["x"], nets.pack), packed(fake, nets.pack), weight, critic)
+
+
+def pack_labels(nets: Adversaries, y: jax.Array | None) -> jax.Array | None:
+    """Returns labels [N] in packs [N / pack, pack], or unchanged if a pack is one row."""
+    return y if y is None or nets.pack == 1 else y.reshape(-1, nets.pack)
+
+
+def criticise(
+    nets: Adversaries,
+    discriminator: Any,
+    key: jax.Array,
+    y: jax.Array | None,
+    weight: jax.Array,
+    packs: jax.Array,
+    number: int,
+) -> jax.Array:
+    """Returns the logits [M P] of packs. The statistics of the pass are dropped.
+
+    Args:
+      nets: both nets.
+      discriminator: `params` and statistics of the discriminator.
+      key: of its dropout.
+      y: labels [P] or [P, pack], or None.
+      weight: weights [P].
+      packs: packs [M P, ...]; M neighbours share a label and a weight.
+      number: number of the pass, so that every pass has its own dropout.
+    """
+    times = len(packs) // len(weight)
+    y, weight = jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=0), (y, weight))
+    rngs = {"dropout": jax.random.fold_in(key, number)}
+    return nets.discriminator.apply(discriminator, packs, y, weight, rngs=rngs, mutable=["batch_stats", "spectral"])[0]
+
+
+def discriminator_loss(
+    nets: Adversaries,
+    params: Any,
+    key: jax.Array,
+    state: GanState,
+    batch: Batch,
+    gamma: jax.Array | float = 1.0,
+) -> tuple[jax.Array, dict]:
+    """Returns the adversarial loss of the discriminator plus gamma times its penalties, as means over packs.
+
+    The equations are those of `nets.loss.discriminator` and `nets.penalty`.
+
+    Args:
+      nets: both nets.
+      params: parameters of the discriminator; differentiable.
+      key: of latents, dropout and the interpolation of a penalty.
+      state: holds the generator, and the statistics of the discriminator.
+      batch: `x` [N, *form.shape], real rows as `form.read` returns them, which changes tables only; `y` [N] if the nets
+        read labels; `weight` [N], 0 for padding, by default 1. N is a multiple of `nets.pack`.
+      gamma: weight of the penalties.
+
+    Returns:
+      The loss, and the metrics: `d_loss` without penalties, the penalties without gamma, and `d_sign`, the mean sign of
+      the real logits minus the generated logits.
+    """
+    draws = draw(nets, key, len(batch["x"]))
+    fake = generate(nets, state.generator, draws, batch)
+    packs = pack_rows(nets, {**state.discriminator, "params": params}, draws.judging, batch, fake.x)
+    real_logits, fake_logits, penalties = nets.penalty(draws.noise, packs.critic, packs.real, packs.fake)
+    value = weighted_mean(nets.loss.discriminator(real_logits, fake_logits), packs.weight)
+    penalties = {name: weighted_mean(values, packs.weight) for name, values in penalties.items()}
+    sign = weighted_mean(jnp.sign(real_logits - fake_logits), packs.weight)
+    metrics = {"d_loss": value, "d_sign": sign, **penalties}
+    if nets.monitor:
+        metrics = {**squared_gradients(packs), **metrics}
+    return value + gamma * sum(penalties.values()), metrics
+
+
+def squared_gradients(packs: Packs) -> dict:
+    """Returns R1 and R2, half the mean squared gradient at real and at generated packs."""
+    _, real = squared_gradient(packs.critic, packs.real, 3)
+    _, fake = squared_gradient(packs.critic, packs.fake, 4)
+    return {"r1": weighted_mean(real / 2, packs.weight), "r2": weighted_mean(fake / 2, packs.weight)}
+
+
+def generator_loss(
+    nets: Adversaries, params: Any, key: jax.Array, state: GanState, batch: Batch
+) -> tuple[jax.Array, dict]:
+    """Returns the adversarial loss of the generator, as a mean over packs.
+
+    The equation is that of `nets.loss.generator`. If labels are levels of a table, the cross-entropy of the label is
+    added (CTGAN, Xu et al. 2019, arXiv 1907.00503, section 4.3).
+
+    Args:
+      nets: both nets.
+      params: parameters of the generator; differentiable.
+      key: of latents, dropout and levels.
+      state: holds the discriminator, and the statistics of the generator.
+      batch: as in `discriminator_loss`; only a loss with `pairs` reads the values of `x`.
+
+    Returns:
+      The loss, and the statistics of the generator after its pass: `batch_stats`, or nothing.
+    """
+    return drawn_generator_loss(nets, params, draw(nets, key, len(batch["x"])), state, batch)
+
+
+def drawn_generator_loss(
+    nets: Adversaries, params: Any, draws: Draws, state: GanState, batch: Batch
+) -> tuple[jax.Array, dict]:
+    """Returns `generator_loss` by draws instead of a key."""
+    fake = generate(nets, {**state.generator, "params": params}, draws, batch)
+    packs = pack_rows(nets, state.discriminator, draws.judging, batch, fake.x)
+    fake_logits = packs.critic(packs.fake, 1)
+    real_logits = packs.critic(packs.real, 0) if nets.loss.pairs else None
+    value = weighted_mean(nets.loss.generator(fake_logits, real_logits), packs.weight)
+    if nets.form.mismatch is not None:
+        value = value + weighted_mean(nets.form.mismatch(fake.out, labels(nets, batch)), weights(batch))
+    return value, fake.statistics
+
+
+def labels(nets: Adversaries, batch: Batch) -> jax.Array | None:
+    """Returns the labels [N] that both nets read; None if they read none."""
+    return batch["y"] if nets.classes else None
+
+
+def weights(batch: Batch) -> jax.Array:
+    """Returns the weights [N] of the rows; 1 if the batch has none."""
+    return batch.get("weight", jnp.ones(len(batch["x"])))

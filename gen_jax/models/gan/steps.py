@@ -1,0 +1,198 @@
+"""The step of a GAN: updates of the discriminator and of the generator on disjoint parts of a batch."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gen_jax.conditions import counted_labels
+from gen_jax.errors import UserError
+from gen_jax.losses.penalties import PENALTIES
+from gen_jax.model import Batch, observed, saturated
+from gen_jax.models.gan.losses import (
+    Adversaries,
+    GanState,
+    discriminator_loss,
+    draw,
+    drawn_generator_loss,
+    generator_loss,
+    labels,
+    pack_labels,
+    weights,
+)
+from gen_jax.nets.layers import packed
+from gen_jax.optimizers import moving_average
+from gen_jax.optimizers.evolution import evolution_gradient
+
+
+def backpropagation() -> Callable:
+    """Returns the estimator that differentiates `generator_loss`."""
+    return jax.value_and_grad(generator_loss, argnums=1, has_aux=True)
+
+
+def evolution(pairs: int = 32, deviation: float = 0.02, shaped: bool = True) -> Callable:
+    """Returns the estimator of `evolution_gradient`. All its evaluations share the draws of the loss.
+
+    Args:
+      pairs: half the number of evaluations of the loss.
+      deviation: standard deviation of the perturbations.
+      shaped: whether ranks take the place of losses.
+    """
+
+    def estimate(nets: Adversaries, params: Any, key: jax.Array, state: GanState, batch: Batch) -> tuple:
+        draws = draw(nets, key, len(batch["x"]))
+
+        def loss(params: Any) -> jax.Array:
+            return drawn_generator_loss(nets, params, draws, state, batch)[0]
+
+        value, gradient = evolution_gradient(draws.noise, loss, params, pairs, deviation, shaped)
+        _, statistics = drawn_generator_loss(nets, params, draws, state, batch)
+        return (value, statistics), gradient
+
+    return estimate
+
+
+# (nets, params, key, state, batch) -> (what `generator_loss` returns, an estimate of its gradient)
+ESTIMATORS = {"backpropagation": backpropagation, "evolution": evolution}
+
+
+class Recipe(NamedTuple):
+    """The rules of the updates. `examples` is the number of real rows that the discriminator has seen."""
+
+    estimate: Callable  # (nets, params, key, state, batch) -> as in `ESTIMATORS`
+    generator: Callable  # (examples) -> the Optax transformation of the generator
+    discriminator: Callable  # (examples) -> the Optax transformation of the discriminator
+    gamma: Callable  # (examples) -> weight of the penalties
+    half_life: Callable  # (examples) -> half-life of the averaged generator, in examples
+    n_critic: int = 1  # updates of the discriminator in a step
+    weight_clip: float | None = None  # largest magnitude of the discriminator's weights
+
+
+def init(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> GanState:
+    """Returns the state before the first step.
+
+    Raises:
+      UserError: for a penalty on a discriminator that reads statistics of its batch.
+    """
+    g_key, d_key = jax.random.split(key)
+    y, zero = jnp.zeros(nets.pack, jnp.int32), jnp.zeros((), jnp.int32)
+    rows = jnp.zeros((nets.pack, *nets.form.shape))
+    generator = dict(nets.generator.init(g_key, jnp.zeros((1, nets.latent_size)), y[:1]))
+    discriminator = dict(nets.discriminator.init(d_key, packed(rows, nets.pack), pack_labels(nets, y)))
+    batch_stats = discriminator.pop("batch_stats", None)  # dropped: each pass normalises by its own batch
+    if batch_stats and nets.penalty is not PENALTIES["none"]:
+        raise UserError(
+            f"penalty {nets.penalty.__name__!r} needs each row's own gradient, and batch norm mixes the rows of the "
+            f"discriminator: give it norm='spectral' or norm='none'"
+        )
+    return GanState(
+        step=zero,
+        examples=zero,
+        classes=jnp.zeros(nets.classes) if nets.classes else None,
+        generator=generator,
+        discriminator=discriminator,
+        generator_ema=jax.tree.map(jnp.copy, generator),
+        generator_optimizer=recipe.generator(zero).init(generator["params"]),
+        discriminator_optimizer=recipe.discriminator(zero).init(discriminator["params"]),
+    )
+
+
+def step(nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, batch: Batch) -> tuple[GanState, dict]:
+    """Returns the state after `n_critic` updates of the discriminator and one update of the generator, and the metrics.
+
+    Args:
+      nets: both nets.
+      recipe: the rules of the updates.
+      key: of the updates.
+      state: the state before the step.
+      batch: `x` [B, *shape] in model space; `y` [B] if the nets read labels; `mask` [B, *shape] if cells are missing;
+        `weight` [B], 0 for padding, by default 1.
+
+    Raises:
+      UserError: for a number of rows that `deal` cannot split.
+    """
+    *keys, read_key = jax.random.split(key, recipe.n_critic + 2)
+    parts = deal(nets, recipe, read_key, batch)
+    for number in range(recipe.n_critic):  # unrolled: XLA's CPU convolutions are slow inside a loop
+        state, metrics = update_discriminator(nets, recipe, keys[number], state, part_of(parts, number))
+    state, value = update_generator(nets, recipe, keys[-1], state, part_of(parts, -1))
+    seen = parts["weight"][:, : recipe.n_critic].sum()
+    half_life = recipe.half_life(state.examples.astype(jnp.float32))
+    classes = state.classes
+    if nets.classes:
+        classes = counted_labels(classes, parts["weight"].ravel(), parts["y"].ravel())
+    state = state._replace(
+        step=state.step + 1,
+        examples=saturated(state.examples, seen.astype(jnp.int32)),
+        classes=classes,
+        generator_ema=moving_average(state.generator_ema, state.generator, seen, half_life),
+    )
+    return state, {"g_loss": value, **metrics}
+
+
+def deal(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Batch:
+    """Returns the rows of a batch in P parts for the losses; its arrays lead with [B / P, P].
+
+    Every update of the discriminator has a part. The generator has one if its loss reads real rows.
+
+    Raises:
+      UserError: for a number of rows that is not a multiple of P times `nets.pack`.
+    """
+    rows, parts = len(batch["x"]), recipe.n_critic + nets.loss.pairs
+    if rows % (parts * nets.pack):
+        raise UserError(
+            f"a batch of {rows} rows cannot be split into the {parts} parts, in packs of {nets.pack}, "
+            f"that this gan learns from: expected a multiple of {parts * nets.pack}"
+        )
+    read = {"x": nets.form.read(key, observed(batch)), "weight": weights(batch)}
+    if nets.classes:
+        read["y"] = labels(nets, batch)
+    # The parts are strided, because so no row leaves its device.
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, parts, *leaf.shape[1:]), read)
+
+
+def part_of(parts: Batch, number: int) -> Batch:
+    """Returns a part [B / P, ...] of the rows that `deal` returns."""
+    return jax.tree.map(lambda leaf: leaf[:, number], parts)
+
+
+def update_discriminator(
+    nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, batch: Batch
+) -> tuple[GanState, dict]:
+    """Returns the state after one update of the discriminator by `discriminator_loss`, and the metrics of that loss."""
+    examples, before = state.examples.astype(jnp.float32), state.discriminator
+    gradient, metrics = jax.grad(discriminator_loss, argnums=1, has_aux=True)(
+        nets, before["params"], key, state, batch, recipe.gamma(examples)
+    )
+    tx = recipe.discriminator(examples)
+    updates, optimizer = tx.update(gradient, state.discriminator_optimizer, before["params"])
+    params = optax.apply_updates(before["params"], updates)
+    if recipe.weight_clip is not None:
+        params = jax.tree.map(partial(jnp.clip, min=-recipe.weight_clip, max=recipe.weight_clip), params)
+    after = power_iteration(nets, {**before, "params": params}, batch)
+    return state._replace(discriminator=after, discriminator_optimizer=optimizer), metrics
+
+
+def power_iteration(nets: Adversaries, discriminator: Any, batch: Batch) -> Any:
+    """Returns the discriminator after a power iteration of its spectral vectors; unchanged if it has none."""
+    if "spectral" not in discriminator:
+        return discriminator
+    x, y = packed(batch["x"][: nets.pack], nets.pack), labels(nets, batch)  # any rows will do
+    y = None if y is None else pack_labels(nets, y[: nets.pack])
+    _, statistics = nets.discriminator.apply(discriminator, x, y, mutable=["batch_stats", "spectral"])
+    return {**discriminator, "spectral": statistics["spectral"]}
+
+
+def update_generator(
+    nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, batch: Batch
+) -> tuple[GanState, jax.Array]:
+    """Returns the state after one update of the generator by the estimator of the recipe, and its loss."""
+    before = state.generator
+    (value, statistics), gradient = recipe.estimate(nets, before["params"], key, state, batch)
+    tx = recipe.generator(state.examples.astype(jnp.float32))
+    updates, optimizer = tx.update(gradient, state.generator_optimizer, before["params"])
+    after = {**before, **statistics, "params": optax.apply_updates(before["params"], updates)}
+    return state._replace(generator=after, generator_optimizer=optimizer), value

@@ -1,0 +1,100 @@
+"""The state that a run starts from: its newest checkpoint, the checkpoint of another run, or the initial state."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from orbax.checkpoint import CheckpointManager
+
+from gen_jax import config, files
+from gen_jax.data.feed.order import ORDERS
+from gen_jax.devices import placement, processes, replicas
+from gen_jax.errors import UserError
+from gen_jax.model import State
+from gen_jax.models import state_shapes
+from gen_jax.storage import checkpoint, directory
+from gen_jax.training.prepare import Job
+
+
+def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tuple[int, State]:
+    """Returns the step and the state that a run continues from.
+
+    That is its newest whole checkpoint; for a new run the newest checkpoint of `fork`, or the initial state. A new run is
+    written down only once its state is known to fit. A fork keeps its first state at once.
+
+    Args:
+      job: the prepared run.
+      manager: of the checkpoints of the run.
+      fork: directory of another run, or None.
+
+    Raises:
+      UserError: if the settings or the data changed, or no checkpoint is whole or fits.
+    """
+    if directory.begun_config(job.workdir) is not None:
+        return resumed_state(job, manager, fork)
+    if fork is not None:
+        return forked_state(job, manager, fork)
+    if processes.leads():
+        directory.claim(job.workdir, job.data.spec)
+        directory.settle(job.workdir, config.plain(job.settings), None)
+    return 0, initial_state(job)
+
+
+def resumed_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tuple[int, State]:
+    """Returns the newest whole checkpoint of a begun run, and writes down the settings that may have changed."""
+    settings = config.plain(job.settings)
+    directory.refuse_other(job.workdir, settings, job.data.spec, fork)
+    newest = checkpoint.newest(manager, job.state, repair=True)
+    if processes.leads():
+        files.write_json(job.workdir / "config.json", settings)
+    return newest
+
+
+def forked_state(job: Job, manager: CheckpointManager, fork: Path) -> tuple[int, State]:
+    """Returns the newest checkpoint of another run, and makes it the first one of this run."""
+    step, state = state_of_fork(job, fork)
+    if processes.leads():
+        directory.claim(job.workdir, job.data.spec)
+    checkpoint.save(manager, step, state)
+    checkpoint.finish(manager)
+    if processes.leads():
+        directory.settle(job.workdir, config.plain(job.settings), {"from": str(fork.resolve()), "step": step})
+    print(f"forked from step {step} of {fork}")
+    return step, state
+
+
+def state_of_fork(job: Job, fork: Path) -> tuple[int, State]:
+    """Returns the newest checkpoint of another run as (step, state).
+
+    If the number of lanes changes, what the state carries for each lane begins anew.
+
+    Raises:
+      UserError: if there is no checkpoint, or it does not fit this model.
+    """
+    old, rows = directory.begun_config(fork), job.settings.batch_size
+    if old is None:
+        raise UserError(f"--fork {fork}: there is no run with a checkpoint to start from")
+    lanes = ORDERS[job.settings.data.order].lanes and ORDERS[old["data"]["order"]].lanes
+    if not lanes or old["batch_size"] == rows:
+        return checkpoint.newest_in(fork / "checkpoints", job.state)
+    shapes = state_shapes(job.model, job.data.spec, old["batch_size"], lanes=True)
+    abstract = placement.abstract_state(job.mesh, shapes, job.replicas, job.settings.sharding is not None)
+    step, state = checkpoint.newest_in(fork / "checkpoints", abstract)
+    print(f"batch_size was {old['batch_size']} in {fork} and is {rows}: every lane begins anew, with nothing carried")
+    return step, jax.tree.map(lambda a, b: a if a.shape == b.shape else b, state, initial_state(job))
+
+
+def initial_state(job: Job) -> State:
+    """Returns the state before the first step, of every replica."""
+    fed, places = placement.place_rows(job.mesh, job.data.at(0)), replicas.places(job.state)
+
+    def init(key: jax.Array, arrays: dict, fed: dict) -> State:
+        return job.model.init(key, job.data.batch(arrays, fed))
+
+    init_replicas = init if job.replicas == 1 else jax.vmap(init, in_axes=(0, None, 0))
+    return jax.jit(init_replicas, out_shardings=places)(job.init_key, place_arrays(job), fed)
+
+
+def place_arrays(job: Job) -> dict[str, jax.Array]:
+    """Returns the resident rows on the devices; an empty dictionary for the streaming feed."""
+    return placement.place_whole(job.mesh, {name: np.asarray(value) for name, value in job.data.arrays.items()})

@@ -1,0 +1,105 @@
+"""Scores a run: the mean over its replicas, and its newest checkpoint beside the selected one."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from gen_jax import files
+from gen_jax.data.feed.rows import read_rows
+from gen_jax.errors import UserError
+from gen_jax.metrics import registry
+from gen_jax.metrics.features import Rows
+from gen_jax.metrics.scores import Scores, mean_scores, save_scores
+from gen_jax.metrics.tables.page import page
+from gen_jax.storage import loading
+from gen_jax.verbs.score import Scorer, scorer_of
+
+
+class Evaluation(NamedTuple):
+    """The scores of a run at one step."""
+
+    loaded: loading.Run
+    num: int  # samples
+    scores: Scores
+    samples: Rows | None  # the samples of a table, of which `keep` draws a page
+
+
+def evaluate_run(
+    workdir: str,
+    *,
+    names: Iterable[str] = (),
+    num: int | None = None,
+    num_samples: int | None = None,
+    step: int | None = None,
+    replica: int | None = None,
+    features: str | None = None,
+) -> Evaluation:
+    """Scores a run.
+
+    Args:
+      workdir: directory of the run.
+      names: of metrics; none for the metrics of its config, or if it names none, for all that apply.
+      num: number of samples; None: as in its config.
+      num_samples: latents of each row for the importance weighted bound; None: as in its config.
+      step: checkpoint; None: the newest, or the selected one with the value of the newest as `last`.
+      replica: which replica; None: the mean of all.
+      features: TorchScript network whose features replace the features of the classifier.
+
+    Raises:
+      UserError: for a directory without a run, data that have changed, or metrics that do not apply.
+    """
+    loaded = loading.load(workdir, step, replica or 0)
+    settings = loaded.config["evaluate"]
+    num = num or settings["num"]
+    scorer = scorer_of(loaded, [*names] or settings["metrics"] or [registry.ALL], num, features, num_samples)
+    others = range(1, loaded.config["replicas"]) if replica is None else range(0)
+    samples = None
+    if loaded.spec.tabular:
+        samples = scorer.draw(loaded.model, loaded.state)
+    scores = replica_scores(scorer, workdir, loaded, others, samples)
+    if not scores:
+        raise UserError(f"no metric applies to {loaded.spec.name}")
+    if step is None and loaded.config.get("select"):
+        newest = loading.load(workdir, None, replica or 0, last=True)
+        for name, entry in replica_scores(scorer, workdir, newest, others).items():
+            scores[name]["last"] = entry["value"]
+    return Evaluation(loaded, num, scores, samples)
+
+
+def replica_scores(
+    scorer: Scorer, workdir: str, loaded: loading.Run, others: Iterable[int], samples: Rows | None = None
+) -> Scores:
+    """Returns the scores of a run and of its other replicas as one.
+
+    Args:
+      scorer: the scorer.
+      workdir: directory of the run.
+      loaded: the run with its first replica.
+      others: numbers of the other replicas.
+      samples: raw samples of the first replica; None: they are drawn.
+    """
+    scores = [scorer.score(loaded.model, loaded.state, samples)]
+    for other in others:
+        state = loading.load(workdir, loaded.step, other).state
+        scores.append(scorer.score(loaded.model, state))
+    return mean_scores(scores)
+
+
+def keep(workdir: Path, evaluation: Evaluation) -> None:
+    """Writes the scores of a run into `evaluation.json`, and for a table the page `table.png`.
+
+    Raises:
+      UserError: for a directory that cannot be written, or data that have changed.
+    """
+    loaded = evaluation.loaded
+    save_scores(workdir, loaded.step, evaluation.scores)
+    if evaluation.samples is not None:
+        files.write(workdir / "table.png", table_page(loaded, evaluation.samples))
+
+
+def table_page(loaded: loading.Run, samples: Rows) -> bytes:
+    """Returns the page of samples of a table beside its test rows, or beside its training rows without a test split."""
+    spec, options = loaded.spec, loaded.config["data"]
+    splits = (options[name] for name in ("test_split", "split"))
+    split = next(split for split in splits if spec.sizes.get(split))
+    return page(spec, read_rows(spec, options, split)[1]["x"], samples["x"])
