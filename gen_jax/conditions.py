@@ -84,14 +84,17 @@ def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
     return {"y": jnp.asarray(y, jnp.int32)}
 
 
-def check_labels(family: str, spec: Spec, conditional: bool) -> None:
-    """Refuses a conditional model of data without labels.
+def label_count(family: str, spec: Spec, conditional: bool) -> int:
+    """Returns the number of labels that a model reads; 0 if it is not conditional.
 
     Raises:
-      UserError: naming the data and the setting.
+      UserError: for a conditional model of data without labels, naming the data and the setting.
     """
-    if conditional and not spec.classes:
+    if not conditional:
+        return 0
+    if not spec.classes:
         raise UserError(f"a conditional {family} learns labels, and {spec.name} has none: set model.conditional=False")
+    return len(spec.classes)
 
 
 def batch_labels(batch: Batch, num_classes: int) -> dict:
@@ -113,7 +116,7 @@ def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tupl
     Raises:
       UserError: where one of the two is missing, has another shape, or an observed number is not finite.
     """
-    if not {"x", "mask"} & set(given or {}):
+    if given is None or not {"x", "mask"} & given.keys():
         return None
     for name in ("x", "mask"):
         if name not in given:

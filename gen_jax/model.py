@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Batch = dict[str, jax.Array]
+Array = jax.Array | np.ndarray  # on a device or on the host
 State = Any
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 

@@ -31,9 +31,7 @@ class Representation(NamedTuple):
     """Rows as nets have them."""
 
     shape: tuple[int, ...]  # of a row
-    read: (
-        Callable  # (key or None, x [N, *spec.shape]) -> [N, *shape]: real rows; without a key by their likeliest modes
-    )
+    read: Callable  # (key or None, x [N, *spec.shape]) -> [N, *shape]; without a key by their likeliest modes
     relaxed: Callable  # (key, out [N, *shape]) -> [N, *shape]: what a net puts out, as `read` gives real rows
     drawn: Callable  # (key, out) -> x
     mismatch: Callable | None = None  # (out, y [N]) -> [N] nats: what the class that was asked for costs
@@ -183,15 +181,15 @@ def representation(spec: Spec) -> Representation:
         return -jnp.take_along_axis(log_p, jnp.asarray(place)[y][:, None], 1)[:, 0]
 
     def asked(x: jax.Array, mask: jax.Array) -> np.ndarray:
-        x, mask = np.asarray(x), np.asarray(mask)
-        rows, at = np.nonzero(mask & np.isin(np.arange(mask.shape[1]), levelled)[None])
-        if not (mask.sum(1) == 1).all() or len(rows) != len(mask):
+        observed = np.asarray(mask)
+        rows, at = np.nonzero(observed & np.isin(np.arange(observed.shape[1]), levelled)[None])
+        if not (observed.sum(1) == 1).all() or len(rows) != len(observed):
             raise UserError(
                 f"given x: this model can be asked for one level of one column in each row, and for nothing else; columns "
                 f"with levels are {', '.join(columns(spec)[each]['name'] for each in levelled)}"
             )
         first = np.searchsorted(layout.groups.column[place], at)
-        return (first + x[rows, at]).astype(np.int32)
+        return (first + np.asarray(x)[rows, at]).astype(np.int32)
 
     return plain._replace(mismatch=mismatch, shares=shares, asked=asked)
 

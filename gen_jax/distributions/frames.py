@@ -19,12 +19,16 @@ LEAST = 1e-3  # standard deviation of a component, in model space
 class Choice(NamedTuple):
     """How a frame is drawn: numbers [], or [B] for rows. If all tokens may be drawn, the last two are None."""
 
-    temperature: jax.Array  # divides logits and multiplies standard deviations; 0 takes the likeliest value
-    top_k: jax.Array | None = None  # number of the likeliest tokens that may be drawn; 0: all
-    top_p: jax.Array | None = None  # share of the probability that the likeliest tokens must reach (nucleus); 1: all
+    temperature: (
+        jax.Array | np.ndarray
+    )  # divides logits and multiplies standard deviations; 0 takes the likeliest value
+    top_k: jax.Array | np.ndarray | None = None  # number of the likeliest tokens that may be drawn; 0: all
+    top_p: jax.Array | np.ndarray | None = (
+        None  # share of the probability that the likeliest tokens must reach (nucleus); 1: all
+    )
 
 
-PLAIN = Choice(np.float32(1), np.int32(0), np.float32(1))
+PLAIN = {"temperature": np.float32(1), "top_k": np.int32(0), "top_p": np.float32(1)}
 
 
 class Head(NamedTuple):
@@ -58,7 +62,7 @@ def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
     """
     likeliest, noise = logits.argmax(), jax.random.gumbel(key, logits.shape)
     logits = logits / jnp.where(choice.temperature > 0, choice.temperature, 1)
-    if choice.top_k is None:
+    if choice.top_k is None or choice.top_p is None:
         drawn = (logits + noise).argmax()
     else:
         order = jnp.argsort(-logits)
@@ -264,9 +268,12 @@ def choice_of(options: Mapping[str, Any], num: int, values: int) -> Choice:
     """
     ranges = {"temperature": (0, np.inf), "top_k": (0, values), "top_p": (0, 1)}
     whole = {"top_k"}
-    numbers = (option_numbers(name, options[name], num, *ranges[name], name in whole) for name in Choice._fields)
-    choice = Choice(*(jnp.asarray(number, plain.dtype) for number, plain in zip(numbers, PLAIN)))
-    filters = [name for name in ("top_k", "top_p") if (getattr(choice, name) != getattr(PLAIN, name)).any()]
+    numbers = {}
+    for name, plain in PLAIN.items():
+        number = option_numbers(name, options[name], num, *ranges[name], name in whole)
+        numbers[name] = jnp.asarray(number, plain.dtype)
+    choice = Choice(**numbers)
+    filters = [name for name in ("top_k", "top_p") if (numbers[name] != PLAIN[name]).any()]
     if filters and not values:
         raise UserError(f"{filters[0]} filters tokens, and this model draws none")
     return choice if filters else unfiltered(choice)

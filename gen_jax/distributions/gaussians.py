@@ -17,7 +17,7 @@ LOG_2PI = float(np.log(2 * np.pi))
 class Moments(NamedTuple):
     """Weighted moments of rows, of a part of them or of all."""
 
-    count: jax.Array  # [...] float32, the sum of the weights
+    count: jax.Array  # type: ignore[assignment]  # [...] float32, the sum of the weights; shadows tuple.count
     mean: jax.Array  # [..., D] float32
     covariance: jax.Array  # [..., D, D] float32 about the mean, divided by the count
 
@@ -25,9 +25,13 @@ class Moments(NamedTuple):
 def log_density(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array | None) -> jax.Array:
     """Log-densities [B] in nats of the observed numbers of x [B, D], the others integrated out."""
     if mask is not None:
-        one = lambda x, mask: _log_density(*_whitened(mean, covariance, x, mask), mask)
-        found = jax.lax.map(lambda rows: jax.vmap(one)(*rows), _parts(x, mask))
-        return found.reshape(-1)[: len(x)]
+
+        def row(x: jax.Array, mask: jax.Array) -> jax.Array:
+            root, white = _whitened(mean, covariance, x, mask)
+            return _log_density(root, white, mask)
+
+        values = jax.lax.map(lambda rows: jax.vmap(row)(*rows), _parts(x, mask))
+        return values.reshape(-1)[: len(x)]
     root = jnp.linalg.cholesky(covariance)
     inverse = solve_triangular(root, jnp.eye(len(mean)), lower=True)
     if len(mean) <= FEW:
@@ -49,7 +53,7 @@ def expected(
 
     def row(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, ...]:
         seen = jnp.where(mask[None], covariance, 0)  # [D, D]: of each number with those observed
-        root, white, half = _whitened(mean, covariance, x, mask, seen.T)
+        root, white, half = _whitened_both(mean, covariance, x, mask, seen.T)
         solved = solve_triangular(root, white, lower=True, trans="T")
         spread = jnp.where(mask[:, None] | mask[None], 0, covariance - matmul(half.T, half))
         return jnp.where(mask, x, mean + matmul(seen, solved)), spread, _log_density(root, white, mask)
@@ -84,8 +88,8 @@ def moments(weight: jax.Array, x: jax.Array, spread: jax.Array | None = None) ->
         scatter = jnp.stack([jnp.stack([matmul(one, other) for other in off]) for one in off])
     else:
         mean = quotient(matmul(weight, x), count)
-        off = root[:, None] * (x - mean[None])  # one array, thrice as fast as a product of two
-        scatter = matmul(off.T, off)
+        weighted = root[:, None] * (x - mean[None])  # one array, thrice as fast as a product of two
+        scatter = matmul(weighted.T, weighted)
     scatter = scatter if spread is None else scatter + spread
     return Moments(count, mean, quotient(scatter, count))
 
@@ -127,17 +131,23 @@ def _of_observed(covariance: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.where(mask[:, None] & mask[None], covariance, jnp.eye(len(mask)))
 
 
-def _whitened(
-    mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array, more: jax.Array | None = None
-) -> tuple[jax.Array, ...]:
-    """Of one row the Cholesky factor L of S_oo, and L^-1 (x_o - mean_o) [D]; of `more` [D, N] too, in the same call.
+def _whitened(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the Cholesky factor L of S_oo of one row, and L^-1 (x_o - mean_o) [D]."""
+    root = jnp.linalg.cholesky(_of_observed(covariance, mask))
+    return root, solve_triangular(root, jnp.where(mask, x - mean, 0), lower=True)
 
-    Two calls of LAPACK for many rows that do not wait for each other may block all threads of XLA:CPU, each for others.
+
+def _whitened_both(
+    mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array, beside: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns what `_whitened` does, and L^-1 `beside` [D, N].
+
+    One call solves for both: two calls of LAPACK for many rows that do not wait for each other may block all threads of
+    XLA:CPU, each for others.
     """
-    root, off = jnp.linalg.cholesky(_of_observed(covariance, mask)), jnp.where(mask, x - mean, 0)
-    if more is None:
-        return root, solve_triangular(root, off, lower=True)
-    solved = solve_triangular(root, jnp.concatenate([off[:, None], more], 1), lower=True)
+    root = jnp.linalg.cholesky(_of_observed(covariance, mask))
+    off = jnp.where(mask, x - mean, 0)
+    solved = solve_triangular(root, jnp.concatenate([off[:, None], beside], 1), lower=True)
     return root, solved[:, 0], solved[:, 1:]
 
 
@@ -168,6 +178,8 @@ def gaussian_kl(
     return 0.5 * (jnp.exp(2 * ratio) + jnp.square(distance) - 1) - ratio
 
 
-def gaussian_log_prob(z: jax.Array, mean: jax.Array | float = 0.0, log_scale: jax.Array | float = 0.0) -> jax.Array:
+def gaussian_log_prob(
+    z: jax.Array, mean: jax.Array | np.ndarray | float = 0.0, log_scale: jax.Array | float = 0.0
+) -> jax.Array:
     """log N(z; mean, scale^2) of each latent [...]."""
     return -0.5 * jnp.square((z - mean) * jnp.exp(-log_scale)) - log_scale - HALF_LOG_TAU

@@ -50,19 +50,31 @@ class Whole(NamedTuple):
 
 
 def whole(spec: Spec) -> Whole | None:
-    """The values of data that are whole numbers of one known range; None where they are not."""
-    numbers = [np.asarray(each) for each in (spec.low, spec.high, spec.shift, spec.scale)]
-    if np.dtype(spec.dtype).kind not in "iu" or any(each.ndim for each in numbers):
+    """Returns the values of data that are whole numbers of one known range; None if they are not."""
+    numbers = [np.asarray(fact) for fact in (spec.low, spec.high, spec.shift, spec.scale)]
+    if np.dtype(spec.dtype).kind not in "iu" or any(number.ndim for number in numbers):
         return None
-    low, high, shift, scale = (float(each) for each in numbers)
+    low, high, shift, scale = (float(number) for number in numbers)
     return Whole(
         int(high - low), lambda x: jnp.rint(x * scale + (shift - low)), lambda value: (value + (low - shift)) / scale
     )
 
 
-def bernoulli(spec: Spec) -> Likelihood:
-    """Independent bits by their logits l: log p = x l - log(1 + exp l), finite for any finite l."""
+def whole_numbers(spec: Spec) -> Whole:
+    """Returns the values of data that are whole numbers of one known range.
+
+    Raises:
+      UserError: if they are not.
+    """
     values = whole(spec)
+    if values is None:
+        raise UserError(f"{spec.name} has real numbers, expected whole numbers of one range")
+    return values
+
+
+def bernoulli(spec: Spec) -> Likelihood:
+    """Returns independent bits by their logits l: log p = x l - log(1 + exp l), finite for any finite l."""
+    values = whole_numbers(spec)
 
     def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         return values.of(x) * out[..., 0] - jax.nn.softplus(out[..., 0])
@@ -74,8 +86,8 @@ def bernoulli(spec: Spec) -> Likelihood:
 
 
 def categorical(spec: Spec) -> Likelihood:
-    """Each number one of its values, by as many logits."""
-    values = whole(spec)
+    """Returns a categorical distribution of each number, by as many logits as it has values."""
+    values = whole_numbers(spec)
 
     def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         chosen = jnp.take_along_axis(out, values.of(x).astype(jnp.int32)[..., None], -1)[..., 0]
@@ -91,22 +103,23 @@ def categorical(spec: Spec) -> Likelihood:
 
 
 def log_beta_binomial(heads: jax.Array, top: int, a: jax.Array, b: jax.Array) -> jax.Array:
-    """log p(heads) - log C(top, heads) = log B(heads + a, top - heads + b) - log B(a, b), for a, b > 0.
+    """Returns log p(heads) - log C(top, heads) = log B(heads + a, top - heads + b) - log B(a, b), for a, b > 0.
 
-    Gamma functions by Stirling's series from 8 on. Differences of `gammaln` in float32 lose their digits where a and b are
-    large; here what is large and cancels is never computed. The sum over all heads of 255 tosses is 1 to 2e-4 in float32.
+    Gamma functions are computed by Stirling's series from 8 on. Differences of `gammaln` in float32 lose their digits if a
+    and b are large; here, what is large and cancels is never computed. The sum of p over all heads of 255 tosses is 1 to
+    2e-4 in float32.
     """
     tails = top - heads
 
-    def products(
-        low: jax.Array,
-    ) -> tuple[jax.Array, jax.Array]:  # of Gamma(low + 8) / Gamma(low), too large for 16 bits
+    def products(low: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Returns the two factors of Gamma(low + 8) / Gamma(low), which is too large for 16 bits."""
         return (low * (low + 7)) * ((low + 1) * (low + 6)), ((low + 2) * (low + 5)) * ((low + 3) * (low + 4))
 
-    def series(at: jax.Array) -> jax.Array:
-        return (1 / 12 - (1 / 360 - 1 / 1260 / jnp.square(at)) / jnp.square(at)) / at
+    def series(z: jax.Array) -> jax.Array:
+        return (1 / 12 - (1 / 360 - 1 / 1260 / jnp.square(z)) / jnp.square(z)) / z
 
-    def rising(low: jax.Array, by: jax.Array) -> jax.Array:  # log Gamma(low + by) / Gamma(low) - by (log(low + 8) - 1)
+    def rising(low: jax.Array, by: jax.Array | int) -> jax.Array:
+        """Returns log Gamma(low + by) / Gamma(low) - by (log(low + 8) - 1)."""
         start = low + 8
         far = (start + by - 0.5) * jnp.log1p(by / start) + series(start + by) - series(start)
         return far - sum(jnp.log(high / low) for high, low in zip(products(low + by), products(low)))
@@ -116,13 +129,14 @@ def log_beta_binomial(heads: jax.Array, top: int, a: jax.Array, b: jax.Array) ->
 
 
 def beta_binomial(spec: Spec) -> Likelihood:
-    """Each number the count of heads in `top` tosses of a coin drawn from Beta(a, b); the net gives log a and log b."""
-    values = whole(spec)
+    """Returns the count of heads in `top` tosses of a coin drawn from Beta(a, b); the net gives log a and log b."""
+    values = whole_numbers(spec)
     factorial = np.append(0, np.cumsum(np.log(np.arange(1, values.top + 1))))  # its log
     ways = (factorial[-1] - factorial - factorial[::-1]).astype(np.float32)
 
     def numbers(out: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return tuple(jnp.exp(jnp.clip(out[..., each], -LARGEST, LARGEST)) for each in (0, 1))
+        a, b = (jnp.exp(jnp.clip(out[..., place], -LARGEST, LARGEST)) for place in (0, 1))
+        return a, b
 
     def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         (a, b), heads = numbers(out), values.of(x)
@@ -141,12 +155,12 @@ def beta_binomial(spec: Spec) -> Likelihood:
 
 
 def logistic_mixture(spec: Spec, components: int = 5) -> Likelihood:
-    """A mixture of logistics, of which each value takes what lies nearest to it, the outermost ones all beyond.
+    """Returns a mixture of logistics, of which each value has the mass of its bin, and the outermost values all beyond.
 
     Salimans et al. 2017 (arXiv 1701.05517), section 2.1, each channel by itself. With t = (edge - mean) / scale,
     sigma(t+) - sigma(t-) = sigma(t+) sigma(-t-) (1 - exp(t- - t+)): exact, and finite however far the value is.
     """
-    values = whole(spec)
+    values = whole_numbers(spec)
     check_whole("components", components)
     half = 1 / values.top  # of a bin, where the values reach from -1 to 1
 
@@ -189,7 +203,7 @@ def gaussian(spec: Spec) -> Likelihood:
     Spread numbers x + u have log p(x) >= E_u log p(x + u), whose bins' volume is counted in: a bound in nats of the numbers.
     """
     values = whole(spec)
-    bin_size = 1 / float(spec.scale) if values else 1.0
+    bin_size = 1 / float(np.asarray(spec.scale)) if values else 1.0
 
     def smooth(key: jax.Array, x: jax.Array) -> jax.Array:
         return x + bin_size * jax.random.uniform(key, x.shape, minval=-0.5, maxval=0.5) if values else x

@@ -1,6 +1,6 @@
 """One family per file, each a function that returns a `Model`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -24,7 +24,7 @@ from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
 from gen_jax.registry import build
 
-MODELS = {  # family(spec, **options) -> Model
+MODELS: dict[str, Callable[..., Model]] = {  # family(spec, **options)
     "bayes_net": bayes_net,
     "bernoulli": bernoulli,
     "forest": random_forest,
@@ -52,7 +52,7 @@ def build_model(options: Mapping, spec: Spec) -> Model:
 
 def default_settings(name: str | None) -> ConfigDict:
     """Returns the options of a family that have defaults, as settings; none for an unknown name."""
-    family = MODELS.get(name)
+    family = MODELS.get(name or "")
     return ConfigDict() if family is None else settings_of(family)
 
 

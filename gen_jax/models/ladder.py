@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import check_labels
+from gen_jax.conditions import label_count
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
@@ -20,6 +19,7 @@ from gen_jax.losses.variational import free_bits
 from gen_jax.model import Batch, Model, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, layer_kl, log_likelihood, started, updated
 from gen_jax.nets import LADDERS
+from gen_jax.nets.net import Net
 from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 200.0}
@@ -39,9 +39,9 @@ class LadderState(NamedTuple):
 class Ladder(NamedTuple):
     """A ladder without its weights. `y` is labels [N], or None; Z is the sum of `sizes`."""
 
-    up: nn.Module  # (x, y) -> features of each layer, top first
+    up: Net  # (x, y) -> features of each layer, top first
     # (z, features or None, y, fixed) -> what the likelihood reads, then z, mean and log scale [N, Z] of q
-    down: nn.Module
+    down: Net
     likelihood: Likelihood
     shape: tuple[int, ...]  # of a row
     sizes: tuple[int, ...]  # numbers of each layer's latent, top first
@@ -88,11 +88,11 @@ def ladder(
     Raises:
       UserError: for data that are no images or vectors, labels that they lack, an unknown name or option.
     """
-    check_arguments(spec, conditional, kl, free_nats, sweeps)
-    classes = len(spec.classes) if conditional else 0
-    likelihood = pixels.fitting(spec, likelihood)
-    up, down, sizes = build("ladder", LADDERS, net, likelihood.shape, classes)
-    nets = Ladder(up, down, likelihood, spec.shape, sizes, classes, free_nats)
+    check_arguments(spec, kl, free_nats, sweeps)
+    classes = label_count("ladder", spec, conditional)
+    density = pixels.fitting(spec, likelihood)
+    up, down, sizes = build("ladder", LADDERS, net, density.shape, classes)
+    nets = Ladder(up, down, density, spec.shape, sizes, classes, free_nats)
     tx = optimizers.optimizer(optimizer)
     return latent_model(
         latent_of(nets)._replace(means=means, sweeps=sweeps),
@@ -220,7 +220,7 @@ def latent_of(nets: Ladder) -> Latent:
     )
 
 
-def check_arguments(spec: Spec, conditional: bool, kl: float | Mapping, free_nats: float, sweeps: int) -> None:
+def check_arguments(spec: Spec, kl: float | Mapping, free_nats: float, sweeps: int) -> None:
     """Refuses arguments that no ladder can have.
 
     Raises:
@@ -228,7 +228,6 @@ def check_arguments(spec: Spec, conditional: bool, kl: float | Mapping, free_nat
     """
     if kind_of(spec).time or spec.tabular:
         raise UserError(f"a ladder models images and vectors, not data of kind {spec.kind!r} ({spec.name})")
-    check_labels("ladder", spec, conditional)
     if not isinstance(kl, Mapping) and kl <= 0:
         raise UserError(f"kl {kl}: expected more than 0")
     if free_nats < 0:

@@ -39,6 +39,8 @@ class Search(NamedTuple):
     """A model, and the compiled parts of a search of its latent."""
 
     model: Model
+    prior: Callable  # of the model
+    decode: Callable  # of the model
     shape: tuple[int, ...]  # of a row
     classes: int  # number of labels that the model takes; 0: it takes none
     starts: int  # draws of the prior, of which the one with the least objective begins
@@ -73,19 +75,21 @@ def with_latent_search(
     tx = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
     search = Search(
         model=model,
+        prior=model.prior,
+        decode=model.decode,
         shape=spec.shape,
-        classes=len(spec.classes) if "y" in model.given else 0,
+        classes=len(spec.classes or ()) if "y" in model.given else 0,
         starts=starts,
         steps=steps,
         begin=tx.init,
-        spread=jax.jit(partial(spread, model, noise)),
-        improve=jax.jit(partial(improve, model)),
-        move=jax.jit(partial(move, model, tx)),
+        spread=jax.jit(partial(spread, model.prior, model.decode, noise)),
+        improve=jax.jit(partial(improve, model.prior, model.decode)),
+        move=jax.jit(partial(move, model.decode, tx)),
     )
     return model._replace(sample=partial(sample, search), given=(*model.given, "x", "mask"))
 
 
-def objective(model: Model, z: jax.Array, key: jax.Array, state: State, labels: dict, target: Target) -> jax.Array:
+def objective(decode: Callable, z: jax.Array, key: jax.Array, state: State, labels: dict, target: Target) -> jax.Array:
     """Returns the nats that the search minimises for each row, [N].
 
       sum over observed of (x + s e - decode(z))^2 / (2 s^2) + sum of ((z - a) / deviation)^2 / 2
@@ -95,38 +99,42 @@ def objective(model: Model, z: jax.Array, key: jax.Array, state: State, labels: 
     otherwise.
 
     Args:
-      model: has `decode`.
+      decode: of the model.
       z: latents [N, ...]; differentiable.
       key: of `decode`.
       state: of the model.
       labels: what else the latent holds, {"y": [N]} or nothing.
       target: x + s e, a, and the scales.
     """
-    x = model.decode(key, state, {**labels, "z": z})["x"]
+    x = decode(key, state, {**labels, "z": z})["x"]
     error = jnp.where(target.mask, x - target.x, 0)
     far = jnp.square(error).reshape(len(z), -1).sum(1) / (2 * target.scale**2)
     return far + jnp.square((z - target.centre) / target.deviation).reshape(len(z), -1).sum(1) / 2
 
 
-def spread(model: Model, noise: float, key: jax.Array, state: State) -> tuple[jax.Array, jax.Array]:
+def spread(
+    prior: Callable, decode: Callable, noise: float, key: jax.Array, state: State
+) -> tuple[jax.Array, jax.Array]:
     """Returns the standard deviation of the prior [1, ...], and `noise` times that of what the model draws, []."""
     prior_key, decode_key = jax.random.split(key)
-    latent = model.prior(prior_key, state, DRAWS)
-    x = model.decode(decode_key, state, latent)["x"]
+    latent = prior(prior_key, state, DRAWS)
+    x = decode(decode_key, state, latent)["x"]
     return latent["z"].std(0, keepdims=True) + LEAST, noise * jnp.sqrt(jnp.mean(jnp.var(x, 0))) + LEAST
 
 
-def improve(model: Model, key: jax.Array, state: State, best: Best, labels: dict, target: Target) -> Best:
+def improve(
+    prior: Callable, decode: Callable, key: jax.Array, state: State, best: Best, labels: dict, target: Target
+) -> Best:
     """Returns the better of `best` and a draw of the prior, for each row."""
     prior_key, decode_key = jax.random.split(key)
-    z = model.prior(prior_key, state, len(target.x))["z"]
-    nats = objective(model, z, decode_key, state, labels, target)
+    z = prior(prior_key, state, len(target.x))["z"]
+    nats = objective(decode, z, decode_key, state, labels, target)
     wins = (nats < best.nats).reshape(-1, *(1,) * (z.ndim - 1))
     return Best(jnp.where(wins, z, best.z), jnp.minimum(nats, best.nats))
 
 
 def move(
-    model: Model,
+    decode: Callable,
     tx: optax.GradientTransformation,
     key: jax.Array,
     state: State,
@@ -136,7 +144,7 @@ def move(
     target: Target,
 ) -> tuple[jax.Array, optax.OptState]:
     """Returns the latents after one update by the gradient of the objective, and the state of the optimizer."""
-    gradient = jax.grad(lambda z: objective(model, z, key, state, labels, target).sum())(z)
+    gradient = jax.grad(lambda z: objective(decode, z, key, state, labels, target).sum())(z)
     updates, adam = tx.update(gradient, adam)
     return z + updates, adam
 
@@ -158,15 +166,14 @@ def sample(
     Raises:
       UserError: for a condition that the model does not take or that does not fit, or a latent of whole numbers.
     """
-    model = search.model
     cells = given_observed(given, num, search.shape)
-    if cells is None:
-        return model.sample(key, state, num, given, how)
+    if given is None or cells is None:
+        return search.model.sample(key, state, num, given, how)
     sampler_options(how)
     x, mask = cells
     asked = given_labels({name: given[name] for name in given if name not in ("x", "mask")}, num, search.classes)
     prior_key, spread_key, start_key, noise_key, decode_key, move_key = jax.random.split(key, 6)
-    latent = {**model.prior(prior_key, state, num), **asked}
+    latent = {**search.prior(prior_key, state, num), **asked}
     z = latent.pop("z")
     if not np.issubdtype(z.dtype, np.floating):
         raise UserError(f"the latent of this model is {z.dtype}: only a continuous one can be searched")
@@ -180,5 +187,5 @@ def sample(
     # Because XLA's CPU convolutions are slow inside a loop, each step is one dispatch.
     for step_key in jax.random.split(move_key, search.steps):
         z, adam = search.move(step_key, state, z, adam, latent, target)
-    batch = model.decode(decode_key, state, {**latent, "z": z})
+    batch = search.decode(decode_key, state, {**latent, "z": z})
     return {**batch, "x": jnp.where(mask, x, batch["x"])}

@@ -234,7 +234,7 @@ def prior(latent: Latent, key: jax.Array, state: State, num: int) -> dict:
     z = jax.random.normal(z_key, (num, sum(latent.sizes)))
     if latent.fitted_prior:
         z = latent.fitted_prior(state, z)
-    return {"z": z, **labelled(drawn_labels(y_key, state.classes, num) if latent.classes else None)}
+    return {"z": z, **labelled(None if state.classes is None else drawn_labels(y_key, state.classes, num))}
 
 
 def posterior(latent: Latent, params: Any, x: jax.Array, y: jax.Array | None) -> dict:

@@ -11,10 +11,10 @@ import optax
 from gen_jax import optimizers
 from gen_jax.conditions import (
     batch_labels,
-    check_labels,
     counted_labels,
     drawn_labels,
     given_labels,
+    label_count,
     refuse_given,
     sampler_options,
 )
@@ -24,7 +24,7 @@ from gen_jax.distributions import frames
 from gen_jax.distributions.frames import Choice, Head
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, saturated
-from gen_jax.models.sequences import asked_prefix, check_sequences, ended, frame_lengths, like_rows, refuse_other_lanes
+from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, frame_lengths, like_rows
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import RECURRENT
 from gen_jax.registry import build
@@ -49,7 +49,8 @@ class RnnState(NamedTuple):
 class RecurrentNet(NamedTuple):
     """A recurrent net without its weights."""
 
-    predictor: Predictor  # (carry, frames before, y, length) -> carry, outputs [B, T, W], weights of the head
+    predictor: Predictor
+    unroll: Callable  # (params, carry, frames before, y, length) -> carry, outputs [B, T, W], weights of the head
     head: Head  # the density of a frame, given the output of the predictor
     frame: tuple[int, ...]  # shape of a frame; () for tokens and for samples of sound
 
@@ -85,12 +86,12 @@ def rnn(
       UserError: for data that are no sequences, labels that they lack, a head that does not fit, or an unknown name or
         option.
     """
-    check_data(spec, conditional)
-    head = frames.fitting(spec, head)
-    classes = len(spec.classes) if conditional else 0
+    check_data(spec)
+    density = frames.fitting(spec, head)
+    classes = label_count("rnn", spec, conditional)
     layers = build("cell", RECURRENT, cell)
-    predictor = Predictor(layers, head.width, levels(spec), kind_of(spec).binary, classes, head.weights)
-    net = RecurrentNet(predictor, head, tuple(spec.shape[1:]))
+    predictor = Predictor(layers, density.width, levels(spec), kind_of(spec).binary, classes, density.weights)
+    net = RecurrentNet(predictor, partial(predictor.apply, method="unroll"), density, tuple(spec.shape[1:]))
     tx = optimizers.optimizer(optimizer)
     return Model(
         partial(init, net, tx),
@@ -102,15 +103,14 @@ def rnn(
     )
 
 
-def check_data(spec: Spec, conditional: bool) -> None:
-    """Refuses data that no recurrent net can model.
+def check_data(spec: Spec) -> None:
+    """Refuses data that are no sequences.
 
     Raises:
-      UserError: for data that are no sequences, or a conditional net of data without labels.
+      UserError: naming the kind of the data.
     """
     if not kind_of(spec).time:
         raise UserError(f"an rnn models sequences, not data of kind {spec.kind!r} ({spec.name})")
-    check_labels("rnn", spec, conditional)
 
 
 def init(net: RecurrentNet, tx: Callable, key: jax.Array, batch: Batch) -> RnnState:
@@ -204,7 +204,7 @@ def frame_log_prob(
     carry, last = lanes
     before = jnp.concatenate([last[:, None], x[:, :-1]], 1)  # [B, T, *frame]
     rngs = {} if key is None else {"dropout": key}
-    carry, out, weights = net.predictor.apply(params, carry, before, batch.get("y"), length, method="unroll", rngs=rngs)
+    carry, out, weights = net.unroll(params, carry, before, batch.get("y"), length, rngs=rngs)
     values = ended(net.head.log_prob(weights, out, x), length)
     ends = jnp.take_along_axis(x, like_rows(jnp.maximum(length - 1, 0), x), 1)[:, 0]  # [B, *frame]
     return values, (carry, jnp.where(like_rows(length > 0, ends), ends, last))
@@ -231,7 +231,7 @@ def continued(state: RnnState, batch: Batch, fresh: Lanes) -> Lanes:
         if state.lanes is not None:
             raise UserError("a batch without reset: this state carries lanes, which every batch continues or resets")
         return fresh
-    refuse_other_lanes(None if state.lanes is None else state.lanes[1], len(batch["x"]))
+    continued_lanes(None if state.lanes is None else state.lanes[1], len(batch["x"]))
     return jax.tree.map(lambda old, new: jnp.where(like_rows(batch["reset"], old), new, old), state.lanes, fresh)
 
 
@@ -297,7 +297,7 @@ def sample(
     y_key, x_key = jax.random.split(key)
     given = dict(given or {})
     beside = {}
-    if classes:
+    if state.classes is not None:
         asked = {"y": given.pop("y")} if "y" in given else None
         beside = given_labels(asked, num, classes) or {"y": drawn_labels(y_key, state.classes, num)}
     batch, prefix = asked_prefix(given, num, spec)
@@ -337,7 +337,7 @@ def complete(
     def move(lanes: Lanes, now: tuple) -> tuple[Lanes, jax.Array]:
         carry, last = lanes
         time, observed = now
-        carry, out, weights = net.predictor.apply(params, carry, last[:, None], y, method="unroll")
+        carry, out, weights = net.unroll(params, carry, last[:, None], y)
         frame_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, time)
         drawn = jax.vmap(net.head.draw, (0, None, 0, 0))(frame_keys, weights, out[:, 0], choice)
         frame = jnp.where(like_rows(time < prefix, drawn), observed, drawn)

@@ -10,7 +10,7 @@ from gen_jax.conditions import refuse_given
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError
-from gen_jax.model import Batch
+from gen_jax.model import Array, Batch
 
 
 class Frames(NamedTuple):
@@ -68,7 +68,7 @@ def like_rows(values: jax.Array, x: jax.Array) -> jax.Array:
     return values.reshape(-1, *(1,) * (x.ndim - 1))
 
 
-def inside(x: jax.Array, length: jax.Array) -> jax.Array:
+def inside(x: Array, length: Array) -> Array:
     """Returns which frames of `x` [B, T, ...] are among the first `length` [B] of their row, [B, T] bool."""
     return np.arange(x.shape[1])[None] < length[:, None]
 
@@ -78,8 +78,8 @@ def ended(x: jax.Array, length: jax.Array) -> jax.Array:
     return jnp.where(inside(x, length).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)), x, 0)
 
 
-def refuse_other_lanes(carried: jax.Array | None, rows: int) -> None:
-    """Refuses a batch with `reset` that does not fit the lanes of the state.
+def continued_lanes(carried: jax.Array | None, rows: int) -> jax.Array:
+    """Returns what the lanes of a state carry into a batch with `reset`, [B, ...].
 
     Args:
       carried: [B, ...] of the state; None without lanes.
@@ -90,6 +90,7 @@ def refuse_other_lanes(carried: jax.Array | None, rows: int) -> None:
     """
     if carried is None or len(carried) != rows:
         raise UserError("a batch with `reset` continues the one before: every batch needs it, and as many rows")
+    return carried
 
 
 def check_sequences(batch: Batch, shape: tuple[int, ...], values: int, binary: bool = False) -> None:
@@ -165,7 +166,7 @@ def asked_for(given: dict | None, num: int, spec: Spec) -> Batch:
     return given
 
 
-def asked_prefix(given: dict | None, num: int, spec: Spec) -> tuple[Batch, np.ndarray]:
+def asked_prefix(given: dict | None, num: int, spec: Spec) -> tuple[Batch, Array]:
     """Returns the batch of `asked_for`, of which only a prefix may be observed, and the frames of each prefix [num].
 
     Raises:

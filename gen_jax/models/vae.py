@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import check_labels
+from gen_jax.conditions import label_count
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
 from gen_jax.distributions.columns import check_kind
@@ -21,6 +20,7 @@ from gen_jax.losses.variational import doubly_reparameterised, free_bits, import
 from gen_jax.model import Batch, Model, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio, started, updated
 from gen_jax.nets import DECODERS, ENCODERS
+from gen_jax.nets.net import Net
 from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
@@ -42,8 +42,8 @@ class VaeState(NamedTuple):
 class Autoencoder(NamedTuple):
     """An autoencoder without its weights. `y` is labels [N], or None."""
 
-    encoder: nn.Module  # (x, y) -> [N, 2, Z], mean and log scale of q(z | x)
-    decoder: nn.Module  # (z, y) -> what the likelihood reads
+    encoder: Net  # (x, y) -> [N, 2, Z], mean and log scale of q(z | x)
+    decoder: Net  # (z, y) -> what the likelihood reads
     likelihood: Likelihood
     shape: tuple[int, ...]  # of a row
     latent_size: int  # Z
@@ -97,13 +97,13 @@ def vae(
     Raises:
       UserError: for data that are no images, vectors or columns, labels that they lack, an unknown name or option.
     """
-    check_arguments(spec, conditional, latent_size, num_samples, sweeps, kl, objective, free_nats)
-    classes = len(spec.classes) if conditional else 0
-    likelihood = pixels.fitting(spec, likelihood)
+    check_arguments(spec, latent_size, num_samples, sweeps, kl, objective, free_nats)
+    classes = label_count("vae", spec, conditional)
+    density = pixels.fitting(spec, likelihood)
     nets = Autoencoder(
         encoder=build("encoder", ENCODERS, encoder, (2, latent_size), classes),
-        decoder=build("decoder", DECODERS, decoder, likelihood.shape, classes),
-        likelihood=likelihood,
+        decoder=build("decoder", DECODERS, decoder, density.shape, classes),
+        likelihood=density,
         shape=spec.shape,
         latent_size=latent_size,
         classes=classes,
@@ -352,7 +352,6 @@ OBJECTIVES = {"elbo": elbo_loss, "iwae": iwae_loss, "dreg": dreg_loss}
 
 def check_arguments(
     spec: Spec,
-    conditional: bool,
     latent_size: int,
     num_samples: int,
     sweeps: int,
@@ -368,7 +367,6 @@ def check_arguments(
     check_kind("vae", spec, lambda kind: not kind.time)
     for name, value in {"latent_size": latent_size, "num_samples": num_samples, "sweeps": sweeps}.items():
         check_whole(name, value)
-    check_labels("vae", spec, conditional)
     choose("objective", objective, OBJECTIVES)
     if not isinstance(kl, Mapping) and kl < 0:
         raise UserError(f"kl {kl}: expected 0 or more")

@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import batch_labels, check_labels, counted_labels, drawn_labels, given_labels, sampler_options
+from gen_jax.conditions import batch_labels, counted_labels, drawn_labels, given_labels, label_count, sampler_options
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
@@ -23,6 +22,7 @@ from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
 from gen_jax.models.latent_variable import labelled, log_likelihood
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
 from gen_jax.nets.layers import stage_sides
+from gen_jax.nets.net import Net
 from gen_jax.nets.raster import Raster, draw_codes
 from gen_jax.nets.recurrent import RECURRENT
 from gen_jax.registry import build
@@ -45,8 +45,8 @@ class VqvaeState(NamedTuple):
 class Vqvae(NamedTuple):
     """A vector-quantised autoencoder without its weights. A grid has the sides h, w of the prior."""
 
-    encoder: nn.Module  # x -> [N, h, w, D]
-    decoder: nn.Module  # [N, h, w, D] -> what the likelihood reads
+    encoder: Net  # x -> [N, h, w, D]
+    decoder: Net  # [N, h, w, D] -> what the likelihood reads
     prior: Raster  # (codes [N, h, w], y or None) -> logits [N, h, w, K]
     likelihood: Likelihood
     shape: tuple[int, ...]  # of an image
@@ -105,16 +105,16 @@ def vqvae(
     Raises:
       UserError: for data that are no images, labels that they lack, an unknown name or option.
     """
-    check_arguments(spec, conditional, grid, codebook_size, code_size, decay, restart, commitment)
-    classes = len(spec.classes) if conditional else 0
+    check_arguments(spec, grid, codebook_size, code_size, decay, restart, commitment)
+    classes = label_count("vqvae", spec, conditional)
     base = grid or None
     height, width = stage_sides(spec.shape, base, "a vqvae")[0]
-    likelihood = pixels.fitting(spec, likelihood)
+    density = pixels.fitting(spec, likelihood)
     nets = Vqvae(
         encoder=build("encoder", GRID_ENCODERS, encoder, code_size, base),
-        decoder=build("decoder", GRID_DECODERS, decoder, likelihood.shape, base),
+        decoder=build("decoder", GRID_DECODERS, decoder, density.shape, base),
         prior=Raster(build("prior", RECURRENT, prior), codebook_size, height, width, classes),
-        likelihood=likelihood,
+        likelihood=density,
         shape=spec.shape,
         codebook_size=codebook_size,
         code_size=code_size,
@@ -202,7 +202,7 @@ def step(
     state = VqvaeState(
         step=state.step + 1,
         examples=saturated(state.examples, (weight > 0).sum()),
-        classes=counted_labels(state.classes, weight, batch["y"]) if nets.classes else None,
+        classes=None if state.classes is None else counted_labels(state.classes, weight, batch["y"]),
         codebook=quantise.restarted(codebook, nets.restart, terms.fresh),
         params=params,
         optimizer=optimizer,
@@ -268,7 +268,7 @@ def loss(
 
 
 def log_prob_codes(
-    nets: Vqvae, params: Any, codes: jax.Array, y: jax.Array | None, rngs: Mapping[str, jax.Array] = {}
+    nets: Vqvae, params: Any, codes: jax.Array, y: jax.Array | None, rngs: dict[str, jax.Array] = {}
 ) -> jax.Array:
     """Returns log p(codes) of each grid, [N] nats.
 
@@ -376,7 +376,7 @@ def draw_latent(
     """
     z_key, y_key = jax.random.split(key)
     labels = given_labels(given, num, nets.classes)
-    if nets.classes and not labels:
+    if state.classes is not None and not labels:
         labels = {"y": drawn_labels(y_key, state.classes, num)}
     return {"z": draw(z_key, state.params["prior"], labels.get("y"), num), **labels}
 
@@ -413,7 +413,6 @@ def sample(
 
 def check_arguments(
     spec: Spec,
-    conditional: bool,
     grid: int,
     codebook_size: int,
     code_size: int,
@@ -428,7 +427,6 @@ def check_arguments(
     """
     if not kind_of(spec).pixels:
         raise UserError(f"a vqvae models images, not data of kind {spec.kind!r} ({spec.name})")
-    check_labels("vqvae", spec, conditional)
     check_whole("grid", grid, 0)
     check_whole("codebook_size", codebook_size)
     check_whole("code_size", code_size)

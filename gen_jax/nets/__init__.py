@@ -1,6 +1,8 @@
 """Flax linen modules. No losses, no optimizers."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from gen_jax.nets.conv import ConvDecoder, ConvEncoder, GridDecoder, GridEncoder
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
@@ -10,19 +12,21 @@ from gen_jax.nets.r3 import R3Discriminator, R3Generator
 from gen_jax.nets.series import RecurrentDiscriminator, RecurrentGenerator
 
 # Net(shape, classes, **options): (z [N, Z], labels [N] or None, mask [N] or None, 0 = a padding row) -> x [N, *shape]
-GENERATORS = {"mlp": MLP, "dcgan": DCGenerator, "r3": R3Generator, "recurrent": RecurrentGenerator}
+Nets = Mapping[str, Callable[..., Any]]
+
+GENERATORS: Nets = {"mlp": MLP, "dcgan": DCGenerator, "r3": R3Generator, "recurrent": RecurrentGenerator}
 # Net(classes, **options): (x [N, ...], labels, mask) -> logits [N]
-DISCRIMINATORS = {
+DISCRIMINATORS: Nets = {
     "mlp": partial(MLP, ()),
     "dcgan": DCDiscriminator,
     "r3": R3Discriminator,
     "recurrent": RecurrentDiscriminator,
 }
 # Net(shape, classes, **options): (x [N, ...], labels [N] or None) -> [N, *shape]
-ENCODERS = {"mlp": MLP, "conv": ConvEncoder}
-DECODERS = {"mlp": MLP, "conv": ConvDecoder}
+ENCODERS: Nets = {"mlp": MLP, "conv": ConvEncoder}
+DECODERS: Nets = {"mlp": MLP, "conv": ConvDecoder}
 # Net(size, base, **options): x [N, H, W, C] -> grid [N, h, w, size], and Net(shape, base, **options) back to [N, *shape]
-GRID_ENCODERS = {"conv": GridEncoder}
-GRID_DECODERS = {"conv": GridDecoder}
+GRID_ENCODERS: Nets = {"conv": GridEncoder}
+GRID_DECODERS: Nets = {"conv": GridDecoder}
 # ladder(shape, classes, **options) -> Nets
-LADDERS = {"mlp": mlp_ladder, "conv": conv_ladder}
+LADDERS: Nets = {"mlp": mlp_ladder, "conv": conv_ladder}

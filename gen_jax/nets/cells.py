@@ -115,7 +115,7 @@ def lru_out(weights: dict, h: jax.Array) -> jax.Array:
     return jnp.concatenate([h.real, h.imag], -1) @ weights["out"]
 
 
-CELLS = {
+CELLS: dict[str, Gated | Linear] = {
     "vanilla": Gated(partial(elman, jnp.tanh), 1),
     "sigmoid": Gated(partial(elman, jax.nn.sigmoid), 1),
     "lstm": Gated(lstm, 4, 2, lambda bias: bias.at[1].set(1)),  # remembers at first
@@ -212,8 +212,8 @@ def unroll_cudnn(weights: dict, carry: Carry, x: jax.Array, valid: jax.Array | N
         i, f, o, g = jnp.split(each, 4, -1)
         return jnp.concatenate([gate.T.ravel() for gate in (i, f, g, o)])
 
-    kernels = [flat(each) for each in (weights["input"], weights["recurrent"], weights["bias"][None])]
-    kernels = jnp.concatenate([*kernels, jnp.zeros(4 * units)])  # its second bias
+    parts = [flat(weight) for weight in (weights["input"], weights["recurrent"], weights["bias"][None])]
+    kernels = jnp.concatenate([*parts, jnp.zeros(4 * units)])  # its second bias
     length = jnp.full(rows, len(x), jnp.int32) if valid is None else valid[..., 0].sum(0).astype(jnp.int32)
     h, c = (each[None] for each in carry)
     shape = {"input_size": inputs, "hidden_size": units, "num_layers": 1, "dropout": 0.0, "bidirectional": False}

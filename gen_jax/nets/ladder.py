@@ -136,7 +136,8 @@ class Down(nn.Module):
         y: jax.Array | None = None,
         fixed: bool = False,
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        top, num, found = self.stages[0], len(z), []
+        top, num = self.stages[0], len(z)
+        found: list[list[jax.Array]] = []
         label = jax.nn.one_hot(y, self.classes) if self.classes else jnp.zeros((num, 1))
         h = nn.Dense(math.prod(top.sides) * top.width, name="start")(label).reshape(num, *top.sides, top.width)
         for number, stage in enumerate(self.stages):
@@ -200,5 +201,5 @@ def conv_ladder(
         raise UserError(f"layers {tuple(layers)}: expected some, in at most the {len(sides)} stages of these images")
     counts = [*layers, *[0] * (len(sides) - len(layers))]
     widths = stage_channels(channels, len(sides))
-    stages = [Stage(*facts, (latent_channels,) * num) for *facts, num in zip(sides, widths, counts)]
+    stages = [Stage(side, width, (latent_channels,) * num) for side, width, num in zip(sides, widths, counts)]
     return _nets(shape, classes, stages, MAPS)

@@ -41,7 +41,7 @@ class BatchNorm(nn.Module):
         return x * scale.reshape(shape).astype(x.dtype) + shift.reshape(shape).astype(x.dtype)
 
 
-def spectrally(module: nn.Module, norm: str, layer: nn.Module) -> Callable[[jax.Array], jax.Array]:
+def spectrally(module: nn.Module, norm: str, layer: nn.Module) -> Callable[..., jax.Array]:
     """`layer`, divided by its largest singular value where `norm` is spectral (Miyato et al. 2018, arXiv 1802.05957).
 
     One power iteration a call, from the vectors in the collection `spectral`, which it renews where that may be written.
@@ -65,7 +65,7 @@ def stage_sides(shape: Sequence[int], base: int | None = None, net: str = "an r3
         raise UserError(f"{net} with base {base}: expected at least 1")
     if len(shape) != 3:
         raise UserError(f"{net} is for images [H, W, C], these data have rows of shape {tuple(shape)}; choose mlp")
-    sides = [tuple(shape[:2])]
+    sides = [(shape[0], shape[1])]
     while all(side % 2 == 0 and side >= (2 * base if base else 8) for side in sides[0]):
         sides.insert(0, (sides[0][0] // 2, sides[0][1] // 2))
     wrong = sides[0] != (base, base) if base else min(sides[0]) > 7

@@ -1,5 +1,6 @@
 """The net that puts out, for each code of a grid, the logits of what it may be given those before it, row by row."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -49,7 +50,7 @@ class Raster(nn.Module):
 
 def draw_codes(net: Raster, key: jax.Array, params: Any, y: jax.Array | None, num: int) -> jax.Array:
     """Codes [num, h, w] int32, drawn one after the other; `y` [num] where there are classes."""
-    move = partial(net.apply, params, method="move")
+    move: Callable[..., Any] = partial(net.apply, params, method="move")  # (carry, logits)
 
     def draw(lanes: tuple, place: jax.Array) -> tuple[tuple, jax.Array]:
         carry, last = lanes  # the last w codes [num, w]: the first of them stands above the next one

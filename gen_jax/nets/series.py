@@ -1,6 +1,7 @@
 """Recurrent nets of a GAN over series [T, D], as generator and as discriminator (RCGAN: Esteban et al. 2017, arXiv 1706.02633)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -12,7 +13,7 @@ from gen_jax.nets.mlp import ACTIVATIONS
 from gen_jax.nets.recurrent import RECURRENT, labelled
 from gen_jax.registry import build
 
-LSTM = FrozenDict(name="lstm", units=64)
+LSTM: FrozenDict[str, Any] = FrozenDict(name="lstm", units=64)
 
 
 def unrolled(cell: Mapping, x: jax.Array, y: jax.Array | None, classes: int) -> jax.Array:

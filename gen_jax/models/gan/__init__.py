@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from gen_jax.conditions import drawn_labels, given_labels, given_observed, refuse_given, sampler_options
+from gen_jax.conditions import drawn_labels, given_labels, given_observed, label_count, refuse_given, sampler_options
 from gen_jax.data.spec import Spec
 from gen_jax.distributions.columns import check_kind, representation
 from gen_jax.errors import UserError, choose
@@ -19,7 +19,7 @@ from gen_jax.nets import DISCRIMINATORS, GENERATORS
 from gen_jax.optimizers import optimizer, schedule
 from gen_jax.registry import build
 
-PRIORS = {
+PRIORS: Mapping[str, Callable[..., jax.Array]] = {
     "normal": jax.random.normal,
     "uniform": partial(jax.random.uniform, minval=-1.0, maxval=1.0),
 }
@@ -86,7 +86,7 @@ def gan(
         for a batch that cannot be split.
     """
     check_arguments(spec, latent_size, n_critic, pack, conditional, weight_clip, discriminator)
-    classes = len(spec.classes) if conditional else 0
+    classes = label_count("gan", spec, conditional)
     form = representation(spec if conditional else spec._replace(classes=None))
     nets = Adversaries(
         generator=build("generator", GENERATORS, generator, form.shape, classes),
@@ -123,10 +123,10 @@ def gan(
 
 def draw_prior(nets: Adversaries, key: jax.Array, state: GanState, num: int) -> dict:
     """Returns latents `z` [num, Z] of the prior, and labels `y` [num] by their frequencies if the nets read labels."""
-    if not nets.classes:
+    counts = state.classes if nets.form.shares is None else jnp.asarray(nets.form.shares)
+    if counts is None:
         return {"z": nets.prior(key, (num, nets.latent_size))}
     z_key, y_key = jax.random.split(key)
-    counts = state.classes if nets.form.shares is None else jnp.asarray(nets.form.shares)
     return {"z": nets.prior(z_key, (num, nets.latent_size)), "y": drawn_labels(y_key, counts, num)}
 
 
@@ -170,7 +170,9 @@ def sample(
     sampler_options(how)
     refuse_given(given, honoured(nets))
     cells = given_observed(given, num, nets.shape)
-    asked = {} if cells is None else {"y": nets.form.asked(*cells)}
+    asked = {}
+    if cells is not None and nets.form.asked:
+        asked = {"y": nets.form.asked(*cells)}
     if given and "y" in given:
         asked = given_labels({"y": given["y"]}, num, nets.classes)
     z_key, x_key = jax.random.split(key)

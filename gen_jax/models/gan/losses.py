@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -13,13 +12,14 @@ from gen_jax.losses.adversarial import AdversarialLoss
 from gen_jax.losses.penalties import Critic, squared_gradient
 from gen_jax.model import Batch, weighted_mean
 from gen_jax.nets.layers import packed
+from gen_jax.nets.net import Net
 
 
 class Adversaries(NamedTuple):
     """A GAN without its weights: two nets and the facts that their losses read."""
 
-    generator: nn.Module  # (z [N, Z], y [N] or None, weight [N]) -> output [N, *form.shape]
-    discriminator: nn.Module  # (packs [P, ...], y [P] or [P, pack] or None, weight [P]) -> logits [P]
+    generator: Net  # (z [N, Z], y [N] or None, weight [N]) -> output [N, *form.shape]
+    discriminator: Net  # (packs [P, ...], y [P] or [P, pack] or None, weight [P]) -> logits [P]
     loss: AdversarialLoss
     penalty: Callable  # a function of `losses.penalties`
     prior: Callable  # (key, shape) -> z

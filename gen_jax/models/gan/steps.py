@@ -122,7 +122,7 @@ def step(nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, bat
     seen = parts["weight"][:, : recipe.n_critic].sum()
     half_life = recipe.half_life(state.examples.astype(jnp.float32))
     classes = state.classes
-    if nets.classes:
+    if classes is not None:
         classes = counted_labels(classes, parts["weight"].ravel(), parts["y"].ravel())
     state = state._replace(
         step=state.step + 1,

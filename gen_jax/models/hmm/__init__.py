@@ -195,7 +195,7 @@ def blended_counts(
     """
     running, density = state.statistics, model.density
     initial, transition = expected.initial, expected.transition
-    if model.stepwise:
+    if model.stepwise and running:
         step_size = (state.step + 1.0) ** -model.stepwise
         keep, add = 1 - step_size, step_size * data_scale(model, frames)
         initial = blend_counts(running.initial, initial, keep, add)
@@ -203,7 +203,7 @@ def blended_counts(
     dead = dead_states(initial, transition)
     shares = reseeded(expected.shares, expected.evidence, frame_weight(frames), dead)
     emission = density.statistics(frames.x, frames.observed, shares)
-    if model.stepwise:
+    if running:
         emission = density.blend(running.emission, emission, keep, add)
     return Statistics(initial, transition, emission), dead
 

@@ -136,7 +136,7 @@ def bits_statistics(x: jax.Array, observed: jax.Array, shares: jax.Array) -> Cou
 def maximise_bits(on: float, off: float, statistics: Counts, params: Bernoulli) -> Bernoulli:
     """Returns the mode of the posterior of the logits."""
     yes = statistics.yes + on
-    no = statistics.no + off
+    no = statistics.no + off  # type: ignore[operator]  # counts of bits have both
     return Bernoulli(jnp.where(yes + no > 0, jnp.log(yes) - jnp.log(no), params.logits))
 
 

@@ -1,6 +1,6 @@
 """The emission densities of hidden Markov models by name, and the one that fits the data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
@@ -10,7 +10,11 @@ from gen_jax.models.hmm.discrete import bernoulli, categorical
 from gen_jax.models.hmm.gaussian import gaussian
 from gen_jax.registry import build
 
-EMISSIONS = {"categorical": categorical, "bernoulli": bernoulli, "gaussian": gaussian}  # (**options) -> Emission
+EMISSIONS: Mapping[str, Callable[..., Emission]] = {
+    "categorical": categorical,
+    "bernoulli": bernoulli,
+    "gaussian": gaussian,
+}
 
 
 def fitting(spec: Spec, options: Mapping | None) -> Emission:

@@ -21,7 +21,7 @@ class Gaussian(NamedTuple):
 
 
 class Moments(NamedTuple):
-    count: jax.Array  # [K, D] float32, frames in which a dimension is observed
+    count: jax.Array  # type: ignore[assignment]  # shadows tuple.count; [K, D] float32, frames in which a dimension is observed
     mean: jax.Array  # [K, D] float32
     scatter: jax.Array  # [K, D] or [K, D, D] float32, sum of squares about the mean
 
@@ -87,7 +87,8 @@ def diagonal_log_likelihood(params: Gaussian, x: jax.Array, observed: jax.Array)
     weights = jnp.concatenate([-0.5 * precision, mean * precision, constant], -1)  # [K, 3 D]
     if len(middle) > FEW:
         return matmul(cells, weights.T)
-    return sum(cells[..., at, None] * weights[None, None, :, at] for at in range(weights.shape[1]))
+    terms = (cells[..., at, None] * weights[None, None, :, at] for at in range(weights.shape[1]))
+    return sum(terms, start=jnp.zeros(()))
 
 
 def full_log_likelihood(params: Gaussian, x: jax.Array, observed: jax.Array) -> jax.Array:

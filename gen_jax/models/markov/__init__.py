@@ -11,9 +11,9 @@ import numpy as np
 from gen_jax.conditions import sampler_options
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError
-from gen_jax.model import Batch, Model
+from gen_jax.model import Array, Batch, Model
 from gen_jax.models.markov import ngrams
-from gen_jax.models.sequences import asked_prefix, check_sequences, ended, inside, refuse_other_lanes
+from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, inside
 from gen_jax.registry import build
 
 MAX_NGRAMS = 2**22  # of a length, unless `max_ngrams` says otherwise
@@ -108,7 +108,7 @@ def step(chain: Chain, key: jax.Array, state: MarkovState, batch: Batch) -> tupl
     return MarkovState(state.step + 1, keys, counts, used, context), metrics
 
 
-def reads(chain: Chain, size: jax.Array | np.ndarray, time: jax.Array) -> jax.Array:
+def reads(chain: Chain, size: Array, time: jax.Array) -> Array:
     """Returns whether contexts of `size` tokens are read for the token at `time`."""
     return size <= time if chain.smoothing.backs_off else size == jnp.minimum(time, chain.order)
 
@@ -181,10 +181,10 @@ def table_size(spec: Spec, order: int, max_ngrams: int | None) -> int:
 
 
 def placed(context: jax.Array | None, batch: Batch) -> tuple[jax.Array, jax.Array | None, int]:
-    """The tokens of a batch behind the ends of their lanes [B, L], those ends afterwards, the first column that is new.
+    """Returns the tokens of a batch behind the ends of their lanes [B, L], those ends afterwards, the first new column.
 
     Raises:
-      UserError: where a batch continues lanes that the state does not carry.
+      UserError: if a batch continues lanes that the state does not carry.
     """
     x = batch["x"]
     real = batch.get("weight", jnp.ones(len(x))) > 0
@@ -192,7 +192,7 @@ def placed(context: jax.Array | None, batch: Batch) -> tuple[jax.Array, jax.Arra
     tokens = jnp.where(inside(x, length), x, -1)
     if "reset" not in batch:
         return tokens, context, 0
-    refuse_other_lanes(context, len(x))
+    context = continued_lanes(context, len(x))
     tokens = jnp.concatenate([jnp.where((batch["reset"] & real)[:, None], -1, context), tokens], 1)
     ends = length[:, None] + jnp.arange(context.shape[1])[None]
     return tokens, jnp.take_along_axis(tokens, ends, 1), context.shape[1]

@@ -86,7 +86,7 @@ def insert(
         query = jnp.where(known, key_of(parent, tokens, values), EMPTY)
         old = jnp.where(keys == EMPTY, EMPTY, key_of(moved[keys // values], keys % values, values))
         merged = jnp.sort(jnp.concatenate([old, query.ravel()]))
-        distinct = (merged != EMPTY) & (merged != jnp.concatenate([EMPTY[None], merged[:-1]]))
+        distinct = (merged != EMPTY) & (merged != jnp.concatenate([jnp.full(1, EMPTY), merged[:-1]]))
         place = jnp.where(distinct, jnp.cumsum(distinct) - 1, len(keys))
         keys = jnp.full_like(keys, EMPTY).at[place].set(merged, mode="drop")
         moved, entry = (jnp.searchsorted(keys, each).astype(jnp.int32) for each in (old, query))

@@ -163,7 +163,8 @@ def completed(
     groups, width = layout.groups
     keys = jax.random.split(number_key, (groups, len(x)))
     mean, covariance = params.mean[z].swapaxes(0, 1), params.covariance[z].swapaxes(0, 1)  # [G, B, ...]
-    numbers = jax.vmap(jax.vmap(gaussians.completed))(keys, mean, covariance, cells.x, cells.mask)  # [G, B, S]
+    observed = em.grouped(layout, mask > 0)
+    numbers = jax.vmap(jax.vmap(gaussians.completed))(keys, mean, covariance, cells.x, observed)  # [G, B, S]
     rows = x.at[:, layout.numbers].set(numbers.swapaxes(0, 1).reshape(len(x), groups * width))
     levels = categorical.draw(level_key, layout.levels, params.log_p[z])
     rows = rows.at[:, layout.levels.columns].set(levels)

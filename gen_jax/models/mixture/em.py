@@ -45,7 +45,7 @@ class Parameters(NamedTuple):
 class Statistics(NamedTuple):
     """Expected counts and moments."""
 
-    count: jax.Array  # [K] float32
+    count: jax.Array  # type: ignore[assignment]  # shadows tuple.count; [K] float32
     moments: Moments  # count [K, G], mean [K, G, S], covariance [K, G, S, S], float32
     held: jax.Array  # [K, L] float32
 
@@ -58,13 +58,16 @@ def layout_of(schema: list[dict[str, Any]], full: bool) -> Layout:
 
 
 def read(layout: Layout, x: jax.Array, mask: jax.Array | None) -> Cells:
-    """The cells of rows x [B, D], of which `mask` are observed."""
-    mask = None if mask is None else mask > 0
-    grouped = (
-        None if each is None else each[:, layout.numbers].reshape(len(x), *layout.groups).swapaxes(0, 1)
-        for each in (x, mask)
-    )
-    return Cells(*grouped, categorical.indicators(layout.levels, x, mask))
+    """Returns the cells of rows x [B, D], of which `mask` are observed."""
+    if mask is None:
+        return Cells(grouped(layout, x), None, categorical.indicators(layout.levels, x, None))
+    observed = mask > 0
+    return Cells(grouped(layout, x), grouped(layout, observed), categorical.indicators(layout.levels, x, observed))
+
+
+def grouped(layout: Layout, x: jax.Array) -> jax.Array:
+    """Returns the numbers of rows x [B, D] in their groups, [G, B, S]."""
+    return x[:, layout.numbers].reshape(len(x), *layout.groups).swapaxes(0, 1)
 
 
 def blank(layout: Layout, components: int) -> Parameters:
