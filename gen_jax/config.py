@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import runpy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +10,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from gen_jax.errors import UserError, choose
+from gen_jax.references import run_file
 
 FREE = (  # settings that a resumed run may change
     "sample.",
@@ -116,7 +116,7 @@ def load_file(path: Path) -> ConfigDict:
       UserError: if the file does not run or gives no config.
     """
     try:
-        return unshared(runpy.run_path(str(path))["get_config"]())
+        return unshared(run_file(path).get_config())
     except Exception as error:  # noqa: BLE001 (a user's file may raise anything)
         raise UserError(f"{path} does not give a config: {type(error).__name__}: {error}") from None
 

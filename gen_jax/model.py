@@ -1,13 +1,18 @@
 """The one record that every generative model is, and the weighted mean they share."""
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.references import described
+
+P = ParamSpec("P")
 Batch = dict[str, jax.Array]
 Array = jax.Array | np.ndarray  # on a device or on the host
 State = Any
@@ -35,6 +40,28 @@ class Model(NamedTuple):
     # What only some families offer. `free_parameters`: (state) -> number of trained parameters, for the BIC. `network`:
     # (state) -> a Bayesian network, and the confidence in each edge [D, D].
     extras: Mapping[str, Callable] = NOTHING
+    origin: Mapping[str, Any] | None = None  # the `model` section of a config that makes this model, see `family`
+
+
+def family(name: str) -> Callable[[Callable[P, Model]], Callable[P, Model]]:
+    """Returns a decorator of a family, a function (spec, **options) -> Model, whose models then know their `origin`.
+
+    Args:
+      name: of the family in a config.
+    """
+
+    def decorated(function: Callable[P, Model]) -> Callable[P, Model]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def made(*args: P.args, **kwargs: P.kwargs) -> Model:
+            arguments = [*signature.bind(*args, **kwargs).arguments.items()]
+            options = {option: described(value) for option, value in arguments[1:]}
+            return function(*args, **kwargs)._replace(origin={"name": name, **options})
+
+        return made
+
+    return decorated
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

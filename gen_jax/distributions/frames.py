@@ -231,12 +231,12 @@ FITTING = {  # kind of frames -> the heads that fit them, the default first
 }
 
 
-def fitting(spec: Spec, options: Mapping | None) -> Head:
-    """Returns the head of a configuration.
+def fitting(spec: Spec, options: Mapping | Head | None) -> Head:
+    """Returns the head of a model.
 
     Args:
       spec: facts of the data.
-      options: a `name` in `HEADS` and its options; None: the first head that fits the data, with its defaults.
+      options: a `name` in `HEADS` and its options; or a head; or None: the first one that fits the data.
 
     Raises:
       UserError: for an unknown name or option, or a head that does not fit the data.
@@ -248,7 +248,7 @@ def fitting(spec: Spec, options: Mapping | None) -> Head:
     else:
         frames = "reals"
     options = options or {"name": FITTING[frames][0]}
-    if options.get("name") in HEADS and options["name"] not in FITTING[frames]:
+    if isinstance(options, Mapping) and options.get("name") in HEADS and options["name"] not in FITTING[frames]:
         raise UserError(
             f"head {options['name']!r}: {spec.name} has frames of {frames}, expected {' or '.join(FITTING[frames])}"
         )

@@ -293,8 +293,12 @@ FITTING = {  # what the data are -> the likelihoods they may have, the first one
 }
 
 
-def fitting(spec: Spec, options: Mapping | None) -> Likelihood:
-    """The likelihood that `options` name, a `name` in `LIKELIHOODS` and its options, or the first one that fits the data.
+def fitting(spec: Spec, options: Mapping | Likelihood | None) -> Likelihood:
+    """Returns the likelihood of a model.
+
+    Args:
+      spec: facts of the data.
+      options: a `name` in `LIKELIHOODS` and its options; or a likelihood; or None, the first one that fits the data.
 
     Raises:
       UserError: for an unknown name or option, or a likelihood that does not fit the data.
@@ -303,7 +307,7 @@ def fitting(spec: Spec, options: Mapping | None) -> Likelihood:
     kind = "real numbers" if values is None else "bits" if values.top == 1 else "whole numbers"
     kind = "columns" if spec.tabular else kind
     options = options or {"name": FITTING[kind][0]}
-    if options.get("name") in LIKELIHOODS and options["name"] not in FITTING[kind]:
+    if isinstance(options, Mapping) and options.get("name") in LIKELIHOODS and options["name"] not in FITTING[kind]:
         hint = "; --config.data.transform=dynamic_binary makes images bits" if options["name"] == "bernoulli" else ""
         raise UserError(
             f"likelihood {options['name']!r}: {spec.name} has {kind}, expected {' or '.join(FITTING[kind])}{hint}"

@@ -11,7 +11,7 @@ from gen_jax.data.spec import Spec, columns, schema_setting
 from gen_jax.distributions import categorical
 from gen_jax.distributions.categorical import Levels
 from gen_jax.errors import UserError, check_strengths
-from gen_jax.model import Batch, Model, weighted_mean
+from gen_jax.model import Batch, Model, family, weighted_mean
 
 
 class BernoulliState(NamedTuple):
@@ -21,6 +21,7 @@ class BernoulliState(NamedTuple):
     counts: jax.Array  # [L] int32, of the levels of all columns one after the other
 
 
+@family("bernoulli")
 def bernoulli(spec: Spec, strength: float = 1.0) -> Model:
     """Returns a model of columns that are independent of each other, each with the shares of its levels.
 

@@ -11,7 +11,7 @@ from gen_jax.data.spec import Spec, columns, may_miss, schema_setting
 from gen_jax.distributions import gaussians
 from gen_jax.distributions.gaussians import Moments
 from gen_jax.errors import UserError, choose
-from gen_jax.model import Batch, Model, weighted_mean
+from gen_jax.model import Batch, Model, family, weighted_mean
 
 COVARIANCES = ("full", "diagonal", "shrunk")
 
@@ -32,6 +32,7 @@ class Gaussian(NamedTuple):
     floor: float  # added to every variance
 
 
+@family("gaussian")
 def gaussian(spec: Spec, covariance: str = "full", shrinkage: float | None = None, floor: float = 1e-6) -> Model:
     """Returns a Gaussian that is fitted by maximum likelihood.
 

@@ -16,7 +16,7 @@ from gen_jax.distributions import pixels
 from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError, check_whole
 from gen_jax.losses.variational import free_bits
-from gen_jax.model import Batch, Model, observed, weighted_mean
+from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, layer_kl, log_likelihood, started, updated
 from gen_jax.nets import LADDERS
 from gen_jax.nets.net import Net
@@ -49,16 +49,17 @@ class Ladder(NamedTuple):
     free_nats: float = 0.0  # KL of each layer that costs nothing
 
 
+@family("ladder")
 def ladder(
     spec: Spec,
     net: Mapping = {"name": "mlp"},
-    likelihood: Mapping | None = None,
+    likelihood: Mapping | Likelihood | None = None,
     conditional: bool = False,
-    kl: float | Mapping = 1.0,
+    kl: float | Mapping | Callable = 1.0,
     free_nats: float = 0.0,
     means: bool = False,
     sweeps: int = 100,
-    optimizer: Mapping = ADAM,
+    optimizer: Mapping | optax.GradientTransformation = ADAM,
     ema_half_life: float = 0.0,
 ) -> Model:
     """Returns a hierarchical VAE, p(z_1) p(z_2 | z_1) ... p(x | z), whose posterior takes the same path down.
@@ -220,7 +221,7 @@ def latent_of(nets: Ladder) -> Latent:
     )
 
 
-def check_arguments(spec: Spec, kl: float | Mapping, free_nats: float, sweeps: int) -> None:
+def check_arguments(spec: Spec, kl: float | Mapping | Callable, free_nats: float, sweeps: int) -> None:
     """Refuses arguments that no ladder can have.
 
     Raises:
@@ -228,7 +229,7 @@ def check_arguments(spec: Spec, kl: float | Mapping, free_nats: float, sweeps: i
     """
     if kind_of(spec).time or spec.tabular:
         raise UserError(f"a ladder models images and vectors, not data of kind {spec.kind!r} ({spec.name})")
-    if not isinstance(kl, Mapping) and kl <= 0:
+    if isinstance(kl, int | float) and kl <= 0:
         raise UserError(f"kl {kl}: expected more than 0")
     if free_nats < 0:
         raise UserError(f"free_nats {free_nats}: expected 0 or more")

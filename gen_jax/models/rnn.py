@@ -23,7 +23,7 @@ from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import frames
 from gen_jax.distributions.frames import Choice, Head
 from gen_jax.errors import UserError
-from gen_jax.model import Batch, Model, saturated
+from gen_jax.model import Batch, Model, family, saturated
 from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, frame_lengths, like_rows
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import RECURRENT
@@ -55,12 +55,13 @@ class RecurrentNet(NamedTuple):
     frame: tuple[int, ...]  # shape of a frame; () for tokens and for samples of sound
 
 
+@family("rnn")
 def rnn(
     spec: Spec,
     cell: Mapping = {"name": "lstm"},
-    head: Mapping | None = None,
+    head: Mapping | Head | None = None,
     conditional: bool = False,
-    optimizer: Mapping = ADAM,
+    optimizer: Mapping | optax.GradientTransformation = ADAM,
     ema_half_life: float = 0.0,
 ) -> Model:
     """Returns a recurrent net that predicts each frame of a sequence from the frames before it.

@@ -13,7 +13,7 @@ from gen_jax.distributions import categorical
 from gen_jax.distributions.categorical import Levels
 from gen_jax.distributions.linalg import matmul
 from gen_jax.errors import UserError, check_whole, choose
-from gen_jax.model import Batch, Model, observed
+from gen_jax.model import Batch, Model, family, observed
 
 APART = 1e6  # squared distance of rows that should not be neighbours
 
@@ -38,6 +38,7 @@ class Table(NamedTuple):
     neighbours: int  # k
 
 
+@family("smote")
 def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
     """Returns a model that draws between rows: x_i + u (x_j - x_i) (SMOTE, Chawla et al. 2002, JAIR 16, section 4.2).
 

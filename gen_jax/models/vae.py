@@ -17,7 +17,7 @@ from gen_jax.distributions.gaussians import gaussian_kl
 from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound, running_moments
-from gen_jax.model import Batch, Model, observed, weighted_mean
+from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio, started, updated
 from gen_jax.nets import DECODERS, ENCODERS
 from gen_jax.nets.net import Net
@@ -53,20 +53,21 @@ class Autoencoder(NamedTuple):
     free_nats: float = 0.0  # KL of each latent that costs nothing
 
 
+@family("vae")
 def vae(
     spec: Spec,
-    encoder: Mapping = {"name": "mlp"},
-    decoder: Mapping = {"name": "mlp"},
-    likelihood: Mapping | None = None,
+    encoder: Mapping | Net = {"name": "mlp"},
+    decoder: Mapping | Net = {"name": "mlp"},
+    likelihood: Mapping | Likelihood | None = None,
     latent_size: int = 16,
     conditional: bool = False,
-    kl: float | Mapping = 1.0,
+    kl: float | Mapping | Callable = 1.0,
     free_nats: float = 0.0,
     objective: str = "elbo",
     num_samples: int = 1,
     means: bool = False,
     sweeps: int = 100,
-    optimizer: Mapping = ADAM,
+    optimizer: Mapping | optax.GradientTransformation = ADAM,
     ema_half_life: float = 0.0,
 ) -> Model:
     """Returns an autoencoder of images, vectors or columns (Kingma & Welling 2014, arXiv 1312.6114).
@@ -355,7 +356,7 @@ def check_arguments(
     latent_size: int,
     num_samples: int,
     sweeps: int,
-    kl: float | Mapping,
+    kl: float | Mapping | Callable,
     objective: str,
     free_nats: float,
 ) -> None:
@@ -368,7 +369,7 @@ def check_arguments(
     for name, value in {"latent_size": latent_size, "num_samples": num_samples, "sweeps": sweeps}.items():
         check_whole(name, value)
     choose("objective", objective, OBJECTIVES)
-    if not isinstance(kl, Mapping) and kl < 0:
+    if isinstance(kl, int | float) and kl < 0:
         raise UserError(f"kl {kl}: expected 0 or more")
     if free_nats < 0:
         raise UserError(f"free_nats {free_nats}: expected 0 or more")

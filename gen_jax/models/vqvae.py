@@ -18,7 +18,7 @@ from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError, check_whole
 from gen_jax.losses import quantise
 from gen_jax.losses.quantise import Codebook
-from gen_jax.model import Batch, Model, observed, saturated, weighted_mean
+from gen_jax.model import Batch, Model, family, observed, saturated, weighted_mean
 from gen_jax.models.latent_variable import labelled, log_likelihood
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
 from gen_jax.nets.layers import stage_sides
@@ -58,11 +58,12 @@ class Vqvae(NamedTuple):
     restart: float = 0.02  # share of an even use below which a code begins anew
 
 
+@family("vqvae")
 def vqvae(
     spec: Spec,
-    encoder: Mapping = {"name": "conv"},
-    decoder: Mapping = {"name": "conv"},
-    likelihood: Mapping | None = None,
+    encoder: Mapping | Net = {"name": "conv"},
+    decoder: Mapping | Net = {"name": "conv"},
+    likelihood: Mapping | Likelihood | None = None,
     grid: int = 0,
     codebook_size: int = 64,
     code_size: int = 16,
@@ -72,8 +73,8 @@ def vqvae(
     prior: Mapping = {"name": "gru", "units": 128},
     conditional: bool = False,
     means: bool = False,
-    optimizer: Mapping = ADAM,
-    prior_optimizer: Mapping = ADAM,
+    optimizer: Mapping | optax.GradientTransformation = ADAM,
+    prior_optimizer: Mapping | optax.GradientTransformation = ADAM,
 ) -> Model:
     """Returns an autoencoder of images whose latent is a grid of codes (van den Oord et al. 2017, arXiv 1711.00937).
 

@@ -27,15 +27,17 @@ SHAPES = {  # (start, stop, fraction of the way) -> value
 }
 
 
-def schedule(value: float | Mapping) -> Callable[[jax.Array], Any]:
-    """A function of the examples seen: a number stays as it is, a mapping moves from `start` to `stop`.
+def schedule(value: float | Mapping | Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
+    """Returns a function of the examples seen: a number stays as it is, a mapping moves from `start` to `stop`.
 
-    `{"start": a, "stop": b, "examples": n, "shape": "cosine" | "linear" | "exponential"}` reaches b after n examples
+    A function of the examples is its own schedule. `{"start": a, "stop": b, "examples": n, "shape": "cosine" | "linear" | "exponential"}` reaches b after n examples
     and stays there; the shape is cosine unless named (R3GAN, arXiv 2501.05441, appendix D).
 
     Raises:
       UserError: for other keys, an unknown shape, or n below 1.
     """
+    if callable(value):
+        return value
     if not isinstance(value, Mapping):
         return lambda seen: value
     return build("schedule", {"schedule": _moving}, {"name": "schedule", **value})
@@ -48,15 +50,22 @@ def _moving(start: float, stop: float, examples: int, shape: str = "cosine") -> 
     return lambda seen: curve(start, stop, jnp.clip(seen / examples, 0, 1))
 
 
-def optimizer(options: Mapping) -> Callable[[jax.Array], optax.GradientTransformation]:
-    """A function from the examples seen to the Optax transformation of that moment.
+def optimizer(
+    options: Mapping | optax.GradientTransformation,
+) -> Callable[[jax.Array], optax.GradientTransformation]:
+    """Returns a function from the examples seen to the Optax transformation of that moment.
 
-    `options` holds the `name` in `OPTIMIZERS` and its arguments, each a number or a schedule, and may hold `clip_norm`,
-    the largest global norm of a gradient. The optimizer's state depends on none of them, so one state serves all moments.
+    Args:
+      options: a `name` in `OPTIMIZERS` and its arguments, each a number or a schedule, and perhaps `clip_norm`, the largest
+        global norm of a gradient. The optimizer's state depends on none of them, so one state serves all moments. Or an
+        Optax transformation, which counts steps itself.
 
     Raises:
       UserError: for an unknown name, argument or schedule.
     """
+    if not isinstance(options, Mapping):
+        transformation = build("optimizer", OPTIMIZERS, options)
+        return lambda seen: transformation
     arguments = {name: schedule(value) for name, value in options.items() if name != "name"}
 
     def at(seen: jax.Array) -> optax.GradientTransformation:
@@ -70,6 +79,6 @@ def optimizer(options: Mapping) -> Callable[[jax.Array], optax.GradientTransform
 
 
 def moving_average(average: Any, params: Any, examples: jax.Array, half_life: jax.Array) -> Any:
-    """Exponential moving average whose memory halves every `half_life` examples, after `examples` more of them."""
+    """Returns the exponential moving average whose memory halves every `half_life` examples, after `examples` more of them."""
     keep = 0.5 ** (examples / jnp.maximum(half_life, 1e-6))
     return jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, average, params)

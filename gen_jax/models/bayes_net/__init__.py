@@ -16,7 +16,7 @@ from gen_jax.data.tables.networks import Network
 from gen_jax.distributions import bins, categorical, chow_liu
 from gen_jax.errors import UserError, check_strengths, check_whole
 from gen_jax.host import on_host
-from gen_jax.model import Batch, Model
+from gen_jax.model import Batch, Model, family
 from gen_jax.models.bayes_net import batched, cpds, inference
 from gen_jax.models.bayes_net.structures import STRUCTURES, Graph, Rows, Structure, kept, tree_of
 from gen_jax.registry import build
@@ -35,6 +35,7 @@ class BayesNetState(NamedTuple):
     counts: jax.Array  # [D, Q, R] float32; [D, R, D, R] of pairs, for a tree
 
 
+@family("bayes_net")
 def bayes_net(
     spec: Spec, structure: Mapping | None = None, bif: str | None = None, pseudo_count: float = 1.0, max_bins: int = 8
 ) -> Model:

@@ -12,7 +12,7 @@ from gen_jax.data.spec import Spec, columns
 from gen_jax.distributions import categorical
 from gen_jax.errors import UserError, check_strengths, check_whole, choose
 from gen_jax.host import on_host
-from gen_jax.model import Batch, Model
+from gen_jax.model import Batch, Model, family
 from gen_jax.models.forest import density
 from gen_jax.models.forest import growth as growing
 from gen_jax.models.forest import leaves as inside
@@ -41,6 +41,7 @@ class Growth(NamedTuple):
     delta: float  # by how much the accuracy of a discriminator may exceed 1/2
 
 
+@family("forest")
 def random_forest(
     spec: Spec,
     trees: int = 50,

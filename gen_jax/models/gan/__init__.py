@@ -5,19 +5,21 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from gen_jax.conditions import drawn_labels, given_labels, given_observed, label_count, refuse_given, sampler_options
 from gen_jax.data.spec import Spec
 from gen_jax.distributions.columns import check_kind, representation
-from gen_jax.errors import UserError, choose
-from gen_jax.losses.adversarial import LOSSES
+from gen_jax.errors import UserError
+from gen_jax.losses.adversarial import LOSSES, AdversarialLoss
 from gen_jax.losses.penalties import PENALTIES
-from gen_jax.model import Batch, Model
+from gen_jax.model import Batch, Model, family
 from gen_jax.models.gan.losses import Adversaries, GanState
 from gen_jax.models.gan.steps import ESTIMATORS, Recipe, init, step
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
+from gen_jax.nets.net import Net
 from gen_jax.optimizers import optimizer, schedule
-from gen_jax.registry import build
+from gen_jax.registry import build, pick
 
 PRIORS: Mapping[str, Callable[..., jax.Array]] = {
     "normal": jax.random.normal,
@@ -26,23 +28,24 @@ PRIORS: Mapping[str, Callable[..., jax.Array]] = {
 ADAM = {"name": "adam", "learning_rate": 2e-4, "b1": 0.0, "b2": 0.99}
 
 
+@family("gan")
 def gan(
     spec: Spec,
-    generator: Mapping = {"name": "mlp"},
-    discriminator: Mapping = {"name": "mlp"},
-    loss: str = "relativistic",
-    penalty: str = "r1_r2",
-    gamma: float | Mapping = 1.0,
+    generator: Mapping | Net = {"name": "mlp"},
+    discriminator: Mapping | Net = {"name": "mlp"},
+    loss: str | AdversarialLoss = "relativistic",
+    penalty: str | Callable = "r1_r2",
+    gamma: float | Mapping | Callable = 1.0,
     latent_size: int = 64,
-    prior: str = "normal",
+    prior: str | Callable = "normal",
     conditional: bool = False,
     n_critic: int = 1,
     pack: int = 1,
     weight_clip: float | None = None,
-    generator_gradient: Mapping = {"name": "backpropagation"},
-    generator_optimizer: Mapping = ADAM,
-    discriminator_optimizer: Mapping = ADAM,
-    ema_half_life: float | Mapping = 0.0,
+    generator_gradient: Mapping | Callable = {"name": "backpropagation"},
+    generator_optimizer: Mapping | optax.GradientTransformation = ADAM,
+    discriminator_optimizer: Mapping | optax.GradientTransformation = ADAM,
+    ema_half_life: float | Mapping | Callable = 0.0,
     monitor: bool = False,
 ) -> Model:
     """Returns a GAN over images, vectors, series or tables (Goodfellow et al. 2014, arXiv 1406.2661).
@@ -53,7 +56,8 @@ def gan(
 
     Args:
       spec: facts of the data.
-      generator: a `name` in `nets.GENERATORS` and the options of that net; by default an MLP.
+      generator: a `name` in `nets.GENERATORS` and the options of that net; by default an MLP. A net of your own has the
+        inputs and the output that `Adversaries` says, as has a discriminator.
       discriminator: a `name` in `nets.DISCRIMINATORS` and the options of that net; by default an MLP.
       loss: a name in `losses.adversarial.LOSSES`; by default `relativistic`, which compares real with generated rows.
       penalty: a name in `losses.penalties.PENALTIES`; by default `r1_r2`, the squared gradients of the discriminator at
@@ -91,9 +95,9 @@ def gan(
     nets = Adversaries(
         generator=build("generator", GENERATORS, generator, form.shape, classes),
         discriminator=build("discriminator", DISCRIMINATORS, discriminator, classes),
-        loss=LOSSES[choose("adversarial loss", loss, LOSSES)],
-        penalty=PENALTIES[choose("penalty", penalty, PENALTIES)],
-        prior=PRIORS[choose("prior", prior, PRIORS)],
+        loss=pick("adversarial loss", LOSSES, loss),
+        penalty=pick("penalty", PENALTIES, penalty),
+        prior=pick("prior", PRIORS, prior),
         form=form,
         shape=spec.shape,
         latent_size=latent_size,
@@ -190,7 +194,7 @@ def check_arguments(
     pack: int,
     conditional: bool,
     weight_clip: float | None,
-    discriminator: Mapping,
+    discriminator: Mapping | Net,
 ) -> None:
     """Refuses arguments that no GAN can have.
 
@@ -206,7 +210,8 @@ def check_arguments(
             f"a conditional gan learns labels, and {spec.name} has none: set model.conditional=False, or make labels "
             f"of the levels of its columns by data.order=by_level"
         )
-    if conditional and pack > 1 and discriminator.get("name") != "mlp":
+    packs = not isinstance(discriminator, Mapping) or discriminator.get("name") == "mlp"
+    if conditional and pack > 1 and not packs:
         raise UserError(f"pack {pack}: of a conditional gan only discriminator 'mlp' reads labels together, expected 1")
     if weight_clip is not None and weight_clip <= 0:
         raise UserError(f"weight_clip {weight_clip}: expected more than 0, or None")

@@ -13,7 +13,7 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import linalg
 from gen_jax.errors import UserError, check_strengths, choose
-from gen_jax.model import Batch, Model
+from gen_jax.model import Batch, Model, family
 from gen_jax.models.hmm import emissions, paths
 from gen_jax.models.hmm import forward_backward as inference
 from gen_jax.models.hmm.density import Emission, blend_counts, dirichlet_penalty, log_normalised
@@ -57,10 +57,11 @@ class HiddenMarkov(NamedTuple):
     scan: str = "auto"  # how recursions over time run
 
 
+@family("hmm")
 def hmm(
     spec: Spec,
     states: int = 8,
-    emission: Mapping | None = None,
+    emission: Mapping | Emission | None = None,
     initial_strength: float = 0.1,
     transition_strength: float = 0.1,
     stepwise: float | None = None,

@@ -17,12 +17,12 @@ EMISSIONS: Mapping[str, Callable[..., Emission]] = {
 }
 
 
-def fitting(spec: Spec, options: Mapping | None) -> Emission:
-    """Returns the emission density of a configuration.
+def fitting(spec: Spec, options: Mapping | Emission | None) -> Emission:
+    """Returns the emission density of a model.
 
     Args:
       spec: facts of the data.
-      options: a `name` in `EMISSIONS` and its options; None: the density that fits the data, with its defaults.
+      options: a `name` in `EMISSIONS` and its options; or a density; or None: the one that fits the data.
 
     Raises:
       UserError: for data that are no sequences, a density that does not fit them, an unknown name or option.
@@ -33,6 +33,8 @@ def fitting(spec: Spec, options: Mapping | None) -> Emission:
         raise UserError(f"an hmm of {spec.name} needs keys that are 0 or 1: set --config.data.transform=none")
     fits = "categorical" if levels(spec) else "bernoulli" if kind_of(spec).binary else "gaussian"
     options = {"name": fits} if options is None else options
+    if not isinstance(options, Mapping):
+        return options
     if choose("emission", options.get("name", fits), EMISSIONS) != fits:
         raise UserError(
             f"emission {options['name']!r} does not fit {spec.name} (kind {spec.kind!r}): expected {fits!r}"

@@ -11,7 +11,7 @@ import numpy as np
 from gen_jax.conditions import sampler_options
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError
-from gen_jax.model import Array, Batch, Model
+from gen_jax.model import Array, Batch, Model, family
 from gen_jax.models.markov import ngrams
 from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, inside
 from gen_jax.registry import build
@@ -43,6 +43,7 @@ class Chain(NamedTuple):
         return np.arange(self.order + 1)
 
 
+@family("markov")
 def markov(
     spec: Spec, order: int = 4, smoothing: Mapping = {"name": "witten_bell"}, max_ngrams: int | None = None
 ) -> Model:

@@ -10,7 +10,7 @@ from gen_jax.conditions import given_cells, refuse_given, refuse_impossible, sam
 from gen_jax.data.spec import Spec, columns
 from gen_jax.distributions import categorical, gaussians
 from gen_jax.errors import UserError, check_strengths, check_whole, choose
-from gen_jax.model import Batch, Model, weighted_mean
+from gen_jax.model import Batch, Model, family, weighted_mean
 from gen_jax.models.mixture import em
 from gen_jax.models.mixture.em import Parameters, Statistics
 
@@ -35,6 +35,7 @@ class Mixture(NamedTuple):
     batches: int  # of one iteration
 
 
+@family("mixture")
 def mixture(
     spec: Spec,
     components: int = 8,
