@@ -1,15 +1,47 @@
-"""gen_jax: generative models in JAX behind one record of functions and one loop."""
+"""gen_jax: generative models in JAX behind one record of functions and one loop.
+
+`data` opens rows, `models` holds the families, `fit` trains, `load` loads a run, `every` makes a hook, and `register` gives
+a name to a family, a net or a loss of your own.
+"""
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-HOMES = {
+if TYPE_CHECKING:
+    from gen_jax import data, models, nets
+    from gen_jax.data.dataset import DataSet
+    from gen_jax.errors import UserError
+    from gen_jax.model import Model
+    from gen_jax.run import Run, load
+    from gen_jax.training.fit import fit
+    from gen_jax.training.hooks import every
+
+try:
+    __version__ = version("gen_jax")
+except PackageNotFoundError:  # the source tree, not installed
+    __version__ = "0"
+
+HOMES = {  # imported on use: a worker that only reads data never starts JAX
+    "DataSet": "gen_jax.data.dataset",
+    "Model": "gen_jax.model",
+    "Run": "gen_jax.run",
+    "UserError": "gen_jax.errors",
     "every": "gen_jax.training.hooks",
     "fit": "gen_jax.training.fit",
-    "load": "gen_jax.storage.loading",
-}  # imported on use: a worker that only reads data never starts JAX
+    "load": "gen_jax.run",
+}
+ROOMS = ("data", "models", "nets")
+__all__ = ["DataSet", "Model", "Run", "UserError", "data", "every", "fit", "load", "models", "nets"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in HOMES:
         return getattr(import_module(HOMES[name]), name)
+    if name in ROOMS:
+        return import_module(f"gen_jax.{name}")
     raise AttributeError(f"module 'gen_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

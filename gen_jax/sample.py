@@ -95,7 +95,7 @@ def main(argv: list[str]) -> None:
         print(f"{num} samples of step {loaded.step} in {out}")
 
 
-def complete(flags: FlagValues, loaded: loading.Run) -> None:
+def complete(flags: FlagValues, loaded: loading.Loaded) -> None:
     """Writes the rows of the file that `--given` names with their empty cells drawn, `--completions` times.
 
     Raises:

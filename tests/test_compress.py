@@ -459,7 +459,7 @@ def test_the_command_line(home, arguments, message):
 def test_the_compressor_is_made_once_from_a_run(tmp_path, binary, monkeypatch, capsys):
     made = SimpleNamespace(integer_network=lambda spec, options, state: described("bernoulli", seed=state))
     monkeypatch.setitem(sys.modules, "gen_jax.coding.weights", made)
-    loaded = loading.Run(None, 0, None, {"model": {"name": "vae", "latent_size": 3}}, 7)
+    loaded = loading.Loaded(None, 0, None, {"model": {"name": "vae", "latent_size": 3}}, 7)
     monkeypatch.setattr(loading, "load", lambda workdir: loaded)
     np.save(tmp_path / "x.npy", drawn(binary, 3))
     arguments = ["verb", "--workdir", str(tmp_path / "run"), str(tmp_path / "x.npy"), str(tmp_path / "x.gjx")]

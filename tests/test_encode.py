@@ -228,7 +228,7 @@ def test_a_traversal_stays_where_the_prior_reaches():
         prior=lambda key, state, num: {"z": jax.random.uniform(key, (num, 2), minval=-1.0)},
         decode=lambda key, state, latent: {"x": latent["z"]},
     )
-    loaded = loading.Run(uniform, None, make_spec("vector", (2,)), {}, 0)
+    loaded = loading.Loaded(uniform, None, make_spec("vector", (2,)), {}, 0)
     x = paths.traversals(loaded, np.arange(2), 2, 7, 0)
     assert np.abs(x).max() <= 1 and x[0, 0, 0] < -0.99 and x[0, -1, 0] > 0.99
 

@@ -689,7 +689,7 @@ def test_a_fork_with_another_number_of_lanes_begins_them_anew(tmp_path, one_devi
 def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys):
     model, state, _ = learnt("categorical")
     settings = {"sample": {"length": None}}
-    monkeypatch.setattr(loading, "load", lambda *args: loading.Run(model, state, tokens_spec(), settings, 10))
+    monkeypatch.setattr(loading, "load", lambda *args: loading.Loaded(model, state, tokens_spec(), settings, 10))
 
     def drawn(*flags):
         sample.main(["sample", "--workdir", "any", "--num=6", "--out", str(tmp_path / "x.npz"), *flags])
@@ -719,6 +719,6 @@ def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys
         (ROLL, model, "--stream prints text"),
         (tokens_spec(), markov(tokens_spec(), 1), "no sampler option 'stream'"),
     ):
-        monkeypatch.setattr(loading, "load", Mock(return_value=loading.Run(unable, state, spec, settings, 10)))
+        monkeypatch.setattr(loading, "load", Mock(return_value=loading.Loaded(unable, state, spec, settings, 10)))
         with pytest.raises(UserError, match=words):
             sample.main(["sample", "--workdir", "any", "--stream"])

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gen_jax.coding.chunks import Damaged
 from gen_jax.coding.container import TYPES, Header
-from gen_jax.data.arrays import read_array
+from gen_jax.data.npz_files import read_array
 from gen_jax.errors import UserError, readable
 
 MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}  # of PNG files that arrays hold without loss -> channels

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gen_jax.data.arrays import read_archive
+from gen_jax.data.npz_files import read_archive
 from gen_jax.errors import UserError, choose, readable
 
 FORMAT = 1  # of the file; the constants below belong to it

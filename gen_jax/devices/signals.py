@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -13,11 +14,14 @@ INTERRUPTS: list[int] = []  # signals noted; an exception that a handler raises 
 def stop_requests(alone: bool = True) -> Iterator[Callable[[], int]]:
     """Turns SIGINT and SIGTERM into a number that the loop asks for after each step, 0 where none came.
 
-    A second one interrupts at once.
+    A second one interrupts at once. In another thread than the main one, signals stay what they are.
 
     Of several processes SIGTERM is left to JAX, which tells all of them, and SIGINT becomes one.
     """
-    asked = []
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: 0  # only the main thread may handle signals
+        return
 
     def note(number: int, frame: Any) -> None:
         if asked:

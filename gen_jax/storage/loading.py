@@ -7,26 +7,31 @@ from gen_jax.data.feed.order import ORDERS
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 from gen_jax.model import Model
+from gen_jax.references import lost_objects
 from gen_jax.storage.directory import BEST, read_config, read_spec, refuse_incomplete, steps_in
 
 
-class Run(NamedTuple):
-    """A trained run as a notebook wants it."""
+class Loaded(NamedTuple):
+    """What the directory of a trained run holds."""
 
     model: Model
     state: Any
     spec: Spec
     config: dict
     step: int
+    workdir: Path
 
 
-def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: bool = False) -> Run:
+def load(
+    workdir: str | Path, step: int | None = None, replica: int = 0, last: bool = False, model: Model | None = None
+) -> Loaded:
     """Rebuilds a run from its directory alone, with the newest whole checkpoint or the one of `step`.
 
-    A run whose config selects has its best checkpoint in the place of the newest, unless `last` asks for that.
+    A run whose config selects has its best checkpoint in the place of the newest, unless `last` asks for that. `model` is
+    the model if the config holds objects that no other process can build.
 
     Raises:
-      UserError: where `workdir` holds no run or no whole checkpoint, or the run has no such replica.
+      UserError: if `workdir` holds no run or no whole checkpoint, the run has no such replica, or it needs a `model`.
     """
     import jax
 
@@ -43,7 +48,13 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: b
     if not 0 <= replica < seeds:
         raise UserError(f"replica {replica}: {workdir} has {seeds}, numbered from 0")
     spec = read_spec(workdir)
-    model = models.build_model(config["model"], spec)
+    lost = lost_objects(config["model"], "model")
+    if model is None and lost:
+        raise UserError(
+            f"{workdir} was trained with {lost[0]}, an object that only the program that made it has: pass the model, as "
+            f"in gen_jax.load({str(workdir)!r}, model=model)"
+        )
+    model = model or models.build_model(config["model"], spec)
     lanes = ORDERS[config["data"]["order"]].lanes
     shapes = models.state_shapes(model, spec, config["batch_size"], lanes)
     abstract = placement.abstract_state(placement.make_mesh(jax.devices()[:1]), shapes, seeds)
@@ -54,4 +65,4 @@ def load(workdir: str | Path, step: int | None = None, replica: int = 0, last: b
         found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
     if found is None:
         raise UserError(f"{workdir} has no checkpoint yet: it was stopped before the first save")
-    return Run(model, replicas.replica(found[1], replica, seeds), spec, config, found[0])
+    return Loaded(model, replicas.replica(found[1], replica, seeds), spec, config, found[0], workdir)

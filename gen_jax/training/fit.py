@@ -3,19 +3,24 @@
 import shutil
 import signal
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, overload
 
 import jax
 from ml_collections import ConfigDict
 
 from gen_jax import config
+from gen_jax.data.dataset import DataSet
 from gen_jax.data.spec import schema_lines
-from gen_jax.devices import placement, processes, startup
+from gen_jax.devices import placement, processes
 from gen_jax.devices.signals import stop_requests
-from gen_jax.errors import UserError
-from gen_jax.storage import checkpoint, directory, loading
+from gen_jax.errors import UserError, choose
+from gen_jax.model import Model
+from gen_jax.references import place_of
+from gen_jax.run import Run, load
+from gen_jax.storage import checkpoint, directory
 from gen_jax.training import curves, log, selection
 from gen_jax.training.hooks import Hook, check_hooks, hooks_of_run
 from gen_jax.training.loop import loop
@@ -25,27 +30,88 @@ from gen_jax.training.start import first_state
 OUTPUTS = {"pictures": "samples", "curves": "curves.png", "figures": "metrics.jsonl"}
 
 
-def fit(settings: ConfigDict, workdir: str | Path, quiet: bool = True, hooks: Sequence[Hook] = ()) -> loading.Run:
-    """Trains as the command does, for a notebook or a program, and loads the trained run.
+@overload
+def fit(config: ConfigDict, workdir: str | Path, /, *, quiet: bool = ..., hooks: Sequence[Hook] = ...) -> Run: ...
 
-    Called again it resumes, or finds the run complete and loads it. Ctrl-C (a notebook's stop button) saves first.
+
+@overload
+def fit(
+    model: Model,
+    data: DataSet,
+    /,
+    *,
+    workdir: str | Path,
+    quiet: bool = ...,
+    hooks: Sequence[Hook] = ...,
+    **settings: Any,
+) -> Run: ...
+
+
+def fit(
+    experiment: ConfigDict | Model,
+    place: Any,
+    /,
+    *,
+    workdir: str | Path | None = None,
+    quiet: bool = True,
+    hooks: Sequence[Hook] = (),
+    **settings: Any,
+) -> Run:
+    """Trains a config, `fit(config, workdir)`, or a model on data, `fit(model, data, workdir=...)`, and loads the run.
+
+    Called again it resumes, or finds the run complete and loads it. In the main thread, Ctrl-C (a notebook's stop button)
+    saves first.
 
     Args:
-      settings: an experiment, as the `get_config` of a config file returns it; see `gen_jax.config.base_config`.
-      workdir: directory of the run.
+      experiment: a config, as the `get_config` of a config file returns it; or a model of `data.spec`.
+      place: of a config the directory of the run; of a model its data, see `gen_jax.data.open` and `gen_jax.data.arrays`.
+      workdir: directory of the run of a model.
       quiet: a line per log instead of settings and a bar.
       hooks: what is done between the steps besides, as in `[gen_jax.every(100, function)]`.
+      **settings: of the run of a model, as a config has them: `steps`, `batch_size`, `seed`, `eval_every`, ..., and sections
+        as mappings: `evaluate={"metrics": ("elbo",)}`.
 
     Returns:
-      The model, its state, the facts of the data, the config and the step.
+      The trained run.
 
     Raises:
       UserError: for whatever the command refuses, and if a hook fails.
     """
     users = check_hooks(hooks)
-    startup.start()
-    train(prepare(settings, Path(workdir), quiet), None, f"gen_jax.fit(config, {str(workdir)!r})", users)
-    return loading.load(workdir)
+    if isinstance(experiment, Model):
+        if workdir is None:
+            raise UserError(
+                "gen_jax.fit(model, data) lacks workdir, the directory of the run: expected workdir='runs/NAME'"
+            )
+        job = prepare(settings_of_fit(experiment, place, settings), Path(workdir), quiet, experiment)
+        train(job, None, f"gen_jax.fit(model, data, workdir={str(workdir)!r}, ...)", users)
+        return load(workdir, model=experiment)
+    train(prepare(experiment, Path(place), quiet), None, f"gen_jax.fit(config, {str(place)!r})", users)
+    return load(place)
+
+
+def settings_of_fit(model: Model, data: DataSet, settings: Mapping[str, Any]) -> ConfigDict:
+    """Returns the config of a run of a model on data.
+
+    Args:
+      model: the model.
+      data: its data.
+      settings: that differ from the defaults of `config.base_config`.
+
+    Raises:
+      UserError: for an unknown setting, or a value of another type than it may have.
+    """
+    complete = config.base_config()
+    complete.model = ConfigDict(model.origin or {"object": None, "type": place_of(model)})
+    changes = {**config.flat(data.options, "data."), **config.flat(settings)}
+    for setting, value in changes.items():
+        choose("setting", setting, [key for key in config.flat(complete, inner=True) if not key.startswith("model")])
+        section, _, name = setting.rpartition(".")
+        try:
+            (complete[section] if section else complete)[name] = value
+        except TypeError as error:
+            raise UserError(f"{setting} {value!r}: {error}") from None
+    return complete
 
 
 def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -> int:

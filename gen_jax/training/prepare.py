@@ -49,13 +49,14 @@ class Traced(NamedTuple):
     metrics: tuple[str, ...]
 
 
-def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
+def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False, model: Model | None = None) -> Job:
     """Checks the settings, opens the data, builds the model and traces its step.
 
     Args:
       settings: the config of the run.
       workdir: directory of the run; a begun run binds the settings.
       quiet: no bars of progress.
+      model: the model; built by the settings if None.
 
     Returns:
       The job. Nothing is written, and nothing is compiled.
@@ -66,11 +67,11 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False) -> Job:
     settings, before = checked_settings(settings, workdir)
     mesh = mesh_of(settings.replicas)
     opened = open_data(settings, mesh, quiet)
-    if settings.model.get("bif") is not None:
+    if model is None and settings.model.get("bif") is not None:
         begun_spec = None if before is None else directory.read_spec(workdir)
         opened = opened._replace(spec=with_network(opened.spec, settings.model.bif, begun_spec))
     plain = config.plain(settings)
-    model = build_model(plain["model"], opened.spec)
+    model = model or build_model(plain["model"], opened.spec)
     init_key, step_key = run_keys(settings.seed, settings.replicas)
     traced = trace(model, opened, settings)
     refuse_condition(model, opened, settings, traced)

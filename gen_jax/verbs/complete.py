@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gen_jax.data.arrays import read_array
 from gen_jax.data.feed.rows import Rows
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.pictures import strip
+from gen_jax.data.npz_files import read_array
 from gen_jax.data.spec import Spec, to_model
 from gen_jax.errors import UserError, choose, readable
 from gen_jax.model import Model, State

@@ -18,7 +18,7 @@ from gen_jax.verbs.score import Scorer, scorer_of
 class Evaluation(NamedTuple):
     """The scores of a run at one step."""
 
-    loaded: loading.Run
+    loaded: loading.Loaded
     num: int  # samples
     scores: Scores
     samples: Rows | None  # the samples of a table, of which `keep` draws a page
@@ -67,7 +67,7 @@ def evaluate_run(
 
 
 def replica_scores(
-    scorer: Scorer, workdir: str, loaded: loading.Run, others: Iterable[int], samples: Rows | None = None
+    scorer: Scorer, workdir: str, loaded: loading.Loaded, others: Iterable[int], samples: Rows | None = None
 ) -> Scores:
     """Returns the scores of a run and of its other replicas as one.
 
@@ -97,7 +97,7 @@ def keep(workdir: Path, evaluation: Evaluation) -> None:
         files.write(workdir / "table.png", table_page(loaded, evaluation.samples))
 
 
-def table_page(loaded: loading.Run, samples: Rows) -> bytes:
+def table_page(loaded: loading.Loaded, samples: Rows) -> bytes:
     """Returns the page of samples of a table beside its test rows, or beside its training rows without a test split."""
     spec, options = loaded.spec, loaded.config["data"]
     splits = (options[name] for name in ("test_split", "split"))

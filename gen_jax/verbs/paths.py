@@ -98,7 +98,7 @@ def decode(model: Model, state: State, spec: Spec, latent: dict[str, np.ndarray]
 
 
 def paths(
-    loaded: loading.Run, num: int, steps: int, seed: int, between: Between, closed: bool, rows: Rows | None = None
+    loaded: loading.Loaded, num: int, steps: int, seed: int, between: Between, closed: bool, rows: Rows | None = None
 ) -> np.ndarray:
     """`num` decoded paths [num, T, *shape] in the data's own domain; T as in `walk`, path i depends on (seed, i).
 
@@ -110,20 +110,20 @@ def paths(
     return decoded(loaded, walk(corners, steps, between, closed))
 
 
-def decoded(loaded: loading.Run, walked: dict[str, np.ndarray]) -> np.ndarray:
+def decoded(loaded: loading.Loaded, walked: dict[str, np.ndarray]) -> np.ndarray:
     """`x` [N, T, *shape] of latents [N, T, ...]."""
     shape = walked["z"].shape[:2]
     x = decode(loaded.model, loaded.state, loaded.spec, {k: v.reshape(-1, *v.shape[2:]) for k, v in walked.items()})
     return x.reshape(*shape, *x.shape[1:])
 
 
-def codes(loaded: loading.Run, rows: Rows, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def codes(loaded: loading.Loaded, rows: Rows, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The latents of raw rows, with those leaves that `decode` reads: `z`, the posterior's mean, and labels."""
     found = encode(loaded.model, loaded.state, loaded.spec, rows)
     return {name: found[name] for name in names}
 
 
-def traversals(loaded: loading.Run, order: np.ndarray, num: int, steps: int, seed: int) -> np.ndarray:
+def traversals(loaded: loading.Loaded, order: np.ndarray, num: int, steps: int, seed: int) -> np.ndarray:
     """Decoded traversals [num, steps, *shape]: row i moves the latent `order[i]` of one draw, the others held.
 
     It goes from -3 to 3 standard deviations of the prior around its mean, as far as draws of the prior reach.
@@ -141,7 +141,7 @@ def traversals(loaded: loading.Run, order: np.ndarray, num: int, steps: int, see
     return decoded(loaded, {**walked, "z": z.reshape(walked["z"].shape)})
 
 
-def by_activity(loaded: loading.Run) -> tuple[np.ndarray, str]:
+def by_activity(loaded: loading.Loaded) -> tuple[np.ndarray, str]:
     """The latents in the order of a traversal, and in words which: the most active ones first.
 
     Activity is the variance of the posterior's mean over test rows (Burda et al. 2016, arXiv 1509.00519, section 5.2). Where

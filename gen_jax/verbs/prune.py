@@ -103,7 +103,7 @@ def show(figures: dict) -> None:
     print(f"{'real data':>28}" + "".join(f"{'-' if cell is None else format(cell, '.4g'):>14}" for cell in oracles))
 
 
-def measure(loaded: loading.Run, shares: list[float], names: list[str], num: int) -> dict:
+def measure(loaded: loading.Loaded, shares: list[float], names: list[str], num: int) -> dict:
     """The figures of a curve, plain data: one score of each metric in `names` for each sparsity.
 
     Raises:

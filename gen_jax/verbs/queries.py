@@ -43,7 +43,7 @@ class Information(NamedTuple):
     error: float | None  # standard error of an estimate from samples; None: exact
 
 
-def distribution(loaded: loading.Run, of: str | None, given: str | None, seed: int) -> Distribution:
+def distribution(loaded: loading.Loaded, of: str | None, given: str | None, seed: int) -> Distribution:
     """Returns the distribution of one column given others.
 
     The probabilities of levels are exact, unless the condition has ranges. Everything else is estimated from draws.
@@ -77,7 +77,7 @@ def distribution(loaded: loading.Run, of: str | None, given: str | None, seed: i
     return Distribution(dict(likeliest_first), {}, exact)
 
 
-def level_probabilities(loaded: loading.Run, of: str, condition: Condition | None = None) -> dict[str, float]:
+def level_probabilities(loaded: loading.Loaded, of: str, condition: Condition | None = None) -> dict[str, float]:
     """Returns P(level | condition) for each level of a column: exact, as P(level, condition) / P(condition).
 
     Args:
@@ -111,7 +111,7 @@ def level_probabilities(loaded: loading.Run, of: str, condition: Condition | Non
     return dict(zip(levels, (p / p.sum()).tolist()))
 
 
-def drawn_column(loaded: loading.Run, of: str, condition: Condition | None, seed: int) -> np.ndarray:
+def drawn_column(loaded: loading.Loaded, of: str, condition: Condition | None, seed: int) -> np.ndarray:
     """Returns `DRAWS` values of a column under a condition, levels by their places.
 
     Args:
@@ -129,7 +129,7 @@ def drawn_column(loaded: loading.Run, of: str, condition: Condition | None, seed
 
 
 def information_between(
-    loaded: loading.Run, of: Sequence[int], about: Sequence[int], given: Sequence[int], num: int, seed: int
+    loaded: loading.Loaded, of: Sequence[int], about: Sequence[int], given: Sequence[int], num: int, seed: int
 ) -> Information:
     """Returns H(of), H(of | given), I(of; about) or I(of; about | given): exact for a Bayesian network, else estimated.
 
@@ -159,7 +159,7 @@ def information_between(
 
 
 def estimated_information(
-    loaded: loading.Run, of: Sequence[int], about: Sequence[int], given: Sequence[int], num: int, seed: int
+    loaded: loading.Loaded, of: Sequence[int], about: Sequence[int], given: Sequence[int], num: int, seed: int
 ) -> tuple[float, float]:
     """Returns I(of; about | given) in nats from samples of the model, and its standard error.
 
@@ -182,7 +182,7 @@ def estimated_information(
     return information.information_of_samples(codes, of, about, given)
 
 
-def exact_information(loaded: loading.Run, of: Sequence[int], about: Sequence[int], given: Sequence[int]) -> float:
+def exact_information(loaded: loading.Loaded, of: Sequence[int], about: Sequence[int], given: Sequence[int]) -> float:
     """Returns I(of; about | given) in nats of a Bayesian network; numbers are their bins.
 
     Args:

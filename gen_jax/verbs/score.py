@@ -226,7 +226,7 @@ def refuse_broken(samples: Rows) -> None:
 
 
 def scorer_of(
-    loaded: loading.Run, names: Iterable[str], num: int, features: str | None = None, num_samples: int | None = None
+    loaded: loading.Loaded, names: Iterable[str], num: int, features: str | None = None, num_samples: int | None = None
 ) -> Scorer:
     """Returns the scorer of a trained run, on the data of the run.
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from gen_jax.data.cache import cache_folder, content_hash, made
 from gen_jax.data.source import Source
-from gen_jax.data.sources.opening import open_source
+from gen_jax.data.sources.opening import IN_MEMORY, open_source
 from gen_jax.errors import UserError
 
 CHUNK = 256  # rows per read
@@ -27,7 +27,7 @@ ALONE = 5_000  # rows below which starting workers costs more than it saves
 
 
 def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quiet: bool) -> dict[str, np.ndarray]:
-    """Returns all rows of a split, memory-mapped from the cache; the first use writes them there.
+    """Returns all rows of a split, memory-mapped from the cache; the first use writes them there. Arrays in memory stay there.
 
     The key of the cache is the content of the source, which depends on the options that change its rows. Files that are damaged are
     written again.
@@ -41,6 +41,8 @@ def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quie
     Raises:
       UserError: for rows that cannot be decoded, or a cache that cannot be written.
     """
+    if (options.get("name") or "").startswith(IN_MEMORY) and options.get("path") is None:
+        return source.rows(split, np.arange(source.sizes[split]))
     key = content_hash(source.content, source.name, list(source.shape), split)
     folder = cache_folder() / "arrays" / key
     if folder.exists():

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax.data.arrays import read_archive, read_array
 from gen_jax.data.cache import content_hash, files_hash
 from gen_jax.data.kinds import KINDS
+from gen_jax.data.npz_files import read_archive, read_array
 from gen_jax.data.source import Source, image_or_vector, resized
 from gen_jax.errors import UserError, choose, readable
 
@@ -25,27 +25,49 @@ def array_file(path: Path, options: Mapping[str, Any]) -> Source:
     Raises:
       UserError: for a file that cannot be read, or arrays that are no rows.
     """
-    resize, declared = options.get("resize"), options.get("kind")
     arrays = _arrays(path)
-    x = _values(path, arrays["x"], declared)
-    y = _labels(path, arrays["y"], len(x)) if "y" in arrays else None
+    source = source_of_arrays(path.stem, f"data.path {path}", arrays, options, options.get("content") or "")
+    if source.content:
+        return source
+    content = files_hash([path])
+    # An earlier version wrote rows with other labels to the cache.
+    return source._replace(content=content_hash(content, source.classes) if "labels" in source.info else content)
+
+
+def source_of_arrays(
+    name: str, what: str, arrays: Mapping[str, np.ndarray], options: Mapping[str, Any], content: str
+) -> Source:
+    """Returns arrays as the training split of a source.
+
+    Args:
+      name: of the data.
+      what: the arrays, for messages.
+      arrays: `x` [N, ...] and perhaps labels `y` [N].
+      options: the `data` section of a config: `resize` and `kind`.
+      content: hash of the content.
+
+    Raises:
+      UserError: for arrays that are no rows.
+    """
+    resize, declared = options.get("resize"), options.get("kind")
+    x = _values(what, arrays["x"], declared)
+    y = _labels(what, arrays["y"], len(x)) if "y" in arrays else None
     if resize is not None and x.dtype != np.uint8:
-        raise UserError(f"data.resize {resize}: only uint8 images are resized, {path} holds {x.dtype}")
-    kind, shape = (declared, x.shape[1:]) if declared else image_or_vector(str(path), x.shape[1:], resize)
-    classes, codes = (None, None) if y is None else classes_of(y)
-    numbered = classes is None or classes == tuple(map(str, range(len(classes))))  # labels are 0 to K - 1
+        raise UserError(f"data.resize {resize}: only uint8 images are resized, {what} holds {x.dtype}")
+    kind, shape = (declared, x.shape[1:]) if declared else image_or_vector(what, x.shape[1:], resize)
+    info: dict[str, Any] = {}
+    classes, codes = None, None
+    if y is not None:
+        classes, codes = classes_of(y)
+        if classes != tuple(map(str, range(len(classes)))):  # labels are not 0 to K - 1
+            info = {"labels": y.dtype.kind}
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         batch = {"x": np.stack([resized(row, resize) for row in x[indices]]) if resize else x[indices]}
         return batch if codes is None else {**batch, "y": codes[indices]}
 
-    content = options.get("content")
-    if content is None:
-        content = files_hash([path])
-        # An earlier version wrote rows with other labels to the cache.
-        content = content if numbered else content_hash(content, classes)
     return Source(
-        name=path.stem,
+        name=name,
         kind=kind,
         shape=shape,
         dtype=x.dtype,
@@ -54,7 +76,7 @@ def array_file(path: Path, options: Mapping[str, Any]) -> Source:
         content=content,
         classes=classes,
         limits=LIMITS.get(str(arrays["x"].dtype)) if x.ndim == 4 else None,
-        info={} if numbered else {"labels": y.dtype.kind},
+        info=info,
     )
 
 
@@ -73,7 +95,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     return {"x": next(iter(arrays.values()))}
 
 
-def _values(path: Path, x: np.ndarray, declared: str | None) -> np.ndarray:
+def _values(what: str, x: np.ndarray, declared: str | None) -> np.ndarray:
     """Returns rows [N, ...] in a type that JAX takes, images with their channels [N, H, W, C].
 
     Raises:
@@ -84,22 +106,20 @@ def _values(path: Path, x: np.ndarray, declared: str | None) -> np.ndarray:
     if x.dtype.kind in "iuf":  # JAX takes no other byte order, and nothing wider than 64 bits
         x = x.astype(np.float64 if x.dtype.itemsize > 8 else x.dtype.newbyteorder("="), copy=False)
     if not np.issubdtype(x.dtype, np.number) or np.iscomplexobj(x):
-        raise UserError(f"data.path {path}: values of type {x.dtype}; expected integers or real numbers")
+        raise UserError(f"{what}: values of type {x.dtype}; expected integers or real numbers")
     if declared is None and x.ndim not in (2, 3, 4):
-        raise UserError(
-            f"data.path {path}: shape {x.shape}; expected vectors [N, D] or images [N, H, W] or [N, H, W, C]"
-        )
+        raise UserError(f"{what}: shape {x.shape}; expected vectors [N, D] or images [N, H, W] or [N, H, W, C]")
     if x.size == 0:
-        raise UserError(f"data.path {path}: it is empty, shape {x.shape}")
+        raise UserError(f"{what}: it is empty, shape {x.shape}")
     if declared is None:
         return x[..., None] if x.ndim == 3 else x
     kind = KINDS[choose("data.kind", declared, [name for name, kind in KINDS.items() if "kind" in kind.options])]
     if x.ndim != 1 + kind.rank:
-        raise UserError(f"data.path {path}: shape {x.shape}; expected {declared} [N, {', '.join(kind.axes)}]")
+        raise UserError(f"{what}: shape {x.shape}; expected {declared} [N, {', '.join(kind.axes)}]")
     return x
 
 
-def _labels(path: Path, y: np.ndarray, num: int) -> np.ndarray:
+def _labels(what: str, y: np.ndarray, num: int) -> np.ndarray:
     """Returns labels [num], whole numbers or texts.
 
     Raises:
@@ -108,7 +128,7 @@ def _labels(path: Path, y: np.ndarray, num: int) -> np.ndarray:
     if y.dtype.kind == "f" and (y == np.rint(y)).all():
         y = y.astype(np.int64)
     if y.shape != (num,) or y.dtype.kind not in "biuUS":
-        raise UserError(f"data.path {path}: labels 'y' {y.dtype}{list(y.shape)}; expected {num} whole numbers or texts")
+        raise UserError(f"{what}: labels 'y' {y.dtype}{list(y.shape)}; expected {num} whole numbers or texts")
     return y
 
 

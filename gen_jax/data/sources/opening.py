@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from gen_jax.data.kinds import KINDS
 from gen_jax.data.source import Source
@@ -13,6 +14,11 @@ from gen_jax.data.sources.user_files import open_files
 from gen_jax.data.sources.windows import windowed
 from gen_jax.data.tables.sets import TABLES, open_set
 from gen_jax.errors import UserError
+
+IN_MEMORY = "arrays:"  # before the hash of the content, the name of a data set that a program holds in memory
+HELD: WeakValueDictionary[str, Any] = (
+    WeakValueDictionary()
+)  # such a name -> `dataset.DataSet`, while the program holds it
 
 
 def open_source(options: Mapping[str, Any]) -> Source:
@@ -33,6 +39,8 @@ def open_source(options: Mapping[str, Any]) -> Source:
         raise UserError(f"data.resize {options['resize']}: expected a side of at least 1 pixel")
     if options.get("path") is not None:
         source = open_files(Path(options["path"]), options)
+    elif options["name"].startswith(IN_MEMORY):
+        source = held_source(options["name"])
     elif options["name"] in TABLES:
         source = open_set(options)
     else:
@@ -45,6 +53,20 @@ def open_source(options: Mapping[str, Any]) -> Source:
     if options.get("transform") in BINARY:
         source = binarised(source, options["transform"])
     return source if options.get("test_name") is None else with_test_set(source, options)
+
+
+def held_source(name: str) -> Source:
+    """Returns the rows that this process holds in memory under a name.
+
+    Raises:
+      UserError: if it holds none.
+    """
+    if name not in HELD:
+        raise UserError(
+            f"{name}: these data were arrays in the memory of the program that trained: open the same arrays first, by "
+            f"gen_jax.data.arrays, or name a file of rows"
+        )
+    return HELD[name].source
 
 
 def refuse_options(source: Source, options: Mapping[str, Any]) -> None:

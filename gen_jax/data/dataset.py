@@ -1,0 +1,175 @@
+"""Data sets as a program opens them: by name, from files, or from arrays in memory."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen_jax.config import base_config, plain
+from gen_jax.data.cache import content_hash
+from gen_jax.data.feed.load import load, reader
+from gen_jax.data.feed.order import Rows
+from gen_jax.data.source import Source
+from gen_jax.data.sources.array_file import source_of_arrays
+from gen_jax.data.sources.opening import HELD, IN_MEMORY, open_source
+from gen_jax.data.spec import Spec
+from gen_jax.errors import UserError, choose
+
+
+class DataSet:
+    """Rows in splits, and the settings by which they are read: what `gen_jax.fit` trains on.
+
+    Attributes:
+      options: the `data` section of a config that opens these rows.
+      source: the raw rows.
+    """
+
+    def __init__(self, options: dict[str, Any], source: Source) -> None:
+        self.options = options
+        self.source = source
+
+    @cached_property
+    def spec(self) -> Spec:
+        """Returns the facts of the data that a model is built for."""
+        return load(self.options, batch_size=1, seed=0, steps=1, quiet=True).spec
+
+    def rows(self, split: str = "train", num: int | None = None) -> Rows:
+        """Returns raw rows of a split, `x` [N, *shape], and `y` [N] if they have labels.
+
+        Args:
+          split: name of the split.
+          num: number of rows, from the first on; the default is all.
+
+        Raises:
+          UserError: if there is no such split.
+        """
+        choose(f"split of {self.source.name}", split, [name for name, size in self.source.sizes.items() if size])
+        rows = reader(self.source, self.options, quiet=True)(split, num)
+        return {} if rows is None else rows
+
+    def batch(self, step: int = 0, batch_size: int = 64, seed: int = 0) -> Rows:
+        """Returns the training batch of a step, in model space, as `Model.step` takes it.
+
+        Args:
+          step: number of the step, from 0.
+          batch_size: number of rows.
+          seed: of the order of the rows.
+        """
+        opened = load(self.options, batch_size=batch_size, seed=seed, steps=step + 1, quiet=True)
+        return opened.batch(opened.arrays, opened.at(step))
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{size} {split}" for split, size in self.source.sizes.items() if size)
+        return f"DataSet({self.source.name}: {self.source.kind} {list(self.source.shape)}, {sizes})"
+
+
+def arrays(
+    x: Any,
+    y: Any = None,
+    *,
+    test: tuple[Any, Any] | Any = None,
+    name: str = "arrays",
+    **settings: Any,
+) -> DataSet:
+    """Returns a data set of arrays in memory.
+
+    A run on them is found again by the content of the arrays: whoever loads the run in another process opens the same
+    arrays first, if a measure or a command needs the rows.
+
+    Args:
+      x: rows: vectors [N, D], images [N, H, W] or [N, H, W, C], or [N, T, D] with `kind="series"`.
+      y: labels [N], whole numbers or texts, or None.
+      test: rows of the test split, x or (x, y), or None.
+      name: of the data, in messages.
+      **settings: further settings of the `data` section of a config, such as `kind`, `transform` or `order`.
+
+    Raises:
+      UserError: for arrays that are no rows, or an unknown setting.
+    """
+    options = data_settings(settings)
+    parts = {"train": rows_of(x, y)}
+    if test is not None:
+        parts[options["test_split"]] = rows_of(*test) if isinstance(test, tuple) else rows_of(test)
+    if len({frozenset(part) for part in parts.values()}) > 1:
+        raise UserError("labels y: expected them of both splits, or of none")
+    together = {key: np.concatenate([part[key] for part in parts.values()]) for key in parts["train"]}
+    shapes = {part["x"].shape[1:] for part in parts.values()}
+    if len(shapes) > 1:
+        raise UserError(f"rows of shapes {' and '.join(map(str, sorted(shapes)))}: expected one shape for both splits")
+    content = hash_of_parts(parts)
+    source = split_rows(
+        source_of_arrays(name, name, together, options, content),
+        {split: len(part["x"]) for split, part in parts.items()},
+    )
+    options["name"] = f"{IN_MEMORY}{content}"
+    data = DataSet(options, source)
+    HELD[options["name"]] = data
+    return data
+
+
+def rows_of(x: Any, y: Any = None) -> dict[str, np.ndarray]:
+    """Returns the arrays of one split.
+
+    Raises:
+      UserError: for rows of several shapes.
+    """
+    given = {"x": x} if y is None else {"x": x, "y": y}
+    try:
+        return {name: np.asarray(value) for name, value in given.items()}
+    except ValueError:
+        raise UserError(f"rows of several shapes in {' or '.join(given)}: expected one shape for all") from None
+
+
+def hash_of_parts(parts: Mapping[str, dict[str, np.ndarray]]) -> str:
+    """Returns the hash of the arrays of all splits: their names, types, shapes and values.
+
+    Raises:
+      UserError: for an array of objects.
+    """
+    facts: list[Any] = []
+    for split, part in parts.items():
+        for key, array in part.items():
+            if array.dtype.hasobject:
+                raise UserError(f"{key} of {split}: an array of objects, expected numbers or texts of one type")
+            facts += [[split, key, array.dtype.str, list(array.shape)], np.ascontiguousarray(array).tobytes()]
+    return content_hash(*facts)
+
+
+def split_rows(source: Source, sizes: dict[str, int]) -> Source:
+    """Returns a source whose rows, all in `train`, lie in several splits one after the other."""
+    first = dict(zip(sizes, np.cumsum([0, *sizes.values()])))
+    return source._replace(sizes=sizes, rows=lambda split, indices: source.rows("train", first[split] + indices))
+
+
+def data_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns the `data` section of a config with some settings changed.
+
+    Raises:
+      UserError: for an unknown setting.
+    """
+    options = plain(base_config().data)
+    for setting in settings:
+        choose("setting of data", setting, options)
+    return {**options, **settings}
+
+
+def open(name: str | Path, **settings: Any) -> DataSet:
+    """Returns a data set by name, or of a file or a folder.
+
+    Args:
+      name: a file or a folder that exists, as `data.path` takes it, or the name of a data set.
+      **settings: further settings of the `data` section of a config, such as `window`, `resize` or `transform`.
+
+    Raises:
+      UserError: for data that cannot be opened, or an unknown setting.
+    """
+    options = data_settings(settings)
+    if Path(name).expanduser().exists():
+        options["path"] = str(name)
+    elif isinstance(name, Path):
+        raise UserError(f"{name}: no such file or folder")
+    else:
+        options["name"] = name
+    return DataSet(options, open_source(options))
