@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gen_jax.errors import UserError
     from gen_jax.model import Model
     from gen_jax.run import Run, load
+    from gen_jax.storage.registration import register
     from gen_jax.training.fit import fit
     from gen_jax.training.hooks import every
 
@@ -30,9 +31,10 @@ HOMES = {  # imported on use: a worker that only reads data never starts JAX
     "every": "gen_jax.training.hooks",
     "fit": "gen_jax.training.fit",
     "load": "gen_jax.run",
+    "register": "gen_jax.storage.registration",
 }
 ROOMS = ("data", "models", "nets")
-__all__ = ["DataSet", "Model", "Run", "UserError", "data", "every", "fit", "load", "models", "nets"]
+__all__ = ["DataSet", "Model", "Run", "UserError", "data", "every", "fit", "load", "models", "nets", "register"]
 
 
 def __getattr__(name: str) -> Any:

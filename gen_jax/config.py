@@ -90,6 +90,7 @@ def base_config() -> ConfigDict:
                 "order": "shuffle",  # shuffle, once, all, lanes or by_level
             },
             "model": {"name": placeholder(str)},
+            "registered": {},  # where names of the user's own are defined, see gen_jax.register; filled in by the run
             "sample": {
                 "num": 64,
                 "seed": 0,
@@ -154,7 +155,7 @@ def check(config: ConfigDict) -> None:
     """
     common, given = flat(base_config(), inner=True), flat(config, inner=True)
     for key in given:
-        if not key.startswith("model."):
+        if not key.startswith(("model.", "registered.")):
             choose("config key", key, common)
     for key in common:
         if key not in given:

@@ -32,13 +32,13 @@ def run_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise UserError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    module.stamp_of_file = stamp  # type: ignore[attr-defined]
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
-    module.stamp_of_file = stamp  # type: ignore[attr-defined]
     return module
 
 

@@ -38,6 +38,7 @@ def load(
     from gen_jax import models
     from gen_jax.devices import placement, replicas
     from gen_jax.storage import checkpoint
+    from gen_jax.storage.registration import restore
 
     workdir = Path(workdir)
     config = read_config(workdir)
@@ -48,6 +49,8 @@ def load(
     if not 0 <= replica < seeds:
         raise UserError(f"replica {replica}: {workdir} has {seeds}, numbered from 0")
     spec = read_spec(workdir)
+    if model is None:
+        restore(config.get("registered", {}), workdir)
     lost = lost_objects(config["model"], "model")
     if model is None and lost:
         raise UserError(

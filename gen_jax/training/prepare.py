@@ -18,6 +18,7 @@ from gen_jax.keys import root
 from gen_jax.model import Model, State
 from gen_jax.models import build_model, complete_settings, example_batch, state_shapes
 from gen_jax.storage import directory
+from gen_jax.storage.registration import registered
 from gen_jax.verbs.given import parse_given
 from gen_jax.verbs.score import Scorer, scorer_while_training
 
@@ -108,6 +109,7 @@ def checked_settings(settings: ConfigDict, workdir: Path) -> tuple[ConfigDict, d
     """
     config.check(settings)
     settings = complete_settings(settings)
+    settings.registered = ConfigDict(registered(config.plain(settings)))
     before = directory.begun_config(workdir)
     if before is not None:
         config.refuse_changes(before, config.plain(settings), workdir)

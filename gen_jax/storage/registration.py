@@ -1,0 +1,135 @@
+"""Names that a user gives to families, nets, losses and measures of their own, as a run keeps them."""
+
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from gen_jax import optimizers
+from gen_jax.config import flat
+from gen_jax.distributions import frames, pixels
+from gen_jax.errors import UserError, choose
+from gen_jax.losses.adversarial import LOSSES
+from gen_jax.losses.penalties import PENALTIES
+from gen_jax.metrics import registry
+from gen_jax.metrics.measure import Measure, names_of
+from gen_jax.model import family
+from gen_jax.models import MODELS
+from gen_jax.models.hmm.emissions import EMISSIONS
+from gen_jax.nets import DECODERS, DISCRIMINATORS, ENCODERS, GENERATORS, GRID_DECODERS, GRID_ENCODERS, LADDERS
+from gen_jax.references import place_of, reference_of, resolve
+
+TABLES: Mapping[str, Any] = {  # what a name can stand for -> the names of this package, which users extend
+    "model": MODELS,
+    "generator": GENERATORS,
+    "discriminator": DISCRIMINATORS,
+    "encoder": ENCODERS,
+    "decoder": DECODERS,
+    "grid_encoder": GRID_ENCODERS,
+    "grid_decoder": GRID_DECODERS,
+    "ladder": LADDERS,
+    "optimizer": optimizers.OPTIMIZERS,
+    "loss": LOSSES,
+    "penalty": PENALTIES,
+    "likelihood": pixels.LIKELIHOODS,
+    "head": frames.HEADS,
+    "emission": EMISSIONS,
+}
+KINDS_OF_NAMES = (*TABLES, "measure")
+OWN: dict[tuple[str, str], Any] = {}  # (kind, name) -> what the user has registered
+
+
+def register(name: str, thing: Any, kind: str = "model") -> Any:
+    """Gives a name to something of your own, which a config and the commands can then use.
+
+    A run remembers where it is defined, as `module:name`, so that commands find it again. In a config file, register what
+    the file defines or imports.
+
+    Args:
+      name: for `config.model.name`, for the `name` of a net, and so on.
+      thing: a family (spec, **options) -> Model, a net, a loss, ...; a measure is a record `metrics.measure.Measure`.
+      kind: what it is: model, generator, discriminator, encoder, decoder, grid_encoder, grid_decoder, ladder, optimizer,
+        loss, penalty, likelihood, head, emission or measure.
+
+    Returns:
+      `thing`; a family returns models that know how they were made.
+
+    Raises:
+      UserError: for an unknown kind, or a name that this package has given.
+    """
+    choose("kind of a name", kind, KINDS_OF_NAMES)
+    if kind == "measure":
+        return register_measure(name, thing)
+    table: MutableMapping[str, Any] = TABLES[kind]
+    if name in table and (kind, name) not in OWN:
+        raise UserError(f"{kind} {name!r} is a name of gen_jax itself: choose another")
+    OWN[kind, name] = thing
+    table[name] = family(name)(thing) if kind == "model" else thing
+    return table[name]
+
+
+def register_measure(name: str, measure: Measure) -> Measure:
+    """Adds a measure to those that runs are scored by; a measure that was registered under the same name goes.
+
+    Raises:
+      UserError: for a metric whose name another measure has.
+    """
+    others = tuple(other for other in registry.MEASURES if other is not OWN.get(("measure", name)))
+    taken = {metric for other in others for metric in names_of(other)} & {*names_of(measure)}
+    if taken:
+        raise UserError(f"metric {min(taken)!r} is a name of another measure: choose another")
+    registry.MEASURES = (*others, measure)
+    OWN["measure", name] = measure
+    return measure
+
+
+def registered(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Returns where what a config names is defined: kind -> name -> reference, of the names that the user has registered.
+
+    Args:
+      settings: the config.
+    """
+    texts: set[str] = set()
+    for value in flat(settings).values():
+        texts.update([value] if isinstance(value, str) else value if isinstance(value, list | tuple) else [])
+    homes: dict[str, dict[str, str]] = {}
+    for (kind, name), thing in OWN.items():
+        names = {name, *names_of(thing)} if kind == "measure" else {name}
+        if names & {text for text in texts if isinstance(text, str)}:
+            homes.setdefault(kind, {})[name] = home_of(thing)
+    return homes
+
+
+def home_of(thing: Any) -> str:
+    """Returns the reference of a function, a class, or another object that a module of the user holds under a name."""
+    reference = reference_of(thing)
+    if reference is not None or hasattr(thing, "__qualname__"):
+        return reference or place_of(thing)
+    for module in [*sys.modules.values()]:
+        if module is not None and not module.__name__.startswith("gen_jax"):
+            for name, value in vars(module).items():
+                if value is thing:
+                    return f"{module.__name__}:{name}"
+    return place_of(thing)
+
+
+def restore(homes: Mapping[str, Mapping[str, str]], workdir: Any) -> None:
+    """Registers what a run names, unless it is registered.
+
+    Args:
+      homes: as `registered` returned them when the run began.
+      workdir: directory of the run, for the message.
+
+    Raises:
+      UserError: for something that cannot be found again.
+    """
+    for kind, names in homes.items():
+        for name, home in names.items():
+            if (kind, name) in OWN:
+                continue
+            try:
+                register(name, resolve(home), kind)
+            except UserError as error:
+                raise UserError(
+                    f"{workdir} needs the {kind} {name!r} of {home}, which this process cannot find ({error}): call "
+                    f"gen_jax.register({name!r}, ..., {kind!r}) first"
+                ) from None
