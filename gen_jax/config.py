@@ -46,68 +46,107 @@ PERIODS = ("log_every", "sample_every", "eval_every", "save_every")
 def base_config() -> ConfigDict:
     """Returns the settings that every experiment has, with their defaults; a config file changes what it needs.
 
-    A period of 0 means never. An unset string or number is a placeholder that a flag can set.
+    A period of 0 means never. An unset string or number is a placeholder that a flag can set. `MEANINGS` says what each is.
     """
     return ConfigDict(
         {
             "seed": 0,
-            "replicas": 1,  # independent runs of the seeds from `seed` on, trained together
+            "replicas": 1,
             "steps": 1000,
-            "epochs": placeholder(float),  # replaces steps where it is set
+            "epochs": placeholder(float),
             "batch_size": 64,
             "log_every": 100,
             "sample_every": 1000,
             "eval_every": 0,
             "save_every": 1000,
-            "keep": 3,  # newest checkpoints kept
-            "sharding": placeholder(str),  # fsdp: each device keeps a part of the state; all of it where unset
-            "select": placeholder(str),  # metric whose best checkpoint is kept beside them, and used from then on
+            "keep": 3,
+            "sharding": placeholder(str),
+            "select": placeholder(str),
             "data": {
                 "name": "digits",
-                "variant": placeholder(str),  # TFDS config of the set, or numbers: a table without its class
-                "data_dir": placeholder(str),  # where TFDS sets are prepared; $TFDS_DATA_DIR where unset
-                "set": placeholder(str),  # which of the sets of 0 and 1 that data_dir holds, where the name is binary
-                "path": placeholder(str),  # a file or a folder of images; beats the name
-                "test_path": placeholder(str),  # of a table in a file: another with the rows of the tests
-                "holdout": 0.1,  # share of the rows of a table in a file without test_path that are its test split
-                "schema": placeholder(str),  # of a table: a JSON file that says what its columns are, or JSON itself
-                "separator": placeholder(str),  # of the columns of a CSV file; guessed where unset
-                "decimal": placeholder(str),  # "," or "." in its numbers; guessed where unset
-                "kind": placeholder(str),  # series, where an array file [N, T, D] holds them
-                "window": placeholder(int),  # frames a row of sequences; whole ones where unset
-                "vocabulary": placeholder(str),  # of text: characters (where unset) or bytes
-                "encoding": placeholder(str),  # of recordings: mu_law (where unset) or waveform
-                "label": placeholder(str),  # of recordings: digit (where unset) or speaker
-                "resize": placeholder(int),  # side in pixels
-                "stack": placeholder(int),  # grey images drawn at random that are stacked as the channels of one
-                # signed, unit, rms, none, static_binary or dynamic_binary; where unset signed, of tokens and rolls none; of
-                # tables standard, where unset, or modes
+                "variant": placeholder(str),
+                "data_dir": placeholder(str),
+                "set": placeholder(str),
+                "path": placeholder(str),
+                "test_path": placeholder(str),
+                "holdout": 0.1,
+                "schema": placeholder(str),
+                "separator": placeholder(str),
+                "decimal": placeholder(str),
+                "kind": placeholder(str),
+                "window": placeholder(int),
+                "vocabulary": placeholder(str),
+                "encoding": placeholder(str),
+                "label": placeholder(str),
+                "resize": placeholder(int),
+                "stack": placeholder(int),
                 "transform": placeholder(str),
                 "split": "train",
                 "test_split": "test",
-                "test_name": placeholder(str),  # another TFDS set, whose test split takes the place of this one's
-                "feed": "auto",  # resident, streaming or auto (by size)
-                "order": "shuffle",  # shuffle, once, all, lanes or by_level
+                "test_name": placeholder(str),
+                "feed": "auto",
+                "order": "shuffle",
             },
             "model": {"name": placeholder(str)},
-            "registered": {},  # where names of the user's own are defined, see gen_jax.register; filled in by the run
+            "registered": {},
             "sample": {
                 "num": 64,
                 "seed": 0,
-                "given": placeholder(str),  # as --given and --length of gen_jax.sample
+                "given": placeholder(str),
                 "length": placeholder(int),
-                "num_samples": 100,  # latents drawn for each row for the importance weighted bound, nll_bound
+                "num_samples": 100,
             },
-            # where no metric is named: while training the cheap ones, by the command all that apply
-            "evaluate": {
-                "num": 1000,
-                "seed": 0,
-                "metrics": (),
-                # column of a table that classifiers tell; the last one with levels where unset
-                "target": placeholder(str),
-            },
+            "evaluate": {"num": 1000, "seed": 0, "metrics": (), "target": placeholder(str)},
         }
     )
+
+
+MEANINGS = {  # of the settings of `base_config`
+    "seed": "of weights, of the order of rows and of all draws; replicas take the seeds after it",
+    "replicas": "independent runs of the seeds from `seed` on, trained together",
+    "steps": "of training",
+    "epochs": "passes over the rows; replaces steps where it is set",
+    "batch_size": "rows of a step",
+    "log_every": "steps between two lines of metrics; 0: never, and so for the next three",
+    "sample_every": "steps between two pictures of samples",
+    "eval_every": "steps between two evaluations",
+    "save_every": "steps between two checkpoints",
+    "keep": "number of newest checkpoints that stay",
+    "sharding": "fsdp: each device keeps a part of the state; unset: all of it",
+    "select": "metric whose best checkpoint is kept beside the newest, and used from then on",
+    "data.name": "of a data set of TFDS, or a table by name",
+    "data.variant": "TFDS config of the set; numbers: a table without its class",
+    "data.data_dir": "where sets of TFDS are prepared; unset: $TFDS_DATA_DIR",
+    "data.set": "which set of 0 and 1 data_dir holds, if the name is binary",
+    "data.path": "a file or a folder of your own; beats the name",
+    "data.test_path": "another file with the test rows of a table",
+    "data.holdout": "share of the rows of a table in a file without test_path that are its test split",
+    "data.schema": "what the columns of a table are: a JSON file, or JSON itself",
+    "data.separator": "of the columns of a CSV file; unset: guessed",
+    "data.decimal": "comma or point in the numbers of a CSV file; unset: guessed",
+    "data.kind": "series, if an array file [N, T, D] holds them",
+    "data.window": "frames of a row of sequences; unset: whole sequences",
+    "data.vocabulary": "of text: characters, or bytes",
+    "data.encoding": "of recordings: mu_law, or waveform",
+    "data.label": "of recordings: digit, or speaker",
+    "data.resize": "side of images in pixels",
+    "data.stack": "number of grey images, drawn at random, that are the channels of one image",
+    "data.transform": "signed, unit, rms, none, static_binary or dynamic_binary; of tables standard or modes",
+    "data.split": "that is trained on",
+    "data.test_split": "that scores read",
+    "data.test_name": "another set of TFDS, whose test split takes the place of this one's",
+    "data.feed": "resident, streaming, or auto (by size)",
+    "data.order": "shuffle, once, all, lanes or by_level",
+    "sample.num": "samples of a picture",
+    "sample.seed": "of their draws",
+    "sample.given": "their condition, as --given of gen_jax.sample",
+    "sample.length": "their length in tokens or frames, as --length of gen_jax.sample",
+    "sample.num_samples": "latents of each row for the importance weighted bound, nll_bound",
+    "evaluate.num": "samples that are scored",
+    "evaluate.seed": "of their draws",
+    "evaluate.metrics": "names; none: while training the cheap ones, by the command all that apply",
+    "evaluate.target": "column of a table that classifiers tell; unset: the last one with levels",
+}
 
 
 def load_file(path: Path) -> ConfigDict:

@@ -3,10 +3,49 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from gen_jax.errors import UserError, choose
 from gen_jax.references import resolve
+
+HIDDEN = ("parent", "name")  # parameters of a Flax module that say where it stands in another one
+
+
+class Choices(NamedTuple):
+    """What may stand in the place of an argument of a family, as its annotation `Annotated[..., Choices(...)]` says."""
+
+    table: Mapping[str, Callable]  # name -> function of options; empty for a number that may be a schedule
+    facts: int = 0  # arguments that the model itself gives to the function
+    others: Mapping[str, Any] = {}  # options beside the parameters of the function, with their defaults
+    schedules: bool = False  # numbers among the options may be schedules
+
+
+SCHEDULE = Choices({}, schedules=True)  # a number or a schedule of it
+
+
+def choices_of(function: Callable) -> dict[str, Choices]:
+    """Returns the arguments of a family that are parts with a name and options, or may be schedules."""
+    parameters = inspect.signature(function).parameters.values()
+    return {
+        parameter.name: fact
+        for parameter in parameters
+        for fact in getattr(parameter.annotation, "__metadata__", ())
+        if isinstance(fact, Choices)
+    }
+
+
+def options_of(choices: Choices, name: str) -> dict[str, inspect.Parameter]:
+    """Returns the options of what a name stands for; of a function that takes any option only those it lists.
+
+    Raises:
+      UserError: for an unknown name.
+    """
+    parameters = [*inspect.signature(pick("name", choices.table, name)).parameters.values()][choices.facts :]
+    open_ended = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    options = {each.name: each for each in parameters if each.kind not in open_ended and each.name not in HIDDEN}
+    for option, default in choices.others.items():
+        options[option] = inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default)
+    return options
 
 
 def build(what: str, choices: Mapping[str, Callable], options: Any, *args) -> Any:

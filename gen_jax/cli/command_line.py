@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from gen_jax.config import flat, load_file
+from gen_jax.config import load_file
 from gen_jax.errors import UserError, choose, whole_number
 
 EXAMPLES = {"config": "configs/gan.py", "workdir": "runs/gan"}
@@ -48,6 +48,8 @@ def parse(
     needed = [*([f"--{required} {EXAMPLES[required]}"] if required else []), *usage_of(positional, options)]
     if {"--help", "-h", "-help"} & set(argv):
         print_help(Path(argv[0]).stem, needed, required, values)
+        if required == "config" and read_config_flags(argv).file is not None:
+            print_settings(argv)
         raise SystemExit(0)
     if required == "config":
         arguments = read_arguments(define_config(argv, values), values)
@@ -71,6 +73,22 @@ def print_help(command: str, needed: list[str], required: str | None, values: fl
     print(values.get_help())
 
 
+def print_settings(argv: list[str]) -> None:
+    """Prints the settings of the config that a command line names, as it changes them, with what they mean.
+
+    Raises:
+      UserError: for a file that gives no config, or an unknown setting.
+    """
+    from gen_jax.cli import changes  # slow to import
+
+    values = flags.FlagValues()
+    changed = read_config_flags(define_config(argv, values)).changes
+    read_arguments([argv[0], *(f"--config.{setting}={text}" for setting, text in changed.items())], values)
+    print(f"settings of {config_file(argv)}, with this command line:")
+    for line in changes.lines_of_help(values["config"].value):
+        print(line)
+
+
 def define_config(argv: list[str], values: flags.FlagValues) -> list[str]:
     """Defines the flag `config`, with all options of the model that the command line names.
 
@@ -84,16 +102,34 @@ def define_config(argv: list[str], values: flags.FlagValues) -> list[str]:
     Raises:
       UserError: for a file that gives no config, or an unknown setting.
     """
-    from gen_jax.models import complete_settings  # slow to import
+    from gen_jax.cli import changes  # slow to import
+    from gen_jax.models import complete_settings
 
     config_flag = read_config_flags(argv)
     config = load_file(config_file(argv))
+    name = config_flag.changes.get("model.name")
+    if name is not None and "model" in config and name != config.model.get("name"):
+        config.model = ConfigDict({"name": name})
     if "model" in config:
-        config = complete_settings(config, config_flag.changes.get("model.name"))
-    for setting in config_flag.changes:
-        choose("config key", setting, flat(config, inner=True))
-    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=config_flag.rest)
-    return config_flag.rest
+        config = complete_settings(config)
+    removed = changes.prepare(config, config_flag.changes)
+    rest = without_settings(config_flag.rest, removed)
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
+    return rest
+
+
+def without_settings(arguments: list[str], removed: set[str]) -> list[str]:
+    """Returns arguments without those that change a setting among `removed`."""
+    kept: list[str] = []
+    left = [*arguments]
+    while left:
+        argument = left.pop(0)
+        flag, equals, _ = argument.partition("=")
+        if flag.startswith(("--config.", "-config.")) and flag.partition(".")[2] in removed:
+            del left[: 0 if equals else 1]
+            continue
+        kept.append(argument)
+    return kept
 
 
 def read_config_flags(argv: list[str]) -> ConfigFlags:

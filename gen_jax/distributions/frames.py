@@ -1,7 +1,7 @@
 """Output heads: the density of one frame given the output of a net, and draws from it. No networks live here."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from gen_jax.conditions import option_numbers
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError, check_whole
-from gen_jax.registry import build
+from gen_jax.registry import Choices, build
 
 LEAST = 1e-3  # standard deviation of a component, in model space
 
@@ -216,7 +216,7 @@ def unfiltered(choice: Choice) -> Choice:
     return Choice(choice.temperature)
 
 
-HEADS = {
+HEADS: dict[str, Callable[..., Head]] = {
     "categorical": categorical,
     "bernoulli": bernoulli,
     "visible": visible,
@@ -224,6 +224,7 @@ HEADS = {
     "bernoulli_mixture": bernoulli_mixture,
     "gaussian_mixture": gaussian_mixture,
 }
+HeadChoice = Annotated[Mapping | Head | None, Choices(HEADS, 1)]
 FITTING = {  # kind of frames -> the heads that fit them, the default first
     "tokens": ("categorical",),
     "bits": ("bernoulli", "visible", "nade", "bernoulli_mixture"),

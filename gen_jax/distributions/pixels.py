@@ -5,7 +5,7 @@ numbers have a density in model space.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from gen_jax.distributions import columns as form
 from gen_jax.distributions.gaussians import gaussian_log_prob
 from gen_jax.distributions.linalg import matmul
 from gen_jax.errors import UserError, check_whole
-from gen_jax.registry import build
+from gen_jax.registry import Choices, build
 
 LARGEST = 7.0  # magnitude of the logs of a beta-binomial's two numbers
 SHARP = 0.1  # least scale of a number, in four deviations of its mode
@@ -277,7 +277,7 @@ def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
     return Likelihood(1, log_prob, mean, draw, weights, read=lambda x: form.read(layout, None, x), shape=shape)
 
 
-LIKELIHOODS = {
+LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "mixed": mixed,
     "bernoulli": bernoulli,
     "categorical": categorical,
@@ -285,6 +285,7 @@ LIKELIHOODS = {
     "logistic_mixture": logistic_mixture,
     "gaussian": gaussian,
 }
+LikelihoodChoice = Annotated[Mapping | Likelihood | None, Choices(LIKELIHOODS, 1)]
 FITTING = {  # what the data are -> the likelihoods they may have, the first one where none is named
     "bits": ("bernoulli",),
     "whole numbers": ("beta_binomial", "logistic_mixture", "categorical", "gaussian"),

@@ -18,7 +18,7 @@ from gen_jax.errors import UserError, check_whole
 from gen_jax.losses.variational import free_bits
 from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, layer_kl, log_likelihood, started, updated
-from gen_jax.nets import LADDERS
+from gen_jax.nets import LADDERS, LadderChoice
 from gen_jax.nets.net import Net
 from gen_jax.registry import build
 
@@ -52,14 +52,14 @@ class Ladder(NamedTuple):
 @family("ladder")
 def ladder(
     spec: Spec,
-    net: Mapping = {"name": "mlp"},
-    likelihood: Mapping | Likelihood | None = None,
+    net: LadderChoice = {"name": "mlp"},
+    likelihood: pixels.LikelihoodChoice = None,
     conditional: bool = False,
-    kl: float | Mapping | Callable = 1.0,
+    kl: optimizers.Schedule = 1.0,
     free_nats: float = 0.0,
     means: bool = False,
     sweeps: int = 100,
-    optimizer: Mapping | optax.GradientTransformation = ADAM,
+    optimizer: optimizers.Optimizer = ADAM,
     ema_half_life: float = 0.0,
 ) -> Model:
     """Returns a hierarchical VAE, p(z_1) p(z_2 | z_1) ... p(x | z), whose posterior takes the same path down.

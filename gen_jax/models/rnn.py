@@ -1,6 +1,6 @@
 """Recurrent nets over tokens, piano rolls, sound and series. Cells and heads are arguments."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from gen_jax.distributions.frames import Choice, Head
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, family, saturated
 from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, frame_lengths, like_rows
+from gen_jax.nets import Cell
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import RECURRENT
 from gen_jax.registry import build
@@ -58,10 +59,10 @@ class RecurrentNet(NamedTuple):
 @family("rnn")
 def rnn(
     spec: Spec,
-    cell: Mapping = {"name": "lstm"},
-    head: Mapping | Head | None = None,
+    cell: Cell = {"name": "lstm"},
+    head: frames.HeadChoice = None,
     conditional: bool = False,
-    optimizer: Mapping | optax.GradientTransformation = ADAM,
+    optimizer: optimizers.Optimizer = ADAM,
     ema_half_life: float = 0.0,
 ) -> Model:
     """Returns a recurrent net that predicts each frame of a sequence from the frames before it.

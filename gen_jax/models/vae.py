@@ -19,7 +19,7 @@ from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound, running_moments
 from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio, started, updated
-from gen_jax.nets import DECODERS, ENCODERS
+from gen_jax.nets import DECODERS, ENCODERS, Decoder, Encoder
 from gen_jax.nets.net import Net
 from gen_jax.registry import build
 
@@ -56,18 +56,18 @@ class Autoencoder(NamedTuple):
 @family("vae")
 def vae(
     spec: Spec,
-    encoder: Mapping | Net = {"name": "mlp"},
-    decoder: Mapping | Net = {"name": "mlp"},
-    likelihood: Mapping | Likelihood | None = None,
+    encoder: Encoder = {"name": "mlp"},
+    decoder: Decoder = {"name": "mlp"},
+    likelihood: pixels.LikelihoodChoice = None,
     latent_size: int = 16,
     conditional: bool = False,
-    kl: float | Mapping | Callable = 1.0,
+    kl: optimizers.Schedule = 1.0,
     free_nats: float = 0.0,
     objective: str = "elbo",
     num_samples: int = 1,
     means: bool = False,
     sweeps: int = 100,
-    optimizer: Mapping | optax.GradientTransformation = ADAM,
+    optimizer: optimizers.Optimizer = ADAM,
     ema_half_life: float = 0.0,
 ) -> Model:
     """Returns an autoencoder of images, vectors or columns (Kingma & Welling 2014, arXiv 1312.6114).

@@ -20,7 +20,7 @@ from gen_jax.losses import quantise
 from gen_jax.losses.quantise import Codebook
 from gen_jax.model import Batch, Model, family, observed, saturated, weighted_mean
 from gen_jax.models.latent_variable import labelled, log_likelihood
-from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
+from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS, Cell, GridDecoderChoice, GridEncoderChoice
 from gen_jax.nets.layers import stage_sides
 from gen_jax.nets.net import Net
 from gen_jax.nets.raster import Raster, draw_codes
@@ -61,20 +61,20 @@ class Vqvae(NamedTuple):
 @family("vqvae")
 def vqvae(
     spec: Spec,
-    encoder: Mapping | Net = {"name": "conv"},
-    decoder: Mapping | Net = {"name": "conv"},
-    likelihood: Mapping | Likelihood | None = None,
+    encoder: GridEncoderChoice = {"name": "conv"},
+    decoder: GridDecoderChoice = {"name": "conv"},
+    likelihood: pixels.LikelihoodChoice = None,
     grid: int = 0,
     codebook_size: int = 64,
     code_size: int = 16,
     commitment: float = 0.25,
     decay: float = 0.99,
     restart: float = 0.02,
-    prior: Mapping = {"name": "gru", "units": 128},
+    prior: Cell = {"name": "gru", "units": 128},
     conditional: bool = False,
     means: bool = False,
-    optimizer: Mapping | optax.GradientTransformation = ADAM,
-    prior_optimizer: Mapping | optax.GradientTransformation = ADAM,
+    optimizer: optimizers.Optimizer = ADAM,
+    prior_optimizer: optimizers.Optimizer = ADAM,
 ) -> Model:
     """Returns an autoencoder of images whose latent is a grid of codes (van den Oord et al. 2017, arXiv 1711.00937).
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from gen_jax.nets.conv import ConvDecoder, ConvEncoder, GridDecoder, GridEncoder
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
 from gen_jax.nets.ladder import conv_ladder, mlp_ladder
 from gen_jax.nets.mlp import MLP
+from gen_jax.nets.net import Net
 from gen_jax.nets.r3 import R3Discriminator, R3Generator
+from gen_jax.nets.recurrent import RECURRENT
 from gen_jax.nets.series import RecurrentDiscriminator, RecurrentGenerator
+from gen_jax.registry import Choices
 
 # Net(shape, classes, **options): (z [N, Z], labels [N] or None, mask [N] or None, 0 = a padding row) -> x [N, *shape]
 Nets = Mapping[str, Callable[..., Any]]
@@ -30,3 +33,13 @@ GRID_ENCODERS: Nets = {"conv": GridEncoder}
 GRID_DECODERS: Nets = {"conv": GridDecoder}
 # ladder(shape, classes, **options) -> Nets
 LADDERS: Nets = {"mlp": mlp_ladder, "conv": conv_ladder}
+
+# Arguments of families: a `name` in one of the dictionaries and the options of that net, or a net of the user.
+Generator = Annotated[Mapping | Net, Choices(GENERATORS, 2)]
+Discriminator = Annotated[Mapping | Net, Choices(DISCRIMINATORS, 1)]
+Encoder = Annotated[Mapping | Net, Choices(ENCODERS, 2)]
+Decoder = Annotated[Mapping | Net, Choices(DECODERS, 2)]
+GridEncoderChoice = Annotated[Mapping | Net, Choices(GRID_ENCODERS, 2)]
+GridDecoderChoice = Annotated[Mapping | Net, Choices(GRID_DECODERS, 2)]
+LadderChoice = Annotated[Mapping, Choices(LADDERS, 2)]
+Cell = Annotated[Mapping, Choices(RECURRENT)]

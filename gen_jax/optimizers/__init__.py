@@ -1,16 +1,16 @@
 """Optimizers by name, schedules and moving averages as pure functions of the examples seen. The updates are Optax's."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from gen_jax.errors import UserError, choose
-from gen_jax.registry import build
+from gen_jax.registry import SCHEDULE, Choices, build
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adagrad": optax.adagrad,
     "adam": optax.adam,
     "adamw": optax.adamw,
@@ -19,6 +19,11 @@ OPTIMIZERS = {
     "rmsprop": optax.rmsprop,
     "sgd": optax.sgd,
 }
+
+Schedule = Annotated[float | Mapping | Callable[[jax.Array], Any], SCHEDULE]
+Optimizer = Annotated[
+    Mapping | optax.GradientTransformation, Choices(OPTIMIZERS, others={"clip_norm": None}, schedules=True)
+]
 
 SHAPES = {  # (start, stop, fraction of the way) -> value
     "cosine": lambda start, stop, way: stop + (start - stop) * (1 + jnp.cos(jnp.pi * way)) / 2,

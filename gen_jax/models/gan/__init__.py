@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from gen_jax.conditions import drawn_labels, given_labels, given_observed, label_count, refuse_given, sampler_options
 from gen_jax.data.spec import Spec
@@ -16,10 +16,10 @@ from gen_jax.losses.penalties import PENALTIES
 from gen_jax.model import Batch, Model, family
 from gen_jax.models.gan.losses import Adversaries, GanState
 from gen_jax.models.gan.steps import ESTIMATORS, Recipe, init, step
-from gen_jax.nets import DISCRIMINATORS, GENERATORS
+from gen_jax.nets import DISCRIMINATORS, GENERATORS, Discriminator, Generator
 from gen_jax.nets.net import Net
-from gen_jax.optimizers import optimizer, schedule
-from gen_jax.registry import build, pick
+from gen_jax.optimizers import Optimizer, Schedule, optimizer, schedule
+from gen_jax.registry import Choices, build, pick
 
 PRIORS: Mapping[str, Callable[..., jax.Array]] = {
     "normal": jax.random.normal,
@@ -31,21 +31,21 @@ ADAM = {"name": "adam", "learning_rate": 2e-4, "b1": 0.0, "b2": 0.99}
 @family("gan")
 def gan(
     spec: Spec,
-    generator: Mapping | Net = {"name": "mlp"},
-    discriminator: Mapping | Net = {"name": "mlp"},
+    generator: Generator = {"name": "mlp"},
+    discriminator: Discriminator = {"name": "mlp"},
     loss: str | AdversarialLoss = "relativistic",
     penalty: str | Callable = "r1_r2",
-    gamma: float | Mapping | Callable = 1.0,
+    gamma: Schedule = 1.0,
     latent_size: int = 64,
     prior: str | Callable = "normal",
     conditional: bool = False,
     n_critic: int = 1,
     pack: int = 1,
     weight_clip: float | None = None,
-    generator_gradient: Mapping | Callable = {"name": "backpropagation"},
-    generator_optimizer: Mapping | optax.GradientTransformation = ADAM,
-    discriminator_optimizer: Mapping | optax.GradientTransformation = ADAM,
-    ema_half_life: float | Mapping | Callable = 0.0,
+    generator_gradient: Annotated[Mapping | Callable, Choices(ESTIMATORS)] = {"name": "backpropagation"},
+    generator_optimizer: Optimizer = ADAM,
+    discriminator_optimizer: Optimizer = ADAM,
+    ema_half_life: Schedule = 0.0,
     monitor: bool = False,
 ) -> Model:
     """Returns a GAN over images, vectors, series or tables (Goodfellow et al. 2014, arXiv 1406.2661).

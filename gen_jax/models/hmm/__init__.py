@@ -1,6 +1,6 @@
 """Hidden Markov models. The emission density, the priors and the kind of EM are arguments."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -61,7 +61,7 @@ class HiddenMarkov(NamedTuple):
 def hmm(
     spec: Spec,
     states: int = 8,
-    emission: Mapping | Emission | None = None,
+    emission: emissions.EmissionChoice = None,
     initial_strength: float = 0.1,
     transition_strength: float = 0.1,
     stepwise: float | None = None,

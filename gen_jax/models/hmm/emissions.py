@@ -1,6 +1,7 @@
 """The emission densities of hidden Markov models by name, and the one that fits the data."""
 
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
@@ -8,13 +9,15 @@ from gen_jax.errors import UserError, choose
 from gen_jax.models.hmm.density import Emission
 from gen_jax.models.hmm.discrete import bernoulli, categorical
 from gen_jax.models.hmm.gaussian import gaussian
-from gen_jax.registry import build
+from gen_jax.registry import Choices, build
 
-EMISSIONS: Mapping[str, Callable[..., Emission]] = {
+EMISSIONS: dict[str, Callable[..., Emission]] = {
     "categorical": categorical,
     "bernoulli": bernoulli,
     "gaussian": gaussian,
 }
+
+EmissionChoice = Annotated[Mapping | Emission | None, Choices(EMISSIONS)]
 
 
 def fitting(spec: Spec, options: Mapping | Emission | None) -> Emission:

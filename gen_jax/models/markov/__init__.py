@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from gen_jax.errors import UserError
 from gen_jax.model import Array, Batch, Model, family
 from gen_jax.models.markov import ngrams
 from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, inside
-from gen_jax.registry import build
+from gen_jax.registry import Choices, build
 
 MAX_NGRAMS = 2**22  # of a length, unless `max_ngrams` says otherwise
 
@@ -45,7 +45,10 @@ class Chain(NamedTuple):
 
 @family("markov")
 def markov(
-    spec: Spec, order: int = 4, smoothing: Mapping = {"name": "witten_bell"}, max_ngrams: int | None = None
+    spec: Spec,
+    order: int = 4,
+    smoothing: Annotated[Mapping, Choices(ngrams.SMOOTHINGS, 1)] = {"name": "witten_bell"},
+    max_ngrams: int | None = None,
 ) -> Model:
     """Returns a Markov chain: a token depends on the `order` tokens before it, or on all of them if there are fewer.
 
