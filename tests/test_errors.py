@@ -56,7 +56,7 @@ def refused(tmp_path, message, *flags, config=GAN):
         ("--config.model.n_critic=few", "--config.model.n_critic=few: expected int"),
         ("--config.seed=4294967297", "seed 4294967297: expected 0 to 2147483647"),
         ("--config.data.resize=abc", "--config.data.resize=abc: expected int"),
-        ("--config.model.gamma=1", "--config.model.gamma=1: expected one of its settings"),
+        ("--config.model.gamma=x", "--config.model.gamma=x: expected one of its settings"),
         ("--config.model.generator.hidden=(0,)", r"hidden \(0,\).*expected whole numbers above 0"),
         ("-config.stps=5", "unknown config key 'stps'"),
         ("--workdirs=x", "Unknown command line flag 'workdirs'"),

@@ -141,7 +141,7 @@ def rename(slot: Slot, name: str, part: str) -> None:
     if slot.choices is None or slot.section.get("name") == name:
         return
     if ":" not in name:
-        choose(f"{part} name", name, slot.choices.table)
+        choose(part.rpartition(".")[2], name, slot.choices.table)
     options = options_of(slot.choices, name)
     needed = [option for option, parameter in options.items() if parameter.default is parameter.empty]
     for option in [*slot.section]:

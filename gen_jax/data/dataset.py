@@ -94,10 +94,10 @@ def arrays(
         parts[options["test_split"]] = rows_of(*test) if isinstance(test, tuple) else rows_of(test)
     if len({frozenset(part) for part in parts.values()}) > 1:
         raise UserError("labels y: expected them of both splits, or of none")
-    together = {key: np.concatenate([part[key] for part in parts.values()]) for key in parts["train"]}
     shapes = {part["x"].shape[1:] for part in parts.values()}
     if len(shapes) > 1:
         raise UserError(f"rows of shapes {' and '.join(map(str, sorted(shapes)))}: expected one shape for both splits")
+    together = {key: np.concatenate([part[key] for part in parts.values()]) for key in parts["train"]}
     content = hash_of_parts(parts)
     source = split_rows(
         source_of_arrays(name, name, together, options, content),

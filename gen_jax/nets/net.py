@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 
 class Net(Protocol):
-    """A net, such as any `flax.linen.Module`; its weights are a pytree that is passed to it."""
+    """A net, such as any `flax.linen.Module`; its weights are `{"params": ...}`, a pytree that is passed to it."""
 
     def init(self, *args: Any, **kwargs: Any) -> Any:
         """(key, *inputs) -> weights."""

@@ -1,0 +1,45 @@
+"""Prints the commands, the families and the configs: `python -m gen_jax`."""
+
+import ast
+from pathlib import Path
+
+HOME = Path(__file__).parent
+CONFIGS = Path("configs")  # of the checkout that the user stands in
+PREFIX = "CLI: "  # before what a command does, in the first line of its file
+
+
+def first_line(path: Path) -> str:
+    """Returns the first line of the docstring of a Python file."""
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return text.partition("\n")[0]
+
+
+def lines() -> list[str]:
+    """Returns what the overview prints."""
+    from gen_jax.models import MODELS  # slow to import
+
+    commands = {path.stem: first_line(path) for path in sorted(HOME.glob("*.py"))}
+    shown = ["commands, each with --help:"]
+    shown += [
+        f"  python -m gen_jax.{name:<13}{text.removeprefix(PREFIX)}"
+        for name, text in commands.items()
+        if text.startswith(PREFIX)
+    ]
+    shown.append("families, as gen_jax.models.NAME(spec, ...) and as config.model.name:")
+    for name, family in MODELS.items():
+        text = (family.__doc__ or "").partition("\n")[0]
+        shown.append(f"  {name:<13}{text.removeprefix('Returns ')}")
+    files = sorted(CONFIGS.glob("*.py"))
+    if files:
+        shown.append("configs, as python -m gen_jax.train --config FILE (add --help for their settings):")
+        shown += [f"  {path!s:<32}{first_line(path)}" for path in files]
+    return shown
+
+
+def main() -> None:
+    """Prints the overview."""
+    print("\n".join(lines()))
+
+
+if __name__ == "__main__":
+    main()

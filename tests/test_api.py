@@ -1,0 +1,327 @@
+"""The public names of gen_jax: data, models, fit, load, register, and what a run can do."""
+
+import os
+import subprocess
+import sys
+import threading
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gen_jax as gj
+from gen_jax import references
+from gen_jax.nets.nnx import NnxNet
+
+X = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+FIT = {"steps": 4, "batch_size": 20, "log_every": 2}
+NETS = """
+import flax.linen as nn
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Encoder(nn.Module):
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, x, y=None):
+        return nn.Dense(4)(jnp.tanh(nn.Dense(self.width)(x))).reshape(len(x), 2, 2)
+
+
+class NnxEncoder(nnx.Module):
+    def __init__(self, rngs):
+        self.layer = nnx.Linear(2, 4, rngs=rngs)
+
+    def __call__(self, x, y=None):
+        return self.layer(x).reshape(len(x), 2, 2)
+"""
+LOAD = "import gen_jax as gj; run = gj.load('run'); print(run.step, float(run.sample(3)['x'].sum()))"
+
+
+@pytest.fixture
+def nets(tmp_path, monkeypatch):
+    """Returns a module of the user, which a process that starts in the present folder can import."""
+    (tmp_path / "user_nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield __import__("user_nets")
+    del sys.modules["user_nets"]
+
+
+@pytest.fixture
+def data():
+    return gj.data.arrays(X, test=X[:50])
+
+
+def python(code: str) -> subprocess.CompletedProcess:
+    """Runs code in another process, in the present folder."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
+
+
+def test_the_names_of_the_package():
+    assert {"data", "models", "fit", "load", "every", "register"} <= {*dir(gj)} == {*gj.__all__, "__version__"}
+    assert all(getattr(gj, name) is not None for name in gj.__all__)
+    assert gj.__version__.split(".")[0].isdecimal()
+
+
+def test_importing_starts_neither_jax_nor_a_log(tmp_path):
+    code = "import sys, logging, gen_jax; print('jax' in sys.modules, logging.getLogger('absl').disabled)"
+    assert python(code).stdout.split() == ["False", "False"]
+
+
+def test_arrays_are_data(data):
+    assert data.spec.shape == (2,) and data.spec.sizes == {"train": 200, "test": 50}
+    np.testing.assert_array_equal(data.rows("test")["x"], X[:50])
+    batch = data.batch(0, batch_size=20)
+    assert batch["x"].shape == (20, 2)
+    labelled = gj.data.arrays(X, np.where(X[:, 0] > 0, "b", "a"), test=(X[:3], np.array(["a", "a", "a"])))
+    assert labelled.spec.classes == ("a", "b")
+    np.testing.assert_array_equal(labelled.rows("test")["y"], [0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gj.data.arrays(X, X[:5, 0] > 0), "labels 'y'.*expected 200"),
+        (lambda: gj.data.arrays(X, test=(X, X[:, 0] > 0)), "labels y: expected them of both splits"),
+        (lambda: gj.data.arrays(X, test=X[:, :1]), "one shape for both splits"),
+        (lambda: gj.data.arrays([[1.0, 2.0], [1.0]]), "rows of several shapes"),
+        (lambda: gj.data.arrays(X, transfrom="none"), "unknown setting of data 'transfrom': did you mean 'transform'"),
+        (lambda: gj.data.open("digits").rows("valid"), "unknown split of digits.* 'valid'"),
+    ],
+)
+def test_what_is_no_data_is_one_line(make, message):
+    with pytest.raises(gj.UserError, match=message):
+        make()
+
+
+def test_a_model_runs_without_the_loop(data):
+    model = gj.models.vae(data.spec, latent_size=2)
+    state = model.init(jax.random.key(0), data.batch(0))
+    _, metrics = jax.jit(model.step)(jax.random.key(1), state, data.batch(0))
+    assert np.isfinite(metrics["elbo"])
+
+
+def test_a_run_holds_curves_samples_scores_codes_and_completions(data, tmp_path):
+    model = gj.models.vae(data.spec, latent_size=2)
+    run = gj.fit(model, data, workdir=tmp_path / "run", **FIT)
+    assert run.history["elbo"].steps.tolist() == [2, 4] and np.isfinite(run.history["elbo"].values).all()
+    samples = run.sample(5, seed=1)
+    assert samples["x"].shape == (5, 2) and [*samples] == ["x"]
+    np.testing.assert_array_equal(samples["x"], run.sample(5, seed=1)["x"])
+    samples.save(tmp_path / "samples.npz")
+    np.testing.assert_array_equal(np.load(tmp_path / "samples.npz")["x"], samples["x"])
+    scores = run.score(["elbo"])
+    assert np.isfinite(scores["elbo"]["value"]) and "elbo" in repr(scores)
+    assert run.encode(X[:3])["z"].shape == (3, 2) and run.encode()["z"].shape == (50, 2)
+    mask = np.array([1, 0])
+    completions = run.inpaint(X[:4], mask, completions=3)
+    assert completions.shape == (4, 3, 2)
+    np.testing.assert_allclose(completions[:, :, 0], np.repeat(X[:4, :1], 3, 1), rtol=1e-6)
+    with pytest.raises(gj.UserError, match="expected rows"):
+        run.encode(X[:, :1])
+
+
+def test_images_show_as_a_picture(tmp_path):
+    data = gj.data.open("digits")
+    run = gj.fit(gj.models.gan(data.spec, latent_size=4), data, workdir=tmp_path / "run", **FIT)
+    samples = run.sample(4)
+    assert samples._repr_png_().startswith(b"\x89PNG") and samples.picture().size[0] > 8
+
+
+def test_the_same_run_by_a_config_and_by_objects_is_the_same_to_the_bit(tmp_path):
+    from gen_jax.config import base_config
+
+    data = gj.data.open("digits")
+    model = gj.models.gan(data.spec, latent_size=4, generator={"name": "mlp", "hidden": (8,)})
+    config = base_config()
+    config.data.name, config.steps, config.batch_size, config.log_every = "digits", 4, 20, 2
+    config.model = {"name": "gan", "latent_size": 4, "generator": {"name": "mlp", "hidden": (8,)}}
+    one, other = gj.fit(model, data, workdir=tmp_path / "objects", **FIT), gj.fit(config, tmp_path / "config")
+    jax.tree.map(np.testing.assert_array_equal, one.state, other.state)
+    assert one.config == other.config
+
+
+def test_a_net_of_the_user_is_part_of_the_run(nets, data):
+    model = gj.models.vae(data.spec, latent_size=2, encoder=nets.Encoder(width=5))
+    run = gj.fit(model, data, workdir="run", **FIT)
+    assert run.config["model"]["encoder"] == {"object": "user_nets:Encoder", "width": 5}
+    loaded = python(LOAD)
+    assert loaded.stdout.split() == ["4", str(float(run.sample(3)["x"].sum()))], loaded.stderr
+
+
+def test_an_nnx_module_is_a_net(nets, data):
+    model = gj.models.vae(data.spec, latent_size=2, encoder=NnxNet(nets.NnxEncoder))
+    run = gj.fit(model, data, workdir="run", **FIT)
+    kernel = run.state.params["encoder"]["params"]["layer"]["kernel"]
+    assert kernel.shape == (2, 4) and (kernel != 0).any()
+    assert python(LOAD).stdout.split()[0] == "4"
+
+
+def test_an_object_that_no_process_can_build_is_asked_for(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = gj.models.vae(data.spec, latent_size=2, optimizer=optax.chain(optax.clip(1.0), optax.adam(1e-3)))
+    run = gj.fit(model, data, workdir="run", **FIT)
+    with pytest.raises(gj.UserError, match=r"model.optimizer \(optax.*load\('run', model=model\)"):
+        gj.load("run")
+    again = gj.load("run", model=model)
+    jax.tree.map(np.testing.assert_array_equal, run.state, again.state)
+
+
+def test_arrays_are_asked_for_where_a_command_needs_rows(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gj.fit(gj.models.gaussian(data.spec), data, workdir="run", steps=1, batch_size=200)
+    result = subprocess.run(
+        [sys.executable, "-m", "gen_jax.evaluate", "--workdir", "run"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2 and "open the same arrays first" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_losses_penalties_priors_and_schedules_may_be_functions(data, tmp_path):
+    from gen_jax.losses.adversarial import AdversarialLoss, hinge_discriminator, non_saturating_generator
+    from gen_jax.losses.penalties import r1
+
+    make = partial(gj.models.gan, data.spec, latent_size=2)
+    named = make(loss="non_saturating", penalty="r1", gamma=2.0)
+    loss = AdversarialLoss(lambda real, fake: jax.nn.softplus(-real) + jax.nn.softplus(fake), non_saturating_generator)
+    own = make(loss=loss, penalty=r1, gamma=lambda seen: 2.0, prior=lambda key, shape: jax.random.normal(key, shape))
+    batch = data.batch(0, batch_size=20)
+    state = named.init(jax.random.key(0), batch)
+    steps = [model.step(jax.random.key(1), state, batch)[1] for model in (named, own)]
+    assert steps[0].keys() == steps[1].keys()
+    for name in steps[0]:
+        np.testing.assert_allclose(steps[0][name], steps[1][name], rtol=1e-5)
+    assert own.origin["penalty"] == "gen_jax.losses.penalties:r1"
+    assert references.resolve("gen_jax.losses.adversarial:hinge_discriminator") is hinge_discriminator
+
+
+CONFIG = """
+import flax.linen as nn
+import gen_jax as gj
+from gen_jax.config import base_config
+from gen_jax.metrics.measure import Computation, Measure, Metric
+
+
+class Line(nn.Module):
+    shape: tuple
+    classes: int = 0
+    bias: bool = True
+
+    @nn.compact
+    def __call__(self, z, y=None, mask=None):
+        return nn.Dense(64, use_bias=self.bias)(z).reshape(len(z), *self.shape)
+
+
+def line_gan(spec, size=3):
+    return gj.models.gan(spec, latent_size=size, generator={"name": "line"})
+
+
+def prepare(real):
+    return Computation(lambda samples: {"spread": float(samples["x"].std())}, dict)
+
+
+SPREAD = Measure((Metric("spread", "standard deviation"),), prepare, "anything")
+gj.register("line", Line, "generator")
+gj.register("line_gan", line_gan)
+gj.register("spread", SPREAD, "measure")
+
+
+def get_config():
+    config = base_config()
+    config.data.name, config.steps, config.batch_size, config.eval_every, config.evaluate.num = "digits", 4, 20, 4, 20
+    config.evaluate.metrics = ("spread",)
+    config.model = {"name": "line_gan", "size": 2}
+    return config
+"""
+
+
+def command(name: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Runs a command in the present folder."""
+    line = [sys.executable, "-m", f"gen_jax.{name}", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+def test_what_a_config_registers_is_part_of_the_run(tmp_path, monkeypatch):
+    """A family, a net that it names, and a metric of the user train, and the commands find them again."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.py"
+    file.write_text(CONFIG.replace('"name": "line_gan", "size": 2', '"name": "gan", "generator": {"name": "line"}'))
+    trained = command(
+        "train", "--config", "mine.py", "--workdir", "run", "--config.model.generator.bias=False", "--quiet"
+    )
+    assert trained.returncode == 0 and "spread=" in trained.stdout, trained.stderr
+    sampled = command("sample", "--workdir", "run", "--num=2", "--out=samples.npz")
+    assert sampled.returncode == 0, sampled.stderr
+    scored = command("evaluate", "--workdir", "run")
+    assert scored.returncode == 0 and "spread" in scored.stdout, scored.stderr
+    file.unlink()
+    lost = command("sample", "--workdir", "run", "--num=2", "--out=samples.npz")
+    assert lost.returncode == 2 and "gen_jax.register('line', ..., 'generator')" in lost.stderr
+    assert "Traceback" not in lost.stderr
+
+
+def test_a_registered_family_makes_models_that_know_their_origin(data, monkeypatch):
+    from gen_jax.models import MODELS
+    from gen_jax.storage import registration
+
+    monkeypatch.setattr(registration, "OWN", {})
+    monkeypatch.setitem(MODELS, "plain", None)
+    monkeypatch.delitem(MODELS, "plain")
+    plain = gj.register("plain", lambda spec, width=3: gj.models.gaussian(spec))
+    assert plain(data.spec, width=4).origin == {"name": "plain", "width": 4}
+    del MODELS["plain"]
+    for name, kind, message in (
+        ("vae", "model", "is a name of gen_jax itself"),
+        ("x", "modle", "did you mean 'model'"),
+    ):
+        with pytest.raises(gj.UserError, match=message):
+            gj.register(name, plain, kind)
+
+
+def test_fit_runs_in_a_thread(data, tmp_path):
+    steps = []
+
+    def work():
+        run = gj.fit(gj.models.gaussian(data.spec), data, workdir=tmp_path / "run", steps=2, batch_size=200)
+        steps.append(run.step)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert steps == [2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"step": 3}, "unknown setting 'step': did you mean 'steps'"),
+        ({"steps": "many"}, "steps 'many'"),
+        ({"evaluate": {"metric": ()}}, "unknown setting 'evaluate.metric'"),
+    ],
+)
+def test_a_wrong_setting_of_fit_is_one_line(data, tmp_path, settings, message):
+    with pytest.raises(gj.UserError, match=message):
+        gj.fit(gj.models.gaussian(data.spec), data, workdir=tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+class Local(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return jnp.zeros(1)
+
+
+def test_references():
+    assert references.reference_of(nn.Dense) == "flax.linen.linear:Dense"
+    assert references.resolve("flax.linen.linear:Dense") is nn.Dense
+    assert references.reference_of(lambda: 0) is None
+    assert references.described(partial(jnp.clip, min=0)) == {"name": references.reference_of(jnp.clip), "min": 0}
+    assert references.described(jax.random.key(0))["object"] is None
+    for reference in ("nowhere:x", "flax.linen:Nothing", "flax"):
+        with pytest.raises(gj.UserError):
+            references.resolve(reference)
