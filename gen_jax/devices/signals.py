@@ -17,7 +17,7 @@ def stop_requests(alone: bool = True) -> Iterator[Callable[[], int]]:
 
     Of several processes SIGTERM is left to JAX, which tells all of them, and SIGINT becomes one.
     """
-    asked = []
+    asked: list[int] = []
 
     def note(number: int, frame: Any) -> None:
         if asked:

@@ -32,8 +32,8 @@ def array_file(path: Path, options: Mapping[str, Any]) -> Source:
     if resize is not None and x.dtype != np.uint8:
         raise UserError(f"data.resize {resize}: only uint8 images are resized, {path} holds {x.dtype}")
     kind, shape = (declared, x.shape[1:]) if declared else image_or_vector(str(path), x.shape[1:], resize)
-    classes, codes = (None, None) if y is None else classes_of(y)
-    numbered = classes is None or classes == tuple(map(str, range(len(classes))))  # labels are 0 to K - 1
+    classes, codes = ((), None) if y is None else classes_of(y)
+    numbered = classes == tuple(map(str, range(len(classes))))  # labels are 0 to K - 1
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         batch = {"x": np.stack([resized(row, resize) for row in x[indices]]) if resize else x[indices]}
@@ -54,7 +54,7 @@ def array_file(path: Path, options: Mapping[str, Any]) -> Source:
         content=content,
         classes=classes,
         limits=LIMITS.get(str(arrays["x"].dtype)) if x.ndim == 4 else None,
-        info={} if numbered else {"labels": y.dtype.kind},
+        info={} if y is None or numbered else {"labels": y.dtype.kind},
     )
 
 
