@@ -33,7 +33,7 @@ from gen_jax.models import build_model
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 BUDGET, REPEATS = 1.0, 20  # seconds and calls, at most, that one size is timed for; three calls at least
-SPEC = Spec("noise", "vector", (), "float32", 0.0, 1.0, -1.0, 1.0, None, {"train": 0}, "", {})
+SPEC = Spec("noise", "vector", (), "float32", 0.0, 1.0, -1.0, 1.0, (), {"train": 0}, "", {})
 MIXTURE = {"name": "mixture", "components": 8, "floor": 1e-3}
 FOREST = {"name": "forest", "trees": 10, "min_rows": 20}
 NETWORK = {"name": "bayes_net", "max_bins": 4, "structure": {"name": "search", "max_parents": 2}}

@@ -40,7 +40,7 @@ def likelihoods(found: data.Data, leaves: str, min_rows: int, trees: int) -> tup
                 break
         taken += time.perf_counter() - began
         splits = (found.read(split) for split in ("validation", "test"))
-        values.append([log_prob_of_rows(model, state, spec, rows).mean() for rows in splits])
+        values.append([log_prob_of_rows(model.log_prob, state, spec, rows).mean() for rows in splits])
     return np.array(values), taken / SEEDS
 
 

@@ -57,7 +57,7 @@ def report(workdir: str, num: int, completions: int, how: str, seed: int) -> Non
     loaded = gen_jax.load(workdir)
     options = {**loaded.config["data"], "test_name": None}  # a test set without labels is of no use here
     source = data.open_source(options)
-    if source.classes is None:
+    if not source.classes:
         raise UserError(f"{workdir}: {source.name} has no labels to read")
     spec = loaded.spec._replace(name=source.name, classes=source.classes, content=source.content)
     read = data.reader(source, options)

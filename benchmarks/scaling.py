@@ -62,7 +62,7 @@ class Cost(NamedTuple):
 def built(name: str, rows: int) -> tuple:
     """The model of a config, and a batch's shapes."""
     shape, config = SHAPES[name], load_file(CONFIGS / f"{name}.py")
-    grey, classes = name == "ladder_vae", None if name == "ladder_vae" else tuple("0123456789")
+    grey, classes = name == "ladder_vae", () if name == "ladder_vae" else tuple("0123456789")
     domain = {"dtype": "uint8", "low": 0, "high": 16} if grey else {"dtype": "float32", "low": 0.0, "high": 1.0}
     facts = {"shift": 0.0, "scale": 1.0, "classes": classes, "sizes": {"train": rows}, "content": "", "info": {}}
     spec = Spec("noise", "image", shape, **domain, **facts)

@@ -10,7 +10,7 @@ import numpy as np
 PIECE = 100_000  # bytes
 
 
-def on_host(function: Callable, outcome: Any, *arguments: jax.Array) -> Any:
+def on_host(function: Callable[..., Any], outcome: Any, *arguments: jax.Array) -> Any:
     """What a function of NumPy arrays returns, called once, with whole arrays, wherever these lie.
 
     On a CPU, JAX copies an argument of more than 100 KB in a thread of a pool, all of which may wait for the callback: one
@@ -19,12 +19,12 @@ def on_host(function: Callable, outcome: Any, *arguments: jax.Array) -> Any:
     Args:
       outcome: shapes and types of what is returned, a tree.
     """
-    arguments = [jnp.asarray(argument) for argument in arguments]
-    shapes = [argument.shape for argument in arguments]
-    steps = [max(1, PIECE // argument.dtype.itemsize) for argument in arguments]
+    arrays = [jnp.asarray(argument) for argument in arguments]
+    shapes = [array.shape for array in arrays]
+    steps = [max(1, PIECE // array.dtype.itemsize) for array in arrays]
     pieces = [
-        [argument.reshape(-1)[start : start + step] for start in range(0, max(argument.size, 1), step)]
-        for argument, step in zip(arguments, steps)
+        [array.reshape(-1)[start : start + step] for start in range(0, max(array.size, 1), step)]
+        for array, step in zip(arrays, steps)
     ]
 
     def whole(*pieces: Any) -> Any:

@@ -65,7 +65,7 @@ def main(argv: list[str]) -> None:
             origin, rows = read_rows(loaded.spec, loaded.config["data"], flags.split, flags.data, num)
             what += f" between {num} rows of {origin}"
         x = paths(loaded, flags.num, flags.steps, flags.seed, between, closed, rows)
-    files.write(out, animate(x.swapaxes(0, 1), loaded.spec) if closed else strip(x, loaded.spec))
+    files.write(out, animate([*x.swapaxes(0, 1)], loaded.spec) if closed else strip(x, loaded.spec))
     print(f"{len(x)} {what} of step {loaded.step} in {out}")
 
 

@@ -10,6 +10,7 @@ python -m gen_jax.sample --workdir runs/mingru --stream [--given prefix=ROMEO:] 
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl.flags import FlagValues
@@ -79,7 +80,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--completions={flags.completions}: expected a file in --given, whose rows are completed")
     request = parse_given(flags.given, num, loaded.spec, length)
     options = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
-    how = {name: value for name, value in options.items() if value is not None}
+    how: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if saved:
         command_line.output_file(flags.out, "samples.npz", (".npz", *kind_of(loaded.spec).suffixes))
     if flags.stream:

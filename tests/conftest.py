@@ -122,7 +122,7 @@ def start(config_file, tmp_path):
 
 def make_spec(kind: str, shape: tuple[int, ...]) -> Spec:
     """A spec of made-up data that is already in model space."""
-    return Spec("made-up", kind, shape, "float32", 0.0, 1.0, -1.0, 1.0, None, {"train": 64}, "", {})
+    return Spec("made-up", kind, shape, "float32", 0.0, 1.0, -1.0, 1.0, (), {"train": 64}, "", {})
 
 
 def whole_spec(shape, low, high, transform):

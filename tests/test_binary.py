@@ -160,11 +160,11 @@ def test_stacked_images_are_drawn_as_the_grey_ones_are():
 def test_a_test_split_of_another_set(transform, feed, pictures):
     plain, whole = load(path=pictures, resize=8, transform=transform), load(transform="static_binary")
     loaded = load(path=pictures, resize=8, transform=transform, feed=feed)
-    assert loaded.read("test", None) is None
+    assert loaded.read("test", None) == {}
     with pytest.raises(UserError, match="data.test_split.*'tests'.*did you mean 'test'"):
         load(path=pictures, resize=8, transform=transform, test_name="digits", test_split="tests")
     loaded = load(path=pictures, resize=8, transform=transform, feed=feed, test_name="digits")
-    assert loaded.spec.sizes == {"train": 40, "test": 359} and loaded.spec.classes is None
+    assert loaded.spec.sizes == {"train": 40, "test": 359} and loaded.spec.classes == ()
     assert loaded.spec.content not in (plain.spec.content, whole.spec.content)
     test = loaded.read("test", None)
     assert test.keys() == {"x"}  # only one of the two has labels
@@ -182,7 +182,7 @@ def test_labels_go_where_the_other_set_has_none(pictures):
     )
     digits = opening.open_source(OPTIONS)
     both = derived.joined(digits, unlabelled, "test")
-    assert both.classes is None and both.sizes == {"train": 1438, "test": 40}
+    assert both.classes == () and both.sizes == {"train": 1438, "test": 40}
     assert all(both.rows(split, np.arange(3)).keys() == {"x"} for split in ("train", "test"))
 
 
@@ -210,7 +210,7 @@ def test_the_binary_digits_of_tfds_are_known_to_be_binary():
     expected = x_of(load(**options, transform="none"), 0)
     for transform, low in {"signed": -1, "unit": 0, "static_binary": 0, "dynamic_binary": 0}.items():
         loaded = load(**options, transform=transform)
-        assert (loaded.spec.low, loaded.spec.high, loaded.spec.classes) == (0, 1, None)
+        assert (loaded.spec.low, loaded.spec.high, loaded.spec.classes) == (0, 1, ())
         np.testing.assert_array_equal(x_of(loaded, 0), low + (1 - low) * expected)
     joined = load(**{**options, "name": "mnist"}, transform="dynamic_binary", test_name="binarized_mnist")
     assert joined.spec.sizes == {"train": 60_000, "test": 10_000} and joined.at(0).keys() == {"x", "noise", "weight"}
@@ -233,4 +233,4 @@ def test_a_run_of_another_transform_is_refused(tmp_path):
         train.main(["train", *flags, "--config.steps=6", "--config.data.transform=static_binary"])
     config, spec = json.loads((tmp_path / "run" / "config.json").read_text()), directory.read_spec(tmp_path / "run")
     with pytest.raises(UserError, match="info was {'dynamic_binary'.*now {'static_binary'"):
-        directory.refuse_other(tmp_path / "run", config, spec._replace(info={"static_binary": [0, 16]}), None)
+        directory.refuse_other(tmp_path / "run", config, config, spec._replace(info={"static_binary": [0, 16]}), None)

@@ -46,8 +46,7 @@ def digits():
 @pytest.fixture
 def short(monkeypatch):
     """A training of a few steps; its classifiers have their own place in the cache."""
-    monkeypatch.setitem(classifier.RECIPE, "least_steps", 20)
-    monkeypatch.setitem(classifier.RECIPE, "epochs", 0)
+    monkeypatch.setattr(classifier, "RECIPE", classifier.RECIPE._replace(least_steps=20, epochs=0))
 
 
 def sampler(spec, x, y=None):
@@ -99,7 +98,7 @@ def test_it_knows_the_digits_and_scores_see_through_it(digits):
 
 def test_accuracy_of_a_classifier_that_learnt_from_samples(digits, monkeypatch):
     spec, reals = digits
-    monkeypatch.setitem(classifier.RECIPE, "least_steps", 250)
+    monkeypatch.setattr(classifier, "RECIPE", classifier.RECIPE._replace(least_steps=250))
     train = reals("train", None)
     score = make_scorer(real_data(spec, reals, SPLITS), ["classification_accuracy"], num=1000, seed=0).score
     entry = score(*sampler(spec, train["x"], train["y"]))["classification_accuracy"]

@@ -147,7 +147,7 @@ def test_a_users_vectors_are_scaled_by_column_and_back(tmp_path):
     np.testing.assert_allclose(everything[:, :2].max(0), 1, atol=1e-5)
     np.testing.assert_allclose(to_data(loaded.spec, to_model(loaded.spec, raw)), raw, rtol=1e-5)
     assert from_json(json.loads(json.dumps(to_json(loaded.spec)))) == loaded.spec
-    assert loaded.read("test", None) is None
+    assert loaded.read("test", None) == {}
 
 
 @pytest.mark.parametrize("feed", ["resident", "streaming"])

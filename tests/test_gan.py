@@ -186,7 +186,7 @@ def played(loss, penalty, classes=0, pack=1, hidden=5):
         loss=LOSSES[loss],
         penalty=PENALTIES[penalty],
         prior=jax.random.normal,
-        form=representation(SPEC._replace(classes=None)),
+        form=representation(SPEC._replace(classes=())),
         shape=(2,),
         latent_size=3,
         classes=classes,

@@ -259,7 +259,7 @@ def test_a_conditional_model_needs_labels_to_score():
         ({"sweeps": 0}, "sweeps 0"),
         ({"likelihood": {"name": "gaussian"}}, "expected bernoulli"),
         ({"spec": make_spec("text", (4,))}, "not data of kind 'text'"),
-        ({"spec": BITS._replace(classes=None), "conditional": True}, "learns labels"),
+        ({"spec": BITS._replace(classes=()), "conditional": True}, "learns labels"),
         ({"spec": make_spec("image", (8, 8, 1)), "net": {"name": "conv", "layers": (1, 1, 1)}}, "layers"),
         ({"spec": make_spec("image", (8, 8, 1)), "net": {"name": "conv", "layers": (0, 0)}}, "expected some"),
     ],

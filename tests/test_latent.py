@@ -181,7 +181,7 @@ def test_whole_codes_have_neither_active_units_nor_a_probe(images):
         decode=lambda k, s, latent: {"x": jnp.zeros((len(latent["z"]), 4, 4, 2))},
     )
     model = model._replace(sample=lambda key, state, num, given, how: {"x": np.zeros((num, 4, 4, 2))})
-    plain = spec._replace(classes=None)  # no classifier is trained
+    plain = spec._replace(classes=())  # no classifier is trained
     entries = make_scorer(real_data(plain, reals, SPLITS), ["all"], num=10, seed=0).score(model, None)
     assert {name for name in entries if name in LATENT} == {"reconstruction"} and "coverage" in entries
     assert entries["reconstruction"]["details"].keys() == {"explained_variance", "latents"}
@@ -215,7 +215,7 @@ def test_what_models_and_data_cannot_have(images):
         what = "a bound of the log-likelihood" if name in LATENT[:4] else "an encoder and a decoder"
         with pytest.raises(UserError, match=f"metric '{name}' needs {what}, which this model does not have"):
             make_scorer(real_data(spec, reals, SPLITS), [name], num=10, seed=0).score(model_of(), None)
-    plain = spec._replace(classes=None)
+    plain = spec._replace(classes=())
     assert make_scorer(real_data(plain, reals, SPLITS), [], num=10, seed=0).score(model_of(), None) == {}
     with pytest.raises(UserError, match="'probe_accuracy' needs .* labels of two classes or more, and a test split"):
         make_scorer(real_data(plain, reals, SPLITS), ["probe_accuracy"], num=10, seed=0)

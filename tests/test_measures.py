@@ -43,14 +43,19 @@ def prior_mean(real):
     return Computation(lambda mean: {"prior_mean": mean()}, dict)
 
 
+def mean_of_prior(subject):
+    if subject.model.prior is None:
+        return None
+    return lambda: float(np.mean(subject.model.prior(None, subject.state, subject.num_samples)))
+
+
 PRIOR_MEAN = Measure(  # with a reading of its own
     (Metric("prior_mean", "mean of the prior"),),
     prior_mean,
     data="anything",
     reading=Reading(
         "a prior",
-        lambda model: model.prior is not None,
-        lambda subject: lambda: float(np.mean(subject.model.prior(None, subject.state, subject.num_samples))),
+        mean_of_prior,
         lambda subject: {"num_samples": subject.num_samples},
     ),
 )

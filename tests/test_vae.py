@@ -418,7 +418,7 @@ WRONG = {
     "schedule": (VECTOR, {"kl": {"start": 0.0, "stop": 1.0}}, "schedule 'schedule' lacks examples"),
     "encoder": (VECTOR, {"encoder": {"name": "cnov"}}, "did you mean 'conv'"),
     "decoder": (VECTOR, {"decoder": {"name": "mlp", "hiden": 3}}, "did you mean 'hidden'"),
-    "labels": (VECTOR._replace(classes=None), {"conditional": True}, "has none: set model.conditional=False"),
+    "labels": (VECTOR._replace(classes=()), {"conditional": True}, "has none: set model.conditional=False"),
     "kind": (TEXT, {}, "images, vectors, tables; not data of kind 'text'"),
 }
 

@@ -226,7 +226,7 @@ def test_errors_are_one_line():
     image, bad = SPEC, np.full((1, 2, 2), 3)
     for message, call in {
         "models images, not data of kind 'vector'": lambda: vqvae(make_spec("vector", (2,))),
-        "has none: set model.conditional=False": lambda: vqvae(image._replace(classes=None), conditional=True),
+        "has none: set model.conditional=False": lambda: vqvae(image._replace(classes=()), conditional=True),
         "codebook_size 0: expected a whole number": lambda: vqvae(image, codebook_size=0),
         "decay 1: expected from 0 to below 1": lambda: vqvae(image, decay=1),
         "commitment -1": lambda: vqvae(image, commitment=-1),

@@ -39,7 +39,7 @@ def spec_of(kind: str, shape: tuple[int, ...], low: float = -1.0, high: float = 
     """A spec of made-up data that is already in model space."""
     from gen_jax.data.spec import Spec
 
-    return Spec("noise", kind, shape, dtype, 0.0, 1.0, low, high, None, {}, "", more)
+    return Spec("noise", kind, shape, dtype, 0.0, 1.0, low, high, (), {}, "", more)
 
 
 def picks(rows: int, size: int, num: int) -> np.ndarray:

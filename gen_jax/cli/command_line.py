@@ -1,7 +1,7 @@
 """The command line: flags, positional arguments, and the settings of a config that `--config.a.b=VALUE` changes."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,11 @@ from gen_jax.config import load_file
 from gen_jax.errors import UserError, choose, whole_number
 
 EXAMPLES = {"config": "configs/gan.py", "workdir": "runs/gan"}
-DEFINE = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, list: flags.DEFINE_multi_string}  # others are strings
+DEFINE: dict[type, Callable[..., Any]] = {  # others are strings
+    bool: flags.DEFINE_boolean,
+    int: flags.DEFINE_integer,
+    list: flags.DEFINE_multi_string,
+}
 
 
 class ConfigFlags(NamedTuple):
@@ -276,5 +280,6 @@ def check_bounds(values: flags.FlagValues, limits: Mapping[str, tuple[int, int]]
       UserError: naming the flag, its value and what was expected.
     """
     for name, (low, high) in limits.items():
-        if not low <= values[name].value <= high:
-            raise UserError(f"--{name}={values[name].value}: expected {low} to {high}")
+        value = getattr(values, name)
+        if not low <= value <= high:
+            raise UserError(f"--{name}={value}: expected {low} to {high}")

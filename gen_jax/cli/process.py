@@ -43,7 +43,8 @@ def command(main: Callable[[list[str]], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     silence()  # for the rest of the process: threads of TensorStore may come after all else
-    sys.stdout.reconfigure(line_buffering=True)  # a log is read while it is written
+    # A log is read while it is written.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # nothing has replaced it yet
     sys.stdout, sys.stderr = tolerant(sys.stdout), tolerant(sys.stderr, bars=True)
     try:
         main(sys.argv)

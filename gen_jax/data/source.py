@@ -20,7 +20,7 @@ class Source(NamedTuple):
     sizes: dict[str, int]
     rows: Callable[[str, np.ndarray], dict[str, np.ndarray]]
     content: str  # hash of what the rows depend on
-    classes: tuple[str, ...] | None = None
+    classes: tuple[str, ...] = ()  # names of the labels `y`; none if the rows have no labels
     limits: tuple[float, float] | None = None  # the domain, where it is known without reading the rows
     info: Mapping[str, Any] = {}
     lengths: Callable[[str], np.ndarray] | None = None  # split -> frames of each row; None where all are whole
@@ -43,8 +43,8 @@ def fit(image: Image.Image, side: int | None) -> Image.Image:
         return image
     width, height = image.size
     edge = min(width, height)
-    box = ((width - edge) // 2, (height - edge) // 2)
-    box = (*box, box[0] + edge, box[1] + edge)
+    left, upper = (width - edge) // 2, (height - edge) // 2
+    box = (left, upper, left + edge, upper + edge)
     return image.resize((side, side), Image.Resampling.LANCZOS, box=box)
 
 

@@ -27,7 +27,7 @@ class Spec(NamedTuple):
     scale: float | list[float]
     low: float | list[float]  # smallest and largest value of the data's own domain
     high: float | list[float]
-    classes: tuple[str, ...] | None  # names of the labels `y`, or None
+    classes: tuple[str, ...]  # names of the labels `y`; none if the rows have no labels
     sizes: dict[str, int]  # rows of each split
     content: str  # hash that changes when the data does
     info: dict[str, Any]  # facts that few data sets have; the properties below name those that several modules read
@@ -222,10 +222,10 @@ def _like_rows(value: np.ndarray, x: Any) -> np.ndarray:
 
 def to_json(spec: Spec) -> dict:
     """Returns the spec as plain data."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in spec._asdict().items()}
+    fields = {name: list(value) if isinstance(value, tuple) else value for name, value in spec._asdict().items()}
+    return {**fields, "classes": fields["classes"] or None}
 
 
 def from_json(fields: dict) -> Spec:
     """Returns the spec that `to_json` wrote."""
-    classes = None if fields["classes"] is None else tuple(fields["classes"])
-    return Spec(**{**fields, "shape": tuple(fields["shape"]), "classes": classes})
+    return Spec(**{**fields, "shape": tuple(fields["shape"]), "classes": tuple(fields["classes"] or ())})

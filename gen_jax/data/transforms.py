@@ -47,8 +47,8 @@ def affine(source: Source, options: Mapping[str, Any], kept: Mapping[str, np.nda
         return Affine(*standard(source, options["split"]))
     transform = transform_of(source, options)
     if source.limits:
-        low, high = (np.float64(limit) for limit in source.limits)
-        rms = high
+        low, high = (np.asarray(limit, np.float64) for limit in source.limits)
+        rms = float(high)
     else:
         low, high, rms = measured_range(source, options["split"], kept)
     if transform in ("signed", "unit"):
@@ -93,7 +93,7 @@ def measured_range(source: Source, split: str, kept: Mapping[str, np.ndarray]) -
       UserError: for the first row with a value that is not finite.
     """
     axes = tuple(range(len(source.shape) if kind_of(source).columns else len(source.shape) + 1))
-    low, high, square = np.inf, -np.inf, 0.0
+    low, high, square = np.asarray(np.inf), np.asarray(-np.inf), 0.0
     num = source.sizes[split]
     for start in range(0, num, ROWS):
         indices = np.arange(start, min(start + ROWS, num))

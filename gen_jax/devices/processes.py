@@ -23,6 +23,15 @@ class Lost(UserError):
     code = 6
 
 
+def number_in(variable: str) -> int | None:
+    """Returns the number in a variable of the environment; None if the variable is not set.
+
+    Raises:
+      ValueError: if its text is no whole number.
+    """
+    return int(os.environ[variable]) if variable in os.environ else None
+
+
 @contextmanager
 def joined() -> Iterator[None]:
     """Makes this one of the processes of a run for as long as the body runs, where `GEN_JAX_DISTRIBUTED` is set.
@@ -39,11 +48,15 @@ def joined() -> Iterator[None]:
     if not os.environ.get("GEN_JAX_DISTRIBUTED"):
         yield
         return
-    names = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
     try:
-        given = {each: int(os.environ[name]) for each, name in names.items() if name in os.environ}
-        found = "deactivate" if len(given) == 2 else None  # nothing is left to be asked of a cluster
-        jax.distributed.initialize(**given, cluster_detection_method=found, heartbeat_timeout_seconds=HEARTBEAT)
+        count, number = number_in("JAX_NUM_PROCESSES"), number_in("JAX_PROCESS_ID")
+        jax.distributed.initialize(
+            num_processes=count,
+            process_id=number,
+            # Nothing is left to be asked of a cluster if both are set.
+            cluster_detection_method=None if count is None or number is None else "deactivate",
+            heartbeat_timeout_seconds=HEARTBEAT,
+        )
     except (ValueError, RuntimeError) as error:
         raise UserError(f"GEN_JAX_DISTRIBUTED is set, and the processes do not find each other: {error}") from None
     if not leads():

@@ -37,7 +37,7 @@ def start() -> None:
         mallopt(ARENAS, 1)
         mallopt(TRIM, 2**30)
         mallopt(MAP, 2**30)
-    if jax.config.jax_compilation_cache_dir not in (None, *CHOSEN):
+    if getattr(jax.config, "jax_compilation_cache_dir") not in (None, *CHOSEN):
         return  # the user's own, by JAX_COMPILATION_CACHE_DIR or in a program
     folder = compiled_folder()
     if folder is None:

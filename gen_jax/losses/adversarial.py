@@ -16,7 +16,7 @@ class AdversarialLoss(NamedTuple):
     """The two halves of a two-player game, and whether the generator's half looks at real examples."""
 
     discriminator: Callable[[jax.Array, jax.Array], jax.Array]  # (real [B], fake [B]) -> [B]
-    generator: Callable[[jax.Array, jax.Array | None], jax.Array]  # (fake [B], real [B]) -> [B]
+    generator: Callable[..., jax.Array]  # (fake [B], real [B] or, unless `pairs`, None) -> [B]
     pairs: bool = False  # the generator's half reads `real`
 
 

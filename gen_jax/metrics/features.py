@@ -11,7 +11,7 @@ from gen_jax.metrics.images.classifier import Classifier, scaled, trained
 from gen_jax.metrics.images.external import embedding
 
 Rows = dict[str, np.ndarray]  # raw rows: `x` [N, *shape], and `y` [N] if the data have labels
-Reals = Callable[[str, int | None], Rows | None]  # (split, num) -> the first `num` raw rows; None without such a split
+Reals = Callable[[str, int | None], Rows]  # (split, num) -> the first `num` raw rows; none without such a split
 Embedding = Callable[[np.ndarray], np.ndarray]  # raw x [N, *shape] -> features [N, F] float64
 
 MOST_ROWS, MOST_NUMBERS = 100_000, 1 << 28  # of a split that are read; so many numbers take at most 1 GiB
@@ -24,7 +24,6 @@ class Features(NamedTuple):
     """An embedding of raw rows, the same for all measures."""
 
     embed: Embedding
-    log_prob: Embedding | None  # raw x -> log-probabilities [N, K] of classes; None without labels
     reference: Callable[[], np.ndarray]  # features [R, F] of train rows, in random order
     protocol: Callable[[], dict[str, Any]]
 
@@ -37,7 +36,7 @@ class Real(NamedTuple):
     test: str | None  # name of the test split; None if the data have none
     rows: Callable[[str], Rows]  # rows of a split, at most `MOST_ROWS`
     whole: Callable[[str], Rows]  # all rows of a split
-    held_out: Callable[[int], Rows | None]  # the first rows of the test split, at most that number
+    held_out: Callable[[int], Rows]  # the first rows of the test split, at most that number
     # Trained at the first call; None without two classes, or of stacked images.
     classifier: Callable[[], Classifier] | None
     features: Features | None  # None for long rows without labels
@@ -68,14 +67,15 @@ def real_data(
         return reals(split, most)
 
     @cache
-    def held_out(num: int) -> Rows | None:
-        return reals(test, min(num, most)) if test else None
+    def held_out(num: int) -> Rows:
+        return reals(test, min(num, most)) if test else {}
 
     @cache
     def classifier() -> Classifier:
-        return trained(spec, rows, train, test)
+        judge = trained(spec, rows, train, test)
+        return judge._replace(describe=remembered(judge.describe))
 
-    judged = len(spec.classes or ()) > 1 and comparable(spec) and not spec.stacked
+    judged = len(spec.classes) > 1 and comparable(spec) and not spec.stacked
     judge = classifier if judged else None
     network = embedding(file, spec) if file else None
     features = _features(spec, rows, train, judge, network)
@@ -103,17 +103,15 @@ def _features(
     if classifier is None and network is None and np.prod(spec.shape) > RAW:
         return None
 
-    @remembered
-    def described(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return classifier().describe(x)
-
     if network is not None:
         embed, facts = remembered(network[0]), lambda: network[1]
     elif classifier is not None:
-        embed, facts = lambda x: described(x)[0], lambda: {"features": "classifier", **classifier().protocol}
+        embed, facts = (
+            lambda x: classifier().describe(x)[0],
+            lambda: {"features": "classifier", **classifier().protocol},
+        )
     else:
         embed, facts = lambda x: unit(spec, x).astype(np.float64), lambda: {"features": UNIT}
-    log_prob = (lambda x: described(x)[1]) if classifier is not None else None
     reference_rows = min(REFERENCE, spec.sizes[train])
 
     @cache
@@ -123,7 +121,7 @@ def _features(
     def protocol() -> dict[str, Any]:
         return {**facts(), "reference": train, "reference_samples": reference_rows}
 
-    return Features(embed, log_prob, reference, protocol)
+    return Features(embed, reference, protocol)
 
 
 def remembered(function: Callable[[np.ndarray], Any], size: int = 4) -> Callable[[np.ndarray], Any]:

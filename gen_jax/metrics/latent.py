@@ -12,11 +12,12 @@ from gen_jax.distributions.pixels import whole
 from gen_jax.metrics.features import UNIT, Real, Rows, subset, unit
 from gen_jax.metrics.likelihood import DENSITY, VALID, in_units
 from gen_jax.metrics.measure import Computation, Measure, Metric
-from gen_jax.metrics.rows import BOUND, CODES, ELBO, Coded, Lacking
+from gen_jax.metrics.rows import BOUND, CODES, ELBO, RECONSTRUCTIONS, Coded, Lacking, Reconstructed
 
 ACTIVE = 0.01  # variance over rows from which a latent is active
 MOST_ROWS, MOST_NUMBERS = 10_000, 1 << 26  # of a split that are encoded, or that PCA is fitted to
-Codes = Callable[..., Iterator[Coded]]  # (raw rows, decoded=False) -> batches
+Codes = Callable[[Rows], Iterator[Coded]]  # raw rows -> batches
+Reconstructions = Callable[[Rows], Iterator[Reconstructed]]  # raw rows -> batches
 Bound = Callable[[Rows], np.ndarray]  # raw rows -> [N] nats, in model space
 
 
@@ -48,7 +49,7 @@ def bits_per_dim(real: Real) -> Computation | None:
 
 def _bound(real: Real, split: str | None, name: str, factor: float) -> Computation | None:
     spec = real.spec
-    if kind_of(spec).time or not spec.sizes.get(split):
+    if split is None or kind_of(spec).time or not spec.sizes.get(split):
         return None
 
     def values(bound: Bound) -> Mapping[str, Any]:
@@ -70,14 +71,15 @@ def log_volume(spec: Spec) -> float:
 
 def active_units(real: Real) -> Computation | None:
     """Prepares the number of latents whose posterior means differ between test rows."""
-    if not _encoded(real.spec, real.test):
+    test = _encoded_split(real)
+    if test is None:
         return None
 
     def values(codes: Codes) -> Mapping[str, Any]:
-        z = _real_codes(codes, read(real, real.test))
+        z = _real_codes(codes, read(real, test))
         return {"active_units": int((z.var(0, dtype=np.float64) > ACTIVE).sum()), "latents": z.shape[1]}
 
-    protocol = {**_rows(real, real.test), "variance_above": ACTIVE}
+    protocol = {**_rows(real, test), "variance_above": ACTIVE}
     return Computation(values, lambda: protocol)
 
 
@@ -86,14 +88,14 @@ def reconstruction(real: Real) -> Computation | None:
 
     PCA is left out for codes that are whole numbers, because a code of a few bits does not compare with 32 bits.
     """
-    spec = real.spec
-    if not _encoded(spec, real.test):
+    spec, test = real.spec, _encoded_split(real)
+    if test is None:
         return None
     components = _components(real)
 
-    def values(codes: Codes) -> Mapping[str, Any]:
+    def values(reconstructions: Reconstructions) -> Mapping[str, Any]:
         errors, numbers = np.zeros(3), 0  # squared errors of the model, of PCA and of the mean training row
-        for raw, latent, decoded in codes(read(real, real.test), decoded=True):
+        for raw, latent, decoded in reconstructions(read(real, test)):
             x, pca = unit(spec, raw), components(latent["z"].shape[1])
             guesses = unit(spec, decoded), pca.inverse_transform(pca.transform(x)), pca.mean_[None]
             errors += [np.square(x - guess, dtype=np.float64).sum() for guess in guesses]
@@ -104,19 +106,19 @@ def reconstruction(real: Real) -> Computation | None:
             figures |= {"pca_reconstruction": errors[1] / numbers, "pca_explained_variance": explained[1]}
         return {**{name: float(value) for name, value in figures.items()}, "latents": latent["z"].shape[1]}
 
-    protocol = {**_rows(real, real.test), "domain": UNIT, **_baseline(real)}
+    protocol = {**_rows(real, test), "domain": UNIT, **_baseline(real)}
     return Computation(values, lambda: protocol)
 
 
 def probe_accuracy(real: Real) -> Computation | None:
     """Prepares the accuracy of a linear classifier of the codes, beside that of as many principal components."""
-    spec = real.spec
-    if not _encoded(spec, real.test) or len(spec.classes or ()) < 2:
+    spec, test_split = real.spec, _encoded_split(real)
+    if test_split is None or len(spec.classes) < 2:
         return None
     components = _components(real)
 
     def values(codes: Codes) -> Mapping[str, Any]:
-        train, test = read(real, real.train), read(real, real.test)
+        train, test = read(real, real.train), read(real, test_split)
         train_z, test_z = (_real_codes(codes, rows, unlabelled=True) for rows in (train, test))
         pca = components(train_z.shape[1])
         train_pca, test_pca = (pca.transform(unit(spec, rows["x"])) for rows in (train, test))
@@ -127,7 +129,7 @@ def probe_accuracy(real: Real) -> Computation | None:
         }
 
     probe = "multinomial logistic regression, L2 1, of standardised codes"
-    protocol = {**_rows(real, real.test), "probe": probe, **_baseline(real)}
+    protocol = {**_rows(real, test_split), "probe": probe, **_baseline(real)}
     return Computation(values, lambda: protocol)
 
 
@@ -157,8 +159,9 @@ def _baseline(real: Real) -> dict[str, Any]:
     return {"fitted_on": real.train, "fitted_rows": _num_rows(real.spec, real.train)}
 
 
-def _encoded(spec: Spec, test: str | None) -> bool:
-    return not (kind_of(spec).time or spec.tabular) and test is not None
+def _encoded_split(real: Real) -> str | None:
+    """Returns the name of the test split, whose rows are encoded; None for sequences and tables, whose rows are not."""
+    return None if kind_of(real.spec).time or real.spec.tabular else real.test
 
 
 def _components(real: Real) -> Callable[[int], Any]:
@@ -186,7 +189,7 @@ def _real_codes(codes: Codes, rows: Rows, unlabelled: bool = False) -> np.ndarra
       Lacking: for codes that are not real numbers, or that are made with the label.
     """
     parts = []
-    for _, latent, _ in codes(rows):
+    for _, latent in codes(rows):
         if latent["z"].dtype.kind != "f":
             raise Lacking("codes of real numbers, which this model does not have")
         if unlabelled and "y" in latent:
@@ -238,7 +241,7 @@ RECONSTRUCTION = Measure(
     ),
     reconstruction,
     data="images or vectors, and a test split",
-    reading=CODES,
+    reading=RECONSTRUCTIONS,
 )
 PROBE_ACCURACY = Measure(
     (

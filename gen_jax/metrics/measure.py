@@ -24,8 +24,8 @@ class Computation(NamedTuple):
     # measure is stored as a detail.
     values: Callable[[Any], Mapping[str, Any]]
     protocol: Callable[[], Mapping[str, Any]]  # everything that a figure depends on besides the model and its samples
-    # (num) -> the split and the real rows that stand in the place of samples; None: the first test rows.
-    oracle: Callable[[int], tuple[str | None, Rows | None]] | None = None
+    # (num) -> the split and the real rows that stand in the place of samples, if any; None: the first test rows.
+    oracle: Callable[[int], tuple[str | None, Rows]] | None = None
 
 
 class Measure(NamedTuple):

@@ -18,8 +18,22 @@ from gen_jax.model import Batch, Model, State
 SEQUENCES_TOGETHER = 64  # sequences in a batch
 ROWS_TOGETHER = (16, 500)  # smallest and largest number of other rows in a batch
 NUMBERS = 1 << 19  # numbers in a batch, which choose its size between these
-# Raw x [n, *shape], its latent, and the raw x decoded from it, unrounded.
-Coded = tuple[np.ndarray, Batch, np.ndarray | None]
+LogProb = Callable[..., jax.Array]  # (key, state, batch) -> [B] nats
+
+
+class Coded(NamedTuple):
+    """Raw rows and their latents."""
+
+    x: np.ndarray  # raw [n, *shape]
+    latent: Rows  # `z` is [n, L]
+
+
+class Reconstructed(NamedTuple):
+    """Raw rows, their latents, and the rows that are decoded from the latents."""
+
+    x: np.ndarray  # raw [n, *shape]
+    latent: Rows  # `z` is [n, L]
+    decoded: np.ndarray  # raw [n, *shape], unrounded
 
 
 class Lacking(UserError):
@@ -40,8 +54,7 @@ class Reading(NamedTuple):
     """A function of raw rows that a model gives."""
 
     need: str  # what the model must have, in words
-    offered: Callable[[Model], bool]
-    function: Callable[[Subject], Callable[..., Any]]  # -> the function of raw rows
+    function: Callable[[Subject], Callable[..., Any] | None]  # -> the function of raw rows; None if the model lacks it
     facts: Callable[[Subject], dict[str, Any]]  # what the function depends on besides the model, for the protocol
 
 
@@ -55,56 +68,60 @@ def read(reading: Reading, subject: Subject) -> tuple[Callable[..., Any], dict[s
     Raises:
       Lacking: if the model does not have it.
     """
-    if not reading.offered(subject.model):
+    function = reading.function(subject)
+    if function is None:
         raise Lacking(f"{reading.need}, which this model does not have")
-    return reading.function(subject), reading.facts(subject)
+    return function, reading.facts(subject)
 
 
-def has_log_prob(model: Model) -> bool:
-    """Returns whether a model has an exact likelihood."""
-    return model.log_prob is not None
+def exact_log_prob(subject: Subject) -> Callable[[Rows], np.ndarray] | None:
+    """Returns the function of raw rows -> exact log-probabilities [N] in nats; None for a model without such."""
+    if subject.model.log_prob is None:
+        return None
+    return partial(log_prob_of_rows, subject.model.log_prob, subject.state, subject.spec)
 
 
-def has_fit(model: Model) -> bool:
-    """Returns whether a model has an exact likelihood and a number of parameters."""
-    return model.log_prob is not None and "free_parameters" in model.extras
+def fit_of(subject: Subject) -> Callable[[Rows], tuple[np.ndarray, int]] | None:
+    """Returns the function of raw rows -> exact log-probabilities [N] in nats and the number of trained parameters.
 
-
-def has_bound(model: Model) -> bool:
-    """Returns whether a model bounds its likelihood."""
-    return model.log_prob_bound is not None
-
-
-def has_codes(model: Model) -> bool:
-    """Returns whether a model encodes and decodes."""
-    return model.encode is not None and model.decode is not None
-
-
-def exact_log_prob(subject: Subject) -> Callable[[Rows], np.ndarray]:
-    """Returns the function of raw rows -> exact log-probabilities [N] in nats."""
-    return partial(log_prob_of_rows, subject.model, subject.state, subject.spec)
-
-
-def fit_of(subject: Subject) -> Callable[[Rows], tuple[np.ndarray, int]]:
-    """Returns the function of raw rows -> exact log-probabilities [N] in nats and the number of trained parameters."""
-    model, state, spec = subject.model, subject.state, subject.spec
+    None for a model that lacks one of them.
+    """
+    exact = exact_log_prob(subject)
+    free_parameters = subject.model.extras.get("free_parameters")
+    if exact is None or free_parameters is None:
+        return None
 
     def fit(rows: Rows) -> tuple[np.ndarray, int]:
-        log_prob = log_prob_of_rows(model, state, spec, rows)
-        parameters = model.extras["free_parameters"](state)
-        return log_prob, parameters
+        return exact(rows), free_parameters(subject.state)
 
     return fit
 
 
-def bound_with(num_samples: int, subject: Subject) -> Callable[[Rows], np.ndarray]:
-    """Returns the function of raw rows -> lower bounds [N] in nats, by a number of latents for each row."""
-    return partial(bound_of_rows, subject.model, subject.state, subject.spec, subject.seed, num_samples)
+def bound_with(num_samples: int, subject: Subject) -> Callable[[Rows], np.ndarray] | None:
+    """Returns the function of raw rows -> lower bounds [N] in nats, by a number of latents for each row.
+
+    None for a model without a bound.
+    """
+    bound = subject.model.log_prob_bound
+    if bound is None:
+        return None
+    return partial(bound_of_rows, bound, subject.state, subject.spec, subject.seed, num_samples)
 
 
-def codes_in(subject: Subject) -> Callable[..., Iterator[Coded]]:
-    """Returns the function of raw rows -> batches of their latents; see `codes_of_rows`."""
-    return partial(codes_of_rows, subject.model, subject.state, subject.spec, subject.seed)
+def codes_in(subject: Subject) -> Callable[[Rows], Iterator[Coded]] | None:
+    """Returns the function of raw rows -> batches of their latents; None for a model that does not encode and decode."""
+    model = subject.model
+    if model.encode is None or model.decode is None:
+        return None
+    return partial(codes_of_rows, model.encode, subject.state, subject.spec, subject.seed)
+
+
+def reconstructions_in(subject: Subject) -> Callable[[Rows], Iterator[Reconstructed]] | None:
+    """Returns the function of raw rows -> batches of their reconstructions; None if a model does not encode and decode."""
+    model = subject.model
+    if model.encode is None or model.decode is None:
+        return None
+    return partial(reconstructions_of_rows, model.encode, model.decode, subject.state, subject.spec, subject.seed)
 
 
 def no_facts(subject: Subject) -> dict[str, Any]:
@@ -128,49 +145,48 @@ def conditional(model: Model, state: State) -> bool:
     return model.prior is not None and "y" in model.prior(jax.random.key(0), state, 1)
 
 
-LOG_PROB = Reading("an exact log-likelihood", has_log_prob, exact_log_prob, no_facts)
-FIT = Reading("an exact log-likelihood and a number of parameters", has_fit, fit_of, no_facts)
+LOG_PROB = Reading("an exact log-likelihood", exact_log_prob, no_facts)
+FIT = Reading("an exact log-likelihood and a number of parameters", fit_of, no_facts)
 ELBO = Reading(
     "a bound of the log-likelihood",
-    has_bound,
     partial(bound_with, 1),
     lambda subject: {"num_samples": 1, **latent_facts(subject)},
 )
 BOUND = Reading(
     "a bound of the log-likelihood",
-    has_bound,
     lambda subject: bound_with(subject.num_samples, subject),
     lambda subject: {"num_samples": subject.num_samples, **latent_facts(subject)},
 )
-CODES = Reading("an encoder and a decoder", has_codes, codes_in, latent_facts)
+CODES = Reading("an encoder and a decoder", codes_in, latent_facts)
+RECONSTRUCTIONS = Reading("an encoder and a decoder", reconstructions_in, latent_facts)
 
 
-def log_prob_of_rows(model: Model, state: State, spec: Spec, rows: Rows) -> np.ndarray:
+def log_prob_of_rows(log_prob: LogProb, state: State, spec: Spec, rows: Rows) -> np.ndarray:
     """Returns the exact log-probabilities [N] of raw rows in nats.
 
     Args:
-      model: a model with an exact likelihood.
-      state: its state.
+      log_prob: the exact likelihood of a model.
+      state: of the model.
       spec: facts of the data.
       rows: raw rows; the frames beyond the longest sequence of a batch are cut off.
     """
     if kind_of(spec).time:
-        return _log_prob_of_sequences(model, state, spec, rows)
+        return _log_prob_of_sequences(log_prob, state, spec, rows)
     parts = []
     for key, part, num in batches(spec, 0, rows):
-        log_prob = model.log_prob(key, state, rows_to_model(spec, part))
-        parts.append(np.asarray(log_prob)[:num])
+        nats = log_prob(key, state, rows_to_model(spec, part))
+        parts.append(np.asarray(nats)[:num])
     return np.concatenate(parts)
 
 
-def _log_prob_of_sequences(model: Model, state: State, spec: Spec, rows: Rows) -> np.ndarray:
+def _log_prob_of_sequences(log_prob: LogProb, state: State, spec: Spec, rows: Rows) -> np.ndarray:
     key, parts = root(0, "scores"), []
     for start in range(0, len(rows["x"]), SEQUENCES_TOGETHER):
         part = {name: value[start : start + SEQUENCES_TOGETHER] for name, value in rows.items()}
         if "length" in part:
             part["x"] = part["x"][:, : part["length"].max()]
         batch_key = jax.random.fold_in(key, start // SEQUENCES_TOGETHER)
-        parts.append(np.asarray(model.log_prob(batch_key, state, rows_to_model(spec, part))))
+        parts.append(np.asarray(log_prob(batch_key, state, rows_to_model(spec, part))))
     return np.concatenate(parts)
 
 
@@ -193,12 +209,12 @@ def batches(spec: Spec, seed: int, rows: Rows) -> Iterator[tuple[jax.Array, Rows
         yield jax.random.fold_in(key, start // size), part, min(size, num - start)
 
 
-def bound_of_rows(model: Model, state: State, spec: Spec, seed: int, num_samples: int, rows: Rows) -> np.ndarray:
+def bound_of_rows(bound: LogProb, state: State, spec: Spec, seed: int, num_samples: int, rows: Rows) -> np.ndarray:
     """Returns lower bounds [N] of the log-probabilities of raw rows in nats.
 
     Args:
-      model: a model with a bound of its likelihood.
-      state: its state.
+      bound: the bound of the likelihood of a model.
+      state: of the model.
       spec: facts of the data.
       seed: of the latents.
       num_samples: number of latents of each row.
@@ -206,34 +222,48 @@ def bound_of_rows(model: Model, state: State, spec: Spec, seed: int, num_samples
     """
     parts = []
     for key, part, num in batches(spec, seed, rows):
-        bound = model.log_prob_bound(key, state, rows_to_model(spec, part), num_samples)
-        parts.append(np.asarray(bound)[:num])
+        nats = bound(key, state, rows_to_model(spec, part), num_samples)
+        parts.append(np.asarray(nats)[:num])
     return np.concatenate(parts)
 
 
-def codes_of_rows(
-    model: Model, state: State, spec: Spec, seed: int, rows: Rows, decoded: bool = False
-) -> Iterator[Coded]:
+def codes_of_rows(encode: Callable[..., Batch], state: State, spec: Spec, seed: int, rows: Rows) -> Iterator[Coded]:
     """Yields raw rows with their latents, batch by batch.
 
     Args:
-      model: a model that encodes and decodes.
-      state: its state.
+      encode: the encoder of a model.
+      state: of the model.
       spec: facts of the data.
       seed: of the latents.
       rows: raw rows.
-      decoded: decode the latents too.
+    """
+    for key, part, num in batches(spec, seed, rows):
+        encode_key, _ = jax.random.split(key)
+        latent = encode(encode_key, state, rows_to_model(spec, part))
+        yield Coded(part["x"][:num], _flat(latent, num))
 
-    Yields:
-      Raw rows x [n, *shape]; their latent, whose `z` is [n, L]; and the rows [n, *shape] that are decoded from it, or
-      None.
+
+def reconstructions_of_rows(
+    encode: Callable[..., Batch], decode: Callable[..., Batch], state: State, spec: Spec, seed: int, rows: Rows
+) -> Iterator[Reconstructed]:
+    """Yields raw rows with their latents and what is decoded from the latents, batch by batch.
+
+    Args:
+      encode: the encoder of a model.
+      decode: its decoder.
+      state: of the model.
+      spec: facts of the data.
+      seed: of the latents.
+      rows: raw rows.
     """
     for key, part, num in batches(spec, seed, rows):
         encode_key, decode_key = jax.random.split(key)
-        latent = model.encode(encode_key, state, rows_to_model(spec, part))
-        decoded_x = None
-        if decoded:
-            x = model.decode(decode_key, state, latent)["x"]
-            decoded_x = to_data(spec._replace(dtype="float32"), x)[:num]
-        latent = {name: np.asarray(value)[:num] for name, value in latent.items()}
-        yield part["x"][:num], {**latent, "z": latent["z"].reshape(num, -1)}, decoded_x
+        latent = encode(encode_key, state, rows_to_model(spec, part))
+        x = decode(decode_key, state, latent)["x"]
+        yield Reconstructed(part["x"][:num], _flat(latent, num), to_data(spec._replace(dtype="float32"), x)[:num])
+
+
+def _flat(latent: Batch, num: int) -> Rows:
+    """Returns the first `num` rows of a latent, `z` as [num, L]."""
+    rows = {name: np.asarray(value)[:num] for name, value in latent.items()}
+    return {**rows, "z": rows["z"].reshape(num, -1)}

@@ -100,8 +100,7 @@ def read_evaluation(workdir: Path) -> tuple[int, Scores]:
     path = workdir / "evaluation.json"
     content = files.read_json(path)
     step, scores = content.get("step"), content.get("metrics")
-    whole = isinstance(step, int) and isinstance(scores, dict) and all(map(_is_score, scores.values()))
-    if not whole:
+    if not (isinstance(step, int) and isinstance(scores, dict) and all(map(_is_score, scores.values()))):
         raise UserError(f"{path} holds no scores; write it anew: python -m gen_jax.evaluate --workdir {workdir}")
     return step, scores
 

@@ -125,13 +125,20 @@ def locked(workdir: Path) -> Iterator[None]:
         yield
 
 
-def refuse_other(workdir: Path, config: dict, spec: Spec, fork: Path | None) -> None:
+def refuse_other(workdir: Path, begun: dict, config: dict, spec: Spec, fork: Path | None) -> None:
     """Refuses to go on with a begun run under other settings, on other data, or as a fork of another run.
+
+    Args:
+      workdir: directory of the run.
+      begun: the settings that the run was begun with, see `begun_config`.
+      config: the settings that it is to go on with.
+      spec: the facts of the data that it is to go on with.
+      fork: directory of the run that it is to be a fork of, or None.
 
     Raises:
       UserError: naming what changed and both values.
     """
-    refuse_changes(begun_config(workdir), config, workdir)
+    refuse_changes(begun, config, workdir)
     origin = read_json(workdir / "fork.json")["from"] if (workdir / "fork.json").exists() else None
     if fork is not None and str(fork.resolve()) != origin:
         raise UserError(f"{workdir} has begun already and is no fork of {fork}: give a new --workdir")

@@ -36,6 +36,7 @@ from gen_jax.training.log import Log
 from gen_jax.training.prepare import Job
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.given import parse_given
+from gen_jax.verbs.score import Scorer
 
 Numbers = dict[str, float | None]
 
@@ -122,7 +123,11 @@ def check_hooks(hooks: Any) -> list[Hook]:
 
 
 def hooks_of_run(
-    job: Job, manager: CheckpointManager, journal: Log, offer: Callable[[int, Scores, State], None], users: list[Hook]
+    job: Job,
+    manager: CheckpointManager,
+    journal: Log,
+    offer: Callable[[int, Scores, State], None],
+    users: Sequence[Hook],
 ) -> list[Hook]:
     """Returns all hooks of a run, in the order in which they run.
 
@@ -135,7 +140,12 @@ def hooks_of_run(
     """
     settings = job.settings
     turn = partial(regular_or_last, settings.log_every)
-    before = [Hook("score", partial(regular, settings.eval_every), partial(score_and_offer, offer)), *users]
+    scoring = []
+    if job.scorer is not None:
+        scoring.append(
+            Hook("score", partial(regular, settings.eval_every), partial(score_and_offer, job.scorer, offer))
+        )
+    before = [*scoring, *users]
     return [
         *before,
         Hook("log", partial(any_due, [turn, *(hook.due for hook in before)]), partial(log_numbers, journal, turn)),
@@ -177,20 +187,20 @@ def run_hooks(job: Job, hooks: list[Hook], moment: Moment) -> None:
             moment = moment._replace(returned={**moment.returned, **numbers})
 
 
-def score_and_offer(offer: Callable[[int, Scores, State], None], job: Job, moment: Moment) -> Numbers:
+def score_and_offer(scorer: Scorer, offer: Callable[[int, Scores, State], None], job: Job, moment: Moment) -> Numbers:
     """Scores the model, keeps its state if it is the best, and returns the scores' values."""
-    scores = score(job, moment.state, moment.clock.step)
+    scores = score(scorer, job, moment.state, moment.clock.step)
     offer(moment.clock.step, scores, moment.state)
     return {name: entry["value"] for name, entry in scores.items()}
 
 
-def score(job: Job, state: State, step: int) -> Scores:
+def score(scorer: Scorer, job: Job, state: State, step: int) -> Scores:
     """Scores every replica, keeps the mean scores in `evaluation.json` and returns them; none in processes but the first."""
     state = gathered(job, state)
     if not processes.leads():
         return {}
     states = (replicas.replica(state, index, job.replicas) for index in range(job.replicas))
-    scores = mean_scores([job.scorer.score(job.model, state) for state in states])
+    scores = mean_scores([scorer.score(job.model, state) for state in states])
     save_scores(job.workdir, step, scores)
     return scores
 
@@ -204,8 +214,8 @@ def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbe
     state = gathered(job, moment.state)
     if not processes.leads():
         return None
-    states = (replicas.replica(state, index, job.replicas) for index in range(job.replicas))
-    states = tuple(jax.tree.map(jnp.copy, state) for state in states)  # the next step donates the arrays of the run
+    views = (replicas.replica(state, index, job.replicas) for index in range(job.replicas))
+    states = tuple(jax.tree.map(jnp.copy, view) for view in views)  # the next step donates the arrays of the run
     step, total, _ = moment.clock
     metrics = {**moment.metrics, **moment.returned}
     snapshot = Snapshot(step, total, states[0], states, metrics, job.model, job.data.spec, job.workdir)

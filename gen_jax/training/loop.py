@@ -12,7 +12,7 @@ from gen_jax.devices import placement, replicas
 from gen_jax.errors import UserError
 from gen_jax.model import State
 from gen_jax.storage import checkpoint
-from gen_jax.training.hooks import Clock, Hook, Moment, run_hooks
+from gen_jax.training.hooks import Clock, Hook, Moment, Numbers, run_hooks
 from gen_jax.training.log import Log
 from gen_jax.training.prepare import Job
 from gen_jax.training.start import place_arrays
@@ -103,7 +103,7 @@ def initially_broken(job: Job) -> dict[str, jax.Array]:
     return placement.place_rows(job.mesh, {name: np.full(job.replicas, NEVER, np.int32) for name in job.metrics})
 
 
-def finite_numbers(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) -> dict[str, float]:
+def finite_numbers(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) -> Numbers:
     """Returns the metrics of a step as numbers; waits for the device.
 
     Args:
@@ -117,7 +117,7 @@ def finite_numbers(job: Job, manager: CheckpointManager, metrics: dict, broken: 
     """
     metrics, broken = jax.device_get((metrics, broken))
     first = {name: np.min(steps) for name, steps in broken.items()}
-    name = min(first, key=first.get)
+    name = min(first, key=first.__getitem__)
     if first[name] < NEVER:
         checkpoint.finish(manager)
         left = checkpoint.left(manager)

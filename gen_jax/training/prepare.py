@@ -131,7 +131,7 @@ def mesh_of(number: int) -> Mesh:
     if not processes.alone():
         raise UserError(f"replicas {number}: expected 1 in a run of several processes; they share the devices of one")
     most = max(count for count in range(1, mesh.size + 1) if number % count == 0)
-    return placement.make_mesh(mesh.devices.flat[:most])
+    return placement.make_mesh([*mesh.devices.flat[:most]])
 
 
 def open_data(settings: ConfigDict, mesh: Mesh, quiet: bool) -> data.Data:

@@ -30,8 +30,9 @@ def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tupl
     Raises:
       UserError: if the settings or the data changed, or no checkpoint is whole or fits.
     """
-    if directory.begun_config(job.workdir) is not None:
-        return resumed_state(job, manager, fork)
+    begun = directory.begun_config(job.workdir)
+    if begun is not None:
+        return resumed_state(job, manager, begun, fork)
     if fork is not None:
         return forked_state(job, manager, fork)
     if processes.leads():
@@ -40,11 +41,11 @@ def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tupl
     return 0, initial_state(job)
 
 
-def resumed_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tuple[int, State]:
+def resumed_state(job: Job, manager: CheckpointManager, begun: dict, fork: Path | None) -> tuple[int, State]:
     """Returns the newest whole checkpoint of a begun run, and writes down the settings that may have changed."""
     settings = config.plain(job.settings)
-    directory.refuse_other(job.workdir, settings, job.data.spec, fork)
-    newest = checkpoint.newest(manager, job.state, repair=True)
+    directory.refuse_other(job.workdir, begun, settings, job.data.spec, fork)
+    newest = whole_checkpoint(checkpoint.newest(manager, job.state, repair=True), job.workdir)
     if processes.leads():
         files.write_json(job.workdir / "config.json", settings)
     return newest
@@ -76,12 +77,23 @@ def state_of_fork(job: Job, fork: Path) -> tuple[int, State]:
         raise UserError(f"--fork {fork}: there is no run with a checkpoint to start from")
     lanes = ORDERS[job.settings.data.order].lanes and ORDERS[old["data"]["order"]].lanes
     if not lanes or old["batch_size"] == rows:
-        return checkpoint.newest_in(fork / "checkpoints", job.state)
+        return whole_checkpoint(checkpoint.newest_in(fork / "checkpoints", job.state), fork)
     shapes = state_shapes(job.model, job.data.spec, old["batch_size"], lanes=True)
     abstract = placement.abstract_state(job.mesh, shapes, job.replicas, job.settings.sharding is not None)
-    step, state = checkpoint.newest_in(fork / "checkpoints", abstract)
+    step, state = whole_checkpoint(checkpoint.newest_in(fork / "checkpoints", abstract), fork)
     print(f"batch_size was {old['batch_size']} in {fork} and is {rows}: every lane begins anew, with nothing carried")
     return step, jax.tree.map(lambda a, b: a if a.shape == b.shape else b, state, initial_state(job))
+
+
+def whole_checkpoint(newest: tuple[int, State] | None, workdir: Path) -> tuple[int, State]:
+    """Returns the newest checkpoint of a run that has saved a state.
+
+    Raises:
+      UserError: if the run has lost its checkpoints.
+    """
+    if newest is None:
+        raise UserError(f"{workdir / 'checkpoints'} holds no checkpoint that can be read: put one back")
+    return newest
 
 
 def initial_state(job: Job) -> State:

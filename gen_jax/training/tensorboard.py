@@ -17,7 +17,7 @@ from gen_jax.files import writing
 @contextmanager
 def _absent(name: str) -> Iterator[None]:
     """Hides a module that is not imported yet from those that would import it."""
-    loaded = sys.modules.setdefault(name, None)
+    loaded = sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None refuses the import
     try:
         yield
     finally:

@@ -15,6 +15,7 @@ from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.model import Model, State
 
+Conditions = Mapping[str, np.ndarray | Mapping[str, np.ndarray]]  # leaves lead with the number of samples
 fold_in = jax.jit(jax.random.fold_in)  # by itself it takes a third of a millisecond a chunk
 CHUNK = 256  # samples per compiled call: one compilation whatever `num`, and sample i depends on (seed, i) alone
 SHORT = 16  # of sequences
@@ -27,7 +28,7 @@ def draw(
     spec: Spec,
     seed: int,
     num: int,
-    given: Mapping[str, np.ndarray] | None = None,
+    given: Conditions | None = None,
     how: Mapping[str, Any] | None = None,
     size: int | None = None,
     known: np.ndarray | None = None,
@@ -63,7 +64,7 @@ def draw(
 
 
 def _chunks(
-    model: Model, state: State, seed: int, num: int | None, given: Mapping, how: Mapping, size: int
+    model: Model, state: State, seed: int, num: int | None, given: Conditions, how: Mapping[str, Any], size: int
 ) -> Iterator[dict[str, jax.Array]]:
     """Yields samples, `size` at a time, until there are `num`; without end, all given the first row, if `num` is None."""
     key = root(seed, "samples")

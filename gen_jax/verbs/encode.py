@@ -42,8 +42,8 @@ def by_pca(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     from sklearn.decomposition import PCA
 
     pca = PCA(2, svd_solver="full").fit(z)
-    names = tuple(f"component {each + 1} ({share:.0%})" for each, share in enumerate(pca.explained_variance_ratio_))
-    return pca.transform(z), names
+    first, second = pca.explained_variance_ratio_
+    return pca.transform(z), (f"component 1 ({first:.0%})", f"component 2 ({second:.0%})")
 
 
 def by_tsne(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
@@ -76,13 +76,15 @@ def plot(codes: Mapping[str, np.ndarray], spec: Spec, by: str) -> bytes:
         z, y = z[:TSNE_ROWS], y[:TSNE_ROWS]
     at, names = (z, ("z[0]", "z[1]")) if z.shape[1] <= 2 else BY[by](z)
     seen = np.unique(y)
-    labels = [(spec.classes or ())[each] if each < len(spec.classes or ()) else str(each) for each in seen]
+    labels = [spec.classes[each] if each < len(spec.classes) else str(each) for each in seen]
     figure = FigureCanvasAgg(Figure(figsize=(7, 6), dpi=100, layout="constrained")).figure
     panel = figure.subplots()
-    from matplotlib import colormaps
+    from matplotlib import color_sequences, colormaps
 
-    few = colormaps["tab10" if len(seen) <= 10 else "tab20"].colors
-    colours = few[: len(seen)] if len(seen) <= LEGEND else colormaps["turbo"](np.linspace(0, 1, len(seen)))
+    if len(seen) <= LEGEND:
+        colours = np.asarray(color_sequences["tab10" if len(seen) <= 10 else "tab20"][: len(seen)])
+    else:
+        colours = colormaps["turbo"](np.linspace(0, 1, len(seen)))
     if at.shape[1] == 1:
         panel.hist(
             [at[y == each, 0] for each in seen],
@@ -95,10 +97,9 @@ def plot(codes: Mapping[str, np.ndarray], spec: Spec, by: str) -> bytes:
         panel.set_ylabel("rows")
     else:
         order = np.random.default_rng(0).permutation(len(at))  # no class lies on top of the others
-        points = np.asarray(colours)[np.searchsorted(seen, y)]
-        panel.scatter(
-            *at[order, :2].T, s=float(np.clip(20_000 / len(at), 4, 16)), alpha=0.6, linewidths=0, c=points[order]
-        )
+        points = colours[np.searchsorted(seen, y)]
+        size = float(np.clip(20_000 / len(at), 4, 16))
+        panel.scatter(at[order, 0], at[order, 1], s=size, alpha=0.6, linewidths=0, c=points[order])
         for colour, label in zip(colours, labels):
             panel.scatter([], [], s=16, color=[colour], label=label)
         panel.set_ylabel(names[1])

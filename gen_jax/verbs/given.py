@@ -1,5 +1,7 @@
 """Reads what `--given` says: labels, a prefix, or cells of a table."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from gen_jax.errors import UserError, choose, whole_number
 class Request(NamedTuple):
     """The samples that `--given` and `--length` ask for."""
 
-    given: dict[str, np.ndarray] | None  # the condition for the model; None if there is none
+    given: evidence.Given | None  # the condition for the model; None if there is none
     cells: np.ndarray | None = None  # of rows of a table [num, D] in its own domain, NaN if a cell is free
     fits: RowTest | None = None  # the ranges and lists of the rows of a table
 
@@ -38,7 +40,7 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
         raise UserError(f"--length {length}: {spec.name} holds {spec.kind} data, no sequences")
     if length is not None and not 1 <= length < config.LARGEST:
         raise UserError(f"--length {length}: expected 1 to {config.LARGEST - 1}")
-    given = {} if length is None else {"length": np.full(num, length, np.int32)}
+    given: evidence.Given = {} if length is None else {"length": np.full(num, length, np.int32)}
     if text is not None and spec.tabular:
         condition = evidence.condition_of(spec, text)
         return Request(
@@ -48,9 +50,10 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
         )
     if text is not None:
         name, _, value = text.partition("=")
-        readers, expected = {"y": _labels}, "y=CLASS or y=all"
+        readers: dict[str, Callable[..., dict[str, np.ndarray]]] = {"y": _labels}
+        expected = "y=CLASS or y=all"
         if kind.tokens:
-            readers["prefix"] = _prefix
+            readers["prefix"] = partial(_prefix, kind.tokens)
             expected += ", or prefix=TEXT"
         if name not in readers or not value:
             raise UserError(f"--given {text}: expected {expected}")
@@ -58,8 +61,10 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
     return Request(given or None)
 
 
-def _prefix(text: str, value: str, num: int, spec: Spec, length: int | None) -> dict[str, np.ndarray]:
-    x = kind_of(spec).tokens(spec, value)
+def _prefix(
+    tokens: Callable[[Spec, str], np.ndarray], text: str, value: str, num: int, spec: Spec, length: int | None
+) -> dict[str, np.ndarray]:
+    x = tokens(spec, value)
     rest = max(0, (length or spec.shape[0]) - len(x))
     mask = np.arange(len(x) + rest) < len(x)
     return {"x": np.tile(np.pad(x, (0, rest)), (num, 1)), "mask": np.tile(mask, (num, 1))}

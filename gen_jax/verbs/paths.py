@@ -9,7 +9,7 @@ from gen_jax.data.feed.rows import Rows, read_rows
 from gen_jax.data.spec import Spec, to_data
 from gen_jax.errors import UserError
 from gen_jax.keys import root
-from gen_jax.model import Model, State
+from gen_jax.model import Batch, Model, State
 from gen_jax.storage import loading
 from gen_jax.verbs.draw import CHUNK
 from gen_jax.verbs.encode import encode
@@ -35,20 +35,32 @@ def spherical(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
     Shoemake 1985; White 2016 (arXiv 1609.04468), section 2.1. Opposite ends, which no one circle joins, are joined
     through 0.
     """
-    lengths = [np.linalg.norm(each, axis=-1, keepdims=True) for each in (start, end)]  # [N, 1]
-    u, v = (each / np.maximum(length, TINY) for each, length in zip((start, end), lengths))
+    start_length, end_length = (np.linalg.norm(z, axis=-1, keepdims=True) for z in (start, end))  # [N, 1]
+    u, v = start / np.maximum(start_length, TINY), end / np.maximum(end_length, TINY)
     cosine = np.sum(u * v, axis=-1, keepdims=True)
     across = v - cosine * u  # at right angles to u, in the plane of both
     sine = np.linalg.norm(across, axis=-1, keepdims=True)
     across = np.where(sine > TINY, across / np.maximum(sine, TINY), 0)
     angle = np.linspace(0, 1, steps)[:, None] * np.arctan2(sine, cosine)[:, None]  # [N, T, 1]
     direction = np.cos(angle) * u[:, None] + np.sin(angle) * across[:, None]
-    path = direction * linear(*lengths, steps)
+    path = direction * linear(start_length, end_length, steps)
     path[:, 0], path[:, -1] = start, end  # to the bit
     return path
 
 
 PATHS = {"spherical": spherical, "linear": linear}
+
+
+def latent_functions(model: Model) -> tuple[Callable[..., Batch], Callable[..., Batch]]:
+    """Returns the prior and the decoder of a model.
+
+    Raises:
+      UserError: for a model that lacks one of them.
+    """
+    if model.prior is None or model.decode is None:
+        lacking = [name for name in ("prior", "decode") if getattr(model, name) is None]
+        raise UserError(f"this model has no {' and no '.join(lacking)}, so no latent paths: use gen_jax.sample instead")
+    return model.prior, model.decode
 
 
 def draws(model: Model, state: State, seed: int, num: int) -> dict[str, np.ndarray]:
@@ -57,13 +69,9 @@ def draws(model: Model, state: State, seed: int, num: int) -> dict[str, np.ndarr
     Raises:
       UserError: for a model without a continuous latent.
     """
-    lacking = [name for name in ("prior", "decode") if getattr(model, name) is None]
-    if lacking:
-        raise UserError(f"this model has no {' and no '.join(lacking)}, so no latent paths: use gen_jax.sample instead")
+    prior, _ = latent_functions(model)
     key = root(seed, "paths")
-    chunks = [
-        jax.device_get(model.prior(jax.random.fold_in(key, chunk), state, CHUNK)) for chunk in range(-(-num // CHUNK))
-    ]
+    chunks = [jax.device_get(prior(jax.random.fold_in(key, chunk), state, CHUNK)) for chunk in range(-(-num // CHUNK))]
     latent = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:num], *chunks)
     if not np.issubdtype(latent["z"].dtype, np.floating):
         raise UserError(f"the latent of this model is {latent['z'].dtype}: only a continuous one has paths")
@@ -89,11 +97,12 @@ def walk(latent: dict[str, np.ndarray], steps: int, between: Between, closed: bo
 
 def decode(model: Model, state: State, spec: Spec, latent: dict[str, np.ndarray]) -> np.ndarray:
     """`x` [M, *shape] in the data's own domain of latents [M, ...], in chunks of one size: one compilation."""
+    _, decode_latent = latent_functions(model)
     key, num, x = root(0, "codes"), len(latent["z"]), []
     for start in range(0, num, CHUNK):
         rows = np.arange(start, start + CHUNK) % num  # the last chunk is filled up with the first rows
         chunk = {name: leaf[rows] for name, leaf in latent.items()}
-        x.append(jax.device_get(model.decode(jax.random.fold_in(key, start // CHUNK), state, chunk)["x"]))
+        x.append(jax.device_get(decode_latent(jax.random.fold_in(key, start // CHUNK), state, chunk)["x"]))
     return to_data(spec, np.concatenate(x)[:num])
 
 

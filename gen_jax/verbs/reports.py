@@ -73,7 +73,8 @@ def _read_run(folder: Path, name: str, number: int) -> RunFacts:
     if settings is None:
         raise UserError(f"no run in {folder}: " + ("it is empty" if folder.exists() else "no such directory"))
     directory.refuse_incomplete(settings, folder)
-    scored, scores = None, {}
+    scored: int | None = None
+    scores: Scores = {}
     if (folder / "evaluation.json").exists():
         scored, scores = read_evaluation(folder)
     return RunFacts(

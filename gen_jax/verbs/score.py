@@ -19,7 +19,7 @@ from gen_jax.metrics.scores import Scores, entries
 from gen_jax.metrics.tables.encoding import target_of
 from gen_jax.model import Model, State
 from gen_jax.storage import loading
-from gen_jax.verbs.draw import draw
+from gen_jax.verbs.draw import Conditions, draw
 from gen_jax.verbs.given import parse_given
 
 
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     required: frozenset[str]  # metrics that are asked for by name: a model that cannot have them is refused
     num: int  # samples
     seed: int
-    given: dict[str, np.ndarray] | None  # the length of each sample, if it is asked for
+    given: Conditions | None  # the length of each sample, if it is asked for
     num_samples: int  # latents of each row for the importance weighted bound
     protocol: Mapping[str, Any]  # facts of the data
     drawn: Mapping[str, Any]  # facts of the samples
@@ -81,7 +81,7 @@ def make_scorer(
       UserError: for an unknown metric, and for a metric that the data, or so few samples, do not have.
     """
     names, spec = tuple(names), real.spec
-    required = frozenset({*names, also} - {registry.ALL, None})
+    required = frozenset([*names, *([] if also is None else [also])]) - {registry.ALL}
     if registry.ALL in names:
         wanted = [*registry.metrics()]
     else:
@@ -90,7 +90,7 @@ def make_scorer(
     given = parse_given(None, num, spec, length).given
     protocol = {"data": spec.name, "shape": list(spec.shape), "content": spec.content}
     drawn = {"samples": num, "seed": seed}
-    if given:
+    if length is not None:
         drawn["length"] = length
     plan = Plan(spec, chosen, required, num, seed, given, num_samples, protocol, drawn)
     return Scorer(partial(score, plan), partial(draw_samples, plan))
@@ -209,7 +209,7 @@ def real_figures(measure: Measure, computation: Computation, real: Real, num: in
         split, rows = real.test, real.held_out(num)
     else:
         split, rows = computation.oracle(num)
-    if rows is None or len(rows["x"]) < measure.least:
+    if not rows or len(rows["x"]) < measure.least:
         return {}, {"oracle_split": None}
     return computation.values(rows), {"oracle_split": split, "oracle_samples": len(rows["x"])}
 

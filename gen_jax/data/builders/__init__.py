@@ -1,35 +1,35 @@
 """TFDS builders of the sets that TFDS lacks; they write array_record and need no TensorFlow."""
 
-from collections.abc import Callable
+from typing import Any
 
 from gen_jax.errors import choose
 
 
-def _digits() -> Callable:
+def _digits() -> type[Any]:
     from gen_jax.data.builders.digits import Digits
 
     return Digits
 
 
-def _gaussians() -> Callable:
+def _gaussians() -> type[Any]:
     from gen_jax.data.builders.gaussians import Gaussians
 
     return Gaussians
 
 
-def _rounds() -> Callable:
+def _rounds() -> type[Any]:
     from gen_jax.data.builders.rounds import Rounds
 
     return Rounds
 
 
-def _sines() -> Callable:
+def _sines() -> type[Any]:
     from gen_jax.data.builders.sines import Sines
 
     return Sines
 
 
-def _tiny_shakespeare() -> Callable:
+def _tiny_shakespeare() -> type[Any]:
     from gen_jax.data.builders.tiny_shakespeare import TinyShakespeare
 
     return TinyShakespeare
@@ -44,7 +44,7 @@ BUILDERS = {  # imported on use: TFDS is slow to start
 }
 
 
-def find(name: str) -> Callable:
+def find(name: str) -> type[Any]:
     """Returns the builder class of one of our own sets.
 
     Raises:

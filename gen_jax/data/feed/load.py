@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gen_jax.data.feed.batches import Batches, batch_on_device, resident, row_bytes, rows_of_step, stream, streaming
-from gen_jax.data.feed.order import ORDERS, Levels, Plan, Reading, Rows, length_of_run, levels_of, permutations
+from gen_jax.data.feed.order import (
+    NO_LEVELS,
+    ORDERS,
+    Levels,
+    Plan,
+    Reading,
+    Rows,
+    length_of_run,
+    levels_of,
+    permutations,
+)
 from gen_jax.data.feed.resident import resident_arrays
 from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import drawn_from
@@ -33,7 +43,7 @@ class Data(NamedTuple):
     at: Callable[[int], Rows]  # step -> what this step needs from the host
     stream: Callable[[int, int], Iterator[Rows]]  # (start, stop) -> at(start), ..., at(stop - 1)
     batch: Callable[[Rows, Rows], Rows]  # (arrays, at(step)) -> the batch
-    read: Callable[[str, int | None], Rows | None]  # raw rows of a split, see `reader`
+    read: Callable[[str, int | None], Rows]  # raw rows of a split, see `reader`
 
 
 def load(
@@ -75,7 +85,7 @@ def load(
         order.refuse(Reading(source, rows, batch_size, length.steps, multiple))
     kept = drawn_from(resident_arrays(source, options, split, quiet)) if is_resident(source, options) else {}
     spec = spec_of(source, options, kept)
-    levels = levels_of_table(spec, all_rows(source, split)) if order.levels else None
+    levels = levels_of_table(spec, all_rows(source, split)) if order.levels else NO_LEVELS
     feed = resident(spec, kept) if kept else streaming(spec, source, split)
     plans = tuple(
         Plan(replica_seed, rows, length.size, length.last, permutations(replica_seed, rows), levels)
@@ -162,15 +172,15 @@ def levels_of_table(spec: Spec, x: np.ndarray) -> Levels:
     return levels_of(x[:, [*sizes]], [*sizes.values()])
 
 
-def reader(source: Source, options: Mapping[str, Any], quiet: bool = False) -> Callable[[str, int | None], Rows | None]:
+def reader(source: Source, options: Mapping[str, Any], quiet: bool = False) -> Callable[[str, int | None], Rows]:
     """Returns the function (split, num) -> the first `num` raw rows of a split, all if None; see `read_split`."""
     return partial(read_split, source, options, quiet=quiet)
 
 
 def read_split(
     source: Source, options: Mapping[str, Any], split: str, num: int | None = None, quiet: bool = False
-) -> Rows | None:
-    """Returns raw rows of a split; None if there is no such split, or it is empty.
+) -> Rows:
+    """Returns raw rows of a split; an empty dictionary if there is no such split, or it is empty.
 
     Rows are decoded once and kept in the cache as for training, unless a split is too large for that.
 
@@ -183,7 +193,7 @@ def read_split(
     """
     rows = source.sizes.get(split, 0)
     if not rows:
-        return None
+        return {}
     if max(source.sizes.values()) * row_bytes(source) <= RESIDENT_BYTES:
         arrays = resident_arrays(source, options, split, quiet)
     else:

@@ -27,6 +27,9 @@ class Levels(NamedTuple):
     offsets: np.ndarray  # [C + 1] int64: number of the first level of a column, counted through all columns
 
 
+NO_LEVELS = Levels([], [], [], [], np.zeros(1, np.int64))
+
+
 class Plan(NamedTuple):
     """The facts on which the rows of a step depend, beside the number of the step."""
 
@@ -35,7 +38,7 @@ class Plan(NamedTuple):
     size: int  # rows of a step
     last: int  # position behind the last row that a run reads, counted through all epochs
     permutation: Callable[[int], np.ndarray]  # epoch -> row numbers [rows]
-    levels: Levels | None = None  # for orders that draw rows by their levels
+    levels: Levels = NO_LEVELS  # for orders that draw rows by their levels
 
 
 class Reading(NamedTuple):
@@ -85,13 +88,13 @@ def length_of_run(order: Order, rows: int, batch_size: int, steps: int | None, e
     Raises:
       UserError: if neither `steps` nor `epochs` is set.
     """
-    if epochs is None and steps is None:
-        raise UserError("neither steps nor epochs is set: choose one, for example --config.steps=1000")
     size = rows if order.whole else batch_size
-    if epochs is None:
-        return Length(size, steps, rows if order.once else steps * size)
-    rows_of_epoch = rows // size * size if order.lanes else rows
-    return Length(size, -int(-epochs * rows_of_epoch // size), round(epochs * rows))
+    if epochs is not None:
+        rows_of_epoch = rows // size * size if order.lanes else rows
+        return Length(size, -int(-epochs * rows_of_epoch // size), round(epochs * rows))
+    if steps is None:
+        raise UserError("neither steps nor epochs is set: choose one, for example --config.steps=1000")
+    return Length(size, steps, rows if order.once else steps * size)
 
 
 def positions(plan: Plan, step: int) -> np.ndarray:

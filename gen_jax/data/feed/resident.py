@@ -108,10 +108,12 @@ def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path
 def _work_together(jobs: Sequence[str], done: Callable[[int], Any]) -> list[int]:
     """Runs a process for each job, see `work`, and returns their exit codes; calls `done` with numbers of rows."""
     command = [sys.executable, "-c", "from gen_jax.data.feed.resident import work; work(*__import__('sys').argv[1:])"]
-    options = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
-    workers = [subprocess.Popen([*command, job], **options) for job in jobs]
+    workers = [
+        subprocess.Popen([*command, job], stdout=subprocess.PIPE, text=True, start_new_session=True) for job in jobs
+    ]
     try:
         for worker in workers:
+            assert worker.stdout is not None  # because it is a pipe
             for line in worker.stdout:
                 done(int(line))
         return [worker.wait() for worker in workers]

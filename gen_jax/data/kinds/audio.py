@@ -69,21 +69,21 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
     with readable(f"data.path {path}: not a readable archive of recordings"):
         archive = zipfile.ZipFile(path)
         ask(sum(info.file_size for info in archive.infolist()), f"data.path {path}")
-        names = sorted(name for name in archive.namelist() if NAME.search(name))
-        sounds = [wavfile.read(io.BytesIO(archive.read(name))) for name in names]
-    if not names:
+        matches = [match for name in sorted(archive.namelist()) if (match := NAME.search(name))]
+        sounds = [wavfile.read(io.BytesIO(archive.read(match.string))) for match in matches]
+    if not matches:
         raise UserError(f"data.path {path}: expected recordings DIGIT_SPEAKER_NUMBER.wav in it, found none")
     rates, shapes = {rate for rate, _ in sounds}, {(sound.dtype.str, sound.ndim) for _, sound in sounds}
     if len(rates) > 1 or shapes != {("<i2", 1)}:
         raise UserError(f"data.path {path}: expected mono recordings of 16 bits and one rate, got {rates} Hz, {shapes}")
-    facts = [NAME.search(name).groups() for name in names]
+    facts = [match.groups() for match in matches]
     classes = tuple(sorted({fact[LABELS.index(label)] for fact in facts}))
     tested = np.array([int(number) < TESTED for _, _, number in facts])
     places = {"train": np.flatnonzero(~tested), "test": np.flatnonzero(tested)}
     lengths = {split: np.array([len(sounds[number][1]) for number in each], int) for split, each in places.items()}
     longest = max(len(sound) for _, sound in sounds)
     dtype = np.dtype(np.uint8 if encoding == "mu_law" else np.float32)
-    silence = to_mu_law(0.0) if encoding == "mu_law" else 0
+    silence = to_mu_law(np.zeros(())) if encoding == "mu_law" else np.zeros(())
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         chosen = places[split][indices]
@@ -94,7 +94,7 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
         labels = np.array([classes.index(facts[number][LABELS.index(label)]) for number in chosen], np.int32)
         return {"x": x, "length": lengths[split][indices].astype(np.int32), "y": labels}
 
-    info = {"rate": int(min(rates)), "ragged": True}
+    info: dict[str, Any] = {"rate": int(min(rates)), "ragged": True}
     if encoding == "mu_law":
         info["vocabulary"] = list(range(MU + 1))
     limits = (0, MU) if encoding == "mu_law" else (-1, 1)

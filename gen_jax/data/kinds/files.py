@@ -17,7 +17,7 @@ def arrays(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
         names = np.array(spec.classes)
         names = names.astype(np.int64) if spec.label_type in "biu" else names
         samples = {**samples, "y": names[samples["y"]]}
-    np.savez_compressed(buffer, **samples)
+    np.savez_compressed(buffer, **samples)  # type: ignore[arg-type]  # no array is named allow_pickle
     return buffer.getvalue()
 
 

@@ -64,7 +64,7 @@ def rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
     info = {"ragged": True}
     shape, dtype = (longest, KEYS), np.dtype(np.uint8)
     lengths = {split: np.array([len(piece) for piece in each], int) for split, each in pieces.items()}
-    return Source(path.stem, "roll", shape, dtype, sizes, rows, known, None, (0, 1), info, lengths.__getitem__)
+    return Source(path.stem, "roll", shape, dtype, sizes, rows, known, (), (0, 1), info, lengths.__getitem__)
 
 
 def ask_for_elements(content: bytes, what: str) -> None:

@@ -67,7 +67,7 @@ def text_source(
     }
     sizes = {split: len(each) for split, each in lengths.items()}
     content, limits = content_hash(known, kind, symbols.tolist()), (0, len(symbols) - 1)
-    return Source(name, "text", (longest,), dtype, sizes, rows, content, None, limits, info, lengths.__getitem__)
+    return Source(name, "text", (longest,), dtype, sizes, rows, content, (), limits, info, lengths.__getitem__)
 
 
 def text_file(path: Path, options: Mapping[str, Any], known: str) -> Source:
@@ -87,11 +87,16 @@ def text_file(path: Path, options: Mapping[str, Any], known: str) -> Source:
     return text_source(path.stem, lambda split: [parts[split]], list(SHARES), options, known)
 
 
+def characters(spec: Spec) -> list[str]:
+    """Returns the symbols of the vocabulary that are characters; an empty list if the symbols are bytes."""
+    return [symbol for symbol in spec.vocabulary if isinstance(symbol, str)]
+
+
 def read_text(spec: Spec, tokens: np.ndarray) -> str:
     """Returns tokens [T] as text."""
-    vocabulary = spec.vocabulary
-    if isinstance(vocabulary[0], str):
-        return "".join(vocabulary[token] for token in tokens)
+    letters = characters(spec)
+    if letters:
+        return "".join(letters[token] for token in tokens)
     return bytes(np.asarray(tokens, np.uint8)).decode("utf-8", "replace")
 
 
@@ -102,9 +107,9 @@ def text(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
 
 def reader(spec: Spec) -> Callable[[int], str]:
     """Returns a function from one token after the other to the text that the token completes."""
-    vocabulary = spec.vocabulary
-    if isinstance(vocabulary[0], str):
-        return vocabulary.__getitem__
+    letters = characters(spec)
+    if letters:
+        return letters.__getitem__
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     return lambda token: decoder.decode(bytes([token]))
 
@@ -115,13 +120,13 @@ def tokens_of(spec: Spec, text: str) -> np.ndarray:
     Raises:
       UserError: naming the first character that the vocabulary lacks.
     """
-    vocabulary = spec.vocabulary
-    if not isinstance(vocabulary[0], str):
+    letters = characters(spec)
+    if not letters:
         return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
-    numbers = {symbol: number for number, symbol in enumerate(vocabulary)}
+    numbers = {symbol: number for number, symbol in enumerate(letters)}
     for character in text:
         if character not in numbers:
-            seen = "".join(symbol for symbol in vocabulary if symbol.isprintable() and symbol != UNSEEN)
+            seen = "".join(symbol for symbol in letters if symbol.isprintable() and symbol != UNSEEN)
             raise UserError(f"character {character!r} of {text!r} is not in the vocabulary of {spec.name}: {seen}")
     return np.array([numbers[character] for character in text], np.int32)
 

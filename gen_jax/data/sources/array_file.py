@@ -56,7 +56,8 @@ def source_of_arrays(
         raise UserError(f"data.resize {resize}: only uint8 images are resized, {what} holds {x.dtype}")
     kind, shape = (declared, x.shape[1:]) if declared else image_or_vector(what, x.shape[1:], resize)
     info: dict[str, Any] = {}
-    classes, codes = None, None
+    classes: tuple[str, ...] = ()
+    codes = None
     if y is not None:
         classes, codes = classes_of(y)
         if classes != tuple(map(str, range(len(classes)))):  # labels are not 0 to K - 1

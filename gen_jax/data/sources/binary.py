@@ -22,8 +22,9 @@ def noise(seed: Sequence[int], limits: Sequence[int], shape: tuple[int, ...]) ->
       limits: low and high, the domain of the grey images.
       shape: of the numbers.
     """
-    dtype = np.result_type(*(np.min_scalar_type(limit) for limit in limits))
-    return np.random.default_rng(seed).integers(*limits, shape, dtype)
+    low, high = limits
+    dtype = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high))
+    return np.random.default_rng(seed).integers(low, high, shape, dtype)
 
 
 def binarised(source: Source, transform: str) -> Source:
@@ -45,10 +46,12 @@ def binarised(source: Source, transform: str) -> Source:
             f"{source.name} holds {source.kind} data of {source.dtype}"
         )
 
+    limits = [int(limit) for limit in source.limits]
+
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         batch = source.rows(split, indices)
         seeds = ([STATIC, int(index), *split.encode()] for index in indices)
-        u = np.stack([noise(seed, source.limits, source.shape) for seed in seeds])
+        u = np.stack([noise(seed, limits, source.shape) for seed in seeds])
         grey = {"grey": batch["x"]} if transform == "dynamic_binary" else {}
         return {**batch, **grey, "x": (u < batch["x"]).astype(np.uint8)}
 

@@ -46,7 +46,7 @@ def stacked(source: Source, channels: int) -> Source:
             together["y"] = (batch["y"][where] * places[None]).sum(1).astype(np.int32)
         return together
 
-    classes = source.classes and tuple(" ".join(names) for names in product(source.classes, repeat=channels))
+    classes = tuple(" ".join(names) for names in product(source.classes, repeat=channels)) if source.classes else ()
     return source._replace(
         name=f"{source.name}, {channels} stacked",
         shape=(*source.shape[:2], channels),
@@ -87,5 +87,5 @@ def joined(source: Source, test: Source, split: str) -> Source:
         sizes={**source.sizes, split: test.sizes[split]},
         rows=rows,
         content=content_hash(source.content, test.content, split),
-        classes=source.classes if labelled else None,
+        classes=source.classes if labelled else (),
     )

@@ -38,7 +38,7 @@ def open_tfds(options: Mapping[str, Any]) -> Source:
     Raises:
       UserError: for a set that is not prepared, is damaged, or holds nothing that can be modelled.
     """
-    name, variant, data_dir = options.get("name"), options.get("variant"), options.get("data_dir")
+    name, variant, data_dir = options["name"], options.get("variant"), options.get("data_dir")
     elsewhere = data_dir is not None and _versions(Path(data_dir).expanduser() / name)
     ours = name in BUILDERS and not elsewhere
     builder = _our_builder(name, variant) if ours else _prepared_builder(name, variant, data_dir)
@@ -97,7 +97,7 @@ def _row_source(builder: Any, options: Mapping[str, Any], content: str) -> Sourc
         sizes={split: facts.num_examples for split, facts in builder.info.splits.items()},
         rows=_rows_reader(builder, x_name, labels[0] if labels else None, resize),
         content=content,
-        classes=tuple(features[labels[0]].names) if labels else None,
+        classes=tuple(features[labels[0]].names) if labels else (),
         limits=limits,
         info=info,
     )
@@ -132,7 +132,10 @@ def _our_builder(name: str, variant: str | None) -> Any:
     if variant is not None:
         choose(f"data.variant of {name}:", variant, variants)
     home = made(cache_folder() / "tfds")
-    open_builder = partial(cls, data_dir=str(home), config=variant, file_format="array_record")
+
+    def open_builder() -> Any:
+        return cls(data_dir=str(home), config=variant, file_format="array_record")
+
     with open(home / f".{name}.lock", "w", opener=own_file) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits here, and then finds it prepared
         with _readable(home / name):

@@ -106,7 +106,8 @@ def _until(tokens: Iterator[str], end: str) -> list[str]:
 
 def _statements(tokens: Iterator[str]) -> list[list[str]]:
     """Returns the words between the braces of a block, split at `;`, without properties."""
-    statements, depth = [[]], 0
+    depth = 0
+    statements: list[list[str]] = [[]]
     while (token := next(tokens)) != "}" or depth:
         depth += (token == "{") - (token == "}")
         if token == ";":

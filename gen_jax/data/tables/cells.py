@@ -8,7 +8,7 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".tsv", ".tsv.gz", ".tsv.bz2", ".parq
 NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 COMMA = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")  # a number with a decimal comma, and points at thousands
 RAGGED = re.compile(r"Row #(\d+): Expected \d+ columns, got (\d+): (.*)", re.DOTALL)  # as pyarrow says it
-OPEN = {".gz": gzip.open, ".bz2": bz2.open}
+OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?')  # as Excel writes it
 HEAD, LINES = 1 << 16, 20  # bytes, and lines, from which the format of a file is guessed: both are read
@@ -105,7 +105,8 @@ def read_cells(
     path = path.expanduser()
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    decimal, nameless = ".", frozenset()
+    decimal: str | None = "."
+    nameless: frozenset[str] = frozenset()
     if path.suffix.lower() == ".parquet":
         table = _parquet(path)
     else:

@@ -133,7 +133,7 @@ def completed(spec: Spec, table: Table, x: np.ndarray, suffix: str) -> bytes:
     return csv_of({name: [written or new for written, new in pairs] for name, pairs in cells.items()})
 
 
-def as_given(spec: Spec, x: np.ndarray) -> Given:
+def as_given(spec: Spec, x: np.ndarray) -> dict[str, np.ndarray]:
     """Returns rows x [N, D] of a table's own domain as the condition that their cells are observed; NaN is not observed.
 
     Raises:

@@ -21,9 +21,9 @@ def facts_of_ids(texts: Sequence[str]) -> dict[str, Any]:
       `letters`, the characters of each place, if all ids have one length and many more are possible, such as UUIDs. Ids of any other
       form become numbers that are no ids of the data.
     """
-    matches = [NUMBERED.fullmatch(text) for text in texts]
-    around = {(match[1], match[3]) if match else None for match in matches}
-    if len(around) == 1 and None not in around:
+    matches = [match for text in texts if (match := NUMBERED.fullmatch(text))]
+    around = {(match[1], match[3]) for match in matches}
+    if len(matches) == len(texts) and len(around) == 1:
         before, after = around.pop()
         digits = [match[2] for match in matches]
         padded = len({*map(len, digits)}) == 1 and any(number.startswith("0") for number in digits)

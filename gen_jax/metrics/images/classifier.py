@@ -22,19 +22,25 @@ from gen_jax.data.spec import Spec, to_model
 from gen_jax.files import write
 from gen_jax.metrics.progress import progress
 
-RECIPE = {  # of the training; the hash of the recipe names the file in the cache
-    "version": 1,
-    "batch": 128,
-    "epochs": 8,
-    "least_steps": 1000,
-    "learning_rate": 3e-3,
-    "weight_decay": 1e-2,
-    "dropout": 0.4,
-    "features": 64,
-    "seed": 0,
-}
 LARGEST_SIDE = 32  # pixels; larger images are scaled down to it
 CHUNK = 500  # rows per compiled call of a trained classifier
+
+
+class Recipe(NamedTuple):
+    """The training of a classifier. The hash of the recipe names the file in the cache."""
+
+    version: int = 1
+    batch: int = 128
+    epochs: int = 8
+    least_steps: int = 1000
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    dropout: float = 0.4
+    features: int = 64
+    seed: int = 0
+
+
+RECIPE = Recipe()
 
 
 class Classifier(NamedTuple):
@@ -64,8 +70,8 @@ class Net(nn.Module):
         else:
             for width in (256, 256):
                 x = nn.relu(nn.Dense(width)(x))  # [N, width]
-        x = nn.Dropout(RECIPE["dropout"], deterministic=not train)(x)
-        features = nn.relu(nn.Dense(RECIPE["features"])(x))  # [N, F]
+        x = nn.Dropout(RECIPE.dropout, deterministic=not train)(x)
+        features = nn.relu(nn.Dense(RECIPE.features)(x))  # [N, F]
         return features, nn.Dense(self.num_classes)(features)  # [N, K]
 
 
@@ -81,7 +87,8 @@ class Functions(NamedTuple):
 
     init: Callable[[], State]
     step: Callable[..., State]  # (state, x [B, *shape], y [B], number, rate, shift [2])
-    describe: Callable  # (params, x) -> features [B, F], log p(y|x) [B, K]
+    # (params, x) -> features [B, F], log p(y|x) [B, K]
+    describe: Callable[[Any, np.ndarray], tuple[jax.Array, jax.Array]]
 
 
 @lru_cache(maxsize=8)
@@ -93,8 +100,9 @@ def functions(shape: tuple[int, ...], num_classes: int) -> Functions:
       num_classes: number of classes.
     """
     net = Net(num_classes)
-    tx = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(RECIPE["weight_decay"]))
-    seed = jax.random.key(RECIPE["seed"])
+    apply: Callable[..., Any] = net.apply  # features [N, F], logits [N, K]
+    tx = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(RECIPE.weight_decay))
+    seed = jax.random.key(RECIPE.seed)
 
     @jax.jit
     def init() -> State:
@@ -109,7 +117,7 @@ def functions(shape: tuple[int, ...], num_classes: int) -> Functions:
             x = jax.lax.dynamic_slice(padded, (0, shift[0], shift[1], 0), x.shape)
 
         def loss(params: Any) -> jax.Array:
-            logits = net.apply(params, x, train=True, rngs={"dropout": jax.random.fold_in(seed, number)})[1]
+            _, logits = apply(params, x, train=True, rngs={"dropout": jax.random.fold_in(seed, number)})
             return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
         updates, optimizer = tx.update(jax.grad(loss)(state.params), state.optimizer, state.params)
@@ -118,7 +126,7 @@ def functions(shape: tuple[int, ...], num_classes: int) -> Functions:
 
     @jax.jit
     def describe(params: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        features, logits = net.apply(params, x)
+        features, logits = apply(params, x)
         return features, jax.nn.log_softmax(logits)
 
     return Functions(init, step, describe)
@@ -141,17 +149,17 @@ def fit(spec: Spec, x: np.ndarray, y: np.ndarray, what: str) -> Any:
       y: their labels [N].
       what: name of the progress bar.
     """
-    compiled, batch = functions(spec.shape, len(spec.classes)), RECIPE["batch"]
-    steps = max(RECIPE["least_steps"], RECIPE["epochs"] * len(x) // batch)
-    random = np.random.default_rng(RECIPE["seed"])
+    compiled, batch = functions(spec.shape, len(spec.classes)), RECIPE.batch
+    steps = max(RECIPE.least_steps, RECIPE.epochs * len(x) // batch)
+    random = np.random.default_rng(RECIPE.seed)
     epochs = -(-steps * batch // len(x))
     order = np.concatenate([random.permutation(len(x)) for _ in range(epochs)])[: steps * batch].reshape(steps, batch)
-    shifts = (
-        random.integers(0, 2 * largest_shift(spec.shape) + 1, (steps, 2), np.int32) if len(spec.shape) == 3 else order
-    )
+    shifts = order
+    if len(spec.shape) == 3:
+        shifts = random.integers(0, 2 * largest_shift(spec.shape) + 1, (steps, 2), np.int32)
     state = compiled.init()
     for number in progress(range(steps), what, "step"):
-        rate = np.float32(RECIPE["learning_rate"] * (1 + np.cos(np.pi * number / steps)) / 2)
+        rate = np.float32(RECIPE.learning_rate * (1 + np.cos(np.pi * number / steps)) / 2)
         rows = order[number]
         state = compiled.step(state, signed(spec, x[rows]), y[rows], np.int32(number), rate, shifts[number, :2])
     return state.params
@@ -160,7 +168,7 @@ def fit(spec: Spec, x: np.ndarray, y: np.ndarray, what: str) -> Any:
 def scaled(spec: Spec, x: np.ndarray) -> np.ndarray:
     """Returns raw rows [N, *shape] with the domain of the data at [0, 1], float32; real numbers may lie beyond it."""
     low, high = np.asarray(spec.low), np.asarray(spec.high)
-    return to_model(spec._replace(shift=low, scale=np.where(high > low, high - low, 1)), x)
+    return to_model(spec._replace(shift=low.tolist(), scale=np.where(high > low, high - low, 1).tolist()), x)
 
 
 def signed(spec: Spec, x: np.ndarray) -> np.ndarray:
@@ -210,7 +218,7 @@ def trained(spec: Spec, rows: Callable[[str], dict[str, np.ndarray]], train: str
       UserError: if the cache cannot be written.
     """
     facts = [spec.content, spec.name, list(spec.shape), spec.low, spec.high, len(spec.classes), train, test]
-    path = made(cache_folder() / "classifiers") / f"{content_hash(facts, RECIPE)}.npz"
+    path = made(cache_folder() / "classifiers") / f"{content_hash(facts, RECIPE._asdict())}.npz"
     shapes = jax.eval_shape(functions(spec.shape, len(spec.classes)).init).params
     cached = load(path, shapes)
     if cached is None:
@@ -240,7 +248,8 @@ def save(path: Any, params: Any, share: float | None) -> None:
     """
     file = io.BytesIO()
     leaves = {str(place): np.asarray(leaf) for place, leaf in enumerate(jax.tree.leaves(params))}
-    np.savez(file, hash=weights_hash(params), accuracy=np.nan if share is None else share, **leaves)
+    facts = {"hash": np.asarray(weights_hash(params)), "accuracy": np.asarray(np.nan if share is None else share)}
+    np.savez(file, **facts, **leaves)  # type: ignore[arg-type]  # no array is named allow_pickle
     write(path, file.getvalue())
 
 

@@ -17,34 +17,35 @@ TESTED = 10_000  # test rows, at most
 
 def classes(real: Real) -> Computation | None:
     """Prepares the inception score, and the number of classes with a tenth of their share of the train rows."""
-    features = real.features
-    if real.classifier is None:
+    classifier = real.classifier
+    if classifier is None:
         return None
 
     def values(samples: Rows) -> Mapping[str, Any]:
-        log_prob = features.log_prob(samples["x"])  # [N, K]
+        _, log_prob = classifier().describe(samples["x"])  # [N, K]
         counts = np.bincount(log_prob.argmax(1), minlength=log_prob.shape[1])
         wanted = np.bincount(real.rows(real.train)["y"], minlength=log_prob.shape[1])
         present = (counts > 0) & (counts / counts.sum() >= wanted / wanted.sum() / 10)
         names = dict(zip(real.spec.classes, counts.tolist()))
         return {"inception": inception_score(log_prob), "classes": int(present.sum()), "counts": names}
 
-    return Computation(values, lambda: real.classifier().protocol)
+    return Computation(values, lambda: classifier().protocol)
 
 
 def label_accuracy(real: Real) -> Computation | None:
     """Prepares the share of samples whose label the classifier predicts."""
-    features = real.features
+    classifier = real.classifier
     if kind_of(real.spec).sound:
         return spoken(real)
-    if real.classifier is None:
+    if classifier is None:
         return None
 
     def values(samples: Rows) -> Mapping[str, Any]:
-        right = features.log_prob(samples["x"]).argmax(1) == samples["y"]
+        _, log_prob = classifier().describe(samples["x"])  # [N, K]
+        right = log_prob.argmax(1) == samples["y"]
         return {"label_accuracy": float(right.mean())}
 
-    return Computation(values, lambda: real.classifier().protocol)
+    return Computation(values, lambda: classifier().protocol)
 
 
 def classification_accuracy(real: Real) -> Computation | None:
@@ -62,7 +63,7 @@ def classification_accuracy(real: Real) -> Computation | None:
         return real.train, subset(real.rows(real.train), num)
 
     tested = min(TESTED, spec.sizes[real.test])
-    protocol = {"recipe": RECIPE["version"], "tested_on": real.test, "tested_rows": tested}
+    protocol = {"recipe": RECIPE.version, "tested_on": real.test, "tested_rows": tested}
     return Computation(values, lambda: protocol, oracle)
 
 

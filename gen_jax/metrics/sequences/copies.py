@@ -82,8 +82,8 @@ def memorised_text(real: Real) -> Computation | None:
             "piece": pieces.shape[1],
         }
 
-    def oracle(num: int) -> tuple[str | None, Rows | None]:
-        return real.test, joined(spec, real.whole(real.test)) if real.test else None
+    def oracle(num: int) -> tuple[str | None, Rows]:
+        return real.test, joined(spec, real.whole(real.test)) if real.test else {}
 
     return Computation(values, lambda: {"reference": real.train, "piece": PIECE, "ngram": NGRAM}, oracle)
 

@@ -31,7 +31,7 @@ def images(spec: Spec, rows: Rows) -> np.ndarray:
 def spoken(real: Real) -> Computation | None:
     """Prepares the share of recordings whose label the classifier of spectrograms predicts."""
     spec = real.spec
-    if len(spec.classes or ()) < 2:
+    if len(spec.classes) < 2:
         return None
     content = content_hash([spec.content, "spectrograms", SIDE, RANGE, WINDOW])
     drawn = Spec(spec.name, "image", (SIDE, SIDE, 1), "uint8", 0, 255, 0, 255, spec.classes, spec.sizes, content, {})
@@ -51,7 +51,7 @@ def spoken(real: Real) -> Computation | None:
         predicted = classifier().describe(images(spec, samples))[1].argmax(1)
         return {"label_accuracy": float((predicted == samples["y"]).mean())}
 
-    def oracle(num: int) -> tuple[str | None, Rows | None]:
-        return real.test, subset(whole(real.test), num) if real.test else None
+    def oracle(num: int) -> tuple[str | None, Rows]:
+        return real.test, subset(whole(real.test), num) if real.test else {}
 
     return Computation(values, lambda: {"judge": "spectrograms", **classifier().protocol}, oracle)

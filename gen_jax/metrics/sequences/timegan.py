@@ -24,6 +24,7 @@ from gen_jax.nets.recurrent import Recurrent
 
 BATCH, RATE, REPEATS = 128, 1e-3, 5
 STEPS = {"discriminative_score": 2000, "predictive_score": 5000}
+Loss = Callable[[jax.Array, jax.Array], jax.Array]  # (predictions [B, T], y) -> mean loss
 TRAINED = 0.8  # share of the rows that a discriminator is trained on
 
 
@@ -38,8 +39,14 @@ class Reader(nn.Module):
         return nn.Dense(1)(layers.unroll(layers.init_carry(len(x)), x)[1])[..., 0]
 
 
+def read(net: Reader, params: Any, x: jax.Array | np.ndarray) -> jax.Array:
+    """Returns the numbers [N, T] that a net with weights `params` gives for series x [N, T, D]."""
+    apply: Callable[..., Any] = net.apply
+    return apply(params, x)
+
+
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def trained(net: Reader, loss: Callable, steps: int, key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
+def trained(net: Reader, loss: Loss, steps: int, key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
     """Trains a net with Adam on `loss(net(x), y)` and returns its weights.
 
     Args:
@@ -59,7 +66,7 @@ def trained(net: Reader, loss: Callable, steps: int, key: jax.Array, x: jax.Arra
         rows = jax.random.randint(key, (len(x), BATCH), 0, x.shape[1])
         batch_x, batch_y = (jax.vmap(lambda series, rows: series[rows])(array, rows) for array in (x, y))
         batch_x, batch_y = (array.reshape(-1, *array.shape[2:]) for array in (batch_x, batch_y))
-        gradient = jax.grad(lambda params: loss(net.apply(params, batch_x), batch_y))(params)
+        gradient = jax.grad(lambda params: loss(read(net, params, batch_x), batch_y))(params)
         updates, state = tx.update(gradient, state, params)
         return (optax.apply_updates(params, updates), state), None
 
@@ -90,8 +97,8 @@ def discriminative_score(real: np.ndarray, samples: np.ndarray, seed: int = 0) -
     y = np.repeat([[1.0], [0.0]], cut, 1).astype(np.float32)  # [2, N]
     net = Reader(max(1, real.shape[2] // 2))
     params = trained(net, cross_entropy, STEPS["discriminative_score"], root(seed, "judges"), x, y)
-    real_right = net.apply(params, real[cut:num])[:, -1] > 0
-    sample_right = ~(net.apply(params, samples[cut:num])[:, -1] > 0)
+    real_right = read(net, params, real[cut:num])[:, -1] > 0
+    sample_right = ~(read(net, params, samples[cut:num])[:, -1] > 0)
     return float(abs(np.concatenate([real_right, sample_right]).mean() - 0.5))
 
 
@@ -112,7 +119,7 @@ def predictive_score(real: np.ndarray, samples: np.ndarray, seed: int = 0) -> fl
     net = Reader(max(1, real.shape[2] // 2))
     params = trained(net, absolute, STEPS["predictive_score"], root(seed, "judges"), *task(samples))
     x, y = task(real)
-    return float(absolute(net.apply(params, x[0]), y[0]))
+    return float(absolute(read(net, params, x[0]), y[0]))
 
 
 def discriminative(real: Real) -> Computation | None:

@@ -107,15 +107,18 @@ def summary(figures: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, float],
 def efficacy(real: Real) -> Computation | None:
     """Prepares the macro F1 on the test rows, the mean over classifiers that are trained on samples."""
     spec = real.spec
-    if not spec.tabular or real.test is None or target_of(spec, real.target) is None:
+    tested_on = real.test
+    if not spec.tabular or tested_on is None:
         return None
     target = target_of(spec, real.target)
+    if target is None:
+        return None
     names = columns(spec)[target]["levels"]
     if len(names) < 2:
         return None
 
     def values(samples: Rows) -> Mapping[str, Any]:
-        test = real.rows(real.test)["x"]
+        test = real.rows(tested_on)["x"]
         if np.isnan(test[:, target]).all():
             return {}  # because no test row has the target
         figures = scores(spec, samples["x"], test, target)
@@ -127,7 +130,7 @@ def efficacy(real: Real) -> Computation | None:
         return real.train, subset(real.rows(real.train), num)
 
     facts = {"target": columns(spec)[target]["name"], "classifiers": list(judge_names(len(names)))}
-    return Computation(values, lambda: {**facts, "tested_on": real.test, "encoding": ENCODING}, oracle)
+    return Computation(values, lambda: {**facts, "tested_on": tested_on, "encoding": ENCODING}, oracle)
 
 
 EFFICACY = Measure(

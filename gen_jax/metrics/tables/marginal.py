@@ -37,6 +37,7 @@ def marginal(real: Real) -> Computation | None:
         from scipy.stats import ks_2samp, wasserstein_distance
 
         distances, moved = {}, []
+        scales = np.broadcast_to(spec.scale, spec.shape)
         pair = samples["x"], reference(real)
         for place, column in enumerate(columns(spec)):
             x, y = (rows[~np.isnan(rows[:, place]), place] for rows in pair)
@@ -46,7 +47,7 @@ def marginal(real: Real) -> Computation | None:
                 distances[column["name"]] = total_variation(x, y, len(column["levels"]))
             else:
                 distances[column["name"]] = float(ks_2samp(x, y, method="asymp").statistic)
-                moved.append(wasserstein_distance(x, y) / spec.scale[place])
+                moved.append(wasserstein_distance(x, y) / scales[place])
         return {
             "marginal": float(np.mean([*distances.values()])) if distances else None,
             "columns": distances,

@@ -59,12 +59,12 @@ def nearest_record(real: Real) -> Computation | None:
 
     The first half of the test rows is held out. The other half is the oracle.
     """
-    spec = real.spec
-    if not spec.tabular or real.test is None or spec.sizes[real.test] < 2:
+    spec, test = real.spec, real.test
+    if not spec.tabular or test is None or spec.sizes[test] < 2:
         return None
 
     def halves() -> tuple[np.ndarray, np.ndarray]:
-        x = subset(real.rows(real.test), spec.sizes[real.test])["x"]
+        x = subset(real.rows(test), spec.sizes[test])["x"]
         return x[: len(x) // 2], x[len(x) // 2 :]
 
     def values(samples: Rows) -> Mapping[str, Any]:
@@ -75,9 +75,9 @@ def nearest_record(real: Real) -> Computation | None:
         return {"nearest_record": float(shares.mean()), "standard_error": float(error)}
 
     def oracle(num: int) -> tuple[str, Rows]:
-        return f"the other half of {real.test}", {"x": halves()[1][:num]}
+        return f"the other half of {test}", {"x": halves()[1][:num]}
 
-    protocol = {"held_out": f"half of {real.test}", "distance": DISTANCE, "rows": f"the first {SAMPLES}"}
+    protocol = {"held_out": f"half of {test}", "distance": DISTANCE, "rows": f"the first {SAMPLES}"}
     return Computation(values, lambda: protocol, oracle)
 
 
