@@ -91,7 +91,8 @@ def length_of_run(order: Order, rows: int, batch_size: int, steps: int | None, e
     if epochs is None:
         return Length(size, steps, rows if order.once else steps * size)
     rows_of_epoch = rows // size * size if order.lanes else rows
-    return Length(size, -int(-epochs * rows_of_epoch // size), round(epochs * rows))
+    last = max(1, round(epochs * rows_of_epoch))
+    return Length(size, -(-last // size), last)
 
 
 def positions(plan: Plan, step: int) -> np.ndarray:
