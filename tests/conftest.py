@@ -131,14 +131,14 @@ def undisturbed(tmp_path_factory):
     first = placement.make_mesh(jax.devices()[:1])
 
     @lru_cache
-    def undisturbed(steps=12):
+    def trained(steps):
         flags = ["--config", str(folder / "tiny.py"), "--workdir", str(folder / f"{steps}"), "--quiet"]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(placement, "make_mesh", lambda devices=None: first)
             train.main(["train", *flags, f"--config.steps={steps}"])
         return folder / f"{steps}"
 
-    return undisturbed
+    return lambda steps=12: trained(steps)
 
 
 @pytest.fixture
