@@ -19,7 +19,8 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
-# With 10,000 damaged files in the place of 400, on the other supported Python, and on Slurm and Open MPI, where they are installed.
+# With 10,000 damaged files in the place of 400, laws under the flags of XLA that users have, and where they are installed: the other
+# supported Python, Slurm and Open MPI.
 test-all: $(VENV)/installed-test
 	FUZZ=10000 $(BIN)/python -m pytest -m ''
 

@@ -38,7 +38,8 @@ class Model(NamedTuple):
     given: tuple[str, ...] = ()  # the conditions that `sample` honours, of those that belong to a batch
     options: Mapping[str, Any] = NOTHING  # what `how` may hold, such as a temperature, with its defaults
     # What only some families offer. `free_parameters`: (state) -> number of trained parameters, for the BIC. `network`:
-    # (state) -> a Bayesian network, and the confidence in each edge [D, D].
+    # (state) -> a Bayesian network, and the confidence in each edge [D, D]. `information`: (state, first, second, given) ->
+    # I(first; second | given) of columns in nats, exactly; H(first | given) if `second` is `first`.
     extras: Mapping[str, Callable] = NOTHING
     origin: Mapping[str, Any] | None = None  # the `model` section of a config that makes this model, see `family`
 

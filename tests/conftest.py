@@ -3,22 +3,26 @@
 import fcntl
 import gc
 import os
+import shutil
 import sys
+from functools import lru_cache
 from importlib.metadata import version
 
-FLAGS = (  # a suite mostly compiles: what makes code fast is left out
-    " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    " --xla_cpu_parallel_codegen_split_count=1"
-)
-if version("jaxlib").startswith("0.10."):  # a newer XLA lacks this flag, and an unknown flag aborts the process
-    FLAGS += " --xla_cpu_use_fusion_emitters=false"
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + FLAGS
+CHEAP = ""  # XLA's flags of every process of the suite, which mostly compiles: what makes code fast is left out
+if os.environ.get("DEFAULT_FLAGS") != "1":  # `test_versions` sets it
+    CHEAP = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    CHEAP += " --xla_cpu_parallel_codegen_split_count=1"
+    if version("jaxlib").startswith("0.10."):  # a newer XLA lacks this flag, and an unknown flag aborts the process
+        CHEAP += " --xla_cpu_use_fusion_emitters=false"
+DEVICES = "--xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), DEVICES, CHEAP))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # scikit-learn's threads would fight over the cores of the workers
 gc.set_threshold(200_000)  # of the millions of objects that tracing leaves, hardly one is in a cycle
 
 import jax
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 import gen_jax
 from gen_jax import data, train
@@ -27,6 +31,8 @@ from gen_jax.data.transforms import TRANSFORMS
 from gen_jax.devices import placement, startup
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[*HealthCheck])
+settings.load_profile("suite")
 
 TINY = """
 from gen_jax.config import base_config
@@ -118,6 +124,30 @@ def start(config_file, tmp_path):
         return tmp_path / name
 
     return start
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """Gives the directory of the run of `start` after so many steps: trained once a worker, to be read or copied."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "tiny.py").write_text(TINY)
+    first = placement.make_mesh(jax.devices()[:1])
+
+    @lru_cache
+    def trained(steps):
+        flags = ["--config", str(folder / "tiny.py"), "--workdir", str(folder / f"{steps}"), "--quiet"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(placement, "make_mesh", lambda devices=None: first)
+            train.main(["train", *flags, f"--config.steps={steps}"])
+        return folder / f"{steps}"
+
+    return lambda steps=12: trained(steps)
+
+
+@pytest.fixture
+def begun(undisturbed, tmp_path):
+    """Copies the run after so many steps to `tmp_path/NAME`, which is returned."""
+    return lambda name, steps: shutil.copytree(undisturbed(steps), tmp_path / name)
 
 
 def make_spec(kind: str, shape: tuple[int, ...]) -> Spec:

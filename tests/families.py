@@ -322,7 +322,10 @@ FAMILIES = {
         VECTOR, vectors(), {"name": "mlp", "latents": (1, 2, 2), "hidden": (8, 16)}, conditional=True, free_nats=0.1
     ),
     "ladder_conv": ladder_family(
-        BLACK_WHITE, bits(), {"name": "conv", "channels": (8,), "latent_channels": 1}, ema_half_life=100.0
+        BLACK_WHITE,
+        bits(),
+        {"name": "conv", "channels": (8,), "latent_channels": 1, "layers": (1, 1)},
+        ema_half_life=100.0,
     ),
     "hmm_series": sequence_family(hmm, "series", SERIES, 2 * ENTROPY + 0.6, states=3, stepwise=0.7),
 }

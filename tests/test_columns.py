@@ -184,7 +184,7 @@ def test_interpolation_stays_between_neighbours_of_one_level():
     spec = table_spec(None, None, 2, rows=40, missing=False)
     x = np.stack([np.arange(40.0), 2 * np.arange(40.0), np.arange(40) % 2], 1).astype(np.float32)
     model = smote(spec, neighbours=2, within="x2")
-    state = model.init(KEY, {"x": x})
+    state = jax.jit(model.init)(KEY, {"x": x})
     state, metrics = model.step(KEY, state, {"x": x, "weight": np.ones(40)})
     drawn = np.asarray(model.sample(KEY, state, 500)["x"])
     assert metrics["rows"] == 40
@@ -268,7 +268,7 @@ def test_a_number_that_both_rows_lack_is_that_of_another_row():
     x = np.array([[0.0, 5.0], [0.1, np.nan], [0.2, np.nan], [9.0, 7.0], [9.1, np.nan], [9.2, np.nan]], np.float32)
     model = smote(table_spec(None, None, rows=6), neighbours=2)
     batch = {"x": jnp.nan_to_num(jnp.asarray(x)), "mask": jnp.asarray(~np.isnan(x))}
-    state = model.step(KEY, model.init(KEY, batch), batch)[0]
+    state = jax.jit(model.step)(KEY, jax.jit(model.init)(KEY, batch), batch)[0]
     drawn = np.asarray(model.sample(KEY, state, 300)["x"])[:, 1]
     assert set(np.unique(drawn)) == {5.0, 7.0} and abs((drawn[:150] == 5).mean() - 0.5) < 0.15
 

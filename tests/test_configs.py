@@ -24,20 +24,28 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 TINY = ["--config.model.cell.units=16", "--config.model.cell.layers=1", "--config.eval_every=0"]
 SERIES = [f"--config.model.{net}.cell.units=4" for net in ("generator", "discriminator")]
 NARROW = [f"--config.model.{net}.channels=(16,)" for net in ("generator", "discriminator")]
+ONE_BLOCK = [f"--config.model.{net}.blocks=1" for net in ("generator", "discriminator")]
 TESTED = "--config.data.test_name=digits"
+FEW = ["--config.steps=2", "--config.sample_every=2", "--config.evaluate.num=50"]
 SMALLER = {  # what takes long to compile or to run
     "r3gan": NARROW,
-    "r3gan_cifar10": [*NARROW, "--config.batch_size=8", "--config.model.penalty=r1"],
+    "r3gan_cifar10": [*NARROW, *ONE_BLOCK, "--config.batch_size=8", "--config.model.penalty=r1"],
     "stacked_mnist": [f"--config.model.{net}.hidden=(32,)" for net in ("generator", "discriminator")],
-    "jsb_hmm": ["--config.model.states=4", "--config.replicas=2", "--config.eval_every=1"],
+    "jsb_hmm": ["--config.model.states=4", "--config.replicas=2", "--config.eval_every=2"],
     "gan_gaussians": ["--config.data.variant=ring"],
-    "jsb_gru": ["--config.eval_every=1"],
-    "jsb_lstm": ["--config.eval_every=1"],
-    "jsb_gru_structured": ["--config.model.cell.units=16", "--config.eval_every=1"],
-    "markov": ["--config.data.window=200", "--config.batch_size=100"],
+    "jsb_gru": ["--config.eval_every=2"],
+    "jsb_lstm": ["--config.eval_every=2"],
+    "jsb_gru_structured": ["--config.model.cell.units=16", "--config.eval_every=2"],
+    "ladder_vae": ["--config.model.net.latents=(2,2)", "--config.model.net.hidden=(16,16)"],
+    "markov": [
+        "--config.model.order=2",
+        "--config.sample.length=50",
+        "--config.data.window=200",
+        "--config.batch_size=100",
+    ],
     **dict.fromkeys(("gru", "lstm", "mingru", "rnn"), TINY),
-    "rcgan": ["--config.batch_size=8", *SERIES],
-    "speech_rnn": [*TINY, "--config.batch_size=8", "--config.sample.length=300", "--config.evaluate.num=10"],
+    "rcgan": ["--config.batch_size=8", "--config.sample.num=2", *SERIES],
+    "speech_rnn": [*TINY, "--config.batch_size=8", "--config.sample.length=300", "--config.sample.num=2"],
     "bayes_net": ["--config.model.structure.bootstraps=2"],
     "bbans": [TESTED],
     "vqvae": [f"--config.model.{net}.channels=(8,)" for net in ("encoder", "decoder")],
@@ -75,7 +83,8 @@ def stand_in(config_file: Path, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config_runs_two_steps_and_samples(path, tmp_path):
-    flags = [*stand_in(path, tmp_path), *SMALLER.get(path.stem, ()), "--config.steps=2", "--config.evaluate.num=50"]
+    flags = [*stand_in(path, tmp_path), *SMALLER.get(path.stem, ()), *FEW]
+    flags += ["--config.eval_every=2"] if load_file(path).eval_every == 1 else []
     train.main(["train", "--config", str(path), "--workdir", str(tmp_path / "run"), "--quiet", *flags])
     loaded = gen_jax.load(tmp_path / "run")
     assert loaded.step == 2

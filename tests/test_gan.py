@@ -195,7 +195,8 @@ def played(loss, penalty, classes=0, pack=1, hidden=5):
     tx, constant = optimizer(SGD), schedule(1.0)
     batch = {"x": jnp.asarray(X, jnp.float64), "weight": jnp.asarray([1.0] * 10 + [0.0] * 2)}
     batch |= {"y": jnp.arange(12) % 3} if classes else {}
-    return nets, init(nets, Recipe(backpropagation(), tx, tx, constant, constant), KEY, batch), batch
+    recipe = Recipe(backpropagation(), tx, tx, constant, constant)
+    return nets, jax.jit(partial(init, nets, recipe))(KEY, batch), batch
 
 
 GAMES = [

@@ -186,7 +186,7 @@ def test_a_donor_of_smote_is_independent_of_the_row_that_it_completes():
     mask[2:, 2] = False  # those near 100 take this cell from one of the other two
     batch = {"x": jnp.asarray(x), "mask": jnp.asarray(mask), "weight": jnp.ones(5)}
     model = smote(table_spec(*[None] * 5, rows=5), neighbours=1)
-    state = model.step(KEY, model.init(KEY, batch), batch)[0]
+    state = jax.jit(model.step)(KEY, jax.jit(model.init)(KEY, batch), batch)[0]
     drawn = np.asarray(model.sample(KEY, state, 4000)["x"])
     drawn = drawn[drawn[:, 0] >= 100]
     assert len(drawn) > 2000 and set(drawn[:, 2]) == {10, 11}

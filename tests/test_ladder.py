@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import make_spec
+from conftest import host, make_spec
 
 from gen_jax.distributions import pixels
 from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
@@ -52,15 +52,20 @@ def log_prob() -> np.ndarray:
     return np.asarray(jax.nn.logsumexp(log_x, axis=1) - np.log(len(z)))
 
 
+def strayed(params):
+    """Weights of heads that are not zero."""
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(KEY, len(leaves))
+    return jax.tree.unflatten(tree, [x + 0.3 * jax.random.normal(key, x.shape) for key, x in zip(keys, leaves)])
+
+
 def test_kl_is_the_mean_of_log_q_over_p_along_the_sampled_path():
     """In the latents' own coordinates, z_l = mean_l + scale_l eps_l, by Gaussians that a Python loop puts together."""
     nets, num = mlp_ladder((4, 1), latents=(1, 2, 3), hidden=(6,)), 20_000
     features, up = jax.jit(nets.up.init_with_output)(KEY, OUTCOMES[5:6])
     down = jax.jit(nets.down.init)(KEY, jnp.zeros((1, 6)), features)
-    leaves, tree = jax.tree.flatten(down)  # heads that are not zero
-    keys = jax.random.split(KEY, len(leaves))
-    down = jax.tree.unflatten(tree, [x + 0.3 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves)])
-    features = nets.up.apply(up, jnp.tile(OUTCOMES[5], (num, 1)))
+    down = jax.jit(strayed)(down)
+    features = jax.jit(nets.up.apply)(up, jnp.tile(OUTCOMES[5], (num, 1)))
     noise = jax.random.normal(KEY, (num, 6))
     (_, eps, mean, log_scale), seen = jax.jit(
         lambda: nets.down.apply(
@@ -191,11 +196,8 @@ def by_hand(free_nats=0.0):
         "y": jnp.arange(6) % 2,
         "weight": jnp.float32([1, 1, 1, 1, 1, 0]),
     }
-    params = ladder_init(nets, lambda seen: optax.sgd(0.1), KEY, batch).params
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(KEY, len(leaves))
-    leaves = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves)]
-    return nets, jax.tree.unflatten(tree, leaves), batch
+    params = jax.jit(partial(ladder_init, nets, lambda seen: optax.sgd(0.1)))(KEY, batch).params
+    return nets, host(jax.jit(strayed)(params)), batch
 
 
 @pytest.mark.parametrize("free_nats", [0.0, 50.0])
@@ -203,9 +205,9 @@ def test_the_loss_is_a_function_that_can_be_differentiated(free_nats):
     """By hand, without a model: its gradient is that of finite differences, in each net by itself."""
     nets, params, batch = by_hand(free_nats)
     value = jax.jit(lambda params: elbo_loss(nets, params, jax.random.key(2), batch, 0.5)[0])
-    gradient = jax.grad(value)(params)
+    gradient, norm = host(jax.jit(jax.grad(value))(params)), jax.jit(optax.tree.norm)
     for part in params:
-        length = optax.tree.norm(gradient[part])
+        length = np.asarray(norm(gradient[part]))
         way = optax.tree.scale(0.005 / length, gradient[part])
         up = {**params, part: optax.tree.add(params[part], way)}
         down = {**params, part: optax.tree.sub(params[part], way)}

@@ -85,11 +85,11 @@ def test_r3_nets_mirror_each_other(shape):
 
 def test_r3_blocks_start_as_the_identity():
     x = random(2, 8, 8, 1)
-    params = R3Discriminator(**SMALL).init(KEY, x)
+    params = jax.jit(R3Discriminator(**SMALL).init)(KEY, x)
     projections = [leaf for path, leaf in jax.tree.leaves_with_path(params) if "project" in jax.tree_util.keystr(path)]
     assert len(projections) == 2 and all((leaf == 0).all() for leaf in projections)
     deeper = R3Discriminator(**{**SMALL, "blocks": 3})
-    scale = [jax.tree.leaves_with_path(net.init(KEY, x)) for net in (R3Discriminator(**SMALL), deeper)]
+    scale = [jax.tree.leaves_with_path(jax.jit(net.init)(KEY, x)) for net in (R3Discriminator(**SMALL), deeper)]
     spread = [
         np.std(next(v for p, v in each if "stage_0_block_0']['expand" in jax.tree_util.keystr(p))) for each in scale
     ]
@@ -99,7 +99,7 @@ def test_r3_blocks_start_as_the_identity():
 def test_r3_discriminator_treats_rows_alone():
     x = random(4, 8, 8, 1)
     net = R3Discriminator(**SMALL)
-    params = net.init(KEY, x)
+    params = jax.jit(net.init)(KEY, x)
     np.testing.assert_allclose(net.apply(params, x)[1:2], net.apply(params, x[1:2]), rtol=1e-4, atol=1e-6)
 
 
@@ -113,11 +113,11 @@ def test_bfloat16_keeps_float32_weights_and_outputs(options):
         (lambda **kw: DISCRIMINATORS[name](0, **options, **kw), x),
     ):
         full, half = net(), net(dtype="bfloat16")
-        params = half.init(KEY, value)
+        params = jax.jit(half.init)(KEY, value)
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
-        output = half.apply(params, value)
+        output = jax.jit(half.apply)(params, value)
         assert output.dtype == jnp.float32
-        assert 0 < np.abs(output - full.apply(params, value)).max() < 0.1
+        assert 0 < np.abs(output - jax.jit(full.apply)(params, value)).max() < 0.1
         jaxpr = str(jax.make_jaxpr(half.apply)(params, value))
         assert "bf16" in jaxpr and "bf16" not in str(jax.make_jaxpr(full.apply)(params, value))
 
@@ -125,7 +125,7 @@ def test_bfloat16_keeps_float32_weights_and_outputs(options):
 def test_maxout_is_the_largest_of_its_maps():
     net = MLP((), hidden=(4,), pieces=3, activation="linear")
     x = random(5, 2)
-    params = net.init(KEY, x)["params"]
+    params = jax.jit(net.init)(KEY, x)["params"]
     maps = x @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"][None]
     hidden = np.stack([maps[:, 3 * unit : 3 * unit + 3].max(1) for unit in range(4)], 1)
     expected = hidden @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"][None]
@@ -135,7 +135,7 @@ def test_maxout_is_the_largest_of_its_maps():
 def test_dropout_needs_its_key():
     net = MLP((), hidden=(64,), dropout=(0.5, 0.5))
     x = random(5, 8)
-    params = net.init(KEY, x)
+    params = jax.jit(net.init)(KEY, x)
     assert np.array_equal(net.apply(params, x), net.apply(params, x))
     dropped = net.apply(params, x, rngs={"dropout": KEY})
     assert not np.allclose(dropped, net.apply(params, x))
@@ -213,7 +213,7 @@ def test_dcgan_refuses_sizes_it_cannot_halve(shape, base):
 def test_batch_norm_normalises_by_the_rows_that_count():
     x, mask = random(8, 3, 3, 5), np.array([1, 1, 1, 1, 1, 0, 0, 0.0])
     net = BatchNorm()
-    variables = net.init(KEY, x)
+    variables = jax.jit(net.init)(KEY, x)
     out, changed = net.apply(variables, x, mask=mask, mutable=["batch_stats"])
     real = x[:5].reshape(-1, 5)
     np.testing.assert_allclose(out[:5], (x[:5] - real.mean(0)) / np.sqrt(real.var(0) + 1e-5), atol=1e-5)
@@ -227,7 +227,7 @@ def test_batch_norm_normalises_by_the_rows_that_count():
 def test_conditional_batch_norm_scales_and_shifts_by_the_label():
     x, y = random(4, 2, 2, 3), np.array([0, 1, 1, 0])
     net = BatchNorm(classes=2)
-    variables = net.init(KEY, x, y)
+    variables = jax.jit(net.init)(KEY, x, y)
     variables["params"]["scale"]["embedding"] = jnp.array([[1.0, 1, 1], [2, 2, 2]])
     variables["params"]["shift"]["embedding"] = jnp.array([[0.0, 0, 0], [5, 5, 5]])
     plain = BatchNorm().apply(BatchNorm().init(KEY, x), x, mutable=["batch_stats"])[0]
@@ -239,7 +239,7 @@ def test_conditional_batch_norm_scales_and_shifts_by_the_label():
 @pytest.mark.parametrize("name, options", {"mlp": {"hidden": (6,)}, "dcgan": {"channels": (6,)}}.items())
 def test_spectral_norm_divides_by_the_largest_singular_value(name, options):
     net, x = DISCRIMINATORS[name](0, norm="spectral", **options), random(2, 8, 8, 1)
-    variables, run = net.init(KEY, x), jax.jit(partial(net.apply, mutable=["spectral"]))
+    variables, run = jax.jit(net.init)(KEY, x), jax.jit(partial(net.apply, mutable=["spectral"]))
     for _ in range(100):
         logits, changed = run(variables, x)
         variables = {**variables, **changed}
@@ -255,7 +255,7 @@ def test_spectral_norm_divides_by_the_largest_singular_value(name, options):
 
 def test_spectral_norm_lets_the_gradient_through_the_singular_value():
     net, x = DISCRIMINATORS["mlp"](0, hidden=(), norm="spectral", output="linear"), random(4, 6)
-    variables = net.init(KEY, x)
+    variables = jax.jit(net.init)(KEY, x)
     for _ in range(3):
         variables = {**variables, **net.apply(variables, x, mutable=["spectral"])[1]}
     gradient = jax.grad(lambda p: net.apply({**variables, "params": p}, x).sum())(variables["params"])
@@ -273,7 +273,7 @@ def test_conditional_nets_read_the_label(name):
 
         @jax.jit
         def of(label, net=net, value=value):  # labels that start alike are moved apart
-            variables = net.init(KEY, value, y)
+            variables = jax.jit(net.init)(KEY, value, y)
             moved = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(KEY, leaf.shape), variables)
             return net.apply(moved, value, label, mutable=["batch_stats"])[0]
 
@@ -283,7 +283,7 @@ def test_conditional_nets_read_the_label(name):
 def test_projection_adds_the_inner_product_with_the_label():
     x, y = random(3, 8, 8, 1), np.array([0, 1, 1])
     net = DCDiscriminator(2, channels=(6,), norm="none")
-    variables = net.init(KEY, x, y)
+    variables = jax.jit(net.init)(KEY, x, y)
     features = {}
 
     def spy(call, args, kwargs, context):

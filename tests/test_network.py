@@ -49,17 +49,12 @@ def some_evidence(kind: str, rows: int = 120) -> Evidence:
     return inference.evidence_of(x, observed, done)
 
 
-def asked(evidence: Evidence, keep=()) -> tuple:
-    pattern = inference.pattern_of(evidence.observed, evidence.done)
-    return inference.plan_for(CARDS, PARENTS, pattern, keep), pattern
-
-
-def query(function, families, evidence: Evidence, keep=(), compiled: bool = False):
-    plan, pattern = asked(evidence, keep)
+def asked(function, families, evidence: Evidence, keep=(), compiled: bool = False):
+    query = inference.query_of(families, PARENTS, evidence, keep)
     if compiled:
-        families = [each.astype(np.float32) for each in families]
-        evidence = Evidence(*(jnp.asarray(each) for each in evidence))
-    return function(plan, families, PARENTS, pattern, evidence)
+        query = query._replace(families=[table.astype(np.float32) for table in families])
+        evidence = Evidence(*(jnp.asarray(array) for array in evidence))
+    return function(query, evidence)
 
 
 KINDS = ("mixed", "same", "none", "all", "do", "mixed do")
@@ -70,7 +65,7 @@ def test_posteriors_are_those_of_enumeration(kind, compiled):
     families, evidence = random_families(0), some_evidence(kind)
     joint = enumerated(families, evidence)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found, log_prob = query(inference.posteriors, families, evidence, compiled=compiled)
+        found, log_prob = asked(inference.posteriors, families, evidence, compiled=compiled)
         np.testing.assert_allclose(log_prob, np.log(joint.sum(1)), rtol=1e-5, atol=1e-5)
         shares = np.nan_to_num(joint / joint.sum(1, keepdims=True))
     assert kind not in ("mixed", "all") or np.isneginf(log_prob).any()  # evidence of probability zero is among it
@@ -81,7 +76,7 @@ def test_posteriors_are_those_of_enumeration(kind, compiled):
 
 def test_joint_posterior_of_some_variables():
     families, evidence = random_families(1, zeros=False), some_evidence("same")
-    found = query(inference.posterior, families, evidence, keep=(3, 0), compiled=True)
+    found = asked(inference.posterior, families, evidence, keep=(3, 0), compiled=True)
     joint = enumerated(families, evidence)
     exact = np.zeros((4, 2, len(joint)))
     np.add.at(exact, (STATES[3], STATES[0]), joint.T)
@@ -91,10 +86,10 @@ def test_joint_posterior_of_some_variables():
 @pytest.mark.parametrize("kind", ("mixed", "same", "none", "all"))
 def test_expected_counts_are_those_of_enumeration(kind):
     families, evidence = random_families(2), some_evidence(kind)
-    plan, pattern = asked(evidence)
     weight, joint = np.random.default_rng(0).random(evidence.x.shape[1]), enumerated(families, evidence)
     with np.errstate(divide="ignore", invalid="ignore"):
-        counts, log_prob = inference.expected_counts(plan, families, PARENTS, evidence, weight, pattern)
+        query = inference.query_of(families, PARENTS, evidence)
+        counts, log_prob = inference.expected_counts(query, evidence, weight)
         shares = np.nan_to_num(joint / joint.sum(1, keepdims=True)) * weight[:, None]
         np.testing.assert_allclose(log_prob, np.log(joint.sum(1)), atol=1e-5)
     for i, above in enumerate(PARENTS):
@@ -105,28 +100,26 @@ def test_expected_counts_are_those_of_enumeration(kind):
 
 def test_expected_counts_are_the_gradient_of_the_evidence():
     families, evidence = random_families(2, zeros=False), some_evidence("same")
-    plan, pattern = asked(evidence)
+    query = inference.query_of(families, PARENTS, evidence)
     weight = np.random.default_rng(0).random(evidence.x.shape[1])
 
     def total(families):
-        return jnp.vdot(inference.log_evidence(plan, families, PARENTS, pattern, evidence), weight)
+        return jnp.vdot(inference.log_evidence(query._replace(families=families), evidence), weight)
 
     slopes = jax.jit(jax.grad(total))([jnp.asarray(each, jnp.float32) for each in families])
-    for mine, slope in zip(inference.expected_counts(plan, families, PARENTS, evidence, weight, pattern)[0], slopes):
+    for mine, slope in zip(inference.expected_counts(query, evidence, weight)[0], slopes):
         np.testing.assert_allclose(mine, slope, rtol=1e-4, atol=1e-4)
 
 
 def test_thousands_of_leaves_do_not_underflow():
     leaves, rows = 200, 3
-    cards, parents = (2,) * (leaves + 1), ((), *[(0,)] * leaves)
+    parents = ((), *[(0,)] * leaves)
     table = np.log(np.array([[0.99, 0.01], [0.01, 0.99]], np.float32))
     families = [np.log(np.array([0.5, 0.5], np.float32)), *[table] * leaves]
     x = np.zeros((rows, leaves + 1), np.int32)
     x[1, 1:100] = x[2] = 1  # one leaf more of one kind than of the other; all of the other
     evidence = inference.evidence_of(x, np.tile(np.arange(leaves + 1) > 0, (rows, 1)))
-    pattern = inference.pattern_of(evidence.observed, evidence.done)
-    plan = inference.plan_for(cards, parents, pattern)
-    found, log_prob = inference.posteriors(plan, families, parents, pattern, evidence)
+    found, log_prob = inference.posteriors(inference.query_of(families, parents, evidence), evidence)
     odds = np.log(99) * np.array([-200, -2, 200.0])  # of level 1 against 0
     np.testing.assert_allclose(found[0][1], 1 / (1 + np.exp(-odds.clip(-80, 80))), atol=1e-3)
     np.testing.assert_allclose(np.asarray(log_prob)[[0, 2]], 200 * np.log(0.99) + np.log(0.5), rtol=1e-4)
@@ -137,11 +130,10 @@ def test_draws_have_the_frequencies_of_enumeration(kind):
     families, evidence, num = random_families(3), some_evidence(kind, 1), 40_000
     joint = enumerated(families, evidence)[0]
     assert joint.sum() > 0
-    plan, pattern = asked(evidence)
-    evidence = Evidence(*(np.repeat(each, num, 1) for each in evidence))
+    query = inference.query_of([jnp.asarray(table, jnp.float32) for table in families], PARENTS, evidence)
+    evidence = Evidence(*(np.repeat(array, num, 1) for array in evidence))
     shares = jax.random.uniform(jax.random.key(0), evidence.x.shape)
-    families = [jnp.asarray(each, jnp.float32) for each in families]
-    x, _ = inference.completed(plan, families, PARENTS, pattern, evidence, [*shares])
+    x, _ = inference.completed(query, evidence, [*shares])
     seen = np.bincount(np.ravel_multi_index(tuple(x), CARDS), minlength=len(joint)) / num
     exact = joint / joint.sum()
     assert not seen[exact == 0].any()
@@ -159,8 +151,8 @@ def test_draws_never_have_probability_zero():
 def test_the_most_probable_explanation_is_the_best_of_all_states(kind):
     families, evidence = random_families(4, zeros=False), some_evidence(kind)
     joint = enumerated(families, evidence)
-    plan, pattern = asked(evidence)
-    x, log_prob = inference.completed(plan, families, PARENTS, pattern, evidence, np.zeros(evidence.x.shape), best=True)
+    query = inference.query_of(families, PARENTS, evidence)
+    x, log_prob = inference.completed(query, evidence, np.zeros(evidence.x.shape), best=True)
     np.testing.assert_array_equal(x, STATES[:, joint.argmax(1)])
     np.testing.assert_allclose(log_prob, np.log(joint.max(1)), rtol=1e-6)
 
@@ -171,7 +163,7 @@ def test_a_network_too_wide_is_refused_before_memory_is_touched():
         tuple(n for n, inside in ((i - side, i >= side), (i - 1, i % side)) if inside) for i in range(side**2)
     )
     with pytest.raises(UserError, match=r"too wide.*\d GiB.*expected at most"):
-        elimination.plan((2,) * side**2, parents, frozenset())
+        elimination.cheapest_plan((2,) * side**2, parents, frozenset())
 
 
 def test_what_no_evidence_reaches_is_computed_once():
@@ -179,13 +171,14 @@ def test_what_no_evidence_reaches_is_computed_once():
         random_families(0),
         inference.evidence_of(np.zeros((9, 6), int), np.tile(np.arange(6) == 5, (9, 1))),
     )
-    plan, pattern = asked(evidence)
-    tables = elimination.forward(plan, inference.factors(plan, families, PARENTS, pattern, evidence))[0]
-    rows = {bucket.scope[0]: table.shape[-1] for bucket, table in zip(plan.buckets, tables)}
+    query = inference.query_of(families, PARENTS, evidence)
+    tables = elimination.forward(query.plan, inference.factors(query, evidence)).tables
+    rows = {bucket.scope[0]: table.shape[-1] for bucket, table in zip(query.plan.buckets, tables)}
     assert rows[4] == 1 and rows[3] == 9
 
 
 def test_patterns():
     observed = np.array([[1, 1], [0, 1], [0, 0]], bool)
     done = np.array([[0, 1], [0, 0], [0, 0]], bool)
-    assert inference.pattern_of(observed, done) == Pattern(frozenset({0}), frozenset({1}), frozenset(), frozenset({0}))
+    evidence = inference.evidence_of(np.zeros((2, 3)), observed.T, done.T)
+    assert inference.pattern_of(evidence) == Pattern(frozenset({0}), frozenset({1}), frozenset(), frozenset({0}))

@@ -10,6 +10,7 @@ import jax
 import nbformat
 import numpy as np
 import pytest
+from conftest import CHEAP
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -21,8 +22,10 @@ EXPECTED = {  # pictures, and what its texts tell
     "02_vae_latents": (4, [r"16 latents\nmetric.*\nelbo +-9\d\.", r"active_units +2 "]),
     "03_text_and_music": (2, [r"order 4\nROMEO:", r"step 150/150 .*nats_per_token=[12]\.", r"step 240/240"]),
     "04_tables_and_networks": (3, [r"do\(dysp\)=yes +P\(bronc=yes\) = 0\.4", r"graph +-2\.25", r"1\.4,0\.2,setosa"]),
-    "05_write_your_own_model": (2, [r"step 1500/1500", r"= 16 passed, 3 skipped"]),
+    "05_write_your_own_model": (2, [r"step 1000/1000", r"= 16 passed, 3 skipped"]),
 }
+
+FAST = ("01_first_gan",)  # trains longer than it compiles
 
 
 def code_of(path: Path) -> list[str]:
@@ -37,8 +40,9 @@ def test_notebook_runs_in_a_fresh_kernel(path, tmp_path):
     notebook = nbformat.read(path, 4)
     place = {"metadata": {"path": str(tmp_path / "notebooks")}}
     client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place)
-    environment = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "MPLBACKEND")}
-    client.execute(env={**environment, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path / "ipython")})
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    environment |= {"XLA_FLAGS": "" if path.stem in FAST else CHEAP, "PYTHONPATH": str(ROOT)}
+    client.execute(env={**environment, "IPYTHONDIR": str(tmp_path / "ipython")})
 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     texts = "".join(output.text for output in outputs if output.output_type == "stream")

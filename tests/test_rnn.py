@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import make_spec
+from conftest import host, make_spec
 from jax.experimental import rnn as cudnn
 from jax.test_util import check_grads
 
@@ -54,7 +54,7 @@ def prepared(cell: str, **options):
     net = Recurrent(cell, H, 2, **options)
     carry = jax.tree.map(lambda zeros: jax.random.normal(KEY, zeros.shape), net.init_carry(B))
     x = jax.random.normal(jax.random.key(1), (B, T, D))
-    params = net.init(KEY, carry, x, method="unroll")
+    params = jax.jit(partial(net.init, method="unroll"))(KEY, carry, x)
     return net, params, carry, x, jax.jit(partial(net.apply, method="unroll"))
 
 
@@ -183,7 +183,7 @@ def test_blocks_keep_the_contract_and_take_frames_of_silence(options):
 def test_dropout_is_locked_in_time():
     net = Recurrent("gru", 64, 1, dropout=0.5)
     carry, x = net.init_carry(2), jnp.ones((2, 5, 4))
-    params = net.init(KEY, carry, x, method="unroll")
+    params = jax.jit(partial(net.init, method="unroll"))(KEY, carry, x)
     dropped = net.apply(params, carry, x, method="unroll", rngs={"dropout": KEY})[1] == 0
     assert np.array_equal(dropped, np.broadcast_to(dropped[:, :1], dropped.shape))
     assert 0.3 < dropped.mean() < 0.7 and not np.array_equal(dropped[0], dropped[1])
@@ -195,7 +195,7 @@ def test_dropout_is_locked_in_time():
 def test_input_dropout_takes_numbers_out_of_frames():
     net = Recurrent("gru", H, 1, input_dropout=0.5)
     carry, x = net.init_carry(400), jnp.ones((400, 1, 2))
-    params = net.init(KEY, carry, x, method="unroll")
+    params = jax.jit(partial(net.init, method="unroll"))(KEY, carry, x)
     found = net.apply(params, carry, x, method="unroll", rngs={"dropout": KEY})[1][:, 0]
     kinds = jnp.array([[0, 0], [0, 2], [2, 0], [2, 2]])[:, None]  # what is left stands for what is not
     wanted = net.apply(params, net.init_carry(4), kinds.astype(jnp.float32), method="unroll")[1][:, 0]
@@ -333,7 +333,7 @@ def test_reals_are_a_density():
     spec = make_spec("series", (1, 1))
     model = rnn(spec, {"name": "vanilla", "units": 4}, {"name": "gaussian_mixture", "components": 3})
     x = jnp.linspace(-30, 30, 20_001)[:, None, None]
-    state = model.init(KEY, {"x": x})
+    state = jax.jit(model.init)(KEY, {"x": x})
     p = np.exp(np.float64(model.log_prob(KEY, state, {"x": x})))
     assert np.trapezoid(p, x[:, 0, 0]) == pytest.approx(1, abs=1e-3)
     drawn = np.asarray(model.sample(KEY, state, 5000)["x"]).ravel()
@@ -404,26 +404,26 @@ def test_the_loss_is_a_function_that_can_be_differentiated(spec, head):
         "length": np.array([5, 2, 4, 5]),
         "weight": np.array([1.0, 1.0, 1.0, 0.0]),
     }
-    params = rnn_init(net, lambda examples: optax.sgd(0.1), KEY, batch).params
+    params = host(jax.jit(partial(rnn_init, net, lambda examples: optax.sgd(0.1)))(KEY, batch).params)
+    loss = jax.jit(partial(next_frame_loss, net))
 
-    @jax.jit
     def value(params):
-        return next_frame_loss(net, params, None, batch)[0]
+        return loss(params, None, batch)[0]
 
-    gradient = jax.grad(value)(params)
-    length = optax.tree.norm(gradient)
+    gradient = host(jax.jit(jax.grad(value))(params))
+    length = jax.jit(optax.tree.norm)(gradient)
     way = jax.tree.map(lambda leaf: leaf * (0.02 / length), gradient)
     rise = value(optax.tree.add(params, way)) - value(optax.tree.sub(params, way))
     assert length > 0.1 and np.isclose(rise, 0.04 * length, rtol=0.01)
     rows = [
         {"x": batch["x"][row : row + 1, :frames]} for row, frames in enumerate((5, 2, 4))
     ]  # the loss is the mean of their 11 frames
-    alone = sum(next_frame_loss(net, params, None, row)[0] * row["x"].shape[1] for row in rows)
+    alone = sum(loss(params, None, row)[0] * row["x"].shape[1] for row in rows)
     np.testing.assert_allclose(value(params), alone / 11, rtol=1e-5)
     halves = [{"x": batch["x"][:1, :2]}, {"x": batch["x"][:1, 2:]}]
-    first, lanes = next_frame_loss(net, params, None, halves[0], first_lanes(net, 1))
-    second, _ = next_frame_loss(net, params, None, halves[1], lanes)
-    np.testing.assert_allclose(2 * first + 3 * second, 5 * next_frame_loss(net, params, None, rows[0])[0], rtol=1e-5)
+    first, lanes = loss(params, None, halves[0], first_lanes(net, 1))
+    second, _ = loss(params, None, halves[1], lanes)
+    np.testing.assert_allclose(2 * first + 3 * second, 5 * loss(params, None, rows[0])[0], rtol=1e-5)
 
 
 def test_scores_and_samples_are_compiled_once(caplog):
@@ -442,7 +442,7 @@ def test_gradients_are_clipped_after_they_are_taken():
     clipped = {"name": "sgd", "learning_rate": 1.0, "clip_norm": 0.01}
     model = rnn(tokens_spec(), {"name": "gru", "units": 6}, optimizer=clipped)
     batch = {"x": np.ones((4, 5), np.int32)}
-    state = model.init(KEY, batch)
+    state = jax.jit(model.init)(KEY, batch)
     after, metrics = jax.jit(model.step)(KEY, state, batch)
     moved = sum(float(((a - b) ** 2).sum()) for a, b in zip(*(jax.tree.leaves(each.params) for each in (state, after))))
     assert moved**0.5 == pytest.approx(0.01, rel=1e-3) and metrics["gradient_norm"] > 0.1
@@ -596,7 +596,7 @@ def test_a_recurrent_critic_minds_the_order_of_time():
     x = np.random.default_rng(0).normal(size=(4, 6, 2)).astype(np.float32)
     critic = RecurrentDiscriminator(3, {"name": "gru", "units": 8})
     y = np.arange(4) % 3
-    params = critic.init(KEY, x, y)
+    params = jax.jit(critic.init)(KEY, x, y)
     logits = critic.apply(params, x, y)
     assert logits.shape == (4,)
     assert np.abs(logits - critic.apply(params, x[:, ::-1], y)).min() > 1e-3
@@ -606,7 +606,7 @@ def test_a_recurrent_critic_minds_the_order_of_time():
 def test_frames_of_a_recurrent_generator_follow_from_the_noise_before():
     generator = RecurrentGenerator((6, 2), 0, {"name": "gru", "units": 8})
     z = jax.random.normal(KEY, (3, 18))
-    params = generator.init(KEY, z)
+    params = jax.jit(generator.init)(KEY, z)
     x, later = generator.apply(params, z), generator.apply(params, z.at[:, 9:].add(1))  # frame 3 on
     assert np.array_equal(x[:, :3], later[:, :3]) and np.abs(x - later)[:, 3:].max() > 0
     with pytest.raises(UserError, match="latent_size 20: .* 6 frames needs a multiple"):
@@ -620,7 +620,7 @@ def test_frames_of_a_recurrent_generator_follow_from_the_noise_before():
 def test_noise_of_the_series_stands_beside_every_frame():
     generator = RecurrentGenerator((6, 2), 0, {"name": "gru", "units": 8}, "series")
     z = jax.random.normal(KEY, (3, 5))
-    params = generator.init(KEY, z)
+    params = jax.jit(generator.init)(KEY, z)
     slopes = jax.jacobian(lambda z: generator.apply(params, z[None])[0])(z[0])  # [6, 2, 5]
     assert bool((slopes != 0).all())
 
@@ -628,7 +628,7 @@ def test_noise_of_the_series_stands_beside_every_frame():
 def test_the_gradient_of_a_penalty_is_right():
     """Reverse over reverse, through the gathered gradients of the weights."""
     critic, x = RecurrentDiscriminator(0, {"name": "lstm", "units": 4}), jax.random.normal(KEY, (2, 5, 3))
-    params = critic.init(KEY, x)
+    params = jax.jit(critic.init)(KEY, x)
 
     def penalty(params):
         return (jax.grad(lambda x: critic.apply(params, x).sum())(x) ** 2).sum()

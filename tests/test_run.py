@@ -15,7 +15,7 @@ import chex
 import jax
 import numpy as np
 import pytest
-from conftest import host, state_bytes
+from conftest import CHEAP, host, state_bytes
 
 import gen_jax
 from gen_jax import evaluate, sample, train
@@ -96,9 +96,9 @@ def test_more_steps_continue_to_the_same_bytes(start, capsys):
     assert_logged(whole, parts)
 
 
-def test_fit_is_the_command(start, config_file, tmp_path, capsys):
+def test_fit_is_the_command(undisturbed, config_file, tmp_path, capsys):
     settings = load_file(config_file)
-    fitted, commanded = gen_jax.fit(settings, str(tmp_path / "fitted")), gen_jax.load(start())
+    fitted, commanded = gen_jax.fit(settings, str(tmp_path / "fitted")), gen_jax.load(undisturbed())
     chex.assert_trees_all_equal(host(fitted.state), host(commanded.state))
     assert fitted.config == commanded.config and fitted.step == 12
     capsys.readouterr()
@@ -126,18 +126,18 @@ def test_a_last_batch_of_one_row_is_finite(start, tmp_path):
     assert (int(state.step), int(state.examples)) == (3, 17)  # batches of 16, 16 and 1, halved for the discriminator
 
 
-def test_streaming_and_resident_runs_are_the_same(start):
-    assert state_bytes(start("resident")) == state_bytes(start("streaming", "--config.data.feed=streaming"))
+def test_streaming_and_resident_runs_are_the_same(start, undisturbed):
+    assert state_bytes(undisturbed()) == state_bytes(start("streaming", "--config.data.feed=streaming"))
 
 
-def test_the_same_command_gives_the_same_bytes(start):
-    first, second = start("first"), start("second")
+def test_the_same_command_gives_the_same_bytes(start, undisturbed):
+    first, second = undisturbed(), start("second")
     assert state_bytes(first) == state_bytes(second) and without_clock(first) == without_clock(second)
     assert state_bytes(first) != state_bytes(start("third", "--config.seed=1"))
 
 
-def test_an_interrupted_save_and_a_cut_off_log_are_repaired(start):
-    whole, broken = start("whole"), start("broken", "--config.steps=8")
+def test_an_interrupted_save_and_a_cut_off_log_are_repaired(start, undisturbed, begun):
+    whole, broken = undisturbed(), begun("broken", 8)
     with open(broken / "metrics.jsonl", "a") as file:
         file.write('{"step": 10, "seconds": 1.0}\n{"step": 12, "sec')
     (broken / "checkpoints" / "12.orbax-checkpoint-tmp").mkdir()
@@ -160,8 +160,8 @@ def damage(folder: Path, how: str):
 
 
 @pytest.mark.parametrize("how", ["truncated", "flipped", "removed"])
-def test_a_damaged_newest_checkpoint_is_passed_over(start, capsys, how):
-    whole, broken = start("whole"), start("broken", "--config.steps=8")
+def test_a_damaged_newest_checkpoint_is_passed_over(start, undisturbed, begun, capsys, how):
+    whole, broken = undisturbed(), begun("broken", 8)
     damage(broken / "checkpoints" / "8", how)
     capsys.readouterr()
     start("broken")
@@ -171,8 +171,8 @@ def test_a_damaged_newest_checkpoint_is_passed_over(start, capsys, how):
     assert_logged(whole, broken)
 
 
-def test_no_whole_checkpoint_is_an_error_and_nothing_is_overwritten(start):
-    workdir = start("run", "--config.steps=8")
+def test_no_whole_checkpoint_is_an_error_and_nothing_is_overwritten(start, begun):
+    workdir = begun("run", 8)
     for step in (4, 8):
         damage(workdir / "checkpoints" / str(step), "truncated")
     before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file() and path.name != ".lock"}
@@ -218,8 +218,8 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
         assert manager.all_steps() == [1]
 
 
-def test_a_model_that_changed_is_named(start, tmp_path):
-    workdir = start()
+def test_a_model_that_changed_is_named(begun):
+    workdir = begun("run", 12)
     config = json.loads((workdir / "config.json").read_text())
     config["model"]["generator"]["hidden"] = [9]
     (workdir / "config.json").write_text(json.dumps(config))
@@ -234,19 +234,19 @@ def test_settings_built_from_one_dict_are_separate(start):
     assert model["generator_optimizer"]["learning_rate"] == 1e-3
 
 
-def test_a_start_that_failed_or_was_killed_does_not_bind(start, tmp_path):
+def test_a_start_that_failed_or_was_killed_does_not_bind(start, undisturbed, tmp_path):
     with pytest.raises(UserError, match="is not finite"):
         start("run", "--config.model.discriminator_optimizer.learning_rate=1e38")
     start("run")  # the mended settings are taken: nothing had been saved
-    assert state_bytes(tmp_path / "run") == state_bytes(start("other"))
+    assert state_bytes(tmp_path / "run") == state_bytes(undisturbed())
     (tmp_path / "killed").mkdir()
     shutil.copy(tmp_path / "run" / "spec.json", tmp_path / "killed")
     shutil.copytree(tmp_path / "run" / "checkpoints" / "4", tmp_path / "killed" / "checkpoints" / "4")
     assert state_bytes(start("killed")) == state_bytes(tmp_path / "run")
 
 
-def test_a_fork_keeps_its_own_first_checkpoint(start, tmp_path):
-    origin = start("origin", "--config.steps=4")
+def test_a_fork_keeps_its_own_first_checkpoint(start, begun):
+    origin = begun("origin", 4)
     change = ["--config.model.gamma=0.2", "--fork", str(origin)]
     wrong = [*change, "--config.model.generator.hidden=(9,)"]
     with pytest.raises(UserError, match="does not fit"):
@@ -262,8 +262,8 @@ def test_a_fork_keeps_its_own_first_checkpoint(start, tmp_path):
         start("origin", "--fork", str(origin))
 
 
-def test_a_fork_starts_from_the_other_run(start, capsys):
-    whole, origin = start("whole"), start("origin", "--config.steps=8")
+def test_a_fork_starts_from_the_other_run(start, undisturbed, begun, capsys):
+    whole, origin = undisturbed(), begun("origin", 8)
     change = "--config.model.gamma=0.2"
     with pytest.raises(UserError, match="model.gamma was 0.1 in .*origin and is now 0.2: .*--fork .*origin"):
         start("origin", change)
@@ -275,8 +275,8 @@ def test_a_fork_starts_from_the_other_run(start, capsys):
     assert state_bytes(unchanged) == state_bytes(whole)
 
 
-def test_samples_are_a_function_of_their_arguments(start, tmp_path):
-    workdir = start()
+def test_samples_are_a_function_of_their_arguments(undisturbed, tmp_path):
+    workdir = undisturbed()
 
     def draw(name, *flags):
         sample.main(["sample", "--workdir", str(workdir), "--out", str(tmp_path / name), *flags])
@@ -292,8 +292,8 @@ def test_samples_are_a_function_of_their_arguments(start, tmp_path):
     assert draw("f.png").startswith(b"\x89PNG")
 
 
-def test_sampling_never_opens_the_data(start, tmp_path, forbid):
-    workdir = start()
+def test_sampling_never_opens_the_data(undisturbed, tmp_path, forbid):
+    workdir = undisturbed()
     forbid(open_source)
     sample.main(["sample", "--workdir", str(workdir), "--out", str(tmp_path / "x.npz")])
     with pytest.raises(pytest.fail.Exception, match="open_source was called"):
@@ -320,7 +320,7 @@ def test_a_second_process_is_refused(start, tmp_path):
 
 def command(config_file, workdir, *flags):
     line = [sys.executable, "-m", "gen_jax.train", "--config", str(config_file), "--workdir", str(workdir), *flags]
-    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "XLA_FLAGS": CHEAP, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -347,7 +347,7 @@ def test_processes_killed_and_stopped_end_with_the_same_bytes(config_file, tmp_p
             assert process.returncode == -signal.SIGKILL
         else:
             assert process.returncode == 128 + number and "resume with" in output and "Traceback" not in output, output
-    assert command(config_file, broken, *flags).wait() == 0
+    train.main(["train", "--config", str(config_file), "--workdir", str(broken), *flags])
     assert state_bytes(tmp_path / "whole") == state_bytes(broken)
     assert without_clock(tmp_path / "whole") == without_clock(broken)
 
@@ -358,12 +358,12 @@ def test_a_run_is_read_while_it_trains_and_deletes_its_checkpoints(config_file, 
     process = command(config_file, workdir, *flags)
     try:
         wait_for_step(workdir, 3, process)
-        steps = [gen_jax.load(workdir).step for _ in range(40)]
+        steps = [gen_jax.load(workdir).step for _ in range(20)]
         assert process.poll() is None
     finally:
         process.kill()
         process.communicate()
-    assert steps == sorted(steps) and len({*steps}) > 10
+    assert steps == sorted(steps) and len({*steps}) > 5
     assert capfd.readouterr() == ("", "")
 
 

@@ -1,4 +1,4 @@
-"""Laws of a few families with the libraries of the other end of the supported versions of Python."""
+"""Laws of a few families on the other supported Python, and a few laws of every family under the flags of XLA that users have."""
 
 import os
 import shutil
@@ -12,6 +12,11 @@ ROOT = Path(__file__).parents[1]
 OLDEST, NEWEST = "3.11", "3.13"
 OTHER = NEWEST if sys.version_info < (3, 12) else OLDEST
 FAMILIES = "bernoulli or forest_tree or gan_hinge or gaussian or hmm_series or markov or rnn_text or vae_dreg"
+CHOSEN = {  # laws of every family: resume, samples and what they are given, likelihoods, learning; and what users start
+    "tests/test_laws.py": "resume_is_bitwise or sample_ or exact_log_prob or bounds_of_all or given or learning_helps",
+    "tests/faults/test_kills.py": "killed",
+    "tests/test_notebooks.py": "fresh_kernel",
+}
 INHERITED = (
     "MAKEFLAGS",
     "PYTEST_XDIST_WORKER",
@@ -31,17 +36,27 @@ def interpreter(version: str) -> str | None:
     return None
 
 
+def run(command: list[str], **variables: str) -> str:
+    """Runs a command that inherits nothing of this run, and returns what it prints."""
+    environment = {name: value for name, value in os.environ.items() if name not in INHERITED}
+    done = subprocess.run(
+        command, check=False, cwd=ROOT, env={**environment, **variables}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout
+
+
 @pytest.mark.study
 def test_laws_hold_on_the_other_version():
     python = interpreter(OTHER)
     if python is None or shutil.which("make") is None:
         pytest.skip(f"needs make and Python {OTHER}, in the search path or in ~/.pyenv/versions")
-    environment = {name: value for name, value in os.environ.items() if name not in INHERITED}
-    laws = ["-n1", "tests/test_laws.py", "-k", FAMILIES]
     folder = f".venv-python{OTHER}"
-    for command in (
-        ["make", f"PYTHON={python}", f"{folder}/installed-test"],
-        [f"{folder}/bin/python", "-m", "pytest", *laws],
-    ):
-        done = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    run(["make", f"PYTHON={python}", f"{folder}/installed-test"])
+    run([f"{folder}/bin/python", "-m", "pytest", "-n1", "tests/test_laws.py", "-k", FAMILIES])
+
+
+@pytest.mark.study
+@pytest.mark.parametrize("file", CHOSEN)
+def test_every_family_holds_under_the_default_flags(file):
+    assert " passed" in run([sys.executable, "-m", "pytest", "-n1", file, "-k", CHOSEN[file]], DEFAULT_FLAGS="1")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import make_spec
+from conftest import host, make_spec
 from scipy.stats import chisquare
 
 from gen_jax.distributions import pixels
@@ -34,7 +34,7 @@ def random(*shape):
 
 def raster(height=2, width=1, classes=0):
     net = Raster(Recurrent("gru", 8), 3, height, width, classes)
-    params = net.init(KEY, jnp.zeros((1, height, width), jnp.int32), jnp.zeros(1, jnp.int32))
+    params = jax.jit(net.init)(KEY, jnp.zeros((1, height, width), jnp.int32), jnp.zeros(1, jnp.int32))
     return net, jax.tree.map(lambda leaf: 3 * leaf, params)
 
 
@@ -150,7 +150,7 @@ def test_the_bound_is_below_the_exact_log_prob_by_all_codes():
 
 def test_the_first_codebook_is_of_vectors_of_the_batch():
     model, _, batch, _ = learnt()
-    state = model.init(KEY, batch)
+    state = jax.jit(model.init)(KEY, batch)
     metrics = jax.jit(model.step)(KEY, state, batch)[1]
     assert float(metrics["used"]) == 1 and float(metrics["commitment"]) < 10
 
@@ -169,20 +169,21 @@ def by_hand():
         "weight": jnp.float32([1, 1, 1, 1, 1, 0]),
     }
     sgd = optax.sgd(0.1)
-    return nets, vqvae_init(nets, {"images": lambda seen: sgd, "prior": lambda seen: sgd}, KEY, batch), batch
+    init = jax.jit(partial(vqvae_init, nets, {"images": lambda seen: sgd, "prior": lambda seen: sgd}))
+    return nets, init(KEY, batch), batch
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_the_loss_is_a_function_that_can_be_differentiated(first):
     """The formula of the paper, whose codes and offsets e - z stand still: the encoder's gradient is straight-through."""
     nets, state, batch = by_hand()
-    start = state.params
+    start = host(state.params)
     function = jax.jit(jax.value_and_grad(partial(loss, nets), has_aux=True))
     (value, terms), gradient = function(start, KEY, batch, state.codebook, first)
     codes = terms.codes.reshape(6, 2, 2)
     e = (terms.codebook.sums / terms.codebook.counts[:, None])[codes]
     encode = lambda params: nets.encoder.apply(params["images"]["encoder"], batch["x"])
-    offset = e - encode(start)
+    offset = e - jax.jit(encode)(start)
 
     @jax.jit
     def formula(params):
@@ -197,13 +198,15 @@ def test_the_loss_is_a_function_that_can_be_differentiated(first):
         return sum(part.sum() for part in parts) / 5
 
     assert float(value) == pytest.approx(float(formula(start)), rel=1e-4)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), gradient, jax.grad(formula)(start))
+    gradient, expected = host(gradient), host(jax.jit(jax.grad(formula))(start))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), gradient, expected)
+    norm = jax.jit(optax.tree.norm)
     for part in ("encoder", "decoder", "likelihood", "prior"):
         chosen = jax.tree.map_with_path(
-            lambda path, leaf, part=part: leaf if f"['{part}']" in jax.tree_util.keystr(path) else jnp.zeros_like(leaf),
+            lambda path, leaf, part=part: leaf if f"['{part}']" in jax.tree_util.keystr(path) else np.zeros_like(leaf),
             gradient,
         )
-        length = optax.tree.norm(chosen)
+        length = np.asarray(norm(chosen))
         way = optax.tree.scale(0.01 / length, chosen)
         rise = formula(optax.tree.add(start, way)) - formula(optax.tree.sub(start, way))
         assert length > 0.05, part

@@ -25,7 +25,7 @@ def known(net: Any) -> tuple:
 
     cards, most = tuple(map(len, net.levels)), max(map(len, net.parents))
     shape = (len(cards), max(table.size // table.shape[-1] for table in net.tables), max(cards))
-    return cpds.padded(net.parents, most), cpds.repadded(net.tables, shape), cards
+    return cpds.padded_parents(net.parents, most), cpds.padded_tables(net.tables, shape), cards
 
 
 def pgmpy_network(net: Any) -> Any:

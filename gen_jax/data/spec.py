@@ -204,7 +204,10 @@ def to_data(spec: Spec, x: Any) -> np.ndarray:
     if np.issubdtype(np.dtype(spec.dtype), np.floating):
         return raw.astype(spec.dtype)
     low, high = _like_rows(np.asarray(spec.low), x), _like_rows(np.asarray(spec.high), x)
-    return np.clip(np.rint(raw), low, high).astype(spec.dtype)
+    whole = np.clip(np.rint(raw), low, high)
+    if np.dtype(spec.dtype).itemsize == 8:  # because float64 rounds the largest number of the type up
+        whole = np.minimum(whole, np.nextafter(float(np.iinfo(spec.dtype).max), 0))
+    return whole.astype(spec.dtype)
 
 
 def _in_column(column: dict, x: np.ndarray) -> np.ndarray:

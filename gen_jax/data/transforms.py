@@ -46,14 +46,22 @@ def affine(source: Source, options: Mapping[str, Any], kept: Mapping[str, np.nda
         choose(f"data.transform of a table, {source.name}:", transform, ("standard", "modes"))
         return Affine(*standard(source, options["split"]))
     transform = transform_of(source, options)
-    if source.limits:
-        low, high = (np.asarray(limit, np.float64) for limit in source.limits)
-        rms = float(high)
-    else:
-        low, high, rms = measured_range(source, options["split"], kept)
-    if transform in ("signed", "unit"):
-        high = np.where(high > low, high, low + 1)  # a constant column maps to a constant
-    shift, scale = TRANSFORMS[transform](low, high, rms)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+        if source.limits:
+            low, high = (np.asarray(limit, np.float64) for limit in source.limits)
+            rms = float(high)
+        else:
+            low, high, rms = measured_range(source, options["split"], kept)
+        if transform in ("signed", "unit"):
+            next_number = low + np.maximum(1, np.spacing(np.abs(low)))  # beyond 2^53, low + 1 is low
+            high = np.where(high > low, high, next_number)  # a constant column maps to a constant
+        shift, scale = TRANSFORMS[transform](low, high, rms)
+        ends = ((np.stack([low, high]) - shift) / scale).astype(np.float32)
+    if not (np.isfinite(ends).all() and np.isfinite(scale).all()):
+        raise UserError(
+            f"data.transform {transform!r}: {source.name} has values of {np.min(low):g} to {np.max(high):g}, which it does not "
+            f"bring into the range of float32; expected signed, or smaller values"
+        )
     return Affine(shift, scale, low, high)
 
 

@@ -18,7 +18,7 @@ from gen_jax.data.tables.evidence import (
 from gen_jax.data.tables.values import texts_of
 from gen_jax.errors import UserError, choose
 from gen_jax.keys import root
-from gen_jax.models.bayes_net import information
+from gen_jax.metrics.tables.entropies import information_of_samples
 from gen_jax.storage import loading
 from gen_jax.verbs.draw import draw
 
@@ -152,10 +152,10 @@ def information_between(
     title = f"I({texts[0]}; {texts[1]}" if about else f"H({texts[0]}"
     title += f" | {texts[2]})" if given else ")"
     about = about or of
-    if "network" not in loaded.model.extras:
-        nats, error = estimated_information(loaded, of, about, given, num, seed)
-        return Information(title, nats, error)
-    return Information(title, exact_information(loaded, of, about, given), None)
+    if "information" in loaded.model.extras:
+        return Information(title, loaded.model.extras["information"](loaded.state, of, about, given), None)
+    nats, error = estimated_information(loaded, of, about, given, num, seed)
+    return Information(title, nats, error)
 
 
 def estimated_information(
@@ -179,28 +179,7 @@ def estimated_information(
         if "levels" not in column:
             raise UserError(f"column {column['name']!r} holds numbers: expected levels; a bayes_net would bin them")
     codes = draw(loaded.model, loaded.state, loaded.spec, seed, num, size=SIZE)["x"]
-    return information.information_of_samples(codes, of, about, given)
-
-
-def exact_information(loaded: loading.Loaded, of: Sequence[int], about: Sequence[int], given: Sequence[int]) -> float:
-    """Returns I(of; about | given) in nats of a Bayesian network; numbers are their bins.
-
-    Args:
-      loaded: the run of a model that has a network.
-      of: places of columns.
-      about: places of columns; equal to `of` for H(of | given).
-      given: places of columns.
-
-    Raises:
-      UserError: for too many columns.
-    """
-    network, _ = loaded.model.extras["network"](loaded.state)
-    if of != about:
-        return information.network_information(network, of, about, given)
-    if len(of) == len(network.names):
-        return information.network_entropy(network)
-    table = information.marginal(network, (*of, *given))
-    return information.conditional_entropy(table, range(len(of)), range(len(of), table.ndim))
+    return information_of_samples(codes, of, about, given)
 
 
 def places_of(spec: Spec, flag: str, text: str | None) -> list[int]:

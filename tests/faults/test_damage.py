@@ -27,9 +27,9 @@ pytestmark = pytest.mark.usefixtures("one_device")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # futures that TensorStore drops
-def test_any_damaged_file_of_the_newest_checkpoint_is_noticed_or_does_not_matter(start, tmp_path, capsys):
-    workdir, copy, chance = start(), tmp_path / "copy", random.Random(0)
-    states = {step: state_bytes(start(str(step), f"--config.steps={step}")) for step in (8, 12)}
+def test_any_damaged_file_of_the_newest_checkpoint_is_noticed_or_does_not_matter(undisturbed, tmp_path, capsys):
+    workdir, copy, chance = undisturbed(), tmp_path / "copy", random.Random(0)
+    states = {step: state_bytes(undisturbed(step)) for step in (8, 12)}
     files = sorted(path.relative_to(workdir) for path in (workdir / "checkpoints" / "12").rglob("*") if path.is_file())
     passed_over = 0
     for number, file in enumerate(files):
@@ -57,8 +57,8 @@ def test_any_damaged_file_of_the_newest_checkpoint_is_noticed_or_does_not_matter
         ("config.json", lambda facts: facts.pop("replicas"), "replicas"),
     ],
 )
-def test_a_run_of_other_code_is_named(start, file, change, message):
-    workdir = start("run", "--config.steps=4")
+def test_a_run_of_other_code_is_named(start, begun, file, change, message):
+    workdir = begun("run", 4)
     facts = json.loads((workdir / file).read_text())
     change(facts)
     (workdir / file).write_text(json.dumps(facts))
@@ -67,16 +67,16 @@ def test_a_run_of_other_code_is_named(start, file, change, message):
             command()
 
 
-def test_what_is_no_text_in_the_log_is_dropped(start):
-    whole, broken = start("whole"), start("broken", "--config.steps=8")
+def test_what_is_no_text_in_the_log_is_dropped(start, undisturbed, begun):
+    whole, broken = undisturbed(), begun("broken", 8)
     with open(broken / "metrics.jsonl", "ab") as file:
         file.write(b"\xff\x00" * 50)
     assert state_bytes(start("broken")) == state_bytes(whole)
     assert [each["step"] for each in metrics_file.read_metrics(broken)] == [2, 4, 6, 8, 10, 12]
 
 
-def test_not_a_number_in_a_batch_stops_the_run_and_costs_nothing(start, monkeypatch):
-    whole, steps = start("whole"), []
+def test_not_a_number_in_a_batch_stops_the_run_and_costs_nothing(start, undisturbed, monkeypatch):
+    whole, steps = undisturbed(), []
 
     def spoiled(mesh, fed):
         steps.append(0)

@@ -1,4 +1,4 @@
-"""Every family through the real loop as users have it, under XLA's default flags: killed in a save, resumed, to the same bytes."""
+"""Every family through the real loop as users have it: killed in a save, resumed, to the same bytes."""
 
 import multiprocessing
 import os
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import state_bytes
+from conftest import CHEAP, state_bytes
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
@@ -22,7 +22,7 @@ FEW += ["--config.sample_every=0", "--config.eval_every=0", "--config.evaluate.n
 
 def run(name: str, workdirs: list[Path], kill: bool) -> None:
     """The command, in a process that has imported JAX and not started it; where `kill`, it ends in its second save."""
-    os.environ["XLA_FLAGS"] = ""
+    os.environ["XLA_FLAGS"] = CHEAP
     from gen_jax import train
     from gen_jax.storage import checkpoint
 

@@ -91,7 +91,8 @@ def length_of_run(order: Order, rows: int, batch_size: int, steps: int | None, e
     size = rows if order.whole else batch_size
     if epochs is not None:
         rows_of_epoch = rows // size * size if order.lanes else rows
-        return Length(size, -int(-epochs * rows_of_epoch // size), round(epochs * rows))
+        last = max(1, round(epochs * rows_of_epoch))
+        return Length(size, -(-last // size), last)
     if steps is None:
         raise UserError("neither steps nor epochs is set: choose one, for example --config.steps=1000")
     return Length(size, steps, rows if order.once else steps * size)

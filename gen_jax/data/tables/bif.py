@@ -12,7 +12,7 @@ from gen_jax.data.tables.networks import Network, cycle
 from gen_jax.errors import UserError, choose
 
 # A comment begins where a word would: "http://a" and http://a are words.
-TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"[^"]*"|[{}()\[\],;|]|[^\s{}()\[\],;|"]+', re.DOTALL)
+TOKEN = re.compile(r'//[^\r\n]*|/\*.*?\*/|"[^"]*"|[{}()\[\],;|]|[^\s{}()\[\],;|"]+', re.DOTALL)
 COMMENTS = ("//", "/*")
 LARGEST_TABLE, MOST_PARENTS = 1 << 26, 32  # numbers in the table of a variable; dimensions of an array
 TOLERANCE = 1e-3  # by which the sum of the printed probabilities of a distribution may miss 1
@@ -26,7 +26,7 @@ def read_bif(path: Path) -> Network:
         that does not sum to 1, or a cycle.
     """
     try:
-        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
+        text = Path(path).expanduser().read_bytes().decode("utf-8-sig")  # levels keep their carriage returns
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a BIF file: {error}") from None
     try:

@@ -30,7 +30,13 @@ def csv_of(texts: Mapping[str, Sequence[str]]) -> bytes:
 def csv_rows(rows: Iterable[Iterable[str]]) -> bytes:
     """Returns rows of texts as a CSV file."""
     file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(rows)
+    plain = csv.writer(file, lineterminator="\n")
+    quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in rows:
+        cells = [*row]
+        # Because Python 3.11 writes a carriage return without quotation marks, where a reader begins another row.
+        writer = quoted if any("\r" in cell for cell in cells) else plain
+        writer.writerow(cells)
     return file.getvalue().encode()
 
 

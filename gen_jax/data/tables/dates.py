@@ -59,9 +59,11 @@ def to_text(number: float, form: str) -> str:
       UserError: for a number outside the years 1 to 9999.
     """
     try:
-        return (EPOCH + (timedelta(seconds=number) if "%H" in form else timedelta(days=number))).strftime(form)
+        moment = EPOCH + (timedelta(seconds=number) if "%H" in form else timedelta(days=number))
     except OverflowError:
         raise UserError(f"{number:g} is no date of the years 1 to 9999") from None
+    # Because %Y writes the year 999 without a zero on Linux, and reads four digits.
+    return moment.strftime(form.replace("%Y", f"{moment.year:04}"))
 
 
 def is_date(text: str, form: str) -> bool:

@@ -1,8 +1,8 @@
-"""Bayesian networks over tables: a graph, a table for each column given its parents, exact inference in between."""
+"""Bayesian networks over tables: a graph, a table for each column given its parents, and exact inference."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from functools import partial
-from math import prod
 from typing import Any, NamedTuple
 
 import jax
@@ -17,11 +17,14 @@ from gen_jax.distributions import bins, categorical, chow_liu
 from gen_jax.errors import UserError, check_strengths, check_whole
 from gen_jax.host import on_host
 from gen_jax.model import Batch, Model, family
-from gen_jax.models.bayes_net import batched, cpds, inference
+from gen_jax.models.bayes_net import batched, cpds
+from gen_jax.models.bayes_net.inference import Evidence, evidence_of
+from gen_jax.models.bayes_net.information import network_information
 from gen_jax.models.bayes_net.structures import STRUCTURES, Graph, Rows, Structure, kept, tree_of
 from gen_jax.registry import build
 
-OPTIONS = {"temperature": 1.0}
+OPTIONS = {"temperature": 1.0}  # of a sampler
+CONDITIONS = ("x", "mask", "do")
 
 
 class BayesNetState(NamedTuple):
@@ -32,26 +35,44 @@ class BayesNetState(NamedTuple):
     bins: bins.Bins  # of the columns of numbers
     graph: Graph
     tables: jax.Array  # [D, Q, R] float32, P(level | configuration of the parents)
-    counts: jax.Array  # [D, Q, R] float32; [D, R, D, R] of pairs, for a tree
+    counts: jax.Array  # of the pass so far: [D, Q, R] float32, or of pairs [D, R, D, R] for a tree
+
+
+class BayesNet(NamedTuple):
+    """A Bayesian network without its graph and its tables."""
+
+    structure: Structure  # the way to the graph
+    network: Network | None  # of a file, where training starts
+    levels: categorical.Levels  # of the columns that have levels
+    cards: tuple[int, ...]  # [D] levels of each column; the most bins of a column of numbers
+    shape: tuple[int, int, int]  # of the tables: D, Q, R
+    numeric: np.ndarray  # [D] bool, columns of numbers, which are cut into bins
+    max_bins: int
+    pseudo_count: float
+    pass_rows: float  # rows of a pass over the data; infinity if the number is unknown
 
 
 @family("bayes_net")
 def bayes_net(
     spec: Spec, structure: Mapping | None = None, bif: str | None = None, pseudo_count: float = 1.0, max_bins: int = 8
 ) -> Model:
-    """A discrete Bayesian network: its graph and its tables are learnt, or read from a BIF file.
+    """Returns a discrete Bayesian network. Its graph and its tables are fitted to data, or read from a BIF file.
+
+    A step counts the rows of a batch (`data.order` once, or all), and begins anew after each pass. A graph is searched in
+    the first batch. If cells are missing, a step is one iteration of EM on the batch, which should be all the data; the
+    first iteration starts from tables counted on complete families.
+
+    Numbers are drawn uniformly within their bin, and exponentially beyond the outermost edges. `given` takes `x` and
+    `mask` [num, D], and the same under `do` for an intervention. `how` takes `temperature`: 1 for draws, 0 for the most
+    probable explanation.
 
     Args:
-      structure: a `name` in `STRUCTURES` and its options; None is `search` with its defaults.
-      bif: a file whose graph is kept and whose tables are where learning starts; its variables are the columns.
-      pseudo_count: added to each cell of each table (a Dirichlet prior of 1 + pseudo_count); 0 is maximum likelihood.
-      max_bins: levels that a column of numbers is cut into, with equal shares of the rows.
-
-    A step counts the rows of a batch (`data.order` once, or all), anew after each pass; a graph is searched in the first
-    batch. With missing cells a step is an iteration of EM over its batch, which should be all the data, from the tables
-    of the rows in which a family is complete. Numbers are drawn uniformly within their bin, exponentially beyond the
-    outermost edges. `given` takes `x` and `mask` [num, D], and the same under `do` for an intervention. `how` takes
-    `temperature`: 1 draws, 0 gives the most probable explanation.
+      spec: facts of a table of D columns.
+      structure: a `name` in `STRUCTURES` and its options; None: `search` with its defaults.
+      bif: a file whose graph is kept and whose tables are where training starts; its variables are the columns. None: no
+        file.
+      pseudo_count: added to each cell of each table (a Dirichlet(1 + pseudo_count) prior); 0: maximum likelihood.
+      max_bins: number of bins that a column of numbers is cut into, with equal shares of the rows.
 
     Raises:
       UserError: for data that are no rows of columns, a file that does not fit them, or an unknown name or option.
@@ -59,108 +80,268 @@ def bayes_net(
     schema = columns(spec)
     check_strengths(pseudo_count=pseudo_count)
     check_whole("max_bins", max_bins, 2)
-    levels = categorical.levels_of(schema)
     cards = tuple(len(column["levels"]) if "levels" in column else max_bins for column in schema)
-    names, numeric = [column["name"] for column in schema], np.array(["levels" not in each for each in schema])
-    known = None if bif is None else network_of(spec, bif)
-    how = graph_of(structure, known, names, cards)
-    shape = (len(cards), how.max_configurations, max(cards))
-
-    def valid(cut: bins.Bins) -> jax.Array:
-        used = jnp.where(numeric, bins.used(cut), jnp.asarray(cards))
-        return jnp.arange(shape[2])[None] < used[:, None]
-
-    def seen_in(batch: Batch) -> tuple:  # cells [B, D], which of them are observed, weights [B]
-        x, weight = jnp.asarray(batch["x"]), batch.get("weight", jnp.ones(len(batch["x"])))
-        mask = jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), x.shape)
-        return x, mask & (weight > 0)[:, None], weight
-
-    def rows_of(cut: bins.Bins, batch: Batch) -> Rows:
-        x, observed, weight = seen_in(batch)
-        codes = jnp.where(numeric[None], bins.code(cut, x), jnp.rint(x).astype(jnp.int32))
-        return Rows(jnp.where(observed, codes, 0), observed, weight)
-
-    def init(key: jax.Array, batch: Batch) -> BayesNetState:
-        x, observed, _ = seen_in(batch)
-        cut = bins.fit(x, observed & numeric[None], max_bins)
-        graph = Graph(jnp.full((shape[0], how.max_parents), -1, jnp.int32), jnp.zeros((shape[0], shape[0])))
-        tables = categorical.normalised(jnp.zeros(shape), valid(cut), 0.0)
-        if known is not None:
-            graph = graph._replace(parents=jnp.asarray(cpds.padded(known.parents, how.max_parents)))
-            tables = jnp.asarray(cpds.repadded(known.tables, shape))
-        counts = jnp.zeros(shape[::2] * 2 if how.pairwise else shape)
-        return BayesNetState(jnp.int32(0), jnp.float32(0), cut, graph, tables, counts)
-
-    def count(state: BayesNetState, rows: Rows) -> tuple[Graph, jax.Array, jax.Array]:
-        """The graph, the counts of its families and what is kept of them, with those of the pass so far."""
-        if how.pairwise:
-            pairs = state.counts + chow_liu.pair_counts(*rows, shape[2])
-            return *tree_of(pairs, state.graph, valid(state.bins), pseudo_count), pairs
-        config = cpds.configurations(rows.x, state.graph.parents, cards)
-        here = cpds.complete(rows.observed, state.graph.parents)
-        counts = state.counts + cpds.counted(rows.x, config, here, rows.weight, shape)
-        return state.graph, counts, counts
-
-    def step(key: jax.Array, state: BayesNetState, batch: Batch) -> tuple[BayesNetState, dict]:
-        rows = rows_of(state.bins, batch)
-        size = rows.weight.sum()
-        again = state.rows >= spec.sizes.get(spec.split, jnp.inf)  # a pass is over, and a new one begins
-        before, counted = (jnp.where(again, 0, each) for each in (state.rows, state.counts))
-        state = state._replace(graph=how.learn(key, state.step, state.graph, rows), counts=counted)
-        graph, counts, kept = count(state, rows)
-        seen = before + size
-        tables = categorical.normalised(counts, valid(state.bins), pseudo_count)
-        if "mask" in batch:
-            started = (state.step > 0) | (known is not None)
-            start = jnp.where(started, state.tables, tables)
-            outcome = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
-            e_step = partial(cpds.expectation, cards=cards)
-            counts, total = on_host(e_step, outcome, graph.parents, start, *rows)
-            tables = categorical.normalised(counts, valid(state.bins), pseudo_count)
-            nats = -total / jnp.maximum(size, 1)
-        else:
-            nats = cpds.nats(counts, tables) / jnp.maximum(seen, 1)
-        metrics = {"nats_per_row": nats, "edges": (graph.parents >= 0).sum().astype(jnp.float32)}
-        return BayesNetState(state.step + 1, seen, state.bins, graph, tables, kept), metrics
-
-    def scored(state: BayesNetState, batch: Batch) -> jax.Array:
-        """Log-density of the numbers that are observed, within their bins [B]."""
-        inside = bins.log_density(state.bins, jnp.asarray(batch["x"]))
-        return jnp.where(rows_of(state.bins, batch).observed & numeric[None], inside, 0).sum(1)
-
-    def evidence_of(state: BayesNetState, batch: Batch, done: Any = None) -> inference.Evidence:
-        categorical.check_levels(levels, batch["x"], batch.get("mask"))
-        x, observed, _ = map(
-            np.asarray, rows_of(state.bins, {name: batch[name] for name in ("x", "mask") if name in batch})
-        )
-        return inference.evidence_of(x, observed, done)
-
-    def log_prob(key: jax.Array, state: BayesNetState, batch: Batch) -> jax.Array:
-        known = evidence_of(state, batch)
-        return jnp.asarray(batched.log_evidence(state.graph.parents, state.tables, cards, known)) + scored(state, batch)
-
-    def sample(
-        key: jax.Array, state: BayesNetState, num: int, given: dict | None = None, how: dict | None = None
-    ) -> Batch:
-        best = most_probable(sampler_options(how, OPTIONS)["temperature"], num)
-        x, mask, done = asked(given, num, spec)
-        level_key, place_key = jax.random.split(key)
-        known = evidence_of(state, {"x": x, "mask": mask}, done)
-        codes, evidence = batched.completed(level_key, state.graph.parents, state.tables, cards, known, best)
-        refuse_impossible(evidence)
-        share = jnp.full(x.shape, 0.5) if best else jax.random.uniform(place_key, x.shape)
-        drawn = jnp.where(numeric[None], bins.undo(state.bins, codes.T, share), codes.T.astype(np.float32))
-        return {"x": jnp.where(mask, x, drawn)}
-
-    def free_parameters(state: BayesNetState) -> int:
-        above = cpds.listed(state.graph.parents)
-        return sum(prod(cards[each] for each in parents) * (cards[i] - 1) for i, parents in enumerate(above))
-
+    network = None if bif is None else network_of(spec, bif)
+    way = structure_of(structure, network, [column["name"] for column in schema], cards)
+    net = BayesNet(
+        structure=way,
+        network=network,
+        levels=categorical.levels_of(schema),
+        cards=cards,
+        shape=(len(cards), way.max_configurations, max(cards)),
+        numeric=np.array(["levels" not in column for column in schema]),
+        max_bins=max_bins,
+        pseudo_count=pseudo_count,
+        pass_rows=spec.sizes.get(spec.split, math.inf),
+    )
     extras = {
-        "free_parameters": free_parameters,
-        "network": lambda state: (network_in(spec, state), np.asarray(state.graph.confidence)),
+        "free_parameters": partial(free_parameters, net),
+        "network": partial(network_and_confidence, spec),
+        "information": partial(fitted_information, spec),
     }
-    return Model(init, step, sample, log_prob, given=("x", "mask", "do"), options=OPTIONS, extras=extras)
+    return Model(
+        partial(init, net),
+        partial(step, net),
+        partial(sample, net),
+        partial(log_prob, net),
+        given=CONDITIONS,
+        options=OPTIONS,
+        extras=extras,
+    )
+
+
+def structure_of(
+    structure: Mapping | None, network: Network | None, names: list[str], cards: tuple[int, ...]
+) -> Structure:
+    """Returns the way to the graph, which is kept if it is that of a file.
+
+    Args:
+      structure: a `name` in `STRUCTURES` and its options, or None.
+      network: of a file, or None.
+      names: of the columns.
+      cards: levels of each column.
+
+    Raises:
+      UserError: for an unknown structure, an unknown option of it, or a structure beside a file.
+    """
+    if network is None:
+        return build("structure", STRUCTURES, structure or {"name": "search"}, names, cards)
+    if structure is not None:
+        raise UserError("model.bif has a graph already: leave model.structure out")
+    return kept(network.parents, cards)
+
+
+def init(net: BayesNet, key: jax.Array, batch: Batch) -> BayesNetState:
+    """Returns the state before the first step: bins of the numbers of a batch, and the network of the file, if any.
+
+    Args:
+      net: the network.
+      key: not used.
+      batch: as in `step`.
+    """
+    variables, _, levels = net.shape
+    most = net.structure.max_parents
+    x, observed, _ = cells_of(batch)
+    cut = bins.fit(x, observed & net.numeric[None], net.max_bins)
+    parents = jnp.full((variables, most), -1, jnp.int32)
+    tables = categorical.normalised(jnp.zeros(net.shape), valid_levels(net, cut), 0.0)
+    if net.network is not None:
+        parents = jnp.asarray(cpds.padded_parents(net.network.parents, most))
+        tables = jnp.asarray(cpds.padded_tables(net.network.tables, net.shape))
+    return BayesNetState(
+        step=jnp.int32(0),
+        rows=jnp.float32(0),
+        bins=cut,
+        graph=Graph(parents, jnp.zeros((variables, variables))),
+        tables=tables,
+        counts=jnp.zeros((variables, levels) * 2 if net.structure.pairwise else net.shape),
+    )
+
+
+def step(net: BayesNet, key: jax.Array, state: BayesNetState, batch: Batch) -> tuple[BayesNetState, dict]:
+    """Returns the state after the rows of a batch are counted, or after one iteration of EM if the batch has `mask`.
+
+    Args:
+      net: the network.
+      key: of the search of a graph.
+      state: the state before the step.
+      batch: `x` [B, D], and, if the batch has them, `weight` [B] and `mask` [B, D] of observed cells.
+
+    Returns:
+      the state, and the metrics: `nats_per_row` of the rows of the pass so far under the new tables, or of the batch
+      under the tables before the iteration of EM, and the number of `edges`.
+    """
+    rows = coded_rows(net, state.bins, batch)
+    state = begun_pass(net, state)
+    graph = net.structure.learn(key, state.step, state.graph, rows)
+    graph, counts, kept_counts = counted(net, state._replace(graph=graph), rows)
+    batch_rows = rows.weight.sum()
+    pass_rows = state.rows + batch_rows
+    tables = smoothed(net, state.bins, counts)
+    if "mask" in batch:
+        tables, nats = em_update(net, state, graph, tables, rows)
+        nats_per_row = nats / jnp.maximum(batch_rows, 1)
+    else:
+        nats_per_row = cpds.negative_log_likelihood(counts, tables) / jnp.maximum(pass_rows, 1)
+    edges = (graph.parents >= 0).sum().astype(jnp.float32)
+    state = BayesNetState(state.step + 1, pass_rows, state.bins, graph, tables, kept_counts)
+    return state, {"nats_per_row": nats_per_row, "edges": edges}
+
+
+def begun_pass(net: BayesNet, state: BayesNetState) -> BayesNetState:
+    """Returns the state without rows and counts if a pass over the data is complete, so that the next one begins."""
+    complete = state.rows >= net.pass_rows
+    return state._replace(
+        rows=jnp.where(complete, 0, state.rows),
+        counts=jnp.where(complete, 0, state.counts),
+    )
+
+
+def counted(net: BayesNet, state: BayesNetState, rows: Rows) -> tuple[Graph, jax.Array, jax.Array]:
+    """Returns the graph, the counts of its families [D, Q, R], and the counts that the state keeps.
+
+    Args:
+      net: the network.
+      state: with the counts of the pass so far.
+      rows: a batch, which is counted.
+    """
+    parents = state.graph.parents
+    if net.structure.pairwise:
+        pairs = state.counts + chow_liu.pair_counts(*rows, net.shape[2])
+        graph, counts = tree_of(pairs, state.graph, valid_levels(net, state.bins), net.pseudo_count)
+        return graph, counts, pairs
+    config = cpds.configurations(rows.x, parents, net.cards)
+    complete = cpds.complete_families(rows.observed, parents)
+    counts = state.counts + cpds.counted(rows.x, config, complete, rows.weight, net.shape)
+    return state.graph, counts, counts
+
+
+def em_update(
+    net: BayesNet, state: BayesNetState, graph: Graph, tables: jax.Array, rows: Rows
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the tables after one iteration of EM (Lauritzen 1995), and -log p of the rows before it [] in nats.
+
+    Args:
+      net: the network.
+      state: whose tables the iteration starts from, unless it is the first one of a network without a file.
+      graph: of the network.
+      tables: [D, Q, R], where the first iteration starts.
+      rows: a batch.
+    """
+    fitted = (state.step > 0) | (net.network is not None)
+    start = jnp.where(fitted, state.tables, tables)
+    shapes = jax.ShapeDtypeStruct(net.shape, jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
+    e_step = partial(cpds.expectation, cards=net.cards)
+    counts, log_likelihood = on_host(e_step, shapes, graph.parents, start, *rows)
+    return smoothed(net, state.bins, counts), -log_likelihood
+
+
+def smoothed(net: BayesNet, cut: bins.Bins, counts: jax.Array) -> jax.Array:
+    """Returns the tables [D, Q, R] of counts: the mode of their posterior."""
+    return categorical.normalised(counts, valid_levels(net, cut), net.pseudo_count)
+
+
+def valid_levels(net: BayesNet, cut: bins.Bins) -> jax.Array:
+    """Returns which of the R levels each variable has, [D, R] bool."""
+    sizes = jnp.where(net.numeric, bins.used(cut), jnp.asarray(net.cards))
+    return jnp.arange(net.shape[2])[None] < sizes[:, None]
+
+
+def cells_of(batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the cells [B, D] of a batch, which of them are observed [B, D], and the weights [B].
+
+    Nothing is observed in padding rows, those of weight 0.
+    """
+    x = jnp.asarray(batch["x"])
+    weight = batch.get("weight", jnp.ones(len(batch["x"])))
+    mask = jnp.broadcast_to(jnp.asarray(batch.get("mask", True), bool), x.shape)
+    return x, mask & (weight > 0)[:, None], weight
+
+
+def coded_rows(net: BayesNet, cut: bins.Bins, batch: Batch) -> Rows:
+    """Returns the rows of a batch as codes: levels by their number, numbers by that of their bin."""
+    x, observed, weight = cells_of(batch)
+    codes = jnp.where(net.numeric[None], bins.code(cut, x), jnp.rint(x).astype(jnp.int32))
+    return Rows(jnp.where(observed, codes, 0), observed, weight)
+
+
+def log_prob(net: BayesNet, key: jax.Array, state: BayesNetState, batch: Batch) -> jax.Array:
+    """Returns log p(x) of the observed cells of each row, [B] nats; a density in the numbers, in model space.
+
+    Args:
+      net: the network.
+      key: not used.
+      state: the state.
+      batch: `x` [B, D], and `mask` [B, D] of observed cells if some are missing.
+
+    Raises:
+      UserError: for a cell that is no level of its column, or a network that is too wide.
+    """
+    evidence = coded_evidence(net, state, batch)
+    log_p = batched.log_evidence(state.graph.parents, state.tables, net.cards, evidence)
+    return jnp.asarray(log_p) + log_density_in_bins(net, state, batch)
+
+
+def log_density_in_bins(net: BayesNet, state: BayesNetState, batch: Batch) -> jax.Array:
+    """Returns the log-density of the observed numbers of each row within their bins, [B] nats."""
+    density = bins.log_density(state.bins, jnp.asarray(batch["x"]))
+    observed = coded_rows(net, state.bins, batch).observed
+    return jnp.where(observed & net.numeric[None], density, 0).sum(1)
+
+
+def coded_evidence(net: BayesNet, state: BayesNetState, batch: Batch, done: np.ndarray | None = None) -> Evidence:
+    """Returns the observed cells of a batch as evidence, NumPy arrays [D, B].
+
+    Args:
+      net: the network.
+      state: the state.
+      batch: `x` [B, D], and `mask` [B, D] of observed cells if some are missing.
+      done: [B, D] bool, cells that were set from outside; None: no cell.
+
+    Raises:
+      UserError: for a cell that is no level of its column.
+    """
+    categorical.check_levels(net.levels, batch["x"], batch.get("mask"))
+    cells = {name: batch[name] for name in ("x", "mask") if name in batch}
+    rows = coded_rows(net, state.bins, cells)
+    return evidence_of(np.asarray(rows.x), np.asarray(rows.observed), done)
+
+
+def sample(
+    net: BayesNet,
+    key: jax.Array,
+    state: BayesNetState,
+    num: int,
+    given: dict | None = None,
+    how: dict | None = None,
+) -> Batch:
+    """Draws `num` rows, or completes those of `given`.
+
+    Args:
+      net: the network.
+      key: of the draws.
+      state: the state.
+      num: number of rows.
+      given: conditions, see `bayes_net`.
+      how: options of the sampler, see `bayes_net`.
+
+    Returns:
+      `x` [num, D] float32.
+
+    Raises:
+      UserError: for a condition or an option that the network does not have, conditions that are impossible, or a
+        network that is too wide.
+    """
+    best = most_probable(sampler_options(how, OPTIONS)["temperature"], num)
+    x, mask, done = asked_cells(given, num, len(net.cards))
+    level_key, place_key = jax.random.split(key)
+    evidence = coded_evidence(net, state, {"x": x, "mask": mask}, done)
+    codes, log_p = batched.completed(level_key, state.graph.parents, state.tables, net.cards, evidence, best)
+    refuse_impossible(log_p)
+    share = jnp.full(x.shape, 0.5) if best else jax.random.uniform(place_key, x.shape)
+    numbers = bins.undo(state.bins, codes.T, share)
+    drawn = jnp.where(net.numeric[None], numbers, codes.T.astype(np.float32))
+    return {"x": jnp.where(mask, x, drawn)}
 
 
 def most_probable(temperature: Any, num: int) -> bool:
@@ -180,43 +361,69 @@ def most_probable(temperature: Any, num: int) -> bool:
     return values == [0]
 
 
-def asked(given: dict | None, num: int, spec: Spec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the conditions of `given`: cells x [num, D], which of them hold, and which hold because they were set by `do`.
+def asked_cells(given: dict | None, num: int, variables: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the cells [num, D] of `given`, which of them are observed or set, and which are set by `do`.
+
+    Args:
+      given: conditions, see `bayes_net`.
+      num: number of rows.
+      variables: D.
 
     Raises:
       UserError: for another condition, one of another shape, or a cell that is both observed and set.
     """
-    refuse_given(given, ("x", "mask", "do"))
-    x, mask = map(np.asarray, given_cells(given, num, spec.shape))
-    value, done = map(np.asarray, given_cells((given or {}).get("do"), num, spec.shape))
-    if (mask & done).any():
-        row, column = np.argwhere(mask & done)[0]
+    refuse_given(given, CONDITIONS)
+    given = given or {}
+    observed_x, observed = given_cells(given, num, (variables,))
+    done_x, done = given_cells(given.get("do"), num, (variables,))
+    observed, done = np.asarray(observed), np.asarray(done)
+    if (observed & done).any():
+        row, column = np.argwhere(observed & done)[0]
         raise UserError(f"given: row {row}, column {column} is both observed and set by do; expected one of them")
-    return np.where(done, value, x), mask | done, done
+    return np.where(done, done_x, observed_x), observed | done, done
 
 
-def graph_of(structure: Mapping | None, known: Network | None, names: list[str], cards: tuple[int, ...]) -> Structure:
-    """How the graph is learnt, or kept where it was read.
-
-    Raises:
-      UserError: for an unknown structure or option of one, or a structure beside a file.
-    """
-    if known is None:
-        return build("structure", STRUCTURES, structure or {"name": "search"}, names, cards)
-    if structure is not None:
-        raise UserError("model.bif has a graph already: leave model.structure out")
-    return kept(known.parents, cards)
+def free_parameters(net: BayesNet, state: BayesNetState) -> int:
+    """Returns the number of free parameters of the tables."""
+    total = 0
+    for variable, above in enumerate(cpds.parent_lists(state.graph.parents)):
+        total += math.prod(net.cards[parent] for parent in above) * (net.cards[variable] - 1)
+    return total
 
 
 def network_in(spec: Spec, state: BayesNetState) -> Network:
-    """The learnt network as plain data; the levels of a column of numbers are its bins."""
-    schema, parents = columns(spec), cpds.listed(state.graph.parents)
-    edges = np.asarray(state.bins.edges, np.float64)
-    raw = edges * np.asarray(spec.scale)[:, None] + np.asarray(spec.shift)[:, None]
-    edges = np.where(edges < bins.BEYOND, raw, np.inf)
-    levels = tuple(tuple(column.get("levels", ())) or bins.labels(edges[i]) for i, column in enumerate(schema))
+    """Returns the fitted network as plain data; the levels of a column of numbers are its bins.
+
+    Args:
+      spec: facts of the table.
+      state: the state.
+    """
+    schema = columns(spec)
+    parents = cpds.parent_lists(state.graph.parents)
+    edges = raw_edges(spec, state.bins)
     cards = [len(column["levels"]) if "levels" in column else edges.shape[1] + 1 for column in schema]
-    tables = cpds.unpadded(np.asarray(state.tables, np.float64), parents, cards)
-    used = [np.ix_(*(range(len(levels[each])) for each in (*above, i))) for i, above in enumerate(parents)]
-    tables = tuple(table[places] for table, places in zip(tables, used))
-    return Network(tuple(column["name"] for column in schema), levels, parents, tables)
+    levels = [tuple(column.get("levels", ())) or bins.labels(edges[i]) for i, column in enumerate(schema)]
+    tables = []
+    for i, table in enumerate(cpds.table_list(np.asarray(state.tables, np.float64), parents, cards)):
+        used = [range(len(levels[variable])) for variable in (*parents[i], i)]  # a column may have fewer bins than R
+        tables.append(table[np.ix_(*used)])
+    return Network(tuple(column["name"] for column in schema), tuple(levels), parents, tuple(tables))
+
+
+def raw_edges(spec: Spec, cut: bins.Bins) -> np.ndarray:
+    """Returns the edges of the bins of each column in data space [D, R - 1] float64; infinity for no edge."""
+    edges = np.asarray(cut.edges, np.float64)
+    raw = edges * np.asarray(spec.scale)[:, None] + np.asarray(spec.shift)[:, None]
+    return np.where(edges < bins.BEYOND, raw, np.inf)
+
+
+def network_and_confidence(spec: Spec, state: BayesNetState) -> tuple[Network, np.ndarray]:
+    """Returns the fitted network, and the confidence in each edge [D, D], from a row to a column."""
+    return network_in(spec, state), np.asarray(state.graph.confidence)
+
+
+def fitted_information(
+    spec: Spec, state: BayesNetState, first: Sequence[int], second: Sequence[int], given: Sequence[int] = ()
+) -> float:
+    """Returns `network_information` of the fitted network: I(first; second | given) in nats, exactly."""
+    return network_information(network_in(spec, state), first, second, given)

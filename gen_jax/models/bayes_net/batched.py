@@ -1,4 +1,4 @@
-"""Questions about many rows to a network of padded tables, chunk by chunk."""
+"""Queries of many rows to a network of padded tables, chunk by chunk."""
 
 from collections.abc import Callable
 
@@ -7,89 +7,120 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.models.bayes_net import cpds, inference
-from gen_jax.models.bayes_net.elimination import Plan, work
-from gen_jax.models.bayes_net.inference import Evidence, Pattern
+from gen_jax.models.bayes_net.elimination import work
+from gen_jax.models.bayes_net.inference import Evidence, Pattern, Query
 
-CHUNK = 2**24  # numbers in the tables of the rows that are worked on together: 64 MiB
-LONGEST = 2**14  # rows, of evidence
-FREE = 2**17  # rows of which nothing is known: all tables are those of one row
+CELLS = 2**24  # of the tables of the rows that are worked on together: 64 MiB
+ROWS = 2**14  # that are worked on together, at most
+ROWS_WITHOUT_EVIDENCE = 2**17  # because their tables are those of one row
 
 
-def by_chunks(
-    call: Callable[[int, Evidence], tuple], plan: Plan, pattern: Pattern, evidence: Evidence
-) -> list[np.ndarray]:
-    """The results [..., B] of a compiled call on as many rows as fit into memory at a time, put together.
+def by_chunks(call: Callable[[int, Evidence], tuple], query: Query, evidence: Evidence) -> list[np.ndarray]:
+    """Returns the results [..., B] of a compiled call, which sees as many rows at a time as fit in memory.
 
-    Every chunk has the same power of two of rows, the last one padded, so that other numbers of rows compile little.
+    Every chunk has the same power of two of rows, and the last one is padded, so that different numbers of rows compile
+    few programs.
+
+    Args:
+      call: (number of the chunk, its evidence on the device) -> arrays [..., rows].
+      query: the query of the call.
+      evidence: NumPy arrays of B rows.
     """
     rows = len(evidence.x[0])
-    most = max(1, min(LONGEST, CHUNK // work(plan.cards, (*plan.buckets, plan.kept))))
-    most = most if pattern.known or pattern.partly else FREE
-    size = min(1 << (most.bit_length() - 1), 1 << max(rows - 1, 0).bit_length())
-    found: list[np.ndarray] = []
+    size = chunk_size(query, rows)
+    results: list[np.ndarray] = []
     for number, start in enumerate(range(0, rows, size)):
-        part = Evidence(*(np.asarray(each)[:, start : start + size] for each in evidence))
-        if start + size > rows:
-            part = Evidence(*(np.pad(each, ((0, 0), (0, start + size - rows)), "edge") for each in part))
-        results = call(number, on_device(pattern, part))
-        found = found or [np.empty((*each.shape[:-1], rows), each.dtype) for each in results]
-        for whole, each in zip(found, results):
-            whole[..., start : start + size] = np.asarray(each)[..., : rows - start]
-    return found
+        chunk = Evidence(*(np.asarray(array)[:, start : start + size] for array in evidence))
+        missing = start + size - rows
+        if missing > 0:
+            chunk = Evidence(*(np.pad(array, ((0, 0), (0, missing)), "edge") for array in chunk))
+        parts = call(number, on_device(query.pattern, chunk))
+        if not results:
+            results = [np.empty((*part.shape[:-1], rows), part.dtype) for part in parts]
+        for result, part in zip(results, parts):
+            result[..., start : start + size] = np.asarray(part)[..., : rows - start]
+    return results
+
+
+def chunk_size(query: Query, rows: int) -> int:
+    """Returns the number of rows of a chunk, a power of two."""
+    plan = query.plan
+    most = ROWS_WITHOUT_EVIDENCE
+    if query.pattern.observed or query.pattern.partly_observed:
+        most = max(1, min(ROWS, CELLS // work(plan.cards, (*plan.buckets, plan.kept))))
+    return min(1 << (most.bit_length() - 1), 1 << max(rows - 1, 0).bit_length())
 
 
 def on_device(pattern: Pattern, evidence: Evidence) -> Evidence:
-    """The evidence as lists of rows, those that a query of that pattern reads on the device."""
-    reads = Evidence(pattern.known | pattern.partly, pattern.partly, pattern.partly_cut)
-    lists = (
-        [jnp.asarray(row) if i in some else row for i, row in enumerate(rows)] for rows, some in zip(evidence, reads)
-    )
-    return Evidence(*lists)
+    """Returns the evidence as lists of rows [B]; the rows that a query of that pattern reads are on the device."""
+    read = Evidence(pattern.observed | pattern.partly_observed, pattern.partly_observed, pattern.partly_done)
+    return Evidence(*(moved(rows, variables) for rows, variables in zip(evidence, read)))
 
 
-def prepared(
+def moved(rows: np.ndarray, variables: frozenset[int]) -> list[np.ndarray | jax.Array]:
+    """Returns the rows of an array [D, B], those of `variables` on the device."""
+    return [jnp.asarray(row) if variable in variables else row for variable, row in enumerate(rows)]
+
+
+def query_of(
     parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence, keep: tuple[int, ...] = ()
-) -> tuple[Plan, list[np.ndarray], tuple, Pattern]:
-    """The plan of a query, the families, the parents of each, the pattern of the evidence.
+) -> Query:
+    """Returns a query to a network of padded tables, prepared for the pattern of the evidence.
+
+    Args:
+      parents: [D, P] int32, -1 for no parent.
+      tables: [D, Q, R], P(level | configuration of the parents).
+      cards: levels of each variable.
+      evidence: NumPy arrays [D, B].
+      keep: variables whose joint posterior is asked for.
 
     Raises:
-      UserError: where the network is too wide.
+      UserError: if the network is too wide.
     """
-    pattern, above = inference.pattern_of(evidence.observed, evidence.done), cpds.listed(parents)
-    return (
-        inference.plan_for(cards, above, pattern, keep),
-        cpds.log_families(tables, above, cards),
-        above,
-        pattern,
-    )
+    lists = cpds.parent_lists(parents)
+    return inference.query_of(cpds.log_families(tables, lists, cards), lists, evidence, keep)
 
 
 def log_evidence(parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence) -> np.ndarray:
-    """log P(evidence) of each row [B]."""
-    plan, *known = prepared(parents, tables, cards, evidence)
-    return by_chunks(lambda number, part: (inference.log_evidence(plan, *known, part),), plan, known[-1], evidence)[0]
+    """Returns log P(evidence) of each row [B]; arguments and errors as in `query_of`."""
+    query = query_of(parents, tables, cards, evidence)
+
+    def call(number: int, chunk: Evidence) -> tuple:
+        return (inference.log_evidence(query, chunk),)
+
+    return by_chunks(call, query, evidence)[0]
 
 
 def posteriors(
     parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """P(variable | evidence) [levels, B] of every variable, and log P(evidence) [B]; all 0 where it is impossible."""
-    plan, *known = prepared(parents, tables, cards, evidence)
+    """Returns P(variable | evidence) [levels, B] of every variable, and log P(evidence) [B].
 
-    def both(number: int, part: Evidence) -> tuple:
-        each, log_prob = inference.posteriors(plan, *known, part)
-        return *each, log_prob
+    The probabilities are 0 in rows that are impossible. Arguments and errors as in `query_of`.
+    """
+    query = query_of(parents, tables, cards, evidence)
 
-    *each, log_prob = by_chunks(both, plan, known[-1], evidence)
-    return each, log_prob
+    def call(number: int, chunk: Evidence) -> tuple:
+        probabilities, log_prob = inference.posteriors(query, chunk)
+        return *probabilities, log_prob
+
+    *probabilities, log_prob = by_chunks(call, query, evidence)
+    return probabilities, log_prob
 
 
 def posterior(
     parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence, keep: tuple[int, ...]
 ) -> np.ndarray:
-    """P(variables to keep | evidence) [levels of each ..., B]; NaN where the evidence is impossible."""
-    plan, *known = prepared(parents, tables, cards, evidence, keep)
-    return by_chunks(lambda number, part: (inference.posterior(plan, *known, part),), plan, known[-1], evidence)[0]
+    """Returns P(variables to keep | evidence) [levels of each ..., B]; NaN if the evidence is impossible.
+
+    Arguments and errors as in `query_of`.
+    """
+    query = query_of(parents, tables, cards, evidence, keep)
+
+    def call(number: int, chunk: Evidence) -> tuple:
+        return (inference.posterior(query, chunk),)
+
+    return by_chunks(call, query, evidence)[0]
 
 
 def completed(
@@ -100,19 +131,31 @@ def completed(
     evidence: Evidence,
     best: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows with what is unknown drawn from its posterior, or `best`, the most probable [D, B]; log P(evidence) [B]."""
-    plan, *known = prepared(parents, tables, cards, evidence)
+    """Returns rows with all missing cells filled in, [D, B] int32, and log P(evidence) [B].
 
-    def chunk(number: int, part: Evidence) -> tuple:
-        shares = apart(jax.random.uniform(jax.random.fold_in(key, number), (len(part.x), len(part.x[0]))))
-        x, log_prob = inference.completed(plan, *known, part, shares, best)
+    Args:
+      key: of the draws.
+      parents: as in `query_of`.
+      tables: as in `query_of`.
+      cards: levels of each variable.
+      evidence: NumPy arrays [D, B].
+      best: whether to take the most probable explanation instead of a draw from the posterior.
+
+    Raises:
+      UserError: if the network is too wide.
+    """
+    query = query_of(parents, tables, cards, evidence)
+
+    def call(number: int, chunk: Evidence) -> tuple:
+        shares = jax.random.uniform(jax.random.fold_in(key, number), (len(chunk.x), len(chunk.x[0])))
+        x, log_prob = inference.completed(query, chunk, rows_of(shares), best)
         return np.stack(x), log_prob
 
-    x, log_prob = by_chunks(chunk, plan, known[-1], evidence)
+    x, log_prob = by_chunks(call, query, evidence)
     return x, log_prob
 
 
 @jax.jit
-def apart(rows: jax.Array) -> list[jax.Array]:
-    """The rows [B] of an array [D, B]."""
-    return [*rows]
+def rows_of(array: jax.Array) -> list[jax.Array]:
+    """Returns the rows [B] of an array [D, B]."""
+    return [*array]

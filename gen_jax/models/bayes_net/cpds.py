@@ -1,4 +1,8 @@
-"""The tables of a Bayesian network whose graph is data: padded arrays that a compiled step counts, normalises, completes."""
+"""Conditional probability tables of a network whose graph is data: padded arrays, which a compiled step counts and completes.
+
+A network of D variables has tables [D, Q, R]: at most Q configurations of the parents and at most R levels; its parents
+are [D, P] int32, -1 for no parent.
+"""
 
 from collections.abc import Sequence
 
@@ -8,75 +12,90 @@ import numpy as np
 
 from gen_jax.models.bayes_net import inference
 from gen_jax.models.bayes_net.elimination import work
+from gen_jax.models.bayes_net.inference import Evidence, Parents, Query
 
-CHUNK = 2**23  # numbers in the tables of the rows that are worked on together
+CELLS = 2**23  # of the tables of the rows that are worked on together
 
 
 def configurations(x: jax.Array, parents: jax.Array, cards: Sequence[int]) -> jax.Array:
-    """The number of the joint level of each variable's parents [B, D], the last running fastest.
+    """Returns the number of the joint level of each variable's parents [B, D] int32, the last parent running fastest.
 
     Args:
-      x: [B, D] int32.
-      parents: [D, P] int32, -1 where there are fewer than P.
+      x: codes [B, D] int32.
+      parents: [D, P] int32, -1 for no parent.
+      cards: levels of each variable.
     """
-    sizes, config = jnp.asarray(cards, jnp.int32), jnp.zeros(x.shape, jnp.int32)
+    sizes = jnp.asarray(cards, jnp.int32)
+    config = jnp.zeros(x.shape, jnp.int32)
     for above in parents.T:
         config = jnp.where(above[None] < 0, config, config * sizes[above][None] + x[:, above])
     return config
 
 
-def complete(observed: jax.Array, parents: jax.Array) -> jax.Array:
-    """In which rows a variable is observed together with all of its parents [B, D]."""
-    here = observed
+def complete_families(observed: jax.Array, parents: jax.Array) -> jax.Array:
+    """Returns the rows in which each variable is observed together with all of its parents, [B, D] bool."""
+    together = observed
     for above in parents.T:
-        here = here & (observed[:, above] | (above < 0)[None])
-    return here
+        together = together & (observed[:, above] | (above < 0)[None])
+    return together
 
 
 def counted(
-    x: jax.Array, config: jax.Array, here: jax.Array, weight: jax.Array, shape: tuple[int, int, int]
+    x: jax.Array, config: jax.Array, complete: jax.Array, weight: jax.Array, shape: tuple[int, int, int]
 ) -> jax.Array:
-    """Counts [D, Q, R] of the levels of each variable under each configuration of its parents, where `here` [B, D]."""
+    """Returns the counts [D, Q, R] of the levels of each variable under each configuration of its parents.
+
+    Args:
+      x: codes [B, D] int32.
+      config: configuration of the parents of each variable [B, D].
+      complete: [B, D] bool, families that count in a row.
+      weight: of each row [B].
+      shape: D, Q, R.
+    """
     variables, most, levels = shape
     place = (jnp.arange(variables, dtype=jnp.int32)[None] * most + config) * levels + x
-    share = jnp.where(here, weight[:, None], 0)
+    share = jnp.where(complete, weight[:, None], 0)
     return jnp.zeros(variables * most * levels).at[place.ravel()].add(share.ravel()).reshape(shape)
 
 
-def nats(counts: jax.Array, tables: jax.Array) -> jax.Array:
-    """Negative log-likelihood of all that was counted."""
+def negative_log_likelihood(counts: jax.Array, tables: jax.Array) -> jax.Array:
+    """Returns -log P(counts) [] in nats, of counts [D, Q, R] under tables [D, Q, R]."""
     return -(counts * jnp.log(jnp.where(counts > 0, tables, 1))).sum()
 
 
-def listed(parents: np.ndarray) -> tuple[tuple[int, ...], ...]:
-    """The parents of each variable, of an array [D, P] padded with -1."""
-    return tuple(tuple(each for each in row if each >= 0) for row in np.asarray(parents).tolist())
+def parent_lists(parents: np.ndarray) -> Parents:
+    """Returns the parents of each variable, of an array [D, P] that is padded with -1."""
+    return tuple(tuple(parent for parent in row if parent >= 0) for row in np.asarray(parents).tolist())
 
 
-def padded(parents: Sequence[Sequence[int]], most: int) -> np.ndarray:
-    """The inverse of `listed`: [D, P] int32."""
-    return np.array([[*above, *[-1] * (most - len(above))] for above in parents], np.int32).reshape(len(parents), most)
+def padded_parents(parents: Sequence[Sequence[int]], most: int) -> np.ndarray:
+    """Returns the parents of each variable as [D, P] int32, P = `most`: the inverse of `parent_lists`."""
+    rows = [[*above, *[-1] * (most - len(above))] for above in parents]
+    return np.array(rows, np.int32).reshape(len(parents), most)
 
 
-def unpadded(tables: jax.Array, parents: tuple, cards: Sequence[int]) -> list[jax.Array]:
-    """The tables [levels of each parent ..., levels] of an array [D, Q, R]."""
-    shapes = [[cards[each] for each in (*above, i)] for i, above in enumerate(parents)]
-    return [tables[i, : int(np.prod(shape[:-1])), : shape[-1]].reshape(shape) for i, shape in enumerate(shapes)]
+def table_list(tables: np.ndarray, parents: Parents, cards: Sequence[int]) -> list[np.ndarray]:
+    """Returns the table [levels of each parent ..., levels] of each variable, of an array [D, Q, R]."""
+    unpadded = []
+    for variable, above in enumerate(parents):
+        shape = [cards[member] for member in (*above, variable)]
+        unpadded.append(tables[variable, : int(np.prod(shape[:-1])), : shape[-1]].reshape(shape))
+    return unpadded
 
 
-def log_families(tables: np.ndarray, parents: tuple, cards: Sequence[int]) -> list[np.ndarray]:
-    """Log-tables as `models.bayes_net.inference` takes them, of tables [D, Q, R]."""
-    with np.errstate(divide="ignore"):
-        return [np.log(table) for table in unpadded(np.asarray(tables), parents, cards)]
-
-
-def repadded(tables: Sequence[np.ndarray], shape: tuple[int, int, int]) -> np.ndarray:
-    """The inverse of `unpadded`, 0 elsewhere: [D, Q, R]."""
-    found = np.zeros(shape, np.float32)
-    for i, table in enumerate(tables):
+def padded_tables(tables: Sequence[np.ndarray], shape: tuple[int, int, int]) -> np.ndarray:
+    """Returns tables as [D, Q, R] float32, 0 in the padding: the inverse of `table_list`."""
+    padded = np.zeros(shape, np.float32)
+    for variable, table in enumerate(tables):
         flat = table.reshape(-1, table.shape[-1])
-        found[i, : flat.shape[0], : flat.shape[1]] = flat
-    return found
+        padded[variable, : flat.shape[0], : flat.shape[1]] = flat
+    return padded
+
+
+def log_families(tables: np.ndarray, parents: Parents, cards: Sequence[int]) -> list[np.ndarray]:
+    """Returns log-tables, as `inference` takes them, of tables [D, Q, R]."""
+    with np.errstate(divide="ignore"):
+        return [np.log(table) for table in table_list(np.asarray(tables), parents, cards)]
 
 
 def expectation(
@@ -87,21 +106,48 @@ def expectation(
     weight: np.ndarray,
     cards: tuple[int, ...],
 ) -> tuple[np.ndarray, np.float32]:
-    """The E-step of EM: expected counts [D, Q, R] of incomplete rows x [B, D], and their log-likelihood. On the host."""
-    above, real = listed(parents), weight > 0
-    families = log_families(tables, above, cards)
+    """Returns expected counts [D, Q, R] of incomplete rows, and their log-likelihood: the E-step of EM (Lauritzen 1995).
+
+    It runs on the host. Equal rows are computed once.
+
+    Args:
+      parents: [D, P] int32, -1 for no parent.
+      tables: [D, Q, R].
+      x: codes [B, D].
+      observed: [B, D] bool.
+      weight: of each row [B]; rows of weight 0 are padding.
+      cards: levels of each variable.
+
+    Raises:
+      UserError: if the network is too wide.
+    """
+    real = weight > 0
     rows = np.where(observed, x, -1)[real]
     rows, place = np.unique(rows, axis=0, return_inverse=True)
     share = np.bincount(place.ravel(), weight[real])
     evidence = inference.evidence_of(rows, rows >= 0)
-    pattern = inference.pattern_of(evidence.observed, evidence.done)
-    plan = inference.plan_for(cards, above, pattern)
-    size = max(1, CHUNK // work(cards, (*plan.buckets, plan.kept)))
-    counts, total = [np.zeros(table.shape) for table in families], 0.0
-    for start in range(0, len(rows), size):
-        part = slice(start, start + size)
-        some = inference.Evidence(*(each[:, part] for each in evidence))
-        found, log_prob = inference.expected_counts(plan, families, above, some, share[part], pattern)
-        counts = [old + new for old, new in zip(counts, found)]
-        total += float(np.vdot(np.where(share[part] > 0, log_prob, 0), share[part]))
-    return repadded(counts, tables.shape), np.float32(total)
+    lists = parent_lists(parents)
+    query = inference.query_of(log_families(tables, lists, cards), lists, evidence)
+    counts, log_likelihood = expected_in_chunks(query, evidence, share)
+    return padded_tables(counts, tables.shape), np.float32(log_likelihood)
+
+
+def expected_in_chunks(query: Query, evidence: Evidence, weight: np.ndarray) -> tuple[list[np.ndarray], float]:
+    """Returns the expected counts of every family, and the log-likelihood of the rows.
+
+    Args:
+      query: the query.
+      evidence: NumPy arrays [D, B].
+      weight: of each row [B].
+    """
+    plan = query.plan
+    size = max(1, CELLS // work(plan.cards, (*plan.buckets, plan.kept)))
+    counts = [np.zeros(table.shape) for table in query.families]
+    log_likelihood = 0.0
+    for start in range(0, len(weight), size):
+        chunk = Evidence(*(array[:, start : start + size] for array in evidence))
+        share = weight[start : start + size]
+        expected, log_prob = inference.expected_counts(query, chunk, share)
+        counts = [old + new for old, new in zip(counts, expected)]
+        log_likelihood += float(np.vdot(np.where(share > 0, log_prob, 0), share))
+    return counts, log_likelihood

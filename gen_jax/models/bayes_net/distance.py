@@ -1,42 +1,57 @@
-"""How far two Bayesian networks' graphs are from each other: what data alone can tell, their equivalence classes."""
+"""The distance of the graphs of two Bayesian networks up to equivalence, which is all that data alone can tell."""
 
 import numpy as np
 
 
 def cpdag(edges: np.ndarray) -> np.ndarray:
-    """The completed partially directed graph of a directed acyclic one [D, D] bool; an undirected edge stands both ways.
+    """Returns the completed partially directed graph of a directed acyclic graph; an undirected edge stands both ways.
 
-    Edges into common children of variables that are not neighbours keep their direction, and those that follow from
-    these by Meek's rules (Meek 1995, section 2.1.2).
+    Edges into common children of variables that are not neighbours keep their direction. So do the edges that follow
+    from these by Meek's rules (Meek 1995, section 2.1.2).
+
+    Args:
+      edges: [D, D] bool, from a row to a column.
     """
     edges = np.asarray(edges, bool)
-    near = edges | edges.T
-    fixed = np.zeros_like(edges)
-    for child in range(len(edges)):
-        above = np.flatnonzero(edges[:, child])
-        for each in above:
-            fixed[each, child] = any(other != each and not near[each, other] for other in above)
+    adjacent = edges | edges.T
+    directed = colliders(edges, adjacent)
     while True:
-        new = fixed | (_follows(fixed, near) & edges)
-        if (new == fixed).all():
-            return fixed | (near & ~fixed & ~fixed.T)
-        fixed = new
+        new = directed | (implied(directed, adjacent) & edges)
+        if (new == directed).all():
+            return directed | (adjacent & ~directed & ~directed.T)
+        directed = new
 
 
-def _follows(fixed: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Directions that Meek's rules 1 to 3 demand of undirected edges."""
-    count, line = fixed.astype(int), near & ~fixed & ~fixed.T
-    away = ~near & ~np.eye(len(near), dtype=bool)
-    first = count.T @ away > 0  # a -> b - c with a, c apart: b -> c
+def colliders(edges: np.ndarray, adjacent: np.ndarray) -> np.ndarray:
+    """Returns the edges into a common child of two variables that are not adjacent, [D, D] bool."""
+    directed = np.zeros_like(edges)
+    for child in range(len(edges)):
+        parents = np.flatnonzero(edges[:, child])
+        for parent in parents:
+            directed[parent, child] = any(other != parent and not adjacent[parent, other] for other in parents)
+    return directed
+
+
+def implied(directed: np.ndarray, adjacent: np.ndarray) -> np.ndarray:
+    """Returns the directions that Meek's rules 1 to 3 demand of undirected edges, [D, D] bool."""
+    count = directed.astype(int)
+    undirected = adjacent & ~directed & ~directed.T
+    apart = ~adjacent & ~np.eye(len(adjacent), dtype=bool)
+    first = count.T @ apart > 0  # a -> b - c with a, c apart: b -> c
     second = count @ count > 0  # a -> c -> b and a - b: a -> b
-    third = np.zeros_like(near)
-    for a, b in np.argwhere(line):
-        middle = np.flatnonzero(line[a] & fixed[:, b])
-        third[a, b] = away[np.ix_(middle, middle)].any()  # a - c -> b, a - d -> b with c, d apart: a -> b
-    return line & (first | second | third)
+    third = np.zeros_like(adjacent)
+    for a, b in np.argwhere(undirected):
+        middle = np.flatnonzero(undirected[a] & directed[:, b])
+        third[a, b] = apart[np.ix_(middle, middle)].any()  # a - c -> b, a - d -> b with c, d apart: a -> b
+    return undirected & (first | second | third)
 
 
 def cpdag_distance(first: np.ndarray, second: np.ndarray) -> int:
-    """Pairs of variables between which the equivalence classes of two graphs differ (Tsamardinos et al. 2006)."""
+    """Returns the number of pairs of variables between which two equivalence classes differ (Tsamardinos et al. 2006).
+
+    Args:
+      first: a directed acyclic graph, [D, D] bool.
+      second: a directed acyclic graph, [D, D] bool.
+    """
     differ = cpdag(first) != cpdag(second)
     return int(np.triu(differ | differ.T, 1).sum())

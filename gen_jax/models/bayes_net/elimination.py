@@ -1,9 +1,11 @@
 """Exact inference in discrete Bayesian networks by bucket elimination, in log space and batched over rows of evidence.
 
-A plan says on the host which tables meet in which order. The functions that follow it take NumPy arrays, or JAX's, for
-which each kernel is compiled once for the shapes it meets: buckets, networks and patterns of evidence share them, where one
-program for a whole query would take a minute to compile for a hundred variables. Tables carry the rows in their last axis,
-of length 1 where they do not depend on the evidence: what no evidence reaches is computed once. No learning, no models here.
+A plan says on the host which tables are added up in which order. The functions that follow it take NumPy arrays or JAX
+arrays. For JAX arrays each kernel is compiled once for the shapes that it meets. Buckets, networks and patterns of evidence
+share these kernels, because one program for a whole query would take a minute to compile for a hundred variables.
+
+The last axis of a table is that of the rows. Its length is 1 if the table does not depend on the evidence: what no evidence
+reaches is computed once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,65 +19,108 @@ from opt_einsum import paths
 
 from gen_jax.errors import UserError
 
-MOST = 2**26  # numbers in one table of one row: 256 MiB
+LARGEST_TABLE = 2**26  # numbers in one table of one row: 256 MiB
 Array = Any  # np.ndarray or jax.Array
 
 
 class Bucket(NamedTuple):
     """The step that sums one variable out of all tables that mention it."""
 
-    scope: tuple[int, ...]  # variables of its table, the one summed out first
+    scope: tuple[int, ...]  # variables of its table, the one that is summed out first
     factors: tuple[int, ...]  # families that enter here
     messages: tuple[int, ...]  # earlier buckets that send here
 
 
 class Plan(NamedTuple):
-    """How a query is answered: which tables of which variables, in which order."""
+    """The order in which a query sums out variables, and the tables that meet at each step."""
 
     cards: tuple[int, ...]  # levels of each of the D variables
-    scopes: tuple[tuple[int, ...], ...]  # of each family: those of its parents and itself that are not known
+    scopes: tuple[tuple[int, ...], ...]  # of each family: its parents and its variable, without those of evidence
     buckets: tuple[Bucket, ...]
-    kept: Bucket  # what remains: a table over the variables asked for
+    kept: Bucket  # the last step: a table over the variables of the question
+
+
+class Elimination(NamedTuple):
+    """The tables of all steps of a plan."""
+
+    tables: list[Array]  # of each bucket, [levels of its scope ..., rows]
+    messages: list[Array]  # of each bucket, [levels of its scope without the first ..., rows]
+    kept: Array  # log of the table over the variables of the question [levels ..., rows]
+
+
+class Layout(NamedTuple):
+    """The shapes of the tables that meet in a bucket; hashable, because a kernel is compiled for it."""
+
+    axes: tuple[tuple[int | None, ...], ...]  # of each table that enters, see `axes_within`
+    sizes: tuple[int, ...]  # levels of the axes of the bucket's table
+    reduce: Callable  # `log_sum` or `log_max`
 
 
 @lru_cache(maxsize=256)
-def plan(
-    cards: tuple[int, ...], parents: tuple[tuple[int, ...], ...], known: frozenset[int], keep: tuple[int, ...] = ()
+def cheapest_plan(
+    cards: tuple[int, ...], parents: tuple[tuple[int, ...], ...], observed: frozenset[int], keep: tuple[int, ...] = ()
 ) -> Plan:
-    """The plan that sums out every variable but those `known` in every row and those to `keep`.
+    """Returns the plan with the smaller tables of two elimination orders, `greedy` and `smallest_first`.
+
+    Args:
+      cards: levels of each variable.
+      parents: of each variable.
+      observed: variables that are observed in every row, which are in no table.
+      keep: variables of the question, which are not summed out.
 
     Raises:
-      UserError: where the network is too wide: naming the size of the largest table, before anything is allocated.
+      UserError: if the network is too wide, before anything is allocated.
     """
-    scopes = tuple(tuple(each for each in (*above, i) if each not in known) for i, above in enumerate(parents))
-    orders = (greedy(cards, scopes, keep), smallest_first(cards, scopes, keep))
-    steps = min((buckets(cards, scopes, order, keep) for order in orders), key=lambda steps: work(cards, steps))
-    found = Plan(cards, scopes, tuple(steps[:-1]), steps[-1])
+    scopes = tuple(
+        tuple(member for member in (*above, variable) if member not in observed)
+        for variable, above in enumerate(parents)
+    )
+    orders = greedy(cards, scopes, keep), smallest_first(cards, scopes, keep)
+    candidates = [buckets(scopes, order, keep) for order in orders]
+    steps = min(candidates, key=lambda steps: work(cards, steps))
+    refuse_too_wide(cards, steps)
+    return Plan(cards, scopes, tuple(steps[:-1]), steps[-1])
+
+
+def refuse_too_wide(cards: Sequence[int], steps: Sequence[Bucket]) -> None:
+    """Refuses a plan whose tables do not fit in memory.
+
+    Raises:
+      UserError: with the size of the largest table.
+    """
     largest = max(steps, key=lambda bucket: cells(cards, bucket.scope))
-    if (size := cells(cards, largest.scope)) > MOST:
+    size = cells(cards, largest.scope)
+    if size > LARGEST_TABLE:
         raise UserError(
             f"this network is too wide for exact inference: a table of {len(largest.scope)} variables would hold "
-            f"{size:.3g} numbers, {4 * size / 2**30:.3g} GiB for every row; expected at most {MOST:,}: "
+            f"{size:.3g} numbers, {4 * size / 2**30:.3g} GiB for every row; expected at most {LARGEST_TABLE:,}: "
             f"fewer parents, fewer levels or more evidence"
         )
-    return found
 
 
 def cells(cards: Sequence[int], scope: Sequence[int]) -> int:
-    """Numbers in a table over those variables."""
-    return prod(cards[each] for each in scope)
+    """Returns the number of cells of a table over the variables of `scope`."""
+    return prod(cards[variable] for variable in scope)
 
 
 def work(cards: Sequence[int], steps: Sequence[Bucket]) -> int:
-    """Numbers in all tables of a plan, for a row."""
+    """Returns the number of cells of all tables of a plan, for one row."""
     return sum(cells(cards, bucket.scope) for bucket in steps)
 
 
 def greedy(cards: Sequence[int], scopes: Sequence[tuple[int, ...]], keep: tuple[int, ...]) -> list[int]:
-    """The order in which variables vanish along the greedy contraction path of opt_einsum."""
+    """Returns the order in which variables vanish along the greedy contraction path of opt_einsum.
+
+    Args:
+      cards: levels of each variable.
+      scopes: variables of each table.
+      keep: variables that stay.
+    """
     terms = [frozenset(scope) for scope in scopes if scope]  # of integers: their order in a set is always the same
+    if not terms:
+        return []
     order: list[int] = []
-    for places in paths.greedy(terms, frozenset(keep), dict(enumerate(cards))) if terms else []:
+    for places in paths.greedy(terms, frozenset(keep), dict(enumerate(cards))):
         joined = frozenset().union(*(terms[place] for place in places))
         terms = [term for place, term in enumerate(terms) if place not in places]
         gone = joined.difference(keep, *terms)
@@ -85,42 +130,53 @@ def greedy(cards: Sequence[int], scopes: Sequence[tuple[int, ...]], keep: tuple[
 
 
 def smallest_first(cards: Sequence[int], scopes: Sequence[tuple[int, ...]], keep: tuple[int, ...]) -> list[int]:
-    """The order that always sums out the variable whose bucket is smallest (Koller and Friedman 2009, section 9.4.3)."""
-    near: dict[int, set[int]] = {
-        each: {each} for scope in scopes for each in scope
-    }  # the bucket of each, if it were next
+    """Returns the order that always sums out the variable with the smallest bucket.
+
+    See Koller and Friedman (2009), section 9.4.3. Arguments as in `greedy`.
+    """
+    near: dict[int, set[int]] = {}  # scope of the bucket of each variable, if it were the next one
     for scope in scopes:
-        for each in scope:
-            near[each].update(scope)
-    size = {each: cells(cards, near[each]) for each in sorted(near) if each not in keep}
+        for variable in scope:
+            near.setdefault(variable, {variable}).update(scope)
+    size = {variable: cells(cards, near[variable]) for variable in sorted(near) if variable not in keep}
     order = []
     while size:
-        first = min(size, key=lambda each: (size[each], each))
+        first = min(size, key=lambda variable: (size[variable], variable))
         del size[first]
         order.append(first)
-        for each in near[first] - {first}:
-            near[each] = (near[each] | near[first]) - {first}
-            if each in size:
-                size[each] = cells(cards, near[each])
+        for variable in near[first] - {first}:
+            near[variable] = (near[variable] | near[first]) - {first}
+            if variable in size:
+                size[variable] = cells(cards, near[variable])
     return order
 
 
-def buckets(
-    cards: Sequence[int], scopes: Sequence[tuple[int, ...]], order: Sequence[int], keep: tuple[int, ...]
-) -> list[Bucket]:
-    """The buckets of an elimination order; the last is what is kept."""
-    factors, messages, steps = dict(enumerate(scopes)), {}, []
+def buckets(scopes: Sequence[tuple[int, ...]], order: Sequence[int], keep: tuple[int, ...]) -> list[Bucket]:
+    """Returns the buckets of an elimination order.
+
+    Args:
+      scopes: variables of each family's table.
+      order: variables, the first to be summed out first.
+      keep: variables that stay; the last bucket is theirs.
+    """
+    factors = dict(enumerate(scopes))
+    messages: dict[int, tuple[int, ...]] = {}
+    steps = []
     for number, variable in enumerate(order):
-        here = [i for i, scope in factors.items() if variable in scope]
-        sent = [i for i, scope in messages.items() if variable in scope]
-        scope = set().union(*(factors.pop(i) for i in here), *(messages.pop(i) for i in sent)) - {variable}
-        messages[number] = tuple(sorted(scope))
-        steps.append(Bucket((variable, *messages[number]), tuple(here), tuple(sent)))
+        entering = [i for i, scope in factors.items() if variable in scope]
+        received = [i for i, scope in messages.items() if variable in scope]
+        scope = {variable}.union(*(factors.pop(i) for i in entering), *(messages.pop(i) for i in received))
+        messages[number] = tuple(sorted(scope - {variable}))
+        steps.append(Bucket((variable, *messages[number]), tuple(entering), tuple(received)))
     return [*steps, Bucket(keep, tuple(factors), tuple(messages))]
 
 
 def kernel(function: Callable) -> Callable:
-    """`function(static, *arrays)`, compiled for what is static and the shapes where it is given arrays of JAX's."""
+    """Returns `function(static, *arrays)`, which is compiled if one of its arrays is a JAX array.
+
+    If all arrays are NumPy arrays, the function runs as it is, on the host. So its body asks an array for the functions
+    of its library: `array.__array_namespace__()` is `numpy` or `jax.numpy`. `static` must be hashable.
+    """
     compiled = jax.jit(function, static_argnums=0)
 
     def call(static: Any, *arrays: Any) -> Any:
@@ -130,20 +186,20 @@ def kernel(function: Callable) -> Callable:
     return call
 
 
-def placed(scope: tuple[int, ...], target: tuple[int, ...]) -> tuple[int | None, ...]:
-    """Where the axes of a table over `scope` go in one over `target`: of each axis of the target its own, or None."""
-    return tuple(scope.index(each) if each in scope else None for each in target)
+def axes_within(scope: tuple[int, ...], target: tuple[int, ...]) -> tuple[int | None, ...]:
+    """Returns, for each variable of `target`, its axis in a table over `scope`; None if the table lacks it."""
+    return tuple(scope.index(variable) if variable in scope else None for variable in target)
 
 
 def aligned(table: Array, axes: tuple[int | None, ...]) -> Array:
-    """A table [levels ..., rows] with the axes that `placed` names, of length 1 where there is none."""
-    found = [axis for axis in axes if axis is not None]
+    """Returns a table [levels ..., rows] with its axes in the order of `axes`, and an axis of length 1 for each None."""
+    present = [axis for axis in axes if axis is not None]
     shape = [1 if axis is None else table.shape[axis] for axis in axes]
-    return table.transpose(*found, table.ndim - 1).reshape(*shape, table.shape[-1])
+    return table.transpose(*present, table.ndim - 1).reshape(*shape, table.shape[-1])
 
 
 def log_sum(table: Array) -> Array:
-    """log sum exp over the first axis, level by level; -inf where all are."""
+    """Returns log sum exp over the first axis, level by level; -inf if all levels are -inf."""
     xp = table.__array_namespace__()
     top = table.max(0)
     top = xp.where(xp.isfinite(top), top, 0)
@@ -152,110 +208,150 @@ def log_sum(table: Array) -> Array:
 
 
 def log_max(table: Array) -> Array:
-    """The largest of the first axis: elimination of the most probable explanation."""
+    """Returns the maximum over the first axis, by which the most probable explanation is found."""
     return table.max(0)
 
 
 @kernel
-def met(static: tuple, parts: list[Array]) -> tuple[Array, Array]:
-    """The table of a bucket, the sum of the log-tables that meet there, and what it sends: the sum over its first axis.
+def bucket_table(layout: Layout, parts: list[Array]) -> tuple[Array, Array]:
+    """Returns the log-table of a bucket, and its message: the table without its first axis.
 
     Args:
-      static: the axes of each part (see `placed`), the levels of the axes of the table, and `log_sum` or `log_max`.
+      layout: shapes of the parts and of the table.
+      parts: log-tables that enter, whose sum is the table.
     """
-    axes, sizes, reduce = static
-    zero = np.zeros((*sizes, 1), np.float32)  # a level that no table mentions is as probable as the others
-    table = sum((aligned(part, each) for part, each in zip(parts, axes)), zero)
-    return table, reduce(table) if sizes else table
+    zero = np.zeros((*layout.sizes, 1), np.float32)  # levels that no table mentions are equally probable
+    table = sum((aligned(part, axes) for part, axes in zip(parts, layout.axes)), zero)
+    if not layout.sizes:
+        return table, table
+    return table, layout.reduce(table)
 
 
-def forward(plan: Plan, factors: Mapping[int, Array], reduce: Callable = log_sum) -> tuple[list, list, Array]:
-    """Tables and messages of all buckets, and the log of the table that is kept [levels ..., rows].
+def forward(plan: Plan, factors: Mapping[int, Array], reduce: Callable = log_sum) -> Elimination:
+    """Returns the tables and messages of all buckets.
 
     Args:
-      factors: log-tables [levels of `plan.scopes` ..., rows or 1] of the families; one that is left out is all 0.
-      reduce: `log_sum`, or `log_max`.
+      plan: the plan.
+      factors: log-tables [levels of `plan.scopes` ..., rows or 1] of families by their number; a family that is left out
+        is 0 everywhere.
+      reduce: `log_sum`, or `log_max` for the most probable explanation.
     """
     tables: list[Array] = []
     messages: list[Array] = []
     for bucket in (*plan.buckets, plan.kept):
-        parts = [(factors[i], plan.scopes[i]) for i in bucket.factors if i in factors]
-        parts += [(messages[i], plan.buckets[i].scope[1:]) for i in bucket.messages]
-        axes = tuple(placed(scope, bucket.scope) for _, scope in parts)
-        sizes = tuple(plan.cards[each] for each in bucket.scope)
-        table, message = met((axes, sizes, reduce), [part for part, _ in parts])
+        parts, scopes = [], []
+        for i in bucket.factors:
+            if i in factors:
+                parts.append(factors[i])
+                scopes.append(plan.scopes[i])
+        for i in bucket.messages:
+            parts.append(messages[i])
+            scopes.append(plan.buckets[i].scope[1:])
+        axes = tuple(axes_within(scope, bucket.scope) for scope in scopes)
+        sizes = tuple(plan.cards[variable] for variable in bucket.scope)
+        table, message = bucket_table(Layout(axes, sizes, reduce), parts)
         tables.append(table)
         messages.append(message)
-    return tables[:-1], messages[:-1], tables[-1]
+    return Elimination(tables[:-1], messages[:-1], tables[-1])
 
 
-def joints(plan: Plan, tables: Sequence[Array], messages: Sequence[Array], kept: Array) -> list[Array]:
-    """P(scope of the bucket | evidence) [levels ..., rows] of every bucket, in one reverse pass.
+def joints(plan: Plan, elimination: Elimination, kept: Array) -> list[Array]:
+    """Returns P(scope of the bucket | evidence) [levels ..., rows] of every bucket, in one reverse pass.
 
-    It is the derivative of log P(evidence) by each bucket's table, written out: a conditional, exp(table - message),
-    times the probability of what it is conditioned on, from the bucket that the message went to.
+    This is the derivative of log P(evidence) by the table of each bucket, written out: a conditional, exp(table -
+    message), times the probability of the variables that it is conditioned on. That comes from the bucket which received
+    the message.
 
     Args:
+      plan: the plan.
+      elimination: its tables, by `log_sum`.
       kept: probabilities of the variables that are kept [levels ..., rows], given the evidence.
+
+    Returns:
+      a joint for each bucket, and `kept` last.
     """
     steps = (*plan.buckets, plan.kept)
-    receiver = {i: number for number, bucket in enumerate(steps) for i in bucket.messages}
-    found: list[Array] = [None] * len(tables) + [kept]
-    for number, bucket in reversed([*enumerate(plan.buckets)]):
-        above = marginal(found[receiver[number]], steps[receiver[number]].scope, bucket.scope[1:])
-        found[number] = conditional(None, tables[number], messages[number], above)
-    return found
+    receivers = {i: number for number, bucket in enumerate(steps) for i in bucket.messages}
+    probabilities: list[Array] = [None] * len(plan.buckets) + [kept]
+    for number in reversed(range(len(plan.buckets))):
+        receiver = receivers[number]
+        above = marginal(probabilities[receiver], steps[receiver].scope, steps[number].scope[1:])
+        probabilities[number] = conditional(None, elimination.tables[number], elimination.messages[number], above)
+    return probabilities
 
 
 @kernel
 def conditional(static: None, table: Array, message: Array, above: Array) -> Array:
-    """P(variable | what its bucket depends on) times the probability `above` of that, 0 where it is impossible."""
+    """Returns P(first variable | other variables of the table) times the probability `above` of the other variables.
+
+    It is 0 for levels of the other variables that are impossible.
+    """
     xp = table.__array_namespace__()
     finite = xp.isfinite(message)
     return xp.where(finite[None], xp.exp(table - xp.where(finite, message, 0)[None]), 0) * above[None]
 
 
 def marginal(joint: Array, scope: tuple[int, ...], target: tuple[int, ...]) -> Array:
-    """The sum of a joint over what is not in `target`, [levels of `target` ..., rows]."""
-    rest = tuple(each for each in scope if each in target)
-    beyond = tuple(axis for axis, each in enumerate(scope) if each not in target)
-    return summed((beyond, placed(rest, target)), joint)
+    """Returns the sum of a joint over the variables that are not in `target`, [levels of `target` ..., rows].
+
+    Args:
+      joint: [levels of `scope` ..., rows].
+      scope: variables of the axes of the joint.
+      target: variables of the axes of the sum, some of those of `scope` in any order.
+    """
+    rest = tuple(variable for variable in scope if variable in target)
+    beyond = tuple(axis for axis, variable in enumerate(scope) if variable not in target)
+    return summed((beyond, axes_within(rest, target)), joint)
 
 
 @kernel
 def summed(static: tuple, joint: Array) -> Array:
-    """The sum over some axes, the others in another order."""
+    """Returns the sum over some axes, the other axes in another order; `static` holds both."""
     beyond, axes = static
     return aligned(joint.sum(beyond), axes)
 
 
 def trace_back(plan: Plan, tables: Sequence[Array], choose: Callable, shares: Array) -> dict[int, Array]:
-    """A level [rows] of each variable that was summed out, chosen in the reverse of the order of elimination.
+    """Returns a level [rows] of each variable that was summed out, chosen in the reverse of the order of elimination.
 
     Args:
-      tables: of `forward`: of `log_sum` for draws from the posterior, of `log_max` for the most probable explanation.
+      plan: the plan.
+      tables: of `forward`: by `log_sum` for draws from the posterior, by `log_max` for the most probable explanation.
       choose: (share [rows], log-probabilities [levels, rows] up to a constant) -> a level [rows] int32.
-      shares: [D, rows] in [0, 1), what draws are made of.
+      shares: [D, rows] in [0, 1), which draws are made of.
     """
-    found: dict[int, Array] = {}
+    levels: dict[int, Array] = {}
     for bucket, table in reversed([*zip(plan.buckets, tables)]):
         variable, *above = bucket.scope
-        found[variable] = traced(choose, table, [found[each] for each in above], shares[variable])
-    return found
+        levels[variable] = chosen_level(choose, table, [levels[other] for other in above], shares[variable])
+    return levels
 
 
 @kernel
-def traced(choose: Callable, table: Array, above: list[Array], share: Array) -> Array:
-    """A level [rows] of the first axis of a table, where the levels [rows] of its other axes are known."""
-    xp, rows = share.__array_namespace__(), np.arange(len(share)) if table.shape[-1] > 1 else 0
-    config = numbered(above, table.shape[1:]) + np.zeros(share.shape, np.int32)
+def chosen_level(choose: Callable, table: Array, above: list[Array], share: Array) -> Array:
+    """Returns a level [rows] of the first axis of a table.
+
+    Args:
+      choose: see `trace_back`.
+      table: [levels ..., rows or 1].
+      above: levels [rows] of the other axes.
+      share: [rows] in [0, 1).
+    """
+    xp = share.__array_namespace__()
+    rows = np.arange(len(share)) if table.shape[-1] > 1 else 0
+    code = joint_code(above, table.shape[1:]) + np.zeros(share.shape, np.int32)
     table = xp.asarray(table).reshape(table.shape[0], -1, table.shape[-1])
-    return choose(share, table[:, config, rows])
+    return choose(share, table[:, code, rows])
 
 
-def numbered(levels: Sequence[Array], sizes: Sequence[int]) -> Array:
-    """The number of joint levels [B], the last running fastest; 0 where there are none."""
-    config = np.int32(0)
-    for each, size in zip(levels, sizes):
-        config = config * np.int32(size) + each
-    return config
+def joint_code(levels: Sequence[Array], sizes: Sequence[int]) -> Array:
+    """Returns the number of a joint level [B], the last variable running fastest; 0 if there are no variables.
+
+    Args:
+      levels: of each variable, [B] int32.
+      sizes: number of levels of each variable.
+    """
+    code = np.int32(0)
+    for level, size in zip(levels, sizes):
+        code = code * np.int32(size) + level
+    return code

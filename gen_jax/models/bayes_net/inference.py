@@ -1,7 +1,8 @@
 """Queries to a discrete Bayesian network with evidence: probabilities, posteriors, expected counts, draws. See `elimination`.
 
-Families are log-tables [levels of each parent ..., levels] of each variable, NumPy arrays. Where the evidence consists of
-NumPy arrays too, all is computed on the host (measures, EM); where it is on the device, so is all that depends on it.
+A family is a variable with its parents; its log-table [levels of each parent ..., levels of the variable] is a NumPy array.
+If the evidence consists of NumPy arrays too, everything is computed on the host (measures, EM). If the evidence is on the
+device, so is everything that depends on it.
 """
 
 from collections.abc import Sequence
@@ -11,200 +12,280 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.models.bayes_net import elimination
-from gen_jax.models.bayes_net.elimination import Plan, aligned, cells, kernel, log_max, log_sum, numbered, placed
+from gen_jax.models.bayes_net.elimination import Plan, aligned, axes_within, cells, joint_code, kernel, log_max, log_sum
 
 Array = Any  # np.ndarray or jax.Array
+Parents = tuple[tuple[int, ...], ...]  # of each variable
 
 
 class Evidence(NamedTuple):
-    """What is known of B rows of D variables; the rows come last, as in the tables. Arrays, or lists of their D rows."""
+    """Observed cells of B rows of D variables; arrays, or lists of D rows. Rows come last, as in the tables."""
 
-    x: Array  # [D, B] int32, any level where nothing is known
+    x: Array  # [D, B] int32, any level where a cell is missing
     observed: Array  # [D, B] bool
-    done: Array  # [D, B] bool: observed because somebody set it, which says nothing of its causes (Pearl's do)
+    done: Array  # [D, B] bool: observed because the cell was set, which says nothing of its causes (Pearl's do)
 
 
 class Pattern(NamedTuple):
-    """Which variables the rows know, all of them or some of them: what a query is compiled for."""
+    """The variables that are observed, in all rows or in some rows: a query is compiled for it."""
 
-    known: frozenset[int] = frozenset()  # in every row
-    partly: frozenset[int] = frozenset()  # in some
-    cut: frozenset[int] = frozenset()  # done in every row
-    partly_cut: frozenset[int] = frozenset()
-
-
-def pattern_of(observed: np.ndarray, done: np.ndarray) -> Pattern:
-    """The pattern of rows [D, B], at least one."""
-
-    def sets(mask: np.ndarray) -> tuple[frozenset, frozenset]:
-        every, some = np.flatnonzero(mask.all(1)), np.flatnonzero(mask.any(1) & ~mask.all(1))
-        return frozenset(every.tolist()), frozenset(some.tolist())
-
-    return Pattern(*sets(observed), *sets(done))
+    observed: frozenset[int] = frozenset()  # in every row
+    partly_observed: frozenset[int] = frozenset()  # in some rows
+    done: frozenset[int] = frozenset()  # in every row
+    partly_done: frozenset[int] = frozenset()  # in some rows
 
 
-def plan_for(cards: tuple, parents: tuple, pattern: Pattern, keep: tuple[int, ...] = ()) -> Plan:
-    """The plan of a query with that pattern of evidence, see `elimination.plan`; what is cut off is left out of it."""
-    left = tuple(() if i in pattern.cut else above for i, above in enumerate(parents))
-    return elimination.plan(cards, left, pattern.known, keep)
+class Query(NamedTuple):
+    """A network, and the plan of a question to it for one pattern of evidence."""
+
+    plan: Plan
+    families: Sequence[Array]  # log-tables [levels of each parent ..., levels of the variable]
+    parents: Parents
+    pattern: Pattern
+
+
+class Filling(NamedTuple):
+    """The shape of a family's table with the evidence filled in; hashable, because a kernel is compiled for it."""
+
+    order: tuple[int, ...]  # of the axes of the table, those of missing variables first
+    missing: int  # number of axes of missing variables
+    axes: tuple[int | None, ...]  # the axis of the variable itself among those of missing variables, see `axes_within`
 
 
 def evidence_of(x: np.ndarray, observed: np.ndarray | None = None, done: np.ndarray | None = None) -> Evidence:
-    """Evidence of rows x [B, D]; complete where `observed` is None."""
+    """Returns the evidence of rows.
+
+    Args:
+      x: codes [B, D].
+      observed: [B, D] bool; None: every cell.
+      done: [B, D] bool, cells that were set from outside; None: no cell.
+    """
     observed = np.ones(x.shape, bool) if observed is None else observed
     done = np.zeros(x.shape, bool) if done is None else done
     return Evidence(np.where(observed, x, 0).T.astype(np.int32), observed.T, done.T)
 
 
-def factors(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> dict:
-    """The families with the evidence filled in: log-tables [levels of what is unknown ..., B or 1] by their number."""
-    found = {}
-    for i, table in enumerate(families):
-        if i in pattern.cut:
+def pattern_of(evidence: Evidence) -> Pattern:
+    """Returns the pattern of at least one row of evidence."""
+    return Pattern(*in_all_or_some(evidence.observed), *in_all_or_some(evidence.done))
+
+
+def in_all_or_some(mask: np.ndarray) -> tuple[frozenset[int], frozenset[int]]:
+    """Returns the variables for which a mask [D, B] holds in all rows, and those for which it holds in some only."""
+    every = mask.all(1)
+    partly = mask.any(1) & ~every
+    return frozenset(np.flatnonzero(every).tolist()), frozenset(np.flatnonzero(partly).tolist())
+
+
+def query_of(families: Sequence[np.ndarray], parents: Parents, evidence: Evidence, keep: tuple[int, ...] = ()) -> Query:
+    """Returns a query, prepared for the pattern of the evidence.
+
+    Args:
+      families: log-tables of the network.
+      parents: of each variable.
+      evidence: NumPy arrays, of which the pattern alone is read.
+      keep: variables whose joint posterior is asked for; none for all other questions.
+
+    Raises:
+      UserError: if the network is too wide.
+    """
+    pattern = pattern_of(evidence)
+    cards = tuple(table.shape[-1] for table in families)
+    uncut = tuple(() if variable in pattern.done else above for variable, above in enumerate(parents))
+    plan = elimination.cheapest_plan(cards, uncut, pattern.observed, keep)
+    return Query(plan, families, parents, pattern)
+
+
+def factors(query: Query, evidence: Evidence) -> dict[int, Array]:
+    """Returns the log-tables [levels of missing variables ..., B or 1] of the families with the evidence filled in.
+
+    A variable that is set from outside in every row has no table.
+    """
+    pattern = query.pattern
+    tables = {}
+    for i, table in enumerate(query.families):
+        if i in pattern.done:
             continue
-        scope, free = (*parents[i], i), plan.scopes[i]
-        known = [each for each in scope if each in pattern.known]
-        done = evidence.done[i] if i in pattern.partly_cut else None
-        own = (evidence.observed[i], evidence.x[i]) if i in pattern.partly else None
-        order = tuple(scope.index(each) for each in (*free, *known))
-        found[i] = filled(
-            (order, len(free), placed((i,), free)), table, [evidence.x[each] for each in known], done, own
-        )
-    return found
+        scope = (*query.parents[i], i)
+        missing = query.plan.scopes[i]
+        observed = [variable for variable in scope if variable in pattern.observed]
+        order = tuple(scope.index(variable) for variable in (*missing, *observed))
+        filling = Filling(order, len(missing), axes_within((i,), missing))
+        done, cells_of_variable = None, None
+        if i in pattern.partly_done:
+            done = evidence.done[i]
+        if i in pattern.partly_observed:
+            cells_of_variable = evidence.observed[i], evidence.x[i]
+        levels = [evidence.x[variable] for variable in observed]
+        tables[i] = filled(filling, table, levels, done, cells_of_variable)
+    return tables
 
 
 @kernel
-def filled(static: tuple, table: Array, known: list[Array], done: Array | None, own: tuple | None) -> Array:
-    """A family's log-table [levels of each parent ..., levels] with the evidence filled in [unknown levels ..., B or 1].
+def filled(
+    filling: Filling, table: Array, levels: list[Array], done: Array | None, cells_of_variable: tuple | None
+) -> Array:
+    """Returns a family's log-table with the evidence filled in, [levels of missing variables ..., B or 1].
 
     Args:
-      static: the order of its axes, the unknown ones first, how many these are, and the variable's own among them.
-      known: levels [B] of each variable that every row knows, in the order of the axes.
-      done: where the variable was set from outside, so that the family says nothing [B]; None where nowhere.
-      own: in which rows the variable itself is observed [B], and its level there [B]; None where nowhere.
+      filling: order of the axes.
+      table: [levels of each parent ..., levels of the variable].
+      levels: [B] of each variable that every row observes, in the order of the axes.
+      done: [B], rows in which the variable was set from outside, so that the family says nothing; None: in no row.
+      cells_of_variable: rows in which the variable itself is observed [B], and its level there [B]; None: in no row.
     """
-    order, free, place = static
-    table = table.transpose(order)
-    sizes, table = table.shape[free:], table.reshape(*table.shape[:free], -1)
-    if known:
-        config = numbered(known, sizes)
-        table = config.__array_namespace__().take(table, config, axis=-1)
-    xp = (own or (table if done is None else done,))[0].__array_namespace__()
+    xp = table.__array_namespace__()
+    table = table.transpose(filling.order)
+    sizes = table.shape[filling.missing :]
+    table = table.reshape(*table.shape[: filling.missing], -1)
+    if levels:
+        table = xp.take(table, joint_code(levels, sizes), axis=-1)
     if done is not None:
-        table = xp.where(done.reshape((1,) * free + done.shape), 0, table)
-    if own is not None:
-        levels = np.arange(table.shape[place.index(0)])
-        agrees = ~own[0][None] | (own[1][None] == levels[:, None])
-        table = xp.where(aligned(agrees, place), table, -np.inf)
+        table = xp.where(done.reshape((1,) * filling.missing + done.shape), 0, table)
+    if cells_of_variable is not None:
+        observed, x = cells_of_variable
+        codes = np.arange(table.shape[filling.axes.index(0)])
+        agrees = ~observed[None] | (x[None] == codes[:, None])  # [levels, B]
+        table = xp.where(aligned(agrees, filling.axes), table, -np.inf)
     return table
 
 
-def log_evidence(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> Array:
-    """log P(evidence) of each row [B], where `plan` keeps nothing."""
-    kept = elimination.forward(plan, factors(plan, families, parents, pattern, evidence))[2]
-    return kept + np.zeros(len(evidence.x[0]), np.float32)
+def row_zeros(evidence: Evidence) -> np.ndarray:
+    """Returns a zero for each row [B]; added to a result of length 1 it gives that result to every row."""
+    return np.zeros(len(evidence.x[0]), np.float32)
 
 
-def posterior(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> Array:
-    """P(kept variables | evidence) [levels of each ..., B]: one pass. NaN where the evidence is impossible."""
-    kept = elimination.forward(plan, factors(plan, families, parents, pattern, evidence))[2]
+def log_evidence(query: Query, evidence: Evidence) -> Array:
+    """Returns log P(evidence) of each row [B]; the query keeps no variables."""
+    return elimination.forward(query.plan, factors(query, evidence)).kept + row_zeros(evidence)
+
+
+def posterior(query: Query, evidence: Evidence) -> Array:
+    """Returns P(kept variables | evidence) [levels of each ..., B] in one pass; NaN if the evidence is impossible."""
+    kept = elimination.forward(query.plan, factors(query, evidence)).kept
     return normalised(len(evidence.x[0]), kept)
 
 
 @kernel
 def normalised(rows: int, table: Array) -> Array:
-    """The probabilities [levels ..., rows] of a log-table [levels ..., rows or 1]."""
+    """Returns the probabilities [levels ..., rows] of a log-table [levels ..., rows or 1]."""
     flat = table.reshape(-1, table.shape[-1])
     shares = table.__array_namespace__().exp(flat - log_sum(flat)[None])
     return (shares + np.zeros((1, rows), np.float32)).reshape(*table.shape[:-1], rows)
 
 
-def beliefs(
-    plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence
-) -> tuple[list, Array]:
-    """P(each family's unknown variables | evidence) [levels ..., B or 1] by one reverse pass, and log P(evidence) [B].
+def beliefs(query: Query, evidence: Evidence) -> tuple[list[Array], Array]:
+    """Returns P(missing variables of the family | evidence) [levels ..., B or 1] of each family, and log P(evidence) [B].
 
-    Those of impossible rows are 0.
+    The probabilities are 0 in rows that are impossible. One reverse pass computes them all.
     """
-    tables, messages, kept = elimination.forward(plan, factors(plan, families, parents, pattern, evidence))
-    possible = kept.__array_namespace__().isfinite(kept)
-    joints = elimination.joints(plan, tables, messages, possible * np.float32(1))
+    plan = query.plan
+    eliminated = elimination.forward(plan, factors(query, evidence))
+    possible = eliminated.kept.__array_namespace__().isfinite(eliminated.kept)
+    joints = elimination.joints(plan, eliminated, possible * np.float32(1))
     steps = (*plan.buckets, plan.kept)
     home = {i: number for number, bucket in enumerate(steps) for i in bucket.factors}
-    found = [
-        elimination.marginal(joints[home[i]], steps[home[i]].scope, plan.scopes[i]) for i in range(len(plan.cards))
+    families = [
+        elimination.marginal(joints[home[i]], steps[home[i]].scope, scope) for i, scope in enumerate(plan.scopes)
     ]
-    return found, kept + np.zeros(len(evidence.x[0]), np.float32)
+    return families, eliminated.kept + row_zeros(evidence)
 
 
-def posteriors(plan: Plan, families: Sequence[Array], parents: tuple, pattern: Pattern, evidence: Evidence) -> list:
-    """P(variable | evidence) [levels, B] of every variable, and log P(evidence) [B], in two passes over the network."""
-    found, log_prob = beliefs(plan, families, parents, pattern, evidence)
-    xp, possible = log_prob.__array_namespace__(), np.float32(1) * log_prob.__array_namespace__().isfinite(log_prob)
-    each = []
-    for i, belief in enumerate(found):
-        if i in pattern.known:
-            each.append(possible[None] * (evidence.x[i][None] == np.arange(plan.cards[i])[:, None]))
+def posteriors(query: Query, evidence: Evidence) -> tuple[list[Array], Array]:
+    """Returns P(variable | evidence) [levels, B] of every variable, and log P(evidence) [B], in two passes.
+
+    The probabilities are 0 in rows that are impossible.
+    """
+    plan = query.plan
+    families, log_prob = beliefs(query, evidence)
+    xp = log_prob.__array_namespace__()
+    possible = np.float32(1) * xp.isfinite(log_prob)
+    probabilities = []
+    for i, family in enumerate(families):
+        if i in query.pattern.observed:
+            codes = np.arange(plan.cards[i])
+            probability = possible[None] * (evidence.x[i][None] == codes[:, None])
         else:
-            each.append(
-                xp.broadcast_to(elimination.marginal(belief, plan.scopes[i], (i,)), (plan.cards[i], len(possible)))
-            )
-    return each, log_prob
+            alone = elimination.marginal(family, plan.scopes[i], (i,))
+            probability = xp.broadcast_to(alone, (plan.cards[i], len(possible)))
+        probabilities.append(probability)
+    return probabilities, log_prob
 
 
-def expected_counts(
-    plan: Plan, families: Sequence[np.ndarray], parents: tuple, evidence: Evidence, weight: np.ndarray, pattern: Pattern
-) -> tuple[list, np.ndarray]:
-    """Expected counts of every family, shaped as its table, given the evidence, and log P(evidence) [B]; on the host."""
-    found, log_prob = beliefs(plan, families, parents, pattern, evidence)
-    counts = []
-    for i, belief in enumerate(found):
-        free, scope = plan.scopes[i], (*parents[i], i)
-        known = [each for each in scope if each in pattern.known]
-        code = numbered([evidence.x[each] for each in known], [plan.cards[each] for each in known])
-        code, size = np.broadcast_to(code, len(weight)), cells(plan.cards, known)
-        flat = np.broadcast_to(belief, (*belief.shape[:-1], len(weight))).reshape(-1, len(weight)) * weight[None]
-        sums = np.stack([np.bincount(code, row, size) for row in flat])  # [unknown, known]
-        sums = sums.reshape([plan.cards[each] for each in (*free, *known)])
-        counts.append(sums.transpose([(*free, *known).index(each) for each in scope]))
+def expected_counts(query: Query, evidence: Evidence, weight: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Returns the expected counts of every family given the evidence, and log P(evidence) [B]; on the host.
+
+    Args:
+      query: the query.
+      evidence: NumPy arrays.
+      weight: of each row [B].
+
+    Returns:
+      counts shaped as the table of each family, and the log-probabilities.
+    """
+    families, log_prob = beliefs(query, evidence)
+    counts = [family_counts(query, evidence, weight, i, family) for i, family in enumerate(families)]
     return counts, log_prob
 
 
-def completed(
-    plan: Plan,
-    families: Sequence[Array],
-    parents: tuple,
-    pattern: Pattern,
-    evidence: Evidence,
-    shares: Array,
-    best: bool = False,
-) -> tuple[list[Array], Array]:
-    """The rows with what is unknown filled in, D of [B] int32, and log P(evidence) [B], -inf where it is impossible.
+def family_counts(
+    query: Query, evidence: Evidence, weight: np.ndarray, variable: int, family: np.ndarray
+) -> np.ndarray:
+    """Returns the expected counts of one family, shaped as its table.
 
     Args:
-      shares: [D, B] in [0, 1); uniform ones make draws from the posterior.
-      best: for the most probable explanation instead; the second result is then log P(explanation).
+      query: the query.
+      evidence: NumPy arrays.
+      weight: of each row [B].
+      variable: of the family.
+      family: P(missing variables of the family | evidence) [levels ..., B or 1].
     """
-    filled = factors(plan, families, parents, pattern, evidence)
-    tables, _, kept = elimination.forward(plan, filled, log_max if best else log_sum)
-    found = elimination.trace_back(plan, tables, likeliest if best else drawn, shares)
-    x = [evidence.x[i] if i in pattern.known else found[i] for i in range(len(plan.cards))]
-    return x, kept + np.zeros(len(evidence.x[0]), np.float32)
+    cards = query.plan.cards
+    scope = (*query.parents[variable], variable)
+    observed = [member for member in scope if member in query.pattern.observed]
+    code = joint_code([evidence.x[member] for member in observed], [cards[member] for member in observed])
+    code = np.broadcast_to(code, len(weight))
+    shares = np.broadcast_to(family, (*family.shape[:-1], len(weight))).reshape(-1, len(weight)) * weight[None]
+    size = cells(cards, observed)
+    sums = np.stack([np.bincount(code, share, size) for share in shares])  # [missing, observed]
+    axes = (*query.plan.scopes[variable], *observed)
+    sums = sums.reshape([cards[member] for member in axes])
+    return sums.transpose([axes.index(member) for member in scope])
+
+
+def completed(query: Query, evidence: Evidence, shares: Array, best: bool = False) -> tuple[list[Array], Array]:
+    """Returns the rows with all missing cells filled in, D of [B] int32, and log P(evidence) [B].
+
+    The log-probability is -inf if the evidence is impossible.
+
+    Args:
+      query: the query.
+      evidence: the rows.
+      shares: [D, B] in [0, 1); uniform shares give draws from the posterior.
+      best: whether to take the most probable explanation instead; the second result is then log P(explanation).
+    """
+    plan = query.plan
+    eliminated = elimination.forward(plan, factors(query, evidence), log_max if best else log_sum)
+    levels = elimination.trace_back(plan, eliminated.tables, likeliest if best else drawn, shares)
+    x = [evidence.x[i] if i in query.pattern.observed else levels[i] for i in range(len(plan.cards))]
+    return x, eliminated.kept + row_zeros(evidence)
 
 
 def drawn(share: Array, log_prob: Array) -> Array:
-    """The level [B] int32 of each distribution [levels, B] at `share` [B] of its mass, never one of probability zero.
+    """Returns the level [B] int32 of each distribution at a share of its mass, never a level of probability zero.
 
-    Shares that are uniform in [0, 1) make draws of it.
+    Args:
+      share: [B] in [0, 1); uniform shares give draws.
+      log_prob: [levels, B], up to a constant.
     """
     top = jnp.maximum(log_prob.max(0), jnp.finfo(jnp.float32).min)
     running = [jnp.exp(log_prob[0] - top)]
     for level in log_prob[1:]:
         running.append(running[-1] + jnp.exp(level - top))
     threshold = share * running[-1]
-    return sum(((threshold >= each).astype(jnp.int32) for each in running[:-1]), jnp.zeros(top.shape, jnp.int32))
+    return sum(((threshold >= mass).astype(jnp.int32) for mass in running[:-1]), jnp.zeros(top.shape, jnp.int32))
 
 
 def likeliest(share: Array, log_prob: Array) -> Array:
-    """The most probable level [B] of [levels, B]; of several the first."""
+    """Returns the most probable level [B] int32 of log-probabilities [levels, B]; the first of several."""
     return log_prob.argmax(0).astype(np.int32)

@@ -1,4 +1,4 @@
-"""How well a set of parents explains a column of codes: BIC and BDeu, without tables of all configurations. On the host."""
+"""Scores of a variable's parents by a table of codes, BIC and BDeu, without tables of all configurations. On the host."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,82 +12,114 @@ from scipy.special import gammaln
 class Table(NamedTuple):
     """N rows of D columns of codes, with their weights."""
 
-    x: np.ndarray  # [D, N] int64, -1 where missing
+    x: np.ndarray  # [D, N] int64, -1 in missing cells
     weight: np.ndarray  # [N] float64
     cards: tuple[int, ...]  # levels of each column
 
 
 class Family(NamedTuple):
-    """The counts of a variable and its parents that are not zero, and how many there could be."""
+    """The counts of a variable and its parents that are not zero."""
 
     joint: np.ndarray  # [J] counts of a configuration of the parents together with a level
-    parent: np.ndarray  # [J] number of the configuration, 0 up
-    configurations: int  # of the parents, seen or not
-    levels: int
-    total: float
+    parent: np.ndarray  # [J] number of the configuration, from 0, of those that occur
+    configurations: int  # number of configurations of the parents, with those that do not occur
+    levels: int  # number of levels of the variable
+    total: float  # weight of all rows
 
 
-def numbered(x: np.ndarray, cards: Sequence[int]) -> tuple[np.ndarray, int]:
-    """A number for each row's joint level, the last column running fastest, and how many numbers there are.
+Score = Callable[[Family], float]
 
-    Where they would outgrow 2^31 those that occur are renumbered, in order, by sorting.
+
+def row_codes(x: np.ndarray, cards: Sequence[int]) -> tuple[np.ndarray, int]:
+    """Returns a number for the joint level of each row [N] int64, the last column running fastest, and their bound.
+
+    Because the product of all levels may outgrow an integer, codes are renumbered in order, by sorting, when the bound
+    would exceed 2^31.
+
+    Args:
+      x: codes of some columns [C, N].
+      cards: levels of each of these columns.
     """
-    code, size = np.zeros(x.shape[1], np.int64), 1
+    code, bound = np.zeros(x.shape[1], np.int64), 1
     for column, card in zip(x, cards):
-        if size * card > 2**31:
-            seen, code = np.unique(code, return_inverse=True)
-            size = len(seen)
-        code, size = code * card + column, size * card
-    return code, size
+        if bound * card > 2**31:
+            occurring, code = np.unique(code, return_inverse=True)
+            bound = len(occurring)
+        code = code * card + column
+        bound = bound * card
+    return code, bound
 
 
 def family_counts(table: Table, variable: int, parents: Sequence[int]) -> Family:
-    """The counts of a family whose cells are all there."""
+    """Returns the counts of a family whose cells are all observed.
+
+    Args:
+      table: the rows.
+      variable: number of a column.
+      parents: numbers of columns.
+    """
     columns = [*sorted(parents), variable]
-    x, weight = table.x[columns], table.weight
-    code, size = numbered(x, [table.cards[each] for each in columns])
-    if size <= 4 * len(code) + 4096:
-        joint = np.bincount(code, weight, size)
+    code, bound = row_codes(table.x[columns], [table.cards[column] for column in columns])
+    if bound <= 4 * len(code) + 4096:
+        joint = np.bincount(code, table.weight, bound)
         code = np.flatnonzero(joint)
         joint = joint[code]
     else:  # sort the codes and count their runs: memory grows with the rows, not with the configurations
         code, place = np.unique(code, return_inverse=True)
-        joint = np.bincount(place, weight)
+        joint = np.bincount(place, table.weight)
     above = code // table.cards[variable]
-    parent = np.cumsum(np.diff(above, prepend=above[:1]) != 0)
-    configurations = prod(table.cards[each] for each in parents)
-    return Family(joint, parent, configurations, table.cards[variable], weight.sum())
+    return Family(
+        joint=joint,
+        parent=np.cumsum(np.diff(above, prepend=above[:1]) != 0),
+        configurations=prod(table.cards[parent] for parent in parents),
+        levels=table.cards[variable],
+        total=table.weight.sum(),
+    )
 
 
-def family_score(table: Table, variable: int, parents: Sequence[int], score: Callable[[Family], float]) -> float:
-    """The score of a family; where cells are missing, of all rows as those would have it in which it is complete.
+def family_score(table: Table, variable: int, parents: Sequence[int], score: Score) -> float:
+    """Returns the score of a family: if cells are missing, an estimate for all rows by those that are complete.
 
-    What the parents gain is counted on the same rows with and without them: rows that differ would differ by chance, by
-    far more than the penalty of a parent, and graphs would fill up with edges.
+    The gain of the parents is counted on the same rows with and without them. On different rows the scores would differ
+    by chance, by far more than the penalty of a parent, and graphs would fill up with edges.
+
+    Args:
+      table: the rows.
+      variable: number of a column.
+      parents: numbers of columns.
+      score: of the counts of a family.
     """
-
-    def scaled(rows: np.ndarray, above: Sequence[int]) -> float:
-        part = Table(table.x[:, rows], table.weight[rows], table.cards)
-        return score(family_counts(part, variable, above)) * table.weight.sum() / max(part.weight.sum(), 1e-12)
-
-    seen = table.x >= 0
-    here = seen[[*parents, variable]].all(0)
-    if here.all():
+    observed = table.x >= 0
+    complete = observed[[*parents, variable]].all(0)
+    if complete.all():
         return score(family_counts(table, variable, parents))
-    return scaled(here, parents) - scaled(here, ()) + scaled(seen[variable], ())
+    with_parents = scaled_score(table, complete, variable, parents, score)
+    without = scaled_score(table, complete, variable, (), score)
+    return with_parents - without + scaled_score(table, observed[variable], variable, (), score)
+
+
+def scaled_score(table: Table, rows: np.ndarray, variable: int, parents: Sequence[int], score: Score) -> float:
+    """Returns the score of a family by some rows [N] bool, times the weight of all rows over theirs."""
+    part = Table(table.x[:, rows], table.weight[rows], table.cards)
+    return score(family_counts(part, variable, parents)) * table.weight.sum() / max(part.weight.sum(), 1e-12)
 
 
 def bic(counts: Family) -> float:
-    """Log-likelihood less log(N) / 2 for each free parameter (Schwarz 1978), all configurations counted."""
+    """Returns the log-likelihood minus log(N) / 2 for each free parameter (Schwarz 1978), of all configurations."""
     joint = counts.joint[counts.joint > 0]
     parent = np.bincount(counts.parent, counts.joint)
     parent = parent[parent > 0]
-    fit = (joint * np.log(joint)).sum() - (parent * np.log(parent)).sum()
-    return fit - 0.5 * log(max(counts.total, 1)) * counts.configurations * (counts.levels - 1)
+    log_likelihood = (joint * np.log(joint)).sum() - (parent * np.log(parent)).sum()
+    return log_likelihood - 0.5 * log(max(counts.total, 1)) * counts.configurations * (counts.levels - 1)
 
 
 def bdeu(counts: Family, equivalent_rows: float) -> float:
-    """Log marginal likelihood under a uniform Dirichlet prior worth so many rows (Heckerman et al. 1995, eq. 28)."""
+    """Returns the log marginal likelihood under a uniform Dirichlet prior (Heckerman et al. 1995, eq. 28).
+
+    Args:
+      counts: of the family.
+      equivalent_rows: number of rows that the prior is worth.
+    """
     cell = equivalent_rows / (counts.configurations * counts.levels)
     above = equivalent_rows / counts.configurations
     parent = np.bincount(counts.parent, counts.joint)
@@ -95,23 +127,23 @@ def bdeu(counts: Family, equivalent_rows: float) -> float:
     return inside - (gammaln(above + parent) - lgamma(above)).sum()
 
 
-def bic_score() -> Callable[[Family], float]:
-    """The BIC of a family; the score of a network is the sum over its families."""
+def bic_score() -> Score:
+    """Returns the Bayesian information criterion; the score of a network is the sum over its families."""
     return bic
 
 
-def bdeu_score(equivalent_rows: float = 10.0) -> Callable[[Family], float]:
-    """The BDeu score of a family.
+def bdeu_score(equivalent_rows: float = 10.0) -> Score:
+    """Returns the BDeu score.
 
     Args:
-      equivalent_rows: what the prior is worth, above 0.
+      equivalent_rows: number of rows that the prior is worth, above 0.
     """
     return partial(bdeu, equivalent_rows=equivalent_rows)
 
 
-SCORES: Mapping[str, Callable] = {"bic": bic_score, "bdeu": bdeu_score}
+SCORES: Mapping[str, Callable[..., Score]] = {"bic": bic_score, "bdeu": bdeu_score}
 
 
-def network_score(table: Table, parents: Sequence[Sequence[int]], score: Callable[[Family], float]) -> float:
-    """The score of a whole network."""
-    return sum(family_score(table, each, above, score) for each, above in enumerate(parents))
+def network_score(table: Table, parents: Sequence[Sequence[int]], score: Score) -> float:
+    """Returns the score of a network, the sum over its families."""
+    return sum(family_score(table, variable, above, score) for variable, above in enumerate(parents))

@@ -1,19 +1,24 @@
-"""The search for a Bayesian network that explains a table: a greedy walk that may step down, restarts, bootstrap. On the host.
+"""The search for a graph that explains a table: a greedy walk that may step down, restarts, bootstrap. On the host.
 
 Ties go to the lower number, and all randomness comes from the seed, so that a graph is the same in any process.
 """
 
 from collections.abc import Callable
+from functools import cache
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
-from gen_jax.models.bayes_net.scores import Family, Table, family_score
+from gen_jax.models.bayes_net.scores import Score, Table, family_score
+
+BETTER = 1e-6  # least difference of scores that counts
+ADD, DELETE, TURN = range(3)  # kinds of steps
+LocalScore = Callable[[int, frozenset], float]  # (variable, parents) -> score
 
 
 class Limits(NamedTuple):
-    """What a graph may be."""
+    """The graphs that are allowed."""
 
     required: np.ndarray  # [D, D] bool, from a row to a column
     forbidden: np.ndarray  # [D, D] bool
@@ -21,130 +26,217 @@ class Limits(NamedTuple):
     max_configurations: int  # of the parents of a variable
 
 
-class Graph(NamedTuple):
+class ScoredGraph(NamedTuple):
     """A graph with its score."""
 
     edges: np.ndarray  # [D, D] bool, from a row to a column
     score: float
 
 
+class Step(NamedTuple):
+    """A change of one edge."""
+
+    kind: int  # ADD, DELETE or TURN
+    source: int
+    target: int
+
+
 def reachable(edges: np.ndarray) -> np.ndarray:
-    """Which variables a directed path leads to, [D, D] bool, from a row to a column."""
+    """Returns which variables a directed path leads to, [D, D] bool, from a row to a column."""
     paths = edges.copy()
-    for each in range(len(edges)):
-        paths |= paths[:, each : each + 1] & paths[each]
+    for middle in range(len(edges)):
+        paths |= paths[:, middle : middle + 1] & paths[middle]
     return paths
 
 
-def local_scores(table: Table, score: Callable[[Family], float]) -> Callable[[int, frozenset], float]:
-    """The score of a variable with a set of parents; what was asked for once is remembered."""
-    known: dict[tuple[int, frozenset], float] = {}
+def parents_in(edges: np.ndarray, variable: int) -> frozenset[int]:
+    """Returns the parents of a variable."""
+    return frozenset(np.flatnonzero(edges[:, variable]).tolist())
 
+
+def local_scores(table: Table, score: Score) -> LocalScore:
+    """Returns the score of a variable with a set of parents, as a function that remembers its values."""
+
+    @cache
     def local(variable: int, parents: frozenset) -> float:
-        if (variable, parents) not in known:
-            known[variable, parents] = family_score(table, variable, tuple(parents), score)
-        return known[variable, parents]
+        return family_score(table, variable, tuple(parents), score)
 
     return local
 
 
-def toggles(local: Callable, edges: np.ndarray, child: int, limits: Limits, cards: tuple[int, ...]) -> np.ndarray:
-    """What the child's score gains where the edge from each variable is added or taken away [D]; -inf where it may not."""
-    parents = frozenset(np.flatnonzero(edges[:, child]).tolist())
-    now, gains = local(child, parents), np.full(len(edges), -np.inf)
-    for each in range(len(edges)):
-        if each == child:
+def toggles(local: LocalScore, edges: np.ndarray, child: int, limits: Limits, cards: tuple[int, ...]) -> np.ndarray:
+    """Returns the gain of the child's score if the edge from each variable is added or deleted [D].
+
+    It is -inf if the limits forbid the new parents; an edge can always be deleted.
+
+    Args:
+      local: score of a variable with a set of parents.
+      edges: the graph [D, D].
+      child: the variable.
+      limits: of the graph.
+      cards: levels of each variable.
+    """
+    parents = parents_in(edges, child)
+    score = local(child, parents)
+    gains = np.full(len(edges), -np.inf)
+    for other in range(len(edges)):
+        if other == child:
             continue
-        new = parents ^ {each}
-        fits = len(new) <= limits.max_parents and prod(cards[p] for p in new) <= limits.max_configurations
-        if fits or each in parents:
-            gains[each] = local(child, new) - now
+        new = parents ^ {other}
+        few = len(new) <= limits.max_parents and prod(cards[parent] for parent in new) <= limits.max_configurations
+        if few or other in parents:
+            gains[other] = local(child, new) - score
     return gains
 
 
-def moves(edges: np.ndarray, gains: np.ndarray, limits: Limits) -> np.ndarray:
-    """What each legal step gains [3, D, D]: an edge added, deleted, turned round; -inf for the others."""
+def all_toggles(local: LocalScore, edges: np.ndarray, limits: Limits, cards: tuple[int, ...]) -> np.ndarray:
+    """Returns `toggles` of each child [D, D], from a row to a column."""
+    return np.stack([toggles(local, edges, child, limits, cards) for child in range(len(edges))], 1)
+
+
+def step_gains(edges: np.ndarray, gains: np.ndarray, limits: Limits) -> np.ndarray:
+    """Returns the gain of each step [3, D, D], for an edge added, deleted, turned round; -inf for a step not allowed.
+
+    Args:
+      edges: the graph [D, D].
+      gains: `all_toggles` of the graph.
+      limits: of the graph.
+    """
     paths = reachable(edges)
-    detour = (edges.astype(np.float32) @ paths.astype(np.float32)) > 0  # from a row to a column, not by their own edge
-    may = ~limits.forbidden
-    add = np.where(~edges & ~edges.T & ~paths.T & may, gains, -np.inf)
+    detour = (edges.astype(np.float32) @ paths.astype(np.float32)) > 0  # from a row to a column by other edges
+    allowed = ~limits.forbidden
+    add = np.where(~edges & ~edges.T & ~paths.T & allowed, gains, -np.inf)
     delete = np.where(edges & ~limits.required, gains, -np.inf)
-    turn = np.where(edges & ~limits.required & ~detour & may.T, gains + gains.T, -np.inf)
-    return np.round(np.stack([add, delete, turn]), 7)  # equal scores differ in their last digits
+    turn = np.where(edges & ~limits.required & ~detour & allowed.T, gains + gains.T, -np.inf)
+    return np.round(np.stack([add, delete, turn]), 7)  # because equal scores differ in their last digits
 
 
-def stepped(edges: np.ndarray, kind: int, source: int, target: int) -> np.ndarray:
-    """The graph after one step."""
+def after(edges: np.ndarray, step: Step) -> np.ndarray:
+    """Returns the graph after one step."""
     edges = edges.copy()
-    edges[source, target] = kind == 0
-    edges[target, source] |= kind == 2
+    edges[step.source, step.target] = step.kind == ADD
+    if step.kind == TURN:
+        edges[step.target, step.source] = True
     return edges
 
 
-def walk(local: Callable, start: np.ndarray, limits: Limits, cards: tuple[int, ...], patience: int) -> Graph:
-    """The best graph on a walk that always takes the best step to a graph it has not seen, even a step down.
+def best_new_step(edges: np.ndarray, gain: np.ndarray, visited: set[bytes]) -> Step | None:
+    """Returns the best step to a graph that was not visited; None if there is no step.
 
-    It ends after `patience` steps that led to nothing better (Glover 1989, with the whole walk as its tabu list).
+    Args:
+      edges: the graph [D, D].
+      gain: `step_gains` of the graph.
+      visited: bytes of graphs.
     """
-    edges, seen, idle = start, {start.tobytes()}, 0
-    total = sum(local(each, frozenset(np.flatnonzero(edges[:, each]).tolist())) for each in range(len(edges)))
-    gains = np.stack([toggles(local, edges, each, limits, cards) for each in range(len(edges))], 1)
-    best = Graph(edges, total)
+    for place in np.argsort(-gain, axis=None, kind="stable"):
+        step = Step(*(int(index) for index in np.unravel_index(place, gain.shape)))
+        if not np.isfinite(gain[step]):
+            return None
+        if after(edges, step).tobytes() not in visited:
+            return step
+    return None
+
+
+def walk(local: LocalScore, start: np.ndarray, limits: Limits, cards: tuple[int, ...], patience: int) -> ScoredGraph:
+    """Returns the best graph on a walk that always takes the best step to a new graph, even a step down.
+
+    This is tabu search (Glover 1989) with the whole walk as its tabu list.
+
+    Args:
+      local: score of a variable with a set of parents.
+      start: the first graph [D, D].
+      limits: of the graph.
+      cards: levels of each variable.
+      patience: number of steps without a better graph after which the walk ends.
+    """
+    edges = start
+    total = sum(local(variable, parents_in(edges, variable)) for variable in range(len(edges)))
+    gains = all_toggles(local, edges, limits, cards)
+    best = ScoredGraph(edges, total)
+    visited = {edges.tobytes()}
+    idle = 0  # steps since the best graph
     while idle <= patience:
-        gain = moves(edges, gains, limits)
-        for place in np.argsort(-gain, axis=None, kind="stable"):
-            kind, source, target = (int(each) for each in np.unravel_index(place, gain.shape))
-            if not np.isfinite(gain[kind, source, target]):
-                return best
-            new = stepped(edges, kind, source, target)
-            if new.tobytes() not in seen:
-                break
-        else:
-            return best
-        edges, total = new, total + float(gain[kind, source, target])
-        seen.add(edges.tobytes())
-        for each in (target, source) if kind == 2 else (target,):
-            gains[:, each] = toggles(local, edges, each, limits, cards)
-        idle = 0 if total > best.score + 1e-6 else idle + 1
-        best = Graph(edges, total) if idle == 0 else best
+        gain = step_gains(edges, gains, limits)
+        step = best_new_step(edges, gain, visited)
+        if step is None:
+            break
+        edges = after(edges, step)
+        total += float(gain[step])
+        visited.add(edges.tobytes())
+        for child in (step.target, step.source) if step.kind == TURN else (step.target,):
+            gains[:, child] = toggles(local, edges, child, limits, cards)
+        idle += 1
+        if total > best.score + BETTER:
+            best = ScoredGraph(edges, total)
+            idle = 0
     return best
+
+
+def no_score(variable: int, parents: frozenset) -> float:
+    """Returns 0 for any parents, so that all steps that are allowed gain the same."""
+    return 0.0
 
 
 def shaken(
     rng: np.random.Generator, edges: np.ndarray, steps: int, limits: Limits, cards: tuple[int, ...]
 ) -> np.ndarray:
-    """The graph after so many legal steps at random."""
-    nothing = lambda variable, parents: 0.0  # every legal step alike
+    """Returns the graph after a number of random steps, each one that is allowed.
+
+    Args:
+      rng: of the steps.
+      edges: the graph [D, D].
+      steps: number of steps.
+      limits: of the graph.
+      cards: levels of each variable.
+    """
     for _ in range(steps):
-        gains = np.stack([toggles(nothing, edges, each, limits, cards) for each in range(len(edges))], 1)
-        legal = np.argwhere(np.isfinite(moves(edges, gains, limits)))
-        if not len(legal):
+        gains = all_toggles(no_score, edges, limits, cards)
+        allowed = np.argwhere(np.isfinite(step_gains(edges, gains, limits)))
+        if not len(allowed):
             break
-        edges = stepped(edges, *legal[rng.integers(len(legal))].tolist())
+        edges = after(edges, Step(*allowed[rng.integers(len(allowed))].tolist()))
     return edges
 
 
-def search(
-    table: Table, score: Callable[[Family], float], limits: Limits, seed: int, patience: int, restarts: int
-) -> Graph:
-    """The best graph of a walk from the required edges alone and of `restarts` walks, each from the best so far, shaken."""
-    local, rng, cards = local_scores(table, score), np.random.default_rng(seed), table.cards
-    best = walk(local, limits.required.copy(), limits, cards, patience)
+def search(table: Table, score: Score, limits: Limits, seed: int, patience: int, restarts: int) -> ScoredGraph:
+    """Returns the best graph of several walks: from the required edges alone, and from the best graph so far, shaken.
+
+    Args:
+      table: the rows.
+      score: of the counts of a family.
+      limits: of the graph.
+      seed: of the shaking.
+      patience: see `walk`.
+      restarts: number of walks after the first.
+    """
+    local = local_scores(table, score)
+    rng = np.random.default_rng(seed)
+    best = walk(local, limits.required.copy(), limits, table.cards, patience)
     for _ in range(restarts):
         steps = max(4, int(best.edges.sum()) // 3)
-        found = walk(local, shaken(rng, best.edges, steps, limits, cards), limits, cards, patience)
-        best = found if found.score > best.score + 1e-6 else best
+        start = shaken(rng, best.edges, steps, limits, table.cards)
+        graph = walk(local, start, limits, table.cards, patience)
+        if graph.score > best.score + BETTER:
+            best = graph
     return best
 
 
-def confidence(
-    table: Table, score: Callable[[Family], float], limits: Limits, seed: int, patience: int, bootstraps: int
-) -> np.ndarray:
-    """The share of bootstrap samples whose graph has the edge, [D, D] (Friedman, Goldszmidt and Wyner 1999)."""
-    rng, shares = np.random.default_rng([seed, 1]), table.weight / table.weight.sum()
-    found = np.zeros(limits.required.shape)
+def confidence(table: Table, score: Score, limits: Limits, seed: int, patience: int, bootstraps: int) -> np.ndarray:
+    """Returns the share of bootstrap samples whose graph has the edge, [D, D] (Friedman, Goldszmidt and Wyner 1999).
+
+    Args:
+      table: the rows.
+      score: of the counts of a family.
+      limits: of the graph.
+      seed: of the samples.
+      patience: see `walk`.
+      bootstraps: number of samples; if it is 0, all shares are 0.
+    """
+    rng = np.random.default_rng([seed, 1])
+    shares = table.weight / table.weight.sum()
+    counts = np.zeros(limits.required.shape)
     for _ in range(bootstraps):
         weight = rng.multinomial(round(table.weight.sum()), shares).astype(np.float64)
-        some = table._replace(x=table.x[:, weight > 0], weight=weight[weight > 0])
-        found += walk(local_scores(some, score), limits.required.copy(), limits, table.cards, patience).edges
-    return found / max(bootstraps, 1)
+        sample = table._replace(x=table.x[:, weight > 0], weight=weight[weight > 0])
+        counts += walk(local_scores(sample, score), limits.required.copy(), limits, table.cards, patience).edges
+    return counts / max(bootstraps, 1)

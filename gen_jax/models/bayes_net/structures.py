@@ -1,8 +1,9 @@
-"""How a Bayesian network comes to its graph: a tree, a search, or what somebody says. Each is a `Structure`."""
+"""The ways to the graph of a Bayesian network: a tree, a search, or edges that are given. Each is a `Structure`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,68 +15,90 @@ from gen_jax.distributions import chow_liu as tree
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.host import on_host
 from gen_jax.models.bayes_net import cpds, search
-from gen_jax.models.bayes_net.scores import SCORES, Table
+from gen_jax.models.bayes_net.scores import SCORES, Score, Table
 from gen_jax.registry import build
 
 Edges = Sequence[Sequence[str]]  # pairs of names, from the first to the second
+SLOW = 100  # columns; a search of more takes long
 
 
 class Rows(NamedTuple):
     """A batch as codes."""
 
-    x: jax.Array  # [B, D] int32, 0 where nothing is observed
+    x: jax.Array  # [B, D] int32, 0 in missing cells
     observed: jax.Array  # [B, D] bool
     weight: jax.Array  # [B] float32
 
 
 class Graph(NamedTuple):
-    """A graph in the state of a model."""
+    """The graph in the state of a model."""
 
-    parents: jax.Array  # [D, P] int32, -1 where there are fewer than P
+    parents: jax.Array  # [D, P] int32, -1 for no parent
     confidence: jax.Array  # [D, D] float32, share of bootstrap samples that agree on the edge from a row to a column
 
 
 class Structure(NamedTuple):
-    """A way to a graph. `learn` is traced: (key, step, graph, rows) -> graph, as `Graph`."""
+    """A way to a graph."""
 
     max_parents: int
     max_configurations: int  # of the parents of a variable
-    learn: Callable
-    pairwise: bool = False  # a tree, which is learnt from counts of pairs
+    learn: Callable[..., Graph]  # (key, step, graph, rows) -> graph; traced
+    pairwise: bool = False  # whether the graph is a tree, which is fitted to counts of pairs
+
+
+class Search(NamedTuple):
+    """A search without its table."""
+
+    score: Score
+    limits: search.Limits
+    cards: tuple[int, ...]  # levels of each variable
+    patience: int
+    restarts: int
+    bootstraps: int
 
 
 def chow_liu(names: Sequence[str], cards: Sequence[int]) -> Structure:
-    """The best tree, rooted at the first column."""
+    """Returns the best tree, rooted at the first column (Chow and Liu 1968)."""
     return Structure(1, max(cards), keep, pairwise=True)
 
 
 def fixed(names: Sequence[str], cards: Sequence[int], edges: Edges = ()) -> Structure:
-    """The edges that are named, and no others.
+    """Returns a graph of given edges.
 
     Args:
+      names: of the columns.
+      cards: levels of each column.
       edges: pairs of names of columns, from the first to the second.
+
+    Raises:
+      UserError: for an unknown name, a pair of equal names, or a cycle.
     """
     parents = parents_of(matrix("structure.edges", edges, names), names)
-    most = max(1, *map(len, parents))
-
-    def learn(key: jax.Array, step: jax.Array, graph: Graph, rows: Rows) -> Graph:
-        return graph._replace(parents=jnp.asarray(cpds.padded(parents, most)))
-
-    return Structure(most, max(prod(cards[each] for each in above) for above in parents), learn)
+    structure = kept(parents, cards)
+    padded = cpds.padded_parents(parents, structure.max_parents)
+    return structure._replace(learn=partial(replace_parents, padded))
 
 
 def kept(parents: Sequence[Sequence[int]], cards: Sequence[int]) -> Structure:
-    """The graph that the state begins with."""
+    """Returns the graph that the state begins with.
+
+    Args:
+      parents: of each variable.
+      cards: levels of each variable.
+    """
     most = max(1, *map(len, parents))
-    return Structure(most, max(prod(cards[each] for each in above) for above in parents), keep)
+    configurations = max(prod(cards[parent] for parent in above) for above in parents)
+    return Structure(most, configurations, keep)
 
 
 def keep(key: jax.Array, step: jax.Array, graph: Graph, rows: Rows) -> Graph:
-    """The graph as it is."""
+    """Returns the graph as it is."""
     return graph
 
 
-MANY = 100  # columns, from which a search takes long
+def replace_parents(parents: np.ndarray, key: jax.Array, step: jax.Array, graph: Graph, rows: Rows) -> Graph:
+    """Returns the graph with other parents [D, P]."""
+    return graph._replace(parents=jnp.asarray(parents))
 
 
 def searched(
@@ -90,88 +113,141 @@ def searched(
     restarts: int = 5,
     bootstraps: int = 0,
 ) -> Structure:
-    """The best graph that a walk of greedy and tabu steps finds in the first batch, which should be all the data.
+    """Returns the best graph that a walk of greedy and tabu steps finds in the first batch, which should be all the data.
 
     Args:
+      names: of the columns.
+      cards: levels of each column.
       score: a `name` in `SCORES` and its options.
       max_parents: of a variable.
       max_configurations: of the parents of a variable, the product of their levels: its table has as many rows.
-      required, forbidden: pairs of names of columns, from the first to the second.
+      required: pairs of names of columns, from the first to the second.
+      forbidden: pairs of names of columns, from the first to the second.
       patience: steps without a better graph after which a walk ends.
       restarts: walks from the best graph, changed at random.
-      bootstraps: samples of the rows whose graphs say how certain each edge is; 0 is none.
+      bootstraps: samples of the rows whose graphs say how certain each edge is; 0: none.
+
+    Raises:
+      UserError: for an unknown name or option, a number that is too small, or required edges that cannot all be there.
     """
     criterion = build("score", SCORES, score)
     for name, value in (("restarts", restarts), ("bootstraps", bootstraps), ("patience", patience)):
         check_whole(f"structure.{name}", value, 0)
     for name, value in (("max_parents", max_parents), ("max_configurations", max_configurations)):
         check_whole(f"structure.{name}", value)
-    must, never = (
-        matrix(f"structure.{what}", each, names) for what, each in (("required", required), ("forbidden", forbidden))
+    limits = search.Limits(
+        matrix("structure.required", required, names),
+        matrix("structure.forbidden", forbidden, names),
+        max_parents,
+        max_configurations,
     )
-    limits = search.Limits(must, never, max_parents, max_configurations)
     check_limits(limits, names, cards)
-    if len(names) > MANY:
+    if len(names) > SLOW:
         say_once(
             f"to search a graph of {len(names)} columns takes long, with many rows hours; chow_liu.py takes a minute"
         )
-
-    def host(step: Any, parents: Any, confidence: Any, seed: Any, x: Any, observed: Any, weight: Any) -> tuple:
-        if step > 0:
-            return parents, confidence
-        real = weight > 0
-        rows = np.where(observed, x, -1)[real].T.astype(np.int64)
-        table = Table(rows, weight[real].astype(np.float64), tuple(cards))
-        found = search.search(table, criterion, limits, int(seed), patience, restarts)
-        shares = search.confidence(table, criterion, limits, int(seed), patience, bootstraps)
-        new = cpds.padded([np.flatnonzero(column).tolist() for column in found.edges.T], parents.shape[1])
-        return new, shares.astype(np.float32)
-
-    def learn(key: jax.Array, step: jax.Array, graph: Graph, rows: Rows) -> Graph:
-        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tuple(graph))
-        seed = jax.random.bits(key)
-        return Graph(*on_host(host, shapes, step, *graph, seed, *rows))
-
+    settings = Search(criterion, limits, tuple(cards), patience, restarts, bootstraps)
     most = min(max_parents, max(len(names) - 1, 1))
-    return Structure(most, min(prod(sorted(cards)[-most:]), max_configurations), learn)
+    widest = prod(sorted(cards)[-most:])
+    return Structure(most, min(widest, max_configurations), partial(search_graph, settings))
 
 
-def matrix(what: str, edges: Edges, names: Sequence[str]) -> np.ndarray:
-    """Edges by name as [D, D] bool, from a row to a column.
+def search_graph(settings: Search, key: jax.Array, step: jax.Array, graph: Graph, rows: Rows) -> Graph:
+    """Returns the graph that a search finds in the rows at step 0, and later the graph as it is.
+
+    Args:
+      settings: of the search.
+      key: of the search.
+      step: number of the step.
+      graph: of the state.
+      rows: a batch.
+    """
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tuple(graph))
+    seed = jax.random.bits(key)
+    return Graph(*on_host(partial(search_rows, settings), shapes, step, *graph, seed, *rows))
+
+
+def search_rows(
+    settings: Search,
+    step: np.ndarray,
+    parents: np.ndarray,
+    confidence: np.ndarray,
+    seed: np.ndarray,
+    x: np.ndarray,
+    observed: np.ndarray,
+    weight: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns parents and confidence of the graph that a search finds at step 0. On the host.
+
+    Args:
+      settings: of the search.
+      step: number of the step [].
+      parents: of the graph so far [D, P].
+      confidence: of the graph so far [D, D].
+      seed: of the search [].
+      x: codes [B, D].
+      observed: [B, D] bool.
+      weight: of each row [B]; rows of weight 0 are padding.
+    """
+    if step > 0:
+        return parents, confidence
+    real = weight > 0
+    codes = np.where(observed, x, -1)[real].T.astype(np.int64)
+    table = Table(codes, weight[real].astype(np.float64), settings.cards)
+    score, limits, patience = settings.score, settings.limits, settings.patience
+    best = search.search(table, score, limits, int(seed), patience, settings.restarts)
+    shares = search.confidence(table, score, limits, int(seed), patience, settings.bootstraps)
+    lists = [np.flatnonzero(column).tolist() for column in best.edges.T]
+    return cpds.padded_parents(lists, parents.shape[1]), shares.astype(np.float32)
+
+
+def matrix(option: str, edges: Edges, names: Sequence[str]) -> np.ndarray:
+    """Returns edges by name as [D, D] bool, from a row to a column.
+
+    Args:
+      option: its name, for the errors.
+      edges: pairs of names.
+      names: of the columns.
 
     Raises:
-      UserError: for an unknown name, or what is no pair of different names.
+      UserError: for an unknown name, or anything but a pair of different names.
     """
-    found = np.zeros((len(names), len(names)), bool)
+    present = np.zeros((len(names), len(names)), bool)
     for edge in edges:
         if isinstance(edge, str) or len(edge) != 2 or edge[0] == edge[1]:
             raise UserError(
-                f"{what}: {edge!r}: expected pairs of different columns, such as ({names[0]!r}, {names[-1]!r})"
+                f"{option}: {edge!r}: expected pairs of different columns, such as ({names[0]!r}, {names[-1]!r})"
             )
-        source, target = (list(names).index(choose(f"column in {what}:", each, names)) for each in edge)
-        found[source, target] = True
-    return found
+        source, target = (list(names).index(choose(f"column in {option}:", name, names)) for name in edge)
+        present[source, target] = True
+    return present
 
 
 def parents_of(edges: np.ndarray, names: Sequence[str]) -> list[list[int]]:
-    """The parents of each variable.
+    """Returns the parents of each variable.
 
     Raises:
-      UserError: naming a cycle, where there is one.
+      UserError: for a cycle, with its names.
     """
     parents = [np.flatnonzero(column).tolist() for column in edges.T]
-    if found := cycle(names, parents):
-        raise UserError(f"the edges make a cycle, {found}; expected none")
+    circle = cycle(names, parents)
+    if circle:
+        raise UserError(f"the edges make a cycle, {circle}; expected none")
     return parents
 
 
 def check_limits(limits: search.Limits, names: Sequence[str], cards: Sequence[int]) -> None:
-    """Raises UserError where the edges that are required cannot all be there."""
+    """Refuses required edges that cannot all be there.
+
+    Raises:
+      UserError: for an edge that is forbidden too, a cycle, or a variable with too many parents.
+    """
     both = np.argwhere(limits.required & limits.forbidden)
     if len(both):
-        raise UserError("the edge {} -> {} is both required and forbidden".format(*(names[each] for each in both[0])))
+        source, target = both[0]
+        raise UserError(f"the edge {names[source]} -> {names[target]} is both required and forbidden")
     for name, above in zip(names, parents_of(limits.required, names)):
-        size = prod(cards[each] for each in above)
+        size = prod(cards[parent] for parent in above)
         if len(above) > limits.max_parents or size > limits.max_configurations:
             raise UserError(
                 f"structure.required gives {name!r} {len(above)} parents with {size} configurations; expected at most "
@@ -179,15 +255,23 @@ def check_limits(limits: search.Limits, names: Sequence[str], cards: Sequence[in
             )
 
 
-STRUCTURES = {"chow_liu": chow_liu, "fixed": fixed, "search": searched}  # (names, cards, **options) -> Structure
-
-
 def tree_of(counts: jax.Array, graph: Graph, valid: jax.Array, pseudo_count: float) -> tuple[Graph, jax.Array]:
-    """The Chow-Liu tree of counts of pairs [D, R, D, R], and the counts of its families [D, R, R]."""
-    parents = tree.chow_liu(tree.mutual_information(counts, valid, pseudo_count))
+    """Returns the Chow-Liu tree of counts of pairs, and the counts of its families [D, R, R].
+
+    Args:
+      counts: of pairs [D, R, D, R].
+      graph: of the state.
+      valid: [D, R] bool, levels that a variable has.
+      pseudo_count: added to each cell of each table of pairs.
+    """
+    parents = tree.chow_liu(tree.mutual_information(counts, valid, pseudo_count))  # [D], -1 of the root
     variables = jnp.arange(len(parents))
     pairs = counts[jnp.maximum(parents, 0), :, variables]  # [D, R of the parent, R]
     alone = jnp.einsum("drdr->dr", counts)
-    root = (parents < 0).reshape(-1, 1, 1)
-    first = jnp.arange(counts.shape[1]).reshape(1, -1, 1) == 0
-    return graph._replace(parents=parents[:, None]), jnp.where(root, jnp.where(first, alone[:, None], 0), pairs)
+    is_root = (parents < 0).reshape(-1, 1, 1)
+    is_first = jnp.arange(counts.shape[1]).reshape(1, -1, 1) == 0  # the one configuration of no parents
+    without_parents = jnp.where(is_first, alone[:, None], 0)
+    return graph._replace(parents=parents[:, None]), jnp.where(is_root, without_parents, pairs)
+
+
+STRUCTURES = {"chow_liu": chow_liu, "fixed": fixed, "search": searched}  # (names, cards, **options) -> Structure
