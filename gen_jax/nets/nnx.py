@@ -35,8 +35,8 @@ class NnxNet:
         Raises:
           ValueError: for a module that has other variables than weights.
         """
-        parts = nnx.split(self.module(key), nnx.Param, ...)
-        weights, others = parts[1], parts[2]
+        _, *parts = nnx.split(self.module(key), nnx.Param, ...)
+        weights, others = parts
         if jax.tree.leaves(others):
             raise ValueError("an NNX net with variables that are no nnx.Param: expected weights alone")
         return {"params": nnx.to_pure_dict(weights)}
