@@ -7,7 +7,7 @@ from typing import Any
 from gen_jax.errors import UserError, choose
 
 
-def build(what: str, choices: Mapping[str, Callable], options: Mapping[str, Any], *args) -> Any:
+def build(what: str, choices: Mapping[str, Callable[..., Any]], options: Mapping[str, Any], *args: Any) -> Any:
     """Calls the function that `options["name"]` names in `choices` with `args` and the remaining options.
 
     Raises:
