@@ -17,6 +17,7 @@ train: $(VENV)/installed
 test: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
 # With 10,000 damaged files in the place of 400, laws under the flags of XLA that users have, and where they are installed: the other

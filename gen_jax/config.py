@@ -169,7 +169,7 @@ def unshared(config: ConfigDict) -> ConfigDict:
     return copy
 
 
-def settings_of(function: Callable) -> ConfigDict:
+def settings_of(function: Callable[..., Any]) -> ConfigDict:
     """Returns the parameters of a function that have defaults, as settings.
 
     None becomes a placeholder of the type that the parameter may have besides, which a flag can set.

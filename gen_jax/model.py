@@ -28,19 +28,22 @@ class Model(NamedTuple):
     """
 
     init: Callable[..., State]  # (key, batch) -> state; shapes from `batch` and arguments only
-    step: Callable[..., tuple[State, dict]]  # (key, state, batch) -> (state, metrics): one unit of learning
+    step: Callable[
+        ..., tuple[State, dict[str, jax.Array]]
+    ]  # (key, state, batch) -> (state, metrics): one unit of learning
     sample: Callable[..., Batch]  # (key, state, num, given=None, how=None) -> batch, as a training batch
-    log_prob: Callable | None = None  # (key, state, batch) -> [B] nats, exact
-    log_prob_bound: Callable | None = None  # (key, state, batch, num_samples=1) -> [B] nats, a lower bound
-    prior: Callable | None = None  # (key, state, num) -> latent, a dict whose `z` leads with `num`
-    encode: Callable | None = None  # (key, state, batch) -> latent
-    decode: Callable | None = None  # (key, state, latent) -> batch; differentiable, unless `z` holds codes
+    log_prob: Callable[..., jax.Array] | None = None  # (key, state, batch) -> [B] nats, exact
+    # (key, state, batch, num_samples=1) -> [B] nats, a lower bound
+    log_prob_bound: Callable[..., jax.Array] | None = None
+    prior: Callable[..., Batch] | None = None  # (key, state, num) -> latent, a dict whose `z` leads with `num`
+    encode: Callable[..., Batch] | None = None  # (key, state, batch) -> latent
+    decode: Callable[..., Batch] | None = None  # (key, state, latent) -> batch; differentiable, unless `z` holds codes
     given: tuple[str, ...] = ()  # the conditions that `sample` honours, of those that belong to a batch
     options: Mapping[str, Any] = NOTHING  # what `how` may hold, such as a temperature, with its defaults
     # What only some families offer. `free_parameters`: (state) -> number of trained parameters, for the BIC. `network`:
     # (state) -> a Bayesian network, and the confidence in each edge [D, D]. `information`: (state, first, second, given) ->
     # I(first; second | given) of columns in nats, exactly; H(first | given) if `second` is `first`.
-    extras: Mapping[str, Callable] = NOTHING
+    extras: Mapping[str, Callable[..., Any]] = NOTHING
     origin: Mapping[str, Any] | None = None  # the `model` section of a config that makes this model, see `family`
 
 

@@ -27,7 +27,7 @@ def start(tmp_path, monkeypatch, one_device):
     """Trains for some steps with scores that are known beforehand; returns the directory."""
     states = {}
 
-    def score(job, state, step):
+    def score(scorer, job, state, step):
         states[step] = host(state)
         return {"high_quality": {"value": SCORES[step // 2 - 1], "values": [0.2, SCORES[step // 2 - 1], None]}}
 
@@ -95,6 +95,15 @@ def test_a_torn_first_best_is_passed_over(start):
     workdir, states = start(4)
     (workdir / "best" / "4").rename(workdir / "best" / "4.orbax-checkpoint-tmp")
     assert gen_jax.load(workdir).step == 4 and same(gen_jax.load(workdir).state, states[4])
+
+
+def test_a_run_whose_checkpoint_is_no_folder_is_refused(start):
+    workdir, _ = start(4)
+    shutil.rmtree(workdir / "checkpoints")
+    (workdir / "checkpoints").mkdir()
+    (workdir / "checkpoints" / "4").write_text("")
+    with pytest.raises(UserError, match="checkpoints holds no checkpoint that can be read"):
+        start(6)
 
 
 def test_a_start_that_was_killed_leaves_no_best_of_other_settings(start):

@@ -2,7 +2,8 @@
 
 import io
 import os
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import BinaryIO
 
 from gen_jax.errors import UserError, whole_number
 
@@ -25,7 +26,7 @@ def largest() -> int:
     return number
 
 
-def ask(size: int, what: Any) -> None:
+def ask(size: int, what: Path | str) -> None:
     """Refuses a file that would take too many bytes.
 
     Args:
@@ -46,7 +47,7 @@ def ask(size: int, what: Any) -> None:
 class Bounded(io.RawIOBase):
     """A stream that stops if a file takes too much memory, because compressed files do not say how large they get."""
 
-    def __init__(self, file: BinaryIO, what: Any) -> None:
+    def __init__(self, file: BinaryIO, what: Path | str) -> None:
         self.file, self.what, self.size = file, what, 0
 
     def readable(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from gen_jax.data.tables.dates import to_text
 from gen_jax.errors import UserError
@@ -162,7 +163,7 @@ def sequences(rows: dict[str, Any]) -> list[np.ndarray]:
     return [x[:length] for x, length in zip(rows["x"], lengths)]
 
 
-def small(dtype: Any) -> bool:
+def small(dtype: DTypeLike) -> bool:
     """Returns whether raw values of this type travel to the device as they are: integers of at most 16 bits."""
     return np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize <= 2
 
@@ -192,7 +193,7 @@ def rows_to_model(spec: Spec, rows: dict[str, Any]) -> dict[str, Any]:
     return {**rows, **mask_too, "x": np.where(mask, to_model(spec, rows["x"]), np.float32(0))}
 
 
-def to_data(spec: Spec, x: Any) -> np.ndarray:
+def to_data(spec: Spec, x: ArrayLike) -> np.ndarray:
     """Returns values of model space in the data's own domain: integers are rounded and clipped, floats stay as they are.
 
     The numbers of a table have the decimals of their column and stay within its range, unless its schema has `bounded` false.
@@ -210,7 +211,7 @@ def to_data(spec: Spec, x: Any) -> np.ndarray:
     return whole.astype(spec.dtype)
 
 
-def _in_column(column: dict, x: np.ndarray) -> np.ndarray:
+def _in_column(column: dict[str, Any], x: np.ndarray) -> np.ndarray:
     if column["kind"] != "continuous":
         x = np.rint(x)
         return np.clip(x, column["low"], column["high"]) if column.get("bounded", True) else x
@@ -223,12 +224,12 @@ def _like_rows(value: np.ndarray, x: Any) -> np.ndarray:
     return value.reshape((1,) * (x.ndim - value.ndim) + value.shape)
 
 
-def to_json(spec: Spec) -> dict:
+def to_json(spec: Spec) -> dict[str, Any]:
     """Returns the spec as plain data."""
     fields = {name: list(value) if isinstance(value, tuple) else value for name, value in spec._asdict().items()}
     return {**fields, "classes": fields["classes"] or None}
 
 
-def from_json(fields: dict) -> Spec:
+def from_json(fields: Mapping[str, Any]) -> Spec:
     """Returns the spec that `to_json` wrote."""
     return Spec(**{**fields, "shape": tuple(fields["shape"]), "classes": tuple(fields["classes"] or ())})

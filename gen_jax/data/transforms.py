@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gen_jax.data.feed.resident import CHUNK
 from gen_jax.data.kinds import kind_of
@@ -24,10 +25,10 @@ TRANSFORMS = {  # (low, high, root mean square) -> (shift, scale)
 class Affine(NamedTuple):
     """A transform and the domain of the data: numbers, or lists with a number for each column."""
 
-    shift: Any
-    scale: Any
-    low: Any  # smallest value of the domain
-    high: Any  # largest value of the domain
+    shift: ArrayLike
+    scale: ArrayLike
+    low: ArrayLike  # smallest value of the domain
+    high: ArrayLike  # largest value of the domain
 
 
 def affine(source: Source, options: Mapping[str, Any], kept: Mapping[str, np.ndarray]) -> Affine:

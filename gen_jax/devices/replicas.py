@@ -28,7 +28,7 @@ def replica(tree: Any, index: int, replicas: int) -> Any:
     return tree if replicas == 1 else jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def replicated(step: Callable, arguments: Sequence[Any], replicas: int, mesh: Mesh) -> Callable:
+def replicated(step: Callable[..., Any], arguments: Sequence[Any], replicas: int, mesh: Mesh) -> Callable[..., Any]:
     """Returns the compiled step of several replicas.
 
     The devices run apart, by the `shard_map` that `jax.pmap` is built on, so that the state keeps the sharding it is restored
@@ -64,7 +64,7 @@ def replicated(step: Callable, arguments: Sequence[Any], replicas: int, mesh: Me
     return averaged(compiled(apart(vmapped, in_specs=specs)))
 
 
-def convolves(function: Callable, arguments: Sequence[Any]) -> bool:
+def convolves(function: Callable[..., Any], arguments: Sequence[Any]) -> bool:
     """Returns whether a function of arguments of these shapes computes a convolution, at any depth of its jaxpr."""
     return any(equation.primitive.name == CONVOLUTION for equation in equations(jax.make_jaxpr(function)(*arguments)))
 
@@ -86,7 +86,7 @@ def jaxprs_in(values: Iterable[Any]) -> Iterator[core.Jaxpr | core.ClosedJaxpr]:
             yield from jaxprs_in(value)
 
 
-def in_turn(step: Callable, per_device: int, apart: Callable) -> Callable:
+def in_turn(step: Callable[..., Any], per_device: int, apart: Callable[..., Any]) -> Callable[..., Any]:
     """Returns the step of several replicas a device that takes one replica after the other.
 
     Args:
@@ -112,7 +112,7 @@ def in_turn(step: Callable, per_device: int, apart: Callable) -> Callable:
     return step_in_turn
 
 
-def averaged(step: Callable) -> Callable:
+def averaged(step: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a step whose metrics [replicas] have become means and, under NAME_se, standard errors."""
 
     @jax.jit

@@ -100,7 +100,7 @@ def every(period: int, function: Callable[[Snapshot], Mapping[str, float] | None
     return Hook(name_of(function), partial(regular, period), partial(call, function))
 
 
-def name_of(function: Callable) -> str:
+def name_of(function: Callable[..., Any]) -> str:
     """Returns the name by which errors call a function."""
     while isinstance(function, partial):
         function = function.func

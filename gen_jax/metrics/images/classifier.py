@@ -9,6 +9,7 @@ import io
 import zipfile
 from collections.abc import Callable
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -238,7 +239,7 @@ def weights_hash(params: Any) -> str:
     return content_hash(*(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(params)))
 
 
-def save(path: Any, params: Any, share: float | None) -> None:
+def save(path: Path, params: Any, share: float | None) -> None:
     """Writes weights, their hash and their accuracy, as a whole or not at all.
 
     Args:
@@ -253,7 +254,7 @@ def save(path: Any, params: Any, share: float | None) -> None:
     write(path, file.getvalue())
 
 
-def load(path: Any, shapes: Any) -> tuple[Any, float | None] | None:
+def load(path: Path, shapes: Any) -> tuple[Any, float | None] | None:
     """Returns the weights and the accuracy that `save` wrote; None for a missing or damaged file.
 
     Args:

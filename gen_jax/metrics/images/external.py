@@ -40,7 +40,7 @@ def embedding(file: str, spec: Spec) -> tuple[Callable[[np.ndarray], np.ndarray]
     if not Path(file).is_file():
         raise UserError(f"no such file of features: {file}")
     try:
-        import torch  # type: ignore[import-not-found, unused-ignore]  # only the benchmarks have it
+        import torch  # type: ignore[import-not-found]  # only the benchmarks have it
     except ImportError:
         raise UserError(f"features of {file} need PyTorch: pip install 'gen_jax[bench]'") from None
     try:
