@@ -31,8 +31,8 @@ class Model(NamedTuple):
     given: tuple[str, ...] = ()  # the conditions that `sample` honours, of those that belong to a batch
     options: Mapping[str, Any] = NOTHING  # what `how` may hold, such as a temperature, with its defaults
     # What only some families offer. `free_parameters`: (state) -> number of trained parameters, for the BIC. `network`:
-    # (state) -> a Bayesian network, and the confidence in each edge [D, D]. `information`: (state, first, second, given) ->
-    # I(first; second | given) of columns in nats, exactly; H(first | given) if `second` is `first`.
+    # (state) -> a Bayesian network, and the confidence in each edge [D, D]. `information`: (state, first, second, given)
+    # -> I(first; second | given) of columns in nats, exactly; H(first | given) if `second` is `first`.
     extras: Mapping[str, Callable] = NOTHING
 
 
