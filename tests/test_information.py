@@ -53,11 +53,11 @@ def test_samples_have_error_bars_that_hold():
             (information_of_samples(codes, range(3), range(3)), information.entropy(exact)),
             (information_of_samples(codes, (0,), (2,)), information.mutual_information(exact, (0,), (2,))),
             (
-                information.information_of_samples(codes, (0,), (2,), (1,)),
+                information_of_samples(codes, (0,), (2,), (1,)),
                 information.mutual_information(exact, (0,), (2,), (1,)),
             ),
             (
-                information.information_of_samples(codes, (1,), (1,), (2,)),
+                information_of_samples(codes, (1,), (1,), (2,)),
                 information.conditional_entropy(exact, (1,), (2,)),
             ),
         ):

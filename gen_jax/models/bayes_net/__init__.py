@@ -1,4 +1,4 @@
-"""Bayesian networks over tables: a graph, a table for each column given its parents, and exact inference."""
+"""Bayesian networks over tables: a graph, a table of each column given its parents, and exact inference."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -41,10 +41,10 @@ class BayesNetState(NamedTuple):
 class BayesNet(NamedTuple):
     """A Bayesian network without its graph and its tables."""
 
-    structure: Structure  # the way to the graph
-    network: Network | None  # of a file, where training starts
+    structure: Structure  # finds the graph
+    network: Network | None  # of a file; training starts from it
     levels: categorical.Levels  # of the columns that have levels
-    cards: tuple[int, ...]  # [D] levels of each column; the most bins of a column of numbers
+    cards: tuple[int, ...]  # [D] levels of each column; for a column of numbers, the largest number of bins
     shape: tuple[int, int, int]  # of the tables: D, Q, R
     numeric: np.ndarray  # [D] bool, columns of numbers, which are cut into bins
     max_bins: int
@@ -58,9 +58,9 @@ def bayes_net(
 ) -> Model:
     """Returns a discrete Bayesian network. Its graph and its tables are fitted to data, or read from a BIF file.
 
-    A step counts the rows of a batch (`data.order` once, or all), and begins anew after each pass. A graph is searched in
-    the first batch. If cells are missing, a step is one iteration of EM on the batch, which should be all the data; the
-    first iteration starts from tables counted on complete families.
+    A step counts the rows of a batch (`data.order` once, or all), and counts begin anew after each pass. A graph is
+    searched in the first batch. If cells are missing, a step is one iteration of EM on the batch, which should be all
+    the data. The first iteration starts from tables that are counted on complete families.
 
     Numbers are drawn uniformly within their bin, and exponentially beyond the outermost edges. `given` takes `x` and
     `mask` [num, D], and the same under `do` for an intervention. `how` takes `temperature`: 1 for draws, 0 for the most
@@ -69,8 +69,8 @@ def bayes_net(
     Args:
       spec: facts of a table of D columns.
       structure: a `name` in `STRUCTURES` and its options; None: `search` with its defaults.
-      bif: a file whose graph is kept and whose tables are where training starts; its variables are the columns. None: no
-        file.
+      bif: path of a file whose variables are the columns. Its graph is kept, and training starts from its tables. None:
+        no file.
       pseudo_count: added to each cell of each table (a Dirichlet(1 + pseudo_count) prior); 0: maximum likelihood.
       max_bins: number of bins that a column of numbers is cut into, with equal shares of the rows.
 
@@ -82,13 +82,13 @@ def bayes_net(
     check_whole("max_bins", max_bins, 2)
     cards = tuple(len(column["levels"]) if "levels" in column else max_bins for column in schema)
     network = None if bif is None else network_of(spec, bif)
-    way = structure_of(structure, network, [column["name"] for column in schema], cards)
+    structure = structure_of(structure, network, [column["name"] for column in schema], cards)
     net = BayesNet(
-        structure=way,
+        structure=structure,
         network=network,
         levels=categorical.levels_of(schema),
         cards=cards,
-        shape=(len(cards), way.max_configurations, max(cards)),
+        shape=(len(cards), structure.max_configurations, max(cards)),
         numeric=np.array(["levels" not in column for column in schema]),
         max_bins=max_bins,
         pseudo_count=pseudo_count,
@@ -113,7 +113,7 @@ def bayes_net(
 def structure_of(
     structure: Mapping | None, network: Network | None, names: list[str], cards: tuple[int, ...]
 ) -> Structure:
-    """Returns the way to the graph, which is kept if it is that of a file.
+    """Returns the method that finds the graph; the graph of a file is kept.
 
     Args:
       structure: a `name` in `STRUCTURES` and its options, or None.
@@ -168,12 +168,12 @@ def step(net: BayesNet, key: jax.Array, state: BayesNetState, batch: Batch) -> t
       batch: `x` [B, D], and, if the batch has them, `weight` [B] and `mask` [B, D] of observed cells.
 
     Returns:
-      the state, and the metrics: `nats_per_row` of the rows of the pass so far under the new tables, or of the batch
-      under the tables before the iteration of EM, and the number of `edges`.
+      the state, and the metrics `edges`, their number, and `nats_per_row`, -log p of the rows of the pass so far under
+      the new tables. For EM it is -log p of the rows of the batch under the tables before the iteration.
     """
     rows = coded_rows(net, state.bins, batch)
     state = begun_pass(net, state)
-    graph = net.structure.learn(key, state.step, state.graph, rows)
+    graph = net.structure.find(key, state.step, state.graph, rows)
     graph, counts, kept_counts = counted(net, state._replace(graph=graph), rows)
     batch_rows = rows.weight.sum()
     pass_rows = state.rows + batch_rows

@@ -1,7 +1,7 @@
-"""Conditional probability tables of a network whose graph is data: padded arrays, which a compiled step counts and completes.
+"""Conditional probability tables of a network whose graph is data: padded arrays that a compiled step reads.
 
-A network of D variables has tables [D, Q, R]: at most Q configurations of the parents and at most R levels; its parents
-are [D, P] int32, -1 for no parent.
+Tables of D variables are one array [D, Q, R], of at most Q configurations of the parents and R levels. Their parents
+are one array [D, P] int32, -1 for no parent.
 """
 
 from collections.abc import Sequence
@@ -106,9 +106,9 @@ def expectation(
     weight: np.ndarray,
     cards: tuple[int, ...],
 ) -> tuple[np.ndarray, np.float32]:
-    """Returns expected counts [D, Q, R] of incomplete rows, and their log-likelihood: the E-step of EM (Lauritzen 1995).
+    """Returns expected counts [D, Q, R] of incomplete rows, and their log-likelihood [] in nats.
 
-    It runs on the host. Equal rows are computed once.
+    This is the E-step of EM (Lauritzen 1995), on the host. Equal rows are computed once.
 
     Args:
       parents: [D, P] int32, -1 for no parent.

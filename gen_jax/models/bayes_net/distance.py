@@ -1,4 +1,4 @@
-"""The distance of the graphs of two Bayesian networks up to equivalence, which is all that data alone can tell."""
+"""Compares the graphs of two Bayesian networks up to equivalence, which is all that data alone can tell."""
 
 import numpy as np
 

@@ -1,11 +1,11 @@
 """Exact inference in discrete Bayesian networks by bucket elimination, in log space and batched over rows of evidence.
 
 A plan says on the host which tables are added up in which order. The functions that follow it take NumPy arrays or JAX
-arrays. For JAX arrays each kernel is compiled once for the shapes that it meets. Buckets, networks and patterns of evidence
-share these kernels, because one program for a whole query would take a minute to compile for a hundred variables.
+arrays. For JAX arrays each kernel is compiled once for the shapes that it meets. Buckets, networks and patterns of
+evidence share these kernels. One program for a whole query of a hundred variables would take a minute to compile.
 
-The last axis of a table is that of the rows. Its length is 1 if the table does not depend on the evidence: what no evidence
-reaches is computed once.
+The last axis of a table is the axis of the rows. Its length is 1 if the table does not depend on the evidence, so that
+such a table is computed once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ Array = Any  # np.ndarray or jax.Array
 
 
 class Bucket(NamedTuple):
-    """The step that sums one variable out of all tables that mention it."""
+    """A step that sums one variable out of all tables that mention it."""
 
     scope: tuple[int, ...]  # variables of its table, the one that is summed out first
     factors: tuple[int, ...]  # families that enter here
@@ -32,7 +32,7 @@ class Bucket(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The order in which a query sums out variables, and the tables that meet at each step."""
+    """An order in which a query sums out variables, with the tables that meet at each step."""
 
     cards: tuple[int, ...]  # levels of each of the D variables
     scopes: tuple[tuple[int, ...], ...]  # of each family: its parents and its variable, without those of evidence
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 
 class Elimination(NamedTuple):
-    """The tables of all steps of a plan."""
+    """Tables of all steps of a plan."""
 
     tables: list[Array]  # of each bucket, [levels of its scope ..., rows]
     messages: list[Array]  # of each bucket, [levels of its scope without the first ..., rows]
@@ -49,7 +49,7 @@ class Elimination(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The shapes of the tables that meet in a bucket; hashable, because a kernel is compiled for it."""
+    """Shapes of the tables that meet in a bucket; hashable, because a kernel is compiled for them."""
 
     axes: tuple[tuple[int | None, ...], ...]  # of each table that enters, see `axes_within`
     sizes: tuple[int, ...]  # levels of the axes of the bucket's table
@@ -192,7 +192,7 @@ def axes_within(scope: tuple[int, ...], target: tuple[int, ...]) -> tuple[int | 
 
 
 def aligned(table: Array, axes: tuple[int | None, ...]) -> Array:
-    """Returns a table [levels ..., rows] with its axes in the order of `axes`, and an axis of length 1 for each None."""
+    """Returns a table [levels ..., rows] with its axes in the order of `axes`, and an axis of length 1 for None."""
     present = [axis for axis in axes if axis is not None]
     shape = [1 if axis is None else table.shape[axis] for axis in axes]
     return table.transpose(*present, table.ndim - 1).reshape(*shape, table.shape[-1])
@@ -232,8 +232,8 @@ def forward(plan: Plan, factors: Mapping[int, Array], reduce: Callable = log_sum
 
     Args:
       plan: the plan.
-      factors: log-tables [levels of `plan.scopes` ..., rows or 1] of families by their number; a family that is left out
-        is 0 everywhere.
+      factors: log-tables [levels of `plan.scopes` ..., rows or 1] of families by their number; a missing family is 0
+        everywhere.
       reduce: `log_sum`, or `log_max` for the most probable explanation.
     """
     tables: list[Array] = []
@@ -258,9 +258,9 @@ def forward(plan: Plan, factors: Mapping[int, Array], reduce: Callable = log_sum
 def joints(plan: Plan, elimination: Elimination, kept: Array) -> list[Array]:
     """Returns P(scope of the bucket | evidence) [levels ..., rows] of every bucket, in one reverse pass.
 
-    This is the derivative of log P(evidence) by the table of each bucket, written out: a conditional, exp(table -
-    message), times the probability of the variables that it is conditioned on. That comes from the bucket which received
-    the message.
+    This is the derivative of log P(evidence) by the table of each bucket, written out. It is a conditional,
+    exp(table - message), times the probability of the variables that it is conditioned on. The bucket that received the
+    message has that probability.
 
     Args:
       plan: the plan.
@@ -268,7 +268,7 @@ def joints(plan: Plan, elimination: Elimination, kept: Array) -> list[Array]:
       kept: probabilities of the variables that are kept [levels ..., rows], given the evidence.
 
     Returns:
-      a joint for each bucket, and `kept` last.
+      the joint of each bucket, and `kept` as the last.
     """
     steps = (*plan.buckets, plan.kept)
     receivers = {i: number for number, bucket in enumerate(steps) for i in bucket.messages}
@@ -297,7 +297,7 @@ def marginal(joint: Array, scope: tuple[int, ...], target: tuple[int, ...]) -> A
     Args:
       joint: [levels of `scope` ..., rows].
       scope: variables of the axes of the joint.
-      target: variables of the axes of the sum, some of those of `scope` in any order.
+      target: variables of the axes of the sum, a part of `scope` in any order.
     """
     rest = tuple(variable for variable in scope if variable in target)
     beyond = tuple(axis for axis, variable in enumerate(scope) if variable not in target)

@@ -1,8 +1,8 @@
-"""Queries to a discrete Bayesian network with evidence: probabilities, posteriors, expected counts, draws. See `elimination`.
+"""Queries to a discrete Bayesian network with evidence: probabilities, posteriors, expected counts, draws.
 
-A family is a variable with its parents; its log-table [levels of each parent ..., levels of the variable] is a NumPy array.
-If the evidence consists of NumPy arrays too, everything is computed on the host (measures, EM). If the evidence is on the
-device, so is everything that depends on it.
+A family is a variable with its parents. Its log-table [levels of each parent ..., levels of the variable] is a NumPy
+array. If the evidence consists of NumPy arrays too, everything is computed on the host (measures, EM). If the evidence
+is on the device, everything that depends on it is computed there. `elimination` has the algorithm.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Evidence(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """The variables that are observed, in all rows or in some rows: a query is compiled for it."""
+    """Variables that are observed in all rows, or in some rows; a query is compiled for them."""
 
     observed: frozenset[int] = frozenset()  # in every row
     partly_observed: frozenset[int] = frozenset()  # in some rows
@@ -45,7 +45,7 @@ class Query(NamedTuple):
 
 
 class Filling(NamedTuple):
-    """The shape of a family's table with the evidence filled in; hashable, because a kernel is compiled for it."""
+    """A layout of a family's table with the evidence filled in; hashable, because a kernel is compiled for it."""
 
     order: tuple[int, ...]  # of the axes of the table, those of missing variables first
     missing: int  # number of axes of missing variables
@@ -175,9 +175,10 @@ def normalised(rows: int, table: Array) -> Array:
 
 
 def beliefs(query: Query, evidence: Evidence) -> tuple[list[Array], Array]:
-    """Returns P(missing variables of the family | evidence) [levels ..., B or 1] of each family, and log P(evidence) [B].
+    """Returns P(missing variables of the family | evidence) of each family, and log P(evidence) [B].
 
-    The probabilities are 0 in rows that are impossible. One reverse pass computes them all.
+    The probabilities have the shape [levels ..., B or 1], and are 0 in rows that are impossible. One reverse pass
+    computes them all.
     """
     plan = query.plan
     eliminated = elimination.forward(plan, factors(query, evidence))

@@ -1,4 +1,4 @@
-"""Entropies and mutual informations in nats: of tables of counts or probabilities, and exactly of a Bayesian network."""
+"""Entropies and mutual informations in nats, of tables of counts or probabilities, and exactly of a network."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,7 @@
-"""Scores of a variable's parents by a table of codes, BIC and BDeu, without tables of all configurations. On the host."""
+"""Scores of the parents of a variable by a table of codes, BIC and BDeu. On the host.
+
+No table of all configurations of the parents is made, so that a variable can have many parents.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,7 +21,7 @@ class Table(NamedTuple):
 
 
 class Family(NamedTuple):
-    """The counts of a variable and its parents that are not zero."""
+    """Counts of a variable and its parents, without those that are zero."""
 
     joint: np.ndarray  # [J] counts of a configuration of the parents together with a level
     parent: np.ndarray  # [J] number of the configuration, from 0, of those that occur

@@ -1,4 +1,4 @@
-"""The search for a graph that explains a table: a greedy walk that may step down, restarts, bootstrap. On the host.
+"""Searches a graph that explains a table: a greedy walk that may step down, restarts, bootstrap. On the host.
 
 Ties go to the lower number, and all randomness comes from the seed, so that a graph is the same in any process.
 """
@@ -18,7 +18,7 @@ LocalScore = Callable[[int, frozenset], float]  # (variable, parents) -> score
 
 
 class Limits(NamedTuple):
-    """The graphs that are allowed."""
+    """Limits of the graphs that are allowed."""
 
     required: np.ndarray  # [D, D] bool, from a row to a column
     forbidden: np.ndarray  # [D, D] bool
@@ -180,7 +180,7 @@ def no_score(variable: int, parents: frozenset) -> float:
 def shaken(
     rng: np.random.Generator, edges: np.ndarray, steps: int, limits: Limits, cards: tuple[int, ...]
 ) -> np.ndarray:
-    """Returns the graph after a number of random steps, each one that is allowed.
+    """Returns the graph after a number of random steps that are allowed.
 
     Args:
       rng: of the steps.

@@ -1,4 +1,4 @@
-"""The ways to the graph of a Bayesian network: a tree, a search, or edges that are given. Each is a `Structure`."""
+"""Methods that find the graph of a Bayesian network: a tree, a search, or given edges. Each is a `Structure`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -31,18 +31,18 @@ class Rows(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """The graph in the state of a model."""
+    """A graph in the state of a model."""
 
     parents: jax.Array  # [D, P] int32, -1 for no parent
     confidence: jax.Array  # [D, D] float32, share of bootstrap samples that agree on the edge from a row to a column
 
 
 class Structure(NamedTuple):
-    """A way to a graph."""
+    """A method that finds a graph."""
 
     max_parents: int
     max_configurations: int  # of the parents of a variable
-    learn: Callable[..., Graph]  # (key, step, graph, rows) -> graph; traced
+    find: Callable[..., Graph]  # (key, step, graph, rows) -> graph; traced
     pairwise: bool = False  # whether the graph is a tree, which is fitted to counts of pairs
 
 
@@ -58,12 +58,12 @@ class Search(NamedTuple):
 
 
 def chow_liu(names: Sequence[str], cards: Sequence[int]) -> Structure:
-    """Returns the best tree, rooted at the first column (Chow and Liu 1968)."""
+    """Returns the method that finds the best tree, rooted at the first column (Chow and Liu 1968)."""
     return Structure(1, max(cards), keep, pairwise=True)
 
 
 def fixed(names: Sequence[str], cards: Sequence[int], edges: Edges = ()) -> Structure:
-    """Returns a graph of given edges.
+    """Returns the method that takes a graph of given edges.
 
     Args:
       names: of the columns.
@@ -73,14 +73,14 @@ def fixed(names: Sequence[str], cards: Sequence[int], edges: Edges = ()) -> Stru
     Raises:
       UserError: for an unknown name, a pair of equal names, or a cycle.
     """
-    parents = parents_of(matrix("structure.edges", edges, names), names)
+    parents = parents_of(edge_matrix("structure.edges", edges, names), names)
     structure = kept(parents, cards)
     padded = cpds.padded_parents(parents, structure.max_parents)
-    return structure._replace(learn=partial(replace_parents, padded))
+    return structure._replace(find=partial(replace_parents, padded))
 
 
 def kept(parents: Sequence[Sequence[int]], cards: Sequence[int]) -> Structure:
-    """Returns the graph that the state begins with.
+    """Returns the method that keeps the graph of the first state.
 
     Args:
       parents: of each variable.
@@ -113,7 +113,9 @@ def searched(
     restarts: int = 5,
     bootstraps: int = 0,
 ) -> Structure:
-    """Returns the best graph that a walk of greedy and tabu steps finds in the first batch, which should be all the data.
+    """Returns the method that searches the best graph of the first batch by greedy and tabu steps.
+
+    The first batch should be all the data.
 
     Args:
       names: of the columns.
@@ -136,8 +138,8 @@ def searched(
     for name, value in (("max_parents", max_parents), ("max_configurations", max_configurations)):
         check_whole(f"structure.{name}", value)
     limits = search.Limits(
-        matrix("structure.required", required, names),
-        matrix("structure.forbidden", forbidden, names),
+        edge_matrix("structure.required", required, names),
+        edge_matrix("structure.forbidden", forbidden, names),
         max_parents,
         max_configurations,
     )
@@ -201,7 +203,7 @@ def search_rows(
     return cpds.padded_parents(lists, parents.shape[1]), shares.astype(np.float32)
 
 
-def matrix(option: str, edges: Edges, names: Sequence[str]) -> np.ndarray:
+def edge_matrix(option: str, edges: Edges, names: Sequence[str]) -> np.ndarray:
     """Returns edges by name as [D, D] bool, from a row to a column.
 
     Args:
