@@ -16,7 +16,7 @@ TEXTS = st.text(ODD | st.characters(exclude_categories=("Cs",)), max_size=6)  # 
 def networks(draw):
     """Draws a Bayesian network of up to four variables, some of one level, some of whose probabilities are 0."""
     count = draw(st.integers(1, 4))
-    words = TEXTS.filter(lambda text: '"' not in text)  # which BIF cannot hold
+    words = (TEXTS | ODD).filter(lambda text: '"' not in text)  # which BIF cannot hold
     names = draw(st.lists(words.filter(bool), min_size=count, max_size=count, unique=True))
     levels = [tuple(draw(st.lists(words, min_size=1, max_size=3, unique=True))) for _ in names]
     order = draw(st.permutations(range(count)))

@@ -35,9 +35,11 @@ def raw_values(draw):
     """Draws values [N, D]: real numbers of any size, whole numbers of all sizes of their type, or near to one of them."""
     dtype = np.dtype(draw(st.sampled_from(TYPES)))
     elements = from_dtype(dtype, allow_nan=False, allow_infinity=False)
-    if dtype.kind in "iu" and draw(st.booleans()):
-        offset = draw(st.integers(np.iinfo(dtype).min, np.iinfo(dtype).max - 100))
-        elements = st.integers(offset, offset + 100)
+    if dtype.kind in "iu":
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        offset = draw(st.integers(least, most - 100))
+        elements |= st.sampled_from((least, most))
+        elements = draw(st.sampled_from((elements, st.integers(offset, offset + 100))))
     return draw(arrays(dtype, st.tuples(st.integers(1, 5), st.integers(1, 3)), elements=elements))
 
 

@@ -170,9 +170,13 @@ def test_a_compressed_file_that_is_written_is_read(written):
 @given(written=compressed_files(), data=st.data())
 def test_a_compressed_file_that_was_changed_is_refused(written, data):
     content = container.write(*written)
-    start = data.draw(st.integers(0, len(content)))
-    stop = data.draw(st.integers(start, len(content)))
-    changed = content[:start] + data.draw(st.binary(max_size=8)) + content[stop:]
+    changed = bytearray(content)
+    payloads = len(content) - sum(len(chunk.payload) for chunk in written[1])
+    place = data.draw(st.integers(0, len(content)) | st.integers(payloads, len(content)))
+    if place < len(content) and data.draw(st.booleans()):
+        changed[place] ^= data.draw(st.integers(1, 255))
+    else:
+        changed[place : data.draw(st.integers(place, len(content)))] = data.draw(st.binary(max_size=8))
     if changed != content:
         with pytest.raises(UserError):
-            container.read(changed, written[0].model)
+            container.read(bytes(changed), written[0].model)
