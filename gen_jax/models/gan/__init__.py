@@ -87,7 +87,7 @@ def gan(
     """
     check_arguments(spec, latent_size, n_critic, pack, conditional, weight_clip, discriminator)
     classes = label_count("gan", spec, conditional)
-    form = representation(spec if conditional else spec._replace(classes=None))
+    form = representation(spec if conditional else spec._replace(classes=()))
     nets = Adversaries(
         generator=build("generator", GENERATORS, generator, form.shape, classes),
         discriminator=build("discriminator", DISCRIMINATORS, discriminator, classes),
