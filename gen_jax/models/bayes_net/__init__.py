@@ -1,7 +1,7 @@
 """Bayesian networks over tables: a graph, a table of each column given its parents, and exact inference."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -82,19 +82,19 @@ def bayes_net(
     check_whole("max_bins", max_bins, 2)
     cards = tuple(len(column["levels"]) if "levels" in column else max_bins for column in schema)
     network = None if bif is None else network_of(spec, bif)
-    structure = structure_of(structure, network, [column["name"] for column in schema], cards)
+    method = structure_of(structure, network, [column["name"] for column in schema], cards)
     net = BayesNet(
-        structure=structure,
+        structure=method,
         network=network,
         levels=categorical.levels_of(schema),
         cards=cards,
-        shape=(len(cards), structure.max_configurations, max(cards)),
+        shape=(len(cards), method.max_configurations, max(cards)),
         numeric=np.array(["levels" not in column for column in schema]),
         max_bins=max_bins,
         pseudo_count=pseudo_count,
         pass_rows=spec.sizes.get(spec.split, math.inf),
     )
-    extras = {
+    extras: dict[str, Callable[..., Any]] = {
         "free_parameters": partial(free_parameters, net),
         "network": partial(network_and_confidence, spec),
         "information": partial(fitted_information, spec),
@@ -302,7 +302,7 @@ def coded_evidence(net: BayesNet, state: BayesNetState, batch: Batch, done: np.n
       UserError: for a cell that is no level of its column.
     """
     categorical.check_levels(net.levels, batch["x"], batch.get("mask"))
-    cells = {name: batch[name] for name in ("x", "mask") if name in batch}
+    cells: Batch = {name: jnp.asarray(batch[name]) for name in ("x", "mask") if name in batch}
     rows = coded_rows(net, state.bins, cells)
     return evidence_of(np.asarray(rows.x), np.asarray(rows.observed), done)
 
@@ -335,11 +335,11 @@ def sample(
     best = most_probable(sampler_options(how, OPTIONS)["temperature"], num)
     x, mask, done = asked_cells(given, num, len(net.cards))
     level_key, place_key = jax.random.split(key)
-    evidence = coded_evidence(net, state, {"x": x, "mask": mask}, done)
+    evidence = coded_evidence(net, state, {"x": jnp.asarray(x), "mask": jnp.asarray(mask)}, done)
     codes, log_p = batched.completed(level_key, state.graph.parents, state.tables, net.cards, evidence, best)
     refuse_impossible(log_p)
     share = jnp.full(x.shape, 0.5) if best else jax.random.uniform(place_key, x.shape)
-    numbers = bins.undo(state.bins, codes.T, share)
+    numbers = bins.undo(state.bins, jnp.asarray(codes.T), share)
     drawn = jnp.where(net.numeric[None], numbers, codes.T.astype(np.float32))
     return {"x": jnp.where(mask, x, drawn)}
 
@@ -374,9 +374,8 @@ def asked_cells(given: dict | None, num: int, variables: int) -> tuple[np.ndarra
     """
     refuse_given(given, CONDITIONS)
     given = given or {}
-    observed_x, observed = given_cells(given, num, (variables,))
-    done_x, done = given_cells(given.get("do"), num, (variables,))
-    observed, done = np.asarray(observed), np.asarray(done)
+    observed_x, observed = map(np.asarray, given_cells(given, num, (variables,)))
+    done_x, done = map(np.asarray, given_cells(given.get("do"), num, (variables,)))
     if (observed & done).any():
         row, column = np.argwhere(observed & done)[0]
         raise UserError(f"given: row {row}, column {column} is both observed and set by do; expected one of them")

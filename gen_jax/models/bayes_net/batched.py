@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.model import Array
 from gen_jax.models.bayes_net import cpds, inference
 from gen_jax.models.bayes_net.elimination import work
 from gen_jax.models.bayes_net.inference import Evidence, Pattern, Query
@@ -63,7 +64,7 @@ def moved(rows: np.ndarray, variables: frozenset[int]) -> list[np.ndarray | jax.
 
 
 def query_of(
-    parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence, keep: tuple[int, ...] = ()
+    parents: Array, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence, keep: tuple[int, ...] = ()
 ) -> Query:
     """Returns a query to a network of padded tables, prepared for the pattern of the evidence.
 
@@ -81,7 +82,7 @@ def query_of(
     return inference.query_of(cpds.log_families(tables, lists, cards), lists, evidence, keep)
 
 
-def log_evidence(parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence) -> np.ndarray:
+def log_evidence(parents: Array, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence) -> np.ndarray:
     """Returns log P(evidence) of each row [B]; arguments and errors as in `query_of`."""
     query = query_of(parents, tables, cards, evidence)
 
@@ -92,7 +93,7 @@ def log_evidence(parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...],
 
 
 def posteriors(
-    parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence
+    parents: Array, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Returns P(variable | evidence) [levels, B] of every variable, and log P(evidence) [B].
 
@@ -109,7 +110,7 @@ def posteriors(
 
 
 def posterior(
-    parents: np.ndarray, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence, keep: tuple[int, ...]
+    parents: Array, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence, keep: tuple[int, ...]
 ) -> np.ndarray:
     """Returns P(variables to keep | evidence) [levels of each ..., B]; NaN if the evidence is impossible.
 
@@ -125,7 +126,7 @@ def posterior(
 
 def completed(
     key: jax.Array,
-    parents: np.ndarray,
+    parents: Array,
     tables: jax.Array,
     cards: tuple[int, ...],
     evidence: Evidence,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.model import Array
 from gen_jax.models.bayes_net import inference
 from gen_jax.models.bayes_net.elimination import work
 from gen_jax.models.bayes_net.inference import Evidence, Parents, Query
@@ -63,7 +64,7 @@ def negative_log_likelihood(counts: jax.Array, tables: jax.Array) -> jax.Array:
     return -(counts * jnp.log(jnp.where(counts > 0, tables, 1))).sum()
 
 
-def parent_lists(parents: np.ndarray) -> Parents:
+def parent_lists(parents: Array) -> Parents:
     """Returns the parents of each variable, of an array [D, P] that is padded with -1."""
     return tuple(tuple(parent for parent in row if parent >= 0) for row in np.asarray(parents).tolist())
 
@@ -92,7 +93,7 @@ def padded_tables(tables: Sequence[np.ndarray], shape: tuple[int, int, int]) -> 
     return padded
 
 
-def log_families(tables: np.ndarray, parents: Parents, cards: Sequence[int]) -> list[np.ndarray]:
+def log_families(tables: Array, parents: Parents, cards: Sequence[int]) -> list[np.ndarray]:
     """Returns log-tables, as `inference` takes them, of tables [D, Q, R]."""
     with np.errstate(divide="ignore"):
         return [np.log(table) for table in table_list(np.asarray(tables), parents, cards)]

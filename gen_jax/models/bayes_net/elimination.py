@@ -8,7 +8,7 @@ The last axis of a table is the axis of the rows. Its length is 1 if the table d
 such a table is computed once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -98,7 +98,7 @@ def refuse_too_wide(cards: Sequence[int], steps: Sequence[Bucket]) -> None:
         )
 
 
-def cells(cards: Sequence[int], scope: Sequence[int]) -> int:
+def cells(cards: Sequence[int], scope: Iterable[int]) -> int:
     """Returns the number of cells of a table over the variables of `scope`."""
     return prod(cards[variable] for variable in scope)
 

@@ -93,7 +93,7 @@ def family_score(table: Table, variable: int, parents: Sequence[int], score: Sco
       score: of the counts of a family.
     """
     observed = table.x >= 0
-    complete = observed[[*parents, variable]].all(0)
+    complete = np.asarray(observed[[*parents, variable]].all(0))
     if complete.all():
         return score(family_counts(table, variable, parents))
     with_parents = scaled_score(table, complete, variable, parents, score)
