@@ -1,7 +1,7 @@
 """Bayesian networks over tables: a graph, a table of each column given its parents, and exact inference."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
