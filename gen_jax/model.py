@@ -31,7 +31,8 @@ class Model(NamedTuple):
     given: tuple[str, ...] = ()  # the conditions that `sample` honours, of those that belong to a batch
     options: Mapping[str, Any] = NOTHING  # what `how` may hold, such as a temperature, with its defaults
     # What only some families offer. `free_parameters`: (state) -> number of trained parameters, for the BIC. `network`:
-    # (state) -> a Bayesian network, and the confidence in each edge [D, D].
+    # (state) -> a Bayesian network, and the confidence in each edge [D, D]. `integer_network`: (state) -> a
+    # `coding.integer.Network`, by which images are compressed.
     extras: Mapping[str, Callable] = NOTHING
 
 
