@@ -43,6 +43,7 @@ class Model(NamedTuple):
     # What only some families offer. `free_parameters`: (state) -> number of trained parameters, for the BIC. `network`:
     # (state) -> a Bayesian network, and the confidence in each edge [D, D]. `information`: (state, first, second, given) ->
     # I(first; second | given) of columns in nats, exactly; H(first | given) if `second` is `first`.
+    # `integer_network`: (state) -> a `coding.integer.Network`, by which images are compressed.
     extras: Mapping[str, Callable[..., Any]] = NOTHING
     origin: Mapping[str, Any] | None = None  # the `model` section of a config that makes this model, see `family`
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -13,12 +14,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from families import FAMILIES, model_of
 from PIL import Image
 from scipy.stats import betabinom, norm
 
 from gen_jax import compress, decompress
 from gen_jax.coding import chunks, codec, container, images, integer, rivals
 from gen_jax.errors import UserError
+from gen_jax.model import Model
 from gen_jax.storage import loading
 from gen_jax.verbs.compress import compress as compress_images
 from gen_jax.verbs.compress import make_compressor
@@ -457,9 +460,8 @@ def test_the_command_line(home, arguments, message):
 
 
 def test_the_compressor_is_made_once_from_a_run(tmp_path, binary, monkeypatch, capsys):
-    made = SimpleNamespace(integer_network=lambda spec, options, state: described("bernoulli", seed=state))
-    monkeypatch.setitem(sys.modules, "gen_jax.coding.weights", made)
-    loaded = loading.Loaded(None, 0, None, {"model": {"name": "vae", "latent_size": 3}}, 7)
+    model = own_model(lambda state: integer.make(described("bernoulli", seed=state)))
+    loaded = loading.Loaded(model, 0, None, {"model": {"name": "flow"}}, 7, tmp_path / "run")
     monkeypatch.setattr(loading, "load", lambda workdir: loaded)
     np.save(tmp_path / "x.npy", drawn(binary, 3))
     arguments = ["verb", "--workdir", str(tmp_path / "run"), str(tmp_path / "x.npy"), str(tmp_path / "x.gjx")]
@@ -470,9 +472,42 @@ def test_the_compressor_is_made_once_from_a_run(tmp_path, binary, monkeypatch, c
     monkeypatch.setattr(loading, "load", lambda workdir: loaded._replace(state=1))
     compress.main(arguments)
     assert (tmp_path / "run" / "compressor.npz").read_bytes() == content
-    monkeypatch.setattr(loading, "load", lambda workdir: loaded._replace(config={"model": {"name": "gan"}}))
-    with pytest.raises(UserError, match="unknown family of models to compress with 'gan': choices are vae"):
+    monkeypatch.setattr(loading, "load", lambda workdir: loaded._replace(model=model._replace(extras={})))
+    with pytest.raises(
+        UserError, match="other holds a model 'flow'; expected a vae, or a model of your own with the extra"
+    ):
         make_compressor(tmp_path / "other")
+
+
+def own_model(network_of):
+    """A model of a user, as far as the compressor asks for it."""
+    return Model(init=None, step=None, sample=None, extras={"integer_network": network_of})
+
+
+def test_the_families_that_compress_are_those_that_the_command_names():
+    offering = [name for name in FAMILIES if "integer_network" in model_of(name).extras]
+    assert {FAMILIES[name].build.func.__name__ for name in offering} == {"vae"}
+
+
+@pytest.mark.parametrize("field, value", [("kernel", 0.5), ("kernel", 2.0**15), ("kernel", np.nan), ("bias", 0.5)])
+def test_a_network_of_other_numbers_writes_no_file(tmp_path, binary, monkeypatch, field, value):
+    """The file holds whole numbers: what it rounds would be another network than the user's."""
+    layer = binary.decoder[1]
+    wrong = layer._replace(**{field: np.full_like(getattr(layer, field), value)})
+    model = own_model(lambda state: binary._replace(decoder=[binary.decoder[0], wrong]))
+    monkeypatch.setattr(loading, "load", lambda workdir: loading.Run(model, 0, None, {}, 7))
+    with pytest.raises(UserError, match="layer 1 of the decoder has weights that are no whole numbers of 16 bits"):
+        make_compressor(tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_run_of_a_vae_compresses(tmp_path):
+    """As users do it: the run is trained, and the commands read it from its directory."""
+    shutil.copytree(GOLDEN / "kept" / "vae", tmp_path / "run")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).binomial(16, 0.3, (20, 8, 8, 1)).astype(np.uint8))
+    for verb, source, out in ((compress, "x.npy", "x.gjx"), (decompress, "x.gjx", "y.npy")):
+        verb.main(["verb", "--workdir", str(tmp_path / "run"), str(tmp_path / source), str(tmp_path / out)])
+    assert (tmp_path / "y.npy").read_bytes() == (tmp_path / "x.npy").read_bytes()
 
 
 def test_a_network_that_would_not_be_exact_is_refused():

@@ -12,8 +12,8 @@ from gen_jax import inpaint, train
 from gen_jax.devices import placement
 from gen_jax.errors import UserError
 from gen_jax.model import Model
-from gen_jax.models.latent_search import with_latent_search
 from gen_jax.verbs import complete
+from gen_jax.verbs.latent_search import with_latent_search
 
 CONFIG = """
 from gen_jax.config import base_config

@@ -11,7 +11,6 @@ from conftest import host, make_spec, whole_spec, within
 from scipy import special, stats
 
 from gen_jax.coding import codec, integer
-from gen_jax.coding.weights import integer_network
 from gen_jax.data.spec import to_model
 from gen_jax.distributions import pixels
 from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
@@ -111,6 +110,7 @@ def test_doubly_reparameterised_gradients_are_those_of_the_bound(beta):
 
 
 BITS = whole_spec((1, 3, 1), 0, 1, "none")
+GREY = whole_spec((8, 8, 1), 0, 3, "signed")
 ALL_BITS = np.float32(np.stack(np.meshgrid(*[[0, 1]] * 3, indexing="ij"), -1).reshape(8, 1, 3, 1))
 GRID = np.linspace(-8, 8, 2001)
 LOG_PRIOR = stats.norm.logpdf(GRID) + np.log(GRID[1] - GRID[0])
@@ -453,7 +453,7 @@ def test_the_integer_network_says_what_the_vae_says(low, high, transform):
     model = vae(spec, **options)
     batch = {"x": jnp.asarray(to_model(spec, raw)), "weight": jnp.ones(64)}
     state = learn(model, batch, 60)
-    network = integer.make(integer_network(spec, options, state))
+    network = model.extras["integer_network"](state)
     mean, scale = integer.posterior(network, raw.reshape(64, -1) - low)
     code = model.encode(KEY, state, batch)
     np.testing.assert_allclose(mean / codec.UNIT, code["z"], atol=0.02)
@@ -469,6 +469,32 @@ def test_the_integer_network_says_what_the_vae_says(low, high, transform):
     assert distance.max() < 0.05
     spread = np.abs(np.exp(table)[:, :, None] - np.exp(table)[:, None]).sum(-1).max() / 2
     assert spread > 0.5  # pixels differ, and so would another order
+
+
+REFUSED = {  # what cannot be an integer network
+    "other net": (GREY, {"encoder": {"name": "conv", "channels": (4,)}}, "the encoder is a ConvEncoder; .*'mlp'"),
+    "activation": (GREY, {"decoder": {**NET, "activation": "tanh"}}, "decoder.activation is 'tanh'; expected 'relu'"),
+    "maxout": (GREY, {"encoder": {**NET, "pieces": 2}}, "encoder.pieces is 2; expected 1"),
+    "output": (GREY, {"encoder": {**NET, "output": "tanh"}}, "encoder.output is 'tanh'; expected 'linear'"),
+    "concatenate": (GREY, {"encoder": {**NET, "concatenate": True}}, "encoder.concatenate is True; expected False"),
+    "labels": (
+        GREY._replace(classes=("a", "b")),
+        {"conditional": True},
+        "compression needs a vae of .* without labels",
+    ),
+    "deterministic": (GREY, {"kl": 0}, "compression needs a vae of images of whole numbers, with kl above 0"),
+    "vector": (VECTOR, {}, "compression needs a vae of images of whole numbers"),
+    "likelihood": (GREY, {"likelihood": {"name": "categorical"}}, "likelihood to compress with 'categorical'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_vae_that_cannot_compress_says_why(case):
+    spec, options, line = REFUSED[case]
+    model = vae(spec, **{"encoder": NET, "decoder": NET, "latent_size": 2, **options})
+    with pytest.raises(UserError, match=line) as error:
+        model.extras["integer_network"](model.init(KEY, {}))
+    assert "\n" not in str(error.value)
 
 
 # convolutions

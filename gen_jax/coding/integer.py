@@ -1,4 +1,4 @@
-"""The exact integer network of a compressor: made once from the weights of a VAE, the same on every machine from then on.
+"""The exact integer network of a compressor: made once from the weights of a model, the same on every machine from then on.
 
 Weights and activations are integers held in float64. As every sum stays below 2^53, sums are exact in any order, so
 batch sizes, threads, instruction sets and libraries change nothing (Balle, Johnston and Minnen 2019, "Integer Networks
@@ -20,11 +20,12 @@ LATENT_BITS = 6  # a latent z stands for z 2^-6
 ROW_BITS = 5  # tables have a row for every 2^-5
 ACTIVATION = 2.0 ** (ACTIVATION_BITS + 10)  # the largest: 1024
 LATENT = 8 << LATENT_BITS  # the largest, either way: 8 standard deviations of the prior
+WEIGHT = 2**15 - 1  # the largest of a kernel: 16 bits
 EXACT = 2.0**53  # whole numbers up to here are float64s
 
 
 class Description(NamedTuple):
-    """A VAE as plain arrays: dense layers with ReLU between them, a N(0, I) prior, a diagonal Gaussian posterior.
+    """A variational autoencoder as plain arrays: dense layers with ReLU between them, a N(0, I) prior, a diagonal posterior.
 
     A symbol s in 0 .. levels - 1 is what a pixel is coded as. Pixels are in the order of `shape`, rows first.
     """
@@ -58,7 +59,7 @@ class Network(NamedTuple):
 
 
 def make(description: Description) -> Network:
-    """The integer network of a VAE.
+    """Returns the integer network of a model that is described by plain arrays.
 
     Raises:
       UserError: for a likelihood without tables, weights that do not fit together, or sums that would not be exact.
@@ -87,7 +88,7 @@ def _rounded(layers: list[tuple[np.ndarray, np.ndarray]], bits: int) -> list[Lay
         kernel, bias = np.asarray(kernel, np.float64), np.asarray(bias, np.float64)
         if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
             raise UserError("the weights are not finite: this model cannot compress")
-        fine = int(np.floor(np.log2(32767 / max(np.abs(kernel).max(initial=0), 2.0**-9))))
+        fine = int(np.floor(np.log2(WEIGHT / max(np.abs(kernel).max(initial=0), 2.0**-9))))
         rounded.append(
             Layer(np.rint(kernel * 2.0**fine), np.rint(bias * 2.0 ** (fine + bits)), fine + bits - ACTIVATION_BITS)
         )
@@ -99,7 +100,8 @@ def check(network: Network) -> None:
     """Refuses a network whose layers do not fit together or whose sums could leave the exact whole numbers.
 
     Raises:
-      UserError: naming the layer and the largest sum; also for tables that hold no probabilities.
+      UserError: naming the layer and the largest sum; also for weights that are no whole numbers, or tables that hold no
+        probabilities.
     """
     numbers = np.isfinite(network.scales).all() and np.isfinite(network.tables).all()
     if not numbers or network.scales.min() <= 0 or network.tables.min() < 0:
@@ -114,6 +116,9 @@ def check(network: Network) -> None:
         if not fit or (sizes[0], sizes[-1]) != ends:
             raise UserError(f"the {name} has layers of {sizes}; expected {ends[0]} numbers in and {ends[1]} out")
         for place, layer in enumerate(layers):
+            weights = np.rint(layer.kernel).clip(-WEIGHT - 1, WEIGHT)
+            if not (np.array_equal(layer.kernel, weights) and np.array_equal(layer.bias, np.rint(layer.bias))):
+                raise UserError(f"layer {place} of the {name} has weights that are no whole numbers of 16 bits")
             total = (np.abs(layer.kernel).sum(0) * largest + np.abs(layer.bias)).max()
             if not total < EXACT:
                 raise UserError(f"layer {place} of the {name} has sums of up to {total:.3g}: they would not be exact")

@@ -34,6 +34,7 @@ class Likelihood(NamedTuple):
     smooth: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, x: x  # what it is asked for instead of x
     read: Callable[[jax.Array], jax.Array] = lambda x: x  # what an encoder reads of x
     shape: tuple[int, ...] = ()  # of what the net puts out for a row
+    name: str = ""  # in `LIKELIHOODS`, by which a compressor finds its tables
 
 
 def initial_weights(likelihood: Likelihood) -> dict[str, jax.Array]:
@@ -82,7 +83,7 @@ def bernoulli(spec: Spec) -> Likelihood:
     def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
         return values.back((out[..., 0] + jax.random.logistic(key, out.shape[:-1]) > 0).astype(jnp.float32))
 
-    return Likelihood(1, log_prob, lambda own, out: values.back(jax.nn.sigmoid(out[..., 0])), draw)
+    return Likelihood(1, log_prob, lambda own, out: values.back(jax.nn.sigmoid(out[..., 0])), draw, name="bernoulli")
 
 
 def categorical(spec: Spec) -> Likelihood:
@@ -99,7 +100,7 @@ def categorical(spec: Spec) -> Likelihood:
     def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
         return values.back(jax.random.categorical(key, out).astype(jnp.float32))
 
-    return Likelihood(values.top + 1, log_prob, mean, draw)
+    return Likelihood(values.top + 1, log_prob, mean, draw, name="categorical")
 
 
 def log_beta_binomial(heads: jax.Array, top: int, a: jax.Array, b: jax.Array) -> jax.Array:
@@ -151,7 +152,7 @@ def beta_binomial(spec: Spec) -> Likelihood:
         coin = jax.random.beta(coin_key, *numbers(out))
         return values.back(jax.random.binomial(toss_key, values.top, jnp.clip(coin, 0, 1)).astype(jnp.float32))
 
-    return Likelihood(2, log_prob, mean, draw)
+    return Likelihood(2, log_prob, mean, draw, name="beta_binomial")
 
 
 def logistic_mixture(spec: Spec, components: int = 5) -> Likelihood:
@@ -194,7 +195,7 @@ def logistic_mixture(spec: Spec, components: int = 5) -> Likelihood:
         drawn = mean + jnp.exp(log_scale) * jax.random.logistic(noise_key, mean.shape)
         return values.back(jnp.clip(jnp.rint((drawn + 1) / (2 * half)), 0, values.top))
 
-    return Likelihood(3 * components, log_prob, mean, draw)
+    return Likelihood(3 * components, log_prob, mean, draw, name="logistic_mixture")
 
 
 def gaussian(spec: Spec) -> Likelihood:
@@ -214,7 +215,8 @@ def gaussian(spec: Spec) -> Likelihood:
     def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
         return out[..., 0] + jnp.exp(own["log_scale"]) * jax.random.normal(key, out.shape[:-1])
 
-    return Likelihood(1, log_prob, lambda own, out: out[..., 0], draw, {"log_scale": ()}, smooth)
+    weights = {"log_scale": ()}
+    return Likelihood(1, log_prob, lambda own, out: out[..., 0], draw, weights, smooth, name="gaussian")
 
 
 def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
@@ -274,7 +276,9 @@ def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
     count = len(layout.numbers)
     weights = {"log_scale": (count,)} if count else {}  # an array without elements cannot be saved
     shape = form.representation(spec).shape
-    return Likelihood(1, log_prob, mean, draw, weights, read=lambda x: form.read(layout, None, x), shape=shape)
+    return Likelihood(
+        1, log_prob, mean, draw, weights, read=lambda x: form.read(layout, None, x), shape=shape, name="mixed"
+    )
 
 
 LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {

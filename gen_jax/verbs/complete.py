@@ -11,8 +11,8 @@ from gen_jax.data.npz_files import read_array
 from gen_jax.data.spec import Spec, to_model
 from gen_jax.errors import UserError, choose, readable
 from gen_jax.model import Model, State
-from gen_jax.models.latent_search import with_latent_search
 from gen_jax.verbs.draw import draw
+from gen_jax.verbs.latent_search import with_latent_search
 
 SIZE = 64  # completions per compiled call: one compilation whatever their number
 HALVES = {  # name -> (height, width) -> what of an image is hidden, as slices

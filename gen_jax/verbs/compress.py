@@ -11,11 +11,9 @@ from gen_jax.coding import chunks, container, integer
 from gen_jax.coding.images import Images, describe
 from gen_jax.coding.integer import Network
 from gen_jax.coding.rivals import rivals
-from gen_jax.errors import UserError, choose
+from gen_jax.errors import UserError
 from gen_jax.storage import loading
 from gen_jax.verbs.decompress import MODEL, decompress
-
-FAMILIES = ("vae",)  # whose weights compress
 
 
 def make_compressor(workdir: Path) -> None:
@@ -28,12 +26,14 @@ def make_compressor(workdir: Path) -> None:
         return
 
     loaded = loading.load(workdir)
-    choose("family of models to compress with", loaded.config["model"]["name"], FAMILIES)
-    options = {name: value for name, value in loaded.config["model"].items() if name != "name"}
-    from gen_jax.coding.weights import integer_network  # imports the model, which decoding does not need
-
-    description = integer_network(loaded.spec, options, loaded.state)
-    files.write(workdir / MODEL, integer.to_bytes(integer.make(description)))
+    if "integer_network" not in loaded.model.extras:
+        raise UserError(
+            f"{workdir} holds a model {loaded.config['model']['name']!r}; expected a vae, or a model of your own with the "
+            f"extra integer_network"
+        )
+    network = loaded.model.extras["integer_network"](loaded.state)
+    integer.check(network)
+    files.write(workdir / MODEL, integer.to_bytes(network))
     print(f"made {workdir / MODEL} of step {loaded.step}")
 
 

@@ -19,6 +19,7 @@ from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound, running_moments
 from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio, started, updated
+from gen_jax.models.vae.compressor import integer_network
 from gen_jax.nets import DECODERS, ENCODERS, Decoder, Encoder
 from gen_jax.nets.net import Net
 from gen_jax.registry import build
@@ -114,11 +115,13 @@ def vae(
     )
     loss = partial(reconstruction_loss if nets.deterministic else OBJECTIVES[objective], nets)
     tx = optimizers.optimizer(optimizer)
-    return latent_model(
+    model = latent_model(
         latent_of(nets)._replace(means=means, sweeps=sweeps),
         partial(init, nets, tx),
         partial(step, nets, loss, optimizers.schedule(kl), tx, ema_half_life),
     )
+    extras = {"integer_network": partial(integer_network, spec, nets.encoder, nets.decoder, nets.likelihood)}
+    return model._replace(extras=extras)
 
 
 def init(nets: Autoencoder, tx: Callable, key: jax.Array, batch: Batch) -> VaeState:
