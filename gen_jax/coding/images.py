@@ -80,7 +80,7 @@ def _read(file: Path) -> np.ndarray:
     with readable(f"{file}: not a readable PNG file"):
         content = file.read_bytes()
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-            mode, pixels, frames = image.mode, np.asarray(image), image.n_frames
+            mode, pixels, frames = image.mode, np.asarray(image), getattr(image, "n_frames", 1)
             more = "transparency" in image.info or frames > 1 or content[DEPTH] > 8
     if mode not in MODES or more:
         raise UserError(f"{file}: expected one picture of 8 bits of {', '.join(MODES)}, found more, or mode {mode}")

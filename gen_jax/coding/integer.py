@@ -18,7 +18,7 @@ FORMAT = 1  # of the file; the constants below belong to it
 ACTIVATION_BITS = 10  # an activation a stands for a 2^-10
 LATENT_BITS = 6  # a latent z stands for z 2^-6
 ROW_BITS = 5  # tables have a row for every 2^-5
-ACTIVATION = 2.0 ** (ACTIVATION_BITS + 10)  # the largest: 1024
+ACTIVATION = 1 << ACTIVATION_BITS + 10  # the largest: 1024
 LATENT = 8 << LATENT_BITS  # the largest, either way: 8 standard deviations of the prior
 WEIGHT = 2**15 - 1  # the largest of a kernel: 16 bits
 EXACT = 2.0**53  # whole numbers up to here are float64s
@@ -69,8 +69,9 @@ def make(description: Description) -> Network:
     kernel = np.asarray(kernel, np.float64)
     bias = bias - kernel.sum(0) * (description.shift / description.scale)
     scales = np.exp(row_values(16 << ROW_BITS)) * 2**LATENT_BITS  # of log scales within 8
+    height, width, channels = description.shape
     network = Network(
-        tuple(description.shape),
+        (height, width, channels),
         description.levels,
         _rounded([(kernel / description.scale, bias), *rest], 0),
         _rounded(description.decoder, LATENT_BITS),
@@ -196,14 +197,19 @@ LIKELIHOODS: dict[str, Callable[[int], np.ndarray]] = {"bernoulli": bernoulli, "
 
 def to_bytes(network: Network) -> bytes:
     """A network as the content of an .npz file; equal networks give equal bytes."""
-    arrays = {"format": FORMAT, "shape": network.shape, "scales": network.scales, "tables": network.tables}
+    arrays = {
+        "format": np.asarray(FORMAT),
+        "shape": np.asarray(network.shape),
+        "scales": network.scales,
+        "tables": network.tables,
+    }
     for name in ("encoder", "decoder"):
         for place, layer in enumerate(getattr(network, name)):
             arrays[f"{name}_{place}_kernel"] = layer.kernel.astype(np.int16)
             arrays[f"{name}_{place}_bias"] = layer.bias.astype(np.int64)
-            arrays[f"{name}_{place}_shift"] = layer.shift
+            arrays[f"{name}_{place}_shift"] = np.asarray(layer.shift)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stubs take every array for a flag
     return buffer.getvalue()
 
 
@@ -218,14 +224,15 @@ def from_bytes(content: bytes) -> Network:
         if arrays["format"] != FORMAT:
             raise UserError(f"format {arrays['format']} of the compressor; this version of gen_jax reads {FORMAT}")
         encoder, decoder = (_layers(arrays, name) for name in ("encoder", "decoder"))
-        tables, shape = arrays["tables"], tuple(int(size) for size in arrays["shape"])
-        network = Network(shape, tables.shape[-1], encoder, decoder, arrays["scales"], tables)
+        tables = arrays["tables"]
+        height, width, channels = map(int, arrays["shape"])
+        network = Network((height, width, channels), tables.shape[-1], encoder, decoder, arrays["scales"], tables)
         check(network)
     return network
 
 
 def _layers(arrays: dict[str, np.ndarray], name: str) -> list[Layer]:
-    layers = []
+    layers: list[Layer] = []
     while f"{name}_{len(layers)}_kernel" in arrays:
         kernel, bias, shift = (arrays[f"{name}_{len(layers)}_{part}"] for part in Layer._fields)
         layers.append(Layer(kernel.astype(np.float64), bias.astype(np.float64), int(shift)))

@@ -6,6 +6,7 @@ import lzma
 import zlib
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def rivals(chunks: Iterable[np.ndarray], levels: int) -> dict[str, int]:
 
     The first three see all images as one stream; PNG is one file an image.
     """
-    streams = {
+    streams: dict[str, Any] = {  # each with compress and flush
         "gzip -9": zlib.compressobj(9, wbits=31),
         "bz2 -9": bz2.BZ2Compressor(9),
         "LZMA -9e": lzma.LZMACompressor(preset=9 | lzma.PRESET_EXTREME),

@@ -13,7 +13,7 @@ from gen_jax.errors import UserError
 from gen_jax.model import State
 from gen_jax.nets.mlp import MLP
 
-# options of an `MLP` of dense layers with ReLU between them
+# Options of an `MLP` of dense layers with ReLU between them
 PLAIN = {"activation": "relu", "output": "linear", "norm": "none", "pieces": 1, "concatenate": False}
 Layers = list[tuple[np.ndarray, np.ndarray]]  # kernel [I, O] and bias [O] of each dense layer
 
@@ -38,15 +38,16 @@ def integer_network(spec: Spec, encoder: object, decoder: object, likelihood: Li
     deterministic = state.moments is not None
     if conditional or deterministic or not kind_of(spec).pixels or values is None:
         raise UserError("compression needs a vae of images of whole numbers, with kl above 0 and without labels")
+    height, width, channels = spec.shape
     params = jax.device_get(state.average)
     description = Description(
         encoder=dense_layers(encoder, params["encoder"]),
         decoder=grouped_by_parameter(dense_layers(decoder, params["decoder"]), likelihood.width),
         likelihood=likelihood.name,
         levels=values.top + 1,
-        shift=float(spec.shift - spec.low),
-        scale=float(spec.scale),
-        shape=spec.shape,
+        shift=float(np.subtract(spec.shift, spec.low)),
+        scale=float(np.asarray(spec.scale)),
+        shape=(height, width, channels),
     )
     return make(description)
 
