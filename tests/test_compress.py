@@ -495,7 +495,7 @@ def test_a_network_of_other_numbers_writes_no_file(tmp_path, binary, monkeypatch
     layer = binary.decoder[1]
     wrong = layer._replace(**{field: np.full_like(getattr(layer, field), value)})
     model = own_model(lambda state: binary._replace(decoder=[binary.decoder[0], wrong]))
-    monkeypatch.setattr(loading, "load", lambda workdir: loading.Run(model, 0, None, {}, 7))
+    monkeypatch.setattr(loading, "load", lambda workdir: loading.Loaded(model, 0, None, {}, 7, tmp_path))
     with pytest.raises(UserError, match="layer 1 of the decoder has weights that are no whole numbers of 16 bits"):
         make_compressor(tmp_path)
     assert not [*tmp_path.iterdir()]
