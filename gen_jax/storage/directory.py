@@ -38,6 +38,7 @@ def read_config(workdir: Path) -> dict | None:
 
         config = read_json(workdir / "config.json")
         refuse_types(config, workdir / "config.json")
+        config.setdefault("registered", {})  # not in runs of earlier versions
         if "model" in config:
             config["model"] = {**plain(default_settings(config["model"].get("name"))), **config["model"]}
         return config

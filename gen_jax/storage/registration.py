@@ -14,7 +14,6 @@ from gen_jax.metrics import registry
 from gen_jax.metrics.measure import Measure, names_of
 from gen_jax.model import family
 from gen_jax.models import MODELS
-from gen_jax.models.hmm.emissions import EMISSIONS
 from gen_jax.nets import DECODERS, DISCRIMINATORS, ENCODERS, GENERATORS, GRID_DECODERS, GRID_ENCODERS, LADDERS
 from gen_jax.references import place_of, reference_of, resolve
 
@@ -26,13 +25,12 @@ TABLES: Mapping[str, Any] = {  # what a name can stand for -> the names of this 
     "decoder": DECODERS,
     "grid_encoder": GRID_ENCODERS,
     "grid_decoder": GRID_DECODERS,
-    "ladder": LADDERS,
+    "ladder_net": LADDERS,
     "optimizer": optimizers.OPTIMIZERS,
     "loss": LOSSES,
     "penalty": PENALTIES,
     "likelihood": pixels.LIKELIHOODS,
     "head": frames.HEADS,
-    "emission": EMISSIONS,
 }
 KINDS_OF_NAMES = (*TABLES, "measure")
 OWN: dict[tuple[str, str], Any] = {}  # (kind, name) -> what the user has registered
@@ -47,8 +45,8 @@ def register(name: str, thing: Any, kind: str = "model") -> Any:
     Args:
       name: for `config.model.name`, for the `name` of a net, and so on.
       thing: a family (spec, **options) -> Model, a net, a loss, ...; a measure is a record `metrics.measure.Measure`.
-      kind: what it is: model, generator, discriminator, encoder, decoder, grid_encoder, grid_decoder, ladder, optimizer,
-        loss, penalty, likelihood, head, emission or measure.
+      kind: what it is: model, generator, discriminator, encoder, decoder, grid_encoder, grid_decoder, ladder_net,
+        optimizer, loss, penalty, likelihood, head or measure.
 
     Returns:
       `thing`; a family returns models that know how they were made.

@@ -36,8 +36,7 @@ def test_answers_of_a_network_are_sums_over_all_its_states(network, data):
     with np.errstate(divide="ignore"):
         families, log_total = [np.log(table) for table in network.tables], np.log(total)
     evidence = inference.evidence_of(x, observed, done)
-    pattern = inference.pattern_of(evidence.observed, evidence.done)
-    question = (inference.plan_for(cards, network.parents, pattern), families, network.parents, pattern, evidence)
+    question = (inference.query_of(families, network.parents, evidence), evidence)
     np.testing.assert_allclose(inference.log_evidence(*question), log_total, atol=1e-5)
     for variable, belief in enumerate(inference.posteriors(*question)[0]):
         expected = [prob[:, states[:, variable] == level].sum(1) for level in range(cards[variable])]
