@@ -1,5 +1,6 @@
 """The public names of gen_jax: data, models, fit, load, register, and what a run can do."""
 
+import json
 import os
 import subprocess
 import sys
@@ -51,6 +52,12 @@ def nets(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     yield __import__("user_nets")
     del sys.modules["user_nets"]
+
+
+@pytest.fixture(autouse=True)
+def settings_folder(tmp_path_factory, monkeypatch):
+    """Gives the user a folder of settings of their own, which processes inherit."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
 
 
 @pytest.fixture
@@ -153,6 +160,26 @@ def test_a_net_of_the_user_is_part_of_the_run(nets, data):
     assert run.config["model"]["encoder"] == {"object": "user_nets:Encoder", "width": 5}
     loaded = python(LOAD)
     assert loaded.stdout.split() == ["4", str(float(run.sample(3)["x"].sum()))], loaded.stderr
+
+
+def test_a_run_that_somebody_sent_runs_no_code(nets, data, tmp_path, monkeypatch):
+    """References are followed if the user has trained with them, or lists them."""
+    gj.fit(gj.models.vae(data.spec, latent_size=2, encoder=nets.Encoder(width=5)), data, workdir="run", **FIT)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other"))
+    refused = python(LOAD)
+    assert refused.returncode and "set GEN_JAX_TRUST=user_nets:Encoder" in refused.stderr
+    monkeypatch.setenv("GEN_JAX_TRUST", "user_nets:Encoder")
+    assert python(LOAD).stdout.split()[0] == "4"
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    for section in ({"object": "os:system", "command": "touch touched"}, {"name": "os:system"}, "os:system"):
+        config["model"]["decoder"] = section
+        (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+        assert "os:system" in python(LOAD).stderr
+    assert not (tmp_path / "touched").exists()
+    config["registered"] = {"model": {"flow": "os:getcwd"}}
+    config["model"]["decoder"] = {"name": "mlp"}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    assert "GEN_JAX_TRUST" in python(LOAD).stderr
 
 
 def test_an_nnx_module_is_a_net(nets, data):

@@ -39,6 +39,7 @@ def load(
     from gen_jax.devices import placement, replicas
     from gen_jax.storage import checkpoint
     from gen_jax.storage.registration import restore
+    from gen_jax.storage.trust import refuse_untrusted
 
     workdir = Path(workdir)
     config = read_config(workdir)
@@ -50,6 +51,7 @@ def load(
         raise UserError(f"replica {replica}: {workdir} has {seeds}, numbered from 0")
     spec = read_spec(workdir)
     if model is None:
+        refuse_untrusted(config, workdir)
         restore(config.get("registered", {}), workdir)
     lost = lost_objects(config["model"], "model")
     if model is None and lost:

@@ -21,6 +21,7 @@ from gen_jax.model import Model
 from gen_jax.references import place_of
 from gen_jax.run import Run, load
 from gen_jax.storage import checkpoint, directory
+from gen_jax.storage.trust import trust
 from gen_jax.training import curves, log, selection
 from gen_jax.training.hooks import Hook, check_hooks, hooks_of_run
 from gen_jax.training.loop import loop
@@ -133,6 +134,7 @@ def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -
     if fork is not None and fork.resolve() == workdir.resolve():
         raise UserError(f"--fork {fork} is the run itself: give a new --workdir")
     refuse_too_large(job)
+    trust(config.plain(job.settings))
     leads, alone = processes.leads(), processes.alone()
     with directory.locked(workdir) if leads else nullcontext(), stop_requests(alone) as asked:
         begun = directory.begun_config(workdir)
