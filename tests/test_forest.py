@@ -230,7 +230,7 @@ def test_a_row_of_which_nothing_is_known_goes_to_both_sides_of_a_node_by_their_s
     layout, num = inside.layout_of(table_spec(2, 3, 4, None, None), 0.1, False), 20_000
     tree = jax.tree.map(lambda each: each[0], mixed[1].forest.trees)
     hidden = jnp.zeros((num, 5)), jnp.zeros((num, 5), bool)
-    times = np.bincount(jax.jit(partial(forest.route, layout))(tree, *hidden, KEY))
+    times = np.bincount(jax.jit(partial(forest.route_by_chance, KEY, layout))(tree, *hidden))
     p, below = np.zeros(len(times)), [(0, 1.0)]
     for node, share in below:
         if node < 0:

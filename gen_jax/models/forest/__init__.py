@@ -1,7 +1,7 @@
 """Generative forests: trees that tell real rows from drawn ones cut a table into leaves in which columns are simple."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -86,10 +86,11 @@ def random_forest(
         mask = np.broadcast_to(np.asarray(batch.get("mask", True)) > 0, batch["x"].shape)
         hidden = np.flatnonzero(~mask.all(1))
         check_rows(layout, batch, hidden)
-        values = whole(state.forest, batch["x"])
+        log_p = whole(state.forest, batch["x"])
         if not len(hidden):
-            return values
-        return values.at[hidden].set(posterior(key, state.forest, np.asarray(batch["x"])[hidden], mask[hidden])[0])
+            return log_p
+        evidence, _, _ = posterior(key, state.forest, np.asarray(batch["x"])[hidden], mask[hidden])
+        return log_p.at[hidden].set(evidence)
 
     def sample(
         key: jax.Array, state: ForestState, num: int, given: dict | None = None, how: dict | None = None
@@ -99,11 +100,12 @@ def random_forest(
         cells = given_observed(given, num, spec.shape)
         if cells is None:
             return {"x": free(key, state.forest, num)}
-        categorical.check_levels(layout.levels, *cells)
+        x, mask = cells
+        categorical.check_levels(layout.levels, x, mask)
         place_key, cell_key = jax.random.split(key)
-        evidence, *place = posterior(place_key, state.forest, *map(np.asarray, cells))
+        evidence, tree, leaf = posterior(place_key, state.forest, np.asarray(x), np.asarray(mask))
         refuse_impossible(evidence)
-        return {"x": complete(cell_key, state.forest, *place, *cells)}
+        return {"x": complete(cell_key, state.forest, tree, leaf, x, mask)}
 
     return Model(partial(init, growth), partial(step, growth), sample, log_prob, given=("x", "mask"))
 
@@ -112,9 +114,8 @@ def init(growth: Growth, key: jax.Array, batch: Batch) -> ForestState:
     """Returns the state before the first round: trees of one leaf that holds no rows."""
     stumps = jax.tree.map(jnp.asarray, growing.stumps(growth.shape).trees)
     trees, most = growth.shape[:2]
-    leaves = jax.tree.map(
-        lambda leaf: jnp.tile(leaf[None], (trees, *[1] * leaf.ndim)), inside.blank(growth.layout, most)
-    )
+    blank = inside.blank(growth.layout, most)
+    leaves = jax.tree.map(lambda array: jnp.tile(array[None], (trees, *[1] * array.ndim)), blank)
     return ForestState(jnp.int32(0), Forest(stumps, leaves), jnp.float32(1), jnp.bool_(False))
 
 
@@ -143,7 +144,7 @@ def adversarial_round(growth: Growth, key: jax.Array, state: ForestState, batch:
     )
     seed = jax.random.bits(seed_key)
     grown, full, accuracy = on_host(partial(grow, growth), outcome, seed, x, mask, weight, leaf)
-    forest = density.fitted(growth.layout, *grown, x, full, mask & (weight > 0)[:, None])
+    forest = density.fitted(growth.layout, grown.trees, grown.low, grown.high, x, full, mask & (weight > 0)[:, None])
     better = (accuracy < state.accuracy) | (state.step == 0)
     forest, accuracy = jax.tree.map(partial(jnp.where, better), (forest, accuracy), (state.forest, state.accuracy))
     return ForestState(state.step, forest, accuracy, ~better | (accuracy <= 0.5 + growth.delta))
@@ -154,11 +155,13 @@ def leaves_of(growth: Growth, key: jax.Array, forest: Forest, x: jax.Array, mask
     if mask is None:
         return jax.lax.map(lambda tree: density.route(growth.layout, tree, x), forest.trees)
     keys = jax.random.split(key, growth.shape[0])
-    route = lambda pair: density.route(growth.layout, pair[0], x, mask, pair[1])
+    route = lambda pair: density.route_by_chance(pair[1], growth.layout, pair[0], x, mask)
     return jax.lax.map(route, (forest.trees, keys))
 
 
-def grow(growth: Growth, seed: Any, x: Any, mask: Any, weight: Any, leaf: Any) -> tuple:
+def grow(
+    growth: Growth, seed: np.ndarray, x: np.ndarray, mask: np.ndarray, weight: np.ndarray, leaf: np.ndarray
+) -> tuple[growing.Grown, np.ndarray, np.float32]:
     """Grows trees that tell real rows from drawn rows; on the host.
 
     Args:
@@ -175,12 +178,13 @@ def grow(growth: Growth, seed: Any, x: Any, mask: Any, weight: Any, leaf: Any) -
     real = weight > 0
     # Because NumPy pads seeds with zeros, default_rng(seed) would draw what default_rng([seed, 0]) draws for tree 0.
     rng = np.random.default_rng([int(seed), growth.shape[0]])
-    rows = x[real], mask[real], leaf[:, real]
-    drawn = growing.resampled(rng, *rows)
-    hidden = np.flatnonzero(~rows[1].all(1))
+    real_x, observed, real_leaf = x[real], mask[real], leaf[:, real]
+    drawn = growing.resampled(rng, real_x, observed, real_leaf)
+    hidden = np.flatnonzero(~observed.all(1))
+    cells = growing.resampled(rng, real_x, observed, real_leaf, hidden)
     places = np.flatnonzero(real)[hidden]
     full = np.where(mask, x, 0)
-    full[places] = np.where(mask[places], x[places], growing.resampled(rng, *rows, hidden))
+    full[places] = np.where(mask[places], x[places], cells)
     grown, accuracy = growing.grown(int(seed), full[real], drawn, growth.unordered, growth.shape, growth.min_rows)
     return grown, full, np.float32(accuracy)
 

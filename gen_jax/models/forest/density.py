@@ -1,11 +1,12 @@
-"""A forest as a mixture of all leaves of all its trees: which leaf rows are in, densities, draws. What leaves hold: `leaves`.
+"""A forest as a mixture of all leaves of all its trees: the leaf of a row, densities, draws. The cells of a leaf: `leaves`.
 
-Densities and draws are those of FORDE and FORGE (Watson, Blesch, Kapar & Wright 2023, algorithms 2 and 3): a tree by chance,
-a leaf by its share of the rows, cells by the leaf. One tree is worked on at a time, and some of the rows.
+Densities and draws follow FORDE and FORGE (Watson, Blesch, Kapar & Wright 2023, algorithms 2 and 3): a tree is uniform, a
+leaf has its share of the rows, and cells follow the leaf. To save memory, trees are worked on one after the other, and
+rows in parts.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,208 +15,351 @@ import numpy as np
 from gen_jax.models.forest import leaves as inside
 from gen_jax.models.forest.leaves import Layout, Leaves
 
-NUMBERS = 1 << 22  # of rows in leaves that are looked at together
-FEWEST = 64  # rows in leaves that are looked at together, at least
+NUMBERS = 1 << 22  # of pairs of a row and a leaf that are looked at together
+FEWEST = 64  # pairs of a row and a leaf that are looked at together, at least
+
+ArrayType = TypeVar("ArrayType", jax.Array, np.ndarray)
 
 
-class Trees(NamedTuple):
-    """T binary trees of at most L leaves; inner nodes and leaves are numbered from the left, the root is node 0.
+class Trees(NamedTuple, Generic[ArrayType]):
+    """T binary trees of at most L leaves; the root is node 0, and inner nodes and leaves are numbered from the left.
 
-    A row goes to the left where its cell is at most the threshold. What leads to a leaf is -1 - the number of the leaf.
+    A row goes to the left if its cell is at most the threshold. A child that is a leaf is -1 - the number of the leaf.
     """
 
-    feature: Any  # [T, L - 1] int32, the column of the cell
-    threshold: Any  # [T, L - 1] float32
-    children: Any  # [T, L - 1, 2] int32, to the left and to the right
-    share: Any  # [T, L - 1] float32, of the rows of a node that went to the left, before small leaves were pruned
-    rank: Any  # [T, D, R] float32, the numbers of levels that thresholds are compared with
+    feature: ArrayType  # [T, L - 1] int32, the column of the cell
+    threshold: ArrayType  # [T, L - 1] float32
+    children: ArrayType  # [T, L - 1, 2] int32, to the left and to the right
+    share: ArrayType  # [T, L - 1] float32, of the rows of a node that went to the left, before small leaves were pruned
+    rank: ArrayType  # [T, D, R] float32, the numbers of levels that thresholds are compared with
 
 
 class Forest(NamedTuple):
-    trees: Trees
+    """Trees and the cells of their leaves."""
+
+    trees: Trees[jax.Array]
     leaves: Leaves  # [T, L, ...]
 
 
+class Candidates(NamedTuple):
+    """The pairs of a row and a leaf that the row may be in, in the order of the rows; on the host."""
+
+    row: np.ndarray  # [P] int32
+    place: np.ndarray  # [P] int32, the leaf; leaves are numbered through all trees, L for each tree
+
+
 def coded(layout: Layout, rank: jax.Array, x: jax.Array) -> jax.Array:
-    """Rows x [B, D] as a tree with the ranks [D, R] compares them."""
+    """Returns rows x [B, D] with the ranks [D, R] of levels in their place, as a tree compares them."""
     places = layout.levels.columns
     if not len(places):
         return x
     return x.at[:, places].set(rank[places[None], inside.codes(layout, x)])
 
 
-def route(
-    layout: Layout, trees: Trees, x: jax.Array, mask: jax.Array | None = None, key: jax.Array | None = None
-) -> jax.Array:
-    """The leaf [B] int32 of one tree that each row of x [B, D] is in.
+def route(layout: Layout, tree: Trees[jax.Array], x: jax.Array) -> jax.Array:
+    """Returns the leaf [B] int32 of one tree that each row of x [B, D] is in."""
+    rows = jnp.arange(len(x))
+    cells = coded(layout, tree.rank, x)
 
-    Where a cell is not observed, a row goes to either side by chance, as many rows of the node do. One uniform number is
-    enough for all nodes of a row: within the side that it fell on, it is uniform again.
+    def descend(node: jax.Array) -> jax.Array:
+        inner = jnp.maximum(node, 0)
+        right = cells[rows, tree.feature[inner]] > tree.threshold[inner]
+        return jnp.where(node < 0, node, tree.children[inner, right.astype(jnp.int32)])
+
+    node = jax.lax.while_loop(lambda node: (node >= 0).any(), descend, jnp.zeros(len(x), jnp.int32))
+    return -1 - node
+
+
+def route_by_chance(key: jax.Array, layout: Layout, tree: Trees[jax.Array], x: jax.Array, mask: jax.Array) -> jax.Array:
+    """Returns a leaf [B] int32 of one tree for each row; nodes that ask for a missing cell are passed by chance.
+
+    The chance of a side is its share of the rows of the node. One uniform number is enough for all nodes of a row: within
+    the side that it fell on, it is uniform again.
+
+    Args:
+      key: of the draw.
+      layout: of the table.
+      tree: one tree.
+      x: rows [B, D].
+      mask: observed cells [B, D] bool.
     """
-    rows, x = jnp.arange(len(x)), coded(layout, trees.rank, x)
+    rows = jnp.arange(len(x))
+    cells = coded(layout, tree.rank, x)
 
-    def down(found: tuple) -> tuple:
-        node, place = found
-        here = jnp.maximum(node, 0)
-        column = trees.feature[here]
-        right = x[rows, column] > trees.threshold[here]
-        if mask is not None:
-            seen, share = mask[rows, column], trees.share[here]
-            right = jnp.where(seen, right, place >= share)
-            place = jnp.where(seen, place, jnp.where(right, (place - share) / (1 - share), place / share))
-        return jnp.where(node < 0, node, trees.children[here, right.astype(jnp.int32)]), place
+    def descend(paths: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        node, uniform = paths
+        inner = jnp.maximum(node, 0)
+        column = tree.feature[inner]
+        share = tree.share[inner]
+        seen = mask[rows, column]
+        right = jnp.where(seen, cells[rows, column] > tree.threshold[inner], uniform >= share)
+        within = jnp.where(right, (uniform - share) / (1 - share), uniform / share)
+        node = jnp.where(node < 0, node, tree.children[inner, right.astype(jnp.int32)])
+        return node, jnp.where(seen, uniform, within)
 
-    start = jnp.zeros(len(x), jnp.int32), None if key is None else jax.random.uniform(key, len(x))
-    return -1 - jax.lax.while_loop(lambda found: (found[0] >= 0).any(), down, start)[0]
+    start = jnp.zeros(len(x), jnp.int32), jax.random.uniform(key, (len(x),))
+    node, _ = jax.lax.while_loop(lambda paths: (paths[0] >= 0).any(), descend, start)
+    return -1 - node
 
 
 def fitted(
-    layout: Layout, trees: Trees, low: jax.Array, high: jax.Array, x: jax.Array, full: jax.Array, mask: jax.Array
-):
-    """The forest of some trees whose leaves are of rows x [B, D], where `mask` is.
+    layout: Layout,
+    trees: Trees[jax.Array],
+    low: jax.Array,
+    high: jax.Array,
+    x: jax.Array,
+    full: jax.Array,
+    mask: jax.Array,
+) -> Forest:
+    """Returns the forest of some trees whose leaves are fitted to the observed cells of rows.
 
     Args:
-      low, high: [T, L, D] bounds of the cells in each leaf, as trees compare them.
-      full: [B, D] the rows with all their cells, which decide on the leaf that they are in.
+      layout: of the table.
+      trees: T trees.
+      low: [T, L, D], below the cells of each leaf, as trees compare cells.
+      high: [T, L, D], the greatest cells of each leaf.
+      x: rows [B, D].
+      full: rows [B, D] without missing cells, which decide on the leaf of a row.
+      mask: observed cells [B, D] bool, none in a padding row.
     """
     prior = inside.shares(layout, x, mask) if len(layout.valid) else None
 
-    def one(own: tuple) -> Leaves:
-        trees, low, high = own
-        rank = trees.rank[layout.levels.columns][None]  # [1, C, R]
-        bounds = (each[:, layout.levels.columns, None] for each in (low, high))
-        can = (rank > next(bounds)) & (rank <= next(bounds)) & layout.valid[None]
-        box = low[:, layout.numbers], high[:, layout.numbers]
-        return inside.fitted(layout, x, mask, route(layout, trees, full), box, can, prior)
+    def fit_leaves(grown: tuple[Trees[jax.Array], jax.Array, jax.Array]) -> Leaves:
+        tree, low, high = grown
+        region = region_of(layout, tree, low, high)
+        return inside.fitted(layout, x, mask, route(layout, tree, full), region, prior)
 
-    return Forest(trees, jax.lax.map(one, (trees, low, high)))
+    return Forest(trees, jax.lax.map(fit_leaves, (trees, low, high)))
+
+
+def region_of(layout: Layout, tree: Trees[jax.Array], low: jax.Array, high: jax.Array) -> inside.Region:
+    """Returns the cells that the leaves of one tree can hold, by their bounds [L, D]."""
+    places = layout.levels.columns
+    rank = tree.rank[places][None]  # [1, C, R]
+    allowed = (rank > low[:, places, None]) & (rank <= high[:, places, None]) & layout.valid[None]
+    return inside.Region(low[:, layout.numbers], high[:, layout.numbers], allowed)
+
+
+def without_levels(leaves: Leaves) -> Leaves:
+    """Returns leaves without their tables of levels, which are too large to be copied for each row."""
+    return leaves._replace(tables=None, parents=None)
 
 
 def log_prob(layout: Layout, forest: Forest, x: jax.Array) -> jax.Array:
-    """Log-densities [B] of whole rows x [B, D], differentiable in the numbers: each tree has one leaf for a row."""
+    """Returns the log-densities [B] of whole rows x [B, D], which have one leaf in each tree; differentiable in numbers."""
     code = inside.codes(layout, x)
 
-    def one(own: Forest) -> jax.Array:
-        trees, leaves = own
-        leaf = jax.lax.stop_gradient(route(layout, trees, x))
-        numbers = jax.tree.map(lambda each: each[leaf], leaves._replace(tables=None, parents=None))
-        found = inside.log_numbers(layout, numbers, x[:, layout.numbers], None) + inside.log_levels(leaves, leaf, code)
-        return found + jnp.log(leaves.rows[leaf]) - jnp.log(leaves.rows.sum())
+    def log_prob_of_tree(single: Forest) -> jax.Array:
+        tree, leaves = single
+        leaf = jax.lax.stop_gradient(route(layout, tree, x))
+        leaf_of_row = jax.tree.map(lambda array: array[leaf], without_levels(leaves))
+        log_p = inside.log_numbers(layout, leaf_of_row, x[:, layout.numbers], None)
+        log_p = log_p + inside.log_levels(layout, leaves, leaf, code)
+        return log_p + jnp.log(leaves.rows[leaf]) - jnp.log(leaves.rows.sum())
 
-    return mixed(jax.lax.map(one, forest))
-
-
-def mixed(evidence: jax.Array) -> jax.Array:
-    """Log-densities [B] under all trees alike, of those under each [T, B]."""
-    return jax.nn.logsumexp(evidence, 0) - np.log(len(evidence))
+    log_p = jax.lax.map(log_prob_of_tree, forest)  # [T, B]
+    return jax.nn.logsumexp(log_p, 0) - np.log(len(log_p))
 
 
 def joint(layout: Layout, forest: Forest, place: jax.Array, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Log-densities [P] of the observed cells of rows x [P, D] together with a leaf each, of all numbered through [P]."""
-    leaves = jax.tree.map(lambda each: each.reshape(-1, *each.shape[2:]), forest.leaves)
-    numbers = jax.tree.map(lambda each: each[place], leaves._replace(tables=None, parents=None))
-    found = inside.log_numbers(layout, numbers, x[:, layout.numbers], mask[:, layout.numbers])
-    found = found + inside.log_levels(leaves, place, inside.codes(layout, x), mask[:, layout.levels.columns])
-    total = forest.leaves.rows[0].sum()  # every tree has all rows
-    return found + jnp.log(numbers.rows / total) - np.log(len(forest.leaves.rows))
+    """Returns the joint log-densities [P] of the observed cells of rows and of a leaf for each row.
 
-
-def held_in(layout: Layout, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Which levels the observed cells of rows x [B, D] hold, as 0 and 1 [B, C, R], and which of them are observed [B, C]."""
+    Args:
+      layout: of the table.
+      forest: of T trees.
+      place: the leaf [P] of each row, as in `Candidates`.
+      x: rows [P, D].
+      mask: observed cells [P, D] bool.
+    """
+    leaves = jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), forest.leaves)  # [T L, ...]
+    leaf_of_row = jax.tree.map(lambda array: array[place], without_levels(leaves))
+    log_p = inside.log_numbers(layout, leaf_of_row, x[:, layout.numbers], mask[:, layout.numbers])
     seen = mask[:, layout.levels.columns]
-    return jax.nn.one_hot(inside.codes(layout, x), layout.valid.shape[1]) * seen[..., None], seen
+    log_p = log_p + inside.log_levels(layout, leaves, place, inside.codes(layout, x), seen)
+    total = forest.leaves.rows[0].sum()  # every tree has all rows
+    return log_p + jnp.log(leaf_of_row.rows / total) - np.log(len(forest.leaves.rows))
 
 
-def reached(layout: Layout, trees: Trees, x: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The leaves that rows x [B, D] may be in by their observed cells, on the host: rows [P] and leaves [P], numbered through.
+def candidates_of(layout: Layout, trees: Trees[jax.Array], x: np.ndarray, mask: np.ndarray) -> Candidates:
+    """Returns the leaves that rows may be in by their observed cells; on the host.
 
-    In the order of the rows. What is observed cannot be in any other leaf.
+    Args:
+      layout: of the table.
+      trees: T trees.
+      x: rows [B, D].
+      mask: observed cells [B, D] bool.
     """
     cells = np.asarray(jax.vmap(lambda rank: coded(layout, rank, jnp.asarray(x)))(trees.rank))  # [T, B, D]
-    feature, threshold, children = (np.asarray(each) for each in trees[:3])
-    tree, row = (each.ravel() for each in np.indices(cells.shape[:2], np.int32))
-    node, found = np.zeros_like(row), []
+    feature = np.asarray(trees.feature)
+    threshold = np.asarray(trees.threshold)
+    children = np.asarray(trees.children)
+    num_leaves = feature.shape[1] + 1
+    indices = np.indices(cells.shape[:2], np.int32)
+    tree = indices[0].ravel()
+    row = indices[1].ravel()
+    node = np.zeros_like(row)
+    leaf_rows, leaf_places = [], []
     while len(node):
-        column, below = feature[tree, node], children[tree, node]
-        hidden, right = ~mask[row, column], cells[tree, row, column] > threshold[tree, node]
-        ways = ~right | hidden, right | (hidden & (below[:, 0] != below[:, 1]))  # a leaf alone is on both sides
-        tree, row = (np.concatenate([each[way] for way in ways]) for each in (tree, row))
-        node = np.concatenate([below[way, side] for side, way in enumerate(ways)])
-        found.append((row[node < 0], tree[node < 0] * (feature.shape[1] + 1) - 1 - node[node < 0]))
-        tree, row, node = (each[node >= 0] for each in (tree, row, node))
-    row, place = (np.concatenate(each) for each in zip(*found))
+        column = feature[tree, node]
+        below = children[tree, node]  # [., 2]
+        hidden = ~mask[row, column]
+        right = cells[tree, row, column] > threshold[tree, node]
+        to_left = ~right | hidden
+        to_right = right | (hidden & (below[:, 0] != below[:, 1]))  # both children are leaf 0 if a tree has one leaf
+        tree = np.concatenate([tree[to_left], tree[to_right]])
+        row = np.concatenate([row[to_left], row[to_right]])
+        node = np.concatenate([below[to_left, 0], below[to_right, 1]])
+        leaf = node < 0
+        leaf_rows.append(row[leaf])
+        leaf_places.append(tree[leaf] * num_leaves - 1 - node[leaf])
+        tree, row, node = tree[~leaf], row[~leaf], node[~leaf]
+    row = np.concatenate(leaf_rows)
+    place = np.concatenate(leaf_places)
     order = np.lexsort((place, row))
-    return row[order], place[order]
+    return Candidates(row[order], place[order])
 
 
 def posterior(
-    layout: Layout, joint: Callable, key: jax.Array, forest: Forest, x: np.ndarray, mask: np.ndarray
+    layout: Layout, joint: Callable[..., jax.Array], key: jax.Array, forest: Forest, x: np.ndarray, mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Log-densities [B] of the observed cells of rows x [B, D], and a tree [B] and a leaf [B] drawn given them; on the host.
+    """Draws a tree and a leaf for each row, given its observed cells; on the host.
 
     Rows with the same observed cells have one density, which is computed once.
 
     Args:
-      joint: that of the layout, compiled.
+      layout: of the table.
+      joint: the function `joint` of the layout, compiled.
+      key: of the draw.
+      forest: of T trees.
+      x: rows [B, D].
+      mask: observed cells [B, D] bool.
+
+    Returns:
+      The log-densities [B] of the observed cells, the trees [B] and the leaves [B].
     """
-    trees, most = forest.leaves.rows.shape
-    width = sum(each[0, 0].size for each in jax.tree.leaves(forest.leaves)) if layout.dependent else x.shape[1]
-    share, size = np.asarray(jax.random.uniform(key, len(x)), np.float64), max(1, NUMBERS // (trees * most))
-    distinct, which = np.unique(np.concatenate([np.where(mask, x, 0), mask], 1), axis=0, return_inverse=True)
-    x, mask, which = distinct[:, : x.shape[1]], distinct[:, x.shape[1] :] > 0, which.ravel()
-    evidence, tree, leaf = np.empty(len(share)), np.empty(len(share), int), np.empty(len(share), int)
-    for start in range(0, len(x), size):
-        rows = slice(start, start + size)
-        row, place = reached(layout, forest.trees, x[rows], mask[rows])
-        parts = alike(len(row), NUMBERS // width)
-        found = [joint(forest, place[part], x[rows][row[part]], mask[rows][row[part]]) for part in parts]
-        found = np.concatenate(found).astype(np.float64)[: len(row)]
-        ends = np.searchsorted(row, np.arange(len(x[rows])), side="right")
-        first = np.append(0, ends[:-1])
-        top = np.maximum.reduceat(found, first)
-        top = np.where(np.isfinite(top), top, 0)
-        heights = np.append(0, np.cumsum(np.exp(found - top[row])))
-        total = heights[ends] - heights[first]
+    num, columns = x.shape
+    trees, num_leaves = forest.leaves.rows.shape
+    uniform = np.asarray(jax.random.uniform(key, (num,)), np.float64)
+    observed = np.concatenate([np.where(mask, x, 0), mask], 1)
+    distinct, which = np.unique(observed, axis=0, return_inverse=True)
+    which = which.ravel()
+    evidence = np.empty(num)
+    place = np.empty(num, int)
+    size = max(1, NUMBERS // (trees * num_leaves))  # distinct rows that are looked at together
+    for start in range(0, len(distinct), size):
+        part = distinct[start : start + size]
+        part_x, part_mask = part[:, :columns], part[:, columns:] > 0
+        candidates = candidates_of(layout, forest.trees, part_x, part_mask)
+        log_p = log_joint(layout, joint, forest, candidates, part_x, part_mask)
         members = np.flatnonzero((which >= start) & (which < start + size))
-        own = which[members] - start
-        chosen = np.searchsorted(heights[1:], heights[first[own]] + share[members] * total[own], side="right")
-        with np.errstate(divide="ignore"):
-            evidence[members] = (top + np.log(total))[own]
-        tree[members], leaf[members] = np.divmod(place[np.clip(chosen, first[own], ends[own] - 1)], most)
+        drawn = draw_places(candidates, log_p, which[members] - start, uniform[members])
+        evidence[members], place[members] = drawn
+    tree, leaf = np.divmod(place, num_leaves)
     return evidence, tree, leaf
 
 
-def alike(num: int, most: int) -> np.ndarray:
-    """The numbers below `num` in lines of one length, a power of two or `most` [K, S]; the last is repeated."""
+def log_joint(
+    layout: Layout,
+    joint: Callable[..., jax.Array],
+    forest: Forest,
+    candidates: Candidates,
+    x: np.ndarray,
+    mask: np.ndarray,
+) -> np.ndarray:
+    """Returns the joint log-density [P] float64 of each candidate, computed in parts; arguments as of `posterior`."""
+    row, place = candidates
+    numbers = x.shape[1]  # of a pair of a row and a leaf
+    if layout.dependent:
+        numbers = sum(array[0, 0].size for array in jax.tree.leaves(forest.leaves))
+    log_p = [
+        joint(forest, place[part], x[row[part]], mask[row[part]]) for part in equal_parts(len(row), NUMBERS // numbers)
+    ]
+    return np.concatenate(log_p).astype(np.float64)[: len(row)]
+
+
+def equal_parts(num: int, most: int) -> np.ndarray:
+    """Returns the numbers below `num` in parts of one size, which is a power of two or `most`, [K, S].
+
+    The last number is repeated to the end of the last part. Few sizes mean few compilations.
+    """
     size = min(max(1, most), max(FEWEST, 1 << (num - 1).bit_length()))
-    return np.minimum(np.arange(-(-num // size) * size), num - 1).reshape(-1, size)
+    parts = -(-num // size)
+    return np.minimum(np.arange(parts * size), num - 1).reshape(-1, size)
+
+
+def draw_places(
+    candidates: Candidates, log_p: np.ndarray, row: np.ndarray, uniform: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a leaf for each of some rows in proportion to the joint densities; on the host.
+
+    Args:
+      candidates: P leaves of R rows, at least one of each row.
+      log_p: joint log-densities [P] of the observed cells of a row and a leaf.
+      row: numbers [B] of rows, below R.
+      uniform: uniform numbers [B] in [0, 1).
+
+    Returns:
+      The log-densities [B] of the observed cells, and the leaves [B] as in `Candidates`.
+    """
+    last = np.searchsorted(candidates.row, np.arange(candidates.row[-1] + 1), side="right")  # [R]
+    first = np.append(0, last[:-1])
+    top = np.maximum.reduceat(log_p, first)
+    top = np.where(np.isfinite(top), top, 0)
+    heights = np.append(0, np.cumsum(np.exp(log_p - top[candidates.row])))  # [P + 1]
+    total = heights[last] - heights[first]
+    with np.errstate(divide="ignore"):
+        evidence = top + np.log(total)
+    target = heights[first[row]] + uniform * total[row]
+    chosen = np.searchsorted(heights[1:], target, side="right")
+    chosen = np.clip(chosen, first[row], last[row] - 1)  # a rounded target may be in a leaf of the next row
+    return evidence[row], candidates.place[chosen]
 
 
 def prior(key: jax.Array, leaves: Leaves, num: int) -> tuple[jax.Array, jax.Array]:
-    """A tree [num] and a leaf [num] by their shares."""
+    """Draws trees [num] uniformly and leaves [num] by their shares of the rows, by binary search."""
     tree_key, leaf_key = jax.random.split(key)
-    tree, heights = jax.random.randint(tree_key, (num,), 0, len(leaves.rows)), jnp.cumsum(leaves.rows, 1)
-    place = jax.random.uniform(leaf_key, (num,)) * heights[tree, -1]
+    tree = jax.random.randint(tree_key, (num,), 0, len(leaves.rows))
+    heights = jnp.cumsum(leaves.rows, 1)  # [T, L]
+    target = jax.random.uniform(leaf_key, (num,)) * heights[tree, -1]
 
-    def halve(_: int, found: tuple) -> tuple:
-        low, high = found
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
         middle = (low + high) // 2
-        beyond = heights[tree, middle] <= place
+        beyond = heights[tree, middle] <= target
         return jnp.where(beyond, middle + 1, low), jnp.where(beyond, high, middle)
 
     last = (leaves.rows > 0).sum(1)[tree] - 1
-    return tree, jax.lax.fori_loop(0, heights.shape[1].bit_length(), halve, (jnp.zeros_like(last), last))[1]
+    steps = heights.shape[1].bit_length()
+    _, leaf = jax.lax.fori_loop(0, steps, halve, (jnp.zeros_like(last), last))
+    return tree, leaf
 
 
 def draw(
     key: jax.Array, layout: Layout, leaves: Leaves, tree: jax.Array, leaf: jax.Array, x: jax.Array, mask: jax.Array
 ) -> jax.Array:
-    """Rows [B, D] of the leaves they are said to be in; the observed cells of x [B, D] stay as they are."""
+    """Draws the missing cells of rows; the observed cells stay as they are.
+
+    Args:
+      key: of the draw.
+      layout: of the table.
+      leaves: [T, L, ...].
+      tree: the tree [B] of each row.
+      leaf: the leaf [B] of each row in its tree.
+      x: rows [B, D].
+      mask: observed cells [B, D] bool.
+
+    Returns:
+      Rows [B, D].
+    """
     number_key, level_key = jax.random.split(key)
-    own, drawn = jax.tree.map(lambda each: each[tree, leaf], leaves), x
-    if own.mean is not None:
-        drawn = drawn.at[:, layout.numbers].set(inside.draw_numbers(number_key, layout, own))
-    if own.tables is not None:
-        levels = inside.draw_levels(level_key, own, *held_in(layout, x, mask))
+    leaf_of_row = jax.tree.map(lambda array: array[tree, leaf], leaves)
+    numbers = inside.numbers_of(leaf_of_row)
+    drawn = x
+    if numbers is not None:
+        values = inside.draw_numbers(number_key, layout, leaf_of_row.rows, numbers)
+        drawn = drawn.at[:, layout.numbers].set(values)
+    if leaf_of_row.tables is not None:
+        allowed = inside.agreeing(layout, inside.codes(layout, x), mask[:, layout.levels.columns])
+        levels = inside.draw_levels(level_key, leaf_of_row.tables, leaf_of_row.parents, allowed)
         drawn = drawn.at[:, layout.levels.columns].set(levels.astype(x.dtype))
     return jnp.where(mask, x, drawn)

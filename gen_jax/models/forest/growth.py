@@ -1,11 +1,12 @@
 """How the trees of a generative forest grow, on the host: scikit-learn tells real rows from drawn ones, NumPy prunes.
 
-A tree asks whether a cell is at most a threshold; levels without an order stand there by their rank, at random in each
-tree. Everything is a function of its arguments alone, whatever the number of cores.
+A tree asks whether a cell is at most a threshold. Levels without an order are replaced by their rank, a random permutation
+in each tree. Results depend on the arguments alone, whatever the number of cores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,98 +19,178 @@ from gen_jax.models.forest.density import Trees
 class Grown(NamedTuple):
     """Trees with the bounds of their leaves, of cells as the trees compare them."""
 
-    trees: Trees
-    low: np.ndarray  # [T, L, D] float32, below every cell; -BEYOND where nothing is
-    high: np.ndarray  # [T, L, D] float32, the greatest value that a cell may have; BEYOND where any may
+    trees: Trees[np.ndarray]
+    low: np.ndarray  # [T, L, D] float32, below every cell; -BEYOND if nothing is below
+    high: np.ndarray  # [T, L, D] float32, the greatest value that a cell may have; BEYOND if a cell may have any value
 
 
 def stumps(shape: tuple[int, int, int, int]) -> Grown:
-    """T trees of one leaf, with room for L leaves, over D columns of at most R levels."""
+    """Returns T trees of one leaf, with room for L leaves, over D columns of at most R levels; the shape is T, L, D, R."""
     trees, leaves, columns, levels = shape
-    nodes, bounds = (trees, leaves - 1), (trees, leaves, columns)
+    nodes = trees, leaves - 1
+    bounds = trees, leaves, columns
     rank = np.broadcast_to(np.arange(levels, dtype=np.float32), (trees, columns, levels)).copy()
-    splits = np.zeros(nodes, np.int32), np.full(nodes, BEYOND), np.full((*nodes, 2), -1, np.int32)
-    return Grown(Trees(*splits, np.ones(nodes, np.float32), rank), np.full(bounds, -BEYOND), np.full(bounds, BEYOND))
+    stump = Trees(
+        feature=np.zeros(nodes, np.int32),
+        threshold=np.full(nodes, BEYOND),
+        children=np.full((*nodes, 2), -1, np.int32),
+        share=np.ones(nodes, np.float32),
+        rank=rank,
+    )
+    return Grown(stump, np.full(bounds, -BEYOND), np.full(bounds, BEYOND))
 
 
 def resampled(
     rng: np.random.Generator, x: np.ndarray, observed: np.ndarray, leaf: np.ndarray, rows: np.ndarray | None = None
 ) -> np.ndarray:
-    """For each row of x [B, D] one of independent cells, each of a row in the same leaf of a tree chosen at random.
+    """Draws for each row independent cells, each of a row in the same leaf of a tree that is chosen at random.
 
-    Watson et al. 2023, algorithm 1: of all rows together, a draw from the forest in which columns are independent in
-    leaves. Cells that are not observed are never taken; where a leaf has no other, any observed one of the column is.
+    Over all rows, this is a draw from the forest in which columns are independent in leaves (Watson et al. 2023,
+    algorithm 1). Only observed cells are drawn. If a leaf has none, any observed cell of the column is drawn.
 
     Args:
-      leaf: [T, B] int, that each row is of.
-      rows: the rows that are asked for, all where None.
+      rng: of the draw.
+      x: rows [B, D].
+      observed: observed cells [B, D] bool.
+      leaf: the leaf [T, B] of each row in each tree, int.
+      rows: numbers [K] of the rows that are drawn for, all if None.
+
+    Returns:
+      Rows [K, D].
     """
     rows = np.arange(len(x)) if rows is None else rows
-    drawn, chosen = np.empty((len(rows), x.shape[1]), x.dtype), rng.integers(len(leaf), size=len(rows))
-    share = rng.random(drawn.shape)
-    some = ~observed.all(0) & observed.any(0)  # a column without any cell is 0 throughout
+    shape = len(rows), x.shape[1]
+    drawn = np.empty(shape, x.dtype)
+    chosen = rng.integers(len(leaf), size=len(rows))
+    uniform = rng.random(shape)
+    count = observed.sum(0)
+    partly = (count > 0) & (count < len(x))  # columns that miss a part of their cells
     leaf = leaf.astype(np.min_scalar_type(leaf.max(initial=0)))  # few bits are sorted in linear time
-    for tree, own in enumerate(leaf):
-        mine, order = np.flatnonzero(chosen == tree), np.argsort(own, kind="stable")
-        groups = [(np.flatnonzero(~some), order)]
-        groups += [(np.array([at]), order[observed[order, at]]) for at in np.flatnonzero(some)]
-        for places, donors in groups:
-            first, last = (np.searchsorted(own[donors], own[rows[mine]], side)[:, None] for side in ("left", "right"))
-            first, last = np.where(last > first, first, 0), np.where(last > first, last, len(donors))
-            place = first + (share[np.ix_(mine, places)] * (last - first)).astype(int)
-            drawn[np.ix_(mine, places)] = x[donors[np.minimum(place, last - 1)], places[None]]
+    for tree, leaf_of_row in enumerate(leaf):
+        places = np.flatnonzero(chosen == tree)
+        asked = leaf_of_row[rows[places]]
+        order = np.argsort(leaf_of_row, kind="stable")
+        for columns, donors in donors_of(observed, partly, order):
+            first, last = donor_ranges(leaf_of_row[donors], asked)
+            cells = np.ix_(places, columns)
+            donor = first[:, None] + (uniform[cells] * (last - first)[:, None]).astype(int)
+            donor = np.minimum(donor, last[:, None] - 1)
+            drawn[cells] = x[donors[donor], columns[None]]
     return drawn
 
 
-def grown(
-    seed: int, real: np.ndarray, drawn: np.ndarray, unordered: Sequence[int], shape: tuple[int, ...], min_rows: int
-) -> tuple[Grown, float]:
-    """A forest that tells real rows [B, D] float32 from as many drawn ones, pruned, and how often it is right.
-
-    Each tree learns from a bootstrap sample, and its votes count for the rows that are not in it (Breiman 2001).
+def donors_of(observed: np.ndarray, partly: np.ndarray, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields columns with the numbers of the rows whose cells of these columns are observed.
 
     Args:
-      unordered: how many levels each column has, whose order means nothing; 0 of the other columns.
+      observed: observed cells [B, D] bool.
+      partly: [D] bool, the columns that come alone. The others come together: all their cells are observed, or none is,
+        and then all are 0.
+      order: numbers [B] of rows, in the order in which they are yielded.
+    """
+    yield np.flatnonzero(~partly), order
+    for column in np.flatnonzero(partly):
+        yield np.array([column]), order[observed[order, column]]
+
+
+def donor_ranges(donor_leaf: np.ndarray, leaf: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first donor of each leaf and the end of its donors [K]; all donors if a leaf has none.
+
+    Args:
+      donor_leaf: the leaf of each donor, rising.
+      leaf: leaves [K].
+    """
+    first = np.searchsorted(donor_leaf, leaf, "left")
+    last = np.searchsorted(donor_leaf, leaf, "right")
+    present = last > first
+    return np.where(present, first, 0), np.where(present, last, len(donor_leaf))
+
+
+def grown(
+    seed: int,
+    real: np.ndarray,
+    drawn: np.ndarray,
+    unordered: Sequence[int],
+    shape: tuple[int, int, int, int],
+    min_rows: int,
+) -> tuple[Grown, float]:
+    """Grows a forest that tells real rows from drawn rows, prunes it, and returns it with its out-of-bag accuracy.
+
+    Each tree is trained on a bootstrap sample, and its votes count for the rows that are not in the sample (Breiman 2001).
+
+    Args:
+      seed: of all draws.
+      real: rows [B, D] float32.
+      drawn: rows [B, D] float32.
+      unordered: number of levels [D] of each column whose levels have no order, 0 for other columns.
       shape: T, L, D, R as in `Trees`.
-      min_rows: of real rows in a leaf, at least.
+      min_rows: least number of real rows in a leaf.
 
     Returns:
-      the trees, and the out-of-bag accuracy, 1/2 where they are right by chance.
+      The pruned trees with their bounds; the out-of-bag accuracy, which is 1/2 if the trees are right by chance.
     """
     from sklearn.tree import DecisionTreeClassifier  # slow to import, and no other family needs it
 
     rows = np.concatenate([real, drawn])
     labels = np.arange(len(rows)) < len(real)
     forest = stumps(shape)
-
-    def one(tree: int) -> tuple[np.ndarray, np.ndarray]:
-        rng, rank = np.random.default_rng([seed, tree]), forest.trees.rank[tree]
-        for column in np.flatnonzero(unordered):
-            rank[column, : unordered[column]] = rng.permutation(unordered[column])
-        cells = ranked(rank, unordered, rows)
-        times = np.bincount(rng.integers(len(rows), size=len(rows)), minlength=len(rows))
-        how = {"max_features": "sqrt", "min_samples_leaf": min_rows, "random_state": int(rng.integers(2**31))}
-        learnt = DecisionTreeClassifier(**how).fit(cells, labels, times.astype(np.float64), check_input=False).tree_
-        node = learnt.apply(cells)
-        keep(forest, tree, learnt, np.bincount(node[: len(real)], minlength=learnt.node_count), min_rows)
-        vote = learnt.value[:, 0, 1] / learnt.value[:, 0].sum(1) - 0.5
-        return times == 0, vote[node]
-
-    votes, voters = np.zeros(len(rows)), np.zeros(len(rows), bool)
+    votes = np.zeros(len(rows))
+    counted = np.zeros(len(rows), bool)
+    grow = partial(grow_tree, forest, seed, rows, labels, unordered, min_rows, DecisionTreeClassifier)
     with ThreadPoolExecutor(cores()) as pool:
-        for left_out, vote in pool.map(one, range(shape[0])):
+        for left_out, vote in pool.map(grow, range(shape[0])):
             votes += np.where(left_out, vote, 0)
-            voters |= left_out
-    right = np.where(votes == 0, 0.5, (votes > 0) == labels)[voters]
+            counted |= left_out
+    right = np.where(votes == 0, 0.5, (votes > 0) == labels)[counted]
     return forest, float(right.mean()) if len(right) else 0.5
 
 
+def grow_tree(
+    forest: Grown,
+    seed: int,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    unordered: Sequence[int],
+    min_rows: int,
+    classifier: Callable[..., Any],
+    tree: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Grows one tree and writes it, pruned, into its place.
+
+    Args:
+      forest: is written to.
+      seed: of the forest.
+      rows: real and drawn rows [M, D] float32.
+      labels: [M] bool, whether a row is real.
+      unordered: number of levels [D] of each column whose levels have no order, 0 for other columns.
+      min_rows: least number of real rows in a leaf.
+      classifier: the decision tree of scikit-learn.
+      tree: number of the tree in the forest.
+
+    Returns:
+      Whether a row is out of the bag [M]; the vote of the tree [M], above 0 for real rows.
+    """
+    rng = np.random.default_rng([seed, tree])
+    rank = forest.trees.rank[tree]
+    for column, levels in enumerate(unordered):
+        if levels:
+            rank[column, :levels] = rng.permutation(levels)
+    cells = ranked(rank, unordered, rows)
+    times = np.bincount(rng.integers(len(rows), size=len(rows)), minlength=len(rows))
+    options = {"max_features": "sqrt", "min_samples_leaf": min_rows, "random_state": int(rng.integers(2**31))}
+    learnt = classifier(**options).fit(cells, labels, times.astype(np.float64), check_input=False).tree_
+    node = learnt.apply(cells)
+    keep(forest, tree, learnt, np.bincount(node[labels], minlength=learnt.node_count), min_rows)
+    vote = learnt.value[:, 0, 1] / learnt.value[:, 0].sum(1) - 0.5
+    return times == 0, vote[node]
+
+
 def ranked(rank: np.ndarray, unordered: Sequence[int], x: np.ndarray) -> np.ndarray:
-    """Rows x [B, D] with the ranks [D, R] of levels in their place."""
-    coded = x.copy()
+    """Returns rows x [B, D] with the ranks [D, R] of levels without an order in their place."""
+    cells = x.copy()
     for column in np.flatnonzero(unordered):
-        coded[:, column] = rank[column][x[:, column].astype(int)]
-    return coded
+        cells[:, column] = rank[column][x[:, column].astype(int)]
+    return cells
 
 
 class Merged(NamedTuple):
@@ -123,7 +204,7 @@ class Merged(NamedTuple):
 def keep(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, min_rows: int) -> None:
     """Writes a tree of scikit-learn into the place of `tree`, without the leaves that have too few real rows.
 
-    Such a leaf goes to its sibling, with all that is below that. If there is no room for the leaves that stay, those
+    A sibling of a small leaf takes the place of their parent. If there is no room for the leaves that stay, the leaves
     with the fewest rows go as well.
 
     Args:
@@ -133,7 +214,8 @@ def keep(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, min_rows: int)
       rows: number of real rows [nodes] of each leaf.
       min_rows: least rows of a leaf.
     """
-    depths, room = by_depth(learnt.children_left, learnt.children_right), forest.low.shape[1]
+    depths = by_depth(learnt.children_left, learnt.children_right)
+    room = forest.low.shape[1]
     rows = rows_below(learnt, depths, rows)
     merged = merge_small(learnt, depths, rows, min_rows)
     while len(merged.leaves) > room:
@@ -143,8 +225,9 @@ def keep(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, min_rows: int)
 
 
 def rows_below(learnt: Any, depths: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Returns the number of rows [nodes] of each node by those of the leaves."""
-    left, right, rows = learnt.children_left, learnt.children_right, rows.copy()
+    """Returns the number of rows [nodes] of each node by the number of rows [nodes] of each leaf."""
+    left, right = learnt.children_left, learnt.children_right
+    rows = rows.copy()
     for nodes in reversed(depths):
         inner = nodes[left[nodes] >= 0]
         rows[inner] = rows[left[inner]] + rows[right[inner]]
@@ -153,11 +236,15 @@ def rows_below(learnt: Any, depths: Sequence[np.ndarray], rows: np.ndarray) -> n
 
 def merge_small(learnt: Any, depths: Sequence[np.ndarray], rows: np.ndarray, least: int) -> Merged:
     """Returns the tree in which every leaf has at least `least` of the `rows` [nodes]."""
-    left, right, itself = learnt.children_left, learnt.children_right, np.arange(len(rows))
-    inner, enough = left >= 0, rows >= least
-    splits = inner & enough[left] & enough[right]
-    goal = np.where(inner & enough[left], left, np.where(inner & enough[right], right, itself))
-    goal = np.where(splits, itself, goal)
+    left, right = learnt.children_left, learnt.children_right
+    inner = left >= 0
+    enough = rows >= least
+    stays_left = inner & enough[left]
+    stays_right = inner & enough[right]
+    splits = stays_left & stays_right
+    goal = np.arange(len(rows))
+    goal = np.where(stays_left & ~stays_right, left, goal)
+    goal = np.where(stays_right & ~stays_left, right, goal)
     while (goal[goal] != goal).any():  # a child that takes the place of its parent may give way to its own child
         goal = goal[goal]
     kept = np.zeros(len(rows), bool)
@@ -170,43 +257,73 @@ def merge_small(learnt: Any, depths: Sequence[np.ndarray], rows: np.ndarray, lea
 
 
 def write_tree(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, merged: Merged) -> None:
-    """Writes a tree of scikit-learn, as it was merged, into the place of `tree`; `rows` [nodes] are those of each node."""
-    left, right, nodes = learnt.children_left, learnt.children_right, merged.splits
+    """Writes a merged tree of scikit-learn into the place of `tree`; `rows` [nodes] is the number of rows of each node."""
+    nodes = merged.splits
+    left, right = learnt.children_left[nodes], learnt.children_right[nodes]
     number = np.zeros(len(rows), np.int32)  # of a node in the forest; leaves count down from -1
     number[nodes] = np.arange(len(nodes))
     number[merged.leaves] = -1 - np.arange(len(merged.leaves))
     threshold = learnt.threshold[nodes].astype(np.float32)
     # Because x <= threshold goes to the left, a rounded threshold may not exceed the exact one.
     threshold = np.where(threshold > learnt.threshold[nodes], np.nextafter(threshold, np.float32(-np.inf)), threshold)
-    trees, places = forest.trees, slice(0, len(nodes))
+    trees = forest.trees
+    places = slice(0, len(nodes))
     trees.feature[tree, places] = learnt.feature[nodes]
     trees.threshold[tree, places] = threshold
-    trees.children[tree, places] = number[merged.goal[np.stack([left[nodes], right[nodes]], 1)]]
-    trees.share[tree, places] = rows[left[nodes]] / rows[nodes]
+    trees.children[tree, places] = number[merged.goal[np.stack([left, right], 1)]]
+    trees.share[tree, places] = rows[left] / rows[nodes]
     bound(forest, tree, len(nodes))
 
 
 def bound(forest: Grown, tree: int, nodes: int) -> None:
-    """Writes the bounds of the leaves of a tree with so many inner nodes, one depth after the other."""
-    trees, columns = forest.trees, forest.low.shape[2]
-    low, high = (np.full((nodes, columns), value, np.float32) for value in (-BEYOND, BEYOND))
-    here = np.arange(min(nodes, 1))
-    while len(here):
-        feature, threshold, below = trees.feature[tree, here], trees.threshold[tree, here], []
-        for side, own in enumerate(((low[here], high[here]), (low[here], high[here]))):
-            own[1 - side][np.arange(len(here)), feature] = threshold  # it is tighter than what was there
-            child = trees.children[tree, here, side]
-            inner = child >= 0
-            for bounds, of_nodes, values in zip((forest.low, forest.high), (low, high), own):
-                of_nodes[child[inner]], bounds[tree, -1 - child[~inner]] = values[inner], values[~inner]
-            below.append(child[inner])
-        here = np.concatenate(below)
+    """Writes the bounds of the leaves of a tree with `nodes` inner nodes, one depth after the other."""
+    trees = forest.trees
+    columns = forest.low.shape[2]
+    low = np.full((nodes, columns), -BEYOND, np.float32)  # of nodes
+    high = np.full((nodes, columns), BEYOND, np.float32)
+    parents = np.arange(min(nodes, 1))  # inner nodes of one depth
+    while len(parents):
+        places = np.arange(len(parents))
+        feature = trees.feature[tree, parents]
+        threshold = trees.threshold[tree, parents]
+        left_high = high[parents]
+        left_high[places, feature] = threshold  # it is tighter than the bound of the parent
+        right_low = low[parents]
+        right_low[places, feature] = threshold
+        left, right = trees.children[tree, parents].T
+        hand_down(forest, tree, left, (low, high), (low[parents], left_high))
+        hand_down(forest, tree, right, (low, high), (right_low, high[parents]))
+        parents = np.concatenate([left[left >= 0], right[right >= 0]])
+
+
+def hand_down(
+    forest: Grown,
+    tree: int,
+    child: np.ndarray,
+    of_nodes: tuple[np.ndarray, np.ndarray],
+    bounds: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """Writes the bounds of children: of inner nodes into `of_nodes`, of leaves into the forest.
+
+    Args:
+      forest: is written to.
+      tree: number of the tree in the forest.
+      child: children [K] on one side, as in `Trees`.
+      of_nodes: low and high [nodes, D] of the inner nodes of the tree; written to.
+      bounds: low and high [K, D] of the children.
+    """
+    inner = child >= 0
+    of_leaves = forest.low[tree], forest.high[tree]
+    for node_bound, leaf_bound, child_bound in zip(of_nodes, of_leaves, bounds):
+        node_bound[child[inner]] = child_bound[inner]
+        leaf_bound[-1 - child[~inner]] = child_bound[~inner]
 
 
 def by_depth(left: np.ndarray, right: np.ndarray) -> list[np.ndarray]:
-    """The nodes of each depth, from the root down."""
+    """Returns the nodes of each depth, from the root down, by the children [nodes] of each node, -1 for a leaf."""
     depths = [np.zeros(1, int)]
     while len(depths[-1]):
-        inner = depths[-1][left[depths[-1]] >= 0]
+        nodes = depths[-1]
+        inner = nodes[left[nodes] >= 0]
         depths.append(np.concatenate([left[inner], right[inner]]))
     return depths[:-1]

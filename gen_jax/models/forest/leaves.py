@@ -1,12 +1,13 @@
-"""What the leaves of a generative forest hold: a density of their cells each, fitted, scored and drawn from. No trees here.
+"""Densities of cells in the leaves of a generative forest: fitted, scored and drawn from. No trees of a forest here.
 
-Arrays lead with the leaves [L] of one tree, or with one leaf for each row [B]. Numbers are independent of all else in a
-leaf: a Gaussian within its bounds, or one value as wide as the column is exact. Levels are independent too, or follow a
-tree of their own (Chow & Liu 1968); a column without a parent reads row 0 of its table.
+Arrays lead with the leaves [L] of one tree, or with one leaf for each row [B]. N columns hold numbers, and C columns hold
+levels, of which a column has at most R. Given the leaf, a number is independent of all other cells. It is normal within
+its bounds; if all rows of the leaf have one value, it is uniform around that value, within half a unit of the last decimal.
+Levels are independent too, or follow a tree of columns (Chow & Liu 1968). A column without a parent reads row 0 of its
+table.
 """
 
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,269 +21,479 @@ from gen_jax.distributions.categorical import Levels
 from gen_jax.distributions.linalg import NEVER
 
 CHUNK = 128  # rows whose pairs of levels are counted together
-PULL = 1.0
-NARROWEST = 1e-3  # of a value that is repeated in a column without known decimals, in model space
+PULL = 1.0  # pseudo-rows of a row of a table that depends on a parent
+NARROWEST = 1e-3  # width of a repeated value in a column whose decimals are not known, in model space
 
 
 class Layout(NamedTuple):
-    """Which columns hold what; plain NumPy, fixed by the schema."""
+    """The places of numbers and levels in a row; plain NumPy, fixed by the schema."""
 
     levels: Levels
-    valid: np.ndarray  # [C, R] bool, which of at most R levels a column has
+    valid: np.ndarray  # [C, R] bool, the levels that a column has
     numbers: np.ndarray  # [N] the places of the columns of numbers
-    gap: np.ndarray  # [N] float32, between two numbers that are written differently, in model space
-    pseudo_rows: float  # of the whole table that every leaf holds besides its own rows
+    gap: np.ndarray  # [N] float32, least difference of two numbers that are written differently, in model space
+    pseudo_rows: float  # of the whole table that every leaf holds besides its rows
     dependent: bool  # whether levels follow a tree
 
 
 class Leaves(NamedTuple):
-    """None in the place of arrays without numbers, which no checkpoint can hold."""
+    """The state of leaves; None stands for arrays without entries, which no checkpoint can hold."""
 
-    rows: jax.Array  # [L] float32, real rows; 0 where there is no leaf
+    rows: jax.Array  # [L] float32, number of real rows; 0 where there is no leaf
     low: jax.Array | None  # [L, N] float32
     high: jax.Array | None  # [L, N] float32
     mean: jax.Array | None  # [L, N] float32
     scale: jax.Array | None  # [L, N] float32, 0 where all rows have one value
-    tables: jax.Array | None  # [L, C, Q, R] float32, P(level | level of the parent); Q is R, or 1 where there are none
-    parents: jax.Array | None  # [L, C] int32, -1 where a column has none
+    tables: (
+        jax.Array | None
+    )  # [L, C, Q, R] float32, P(level | level of the parent); Q is R, or 1 if there are no parents
+    parents: jax.Array | None  # [L, C] int32, -1 for a column without a parent
+
+
+class Numbers(NamedTuple):
+    """Distributions of the numbers in leaves, as in `Leaves`."""
+
+    low: jax.Array  # [L, N] float32, below every number
+    high: jax.Array  # [L, N] float32, the greatest number
+    mean: jax.Array  # [L, N] float32, within the bounds
+    scale: jax.Array  # [L, N] float32, 0 where all rows have one value
+
+
+class Region(NamedTuple):
+    """The cells that leaves can hold, by the thresholds of the nodes above them."""
+
+    low: jax.Array  # [L, N] float32, below every number
+    high: jax.Array  # [L, N] float32, the greatest number
+    allowed: jax.Array  # [L, C, R] bool, the levels
 
 
 def layout_of(spec: Spec, pseudo_rows: float, dependent: bool) -> Layout:
-    """The layout of a table or of vectors."""
+    """Returns the layout of a table or of vectors.
+
+    Args:
+      spec: facts of the data.
+      pseudo_rows: number of rows of the whole table that every leaf holds besides its rows.
+      dependent: whether levels follow a tree in each leaf; without effect on fewer than two columns of levels.
+
+    Raises:
+      UserError: for data without columns.
+    """
     schema = columns(spec)
     levels = categorical.levels_of(schema)
     valid = np.arange(levels.sizes.max(initial=1))[None] < levels.sizes[:, None]
     numbers = np.setdiff1d(np.arange(len(schema)), levels.columns)
-    digits = np.array([0 if schema[at]["kind"] == "integer" else schema[at]["decimals"] for at in numbers], int)
-    gap = np.where(digits < FULL, 10.0**-digits / np.broadcast_to(spec.scale, spec.shape)[numbers], NARROWEST)
+    decimals = np.array(
+        [0 if schema[place]["kind"] == "integer" else schema[place]["decimals"] for place in numbers], int
+    )
+    exact = 10.0**-decimals / np.broadcast_to(spec.scale, spec.shape)[numbers]
+    gap = np.where(decimals < FULL, exact, NARROWEST).astype(np.float32)
     dependent = dependent and len(levels.sizes) > 1
-    return Layout(levels, valid, numbers, gap.astype(np.float32), pseudo_rows, dependent)
+    return Layout(levels, valid, numbers, gap, pseudo_rows, dependent)
 
 
-def blank(layout: Layout, leaves: int) -> Leaves:
-    """Leaves that are all alike: numbers with mean 0 and variance 1, every level as likely as the others; one has rows."""
-    rows = jnp.zeros(leaves).at[0].set(1)
-    numbers = [jnp.full((leaves, len(layout.numbers)), value, jnp.float32) for value in (-BEYOND, BEYOND, 0, 1)]
-    numbers = numbers if len(layout.numbers) else [None] * 4
+def numbers_of(leaves: Leaves) -> Numbers | None:
+    """Returns the distributions of numbers, or None if no column holds numbers."""
+    if leaves.low is None or leaves.high is None or leaves.mean is None or leaves.scale is None:
+        return None
+    return Numbers(leaves.low, leaves.high, leaves.mean, leaves.scale)
+
+
+def joined(
+    rows: jax.Array, numbers: Numbers | None, tables: jax.Array | None = None, parents: jax.Array | None = None
+) -> Leaves:
+    """Returns leaves of `rows` [L] real rows, with the distributions of their numbers and of their levels."""
+    if numbers is None:
+        return Leaves(rows, None, None, None, None, tables, parents)
+    return Leaves(rows, *numbers, tables, parents)
+
+
+def blank(layout: Layout, num: int) -> Leaves:
+    """Returns `num` leaves that are all alike, of which the first has a row.
+
+    Numbers have mean 0 and variance 1, and the levels of a column are equally likely.
+    """
+    rows = jnp.zeros(num).at[0].set(1)
+    numbers = blank_numbers(layout, num) if len(layout.numbers) else None
     if not len(layout.valid):
-        return Leaves(rows, *numbers, None, None)
+        return joined(rows, numbers)
     count, most = layout.valid.shape
-    even = jnp.asarray(layout.valid / layout.valid.sum(1, keepdims=True), jnp.float32)
-    tables = jnp.broadcast_to(even[None, :, None], (leaves, count, most if layout.dependent else 1, most))
-    return Leaves(rows, *numbers, tables, jnp.full((leaves, count), -1, jnp.int32) if layout.dependent else None)
+    even = jnp.asarray(layout.valid / layout.valid.sum(1, keepdims=True), jnp.float32)  # [C, R]
+    if not layout.dependent:
+        return joined(rows, numbers, jnp.broadcast_to(even[None, :, None], (num, count, 1, most)))
+    tables = jnp.broadcast_to(even[None, :, None], (num, count, most, most))
+    return joined(rows, numbers, tables, jnp.full((num, count), -1, jnp.int32))
+
+
+def blank_numbers(layout: Layout, num: int) -> Numbers:
+    """Returns standard normal distributions without bounds, of `num` leaves."""
+    shape = num, len(layout.numbers)
+    return Numbers(
+        low=jnp.full(shape, -BEYOND, jnp.float32),
+        high=jnp.full(shape, BEYOND, jnp.float32),
+        mean=jnp.zeros(shape, jnp.float32),
+        scale=jnp.ones(shape, jnp.float32),
+    )
 
 
 def codes(layout: Layout, x: jax.Array) -> jax.Array:
-    """The levels of rows x [B, D], int32 [B, C]; 0 where a cell holds none."""
-    held = jnp.rint(x[:, layout.levels.columns]).astype(jnp.int32)
-    return jnp.clip(held, 0, jnp.asarray(layout.levels.sizes, jnp.int32)[None] - 1)
+    """Returns the levels of rows x [B, D], int32 [B, C]; the nearest level of the column for a cell that holds none."""
+    cells = jnp.rint(x[:, layout.levels.columns]).astype(jnp.int32)
+    return jnp.clip(cells, 0, jnp.asarray(layout.levels.sizes, jnp.int32)[None] - 1)
+
+
+def agreeing(layout: Layout, code: jax.Array, seen: jax.Array) -> jax.Array:
+    """Returns 1 for the levels that agree with the observed cells, else 0: [B, C, R] float32.
+
+    Args:
+      layout: of the table.
+      code: levels of rows [B, C].
+      seen: observed cells [B, C] bool.
+    """
+    return jnp.where(seen[..., None], jax.nn.one_hot(code, layout.valid.shape[1]), 1)
 
 
 def shares(layout: Layout, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """How often each level is in the rows x [B, D], of all its column holds, with one more row of each [C, R]."""
-    places, seen = np.arange(len(layout.valid))[None], mask[:, layout.levels.columns]
+    """Returns the share of each level among the observed cells of its column, with one pseudo-row of each level, [C, R].
+
+    Args:
+      layout: of the table.
+      x: rows [B, D].
+      mask: observed cells [B, D] bool, none in a padding row.
+    """
+    places = np.arange(len(layout.valid))[None]
+    seen = mask[:, layout.levels.columns]
     counts = jnp.zeros(layout.valid.shape).at[places, codes(layout, x)].add(seen)
     return categorical.normalised(counts[:, None], jnp.asarray(layout.valid), 1.0)[:, 0]
 
 
 def fitted(
-    layout: Layout, x: jax.Array, mask: jax.Array, leaf: jax.Array, box: tuple, can: jax.Array, prior: jax.Array
+    layout: Layout, x: jax.Array, mask: jax.Array, leaf: jax.Array, region: Region, prior: jax.Array | None
 ) -> Leaves:
-    """Leaves of the observed cells of rows x [B, D] that are in `leaf` [B].
+    """Returns leaves that are fitted to the observed cells of their rows.
 
     Args:
-      mask: [B, D], none of a padding row.
-      box: bounds of the numbers in each leaf, [L, N] each.
-      can: [L, C, R] bool, which levels can be in a leaf.
-      prior: [C, R] of `shares`.
+      layout: of the table.
+      x: rows [B, D].
+      mask: observed cells [B, D] bool, none in a padding row.
+      leaf: the leaf [B] of each row.
+      region: the cells that each leaf can hold.
+      prior: shares of levels [C, R] in the whole table, by `shares`; None if no column has levels.
     """
-    most = len(can)
-    total = partial(jax.ops.segment_sum, segment_ids=leaf, num_segments=most)
-    rows = total((mask.any(1)).astype(jnp.float32))
-    numbers = _numbers(layout, x, mask, leaf, box, total) if len(layout.numbers) else (None,) * 4
-    if not len(layout.valid):
-        return Leaves(rows, *numbers, None, None)
-    prior = jnp.where(can, prior[None], 0)
+    num = len(region.allowed)
+    rows = jax.ops.segment_sum(mask.any(1).astype(jnp.float32), leaf, num)
+    numbers = fit_numbers(layout, x, mask, leaf, region) if len(layout.numbers) else None
+    if prior is None:
+        return joined(rows, numbers)
+    tables, parents = fit_levels(layout, x, mask, leaf, region.allowed, prior)
+    return joined(rows, numbers, tables, parents)
+
+
+def fit_numbers(layout: Layout, x: jax.Array, mask: jax.Array, leaf: jax.Array, region: Region) -> Numbers:
+    """Returns the distributions of numbers by the moments of the observed cells in each leaf; arguments as of `fitted`."""
+    num = len(region.allowed)
+    x = x[:, layout.numbers]
+    seen = mask[:, layout.numbers].astype(jnp.float32)
+    count = jax.ops.segment_sum(seen, leaf, num)  # [L, N]
+    mean = jax.ops.segment_sum(seen * x, leaf, num) / jnp.maximum(count, 1)
+    variance = jax.ops.segment_sum(seen * jnp.square(x - mean[leaf]), leaf, num) / jnp.maximum(count, 1)
+    smallest = jax.ops.segment_min(jnp.where(seen > 0, x, BEYOND), leaf, num)
+    largest = jax.ops.segment_max(jnp.where(seen > 0, x, -BEYOND), leaf, num)
+    gap = layout.gap[None]
+    single = (count > 0) & (largest - smallest < gap / 2)
+    # Because a rounded number stands for an interval as wide as the gap, it has a variance of gap^2 / 12 more.
+    scale = jnp.where(count > 0, jnp.sqrt(variance + jnp.square(gap) / 12), 1)
+    mean = jnp.clip(jnp.where(single, smallest, mean), region.low, region.high)
+    return Numbers(region.low, region.high, mean, jnp.where(single, 0, scale))
+
+
+def fit_levels(
+    layout: Layout, x: jax.Array, mask: jax.Array, leaf: jax.Array, allowed: jax.Array, prior: jax.Array
+) -> tuple[jax.Array, jax.Array | None]:
+    """Returns tables [L, C, Q, R] and parents [L, C] of levels, None if levels are independent.
+
+    Args:
+      layout: of the table.
+      x: rows [B, D].
+      mask: observed cells [B, D] bool, none in a padding row.
+      leaf: the leaf [B] of each row.
+      allowed: [L, C, R] bool, the levels that can be in a leaf.
+      prior: shares of levels [C, R] in the whole table.
+    """
+    prior = jnp.where(allowed, prior[None], 0)
     prior = prior / jnp.maximum(prior.sum(2, keepdims=True), 1e-30)  # [L, C, R]
-    code, seen = codes(layout, x), mask[:, layout.levels.columns]
-    counts = jnp.zeros(prior.shape).at[leaf[:, None], np.arange(code.shape[1])[None], code].add(seen)
-    alone = smoothed(counts, prior, layout.pseudo_rows)
+    code = codes(layout, x)
+    seen = mask[:, layout.levels.columns]
+    places = np.arange(code.shape[1])[None]
+    counts = jnp.zeros(prior.shape).at[leaf[:, None], places, code].add(seen)
+    marginals = smoothed(counts, prior, layout.pseudo_rows)
     if not layout.dependent:
-        return Leaves(rows, *numbers, alone[:, :, None], None)
-    tables, parents = _dependent(layout, code, seen, leaf, most, alone, can)
-    return Leaves(rows, *numbers, tables, parents)
+        return marginals[:, :, None], None
+    pull = PULL if layout.pseudo_rows > 0 else 0.0
+    return fit_level_trees(code, seen, leaf, marginals, allowed, pull)
 
 
 def smoothed(counts: jax.Array, prior: jax.Array, pseudo_rows: float) -> jax.Array:
-    """Shares of levels by their counts [..., R] and so many rows more that are like the prior, a distribution [..., R]."""
+    """Returns the shares of levels by their counts [..., R], with pseudo-rows that follow the prior.
+
+    Args:
+      counts: [..., R].
+      prior: a distribution [..., R], which the shares are if there are no rows at all.
+      pseudo_rows: number of pseudo-rows.
+    """
     total = counts.sum(-1, keepdims=True) + pseudo_rows
     return jnp.where(total > 0, (counts + pseudo_rows * prior) / jnp.where(total > 0, total, 1), prior)
 
 
-def _numbers(layout: Layout, x: jax.Array, mask: jax.Array, leaf: jax.Array, box: tuple, total: Any) -> tuple:
-    low, high = box
-    x, seen = x[:, layout.numbers], mask[:, layout.numbers].astype(jnp.float32)
-    count = total(seen)
-    mean = total(seen * x) / jnp.maximum(count, 1)
-    variance = total(seen * jnp.square(x - mean[leaf])) / jnp.maximum(count, 1)
-    ends = (
-        end(jnp.where(seen > 0, x, -sign * BEYOND), leaf, len(low))
-        for end, sign in ((jax.ops.segment_min, -1), (jax.ops.segment_max, 1))
-    )
-    least, most = ends
-    gap = layout.gap[None]
-    single = (count > 0) & (most - least < gap / 2)
-    scale = jnp.where(count > 0, jnp.sqrt(variance + jnp.square(gap) / 12), 1)
-    return low, high, jnp.clip(jnp.where(single, least, mean), low, high), jnp.where(single, 0, scale)
-
-
-def _dependent(
-    layout: Layout, code: jax.Array, seen: jax.Array, leaf: jax.Array, most: int, alone: jax.Array, can: jax.Array
+def fit_level_trees(
+    code: jax.Array, seen: jax.Array, leaf: jax.Array, marginals: jax.Array, allowed: jax.Array, pull: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Tables [L, C, R, R] and parents [L, C] of the levels in each leaf, by counts of pairs of its rows.
+    """Returns tables [L, C, R, R] and parents [L, C] of a Chow-Liu tree in each leaf.
 
-    An edge stays where it explains more than its parameters cost, by the extended BIC, for it is the best of many (Chen &
-    Chen 2008, equation 2.1 with gamma = 1). Each row of a table holds `PULL` rows more that are like the whole leaf, unless
-    there are to be no pseudo-rows.
+    Args:
+      code: levels of rows [B, C].
+      seen: observed cells [B, C] bool.
+      leaf: the leaf [B] of each row.
+      marginals: probabilities of levels [L, C, R].
+      allowed: [L, C, R] bool, the levels that can be in a leaf.
+      pull: number of pseudo-rows in each row of a table, which follow the marginals.
     """
     order = jnp.argsort(leaf)
-    pad = ((0, CHUNK), (0, 0))
-    code, seen = (jnp.pad(each[order], pad) for each in (code, seen))
-    size = jax.ops.segment_sum(jnp.ones(len(leaf), jnp.int32), leaf, most)
-    width = alone.shape[2]
-
-    def one(own: tuple) -> tuple[jax.Array, jax.Array]:
-        first, size, alone, can = own
-
-        def count(chunk: jax.Array, pairs: jax.Array) -> jax.Array:
-            start = first + chunk * CHUNK
-            here = start + jnp.arange(CHUNK) < first + size
-            some, known = (jax.lax.dynamic_slice_in_dim(each, start, CHUNK) for each in (code, seen))
-            return pairs + chow_liu.pair_counts(some, known, here.astype(jnp.float32), width)
-
-        blank = jnp.zeros((*alone.shape, *alone.shape))
-        pairs = jax.lax.fori_loop(0, (size + CHUNK - 1) // CHUNK, count, blank)  # [C, R, C, R]
-        gain = chow_liu.mutual_information(pairs, can, 0.0) * pairs.sum((1, 3))
-        free = jnp.maximum(can.sum(1) - 1, 0).astype(jnp.float32)
-        gain = gain - free[:, None] * free[None] * (jnp.log(jnp.maximum(size, 1)) / 2 + np.log(len(free)))
-        parents = chow_liu.chow_liu(gain)
-        places = jnp.arange(len(parents))
-        parents = jnp.where(gain[places, parents] > 0, parents, -1)
-        given = pairs[parents, :, places]  # [C, R of the parent, R]
-        given = smoothed(given, alone[:, None], PULL if layout.pseudo_rows > 0 else 0.0)
-        return jnp.where((parents < 0)[:, None, None], alone[:, None], given), parents
-
+    padding = (0, CHUNK), (0, 0)  # the last chunk of rows may end behind the last row
+    code = jnp.pad(code[order], padding)
+    seen = jnp.pad(seen[order], padding)
+    size = jax.ops.segment_sum(jnp.ones(len(leaf), jnp.int32), leaf, len(allowed))  # [L]
     first = jnp.cumsum(size) - size
-    return jax.lax.map(one, (first, size, alone, can))
+
+    def fit_leaf(facts: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        first, size, marginals, allowed = facts
+        pairs = count_pairs(code, seen, first, size, marginals.shape[1])
+        return fit_level_tree(pairs, size, marginals, allowed, pull)
+
+    return jax.lax.map(fit_leaf, (first, size, marginals, allowed))
+
+
+def count_pairs(code: jax.Array, seen: jax.Array, first: jax.Array, size: jax.Array, most: int) -> jax.Array:
+    """Returns the number of rows of a leaf in which two levels occur together, [C, R, C, R].
+
+    Args:
+      code: levels [B + CHUNK, C] of rows in the order of their leaves.
+      seen: observed cells [B + CHUNK, C] bool.
+      first: number [] of the first row of the leaf.
+      size: number [] of rows of the leaf.
+      most: R.
+    """
+    count = code.shape[1]
+
+    def add_chunk(chunk: jax.Array, pairs: jax.Array) -> jax.Array:
+        start = first + chunk * CHUNK
+        in_leaf = start + jnp.arange(CHUNK) < first + size
+        chunk_code = jax.lax.dynamic_slice_in_dim(code, start, CHUNK)
+        chunk_seen = jax.lax.dynamic_slice_in_dim(seen, start, CHUNK)
+        return pairs + chow_liu.pair_counts(chunk_code, chunk_seen, in_leaf.astype(jnp.float32), most)
+
+    chunks = (size + CHUNK - 1) // CHUNK
+    return jax.lax.fori_loop(0, chunks, add_chunk, jnp.zeros((count, most, count, most)))
+
+
+def fit_level_tree(
+    pairs: jax.Array, size: jax.Array, marginals: jax.Array, allowed: jax.Array, pull: float
+) -> tuple[jax.Array, jax.Array]:
+    """Returns tables [C, R, R] and parents [C] of the Chow-Liu tree of one leaf.
+
+    An edge stays if it explains more than its parameters cost by the extended BIC, because it is the best of many edges
+    (Chen & Chen 2008, equation 2.1 with gamma = 1).
+
+    Args:
+      pairs: counts of pairs of levels [C, R, C, R].
+      size: number [] of rows of the leaf.
+      marginals: probabilities of levels [C, R].
+      allowed: [C, R] bool, the levels that can be in the leaf.
+      pull: number of pseudo-rows in each row of a table, which follow the marginals.
+    """
+    gain = chow_liu.mutual_information(pairs, allowed, 0.0) * pairs.sum((1, 3))  # [C, C], nats
+    parameters = jnp.maximum(allowed.sum(1) - 1, 0).astype(jnp.float32)
+    cost = jnp.log(jnp.maximum(size, 1)) / 2 + np.log(len(parameters))
+    gain = gain - parameters[:, None] * parameters[None] * cost
+    parents = chow_liu.chow_liu(gain)
+    places = jnp.arange(len(parents))
+    parents = jnp.where(gain[places, parents] > 0, parents, -1)
+    tables = smoothed(pairs[parents, :, places], marginals[:, None], pull)  # [C, R of the parent, R]
+    return jnp.where((parents < 0)[:, None, None], marginals[:, None], tables), parents
 
 
 def log_numbers(layout: Layout, leaves: Leaves, x: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Log-densities of the observed numbers of x [..., N], added up, in leaves that lead alike."""
-    if leaves.mean is None:
+    """Returns the log-density [...] of the observed numbers of each row; 0 [] if no column holds numbers.
+
+    Args:
+      layout: of the table.
+      leaves: a leaf for each row, [...].
+      x: numbers [..., N].
+      mask: observed numbers [..., N] bool, all if None.
+    """
+    numbers = numbers_of(leaves)
+    if numbers is None:
         return jnp.zeros(())
-    low, high, mean, scale = leaves[1:5]
-    gap, rows = layout.gap.reshape((1,) * (x.ndim - 1) + (-1,)), leaves.rows[..., None]
-    broad = _log_truncated(x, mean, jnp.ones_like(scale), low, high)
-    near = jnp.abs(x - mean) <= gap / 2
-    wide = jnp.where(scale > 0, scale, 1)
-    local = jnp.where(scale > 0, _log_truncated(x, mean, wide, low, high), jnp.where(near, -jnp.log(gap), NEVER))
+    rows = leaves.rows[..., None]
+    log_p = log_fitted(layout, numbers, x)
     if layout.pseudo_rows > 0:
+        log_wide = log_truncated(x, numbers.mean, jnp.ones_like(numbers.scale), numbers.low, numbers.high)
         log_total = jnp.log(rows + layout.pseudo_rows)
-        local = local + jnp.log(jnp.maximum(rows, 1e-30)) - log_total
-        local = jnp.logaddexp(local, broad + np.log(layout.pseudo_rows) - log_total)
-    inside = (x > low) & (x <= high) & (local > NEVER / 2)
-    each = jnp.where(inside, local, -jnp.inf)
-    return (each if mask is None else jnp.where(mask, each, 0)).sum(-1)
+        log_p = log_p + jnp.log(jnp.maximum(rows, 1e-30)) - log_total
+        log_p = jnp.logaddexp(log_p, log_wide + np.log(layout.pseudo_rows) - log_total)
+    possible = (x > numbers.low) & (x <= numbers.high) & (log_p > NEVER / 2)
+    log_p = jnp.where(possible, log_p, -jnp.inf)
+    if mask is not None:
+        log_p = jnp.where(mask, log_p, 0)
+    return log_p.sum(-1)
 
 
-def _log_truncated(x: jax.Array, mean: jax.Array, scale: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
-    below, above = _reach(mean, scale, low, high)
+def log_fitted(layout: Layout, numbers: Numbers, x: jax.Array) -> jax.Array:
+    """Returns the log-densities of numbers x [..., N] within their bounds, by the rows of their leaves alone."""
+    low, high, mean, scale = numbers
+    gap = layout.gap.reshape((1,) * (x.ndim - 1) + (-1,))
+    log_normal = log_truncated(x, mean, jnp.where(scale > 0, scale, 1), low, high)
+    log_single = jnp.where(jnp.abs(x - mean) <= gap / 2, -jnp.log(gap), NEVER)
+    return jnp.where(scale > 0, log_normal, log_single)
+
+
+def log_truncated(x: jax.Array, mean: jax.Array, scale: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+    """Returns the log-density of a normal distribution that is truncated to its bounds; x is within the bounds."""
+    below, above = mass_around(mean, scale, low, high)
     return -0.5 * jnp.square((x - mean) / scale) - jnp.log(scale * (below + above)) - 0.5 * np.log(np.pi / 2)
 
 
-def _reach(mean: jax.Array, scale: jax.Array, low: jax.Array, high: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Twice the probability between the mean, which is within the bounds, and either of them."""
+def mass_around(mean: jax.Array, scale: jax.Array, low: jax.Array, high: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns twice the probability from `low` to the mean, which is within the bounds, and from the mean to `high`."""
     return erf((mean - low) / scale * 0.5**0.5), erf((high - mean) / scale * 0.5**0.5)
 
 
-def draw_numbers(key: jax.Array, layout: Layout, leaves: Leaves) -> jax.Array:
-    """Numbers [B, N] of rows that are each in a leaf of their own."""
-    low, high, mean, scale = leaves[1:5]
-    which, place = jax.random.uniform(key, (2, *mean.shape))
-    rows = leaves.rows[:, None]
-    broad = which * (rows + layout.pseudo_rows) >= rows
-    wide = jnp.where(broad | (scale == 0), 1, scale)
-    below, above = _reach(mean, wide, low, high)
-    drawn = mean + wide * 2**0.5 * erfinv(jnp.clip(place * (below + above) - below, -1 + 1e-7, 1 - 1e-7))
-    single = mean + (place - 0.5) * layout.gap[None]
-    return jnp.where((scale == 0) & ~broad, single, jnp.clip(drawn, low, high))
-
-
-def log_levels(leaves: Leaves, leaf: jax.Array, code: jax.Array, seen: jax.Array | None = None) -> jax.Array:
-    """Log-probabilities [B] of rows of levels [B, C] in the leaves [B] that they are in; what is not `seen` is summed out."""
-    if leaves.tables is None:
-        return jnp.zeros(())
-    places = jnp.arange(code.shape[1])[None]
-    if leaves.parents is None:
-        each = jnp.log(leaves.tables[leaf[:, None], places, 0, code])
-        return (each if seen is None else jnp.where(seen, each, 0)).sum(1)
-    parents = leaves.parents[leaf]
-    if seen is not None:
-        may = jnp.where(seen[..., None], jnp.log(jax.nn.one_hot(code, leaves.tables.shape[-1])), 0)
-        return jax.vmap(_upward)(leaves.tables[leaf], parents, may)[1]
-    above = jnp.where(parents < 0, 0, jnp.take_along_axis(code, jnp.maximum(parents, 0), 1))
-    return jnp.log(leaves.tables[leaf[:, None], places, above, code]).sum(1)
-
-
-def _order(parents: jax.Array) -> jax.Array:
-    """The columns, each behind its parent [C]."""
-
-    def up(found: tuple) -> tuple:
-        above, depth = found
-        return jnp.where(above < 0, -1, parents[above]), depth + (above >= 0)
-
-    start = parents, jnp.zeros_like(parents)
-    return jnp.argsort(jax.lax.while_loop(lambda found: (found[0] >= 0).any(), up, start)[1])
-
-
-def _upward(tables: jax.Array, parents: jax.Array, may: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Logs of P(what is observed at and below a column | its level) [C, R], and of all that is observed [] (Pearl 1988).
+def draw_numbers(key: jax.Array, layout: Layout, rows: jax.Array, numbers: Numbers) -> jax.Array:
+    """Draws the numbers [B, N] of rows.
 
     Args:
-      may: [C, R], 0 where a level agrees with what is observed, else -inf.
+      key: of the draw.
+      layout: of the table.
+      rows: number of real rows [B] of the leaf of each row.
+      numbers: distributions [B, N] in the leaf of each row.
     """
-    order, log_tables = _order(parents), jnp.log(tables)
+    low, high, mean, scale = numbers
+    which, place = jax.random.uniform(key, (2, *mean.shape))
+    pseudo = which * (rows[:, None] + layout.pseudo_rows) >= rows[:, None]  # the number is one of a pseudo-row
+    width = jnp.where(pseudo | (scale == 0), 1, scale)
+    below, above = mass_around(mean, width, low, high)
+    quantile = jnp.clip(place * (below + above) - below, -1 + 1e-7, 1 - 1e-7)
+    normal = jnp.clip(mean + width * 2**0.5 * erfinv(quantile), low, high)
+    single = mean + (place - 0.5) * layout.gap[None]
+    return jnp.where((scale == 0) & ~pseudo, single, normal)
 
-    def visit(number: jax.Array, found: tuple) -> tuple:
-        below, evidence = found
+
+def log_levels(
+    layout: Layout, leaves: Leaves, leaf: jax.Array, code: jax.Array, seen: jax.Array | None = None
+) -> jax.Array:
+    """Returns the log-probability [B] of the observed levels of each row; 0 [] if no column has levels.
+
+    Args:
+      layout: of the table.
+      leaves: leaves [L].
+      leaf: the leaf [B] of each row.
+      code: levels of rows [B, C].
+      seen: observed cells [B, C] bool, all if None.
+    """
+    tables, parents = leaves.tables, leaves.parents
+    if tables is None:
+        return jnp.zeros(())
+    places = jnp.arange(code.shape[1])[None]
+    if parents is None:
+        log_p = jnp.log(tables[leaf[:, None], places, 0, code])  # [B, C]
+        if seen is not None:
+            log_p = jnp.where(seen, log_p, 0)
+        return log_p.sum(1)
+    if seen is not None:
+        evidence = jnp.log(agreeing(layout, code, seen))
+        return jax.vmap(pass_upward)(tables[leaf], parents[leaf], evidence)[1]
+    parent = parents[leaf]  # [B, C]
+    parent_code = jnp.take_along_axis(code, jnp.maximum(parent, 0), 1)
+    return jnp.log(tables[leaf[:, None], places, jnp.where(parent < 0, 0, parent_code), code]).sum(1)
+
+
+def parents_first(parents: jax.Array) -> jax.Array:
+    """Returns the columns [C] in an order in which each column stands behind its parent [C]."""
+
+    def climb(climbed: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        ancestor, depth = climbed
+        return jnp.where(ancestor < 0, -1, parents[ancestor]), depth + (ancestor >= 0)
+
+    start = parents, jnp.zeros_like(parents)
+    _, depth = jax.lax.while_loop(lambda climbed: (climbed[0] >= 0).any(), climb, start)
+    return jnp.argsort(depth)
+
+
+def pass_upward(tables: jax.Array, parents: jax.Array, evidence: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the messages of a tree of columns from its leaves to its roots (Pearl 1988).
+
+    Args:
+      tables: [C, R, R], P(level | level of the parent).
+      parents: [C], -1 for a root.
+      evidence: [C, R], 0 where a level agrees with the observed cell, else -inf.
+
+    Returns:
+      The log-probability of the observed cells of a column and of all columns below it, given its level [C, R]; the
+      log-probability of all observed cells [].
+    """
+    order = parents_first(parents)
+    log_tables = jnp.log(tables)
+
+    def visit(number: jax.Array, messages: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        below, total = messages
         column = order[len(order) - 1 - number]
         message = jax.nn.logsumexp(log_tables[column] + below[column][None], 1)  # [R of the parent]
         root = parents[column] < 0
         below = below.at[parents[column]].add(jnp.where(root, 0, message))
-        return below, evidence + jnp.where(root, message[0], 0)
+        return below, total + jnp.where(root, message[0], 0)
 
-    return jax.lax.fori_loop(0, len(order), visit, (may, jnp.zeros(())))
+    return jax.lax.fori_loop(0, len(order), visit, (evidence, jnp.zeros(())))
 
 
-def draw_levels(key: jax.Array, leaves: Leaves, held: jax.Array, seen: jax.Array) -> jax.Array:
-    """Levels [B, C] int32 of rows that are each in a leaf of their own, given those that are observed."""
-    if leaves.parents is None:
-        heights = jnp.cumsum(leaves.tables[:, :, 0] * jnp.where(seen[..., None], held, 1), 2)
-        top = heights[..., -1]  # one number a cell is drawn, not one a level
-        place = jnp.minimum(jax.random.uniform(key, top.shape) * top, jnp.nextafter(top, jnp.zeros_like(top)))
-        return (heights <= place[..., None]).sum(2).astype(jnp.int32)
-    may = jnp.where(seen[..., None], jnp.log(held), 0)  # [B, C, R]
-    noise = jax.random.gumbel(key, may.shape)
+def draw_levels(key: jax.Array, tables: jax.Array, parents: jax.Array | None, allowed: jax.Array) -> jax.Array:
+    """Draws the levels [B, C] int32 of rows, given their observed cells.
 
-    def row(tables: jax.Array, parents: jax.Array, may: jax.Array, noise: jax.Array) -> jax.Array:
-        order, below = _order(parents), _upward(tables, parents, may)[0]
+    Args:
+      key: of the draw.
+      tables: [B, C, Q, R] of the leaf of each row.
+      parents: [B, C] of the leaf of each row, None if levels are independent.
+      allowed: [B, C, R] of `agreeing`, 1 for the levels that agree with the observed cells, else 0.
+    """
+    if parents is None:
+        return draw_independent(key, tables[:, :, 0] * allowed)
+    noise = jax.random.gumbel(key, allowed.shape)
+    return jax.vmap(draw_level_tree)(tables, parents, jnp.log(allowed), noise)
 
-        def visit(number: jax.Array, drawn: jax.Array) -> jax.Array:
-            column = order[number]
-            above = jnp.where(parents[column] < 0, 0, drawn[parents[column]])
-            level = (jnp.log(tables[column, above]) + below[column] + noise[column]).argmax()
-            return drawn.at[column].set(level.astype(jnp.int32))
 
-        return jax.lax.fori_loop(0, len(order), visit, jnp.zeros(len(order), jnp.int32))
+def draw_independent(key: jax.Array, weights: jax.Array) -> jax.Array:
+    """Draws a level [B, C] int32 by the weights of levels [B, C, R], from one uniform number a cell."""
+    heights = jnp.cumsum(weights, 2)
+    top = heights[..., -1]
+    place = jax.random.uniform(key, top.shape) * top
+    place = jnp.minimum(place, jnp.nextafter(top, jnp.zeros_like(top)))  # a rounded product may reach the top
+    return (heights <= place[..., None]).sum(2).astype(jnp.int32)
 
-    return jax.vmap(row)(leaves.tables, leaves.parents, may, noise)
+
+def draw_level_tree(tables: jax.Array, parents: jax.Array, evidence: jax.Array, noise: jax.Array) -> jax.Array:
+    """Returns levels [C] int32 of one row, drawn from the roots down.
+
+    Args:
+      tables: [C, R, R], P(level | level of the parent).
+      parents: [C], -1 for a root.
+      evidence: [C, R], 0 where a level agrees with the observed cell, else -inf.
+      noise: [C, R], draws of a standard Gumbel distribution.
+    """
+    order = parents_first(parents)
+    below, _ = pass_upward(tables, parents, evidence)
+
+    def visit(number: jax.Array, drawn: jax.Array) -> jax.Array:
+        column = order[number]
+        parent_level = jnp.where(parents[column] < 0, 0, drawn[parents[column]])
+        level = (jnp.log(tables[column, parent_level]) + below[column] + noise[column]).argmax()
+        return drawn.at[column].set(level.astype(jnp.int32))
+
+    return jax.lax.fori_loop(0, len(order), visit, jnp.zeros(len(order), jnp.int32))
