@@ -1,4 +1,4 @@
-"""A forest as a mixture of all leaves of all its trees: the leaf of a row, densities, draws. `leaves` has the cells of a leaf.
+"""A forest as a mixture of all leaves of all its trees: the leaf of a row, densities, draws. The cells of a leaf: `leaves`.
 
 Densities and draws follow FORDE and FORGE (Watson, Blesch, Kapar & Wright 2023, algorithms 2 and 3): a tree is uniform, a
 leaf has its share of the rows, and cells follow the leaf. To save memory, trees are worked on one after the other, and
