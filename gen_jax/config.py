@@ -149,14 +149,14 @@ MEANINGS = {  # of the settings of `base_config`
 }
 
 
-def load_file(path: Path) -> ConfigDict:
+def load_file(path: str | Path) -> ConfigDict:
     """Returns the config of a file. Settings that the file builds from one dict become separate, each with its own flags.
 
     Raises:
       UserError: if the file does not run or gives no config.
     """
     try:
-        return unshared(run_file(path).get_config())
+        return unshared(run_file(Path(path)).get_config())
     except Exception as error:  # noqa: BLE001 (a user's file may raise anything)
         raise UserError(f"{path} does not give a config: {type(error).__name__}: {error}") from None
 

@@ -1,6 +1,7 @@
 """Codes of data by a trained run, and the paths of gen_jax.interpolate that need them."""
 
 import io
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -228,7 +229,7 @@ def test_a_traversal_stays_where_the_prior_reaches():
         prior=lambda key, state, num: {"z": jax.random.uniform(key, (num, 2), minval=-1.0)},
         decode=lambda key, state, latent: {"x": latent["z"]},
     )
-    loaded = loading.Loaded(uniform, None, make_spec("vector", (2,)), {}, 0)
+    loaded = loading.Loaded(uniform, None, make_spec("vector", (2,)), {}, 0, Path())
     x = paths.traversals(loaded, np.arange(2), 2, 7, 0)
     assert np.abs(x).max() <= 1 and x[0, 0, 0] < -0.99 and x[0, -1, 0] > 0.99
 

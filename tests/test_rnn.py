@@ -397,7 +397,7 @@ def test_the_loss_is_a_function_that_can_be_differentiated(spec, head):
     density = fitting(spec, {"name": head})
     values = 3 if head == "categorical" else 0
     predictor = Predictor(Recurrent("gru", 6), density.width, values, not values, 0, density.weights)
-    net = RecurrentNet(predictor, density, spec.shape[1:])
+    net = RecurrentNet(predictor, partial(predictor.apply, method="unroll"), density, spec.shape[1:])
     x = jnp.arange(4 * np.prod(spec.shape)).reshape(4, *spec.shape) % 7 % 3
     batch = {
         "x": x if values else jnp.float32(x > 0),
@@ -689,7 +689,9 @@ def test_a_fork_with_another_number_of_lanes_begins_them_anew(tmp_path, one_devi
 def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys):
     model, state, _ = learnt("categorical")
     settings = {"sample": {"length": None}}
-    monkeypatch.setattr(loading, "load", lambda *args: loading.Loaded(model, state, tokens_spec(), settings, 10))
+    monkeypatch.setattr(
+        loading, "load", lambda *args: loading.Loaded(model, state, tokens_spec(), settings, 10, Path())
+    )
 
     def drawn(*flags):
         sample.main(["sample", "--workdir", "any", "--num=6", "--out", str(tmp_path / "x.npz"), *flags])
@@ -719,6 +721,8 @@ def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys
         (ROLL, model, "--stream prints text"),
         (tokens_spec(), markov(tokens_spec(), 1), "no sampler option 'stream'"),
     ):
-        monkeypatch.setattr(loading, "load", Mock(return_value=loading.Loaded(unable, state, spec, settings, 10)))
+        monkeypatch.setattr(
+            loading, "load", Mock(return_value=loading.Loaded(unable, state, spec, settings, 10, Path()))
+        )
         with pytest.raises(UserError, match=words):
             sample.main(["sample", "--workdir", "any", "--stream"])

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -188,7 +189,7 @@ def conditional(sizes: list[int]) -> Model:
 @pytest.mark.parametrize("closed", [False, True])
 def test_labels_are_held_and_chunks_have_one_size(closed):
     sizes, spec = [], make_spec("vector", (3,))
-    loaded = loading.Loaded(conditional(sizes), None, spec, {}, 0)
+    loaded = loading.Loaded(conditional(sizes), None, spec, {}, 0, Path())
     x = paths.paths(loaded, 70, 6, 0, paths.linear, closed)
     points = 4 * 5 if closed else 6
     assert x.shape == (70, points, 3) and sizes == [CHUNK] * (-(-70 * points // CHUNK))
@@ -203,7 +204,7 @@ def test_labels_are_held_and_chunks_have_one_size(closed):
 
 @pytest.mark.parametrize("out, pictures", [("a.png", 1), ("a.gif", 4)])
 def test_vectors_are_drawn(call, monkeypatch, out, pictures):
-    loaded = loading.Loaded(conditional([]), None, make_spec("vector", (3,)), {}, 0)
+    loaded = loading.Loaded(conditional([]), None, make_spec("vector", (3,)), {}, 0, Path())
     monkeypatch.setattr(loading, "load", lambda *args: loaded)
     first = call(interpolate, out, "--num=20", "--steps=2")
     assert first == call(interpolate, f"again.{out}", "--num=20", "--steps=2")
