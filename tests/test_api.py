@@ -171,10 +171,12 @@ def test_a_run_that_somebody_sent_runs_no_code(nets, data, tmp_path, monkeypatch
     monkeypatch.setenv("GEN_JAX_TRUST", "user_nets:Encoder")
     assert python(LOAD).stdout.split()[0] == "4"
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    for section in ({"object": "os:system", "command": "touch touched"}, {"name": "os:system"}, "os:system"):
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "a folder" / "code.py").write_text("open('touched', 'w')")
+    for section in ({"object": "os:system", "command": "touch touched"}, {"name": "os:system"}, "a folder/code.py:1 x"):
         config["model"]["decoder"] = section
         (tmp_path / "run" / "config.json").write_text(json.dumps(config))
-        assert "os:system" in python(LOAD).stderr
+        assert "set GEN_JAX_TRUST" in python(LOAD).stderr
     assert not (tmp_path / "touched").exists()
     config["registered"] = {"model": {"flow": "os:getcwd"}}
     config["model"]["decoder"] = {"name": "mlp"}

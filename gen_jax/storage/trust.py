@@ -6,7 +6,6 @@ another reference is refused, unless the environment variable `GEN_JAX_TRUST` li
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,19 +14,18 @@ from typing import Any
 from gen_jax.devices.startup import only_mine
 from gen_jax.errors import UserError
 
-REFERENCE = re.compile(r"[^\s:]+:[A-Za-z_][\w.]*")
 VARIABLE = "GEN_JAX_TRUST"  # references, separated by commas
 
 
 def references_in(settings: Any) -> Iterator[str]:
-    """Yields the texts in settings that are references."""
+    """Yields the texts in settings that may be references: all that hold a colon, as `registry.pick` reads them."""
     if isinstance(settings, Mapping):
         for value in settings.values():
             yield from references_in(value)
     elif isinstance(settings, list | tuple):
         for value in settings:
             yield from references_in(value)
-    elif isinstance(settings, str) and REFERENCE.fullmatch(settings):
+    elif isinstance(settings, str) and ":" in settings:
         yield settings
 
 
