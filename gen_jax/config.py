@@ -176,14 +176,20 @@ def settings_of(function: Callable[..., Any]) -> ConfigDict:
     """
     settings = ConfigDict()
     for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.default is parameter.empty:
-            continue
-        value = parameter.default
-        if value is None:
-            kinds = get_args(parameter.annotation)
-            value = placeholder(next((kind for kind in (int, str) if kind in kinds), float))
-        settings[name] = ConfigDict(value) if isinstance(value, Mapping) else value
+        if parameter.default is not parameter.empty:
+            settings[name] = setting_of(parameter)
     return settings
+
+
+def setting_of(parameter: inspect.Parameter) -> Any:
+    """Returns the default of a parameter as a setting; a placeholder of the right type for None, or without a default."""
+    value = parameter.default
+    if isinstance(value, Mapping):
+        return ConfigDict(value)
+    if value is not None and value is not parameter.empty:
+        return value
+    kinds = (*get_args(parameter.annotation), parameter.annotation)
+    return placeholder(next((kind for kind in (int, str) if kind in kinds), float))
 
 
 def check(config: ConfigDict) -> None:

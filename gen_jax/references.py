@@ -12,7 +12,7 @@ from typing import Any
 
 from gen_jax.errors import UserError
 
-NOT_FIELDS = ("parent", "name")  # of a Flax module: where it stands in another one
+PLACE = ("parent", "name")  # fields of a Flax module that say where it stands in another one
 NOWHERE = "__main__"  # the module of a notebook or a script, which no other process can import
 
 
@@ -109,7 +109,7 @@ def described(value: Any) -> Any:
         fields = {
             field.name: described(getattr(value, field.name))
             for field in dataclasses.fields(value)
-            if field.init and field.name not in NOT_FIELDS
+            if field.init and field.name not in PLACE
         }
         return {"object": home, **fields}
     return {"object": None, "type": place_of(value)}

@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from gen_jax.errors import UserError, choose
-from gen_jax.references import resolve
-
-HIDDEN = ("parent", "name")  # parameters of a Flax module that say where it stands in another one
+from gen_jax.references import PLACE, resolve
 
 
 class Choices(NamedTuple):
@@ -42,7 +40,7 @@ def options_of(choices: Choices, name: str) -> dict[str, inspect.Parameter]:
     """
     parameters = [*inspect.signature(pick("name", choices.table, name)).parameters.values()][choices.facts :]
     open_ended = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    options = {each.name: each for each in parameters if each.kind not in open_ended and each.name not in HIDDEN}
+    options = {each.name: each for each in parameters if each.kind not in open_ended and each.name not in PLACE}
     for option, default in choices.others.items():
         options[option] = inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default)
     return options

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from gen_jax.data.feed.rows import read_rows
-from gen_jax.data.kinds import kind_of
+from gen_jax.data.kinds import kind_of, pictures
 from gen_jax.data.kinds.files import encode as encode_files
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
@@ -52,14 +52,7 @@ class Samples(Mapping[str, np.ndarray]):
         Raises:
           UserError: for data of a kind that has no pictures.
         """
-        paint = kind_of(self.spec).picture
-        if paint is None:
-            raise UserError(f"{self.spec.name} holds {self.spec.kind} data, which have no picture: print them")
-        x = self.arrays["x"]
-        if "length" in self.arrays:
-            beyond = np.arange(x.shape[1])[None] >= self.arrays["length"][:, None]
-            x = np.where(beyond.reshape(*beyond.shape, *(1,) * (x.ndim - 2)), np.nan, x)
-        return paint(x, self.spec)
+        return pictures.drawn(self.arrays, self.spec)
 
     def save(self, path: str | Path) -> None:
         """Writes the rows into a file: arrays as .npz, or what the kind of the data has, such as .png, .txt, .mid or .csv.
@@ -87,7 +80,7 @@ class Samples(Mapping[str, np.ndarray]):
         """Returns the picture that a notebook shows; None for rows without pictures."""
         if kind_of(self.spec).picture is None:
             return None
-        return encode_files(self.arrays, self.spec, ".png")[".png"]
+        return pictures.picture(self.arrays, self.spec)
 
     def __repr__(self) -> str:
         writers = kind_of(self.spec).write

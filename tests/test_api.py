@@ -339,12 +339,6 @@ def test_a_wrong_setting_of_fit_is_one_line(data, tmp_path, settings, message):
     assert not (tmp_path / "run").exists()
 
 
-class Local(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return jnp.zeros(1)
-
-
 def test_references():
     assert references.reference_of(nn.Dense) == "flax.linen.linear:Dense"
     assert references.resolve("flax.linen.linear:Dense") is nn.Dense

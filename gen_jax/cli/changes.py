@@ -8,12 +8,12 @@ of a number, and remove an option by `=None`.
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from gen_jax.config import MEANINGS, flat
+from gen_jax.config import MEANINGS, flat, setting_of
 from gen_jax.errors import UserError, choose
 from gen_jax.models import MODELS
 from gen_jax.registry import Choices, choices_of, options_of, pick
@@ -80,7 +80,7 @@ def find(config: ConfigDict, setting: str) -> Slot:
             place = setting.split(".")[: depth + 1]
             listed = {".".join([*place, other]) for other in {*options, *section}}
             choose("config key", ".".join([*place, option]), sorted(listed))
-            set_free(section, option, settable(options[option]))
+            set_free(section, option, setting_of(options[option]))
         below = choices_of(function).get(option) if function else None
         schedules = choices.schedules or (below is not None and below.schedules)
         if depth == len(path) - 1:
@@ -155,19 +155,9 @@ def remove(slot: Slot) -> None:
     option, section = slot.option, slot.section
     if not slot.inner:
         parameter = options_of(FAMILY, section.name)[option]
-        set_free(section, option, settable(parameter))
+        set_free(section, option, setting_of(parameter))
         return
     del section[option]
-
-
-def settable(parameter: inspect.Parameter) -> Any:
-    """Returns the default of an option as a setting; a placeholder of the right type if it has none."""
-    if isinstance(parameter.default, Mapping):
-        return ConfigDict(dict(parameter.default))
-    if parameter.default is not None and parameter.default is not parameter.empty:
-        return parameter.default
-    kinds = (*get_args(parameter.annotation), parameter.annotation)
-    return placeholder(next((kind for kind in (int, str, bool) if kind in kinds), float))
 
 
 def set_free(section: ConfigDict, option: str, value: Any) -> None:

@@ -33,7 +33,7 @@ class DataSet:
     @cached_property
     def spec(self) -> Spec:
         """Returns the facts of the data that a model is built for."""
-        return load(self.options, batch_size=1, seed=0, steps=1, quiet=True).spec
+        return load(self.options, batch_size=1, seed=0, steps=1, quiet=True, source=self.source).spec
 
     def rows(self, split: str = "train", num: int | None = None) -> Rows:
         """Returns raw rows of a split, `x` [N, *shape], and `y` [N] if they have labels.
@@ -57,7 +57,7 @@ class DataSet:
           batch_size: number of rows.
           seed: of the order of the rows.
         """
-        opened = load(self.options, batch_size=batch_size, seed=seed, steps=step + 1, quiet=True)
+        opened = load(self.options, batch_size=batch_size, seed=seed, steps=step + 1, quiet=True, source=self.source)
         return opened.batch(opened.arrays, opened.at(step))
 
     def __repr__(self) -> str:

@@ -88,11 +88,14 @@ def registered(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """
     texts: set[str] = set()
     for value in flat(settings).values():
-        texts.update([value] if isinstance(value, str) else value if isinstance(value, list | tuple) else [])
+        if isinstance(value, str):
+            texts.add(value)
+        elif isinstance(value, list | tuple):
+            texts.update(item for item in value if isinstance(item, str))
     homes: dict[str, dict[str, str]] = {}
     for (kind, name), thing in OWN.items():
         names = {name, *names_of(thing)} if kind == "measure" else {name}
-        if names & {text for text in texts if isinstance(text, str)}:
+        if names & texts:
             homes.setdefault(kind, {})[name] = home_of(thing)
     return homes
 

@@ -57,6 +57,7 @@ def load(
     host: tuple[int, int] = (0, 1),
     replicas: int = 1,
     quiet: bool = False,
+    source: Source | None = None,
 ) -> Data:
     """Opens the data that the `data` section of a config names.
 
@@ -70,6 +71,7 @@ def load(
       host: index and number of the hosts; a host feeds its part of the rows of a batch. The default is the only host.
       replicas: above 1, the batches of the seeds from `seed` on are stacked behind a leading axis. The default is 1.
       quiet: whether no progress is shown.
+      source: the rows, if they are open; None: they are opened by the options.
 
     Returns:
       The data set.
@@ -77,7 +79,7 @@ def load(
     Raises:
       UserError: for anything that is wrong with the data or the options, before anything is compiled.
     """
-    source = open_source(options)
+    source = source or open_source(options)
     split, rows = options["split"], rows_of_split(source, options["split"])
     order = ORDERS[choose("data.order", options["order"], ORDERS)]
     length = length_of_run(order, rows, batch_size, steps, epochs)

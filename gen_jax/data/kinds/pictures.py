@@ -4,7 +4,7 @@ The same arrays give the same bytes.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,16 @@ FRAME = 60  # milliseconds that an animation shows a frame; a GIF counts in tens
 
 
 def picture(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
-    """Returns samples of the data's own domain as one PNG; a sequence is drawn up to its `length`.
+    """Returns samples of the data's own domain as one PNG, see `drawn`.
+
+    Raises:
+      UserError: for data that has no picture.
+    """
+    return _file([drawn(samples, spec)], "PNG")
+
+
+def drawn(samples: Mapping[str, np.ndarray], spec: Spec) -> Image.Image:
+    """Returns samples of the data's own domain as one picture; a sequence is drawn up to its `length`.
 
     Raises:
       UserError: for data that has no picture.
@@ -26,7 +35,7 @@ def picture(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
     x = samples["x"]
     if "length" in samples:
         x = np.where(_frames(samples["length"], x), x.astype(np.float64), np.nan)
-    return _file([_drawing(spec, "picture")(x, spec)], "PNG")
+    return _drawing(spec, "picture")(x, spec)
 
 
 def strip(x: np.ndarray, spec: Spec) -> bytes:
