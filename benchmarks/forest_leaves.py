@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from gen_jax import config, data
-from gen_jax.metrics.rows import log_prob_of_rows
+from gen_jax.metrics.row_functions import log_prob_of_rows
 from gen_jax.models import build_model
 from gen_jax.models.forest import LEAVES
 

@@ -19,7 +19,7 @@ from pairs.network import known, pgmpy_network
 
 from gen_jax.data.tables.bif import read_bif
 from gen_jax.data.tables.networks import Network, draw
-from gen_jax.models.bayes_net import batched, inference, scores
+from gen_jax.models.bayes_net import batched, inference, structure_scores
 from gen_jax.models.bayes_net import search as structure
 from gen_jax.models.bayes_net.distance import cpdag_distance
 
@@ -65,8 +65,8 @@ def graphs(net: Network, seeds: int) -> None:
     lines: dict[str, list] = {}
     for seed in range(seeds):
         x = draw(net, np.random.default_rng(seed), 5000)
-        table = scores.Table(x.T.astype(np.int64), np.ones(len(x)), cards)
-        best = scores.network_score(table, net.parents, scores.bic)
+        table = structure_scores.Table(x.T.astype(np.int64), np.ones(len(x)), cards)
+        best = structure_scores.network_score(table, net.parents, structure_scores.bic)
         searches = {
             "gen_jax": partial(search_edges, table, limits, seed),
             "pgmpy": partial(hill_climb, x, net),
@@ -76,7 +76,7 @@ def graphs(net: Network, seeds: int) -> None:
             edges = search()
             taken = time.perf_counter() - began
             parents = [np.flatnonzero(column).tolist() for column in edges.T]
-            gain = scores.network_score(table, parents, scores.bic) - best
+            gain = structure_scores.network_score(table, parents, structure_scores.bic) - best
             lines.setdefault(name, []).append((cpdag_distance(edges, true), gain, edges.sum(), taken))
     for name, each in lines.items():
         distance, gain, edges, taken = np.mean(each, 0)
@@ -84,9 +84,9 @@ def graphs(net: Network, seeds: int) -> None:
         print(f"  {name}: CPDAG distance {distance:.1f} {apart}, BIC {gain:+.1f}, {edges:.1f} edges, {taken:.2f} s")
 
 
-def search_edges(table: scores.Table, limits: structure.Limits, seed: int) -> np.ndarray:
+def search_edges(table: structure_scores.Table, limits: structure.Limits, seed: int) -> np.ndarray:
     """Our graph [D, D]."""
-    return structure.search(table, scores.bic, limits, seed, 15, 5).edges
+    return structure.search(table, structure_scores.bic, limits, seed, 15, 5).edges
 
 
 def hill_climb(x: np.ndarray, net: Network) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.data.feed.rows import FLAGS, read_rows
-from gen_jax.data.kinds.files import arrays
+from gen_jax.data.kinds.sample_files import arrays
 from gen_jax.devices import startup
 from gen_jax.errors import choose
 from gen_jax.files import write

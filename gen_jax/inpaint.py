@@ -16,7 +16,7 @@ from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.data.feed.rows import FLAGS, read_rows
 from gen_jax.data.kinds import kind_of
-from gen_jax.data.kinds.files import arrays
+from gen_jax.data.kinds.sample_files import arrays
 from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.files import write

@@ -9,11 +9,11 @@ from PIL import Image
 
 from gen_jax.data.feed.rows import read_rows
 from gen_jax.data.kinds import kind_of, pictures
-from gen_jax.data.kinds.files import encode as encode_files
+from gen_jax.data.kinds.sample_files import encode as encode_files
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 from gen_jax.files import write
-from gen_jax.metrics import registry
+from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import Rows
 from gen_jax.metrics.scores import Scores, table
 from gen_jax.model import Model
@@ -161,7 +161,7 @@ class Run(loading.Loaded):
           UserError: for data that have changed or cannot be read, or metrics that do not apply.
         """
         settings = self.config["evaluate"]
-        chosen = [*names] or settings["metrics"] or [registry.ALL]
+        chosen = [*names] or settings["metrics"] or [catalogue.ALL]
         scores: Scores = score.scorer_of(self, chosen, num or settings["num"]).score(self.model, self.state)
         return Scored(scores)
 

@@ -19,7 +19,7 @@ from gen_jax import config
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.data.kinds import KINDS, kind_of
-from gen_jax.data.kinds.files import encode
+from gen_jax.data.kinds.sample_files import encode
 from gen_jax.data.source import say_once
 from gen_jax.data.spec import Spec
 from gen_jax.data.tables import evidence

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import make_spec, table_spec
 
-from gen_jax.data.tables.modes import with_modes
+from gen_jax.data.tables.column_modes import with_modes
 from gen_jax.devices import placement
 from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli

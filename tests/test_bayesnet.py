@@ -18,10 +18,10 @@ from gen_jax.data.tables import bif, networks
 from gen_jax.distributions import bins
 from gen_jax.errors import UserError
 from gen_jax.models import build_model
-from gen_jax.models.bayes_net import bayes_net, network_in, scores, search
+from gen_jax.models.bayes_net import bayes_net, network_in, search, structure_scores
 from gen_jax.models.bayes_net.distance import cpdag, cpdag_distance
-from gen_jax.models.bayes_net.information import network_information
-from gen_jax.models.bayes_net.scores import Table
+from gen_jax.models.bayes_net.information_theory import network_information
+from gen_jax.models.bayes_net.structure_scores import Table
 from gen_jax.verbs import graphs
 
 KEY = jax.random.key(0)
@@ -103,28 +103,30 @@ def test_scores_by_their_definition():
     np.add.at(counts, tuple(x), 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         fit = np.nansum(counts * np.log(counts / counts.sum(2, keepdims=True)))
-    family_found = scores.family_counts(table, 2, (0, 1))
-    assert scores.bic(family_found) == pytest.approx(fit - 0.5 * np.log(400) * 6)
+    family_found = structure_scores.family_counts(table, 2, (0, 1))
+    assert structure_scores.bic(family_found) == pytest.approx(fit - 0.5 * np.log(400) * 6)
     from scipy.special import gammaln
 
     exact = (gammaln(10 / 6) - gammaln(10 / 6 + counts.sum(2))).sum() + (
         gammaln(10 / 12 + counts) - gammaln(10 / 12)
     ).sum()
-    assert scores.bdeu(family_found, 10.0) == pytest.approx(exact)
+    assert structure_scores.bdeu(family_found, 10.0) == pytest.approx(exact)
     wide = Table(np.repeat(x, 20, 0), np.ones(400), CARDS * 1 + tuple(np.repeat(CARDS, 20))[3:])
-    many = scores.family_counts(wide._replace(cards=tuple(np.repeat(CARDS, 20).tolist())), 59, range(59))
+    many = structure_scores.family_counts(wide._replace(cards=tuple(np.repeat(CARDS, 20).tolist())), 59, range(59))
     assert len(many.joint) <= 12 and many.joint.sum() == 400  # 59 parents: rows are sorted, no table is made
 
 
-@pytest.mark.parametrize("score", [scores.bic, partial(scores.bdeu, equivalent_rows=10.0)])
+@pytest.mark.parametrize("score", [structure_scores.bic, partial(structure_scores.bdeu, equivalent_rows=10.0)])
 def test_cells_that_are_missing_make_no_edges(score):
     gains = []
     for seed in range(30):
         rng = np.random.default_rng(seed)
         x = rng.choice(3, (2, 2000), p=(0.6, 0.3, 0.1))
         x[rng.random(x.shape) < 0.3] = -1
-        table = scores.Table(x, np.ones(2000), (3, 3))
-        gains.append(scores.family_score(table, 0, (1,), score) - scores.family_score(table, 0, (), score))
+        table = structure_scores.Table(x, np.ones(2000), (3, 3))
+        gains.append(
+            structure_scores.family_score(table, 0, (1,), score) - structure_scores.family_score(table, 0, (), score)
+        )
     assert max(gains) < 0
 
 
@@ -135,7 +137,7 @@ def test_a_search_is_the_best_of_all_graphs_and_the_same_in_any_process():
     table, cards = Table(x.T.astype(np.int64), np.ones(2000), (*CARDS, 2)), (*CARDS, 2)
     none = np.zeros((4, 4), bool)
     limits = search.Limits(none, np.eye(4, dtype=bool), 3, 100)
-    found = search.search(table, scores.bic, limits, 0, 15, 2)
+    found = search.search(table, structure_scores.bic, limits, 0, 15, 2)
 
     def score(bits: int) -> float:
         edges = ((bits >> np.arange(12)) & 1).astype(bool)
@@ -145,23 +147,23 @@ def test_a_search_is_the_best_of_all_graphs_and_the_same_in_any_process():
             return -np.inf
         return sum(local(each, frozenset(np.flatnonzero(graph[:, each]).tolist())) for each in range(4))
 
-    local = search.local_scores(table, scores.bic)
+    local = search.local_scores(table, structure_scores.bic)
     assert found.score == pytest.approx(max(score(bits) for bits in range(1 << 12)))
     assert not np.diag(search.reachable(found.edges)).any()
     required = limits._replace(required=np.eye(4, k=3, dtype=bool), forbidden=np.eye(4, k=1, dtype=bool), max_parents=1)
-    bound = search.search(table, scores.bic, required, 0, 5, 2).edges
+    bound = search.search(table, structure_scores.bic, required, 0, 5, 2).edges
     assert bound[0, 3] and not (bound & required.forbidden).any() and bound.sum(0).max() <= 1
-    shares = search.confidence(table, scores.bic, limits, 0, 5, 4)
+    shares = search.confidence(table, structure_scores.bic, limits, 0, 5, 4)
     assert shares.max() == 1 and cards
 
 
 def test_the_same_graph_in_another_process():
     code = (
-        "import numpy as np; from gen_jax.models.bayes_net import search as structure, scores\n"
+        "import numpy as np; from gen_jax.models.bayes_net import search as structure, structure_scores\n"
         "x = np.random.default_rng(0).integers(0, 2, (6, 200)); x[3] = x[0] ^ x[1]\n"
         "limits = structure.Limits(np.zeros((6, 6), bool), np.eye(6, dtype=bool), 3, 64)\n"
-        "table = scores.Table(x, np.ones(200), (2,) * 6)\n"
-        "print(structure.search(table, scores.bic, limits, 7, 5, 5).edges.astype(int).tolist())"
+        "table = structure_scores.Table(x, np.ones(200), (2,) * 6)\n"
+        "print(structure.search(table, structure_scores.bic, limits, 7, 5, 5).edges.astype(int).tolist())"
     )
     runs = [
         subprocess.run(

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from conftest import make_spec, table_spec
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal as scipy_normal
 from sklearn.covariance import OAS, ShrunkCovariance
 from sklearn.mixture import GaussianMixture
 
-from gen_jax.distributions import gaussians
+from gen_jax.distributions import multivariate_normal
 from gen_jax.errors import UserError
 from gen_jax.models import build_model
 from gen_jax.models.bernoulli import bernoulli
@@ -119,7 +119,7 @@ def test_a_gaussian_has_the_moments_of_the_rows(options):
         expected = OAS().fit(x).covariance_
     elif shrinkage:
         expected = ShrunkCovariance(shrinkage=shrinkage).fit(x).covariance_
-    density = multivariate_normal(x.mean(0), expected).logpdf(x)
+    density = scipy_normal(x.mean(0), expected).logpdf(x)
     np.testing.assert_allclose(model.log_prob(KEY, state, batch_of(x)), density, rtol=2e-4)
 
 
@@ -133,7 +133,7 @@ def test_em_of_a_gaussian_with_missing_cells_is_stationary():
 
     def likelihood(mean, covariance):
         rows = [(row[seen], seen) for row, seen in zip(x, mask) if seen.any()]
-        return sum(multivariate_normal(mean[seen], covariance[np.ix_(seen, seen)]).logpdf(row) for row, seen in rows)
+        return sum(scipy_normal(mean[seen], covariance[np.ix_(seen, seen)]).logpdf(row) for row, seen in rows)
 
     found = likelihood(mean, covariance)
     own = model.log_prob(KEY, state, batch_of(x, mask))
@@ -146,17 +146,17 @@ def test_em_of_a_gaussian_with_missing_cells_is_stationary():
             assert likelihood(mean, covariance + side) < found and likelihood(mean, covariance - side) < found
 
 
-@pytest.mark.parametrize("size", [1, gaussians.FEW, gaussians.FEW + 1])
+@pytest.mark.parametrize("size", [1, multivariate_normal.FEW, multivariate_normal.FEW + 1])
 def test_densities_and_moments_are_those_of_scipy_and_numpy(size):
     """By columns, where rows are narrow, and by products."""
     random = np.random.default_rng(size)
     x, weight = random.normal(3, 2, (500, size)), random.random(500)
-    found = gaussians.moments(jnp.asarray(weight, jnp.float32), jnp.asarray(x, jnp.float32))
+    found = multivariate_normal.moments(jnp.asarray(weight, jnp.float32), jnp.asarray(x, jnp.float32))
     mean, covariance = np.average(x, 0, weight), np.cov(x.T, aweights=weight, bias=True).reshape(size, size)
     for one, other in zip(found, (weight.sum(), mean, covariance)):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
-    density = gaussians.log_density(*(jnp.asarray(each, jnp.float32) for each in (mean, covariance, x)), None)
-    np.testing.assert_allclose(density, multivariate_normal(mean, covariance).logpdf(x), rtol=1e-5, atol=1e-4)
+    density = multivariate_normal.log_density(*(jnp.asarray(each, jnp.float32) for each in (mean, covariance, x)), None)
+    np.testing.assert_allclose(density, scipy_normal(mean, covariance).logpdf(x), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])
@@ -198,7 +198,7 @@ def by_hand(state, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
         for k in range(len(joint)):
             mean, spread = (np.asarray(each[k, 0], np.float64) for each in (state.params.mean, state.params.covariance))
             if numbers.any():
-                density = multivariate_normal(mean[numbers], spread[np.ix_(numbers, numbers)])
+                density = scipy_normal(mean[numbers], spread[np.ix_(numbers, numbers)])
                 joint[k] += density.logpdf(row[[0, 2]][numbers])
             joint[k] += sum(
                 float(state.params.log_p[k, first + int(row[at])]) for at, first in ((1, 0), (3, 2)) if seen[at]
@@ -339,9 +339,9 @@ def rows_with_gaps(rows=37, size=5):
 @pytest.mark.parametrize("numbers", [1, 25 * 8, 25 * 36, 25 * 37, 2**22])
 def test_rows_with_gaps_are_worked_on_in_parts_with_the_same_outcome(numbers, monkeypatch):
     weight, mean, covariance, x, mask = rows_with_gaps()
-    monkeypatch.setattr(gaussians, "TOGETHER", numbers)
-    found, log_density = gaussians.expected(weight, mean, covariance, x, mask)
-    np.testing.assert_allclose(gaussians.log_density(mean, covariance, x, mask), log_density, rtol=1e-5)
+    monkeypatch.setattr(multivariate_normal, "TOGETHER", numbers)
+    found, log_density = multivariate_normal.expected(weight, mean, covariance, x, mask)
+    np.testing.assert_allclose(multivariate_normal.log_density(mean, covariance, x, mask), log_density, rtol=1e-5)
     filled, total = np.array(x, np.float64), np.zeros((5, 5))
     for row, seen in enumerate(np.asarray(mask)):  # by the definition, one row at a time
         within = np.asarray(covariance, np.float64)
@@ -350,7 +350,7 @@ def test_rows_with_gaps_are_worked_on_in_parts_with_the_same_outcome(numbers, mo
         total[np.ix_(~seen, ~seen)] += float(weight[row]) * (
             within[np.ix_(~seen, ~seen)] - gain @ within[np.ix_(seen, ~seen)]
         )
-        own = multivariate_normal(np.asarray(mean)[seen], within[np.ix_(seen, seen)]) if seen.any() else None
+        own = scipy_normal(np.asarray(mean)[seen], within[np.ix_(seen, seen)]) if seen.any() else None
         np.testing.assert_allclose(log_density[row], own.logpdf(np.asarray(x)[row, seen]) if own else 0, rtol=1e-4)
     share = np.asarray(weight, np.float64) / float(weight.sum())
     off = filled - share @ filled
@@ -363,7 +363,9 @@ def test_calls_of_lapack_for_many_rows_wait_for_each_other():
     """Of calls that do not, each may hold a thread of XLA:CPU and wait for the others': a run of 140 columns stood still."""
     weight, mean, covariance, x, mask = rows_with_gaps()
     key = jax.random.key(0)
-    expected = jax.make_jaxpr(gaussians.expected)(weight, mean, covariance, x, mask)
-    completed = jax.make_jaxpr(jax.vmap(gaussians.completed, (None, None, None, 0, 0)))(key, mean, covariance, x, mask)
+    expected = jax.make_jaxpr(multivariate_normal.expected)(weight, mean, covariance, x, mask)
+    completed = jax.make_jaxpr(jax.vmap(multivariate_normal.completed, (None, None, None, 0, 0)))(
+        key, mean, covariance, x, mask
+    )
     for traced in map(str, (expected, completed)):
         assert (len(re.findall(r"= cholesky\b", traced)), traced.count(" triangular_solve[")) == (1, 2)

@@ -13,7 +13,7 @@ from gen_jax.data.cache import cache_folder
 from gen_jax.data.kinds.audio import to_mu_law
 from gen_jax.data.spec import to_model
 from gen_jax.errors import UserError
-from gen_jax.metrics import registry
+from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import real_data, subset
 from gen_jax.metrics.images import classifier
 from gen_jax.model import Model
@@ -21,7 +21,7 @@ from gen_jax.verbs.score import make_scorer
 
 SPLITS = ("train", "test")
 SEQUENCES = {"bits_per_token", "perplexity", "discriminative_score", "predictive_score", "longest_copy", "overlap"}
-SEQUENCES |= {name for name in registry.metrics() if "nats" in name}  # what only sequences have
+SEQUENCES |= {name for name in catalogue.metrics() if "nats" in name}  # what only sequences have
 LATENTS = {"elbo", "valid/elbo", "nll_bound", "bits_per_dim", "active_units", "reconstruction", "probe_accuracy"}
 TABLES = {"log_likelihood", "bic", "marginal", "pairwise", "detection", "tstr_f1", "nearest_record"}
 OTHERS = SEQUENCES | LATENTS | TABLES
@@ -66,7 +66,7 @@ def test_it_knows_the_digits_and_scores_see_through_it(digits):
     spec, reals = digits
     train, test = reals("train", None), reals("test", None)
     others = (*OTHERS, "modes", "high_quality", "reverse_kl", "label_accuracy", "classification_accuracy")
-    names = [name for name in registry.metrics() if name not in others]
+    names = [name for name in catalogue.metrics() if name not in others]
     score = make_scorer(real_data(spec, reals, SPLITS), names, num=len(test["x"]), seed=0).score
     real = score(*sampler(spec, test["x"]))
     assert real["frechet"]["protocol"]["classifier_accuracy"] >= 0.97
@@ -114,7 +114,7 @@ def test_samples_without_labels_are_not_asked_for_their_accuracy(digits, short):
     spec, reals = digits
     x = reals("train", None)["x"]
     scores = make_scorer(real_data(spec, reals, SPLITS), ["all"], num=40, seed=0).score(*sampler(spec, x))
-    assert scores.keys() == registry.metrics().keys() - {"label_accuracy", "classification_accuracy", *OTHERS}
+    assert scores.keys() == catalogue.metrics().keys() - {"label_accuracy", "classification_accuracy", *OTHERS}
 
 
 def files():

@@ -12,7 +12,7 @@ from scipy import stats
 from gen_jax import config, data, files, train
 from gen_jax.data.feed.order import ORDERS, Plan, levels_of, permutations
 from gen_jax.data.spec import rows_to_model, to_data
-from gen_jax.data.tables.modes import with_modes
+from gen_jax.data.tables.column_modes import with_modes
 from gen_jax.data.tables.statistics import parts
 from gen_jax.distributions import columns as form
 from gen_jax.distributions.pixels import fitting

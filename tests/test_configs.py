@@ -16,7 +16,7 @@ from gen_jax import sample, train
 from gen_jax.config import load_file
 from gen_jax.data.builders import BUILDERS
 from gen_jax.data.kinds import kind_of
-from gen_jax.data.kinds.files import encode
+from gen_jax.data.kinds.sample_files import encode
 from gen_jax.data.tables.networks import ASIA
 from gen_jax.data.tables.sets import SHIPPED
 

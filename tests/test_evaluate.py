@@ -6,7 +6,7 @@ from conftest import make_spec
 
 from gen_jax.data.builders.gaussians import MIXTURES
 from gen_jax.errors import UserError
-from gen_jax.metrics import registry
+from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import real_data
 from gen_jax.metrics.images.distances import frechet_distance
 from gen_jax.metrics.images.neighbours import prdc
@@ -153,7 +153,7 @@ def test_training_scores_the_cheap_metrics_unless_told_otherwise(ring):
     }
     assert (
         make_scorer(real_data(known, reals, SPLITS), ("all",), num=100, seed=0).score(*drawn).keys()
-        < registry.metrics().keys()
+        < catalogue.metrics().keys()
     )
     assert make_scorer(real_data(spec, reals, SPLITS), (), num=100, seed=0).score(*drawn) == {}
 

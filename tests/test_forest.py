@@ -11,8 +11,8 @@ from conftest import host, make_spec, table_spec
 from scipy.stats import truncnorm
 
 from gen_jax.errors import UserError
-from gen_jax.models.forest import density as forest
 from gen_jax.models.forest import growth, random_forest
+from gen_jax.models.forest import leaf_mixture as forest
 from gen_jax.models.forest import leaves as inside
 
 KEY = jax.random.key(0)

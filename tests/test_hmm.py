@@ -21,13 +21,13 @@ from gen_jax.models.hmm import (
     frame_log_likelihood,
     hmm,
     maximised,
-    paths,
     penalty,
+    state_paths,
 )
 from gen_jax.models.hmm import forward_backward as inference
-from gen_jax.models.hmm.discrete import Categorical
+from gen_jax.models.hmm.discrete_emissions import Categorical
 from gen_jax.models.hmm.emissions import fitting
-from gen_jax.models.hmm.gaussian import Gaussian, gaussian
+from gen_jax.models.hmm.gaussian_emissions import Gaussian, gaussian
 from gen_jax.models.hmm.relabel import align, bic, free_parameters, permute
 from gen_jax.models.hmm.reseeding import revived
 from gen_jax.models.sequences import frames_of
@@ -97,7 +97,7 @@ def inferred(initial, transition, log_likelihood, lengths=None, parallel=False):
     return *passes(*chain, log_likelihood, valid, parallel), valid, log_likelihood
 
 
-viterbi = jax.jit(paths.viterbi, static_argnums=4)
+viterbi = jax.jit(state_paths.viterbi, static_argnums=4)
 
 
 WIKIPEDIA = (np.array([0.5, 0.5]), np.array([[0.7, 0.3], [0.3, 0.7]]), np.array([[0.9, 0.1], [0.2, 0.8]]))
@@ -189,7 +189,7 @@ def test_posterior_paths_have_the_frequencies_of_enumeration(varying):
     _, filtered, _, _, valid, _ = inferred(initial, transition, log_likelihood)
     keys = jax.random.split(KEY, draws)
     wide = [jnp.broadcast_to(each, (frames, draws, *each.shape[2:])) for each in (filtered, valid)]
-    path = np.asarray(jax.jit(paths.sample_paths)(keys, jnp.asarray(transition, jnp.float32), *wide))
+    path = np.asarray(jax.jit(state_paths.sample_paths)(keys, jnp.asarray(transition, jnp.float32), *wide))
     found = np.bincount((path.T * states ** np.arange(frames)[::-1]).sum(1), minlength=states**frames) / draws
     assert np.abs(found - exact["share"]).sum() < 0.06  # total variation: about 0.03 for exact draws
     np.testing.assert_allclose(found, exact["share"], atol=5 * np.sqrt(0.25 / draws))

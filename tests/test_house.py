@@ -3,7 +3,8 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -110,6 +111,26 @@ def test_no_room_imports_upwards():
     assert reaching_up(graph()) == []
 
 
+TWICE = {"ladder"}  # the family and its net: one idea of one paper
+
+
+def namesakes(names: Iterable[str]) -> dict[str, list[str]]:
+    """Returns the modules that share their last name; a command may share that of the functions it calls, in `verbs`."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        found[name.rpartition(".")[2]].append(name)
+    called = lambda name: name.startswith("verbs.") and name.removeprefix("verbs.") in COMMANDS
+    alike = {last: [name for name in each if not called(name)] for last, each in found.items()}
+    return {last: each for last, each in alike.items() if len(each) > 1 and last not in TWICE}
+
+
+def test_one_name_for_one_thing():
+    assert namesakes(name for name, path in MODULES.items() if path.name != "__init__.py") == {}
+    assert namesakes(["data.scores", "metrics.scores", "train", "verbs.train"]) == {
+        "scores": ["data.scores", "metrics.scores"]
+    }
+
+
 def guests(graph: dict[str, set[str]]) -> list[str]:
     """Returns the imports of a module of `models` by another room; the registry, `models` itself, is for all."""
     return [
@@ -179,10 +200,10 @@ def test_data_starts_no_jax():
 def test_broken_rules_are_found():
     assert readers_of_commands({"training.fit": {"sample"}, "verbs.draw": {"model"}}) == ["training.fit"]
     assert reaching_up({"nets.mlp": {"models.vae"}}) == ["nets.mlp imports models.vae"]
-    assert reaching_up({"metrics.rows": {"models.vae"}}) == ["metrics.rows imports models.vae"]
+    assert reaching_up({"metrics.row_functions": {"models.vae"}}) == ["metrics.row_functions imports models.vae"]
     assert not reaching_up({"sample": {"verbs.draw"}, "verbs.draw": {"models", "verbs.given"}})
     assert guests({"verbs.draw": {"models", "models.vae"}}) == ["verbs.draw imports models.vae"]
     assert guests({"models.vae": {"models.completion"}, "storage.loading": {"models"}}) == []
     assert families_named_in('if name == "gan" or name in ("vae", "mlp"): """A gan."""') == {"gan", "vae"}
-    assert lodgers({"distributions.x": set(), "models.hmm.paths": {"distributions.x"}}) == ["distributions.x"]
+    assert lodgers({"distributions.x": set(), "models.hmm.state_paths": {"distributions.x"}}) == ["distributions.x"]
     assert not lodgers({"distributions.x": set(), "models.hmm": {"distributions.x"}, "models.vae": {"distributions.x"}})

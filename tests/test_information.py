@@ -8,7 +8,7 @@ from test_bif import NETWORK
 
 from gen_jax.data.tables import bif, networks
 from gen_jax.metrics.tables.entropies import information_of_samples
-from gen_jax.models.bayes_net import information
+from gen_jax.models.bayes_net import information_theory
 
 NETWORKS = Path(__file__).parents[2] / "shared" / "data" / "networks"
 TABLE = np.random.default_rng(0).dirichlet(np.ones(24)).reshape(2, 3, 4)
@@ -24,25 +24,29 @@ def joint(network: networks.Network) -> np.ndarray:
 
 
 def test_identities_of_tables():
-    whole, first = information.entropy(TABLE), information.entropy(TABLE.sum((1, 2)))
-    assert whole == pytest.approx(first + information.conditional_entropy(TABLE, (1, 2), (0,)))
-    chain = information.mutual_information(TABLE, (0,), (1,)) + information.mutual_information(TABLE, (0,), (2,), (1,))
-    assert information.mutual_information(TABLE, (0,), (1, 2)) == pytest.approx(chain)
+    whole, first = information_theory.entropy(TABLE), information_theory.entropy(TABLE.sum((1, 2)))
+    assert whole == pytest.approx(first + information_theory.conditional_entropy(TABLE, (1, 2), (0,)))
+    chain = information_theory.mutual_information(TABLE, (0,), (1,)) + information_theory.mutual_information(
+        TABLE, (0,), (2,), (1,)
+    )
+    assert information_theory.mutual_information(TABLE, (0,), (1, 2)) == pytest.approx(chain)
     pair, product = TABLE.sum(2), TABLE.sum((1, 2))[:, None] * TABLE.sum((0, 2))
     kl = (pair * np.log(pair / product)).sum()
-    assert information.mutual_information(TABLE, (0,), (1,)) == pytest.approx(kl)
-    assert information.entropy(np.array([3, 0, 1])) == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
+    assert information_theory.mutual_information(TABLE, (0,), (1,)) == pytest.approx(kl)
+    assert information_theory.entropy(np.array([3, 0, 1])) == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
 
 
 def test_networks_by_enumeration():
     exact = joint(NETWORK)
-    assert information.network_entropy(NETWORK) == pytest.approx(information.entropy(exact))
-    np.testing.assert_allclose(information.marginal(NETWORK, (2, 0)), exact.sum(1).T)
-    found = information.network_information(NETWORK, (0,), (1,), (2,))
-    assert found == pytest.approx(information.mutual_information(exact, (0,), (1,), (2,)))
-    alone = information.network_information(NETWORK, (0, 2), (0, 2), (1,))
-    assert alone == pytest.approx(information.conditional_entropy(exact, (0, 2), (1,)))
-    assert information.network_information(NETWORK, range(3), range(3)) == pytest.approx(information.entropy(exact))
+    assert information_theory.network_entropy(NETWORK) == pytest.approx(information_theory.entropy(exact))
+    np.testing.assert_allclose(information_theory.marginal(NETWORK, (2, 0)), exact.sum(1).T)
+    found = information_theory.network_information(NETWORK, (0,), (1,), (2,))
+    assert found == pytest.approx(information_theory.mutual_information(exact, (0,), (1,), (2,)))
+    alone = information_theory.network_information(NETWORK, (0, 2), (0, 2), (1,))
+    assert alone == pytest.approx(information_theory.conditional_entropy(exact, (0, 2), (1,)))
+    assert information_theory.network_information(NETWORK, range(3), range(3)) == pytest.approx(
+        information_theory.entropy(exact)
+    )
 
 
 def test_samples_have_error_bars_that_hold():
@@ -50,15 +54,15 @@ def test_samples_have_error_bars_that_hold():
     for seed in range(20):
         codes = networks.draw(NETWORK, np.random.default_rng(seed), 2000)
         for (found, error), true in (
-            (information_of_samples(codes, range(3), range(3)), information.entropy(exact)),
-            (information_of_samples(codes, (0,), (2,)), information.mutual_information(exact, (0,), (2,))),
+            (information_of_samples(codes, range(3), range(3)), information_theory.entropy(exact)),
+            (information_of_samples(codes, (0,), (2,)), information_theory.mutual_information(exact, (0,), (2,))),
             (
                 information_of_samples(codes, (0,), (2,), (1,)),
-                information.mutual_information(exact, (0,), (2,), (1,)),
+                information_theory.mutual_information(exact, (0,), (2,), (1,)),
             ),
             (
                 information_of_samples(codes, (1,), (1,), (2,)),
-                information.conditional_entropy(exact, (1,), (2,)),
+                information_theory.conditional_entropy(exact, (1,), (2,)),
             ),
         ):
             misses.append((found - true) / error)
@@ -72,4 +76,4 @@ def test_entropies_of_known_networks(name, nats):
     path = networks.ASIA if name == "asia" else NETWORKS / f"{name}.bif"
     if not path.exists():
         pytest.skip(f"needs {path}")
-    assert information.network_entropy(bif.read_bif(path)) == pytest.approx(nats, abs=1e-5)
+    assert information_theory.network_entropy(bif.read_bif(path)) == pytest.approx(nats, abs=1e-5)

@@ -24,15 +24,15 @@ import gen_jax
 from gen_jax import config, data, evaluate, query, sample, train
 from gen_jax.data import spec as spec_module
 from gen_jax.data.feed.rows import read_rows
-from gen_jax.data.kinds.files import arrays
+from gen_jax.data.kinds.sample_files import arrays
 from gen_jax.data.source import say_once
 from gen_jax.data.sources.user_files import open_files
 from gen_jax.data.spec import columns, to_data
 from gen_jax.data.tables import evidence
 from gen_jax.data.tables.bif import read_bif, write_bif
-from gen_jax.data.tables.cells import read_cells
 from gen_jax.data.tables.csv_files import to_csv
 from gen_jax.data.tables.networks import Network
+from gen_jax.data.tables.text_columns import read_cells
 from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.verbs.given import parse_given

@@ -26,7 +26,10 @@ SOURCES = [*ROOT.glob("gen_jax/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]
 JUDGE = (
     "gen_jax/metrics/images/classifier.py",
 )  # its seed is a part of its recipe, which every Frechet distance depends on
-UNUSED = ("gen_jax/metrics/rows.py", "gen_jax/models/__init__.py")  # a key for shapes: nothing that it draws is kept
+UNUSED = (
+    "gen_jax/metrics/row_functions.py",
+    "gen_jax/models/__init__.py",
+)  # a key for shapes: nothing that it draws is kept
 
 
 def test_no_function_uses_a_key_twice():

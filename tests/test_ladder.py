@@ -11,7 +11,7 @@ import pytest
 from conftest import host, make_spec
 
 from gen_jax.distributions import pixels
-from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
+from gen_jax.distributions.multivariate_normal import gaussian_kl, gaussian_log_prob
 from gen_jax.errors import UserError
 from gen_jax.models.ladder import Ladder, decode, elbo_loss, encode, ladder, propose, retrace
 from gen_jax.models.ladder import init as ladder_init

@@ -12,9 +12,9 @@ from sklearn.decomposition import PCA
 from gen_jax import evaluate, train
 from gen_jax.data.spec import to_model
 from gen_jax.errors import UserError
-from gen_jax.metrics import registry
+from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import real_data
-from gen_jax.metrics.rows import batches
+from gen_jax.metrics.row_functions import batches
 from gen_jax.metrics.scores import refuse_other_protocol
 from gen_jax.model import Model
 from gen_jax.verbs.score import make_scorer
@@ -225,7 +225,7 @@ def test_what_models_and_data_cannot_have(images):
         make_scorer(
             real_data(spec._replace(sizes={"train": 1, "test": 1}), reals, SPLITS), ["valid/elbo"], num=10, seed=0
         )
-    assert registry.signs()["valid/elbo"] == 1 and set(LATENT) & set(registry.defaults()) == {"valid/elbo"}
+    assert catalogue.signs()["valid/elbo"] == 1 and set(LATENT) & set(catalogue.defaults()) == {"valid/elbo"}
 
 
 CONFIG = """

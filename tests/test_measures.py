@@ -10,10 +10,10 @@ from conftest import make_spec
 import gen_jax
 from gen_jax import evaluate, train
 from gen_jax.errors import UserError
-from gen_jax.metrics import registry
+from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import real_data
 from gen_jax.metrics.measure import Computation, Measure, Metric, names_of
-from gen_jax.metrics.rows import Reading
+from gen_jax.metrics.row_functions import Reading
 from gen_jax.model import Model
 from gen_jax.storage import directory, metrics_file
 from gen_jax.training import selection
@@ -63,17 +63,17 @@ PRIOR_MEAN = Measure(  # with a reading of its own
 
 @pytest.fixture
 def listed(monkeypatch):
-    monkeypatch.setattr(registry, "MEASURES", (*registry.MEASURES, SPREAD, PRIOR_MEAN))
+    monkeypatch.setattr(catalogue, "MEASURES", (*catalogue.MEASURES, SPREAD, PRIOR_MEAN))
 
 
 def test_every_record_is_complete():
-    names = [name for measure in registry.MEASURES for name in names_of(measure)]
+    names = [name for measure in catalogue.MEASURES for name in names_of(measure)]
     assert len(set(names)) == len(names) == 40
-    for measure in registry.MEASURES:
+    for measure in catalogue.MEASURES:
         assert measure.data and measure.least >= 1 and "x" in measure.fields
         assert all(metric.definition and metric.sign in (-1, 0, 1) for metric in measure.metrics)
-    tests = [name for name, metric in registry.metrics().items() if "test row" in metric.definition]
-    assert "elbo" in tests and not registry.signs().keys() & {*tests}
+    tests = [name for name, metric in catalogue.metrics().items() if "test row" in metric.definition]
+    assert "elbo" in tests and not catalogue.signs().keys() & {*tests}
 
 
 def test_a_new_measure_scores_and_selects(listed, tmp_path, one_device):

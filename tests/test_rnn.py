@@ -29,8 +29,8 @@ from gen_jax.models.rnn import RecurrentNet, first_lanes, next_frame_loss, rnn
 from gen_jax.models.rnn import init as rnn_init
 from gen_jax.nets.cells import CELLS, Linear, unroll_gated
 from gen_jax.nets.predictor import Predictor
+from gen_jax.nets.rcgan import RecurrentDiscriminator, RecurrentGenerator
 from gen_jax.nets.recurrent import Recurrent, evened
-from gen_jax.nets.series import RecurrentDiscriminator, RecurrentGenerator
 from gen_jax.storage import loading
 from gen_jax.verbs import draw
 from gen_jax.verbs.score import make_scorer

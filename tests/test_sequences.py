@@ -19,7 +19,7 @@ from scipy.io import savemat, wavfile
 import gen_jax
 from gen_jax import data, train
 from gen_jax.data.kinds.audio import from_mu_law, spectrogram, to_mu_law
-from gen_jax.data.kinds.files import encode
+from gen_jax.data.kinds.sample_files import encode
 from gen_jax.data.kinds.text import UNSEEN, read_text, text_source, tokens_of
 from gen_jax.data.sources.opening import open_source
 from gen_jax.data.sources.windows import windowed

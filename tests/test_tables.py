@@ -12,9 +12,9 @@ import pytest
 
 import gen_jax
 from gen_jax import config, data, sample, train
-from gen_jax.data.kinds.files import encode
+from gen_jax.data.kinds.sample_files import encode
 from gen_jax.data.spec import columns, from_json, rows_to_model, to_data, to_json
-from gen_jax.data.tables.cells import cells_of, read_cells
+from gen_jax.data.tables.text_columns import cells_of, read_cells
 from gen_jax.errors import UserError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -229,7 +229,7 @@ def test_other_data_have_no_schema(tmp_path):
 
 
 def test_kinds_of_cells():
-    from gen_jax.data.tables.inference import decimals, guess
+    from gen_jax.data.tables.schema_inference import decimals, guess
 
     assert guess(["1", "2", "30"]) == "integer" and guess(["0", "1"]) == "categorical"
     assert guess(["-1.5", "2e3", "7"]) == "continuous" and guess(["01067", "10115", "20095"]) == "categorical"

@@ -13,7 +13,7 @@ from scipy import special, stats
 from gen_jax.coding import codec, integer
 from gen_jax.data.spec import to_model
 from gen_jax.distributions import pixels
-from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
+from gen_jax.distributions.multivariate_normal import gaussian_kl, gaussian_log_prob
 from gen_jax.errors import UserError
 from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound
 from gen_jax.models.completion import Joint, repaired

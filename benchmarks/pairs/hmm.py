@@ -32,7 +32,7 @@ def ours(setting: Setting, shape: tuple[int, ...]) -> Run:
     import jax.numpy as jnp
 
     from gen_jax.models.hmm import hmm
-    from gen_jax.models.hmm.gaussian import Gaussian
+    from gen_jax.models.hmm.gaussian_emissions import Gaussian
 
     x, transition, mean = (jnp.asarray(each, jnp.float32) for each in start(shape))
     flat = {"initial_strength": 0.0, "transition_strength": 0.0}

@@ -18,8 +18,8 @@ from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.spec import Spec, columns
 from gen_jax.distributions import categorical
 from gen_jax.distributions.categorical import Levels
-from gen_jax.distributions.gaussians import gaussian_log_prob
 from gen_jax.distributions.linalg import matmul
+from gen_jax.distributions.multivariate_normal import gaussian_log_prob
 from gen_jax.errors import UserError
 
 WIDTH = 4.0  # deviations of a mode that the distances -1 and 1 are away from its mean

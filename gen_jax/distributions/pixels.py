@@ -13,8 +13,8 @@ import numpy as np
 
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import columns as form
-from gen_jax.distributions.gaussians import gaussian_log_prob
 from gen_jax.distributions.linalg import matmul
+from gen_jax.distributions.multivariate_normal import gaussian_log_prob
 from gen_jax.errors import UserError, check_whole
 from gen_jax.registry import Choices, build
 

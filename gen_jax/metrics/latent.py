@@ -12,7 +12,7 @@ from gen_jax.distributions.pixels import whole
 from gen_jax.metrics.features import UNIT, Real, Rows, subset, unit
 from gen_jax.metrics.likelihood import DENSITY, VALID, in_units
 from gen_jax.metrics.measure import Computation, Measure, Metric
-from gen_jax.metrics.rows import BOUND, CODES, ELBO, RECONSTRUCTIONS, Coded, Lacking, Reconstructed
+from gen_jax.metrics.row_functions import BOUND, CODES, ELBO, RECONSTRUCTIONS, Coded, Lacking, Reconstructed
 
 ACTIVE = 0.01  # variance over rows from which a latent is active
 MOST_ROWS, MOST_NUMBERS = 10_000, 1 << 26  # of a split that are encoded, or that PCA is fitted to

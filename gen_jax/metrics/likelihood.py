@@ -9,7 +9,7 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, columns, levels
 from gen_jax.metrics.features import Real, Rows
 from gen_jax.metrics.measure import Computation, Measure, Metric
-from gen_jax.metrics.rows import FIT, LOG_PROB
+from gen_jax.metrics.row_functions import FIT, LOG_PROB
 
 VALID = "validation"  # name of the split
 DENSITY = "nats a row, of what is observed of it; a density in the numbers, in the units of the data"

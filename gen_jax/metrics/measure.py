@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from gen_jax.metrics.features import Real, Rows
-from gen_jax.metrics.rows import Reading
+from gen_jax.metrics.row_functions import Reading
 
 
 class Metric(NamedTuple):

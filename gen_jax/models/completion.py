@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.distributions.gaussians import gaussian_log_prob
+from gen_jax.distributions.multivariate_normal import gaussian_log_prob
 
 STARTS = 64  # draws of the prior; the one that explains what is observed begins the chain
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from gen_jax.conditions import given_cells, refuse_given, sampler_options
 from gen_jax.data.spec import Spec, columns, may_miss, schema_setting
-from gen_jax.distributions import gaussians
-from gen_jax.distributions.gaussians import Moments
+from gen_jax.distributions import multivariate_normal
+from gen_jax.distributions.multivariate_normal import Moments
 from gen_jax.errors import UserError, choose
 from gen_jax.model import Batch, Model, family, weighted_mean
 
@@ -85,10 +85,10 @@ def parameters(form: Gaussian, state: GaussianState) -> tuple[jax.Array, jax.Arr
     count, mean, covariance = state.moments
     if form.covariance == "shrunk":
         if form.shrinkage is None:
-            share = jax.vmap(gaussians.oracle_share)(covariance, count)
+            share = jax.vmap(multivariate_normal.oracle_share)(covariance, count)
         else:
             share = jnp.full(1, form.shrinkage)
-        covariance = jax.vmap(gaussians.shrunk)(covariance, share)
+        covariance = jax.vmap(multivariate_normal.shrunk)(covariance, share)
     unit = jnp.eye(form.groups[1])[None]
     return mean, jnp.where((count > 0)[:, None, None], covariance + form.floor * unit, unit)
 
@@ -101,7 +101,7 @@ def grouped(form: Gaussian, cells: jax.Array) -> jax.Array:
 def log_density(form: Gaussian, state: GaussianState, x: jax.Array, mask: jax.Array | None) -> jax.Array:
     """Returns the log-density [B] in nats of rows x [B, D]; cells where `mask` is 0 are integrated out."""
     cells = grouped(form, x), None if mask is None else grouped(form, mask)
-    density = jax.vmap(gaussians.log_density, (0, 0, 0, None if mask is None else 0))
+    density = jax.vmap(multivariate_normal.log_density, (0, 0, 0, None if mask is None else 0))
     return density(*parameters(form, state), *cells).sum(0)
 
 
@@ -113,7 +113,7 @@ def counting_step(form: Gaussian, key: jax.Array, state: GaussianState, batch: B
     cells = jnp.broadcast_to(weight, (form.groups[0], len(x)))  # [G, B]
     if mask is not None:
         cells = cells * grouped(form, mask)[:, :, 0]
-    moments = gaussians.merged(state.moments, jax.vmap(gaussians.moments)(cells, grouped(form, x)))
+    moments = multivariate_normal.merged(state.moments, jax.vmap(multivariate_normal.moments)(cells, grouped(form, x)))
     return GaussianState(state.step + 1, moments), {"nats_per_row": weighted_mean(nats, weight)}
 
 
@@ -121,7 +121,7 @@ def em_step(form: Gaussian, key: jax.Array, state: GaussianState, batch: Batch) 
     """Returns the state whose moments are those expected of a batch with missing cells."""
     x, mask = batch["x"], batch["mask"]
     weight = batch.get("weight", jnp.ones(len(x)))
-    expected = jax.vmap(gaussians.expected, (None, 0, 0, 0, 0))
+    expected = jax.vmap(multivariate_normal.expected, (None, 0, 0, 0, 0))
     moments, log_p = expected(weight, *parameters(form, state), grouped(form, x), grouped(form, mask))
     return GaussianState(state.step + 1, moments), {"nats_per_row": weighted_mean(-log_p.sum(0), weight)}
 
@@ -129,7 +129,7 @@ def em_step(form: Gaussian, key: jax.Array, state: GaussianState, batch: Batch) 
 def completed(form: Gaussian, key: jax.Array, state: GaussianState, x: jax.Array, mask: jax.Array) -> jax.Array:
     """Returns rows x [B, D] whose cells are drawn where `mask` is 0."""
     keys = jax.random.split(key, (form.groups[0], len(x)))
-    complete = jax.vmap(jax.vmap(gaussians.completed, (0, None, None, 0, 0)))
+    complete = jax.vmap(jax.vmap(multivariate_normal.completed, (0, None, None, 0, 0)))
     rows = complete(keys, *parameters(form, state), grouped(form, x), grouped(form, mask))  # [G, B, S]
     return rows.swapaxes(0, 1).reshape(x.shape)
 

@@ -18,7 +18,7 @@ from gen_jax.conditions import (
     refuse_given,
     sampler_options,
 )
-from gen_jax.distributions.gaussians import gaussian_kl, gaussian_log_prob
+from gen_jax.distributions.multivariate_normal import gaussian_kl, gaussian_log_prob
 from gen_jax.distributions.pixels import Likelihood
 from gen_jax.errors import check_whole
 from gen_jax.losses.variational import importance_bound

@@ -10,8 +10,8 @@ from gen_jax.nets.ladder import conv_ladder, mlp_ladder
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.net import Net
 from gen_jax.nets.r3 import R3Discriminator, R3Generator
+from gen_jax.nets.rcgan import RecurrentDiscriminator, RecurrentGenerator
 from gen_jax.nets.recurrent import RECURRENT
-from gen_jax.nets.series import RecurrentDiscriminator, RecurrentGenerator
 from gen_jax.registry import Choices
 
 # Net(shape, classes, **options): (z [N, Z], labels [N] or None, mask [N] or None, 0 = a padding row) -> x [N, *shape]

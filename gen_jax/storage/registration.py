@@ -10,7 +10,7 @@ from gen_jax.distributions import frames, pixels
 from gen_jax.errors import UserError, choose
 from gen_jax.losses.adversarial import LOSSES
 from gen_jax.losses.penalties import PENALTIES
-from gen_jax.metrics import registry
+from gen_jax.metrics import catalogue
 from gen_jax.metrics.measure import Measure, names_of
 from gen_jax.model import family
 from gen_jax.models import MODELS
@@ -71,11 +71,11 @@ def register_measure(name: str, measure: Measure) -> Measure:
     Raises:
       UserError: for a metric whose name another measure has.
     """
-    others = tuple(other for other in registry.MEASURES if other is not OWN.get(("measure", name)))
+    others = tuple(other for other in catalogue.MEASURES if other is not OWN.get(("measure", name)))
     taken = {metric for other in others for metric in names_of(other)} & {*names_of(measure)}
     if taken:
         raise UserError(f"metric {min(taken)!r} is a name of another measure: choose another")
-    registry.MEASURES = (*others, measure)
+    catalogue.MEASURES = (*others, measure)
     OWN["measure", name] = measure
     return measure
 

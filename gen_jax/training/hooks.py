@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from orbax.checkpoint import CheckpointManager
 
 from gen_jax.data.kinds import kind_of
-from gen_jax.data.kinds.files import encode
+from gen_jax.data.kinds.sample_files import encode
 from gen_jax.data.spec import Spec
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError

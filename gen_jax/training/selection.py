@@ -11,7 +11,7 @@ from pathlib import Path
 from gen_jax import files
 from gen_jax.devices import processes
 from gen_jax.errors import UserError, whole_number
-from gen_jax.metrics import registry
+from gen_jax.metrics import catalogue
 from gen_jax.model import State
 from gen_jax.storage import checkpoint, directory
 from gen_jax.storage.metrics_file import read_metrics
@@ -33,7 +33,7 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
     if name is None:
         yield lambda step, scores, state: None
         return
-    sign = registry.signs()[name]
+    sign = catalogue.signs()[name]
 
     def beats(scores: Mapping) -> bool:
         before = [sign * each[name] for each in read_metrics(workdir) if each.get(name) is not None]
@@ -69,7 +69,7 @@ def replica(workdir: Path, text: str) -> int:
     if not path.exists():
         raise UserError(f"--replica=best: {workdir} has no replicas that a metric selects among: set --config.select")
     found = files.read_json(path)
-    signs = registry.signs()
+    signs = catalogue.signs()
     if found.get("metric") not in signs or not isinstance(found.get("values"), list):
         raise UserError(f"{path} holds no values of a metric: choose a replica by its number")
     sign = signs[found["metric"]]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from gen_jax import files
 from gen_jax.data.feed.rows import read_rows
 from gen_jax.errors import UserError
-from gen_jax.metrics import registry
+from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import Rows
 from gen_jax.metrics.scores import Scores, mean_scores, save_scores
 from gen_jax.metrics.tables.page import page
@@ -51,7 +51,7 @@ def evaluate_run(
     loaded = loading.load(workdir, step, replica or 0)
     settings = loaded.config["evaluate"]
     num = num or settings["num"]
-    scorer = scorer_of(loaded, [*names] or settings["metrics"] or [registry.ALL], num, features, num_samples)
+    scorer = scorer_of(loaded, [*names] or settings["metrics"] or [catalogue.ALL], num, features, num_samples)
     others = range(1, loaded.config["replicas"]) if replica is None else range(0)
     samples = None
     if loaded.spec.tabular:

@@ -10,11 +10,11 @@ from gen_jax import config, data
 from gen_jax.data.feed.rows import opened
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
-from gen_jax.metrics import registry
+from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import Real, Reals, Rows, real_data
 from gen_jax.metrics.measure import Computation, Measure, names_of
 from gen_jax.metrics.progress import progress
-from gen_jax.metrics.rows import Lacking, Subject, read
+from gen_jax.metrics.row_functions import Lacking, Subject, read
 from gen_jax.metrics.scores import Scores, entries
 from gen_jax.metrics.tables.encoding import target_of
 from gen_jax.model import Model, State
@@ -81,11 +81,11 @@ def make_scorer(
       UserError: for an unknown metric, and for a metric that the data, or so few samples, do not have.
     """
     names, spec = tuple(names), real.spec
-    required = frozenset([*names, *([] if also is None else [also])]) - {registry.ALL}
-    if registry.ALL in names:
-        wanted = [*registry.metrics()]
+    required = frozenset([*names, *([] if also is None else [also])]) - {catalogue.ALL}
+    if catalogue.ALL in names:
+        wanted = [*catalogue.metrics()]
     else:
-        wanted = [*(names or registry.defaults())]
+        wanted = [*(names or catalogue.defaults())]
     chosen = choose_measures([*wanted, *required], required, real, num)
     given = parse_given(None, num, spec, length).given
     protocol = {"data": spec.name, "shape": list(spec.shape), "content": spec.content}
@@ -178,7 +178,7 @@ def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, 
     Raises:
       UserError: as `make_scorer`.
     """
-    measures = registry.measures()
+    measures = catalogue.measures()
     wanted = dict.fromkeys(choose("metric", name, measures) for name in names)
     chosen = []
     for measure in dict.fromkeys(measures[name] for name in wanted):
@@ -268,7 +268,7 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Scorer
             raise UserError(f"select {select!r} needs scores while the model trains: set --config.eval_every")
         return None
     if select:
-        choose("metric to select by", select, registry.signs())
+        choose("metric to select by", select, catalogue.signs())
     splits = (settings["data"]["split"], settings["data"]["test_split"])
     real = real_data(spec, reals, splits, target=how.get("target"))
     sample = settings["sample"]

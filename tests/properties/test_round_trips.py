@@ -19,9 +19,9 @@ from gen_jax.coding import container
 from gen_jax.coding.chunks import METHODS, Chunk
 from gen_jax.data.tables import dates
 from gen_jax.data.tables.bif import read_bif, write_bif
-from gen_jax.data.tables.cells import EMPTY, is_number, read_cells, trimmed
 from gen_jax.data.tables.csv_files import to_csv
 from gen_jax.data.tables.schema import facts_of_text
+from gen_jax.data.tables.text_columns import EMPTY, is_number, read_cells, trimmed
 from gen_jax.data.tables.values import numbers
 from gen_jax.errors import UserError
 

@@ -23,7 +23,7 @@ from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import drawn_from
 from gen_jax.data.sources.opening import open_source
 from gen_jax.data.spec import Spec, columns, level_names
-from gen_jax.data.tables.modes import with_modes
+from gen_jax.data.tables.column_modes import with_modes
 from gen_jax.data.transforms import affine
 from gen_jax.errors import UserError, choose
 

@@ -9,11 +9,11 @@ from PIL import Image
 from gen_jax.data.kinds.drawing import PANELS, image_of, panels_of
 from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables.cells import SUFFIXES
 from gen_jax.data.tables.csv_files import to_csv
 from gen_jax.data.tables.network_source import open_network
 from gen_jax.data.tables.statistics import parts, shares
 from gen_jax.data.tables.table_source import open_table
+from gen_jax.data.tables.text_columns import SUFFIXES
 
 LETTERS, MOST_NAMES = 22, 20  # under a panel: letters side by side, names of levels
 

@@ -10,7 +10,7 @@ from gen_jax.data.limits import ask
 from gen_jax.data.source import Source
 from gen_jax.data.sources.array_file import array_file
 from gen_jax.data.sources.image_folder import image_folder
-from gen_jax.data.tables.cells import suffix_of
+from gen_jax.data.tables.text_columns import suffix_of
 from gen_jax.errors import UserError
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables.cells import is_number
 from gen_jax.data.tables.ids import new_ids
+from gen_jax.data.tables.text_columns import is_number
 from gen_jax.data.tables.values import texts_of
 
 

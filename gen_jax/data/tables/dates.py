@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from gen_jax.data.tables.cells import is_number
+from gen_jax.data.tables.text_columns import is_number
 from gen_jax.errors import UserError
 
 DAYS = (

@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gen_jax.data.kinds.files import arrays
+from gen_jax.data.kinds.sample_files import arrays
 from gen_jax.data.spec import Spec, columns, rows_to_model
 from gen_jax.data.tables import relations
-from gen_jax.data.tables.cells import SUFFIXES, Cells, cells_of, read_cells, suffix_of
 from gen_jax.data.tables.csv_files import csv_of
 from gen_jax.data.tables.ids import new_ids
 from gen_jax.data.tables.relations import RowTest
 from gen_jax.data.tables.schema import facts_of_text
+from gen_jax.data.tables.text_columns import SUFFIXES, Cells, cells_of, read_cells, suffix_of
 from gen_jax.data.tables.values import numbers, texts_of
 from gen_jax.errors import UserError, choose
 

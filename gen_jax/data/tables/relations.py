@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables.cells import cells_of, is_number
+from gen_jax.data.tables.text_columns import cells_of, is_number
 from gen_jax.data.tables.values import numbers, texts_of
 from gen_jax.errors import UserError, choose
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gen_jax.data.spec import FULL, schema_setting
-from gen_jax.data.tables.cells import Cells
+from gen_jax.data.tables.text_columns import Cells
 from gen_jax.errors import UserError, choose
 
 LEVELLED = ("categorical", "ordered")  # kinds of columns whose cells are levels

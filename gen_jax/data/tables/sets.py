@@ -8,10 +8,10 @@ import numpy as np
 
 from gen_jax.data.cache import content_hash, files_hash
 from gen_jax.data.source import Source
-from gen_jax.data.tables.cells import cells_of, read_cells
 from gen_jax.data.tables.network_source import open_network
 from gen_jax.data.tables.networks import ASIA
 from gen_jax.data.tables.table_source import table_source
+from gen_jax.data.tables.text_columns import cells_of, read_cells
 from gen_jax.errors import UserError, choose
 
 # Sets of scikit-learn, with the name of the column of their classes.

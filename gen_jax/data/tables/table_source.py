@@ -8,11 +8,11 @@ import numpy as np
 
 from gen_jax.data.cache import content_hash, files_hash
 from gen_jax.data.source import Source, say_once
-from gen_jax.data.tables.cells import Cells, read_cells
 from gen_jax.data.tables.ids import facts_of_ids
-from gen_jax.data.tables.inference import infer, with_range
 from gen_jax.data.tables.schema import NOT_MODELLED, Columns, all_fit, facts_of_text, read_schema, same_columns
+from gen_jax.data.tables.schema_inference import infer, with_range
 from gen_jax.data.tables.statistics import marginals
+from gen_jax.data.tables.text_columns import Cells, read_cells
 from gen_jax.data.tables.values import numbers
 from gen_jax.errors import UserError
 

@@ -19,7 +19,7 @@ from gen_jax.host import on_host
 from gen_jax.model import Batch, Model, family
 from gen_jax.models.bayes_net import batched, cpds
 from gen_jax.models.bayes_net.inference import Evidence, evidence_of
-from gen_jax.models.bayes_net.information import network_information
+from gen_jax.models.bayes_net.information_theory import network_information
 from gen_jax.models.bayes_net.structures import STRUCTURES, Graph, Rows, Structure, kept, tree_of
 from gen_jax.registry import build
 

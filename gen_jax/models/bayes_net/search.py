@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gen_jax.models.bayes_net.scores import Score, Table, family_score
+from gen_jax.models.bayes_net.structure_scores import Score, Table, family_score
 
 BETTER = 1e-6  # least difference of scores that counts
 ADD, DELETE, TURN = range(3)  # kinds of steps

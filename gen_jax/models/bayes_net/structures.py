@@ -15,7 +15,7 @@ from gen_jax.distributions import chow_liu as tree
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.host import on_host
 from gen_jax.models.bayes_net import cpds, search
-from gen_jax.models.bayes_net.scores import SCORES, Score, Table
+from gen_jax.models.bayes_net.structure_scores import SCORES, Score, Table
 from gen_jax.registry import build
 
 Edges = Sequence[Sequence[str]]  # pairs of names, from the first to the second

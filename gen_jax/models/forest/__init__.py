@@ -13,10 +13,10 @@ from gen_jax.distributions import categorical
 from gen_jax.errors import UserError, check_strengths, check_whole, choose
 from gen_jax.host import on_host
 from gen_jax.model import Batch, Model, family
-from gen_jax.models.forest import density
 from gen_jax.models.forest import growth as growing
+from gen_jax.models.forest import leaf_mixture
 from gen_jax.models.forest import leaves as inside
-from gen_jax.models.forest.density import Forest
+from gen_jax.models.forest.leaf_mixture import Forest
 
 LEAVES = ("independent", "chow_liu")
 MOST = 1 << 30  # numbers in the leaves of a forest
@@ -78,10 +78,10 @@ def random_forest(
     """
     growth = growth_of(spec, trees, min_rows, max_leaves, leaves, pseudo_rows, delta)
     layout = growth.layout
-    whole = jax.jit(partial(density.log_prob, layout))
-    posterior = partial(density.posterior, layout, jax.jit(partial(density.joint, layout)))
+    whole = jax.jit(partial(leaf_mixture.log_prob, layout))
+    posterior = partial(leaf_mixture.posterior, layout, jax.jit(partial(leaf_mixture.joint, layout)))
     free = jax.jit(partial(drawn, growth), static_argnums=2)
-    complete = jax.jit(lambda key, forest, *cells: density.draw(key, layout, forest.leaves, *cells))
+    complete = jax.jit(lambda key, forest, *cells: leaf_mixture.draw(key, layout, forest.leaves, *cells))
 
     def log_prob(key: jax.Array, state: ForestState, batch: Batch) -> jax.Array:
         mask = np.broadcast_to(np.asarray(batch.get("mask", True)) > 0, batch["x"].shape)
@@ -145,7 +145,9 @@ def adversarial_round(growth: Growth, key: jax.Array, state: ForestState, batch:
     )
     seed = jax.random.bits(seed_key)
     grown, full, accuracy = on_host(partial(grow, growth), outcome, seed, x, mask, weight, leaf)
-    forest = density.fitted(growth.layout, grown.trees, grown.low, grown.high, x, full, mask & (weight > 0)[:, None])
+    forest = leaf_mixture.fitted(
+        growth.layout, grown.trees, grown.low, grown.high, x, full, mask & (weight > 0)[:, None]
+    )
     better = (accuracy < state.accuracy) | (state.step == 0)
     forest, accuracy = jax.tree.map(partial(jnp.where, better), (forest, accuracy), (state.forest, state.accuracy))
     return ForestState(state.step, forest, accuracy, ~better | (accuracy <= 0.5 + growth.delta))
@@ -154,9 +156,9 @@ def adversarial_round(growth: Growth, key: jax.Array, state: ForestState, batch:
 def leaves_of(growth: Growth, key: jax.Array, forest: Forest, x: jax.Array, mask: jax.Array | None) -> jax.Array:
     """Returns the leaf of each row x [B, D] in each tree, [T, B]; nodes that ask for a missing cell are passed by chance."""
     if mask is None:
-        return jax.lax.map(lambda tree: density.route(growth.layout, tree, x), forest.trees)
+        return jax.lax.map(lambda tree: leaf_mixture.route(growth.layout, tree, x), forest.trees)
     keys = jax.random.split(key, growth.shape[0])
-    route = lambda pair: density.route_by_chance(pair[1], growth.layout, pair[0], x, mask)
+    route = lambda pair: leaf_mixture.route_by_chance(pair[1], growth.layout, pair[0], x, mask)
     return jax.lax.map(route, (forest.trees, keys))
 
 
@@ -194,8 +196,10 @@ def drawn(growth: Growth, key: jax.Array, forest: Forest, num: int) -> jax.Array
     """Draws rows [num, D]."""
     place_key, cell_key = jax.random.split(key)
     shape = (num, growth.shape[2])
-    tree, leaf = density.prior(place_key, forest.leaves, num)
-    return density.draw(cell_key, growth.layout, forest.leaves, tree, leaf, jnp.zeros(shape), jnp.zeros(shape, bool))
+    tree, leaf = leaf_mixture.prior(place_key, forest.leaves, num)
+    return leaf_mixture.draw(
+        cell_key, growth.layout, forest.leaves, tree, leaf, jnp.zeros(shape), jnp.zeros(shape, bool)
+    )
 
 
 def check_rows(layout: inside.Layout, batch: Batch, hidden: np.ndarray) -> None:

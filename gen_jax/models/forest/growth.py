@@ -13,7 +13,7 @@ import numpy as np
 
 from gen_jax.data.feed.resident import cores
 from gen_jax.distributions.bins import BEYOND
-from gen_jax.models.forest.density import Trees
+from gen_jax.models.forest.leaf_mixture import Trees
 
 
 class Grown(NamedTuple):

@@ -14,12 +14,12 @@ from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import linalg
 from gen_jax.errors import UserError, check_strengths, choose
 from gen_jax.model import Batch, Model, family
-from gen_jax.models.hmm import emissions, paths
+from gen_jax.models.hmm import emissions, state_paths
 from gen_jax.models.hmm import forward_backward as inference
-from gen_jax.models.hmm.density import Emission, blend_counts, dirichlet_penalty, log_normalised
-from gen_jax.models.hmm.discrete import Bernoulli, Categorical
+from gen_jax.models.hmm.discrete_emissions import Bernoulli, Categorical
+from gen_jax.models.hmm.emission_density import Emission, blend_counts, dirichlet_penalty, log_normalised
 from gen_jax.models.hmm.forward_backward import Expectation
-from gen_jax.models.hmm.gaussian import Gaussian
+from gen_jax.models.hmm.gaussian_emissions import Gaussian
 from gen_jax.models.hmm.reseeding import dead_states, reseeded, revived
 from gen_jax.models.sequences import Frames, asked_for, check_sequences, frames_of, refuse_few_frames
 
@@ -336,7 +336,7 @@ def best_path(model: HiddenMarkov, state: HmmState, batch: Batch) -> jax.Array:
     """Returns the most probable hidden path of each sequence, [B, T] int32."""
     frames = frames_of(batch, model.density.whole)
     log_likelihood = frame_log_likelihood(model, state, frames)
-    return paths.viterbi(
+    return state_paths.viterbi(
         state.log_initial, state.log_transition, log_likelihood, frames.valid, parallel(model, frames)
     )[0].T
 
@@ -393,7 +393,7 @@ def complete(model: HiddenMarkov, key: jax.Array, state: HmmState, batch: Batch)
     path_keys, frame_keys = keys[:, 0], keys[:, 1]  # [B]
     frames = frames_of(batch, model.density.whole)
     probabilities, _, evidence = filtered(model, state, frames)
-    z = paths.sample_paths(path_keys, jnp.exp(state.log_transition), probabilities, frames.valid)  # [T, B]
+    z = state_paths.sample_paths(path_keys, jnp.exp(state.log_transition), probabilities, frames.valid)  # [T, B]
     keys = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (None, 0))(frame_keys, jnp.arange(len(z)))  # [T, B]
     drawn = jax.vmap(jax.vmap(lambda key, z: model.density.draw(key, state.emission, z)))(keys, z)
     x = jnp.where(frames.observed, frames.x, drawn)

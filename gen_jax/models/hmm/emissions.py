@@ -6,9 +6,9 @@ from typing import Annotated
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError, choose
-from gen_jax.models.hmm.density import Emission
-from gen_jax.models.hmm.discrete import bernoulli, categorical
-from gen_jax.models.hmm.gaussian import gaussian
+from gen_jax.models.hmm.discrete_emissions import bernoulli, categorical
+from gen_jax.models.hmm.emission_density import Emission
+from gen_jax.models.hmm.gaussian_emissions import gaussian
 from gen_jax.registry import Choices, build
 
 EMISSIONS: dict[str, Callable[..., Emission]] = {

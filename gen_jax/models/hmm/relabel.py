@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.models.hmm.discrete import Bernoulli, Categorical
-from gen_jax.models.hmm.gaussian import Gaussian
+from gen_jax.models.hmm.discrete_emissions import Bernoulli, Categorical
+from gen_jax.models.hmm.gaussian_emissions import Gaussian
 
 
 def permute(state: Any, order: Any) -> Any:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gen_jax.conditions import given_cells, refuse_given, refuse_impossible, sampler_options
 from gen_jax.data.spec import Spec, columns
-from gen_jax.distributions import categorical, gaussians
+from gen_jax.distributions import categorical, multivariate_normal
 from gen_jax.errors import UserError, check_strengths, check_whole, choose
 from gen_jax.model import Batch, Model, family, weighted_mean
 from gen_jax.models.mixture import em
@@ -129,7 +129,7 @@ def no_statistics(form: Mixture) -> Statistics | None:
     if form.batches == 1:
         return None
     params = em.blank(form.layout, form.components)
-    moments = gaussians.Moments(params.mean[:, :, 0], params.mean, 0 * params.covariance)
+    moments = multivariate_normal.Moments(params.mean[:, :, 0], params.mean, 0 * params.covariance)
     return Statistics(params.log_weight, moments, params.log_p)
 
 
@@ -165,7 +165,7 @@ def completed(
     keys = jax.random.split(number_key, (groups, len(x)))
     mean, covariance = params.mean[z].swapaxes(0, 1), params.covariance[z].swapaxes(0, 1)  # [G, B, ...]
     observed = em.grouped(layout, mask > 0)
-    numbers = jax.vmap(jax.vmap(gaussians.completed))(keys, mean, covariance, cells.x, observed)  # [G, B, S]
+    numbers = jax.vmap(jax.vmap(multivariate_normal.completed))(keys, mean, covariance, cells.x, observed)  # [G, B, S]
     rows = x.at[:, layout.numbers].set(numbers.swapaxes(0, 1).reshape(len(x), groups * width))
     levels = categorical.draw(level_key, layout.levels, params.log_p[z])
     rows = rows.at[:, layout.levels.columns].set(levels)

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.distributions import categorical, gaussians
+from gen_jax.distributions import categorical, multivariate_normal
 from gen_jax.distributions.categorical import Levels
-from gen_jax.distributions.gaussians import Moments
 from gen_jax.distributions.linalg import matmul, quotient
+from gen_jax.distributions.multivariate_normal import Moments
 
 LEAST = 1e-6  # expected rows of a component below which it stays where it was
 LLOYD = 10  # rounds of k-means before the first iteration
@@ -82,7 +82,7 @@ def log_joint(params: Parameters, cells: Cells) -> jax.Array:
     """log p(k, x) [B, K] of the observed cells."""
 
     def one(own: tuple) -> jax.Array:  # a loop over the groups too: batched products are several times slower on a CPU
-        return jax.lax.map(lambda group: gaussians.log_density(*group), (*own, cells.x, cells.mask)).sum(0)
+        return jax.lax.map(lambda group: multivariate_normal.log_density(*group), (*own, cells.x, cells.mask)).sum(0)
 
     density = jax.lax.map(one, (params.mean, params.covariance))
     return params.log_weight[None] + density.T + categorical.log_prob(cells.held, params.log_p)
@@ -105,8 +105,8 @@ def expectation(params: Parameters, shares: jax.Array, cells: Cells) -> Statisti
     def one(own: tuple) -> Moments:
         share, *known = own
         if cells.mask is None:
-            return jax.lax.map(lambda x: gaussians.moments(share, x), cells.x)
-        group = lambda each: gaussians.expected(share, *each)[0]
+            return jax.lax.map(lambda x: multivariate_normal.moments(share, x), cells.x)
+        group = lambda each: multivariate_normal.expected(share, *each)[0]
         return jax.lax.map(group, (*known, cells.x, cells.mask))
 
     moments = jax.lax.map(one, (shares.T, params.mean, params.covariance))
@@ -128,7 +128,7 @@ def maximise(levels: Levels, params: Parameters, found: Statistics, floor: float
 
 def merged(one: Statistics, other: Statistics) -> Statistics:
     """Statistics of the rows of both together."""
-    moments = gaussians.merged(one.moments, other.moments)
+    moments = multivariate_normal.merged(one.moments, other.moments)
     return Statistics(one.count + other.count, moments, one.held + other.held)
 
 

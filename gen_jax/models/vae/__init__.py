@@ -13,7 +13,7 @@ from gen_jax.conditions import label_count
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
 from gen_jax.distributions.columns import check_kind
-from gen_jax.distributions.gaussians import gaussian_kl
+from gen_jax.distributions.multivariate_normal import gaussian_kl
 from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound, running_moments

@@ -9,10 +9,10 @@ import numpy as np
 
 from gen_jax.data.source import say_once
 from gen_jax.data.spec import FULL, schema_setting
-from gen_jax.data.tables.cells import Cells, is_number, without
 from gen_jax.data.tables.dates import formats_of, is_date, nearly
 from gen_jax.data.tables.schema import Unfit
 from gen_jax.data.tables.statistics import mean_and_deviation
+from gen_jax.data.tables.text_columns import Cells, is_number, without
 
 WHOLE = re.compile(r"-?\d+(\.0*)?")
 SYMBOLS = ("$", "€", "£", "¥", "%", ",", "'")  # that people write in numbers

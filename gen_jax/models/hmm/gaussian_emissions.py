@@ -1,4 +1,4 @@
-"""Gaussian emission densities with a diagonal or a full covariance in each state. Shapes are those of `density.py`."""
+"""Gaussian emission densities with a diagonal or a full covariance in each state. Shapes: `emission_density.py`."""
 
 import math
 from functools import partial
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from gen_jax.distributions.linalg import FEW, einsum, matmul, quotient
 from gen_jax.errors import UserError, check_strengths, choose
-from gen_jax.models.hmm.density import Emission, gathered, mean_cells, near_seeds
+from gen_jax.models.hmm.emission_density import Emission, gathered, mean_cells, near_seeds
 
 LOG_2PI = math.log(2 * math.pi)
 COVARIANCES = ("diagonal", "full")

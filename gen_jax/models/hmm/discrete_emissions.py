@@ -1,4 +1,4 @@
-"""Emission densities of tokens and of bits. Shapes are those of `density.py`."""
+"""Emission densities of tokens and of bits. Shapes: `emission_density.py`."""
 
 import math
 from functools import partial
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from gen_jax.distributions.linalg import NEVER, matmul, normalised
 from gen_jax.errors import check_strengths
-from gen_jax.models.hmm.density import (
+from gen_jax.models.hmm.emission_density import (
     Emission,
     blend_counts,
     dirichlet_penalty,
