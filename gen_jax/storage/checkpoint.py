@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import CheckpointManager
 
@@ -23,7 +24,9 @@ from gen_jax.storage.silence import drop_failed_tasks, silenced
 TRIES = 20  # to read a checkpoint of a run that deletes old ones
 LOOKS = 2  # more, to find a checkpoint in a folder that seems empty
 PAUSE = 0.05  # seconds between them
-WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}  # bytes of a number -> its bits
+SMALL = 1 << 26  # bytes of a state that costs less to read on the host than to compile a function of it
+WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32}  # bytes of a number -> its bits
+Array = np.ndarray | jax.Array
 
 
 class Deleted(Exception):
@@ -34,19 +37,24 @@ class Damaged(Exception):
     """A checkpoint whose bytes are not those that were saved."""
 
 
-def bits(leaf: jax.Array) -> jax.Array:
-    """Returns the bits of an array, a uint32 for each number [size]."""
-    leaf = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
-    return jax.lax.bitcast_convert_type(leaf, WORDS[leaf.dtype.itemsize]).astype(jnp.uint32).reshape(-1)
+def inspect(leaves: list[Array]) -> tuple[list[Array], list[Array]]:
+    """Returns for each array whether it is finite, and sum_i bits_i (2 i + 1) mod 2^32, which every flipped bit changes.
 
-
-@jax.jit
-def inspect(leaves: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
-    """Returns for each array whether it is finite, and sum_i bits_i (2 i + 1) mod 2^32, which every flipped bit changes."""
-    odd = [2 * jnp.arange(leaf.size, dtype=jnp.uint32) + 1 for leaf in leaves]
-    sums = [jnp.sum(bits(leaf) * weights, dtype=jnp.uint32) for leaf, weights in zip(leaves, odd)]
-    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in leaves]
+    It computes with NumPy if the arrays are NumPy's, and with JAX otherwise.
+    """
+    finite, sums = [], []
+    for leaf in leaves:
+        xp = np if isinstance(leaf, np.ndarray) else jnp
+        numbers = leaf.reshape(-1)
+        numbers = numbers.astype(xp.uint8) if numbers.dtype == bool else numbers
+        bits = numbers.view(WORDS[numbers.dtype.itemsize]).astype(xp.uint32)
+        odd = 2 * xp.arange(bits.size, dtype=xp.uint32) + 1
+        finite.append(xp.all(xp.isfinite(leaf)))
+        sums.append(xp.sum(bits * odd, dtype=xp.uint32))
     return finite, sums
+
+
+inspect_on_devices = jax.jit(inspect)
 
 
 def layout(state: Any) -> dict[str, list]:
@@ -58,7 +66,11 @@ def layout(state: Any) -> dict[str, list]:
 def checksums(state: Any) -> tuple[dict[str, int], str | None]:
     """Returns path -> checksum of each array of a state, and the path of the first array that is not finite, or None."""
     leaves = jax.tree.leaves_with_path(state)
-    finite, sums = jax.device_get(inspect([leaf for _, leaf in leaves]))
+    arrays = [leaf for _, leaf in leaves]
+    if processes.alone() and sum(leaf.nbytes for leaf in arrays) <= SMALL:
+        finite, sums = inspect(jax.device_get(arrays))
+    else:
+        finite, sums = jax.device_get(inspect_on_devices(arrays))
     paths = [jax.tree_util.keystr(path) for path, _ in leaves]
     broken = next((path for path, good in zip(paths, finite) if not good), None)
     return dict(zip(paths, map(int, sums))), broken
@@ -230,7 +242,7 @@ def newest_in(folder: Path, abstract: Any, step: int | None = None) -> tuple[int
         for _ in range(TRIES):
             if not folder.exists():
                 return None
-            with suppress(Deleted, FileNotFoundError), opened(folder) as manager:
+            with suppress(Deleted, FileNotFoundError, NotADirectoryError), opened(folder) as manager:
                 checkpoint = newest(manager, abstract, step)
                 empty += checkpoint is None
                 if checkpoint or empty > LOOKS:
