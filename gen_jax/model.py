@@ -43,7 +43,8 @@ class Model(NamedTuple):
     # What only some families offer. `free_parameters`: (state) -> number of trained parameters, for the BIC. `network`:
     # (state) -> a Bayesian network, and the confidence in each edge [D, D]. `information`: (state, first, second, given) ->
     # I(first; second | given) of columns in nats, exactly; H(first | given) if `second` is `first`.
-    # `integer_network`: (state) -> a `coding.integer.Network`, by which images are compressed.
+    # `integer_network`: (state) -> a `coding.integer.Network`, by which images are compressed. `facts`: () -> plain data by
+    # name, which a run keeps in its spec as `model_NAME`, so that the model is built again without the files they are of.
     extras: Mapping[str, Callable[..., Any]] = NOTHING
     origin: Mapping[str, Any] | None = None  # the `model` section of a config that makes this model, see `family`
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from gen_jax import config, data
 from gen_jax.data.feed.order import ORDERS
-from gen_jax.data.tables.network_source import with_network
+from gen_jax.data.spec import Spec
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.keys import root
@@ -23,6 +23,7 @@ from gen_jax.verbs.given import parse_given
 from gen_jax.verbs.score import Scorer, scorer_while_training
 
 LARGE = 1 << 18  # numbers in the rows of a step, from which on its memory is planned, which costs a compilation
+OF_MODEL = "model_"  # how the names of the facts begin that a run keeps of its model, in the `info` of its spec
 WORTH_SAYING = 1 << 28  # bytes
 
 
@@ -68,11 +69,9 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False, model: Mod
     settings, before = checked_settings(settings, workdir)
     mesh = mesh_of(settings.replicas)
     opened = open_data(settings, mesh, quiet)
-    if model is None and settings.model.get("bif") is not None:
-        begun_spec = None if before is None else directory.read_spec(workdir)
-        opened = opened._replace(spec=with_network(opened.spec, settings.model.bif, begun_spec))
     plain = config.plain(settings)
-    model = model or build_model(plain["model"], opened.spec)
+    model, spec = build(plain["model"], opened.spec, None if before is None else directory.read_spec(workdir), model)
+    opened = opened._replace(spec=spec)
     init_key, step_key = run_keys(settings.seed, settings.replicas)
     traced = trace(model, opened, settings)
     refuse_condition(model, opened, settings, traced)
@@ -114,6 +113,25 @@ def checked_settings(settings: ConfigDict, workdir: Path) -> tuple[ConfigDict, d
     if before is not None:
         config.refuse_changes(before, config.plain(settings), workdir)
     return settings, before
+
+
+def build(settings: dict, spec: Spec, begun: Spec | None, model: Model | None) -> tuple[Model, Spec]:
+    """Returns the model of a run, and the facts of the data with those that the run keeps of the model.
+
+    Args:
+      settings: the `model` section of the config.
+      spec: the facts of the data.
+      begun: the facts that the run was begun with; None if it is a new run. A run of an earlier version kept fewer.
+      model: the model if it is built already.
+
+    Raises:
+      UserError: as `build_model`.
+    """
+    stored = {} if begun is None else {name: fact for name, fact in begun.info.items() if name.startswith(OF_MODEL)}
+    model = model or build_model(settings, spec._replace(info={**spec.info, **stored}))
+    facts = {OF_MODEL + name: fact for name, fact in model.extras.get("facts", dict)().items()}
+    kept = {name: fact for name, fact in facts.items() if begun is None or name in stored}
+    return model, spec._replace(info={**spec.info, **kept})
 
 
 def mesh_of(number: int) -> Mesh:

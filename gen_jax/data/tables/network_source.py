@@ -67,22 +67,6 @@ def plain_network(path: str | Path, network: Network) -> dict[str, Any]:
     return {"path": str(path), "parents": [*map(list, network.parents)], "tables": tables}
 
 
-def with_network(spec: Spec, path: str, begun: Spec | None) -> Spec:
-    """Returns a spec that holds a network.
-
-    Args:
-      spec: the facts of a table.
-      path: a BIF file.
-      begun: the spec of a run that continues, whose network is taken if it holds one; None for a new run.
-    """
-    if begun is not None and "model_network" not in begun.info:
-        return spec  # of a run begun by an earlier version, which needs the file
-    kept = {} if begun is None else begun.info["model_network"]
-    if kept.get("path") != str(path):
-        kept = plain_network(path, network_of(spec, path))
-    return spec._replace(info={**spec.info, "model_network": kept})
-
-
 def network_of(spec: Spec, path: str) -> Network:
     """Returns the network of a file, its variables and levels in the order of the columns of a table.
 

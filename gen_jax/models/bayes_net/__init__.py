@@ -11,7 +11,7 @@ import numpy as np
 
 from gen_jax.conditions import given_cells, option_numbers, refuse_given, refuse_impossible, sampler_options
 from gen_jax.data.spec import Spec, columns
-from gen_jax.data.tables.network_source import network_of
+from gen_jax.data.tables.network_source import network_of, plain_network
 from gen_jax.data.tables.networks import Network
 from gen_jax.distributions import bins, categorical, chow_liu
 from gen_jax.errors import UserError, check_strengths, check_whole
@@ -99,6 +99,8 @@ def bayes_net(
         "network": partial(network_and_confidence, spec),
         "information": partial(fitted_information, spec),
     }
+    if bif is not None and network is not None:
+        extras["facts"] = lambda: {"network": plain_network(bif, network)}
     return Model(
         partial(init, net),
         partial(step, net),
