@@ -15,7 +15,7 @@ from gen_jax.data.tables.column_modes import with_modes
 from gen_jax.devices import placement
 from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli
-from gen_jax.models.forest import random_forest
+from gen_jax.models.forest import forest
 from gen_jax.models.gan import gan
 from gen_jax.models.gaussian import gaussian
 from gen_jax.models.hmm import hmm
@@ -255,8 +255,8 @@ FAMILIES = {
     ),
     "gaussian": table_family(gaussian, (None, None, None), LINE, 0.2, -1.2),
     "mixture": table_family(mixture, (None, None, 3), CLUSTERS, 0.2, -1.2, components=3, floor=1e-4),
-    "forest": table_family(random_forest, (None, None, 3), CLUSTERS, 0.2, -0.9, trees=6, min_rows=3),
-    "forest_tree": table_family(random_forest, (2, 3, 2), KINDS, 0.2, 0.3, trees=4, min_rows=3, leaves="chow_liu"),
+    "forest": table_family(forest, (None, None, 3), CLUSTERS, 0.2, -0.9, trees=6, min_rows=3),
+    "forest_tree": table_family(forest, (2, 3, 2), KINDS, 0.2, 0.3, trees=4, min_rows=3, leaves="chow_liu"),
     "gan_columns": columns_family(
         gan,
         True,

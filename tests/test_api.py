@@ -16,6 +16,8 @@ import pytest
 
 import gen_jax as gj
 from gen_jax import references
+from gen_jax.errors import choose
+from gen_jax.models.families import Families
 from gen_jax.nets.nnx import NnxNet
 
 X = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
@@ -310,6 +312,29 @@ def test_a_registered_family_makes_models_that_know_their_origin(data, monkeypat
     ):
         with pytest.raises(gj.UserError, match=message):
             gj.register(name, plain, kind)
+
+
+def test_an_installed_package_offers_families(data, tmp_path, monkeypatch):
+    (tmp_path / "flows.py").write_text(
+        "import gen_jax as gj\ndef flow(spec, width=3): return gj.models.gaussian(spec)\n"
+    )
+    folder = tmp_path / "flows-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: flows\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[gen_jax.families]\nflow = flows:flow\nlost = flows:lost\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    offered = Families({"gaussian": gj.models.gaussian})
+    assert [*offered] == ["gaussian", "flow", "lost"] and "flow" in offered and "flows" not in sys.modules
+    assert offered["flow"](data.spec, width=2).origin == {"name": "flow", "width": 2}
+    with pytest.raises(gj.UserError, match="model 'lost' of flows:lost, which another package offers, fails"):
+        offered["lost"]
+    with pytest.raises(gj.UserError, match="unknown model 'flew': did you mean 'flow'"):
+        choose("model", "flew", offered)
+
+
+def test_the_families_are_names_of_models():
+    assert dir(gj.models) == sorted(["MODELS", *gj.models.MODELS])
+    assert all(callable(getattr(gj.models, name)) for name in gj.models.MODELS)
 
 
 def test_fit_runs_in_a_thread(data, tmp_path):

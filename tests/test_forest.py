@@ -11,8 +11,7 @@ from conftest import host, make_spec, table_spec
 from scipy.stats import truncnorm
 
 from gen_jax.errors import UserError
-from gen_jax.models.forest import growth, random_forest
-from gen_jax.models.forest import leaf_mixture as forest
+from gen_jax.models.forest import forest, growth, leaf_mixture
 from gen_jax.models.forest import leaves as inside
 
 KEY = jax.random.key(0)
@@ -39,7 +38,7 @@ def rows_of(num: int) -> np.ndarray:
 @pytest.fixture(scope="module", params=["independent", "chow_liu"])
 def fitted(request):
     """A forest of columns of levels, in leaves so large that a tree within them has something to say."""
-    model = random_forest(table_spec(2, 3, 4, rows=400, missing=False), 3, min_rows=40, leaves=request.param)
+    model = forest(table_spec(2, 3, 4, rows=400, missing=False), 3, min_rows=40, leaves=request.param)
     return model, fit(model, rows_of(400)[:, :3])[0]
 
 
@@ -116,7 +115,7 @@ def mixed():
     x = np.concatenate([x, np.round(x[:, 3:] + 0.1)], 1)
     spec = table_spec(2, 3, 4, None, None, rows=300, missing=False)
     spec.info["columns"][4] |= {"kind": "integer"}
-    model = random_forest(spec, 3, min_rows=15)
+    model = forest(spec, 3, min_rows=15)
     return model, fit(model, x)[0], x
 
 
@@ -188,7 +187,7 @@ def test_draws_of_numbers_follow_what_is_given(mixed):
 
 
 def test_a_forest_that_is_done_changes_nothing():
-    model = random_forest(make_spec("vector", (2,)), 4, min_rows=4, delta=0.5)
+    model = forest(make_spec("vector", (2,)), 4, min_rows=4, delta=0.5)
     x = np.random.default_rng(0).normal(size=(64, 2))
     (one, said), (more, again) = (fit(model, x, steps=steps) for steps in (1, 4))
     assert said["done"] == again["done"] == 1 and int(more.step) == 4
@@ -230,7 +229,7 @@ def test_a_row_of_which_nothing_is_known_goes_to_both_sides_of_a_node_by_their_s
     layout, num = inside.layout_of(table_spec(2, 3, 4, None, None), 0.1, False), 20_000
     tree = jax.tree.map(lambda each: each[0], mixed[1].forest.trees)
     hidden = jnp.zeros((num, 5)), jnp.zeros((num, 5), bool)
-    times = np.bincount(jax.jit(partial(forest.route_by_chance, KEY, layout))(tree, *hidden))
+    times = np.bincount(jax.jit(partial(leaf_mixture.route_by_chance, KEY, layout))(tree, *hidden))
     p, below = np.zeros(len(times)), [(0, 1.0)]
     for node, share in below:
         if node < 0:
@@ -247,7 +246,7 @@ def test_without_pseudo_rows_a_tree_in_a_leaf_is_of_counts_alone():
     wrong = {"x": np.array([[0.0, 1.0]], np.float32)}
     for pseudo_rows, possible in ((0, False), (0.1, True)):
         options = {"min_rows": 80, "leaves": "chow_liu", "pseudo_rows": pseudo_rows}
-        model = random_forest(table_spec(2, 2, rows=100, missing=False), 2, **options)
+        model = forest(table_spec(2, 2, rows=100, missing=False), 2, **options)
         assert np.isfinite(model.log_prob(KEY, fit(model, x)[0], wrong)).all() == possible
 
 
@@ -263,12 +262,12 @@ def test_what_a_forest_cannot_be_is_one_clear_line():
         ({"trees": 10**6, "max_leaves": 10**4}, "choose a smaller max_leaves"),
     ):
         with pytest.raises(UserError, match=words):
-            random_forest(spec, **options)
+            forest(spec, **options)
     with pytest.raises(UserError, match="expected a table, or vectors"):
-        random_forest(make_spec("image", (2, 2, 1)))
+        forest(make_spec("image", (2, 2, 1)))
     with pytest.raises(UserError, match="'chow_liu' are trees of levels, and .* has none: expected 'independent'"):
-        random_forest(make_spec("vector", (2,)), leaves="chow_liu")
-    model = random_forest(spec, 2)
+        forest(make_spec("vector", (2,)), leaves="chow_liu")
+    model = forest(spec, 2)
     state = jax.jit(model.init)(KEY, {})
     with pytest.raises(UserError, match="x has 2 in row 0, column 0: expected a level from 0 to 1"):
         model.log_prob(KEY, state, {"x": np.array([[2.0, 0]])})

@@ -2,15 +2,23 @@
 
 import inspect
 import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import gen_jax
 from gen_jax import train
 from gen_jax.cli import command_line
-from gen_jax.config import base_config, load_file, plain
+from gen_jax.config import base_config, flat, load_file, plain
 from gen_jax.errors import UserError
 from gen_jax.models import MODELS, default_settings
+from gen_jax.training import fit
+
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -88,3 +96,22 @@ def test_a_config_without_a_model_is_named(tmp_path):
         train.main(["train", "--config", str(tmp_path / "config.py"), "--workdir", str(tmp_path / "run")])
     with pytest.raises(UserError, match="model has no name"):
         gen_jax.fit(base_config(), tmp_path / "run")
+
+
+def test_schedules_that_end_after_the_run_are_named(capsys):
+    model = load_file(CONFIGS / "gan.py").model
+    data = SimpleNamespace(steps=100, at=lambda step: {"weight": np.ones(64)})
+    fit.print_late_schedules(SimpleNamespace(data=data, settings=ConfigDict({"model": model})))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("schedules: ") and line.endswith(" end at 1,233,000 examples; this run sees 6,400")
+    assert {"gamma", "ema_half_life", "generator_optimizer.b2"} <= {*re.split("[ ,]+", line)}
+    data.steps = 20_000
+    fit.print_late_schedules(SimpleNamespace(data=data, settings=ConfigDict({"model": model})))
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
+def test_the_schedules_of_a_config_end_within_its_run(path):
+    settings = plain(load_file(path))
+    ends = [end for key, end in flat(settings["model"]).items() if key.endswith(".examples")]
+    assert settings["epochs"] is not None or max(ends, default=0) <= settings["steps"] * settings["batch_size"]

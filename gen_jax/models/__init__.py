@@ -11,7 +11,8 @@ from gen_jax.data.spec import Spec, levels, may_miss
 from gen_jax.model import Model, State
 from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli
-from gen_jax.models.forest import random_forest
+from gen_jax.models.families import Families
+from gen_jax.models.forest import forest
 from gen_jax.models.gan import gan
 from gen_jax.models.gaussian import gaussian
 from gen_jax.models.hmm import hmm
@@ -24,21 +25,34 @@ from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
 from gen_jax.registry import build
 
-MODELS: dict[str, Callable[..., Model]] = {  # family(spec, **options)
-    "bayes_net": bayes_net,
-    "bernoulli": bernoulli,
-    "forest": random_forest,
-    "gan": gan,
-    "gaussian": gaussian,
-    "hmm": hmm,
-    "ladder": ladder,
-    "markov": markov,
-    "mixture": mixture,
-    "rnn": rnn,
-    "smote": smote,
-    "vae": vae,
-    "vqvae": vqvae,
-}
+MODELS = Families(  # family(spec, **options)
+    {
+        "bayes_net": bayes_net,
+        "bernoulli": bernoulli,
+        "forest": forest,
+        "gan": gan,
+        "gaussian": gaussian,
+        "hmm": hmm,
+        "ladder": ladder,
+        "markov": markov,
+        "mixture": mixture,
+        "rnn": rnn,
+        "smote": smote,
+        "vae": vae,
+        "vqvae": vqvae,
+    }
+)
+
+
+def __getattr__(name: str) -> Callable[..., Model]:
+    """Returns a family of the user or of another package."""
+    if not name.startswith("_") and name in MODELS:
+        return MODELS[name]
+    raise AttributeError(f"module 'gen_jax.models' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return ["MODELS", *MODELS]
 
 
 def build_model(options: Mapping, spec: Spec) -> Model:

@@ -9,10 +9,40 @@ from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
 from gen_jax.nets.ladder import conv_ladder, mlp_ladder
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.net import Net
+from gen_jax.nets.nnx import NnxNet
 from gen_jax.nets.r3 import R3Discriminator, R3Generator
 from gen_jax.nets.rcgan import RecurrentDiscriminator, RecurrentGenerator
 from gen_jax.nets.recurrent import RECURRENT
 from gen_jax.registry import Choices
+
+__all__ = [
+    "DECODERS",
+    "DISCRIMINATORS",
+    "ENCODERS",
+    "GENERATORS",
+    "GRID_DECODERS",
+    "GRID_ENCODERS",
+    "LADDERS",
+    "MLP",
+    "RECURRENT",
+    "ConvDecoder",
+    "ConvEncoder",
+    "DCDiscriminator",
+    "DCGenerator",
+    "GridDecoder",
+    "GridEncoder",
+    "Net",
+    "NnxNet",
+    "R3Discriminator",
+    "R3Generator",
+    "RecurrentDiscriminator",
+    "RecurrentGenerator",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 # Net(shape, classes, **options): (z [N, Z], labels [N] or None, mask [N] or None, 0 = a padding row) -> x [N, *shape]
 Nets = Mapping[str, Callable[..., Any]]

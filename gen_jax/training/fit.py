@@ -103,7 +103,7 @@ def settings_of_fit(model: Model, data: DataSet, settings: Mapping[str, Any]) ->
       UserError: for an unknown setting, or a value of another type than it may have.
     """
     complete = config.base_config()
-    complete.model = ConfigDict(model.origin or {"object": None, "type": place_of(model)})
+    complete.model = ConfigDict(model.origin or {"name": None, "object": None, "type": place_of(model)})
     changes = {**config.flat(data.options, "data."), **config.flat(settings)}
     for setting, value in changes.items():
         choose("setting", setting, [key for key in config.flat(complete, inner=True) if not key.startswith("model")])
@@ -150,6 +150,7 @@ def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -
                 return 0
             if not job.quiet:
                 describe(job)
+            print_late_schedules(job)
             if start:
                 print(f"resuming after step {start}")
             logged = log.opened(workdir, start, total, job.metrics, job.quiet) if leads else nullcontext(log.SILENT)
@@ -188,6 +189,18 @@ def describe(job: Job) -> None:
     for split, count in spec.unseen.items():
         print(f"data: {count} characters of {split} are not in the vocabulary; they become one symbol")
     print(f"devices: {placement.describe(job.mesh)}; run: {job.workdir}")
+
+
+def print_late_schedules(job: Job) -> None:
+    """Prints which schedules of the model end after the run does, a line for each end: a run that was cut short has some."""
+    examples = job.data.steps * job.data.at(0)["weight"].shape[-1] * processes.hosts()[1]
+    late: dict[int, list[str]] = {}
+    for key, value in config.flat(config.plain(job.settings.model)).items():
+        name, _, option = key.rpartition(".")
+        if option == "examples" and value > examples > 0:
+            late.setdefault(value, []).append(name)
+    for end, names in late.items():
+        print(f"schedules: {', '.join(names)} end at {end:,} examples; this run sees {examples:,}")
 
 
 def settings_by_section(settings: ConfigDict) -> dict[str, list[str]]:

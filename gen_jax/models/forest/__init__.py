@@ -42,7 +42,7 @@ class Growth(NamedTuple):
 
 
 @family("forest")
-def random_forest(
+def forest(
     spec: Spec,
     trees: int = 50,
     min_rows: int = 5,
@@ -228,7 +228,7 @@ def growth_of(
     """Returns how a forest over a table grows.
 
     Raises:
-      UserError: as `random_forest`.
+      UserError: as `forest`.
     """
     schema = columns(spec)
     layout = inside.layout_of(spec, pseudo_rows, choose("leaves", leaves, LEAVES) == "chow_liu")
