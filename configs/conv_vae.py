@@ -15,6 +15,6 @@ def get_config():
     config = load_file(Path(__file__).with_name("vae.py"))
     net = {"name": "conv", "channels": (32, 16), "blocks": 1}
     config.model.encoder = config.model.decoder = net
-    config.model.optimizer.learning_rate = 0.0018
+    config.model.optimizer = {"name": "adam", "learning_rate": 0.0018}
     config.steps = 600  # 53 epochs
     return config
