@@ -1,14 +1,17 @@
 """What a command line may change in a config: options of parts, names, schedules, and what it may remove."""
 
+import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from gen_jax.cli import command_line
 from gen_jax.errors import UserError
 from gen_jax.models import MODELS
+from gen_jax.registry import Choices, choices_of
 
 GAN, VAE, LSTM = "configs/gan.py", "configs/vae.py", "configs/lstm.py"
 OPTIMIZER = "--config.model.generator_optimizer"
@@ -37,6 +40,32 @@ def test_options_that_the_config_leaves_out_can_be_set():
     assert model_of(GAN, "--config.model.generator.norm=batch")["generator"]["norm"] == "batch"
     assert model_of(LSTM, "--config.model.cell.residual=True")["cell"]["residual"] is True
     assert model_of(VAE, "--config.model.encoder.hidden=8,8")["encoder"]["hidden"] == (8, 8)
+
+
+def test_options_of_parts_of_parts_can_be_set():
+    score = ("--config.model.structure.score.name=bdeu", "--config.model.structure.score.equivalent_rows=5")
+    structure = model_of("configs/bayes_net.py", *score)["structure"]
+    assert structure["score"] == {"name": "bdeu", "equivalent_rows": 5.0} and structure["name"] == "search"
+    cell = model_of("configs/rcgan.py", "--config.model.generator.cell.layers=2")["generator"]["cell"]
+    assert cell["layers"] == 2 and cell["name"] == "gru"
+
+
+def parts_of(choices: Choices) -> Iterator[tuple[str, Callable, str]]:
+    """Yields each argument that is documented to have a name and options: of what stands under which name."""
+    for name, function in choices.table.items():
+        documented = inspect.getdoc(getattr(function, "func", function)) or ""
+        for option in re.findall(r"^  (\w+): [^\n]*`name` in", documented, re.M):
+            yield name, function, option
+        for part in choices_of(function).values():
+            yield from parts_of(part)
+
+
+def test_every_documented_part_of_a_model_can_be_changed():
+    parts = [*parts_of(Choices(MODELS, 1))]
+    assert {("bayes_net", "structure"), ("search", "score"), ("recurrent", "cell")} <= {
+        (name, option) for name, _, option in parts
+    }
+    assert not [(name, option) for name, function, option in parts if option not in choices_of(function)]
 
 
 def test_a_new_name_drops_the_options_of_the_old_one_but_what_it_needs():

@@ -25,9 +25,8 @@ from gen_jax.distributions.frames import Choice, Head
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, family, saturated
 from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, frame_lengths, like_rows
-from gen_jax.nets import Cell
 from gen_jax.nets.predictor import Predictor
-from gen_jax.nets.recurrent import RECURRENT
+from gen_jax.nets.recurrent import RECURRENT, Cell
 from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}

@@ -20,11 +20,11 @@ from gen_jax.losses import quantise
 from gen_jax.losses.quantise import Codebook
 from gen_jax.model import Batch, Model, family, observed, saturated, weighted_mean
 from gen_jax.models.latent_variable import labelled, log_likelihood
-from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS, Cell, GridDecoderChoice, GridEncoderChoice
+from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS, GridDecoderChoice, GridEncoderChoice
 from gen_jax.nets.layers import stage_sides
 from gen_jax.nets.net import Net
 from gen_jax.nets.raster import Raster, draw_codes
-from gen_jax.nets.recurrent import RECURRENT
+from gen_jax.nets.recurrent import RECURRENT, Cell
 from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}

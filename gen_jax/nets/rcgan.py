@@ -10,7 +10,7 @@ from flax.core import FrozenDict
 
 from gen_jax.errors import UserError, choose
 from gen_jax.nets.mlp import ACTIVATIONS
-from gen_jax.nets.recurrent import RECURRENT, labelled
+from gen_jax.nets.recurrent import RECURRENT, Cell, labelled
 from gen_jax.registry import build
 
 LSTM: FrozenDict[str, Any] = FrozenDict(name="lstm", units=64)
@@ -36,7 +36,7 @@ class RecurrentGenerator(nn.Module):
 
     shape: Sequence[int]
     classes: int = 0
-    cell: Mapping = LSTM
+    cell: Cell = LSTM
     noise: str = "frame"
     output: str = "linear"
 
@@ -55,7 +55,7 @@ class RecurrentDiscriminator(nn.Module):
     """
 
     classes: int = 0
-    cell: Mapping = LSTM
+    cell: Cell = LSTM
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:

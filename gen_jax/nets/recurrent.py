@@ -1,6 +1,8 @@
 """Layers of recurrent cells: one contract for every cell, `init_carry`, `unroll` and `step`. Their equations are in `cells`."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -9,6 +11,7 @@ from flax.linen import initializers
 
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.nets.cells import CELLS, Carry, Linear, unroll_cudnn, unroll_gated, unroll_linear
+from gen_jax.registry import Choices
 
 SCANS = ("auto", "sequential", "associative", "cudnn")
 NORMS = {"none": lambda: lambda x: x, "rms": nn.RMSNorm, "layer": nn.LayerNorm}
@@ -157,3 +160,4 @@ class Layer(nn.Module):
 
 
 RECURRENT = {cell: partial(Recurrent, cell) for cell in CELLS}  # net(**options)
+Cell = Annotated[Mapping, Choices(RECURRENT)]

@@ -20,7 +20,7 @@ from gen_jax.model import Batch, Model, family
 from gen_jax.models.bayes_net import batched, cpds
 from gen_jax.models.bayes_net.inference import Evidence, evidence_of
 from gen_jax.models.bayes_net.information_theory import network_information
-from gen_jax.models.bayes_net.structures import STRUCTURES, Graph, Rows, Structure, kept, tree_of
+from gen_jax.models.bayes_net.structures import STRUCTURES, Graph, Rows, Structure, StructureChoice, kept, tree_of
 from gen_jax.registry import build
 
 OPTIONS = {"temperature": 1.0}  # of a sampler
@@ -54,7 +54,7 @@ class BayesNet(NamedTuple):
 
 @family("bayes_net")
 def bayes_net(
-    spec: Spec, structure: Mapping | None = None, bif: str | None = None, pseudo_count: float = 1.0, max_bins: int = 8
+    spec: Spec, structure: StructureChoice = None, bif: str | None = None, pseudo_count: float = 1.0, max_bins: int = 8
 ) -> Model:
     """Returns a discrete Bayesian network. Its graph and its tables are fitted to data, or read from a BIF file.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import prod
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.host import on_host
 from gen_jax.models.bayes_net import cpds, search
 from gen_jax.models.bayes_net.structure_scores import SCORES, Score, Table
-from gen_jax.registry import build
+from gen_jax.registry import Choices, build
 
 Edges = Sequence[Sequence[str]]  # pairs of names, from the first to the second
 SLOW = 100  # columns; a search of more takes long
@@ -104,7 +104,7 @@ def replace_parents(parents: np.ndarray, key: jax.Array, step: jax.Array, graph:
 def searched(
     names: Sequence[str],
     cards: Sequence[int],
-    score: Mapping = {"name": "bic"},
+    score: Annotated[Mapping, Choices(SCORES)] = {"name": "bic"},
     max_parents: int = 4,
     max_configurations: int = 1024,
     required: Edges = (),
@@ -277,3 +277,4 @@ def tree_of(counts: jax.Array, graph: Graph, valid: jax.Array, pseudo_count: flo
 
 
 STRUCTURES = {"chow_liu": chow_liu, "fixed": fixed, "search": searched}  # (names, cards, **options) -> Structure
+StructureChoice = Annotated[Mapping | None, Choices(STRUCTURES, 2)]
