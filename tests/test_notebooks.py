@@ -32,9 +32,9 @@ EXPECTED = {  # pictures, and what its texts tell
     "06_your_own_arrays_and_nets": (
         4,
         [
-            r"step 1000/1000 .*hole=[12]\.",
+            r"step 600/600 .*hole=[12]\.",
             r"active_units +2 ",
-            r"1000 Samples\(x uint8\[3, 16, 16, 1\]",
+            r"600 Samples\(x uint8\[3, 16, 16, 1\]",
             r"load\(.*model=model",
         ],
     ),
