@@ -281,10 +281,14 @@ class Run(loading.Loaded):
         Raises:
           UserError: for an unknown column, or a column of numbers in an estimate.
         """
-        places = (
-            queries.places_of(self.spec, name, text) for name, text in (("of", of), ("about", about), ("given", given))
+        return queries.information_between(
+            self,
+            queries.places_of(self.spec, "of", of),
+            queries.places_of(self.spec, "about", about),
+            queries.places_of(self.spec, "given", given),
+            num,
+            seed,
         )
-        return queries.information_between(self, *places, num, seed)
 
     def graph(self) -> Image.Image:
         """Returns the picture of the graph of a Bayesian network.
