@@ -165,6 +165,8 @@ def test_the_same_run_by_a_config_and_by_objects_is_the_same_to_the_bit(tmp_path
 
 
 def test_a_config_file_with_changed_settings():
+    from gen_jax.losses.penalties import r1
+
     file, cosine = ROOT / "configs" / "gan.py", {"examples": 640}
     options = {"gamma": cosine, "generator": {"name": "dcgan"}, "generator_optimizer": {"learning_rate": 1e-3}}
     config = changed_config(file, {"steps": 10, "select": None, "data": {"name": "mnist"}, "model": options})
@@ -172,7 +174,7 @@ def test_a_config_file_with_changed_settings():
     assert config.model.gamma.to_dict() == {**load_file(file).model.gamma.to_dict(), **cosine}
     assert config.model.generator.to_dict() == {"name": "dcgan"}  # the options of the old one go
     assert config.model.generator_optimizer.learning_rate == 1e-3 and config.model.generator_optimizer.b1 == 0
-    assert changed_config(file, {"model": {"loss": nn.relu}}).model.loss == "jax._src.nn.functions:relu"
+    assert changed_config(file, {"model": {"penalty": r1}}).model.penalty == "gen_jax.losses.penalties:r1"
     for settings, message in (
         ({"step": 10}, "did you mean 'steps'"),
         ({"data": {"nmae": "x"}}, "did you mean 'data.name'"),
