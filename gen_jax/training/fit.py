@@ -149,11 +149,9 @@ def changed_part(old: Any, new: Any) -> Any:
       old: the value of an option.
       new: its new value, or the options of a part that change.
     """
-    if (
-        not isinstance(new, Mapping)
-        or not isinstance(old, Mapping)
-        or new.get("name", old.get("name")) != old.get("name")
-    ):
+    if not isinstance(new, Mapping) or not isinstance(old, Mapping):
+        return new
+    if new.get("name", old.get("name")) != old.get("name"):
         return new
     return {**old, **{option: changed_part(old.get(option), value) for option, value in new.items()}}
 
