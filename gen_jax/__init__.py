@@ -2,6 +2,9 @@
 
 `data` opens rows, `models` holds the families, `fit` trains, `load` loads a run, `every` makes a hook, and `register` gives
 a name to a family, a net or a loss of your own.
+
+An author of a family, a net, a measure or a config file may also import `gen_jax.model`, `gen_jax.conditions`,
+`gen_jax.optimizers`, `gen_jax.nets.nnx`, `gen_jax.metrics.measure` and `gen_jax.config`; all other modules are internal.
 """
 
 from importlib import import_module

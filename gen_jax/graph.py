@@ -8,10 +8,9 @@ from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.data.tables.bif import write_bif
 from gen_jax.devices import startup
-from gen_jax.errors import UserError
 from gen_jax.storage import loading
 from gen_jax.training import selection
-from gen_jax.verbs.graphs import picture
+from gen_jax.verbs.graphs import network_of, picture
 
 FLAGS = {
     "workdir": (None, "directory of the run"),
@@ -28,11 +27,7 @@ def main(argv: list[str]) -> None:
     startup.start()
     step = command_line.integer("step", flags.step)
     loaded = loading.load(flags.workdir, step, selection.replica(flags.workdir, flags.replica))
-    if "network" not in loaded.model.extras:
-        raise UserError(
-            f"{flags.workdir} holds a model {loaded.config['model']['name']!r}; expected a bayes_net, which has a graph"
-        )
-    network, confidence = loaded.model.extras["network"](loaded.state)
+    network, confidence = network_of(loaded)
     files.write(out, write_bif(network) if out.suffix == ".bif" else picture(network, confidence))
     edges = sum(map(len, network.parents))
     print(f"{len(network.names)} variables, {edges} edges of step {loaded.step} in {out}")

@@ -1,5 +1,6 @@
-"""A trained run, and what is done with it: samples, scores, codes, completions, curves."""
+"""A trained run, and what is done with it: samples, scores, codes, paths, completions, answers, pictures, curves."""
 
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from gen_jax.data.feed.rows import read_rows
+from gen_jax.data.feed.rows import given_rows, read_rows
 from gen_jax.data.kinds import kind_of, pictures
 from gen_jax.data.kinds.sample_files import encode as encode_files
 from gen_jax.data.spec import Spec
-from gen_jax.errors import UserError
+from gen_jax.errors import choose
 from gen_jax.files import write
 from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import Rows
@@ -19,7 +20,7 @@ from gen_jax.metrics.scores import Scores, table
 from gen_jax.model import Model
 from gen_jax.storage import loading
 from gen_jax.storage.metrics_file import read_metrics
-from gen_jax.verbs import complete, draw, encode, score
+from gen_jax.verbs import complete, draw, encode, graphs, paths, queries, score
 from gen_jax.verbs.given import parse_given
 
 
@@ -177,6 +178,58 @@ class Run(loading.Loaded):
         """
         return encode.encode(self.model, self.state, self.spec, self._rows(x, y))
 
+    def decode(self, latent: Any) -> Samples:
+        """Decodes latents, such as the codes that `encode` returns.
+
+        Args:
+          latent: `z` [N, ...], or a mapping with `z` and what else the model decodes, such as labels `y` [N].
+
+        Raises:
+          UserError: for a model that does not decode.
+        """
+        if not isinstance(latent, Mapping):
+            latent = {"z": latent}
+        arrays = {name: np.asarray(value) for name, value in latent.items()}
+        return Samples({"x": paths.decode(self.model, self.state, self.spec, arrays)}, self.spec)
+
+    def interpolate(
+        self, num: int = 8, steps: int = 16, *, x: Any = None, y: Any = None, seed: int = 0, latents: str = "spherical"
+    ) -> np.ndarray:
+        """Returns decoded paths through the space of latents, [num, steps, *shape]; `strip` draws them.
+
+        Args:
+          num: number of paths.
+          steps: points of a path, both ends included.
+          x: rows [2 * num, *shape] in the data's own domain, whose codes are joined in pairs; by default draws of the prior
+            are joined.
+          y: labels [2 * num], if the model reads them.
+          seed: of the draws.
+          latents: `spherical`, along great circles, or `linear`.
+
+        Raises:
+          UserError: for a model without a continuous latent, or rows that it cannot encode.
+        """
+        between = paths.PATHS[choose("latents", latents, paths.PATHS)]
+        rows = None if x is None else self._rows(x, y)
+        return paths.paths(self, num, steps, seed, between, closed=False, rows=rows)
+
+    def traverse(self, num: int = 8, steps: int = 16, *, seed: int = 0) -> np.ndarray:
+        """Returns decoded traversals, [num, steps, *shape]; `strip` draws them.
+
+        Row i moves one latent from -3 to 3 standard deviations of the prior; the others stay those of one draw. The latents
+        that vary most over the test rows come first.
+
+        Args:
+          num: number of latents, at most all.
+          steps: points of a traversal.
+          seed: of the draw.
+
+        Raises:
+          UserError: for a model without a continuous latent.
+        """
+        order, _ = paths.by_activity(self)
+        return paths.traversals(self, order, num, steps, seed)
+
     def inpaint(self, x: Any, mask: Any, y: Any = None, *, completions: int = 1, seed: int = 0) -> np.ndarray:
         """Returns completions of raw rows, [N, completions, *shape].
 
@@ -198,6 +251,77 @@ class Run(loading.Loaded):
             seen = np.broadcast_to(np.asarray(mask) > 0, rows["x"].shape)
         return complete.complete(self.model, self.state, self.spec, rows, seen, completions, seed)
 
+    def query(self, of: str, given: str | None = None, *, seed: int = 0) -> queries.Distribution:
+        """Returns the distribution of one column of a table: `levels` with their probabilities, or `quantiles`.
+
+        Args:
+          of: name of the column.
+          given: a condition on other columns, such as `smoke=yes,age>40`.
+          seed: of the draws, for a column of numbers or a range.
+
+        Raises:
+          UserError: for an unknown column, an impossible condition, or a model without an exact likelihood.
+        """
+        return queries.distribution(self, of, given, seed)
+
+    def information(
+        self, of: str, about: str | None = None, given: str | None = None, *, num: int = 10_000, seed: int = 0
+    ) -> queries.Information:
+        """Returns an entropy or a mutual information of columns, in nats: H(of), H(of | given), I(of; about | given).
+
+        A Bayesian network gives it exactly, another model from samples, with a standard error.
+
+        Args:
+          of: names of columns, as `NAME,NAME`.
+          about: names of columns; by default the entropy of `of` is returned.
+          given: names of the columns of the condition.
+          num: number of samples of an estimate.
+          seed: of the samples.
+
+        Raises:
+          UserError: for an unknown column, or a column of numbers in an estimate.
+        """
+        return queries.information_between(
+            self,
+            queries.places_of(self.spec, "of", of),
+            queries.places_of(self.spec, "about", about),
+            queries.places_of(self.spec, "given", given),
+            num,
+            seed,
+        )
+
+    def graph(self) -> Image.Image:
+        """Returns the picture of the graph of a Bayesian network.
+
+        An edge is labelled by its share of the bootstrap samples, and the share of both directions, if there are any.
+
+        Raises:
+          UserError: for a model without a graph.
+        """
+        return Image.open(io.BytesIO(graphs.picture(*graphs.network_of(self))))
+
+    def picture(self, x: Any) -> Image.Image:
+        """Returns raw rows as one picture, as samples are drawn.
+
+        Args:
+          x: rows [N, *shape] in the data's own domain.
+
+        Raises:
+          UserError: for data of a kind that has no pictures.
+        """
+        return pictures.drawn(self._rows(x, None), self.spec)
+
+    def strip(self, x: Any) -> Image.Image:
+        """Returns paths, completions or other series of raw rows as one picture: images in N rows of T, vectors as N lines.
+
+        Args:
+          x: [N, T, *shape] in the data's own domain.
+
+        Raises:
+          UserError: for data of a kind whose paths have no picture.
+        """
+        return Image.open(io.BytesIO(pictures.strip(np.asarray(x), self.spec)))
+
     def _rows(self, x: Any, y: Any) -> Rows:
         """Returns raw rows as verbs take them.
 
@@ -206,11 +330,7 @@ class Run(loading.Loaded):
         """
         if x is None:
             return read_rows(self.spec, self.config["data"])[1]
-        x = np.asarray(x)
-        free = int(kind_of(self.spec).time)  # the length of sequences
-        if x.shape[1 + free :] != tuple(self.spec.shape[free:]) or x.ndim != 1 + len(self.spec.shape):
-            raise UserError(f"x of shape {x.shape}: expected rows {list(self.spec.shape)} of {self.spec.name}")
-        return {"x": x} if y is None else {"x": x, "y": np.asarray(y, np.int32)}
+        return given_rows(self.spec, x, y)
 
 
 def load(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from functools import partial
+from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -16,15 +17,19 @@ import pytest
 
 import gen_jax as gj
 from gen_jax import references
+from gen_jax.config import load_file
 from gen_jax.errors import choose
 from gen_jax.models.families import Families
 from gen_jax.nets.nnx import NnxNet
+from gen_jax.training.fit import changed_config
 
+ROOT = Path(__file__).parents[1]
 X = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
 FIT = {"steps": 4, "batch_size": 20, "log_every": 2}
 NETS = """
 import flax.linen as nn
 import jax.numpy as jnp
+import optax
 from flax import nnx
 
 
@@ -34,6 +39,10 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x, y=None):
         return nn.Dense(4)(jnp.tanh(nn.Dense(self.width)(x))).reshape(len(x), 2, 2)
+
+
+def optimizer():
+    return optax.chain(optax.clip(1.0), optax.adam(1e-3))
 
 
 class NnxEncoder(nnx.Module):
@@ -149,16 +158,40 @@ def test_the_same_run_by_a_config_and_by_objects_is_the_same_to_the_bit(tmp_path
     data = gj.data.open("digits")
     model = gj.models.gan(data.spec, latent_size=4, generator={"name": "mlp", "hidden": (8,)})
     config = base_config()
-    config.data.name, config.steps, config.batch_size, config.log_every = "digits", 4, 20, 2
-    config.model = {"name": "gan", "latent_size": 4, "generator": {"name": "mlp", "hidden": (8,)}}
-    one, other = gj.fit(model, data, workdir=tmp_path / "objects", **FIT), gj.fit(config, tmp_path / "config")
+    config.model = {"name": "gan", "latent_size": 3, "generator": {"name": "mlp", "hidden": (8,)}}
+    one = gj.fit(model, data, workdir=tmp_path / "objects", **FIT)
+    other = gj.fit(config, tmp_path / "config", data={"name": "digits"}, model={"latent_size": 4}, **FIT)
+    assert config.model.latent_size == 3
     jax.tree.map(np.testing.assert_array_equal, one.state, other.state)
     assert one.config == other.config
 
 
-def test_a_net_of_the_user_is_part_of_the_run(nets, data):
-    model = gj.models.vae(data.spec, latent_size=2, encoder=nets.Encoder(width=5))
+def test_a_config_file_with_changed_settings():
+    from gen_jax.losses.penalties import r1
+
+    file, cosine = ROOT / "configs" / "gan.py", {"examples": 640}
+    options = {"gamma": cosine, "generator": {"name": "dcgan"}, "generator_optimizer": {"learning_rate": 1e-3}}
+    config = changed_config(file, {"steps": 10, "select": None, "data": {"name": "mnist"}, "model": options})
+    assert (config.steps, config.select, config.data.name, config.data.split) == (10, None, "mnist", "train")
+    assert config.model.gamma.to_dict() == {**load_file(file).model.gamma.to_dict(), **cosine}
+    assert config.model.generator.to_dict() == {"name": "dcgan"}  # the options of the old one go
+    assert config.model.generator_optimizer.learning_rate == 1e-3 and config.model.generator_optimizer.b1 == 0
+    assert changed_config(file, {"model": {"penalty": r1}}).model.penalty == "gen_jax.losses.penalties:r1"
+    for settings, message in (
+        ({"step": 10}, "did you mean 'steps'"),
+        ({"data": {"nmae": "x"}}, "did you mean 'data.name'"),
+        ({"model": "vae"}, "model 'vae': expected its options"),
+    ):
+        with pytest.raises(gj.UserError, match=message):
+            changed_config(file, settings)
+    with pytest.raises(gj.UserError, match="none.py does not give a config"):
+        changed_config("none.py", {})
+
+
+def test_a_net_and_an_optimizer_of_the_user_are_part_of_the_run(nets, data):
+    model = gj.models.vae(data.spec, latent_size=2, encoder=nets.Encoder(width=5), optimizer=nets.optimizer)
     run = gj.fit(model, data, workdir="run", **FIT)
+    assert run.config["model"]["optimizer"] == "user_nets:optimizer"
     assert run.config["model"]["encoder"] == {"object": "user_nets:Encoder", "width": 5}
     loaded = python(LOAD)
     assert loaded.stdout.split() == ["4", str(float(run.sample(3)["x"].sum()))], loaded.stderr
@@ -362,6 +395,25 @@ def test_a_wrong_setting_of_fit_is_one_line(data, tmp_path, settings, message):
     with pytest.raises(gj.UserError, match=message):
         gj.fit(gj.models.gaussian(data.spec), data, workdir=tmp_path / "run", **settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_call_of_fit_without_what_it_needs_is_one_line(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, config = gj.models.gaussian(data.spec), ROOT / "configs" / "gaussian.py"
+    for call, message in (
+        (lambda: gj.fit(model, data), "lacks workdir"),
+        (lambda: gj.fit(model, X, workdir="run"), r"fit\(model, ndarray\): expected data, as gen_jax.data.open"),
+        (lambda: gj.fit(config), "expected one directory of the run"),
+        (lambda: gj.fit(config, "run", workdir="other"), "expected one directory of the run"),
+    ):
+        with pytest.raises(gj.UserError, match=message):
+            call()
+    assert not [*tmp_path.iterdir()]
+
+
+def test_fit_opens_the_data_once(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("gen_jax.data.feed.load.open_source", None)
+    gj.fit(gj.models.gaussian(data.spec), data, workdir=tmp_path / "run", steps=1, batch_size=200)
 
 
 def test_references():

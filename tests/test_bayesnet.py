@@ -13,6 +13,7 @@ from conftest import table_spec
 from PIL import Image
 from test_bif import NETWORK
 
+import gen_jax
 from gen_jax import graph, information, train
 from gen_jax.data.tables import bif, networks
 from gen_jax.distributions import bins
@@ -332,6 +333,10 @@ def test_a_network_is_drawn_and_written(tmp_path, capsys):
     information.main([*ask, f"--about={NETWORK.names[1]}", f"--given={NETWORK.names[2]}"])
     exact = network_information(NETWORK, (0,), (1,), (2,))
     assert f"= {exact:.6f} nats, exactly" in capsys.readouterr().out
+    run = gen_jax.load(tmp_path / "run")
+    assert run.information(*NETWORK.names[:3]).nats == pytest.approx(exact)
+    assert sum(run.query(NETWORK.names[0]).levels.values()) == pytest.approx(1)
+    assert run.graph() == Image.open(tmp_path / "net.png")
     with pytest.raises(UserError, match="stands in two of --of, --about and --given"):
         information.main([*ask, f"--given={NETWORK.names[0]}"])
 

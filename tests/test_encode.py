@@ -221,6 +221,22 @@ def test_traversals(trained, tmp_path, capsys):
     assert paths.by_activity(spy)[0].tolist() == [0, 1, 2]
 
 
+def test_a_run_walks_and_draws_as_the_commands_do(trained, tmp_path):
+    run, x = gen_jax.load(trained()), digits("test", 4)["x"]
+    for drawn, flags in (
+        (run.interpolate(2, steps=5, seed=3), ("--num=2", "--seed=3")),
+        (run.interpolate(2, steps=5, x=x[..., 0], latents="linear"), ("--num=2", "--between", "--latents=linear")),
+        (run.traverse(3, steps=5), ("--num=3", "--traverse")),
+    ):
+        command = np.asarray(Image.open(io.BytesIO(walk(trained(), tmp_path / "a.png", "--steps=5", *flags))))
+        np.testing.assert_array_equal(np.asarray(run.strip(drawn)), command)
+    codes = run.encode(x)
+    np.testing.assert_array_equal(run.decode(codes)["x"], run.decode(codes["z"])["x"])
+    assert run.decode(codes)["x"].shape == x.shape and run.picture(x).size == (2 * 57, 2 * 57)
+    with pytest.raises(UserError, match="4 rows: expected 6, 2 for each of 3 paths"):
+        run.interpolate(3, x=x)
+
+
 def test_a_traversal_stays_where_the_prior_reaches():
     uniform = Model(
         None,

@@ -18,10 +18,15 @@ VARIABLE = "GEN_JAX_TRUST"  # references, separated by commas
 
 
 def references_in(settings: Any) -> Iterator[str]:
-    """Yields the texts in settings that may be references: all that hold a colon, as `registry.pick` reads them."""
+    """Yields the texts in settings that may be references: all that hold a colon, as `registry.pick` reads them.
+
+    The `type` of an object that no other process has is for messages alone.
+    """
     if isinstance(settings, Mapping):
-        for value in settings.values():
-            yield from references_in(value)
+        lost = settings.get("object", "") is None
+        for name, value in settings.items():
+            if not (lost and name == "type"):
+                yield from references_in(value)
     elif isinstance(settings, list | tuple):
         for value in settings:
             yield from references_in(value)

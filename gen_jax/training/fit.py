@@ -18,7 +18,7 @@ from gen_jax.devices import placement, processes
 from gen_jax.devices.signals import stop_requests
 from gen_jax.errors import UserError, choose
 from gen_jax.model import Model
-from gen_jax.references import place_of
+from gen_jax.references import described, place_of
 from gen_jax.run import Run, load
 from gen_jax.storage import checkpoint, directory
 from gen_jax.storage.trust import trust
@@ -32,7 +32,16 @@ OUTPUTS = {"pictures": "samples", "curves": "curves.png", "figures": "metrics.js
 
 
 @overload
-def fit(config: ConfigDict, workdir: str | Path, /, *, quiet: bool = ..., hooks: Sequence[Hook] = ...) -> Run: ...
+def fit(
+    config: str | Path | ConfigDict,
+    place: str | Path | None = None,
+    /,
+    *,
+    workdir: str | Path | None = None,
+    quiet: bool = ...,
+    hooks: Sequence[Hook] = ...,
+    **settings: Any,
+) -> Run: ...
 
 
 @overload
@@ -49,8 +58,8 @@ def fit(
 
 
 def fit(
-    experiment: ConfigDict | Model,
-    place: Any,
+    experiment: str | Path | ConfigDict | Model,
+    place: Any = None,
     /,
     *,
     workdir: str | Path | None = None,
@@ -64,13 +73,14 @@ def fit(
     saves first.
 
     Args:
-      experiment: a config, as the `get_config` of a config file returns it; or a model of `data.spec`.
-      place: of a config the directory of the run; of a model its data, see `gen_jax.data.open` and `gen_jax.data.arrays`.
-      workdir: directory of the run of a model.
+      experiment: a config file, or the config that its `get_config` returns; or a model of `data.spec`.
+      place: of a model its data, see `gen_jax.data.open` and `gen_jax.data.arrays`; of a config the directory of the run.
+      workdir: directory of the run, if `place` is not it.
       quiet: a line per log instead of settings and a bar.
       hooks: what is done between the steps besides, as in `[gen_jax.every(100, function)]`.
-      **settings: of the run of a model, as a config has them: `steps`, `batch_size`, `seed`, `eval_every`, ..., and sections
-        as mappings: `evaluate={"metrics": ("elbo",)}`.
+      **settings: that differ from the config, or for a model from the defaults: `steps`, `batch_size`, `seed`, `eval_every`,
+        ..., and sections as mappings: `evaluate={"metrics": ("elbo",)}`. Of a config also options of its model:
+        `model={"latent_size": 2, "optimizer": {"learning_rate": 1e-3}}`.
 
     Returns:
       The trained run.
@@ -80,15 +90,26 @@ def fit(
     """
     users = check_hooks(hooks)
     if isinstance(experiment, Model):
+        if not isinstance(place, DataSet):
+            raise UserError(
+                f"gen_jax.fit(model, {type(place).__name__}): expected data, as gen_jax.data.open or gen_jax.data.arrays returns"
+            )
         if workdir is None:
             raise UserError(
                 "gen_jax.fit(model, data) lacks workdir, the directory of the run: expected workdir='runs/NAME'"
             )
-        job = prepare(settings_of_fit(experiment, place, settings), Path(workdir), quiet, experiment)
+        source = None if "data" in settings else place.source
+        job = prepare(settings_of_fit(experiment, place, settings), Path(workdir), quiet, experiment, source)
         train(job, None, f"gen_jax.fit(model, data, workdir={str(workdir)!r}, ...)", users)
         return load(workdir, model=experiment)
-    train(prepare(experiment, Path(place), quiet), None, f"gen_jax.fit(config, {str(place)!r})", users)
-    return load(place)
+    folders = [folder for folder in (place, workdir) if folder is not None]
+    if len(folders) != 1:
+        raise UserError(
+            "gen_jax.fit(config): expected one directory of the run, as in gen_jax.fit(config, 'runs/NAME')"
+        )
+    job = prepare(changed_config(experiment, settings), Path(folders[0]), quiet)
+    train(job, None, f"gen_jax.fit(config, {str(folders[0])!r})", users)
+    return load(folders[0])
 
 
 def settings_of_fit(model: Model, data: DataSet, settings: Mapping[str, Any]) -> ConfigDict:
@@ -104,7 +125,58 @@ def settings_of_fit(model: Model, data: DataSet, settings: Mapping[str, Any]) ->
     """
     complete = config.base_config()
     complete.model = ConfigDict(model.origin or {"name": None, "object": None, "type": place_of(model)})
-    changes = {**config.flat(data.options, "data."), **config.flat(settings)}
+    change_settings(complete, {**config.flat(data.options, "data."), **config.flat(settings)})
+    return complete
+
+
+def changed_config(experiment: str | Path | ConfigDict, settings: Mapping[str, Any]) -> ConfigDict:
+    """Returns a copy of a config with changed settings.
+
+    Args:
+      experiment: the config, or its file.
+      settings: that change; sections are mappings.
+
+    Raises:
+      UserError: for an unknown setting, or a value of another type than it may have.
+    """
+    if isinstance(experiment, ConfigDict):
+        complete = config.unshared(experiment)
+    else:
+        complete = config.load_file(experiment)
+    others = dict(settings)
+    if "model" in others:
+        options = others.pop("model")
+        if not isinstance(options, Mapping):
+            raise UserError(f"model {options!r}: expected its options, as in model={{'latent_size': 2}}")
+        complete.model = ConfigDict(described(changed_part(complete.model.to_dict(), options)))
+    change_settings(complete, config.flat(others))
+    return complete
+
+
+def changed_part(old: Any, new: Any) -> Any:
+    """Returns a part of a model with changed options; a part of another name, and what is no part, replaces the old value.
+
+    Args:
+      old: the value of an option.
+      new: its new value, or the options of a part that change.
+    """
+    if not isinstance(new, Mapping) or not isinstance(old, Mapping):
+        return new
+    if new.get("name", old.get("name")) != old.get("name"):
+        return new
+    return {**old, **{option: changed_part(old.get(option), value) for option, value in new.items()}}
+
+
+def change_settings(complete: ConfigDict, changes: Mapping[str, Any]) -> None:
+    """Changes settings of a config that are not of its model.
+
+    Args:
+      complete: the config.
+      changes: `section.name` -> value.
+
+    Raises:
+      UserError: for an unknown setting, or a value of another type than it may have.
+    """
     for setting, value in changes.items():
         choose("setting", setting, [key for key in config.flat(complete, inner=True) if not key.startswith("model")])
         section, _, name = setting.rpartition(".")
@@ -112,7 +184,6 @@ def settings_of_fit(model: Model, data: DataSet, settings: Mapping[str, Any]) ->
             (complete[section] if section else complete)[name] = value
         except TypeError as error:
             raise UserError(f"{setting} {value!r}: {error}") from None
-    return complete
 
 
 def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -> int:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from gen_jax import config, data
 from gen_jax.data.feed.order import ORDERS
+from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
@@ -51,7 +52,13 @@ class Traced(NamedTuple):
     metrics: tuple[str, ...]
 
 
-def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False, model: Model | None = None) -> Job:
+def prepare(
+    settings: ConfigDict,
+    workdir: Path,
+    quiet: bool = False,
+    model: Model | None = None,
+    source: Source | None = None,
+) -> Job:
     """Checks the settings, opens the data, builds the model and traces its step.
 
     Args:
@@ -59,6 +66,7 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False, model: Mod
       workdir: directory of the run; a begun run binds the settings.
       quiet: no bars of progress.
       model: the model; built by the settings if None.
+      source: the raw rows; opened by the settings if None.
 
     Returns:
       The job. Nothing is written, and nothing is compiled.
@@ -68,7 +76,7 @@ def prepare(settings: ConfigDict, workdir: Path, quiet: bool = False, model: Mod
     """
     settings, before = checked_settings(settings, workdir)
     mesh = mesh_of(settings.replicas)
-    opened = open_data(settings, mesh, quiet)
+    opened = open_data(settings, mesh, quiet, source)
     plain = config.plain(settings)
     model, spec = build(plain["model"], opened.spec, None if before is None else directory.read_spec(workdir), model)
     opened = opened._replace(spec=spec)
@@ -152,13 +160,14 @@ def mesh_of(number: int) -> Mesh:
     return placement.make_mesh([*mesh.devices.flat[:most]])
 
 
-def open_data(settings: ConfigDict, mesh: Mesh, quiet: bool) -> data.Data:
+def open_data(settings: ConfigDict, mesh: Mesh, quiet: bool, source: Source | None) -> data.Data:
     """Returns the data of a run, fed in batches that the devices divide.
 
     Args:
       settings: the config of the run.
       mesh: the devices.
       quiet: no bars of progress.
+      source: the raw rows, or None.
 
     Raises:
       UserError: as `data.load`.
@@ -175,6 +184,7 @@ def open_data(settings: ConfigDict, mesh: Mesh, quiet: bool) -> data.Data:
         host=processes.hosts(),
         replicas=replicas,
         quiet=quiet,
+        source=source,
     )
 
 

@@ -1,4 +1,4 @@
-"""Draws the graph of a Bayesian network in layers."""
+"""Finds the network of a run, and draws its graph in layers."""
 
 import io
 from typing import Any
@@ -6,8 +6,23 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.tables.networks import Network, topological_order
+from gen_jax.errors import UserError
+from gen_jax.storage import loading
 
 SWEEPS = 8  # over the layers; each sweep moves the variables of a layer near their neighbours
+
+
+def network_of(loaded: loading.Loaded) -> tuple[Network, np.ndarray]:
+    """Returns the network of a run, and the confidence in each edge [D, D].
+
+    Raises:
+      UserError: for a model without a graph.
+    """
+    if "network" not in loaded.model.extras:
+        raise UserError(
+            f"{loaded.workdir} holds a model {loaded.config['model']['name']!r}; expected a bayes_net, which has a graph"
+        )
+    return loaded.model.extras["network"](loaded.state)
 
 
 def layers(network: Network) -> list[list[int]]:

@@ -112,11 +112,17 @@ def paths(
     """`num` decoded paths [num, T, *shape] in the data's own domain; T as in `walk`, path i depends on (seed, i).
 
     They go between draws of the prior, or between the codes of raw `rows`, in their order.
+
+    Raises:
+      UserError: for a model without a continuous latent or a decoder, or another number of rows than the paths join.
     """
+    corners = CORNERS if closed else 2
+    if rows is not None and len(rows["x"]) != num * corners:
+        raise UserError(f"{len(rows['x'])} rows: expected {num * corners}, {corners} for each of {num} paths")
     draws_of = draws(loaded.model, loaded.state, seed, num * CORNERS if rows is None else 1)
     latent = draws_of if rows is None else codes(loaded, rows, tuple(draws_of))
-    corners = {name: leaf.reshape(num, -1, *leaf.shape[1:]) for name, leaf in latent.items()}
-    return decoded(loaded, walk(corners, steps, between, closed))
+    ends = {name: leaf.reshape(num, -1, *leaf.shape[1:]) for name, leaf in latent.items()}
+    return decoded(loaded, walk(ends, steps, between, closed))
 
 
 def decoded(loaded: loading.Loaded, walked: dict[str, np.ndarray]) -> np.ndarray:

@@ -70,6 +70,26 @@ def read_rows(
     return origin, {name: np.asarray(value) for name, value in rows.items() if name != "grey"}
 
 
+def given_rows(spec: Spec, x: Any, y: Any = None) -> Rows:
+    """Returns raw rows that a program passes, as `gen_jax.data.arrays` takes them.
+
+    Args:
+      spec: the facts of the run's data.
+      x: rows [N, *shape]; grey images may be [N, H, W].
+      y: labels [N], or None.
+
+    Raises:
+      UserError: for rows of another shape than the rows of the run.
+    """
+    x = np.asarray(x)
+    if kind_of(spec).pixels and x.ndim == 3 and spec.shape[-1] == 1:
+        x = x[..., None]
+    free = int(kind_of(spec).time)  # the length of sequences
+    if x.shape[1 + free :] != tuple(spec.shape[free:]) or x.ndim != 1 + len(spec.shape):
+        raise UserError(f"x of shape {x.shape}: expected rows {list(spec.shape)} of {spec.name}")
+    return {"x": x} if y is None else {"x": x, "y": np.asarray(y, np.int32)}
+
+
 def _users(spec: Spec, options: Mapping[str, Any], path: str) -> Source:
     """Opens a file of the user, whose rows are read as the rows of a run.
 
