@@ -14,7 +14,7 @@ EPSILON = 1e-5  # pseudo-count of Laplace smoothing, in vectors
 
 
 class Codebook(NamedTuple):
-    """Running statistics of what each code was the nearest to, from which its vector is made."""
+    """Running statistics of the encoder's vectors that were assigned to each code; their mean is the code's vector."""
 
     counts: jax.Array  # N [K] float32, number of vectors assigned in a batch
     sums: jax.Array  # m [K, D] float32, sum of these vectors

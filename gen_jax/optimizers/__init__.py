@@ -1,4 +1,4 @@
-"""Optimizers by name; schedules and moving averages as pure functions of the number of examples. Updates are by Optax."""
+"""Optimizers by name, from Optax; schedules and moving averages as pure functions of the number of examples."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
