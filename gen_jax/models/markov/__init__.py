@@ -1,4 +1,4 @@
-"""Markov chains of order n over tokens. Their counts live in `ngrams`, the loss on a generator's tokens in `losses.markov_chain`."""
+"""Markov chains of order n over tokens. Counts live in `ngrams`, the loss of a generator in `losses.markov_chain`."""
 
 from collections.abc import Mapping
 from functools import partial
