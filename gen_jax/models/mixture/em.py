@@ -37,6 +37,8 @@ class Cells(NamedTuple):
 
 
 class Parameters(NamedTuple):
+    """Parameters of a mixture."""
+
     log_weight: jax.Array  # [K] float32
     mean: jax.Array  # [K, G, S] float32
     covariance: jax.Array  # [K, G, S, S] float32
