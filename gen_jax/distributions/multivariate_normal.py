@@ -126,7 +126,7 @@ def moments(weight: jax.Array, x: jax.Array, spread: jax.Array | None = None) ->
         scatter = jnp.stack([jnp.stack([matmul(one, other) for other in off]) for one in off])
     else:
         mean = quotient(matmul(weight, x), count)
-        weighted = root[:, None] * (x - mean[None])  # the square of one array is three times as fast
+        weighted = root[:, None] * (x - mean[None])  # because its square is three times as fast
         scatter = matmul(weighted.T, weighted)
     scatter = scatter if spread is None else scatter + spread
     return Moments(count, mean, quotient(scatter, count))

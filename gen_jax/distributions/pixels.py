@@ -276,7 +276,7 @@ def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
 
     Args:
       spec: facts of the data.
-      temperature: divisor of the logits of levels and modes in draws, given the latent; by default 1. At 0 a draw takes
+      temperature: divisor of the logits of levels and modes in a draw given the latent; by default 1. At 0 a draw takes
         the likeliest level and mode, but a number is still drawn around its mode. Below 1, columns that the latent
         determines agree more often, and rare levels are rarer than in the model. Cells completed given other cells then
         no longer follow the posterior of the model.

@@ -30,7 +30,7 @@ class DCGenerator(nn.Module):
     Attributes:
       shape: H, W, C of the images.
       classes: number of classes of the label; 0 for none.
-      channels: width of each stage, lowest resolution first; the last width repeats (the paper at 64x64: 1024 to 128).
+      channels: width of each stage, lowest resolution first; the last width repeats. The paper: 1024 to 128 at 64x64.
       base: side of the lowest resolution; by default None, the side halved down to 4..7.
       kernel: side of the kernels in pixels.
       norm: `batch` or `none`, after every layer but the last.

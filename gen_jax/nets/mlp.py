@@ -49,15 +49,15 @@ class MLP(nn.Module):
       hidden: width of each hidden layer.
       activation: activation of the hidden layers, a name in `ACTIVATIONS`.
       output: activation of the last layer, a name in `ACTIVATIONS`.
-      pieces: number of linear maps of a maxout unit, of which the unit is the maximum (Goodfellow et al. 2013); 1 for
-        plain units.
+      pieces: number of linear maps per maxout unit; 1 for plain units. A maxout unit is the maximum of its maps
+        (Goodfellow et al. 2013).
       norm: `batch` (before each activation), `spectral` (of every layer) or `none`.
-      concatenate: whether a hidden layer also reads the input and all earlier hidden layers (as in the generator of
-        CTGAN, arXiv 1907.00503).
-      dropout: dropout rates of the inputs and of the hidden units, applied if a `dropout` key is given.
+      concatenate: whether a hidden layer also reads the input and all earlier hidden layers. The generator of CTGAN
+        does (arXiv 1907.00503).
+      dropout: dropout rates of the inputs and of the hidden units. They apply if a `dropout` key is given.
       initializer: `he`, `normal` or `uniform`.
-      scale: scale of the initializer: the variance gain of `he`, the standard deviation of `normal`, or half the width
-        of `uniform`.
+      scale: scale of the initializer. It is the variance gain of `he`, the standard deviation of `normal`, or half the
+        width of `uniform`.
       dtype: type of the activations; weights and the output stay float32.
     """
 

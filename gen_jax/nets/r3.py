@@ -164,10 +164,10 @@ class R3Generator(nn.Module):
     Attributes:
       shape: H, W, C of the images.
       classes: number of classes of the label; 0 for none.
-      channels: width of each stage, lowest resolution first; the last width repeats (the paper: 768 everywhere).
+      channels: width of each stage, lowest resolution first; the last width repeats. The paper has 768 everywhere.
       blocks: number of residual blocks per stage.
       expansion: ratio of the channels inside a block to the channels of the stage.
-      group_width: number of channels per group of the 3x3 convolution; None for one group (the paper: 16).
+      group_width: number of channels per group of the 3x3 convolution; None for one group. The paper has 16.
       dtype: type of the activations; weights and the output stay float32.
     """
 
@@ -207,10 +207,10 @@ class R3Discriminator(nn.Module):
 
     Attributes:
       classes: number of classes of the label; 0 for none.
-      channels: width of each stage, lowest resolution first; the last width repeats (the paper: 768 everywhere).
+      channels: width of each stage, lowest resolution first; the last width repeats. The paper has 768 everywhere.
       blocks: number of residual blocks per stage.
       expansion: ratio of the channels inside a block to the channels of the stage.
-      group_width: number of channels per group of the 3x3 convolution; None for one group (the paper: 16).
+      group_width: number of channels per group of the 3x3 convolution; None for one group. The paper has 16.
       dtype: type of the activations; weights and the output stay float32.
     """
 

@@ -42,7 +42,8 @@ class RecurrentGenerator(nn.Module):
       shape: T, D of the series.
       classes: number of classes of the label; 0 for none.
       cell: a `name` in `CELLS` and the options of `Recurrent`.
-      noise: `frame` or `series`: every frame has Z / T numbers of its own (Esteban et al.), or every frame reads all Z.
+      noise: noise that a frame reads, `frame` or `series`. With `frame`, every frame has Z / T numbers of its own
+        (Esteban et al.). With `series`, every frame reads all Z numbers.
       output: activation of the frames, a name in `ACTIVATIONS`.
 
     Raises:

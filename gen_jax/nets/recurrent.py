@@ -28,13 +28,14 @@ class Recurrent(nn.Module):
       norm: `rms` or `layer` before every layer and after the last layer, or `none`. Unless it is `none`, the frames are
         first projected to `units` numbers.
       feedforward: width of two dense layers after each cell, as a multiple of `units`; 0 for none.
-      dropout: dropout rate of the output of a layer, applied if a `dropout` key is given.
-      locked: whether dropout uses one mask for all frames (Gal & Ghahramani 2016, arXiv 1512.05287); if not, each frame
-        has its own.
-      input_dropout: dropout rate of the numbers of each frame before the first layer, with a new mask for every frame.
+      dropout: dropout rate of the output of a layer. It applies if a `dropout` key is given.
+      locked: whether dropout uses one mask for all frames. If not, each frame has its own. Source: Gal & Ghahramani
+        2016, arXiv 1512.05287.
+      input_dropout: dropout rate of the numbers of each frame before the first layer. Every frame has a new mask.
       scan: how a cell is unrolled: `auto`, `sequential`, `associative` or `cudnn`. `associative` is parallel in time
         and needs a linear cell. `cudnn` is for LSTMs on an NVIDIA GPU: it uses the same weights, but allows no replicas
-        and no penalty on the gradient of a critic. `auto` takes the faster of the first two for this platform.
+        and no penalty on the gradient of a critic. `auto` is `sequential` or `associative`, the faster one on this
+        platform.
 
     Raises:
       UserError: for an unknown name, sizes below 1, or a scan that the cell or the platform does not have.

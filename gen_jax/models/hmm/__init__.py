@@ -81,11 +81,11 @@ def hmm(
       states: number of hidden states K; by default 8.
       emission: a `name` in `hmm.emissions.EMISSIONS` and its options. By default None: `categorical` for tokens,
         `bernoulli` for rolls, `gaussian` for real numbers, with their defaults.
-      initial_strength: pseudo-counts of each first state (a Dirichlet(1 + strength) prior); 0 for no prior.
+      initial_strength: pseudo-counts of each first state; 0 for no prior. The prior is Dirichlet(1 + strength).
       transition_strength: pseudo-counts of each transition; 0 for no prior.
-      stepwise: exponent a of stepwise EM in (0.5, 1], or None. None: a step reads only its batch, which should be all
-        the data. With a number a, a batch moves running statistics by (step + 1)^-a (Cappe and Moulines 2009; Liang and
-        Klein 2009, section 3).
+      stepwise: exponent a of stepwise EM in (0.5, 1]; None for plain EM. With None a step reads only its batch,
+        which should be all the data. With a number a, a batch moves running statistics by (step + 1)^-a (Cappe and
+        Moulines 2009; Liang and Klein 2009, section 3).
       scan: `sequential`, `associative` (parallel in time), or `auto`, the faster of these on this platform.
 
     Raises:

@@ -43,7 +43,7 @@ def categorical(values: int, strength: float = 0.1) -> Emission:
 
     Args:
       values: number of values of a token V.
-      strength: pseudo-counts of each value in each state (a Dirichlet(1 + strength) prior); 0 for no prior.
+      strength: pseudo-counts of each value in each state; 0 for no prior. The prior is Dirichlet(1 + strength).
 
     Raises:
       UserError: for a negative strength.
@@ -149,7 +149,7 @@ def bernoulli(on: float = 0.1, off: float = 0.1) -> Emission:
     """Returns a density of bits in each state, independent given the state.
 
     Args:
-      on: pseudo-counts of 1 for each bit in each state (a Beta(1 + on, 1 + off) prior); 0 for no prior.
+      on: pseudo-counts of 1 for each bit in each state; 0 for no prior. The prior is Beta(1 + on, 1 + off).
       off: pseudo-counts of 0 for each bit in each state.
 
     Raises:

@@ -63,7 +63,7 @@ def markov(
       spec: facts of the data, rows of tokens.
       order: number of tokens of context, 0 to 15; by default 4.
       smoothing: a `name` in `ngrams.SMOOTHINGS` and its options; by default `witten_bell`.
-      max_ngrams: largest number of distinct n-grams of each length; by default the number that the largest split can
+      max_ngrams: largest number of distinct n-grams of each length. By default, the number that the largest split can
         hold, at most 2^22.
 
     Raises:
@@ -125,7 +125,7 @@ def step(chain: Chain, key: jax.Array, state: MarkovState, batch: Batch) -> tupl
     keys, counts, used = ngrams.insert(state.keys, state.counts, tokens, first, chain.values)
     used = jnp.maximum(state.used, used)
     total = counts[0].astype(jnp.float32).sum()
-    lost = (used.max() > chain.capacity) | (total > 2.0**31)  # the second if an int32 has overflowed
+    lost = (used.max() > chain.capacity) | (total > 2.0**31)  # above 2^31 a count has overflowed
     left = jnp.where(lost, jnp.nan, 1.0 * (chain.capacity - used.max()))
     metrics = {"tokens": total, "ngrams": used.sum(), "ngrams_left": left}
     return MarkovState(state.step + 1, keys, counts, used, context), metrics

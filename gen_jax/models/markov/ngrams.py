@@ -36,7 +36,7 @@ class Smoothing(NamedTuple):
     reserve: Callable  # (number of distinct continuations of h, D) -> r(h), in counts
     discounts: bool = False  # whether D = n1 / (n1 + 2 n2), where n1 and n2 k-grams have count 1 and 2; if not, D = 0
     continuation: bool = False  # whether k-grams below the longest count the distinct tokens before them
-    backs_off: bool = True  # to h'; if False, the longest context leaves r to the uniform distribution
+    backs_off: bool = True  # whether to back off to h'; if not, the uniform distribution takes r of the longest
 
 
 def additive(values: int, alpha: float = 0.1) -> Smoothing:
