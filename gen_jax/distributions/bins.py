@@ -15,7 +15,7 @@ class Bins(NamedTuple):
     """Edges and tails of the bins of D columns. They are not read for a column that has levels."""
 
     edges: jax.Array  # [D, R - 1] float32, ascending; a column with fewer than R bins ends with BEYOND
-    tails: jax.Array  # [D, 2] float32, mean distance from the first edge below it, from the last edge above it
+    tails: jax.Array  # [D, 2] float32, mean distance of the numbers below the first and above the last edge from it
 
 
 def fit(x: jax.Array, observed: jax.Array, bins: int) -> Bins:

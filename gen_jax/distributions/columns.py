@@ -39,7 +39,7 @@ class Representation(NamedTuple):
     relaxed: Callable  # (key, out [N, *shape]) -> [N, *shape]: the output of a net in the form of `read`
     drawn: Callable  # (key, out) -> x
     mismatch: Callable | None = None  # (out, y [N]) -> -log p(y) [N] in nats, y the classes asked for
-    shares: np.ndarray | None = None  # shares of the classes [K] in the data, if batches have others
+    shares: np.ndarray | None = None  # shares of the classes [K], if batches have other shares
     asked: Callable | None = None  # (x [N, D], mask [N, D]) -> y [N]: the classes that observed cells ask for
 
 
@@ -270,5 +270,5 @@ def _largest(layout: Layout, flat: jax.Array) -> tuple[jax.Array, jax.Array]:
     place, within = categorical.places(layout.groups)
     padded = jnp.where(within[None], flat[:, place], -jnp.inf)
     top = padded.max(-1)
-    # because XLA's argmax, one reduction of pairs, takes ten times as long on a CPU
+    # the first index of the largest value; XLA's argmax, one reduction of pairs, takes ten times as long on a CPU
     return top, jnp.where(padded == top[..., None], np.arange(place.shape[1]), place.shape[1]).min(-1)

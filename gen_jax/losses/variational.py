@@ -75,7 +75,7 @@ def doubly_reparameterised(
       beta: exponent of p(z) / q(z); by default 1.
 
     Returns:
-      The bound L_K [B] in nats, without a gradient; and a number [] that has only a meaningful gradient.
+      The bound L_K [B] in nats, without a gradient; and a number [] of which only the gradient has a meaning.
     """
     fixed = jax.lax.stop_gradient
 

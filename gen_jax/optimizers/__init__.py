@@ -64,7 +64,7 @@ def optimizer(
 ) -> Callable[[jax.Array], optax.GradientTransformation]:
     """Returns a function from the number of examples seen to the Optax transformation at that moment.
 
-    The state of the optimizer does not depend on the schedules, so one state serves all moments.
+    The state of the optimizer does not depend on its arguments, so one state serves all moments.
 
     Args:
       options: a `name` in `OPTIMIZERS` and its arguments, each a number or a schedule. `clip_norm` may be among them:

@@ -18,7 +18,9 @@ def dead_states(initial: jax.Array, transition: jax.Array) -> jax.Array:
 
 
 def reseeded(shares: jax.Array, evidence: jax.Array, weight: jax.Array, dead: jax.Array) -> jax.Array:
-    """Returns shares in which each dead state has one of the worst explained frames, and an equal share of all frames.
+    """Returns shares in which each dead state has one of the worst explained frames and a small part of every frame.
+
+    All parts together weigh as much as the one frame.
 
     Args:
       shares: weights with which frames belong to states [T, B, K].
