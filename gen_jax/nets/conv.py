@@ -22,6 +22,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns images [N, H, W, C] from images x of the same shape."""
         width = x.shape[-1]
         h = nn.Conv(width, (3, 3), kernel_init=HE)(nn.silu(x))
         return x + nn.Conv(width, (3, 3), kernel_init=nn.initializers.zeros)(nn.silu(h))
@@ -42,6 +43,7 @@ class Down(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns features [N, h, w, C'] of images x [N, H, W, C]."""
         widths = stage_channels(self.channels, len(self.sides))[::-1]
         x = nn.Conv(widths[0], (3, 3), kernel_init=HE)(x)
         for stage, width in enumerate(widths):
@@ -69,6 +71,7 @@ class Up(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns images [N, H, W, out] from features x [N, h, w, C]."""
         widths = stage_channels(self.channels, len(self.sides))
         x = nn.Conv(widths[0], (3, 3), kernel_init=HE)(x)
         for stage, width in enumerate(widths):
@@ -100,6 +103,7 @@ class ConvEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None) -> jax.Array:
+        """Returns [N, *shape] from images x [N, H, W, C] and, with classes, their labels y [N]."""
         check_whole("blocks", self.blocks, 0)
         sides = stage_sides(x.shape[1:], self.base, "a conv net")
         if self.classes:
@@ -130,6 +134,7 @@ class ConvDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, y: jax.Array | None = None) -> jax.Array:
+        """Returns [N, *shape] from latents z [N, Z] and, with classes, their labels y [N]."""
         check_whole("blocks", self.blocks, 0)
         sides = stage_sides(self.shape[:3], self.base, "a conv net")
         if self.classes:
@@ -156,6 +161,7 @@ class GridEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns grids [N, h, w, D] of images x [N, H, W, C]."""
         check_whole("blocks", self.blocks, 0)
         sides = stage_sides(x.shape[1:], self.base, "a conv net")
         return nn.Conv(self.size, (1, 1))(Down(self.channels, self.blocks, sides)(x))
@@ -178,6 +184,7 @@ class GridDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
+        """Returns [N, *shape] from grids z [N, h, w, D]."""
         check_whole("blocks", self.blocks, 0)
         sides = stage_sides(self.shape[:3], self.base, "a conv net")
         return Up(self.channels, self.blocks, sides, math.prod(self.shape[2:]))(z).reshape(-1, *self.shape)

@@ -49,6 +49,14 @@ class DCGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns images [N, *shape].
+
+        Args:
+          z: latents [N, Z].
+          y: labels [N]; None without classes.
+          mask: weights of the rows [N], 0 for padding rows, which batch normalisation ignores; None if no row is
+            padding.
+        """
         choose("norm of a dcgan generator", self.norm, ("batch", "none"))
         sides = stage_sides(self.shape, self.base, "a dcgan")
         widths = stage_channels(self.channels, len(sides) - 1)
@@ -93,6 +101,14 @@ class DCDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns logits [N].
+
+        Args:
+          x: images [N, H, W, C].
+          y: labels [N]; None without classes.
+          mask: weights of the rows [N], 0 for padding rows, which batch normalisation ignores; None if no row is
+            padding.
+        """
         choose("norm", self.norm, NORMS)
         sides = stage_sides(x.shape[1:], self.base, "a dcgan")
         widths = stage_channels(self.channels, len(sides) - 1)[::-1]

@@ -25,6 +25,7 @@ class Residual(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns rows [N, W] from rows x of the same shape."""
         h = nn.Dense(x.shape[-1], kernel_init=HE)(nn.silu(x))
         return x + nn.Dense(x.shape[-1], kernel_init=nn.initializers.zeros)(nn.silu(h))
 
@@ -81,6 +82,7 @@ class Up(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None) -> list[jax.Array]:
+        """Returns the features of each layer, top first, of data x [N, ...] and, with classes, their labels y [N]."""
         sides, features = self.stages[-1].sides, []
         x = x.reshape(len(x), *sides, -1)
         if self.classes:
@@ -111,6 +113,18 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, eps: jax.Array, feature: jax.Array | None, fixed: bool) -> tuple:
+        """Draws the latent of the layer.
+
+        Args:
+          h: state before the layer [N, ...].
+          eps: noise [N, ..., channels], or the latent itself if `fixed`.
+          feature: features of the layer; None draws from the prior.
+          fixed: whether `eps` is a latent whose q is computed.
+
+        Returns:
+          The new state, eps, and mean and log scale of q(eps).
+        """
+
         def head(name: str, x: jax.Array) -> tuple[jax.Array, jax.Array]:
             out = nn.Dense(2 * self.channels, kernel_init=nn.initializers.zeros, name=name)(nn.silu(x))
             mean, log_scale = jnp.split(out, 2, -1)
@@ -152,6 +166,17 @@ class Down(nn.Module):
         y: jax.Array | None = None,
         fixed: bool = False,
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """Decodes latents, or draws them from noise.
+
+        Args:
+          z: noise or latents [N, Z].
+          features: features of each layer from `Up`, top first; None decodes z.
+          y: labels [N]; None without classes.
+          fixed: whether z is a latent whose q is computed; by default False.
+
+        Returns:
+          out [N, *shape]; z, mean and log scale of q(z | x), [N, Z] each.
+        """
         top, num = self.stages[0], len(z)
         found: list[list[jax.Array]] = []
         label = jax.nn.one_hot(y, self.classes) if self.classes else jnp.zeros((num, 1))

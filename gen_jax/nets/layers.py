@@ -29,6 +29,13 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns x after normalisation.
+
+        Args:
+          x: activations [N, ..., C].
+          y: labels [N]; None without classes.
+          mask: weights of the rows [N], 0 for padding rows; None if no row is padding.
+        """
         fixed = not self.is_mutable_collection("batch_stats")
         plain = not self.classes
         norm = nn.BatchNorm(
@@ -187,6 +194,7 @@ class UpConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns images [N, 2H, 2W, F] from images x [N, H, W, C]."""
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", self.initializer, shape, jnp.float32)
         return upconvolve(x.astype(self.dtype), kernel.astype(self.dtype))

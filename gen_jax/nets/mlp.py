@@ -76,6 +76,14 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns outputs [N, *shape].
+
+        Args:
+          x: inputs [N, ...].
+          y: labels [N], or labels of packs [N, P]; None without classes.
+          mask: weights of the rows [N], 0 for padding rows, which batch normalisation ignores; None if no row is
+            padding.
+        """
         if not all(isinstance(width, int) and width > 0 for width in (*self.hidden, self.pieces)):
             raise UserError(
                 f"an mlp with hidden {self.hidden} and pieces {self.pieces}: expected whole numbers above 0"

@@ -126,6 +126,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns images [N, H, W, C] from images x of the same shape."""
         channels = x.shape[-1]
         if self.expansion < 1:
             raise UserError(f"an r3 net with expansion {self.expansion}: expected at least 1")
@@ -181,6 +182,13 @@ class R3Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns images [N, *shape].
+
+        Args:
+          z: latents [N, Z].
+          y: labels [N]; None without classes.
+          mask: not read, because there is no batch normalisation.
+        """
         sides = stage_sides(self.shape)
         channels = stage_channels(self.channels, len(sides))
         basis = self.param("basis", nn.initializers.normal(1.0), (*sides[0], channels[0]), jnp.float32)
@@ -223,6 +231,13 @@ class R3Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns logits [N].
+
+        Args:
+          x: images [N, H, W, C].
+          y: labels [N]; None without classes.
+          mask: not read, because there is no batch normalisation.
+        """
         sides = stage_sides(x.shape[1:])
         channels = stage_channels(self.channels, len(sides))
         x = linear(channels[-1], self.dtype, "input")(x.astype(self.dtype))

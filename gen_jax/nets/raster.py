@@ -30,6 +30,7 @@ class Raster(nn.Module):
     classes: int
 
     def setup(self) -> None:
+        """Makes the inner net."""
         self.predictor = Predictor(self.recurrent, self.size, 0, True, self.classes, {})
 
     def move(

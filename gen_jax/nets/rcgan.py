@@ -58,6 +58,13 @@ class RecurrentGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns series [N, T, D].
+
+        Args:
+          z: latents [N, Z].
+          y: labels [N]; None without classes.
+          mask: not read, because there is no batch normalisation.
+        """
         check_series(self.shape)
         z = NOISES[choose("noise", self.noise, NOISES)](z, self.shape[0])
         h = unrolled(self.cell, z, y, self.classes)
@@ -77,6 +84,13 @@ class RecurrentDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns logits [N].
+
+        Args:
+          x: series [N, T, D].
+          y: labels [N]; None without classes.
+          mask: not read, because there is no batch normalisation.
+        """
         check_series(x.shape[1:])
         return nn.Dense(1)(unrolled(self.cell, x, y, self.classes))[..., 0].mean(1)
 

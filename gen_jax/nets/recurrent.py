@@ -184,6 +184,13 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, carry: Carry, x: jax.Array, valid: jax.Array | None) -> tuple[Carry, jax.Array]:
+        """Returns the new carry, and h [T, B, units].
+
+        Args:
+          carry: the carry before the first frame.
+          x: frames [T, B, D].
+          valid: [T, B, 1] bool, false beyond the end of a row; None if no row ends.
+        """
         cell, units = CELLS[self.cell], self.units
 
         def each_gate(init: nn.initializers.Initializer, key: jax.Array, rows: int) -> jax.Array:
