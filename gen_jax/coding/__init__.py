@@ -1,1 +1,1 @@
-"""Lossless compression by an exact integer network and an entropy coder: no JAX, no model family, nothing of a run."""
+"""Lossless compression by an exact integer network and an entropy coder. No JAX, no model family, no run."""

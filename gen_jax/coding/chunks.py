@@ -1,4 +1,4 @@
-"""A chunk of images as bytes, by whichever method takes the fewest, and back; each chunk stands on its own."""
+"""Chunks of images as bytes and back. A chunk decodes on its own, and uses the method with the fewest bytes."""
 
 import lzma
 import zlib
@@ -11,37 +11,50 @@ from gen_jax.coding import codec
 from gen_jax.coding.integer import Network
 from gen_jax.errors import UserError
 
-STORED, LZMA, BITS_BACK = METHODS = range(3)  # as numbered in files
+STORED, LZMA, BITS_BACK = METHODS = range(3)  # by their numbers in files
 NAMES = ("stored", "LZMA", "bits back")
-DICTIONARY = 1 << 23  # bytes that LZMA looks back
+DICTIONARY = 1 << 23  # size of LZMA's window in bytes
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": DICTIONARY}]
 
 
 class Damaged(UserError):
-    """Bytes that are not what was written, or no longer decode to what they were made of."""
+    """Bytes that were changed after writing, or no longer decode to the original images."""
 
     code = 3
 
 
 class Chunk(NamedTuple):
-    """Images as bytes."""
+    """A chunk of images as bytes."""
 
-    method: int
-    step: int  # a pixel is its symbol times this
+    method: int  # one of `METHODS`
+    step: int  # a pixel is its symbol times this step
     payload: bytes
     check: int  # CRC-32 of the packed symbols
 
 
 def pack(symbols: np.ndarray, levels: int) -> bytes:
-    """Symbols [N, pixels] uint8 as plain bytes, of two levels as bits."""
+    """Returns symbols as plain bytes, or as bits if there are two levels.
+
+    Args:
+      symbols: symbols [N, pixels] uint8.
+      levels: number of levels.
+    """
     return np.packbits(symbols).tobytes() if levels == 2 else symbols.tobytes()
 
 
 def to_symbols(pixels: np.ndarray, levels: int, start: int = 0) -> tuple[np.ndarray, int]:
-    """Images [N, H, W, C] uint8 as symbols [N, pixels] and the step between them; of two levels the step is free.
+    """Returns images as symbols. With two levels, the step between the symbols is the largest pixel.
+
+    Args:
+      pixels: images [N, H, W, C] uint8.
+      levels: number of levels.
+      start: number of the first image, for messages; by default 0.
+
+    Returns:
+      Symbols [N, pixels] uint8, and the step between them.
 
     Raises:
-      UserError: for a value that is no symbol, naming the image, of which the first has the number `start`.
+      UserError: for a pixel that is no symbol, naming the number of its image.
     """
     step = max(1, int(pixels.max(initial=0))) if levels == 2 else 1
     symbols = pixels.reshape(len(pixels), -1) // np.uint8(step)
@@ -55,10 +68,16 @@ def to_symbols(pixels: np.ndarray, levels: int, start: int = 0) -> tuple[np.ndar
 
 
 def encode(network: Network, pixels: np.ndarray, start: int = 0, progress: Callable = lambda num: None) -> Chunk:
-    """Images [N, H, W, C] uint8 as a chunk.
+    """Encodes images as a chunk.
+
+    Args:
+      network: the integer network.
+      pixels: images [N, H, W, C] uint8.
+      start: number of the first image, for messages; by default 0.
+      progress: function that is called with the number of images encoded since the last call.
 
     Raises:
-      UserError: as `to_symbols`.
+      UserError: for a pixel that is no symbol, as `to_symbols`.
     """
     symbols, step = to_symbols(pixels, network.levels, start)
     plain = pack(symbols, network.levels)
@@ -69,10 +88,19 @@ def encode(network: Network, pixels: np.ndarray, start: int = 0, progress: Calla
 
 
 def decode(network: Network, chunk: Chunk, num: int, progress: Callable = lambda num: None) -> np.ndarray:
-    """The images [num, H, W, C] uint8 of a chunk.
+    """Decodes the images of a chunk.
+
+    Args:
+      network: the integer network.
+      chunk: the chunk.
+      num: number of images.
+      progress: function that is called with the number of images decoded since the last call.
+
+    Returns:
+      Images [num, H, W, C] uint8.
 
     Raises:
-      Damaged: where it holds none, or others.
+      Damaged: if the chunk does not decode, or decodes to other images.
     """
     levels, pixels = network.levels, int(np.prod(network.shape))
     try:

@@ -1,8 +1,10 @@
-"""Images to words and back by an integer network and asymmetric numeral systems: a stack, what is put last comes first.
+"""Images to words and back, by an integer network and asymmetric numeral systems: a stack, last in, first out.
 
-An image x costs -log2 p(x|z) - log2 p(z) + log2 q(z|x) bits where its latent z is drawn by taking bits off the stack,
-which decoding puts back (bits back; Townsend, Bird and Barber 2019, arXiv 1901.04866). Where the stack is too short for
-that, z is the rounded posterior mean and costs its full -log2 P(z): no seed is needed, and a few images cost few bits.
+An image x costs -log2 p(x|z) - log2 p(z) + log2 q(z|x) bits. The encoder draws the latent z by decoding bits from the
+stack, and the decoder puts these bits back (bits back; Townsend, Bird and Barber 2019, arXiv 1901.04866).
+
+If the stack is too short to draw z, z is the rounded posterior mean and costs its full -log2 P(z). Thus no seed is
+needed, and a small set of images costs few bits.
 """
 
 from collections.abc import Callable
@@ -14,11 +16,11 @@ from gen_jax.coding import integer
 from gen_jax.coding.integer import LATENT, LATENT_BITS, Network
 from gen_jax.errors import UserError
 
-ENCODED = 256  # images that the encoder reads at a time; changes no bit
+ENCODED = 256  # batch size of the encoder; does not change the bits
 DIRECT = 2.0**-6  # probability of an image without bits back
-SYMBOL = 24  # bits that a symbol takes off the stack, at most: the precision of the coder
-DRY = 2  # words that a stack holds that never ran dry; a dry one gives the least symbol, for ever
-UNIT = 1 << LATENT_BITS  # steps of the grid in a standard deviation of the prior
+SYMBOL = 24  # most bits that a symbol takes off the stack: the precision of the coder
+DRY = 2  # fewest words of a stack that never ran dry; a dry stack only returns the least symbol
+UNIT = 1 << LATENT_BITS  # steps of the latent grid per standard deviation of the prior
 
 AnsCoder = constriction.stream.stack.AnsCoder
 _flag = constriction.stream.model.Bernoulli(DIRECT, perfect=False)
@@ -29,12 +31,18 @@ _coarse = constriction.stream.model.QuantizedGaussian(-LATENT // UNIT, LATENT //
 
 
 def encode(network: Network, symbols: np.ndarray, progress: Callable[[int], None] = lambda num: None) -> np.ndarray:
-    """The words [W] uint32 of images of symbols [N, pixels]; `progress` is told how many more are done.
+    """Encodes images as words. The last image is encoded first, so that `decode` returns the images in order.
 
-    The last image is put first, so that `decode` gives them in order.
+    Args:
+      network: the integer network.
+      symbols: images as symbols [N, pixels] uint8.
+      progress: function that is called with the number of images encoded since the last call.
+
+    Returns:
+      Words [W] uint32.
     """
     coder = AnsCoder()
-    deep = -(-SYMBOL * network.decoder[0].kernel.shape[0] // 32) + 2  # words that a draw of z never uses up
+    deep = -(-SYMBOL * network.decoder[0].kernel.shape[0] // 32) + 2  # number of words that a draw of z never uses up
     for stop in range(len(symbols), 0, -ENCODED):
         batch = symbols[max(0, stop - ENCODED) : stop]
         for x, mean, scale in reversed(list(zip(batch.astype(np.int32), *integer.posterior(network, batch)))):
@@ -55,10 +63,19 @@ def encode(network: Network, symbols: np.ndarray, progress: Callable[[int], None
 def decode(
     network: Network, words: np.ndarray, num: int, progress: Callable[[int], None] = lambda num: None
 ) -> np.ndarray:
-    """The images of symbols [num, pixels] uint8 that `encode` put into words [W].
+    """Decodes the images that `encode` made into words.
+
+    Args:
+      network: the integer network.
+      words: words [W] uint32.
+      num: number of images.
+      progress: function that is called with the number of images decoded since the last call.
+
+    Returns:
+      Images as symbols [num, pixels] uint8.
 
     Raises:
-      UserError: for words that `encode` did not make of so many images.
+      UserError: for words that `encode` did not make of this number of images.
     """
     symbols = np.empty((num, int(np.prod(network.shape))), np.uint8)
     latents = network.decoder[0].kernel.shape[0]
@@ -85,5 +102,8 @@ def decode(
 
 
 def _weights(network: Network, z: np.ndarray, direct: bool) -> np.ndarray:
-    """Weights [pixels, levels] of the symbols at a latent z [Z], in steps of the grid or, if `direct`, whole ones."""
+    """Returns weights [pixels, levels] of the symbols at a latent z [Z].
+
+    z counts steps of the latent grid, or whole standard deviations if `direct`.
+    """
     return integer.likelihood(network, z[None] * (UNIT if direct else 1))[0]

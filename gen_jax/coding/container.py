@@ -1,8 +1,14 @@
-"""The file of compressed images: a header that says all that decoding needs, then the chunks. Little-endian.
+"""The file of compressed images: a header with all that decoding needs, then the chunks. Little-endian.
 
-magic, format, coder and its version, SHA-256 of compressor.npz, number of images, images a chunk, H, W, C,
-dimensions of the array, its type, bytes of the names; the names (zlib); for each chunk its method, step, bytes,
-CRC-32 of them and of the images; CRC-32 of all this; the chunks' bytes
+The parts of the file, in order:
+
+- magic, format, coder and its version, SHA-256 of compressor.npz
+- number of images, number of images per chunk, H, W, C
+- number of dimensions of the array, its type, number of bytes of the names
+- the names (zlib)
+- for each chunk: its method, step, number of bytes, CRC-32 of the bytes, CRC-32 of the images
+- CRC-32 of all parts above
+- the bytes of the chunks
 """
 
 import os
@@ -20,37 +26,42 @@ FIXED = struct.Struct("<4sB16s32sII3HBBI")
 ENTRY = struct.Struct("<BBIII")
 CHECK = struct.Struct("<I")
 CODER = ("constriction " + ".".join(version("constriction").split(".")[:2])).encode().ljust(16)
-LARGEST_CHUNK = 1 << 16  # images
-LONGEST_NAME = 1 << 12  # bytes
-TYPES = ("uint8", "bool")  # as numbered in files
+LARGEST_CHUNK = 1 << 16  # in images
+LONGEST_NAME = 1 << 12  # in bytes
+TYPES = ("uint8", "bool")  # by their numbers in files
 
 
 class OtherModel(UserError):
-    """A file that another compressor.npz wrote."""
+    """A file that was written with another compressor.npz."""
 
     code = 4
 
 
 class OtherVersion(UserError):
-    """A file of another format, or by another version of the entropy coder."""
+    """A file of another format, or of another version of the entropy coder."""
 
     code = 5
 
 
 class Header(NamedTuple):
-    """What a file holds, beside its chunks."""
+    """The facts of a file, besides its chunks."""
 
     model: bytes  # SHA-256 of the compressor.npz that reads it
-    num: int  # images
-    size: int  # images a chunk; the last may have fewer
+    num: int  # number of images
+    size: int  # number of images per chunk; the last chunk may have fewer
     shape: tuple[int, int, int]  # H, W, C of an image
-    dims: int  # of the array: 4, or 3 where it had no channels; 0: a folder
-    dtype: str  # of the array
-    names: tuple[str, ...] = ()  # of the images in a folder
+    dims: int  # dimensions of the array: 4, or 3 without channels; 0 for a folder
+    dtype: str  # type of the array
+    names: tuple[str, ...] = ()  # names of the images in a folder
 
 
 def write(header: Header, chunks: Sequence[Chunk]) -> bytes:
-    """A whole file."""
+    """Returns the content of a whole file.
+
+    Args:
+      header: facts of the images.
+      chunks: the chunks in order.
+    """
     names = zlib.compress(os.fsencode("\0".join(header.names)), 9) if header.names else b""
     fixed = (header.num, header.size, *header.shape, header.dims, TYPES.index(header.dtype), len(names))
     head = FIXED.pack(MAGIC, FORMAT, CODER, header.model, *fixed) + names
@@ -60,11 +71,16 @@ def write(header: Header, chunks: Sequence[Chunk]) -> bytes:
 
 
 def read(content: bytes, model: bytes) -> tuple[Header, list[Chunk]]:
-    """The header and the chunks of a file, for the compressor.npz whose SHA-256 is `model`.
+    """Reads the header and the chunks of a file.
+
+    Args:
+      content: content of the file.
+      model: SHA-256 of the compressor.npz that will decode the file.
 
     Raises:
-      Damaged: for what is no such file, or was changed, cut off or added to.
-      OtherModel, OtherVersion: for a whole file that is none for this model, or this version.
+      Damaged: for content that is no such file, or was changed, truncated or extended.
+      OtherModel: for a file that was written with another compressor.npz.
+      OtherVersion: for a file of another format or another version of the entropy coder.
     """
     if content[: len(MAGIC)] != MAGIC:
         raise Damaged("no file of gen_jax.compress")
@@ -102,7 +118,7 @@ def _names(packed: bytes, num: int) -> tuple[str, ...]:
 
 
 def _chunks(content: bytes, entries: list[tuple]) -> list[Chunk]:
-    """The chunks that the entries of the table describe, which are all of `content`."""
+    """Returns the chunks that the entries of the table describe. They must fill `content`."""
     if sum(length for _, _, length, _, _ in entries) != len(content):
         raise Damaged("the file is cut off, or something follows it")
     chunks, place = [], 0

@@ -1,4 +1,4 @@
-"""Sets of images on disk, read chunk by chunk and written whole or not at all: .npy arrays and folders of PNG files."""
+"""Sets of images on disk, .npy arrays and folders of PNG files: read in chunks, written completely or not at all."""
 
 import io
 import os
@@ -17,26 +17,29 @@ from gen_jax.coding.container import TYPES, Header
 from gen_jax.data.npz_files import read_array
 from gen_jax.errors import UserError, readable
 
-MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}  # of PNG files that arrays hold without loss -> channels
-DEPTH = 24  # place of the bits a channel in a PNG file: Pillow reads 16 as 8
+MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}  # modes of PNG files that arrays hold without loss -> channels
+DEPTH = 24  # position of the bit depth in a PNG file, because Pillow reads 16 bits as 8
 
 
 class Images(NamedTuple):
-    """Images that are not read yet."""
+    """A set of images on disk, not read yet."""
 
     num: int
-    shape: tuple[int, ...]  # H, W, C of one; empty where there is none
-    dims: int  # of the array: 4, or 3 where it has no channels; 0: a folder
-    dtype: str  # of the array, in `TYPES`
-    names: tuple[str, ...]  # of the images in a folder, in their order
+    shape: tuple[int, ...]  # H, W, C of an image; empty if there are no images
+    dims: int  # dimensions of the array: 4, or 3 without channels; 0 for a folder
+    dtype: str  # type of the array, one of `TYPES`
+    names: tuple[str, ...]  # names of the images in a folder, in their order
     read: Callable[[int, int], np.ndarray]  # (start, stop) -> [stop - start, H, W, C] uint8
 
 
 def open_images(path: Path) -> Images:
-    """The images of a .npy array [N, H, W, C] or [N, H, W], uint8 or bool, or of a folder of PNG files.
+    """Opens a set of images.
+
+    Args:
+      path: a .npy array [N, H, W, C] or [N, H, W] of uint8 or bool, or a folder of PNG files.
 
     Raises:
-      UserError: for anything else.
+      UserError: for any other path.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
@@ -76,7 +79,7 @@ def _folder(path: Path) -> Images:
 
 
 def _read(file: Path) -> np.ndarray:
-    """The pixels [H, W, C] of a PNG file, in which there must be nothing that they do not hold."""
+    """Returns the pixels [H, W, C] of a PNG file; refuses a file with content that the pixels do not hold."""
     with readable(f"{file}: not a readable PNG file"):
         content = file.read_bytes()
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
@@ -88,21 +91,34 @@ def _read(file: Path) -> np.ndarray:
 
 
 def describe(shape: tuple[int, ...]) -> str:
-    """An image's H, W, C in words."""
+    """Returns the shape of an image in words.
+
+    Args:
+      shape: H, W, C.
+    """
     return f"{shape[1]}x{shape[0]} pixels of {shape[2]} channel{'s' * (shape[2] > 1)}"
 
 
 def to_png(image: np.ndarray, file, **options) -> None:
-    """Writes an image [H, W, C] of uint8, or of bool as 1 bit a pixel."""
+    """Writes an image as a PNG file.
+
+    Args:
+      image: image [H, W, C] of uint8, or of bool as 1 bit per pixel.
+      file: path or file object to write to.
+      **options: options of Pillow's PNG writer.
+    """
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG", **options)
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path to write to, file or folder, which takes the place of `path` when the body ends well; else all is gone.
+    """Yields a temporary path to write to, which replaces `path` if the body succeeds. If it fails, nothing remains.
+
+    Args:
+      path: the file or folder to write.
 
     Raises:
-      UserError: where it cannot be written, or is a device or a pipe, whose place nothing may take.
+      UserError: if the path cannot be written, or is a device or a pipe, which must not be replaced.
     """
     path, folder = path.resolve(), None
     if path.exists() and not path.is_file() and not path.is_dir():
@@ -124,10 +140,15 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def save(path: Path, header: Header, chunks: Iterator[np.ndarray]) -> None:
-    """Writes images, chunks [n, H, W, C] of them, as the array or the folder that `header` says.
+    """Writes images as the array or the folder that the header describes.
+
+    Args:
+      path: the file or folder to write.
+      header: facts of the images.
+      chunks: images in chunks [n, H, W, C].
 
     Raises:
-      UserError: for a wrong type of file, or where it cannot be written.
+      UserError: for a wrong type of file, or a path that cannot be written.
     """
     if header.dims and path.suffix != ".npy":
         raise UserError(f"{path}: the file holds an array, expected a name that ends in .npy")
@@ -149,10 +170,16 @@ def _save_array(path: Path, header: Header, chunks: Iterator[np.ndarray]) -> Non
 
 
 def refuse_names(folder: Path, names: Sequence[str]) -> None:
-    """Refuses names of images in a received file that lie outside the folder they go to, are no PNG files, or stand twice.
+    """Refuses unsafe names of images in a received file.
+
+    A name must be unique, end in .png, and lie inside the folder.
+
+    Args:
+      folder: the folder to write to.
+      names: names of the images.
 
     Raises:
-      Damaged: naming the first.
+      Damaged: for the first such name.
     """
     home, taken = folder.resolve(), set()
     for name in names:

@@ -1,4 +1,4 @@
-"""How many bytes the same images take by what everybody has."""
+"""Sizes of the same images in standard formats."""
 
 import bz2
 import io
@@ -15,11 +15,18 @@ from gen_jax.coding.images import to_png
 
 
 def rivals(chunks: Iterable[np.ndarray], levels: int) -> dict[str, int]:
-    """Bytes that images, chunks [n, H, W, C] uint8 of them, take by each rival; of two levels as 1 bit a pixel.
+    """Computes the number of bytes that images take in each standard format. With two levels a pixel has 1 bit.
 
-    The first three see all images as one stream; PNG is one file an image.
+    Raw bytes, gzip, bz2 and LZMA read all images as one stream; PNG is one file per image.
+
+    Args:
+      chunks: images in chunks [n, H, W, C] uint8.
+      levels: number of levels.
+
+    Returns:
+      Number of bytes by format.
     """
-    streams: dict[str, Any] = {  # each with compress and flush
+    streams: dict[str, Any] = {  # objects with compress and flush
         "gzip -9": zlib.compressobj(9, wbits=31),
         "bz2 -9": bz2.BZ2Compressor(9),
         "LZMA -9e": lzma.LZMACompressor(preset=9 | lzma.PRESET_EXTREME),

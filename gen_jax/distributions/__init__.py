@@ -1,1 +1,1 @@
-"""Densities p(x | parameters), drawn and scored, and the linear algebra that they share. No networks, no families."""
+"""Densities p(x | parameters) with their draws, and the linear algebra that they share. No networks, no families."""

@@ -1,4 +1,4 @@
-"""Numbers as levels and back: bins of equal shares with exponential tails, a density on the whole line. In model space."""
+"""Numbers as levels: bins of equal shares with exponential tails, a density on the whole line. In model space."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -7,19 +7,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-BEYOND = np.float32(3e38)  # stands where there is no edge: a state is finite
-NARROWEST = 1e-3  # mean excess of a tail, at least
+BEYOND = np.float32(3e38)  # stands for a missing edge, because a state must be finite
+NARROWEST = 1e-3  # smallest mean excess of a tail
 
 
 class Bins(NamedTuple):
-    """Where the bins of D columns lie; of a column with levels nothing is read."""
+    """Edges and tails of the bins of D columns. They are not read for a column that has levels."""
 
-    edges: jax.Array  # [D, R - 1] float32, rising; BEYOND where there are fewer bins than R
-    tails: jax.Array  # [D, 2] float32, mean distance of what lies below the first and above the last edge from it
+    edges: jax.Array  # [D, R - 1] float32, ascending; a column with fewer than R bins ends with BEYOND
+    tails: jax.Array  # [D, 2] float32, mean distance of the numbers below the first and above the last edge from it
 
 
 def fit(x: jax.Array, observed: jax.Array, bins: int) -> Bins:
-    """At most `bins` bins of each column of x [B, D] with about as many rows each; equal numbers share a bin."""
+    """Fits at most `bins` bins per column with about the same number of rows. Equal numbers share a bin.
+
+    Args:
+      x: numbers [B, D].
+      observed: which cells are observed [B, D] bool.
+      bins: largest number of bins R.
+
+    Returns:
+      The bins of all columns.
+    """
     columns = jnp.where(observed, x, BEYOND).T  # [D, B]
     rise, count = jnp.sort(columns, 1), observed.sum(0)  # [D]
 
@@ -43,27 +52,56 @@ def fit(x: jax.Array, observed: jax.Array, bins: int) -> Bins:
 
 
 def mean_where(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Means [D] of values [D, B] where `mask` holds, 0 where it holds nowhere."""
+    """Returns the means over the last axis of the values that `mask` selects, 0 if it selects none.
+
+    Args:
+      values: numbers [D, B].
+      mask: selected values [D, B] bool.
+
+    Returns:
+      Means [D].
+    """
     return jnp.where(mask, values, 0).sum(1) / jnp.maximum(mask.sum(1), 1)
 
 
 def ends(edges: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The first and the last edge of each column [D]."""
+    """Returns the first and the last edge of each column, [D] each.
+
+    Args:
+      edges: edges of the bins [D, R - 1].
+    """
     return edges[:, 0], jnp.where(edges < BEYOND, edges, -jnp.inf).max(1)
 
 
 def used(bins: Bins) -> jax.Array:
-    """How many bins each column has [D] int32."""
+    """Returns the number of bins of each column [D] int32.
+
+    Args:
+      bins: bins of D columns.
+    """
     return 1 + (bins.edges < BEYOND).sum(1)
 
 
 def code(bins: Bins, x: jax.Array) -> jax.Array:
-    """The bin of each cell of x [B, D], int32."""
+    """Returns the index of the bin of each cell [B, D] int32.
+
+    Args:
+      bins: bins of D columns.
+      x: numbers [B, D].
+    """
     return sum((x > edge[None]).astype(jnp.int32) for edge in bins.edges.T)
 
 
 def log_density(bins: Bins, x: jax.Array) -> jax.Array:
-    """Log-density of each cell of x [B, D] within its bin."""
+    """Returns the log-density of each cell within its bin.
+
+    Args:
+      bins: bins of D columns.
+      x: numbers [B, D].
+
+    Returns:
+      Log-densities [B, D] in nats.
+    """
     first, last = ends(bins.edges)
     padded = jnp.concatenate([bins.edges, jnp.full((len(first), 1), BEYOND)], 1)
     k = code(bins, x)  # [B, D]
@@ -75,13 +113,26 @@ def log_density(bins: Bins, x: jax.Array) -> jax.Array:
 
 
 def labels(edges: np.ndarray) -> tuple[str, ...]:
-    """Names of the bins between some edges, those that are finite."""
+    """Returns the names of the bins of one column.
+
+    Args:
+      edges: edges of the bins [R - 1]; edges that are BEYOND are ignored.
+    """
     texts = [f"{edge:.6g}" for edge in edges if edge < BEYOND]
     return (f"up_to_{texts[0]}", *(f"{low}_to_{high}" for low, high in pairwise(texts)), f"above_{texts[-1]}")
 
 
 def undo(bins: Bins, k: jax.Array, share: jax.Array) -> jax.Array:
-    """The numbers [B, D] float32 below which `share` [B, D] of their bin k [B, D] lies: uniform shares draw from it."""
+    """Returns the numbers below which the fraction `share` of their bin lies. Uniform fractions draw from the bin.
+
+    Args:
+      bins: bins of D columns.
+      k: indices of bins [B, D].
+      share: fractions [B, D], from 0 to 1.
+
+    Returns:
+      Numbers [B, D] float32.
+    """
     first, last = ends(bins.edges)
     padded = jnp.concatenate([bins.edges, jnp.full((len(first), 1), BEYOND)], 1).T
     upper, lower = jnp.take_along_axis(padded, k, 0), jnp.take_along_axis(padded, jnp.maximum(k - 1, 0), 0)

@@ -1,4 +1,4 @@
-"""Columns of levels: flat tables of probabilities [..., L], L the levels of all columns together. No models live here."""
+"""Columns of levels as flat tables of probabilities [..., L]; L counts the levels of all columns. No models here."""
 
 from typing import Any, NamedTuple
 
@@ -11,16 +11,20 @@ from gen_jax.errors import UserError
 
 
 class Levels(NamedTuple):
-    """Where the levels of C columns stand in a flat table; plain NumPy, fixed by the schema."""
+    """Places of the levels of C columns in a flat table; NumPy arrays, fixed by the schema."""
 
-    columns: np.ndarray  # [C] the places of these columns among all of a row
-    column: np.ndarray  # [L] which of the C columns a level is of
-    code: np.ndarray  # [L] its number within that column
-    sizes: np.ndarray  # [C] how many levels a column has
+    columns: np.ndarray  # [C] indices of these columns in a row
+    column: np.ndarray  # [L] index of the level's column, from 0 to C - 1
+    code: np.ndarray  # [L] index of the level in its column
+    sizes: np.ndarray  # [C] number of levels of each column
 
 
 def levels_of(schema: list[dict[str, Any]]) -> Levels:
-    """The columns of a table that have levels."""
+    """Returns the places of the levels of a table.
+
+    Args:
+      schema: columns of the table; columns without `levels` are passed over.
+    """
     columns = np.array([at for at, column in enumerate(schema) if "levels" in column], int)
     sizes = np.array([len(schema[at]["levels"]) for at in columns], int)
     code = np.concatenate([np.arange(size) for size in sizes]) if len(sizes) else np.zeros(0, int)
@@ -28,7 +32,16 @@ def levels_of(schema: list[dict[str, Any]]) -> Levels:
 
 
 def check_levels(levels: Levels, x: jax.Array, mask: jax.Array | None) -> None:
-    """Raises UserError where an observed cell of x [B, D] holds no level of its column."""
+    """Refuses an observed cell that holds no level of its column.
+
+    Args:
+      levels: places of the levels.
+      x: rows [B, D].
+      mask: observed cells [B, D]; None if all are observed.
+
+    Raises:
+      UserError: for such a cell.
+    """
     codes = np.asarray(x)[:, levels.columns]
     wrong = ~((codes >= 0) & (codes < levels.sizes[None]) & (codes == np.rint(codes)))
     if mask is not None:
@@ -40,16 +53,33 @@ def check_levels(levels: Levels, x: jax.Array, mask: jax.Array | None) -> None:
 
 
 def indicators(levels: Levels, x: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Which level each cell of x [B, D] holds, as 0 and 1 [B, L]; all 0 where a cell is not observed."""
+    """Returns the levels of all cells as one-hot vectors, 0 for missing cells.
+
+    Args:
+      levels: places of the levels.
+      x: rows [B, D].
+      mask: observed cells [B, D] bool; None if all are observed.
+
+    Returns:
+      Indicators [B, L] float32.
+    """
     place = levels.columns[levels.column]
     held = x[:, place] == jnp.asarray(levels.code, x.dtype)[None]
     return (held if mask is None else held & mask[:, place]).astype(jnp.float32)
 
 
 def log_shares(levels: Levels, counts: jax.Array, strength: float) -> jax.Array:
-    """Logs of the shares of levels [K, L] by their counts [K, L], each with `strength` pseudo-counts.
+    """Returns the log-probabilities of the levels of each column, estimated from counts.
 
-    A column without any count has all its levels alike.
+    If a column has no counts, all its levels have equal probability.
+
+    Args:
+      levels: places of the levels.
+      counts: counts of the levels [K, L].
+      strength: pseudo-count that is added to every level.
+
+    Returns:
+      Log-probabilities [K, L] in nats.
     """
     totals = jnp.zeros((len(counts), len(levels.sizes))).at[:, levels.column].add(counts)
     totals = totals[:, levels.column]
@@ -59,14 +89,29 @@ def log_shares(levels: Levels, counts: jax.Array, strength: float) -> jax.Array:
 
 
 def log_prob(held: jax.Array, log_p: jax.Array) -> jax.Array:
-    """Log-probabilities [B, K] of the levels that rows hold [B, L] under tables [K, L]: impossible ones give -inf."""
+    """Returns the log-probabilities of rows under tables of levels, -inf for a row with an impossible level.
+
+    Args:
+      held: indicators of the levels of rows [B, L].
+      log_p: log-probabilities of the levels [K, L].
+
+    Returns:
+      Log-probabilities [B, K] in nats.
+    """
     never = jnp.isneginf(log_p)
     impossible = matmul(held, never.astype(jnp.float32).T)
     return jnp.where(impossible > 0, -jnp.inf, matmul(held, jnp.where(never, 0, log_p).T))
 
 
 def places(levels: Levels) -> tuple[np.ndarray, np.ndarray]:
-    """Where each level of each column stands in a flat table [C, widest], and whether a column has so many."""
+    """Returns a table of the places of each column's levels in a flat table, padded to the widest column.
+
+    Args:
+      levels: places of the levels.
+
+    Returns:
+      Indices into L [C, widest], 0 for padding; and which entries are levels [C, widest] bool.
+    """
     widest = int(levels.sizes.max(initial=1))
     first = np.concatenate([[0], np.cumsum(levels.sizes)])[:-1]
     within = np.arange(widest)[None] < levels.sizes[:, None]
@@ -74,14 +119,32 @@ def places(levels: Levels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(key: jax.Array, levels: Levels, log_p: jax.Array) -> jax.Array:
-    """A level of each column [B, C] float32, by tables of each row [B, L]."""
+    """Draws a level of each column.
+
+    Args:
+      key: random key.
+      levels: places of the levels.
+      log_p: log-probabilities of each row [B, L].
+
+    Returns:
+      Indices of levels [B, C] float32.
+    """
     place, within = places(levels)
     logits = jnp.where(within[None], log_p[:, place], -jnp.inf)  # [B, C, widest]
     return jax.random.categorical(key, logits).astype(jnp.float32)
 
 
 def normalised(counts: jax.Array, valid: jax.Array, pseudo_count: float) -> jax.Array:
-    """Tables [D, Q, R] of counts, each valid level with `pseudo_count` more; where there is nothing all are alike."""
+    """Returns tables of probabilities from counts. If a table has no counts, its valid levels have equal probability.
+
+    Args:
+      counts: counts [D, Q, R].
+      valid: which levels a column has [D, R] bool.
+      pseudo_count: number that is added to the count of every valid level.
+
+    Returns:
+      Probabilities [D, Q, R].
+    """
     counts = jnp.where(valid[:, None], counts + pseudo_count, 0)
     total = counts.sum(2, keepdims=True)
     return jnp.where(total > 0, counts / jnp.where(total > 0, total, 1), valid[:, None] / valid.sum(1)[:, None, None])

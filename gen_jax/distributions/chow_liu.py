@@ -1,4 +1,4 @@
-"""The tree of pairwise dependence that explains a table best (Chow and Liu 1968), traced: counts of pairs, then Prim."""
+"""The tree of pairwise dependence that fits a table best (Chow and Liu 1968), under jit: counts of pairs, then Prim."""
 
 import jax
 import jax.numpy as jnp
@@ -7,18 +7,32 @@ from gen_jax.distributions.linalg import matmul
 
 
 def pair_counts(x: jax.Array, observed: jax.Array, weight: jax.Array, most: int) -> jax.Array:
-    """How often two levels occur together [D, R, D, R], over the rows of x [B, D] in which both are observed."""
+    """Counts the rows in which two levels occur together, among the rows in which both cells are observed.
+
+    Args:
+      x: indices of levels [B, D].
+      observed: which cells are observed [B, D] bool.
+      weight: weights of the rows [B].
+      most: largest number of levels of a column, R.
+
+    Returns:
+      Counts [D, R, D, R] float32.
+    """
     held = (x[..., None] == jnp.arange(most, dtype=x.dtype)[None, None]) & observed[..., None]  # [B, D, R]
     held = held.reshape(len(x), -1).astype(jnp.float32)
     return matmul(held.T, held * weight[:, None]).reshape(x.shape[1], most, x.shape[1], most)
 
 
 def mutual_information(counts: jax.Array, valid: jax.Array, pseudo_count: float) -> jax.Array:
-    """Mutual information of every two variables [D, D], nats, with `pseudo_count` added to each cell of their table.
+    """Returns the mutual information of all pairs of variables.
 
     Args:
-      counts: of `pair_counts`.
-      valid: which levels a variable has [D, R].
+      counts: counts of `pair_counts` [D, R, D, R].
+      valid: which levels a variable has [D, R] bool.
+      pseudo_count: number that is added to each cell of the joint tables.
+
+    Returns:
+      Mutual information [D, D] in nats.
     """
     cells = valid[:, :, None, None] & valid[None, None]  # [D, R, D, R]
     counts = jnp.where(cells, counts + pseudo_count, 0)
@@ -29,14 +43,20 @@ def mutual_information(counts: jax.Array, valid: jax.Array, pseudo_count: float)
 
 
 def chow_liu(information: jax.Array) -> jax.Array:
-    """The parents [D] int32, -1 of the root, variable 0, in the spanning tree with the largest sum of `information` [D, D].
+    """Returns the parents of all variables in the spanning tree with the largest sum of `information`.
 
-    By Prim's algorithm; ties go to the lower number.
+    The tree is grown by Prim's algorithm; ties go to the lower index.
+
+    Args:
+      information: mutual information of all pairs [D, D].
+
+    Returns:
+      Parents [D] int32; the root, variable 0, has -1.
     """
     size = len(information)
 
     def grow(number: int, tree: tuple) -> tuple:
-        inside, parent, best, near = tree  # best: [D] the strongest bond to what is inside, near: [D] whose it is
+        inside, parent, best, near = tree  # best [D]: the strongest bond to the tree; near [D]: its end in the tree
         new = jnp.argmax(jnp.where(inside, -jnp.inf, best))
         parent = parent.at[new].set(near[new])
         closer = information[new] > best

@@ -1,9 +1,13 @@
-"""What nets read and put out in the place of a row: the row itself, or of columns a flat vector of numbers and levels.
+"""How nets read and put out a row: the row itself, or for tables a flat vector of numbers and levels. No networks here.
 
-Xu et al. 2019 (CTGAN, arXiv 1907.00503), section 4.2: a number is one of the modes of its column and its distance to that
-mode, (x - mean) / (4 deviation), within -1 and 1; a level is one of those of its column. A flat vector [W] is the G
-distances, and then L indicators: of each column those of its modes, or levels, and where cells may be empty one more of
-that. Rows x [N, D] are in model space, NaN where a cell is not observed. No networks live here.
+Xu et al. 2019 (CTGAN, arXiv 1907.00503), section 4.2. A number is represented by one of the modes of its column and by
+its distance to that mode, (x - mean) / (4 deviation), clipped to [-1, 1]. A categorical cell is represented by its
+level.
+
+Layout of the flat vector [W]: G distances, then L indicators. The indicators are a one-hot block for each column, over
+its modes (numbers) or its levels. The block has one extra entry if cells of the column may be missing.
+
+Rows x [N, D] are in model space; missing cells are NaN.
 """
 
 from collections.abc import Callable
@@ -22,43 +26,43 @@ from gen_jax.distributions.linalg import matmul
 from gen_jax.distributions.multivariate_normal import gaussian_log_prob
 from gen_jax.errors import UserError
 
-WIDTH = 4.0  # deviations of a mode that the distances -1 and 1 are away from its mean
-TEMPERATURE = 0.2  # of relaxed levels (Jang et al. 2017, arXiv 1611.01144)
-NEVER = -1e9  # the logit of what cannot be; finite, for its gradient's sake
+WIDTH = 4.0  # number of standard deviations from the mean of a mode to the distances -1 and 1
+TEMPERATURE = 0.2  # temperature of relaxed levels (Jang et al. 2017, arXiv 1611.01144)
+NEVER = -1e9  # the logit of an impossible level; finite, so that its gradient is finite
 
 
 class Representation(NamedTuple):
-    """Rows as nets have them."""
+    """Conversion of rows to the inputs of nets, and of outputs of nets to rows."""
 
-    shape: tuple[int, ...]  # of a row
-    read: Callable  # (key or None, x [N, *spec.shape]) -> [N, *shape]; without a key by their likeliest modes
-    relaxed: Callable  # (key, out [N, *shape]) -> [N, *shape]: what a net puts out, as `read` gives real rows
+    shape: tuple[int, ...]  # shape of a row as nets read it
+    read: Callable  # (key or None, x [N, *spec.shape]) -> [N, *shape]; if key is None, with the likeliest modes
+    relaxed: Callable  # (key, out [N, *shape]) -> [N, *shape]: the output of a net in the form of `read`
     drawn: Callable  # (key, out) -> x
-    mismatch: Callable | None = None  # (out, y [N]) -> [N] nats: what the class that was asked for costs
-    shares: np.ndarray | None = None  # [K] of the classes, where batches show them otherwise
-    asked: Callable | None = None  # (x, mask), both [N, D] -> y [N]: the class that observed cells ask for
+    mismatch: Callable | None = None  # (out, y [N]) -> -log p(y) [N] in nats, y the classes asked for
+    shares: np.ndarray | None = None  # shares of the classes [K], if batches have other shares
+    asked: Callable | None = None  # (x [N, D], mask [N, D]) -> y [N]: the classes that observed cells ask for
 
 
 class Layout(NamedTuple):
-    """Where things stand in a flat vector, after the distances; plain NumPy, fixed by the schema."""
+    """Places in a flat vector, after the distances; NumPy arrays, fixed by the schema."""
 
-    groups: Levels  # one of each column
-    numbers: np.ndarray  # [G] which columns are numbers
-    possible: np.ndarray  # [L] bool: not an empty cell
+    groups: Levels  # one block for each column
+    numbers: np.ndarray  # [G] indices of the columns of numbers
+    possible: np.ndarray  # [L] bool: a mode or a level, not a missing cell
     levelled: np.ndarray  # [L] bool: a level, not a mode
-    weight: np.ndarray  # [L] log of a mode's; `NEVER` where none
-    mean: np.ndarray  # [L] 0 where a level
-    width: np.ndarray  # [L] of a mode; 1 where a level
-    member: np.ndarray  # [L, D] 0 and 1
+    weight: np.ndarray  # [L] log-weight of a mode; `NEVER` if the entry is no mode
+    mean: np.ndarray  # [L] mean of a mode; 0 for a level
+    width: np.ndarray  # [L] `WIDTH` standard deviations of a mode; `WIDTH` for a level
+    member: np.ndarray  # [L, D] 1 if the entry belongs to the column, else 0
 
 
 def check_kind(family: str, spec: Spec, takes: Callable[[Kind], bool]) -> None:
     """Refuses data that the nets of a family cannot read.
 
     Args:
-      family: its name.
-      spec: the facts of the data.
-      takes: whether the family models a kind of data.
+      family: name of the family.
+      spec: facts of the data.
+      takes: function that says whether the family models a kind of data.
 
     Raises:
       UserError: for data of another kind, and for numbers of a table whose columns have no modes.
@@ -75,7 +79,11 @@ def check_kind(family: str, spec: Spec, takes: Callable[[Kind], bool]) -> None:
 
 
 def layout_of(spec: Spec) -> Layout:
-    """The layout of a table's columns."""
+    """Returns the layout of a table's columns.
+
+    Args:
+      spec: facts of the data; its columns of numbers must have modes.
+    """
     schema = columns(spec)
     real = np.array(["modes" in column for column in schema])
     known = [len(column["modes"]["mean"] if "modes" in column else column["levels"]) for column in schema]
@@ -97,24 +105,51 @@ def layout_of(spec: Spec) -> Layout:
 
 
 def over_groups(layout: Layout, flat: jax.Array) -> jax.Array:
-    """log sum exp of each column's part of flat [N, L]: [N, D]."""
+    """Returns log sum exp over the block of each column.
+
+    Args:
+      layout: places in a flat vector.
+      flat: array [N, L].
+
+    Returns:
+      [N, D].
+    """
     top = jax.lax.stop_gradient(_largest(layout, flat)[0])
     total = matmul(jnp.exp(flat - top[:, layout.groups.column]), layout.member)
     return top + jnp.log(total)
 
 
 def normalised(layout: Layout, logits: jax.Array) -> jax.Array:
-    """Logits [N, L] as log-probabilities of each column's part."""
+    """Returns logits [N, L] as log-probabilities, normalised over the block of each column.
+
+    Args:
+      layout: places in a flat vector.
+      logits: logits [N, L].
+    """
     return logits - matmul(over_groups(layout, logits), layout.member.T)
 
 
 def split(layout: Layout, flat: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Distances [N, G] and indicators, or their logits, [N, L]."""
+    """Splits a flat vector into distances [N, G] and indicators, or their logits, [N, L].
+
+    Args:
+      layout: places in a flat vector.
+      flat: flat vectors [N, W].
+    """
     return flat[:, : len(layout.numbers)], flat[:, len(layout.numbers) :]
 
 
 def row(layout: Layout, code: jax.Array, distance: jax.Array) -> jax.Array:
-    """Rows [N, D] by the mode or level of each column [N, D] and the distances [N, G]."""
+    """Returns rows in model space from modes or levels and distances.
+
+    Args:
+      layout: places in a flat vector.
+      code: index of the mode or level of each column [N, D].
+      distance: distances [N, G].
+
+    Returns:
+      Rows [N, D].
+    """
     held = categorical.indicators(layout.groups, code, None)
     centre, width = (
         matmul(held * flat[None], layout.member)[:, layout.numbers] for flat in (layout.mean, layout.width)
@@ -123,26 +158,58 @@ def row(layout: Layout, code: jax.Array, distance: jax.Array) -> jax.Array:
 
 
 def drawn(layout: Layout, key: jax.Array | None, logits: jax.Array, distance: jax.Array) -> jax.Array:
-    """Rows [N, D] whose modes and levels are drawn by logits [N, L], or the likeliest without a key; no cell is empty."""
+    """Draws rows by the logits of modes and levels. No cell is missing.
+
+    Args:
+      layout: places in a flat vector.
+      key: random key; None takes the likeliest modes and levels.
+      logits: logits [N, L].
+      distance: distances [N, G].
+
+    Returns:
+      Rows [N, D].
+    """
     possible = jnp.where(layout.possible[None], logits, -jnp.inf)
     code = likeliest(layout, possible) if key is None else categorical.draw(key, layout.groups, possible)
     return row(layout, code, distance)
 
 
 def likeliest(layout: Layout, logits: jax.Array) -> jax.Array:
-    """The likeliest mode or level of each column [N, D] float32."""
+    """Returns the index of the likeliest mode or level of each column [N, D] float32.
+
+    Args:
+      layout: places in a flat vector.
+      logits: logits [N, L].
+    """
     return _largest(layout, logits)[1].astype(jnp.float32)
 
 
 def log_responsibilities(layout: Layout, x: jax.Array) -> jax.Array:
-    """Log of how far each mode or level [N, L] explains the cell of its column in x [N, D], up to a constant of the column."""
+    """Returns the log-responsibilities of modes and levels for their cell, up to a constant of each column.
+
+    Args:
+      layout: places in a flat vector.
+      x: rows [N, D] without NaN.
+
+    Returns:
+      [N, L].
+    """
     x = x[:, layout.groups.column]
     of_number = gaussian_log_prob(x, layout.mean[None], jnp.log(layout.width / WIDTH)[None]) + layout.weight[None]
     return jnp.where(layout.levelled[None], jnp.where(x == layout.groups.code[None], 0, NEVER), of_number)
 
 
 def read(layout: Layout, key: jax.Array | None, x: jax.Array) -> jax.Array:
-    """Rows [N, D] as flat vectors [N, W]; a mode is drawn by its responsibility, or the likeliest without a key."""
+    """Returns rows as flat vectors.
+
+    Args:
+      layout: places in a flat vector.
+      key: random key, by which a mode is drawn by its responsibility; None takes the likeliest mode.
+      x: rows [N, D]; missing cells are NaN.
+
+    Returns:
+      Flat vectors [N, W].
+    """
     seen, x = ~jnp.isnan(x), jnp.nan_to_num(x)
     log_r = log_responsibilities(layout, x)
     code = likeliest(layout, log_r if key is None else log_r + jax.random.gumbel(key, log_r.shape))
@@ -153,7 +220,11 @@ def read(layout: Layout, key: jax.Array | None, x: jax.Array) -> jax.Array:
 
 
 def representation(spec: Spec) -> Representation:
-    """How nets read and put out the rows of `spec`."""
+    """Returns how nets read and put out the rows of the data.
+
+    Args:
+      spec: facts of the data.
+    """
     if not spec.tabular:
         same = lambda key, x: x
         return Representation(tuple(spec.shape), same, same, same)
@@ -173,7 +244,7 @@ def representation(spec: Spec) -> Representation:
     if not spec.classes:
         return plain
     levelled = [at for at, column in enumerate(columns(spec)) if "levels" in column]
-    place = np.flatnonzero(layout.possible & np.isin(layout.groups.column, levelled))  # [K] of each class
+    place = np.flatnonzero(layout.possible & np.isin(layout.groups.column, levelled))  # [K] entry of each class
     shares = np.concatenate([spec.marginals[at] for at in levelled]) / len(levelled)
 
     def mismatch(out: jax.Array, y: jax.Array) -> jax.Array:
@@ -195,9 +266,9 @@ def representation(spec: Spec) -> Representation:
 
 
 def _largest(layout: Layout, flat: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The largest of each column's part of flat [N, L], and which one it is: [N, D] each."""
+    """Returns the largest value in the block of each column of flat [N, L], and its index in the block, [N, D] each."""
     place, within = categorical.places(layout.groups)
     padded = jnp.where(within[None], flat[:, place], -jnp.inf)
     top = padded.max(-1)
-    # the first that is as large: XLA's argmax, one reduction of pairs, takes ten times as long on a CPU
+    # the first index of the largest value; XLA's argmax, one reduction of pairs, takes ten times as long on a CPU
     return top, jnp.where(padded == top[..., None], np.arange(place.shape[1]), place.shape[1]).min(-1)

@@ -13,35 +13,37 @@ from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError, check_whole
 from gen_jax.registry import Choices, build
 
-LEAST = 1e-3  # standard deviation of a component, in model space
+LEAST = 1e-3  # smallest standard deviation of a component, in model space
 
 
 class Choice(NamedTuple):
-    """How a frame is drawn: numbers [], or [B] for rows. If all tokens may be drawn, the last two are None."""
+    """Options of the draw of a frame: numbers [], or [B] for rows. Both filters are None if all tokens may be drawn."""
 
-    temperature: (
-        jax.Array | np.ndarray
-    )  # divides logits and multiplies standard deviations; 0 takes the likeliest value
+    # divides logits and multiplies standard deviations; 0 takes the likeliest value
+    temperature: jax.Array | np.ndarray
     top_k: jax.Array | np.ndarray | None = None  # number of the likeliest tokens that may be drawn; 0: all
-    top_p: jax.Array | np.ndarray | None = (
-        None  # share of the probability that the likeliest tokens must reach (nucleus); 1: all
-    )
+    # share of the probability that the likeliest tokens must reach (nucleus); 1: all
+    top_p: jax.Array | np.ndarray | None = None
 
 
 PLAIN = {"temperature": np.float32(1), "top_k": np.int32(0), "top_p": np.float32(1)}
 
 
 class Head(NamedTuple):
-    """A density of frames, in nats. `weights` are trained with the net, beside its output `out`."""
+    """A density of frames, in nats. `weights` are trained with the net; `out` is the output of the net."""
 
-    width: int  # W, numbers of the output of the net for a frame
+    width: int  # W, number of outputs of the net for a frame
     log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]  # (weights, out [..., W], x [..., *frame]) -> [...]
     draw: Callable[[jax.Array, dict, jax.Array, Choice], jax.Array]  # (key, weights, out [W], choice) -> x [*frame]
     weights: Mapping[str, tuple[int, ...]] = {}  # name -> shape
 
 
 def categorical(spec: Spec) -> Head:
-    """Returns a categorical distribution of tokens; the output of the net are its logits."""
+    """Returns a categorical distribution of tokens; the net gives their logits.
+
+    Args:
+      spec: facts of the data.
+    """
     values = levels(spec)
 
     def log_prob(weights: dict, out: jax.Array, x: jax.Array) -> jax.Array:
@@ -55,10 +57,18 @@ def categorical(spec: Spec) -> Head:
 
 
 def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
-    """Draws a token by its logits [V]: by temperature, among the `top_k`, in the nucleus, in this order.
+    """Draws a token by its logits: the temperature applies first, then `top_k`, then the nucleus of `top_p`.
 
-    Logits are sorted only if `top_k` or `top_p` asks for it, because sorting takes longer than all else. Nucleus:
+    Logits are sorted only if `top_k` or `top_p` needs it, because sorting takes longer than all other work. Nucleus:
     Holtzman et al. 2020, arXiv 1904.09751, section 3.1.
+
+    Args:
+      key: random key.
+      logits: logits [V].
+      choice: options of the draw.
+
+    Returns:
+      A token [] int32.
     """
     likeliest, noise = logits.argmax(), jax.random.gumbel(key, logits.shape)
     logits = logits / jnp.where(choice.temperature > 0, choice.temperature, 1)
@@ -70,13 +80,17 @@ def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
         logits = jnp.where((choice.top_k == 0) | (rank < choice.top_k), logits, -jnp.inf)
         share = jax.nn.softmax(logits)
         before = jnp.cumsum(share) - share
-        nucleus = (before < choice.top_p) | (rank == 0) | (choice.top_p >= 1)  # because `before`, rounded, may reach 1
+        nucleus = (before < choice.top_p) | (rank == 0) | (choice.top_p >= 1)  # because rounded sums may reach 1
         drawn = order[jnp.where(nucleus, logits + noise[order], -jnp.inf).argmax()]
     return jnp.where(choice.temperature > 0, drawn, likeliest).astype(jnp.int32)
 
 
 def bernoulli(spec: Spec) -> Head:
-    """Returns independent bits: log p = sum_k x_k l_k - log(1 + exp l_k), with logits l from the net."""
+    """Returns independent bits: log p = sum_k x_k l_k - log(1 + exp l_k), with logits l from the net.
+
+    Args:
+      spec: facts of the data.
+    """
     (keys,) = spec.shape[1:]
 
     def log_prob(weights: dict, out: jax.Array, x: jax.Array) -> jax.Array:
@@ -89,20 +103,40 @@ def bernoulli(spec: Spec) -> Head:
 
 
 def bits(logits: jax.Array, x: jax.Array) -> jax.Array:
-    """Returns log p(x) [...] of independent bits x [..., D]."""
+    """Returns the log-probability of independent bits.
+
+    Args:
+      logits: logits of the bits [..., D].
+      x: bits [..., D].
+
+    Returns:
+      Log-probabilities [...] in nats.
+    """
     return (x * logits - jax.nn.softplus(logits)).sum(-1)
 
 
 def draw_bits(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
-    """Draws independent bits by their logits [D]; at temperature 0 a bit is 1 if its logit is positive."""
+    """Draws independent bits; at temperature 0 a bit is 1 if its logit is positive.
+
+    Args:
+      key: random key.
+      logits: logits of the bits [D].
+      choice: options of the draw.
+
+    Returns:
+      Bits [D] float32.
+    """
     noise = jax.random.logistic(key, logits.shape)
     return (logits + choice.temperature * noise > 0).astype(jnp.float32)
 
 
 def visible(spec: Spec) -> Head:
-    """Returns bits by logistic regressions on the bits below: logit l_k + sum_{j<k} A_kj x_j.
+    """Returns bits by logistic regressions on the earlier bits, with logits l_k + sum_{j<k} A_kj x_j.
 
-    A fully visible belief net (Frey 1998), with l from the net and A trained beside it.
+    A fully visible belief net (Frey 1998): l comes from the net, and A is trained with it.
+
+    Args:
+      spec: facts of the data.
     """
     (keys,) = spec.shape[1:]
 
@@ -122,14 +156,14 @@ def visible(spec: Spec) -> Head:
 
 
 def nade(spec: Spec, hidden: int = 64) -> Head:
-    """Returns bits by a small net of the bits below: logit l_k + V_k sigmoid(c + sum_{j<k} W_j x_j).
+    """Returns bits by a small net of the earlier bits, with logits l_k + V_k sigmoid(c + sum_{j<k} W_j x_j).
 
-    Here l and c come from the net, and V and W are trained beside it. RNN-NADE: Boulanger-Lewandowski et al. 2012,
-    arXiv 1206.6392, section 5; Larochelle & Murray 2011, eq. 1 and 2.
+    Here l and c come from the net, and V and W are trained with it. RNN-NADE: Boulanger-Lewandowski et al. 2012, arXiv
+    1206.6392, section 5; Larochelle & Murray 2011, eq. 1 and 2.
 
     Args:
       spec: facts of the data.
-      hidden: number of units of the small net.
+      hidden: number of units of the small net; by default 64.
     """
     (keys,) = spec.shape[1:]
     check_whole("hidden", hidden)
@@ -154,11 +188,13 @@ def nade(spec: Spec, hidden: int = 64) -> Head:
 
 
 def bernoulli_mixture(spec: Spec, components: int = 16) -> Head:
-    """Returns a mixture of bits: log p = log sum_m pi_m prod_k p_mk^x_k (1 - p_mk)^(1 - x_k), pi and p from the net.
+    """Returns a mixture of products of bits, log p = log sum_m pi_m prod_k p_mk^x_k (1 - p_mk)^(1 - x_k).
+
+    The net gives pi and p.
 
     Args:
       spec: facts of the data.
-      components: number of components m.
+      components: number of components m; by default 16.
     """
     (keys,) = spec.shape[1:]
     check_whole("components", components)
@@ -179,13 +215,13 @@ def bernoulli_mixture(spec: Spec, components: int = 16) -> Head:
 
 
 def gaussian_mixture(spec: Spec, components: int = 8) -> Head:
-    """Returns a mixture of Gaussians: log p = log sum_m pi_m N(x; mu_m, diag sigma_m^2), pi, mu and sigma from the net.
+    """Returns a mixture of diagonal Gaussians, log p = log sum_m pi_m N(x; mu_m, diag sigma_m^2).
 
-    Graves 2013, arXiv 1308.0850, section 4.
+    The net gives pi, mu and sigma. Graves 2013, arXiv 1308.0850, section 4.
 
     Args:
       spec: facts of the data.
-      components: number of components m.
+      components: number of components m; by default 8.
     """
     numbers = int(np.prod(spec.shape[1:]))
     check_whole("components", components)
@@ -212,7 +248,11 @@ def gaussian_mixture(spec: Spec, components: int = 8) -> Head:
 
 
 def unfiltered(choice: Choice) -> Choice:
-    """Returns a choice without the filters of tokens."""
+    """Returns a choice without the filters of tokens.
+
+    Args:
+      choice: options of the draw.
+    """
     return Choice(choice.temperature)
 
 
@@ -237,7 +277,7 @@ def fitting(spec: Spec, options: Mapping | Head | None) -> Head:
 
     Args:
       spec: facts of the data.
-      options: a `name` in `HEADS` and its options; or a head; or None: the first one that fits the data.
+      options: a `name` in `HEADS` and its options; or a head; or None for the first head that fits the data.
 
     Raises:
       UserError: for an unknown name or option, or a head that does not fit the data.
@@ -257,10 +297,10 @@ def fitting(spec: Spec, options: Mapping | Head | None) -> Head:
 
 
 def choice_of(options: Mapping[str, Any], num: int, values: int) -> Choice:
-    """Returns how each of `num` samples is drawn; `top_k` and `top_p` are None if they filter nothing.
+    """Returns the options by which samples are drawn; `top_k` and `top_p` are None if they filter nothing.
 
     Args:
-      options: `temperature`, `top_k` and `top_p`, a number for all samples or one for each [num].
+      options: `temperature`, `top_k` and `top_p`, each one number for all samples or an array [num].
       num: number of samples.
       values: number of values of a token; 0 for frames that are no tokens.
 

@@ -1,4 +1,4 @@
-"""Gaussians of D numbers, some of which may not be observed: densities, expectations, draws, moments. No models live here."""
+"""Gaussians of D numbers with missing values: densities, expectations, draws, moments. No models live here."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ from jax.scipy.linalg import solve_triangular
 from gen_jax.distributions.linalg import FEW, einsum, matmul, quotient
 
 HALF_LOG_TAU = 0.5 * float(np.log(2 * np.pi))
-TOGETHER = 2**22  # numbers in the covariances of rows that are worked on together: a few arrays of 16 MiB
+TOGETHER = 2**22  # most numbers in the covariances of one chunk of rows: a few arrays of 16 MiB
 LOG_2PI = float(np.log(2 * np.pi))
 
 
 class Moments(NamedTuple):
-    """Weighted moments of rows, of a part of them or of all."""
+    """Weighted moments of rows, of one group of rows or of several."""
 
     count: jax.Array  # type: ignore[assignment]  # [...] float32, the sum of the weights; shadows tuple.count
     mean: jax.Array  # [..., D] float32
@@ -23,7 +23,17 @@ class Moments(NamedTuple):
 
 
 def log_density(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Log-densities [B] in nats of the observed numbers of x [B, D], the others integrated out."""
+    """Returns the log-densities of the observed numbers, with the missing numbers integrated out.
+
+    Args:
+      mean: mean [D].
+      covariance: covariance [D, D].
+      x: rows [B, D].
+      mask: observed numbers [B, D] bool; None if all are observed.
+
+    Returns:
+      Log-densities [B] in nats.
+    """
     if mask is not None:
 
         def row(x: jax.Array, mask: jax.Array) -> jax.Array:
@@ -38,7 +48,7 @@ def log_density(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.
         off = [column - own for column, own in zip(_columns(x), mean)]
         squares = sum(jnp.square(sum(row[at] * each for at, each in enumerate(off))) for row in inverse)
     else:
-        white = matmul(x - mean[None], inverse.T)  # [B, D]; to solve for many rows takes XLA six times as long
+        white = matmul(x - mean[None], inverse.T)  # [B, D]; `solve_triangular` takes six times as long
         squares = jnp.square(white).sum(1)
     return -0.5 * (len(mean) * LOG_2PI + squares) - jnp.log(jnp.diagonal(root)).sum()
 
@@ -46,13 +56,23 @@ def log_density(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.
 def expected(
     weight: jax.Array, mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array
 ) -> tuple[Moments, jax.Array]:
-    """Expected moments of so much weight [B] of whole rows, given their observed numbers x [B, D] (Little & Rubin 2002, 11.2).
+    """Returns the expected moments of complete rows, given their observed numbers (Little & Rubin 2002, section 11.2).
 
-    Also returns the log-densities [B] of what is observed. The covariances of many rows are not held together; see `TOGETHER`.
+    The covariances of many rows are never in memory together; see `TOGETHER`.
+
+    Args:
+      weight: weights of the rows [B].
+      mean: mean [D].
+      covariance: covariance [D, D].
+      x: rows [B, D].
+      mask: observed numbers [B, D] bool.
+
+    Returns:
+      The expected moments, and the log-densities of the observed numbers [B] in nats.
     """
 
     def row(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, ...]:
-        seen = jnp.where(mask[None], covariance, 0)  # [D, D]: of each number with those observed
+        seen = jnp.where(mask[None], covariance, 0)  # [D, D]: covariances of all numbers with the observed numbers
         root, white, half = _whitened_both(mean, covariance, x, mask, seen.T)
         solved = solve_triangular(root, white, lower=True, trans="T")
         spread = jnp.where(mask[:, None] | mask[None], 0, covariance - matmul(half.T, half))
@@ -68,9 +88,20 @@ def expected(
 
 
 def completed(key: jax.Array, mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """A draw [D] given the observed numbers of x [D]: a free one, moved by what explains how it differs from them.
+    """Draws the missing numbers of a row given its observed numbers.
 
-    Exact, and without the covariance that is left (Matheron's rule; Hoffman & Ribak 1991).
+    The draw is exact and needs no conditional covariance (Matheron's rule; Hoffman & Ribak 1991). A free draw is moved
+    by the regression on its distance from the observed numbers.
+
+    Args:
+      key: random key.
+      mean: mean [D].
+      covariance: covariance [D, D].
+      x: one row [D].
+      mask: observed numbers [D] bool.
+
+    Returns:
+      A complete row [D].
     """
     whole, root = jnp.linalg.cholesky(jnp.stack([covariance, _of_observed(covariance, mask)]))
     free = mean + matmul(whole, jax.random.normal(key, mean.shape))
@@ -80,7 +111,14 @@ def completed(key: jax.Array, mean: jax.Array, covariance: jax.Array, x: jax.Arr
 
 
 def moments(weight: jax.Array, x: jax.Array, spread: jax.Array | None = None) -> Moments:
-    """Moments of rows x [B, D] of so much weight [B]; `spread` [D, D] is the sum of the covariances of expected rows."""
+    """Returns the weighted moments of rows.
+
+    Args:
+      weight: weights of the rows [B].
+      x: rows [B, D].
+      spread: weighted sum of the conditional covariances of the rows [D, D] if the rows are expectations; by default
+        None.
+    """
     count, root = weight.sum(), jnp.sqrt(weight)
     if x.shape[1] <= FEW:
         mean = quotient(jnp.stack([matmul(weight, column) for column in _columns(x)]), count)
@@ -88,14 +126,19 @@ def moments(weight: jax.Array, x: jax.Array, spread: jax.Array | None = None) ->
         scatter = jnp.stack([jnp.stack([matmul(one, other) for other in off]) for one in off])
     else:
         mean = quotient(matmul(weight, x), count)
-        weighted = root[:, None] * (x - mean[None])  # one array, thrice as fast as a product of two
+        weighted = root[:, None] * (x - mean[None])  # because its square is three times as fast
         scatter = matmul(weighted.T, weighted)
     scatter = scatter if spread is None else scatter + spread
     return Moments(count, mean, quotient(scatter, count))
 
 
 def merged(one: Moments, other: Moments) -> Moments:
-    """Moments of the rows of both together (Chan, Golub & LeVeque 1983, eq. 2.1)."""
+    """Returns the moments of two groups of rows together (Chan, Golub & LeVeque 1983, eq. 2.1).
+
+    Args:
+      one: moments of the first group.
+      other: moments of the second group.
+    """
     count = one.count + other.count
     share = quotient(other.count, count)[..., None]
     gap = other.mean - one.mean
@@ -105,9 +148,16 @@ def merged(one: Moments, other: Moments) -> Moments:
 
 
 def oracle_share(covariance: jax.Array, count: jax.Array) -> jax.Array:
-    """How much to shrink the covariance [D, D] of so many rows, were they a Gaussian's.
+    """Returns the shrinkage of a sample covariance that is optimal for Gaussian rows.
 
-    Chen, Wiesel, Eldar & Hero 2010 (arXiv 0907.4698), equation 23.
+    Oracle approximating shrinkage: Chen, Wiesel, Eldar & Hero 2010 (arXiv 0907.4698), eq. 23.
+
+    Args:
+      covariance: sample covariance [D, D].
+      count: number of rows [].
+
+    Returns:
+      The share [] of the target in `shrunk`, from 0 to 1.
     """
     size = len(covariance)
     square, mean = jnp.square(covariance).mean(), jnp.trace(covariance) / size
@@ -116,18 +166,25 @@ def oracle_share(covariance: jax.Array, count: jax.Array) -> jax.Array:
 
 
 def shrunk(covariance: jax.Array, share: jax.Array | float) -> jax.Array:
-    """(1 - share) S + share tr(S) / D I (Ledoit & Wolf 2004, equation 14)."""
+    """Returns a covariance shrunk towards a multiple of the identity, (1 - share) S + share tr(S) / D I.
+
+    Ledoit & Wolf 2004, eq. 14.
+
+    Args:
+      covariance: sample covariance S [D, D].
+      share: share of the target, from 0 to 1.
+    """
     size = len(covariance)
     return (1 - share) * covariance + share * jnp.trace(covariance) / size * jnp.eye(size)
 
 
 def _columns(x: jax.Array) -> list[jax.Array]:
-    """Those of rows x [B, D], [B] each."""
+    """Returns the columns of rows x [B, D] as a list of arrays [B]."""
     return [x[:, at] for at in range(x.shape[1])]
 
 
 def _of_observed(covariance: jax.Array, mask: jax.Array) -> jax.Array:
-    """The covariance in which what is not observed is independent of the rest, with variance 1."""
+    """Returns a covariance [D, D] in which missing numbers are independent of all numbers and have variance 1."""
     return jnp.where(mask[:, None] & mask[None], covariance, jnp.eye(len(mask)))
 
 
@@ -140,10 +197,10 @@ def _whitened(mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Ar
 def _whitened_both(
     mean: jax.Array, covariance: jax.Array, x: jax.Array, mask: jax.Array, beside: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns what `_whitened` does, and L^-1 `beside` [D, N].
+    """Returns the results of `_whitened`, and L^-1 `beside` [D, N].
 
-    One call solves for both: two calls of LAPACK for many rows that do not wait for each other may block all threads of
-    XLA:CPU, each for others.
+    One call solves for both, to avoid a deadlock. Two independent LAPACK calls for many rows may block all threads of
+    XLA:CPU: each call waits for the threads that the other call holds.
     """
     root = jnp.linalg.cholesky(_of_observed(covariance, mask))
     off = jnp.where(mask, x - mean, 0)
@@ -152,12 +209,15 @@ def _whitened_both(
 
 
 def _log_density(root: jax.Array, white: jax.Array, mask: jax.Array) -> jax.Array:
-    """The log-density [] of the observed numbers of one row."""
+    """Returns the log-density [] of the observed numbers of one row."""
     return -0.5 * (mask.sum() * LOG_2PI + jnp.square(white).sum()) - jnp.log(jnp.diagonal(root)).sum()
 
 
 def _parts(*rows: jax.Array) -> tuple[jax.Array, ...]:
-    """Rows [B, ...], the last of them [B, D], in as many parts [P, S, ...] as `TOGETHER` asks for, the last padded with 0."""
+    """Returns rows [B, ...] as P chunks [P, S, ...] of the size that `TOGETHER` allows, the last chunk padded with 0.
+
+    The last array of `rows` must be [B, D], because D decides the number of chunks.
+    """
     num, width = rows[-1].shape
     parts = max(1, -(-num * width**2 // TOGETHER))
     size = -(-num // parts)
@@ -168,10 +228,19 @@ def _parts(*rows: jax.Array) -> tuple[jax.Array, ...]:
 def gaussian_kl(
     mean: jax.Array, log_scale: jax.Array, prior_mean: jax.Array | float = 0.0, prior_log_scale: jax.Array | float = 0.0
 ) -> jax.Array:
-    """KL(N(mean, scale^2) || N(prior_mean, prior_scale^2)) of each latent [...], in nats.
+    """Returns the KL divergence of two Gaussians, KL(N(mean, scale^2) || N(prior_mean, prior_scale^2)).
 
-    log s_2 / s_1 + (s_1^2 + (m_1 - m_2)^2) / (2 s_2^2) - 1/2; Kingma & Welling 2014 (arXiv 1312.6114), appendix B, sum
-    it over the latents, where the prior is N(0, 1).
+    The equation for one latent is log s_2 / s_1 + (s_1^2 + (m_1 - m_2)^2) / (2 s_2^2) - 1/2. Kingma & Welling 2014
+    (arXiv 1312.6114), appendix B, have its sum over the latents for the prior N(0, 1).
+
+    Args:
+      mean: mean m_1 of each latent [...].
+      log_scale: log of the standard deviation s_1 [...].
+      prior_mean: mean m_2 of the prior; by default 0.
+      prior_log_scale: log of the standard deviation s_2 of the prior; by default 0.
+
+    Returns:
+      KL of each latent [...] in nats.
     """
     ratio = log_scale - prior_log_scale
     distance = (mean - prior_mean) * jnp.exp(-prior_log_scale)
@@ -181,5 +250,14 @@ def gaussian_kl(
 def gaussian_log_prob(
     z: jax.Array, mean: jax.Array | np.ndarray | float = 0.0, log_scale: jax.Array | float = 0.0
 ) -> jax.Array:
-    """log N(z; mean, scale^2) of each latent [...]."""
+    """Returns the log-density of each latent, log N(z; mean, scale^2).
+
+    Args:
+      z: latents [...].
+      mean: mean; by default 0.
+      log_scale: log of the standard deviation; by default 0.
+
+    Returns:
+      Log-densities [...] in nats.
+    """
     return -0.5 * jnp.square((z - mean) * jnp.exp(-log_scale)) - log_scale - HALF_LOG_TAU

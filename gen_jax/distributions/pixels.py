@@ -1,7 +1,7 @@
-"""Densities of images and vectors given what a net puts out for each of their numbers. No networks live here.
+"""Densities of images, vectors and tables given the output of a net. No networks live here.
 
-The log-probabilities of whole numbers (8-bit pixels, bits) are those of the numbers: they sum to one over all values. Real
-numbers have a density in model space.
+The log-probabilities of whole numbers (8-bit pixels, bits) are probabilities of the numbers: they sum to one over all
+values. Real numbers have a density in model space.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,32 +18,39 @@ from gen_jax.distributions.multivariate_normal import gaussian_log_prob
 from gen_jax.errors import UserError, check_whole
 from gen_jax.registry import Choices, build
 
-LARGEST = 7.0  # magnitude of the logs of a beta-binomial's two numbers
-SHARP = 0.1  # least scale of a number, in four deviations of its mode
-SHARPEST = -7.0  # log scale of a logistic, where the values reach from -1 to 1 (Salimans et al. 2017, arXiv 1701.05517)
+LARGEST = 7.0  # largest magnitude of the logs of a and b of a beta-binomial
+SHARP = 0.1  # smallest scale of a number, in units of four standard deviations of its mode
+SHARPEST = -7.0  # smallest log scale of a logistic, for values in [-1, 1] (Salimans et al. 2017, arXiv 1701.05517)
 
 
 class Likelihood(NamedTuple):
-    """p(x | out) of x [N, *shape] in model space; `own` are weights of the likelihood itself, of the shapes in `weights`."""
+    """A density p(x | out) of x [N, *shape] in model space.
 
-    width: int  # numbers that the net puts out for each of x
+    `own` holds the weights of the likelihood itself, with the shapes in `weights`.
+    """
+
+    width: int  # W, number of outputs of the net for each number of x
     log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]  # (own, out [N, *shape, W], x) -> nats of each number
     mean: Callable[[dict, jax.Array], jax.Array]  # (own, out) -> x
     draw: Callable[[jax.Array, dict, jax.Array], jax.Array]  # (key, own, out) -> x
     weights: Mapping[str, tuple[int, ...]] = {}
-    smooth: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, x: x  # what it is asked for instead of x
-    read: Callable[[jax.Array], jax.Array] = lambda x: x  # what an encoder reads of x
-    shape: tuple[int, ...] = ()  # of what the net puts out for a row
-    name: str = ""  # in `LIKELIHOODS`, by which a compressor finds its tables
+    smooth: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, x: x  # (key, x) -> the x to score
+    read: Callable[[jax.Array], jax.Array] = lambda x: x  # x -> the input of an encoder
+    shape: tuple[int, ...] = ()  # shape of the output of the net for a row
+    name: str = ""  # its name in `LIKELIHOODS`, by which a compressor finds its tables
 
 
 def initial_weights(likelihood: Likelihood) -> dict[str, jax.Array]:
-    """Returns the weights of the likelihood itself before the first step: 0."""
+    """Returns the weights of the likelihood itself before the first step, which are 0.
+
+    Args:
+      likelihood: the likelihood.
+    """
     return {name: jnp.zeros(shape) for name, shape in likelihood.weights.items()}
 
 
 class Whole(NamedTuple):
-    """Values 0..top of data that are whole numbers, from and to model space."""
+    """Conversion of data that are whole numbers 0..top, from and to model space."""
 
     top: int
     of: Callable[[jax.Array], jax.Array]  # x -> whole numbers, as floats
@@ -51,7 +58,11 @@ class Whole(NamedTuple):
 
 
 def whole(spec: Spec) -> Whole | None:
-    """Returns the values of data that are whole numbers of one known range; None if they are not."""
+    """Returns the conversion of data that are whole numbers of one known range, or None for other data.
+
+    Args:
+      spec: facts of the data.
+    """
     numbers = [np.asarray(fact) for fact in (spec.low, spec.high, spec.shift, spec.scale)]
     if np.dtype(spec.dtype).kind not in "iu" or any(number.ndim for number in numbers):
         return None
@@ -62,10 +73,13 @@ def whole(spec: Spec) -> Whole | None:
 
 
 def whole_numbers(spec: Spec) -> Whole:
-    """Returns the values of data that are whole numbers of one known range.
+    """Returns the conversion of data that are whole numbers of one known range.
+
+    Args:
+      spec: facts of the data.
 
     Raises:
-      UserError: if they are not.
+      UserError: for other data.
     """
     values = whole(spec)
     if values is None:
@@ -74,7 +88,11 @@ def whole_numbers(spec: Spec) -> Whole:
 
 
 def bernoulli(spec: Spec) -> Likelihood:
-    """Returns independent bits by their logits l: log p = x l - log(1 + exp l), finite for any finite l."""
+    """Returns independent bits with logits l: log p = x l - log(1 + exp l), which is finite for any finite l.
+
+    Args:
+      spec: facts of the data.
+    """
     values = whole_numbers(spec)
 
     def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
@@ -87,7 +105,11 @@ def bernoulli(spec: Spec) -> Likelihood:
 
 
 def categorical(spec: Spec) -> Likelihood:
-    """Returns a categorical distribution of each number, by as many logits as it has values."""
+    """Returns a categorical distribution of each number; the net gives one logit for each value.
+
+    Args:
+      spec: facts of the data.
+    """
     values = whole_numbers(spec)
 
     def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
@@ -104,11 +126,17 @@ def categorical(spec: Spec) -> Likelihood:
 
 
 def log_beta_binomial(heads: jax.Array, top: int, a: jax.Array, b: jax.Array) -> jax.Array:
-    """Returns log p(heads) - log C(top, heads) = log B(heads + a, top - heads + b) - log B(a, b), for a, b > 0.
+    """Returns log p(heads) - log C(top, heads) = log B(heads + a, top - heads + b) - log B(a, b).
 
-    Gamma functions are computed by Stirling's series from 8 on. Differences of `gammaln` in float32 lose their digits if a
-    and b are large; here, what is large and cancels is never computed. The sum of p over all heads of 255 tosses is 1 to
-    2e-4 in float32.
+    Gamma functions are computed by Stirling's series from 8 on. In float32, differences of `gammaln` lose their digits
+    if a and b are large. Here large terms that cancel are never computed. The sum of p over all heads of 255 tosses is
+    1 to 2e-4 in float32.
+
+    Args:
+      heads: number of heads [...].
+      top: number of tosses.
+      a: first parameter of the beta distribution [...], above 0.
+      b: second parameter of the beta distribution [...], above 0.
     """
     tails = top - heads
 
@@ -130,9 +158,13 @@ def log_beta_binomial(heads: jax.Array, top: int, a: jax.Array, b: jax.Array) ->
 
 
 def beta_binomial(spec: Spec) -> Likelihood:
-    """Returns the count of heads in `top` tosses of a coin drawn from Beta(a, b); the net gives log a and log b."""
+    """Returns the number of heads in `top` tosses of a coin drawn from Beta(a, b); the net gives log a and log b.
+
+    Args:
+      spec: facts of the data.
+    """
     values = whole_numbers(spec)
-    factorial = np.append(0, np.cumsum(np.log(np.arange(1, values.top + 1))))  # its log
+    factorial = np.append(0, np.cumsum(np.log(np.arange(1, values.top + 1))))  # logs of the factorials
     ways = (factorial[-1] - factorial - factorial[::-1]).astype(np.float32)
 
     def numbers(out: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -156,14 +188,19 @@ def beta_binomial(spec: Spec) -> Likelihood:
 
 
 def logistic_mixture(spec: Spec, components: int = 5) -> Likelihood:
-    """Returns a mixture of logistics, of which each value has the mass of its bin, and the outermost values all beyond.
+    """Returns a mixture of logistics, in which a value has the mass of its bin; the outermost bins reach to infinity.
 
-    Salimans et al. 2017 (arXiv 1701.05517), section 2.1, each channel by itself. With t = (edge - mean) / scale,
-    sigma(t+) - sigma(t-) = sigma(t+) sigma(-t-) (1 - exp(t- - t+)): exact, and finite however far the value is.
+    Salimans et al. 2017 (arXiv 1701.05517), section 2.1, for every channel separately. With t = (edge - mean) / scale,
+    sigma(t+) - sigma(t-) = sigma(t+) sigma(-t-) (1 - exp(t- - t+)). This form is exact, and finite at any distance from
+    the mean.
+
+    Args:
+      spec: facts of the data.
+      components: number of logistics; by default 5.
     """
     values = whole_numbers(spec)
     check_whole("components", components)
-    half = 1 / values.top  # of a bin, where the values reach from -1 to 1
+    half = 1 / values.top  # half the width of a bin, for values in [-1, 1]
 
     def parts(out: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         share, mean, log_scale = jnp.split(out, 3, -1)
@@ -181,7 +218,10 @@ def logistic_mixture(spec: Spec, components: int = 5) -> Likelihood:
         return jax.nn.logsumexp(share + each, -1)
 
     def mean(own: dict, out: jax.Array) -> jax.Array:
-        """Of the components cut off at -1 and 1: sum of shares times the integral of P(more than t) from -1 to 1."""
+        """Returns the mean of the components clipped to [-1, 1].
+
+        It is the sum of shares times the integral of P(above t) from -1 to 1.
+        """
         share, mean, log_scale = parts(out)
         scale = jnp.exp(log_scale)
         above = scale * (jax.nn.softplus((mean + 1) / scale) - jax.nn.softplus((mean - 1) / scale))
@@ -199,9 +239,13 @@ def logistic_mixture(spec: Spec, components: int = 5) -> Likelihood:
 
 
 def gaussian(spec: Spec) -> Likelihood:
-    """N(out, s^2) with one learned scale s; whole numbers are first spread over their bins (Theis et al. 2016, 1511.01844).
+    """Returns the Gaussian N(out, s^2) with one trained scale s.
 
-    Spread numbers x + u have log p(x) >= E_u log p(x + u), whose bins' volume is counted in: a bound in nats of the numbers.
+    Whole numbers are first spread over their bins by noise u (Theis et al. 2016, arXiv 1511.01844). Then log p(x) >=
+    E_u log p(x + u), including the volume of the bin: a lower bound in nats of the whole numbers.
+
+    Args:
+      spec: facts of the data.
     """
     values = whole(spec)
     bin_size = 1 / float(np.asarray(spec.scale)) if values else 1.0
@@ -220,16 +264,22 @@ def gaussian(spec: Spec) -> Likelihood:
 
 
 def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
-    """Numbers and levels of columns, by what `distributions.columns` has of them; what is not observed (NaN) counts nothing.
+    """Returns the density of the numbers and levels of a table; missing cells (NaN) count 0.
 
-    A level has the probability that its logit gives; a number x a mode, and around it the density N(x; mean + 4 deviation
-    tanh(a), 4 deviation s), with a learned scale s of each column, above 0.1: Xu et al. 2019 (TVAE, arXiv 1907.00503, section
-    4.4), who draw the mode of x by its responsibilities r. Here all count, sum_k r_k (log p(x, k) - log r_k): a lower bound of
-    log sum_k p(x, k), whose own gradient, where no mode is told, ends in worse maxima.
+    The net puts out a flat vector of `distributions.columns`. A level has the probability of its logit. A number x has
+    a mode k, and given the mode the density N(x; mean + 4 deviation tanh(a), (4 deviation s)^2). The scale s is trained
+    for each column and stays above 0.1. Source: Xu et al. 2019 (TVAE, arXiv 1907.00503, section 4.4), who draw the mode
+    of x by its responsibilities r.
 
-    A draw divides the logits of levels and modes, given the latent, by `temperature`, of which 0 is the likeliest; a number is still
-    drawn about its mode. Below 1, columns that the latent tells agree more often, rare levels are rarer than the model has them,
-    and cells completed given others are no longer of its posterior.
+    Here every mode counts: the objective is sum_k r_k (log p(x, k) - log r_k), a lower bound of log sum_k p(x, k).
+    Optimising log sum_k p(x, k) directly, without given modes, ends in worse maxima.
+
+    Args:
+      spec: facts of the data.
+      temperature: divisor of the logits of levels and modes in a draw given the latent; by default 1. At 0 a draw takes
+        the likeliest level and mode, but a number is still drawn around its mode. Below 1, columns that the latent
+        determines agree more often, and rare levels are rarer than in the model. Cells completed given other cells then
+        no longer follow the posterior of the model.
 
     Raises:
       UserError: for a temperature below 0.
@@ -247,7 +297,7 @@ def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
 
     def scale(own: dict) -> jax.Array:
         log_scale = own.get("log_scale", jnp.zeros(0))
-        return jnp.logaddexp(log_scale, np.float32(np.log(SHARP)))  # [G], without a bound that stops learning
+        return jnp.logaddexp(log_scale, np.float32(np.log(SHARP)))  # [G]; a hard bound would stop training
 
     def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         distance, logits, log_scale = parts(own, out)
@@ -261,7 +311,7 @@ def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
         return jnp.where(seen, matmul(jnp.exp(log_r) * each, layout.member), 0)
 
     def mean(own: dict, out: jax.Array) -> jax.Array:
-        """Of numbers; the likeliest levels."""
+        """Returns the means of numbers and the likeliest levels."""
         distance, logits, _ = parts(own, out)
         centre = layout.mean[None] + layout.width[None] * matmul(distance, spread)
         middle = matmul(jnp.exp(form.normalised(layout, logits)) * centre, layout.member)
@@ -274,7 +324,7 @@ def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
         return form.drawn(layout, key if temperature > 0 else None, logits / (temperature or 1), distance)
 
     count = len(layout.numbers)
-    weights = {"log_scale": (count,)} if count else {}  # an array without elements cannot be saved
+    weights = {"log_scale": (count,)} if count else {}  # because an array without elements cannot be saved
     shape = form.representation(spec).shape
     return Likelihood(
         1, log_prob, mean, draw, weights, read=lambda x: form.read(layout, None, x), shape=shape, name="mixed"
@@ -290,7 +340,7 @@ LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "gaussian": gaussian,
 }
 LikelihoodChoice = Annotated[Mapping | Likelihood | None, Choices(LIKELIHOODS, 1)]
-FITTING = {  # what the data are -> the likelihoods they may have, the first one where none is named
+FITTING = {  # data -> likelihoods that fit them, the default first
     "bits": ("bernoulli",),
     "whole numbers": ("beta_binomial", "logistic_mixture", "categorical", "gaussian"),
     "real numbers": ("gaussian",),
@@ -303,7 +353,8 @@ def fitting(spec: Spec, options: Mapping | Likelihood | None) -> Likelihood:
 
     Args:
       spec: facts of the data.
-      options: a `name` in `LIKELIHOODS` and its options; or a likelihood; or None, the first one that fits the data.
+      options: a `name` in `LIKELIHOODS` and its options; or a likelihood; or None for the first likelihood that fits
+        the data.
 
     Raises:
       UserError: for an unknown name or option, or a likelihood that does not fit the data.
@@ -322,7 +373,10 @@ def fitting(spec: Spec, options: Mapping | Likelihood | None) -> Likelihood:
         return found
 
     def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
-        """In rows of numbers: XLA:CPU vectorises the last axis, and a grey image's has a single channel (30 times slower)."""
+        """Returns the log-probabilities of images, computed on rows of numbers.
+
+        Because XLA:CPU vectorises the last axis, a grey image with its single channel would take 30 times as long.
+        """
         rows = out.reshape(len(x), -1, found.width), x.reshape(len(x), -1)
         return found.log_prob(own, *rows).reshape(x.shape)
 

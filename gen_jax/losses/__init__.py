@@ -1,1 +1,1 @@
-"""One equation per function. No networks, no optimizers."""
+"""Losses, one equation per function. Networks and optimizers live in other rooms."""

@@ -1,7 +1,7 @@
-"""Adversarial losses on logits, per example. Penalties live in `penalties.py`, networks elsewhere.
+"""Adversarial losses on logits, per example. Penalties live in `penalties.py`, networks in other rooms.
 
-A loss is a pair: `discriminator(real, fake)` and `generator(fake, real)`, logits [B] to [B], both minimised. `real` and
-`fake` are D(x) and D(G(z)) before any sigmoid.
+A loss is a pair of functions, `discriminator(real, fake)` and `generator(fake, real)`. Both map logits [B] to losses
+[B], and both are minimised. `real` is D(x) and `fake` is D(G(z)), before any sigmoid.
 """
 
 from collections.abc import Callable
@@ -13,60 +13,91 @@ from jax.nn import relu, softplus
 
 
 class AdversarialLoss(NamedTuple):
-    """The two halves of a two-player game, and whether the generator's half looks at real examples."""
+    """The two losses of a two-player game, and whether the loss of the generator reads real examples."""
 
     discriminator: Callable[[jax.Array, jax.Array], jax.Array]  # (real [B], fake [B]) -> [B]
-    generator: Callable[..., jax.Array]  # (fake [B], real [B] or, unless `pairs`, None) -> [B]
-    pairs: bool = False  # the generator's half reads `real`
+    generator: Callable[..., jax.Array]  # (fake [B], real [B], or None unless `pairs`) -> [B]
+    pairs: bool = False  # whether the loss of the generator reads `real`
 
 
 def minimax_discriminator(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """-log sigmoid(real) - log(1 - sigmoid(fake)): Goodfellow et al. 2014 (arXiv 1406.2661), eq. 1, negated."""
+    """Computes the minimax loss of the discriminator, -log sigmoid(real) - log(1 - sigmoid(fake)).
+
+    Goodfellow et al. 2014 (arXiv 1406.2661), eq. 1, negated.
+    """
     return softplus(-real) + softplus(fake)
 
 
 def minimax_generator(fake: jax.Array, real: jax.Array | None = None) -> jax.Array:
-    """log(1 - sigmoid(fake)): Goodfellow et al. 2014, eq. 1; its gradient vanishes where the critic is sure."""
+    """Computes the minimax loss of the generator, log(1 - sigmoid(fake)).
+
+    Goodfellow et al. 2014, eq. 1. Its gradient vanishes if the discriminator is sure that the examples are generated.
+    """
     return -softplus(fake)
 
 
 def non_saturating_generator(fake: jax.Array, real: jax.Array | None = None) -> jax.Array:
-    """-log sigmoid(fake): Goodfellow et al. 2014, section 3, the stronger gradient early in learning."""
+    """Computes the non-saturating loss of the generator, -log sigmoid(fake).
+
+    Goodfellow et al. 2014, section 3. Early in training its gradient is stronger than the gradient of
+    `minimax_generator`.
+    """
     return softplus(-fake)
 
 
 def least_squares_discriminator(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """1/2 (real - 1)^2 + 1/2 fake^2: Mao et al. 2017 (arXiv 1611.04076), eq. 2 with a = 0, b = 1."""
+    """Computes the least-squares loss of the discriminator, 1/2 (real - 1)^2 + 1/2 fake^2.
+
+    Mao et al. 2017 (arXiv 1611.04076), eq. 2 with a = 0 and b = 1.
+    """
     return jnp.square(real - 1) / 2 + jnp.square(fake) / 2
 
 
 def least_squares_generator(fake: jax.Array, real: jax.Array | None = None) -> jax.Array:
-    """1/2 (fake - 1)^2: Mao et al. 2017, eq. 2 with c = 1."""
+    """Computes the least-squares loss of the generator, 1/2 (fake - 1)^2.
+
+    Mao et al. 2017, eq. 2 with c = 1.
+    """
     return jnp.square(fake - 1) / 2
 
 
 def hinge_discriminator(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """max(0, 1 - real) + max(0, 1 + fake): Miyato et al. 2018 (arXiv 1802.05957), eq. 16, negated."""
+    """Computes the hinge loss of the discriminator, max(0, 1 - real) + max(0, 1 + fake).
+
+    Miyato et al. 2018 (arXiv 1802.05957), eq. 16, negated. The generator's loss is `wasserstein_generator`.
+    """
     return relu(1 - real) + relu(1 + fake)
 
 
 def wasserstein_discriminator(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """fake - real, whose negative estimates the distance: Arjovsky et al. 2017 (arXiv 1701.07875), eq. 3, negated."""
+    """Computes the Wasserstein loss of the critic, fake - real, whose negative estimates the distance.
+
+    Arjovsky et al. 2017 (arXiv 1701.07875), eq. 3, negated.
+    """
     return fake - real
 
 
 def wasserstein_generator(fake: jax.Array, real: jax.Array | None = None) -> jax.Array:
-    """-fake: Arjovsky et al. 2017, theorem 3; also the generator of the hinge loss (Miyato et al. 2018, eq. 17)."""
+    """Computes the Wasserstein loss of the generator, -fake.
+
+    Arjovsky et al. 2017, theorem 3. The hinge loss has the same generator loss (Miyato et al. 2018, eq. 17).
+    """
     return -fake
 
 
 def relativistic_discriminator(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """-log sigmoid(real - fake), paired: Jolicoeur-Martineau 2018 (arXiv 1807.00734), eq. 4; R3GAN, eq. 2."""
+    """Computes the relativistic paired loss of the discriminator, -log sigmoid(real - fake).
+
+    Jolicoeur-Martineau 2018 (arXiv 1807.00734), eq. 4; R3GAN (arXiv 2501.05441), eq. 2.
+    """
     return softplus(fake - real)
 
 
 def relativistic_generator(fake: jax.Array, real: jax.Array) -> jax.Array:
-    """-log sigmoid(fake - real), paired: Jolicoeur-Martineau 2018, eq. 5; R3GAN (arXiv 2501.05441), eq. 2."""
+    """Computes the relativistic paired loss of the generator, -log sigmoid(fake - real).
+
+    Jolicoeur-Martineau 2018, eq. 5; R3GAN (arXiv 2501.05441), eq. 2.
+    """
     return softplus(real - fake)
 
 

@@ -1,4 +1,4 @@
-"""The Markov-chain loss of a generator's tokens. The model that learns a chain from text lives in `models.markov`."""
+"""The Markov-chain loss of tokens from a generator. The model that fits a chain to text lives in `models.markov`."""
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +7,20 @@ import jax.numpy as jnp
 def markov_chain_loss(
     x: jax.Array, log_transition: jax.Array, log_initial: jax.Array | None = None, length: jax.Array | None = None
 ) -> jax.Array:
-    """-(1/N) sum_i sum_t log p(x_t | x_{t-1}): the mean cross-entropy of N sequences under a chain of order 1.
+    """Computes the mean cross-entropy of N sequences under a chain of order 1, -(1/N) sum_i sum_t log p(x_t | x_{t-1}).
+
+    If x holds probabilities, the tokens are independent given them. The loss is then the expected one, and
+    differentiable in x.
 
     Args:
-      x: tokens [N, T], whole numbers, or their probabilities [N, T, V] (softmax, Gumbel-softmax), the tokens being
-        independent given those: then the loss is the expected one, and differentiable in x.
-      log_transition: [V, V], log p(column | row) in nats; -inf is never.
-      log_initial: [V], log p(x_1); None: the first token costs nothing.
-      length: [N], tokens of each sequence; None: all.
+      x: tokens [N, T], whole numbers; or probabilities of the tokens [N, T, V] (softmax, Gumbel-softmax).
+      log_transition: log p(column | row) [V, V] in nats; -inf for an impossible transition.
+      log_initial: log p(x_1) [V] in nats; by default None, and the first token costs nothing.
+      length: number of tokens of each sequence [N]; by default None, all T tokens.
 
     Returns:
-      [] nats per sequence; inf where a step that can never happen has weight. A weight of 0 costs nothing there.
+      The loss [] in nats per sequence. It is inf if an impossible step has a weight above 0; with weight 0 such a step
+      costs nothing.
     """
     relaxed = x.ndim == 3
     length = jnp.full(len(x), x.shape[1]) if length is None else length
@@ -32,7 +35,16 @@ def markov_chain_loss(
 
 
 def expected(log_prob: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
-    """sum_jk before_j after_k log_prob_jk of [..., J] and [..., K], where 0 times -inf is 0."""
+    """Computes the expected log-probability sum_jk before_j after_k log_prob_jk, where 0 times -inf is 0.
+
+    Args:
+      log_prob: log-probabilities [J, K], which may be -inf.
+      before: probabilities of j [..., J].
+      after: probabilities of k [..., K].
+
+    Returns:
+      The expectation [...]; -inf if an impossible pair has a weight above 0.
+    """
     possible = log_prob > -jnp.inf
     never = jnp.einsum("...j,...k,jk->...", before, after, (~possible).astype(before.dtype))
     mean = jnp.einsum("...j,...k,jk->...", before, after, jnp.where(possible, log_prob, 0))

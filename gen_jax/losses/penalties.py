@@ -1,9 +1,13 @@
-"""Penalties on the critic's input gradient, per example. They are added to the losses of `adversarial.py`.
+"""Penalties on the gradient of the critic at its input, per example. They are added to the losses of `adversarial.py`.
 
-A penalty is `(key, critic, real, fake) -> (real logits [B], fake logits [B], {name: [B]})`. The critic `(x, call)` maps x
-[N, ...] to logits [N], N a multiple of B with the rows of one example side by side. `call` numbers its passes, each of which
-has dropout of its own: 0 is of real rows, 1 of generated ones, 2 of both or of rows between them. A penalty that is not `none` needs a critic that
-treats its rows alone (no statistics across the batch), so that one reverse pass gives every row its own gradient.
+A penalty is `(key, critic, real, fake) -> (real logits [B], fake logits [B], {name: penalties [B]})`. The critic `(x,
+call)` maps x [N, ...] to logits [N], where N is a multiple of B; rows that belong to one example are adjacent.
+
+`call` is the number of the pass, and every number has dropout of its own. Pass 0 reads real rows, pass 1 generated
+rows, and pass 2 both of them or rows between them.
+
+A penalty other than `none` needs a critic that treats every row alone, without statistics across the batch. One reverse
+pass then gives every row its own gradient.
 """
 
 from collections.abc import Callable
@@ -16,51 +20,88 @@ Penalised = tuple[jax.Array, jax.Array, dict[str, jax.Array]]
 
 
 def squared_gradient(critic: Critic, x: jax.Array, call: int) -> tuple[jax.Array, jax.Array]:
-    """The critic's logits [N] at `x` [N, ...] and ||grad_x D(x_n)||^2 [N] of each row, summed over its entries."""
+    """Computes the logits of the critic, and the squared norm of their gradient at every row.
+
+    Args:
+      critic: the critic (x [N, ...], call) -> logits [N].
+      x: rows [N, ...].
+      call: number of the pass.
+
+    Returns:
+      The logits [N], and ||grad_x D(x_n)||^2 [N], summed over the entries of a row.
+    """
     logits, pullback = jax.vjp(lambda x: critic(x, call), x)
     (gradient,) = pullback(jnp.ones_like(logits))  # [N, ...]
     return logits, jnp.sum(jnp.square(gradient), axis=range(1, gradient.ndim))
 
 
 def interleave(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """Rows real_0, fake_0, real_1, ... [2B, ...]: unlike a concatenation, no row leaves its device."""
+    """Returns the rows real_0, fake_0, real_1, ... [2B, ...].
+
+    Unlike in a concatenation, no row leaves its device.
+
+    Args:
+      real: real rows [B, ...].
+      fake: generated rows [B, ...].
+    """
     return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:])
 
 
 def interpolate(key: jax.Array, real: jax.Array, fake: jax.Array) -> jax.Array:
-    """e x + (1 - e) G(z) with one e ~ U(0, 1) for each example: Gulrajani et al. 2017 (1704.00028), algorithm 1."""
+    """Returns random rows between real and generated rows, e x + (1 - e) G(z) with one e ~ U(0, 1) per example.
+
+    Gulrajani et al. 2017 (arXiv 1704.00028), algorithm 1.
+
+    Args:
+      key: random key.
+      real: real rows x [B, ...].
+      fake: generated rows G(z) [B, ...].
+    """
     share = jax.random.uniform(key, (len(real), *(1,) * (real.ndim - 1)))
     return share * real + (1 - share) * fake
 
 
 def none(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
-    """No penalty, only the logits; real and fake examples pass apart, as batch statistics need it."""
+    """Computes the logits without a penalty.
+
+    Real and generated rows pass through the critic separately, as batch statistics need it.
+    """
     return critic(real, 0), critic(fake, 1), {}
 
 
 def r1(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
-    """R1 = 1/2 ||grad_x D(x)||^2 on real examples: Mescheder et al. 2018 (arXiv 1801.04406), eq. 9 without gamma."""
+    """Computes R1 = 1/2 ||grad_x D(x)||^2 at real rows.
+
+    Mescheder et al. 2018 (arXiv 1801.04406), eq. 9 without gamma.
+    """
     logits, squared = squared_gradient(critic, real, 0)
     return logits, critic(fake, 1), {"r1": squared / 2}
 
 
 def r2(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
-    """R2 = 1/2 ||grad_x D(x)||^2 on generated examples: Mescheder et al. 2018, eq. 10 without gamma."""
+    """Computes R2 = 1/2 ||grad_x D(x)||^2 at generated rows.
+
+    Mescheder et al. 2018 (arXiv 1801.04406), eq. 10 without gamma.
+    """
     logits, squared = squared_gradient(critic, fake, 1)
     return critic(real, 0), logits, {"r2": squared / 2}
 
 
 def r1_r2(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
-    """R1 and R2 together, in one reverse pass: R3GAN (arXiv 2501.05441), section 3.1, every step."""
+    """Computes R1 and R2 together in one reverse pass.
+
+    R3GAN (arXiv 2501.05441), section 3.1, which applies both at every step.
+    """
     logits, squared = squared_gradient(critic, interleave(real, fake), 2)
     logits, squared = logits.reshape(-1, 2), squared.reshape(-1, 2)  # [B, 2]
     return logits[:, 0], logits[:, 1], {"r1": squared[:, 0] / 2, "r2": squared[:, 1] / 2}
 
 
 def gradient_penalty(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
-    """(||grad_x D(x^)||_2 - 1)^2 between real and fake: Gulrajani et al. 2017 (1704.00028), eq. 3 without lambda.
+    """Computes (||grad_x D(x^)||_2 - 1)^2 at random rows x^ between real and generated rows.
 
-    The root is of the square plus 1e-12, which keeps its derivative finite where the gradient vanishes.
+    Gulrajani et al. 2017 (arXiv 1704.00028), eq. 3 without lambda. The norm is the root of the square plus 1e-12. The
+    added number keeps the derivative finite where the gradient vanishes.
     """
     _, squared = squared_gradient(critic, interpolate(key, real, fake), 2)
     logits = critic(interleave(real, fake), 0).reshape(-1, 2)  # [B, 2]
@@ -68,7 +109,10 @@ def gradient_penalty(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.
 
 
 def zero_centred(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
-    """||grad_x D(x^)||_2^2 between real and fake: Thanh-Tung et al. 2019 (arXiv 1902.03984), eq. 7 without lambda."""
+    """Computes ||grad_x D(x^)||_2^2 at random rows x^ between real and generated rows.
+
+    Thanh-Tung et al. 2019 (arXiv 1902.03984), eq. 7 without lambda.
+    """
     _, squared = squared_gradient(critic, interpolate(key, real, fake), 2)
     logits = critic(interleave(real, fake), 0).reshape(-1, 2)  # [B, 2]
     return logits[:, 0], logits[:, 1], {"zero_centred": squared}

@@ -1,6 +1,7 @@
-"""Bounds on the log-likelihood of latent variable models, and their gradients. No networks and no likelihoods live here.
+"""Bounds on the log-likelihood of latent variable models, and their gradients. Networks and likelihoods live elsewhere.
 
-Arrays of K samples of the latent lead with them: `log_w` [K, B]. Scales of Gaussians are given as their logarithms.
+In arrays with K samples of the latent, K is the first axis: `log_w` [K, B]. Scales of Gaussians are given as
+logarithms.
 """
 
 from collections.abc import Callable
@@ -11,23 +12,38 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-STEADY = 0.01  # share of the codes' running moments that a batch renews, at least
+STEADY = 0.01  # smallest share of the running moments of the codes that a batch renews
 
 
 def free_bits(kl: jax.Array, weight: jax.Array, least: float) -> jax.Array:
-    """The KL [B, groups] summed over groups, each of them at least `least` nats on average over the batch: [B].
+    """Computes the KL summed over groups, where each group costs at least `least` nats on average over the batch.
 
-    A group whose mean over the rows, by their `weight` [B], is below costs just that and has no gradient (Kingma et al.
-    2016, arXiv 1606.04934, eq. 15).
+    If the weighted mean of a group is below `least`, the group costs `least` and has no gradient (Kingma et al. 2016,
+    arXiv 1606.04934, eq. 15).
+
+    Args:
+      kl: KL of each row and group [B, groups], in nats.
+      weight: weights of the rows [B].
+      least: smallest mean of a group, in nats.
+
+    Returns:
+      The KL [B] in nats.
     """
     mean = weight @ kl / jnp.maximum(weight.sum(), 1e-12)
     return jnp.where((mean < least)[None], least, kl).sum(-1)
 
 
 def importance_bound(log_w: jax.Array) -> jax.Array:
-    """L_K = log 1/K sum_k w_k of log_w [K, B]: [B] (Burda et al. 2016, arXiv 1509.00519, eq. 8).
+    """Computes the bound L_K = log 1/K sum_k w_k (Burda et al. 2016, arXiv 1509.00519, eq. 8).
 
-    Its own gradient is sum_k w~_k grad log w_k with w~ the normalised weights (eq. 14): there is nothing to stop.
+    Its gradient is sum_k w~_k grad log w_k with the normalised weights w~ (eq. 14), as automatic differentiation gives
+    it. No `stop_gradient` is needed.
+
+    Args:
+      log_w: log-weights log w_k [K, B].
+
+    Returns:
+      The bound [B] in nats.
     """
     return jax.nn.logsumexp(log_w, axis=0) - np.log(len(log_w))
 
@@ -39,17 +55,27 @@ def doubly_reparameterised(
     weight: jax.Array,
     beta: jax.Array | float = 1.0,
 ) -> tuple[jax.Array, jax.Array]:
-    """L_K [B] without a gradient, and a number whose gradient is the doubly reparameterised one of its weighted sum.
+    """Computes L_K, and a number whose gradient is the doubly reparameterised gradient of the weighted sum of L_K.
 
-    With respect to what `z` is made of it is sum_k w~_k^2 (d log w_k / d z_k) (d z_k / d phi), and with respect to `params`
-    sum_k w~_k d log w_k / d params (Tucker et al. 2019, arXiv 1810.04152, eq. 7 and 8). Where `beta` tempers p(z) / q(z),
-    what is learnt is log 1/K sum_k p(x | z_k) (p(z_k) / q(z_k))^beta, and w~^2 becomes w~ (1 - beta + beta w~): the
-    gradient of log q is beta times that of w = p(x, z) / q, and goes over into one of z in the same way.
+    The gradients are (Tucker et al. 2019, arXiv 1810.04152, eq. 7 and 8):
+
+      - with respect to phi, from which `z` is computed: sum_k w~_k^2 (d log w_k / d z_k) (d z_k / d phi);
+      - with respect to `params`: sum_k w~_k d log w_k / d params.
+
+    If `beta` tempers p(z) / q(z), the objective is log 1/K sum_k p(x | z_k) (p(z_k) / q(z_k))^beta. The factor w~^2
+    then becomes w~ (1 - beta + beta w~). The reason is that the gradient of log q is beta times its gradient for w =
+    p(x, z) / q. The same identity turns it into a gradient of z.
 
     Args:
-      log_w: (params, z [K, B, ...]) -> log p(x | z) and log p(z) / q(z | x), each [K, B], in which the parameters of q
-        stand still and each row depends on its own z.
-      weight: [B], of the rows.
+      log_w: function (params, z [K, B, ...]) -> log p(x | z) and log p(z) / q(z | x), [K, B] each. The parameters of q
+        must be constant in it, and a row may depend only on its own z.
+      params: parameters of the model, a tree.
+      z: samples of the latent [K, B, ...].
+      weight: weights of the rows [B].
+      beta: exponent of p(z) / q(z); by default 1.
+
+    Returns:
+      The bound L_K [B] in nats, without a gradient; and a number [] of which only the gradient has a meaning.
     """
     fixed = jax.lax.stop_gradient
 
@@ -68,9 +94,19 @@ def doubly_reparameterised(
 def running_moments(
     moments: tuple[jax.Array, jax.Array], codes: jax.Array, weight: jax.Array, rate: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Mean [Z] and covariance [Z, Z] of codes, of which a batch [N, Z] renews the share `rate`, or `STEADY` where that is more.
+    """Updates the running mean and covariance of the codes with one batch.
 
-    The covariance stays positive, which a mean square less that of the mean may not.
+    The batch renews the share `rate` of the moments, but at least the share `STEADY`. The covariance is computed from
+    centred codes and stays positive; a mean square minus the square of the mean may not.
+
+    Args:
+      moments: mean [Z] and covariance [Z, Z].
+      codes: codes of the batch [N, Z].
+      weight: weights of the rows [N].
+      rate: share that the batch renews, from 0 to 1.
+
+    Returns:
+      The new mean [Z] and covariance [Z, Z].
     """
     (mean, covariance), rate = moments, jnp.maximum(rate, STEADY)
     share = weight / jnp.maximum(weight.sum(), 1e-12)

@@ -1,4 +1,4 @@
-"""Completing observed numbers by a latent variable model: a Markov chain over the latent and what is hidden."""
+"""Completion of rows with missing numbers by a latent variable model: MCMC over the latent and the missing numbers."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,13 +8,13 @@ import jax.numpy as jnp
 
 from gen_jax.distributions.multivariate_normal import gaussian_log_prob
 
-STARTS = 64  # draws of the prior; the one that explains what is observed begins the chain
+STARTS = 64  # number of draws of the prior, one of which begins the chain
 
 
 class Joint(NamedTuple):
-    """p(x, z) of N rows with z ~ N(0, I), and a proposal q(z | x), as functions of x [N, *shape] and z [N, Z] alone.
+    """p(x, z) of N rows with z ~ N(0, I), and a proposal q(z | x), as functions of x [N, *shape] and z [N, Z].
 
-    `q` is whatever `encode` makes of x; its draws are made of noise ~ N(0, I) [N, Z].
+    `q` is the output of `encode`; its draws are made from noise ~ N(0, I) [N, Z].
     """
 
     latent_size: int  # Z
@@ -33,20 +33,26 @@ def repaired(
     joint: Joint,
     mean: Callable[[jax.Array], jax.Array] | None = None,
 ) -> jax.Array:
-    """Returns x where `mask` is set, and a draw of p(x_hidden | x_observed) elsewhere; each row is a chain of its own.
+    """Returns rows whose missing numbers are drawn from p(x_missing | x_observed). Each row has a chain of its own.
 
-    The chain starts at one of `STARTS` draws of the prior, chosen by p(x_observed | z). For half the sweeps it takes each
-    z ~ q(z | x), x_hidden ~ p(x | z) (Rezende et al. 2014, arXiv 1401.4082, section F). Then it takes z by
-    Metropolis-Hastings with q as proposal, so that its draws are right whatever q is (Mattei & Frellsen 2018, arXiv
-    1802.04826, algorithm 1). The first half refuses a z whose p(x_observed, z) is far below that of the start, because
-    under a poor q the chain would diverge.
+    The chain starts at one of `STARTS` draws of the prior, chosen by p(x_observed | z). For half of the sweeps it draws
+    z ~ q(z | x) and x_missing ~ p(x | z) (Rezende et al. 2014, arXiv 1401.4082, section F). Then it draws z by
+    Metropolis-Hastings with q as proposal, so that its draws are exact for any q (Mattei & Frellsen 2018, arXiv
+    1802.04826, algorithm 1).
+
+    The first half refuses a z whose p(x_observed, z) is far below its value at the start. Otherwise the chain would
+    diverge under a poor q.
 
     Args:
-      x: [N, *shape]; hidden numbers are not read.
-      mask: [N, *shape], above 0 where x is observed.
+      key: random key.
+      x: rows [N, *shape]; missing numbers are not read.
+      mask: observed numbers [N, *shape], above 0 where x is observed.
       sweeps: number of moves of the chain.
       joint: the model of these rows.
-      mean: z -> x, which fills hidden numbers at the end; if None, a draw does.
+      mean: function z -> x, which fills missing numbers at the end; by default None, and they are drawn.
+
+    Returns:
+      Rows [N, *shape], equal to x where it is observed.
     """
     mask = mask > 0
     x = jnp.where(mask, x, 0)
@@ -74,7 +80,17 @@ def repaired(
 
 
 def first_latent(key: jax.Array, x: jax.Array, mask: jax.Array, joint: Joint) -> jax.Array:
-    """Returns one of `STARTS` draws of the prior for each row, [N, Z], chosen with probabilities ~ p(x_observed | z)."""
+    """Draws a latent for each row, one of `STARTS` draws of the prior with probabilities ~ p(x_observed | z).
+
+    Args:
+      key: random key.
+      x: rows [N, *shape].
+      mask: observed numbers [N, *shape] bool.
+      joint: the model of these rows.
+
+    Returns:
+      Latents [N, Z].
+    """
 
     def offer(best: tuple, key: jax.Array) -> tuple[tuple, None]:
         z_key, noise_key = jax.random.split(key)
@@ -91,10 +107,21 @@ def first_latent(key: jax.Array, x: jax.Array, mask: jax.Array, joint: Joint) ->
 
 
 def log_observed(joint: Joint, z: jax.Array, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Returns log p(x_observed, z) of each row, [N] nats."""
+    """Returns log p(x_observed, z) of each row, [N] nats.
+
+    Args:
+      joint: the model of these rows.
+      z: latents [N, Z].
+      x: rows [N, *shape].
+      mask: observed numbers [N, *shape] bool.
+    """
     return row_sum(jnp.where(mask, joint.log_likelihood(z, x), 0)) + gaussian_log_prob(z).sum(1)
 
 
 def row_sum(values: jax.Array) -> jax.Array:
-    """Returns the sum of the numbers of each row, [N, *shape] to [N]."""
+    """Returns the sum of the numbers of each row [N].
+
+    Args:
+      values: numbers [N, *shape].
+    """
     return values.reshape(len(values), -1).sum(1)

@@ -1,4 +1,4 @@
-"""Functions that models of a latent and a likelihood share: an update, bounds, samples, completions, codes."""
+"""Functions that models with a latent and a likelihood share: updates, bounds, samples, completions, codes."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,63 +26,66 @@ from gen_jax.model import Batch, Model, State, observed, saturated
 from gen_jax.models.completion import Joint, repaired
 from gen_jax.optimizers import moving_average
 
-TOGETHER = 4  # latents of a row that are weighed at once
+TOGETHER = 4  # number of latents of a row that are scored at once
 
 
 class Proposal(NamedTuple):
-    """A latent z of each row, its posterior q(z | x) = N(mean, scale^2), and what z decodes to.
+    """A latent z of each row, its posterior q(z | x) = N(mean, scale^2), and the output decoded from z.
 
-    If z has layers, mean and scale of a layer are those given the z of the layers above it.
+    If z has layers, mean and scale of a layer are given the z of the layers above it.
     """
 
     z: jax.Array  # [N, Z] float32
     mean: jax.Array  # [N, Z] float32
     log_scale: jax.Array  # [N, Z] float32
-    out: jax.Array  # [N, *shape, W] float32, what the likelihood reads
+    out: jax.Array  # [N, *shape, W] float32, input of the likelihood
 
 
 class Decode(Protocol):
-    """(params, z [N, Z], y) -> out."""
+    """A function (params, z [N, Z], y) -> out."""
 
     def __call__(self, params: Any, z: jax.Array, y: jax.Array | None, /) -> jax.Array:
-        """Returns what the likelihood reads, [N, *shape, W]."""
+        """Returns the input of the likelihood, [N, *shape, W]."""
 
 
 class Encode(Protocol):
-    """(params, x [N, *shape], y) -> q."""
+    """A function (params, x [N, *shape], y) -> q."""
 
     def __call__(self, params: Any, x: jax.Array, y: jax.Array | None, /) -> Any:
-        """Returns what all latents of the rows x share: arrays that lead with N."""
+        """Returns arrays that all latents of the rows x share; their first axis is N."""
 
 
 class Propose(Protocol):
-    """(params, q, noise [N, Z], y) -> proposal."""
+    """A function (params, q, noise [N, Z], y) -> proposal."""
 
     def __call__(self, params: Any, q: Any, noise: jax.Array, y: jax.Array | None, /) -> Proposal:
         """Returns the latent z = mean + scale noise, a draw of q if noise ~ N(0, I)."""
 
 
 class Retrace(Protocol):
-    """(params, q, z [N, Z], y) -> proposal."""
+    """A function (params, q, z [N, Z], y) -> proposal."""
 
     def __call__(self, params: Any, q: Any, z: jax.Array, y: jax.Array | None, /) -> Proposal:
         """Returns the latent z itself, with its posterior."""
 
 
 class Latent(NamedTuple):
-    """A latent z [N, Z] with prior N(0, I), its p(x | z) and q(z | x), as functions of weights; y is labels [N], or None."""
+    """A latent z [N, Z] with prior N(0, I), its p(x | z) and q(z | x), as functions of weights.
 
-    sizes: tuple[int, ...]  # of the layers of z, which stand side by side: their sum is Z
-    classes: int  # number of labels that the nets read; 0: they read none
-    shape: tuple[int, ...]  # of a row
+    `y` holds labels [N], or is None.
+    """
+
+    sizes: tuple[int, ...]  # sizes of the layers of z, which are concatenated; their sum is Z
+    classes: int  # number of classes of the label; 0 if the nets read no label
+    shape: tuple[int, ...]  # shape of a row
     likelihood: Likelihood  # its weights are params["likelihood"]
     decode: Decode
     encode: Encode
     propose: Propose
     retrace: Retrace
-    means: bool = False  # a sample is the mean of x given its latent, not a draw
-    sweeps: int = 100  # of the Markov chain that completes x
-    point: bool = False  # the posterior is its mean alone: there is no bound, and nothing can be completed
+    means: bool = False  # whether a sample is the mean of x given its latent, not a draw
+    sweeps: int = 100  # number of moves of the Markov chain that completes x
+    point: bool = False  # whether q is a single point; then there is no bound and no completion
     fitted_prior: Callable[[State, jax.Array], jax.Array] | None = None  # (state, noise [N, Z]) -> z, if not N(0, I)
 
 
@@ -91,9 +94,9 @@ def latent_model(latent: Latent, init: Callable, step: Callable) -> Model:
 
     Args:
       latent: the model without its weights.
-      init: (key, batch) -> state, with the weights that sample and score as `average`, and the rows of each label as
-        `classes`.
-      step: (key, state, batch) -> (state, metrics).
+      init: function (key, batch) -> state. The state has `average`, the weights for samples and scores, and `classes`,
+        the number of rows of each label.
+      step: function (key, state, batch) -> (state, metrics).
     """
     decode_mean = jax.jit(partial(decode, latent))
     show = decode_mean if latent.means else jax.jit(partial(draw, latent))
@@ -111,11 +114,11 @@ def latent_model(latent: Latent, init: Callable, step: Callable) -> Model:
 
 
 def started(tx: Callable, classes: int, params: Any) -> dict[str, Any]:
-    """Returns the fields of a state that `updated` moves, before the first step.
+    """Returns the fields of a state that `updated` changes, before the first step.
 
     Args:
-      tx: (examples) -> an Optax transformation.
-      classes: number of labels that the model reads; 0: it reads none.
+      tx: function from the number of examples to an Optax transformation.
+      classes: number of classes of the label; 0 if the model reads no label.
       params: weights of the model.
     """
     zero = jnp.zeros((), jnp.int32)
@@ -133,11 +136,11 @@ def updated(tx: Callable, ema_half_life: float, gradient: Any, state: State, bat
     """Returns the state after one update of its weights by a gradient.
 
     Args:
-      tx: (examples) -> an Optax transformation.
-      ema_half_life: of the averaged weights, in rows; 0 averages nothing.
-      gradient: of a loss of this batch, a tree as `state.params`.
+      tx: function from the number of examples to an Optax transformation.
+      ema_half_life: half-life of the averaged weights, in rows; 0 averages nothing.
+      gradient: gradient of a loss of this batch, a tree like `state.params`.
       state: a NamedTuple with `step`, `examples`, `classes`, `params`, `average` and `optimizer`.
-      batch: `weight` [N] and, if the model reads labels, `y` [N].
+      batch: `x` [N, ...]; `weight` [N] if the batch has it; and, if the model reads labels, `y` [N].
     """
     weight = batch.get("weight", jnp.ones(len(batch["x"])))
     seen = state.examples.astype(jnp.float32)
@@ -157,22 +160,33 @@ def log_likelihood(likelihood: Likelihood, params: Any, out: jax.Array, x: jax.A
     """Returns log p(x | z) of each row, [N] nats.
 
     Args:
-      likelihood: its weights are `params["likelihood"]`.
+      likelihood: the likelihood; its weights are `params["likelihood"]`.
       params: weights of the model.
-      out: [N, *shape, W], decoded from z.
-      x: [N, *shape] in model space.
+      out: output decoded from z [N, *shape, W].
+      x: rows [N, *shape] in model space.
     """
     return likelihood.log_prob(params["likelihood"], out, x).reshape(len(x), -1).sum(1)
 
 
 def log_ratio(proposal: Proposal) -> jax.Array:
-    """Returns log p(z) / q(z | x) of each row, [N] nats."""
+    """Returns log p(z) / q(z | x) of each row, [N] nats.
+
+    Args:
+      proposal: latents and their posterior.
+    """
     z, mean, log_scale, _ = proposal
     return (gaussian_log_prob(z) - gaussian_log_prob(z, mean, log_scale)).sum(1)
 
 
 def log_weight(latent: Latent, params: Any, proposal: Proposal, x: jax.Array) -> jax.Array:
-    """Returns log p(x, z) / q(z | x) of each row, [N] nats."""
+    """Returns log p(x, z) / q(z | x) of each row, [N] nats.
+
+    Args:
+      latent: the model without its weights.
+      params: weights of the model.
+      proposal: latents and their posterior.
+      x: rows [N, *shape].
+    """
     return log_likelihood(latent.likelihood, params, proposal.out, x) + log_ratio(proposal)
 
 
@@ -180,8 +194,8 @@ def layer_kl(sizes: tuple[int, ...], proposal: Proposal) -> jax.Array:
     """Returns KL(q || p) of each layer, [N, L] nats, given the latents of the layers above it.
 
     Args:
-      sizes: numbers of each of L layers.
-      proposal: its latents hold the layers side by side.
+      sizes: sizes of the L layers.
+      proposal: latents, in which the layers are concatenated.
     """
     kl = gaussian_kl(proposal.mean, proposal.log_scale)  # [N, Z]
     ends = tuple(int(end) for end in np.cumsum(sizes[:-1]))
@@ -189,13 +203,31 @@ def layer_kl(sizes: tuple[int, ...], proposal: Proposal) -> jax.Array:
 
 
 def elbo(latent: Latent, params: Any, proposal: Proposal, x: jax.Array) -> jax.Array:
-    """Returns log p(x | z) - KL(q || p) of each row, [N] nats (Kingma & Welling 2014, arXiv 1312.6114, eq. 7)."""
+    """Returns log p(x | z) - KL(q || p) of each row, [N] nats (Kingma & Welling 2014, arXiv 1312.6114, eq. 7).
+
+    Args:
+      latent: the model without its weights.
+      params: weights of the model.
+      proposal: latents and their posterior.
+      x: rows [N, *shape].
+    """
     log_x = log_likelihood(latent.likelihood, params, proposal.out, x)
     return log_x - layer_kl(latent.sizes, proposal).sum(1)
 
 
 def bound(latent: Latent, key: jax.Array, state: State, x: jax.Array, y: jax.Array | None, num: int) -> jax.Array:
-    """Returns a lower bound of log p(x) of each row, [N] nats, by `num` latents: the ELBO if 1, else that of `importance_bound`."""
+    """Returns a lower bound of log p(x) of each row, [N] nats.
+
+    It is the ELBO if `num` is 1, and otherwise the bound of `importance_bound`.
+
+    Args:
+      latent: the model without its weights.
+      key: random key.
+      state: the state of the model.
+      x: rows [N, *shape].
+      y: labels [N], or None.
+      num: number of latents of each row.
+    """
     x_key, z_key = jax.random.split(key)
     x, params = latent.likelihood.smooth(x_key, x), state.average
     q = latent.encode(params, x, y)
@@ -218,8 +250,12 @@ def log_prob_bound(
     """Returns a lower bound of log p(x) of each row, [N] nats.
 
     Args:
+      latent: the model without its weights.
       score: `bound` of this latent, compiled.
-      num_samples: latents of a row.
+      key: random key.
+      state: the state of the model.
+      batch: `x` [N, *shape], and `mask` and `y` [N] if the model reads them.
+      num_samples: number of latents of each row; by default 1.
 
     Raises:
       UserError: for no samples, or a batch without the labels that the model reads.
@@ -229,7 +265,17 @@ def log_prob_bound(
 
 
 def prior(latent: Latent, key: jax.Array, state: State, num: int) -> dict:
-    """Returns `num` latents of the prior, `z` [num, Z], with labels `y` [num] as frequent as those of the batches so far."""
+    """Draws latents of the prior, with labels as frequent as in the batches seen.
+
+    Args:
+      latent: the model without its weights.
+      key: random key.
+      state: the state of the model.
+      num: number of latents.
+
+    Returns:
+      `z` [num, Z], and `y` [num] if the model reads labels.
+    """
     z_key, y_key = jax.random.split(key)
     z = jax.random.normal(z_key, (num, sum(latent.sizes)))
     if latent.fitted_prior:
@@ -238,7 +284,19 @@ def prior(latent: Latent, key: jax.Array, state: State, num: int) -> dict:
 
 
 def posterior(latent: Latent, params: Any, x: jax.Array, y: jax.Array | None) -> dict:
-    """Returns the posterior's mean `z` and `scale`, [N, Z], each layer's given the means of those above it, and `y`."""
+    """Returns the mean and the standard deviation of the posterior of rows.
+
+    For a layer of the latent, they are given the means of the layers above it.
+
+    Args:
+      latent: the model without its weights.
+      params: weights of the model.
+      x: rows [N, *shape].
+      y: labels [N], or None.
+
+    Returns:
+      The mean `z` and the standard deviation `scale`, [N, Z] each, and `y`.
+    """
     q = latent.encode(params, x, y)
     centre = latent.propose(params, q, jnp.zeros((len(x), sum(latent.sizes))), y)
     scale = jnp.zeros_like(centre.mean) if latent.point else jnp.exp(centre.log_scale)
@@ -246,7 +304,14 @@ def posterior(latent: Latent, params: Any, x: jax.Array, y: jax.Array | None) ->
 
 
 def encode(latent: Latent, read: Callable, key: jax.Array, state: State, batch: Batch) -> dict:
-    """Returns the latents of the rows of a batch; `read` is `posterior` of this latent, compiled.
+    """Returns the latents of the rows of a batch.
+
+    Args:
+      latent: the model without its weights.
+      read: `posterior` of this latent, compiled.
+      key: not used.
+      state: the state of the model.
+      batch: `x` [N, *shape], and `y` [N] if the model reads labels.
 
     Raises:
       UserError: for a batch without the labels that the model reads.
@@ -255,25 +320,64 @@ def encode(latent: Latent, read: Callable, key: jax.Array, state: State, batch: 
 
 
 def decode(form: Latent, key: jax.Array, state: State, latent: dict) -> Batch:
-    """Returns the mean of x given latents `z` [N, Z], with their labels."""
+    """Returns the mean of x given latents.
+
+    Args:
+      form: the model without its weights.
+      key: not used.
+      state: the state of the model.
+      latent: `z` [N, Z], and `y` [N] if the model reads labels.
+
+    Returns:
+      `x` [N, *shape], and `y`.
+    """
     y = latent["y"] if form.classes else None
     return {"x": mean(form, state.average, latent["z"], y), **labelled(y)}
 
 
 def draw(form: Latent, key: jax.Array, state: State, latent: dict) -> Batch:
-    """Returns a draw of x given latents `z` [N, Z], with their labels."""
+    """Draws x given latents.
+
+    Args:
+      form: the model without its weights.
+      key: random key.
+      state: the state of the model.
+      latent: `z` [N, Z], and `y` [N] if the model reads labels.
+
+    Returns:
+      `x` [N, *shape], and `y`.
+    """
     y = latent["y"] if form.classes else None
     out = form.decode(state.average, latent["z"], y)
     return {"x": form.likelihood.draw(key, state.average["likelihood"], out), **labelled(y)}
 
 
 def mean(latent: Latent, params: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
-    """Returns the mean of x [N, *shape] given latents z [N, Z]."""
+    """Returns the mean of x [N, *shape] given latents.
+
+    Args:
+      latent: the model without its weights.
+      params: weights of the model.
+      z: latents [N, Z].
+      y: labels [N], or None.
+    """
     return latent.likelihood.mean(params["likelihood"], latent.decode(params, z, y))
 
 
 def complete(latent: Latent, key: jax.Array, state: State, x: jax.Array, mask: jax.Array, y: jax.Array | None) -> Batch:
-    """Returns rows x [N, *shape] whose numbers are kept where `mask` is set, and drawn given these elsewhere."""
+    """Draws the missing numbers of rows given their observed numbers.
+
+    Args:
+      latent: the model without its weights.
+      key: random key.
+      state: the state of the model.
+      x: rows [N, *shape].
+      mask: observed numbers [N, *shape].
+      y: labels [N], or None.
+
+    Returns:
+      `x` [N, *shape], and `y`.
+    """
     params, likelihood = state.average, latent.likelihood
 
     def propose(q: Any, noise: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -302,13 +406,18 @@ def sample(
     given: dict | None = None,
     how: dict | None = None,
 ) -> Batch:
-    """Returns `num` rows.
+    """Draws `num` rows.
 
     Args:
+      latent: the model without its weights.
       show: `draw` or `decode` of this latent, compiled.
       fill: `complete` of this latent, compiled.
-      given: labels `y` [num]; numbers `x` [num, *shape] that are kept where `mask` [num, *shape] is set.
-      how: no options.
+      key: random key.
+      state: the state of the model.
+      num: number of rows.
+      given: conditions, or None: labels `y` [num]; numbers `x` [num, *shape], which stay where `mask` [num, *shape] is
+        above 0.
+      how: must be empty, because the sampler has no options.
 
     Raises:
       UserError: for a condition that the model does not take, a condition that does not fit, or an option.
@@ -323,11 +432,19 @@ def sample(
 
 
 def conditions(latent: Latent) -> tuple[str, ...]:
-    """Returns the conditions that a sample can be given."""
+    """Returns the names of the conditions that a sample can be given.
+
+    Args:
+      latent: the model without its weights.
+    """
     labels = ("y",) if latent.classes else ()
     return labels if latent.point else (*labels, "x", "mask")
 
 
 def labelled(y: jax.Array | None) -> dict:
-    """Returns `{"y": y}`, or nothing if there are no labels."""
+    """Returns `{"y": y}`, or an empty dict if there are no labels.
+
+    Args:
+      y: labels [N], or None.
+    """
     return {} if y is None else {"y": y}

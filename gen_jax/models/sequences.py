@@ -1,4 +1,4 @@
-"""Batches of sequences as inference reads them, and what can be wrong with them. No model lives here."""
+"""Batches of sequences in the form that inference reads, and checks of them. No model lives here."""
 
 from typing import NamedTuple
 
@@ -16,20 +16,21 @@ from gen_jax.model import Array, Batch
 class Frames(NamedTuple):
     """Sequences of unequal lengths, time-major: T frames, B sequences."""
 
-    x: jax.Array  # [T, B] int32 or [T, B, D] float32, 0 where not observed
-    observed: jax.Array  # shaped as `x`, bool
-    seen: jax.Array  # [T, B] bool, frames of which something is observed
+    x: jax.Array  # [T, B] int32 or [T, B, D] float32, 0 where missing
+    observed: jax.Array  # bool, with the shape of `x`
+    seen: jax.Array  # [T, B] bool, frames with at least one observed cell
     valid: jax.Array  # [T, B] bool, false beyond the end
     weight: jax.Array  # [B] float32
 
 
 def frames_of(batch: Batch, whole: bool = False) -> Frames:
-    """Returns the sequences of a batch; nothing is observed beyond their end, and in rows of weight 0.
+    """Returns the sequences of a batch. Frames beyond the end, and rows of weight 0, count as missing.
 
     Args:
-      batch: `x` [B, T] or [B, T, D], and, if the batch has them, `length` [B] frames, `weight` [B], `mask` [B, T] or
-        [B, T, D] of the observed frames or cells.
-      whole: whether a frame must be observed whole or not at all, so that a mask of cells is refused.
+      batch: `x` [B, T] or [B, T, D]. If the batch has them, also `length` [B] in frames, `weight` [B], and `mask` of
+        the observed frames [B, T] or cells [B, T, D].
+      whole: whether a frame must be observed completely or not at all, so that a mask of cells is refused; by default
+        False.
 
     Raises:
       UserError: for a mask of another shape.
@@ -58,31 +59,50 @@ def frames_of(batch: Batch, whole: bool = False) -> Frames:
 
 
 def frame_lengths(batch: Batch) -> jax.Array:
-    """Returns the number of frames of each sequence, [B]: `length`, or all frames if the batch has none."""
+    """Returns the number of frames of each sequence [B]: `length`, or all frames if the batch has none.
+
+    Args:
+      batch: `x` [B, T, ...], and `length` [B] if the batch has it.
+    """
     rows, frames = batch["x"].shape[:2]
     return batch["length"] if "length" in batch else jnp.full(rows, frames)
 
 
 def like_rows(values: jax.Array, x: jax.Array) -> jax.Array:
-    """Returns `values` [B] with as many axes as `x` [B, ...], so that nothing broadcasts by accident."""
+    """Returns `values` with the number of axes of `x`, so that nothing broadcasts by accident.
+
+    Args:
+      values: numbers [B].
+      x: array [B, ...].
+    """
     return values.reshape(-1, *(1,) * (x.ndim - 1))
 
 
 def inside(x: Array, length: Array) -> Array:
-    """Returns which frames of `x` [B, T, ...] are among the first `length` [B] of their row, [B, T] bool."""
+    """Returns which frames are among the first `length` of their row, [B, T] bool.
+
+    Args:
+      x: rows of frames [B, T, ...].
+      length: number of frames [B].
+    """
     return np.arange(x.shape[1])[None] < length[:, None]
 
 
 def ended(x: jax.Array, length: jax.Array) -> jax.Array:
-    """Returns `x` [B, T, ...] with 0 beyond the first `length` [B] frames of each row."""
+    """Returns rows with 0 beyond their first `length` frames.
+
+    Args:
+      x: rows of frames [B, T, ...].
+      length: number of frames [B].
+    """
     return jnp.where(inside(x, length).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)), x, 0)
 
 
 def continued_lanes(carried: jax.Array | None, rows: int) -> jax.Array:
-    """Returns what the lanes of a state carry into a batch with `reset`, [B, ...].
+    """Returns what the lanes of a state carry into a batch with `reset`.
 
     Args:
-      carried: [B, ...] of the state; None without lanes.
+      carried: values of the state [B, ...]; None without lanes.
       rows: number of rows of the batch.
 
     Raises:
@@ -94,13 +114,13 @@ def continued_lanes(carried: jax.Array | None, rows: int) -> jax.Array:
 
 
 def check_sequences(batch: Batch, shape: tuple[int, ...], values: int, binary: bool = False) -> None:
-    """Refuses, on the host, sequences that a model of rows [T, *shape] cannot read.
+    """Refuses sequences that a model of rows [T, *shape] cannot read. The check runs on the host.
 
     Args:
-      batch: `x` [B, T, *shape], and, if the batch has them, `length` and `mask`.
-      shape: of a frame, () or (D,).
-      values: number of values of a token, 0 for frames that are no tokens.
-      binary: whether the numbers of a frame must be 0 or 1.
+      batch: `x` [B, T, *shape], and `length` and `mask` if the batch has them.
+      shape: shape of a frame, () or (D,).
+      values: number of values of a token; 0 for frames that are no tokens.
+      binary: whether the numbers of a frame must be 0 or 1; by default False.
 
     Raises:
       UserError: naming the first value that is wrong, and what was expected.
@@ -134,15 +154,16 @@ def check_sequences(batch: Batch, shape: tuple[int, ...], values: int, binary: b
 
 
 def asked_for(given: dict | None, num: int, spec: Spec) -> Batch:
-    """Returns the batch whose missing cells a sample fills: all cells unless `given` has `x` and `mask`.
+    """Returns the batch whose missing cells a sample fills. All cells are missing unless `given` has `x` and `mask`.
 
     Args:
-      given: `length` [num] frames of each sequence, of which `x` may hold the first ones; `x` with `mask`; or None.
+      given: conditions, or None. `length` [num] is the number of frames of each sequence; `x` comes with `mask`, and
+        may hold only the first frames.
       num: number of sequences.
       spec: facts of the data; without `length` and `x` a sequence has the frames of `spec.shape`.
 
     Raises:
-      UserError: for another condition, `x` without `mask`, or leaves that do not lead with `num`.
+      UserError: for another condition, `x` without `mask`, or arrays without `num` rows.
     """
     refuse_given(given, ("length", "x", "mask"))
     given = {name: np.asarray(value) for name, value in (given or {}).items()}
@@ -160,14 +181,22 @@ def asked_for(given: dict | None, num: int, spec: Spec) -> Batch:
         given["x"] = np.zeros(shape, np.int32 if levels(spec) else np.float32)
         given["mask"] = np.zeros(shape[:2], bool)
     elif whole:
-        missing = max(0, int(given["length"].max(initial=0)) - given["x"].shape[1])  # frames after those of x
+        missing = max(0, int(given["length"].max(initial=0)) - given["x"].shape[1])  # number of frames after x
         for name in ("x", "mask"):
             given[name] = np.pad(given[name], ((0, 0), (0, missing), *((0, 0),) * (given[name].ndim - 2)))
     return given
 
 
 def asked_prefix(given: dict | None, num: int, spec: Spec) -> tuple[Batch, Array]:
-    """Returns the batch of `asked_for`, of which only a prefix may be observed, and the frames of each prefix [num].
+    """Returns the batch of `asked_for`, in which only a prefix may be observed.
+
+    Args:
+      given: conditions, as in `asked_for`.
+      num: number of sequences.
+      spec: facts of the data.
+
+    Returns:
+      The batch, and the number of frames of each prefix [num].
 
     Raises:
       UserError: as `asked_for` and `check_sequences`; for a mask that is no prefix, or a length below its prefix.
@@ -195,7 +224,7 @@ def refuse_few_frames(states: int, frames: int, source: str) -> None:
     Args:
       states: number of states.
       frames: number of frames.
-      source: what has the frames, for the message.
+      source: the data or batch that has the frames, for the message.
 
     Raises:
       UserError: if there are more states than frames.

@@ -1,4 +1,4 @@
-"""Interpolation between a row and one of its neighbours: the honest baseline, which keeps the rows and fits nothing."""
+"""Interpolation between a row and one of its neighbours: the baseline that stores the training rows without a fit."""
 
 from functools import partial
 from typing import NamedTuple
@@ -15,26 +15,26 @@ from gen_jax.distributions.linalg import matmul
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.model import Batch, Model, family, observed
 
-APART = 1e6  # squared distance of rows that should not be neighbours
+APART = 1e6  # squared distance that is added between rows that must not be neighbours
 
 
 class SmoteState(NamedTuple):
-    """The rows so far."""
+    """The rows that the model has seen."""
 
     step: jax.Array  # [] int32
     seen: jax.Array  # [] int32, number of rows so far
     x: jax.Array  # [N, D] float32, the last N rows
-    mask: jax.Array  # [N, D] bool, observed cells; a row without any is not there
+    mask: jax.Array  # [N, D] bool, observed cells; False in all cells of an empty place
 
 
 class Table(NamedTuple):
-    """The facts of a table that SMOTE reads, and the features by which rows are near or far."""
+    """The facts of a table that SMOTE reads, and the features that distances are computed from."""
 
     rows: int  # N
     levels: Levels
-    numbers: np.ndarray  # places of the columns of numbers
-    column: np.ndarray  # [F], the column of each feature: numbers, then levels
-    shared: np.ndarray  # [L] bool, levels that a row and its neighbours share
+    numbers: np.ndarray  # indices of the columns of numbers
+    column: np.ndarray  # [F] column of each feature: numbers, then levels
+    shared: np.ndarray  # [L] bool, levels that a row and its neighbours must share
     neighbours: int  # k
 
 
@@ -42,17 +42,18 @@ class Table(NamedTuple):
 def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
     """Returns a model that draws between rows: x_i + u (x_j - x_i) (SMOTE, Chawla et al. 2002, JAIR 16, section 4.2).
 
-    Row j is one of the nearest rows of row i, and u ~ U(0, 1). A level is that of row j with probability u, and of row i
-    otherwise; the paper's variant SMOTE-NC votes, which makes rare levels rarer. A cell that both rows lack is that of any
-    other row. One step keeps the rows of its batch (`data.order` all), so the state, and its checkpoint, hold the
-    data. There is no likelihood. `given` takes `x` and `mask` [num, D]: both rows are then among those nearest to the
-    observed cells.
+    Row j is one of the nearest rows of row i, and u ~ U(0, 1). A level comes from row j with probability u, and
+    otherwise from row i. The paper's variant SMOTE-NC votes instead, which makes rare levels rarer. If both rows lack a
+    cell, it comes from any other row.
+
+    One step stores the rows of its batch (`data.order` all), so the state and its checkpoint hold the data. There is no
+    likelihood. `given` takes `x` and `mask` [num, D]; both rows are then among the rows nearest to the observed cells.
 
     Args:
-      spec: facts of the data, of D columns.
-      neighbours: number of nearest rows of which one is drawn. Distances are Euclidean: numbers have standard deviation
-        1, two levels are 1 apart.
-      within: a column with levels that a row and its neighbours share, such as the class in the paper; empty for none.
+      spec: facts of the data, with D columns.
+      neighbours: number of nearest rows, one of which is drawn; by default 5. Distances are Euclidean: numbers have
+        standard deviation 1, and two levels have distance 1.
+      within: column with levels that a row and its neighbours share, such as the class in the paper; by default none.
 
     Raises:
       UserError: for data without columns, fewer than two rows, or an argument out of its range.
@@ -73,7 +74,12 @@ def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
 
 
 def table_of(spec: Spec, neighbours: int, within: str) -> Table:
-    """Returns what SMOTE reads of a table.
+    """Returns the facts of a table that SMOTE reads.
+
+    Args:
+      spec: facts of the data.
+      neighbours: number of nearest rows.
+      within: column with levels that a row and its neighbours share; empty for none.
 
     Raises:
       UserError: as `smote`.
@@ -93,16 +99,32 @@ def table_of(spec: Spec, neighbours: int, within: str) -> Table:
 
 
 def init(table: Table, key: jax.Array, batch: Batch) -> SmoteState:
-    """Returns the state before any row."""
+    """Returns the state before any row.
+
+    Args:
+      table: facts of the table.
+      key: not used.
+      batch: `x` [B, D].
+    """
     zero, shape = jnp.zeros((), jnp.int32), (table.rows, batch["x"].shape[1])
     return SmoteState(zero, zero, jnp.zeros(shape), jnp.zeros(shape, bool))
 
 
 def step(table: Table, key: jax.Array, state: SmoteState, batch: Batch) -> tuple[SmoteState, dict]:
-    """Returns the state with the rows of a batch kept, in place of the oldest rows."""
+    """Returns the state after the rows of a batch have replaced the oldest rows.
+
+    Args:
+      table: facts of the table.
+      key: not used.
+      state: the state before the step.
+      batch: `x` [B, D], and `mask` [B, D] and `weight` [B] if the batch has them.
+
+    Returns:
+      The new state, and the metric `rows`, the number of stored rows.
+    """
     x = observed(batch)
     real = batch.get("weight", jnp.ones(len(x))) > 0
-    place = jnp.where(real, (state.seen + jnp.cumsum(real) - 1) % table.rows, table.rows)  # padding rows: nowhere
+    place = jnp.where(real, (state.seen + jnp.cumsum(real) - 1) % table.rows, table.rows)  # a padding row has no place
     kept = state.x.at[place].set(jnp.nan_to_num(x), mode="drop")
     mask = state.mask.at[place].set(~jnp.isnan(x), mode="drop")
     seen = state.seen + real.sum(dtype=jnp.int32)
@@ -111,19 +133,25 @@ def step(table: Table, key: jax.Array, state: SmoteState, batch: Batch) -> tuple
 
 
 def features(table: Table, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Returns the features [B, F] of rows x [B, D], 0 where `mask` is 0."""
+    """Returns the features of rows [B, F], 0 for missing cells.
+
+    Args:
+      table: facts of the table.
+      x: rows [B, D].
+      mask: observed cells [B, D].
+    """
     levels = categorical.indicators(table.levels, x, mask) * np.float32(np.sqrt(0.5))
     return jnp.concatenate([jnp.where(mask, x, 0)[:, table.numbers], levels], 1)
 
 
 def distances(table: Table, anchor: jax.Array, counted: jax.Array, stored: jax.Array) -> jax.Array:
-    """Returns squared distances [B, N], less what is the same for all stored rows.
+    """Returns squared distances [B, N], without the terms that are equal for all stored rows.
 
     Args:
-      table: the table.
+      table: facts of the table.
       anchor: features [B, F].
-      counted: [B, F], 1 for features that count.
-      stored: features [N, F].
+      counted: 1 for features that count, else 0 [B, F].
+      stored: features of the stored rows [N, F].
     """
     squares = matmul(counted, jnp.square(stored).T) - 2 * matmul(anchor * counted, stored.T)
     anchor_levels = 2 * anchor[:, len(table.numbers) :][:, table.shared]
@@ -132,7 +160,15 @@ def distances(table: Table, anchor: jax.Array, counted: jax.Array, stored: jax.A
 
 
 def donor_cells(u: jax.Array, state: SmoteState) -> jax.Array:
-    """Returns an observed cell of each column [B, D], any of them alike, by uniform u [B, D]."""
+    """Returns an observed cell of each column, chosen uniformly among the stored rows.
+
+    Args:
+      u: numbers drawn from U(0, 1) [B, D].
+      state: the stored rows.
+
+    Returns:
+      Cells [B, D].
+    """
     order = jnp.argsort(~state.mask, axis=0)  # [N, D], observed cells first
     row = jnp.take_along_axis(order, (u * state.mask.sum(0)[None]).astype(jnp.int32), 0)
     return jnp.take_along_axis(state.x, row, 0)
@@ -141,7 +177,21 @@ def donor_cells(u: jax.Array, state: SmoteState) -> jax.Array:
 def row_pairs(
     table: Table, base_key: jax.Array, neighbour_key: jax.Array, state: SmoteState, x: jax.Array, mask: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Draws the two rows [B] between which a sample lies: any row and a neighbour, or two near to the observed cells."""
+    """Draws the two rows between which each sample lies.
+
+    They are any row and one of its neighbours, or two rows near to the observed cells.
+
+    Args:
+      table: facts of the table.
+      base_key: random key of the first row.
+      neighbour_key: random key of the neighbours.
+      state: the stored rows.
+      x: observed cells [B, D].
+      mask: which cells are observed [B, D] bool.
+
+    Returns:
+      Indices of the first and the second rows, [B] each.
+    """
     stored, stands = features(table, state.x, state.mask), state.mask.any(1)  # [N, F], [N]
     asked = mask.any(1, keepdims=True)  # [B, 1]
     base = jax.random.categorical(base_key, jnp.where(stands, 0.0, -jnp.inf), shape=(len(x),))
@@ -157,7 +207,18 @@ def row_pairs(
 
 
 def drawn(table: Table, key: jax.Array, state: SmoteState, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Returns rows [B, D], each between two rows; cells of x [B, D] where `mask` is 1."""
+    """Draws rows, each between two stored rows; observed cells stay.
+
+    Args:
+      table: facts of the table.
+      key: random key.
+      state: the stored rows.
+      x: observed cells [B, D].
+      mask: which cells are observed [B, D] bool.
+
+    Returns:
+      Rows [B, D].
+    """
     base_key, neighbour_key, u_key, level_key, donor_key = jax.random.split(key, 5)
     first, second = row_pairs(table, base_key, neighbour_key, state, x, mask)
     u = jax.random.uniform(u_key, (len(x), 1))
@@ -168,6 +229,6 @@ def drawn(table: Table, key: jax.Array, state: SmoteState, x: jax.Array, mask: j
     rows = jnp.where(has_a & has_b, a + u * (b - a), alone)
     indicators = partial(categorical.indicators, table.levels)
     share = u * indicators(b, has_b) + (1 - u) * indicators(a, has_a)  # [B, L]
-    overall = indicators(state.x, state.mask).mean(0)  # for cells that both rows lack
+    overall = indicators(state.x, state.mask).mean(0)  # for cells that are missing in both rows
     level = categorical.draw(level_key, table.levels, jnp.log(share + 1e-6 * overall[None] + 1e-12))
     return jnp.where(mask, x, rows.at[:, table.levels.columns].set(level))

@@ -1,4 +1,4 @@
-"""Flax linen modules. No losses, no optimizers."""
+"""Nets, as Flax linen modules. Losses and optimizers live in other rooms."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -44,7 +44,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-# Net(shape, classes, **options): (z [N, Z], labels [N] or None, mask [N] or None, 0 = a padding row) -> x [N, *shape]
+# Net(shape, classes, **options): (z [N, Z], labels [N] or None, mask [N] or None, 0 for padding) -> x [N, *shape]
 Nets = Mapping[str, Callable[..., Any]]
 
 GENERATORS: Nets = {"mlp": MLP, "dcgan": DCGenerator, "r3": R3Generator, "recurrent": RecurrentGenerator}
@@ -58,7 +58,7 @@ DISCRIMINATORS: Nets = {
 # Net(shape, classes, **options): (x [N, ...], labels [N] or None) -> [N, *shape]
 ENCODERS: Nets = {"mlp": MLP, "conv": ConvEncoder}
 DECODERS: Nets = {"mlp": MLP, "conv": ConvDecoder}
-# Net(size, base, **options): x [N, H, W, C] -> grid [N, h, w, size], and Net(shape, base, **options) back to [N, *shape]
+# Net(size, base, **options): x [N, H, W, C] -> grid [N, h, w, size]; Net(shape, base, **options): grid -> [N, *shape]
 GRID_ENCODERS: Nets = {"conv": GridEncoder}
 GRID_DECODERS: Nets = {"conv": GridDecoder}
 # ladder(shape, classes, **options) -> Nets

@@ -1,6 +1,7 @@
-"""Residual convolutional nets of autoencoders: images to numbers or grids and back. No batch statistics.
+"""Residual convolutional nets of autoencoders: images to vectors or grids and back. No batch statistics.
 
-Blocks act before they convolve (He et al. 2016, arXiv 1603.05027), and the last layer of each begins at zero.
+In a block the activation comes before the convolution (He et al. 2016, arXiv 1603.05027). The last layer of a block is
+initialised with zeros.
 """
 
 import math
@@ -17,24 +18,32 @@ HE = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 
 
 class Block(nn.Module):
-    """x + f(x) of images [N, H, W, C]: two 3 x 3 convolutions with SiLU before them."""
+    """A residual block x + f(x) for images [N, H, W, C]: two 3 x 3 convolutions, each after SiLU."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns images [N, H, W, C] from images x of the same shape."""
         width = x.shape[-1]
         h = nn.Conv(width, (3, 3), kernel_init=HE)(nn.silu(x))
         return x + nn.Conv(width, (3, 3), kernel_init=nn.initializers.zeros)(nn.silu(h))
 
 
 class Down(nn.Module):
-    """Images [N, H, W, C] to features [N, h, w, C']: `blocks` residual blocks a stage, halved between stages."""
+    """Residual stages from images [N, H, W, C] to features [N, h, w, C'], with half the resolution after each stage.
+
+    Attributes:
+      channels: width of each stage, lowest resolution first; the last width repeats.
+      blocks: number of residual blocks per stage.
+      sides: height and width of each stage, lowest resolution first.
+    """
 
     channels: Sequence[int]
     blocks: int
-    sides: Sequence[tuple[int, int]]  # lowest resolution first
+    sides: Sequence[tuple[int, int]]
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns features [N, h, w, C'] of images x [N, H, W, C]."""
         widths = stage_channels(self.channels, len(self.sides))[::-1]
         x = nn.Conv(widths[0], (3, 3), kernel_init=HE)(x)
         for stage, width in enumerate(widths):
@@ -46,7 +55,14 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Features [N, h, w, C] to images [N, H, W, out]: the mirror of `Down`."""
+    """Residual stages from features [N, h, w, C] to images [N, H, W, out], the mirror of `Down`.
+
+    Attributes:
+      channels: width of each stage, lowest resolution first; the last width repeats.
+      blocks: number of residual blocks per stage.
+      sides: height and width of each stage, lowest resolution first.
+      out: number of output channels.
+    """
 
     channels: Sequence[int]
     blocks: int
@@ -55,6 +71,7 @@ class Up(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns images [N, H, W, out] from features x [N, h, w, C]."""
         widths = stage_channels(self.channels, len(self.sides))
         x = nn.Conv(widths[0], (3, 3), kernel_init=HE)(x)
         for stage, width in enumerate(widths):
@@ -66,12 +83,16 @@ class Up(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """`x [N, H, W, C], y [N] -> [N, *shape]`: residual stages and a dense layer; a label is a plane of ones among zeros.
+    """An encoder of images, `x [N, H, W, C], y [N] -> [N, *shape]`: residual stages and a dense layer.
 
-    Options:
-      channels: width of each stage, lowest resolution first; the last repeats.
-      blocks: residual blocks a stage.
-      base: side of the lowest resolution; where unset, the side halved down to 4..7.
+    A label enters as `classes` extra channels: the channel of the label is 1, the other channels are 0.
+
+    Attributes:
+      shape: shape of one row of the output.
+      classes: number of classes of the label; 0 for none.
+      channels: width of each stage, lowest resolution first; the last width repeats.
+      blocks: number of residual blocks per stage.
+      base: side of the lowest resolution; by default None, the side halved down to 4..7.
     """
 
     shape: Sequence[int]
@@ -82,6 +103,7 @@ class ConvEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None) -> jax.Array:
+        """Returns [N, *shape] from images x [N, H, W, C] and, with classes, their labels y [N]."""
         check_whole("blocks", self.blocks, 0)
         sides = stage_sides(x.shape[1:], self.base, "a conv net")
         if self.classes:
@@ -92,12 +114,19 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """`z [N, Z], y [N] -> [N, H, W, C, W']`: a dense layer and residual stages, the mirror of `ConvEncoder`.
+    """A decoder of images, `z [N, Z], y [N] -> [N, H, W, C, W']`: a dense layer and residual stages.
 
-    Options: as those of `ConvEncoder`.
+    It is the mirror of `ConvEncoder`.
+
+    Attributes:
+      shape: H, W, C, and the number of outputs of each pixel.
+      classes: number of classes of the label; 0 for none.
+      channels: width of each stage, lowest resolution first; the last width repeats.
+      blocks: number of residual blocks per stage.
+      base: side of the lowest resolution; by default None, the side halved down to 4..7.
     """
 
-    shape: Sequence[int]  # H, W, C and the numbers of each pixel
+    shape: Sequence[int]
     classes: int = 0
     channels: Sequence[int] = (64, 32)
     blocks: int = 1
@@ -105,6 +134,7 @@ class ConvDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, y: jax.Array | None = None) -> jax.Array:
+        """Returns [N, *shape] from latents z [N, Z] and, with classes, their labels y [N]."""
         check_whole("blocks", self.blocks, 0)
         sides = stage_sides(self.shape[:3], self.base, "a conv net")
         if self.classes:
@@ -115,38 +145,46 @@ class ConvDecoder(nn.Module):
 
 
 class GridEncoder(nn.Module):
-    """`x [N, H, W, C] -> [N, h, w, D]`: residual stages, then D numbers of each place of the lowest resolution.
+    """An encoder of images to grids, `x [N, H, W, C] -> [N, h, w, D]`: residual stages and a 1 x 1 convolution.
 
-    Options:
-      channels: width of each stage, lowest resolution first; the last repeats.
-      blocks: residual blocks a stage.
+    Attributes:
+      size: number of outputs D at each place of the grid.
+      base: side of the grid; by default None, the side of the images halved down to 4..7.
+      channels: width of each stage, lowest resolution first; the last width repeats.
+      blocks: number of residual blocks per stage.
     """
 
-    size: int  # D
-    base: int | None = None  # side of the grid; where unset, that of the images halved down to 4..7
+    size: int
+    base: int | None = None
     channels: Sequence[int] = (64, 32)
     blocks: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns grids [N, h, w, D] of images x [N, H, W, C]."""
         check_whole("blocks", self.blocks, 0)
         sides = stage_sides(x.shape[1:], self.base, "a conv net")
         return nn.Conv(self.size, (1, 1))(Down(self.channels, self.blocks, sides)(x))
 
 
 class GridDecoder(nn.Module):
-    """`z [N, h, w, D] -> [N, H, W, C, W']`: the mirror of `GridEncoder`.
+    """A decoder of grids to images, `z [N, h, w, D] -> [N, H, W, C, W']`, the mirror of `GridEncoder`.
 
-    Options: as those of `GridEncoder`.
+    Attributes:
+      shape: H, W, C, and the number of outputs of each pixel.
+      base: side of the grid; by default None, the side of the images halved down to 4..7.
+      channels: width of each stage, lowest resolution first; the last width repeats.
+      blocks: number of residual blocks per stage.
     """
 
-    shape: Sequence[int]  # H, W, C and the numbers of each pixel
+    shape: Sequence[int]
     base: int | None = None
     channels: Sequence[int] = (64, 32)
     blocks: int = 1
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
+        """Returns [N, *shape] from grids z [N, h, w, D]."""
         check_whole("blocks", self.blocks, 0)
         sides = stage_sides(self.shape[:3], self.base, "a conv net")
         return Up(self.channels, self.blocks, sides, math.prod(self.shape[2:]))(z).reshape(-1, *self.shape)

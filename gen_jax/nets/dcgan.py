@@ -1,9 +1,13 @@
-"""The DCGAN nets (Radford et al. 2016, arXiv 1511.06434, section 3), sized and conditioned by option.
+"""The DCGAN nets (Radford et al. 2016, arXiv 1511.06434, section 3), with options for their size and condition.
 
-The generator's transposed convolutions have the sub-pixel form of `layers.upconvolve`. With classes, the generator's
-batch normalisation is conditional, or where it has none an embedding of the label stands beside the latent; never both,
-because then the label alone can fill the normalised variance, and on MNIST it did: one image a class. The discriminator
-adds the projection of its features on the label's embedding (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3).
+The transposed convolutions of the generator have the sub-pixel form of `layers.upconvolve`.
+
+With classes, the batch normalisation of the generator is conditional. Without batch normalisation, an embedding of the
+label is concatenated with the latent. The generator never has both, because the label alone can then fill the
+normalised variance. On MNIST it did: the generator made one image per class.
+
+With classes, the discriminator adds the projection of its features on the embedding of the label (Miyato & Koyama 2018,
+arXiv 1802.05637, eq. 3).
 """
 
 import math
@@ -21,15 +25,17 @@ NORMAL = nn.initializers.normal(0.02)
 
 
 class DCGenerator(nn.Module):
-    """`z [N, Z], y [N] -> x [N, *shape]`: a dense layer to the lowest resolution, then transposed convolutions.
+    """A generator of images, `z [N, Z], y [N] -> x [N, *shape]`: a dense layer, then transposed convolutions.
 
-    Options:
-      channels: width of each stage, lowest resolution first; the last repeats (the paper at 64x64: 1024 to 128).
-      base: side of the lowest resolution; where unset, the side halved down to 4..7.
-      kernel: side of the kernels.
+    Attributes:
+      shape: H, W, C of the images.
+      classes: number of classes of the label; 0 for none.
+      channels: width of each stage, lowest resolution first; the last width repeats. The paper: 1024 to 128 at 64x64.
+      base: side of the lowest resolution; by default None, the side halved down to 4..7.
+      kernel: side of the kernels in pixels.
       norm: `batch` or `none`, after every layer but the last.
-      output: a name in `ACTIVATIONS`.
-      dtype: of the activations; weights and the output stay float32.
+      output: activation of the last layer, a name in `ACTIVATIONS`.
+      dtype: type of the activations; weights and the output stay float32.
     """
 
     shape: Sequence[int]
@@ -43,6 +49,14 @@ class DCGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns images [N, *shape].
+
+        Args:
+          z: latents [N, Z].
+          y: labels [N]; None without classes.
+          mask: weights of the rows [N], 0 for padding rows, which batch normalisation ignores; None if no row is
+            padding.
+        """
         choose("norm of a dcgan generator", self.norm, ("batch", "none"))
         sides = stage_sides(self.shape, self.base, "a dcgan")
         widths = stage_channels(self.channels, len(sides) - 1)
@@ -65,9 +79,17 @@ class DCGenerator(nn.Module):
 
 
 class DCDiscriminator(nn.Module):
-    """`x [N, H, W, C], y [N] -> logits [N]`: strided convolutions and a dense layer, the mirror of `DCGenerator`.
+    """A discriminator of images, `x [N, H, W, C], y [N] -> logits [N]`: strided convolutions and a dense layer.
 
-    Options: as those of `DCGenerator`; `norm` is `batch` (not after the first layer), `spectral` or `none`.
+    It is the mirror of `DCGenerator`.
+
+    Attributes:
+      classes: number of classes of the label; 0 for none.
+      channels: width of each stage, lowest resolution first; the last width repeats.
+      base: side of the lowest resolution; by default None, the side halved down to 4..7.
+      kernel: side of the kernels in pixels.
+      norm: `batch` (not after the first layer), `spectral` or `none`.
+      dtype: type of the activations; weights and the output stay float32.
     """
 
     classes: int = 0
@@ -79,14 +101,22 @@ class DCDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns logits [N].
+
+        Args:
+          x: images [N, H, W, C].
+          y: labels [N]; None without classes.
+          mask: weights of the rows [N], 0 for padding rows, which batch normalisation ignores; None if no row is
+            padding.
+        """
         choose("norm", self.norm, NORMS)
         sides = stage_sides(x.shape[1:], self.base, "a dcgan")
         widths = stage_channels(self.channels, len(sides) - 1)[::-1]
         check_kernel(self.kernel, len(sides))
         x = x.astype(self.dtype)
-        penalised = self.norm != "batch" and jax.default_backend() == "cpu"  # a penalty needs rows that do not mix
+        penalised = self.norm != "batch" and jax.default_backend() == "cpu"  # a penalty rules out batch statistics
         for stage, width in enumerate(widths):
-            bare = self.norm == "batch" and stage > 0  # a bias before batch normalisation does nothing
+            bare = self.norm == "batch" and stage > 0  # because batch normalisation cancels a bias
             layer = nn.Conv(
                 width,
                 (self.kernel,) * 2,
@@ -108,10 +138,14 @@ class DCDiscriminator(nn.Module):
 
 
 def check_kernel(kernel: int, stages: int) -> None:
-    """Refuses a kernel that leaves out pixels, and images that are not larger than the base.
+    """Refuses a kernel that skips pixels, and images that are not larger than the base.
+
+    Args:
+      kernel: side of the kernels in pixels.
+      stages: number of stages of the net.
 
     Raises:
-      UserError: naming what was expected.
+      UserError: for a kernel below 2, and for fewer than 2 stages.
     """
     if kernel < 2:
         raise UserError(f"a dcgan with kernel {kernel}: expected at least 2, its stride")

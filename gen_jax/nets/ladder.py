@@ -1,7 +1,7 @@
-"""The two nets of a ladder: features from the bottom up, and the path from the top down that prior and posterior share.
+"""The two nets of a ladder: bottom-up features, and the top-down path that the prior and the posterior share.
 
-Soenderby et al. 2016 (arXiv 1602.02282) in the residual form of Kingma et al. 2016 (arXiv 1606.04934, section 5.2).
-Latents are rows of an MLP or maps of a convolutional net: what differs is in the `Kit`.
+Soenderby et al. 2016 (arXiv 1602.02282), in the residual form of Kingma et al. 2016 (arXiv 1606.04934, section 5.2).
+Latents are rows of an MLP or maps of a convolutional net. The two differ only in their `Kit`.
 """
 
 import math
@@ -17,26 +17,27 @@ from gen_jax.errors import UserError, check_whole
 from gen_jax.nets.conv import HE, Block
 from gen_jax.nets.layers import UpConv, stage_channels, stage_sides
 
-BOUND = 5.0  # magnitude of a log scale, approached smoothly (Vahdat & Kautz 2020, arXiv 2007.03898, appendix)
+BOUND = 5.0  # smooth bound on the magnitude of a log scale (Vahdat & Kautz 2020, arXiv 2007.03898, appendix)
 
 
 class Residual(nn.Module):
-    """x + f(x) of rows [N, W]: two dense layers with SiLU before them."""
+    """A residual block x + f(x) for rows [N, W]: two dense layers, each after SiLU."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns rows [N, W] from rows x of the same shape."""
         h = nn.Dense(x.shape[-1], kernel_init=HE)(nn.silu(x))
         return x + nn.Dense(x.shape[-1], kernel_init=nn.initializers.zeros)(nn.silu(h))
 
 
 class Kit(NamedTuple):
-    """The layers of a ladder: `block()` keeps the shape of its input, the others take the width of their output."""
+    """The layers of a ladder. `block()` keeps the shape of its input; other layers take the width of their output."""
 
     block: Callable
-    enter: Callable  # from data
+    enter: Callable  # the first layer, which reads data
     fine_to_coarse: Callable
     coarse_to_fine: Callable
-    leave: Callable  # to the numbers of the likelihood
+    leave: Callable  # the last layer, which puts out the parameters of the likelihood
 
 
 dense = partial(nn.Dense, kernel_init=HE)
@@ -53,21 +54,27 @@ MAPS = Kit(
 class Stage(NamedTuple):
     """Layers of one resolution."""
 
-    sides: tuple[int, ...]  # (H, W) of maps, () of rows
-    width: int  # of the state
-    latents: tuple[int, ...]  # channels of each layer's latent, top first; none where there is only a block
+    sides: tuple[int, ...]  # (H, W) for maps, () for rows
+    width: int  # width of the state
+    latents: tuple[int, ...]  # number of channels of each layer's latent, top first; empty if the stage is only a block
 
 
 class Nets(NamedTuple):
-    """The nets of a ladder of `len(sizes)` layers, whose latents [N, sum(sizes)] stand side by side, top first."""
+    """The nets of a ladder of `len(sizes)` layers; their latents are concatenated to [N, sum(sizes)], top first."""
 
     up: nn.Module  # (x [N, *], y [N] or None) -> features of each layer
-    down: nn.Module  # (z, features or None, y, fixed) -> out [N, *shape], then z, mean and log scale [N, Z] of q
+    down: nn.Module  # (z, features or None, y, fixed) -> out [N, *shape]; z, mean and log scale [N, Z] of q
     sizes: tuple[int, ...]
 
 
 class Up(nn.Module):
-    """Features of each layer, top first, from data [N, ...] by way of the stages, the lowest of them first."""
+    """The bottom-up net from data [N, ...] to the features of each layer, top layer first.
+
+    Attributes:
+      stages: the stages, lowest resolution first.
+      kit: the layers.
+      classes: number of classes of the label; 0 for none.
+    """
 
     stages: Sequence[Stage]
     kit: Kit
@@ -75,6 +82,7 @@ class Up(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None) -> list[jax.Array]:
+        """Returns the features of each layer, top first, of data x [N, ...] and, with classes, their labels y [N]."""
         sides, features = self.stages[-1].sides, []
         x = x.reshape(len(x), *sides, -1)
         if self.classes:
@@ -90,10 +98,14 @@ class Up(nn.Module):
 
 
 class Layer(nn.Module):
-    """One latent, z = mean_p + scale_p eps, and the state after it; `eps` ~ N(0, 1) under the prior p.
+    """One latent, z = mean_p + scale_p eps, and the state after it. Under the prior p, `eps` ~ N(0, 1).
 
-    The posterior is given relative to p: q(eps) = N(mean, scale^2), which is q(z) = N(mean_p + scale_p mean,
-    (scale_p scale)^2). Both heads begin at zero, so that q is p.
+    The posterior is given relative to p: q(eps) = N(mean, scale^2). Thus q(z) = N(mean_p + scale_p mean, (scale_p
+    scale)^2). Both heads are initialised with zeros, so that q is p at first.
+
+    Attributes:
+      channels: number of channels of the latent.
+      kit: the layers.
     """
 
     channels: int
@@ -101,6 +113,18 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, eps: jax.Array, feature: jax.Array | None, fixed: bool) -> tuple:
+        """Draws the latent of the layer.
+
+        Args:
+          h: state before the layer [N, ...].
+          eps: noise [N, ..., channels], or the latent itself if `fixed`.
+          feature: features of the layer; None draws from the prior.
+          fixed: whether `eps` is a latent whose q is computed.
+
+        Returns:
+          The new state, eps, and mean and log scale of q(eps).
+        """
+
         def head(name: str, x: jax.Array) -> tuple[jax.Array, jax.Array]:
             out = nn.Dense(2 * self.channels, kernel_init=nn.initializers.zeros, name=name)(nn.silu(x))
             mean, log_scale = jnp.split(out, 2, -1)
@@ -117,10 +141,16 @@ class Layer(nn.Module):
 
 
 class Down(nn.Module):
-    """`z [N, Z] -> [N, *shape]`, then z and mean and log scale of q(z | x), each layer's given the z of those above it.
+    """The top-down net, `z [N, Z] -> out [N, *shape]`, and z, mean and log scale of q(z | x), [N, Z] each.
 
-    Without features z is what is decoded. With features it is noise, and becomes mean + scale noise; where `fixed` it is a
-    latent whose q is asked for.
+    The q of a layer is given the z of the layers above it. Without features, z is decoded. With features, z is noise,
+    and becomes mean + scale noise. With features and `fixed`, z is a latent, and only q at this latent is computed.
+
+    Attributes:
+      shape: shape of one row of the output.
+      stages: the stages, lowest resolution first.
+      kit: the layers.
+      classes: number of classes of the label; 0 for none.
     """
 
     shape: Sequence[int]
@@ -136,6 +166,17 @@ class Down(nn.Module):
         y: jax.Array | None = None,
         fixed: bool = False,
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """Decodes latents, or draws them from noise.
+
+        Args:
+          z: noise or latents [N, Z].
+          features: features of each layer from `Up`, top first; None decodes z.
+          y: labels [N]; None without classes.
+          fixed: whether z is a latent whose q is computed; by default False.
+
+        Returns:
+          out [N, *shape]; z, mean and log scale of q(z | x), [N, Z] each.
+        """
         top, num = self.stages[0], len(z)
         found: list[list[jax.Array]] = []
         label = jax.nn.one_hot(y, self.classes) if self.classes else jnp.zeros((num, 1))
@@ -161,12 +202,16 @@ def _nets(shape: Sequence[int], classes: int, stages: Sequence[Stage], kit: Kit)
 def mlp_ladder(
     shape: Sequence[int], classes: int = 0, latents: Sequence[int] = (8, 16, 32), hidden: Sequence[int] = (128, 256)
 ) -> Nets:
-    """A ladder of dense layers, for data of any shape.
+    """Returns a ladder of dense layers, for data of any shape.
 
     Args:
-      shape: of one row of what is put out.
-      latents: numbers of each layer's latent, top first.
-      hidden: width of each layer, top first; the last repeats.
+      shape: shape of one row of the output.
+      classes: number of classes of the label; 0, the default, for none.
+      latents: size of each layer's latent, top first.
+      hidden: width of each layer, top first; the last width repeats.
+
+    Raises:
+      UserError: for no latents, or sizes below 1.
     """
     if not latents:
         raise UserError("a ladder without latents: expected the size of each layer's, top first")
@@ -184,14 +229,18 @@ def conv_ladder(
     latent_channels: int = 4,
     base: int | None = None,
 ) -> Nets:
-    """A ladder of residual convolutional stages, for images; each latent is a map of its stage's resolution.
+    """Returns a ladder of residual convolutional stages for images. A latent is a map of its stage's resolution.
 
     Args:
-      shape: H, W, C and the numbers of each pixel.
-      channels: width of each stage, lowest resolution first; the last repeats.
-      layers: latents of each stage, lowest resolution first; stages beyond have none.
-      latent_channels: of each latent.
-      base: side of the lowest resolution; where unset, the side halved down to 4..7.
+      shape: H, W, C, and the number of outputs of each pixel.
+      classes: number of classes of the label; 0, the default, for none.
+      channels: width of each stage, lowest resolution first; the last width repeats.
+      layers: number of latents of each stage, lowest resolution first; further stages have none.
+      latent_channels: number of channels of each latent; by default 4.
+      base: side of the lowest resolution; by default None, the side halved down to 4..7.
+
+    Raises:
+      UserError: for images that cannot be halved, or layers that do not fit the stages.
     """
     check_whole("latent_channels", latent_channels)
     sides = stage_sides(shape[:3] if len(shape) == 4 else shape, base, "a conv ladder")

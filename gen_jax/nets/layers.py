@@ -1,4 +1,4 @@
-"""What several nets share: batch and spectral normalisation, the transposed convolution, sizes of stages, packing."""
+"""Parts that several nets share: batch and spectral normalisation, transposed convolution, sizes of stages, packing."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,11 +13,15 @@ NORMS = ("none", "batch", "spectral")
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation of `[N, ..., C]` (Ioffe & Szegedy 2015, arXiv 1502.03167), conditional where classes are given.
+    """Batch normalisation of `[N, ..., C]` (Ioffe & Szegedy 2015, arXiv 1502.03167), conditional if there are classes.
 
-    Statistics are those of the batch, over the rows where `mask` [N] is not 0, wherever the collection `batch_stats`
-    may be written, and the running averages kept there elsewhere. With classes, scale and shift are looked up by
-    the label (de Vries et al. 2017, arXiv 1707.00683, section 4.1).
+    If the collection `batch_stats` may be written, the statistics are computed from the batch, over rows where `mask`
+    [N] is not 0. Otherwise they are the running averages in that collection. With classes, scale and shift are looked
+    up by the label (de Vries et al. 2017, arXiv 1707.00683, section 4.1).
+
+    Attributes:
+      classes: number of classes of the label; 0 for none.
+      dtype: type of the activations.
     """
 
     classes: int = 0
@@ -25,12 +29,19 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns x after normalisation.
+
+        Args:
+          x: activations [N, ..., C].
+          y: labels [N]; None without classes.
+          mask: weights of the rows [N], 0 for padding rows; None if no row is padding.
+        """
         fixed = not self.is_mutable_collection("batch_stats")
         plain = not self.classes
         norm = nn.BatchNorm(
             fixed, momentum=0.9, dtype=self.dtype, use_bias=plain, use_scale=plain, use_fast_variance=False
         )
-        if mask is not None:  # rows that are all padding have no mean, and count for nothing
+        if mask is not None:  # if all rows are padding, use them all: an empty batch has no mean
             mask = ((mask > 0) | (jnp.max(mask) == 0)).reshape(x.shape[0], *(1,) * (x.ndim - 1))
         x = norm(x, mask=mask)
         if plain:
@@ -42,9 +53,15 @@ class BatchNorm(nn.Module):
 
 
 def spectrally(module: nn.Module, norm: str, layer: nn.Module) -> Callable[..., jax.Array]:
-    """`layer`, divided by its largest singular value where `norm` is spectral (Miyato et al. 2018, arXiv 1802.05957).
+    """Returns a layer, divided by its largest singular value if `norm` is spectral.
 
-    One power iteration a call, from the vectors in the collection `spectral`, which it renews where that may be written.
+    Miyato et al. 2018, arXiv 1802.05957. A call makes one power iteration from the vectors in the collection
+    `spectral`. It updates these vectors if the collection may be written.
+
+    Args:
+      module: the net that the layer belongs to.
+      norm: `spectral`, or another name, which leaves the layer unchanged.
+      layer: the layer.
     """
     if norm != "spectral":
         return layer
@@ -53,13 +70,19 @@ def spectrally(module: nn.Module, norm: str, layer: nn.Module) -> Callable[..., 
 
 
 def stage_sides(shape: Sequence[int], base: int | None = None, net: str = "an r3 net") -> list[tuple[int, int]]:
-    """Sides of the stages of images [H, W, C], lowest resolution first, each the double of the one before.
+    """Returns the sides of the stages of an image net, lowest resolution first; a stage doubles the previous one.
 
-    The lowest is `base` x `base`; where unset, images are halved while both sides are even and at least 8.
+    Args:
+      shape: H, W, C of the images.
+      base: side of the lowest resolution. By default None: images are halved while both sides are even and at least 8.
+      net: the net, for messages.
+
+    Returns:
+      Height and width of each stage.
 
     Raises:
-      UserError: for rows that are no images, for images that are not `base` times a power of two, or where the lowest
-        resolution would exceed 7 pixels both ways, because a dense layer there grows with its square.
+      UserError: for rows that are no images, and for images that are not `base` times a power of two. Also for a lowest
+        resolution above 7 pixels both ways, because a dense layer there grows with its square.
     """
     if base is not None and base < 1:
         raise UserError(f"{net} with base {base}: expected at least 1")
@@ -81,10 +104,14 @@ def stage_sides(shape: Sequence[int], base: int | None = None, net: str = "an r3
 
 
 def stage_channels(channels: Sequence[int], stages: int) -> list[int]:
-    """One width per stage, lowest resolution first; the last of `channels` repeats.
+    """Returns one width per stage, lowest resolution first; the last of `channels` repeats.
+
+    Args:
+      channels: widths, lowest resolution first.
+      stages: number of stages.
 
     Raises:
-      UserError: for no width at all, or one that is no whole number above 0.
+      UserError: for no width, or a width that is no whole number above 0.
     """
     if not channels or not all(isinstance(width, int) and width > 0 for width in channels):
         raise UserError(f"channels {tuple(channels)}: expected whole numbers above 0, one or more")
@@ -92,47 +119,73 @@ def stage_channels(channels: Sequence[int], stages: int) -> list[int]:
 
 
 def strided_product(x: jax.Array, kernel: jax.Array, *_: object, **__: object) -> jax.Array:
-    """Stride-2 "same" convolution of [N, H, W, C], of even sides, with [K, K, C, F], as one matrix product: [N, H/2, W/2, F].
+    """Returns a stride-2 "same" convolution, computed as one matrix product.
 
-    In the place of `jax.lax.conv_general_dilated`, which takes twice as long on a CPU where it is differentiated twice.
+    It replaces `jax.lax.conv_general_dilated`, which takes twice as long on a CPU if it is differentiated twice.
+
+    Args:
+      x: images [N, H, W, C] of even sides.
+      kernel: kernel [K, K, C, F].
+      *_: further arguments of the convolution, which are ignored.
+      **__: further options of the convolution, which are ignored.
+
+    Returns:
+      [N, H/2, W/2, F].
     """
     size, (height, width) = kernel.shape[0], x.shape[1:3]
     border = (size - 2) // 2, (size - 1) // 2
     x = jnp.pad(x, ((0, 0), border, border, (0, 0)))
     steps = [slice(tap, tap + side - 1, 2) for side in (height, width) for tap in range(size)]
-    taps = [x[:, a, b] for a in steps[:size] for b in steps[size:]]  # of [N, H/2, W/2, C]
+    taps = [x[:, a, b] for a in steps[:size] for b in steps[size:]]  # K^2 arrays [N, H/2, W/2, C]
     return jnp.concatenate(taps, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def upconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Stride-2 "same" transposed convolution of [N, H, W, C] with [K, K, C, F]: [N, 2H, 2W, F].
+    """Returns a stride-2 "same" transposed convolution in its sub-pixel form.
 
-    The sub-pixel form: one stride-1 convolution to 4F channels whose taps are those of the four phases of the output.
-    It equals `jax.lax.conv_transpose`, the gradient of which takes XLA seven times as long on a CPU.
+    One stride-1 convolution with 4F channels has the taps of the four phases of the output. The result equals
+    `jax.lax.conv_transpose`, whose gradient takes XLA seven times as long on a CPU.
+
+    Args:
+      x: images [N, H, W, C].
+      kernel: kernel [K, K, C, F].
+
+    Returns:
+      [N, 2H, 2W, F].
     """
     size, (num, height, width, channels) = kernel.shape[0], x.shape
     taps = before = -(-size // 2)
-    first = [(phase + before) % 2 for phase in (0, 1)]  # every second tap from here reaches the pixels 2 i + phase
-    starts = [(phase + tap - before) // 2 for phase, tap in enumerate(first)]  # and reads the inputs from i + start
+    first = [(phase + before) % 2 for phase in (0, 1)]  # every second tap from `first` reaches the pixels 2 i + phase
+    # These taps read the inputs from i + start.
+    starts = [(phase + tap - before) // 2 for phase, tap in enumerate(first)]
     low, high = min(starts), max(starts) + taps - 1
 
     def phase_kernel(p: int, q: int) -> jax.Array:
-        part = kernel[first[p] :: 2, first[q] :: 2]  # slices: the gradient of a gather is a slow scatter
+        part = kernel[first[p] :: 2, first[q] :: 2]  # slices, because the gradient of a gather is a slow scatter
         return jnp.pad(part, [*((0, taps - side) for side in part.shape[:2]), (0, 0), (0, 0)])
 
     kernels = jnp.stack([phase_kernel(p, q) for p in (0, 1) for q in (0, 1)], axis=3)  # [taps, taps, C, 4, F]
     kernels = kernels.reshape(taps, taps, channels, -1)
-    x = jnp.pad(x, ((0, 0), (-low, high), (-low, high), (0, 0)))  # by the convolution itself: 10 times slower on a CPU
+    # Because padding in the convolution is 10 times slower on a CPU.
+    x = jnp.pad(x, ((0, 0), (-low, high), (-low, high), (0, 0)))
     out = jax.lax.conv_general_dilated(x, kernels, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     out = out.reshape(*out.shape[:3], 2, 2, -1)  # [N, H', W', 2, 2, F]
     places = list(enumerate(start - low for start in starts))
-    pixels = [[out[:, a : a + height, b : b + width, p, q] for q, b in places] for p, a in places]  # of [N, H, W, F]
+    # 2 x 2 arrays [N, H, W, F]
+    pixels = [[out[:, a : a + height, b : b + width, p, q] for q, b in places] for p, a in places]
     stacked = jnp.stack([jnp.stack(each, 3) for each in pixels], 2)  # [N, H, 2, W, 2, F]
     return stacked.reshape(num, 2 * height, 2 * width, -1)
 
 
 class UpConv(nn.Module):
-    """`upconvolve` with a learned kernel [K, K, C, F] and no bias."""
+    """The layer `upconvolve` with a trained kernel [K, K, C, F] and no bias.
+
+    Attributes:
+      features: number of output channels F.
+      kernel: side of the kernel K.
+      initializer: initializer of the kernel.
+      dtype: type of the activations.
+    """
 
     features: int
     kernel: int
@@ -141,13 +194,19 @@ class UpConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns images [N, 2H, 2W, F] from images x [N, H, W, C]."""
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", self.initializer, shape, jnp.float32)
         return upconvolve(x.astype(self.dtype), kernel.astype(self.dtype))
 
 
 def packed(x: jax.Array, pack: int) -> jax.Array:
-    """Rows [N, ..., C] side by side in their last axis, `pack` at a time: [N / pack, ..., pack C]."""
+    """Returns rows [N / pack, ..., pack C], `pack` rows concatenated in their last axis.
+
+    Args:
+      x: rows [N, ..., C].
+      pack: number of rows to concatenate.
+    """
     if pack == 1:
         return x
     x = jnp.moveaxis(x.reshape(-1, pack, *x.shape[1:]), 1, -2)  # [N / pack, ..., pack, C]

@@ -1,6 +1,6 @@
 """The fully connected net, as generator and as discriminator (Goodfellow et al. 2014, arXiv 1406.2661).
 
-With classes, the label stands beside the input as a one-hot row (Mirza & Osindero 2014, arXiv 1411.1784).
+With classes, the label is concatenated with the input as a one-hot row (Mirza & Osindero 2014, arXiv 1411.1784).
 """
 
 import math
@@ -23,7 +23,11 @@ ACTIVATIONS = {
 
 
 def uniform(scale: float) -> nn.initializers.Initializer:
-    """U(-scale, scale)."""
+    """Returns an initializer that draws from U(-scale, scale).
+
+    Args:
+      scale: half the width of the interval.
+    """
     return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -scale, scale)
 
 
@@ -35,17 +39,26 @@ INITIALIZERS = {
 
 
 class MLP(nn.Module):
-    """Dense layers from `[N, ...]` (and labels [N], or of packs [N, P]) to `[N, *shape]`; the default shape, `()`, is one logit a row.
+    """Dense layers from `[N, ...]` to `[N, *shape]`, also given labels [N], or labels of packs [N, P].
 
-    Options:
+    With the default shape, `()`, the output is one logit per row.
+
+    Attributes:
+      shape: shape of one row of the output.
+      classes: number of classes of the label; 0 for none.
       hidden: width of each hidden layer.
-      activation, output: names in `ACTIVATIONS`, after each hidden layer and after the last.
-      pieces: more than 1 makes the hidden layers maxout, the largest of that many maps (Goodfellow et al. 2013).
+      activation: activation of the hidden layers, a name in `ACTIVATIONS`.
+      output: activation of the last layer, a name in `ACTIVATIONS`.
+      pieces: number of linear maps per maxout unit; 1 for plain units. A maxout unit is the maximum of its maps
+        (Goodfellow et al. 2013).
       norm: `batch` (before each activation), `spectral` (of every layer) or `none`.
-      concatenate: a hidden layer reads all those before it too, and the input (as the generator of CTGAN, 1907.00503).
-      dropout: share of the inputs and of the hidden units dropped where a `dropout` key is given.
-      initializer, scale: `he` (variance gain), `normal` (deviation) or `uniform` (half width).
-      dtype: of the activations; weights and the output stay float32.
+      concatenate: whether a hidden layer also reads the input and all earlier hidden layers. The generator of CTGAN
+        does (arXiv 1907.00503).
+      dropout: dropout rates of the inputs and of the hidden units. They apply if a `dropout` key is given.
+      initializer: `he`, `normal` or `uniform`.
+      scale: scale of the initializer. It is the variance gain of `he`, the standard deviation of `normal`, or half the
+        width of `uniform`.
+      dtype: type of the activations; weights and the output stay float32.
     """
 
     shape: Sequence[int] = ()
@@ -63,6 +76,14 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns outputs [N, *shape].
+
+        Args:
+          x: inputs [N, ...].
+          y: labels [N], or labels of packs [N, P]; None without classes.
+          mask: weights of the rows [N], 0 for padding rows, which batch normalisation ignores; None if no row is
+            padding.
+        """
         if not all(isinstance(width, int) and width > 0 for width in (*self.hidden, self.pieces)):
             raise UserError(
                 f"an mlp with hidden {self.hidden} and pieces {self.pieces}: expected whole numbers above 0"

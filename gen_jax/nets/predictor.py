@@ -1,4 +1,4 @@
-"""The net that puts out, for each frame of a sequence, what a head needs to predict it from the frames before."""
+"""The net that gives, for each frame of a sequence, the parameters by which a head predicts it from earlier frames."""
 
 from collections.abc import Mapping
 
@@ -10,15 +10,15 @@ from gen_jax.nets.recurrent import Recurrent, evened, labelled
 
 
 class Predictor(nn.Module):
-    """Recurrent layers between what the frame before was and what the next may be.
+    """Recurrent layers from the previous frame to the parameters of the next frame.
 
-    Options:
-      recurrent: the layers.
-      width: numbers put out for a frame.
-      values: of a token, 0 for frames that are numbers.
-      binary: whether these numbers are zeros and ones.
-      classes: of the label that stands beside each frame, 0 for none.
-      weights: name -> shape of weights that the head keeps here.
+    Attributes:
+      recurrent: the recurrent layers.
+      width: number of outputs per frame.
+      values: number of values of a token; 0 for frames of numbers.
+      binary: whether the numbers of a frame are zeros and ones.
+      classes: number of classes of the label that is concatenated with each frame; 0 for none.
+      weights: shapes by name of the weights that the head keeps here.
     """
 
     recurrent: Recurrent
@@ -36,10 +36,16 @@ class Predictor(nn.Module):
         y: jax.Array | None = None,
         length: jax.Array | None = None,
     ) -> tuple[tuple, jax.Array, dict]:
-        """What is carried on, what is put out [B, T, W], and the weights of the head.
+        """Unrolls the net over frames.
 
         Args:
-          before: the frames one earlier, tokens [B, T] (-1: none) or numbers [B, T, D].
+          carry: the carry before the first frame.
+          before: previous frames, tokens [B, T] (-1 for no frame) or numbers [B, T, D].
+          y: labels [B]; by default None.
+          length: number of frames of each row [B]; by default None, all T frames.
+
+        Returns:
+          The carry after the last frame, the outputs [B, T, W], and the weights of the head.
         """
         x = jax.nn.one_hot(before, self.values) if self.values else before.reshape(*before.shape[:2], -1)
         x = evened(x) if self.values or self.binary else x

@@ -1,8 +1,10 @@
-"""The R3GAN residual nets (Huang et al. 2024, arXiv 2501.05441, section 4 and appendix D), sized by option.
+"""The R3GAN residual nets (Huang et al. 2024, arXiv 2501.05441, section 4 and appendix D), with options for their size.
 
-No normalisation layer: fix-up initialisation (Zhang et al. 2019, arXiv 1901.09321) keeps the signal, low-pass
-resampling keeps it free of aliases. The forms are those that are fast on CPU and on an accelerator alike: a grouped
-convolution runs on CPU as one dense convolution for each group, resampling as a product with a small matrix.
+There is no normalisation layer. Fix-up initialisation (Zhang et al. 2019, arXiv 1901.09321) keeps the scale of the
+signal, and low-pass resampling avoids aliasing.
+
+The operations have forms that are fast on a CPU and on an accelerator. On a CPU, a grouped convolution runs as one
+dense convolution per group. Resampling is a product with a small matrix.
 """
 
 from collections.abc import Sequence
@@ -19,7 +21,13 @@ LOW_PASS = np.array([1.0, 3.0, 3.0, 1.0]) / 8  # [1, 2, 1] * [1, 1]
 
 
 def upsample_matrix(side: int) -> np.ndarray:
-    """[2 side, side]: zeros between the pixels, then the low-pass filter with gain 2; zero padding at the border."""
+    """Returns the matrix [2 side, side] that doubles the number of pixels.
+
+    It puts zeros between the pixels and applies the low-pass filter with gain 2. The border is padded with zeros.
+
+    Args:
+      side: number of pixels.
+    """
     matrix = np.zeros((2 * side + 2, side), np.float32)
     for pixel in range(side):
         matrix[2 * pixel : 2 * pixel + 4, pixel] = 2 * LOW_PASS
@@ -27,51 +35,98 @@ def upsample_matrix(side: int) -> np.ndarray:
 
 
 def resample(x: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
-    """Applies a matrix to the rows and one to the columns of images [N, H, W, C]."""
+    """Applies one matrix to the rows and another to the columns of images.
+
+    Args:
+      x: images [N, H, W, C].
+      rows: matrix [H', H].
+      columns: matrix [W', W].
+
+    Returns:
+      Images [N, H', W', C].
+    """
     x = jnp.einsum("hr,nrwc->nhwc", rows.astype(x.dtype), x)
     return jnp.einsum("wr,nhrc->nhwc", columns.astype(x.dtype), x)
 
 
 def upsample(x: jax.Array) -> jax.Array:
-    """Doubles the sides of images [N, H, W, C] with the filter [1, 3, 3, 1]."""
+    """Doubles the sides of images with the filter [1, 3, 3, 1].
+
+    Args:
+      x: images [N, H, W, C].
+    """
     return resample(x, upsample_matrix(x.shape[1]), upsample_matrix(x.shape[2]))
 
 
 def downsample(x: jax.Array) -> jax.Array:
-    """Halves the sides of images [N, H, W, C] with the filter [1, 3, 3, 1]: the transpose of `upsample`, gain 1."""
+    """Halves the sides of images with the filter [1, 3, 3, 1], by the transpose of `upsample` with gain 1.
+
+    Args:
+      x: images [N, H, W, C].
+    """
     return resample(x, upsample_matrix(x.shape[1] // 2).T / 2, upsample_matrix(x.shape[2] // 2).T / 2)
 
 
 def convolve(x: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
-    """Stride-1 "same" convolution of [N, H, W, C] with [K, K, C / groups, F]."""
+    """Returns a stride-1 "same" convolution [N, H, W, F].
+
+    Args:
+      x: images [N, H, W, C].
+      kernel: kernel [K, K, C / groups, F].
+      groups: number of groups; by default 1.
+    """
     return jax.lax.conv_general_dilated(
         x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups
     )
 
 
 def convolve_by_group(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """`convolve` with groups, as one dense convolution for each."""
+    """Returns the results of `convolve`, computed by one dense convolution per group.
+
+    Args:
+      x: images [N, H, W, C].
+      kernel: kernel [K, K, C / groups, F].
+      groups: number of groups.
+    """
     parts = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1))
     return jnp.concatenate([convolve(part, weights) for part, weights in parts], axis=-1)
 
 
 def grouped_convolve(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-    """`convolve` with groups, in the form that is fast where it runs: XLA's own is 15 to 40 times slower on CPU."""
-    if jax.default_backend() == "cpu":  # not lax.platform_dependent, whose branch XLA:CPU runs ten times slower
+    """Returns the results of `convolve`, computed in the fastest form for the backend.
+
+    XLA's own form is 15 to 40 times slower on a CPU.
+
+    Args:
+      x: images [N, H, W, C].
+      kernel: kernel [K, K, C / groups, F].
+      groups: number of groups.
+    """
+    if jax.default_backend() == "cpu":  # XLA:CPU runs a branch of lax.platform_dependent ten times slower
         return convolve_by_group(x, kernel, groups)
     return convolve(x, kernel, groups)
 
 
 class Block(nn.Module):
-    """x + W3 act(W2 act(W1 x)): 1x1 to `expansion` C, 3x3 in groups, 1x1 back, the last one starting at zero."""
+    """A residual block x + W3 act(W2 act(W1 x)) of a 1x1, a grouped 3x3 and a 1x1 convolution.
+
+    W1 widens the C channels to `expansion` C channels. W3 restores C channels, and is initialised with zeros.
+
+    Attributes:
+      expansion: ratio of the inner channels to C.
+      group_width: number of channels per group of the 3x3 convolution; None for one group.
+      blocks: number of blocks in the whole net; fix-up scales the first two kernels by blocks^(-1/4).
+      dtype: type of the activations.
+    """
 
     expansion: int
     group_width: int | None
-    blocks: int  # in the whole net: fix-up scales the first two kernels by blocks^(-1/4)
+    blocks: int
     dtype: str
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns images [N, H, W, C] from images x of the same shape."""
         channels = x.shape[-1]
         if self.expansion < 1:
             raise UserError(f"an r3 net with expansion {self.expansion}: expected at least 1")
@@ -91,22 +146,30 @@ class Block(nn.Module):
 
 
 def linear(features: int, dtype: str, name: str) -> nn.Dense:
-    """A bias-free linear map over channels (a 1x1 convolution), N(0, 1 / fan_in)."""
+    """Returns a linear map over channels (a 1x1 convolution) without bias, initialised by N(0, 1 / fan_in).
+
+    Args:
+      features: number of output channels.
+      dtype: type of the activations.
+      name: name of the layer.
+    """
     initializer = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
     return nn.Dense(features, use_bias=False, kernel_init=initializer, dtype=dtype, name=name)
 
 
 class R3Generator(nn.Module):
-    """`z [N, Z], y [N] -> x [N, *shape]`: a learned basis weighted by z, then stages of blocks, doubling in between.
+    """A generator of images, `z [N, Z], y [N] -> x [N, *shape]`: a trained basis weighted by z, then stages of blocks.
 
-    With classes, an embedding of the label as long as z stands beside it.
+    Sides double between stages. With classes, an embedding of the label with the size of z is concatenated with z.
 
-    Options:
-      channels: width of each stage, lowest resolution first; the last repeats (the paper: 768 everywhere).
-      blocks: residual blocks per stage.
-      expansion: of the channels inside a block.
-      group_width: channels per group of the 3x3 convolution, None for one group (the paper: 16).
-      dtype: of the activations; weights and the output stay float32.
+    Attributes:
+      shape: H, W, C of the images.
+      classes: number of classes of the label; 0 for none.
+      channels: width of each stage, lowest resolution first; the last width repeats. The paper has 768 everywhere.
+      blocks: number of residual blocks per stage.
+      expansion: ratio of the channels inside a block to the channels of the stage.
+      group_width: number of channels per group of the 3x3 convolution; None for one group. The paper has 16.
+      dtype: type of the activations; weights and the output stay float32.
     """
 
     shape: Sequence[int]
@@ -119,6 +182,13 @@ class R3Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns images [N, *shape].
+
+        Args:
+          z: latents [N, Z].
+          y: labels [N]; None without classes.
+          mask: not read, because there is no batch normalisation.
+        """
         sides = stage_sides(self.shape)
         channels = stage_channels(self.channels, len(sides))
         basis = self.param("basis", nn.initializers.normal(1.0), (*sides[0], channels[0]), jnp.float32)
@@ -138,9 +208,18 @@ class R3Generator(nn.Module):
 
 
 class R3Discriminator(nn.Module):
-    """`x [N, H, W, C], y [N] -> logits [N]`: the mirror image of `R3Generator`, with the same options.
+    """A discriminator of images, `x [N, H, W, C], y [N] -> logits [N]`, the mirror of `R3Generator`.
 
-    With classes, the logit is the projection of as many features on the label's embedding, over the root of their number.
+    With classes, the features are as long as the embedding of the label. The logit is their inner product, divided by
+    the root of this length.
+
+    Attributes:
+      classes: number of classes of the label; 0 for none.
+      channels: width of each stage, lowest resolution first; the last width repeats. The paper has 768 everywhere.
+      blocks: number of residual blocks per stage.
+      expansion: ratio of the channels inside a block to the channels of the stage.
+      group_width: number of channels per group of the 3x3 convolution; None for one group. The paper has 16.
+      dtype: type of the activations; weights and the output stay float32.
     """
 
     classes: int = 0
@@ -152,6 +231,13 @@ class R3Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns logits [N].
+
+        Args:
+          x: images [N, H, W, C].
+          y: labels [N]; None without classes.
+          mask: not read, because there is no batch normalisation.
+        """
         sides = stage_sides(x.shape[1:])
         channels = stage_channels(self.channels, len(sides))
         x = linear(channels[-1], self.dtype, "input")(x.astype(self.dtype))

@@ -1,4 +1,4 @@
-"""The net that puts out, for each code of a grid, the logits of what it may be given those before it, row by row."""
+"""The autoregressive net over a grid of codes: the logits of each code given the earlier codes, row by row."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,13 +13,14 @@ from gen_jax.nets.recurrent import Recurrent
 
 
 class Raster(nn.Module):
-    """Recurrent layers that read the code to the left, the code above and the place of the next one.
+    """Recurrent layers that read the code to the left, the code above and the position of the next code.
 
-    Options:
-      recurrent: the layers.
-      size: of the codebook.
-      height, width: of the grid.
-      classes: of the label that stands beside each code, 0 for none.
+    Attributes:
+      recurrent: the recurrent layers.
+      size: number of codes K in the codebook.
+      height: height of the grid.
+      width: width of the grid.
+      classes: number of classes of the label that is concatenated with each code; 0 for none.
     """
 
     recurrent: Recurrent
@@ -29,19 +30,36 @@ class Raster(nn.Module):
     classes: int
 
     def setup(self) -> None:
+        """Makes the inner net."""
         self.predictor = Predictor(self.recurrent, self.size, 0, True, self.classes, {})
 
     def move(
         self, carry: tuple, left: jax.Array, above: jax.Array, place: jax.Array, y: jax.Array | None = None
     ) -> tuple[tuple, jax.Array]:
-        """What is carried on, and logits [N, T, K], of the codes before and above [N, T] (-1: none) of places [T]."""
+        """Computes the logits of the codes at several places.
+
+        Args:
+          carry: the carry before the first place.
+          left: codes to the left [N, T]; -1 for no code.
+          above: codes above [N, T]; -1 for no code.
+          place: indices of the places in the grid [T].
+          y: labels [N]; by default None.
+
+        Returns:
+          The carry after the last place, and logits [N, T, K].
+        """
         at = jax.nn.one_hot(place, self.height * self.width)
         at = jnp.broadcast_to(at, (*left.shape, at.shape[-1]))
         frames = jnp.concatenate([jax.nn.one_hot(left, self.size), jax.nn.one_hot(above, self.size), at], -1)
         return self.predictor.unroll(carry, frames, y)[:2]
 
     def __call__(self, codes: jax.Array, y: jax.Array | None = None) -> jax.Array:
-        """Logits [N, h, w, K] of codes [N, h, w], each from those before it alone."""
+        """Returns the logits [N, h, w, K] of codes, each from the earlier codes alone.
+
+        Args:
+          codes: codes [N, h, w].
+          y: labels [N]; by default None.
+        """
         padded = jnp.pad(codes.reshape(len(codes), -1), ((0, 0), (self.width, 0)), constant_values=-1)
         left, above = padded[:, self.width - 1 : -1], padded[:, : -self.width]
         carry = self.recurrent.init_carry(len(codes))
@@ -49,11 +67,22 @@ class Raster(nn.Module):
 
 
 def draw_codes(net: Raster, key: jax.Array, params: Any, y: jax.Array | None, num: int) -> jax.Array:
-    """Codes [num, h, w] int32, drawn one after the other; `y` [num] where there are classes."""
+    """Draws codes one after another.
+
+    Args:
+      net: the net.
+      key: random key.
+      params: weights of the net.
+      y: labels [num] if there are classes, else None.
+      num: number of grids.
+
+    Returns:
+      Codes [num, h, w] int32.
+    """
     move: Callable[..., Any] = partial(net.apply, params, method="move")  # (carry, logits)
 
     def draw(lanes: tuple, place: jax.Array) -> tuple[tuple, jax.Array]:
-        carry, last = lanes  # the last w codes [num, w]: the first of them stands above the next one
+        carry, last = lanes  # the last w codes [num, w]; the first is above the next code
         carry, logits = move(carry, last[:, -1:], last[:, :1], place[None], y)
         code = jax.random.categorical(jax.random.fold_in(key, place), logits[:, 0]).astype(jnp.int32)
         return (carry, jnp.concatenate([last[:, 1:], code[:, None]], 1)), code

@@ -1,4 +1,7 @@
-"""Recurrent nets of a GAN over series [T, D], as generator and as discriminator (RCGAN: Esteban et al. 2017, arXiv 1706.02633)."""
+"""Recurrent nets of a GAN over series [T, D], as generator and discriminator.
+
+RCGAN: Esteban et al. 2017, arXiv 1706.02633.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,21 +20,34 @@ LSTM: FrozenDict[str, Any] = FrozenDict(name="lstm", units=64)
 
 
 def unrolled(cell: Mapping, x: jax.Array, y: jax.Array | None, classes: int) -> jax.Array:
-    """h [N, T, units] of the frames x [N, T, D], each beside its label, from nothing carried."""
+    """Returns the states of recurrent layers over the frames of a series, from a carry of zeros.
+
+    Args:
+      cell: a `name` in `CELLS` and the options of `Recurrent`.
+      x: frames [N, T, D].
+      y: labels [N], which are concatenated with each frame; None without classes.
+      classes: number of classes; 0 for none.
+
+    Returns:
+      h [N, T, units].
+    """
     layers = build("cell", RECURRENT, cell)
     return layers.unroll(layers.init_carry(len(x)), labelled(x, y, classes))[1]
 
 
 class RecurrentGenerator(nn.Module):
-    """Recurrent layers from noise beside each frame to that frame: [N, Z] (and labels [N]) to [N, T, D].
+    """A generator of series, `z [N, Z], y [N] -> x [N, T, D]`: recurrent layers that read noise at each frame.
 
-    Options:
+    Attributes:
+      shape: T, D of the series.
+      classes: number of classes of the label; 0 for none.
       cell: a `name` in `CELLS` and the options of `Recurrent`.
-      noise: `frame`, every frame has its own Z / T numbers (Esteban et al.), or `series`, all Z stand beside every frame.
-      output: a name in `ACTIVATIONS`, of the frames.
+      noise: noise that a frame reads, `frame` or `series`. With `frame`, every frame has Z / T numbers of its own
+        (Esteban et al.). With `series`, every frame reads all Z numbers.
+      output: activation of the frames, a name in `ACTIVATIONS`.
 
     Raises:
-      UserError: for rows that are no series, or a latent that cannot be shared out among the frames.
+      UserError: for rows that are no series, or a latent size that is no multiple of the number of frames.
     """
 
     shape: Sequence[int]
@@ -42,6 +58,13 @@ class RecurrentGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns series [N, T, D].
+
+        Args:
+          z: latents [N, Z].
+          y: labels [N]; None without classes.
+          mask: not read, because there is no batch normalisation.
+        """
         check_series(self.shape)
         z = NOISES[choose("noise", self.noise, NOISES)](z, self.shape[0])
         h = unrolled(self.cell, z, y, self.classes)
@@ -49,9 +72,11 @@ class RecurrentGenerator(nn.Module):
 
 
 class RecurrentDiscriminator(nn.Module):
-    """Recurrent layers over [N, T, D] (and labels [N]); the logit [N] is the mean of those of the frames.
+    """A discriminator of series, `x [N, T, D], y [N] -> logits [N]`: recurrent layers, and the mean of frame logits.
 
-    Options: `cell` as of the generator.
+    Attributes:
+      classes: number of classes of the label; 0 for none.
+      cell: a `name` in `CELLS` and the options of `Recurrent`.
     """
 
     classes: int = 0
@@ -59,19 +84,45 @@ class RecurrentDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """Returns logits [N].
+
+        Args:
+          x: series [N, T, D].
+          y: labels [N]; None without classes.
+          mask: not read, because there is no batch normalisation.
+        """
         check_series(x.shape[1:])
         return nn.Dense(1)(unrolled(self.cell, x, y, self.classes))[..., 0].mean(1)
 
 
 def shared_out(z: jax.Array, frames: int) -> jax.Array:
-    """z [N, Z] cut into the noise [N, T, Z / T] of each frame."""
+    """Divides a latent into the noise of each frame.
+
+    Args:
+      z: latents [N, Z].
+      frames: number of frames T.
+
+    Returns:
+      Noise [N, T, Z / T].
+
+    Raises:
+      UserError: if Z is no multiple of T.
+    """
     if z.shape[1] % frames:
         raise UserError(f"latent_size {z.shape[1]}: a recurrent generator of {frames} frames needs a multiple of that")
     return z.reshape(len(z), frames, -1)
 
 
 def repeated(z: jax.Array, frames: int) -> jax.Array:
-    """z [N, Z] beside every frame [N, T, Z]."""
+    """Repeats a latent at every frame.
+
+    Args:
+      z: latents [N, Z].
+      frames: number of frames T.
+
+    Returns:
+      Noise [N, T, Z].
+    """
     return jnp.broadcast_to(z[:, None], (len(z), frames, z.shape[1]))
 
 
@@ -79,6 +130,13 @@ NOISES = {"frame": shared_out, "series": repeated}
 
 
 def check_series(shape: Sequence[int]) -> None:
-    """Raises UserError for rows that are no series."""
+    """Refuses rows that are no series.
+
+    Args:
+      shape: shape of a row.
+
+    Raises:
+      UserError: for such rows.
+    """
     if len(shape) != 2:
         raise UserError(f"a recurrent net is for series [T, D], these data have rows of shape {tuple(shape)}")

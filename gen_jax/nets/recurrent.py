@@ -1,4 +1,4 @@
-"""Layers of recurrent cells: one contract for every cell, `init_carry`, `unroll` and `step`. Their equations are in `cells`."""
+"""Layers of recurrent cells; every cell has the same `init_carry`, `unroll` and `step`. Equations are in `cells`."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -18,21 +18,24 @@ NORMS = {"none": lambda: lambda x: x, "rms": nn.RMSNorm, "layer": nn.LayerNorm}
 
 
 class Recurrent(nn.Module):
-    """Layers of one cell, each with what stands around it.
+    """Layers of one recurrent cell, with norms, residual connections, dense layers and dropout around them.
 
-    Options:
+    Attributes:
       cell: a name in `CELLS`.
-      units: numbers of h; layers: how many.
-      residual: a layer adds to what it reads.
-      norm: `rms` or `layer` in front of every layer and behind the last, or `none`. With either of these two, and with
-        `residual`, the frames are projected to `units` numbers first.
-      feedforward: more than 0 adds two dense layers behind each cell, `feedforward` x `units` wide in between.
-      dropout: share of a layer's output dropped where a `dropout` key is given.
-      locked: what is dropped is the same at every time (Gal & Ghahramani 2016, arXiv 1512.05287), or else drawn anew.
-      input_dropout: share of the numbers of each frame dropped in front of the first layer, drawn anew at every time.
-      scan: how a cell is unrolled: `sequential`, `associative` (parallel in time, linear cells only), `cudnn` (LSTMs on
-        an NVIDIA GPU: the same weights in kernels that bear no replicas, and no penalty on a critic's gradient), or
-        `auto`: of the first two what pays on this platform.
+      units: number of units of a layer.
+      layers: number of layers.
+      residual: whether a layer adds its output to its input. If so, the frames are first projected to `units` numbers.
+      norm: `rms` or `layer` before every layer and after the last layer, or `none`. Unless it is `none`, the frames are
+        first projected to `units` numbers.
+      feedforward: width of two dense layers after each cell, as a multiple of `units`; 0 for none.
+      dropout: dropout rate of the output of a layer. It applies if a `dropout` key is given.
+      locked: whether dropout uses one mask for all frames. If not, each frame has its own. Source: Gal & Ghahramani
+        2016, arXiv 1512.05287.
+      input_dropout: dropout rate of the numbers of each frame before the first layer. Every frame has a new mask.
+      scan: how a cell is unrolled: `auto`, `sequential`, `associative` or `cudnn`. `associative` is parallel in time
+        and needs a linear cell. `cudnn` is for LSTMs on an NVIDIA GPU: it uses the same weights, but allows no replicas
+        and no penalty on the gradient of a critic. `auto` is `sequential` or `associative`, the faster one on this
+        platform.
 
     Raises:
       UserError: for an unknown name, sizes below 1, or a scan that the cell or the platform does not have.
@@ -50,7 +53,11 @@ class Recurrent(nn.Module):
     scan: str = "auto"
 
     def init_carry(self, rows: int) -> tuple[Carry, ...]:
-        """What every layer carries before the first frame: zeros [rows, units]."""
+        """Returns the carry of every layer before the first frame, zeros [rows, units].
+
+        Args:
+          rows: number of rows.
+        """
         self.check()
         arrays = CELLS[self.cell].arrays
         return tuple(tuple(jnp.zeros((rows, self.units)) for _ in range(arrays)) for _ in range(self.layers))
@@ -59,9 +66,16 @@ class Recurrent(nn.Module):
     def unroll(
         self, carry: tuple[Carry, ...], x: jax.Array, length: jax.Array | None = None, reset: jax.Array | None = None
     ) -> tuple[tuple[Carry, ...], jax.Array]:
-        """h [B, T, units] of the frames x [B, T, D], and what is carried on.
+        """Unrolls the layers over frames.
 
-        Rows where `reset` [B] begin from zeros. Beyond `length` [B] nothing is carried and h is 0.
+        Args:
+          carry: the carry of every layer before the first frame.
+          x: frames [B, T, D].
+          length: number of frames of each row [B]; beyond it the carry stays and h is 0. By default None, all T frames.
+          reset: rows that begin with a carry of zeros [B] bool; by default None.
+
+        Returns:
+          The carry after the last frame, and h [B, T, units].
         """
         layer = partial(Layer, self.cell, self.units, self.how())
         norm = NORMS[self.norm]
@@ -69,14 +83,14 @@ class Recurrent(nn.Module):
         dropout = nn.Dropout(self.dropout, broadcast_dims=(1,) if self.locked else (), deterministic=whole)
 
         def drop(h: jax.Array) -> jax.Array:
-            """Of rows first, so that no row's noise depends on how many there are."""
+            """Applies dropout with rows as the first axis, so that their number does not change the noise of a row."""
             return dropout(h.swapaxes(0, 1)).swapaxes(0, 1)
 
         valid = None if length is None else (jnp.arange(x.shape[1])[:, None] < length[None])[..., None]  # [T, B, 1]
         if reset is not None:
             carry = jax.tree.map(lambda each: jnp.where(reset[:, None], 0, each), carry)
         x, after = nn.Dropout(self.input_dropout, deterministic=whole)(x).swapaxes(0, 1), []
-        if self.residual or self.norm != "none":  # a frame of zeros (silence) has no norm: hence the bias
+        if self.residual or self.norm != "none":  # with a bias, because a frame of zeros (silence) has no norm
             x = nn.Dense(self.units, bias_init=initializers.normal(0.1), name="project")(x)
         for each, old in enumerate(carry):
             new, h = layer(name=f"layer_{each}")(old, norm()(x), valid)
@@ -89,19 +103,31 @@ class Recurrent(nn.Module):
         return tuple(after), (x if valid is None else jnp.where(valid, x, 0)).swapaxes(0, 1)
 
     def step(self, carry: tuple[Carry, ...], x: jax.Array) -> tuple[tuple[Carry, ...], jax.Array]:
-        """h [B, units] of one frame x [B, D]."""
+        """Computes h [B, units] of one frame.
+
+        Args:
+          carry: the carry of every layer.
+          x: one frame [B, D].
+
+        Returns:
+          The new carry, and h.
+        """
         carry, h = self.unroll(carry, x[:, None])
         return carry, h[:, 0]
 
     def how(self) -> str:
-        """How the layers are unrolled: `scan`, or what pays where that is left open."""
+        """Returns how the layers are unrolled: `scan`, or for `auto` the faster way."""
         if self.scan != "auto":
             return self.scan
         linear = isinstance(CELLS[self.cell], Linear)
         return "associative" if linear and jax.default_backend() != "cpu" else "sequential"
 
     def check(self) -> None:
-        """Raises UserError for options that no net can have."""
+        """Refuses options that no net can have.
+
+        Raises:
+          UserError: for such an option.
+        """
         choose("cell", self.cell, CELLS)
         choose("scan", self.scan, SCANS)
         choose("norm", self.norm, NORMS)
@@ -118,7 +144,16 @@ class Recurrent(nn.Module):
 
 
 def labelled(x: jax.Array, y: jax.Array | None, classes: int) -> jax.Array:
-    """Frames [N, T, D], each beside the label [N] of its row, one-hot and `evened`, where there are classes."""
+    """Concatenates frames with the one-hot, `evened` label of their row.
+
+    Args:
+      x: frames [N, T, D].
+      y: labels [N]; None without classes.
+      classes: number of classes; 0 for none.
+
+    Returns:
+      Frames [N, T, D + classes]; without classes, x.
+    """
     if not classes:
         return x
     label = evened(jax.nn.one_hot(y, classes))[:, None]
@@ -126,12 +161,22 @@ def labelled(x: jax.Array, y: jax.Array | None, classes: int) -> jax.Array:
 
 
 def evened(x: jax.Array) -> jax.Array:
-    """Zeros and ones [..., D], scaled to a mean square of 1 as weights expect it at their start; zeros alone stay 0."""
+    """Scales zeros and ones to a mean square of 1, as the initial weights expect it. Rows of zeros stay 0.
+
+    Args:
+      x: zeros and ones [..., D].
+    """
     return x * jnp.sqrt(x.shape[-1] / jnp.maximum(x.sum(-1, keepdims=True), 1))
 
 
 class Layer(nn.Module):
-    """One layer of cells: (carry, x [T, B, D], valid [T, B, 1] or None) -> (carry, h [T, B, units])."""
+    """One layer of cells, `carry, x [T, B, D], valid [T, B, 1] or None -> carry, h [T, B, units]`.
+
+    Attributes:
+      cell: a name in `CELLS`.
+      units: number of units.
+      how: how the cell is unrolled: `sequential`, `associative` or `cudnn`.
+    """
 
     cell: str
     units: int
@@ -139,6 +184,13 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, carry: Carry, x: jax.Array, valid: jax.Array | None) -> tuple[Carry, jax.Array]:
+        """Returns the new carry, and h [T, B, units].
+
+        Args:
+          carry: the carry before the first frame.
+          x: frames [T, B, D].
+          valid: [T, B, 1] bool, false beyond the end of a row; None if no row ends.
+        """
         cell, units = CELLS[self.cell], self.units
 
         def each_gate(init: nn.initializers.Initializer, key: jax.Array, rows: int) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Optimizers by name, schedules and moving averages as pure functions of the examples seen. The updates are Optax's."""
+"""Optimizers by name, from Optax; schedules and moving averages as pure functions of the number of examples."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ Optimizer = Annotated[
     Mapping | optax.GradientTransformation, Choices(OPTIMIZERS, others={"clip_norm": None}, schedules=True)
 ]
 
-SHAPES = {  # (start, stop, fraction of the way) -> value
+SHAPES = {  # (start, stop, fraction of the schedule) -> value
     "cosine": lambda start, stop, way: stop + (start - stop) * (1 + jnp.cos(jnp.pi * way)) / 2,
     "linear": lambda start, stop, way: start + (stop - start) * way,
     "exponential": lambda start, stop, way: start * (stop / start) ** way,
@@ -33,10 +33,14 @@ SHAPES = {  # (start, stop, fraction of the way) -> value
 
 
 def schedule(value: float | Mapping | Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
-    """Returns a function of the examples seen: a number stays as it is, a mapping moves from `start` to `stop`.
+    """Returns a schedule, a function from the number of examples seen to a value.
 
-    A function of the examples is its own schedule. `{"start": a, "stop": b, "examples": n, "shape": "cosine" | "linear" | "exponential"}` reaches b after n examples
-    and stays there; the shape is cosine unless named (R3GAN, arXiv 2501.05441, appendix D).
+    The mapping `{"start": a, "stop": b, "examples": n, "shape": "cosine" | "linear" | "exponential"}` reaches b after n
+    examples and stays there (R3GAN, arXiv 2501.05441, appendix D). The default shape is cosine.
+
+    Args:
+      value: a number, which is constant; a mapping, which moves from `start` to `stop`; or a function of the number of
+        examples, which is its own schedule.
 
     Raises:
       UserError: for other keys, an unknown shape, or n below 1.
@@ -58,12 +62,13 @@ def _moving(start: float, stop: float, examples: int, shape: str = "cosine") -> 
 def optimizer(
     options: Mapping | optax.GradientTransformation,
 ) -> Callable[[jax.Array], optax.GradientTransformation]:
-    """Returns a function from the examples seen to the Optax transformation of that moment.
+    """Returns a function from the number of examples seen to the Optax transformation at that moment.
+
+    The state of the optimizer does not depend on its arguments, so one state serves all moments.
 
     Args:
-      options: a `name` in `OPTIMIZERS` and its arguments, each a number or a schedule, and perhaps `clip_norm`, the largest
-        global norm of a gradient. The optimizer's state depends on none of them, so one state serves all moments. Or an
-        Optax transformation, which counts steps itself.
+      options: a `name` in `OPTIMIZERS` and its arguments, each a number or a schedule. `clip_norm` may be among them:
+        the largest global norm of a gradient. Or an Optax transformation, which counts steps itself.
 
     Raises:
       UserError: for an unknown name, argument or schedule.
@@ -79,11 +84,18 @@ def optimizer(
         tx = build("optimizer", OPTIMIZERS, {"name": options.get("name"), **values})
         return tx if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), tx)
 
-    at(jnp.zeros(()))  # a wrong name or argument is said here, not at the first step
+    at(jnp.zeros(()))  # because a wrong name or argument must raise now, not at the first step
     return at
 
 
 def moving_average(average: Any, params: Any, examples: jax.Array, half_life: jax.Array) -> Any:
-    """Returns the exponential moving average whose memory halves every `half_life` examples, after `examples` more of them."""
+    """Returns the exponential moving average after one step; the weight of the past halves every `half_life` examples.
+
+    Args:
+      average: the moving average, a tree.
+      params: the newest parameters, a tree of the same shapes.
+      examples: number of examples of the step.
+      half_life: half-life in examples; 0 keeps the newest parameters only.
+    """
     keep = 0.5 ** (examples / jnp.maximum(half_life, 1e-6))
     return jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, average, params)

@@ -1,6 +1,7 @@
-"""Evolution strategies: the gradient of a smoothed loss from its values alone, where none can be had by calculus.
+"""Evolution strategies: an estimate of the gradient of a smoothed loss from values of the loss alone.
 
-The estimate takes the place of `jax.value_and_grad`; the loss may be anything that maps parameters to a number.
+The estimate replaces `jax.value_and_grad` if the loss has no gradient. The loss may be any function from parameters to
+a number.
 """
 
 from collections.abc import Callable
@@ -14,10 +15,14 @@ from gen_jax.errors import UserError
 
 
 def centred_ranks(values: jax.Array) -> jax.Array:
-    """Ranks of `values` [N], of N > 1, spread evenly over [-1/2, 1/2]: the utilities of the fitness shaping of
-    Wierstra et al. 2014 (arXiv 1106.4487, section 3.1) that the code of Salimans et al. 2017 takes.
+    """Returns the ranks of values, spread evenly over [-1/2, 1/2].
 
-    Equal values share their mean rank, so that a flat loss has no gradient; NaN ranks as the greatest.
+    The ranks are utilities for fitness shaping (Wierstra et al. 2014, arXiv 1106.4487, section 3.1), as in the code of
+    Salimans et al. 2017. Equal values share their mean rank, so that a flat loss has no gradient. NaN ranks as the
+    greatest value.
+
+    Args:
+      values: values of the loss [N], N > 1.
     """
     ordered = jnp.sort(values)
     below, within = (jnp.searchsorted(ordered, values, side=side) for side in ("left", "right"))
@@ -32,22 +37,29 @@ def evolution_gradient(
     deviation: float,
     shaped: bool = True,
 ) -> tuple[jax.Array, Any]:
-    """1 / (2 n sigma) sum_i (F(theta + sigma e_i) - F(theta - sigma e_i)) e_i with e_i ~ N(0, I):
-    Salimans et al. 2017 (arXiv 1703.03864), algorithm 2 with antithetic pairs (section 2), F a loss to minimise.
+    """Estimates the gradient of a smoothed loss by antithetic pairs of noise.
 
-    One pair after another, by `jax.lax.map`: in memory are one net at work and the noise, n copies of the parameters.
-    On a CPU `jax.vmap` is slower, for an MLP 1.5 times and for convolutions, which become grouped ones, 4 times.
+    The estimate is 1 / (2 n sigma) sum_i (F(theta + sigma e_i) - F(theta - sigma e_i)) e_i with e_i ~ N(0, I). It is
+    algorithm 2 of Salimans et al. 2017 (arXiv 1703.03864) with antithetic pairs (section 2), where F is a loss to
+    minimise.
+
+    `jax.lax.map` evaluates one pair after another. Memory holds one net at work and the noise, n copies of the
+    parameters. On a CPU `jax.vmap` is slower: 1.5 times for an MLP, and 4 times for convolutions, which become grouped
+    convolutions.
 
     Args:
-      loss: params -> []; its own randomness, if any, is fixed, so that all evaluations share it.
+      key: random key.
+      loss: function params -> []. Its randomness, if any, must be fixed, so that all evaluations share it.
       params: a tree of float32 arrays, D numbers in all.
-      pairs, deviation: n, so that the loss is evaluated 2 n times, and sigma > 0 of the noise on every parameter.
-      shaped: whether centred ranks, within all 2 n, take the place of F: then the gradient has a direction and no
-        scale of its own, and any increasing function of the loss has the same one. Without, it is an unbiased
-        estimate of the gradient of the smoothed loss E F(theta + sigma e).
+      pairs: number of pairs n; the loss is evaluated 2 n times.
+      deviation: standard deviation sigma > 0 of the noise on every parameter.
+      shaped: whether centred ranks among all 2 n values replace F; by default True. The gradient then has a direction
+        but no scale: any increasing function of the loss has the same gradient. If False, it is an unbiased estimate of
+        the gradient of the smoothed loss E F(theta + sigma e).
 
     Returns:
-      The mean of the 2 n losses, an unbiased estimate of the smoothed loss, and the gradient, shaped like `params`.
+      The mean of the 2 n losses, an unbiased estimate of the smoothed loss; and the gradient, with the shapes of
+      `params`.
 
     Raises:
       UserError: for no pairs, or a deviation not above 0.

@@ -25,11 +25,11 @@ from gen_jax.models.sequences import Frames, asked_for, check_sequences, frames_
 
 
 class Statistics(NamedTuple):
-    """Expected counts of what happens in the data."""
+    """Expected counts of first states, transitions and emissions."""
 
-    initial: jax.Array  # [K] float32, sequences that begin in a state
-    transition: jax.Array  # [K, K] float32, from a row to a column
-    emission: Any  # leaves lead with K
+    initial: jax.Array  # [K] float32, expected number of sequences that begin in a state
+    transition: jax.Array  # [K, K] float32, expected number of transitions from a row to a column
+    emission: Any  # statistics of the emissions; the first axis of a leaf is K
 
 
 class HmmState(NamedTuple):
@@ -39,22 +39,22 @@ class HmmState(NamedTuple):
     log_initial: jax.Array  # [K] float32
     log_transition: jax.Array  # [K, K] float32, from a row to a column
     emission: Categorical | Bernoulli | Gaussian
-    statistics: Statistics | None  # running; None unless stepwise
+    statistics: Statistics | None  # running statistics; None unless stepwise
 
 
 class HiddenMarkov(NamedTuple):
     """A hidden Markov model without its parameters."""
 
     states: int  # K
-    density: Emission  # of a frame, given its hidden state
+    density: Emission  # density of a frame given its hidden state
     frame: tuple[int, ...]  # shape of a frame; () for tokens and for samples of sound
-    values: int = 0  # of a token; 0 for frames of numbers
+    values: int = 0  # number of values of a token; 0 for frames of numbers
     binary: bool = False  # whether the numbers of a frame are 0 or 1
     initial_strength: float = 0.0  # pseudo-counts of each first state
     transition_strength: float = 0.0  # pseudo-counts of each transition
-    stepwise: float | None = None  # exponent of the step size of stepwise EM; None: each batch alone
-    rows: int = 0  # of the data, which running statistics are scaled to; 0: not scaled
-    scan: str = "auto"  # how recursions over time run
+    stepwise: float | None = None  # exponent of the step size of stepwise EM; None for EM on a batch
+    rows: int = 0  # number of rows to which running statistics are scaled; 0 for no scaling
+    scan: str = "auto"  # how recursions over time run, see `hmm`
 
 
 @family("hmm")
@@ -69,25 +69,27 @@ def hmm(
 ) -> Model:
     """Returns a hidden Markov model that is fitted by expectation maximisation (Baum et al. 1970; Rabiner 1989).
 
-    A step is one iteration of EM. Its metrics belong to the parameters before the step: `nats_per_frame`, `penalty` (of
-    the priors, per frame as well: the sum of the two falls) and `reseeded`, the number of dead states that begin anew.
+    A step is one iteration of EM. Its metrics belong to the parameters before the step: `nats_per_frame`, `penalty` and
+    `reseeded`. `penalty` is the penalty of the priors per frame; its sum with `nats_per_frame` falls. `reseeded` is the
+    number of dead states that restart.
 
     A sample has the shape of `spec`, or the shape that `given` asks for: `length` [num] frames, or `x` with `mask`. The
     observed cells stay, and the other cells are drawn from their posterior.
 
     Args:
       spec: facts of the data: tokens, rolls, sound or series.
-      states: number of hidden states, K.
-      emission: a `name` in `hmm.emissions.EMISSIONS` and its options; None: `categorical` for tokens, `bernoulli` for
-        rolls, `gaussian` for real numbers, with their defaults.
-      initial_strength: pseudo-counts of each first state (a Dirichlet(1 + strength) prior); 0: no prior.
-      transition_strength: pseudo-counts of each transition.
-      stepwise: None: a step reads its batch alone, which should be all the data. A number a in (0.5, 1]: running
-        statistics, which a batch moves by (step + 1)^-a (Cappe and Moulines 2009; Liang and Klein 2009, section 3).
-      scan: `sequential`, `associative` (parallel in time), or `auto`: the faster one on this platform.
+      states: number of hidden states K; by default 8.
+      emission: a `name` in `hmm.emissions.EMISSIONS` and its options. By default None: `categorical` for tokens,
+        `bernoulli` for rolls, `gaussian` for real numbers, with their defaults.
+      initial_strength: pseudo-counts of each first state; 0 for no prior. The prior is Dirichlet(1 + strength).
+      transition_strength: pseudo-counts of each transition; 0 for no prior.
+      stepwise: exponent a of stepwise EM in (0.5, 1]; None for plain EM. With None a step reads only its batch,
+        which should be all the data. With a number a, a batch moves running statistics by (step + 1)^-a (Cappe and
+        Moulines 2009; Liang and Klein 2009, section 3).
+      scan: `sequential`, `associative` (parallel in time), or `auto`, the faster of these on this platform.
 
     Raises:
-      UserError: for data that are no sequences, an emission that does not fit them, more states than frames, an
+      UserError: for data that are no sequences, an emission that does not fit them, more states than frames, or an
         unknown name or option.
     """
     density = emissions.fitting(spec, emission)
@@ -119,6 +121,14 @@ def check_arguments(
 ) -> None:
     """Refuses arguments that no hidden Markov model can have.
 
+    Args:
+      spec: facts of the data.
+      states: number of hidden states.
+      initial: pseudo-counts of each first state.
+      transition: pseudo-counts of each transition.
+      stepwise: exponent of stepwise EM, or None.
+      scan: how recursions over time run.
+
     Raises:
       UserError: naming the argument, its value and what was expected.
     """
@@ -133,7 +143,13 @@ def check_arguments(
 
 
 def init(model: HiddenMarkov, key: jax.Array, batch: Batch) -> HmmState:
-    """Returns the state before the first step: emissions fitted to a rough clustering of the frames of a batch."""
+    """Returns the state before the first step, with emissions fitted to a rough clustering of the frames of a batch.
+
+    Args:
+      model: the model.
+      key: random key.
+      batch: `x`, `length`, `weight` and `mask` as in `step`.
+    """
     share_key, chain_key = jax.random.split(key)
     density, states = model.density, model.states
     frames = frames_of(batch, density.whole)
@@ -155,8 +171,8 @@ def step(model: HiddenMarkov, key: jax.Array, state: HmmState, batch: Batch) -> 
       model: the model.
       key: not used.
       state: the state before the iteration.
-      batch: `x` [B, T, *frame], and, if the batch has them, `length` [B] frames, `weight` [B], and `mask` [B, T] of
-        observed frames or [B, T, *frame] of observed cells.
+      batch: `x` [B, T, *frame]. If the batch has them, also `length` [B] in frames, `weight` [B], and `mask` of
+        observed frames [B, T] or cells [B, T, *frame].
     """
     frames = frames_of(batch, model.density.whole)
     refuse_few_frames(model.states, frames.valid.size, "this batch")
@@ -175,7 +191,13 @@ def step(model: HiddenMarkov, key: jax.Array, state: HmmState, batch: Batch) -> 
 
 
 def expected_counts(model: HiddenMarkov, state: HmmState, frames: Frames) -> Expectation:
-    """Returns what happens in the frames, in expectation over hidden paths given the frames: the E-step."""
+    """Returns the expected counts over hidden paths given the frames: the E-step.
+
+    Args:
+      model: the model.
+      state: the parameters.
+      frames: the sequences.
+    """
     return inference.expectation(
         jnp.exp(state.log_initial),
         jnp.exp(state.log_transition),
@@ -191,8 +213,14 @@ def blended_counts(
 ) -> tuple[Statistics, jax.Array]:
     """Returns the statistics that parameters are fitted to, and which states are dead [K].
 
-    They are the counts of the batch, in which dead states are reseeded. Stepwise EM blends them into the running
-    statistics (Cappe and Moulines 2009, arXiv 0712.4273, eq. 11).
+    The statistics are the counts of the batch, in which dead states are reseeded. Stepwise EM blends them into the
+    running statistics (Cappe and Moulines 2009, arXiv 0712.4273, eq. 11).
+
+    Args:
+      model: the model.
+      state: the state before the step.
+      frames: the sequences.
+      expected: expected counts of the batch.
     """
     running, density = state.statistics, model.density
     initial, transition = expected.initial, expected.transition
@@ -214,9 +242,9 @@ def maximised(model: HiddenMarkov, state: HmmState, statistics: Statistics, dead
 
     Args:
       model: the model.
-      state: the state before the step; parameters without any counts stay.
+      state: the state before the step; parameters without counts stay.
       statistics: expected counts.
-      dead: [K] bool, states which all other states lead to anew with probability 1 / K.
+      dead: dead states [K] bool, to which every state now leads with probability 1 / K.
     """
     log_initial = log_normalised(statistics.initial + model.initial_strength, state.log_initial)
     log_transition = log_normalised(statistics.transition + model.transition_strength, state.log_transition)
@@ -230,36 +258,65 @@ def maximised(model: HiddenMarkov, state: HmmState, statistics: Statistics, dead
 
 
 def penalty(model: HiddenMarkov, state: HmmState) -> jax.Array:
-    """Returns minus the log-density of the priors at the parameters [], up to its constant."""
+    """Returns minus the log-density of the priors at the parameters [], up to its constant.
+
+    Args:
+      model: the model.
+      state: the parameters.
+    """
     initial = dirichlet_penalty(state.log_initial, model.initial_strength)
     transition = dirichlet_penalty(state.log_transition, model.transition_strength)
     return initial + transition + model.density.penalty(state.emission)
 
 
 def data_scale(model: HiddenMarkov, frames: Frames) -> jax.Array:
-    """Returns the number of rows of the data for each row of a batch []; 1 if each batch counts alone."""
+    """Returns the number of rows of the data per row of a batch []; 1 unless EM is stepwise.
+
+    Args:
+      model: the model.
+      frames: the sequences of the batch.
+    """
     if not (model.stepwise and model.rows):
         return jnp.ones(())
     return model.rows / jnp.maximum(frames.weight.sum(), 1e-12)
 
 
 def frame_weight(frames: Frames) -> jax.Array:
-    """Returns the weight of each frame [T, B]; 0 if nothing of it is observed."""
+    """Returns the weight of each frame [T, B]; 0 if all its cells are missing.
+
+    Args:
+      frames: the sequences.
+    """
     return frames.weight[None] * frames.seen
 
 
 def frame_log_likelihood(model: HiddenMarkov, state: HmmState, frames: Frames) -> jax.Array:
-    """Returns log p(x_t | z_t = k) of the observed cells, [T, B, K]."""
+    """Returns log p(x_t | z_t = k) of the observed cells, [T, B, K] nats.
+
+    Args:
+      model: the model.
+      state: the parameters.
+      frames: the sequences.
+    """
     return model.density.log_likelihood(state.emission, frames.x, frames.observed)
 
 
 def parallel(model: HiddenMarkov, frames: Frames) -> bool:
-    """Returns whether recursions over time run as parallel scans."""
+    """Returns whether recursions over time run as parallel scans.
+
+    Args:
+      model: the model.
+      frames: the sequences.
+    """
     return inference.parallel_pays(model.scan, jax.default_backend(), len(frames.x), model.states)
 
 
 def readable(model: HiddenMarkov, batch: Batch) -> Batch:
     """Returns the arrays of a batch that inference reads.
+
+    Args:
+      model: the model.
+      batch: `x`, `length` and `mask` as in `step`.
 
     Raises:
       UserError: for sequences that the model cannot read.
@@ -273,7 +330,7 @@ def log_prob(model: HiddenMarkov, compiled: Callable, key: jax.Array, state: Hmm
 
     Args:
       model: the model.
-      compiled: (state, batch, exact) -> [B], `score` of the model.
+      compiled: function (state, batch, exact) -> [B], `score` of the model.
       key: not used.
       state: the parameters.
       batch: `x`, `length` and `mask` as in `step`.
@@ -295,7 +352,7 @@ def score(model: HiddenMarkov, state: HmmState, batch: Batch, exact: bool) -> ja
     Args:
       model: the model.
       state: the parameters.
-      batch: as in `log_prob`.
+      batch: `x`, `length` and `mask` as in `step`.
       exact: whether all probabilities stay in log space, which is slower.
     """
     frames = frames_of(batch, model.density.whole)
@@ -306,7 +363,13 @@ def score(model: HiddenMarkov, state: HmmState, batch: Batch, exact: bool) -> ja
 
 
 def filtered(model: HiddenMarkov, state: HmmState, frames: Frames) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns `forward_backward.filtering` of the frames."""
+    """Returns `forward_backward.filtering` of the frames.
+
+    Args:
+      model: the model.
+      state: the parameters.
+      frames: the sequences.
+    """
     return inference.filtering(
         jnp.exp(state.log_initial),
         jnp.exp(state.log_transition),
@@ -321,7 +384,7 @@ def encode(model: HiddenMarkov, compiled: Callable, key: jax.Array, state: HmmSt
 
     Args:
       model: the model.
-      compiled: (state, batch) -> [B, T], `best_path` of the model.
+      compiled: function (state, batch) -> [B, T], `best_path` of the model.
       key: not used.
       state: the parameters.
       batch: `x`, `length` and `mask` as in `step`.
@@ -333,7 +396,13 @@ def encode(model: HiddenMarkov, compiled: Callable, key: jax.Array, state: HmmSt
 
 
 def best_path(model: HiddenMarkov, state: HmmState, batch: Batch) -> jax.Array:
-    """Returns the most probable hidden path of each sequence, [B, T] int32."""
+    """Returns the most probable hidden path of each sequence, [B, T] int32.
+
+    Args:
+      model: the model.
+      state: the parameters.
+      batch: `x`, `length` and `mask` as in `step`.
+    """
     frames = frames_of(batch, model.density.whole)
     log_likelihood = frame_log_likelihood(model, state, frames)
     return state_paths.viterbi(
@@ -356,12 +425,12 @@ def sample(
     Args:
       model: the model.
       spec: facts of the data, among them the number of frames of a sequence.
-      compiled: (key, state, batch) -> x and its evidence, `complete` of the model.
-      key: of the draws.
+      compiled: function (key, state, batch) -> x and its evidence, `complete` of the model.
+      key: random key.
       state: the parameters.
       num: number of sequences.
-      given: conditions, see `hmm`.
-      how: must be empty: the sampler has no options.
+      given: conditions, see `hmm`; by default None.
+      how: must be empty, because the sampler has no options.
 
     Returns:
       `x` [num, T, *frame], and `length` [num] if it is given.
@@ -379,15 +448,18 @@ def sample(
 
 
 def complete(model: HiddenMarkov, key: jax.Array, state: HmmState, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """Returns x [B, T, *frame] with all missing cells drawn from their posterior, and log p of the observed cells [B].
+    """Draws the missing cells of sequences from their posterior.
 
-    The draws of a row depend on its number and its cells alone, whatever other rows are beside it.
+    The draws of a row depend only on its index and its cells, not on other rows.
 
     Args:
       model: the model.
-      key: of the draws.
+      key: random key.
       state: the parameters.
       batch: `x`, `mask`, and `length` if rows end early.
+
+    Returns:
+      x [B, T, *frame], and log p of the observed cells [B] in nats.
     """
     keys = jax.vmap(lambda row: jax.random.split(jax.random.fold_in(key, row)))(jnp.arange(len(batch["x"])))
     path_keys, frame_keys = keys[:, 0], keys[:, 1]  # [B]

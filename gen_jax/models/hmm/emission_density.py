@@ -1,9 +1,11 @@
 """The record of an emission density of a hidden Markov model, and the sums that densities share. No chains, no state.
 
-Everything is time-major: T frames, B sequences, K states; `x` is [T, B] int32 tokens or [T, B, D] float32. `observed`
-[T, B] marks the observed tokens, [T, B, D] the observed cells; missing cells are marginalised. `shares` [T, B, K] are
-the weights with which frames belong to states. A prior is written as pseudo-counts, where 0 is no prior. The penalty is
-minus the logarithm of its density up to a constant, and `maximise` returns the mode of the posterior.
+Arrays are time-major: T frames, B sequences, K states. `x` is [T, B] int32 tokens or [T, B, D] float32. `observed`
+marks the observed tokens [T, B] or the observed cells [T, B, D]; missing cells are marginalised. `shares` [T, B, K] are
+the weights with which frames belong to states.
+
+A prior is given as pseudo-counts, where 0 is no prior. The penalty is minus the logarithm of its density up to a
+constant. `maximise` returns the mode of the posterior.
 """
 
 from collections.abc import Callable
@@ -16,42 +18,69 @@ from gen_jax.distributions.linalg import matmul, quotient
 
 
 class Emission(NamedTuple):
-    """A family of densities as pure functions of its parameters, a pytree whose leaves lead with K."""
+    """A family of densities as pure functions of its parameters, a pytree whose leaves have K as first axis."""
 
-    start: Callable  # (key, x, observed, states) -> shares [T, B, K] that the first parameters are fitted to
-    log_likelihood: Callable  # (params, x, observed) -> [T, B, K] nats; 0 if nothing of a frame is observed
-    statistics: Callable  # (x, observed, shares) -> expected statistics, a pytree whose leaves lead with K
-    blend: Callable  # (old, new, keep, add) -> the statistics of `keep` times the old data and `add` times the new
+    start: Callable  # (key, x, observed, states) -> shares [T, B, K] for the fit of the first parameters
+    log_likelihood: Callable  # (params, x, observed) -> [T, B, K] nats; 0 if all cells of a frame are missing
+    statistics: Callable  # (x, observed, shares) -> expected statistics, a pytree whose leaves have K as first axis
+    blend: Callable  # (old, new, keep, add) -> statistics of `keep` times the old and `add` times the new data
     maximise: Callable  # (statistics, params) -> params; states and cells without observations keep their params
     penalty: Callable  # (params) -> [], minus the log-density of the prior
     draw: Callable  # (key, params, z) -> x of one frame in state z []
     blank: Callable  # (states, x) -> params of the least information, for frames like x
-    whole: bool = False  # whether a frame must be observed whole or not at all
+    whole: bool = False  # whether a frame must be observed completely or not at all
 
 
 def log_normalised(counts: jax.Array, old: jax.Array) -> jax.Array:
-    """Returns rows of `counts` as log-probabilities; a row without a count keeps the log-probabilities `old`."""
+    """Returns rows of counts as log-probabilities.
+
+    Args:
+      counts: counts [..., N].
+      old: log-probabilities [..., N], which a row without counts keeps.
+    """
     total = counts.sum(-1, keepdims=True)
     return jnp.where(total > 0, jnp.log(quotient(counts, total)), old)
 
 
 def dirichlet_penalty(log_prob: jax.Array, strength: float) -> jax.Array:
-    """Returns -sum_k strength log p_k: a Dirichlet(1 + strength) prior on each row, up to its constant."""
+    """Returns -sum_k strength log p_k: a Dirichlet(1 + strength) prior on each row, up to its constant.
+
+    Args:
+      log_prob: log-probabilities [..., N].
+      strength: pseudo-counts of each entry.
+    """
     return -strength * log_prob.sum() if strength else jnp.zeros(())
 
 
 def gathered(shares: jax.Array, cells: jax.Array) -> jax.Array:
-    """Returns sum_t,b shares_tbk cells_tbd [K, D], as one product of matrices."""
+    """Returns sum_t,b shares_tbk cells_tbd [K, D], computed as one matrix product.
+
+    Args:
+      shares: shares of the frames [T, B, K].
+      cells: numbers of the frames [T, B, D].
+    """
     return matmul(shares.reshape(-1, shares.shape[-1]).T, cells.reshape(-1, cells.shape[-1]))
 
 
 def blend_counts(old: Any, new: Any, keep: jax.Array, add: jax.Array) -> Any:
-    """Returns keep old + add new, of statistics that are sums (Cappe and Moulines 2009, arXiv 0712.4273, eq. 11)."""
+    """Returns keep old + add new, for statistics that are sums (Cappe and Moulines 2009, arXiv 0712.4273, eq. 11).
+
+    Args:
+      old: old statistics, a tree.
+      new: new statistics, a tree of the same shapes.
+      keep: factor [] of the old statistics.
+      add: factor [] of the new statistics.
+    """
     return jax.tree.map(lambda old, new: keep * old + add * new, old, new)
 
 
 def mean_cells(x: jax.Array, observed: jax.Array) -> jax.Array:
-    """Returns the mean of the observed cells of `x` [T, B, D] in each dimension, [D]; 0 if none is observed."""
+    """Returns the mean of the observed cells in each dimension [D]; 0 if no cell is observed.
+
+    Args:
+      x: numbers [T, B, D].
+      observed: observed cells [T, B, D] bool.
+    """
     return quotient(jnp.where(observed, x, 0).sum((0, 1)), observed.sum((0, 1)).astype(jnp.float32))
 
 
@@ -60,6 +89,15 @@ def near_seeds(key: jax.Array, x: jax.Array, observed: jax.Array, states: int) -
 
     s is the mean of d^2 to the nearest chosen frame. A missing cell counts as the mean of its dimension. Frames without
     observed cells are never chosen. K-means++: Arthur and Vassilvitskii 2007.
+
+    Args:
+      key: random key.
+      x: numbers [T, B, D].
+      observed: observed cells [T, B, D] bool.
+      states: number of states K.
+
+    Returns:
+      Shares [T, B, K].
     """
     rows = observed.any(-1).reshape(-1).astype(jnp.float32)  # [N]
     middle = mean_cells(x, observed)

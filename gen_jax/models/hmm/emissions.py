@@ -1,4 +1,4 @@
-"""The emission densities of hidden Markov models by name, and the one that fits the data."""
+"""The emission densities of hidden Markov models by name, and the choice of a density that fits the data."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated
@@ -25,10 +25,10 @@ def fitting(spec: Spec, options: Mapping | Emission | None) -> Emission:
 
     Args:
       spec: facts of the data.
-      options: a `name` in `EMISSIONS` and its options; or a density; or None: the one that fits the data.
+      options: a `name` in `EMISSIONS` and its options; or a density; or None for the density that fits the data.
 
     Raises:
-      UserError: for data that are no sequences, a density that does not fit them, an unknown name or option.
+      UserError: for data that are no sequences, a density that does not fit them, or an unknown name or option.
     """
     if not kind_of(spec).time:
         raise UserError(f"an hmm models sequences, not data of kind {spec.kind!r} ({spec.name})")

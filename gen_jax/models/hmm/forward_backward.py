@@ -1,14 +1,16 @@
 """Inference in hidden Markov models as functions of arrays. No emissions, no paths, no state.
 
-Everything is time-major: T frames, B sequences, K states. `initial` [K] and `transition` [K, K] (row: from, column: to)
-are probabilities; a `transition` [T - 1, K, K] holds one matrix for each step from t to t + 1. `log_likelihood`
-[T, B, K] is log p(x_t | z_t = k): 0 if nothing is observed, -inf if impossible. `valid` [T, B] is false on padding
-frames, which end a sequence, and where the recursions stand still.
+Arrays are time-major: T frames, B sequences, K states. `initial` [K] and `transition` [K, K] (row: from, column: to)
+are probabilities. A `transition` [T - 1, K, K] holds one matrix for each step from t to t + 1. `log_likelihood` [T, B,
+K] is log p(x_t | z_t = k): 0 for a missing frame, -inf if impossible. `valid` [T, B] is false on padding frames, which
+come after the end of a sequence; the recursions do not move there.
 
-Probabilities are rescaled at every frame and the largest likelihood is pulled out, so that no length underflows. A
-state that is 1e-38 times as likely as another is lost in float32. An impossible sequence has log-probability -inf and
-posteriors of 0, never NaN. Equations: Rabiner 1989 (Proceedings of the IEEE 77), scaled as in section V.A; parallel
-forms: Sarkka and Garcia-Fernandez 2021 (arXiv 2002.03602).
+Probabilities are rescaled at every frame and divided by the largest likelihood, so that sequences of any length do not
+underflow. A state that is 1e-38 times as likely as another is lost in float32. An impossible sequence has
+log-probability -inf and posteriors of 0, never NaN.
+
+Equations: Rabiner 1989 (Proceedings of the IEEE 77), scaled as in section V.A. Parallel forms: Sarkka and
+Garcia-Fernandez 2021 (arXiv 2002.03602).
 """
 
 from functools import reduce
@@ -23,12 +25,12 @@ SCANS = ("auto", "sequential", "associative")
 
 
 class Expectation(NamedTuple):
-    """What happens in sequences, in expectation over hidden paths given the frames."""
+    """Expected counts over hidden paths given the frames."""
 
-    initial: jax.Array  # [K], sequences that begin in a state
-    transition: jax.Array  # [K, K], steps from a row to a column
+    initial: jax.Array  # [K], number of sequences that begin in a state
+    transition: jax.Array  # [K, K], number of steps from a row to a column
     shares: jax.Array  # [T, B, K], p(z_t | x_1..T)
-    evidence: jax.Array  # [T, B], log p(x_t | x_1..t-1), not weighted
+    evidence: jax.Array  # [T, B], log p(x_t | x_1..t-1), without weights
 
 
 def parallel_pays(scan: str, platform: str, frames: int, states: int) -> bool:
@@ -46,25 +48,48 @@ def parallel_pays(scan: str, platform: str, frames: int, states: int) -> bool:
 
 
 def scaled_likelihood(log_likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns likelihoods [T, B, K] in units of the largest likelihood of their frame, and its logarithm [T, B]."""
+    """Returns likelihoods relative to the largest likelihood of their frame.
+
+    Args:
+      log_likelihood: log-likelihoods [T, B, K].
+
+    Returns:
+      Relative likelihoods [T, B, K], and the logarithm of the largest likelihood [T, B].
+    """
     states = log_likelihood.shape[-1]
     if states > FEW:
         peak = peak_of(log_likelihood)
         return jnp.exp(log_likelihood - peak), peak[..., 0]
-    columns = [log_likelihood[..., state] for state in range(states)]  # [T, B] of each state
+    columns = [log_likelihood[..., state] for state in range(states)]  # K arrays [T, B]
     peak = jnp.maximum(reduce(jnp.maximum, columns), jnp.finfo(jnp.float32).min)
     return jnp.stack([jnp.exp(column - peak) for column in columns], -1), peak
 
 
 def moved(rows: jax.Array, matrix: jax.Array) -> jax.Array:
-    """Returns rows [B, K] times a matrix [K, K], within a scan."""
+    """Returns the product of rows and a matrix [B, K], in a form for scans.
+
+    Args:
+      rows: rows [B, K].
+      matrix: matrix [K, K].
+    """
     return (rows[:, :, None] * matrix[None]).sum(1) if len(matrix) <= FEW else matmul(rows, matrix)
 
 
 def filtering(
     initial: jax.Array, transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array, parallel: bool = False
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns p(z_t | x_1..t) and p(z_t | x_1..t-1) [T, B, K], and log p(x_t | x_1..t-1) [T, B]: the forward pass."""
+    """Computes the forward pass.
+
+    Args:
+      initial: probabilities of first states [K].
+      transition: probabilities of transitions [K, K] or [T - 1, K, K].
+      log_likelihood: log-likelihoods [T, B, K].
+      valid: false on padding frames [T, B] bool.
+      parallel: whether to use a parallel scan; by default False.
+
+    Returns:
+      p(z_t | x_1..t) and p(z_t | x_1..t-1), [T, B, K] each, and log p(x_t | x_1..t-1) [T, B].
+    """
     scaled, peak = scaled_likelihood(log_likelihood)
     forward = filter_associative if parallel else filter_sequential
     filtered, predicted, likelihood = forward(initial, transition, scaled, valid)
@@ -72,9 +97,16 @@ def filtering(
 
 
 def filter_sequential(initial: jax.Array, transition: jax.Array, likelihood: jax.Array, valid: jax.Array) -> tuple:
-    """Returns the results of `filtering`, frame by frame, with p(x_t | x_1..t-1) in units of `likelihood`.
+    """Computes the forward pass frame by frame (Rabiner, eq. 19-20 and 91-92).
 
-    Rabiner, eq. 19-20 and 91-92.
+    Args:
+      initial: probabilities of first states [K].
+      transition: probabilities of transitions [K, K] or [T - 1, K, K].
+      likelihood: relative likelihoods [T, B, K].
+      valid: false on padding frames [T, B] bool.
+
+    Returns:
+      The results of `filtering`, with p(x_t | x_1..t-1) in units of `likelihood` instead of its logarithm.
     """
     matrices = jnp.concatenate([transition, transition[-1:]]) if transition.ndim == 3 else None
 
@@ -90,10 +122,19 @@ def filter_sequential(initial: jax.Array, transition: jax.Array, likelihood: jax
 
 
 def filter_associative(initial: jax.Array, transition: jax.Array, likelihood: jax.Array, valid: jax.Array) -> tuple:
-    """Returns the results of `filter_sequential`, in log2(T) rounds of products of K x K matrices.
+    """Computes the forward pass in log2(T) rounds of products of K x K matrices.
 
-    A matrix is kept as rows that sum to one, beside the logarithms of their sums, so that no row underflows beside
-    another. An impossible row is uniform, with a sum of 0.
+    A matrix is stored as rows that sum to one, with the logarithms of their sums, so that small rows do not underflow.
+    An impossible row is uniform, with a sum of 0.
+
+    Args:
+      initial: probabilities of first states [K].
+      transition: probabilities of transitions [K, K] or [T - 1, K, K].
+      likelihood: relative likelihoods [T, B, K].
+      valid: false on padding frames [T, B] bool.
+
+    Returns:
+      The results of `filter_sequential`.
     """
     batch, states = likelihood.shape[1:]
     moves = transition.reshape(-1, 1, states, states) * likelihood[1:, :, None]  # [T - 1, B, K, K]
@@ -116,7 +157,14 @@ def filter_associative(initial: jax.Array, transition: jax.Array, likelihood: ja
 
 
 def split_rows(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the rows of a non-negative matrix [.., K, K] scaled to sum to one, and the logs of their sums [.., K]."""
+    """Returns the rows of a non-negative matrix scaled to sum to one, and the logarithms of their sums.
+
+    Args:
+      matrix: matrices [.., K, K].
+
+    Returns:
+      Rows [.., K, K], and logarithms [.., K].
+    """
     sums = matrix.sum(-1)
     uniform = jnp.full_like(matrix, 1 / matrix.shape[-1])
     return jnp.where(sums[..., None] > 0, normalised(matrix), uniform), jnp.log(sums)
@@ -125,10 +173,20 @@ def split_rows(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
 def smoothing(
     transition: jax.Array, filtered: jax.Array, predicted: jax.Array, valid: jax.Array, parallel: bool = False
 ) -> jax.Array:
-    """Returns p(z_t | x_1..T) [T, B, K] from the results of `filtering`: the backward pass.
+    """Computes the backward pass from the results of `filtering`.
 
-    The form is that of Rauch, Tung and Striebel, p(z_t = i | x) = f_t(i) sum_j a_ij p(z_t+1 = j | x) / p_t+1(j). Its
-    ratios are finite wherever f_t is positive, so that it needs no threshold on small probabilities.
+    It uses the form of Rauch, Tung and Striebel, p(z_t = i | x) = f_t(i) sum_j a_ij p(z_t+1 = j | x) / p_t+1(j). Its
+    ratios are finite where f_t is positive, so that it needs no threshold on small probabilities.
+
+    Args:
+      transition: probabilities of transitions [K, K] or [T - 1, K, K].
+      filtered: p(z_t | x_1..t) [T, B, K].
+      predicted: p(z_t | x_1..t-1) [T, B, K].
+      valid: false on padding frames [T, B] bool.
+      parallel: whether to use a parallel scan; by default False.
+
+    Returns:
+      p(z_t | x_1..T) [T, B, K].
     """
     backward = smooth_associative if parallel else smooth_sequential
     rest = backward(transition, filtered, predicted[1:], valid[1:])
@@ -136,7 +194,17 @@ def smoothing(
 
 
 def smooth_sequential(transition: jax.Array, filtered: jax.Array, predicted: jax.Array, valid: jax.Array) -> jax.Array:
-    """Returns all frames of `smoothing` except the last, frame by frame."""
+    """Computes all frames of `smoothing` except the last, frame by frame.
+
+    Args:
+      transition: probabilities of transitions [K, K] or [T - 1, K, K].
+      filtered: p(z_t | x_1..t) [T, B, K].
+      predicted: p(z_t | x_1..t-1) of frames 2 .. T [T - 1, B, K].
+      valid: false on padding frames, of frames 2 .. T [T - 1, B] bool.
+
+    Returns:
+      [T - 1, B, K].
+    """
     matrices = transition if transition.ndim == 3 else None
 
     def step(smoothed: jax.Array, frame: tuple) -> tuple[jax.Array, jax.Array]:
@@ -150,7 +218,17 @@ def smooth_sequential(transition: jax.Array, filtered: jax.Array, predicted: jax
 
 
 def smooth_associative(transition: jax.Array, filtered: jax.Array, predicted: jax.Array, valid: jax.Array) -> jax.Array:
-    """Returns all frames of `smoothing` except the last, by products of the reversed chain p(z_t | z_t+1, x_1..t)."""
+    """Computes all frames of `smoothing` except the last, by products of the reversed chain p(z_t | z_t+1, x_1..t).
+
+    Args:
+      transition: probabilities of transitions [K, K] or [T - 1, K, K].
+      filtered: p(z_t | x_1..t) [T, B, K].
+      predicted: p(z_t | x_1..t-1) of frames 2 .. T [T - 1, B, K].
+      valid: false on padding frames, of frames 2 .. T [T - 1, B] bool.
+
+    Returns:
+      [T - 1, B, K].
+    """
     states = filtered.shape[-1]
     transition = transition.reshape(-1, 1, states, states).mT
     back = quotient(
@@ -164,14 +242,17 @@ def smooth_associative(transition: jax.Array, filtered: jax.Array, predicted: ja
 def expected_transitions(
     transition: jax.Array, filtered: jax.Array, predicted: jax.Array, smoothed: jax.Array, weight: jax.Array
 ) -> jax.Array:
-    """Returns sum_t,b w_tb p(z_t-1 = i, z_t = j | x) [K, K] (Rabiner, eq. 37), in one product after the scans.
+    """Computes sum_t,b w_tb p(z_t-1 = i, z_t = j | x) (Rabiner, eq. 37) in one product after the scans.
 
     Args:
-      transition: [K, K].
-      filtered: [T, B, K], as `filtering` returns it.
-      predicted: [T, B, K], as `filtering` returns it.
-      smoothed: [T, B, K], as `smoothing` returns it.
-      weight: [T, B], of the frame that a transition leads to; 0 for padding.
+      transition: probabilities of transitions [K, K].
+      filtered: p(z_t | x_1..t) [T, B, K], from `filtering`.
+      predicted: p(z_t | x_1..t-1) [T, B, K], from `filtering`.
+      smoothed: p(z_t | x_1..T) [T, B, K], from `smoothing`.
+      weight: weights w of the frames that transitions lead to [T, B]; 0 for padding.
+
+    Returns:
+      Expected counts [K, K].
     """
     ratio = quotient(smoothed[1:], predicted[1:]) * weight[1:, :, None]
     before = filtered[:-1].reshape(-1, len(transition))
@@ -182,9 +263,16 @@ def expected_transitions(
 def log_forward(
     log_initial: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array
 ) -> jax.Array:
-    """Returns log p(x) [B] with every probability in log space: slower than `filtering`, but nothing is lost.
+    """Computes log p(x) [B] with every probability in log space. It is slower than `filtering`, but loses no state.
 
-    It is for sequences that `filtering` finds impossible, because the only possible state was 1e-38 times as likely.
+    It is for sequences that `filtering` finds impossible, because the only possible state was 1e-38 times as likely as
+    another.
+
+    Args:
+      log_initial: log-probabilities of first states [K].
+      log_transition: log-probabilities of transitions [K, K].
+      log_likelihood: log-likelihoods [T, B, K].
+      valid: false on padding frames [T, B] bool.
     """
 
     def step(carry: tuple, frame: tuple) -> tuple[tuple, jax.Array]:
@@ -208,7 +296,16 @@ def expectation(
     weight: jax.Array,
     parallel: bool = False,
 ) -> Expectation:
-    """Returns expected counts, weighted by `weight` [B] (Rabiner 1989, eq. 40a-b without their denominators)."""
+    """Computes weighted expected counts (Rabiner 1989, eq. 40a-b without their denominators).
+
+    Args:
+      initial: probabilities of first states [K].
+      transition: probabilities of transitions [K, K].
+      log_likelihood: log-likelihoods [T, B, K].
+      valid: false on padding frames [T, B] bool.
+      weight: weights of the sequences [B].
+      parallel: whether to use parallel scans; by default False.
+    """
     filtered, predicted, evidence = filtering(initial, transition, log_likelihood, valid, parallel)
     smoothed = smoothing(transition, filtered, predicted, valid, parallel)
     weight = weight[None] * valid  # [T, B]

@@ -16,21 +16,25 @@ COVARIANCES = ("diagonal", "full")
 
 
 class Gaussian(NamedTuple):
+    """A normal distribution in each state."""
+
     mean: jax.Array  # [K, D] float32
-    log_variance: jax.Array  # [K, D] float32; if full [K, D, D], the logarithm of the matrix, continuous in the data
+    log_variance: jax.Array  # [K, D] float32; if full, the matrix logarithm [K, D, D], which is continuous in the data
 
 
 class Moments(NamedTuple):
-    count: jax.Array  # type: ignore[assignment]  # shadows tuple.count; [K, D] float32, frames in which a dimension is observed
+    """Expected moments of the frames in each state."""
+
+    count: jax.Array  # type: ignore[assignment]  # shadows tuple.count; [K, D] float32, number of observed frames
     mean: jax.Array  # [K, D] float32
-    scatter: jax.Array  # [K, D] or [K, D, D] float32, sum of squares about the mean
+    scatter: jax.Array  # [K, D] or [K, D, D] float32, sum of squared distances from the mean
 
 
 class Prior(NamedTuple):
     """A prior of variances: inverse gamma densities, or an inverse Wishart density if full."""
 
-    strength: float  # number of frames that the prior is worth; 0: no prior
-    variance: float  # of these frames, in every direction
+    strength: float  # number of pseudo-frames of the prior; 0 for no prior
+    variance: float  # variance of the pseudo-frames in every direction
     floor: float  # the smallest variance along an axis
 
 
@@ -40,10 +44,10 @@ def gaussian(
     """Returns a Gaussian density of real vectors in each state.
 
     Args:
-      covariance: `diagonal` or `full`; with `full` a frame must be observed whole or not at all.
-      floor: the smallest variance along an axis, in squared units of the model's space.
-      strength: number of frames that the prior of the variances is worth; 0: no prior.
-      variance: variance of these frames in every direction, in squared units of the model's space.
+      covariance: `diagonal` or `full`. With `full` a frame must be observed completely or not at all.
+      floor: the smallest variance along an axis, in squared units of model space.
+      strength: number of pseudo-frames of the prior of the variances; 0 for no prior.
+      variance: variance of the pseudo-frames in every direction, in squared units of model space.
 
     Raises:
       UserError: for an unknown covariance, a negative prior, or a floor that is not positive.
@@ -78,8 +82,14 @@ def gaussian(
 
 
 def diagonal_log_likelihood(params: Gaussian, x: jax.Array, observed: jax.Array) -> jax.Array:
-    """Returns log p(x_t | z_t = k) of the observed cells, [T, B, K]."""
-    middle = params.mean.mean(0)  # distances from here keep their digits if all is far from 0
+    """Returns log p(x_t | z_t = k) of the observed cells, [T, B, K] nats.
+
+    Args:
+      params: the density.
+      x: frames [T, B, D].
+      observed: observed cells [T, B, D] bool.
+    """
+    middle = params.mean.mean(0)  # because distances from the middle keep their digits if all data are far from 0
     x, mean = _about(middle, x, observed), params.mean - middle[None]
     precision = jnp.exp(-params.log_variance)  # [K, D]
     cells = jnp.concatenate([jnp.square(x), x, observed], -1)  # [T, B, 3 D]
@@ -92,7 +102,13 @@ def diagonal_log_likelihood(params: Gaussian, x: jax.Array, observed: jax.Array)
 
 
 def full_log_likelihood(params: Gaussian, x: jax.Array, observed: jax.Array) -> jax.Array:
-    """Returns log p(x_t | z_t = k) of the frames that are observed whole, [T, B, K]."""
+    """Returns log p(x_t | z_t = k) of the completely observed frames, [T, B, K] nats.
+
+    Args:
+      params: the density.
+      x: frames [T, B, D].
+      observed: observed cells [T, B, D] bool.
+    """
     middle = params.mean.mean(0)
     x, mean = _about(middle, x, observed), params.mean - middle[None]
     log_variance, axes = jnp.linalg.eigh(params.log_variance)
@@ -103,7 +119,13 @@ def full_log_likelihood(params: Gaussian, x: jax.Array, observed: jax.Array) -> 
 
 
 def diagonal_statistics(x: jax.Array, observed: jax.Array, shares: jax.Array) -> Moments:
-    """Returns the expected moments of the observed cells in each state."""
+    """Returns the expected moments of the observed cells in each state.
+
+    Args:
+      x: frames [T, B, D].
+      observed: observed cells [T, B, D] bool.
+      shares: shares of the frames [T, B, K].
+    """
     middle = mean_cells(x, observed)
     x = _about(middle, x, observed)
     sums = gathered(shares, jnp.concatenate([observed.astype(jnp.float32), x, jnp.square(x)], -1))
@@ -113,7 +135,13 @@ def diagonal_statistics(x: jax.Array, observed: jax.Array, shares: jax.Array) ->
 
 
 def full_statistics(x: jax.Array, observed: jax.Array, shares: jax.Array) -> Moments:
-    """Returns the expected moments, in each state, of the frames that are observed whole."""
+    """Returns the expected moments of the completely observed frames in each state.
+
+    Args:
+      x: frames [T, B, D].
+      observed: observed cells [T, B, D] bool.
+      shares: shares of the frames [T, B, K].
+    """
     middle = mean_cells(x, observed)
     seen = observed.all(-1, keepdims=True) & observed
     x = _about(middle, x, seen)
@@ -125,18 +153,35 @@ def full_statistics(x: jax.Array, observed: jax.Array, shares: jax.Array) -> Mom
 
 
 def _about(middle: jax.Array, x: jax.Array, observed: jax.Array) -> jax.Array:
-    """Returns the observed cells of `x` [T, B, D] less `middle` [D], 0 elsewhere."""
+    """Returns `x` [T, B, D] minus `middle` [D] in the observed cells, and 0 in the missing cells."""
     return jnp.where(observed, x - middle.reshape(1, 1, -1), 0)
 
 
 def scatter_about(x: jax.Array, seen: jax.Array, share: jax.Array, mean: jax.Array) -> jax.Array:
-    """Returns sum_t,b share_tb (x_tb - mean) (x_tb - mean)^T [D, D] over the frames seen: no large numbers cancel."""
+    """Returns sum_t,b share_tb (x_tb - mean) (x_tb - mean)^T over the observed frames, without cancellation.
+
+    Args:
+      x: frames [T, B, D].
+      seen: observed frames [T, B, D] bool.
+      share: shares of the frames [T, B].
+      mean: mean [D].
+
+    Returns:
+      [D, D].
+    """
     gap = _about(mean, x, seen)
     return matmul((gap * share[..., None]).reshape(-1, len(mean)).T, gap.reshape(-1, len(mean)))
 
 
 def blend_moments(old: Moments, new: Moments, keep: jax.Array, add: jax.Array) -> Moments:
-    """Returns the moments of `keep` times the old frames and `add` times the new (Chan et al. 1983, eq. 2.1)."""
+    """Returns the moments of `keep` times the old frames and `add` times the new frames (Chan et al. 1983, eq. 2.1).
+
+    Args:
+      old: moments of the old frames.
+      new: moments of the new frames.
+      keep: factor [] of the old frames.
+      add: factor [] of the new frames.
+    """
     before, after = keep * old.count, add * new.count
     count, gap = before + after, new.mean - old.mean
     between = quotient(before * after, count)
@@ -149,7 +194,13 @@ def blend_moments(old: Moments, new: Moments, keep: jax.Array, add: jax.Array) -
 
 
 def maximise_diagonal(prior: Prior, statistics: Moments, params: Gaussian) -> Gaussian:
-    """Returns the mean, and the mode of the posterior of the variance, in each state."""
+    """Returns the mean, and the mode of the posterior of the variance, in each state.
+
+    Args:
+      prior: the prior of the variances.
+      statistics: expected moments.
+      params: the density before; dimensions without observations keep it.
+    """
     count, mean, scatter = statistics
     spread = quotient(scatter + prior.strength * prior.variance, count + prior.strength)
     log_variance = jnp.log(jnp.maximum(spread, prior.floor))
@@ -158,7 +209,13 @@ def maximise_diagonal(prior: Prior, statistics: Moments, params: Gaussian) -> Ga
 
 
 def maximise_full(prior: Prior, statistics: Moments, params: Gaussian) -> Gaussian:
-    """Returns the mean, and the mode of the posterior of the covariance, in each state."""
+    """Returns the mean, and the mode of the posterior of the covariance, in each state.
+
+    Args:
+      prior: the prior of the covariances.
+      statistics: expected moments.
+      params: the density before; states without observations keep it.
+    """
     count, mean, scatter = statistics
     seen = count > 0
     total = scatter + prior.strength * prior.variance * jnp.eye(scatter.shape[-1])[None]
@@ -170,12 +227,22 @@ def maximise_full(prior: Prior, statistics: Moments, params: Gaussian) -> Gaussi
 
 
 def diagonal_penalty(prior: Prior, params: Gaussian) -> jax.Array:
-    """Returns minus the logarithm of the inverse gamma densities of the variances, up to their constant."""
+    """Returns minus the logarithm of the inverse gamma densities of the variances, up to their constant.
+
+    Args:
+      prior: the prior of the variances.
+      params: the density.
+    """
     return _variance_penalty(prior, params.log_variance)
 
 
 def full_penalty(prior: Prior, params: Gaussian) -> jax.Array:
-    """Returns minus the logarithm of the inverse Wishart density of the covariances, up to its constant."""
+    """Returns minus the logarithm of the inverse Wishart density of the covariances, up to its constant.
+
+    Args:
+      prior: the prior of the covariances.
+      params: the density.
+    """
     return _variance_penalty(prior, jnp.linalg.eigvalsh(params.log_variance))
 
 
@@ -184,25 +251,47 @@ def _variance_penalty(prior: Prior, log_variance: jax.Array) -> jax.Array:
 
 
 def draw_diagonal(key: jax.Array, params: Gaussian, z: jax.Array) -> jax.Array:
-    """Draws one frame [D] in state z []."""
+    """Draws one frame [D].
+
+    Args:
+      key: random key.
+      params: the density.
+      z: state [].
+    """
     noise = jax.random.normal(key, params.mean.shape[1:])
     return params.mean[z] + noise * jnp.exp(0.5 * params.log_variance[z])
 
 
 def draw_full(key: jax.Array, params: Gaussian, z: jax.Array) -> jax.Array:
-    """Draws one frame [D] in state z []."""
+    """Draws one frame [D].
+
+    Args:
+      key: random key.
+      params: the density.
+      z: state [].
+    """
     noise = jax.random.normal(key, params.mean.shape[1:])
-    values, axes = jnp.linalg.eigh(params.log_variance)  # of all states: once, however many draws are vmapped
+    values, axes = jnp.linalg.eigh(params.log_variance)  # for all states, because vmapped draws then share it
     return params.mean[z] + matmul(axes[z] * jnp.exp(0.5 * values[z])[None], noise)
 
 
 def blank_diagonal(states: int, x: jax.Array) -> Gaussian:
-    """Returns standard normal densities."""
+    """Returns standard normal densities.
+
+    Args:
+      states: number of states K.
+      x: frames [T, B, D], for their shape.
+    """
     zeros = jnp.zeros((states, x.shape[-1]))
     return Gaussian(zeros, zeros)
 
 
 def blank_full(states: int, x: jax.Array) -> Gaussian:
-    """Returns standard normal densities."""
+    """Returns standard normal densities.
+
+    Args:
+      states: number of states K.
+      x: frames [T, B, D], for their shape.
+    """
     zeros = jnp.zeros((states, x.shape[-1]))
     return Gaussian(zeros, zeros[..., None] * zeros[:, None])

@@ -1,6 +1,7 @@
-"""Hidden states in another order, and the number of free parameters, of an `HmmState`.
+"""Another order of the hidden states, and the number of free parameters, of an `HmmState`.
 
-EM gives hidden states in no order: `align` a model to a reference before you compare them, or `permute` its states.
+The order of hidden states after EM is arbitrary. Before you compare two models, `align` one to the other or `permute`
+its states.
 """
 
 import math
@@ -15,7 +16,12 @@ from gen_jax.models.hmm.gaussian_emissions import Gaussian
 
 
 def permute(state: Any, order: Any) -> Any:
-    """Returns the same model with its hidden states in another order: the new state k is the old state order[k]."""
+    """Returns the same model with its hidden states in another order: the new state k is the old state order[k].
+
+    Args:
+      state: the model.
+      order: a permutation of the states [K].
+    """
     order = jnp.asarray(order)
 
     def chain(tables: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -35,11 +41,15 @@ def permute(state: Any, order: Any) -> Any:
 
 
 def align(state: Any, reference: Any) -> Any:
-    """Returns `state` with each hidden state in the place of the state of `reference` that it resembles.
+    """Returns `state` with its hidden states in the order of the most similar states of `reference`.
 
-    The sum of squared distances between the profiles of emissions is the least (Kuhn 1955).
+    The assignment minimises the sum of squared distances between the profiles of emissions (Kuhn 1955).
+
+    Args:
+      state: the model whose states are ordered.
+      reference: the model that gives the order.
     """
-    from scipy.optimize import linear_sum_assignment  # slow to import
+    from scipy.optimize import linear_sum_assignment  # here, because it is slow to import
 
     profiles = np.asarray(profile(state.emission), np.float64)  # [K, F]
     targets = np.asarray(profile(reference.emission), np.float64)
@@ -47,7 +57,16 @@ def align(state: Any, reference: Any) -> Any:
 
 
 def profile(params: Categorical | Bernoulli | Gaussian) -> jax.Array:
-    """Returns what states are compared by [K, F]: probabilities, or means and standard deviations along main axes."""
+    """Returns the features by which states are compared.
+
+    They are probabilities, or means and standard deviations along main axes.
+
+    Args:
+      params: the emissions.
+
+    Returns:
+      Features [K, F].
+    """
     if isinstance(params, Categorical):
         return jnp.exp(params.log_prob)
     if isinstance(params, Bernoulli):
@@ -58,7 +77,11 @@ def profile(params: Categorical | Bernoulli | Gaussian) -> jax.Array:
 
 
 def free_parameters(state: Any) -> int:
-    """Returns the number of free parameters: a row that sums to one has one less, a covariance is symmetric."""
+    """Returns the number of free parameters. A row that sums to one has one parameter less; a covariance is symmetric.
+
+    Args:
+      state: the model.
+    """
     states, params = len(state.log_initial), state.emission
     chain = states - 1 + states * (states - 1)
     if isinstance(params, Categorical):
@@ -74,8 +97,8 @@ def bic(log_likelihood: float, num_params: int, frames: int) -> float:
     """Returns the Bayesian information criterion p ln n - 2 ln L, lower is better (Schwarz 1978).
 
     Args:
-      log_likelihood: ln L of all frames, nats.
-      num_params: p, number of free parameters.
-      frames: n, number of observed frames.
+      log_likelihood: ln L of all frames, in nats.
+      num_params: number of free parameters p.
+      frames: number of observed frames n.
     """
     return num_params * math.log(frames) - 2 * log_likelihood

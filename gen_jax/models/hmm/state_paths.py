@@ -1,4 +1,4 @@
-"""Paths of hidden Markov models: the most probable path, and draws from the posterior. Shapes: `forward_backward.py`."""
+"""Paths of hidden Markov models: the most probable path and draws from the posterior. Shapes: `forward_backward.py`."""
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +13,19 @@ def viterbi(
     valid: jax.Array,
     parallel: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the most probable path [T, B] int32 and its log-probability with the observations [B].
+    """Computes the most probable path, and its log-probability with the observations.
 
-    On padding frames the path stays where it ended. Rabiner 1989, eq. 32-35.
+    On padding frames the path stays in its last state. Rabiner 1989, eq. 32-35.
 
     Args:
-      log_initial: [K].
-      log_transition: [K, K], from a row to a column.
-      log_likelihood: [T, B, K].
-      valid: [T, B] bool, false on padding frames.
-      parallel: whether recursions over time run as parallel scans.
+      log_initial: log-probabilities of first states [K].
+      log_transition: log-probabilities of transitions [K, K], from a row to a column.
+      log_likelihood: log-likelihoods [T, B, K].
+      valid: false on padding frames [T, B] bool.
+      parallel: whether recursions over time run as parallel scans; by default False.
+
+    Returns:
+      The path [T, B] int32, and its log-probability [B].
     """
     log_likelihood = jnp.where(valid[..., None], log_likelihood, 0)
     first = jnp.where(valid[0, :, None], log_initial[None] + log_likelihood[0], log_initial[None])  # [B, K]
@@ -35,12 +38,27 @@ def viterbi(
 
 
 def shifted(scores: jax.Array, axes: int | tuple = -1) -> jax.Array:
-    """Returns scores less their maximum, so that long sequences keep their digits; all scores may be -inf."""
+    """Returns scores minus their maximum, so that long sequences keep their digits. All scores may be -inf.
+
+    Args:
+      scores: array of scores.
+      axes: axes of the maximum; by default the last.
+    """
     return scores - jnp.maximum(scores.max(axes, keepdims=True), jnp.finfo(jnp.float32).min)
 
 
 def best_sequential(first: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array) -> tuple:
-    """Returns scores of the best paths to each last state [B, K] and the states before [T - 1, B, K], by frames."""
+    """Computes the scores of the best paths frame by frame.
+
+    Args:
+      first: scores of first states [B, K].
+      log_transition: log-probabilities of transitions [K, K].
+      log_likelihood: log-likelihoods of frames 2 .. T [T - 1, B, K].
+      valid: false on padding frames, of frames 2 .. T [T - 1, B] bool.
+
+    Returns:
+      Scores of the best path to each last state [B, K], and the previous states [T - 1, B, K].
+    """
     stay = jnp.broadcast_to(jnp.arange(first.shape[-1], dtype=jnp.int32), first.shape)
 
     def step(best: jax.Array, frame: tuple) -> tuple[jax.Array, jax.Array]:
@@ -54,7 +72,17 @@ def best_sequential(first: jax.Array, log_transition: jax.Array, log_likelihood:
 
 
 def best_associative(first: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, valid: jax.Array) -> tuple:
-    """Returns the results of `best_sequential`, by products of matrices in the max-plus semiring."""
+    """Computes the results of `best_sequential` by products of matrices in the max-plus semiring.
+
+    Args:
+      first: scores of first states [B, K].
+      log_transition: log-probabilities of transitions [K, K].
+      log_likelihood: log-likelihoods of frames 2 .. T [T - 1, B, K].
+      valid: false on padding frames, of frames 2 .. T [T - 1, B] bool.
+
+    Returns:
+      Scores of the best path to each last state [B, K], and the previous states [T - 1, B, K].
+    """
     states = first.shape[-1]
     stay = jnp.where(jnp.eye(states, dtype=bool), 0, -jnp.inf).reshape(1, 1, states, states)
     moves = log_transition.reshape(1, 1, states, states) + log_likelihood[:, :, None]  # [T - 1, B, K, K]
@@ -71,7 +99,12 @@ def best_associative(first: jax.Array, log_transition: jax.Array, log_likelihood
 
 
 def trace_sequential(last: jax.Array, came: jax.Array) -> jax.Array:
-    """Returns the path [T, B] that ends in `last` [B], by the states before, `came` [T - 1, B, K]."""
+    """Returns the path [T, B] that ends in given states.
+
+    Args:
+      last: last states [B].
+      came: the previous states [T - 1, B, K].
+    """
 
     def step(state: jax.Array, came: jax.Array) -> tuple[jax.Array, jax.Array]:
         state = jnp.take_along_axis(came, state[:, None], -1)[:, 0]
@@ -81,22 +114,30 @@ def trace_sequential(last: jax.Array, came: jax.Array) -> jax.Array:
 
 
 def trace_associative(last: jax.Array, came: jax.Array) -> jax.Array:
-    """Returns the path of `trace_sequential`, by composing the maps from state to state."""
+    """Returns the path of `trace_sequential`, computed by composing the maps from state to state.
+
+    Args:
+      last: last states [B].
+      came: the previous states [T - 1, B, K].
+    """
     maps = jax.lax.associative_scan(lambda late, early: jnp.take_along_axis(early, late, -1), came, reverse=True)
     rest = jnp.take_along_axis(maps, jnp.broadcast_to(last[None, :, None], (*maps.shape[:2], 1)), -1)[..., 0]
     return jnp.concatenate([rest, last[None]])
 
 
 def sample_paths(keys: jax.Array, transition: jax.Array, filtered: jax.Array, valid: jax.Array) -> jax.Array:
-    """Draws paths [T, B] int32 from p(z | x), backwards (Chib 1996, Journal of Econometrics 75).
+    """Draws paths from p(z | x), backwards (Chib 1996, Journal of Econometrics 75).
 
-    On padding frames a path stays where it ended.
+    On padding frames a path stays in its last state.
 
     Args:
-      keys: [B], a key for each sequence, so that a draw depends on no other row.
-      transition: [K, K] or [T - 1, K, K].
-      filtered: [T, B, K], as `filtering` returns it.
-      valid: [T, B] bool, false on padding frames.
+      keys: random keys [B], one for each sequence, so that a draw depends on no other row.
+      transition: probabilities of transitions [K, K] or [T - 1, K, K].
+      filtered: p(z_t | x_1..t) [T, B, K], from `filtering`.
+      valid: false on padding frames [T, B] bool.
+
+    Returns:
+      Paths [T, B] int32.
     """
     log_transition = jnp.log(transition)
     matrices = log_transition if transition.ndim == 3 else None

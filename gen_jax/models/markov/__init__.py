@@ -1,4 +1,4 @@
-"""Markov chains of order n over tokens. Their counts live in `ngrams`, the loss on a generator's tokens in `losses.markov_chain`."""
+"""Markov chains of order n over tokens. Counts live in `ngrams`, the loss of a generator in `losses.markov_chain`."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -16,30 +16,30 @@ from gen_jax.models.markov import ngrams
 from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, inside
 from gen_jax.registry import Choices, build
 
-MAX_NGRAMS = 2**22  # of a length, unless `max_ngrams` says otherwise
+MAX_NGRAMS = 2**22  # largest default of `max_ngrams`
 
 
 class MarkovState(NamedTuple):
-    """Counts of the k-grams, k = 1 .. K = order + 1, at most M of each length; see `ngrams`."""
+    """Counts of the k-grams, k = 1 .. K = order + 1, at most M for each k; see `ngrams`."""
 
     step: jax.Array  # [] int32
     keys: jax.Array  # [K, M] uint32
     counts: jax.Array  # [K, M] int32
-    used: jax.Array  # [K] int32, distinct k-grams seen; more than M if some were lost
-    context: jax.Array | None  # [B, order] int32, the last tokens of each lane, -1 before the first; None without lanes
+    used: jax.Array  # [K] int32, number of distinct k-grams; above M if k-grams were lost
+    context: jax.Array | None  # [B, order] int32, last tokens of each lane, -1 before its first; None without lanes
 
 
 class Chain(NamedTuple):
     """A Markov chain without its counts."""
 
-    order: int  # tokens of context
+    order: int  # number of tokens of context
     values: int  # V, number of values of a token
-    capacity: int  # M, distinct n-grams of each length
+    capacity: int  # M, largest number of distinct n-grams of each length
     smoothing: ngrams.Smoothing
 
     @property
     def sizes(self) -> np.ndarray:
-        """Returns the lengths of contexts, [K]: 0 .. order."""
+        """Returns the lengths of contexts, 0 .. order, [K]."""
         return np.arange(self.order + 1)
 
 
@@ -52,16 +52,19 @@ def markov(
 ) -> Model:
     """Returns a Markov chain: a token depends on the `order` tokens before it, or on all of them if there are fewer.
 
-    One step counts the n-grams of a batch. With `reset` in the batch, row i continues row i of the batch before unless
-    `reset[i]`; without it each row is a sequence of its own. `log_prob` and `sample` begin without context. `given`
-    takes `length` [num], and `x` with `mask` [num, T], an observed prefix that is continued. If there are more n-grams
-    than fit, the metric `ngrams_left` is NaN and the counts are refused.
+    One step counts the n-grams of a batch. If the batch has `reset`, row i continues row i of the previous batch unless
+    `reset[i]`. Otherwise each row is a sequence of its own.
+
+    `log_prob` and `sample` begin without context. `given` takes `length` [num], and `x` with `mask` [num, T], an
+    observed prefix that is continued. If there are more n-grams than fit, the metric `ngrams_left` is NaN and the
+    counts are refused.
 
     Args:
       spec: facts of the data, rows of tokens.
-      order: tokens of context, 0 to 15.
-      smoothing: a `name` in `ngrams.SMOOTHINGS` and its options.
-      max_ngrams: distinct n-grams kept of each length; by default what the largest split can hold, at most 2^22.
+      order: number of tokens of context, 0 to 15; by default 4.
+      smoothing: a `name` in `ngrams.SMOOTHINGS` and its options; by default `witten_bell`.
+      max_ngrams: largest number of distinct n-grams of each length. By default, the number that the largest split can
+        hold, at most 2^22.
 
     Raises:
       UserError: for data that are not rows of tokens, or an argument out of its range.
@@ -93,7 +96,13 @@ def markov(
 
 
 def init(chain: Chain, key: jax.Array, batch: Batch) -> MarkovState:
-    """Returns the state before any token."""
+    """Returns the state before any token.
+
+    Args:
+      chain: the chain.
+      key: not used.
+      batch: `x` [B, T], and `reset` [B] if rows are lanes.
+    """
     counts = jnp.zeros((chain.order + 1, chain.capacity), jnp.int32)
     keys = jnp.full_like(counts, ngrams.EMPTY, jnp.uint32)
     context = jnp.full((len(batch["x"]), max(chain.order, 1)), -1, jnp.int32) if "reset" in batch else None
@@ -101,24 +110,50 @@ def init(chain: Chain, key: jax.Array, batch: Batch) -> MarkovState:
 
 
 def step(chain: Chain, key: jax.Array, state: MarkovState, batch: Batch) -> tuple[MarkovState, dict]:
-    """Returns the state with the n-grams of a batch counted."""
+    """Returns the state with the n-grams of a batch counted.
+
+    Args:
+      chain: the chain.
+      key: not used.
+      state: the state before the step.
+      batch: `x` [B, T], and `length` [B], `weight` [B] and `reset` [B] if the batch has them.
+
+    Returns:
+      The new state, and the metrics `tokens`, `ngrams` and `ngrams_left`.
+    """
     tokens, context, first = placed(state.context, batch)
     keys, counts, used = ngrams.insert(state.keys, state.counts, tokens, first, chain.values)
     used = jnp.maximum(state.used, used)
     total = counts[0].astype(jnp.float32).sum()
-    lost = (used.max() > chain.capacity) | (total > 2.0**31)  # or an int32 has overflowed
+    lost = (used.max() > chain.capacity) | (total > 2.0**31)  # above 2^31 a count has overflowed
     left = jnp.where(lost, jnp.nan, 1.0 * (chain.capacity - used.max()))
     metrics = {"tokens": total, "ngrams": used.sum(), "ngrams_left": left}
     return MarkovState(state.step + 1, keys, counts, used, context), metrics
 
 
 def reads(chain: Chain, size: Array, time: jax.Array) -> Array:
-    """Returns whether contexts of `size` tokens are read for the token at `time`."""
+    """Returns whether contexts of `size` tokens are read for the token at `time`.
+
+    Args:
+      chain: the chain.
+      size: number of tokens of the context.
+      time: index of the token in its sequence.
+    """
     return size <= time if chain.smoothing.backs_off else size == jnp.minimum(time, chain.order)
 
 
 def log_probability(chain: Chain, state: MarkovState, x: jax.Array, length: jax.Array) -> jax.Array:
-    """Returns log p [B] in nats of the first `length` [B] tokens of each sequence x [B, T]."""
+    """Returns the log-probability of sequences.
+
+    Args:
+      chain: the chain.
+      state: the counts.
+      x: sequences [B, T].
+      length: number of tokens of each sequence [B].
+
+    Returns:
+      log p [B] in nats of the first `length` tokens.
+    """
     time = jnp.arange(x.shape[1])[None]
 
     def mix(shorter: tuple, longer: tuple) -> tuple[tuple, None]:
@@ -138,7 +173,15 @@ def log_probability(chain: Chain, state: MarkovState, x: jax.Array, length: jax.
 
 
 def draw(chain: Chain, key: jax.Array, trie: ngrams.Level, contexts: jax.Array, time: jax.Array) -> jax.Array:
-    """Draws a token [] of the longest context that does not leave the choice to a shorter one; `contexts` [K] are entries."""
+    """Draws a token [] from the longest context that does not leave the choice to a shorter one.
+
+    Args:
+      chain: the chain.
+      key: random key.
+      trie: the trie of `ngrams.index`.
+      contexts: entries of the contexts of all lengths [K].
+      time: index of the token in its sequence.
+    """
     uniform = jax.random.uniform(key, (chain.order + 2,))
     tokens, seen = jax.vmap(partial(ngrams.draw, chain.smoothing, chain.values))(trie, contexts, uniform[1:])  # [K]
     longest = jnp.where(reads(chain, chain.sizes, time) & seen, chain.sizes, -1).max()
@@ -146,14 +189,36 @@ def draw(chain: Chain, key: jax.Array, trie: ngrams.Level, contexts: jax.Array, 
 
 
 def continued(chain: Chain, key: jax.Array, state: MarkovState, x: jax.Array, prefix: jax.Array) -> jax.Array:
-    """Returns sequences x [num, T] whose tokens are drawn behind the first `prefix` [num]."""
+    """Draws the tokens of sequences that follow a prefix.
+
+    Args:
+      chain: the chain.
+      key: random key.
+      state: the counts.
+      x: sequences [num, T].
+      prefix: number of tokens of each prefix [num].
+
+    Returns:
+      Sequences [num, T].
+    """
     trie = ngrams.index(state.keys, state.counts, chain.values, chain.smoothing)
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(x)))
     return jax.vmap(partial(continued_sequence, chain, trie))(keys, x, prefix)
 
 
 def continued_sequence(chain: Chain, trie: ngrams.Level, key: jax.Array, x: jax.Array, prefix: jax.Array) -> jax.Array:
-    """Returns one sequence x [T], as `continued`."""
+    """Draws the tokens of one sequence that follow a prefix, as `continued`.
+
+    Args:
+      chain: the chain.
+      trie: the trie of `ngrams.index`.
+      key: random key.
+      x: one sequence [T].
+      prefix: number of tokens of the prefix [].
+
+    Returns:
+      The sequence [T].
+    """
 
     def move(contexts: jax.Array, now: tuple) -> tuple[jax.Array, jax.Array]:
         time, token = now  # contexts: [K], the entries of the last 0 .. order tokens
@@ -167,7 +232,12 @@ def continued_sequence(chain: Chain, trie: ngrams.Level, key: jax.Array, x: jax.
 
 
 def table_size(spec: Spec, order: int, max_ngrams: int | None) -> int:
-    """Entries of the table of each length.
+    """Returns the number of entries of the table of each length.
+
+    Args:
+      spec: facts of the data.
+      order: number of tokens of context.
+      max_ngrams: the number asked for; None for the default.
 
     Raises:
       UserError: for data, an order or a `max_ngrams` that no Markov chain can have.
@@ -185,7 +255,14 @@ def table_size(spec: Spec, order: int, max_ngrams: int | None) -> int:
 
 
 def placed(context: jax.Array | None, batch: Batch) -> tuple[jax.Array, jax.Array | None, int]:
-    """Returns the tokens of a batch behind the ends of their lanes [B, L], those ends afterwards, the first new column.
+    """Returns the tokens of a batch after the last tokens of their lanes.
+
+    Args:
+      context: last tokens of each lane [B, order]; None without lanes.
+      batch: `x` [B, T], and `length` [B], `weight` [B] and `reset` [B] if the batch has them.
+
+    Returns:
+      Tokens [B, L], -1 for no token; the new last tokens of each lane; and the first column of new tokens.
 
     Raises:
       UserError: if a batch continues lanes that the state does not carry.
@@ -203,7 +280,14 @@ def placed(context: jax.Array | None, batch: Batch) -> tuple[jax.Array, jax.Arra
 
 
 def refuse_overflow(state: MarkovState) -> None:
-    """Raises UserError where n-grams were lost, so that the counts are wrong."""
+    """Refuses a state that has lost n-grams, because its counts are wrong.
+
+    Args:
+      state: the counts.
+
+    Raises:
+      UserError: for such a state.
+    """
     size, capacity = 1 + int(np.argmax(state.used)), state.keys.shape[1]
     if np.max(state.used) > capacity:
         raise UserError(f"more than {capacity} distinct {size}-grams: raise max_ngrams or lower order")

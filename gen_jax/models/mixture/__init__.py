@@ -1,4 +1,7 @@
-"""Mixtures: components of a Gaussian over numbers and independent levels, so of either kind of column or of both. By EM."""
+"""Mixtures fitted by EM. A component is a Gaussian over the numbers of a row, with independent levels.
+
+The data may have numbers, levels or both.
+"""
 
 from functools import partial
 from typing import NamedTuple
@@ -22,7 +25,7 @@ class MixtureState(NamedTuple):
 
     step: jax.Array  # [] int32
     params: Parameters
-    statistics: Statistics | None  # of the batches since the last iteration; None if one batch is an iteration
+    statistics: Statistics | None  # expectations since the last iteration; None if one batch is an iteration
 
 
 class Mixture(NamedTuple):
@@ -30,9 +33,9 @@ class Mixture(NamedTuple):
 
     layout: em.Layout
     components: int  # K
-    floor: float  # added to every variance
+    floor: float  # number added to every variance
     strength: float  # pseudo-counts of each level in each component
-    batches: int  # of one iteration
+    batches: int  # number of batches of one iteration
 
 
 @family("mixture")
@@ -46,19 +49,24 @@ def mixture(
 ) -> Model:
     """Returns a mixture of K components that is fitted by expectation maximisation (Dempster, Laird & Rubin 1977).
 
-    If one batch is an iteration, it should be all rows (`data.order` all). The metric of a step is that of the
-    parameters before it. Restarts are the run's `replicas`; a start is that of k-means, with a common covariance. Missing
-    cells are integrated out. `log_prob` is a density in the numbers, in model space. `encode` gives the most probable
-    component of a row. `given` takes `x` and `mask` [num, D].
+    If one batch is an iteration, it should hold all rows (`data.order` all). The metric of a step belongs to the
+    parameters before the step. The first clusters come from k-means, and all components begin with a common covariance.
+    For restarts, use the `replicas` of a run.
+
+    Missing cells are integrated out. `log_prob` is a density of the numbers in model space. `encode` gives the most
+    probable component of a row. `given` takes `x` and `mask` [num, D].
 
     Args:
-      spec: facts of the data, of D columns.
-      components: K.
-      covariance: `full` or `diagonal`, of the numbers within a component. Levels are independent there.
-      floor: added to every variance, in squared units of model space, where numbers of a table have variance 1.
-      strength: pseudo-counts of each level in each component.
-      batches: number of batches of one iteration, whose expectations are added up. With `data.order` once, set it to the
-        number of batches of a pass: so rows that do not fit in memory together are fitted exactly.
+      spec: facts of the data, with D columns.
+      components: number of components K; by default 8.
+      covariance: covariance of the numbers within a component, `full` or `diagonal`; by default `full`. Levels are
+        independent within a component.
+      floor: number added to every variance, in squared units of model space; by default 1e-6. Numbers of a table have
+        variance 1 there.
+      strength: pseudo-counts of each level in each component; by default 0.1.
+      batches: number of batches of one iteration, whose expectations are added up; by default 1. With `data.order`
+        once, set it to the number of batches of a pass: then rows that do not fit in memory together are fitted
+        exactly.
 
     Raises:
       UserError: for data without columns, or an argument out of its range.
@@ -95,7 +103,13 @@ def mixture(
 
 
 def init(form: Mixture, key: jax.Array, batch: Batch) -> MixtureState:
-    """Returns the state before the first iteration: clusters of k-means with a common covariance."""
+    """Returns the state before the first iteration: clusters of k-means with a common covariance.
+
+    Args:
+      form: the mixture.
+      key: random key.
+      batch: `x` [B, D], and `mask` [B, D] and `weight` [B] if the batch has them.
+    """
     cells = em.read(form.layout, batch["x"], batch.get("mask"))
     weight = batch.get("weight", jnp.ones(len(cells.held)))
     shares = em.clusters(key, cells, weight, form.components)
@@ -106,7 +120,17 @@ def init(form: Mixture, key: jax.Array, batch: Batch) -> MixtureState:
 
 
 def step(form: Mixture, key: jax.Array, state: MixtureState, batch: Batch) -> tuple[MixtureState, dict]:
-    """Returns the state after the expectations of a batch; its parameters move if the batch ends an iteration."""
+    """Returns the state after the expectations of a batch. The parameters change if the batch ends an iteration.
+
+    Args:
+      form: the mixture.
+      key: not used.
+      state: the state before the step.
+      batch: `x` [B, D], and `mask` [B, D] and `weight` [B] if the batch has them.
+
+    Returns:
+      The new state, and the metric `nats_per_row` of the parameters before the step.
+    """
     cells = em.read(form.layout, batch["x"], batch.get("mask"))
     state = restored(form, state)
     weight = batch.get("weight", jnp.ones(len(cells.held)))
@@ -125,7 +149,11 @@ def step(form: Mixture, key: jax.Array, state: MixtureState, batch: Batch) -> tu
 
 
 def no_statistics(form: Mixture) -> Statistics | None:
-    """Returns the statistics before the first batch of an iteration; None if one batch is an iteration."""
+    """Returns the statistics before the first batch of an iteration; None if one batch is an iteration.
+
+    Args:
+      form: the mixture.
+    """
     if form.batches == 1:
         return None
     params = em.blank(form.layout, form.components)
@@ -134,12 +162,21 @@ def no_statistics(form: Mixture) -> Statistics | None:
 
 
 def stored(state: MixtureState) -> MixtureState:
-    """Returns a state with None in place of empty arrays."""
+    """Returns a state with None in place of empty arrays.
+
+    Args:
+      state: the state.
+    """
     return jax.tree.map(lambda leaf: leaf if leaf.size else None, state)
 
 
 def restored(form: Mixture, state: MixtureState) -> MixtureState:
-    """Returns a state with empty arrays in place of None."""
+    """Returns a state with empty arrays in place of None.
+
+    Args:
+      form: the mixture.
+      state: the state as it is stored.
+    """
     like = MixtureState(state.step, em.blank(form.layout, form.components), no_statistics(form))
     return jax.tree.map(lambda empty, leaf: empty if leaf is None else leaf, like, state)
 
@@ -147,7 +184,17 @@ def restored(form: Mixture, state: MixtureState) -> MixtureState:
 def log_evidence(
     form: Mixture, state: MixtureState, x: jax.Array, mask: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns log p(x) [B] in nats of the observed cells of rows x [B, D], and the most probable component [B]."""
+    """Returns the log-density of the observed cells, and the most probable component.
+
+    Args:
+      form: the mixture.
+      state: the state.
+      x: rows [B, D].
+      mask: observed cells [B, D]; None if all are observed.
+
+    Returns:
+      log p(x) [B] in nats, and the component [B].
+    """
     joint = em.log_joint(restored(form, state).params, em.read(form.layout, x, mask))
     return jax.nn.logsumexp(joint, 1), joint.argmax(1)
 
@@ -155,7 +202,18 @@ def log_evidence(
 def completed(
     form: Mixture, key: jax.Array, state: MixtureState, x: jax.Array, mask: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns rows x [B, D] whose cells are drawn where `mask` is 0, and log p [B] of the observed cells."""
+    """Draws the missing cells of rows.
+
+    Args:
+      form: the mixture.
+      key: random key.
+      state: the state.
+      x: rows [B, D].
+      mask: observed cells [B, D]; cells are drawn where it is 0.
+
+    Returns:
+      Complete rows [B, D], and log p [B] of the observed cells in nats.
+    """
     choice_key, number_key, level_key = jax.random.split(key, 3)
     layout, params = form.layout, restored(form, state).params
     cells = em.read(layout, x, mask)
@@ -173,7 +231,12 @@ def completed(
 
 
 def free_parameters(form: Mixture, state: MixtureState) -> int:
-    """Returns the number of fitted parameters."""
+    """Returns the number of fitted parameters.
+
+    Args:
+      form: the mixture.
+      state: not used.
+    """
     groups, width = form.layout.groups
     within = groups * (width + width * (width + 1) // 2) + int((form.layout.levels.sizes - 1).sum())
     return form.components * within + form.components - 1
@@ -181,6 +244,13 @@ def free_parameters(form: Mixture, state: MixtureState) -> int:
 
 def check_arguments(spec: Spec, components: int, floor: float, strength: float, batches: int) -> None:
     """Refuses arguments that no mixture can have.
+
+    Args:
+      spec: facts of the data.
+      components: number of components.
+      floor: number added to every variance.
+      strength: pseudo-counts of each level.
+      batches: number of batches of one iteration.
 
     Raises:
       UserError: naming the argument, its value and what was expected.

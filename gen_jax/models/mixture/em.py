@@ -1,7 +1,8 @@
-"""Mixtures of K components: a Gaussian over the numbers of a row, independent levels. Expectations and maximisers; no state.
+"""Mixtures of K components, Gaussians over numbers with independent levels: expectations and maximisers. No state.
 
-The numbers are in G groups of S that are independent of each other within a component: one of all, or each alone. L are
-the levels of all columns one after the other. What is not observed is integrated out (Ghahramani & Jordan 1994).
+The N numbers are in G groups of S numbers. Within a component the groups are independent. There is one group of all
+numbers, or one group per number. L counts the levels of all columns, one after another. Missing cells are integrated
+out (Ghahramani & Jordan 1994).
 """
 
 from typing import Any, NamedTuple
@@ -15,27 +16,29 @@ from gen_jax.distributions.categorical import Levels
 from gen_jax.distributions.linalg import matmul, quotient
 from gen_jax.distributions.multivariate_normal import Moments
 
-LEAST = 1e-6  # expected rows of a component below which it stays where it was
-LLOYD = 10  # rounds of k-means before the first iteration
+LEAST = 1e-6  # a component with fewer expected rows keeps its parameters
+LLOYD = 10  # number of k-means rounds before the first iteration
 
 
 class Layout(NamedTuple):
-    """Which columns of a table are numbers, and which levels; plain data, fixed by the schema."""
+    """Columns of a table by their kind, numbers or levels; plain data, fixed by the schema."""
 
     levels: Levels
-    numbers: np.ndarray  # [N] the places of their columns
+    numbers: np.ndarray  # [N] indices of the columns of numbers
     groups: tuple[int, int]  # G, S
 
 
 class Cells(NamedTuple):
-    """Rows as a mixture reads them."""
+    """Rows in the form that a mixture reads."""
 
-    x: jax.Array  # [G, B, S]
-    mask: jax.Array | None  # [G, B, S] bool, None where every number is observed
-    held: jax.Array  # [B, L] which levels they hold, 0 and 1
+    x: jax.Array  # [G, B, S] numbers
+    mask: jax.Array | None  # [G, B, S] bool, observed numbers; None if all are observed
+    held: jax.Array  # [B, L] indicators of the levels, 0 and 1
 
 
 class Parameters(NamedTuple):
+    """Parameters of a mixture."""
+
     log_weight: jax.Array  # [K] float32
     mean: jax.Array  # [K, G, S] float32
     covariance: jax.Array  # [K, G, S, S] float32
@@ -51,14 +54,25 @@ class Statistics(NamedTuple):
 
 
 def layout_of(schema: list[dict[str, Any]], full: bool) -> Layout:
-    """The layout of columns; `full`: the numbers of a component depend on each other."""
+    """Returns the layout of columns.
+
+    Args:
+      schema: columns of the table.
+      full: whether the numbers of a row depend on one another within a component.
+    """
     levels = categorical.levels_of(schema)
     numbers = np.setdiff1d(np.arange(len(schema)), levels.columns)
     return Layout(levels, numbers, (1, len(numbers)) if full and len(numbers) else (len(numbers), 1))
 
 
 def read(layout: Layout, x: jax.Array, mask: jax.Array | None) -> Cells:
-    """Returns the cells of rows x [B, D], of which `mask` are observed."""
+    """Returns the cells of rows.
+
+    Args:
+      layout: the layout.
+      x: rows [B, D].
+      mask: observed cells [B, D]; None if all are observed.
+    """
     if mask is None:
         return Cells(grouped(layout, x), None, categorical.indicators(layout.levels, x, None))
     observed = mask > 0
@@ -66,12 +80,22 @@ def read(layout: Layout, x: jax.Array, mask: jax.Array | None) -> Cells:
 
 
 def grouped(layout: Layout, x: jax.Array) -> jax.Array:
-    """Returns the numbers of rows x [B, D] in their groups, [G, B, S]."""
+    """Returns the numbers of rows in their groups, [G, B, S].
+
+    Args:
+      layout: the layout.
+      x: rows [B, D].
+    """
     return x[:, layout.numbers].reshape(len(x), *layout.groups).swapaxes(0, 1)
 
 
 def blank(layout: Layout, components: int) -> Parameters:
-    """Components that are all alike, with mean 0 and variance 1."""
+    """Returns components that are all equal, with mean 0 and variance 1.
+
+    Args:
+      layout: the layout.
+      components: number of components K.
+    """
     groups, size = layout.groups
     unit = jnp.broadcast_to(jnp.eye(size), (components, groups, size, size))
     log_p = jnp.zeros((components, len(layout.levels.code)))
@@ -79,9 +103,14 @@ def blank(layout: Layout, components: int) -> Parameters:
 
 
 def log_joint(params: Parameters, cells: Cells) -> jax.Array:
-    """log p(k, x) [B, K] of the observed cells."""
+    """Returns log p(k, x) [B, K] of the observed cells, in nats.
 
-    def one(own: tuple) -> jax.Array:  # a loop over the groups too: batched products are several times slower on a CPU
+    Args:
+      params: parameters of the mixture.
+      cells: cells of B rows.
+    """
+
+    def one(own: tuple) -> jax.Array:  # loops over groups, because batched products are several times slower on a CPU
         return jax.lax.map(lambda group: multivariate_normal.log_density(*group), (*own, cells.x, cells.mask)).sum(0)
 
     density = jax.lax.map(one, (params.mean, params.covariance))
@@ -89,9 +118,13 @@ def log_joint(params: Parameters, cells: Cells) -> jax.Array:
 
 
 def posterior(joint: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """p(k | x) [B, K] and log p(x) [B], by log p(k, x) [B, K].
+    """Returns p(k | x) [B, K] and log p(x) [B].
 
-    On a CPU five times as fast as `softmax` and `logsumexp`: one exponential for both, which XLA may not compute within the sum.
+    On a CPU this is five times as fast as `softmax` and `logsumexp`. One exponential serves both results; the barrier
+    keeps XLA from computing it again within the sum.
+
+    Args:
+      joint: log p(k, x) [B, K].
     """
     peak = joint.max(1, keepdims=True)
     scaled = jax.lax.optimization_barrier(jnp.exp(joint - peak))
@@ -100,7 +133,13 @@ def posterior(joint: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def expectation(params: Parameters, shares: jax.Array, cells: Cells) -> Statistics:
-    """Statistics of rows that belong to components by `shares` [B, K]; one component at a time, to hold less."""
+    """Returns the expected statistics of rows, computed one component after another to save memory.
+
+    Args:
+      params: parameters of the mixture.
+      shares: weights with which rows belong to components [B, K].
+      cells: cells of B rows.
+    """
 
     def one(own: tuple) -> Moments:
         share, *known = own
@@ -114,7 +153,15 @@ def expectation(params: Parameters, shares: jax.Array, cells: Cells) -> Statisti
 
 
 def maximise(levels: Levels, params: Parameters, found: Statistics, floor: float, strength: float) -> Parameters:
-    """The parameters by the statistics: variances with their floor added, levels with their pseudo-counts."""
+    """Returns the parameters that fit the statistics. A component without rows keeps its parameters.
+
+    Args:
+      levels: places of the levels.
+      params: parameters before.
+      found: expected statistics.
+      floor: number added to every variance.
+      strength: pseudo-counts of each level.
+    """
     seen = found.count > LEAST
     weight, unit = quotient(found.count, found.count.sum()), jnp.eye(params.mean.shape[-1])
     covariance = found.moments.covariance + floor * unit[None, None]
@@ -127,23 +174,43 @@ def maximise(levels: Levels, params: Parameters, found: Statistics, floor: float
 
 
 def merged(one: Statistics, other: Statistics) -> Statistics:
-    """Statistics of the rows of both together."""
+    """Returns the statistics of two groups of rows together.
+
+    Args:
+      one: statistics of the first group.
+      other: statistics of the second group.
+    """
     moments = multivariate_normal.merged(one.moments, other.moments)
     return Statistics(one.count + other.count, moments, one.held + other.held)
 
 
 def pooled(found: Statistics) -> Statistics:
-    """The same with the covariance within components that they have on average: none begins too narrow."""
+    """Returns the statistics with the mean covariance within components for every component.
+
+    Thus no component begins too narrow.
+
+    Args:
+      found: expected statistics.
+    """
     covariance = found.moments.covariance
     within = jnp.average(covariance, 0, found.count + 1e-12)[None] * jnp.ones_like(covariance)
     return found._replace(moments=found.moments._replace(covariance=within))
 
 
 def clusters(key: jax.Array, cells: Cells, weight: jax.Array, components: int) -> jax.Array:
-    """A start: shares [B, K] of weight, each row with the nearest of K centres, by the numbers and levels that it has.
+    """Returns clusters of rows as the start of EM: every row belongs to the nearest of K centres.
 
-    Greedy k-means++ (Arthur & Vassilvitskii 2007, section 5), then `LLOYD` rounds of k-means; what is not observed
-    stands at 0, the mean of the numbers of a table.
+    The centres come from greedy k-means++ (Arthur & Vassilvitskii 2007, section 5) and `LLOYD` rounds of k-means.
+    Distances are over numbers and indicators of levels. A missing cell counts as 0, the mean of a column of numbers.
+
+    Args:
+      key: random key.
+      cells: cells of B rows.
+      weight: weights of the rows [B].
+      components: number of components K.
+
+    Returns:
+      Shares [B, K] of the weight.
     """
     rows = cells.x if cells.mask is None else jnp.where(cells.mask, cells.x, 0)
     rows = jnp.concatenate([rows.swapaxes(0, 1).reshape(len(weight), -1), cells.held], 1)  # [B, F]
@@ -154,7 +221,7 @@ def clusters(key: jax.Array, cells: Cells, weight: jax.Array, components: int) -
         return jnp.maximum(lengths - 2 * matmul(centres, rows.T), 0)  # [centres, B]
 
     def grow(nearest: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        odds = jnp.where((nearest * real).max() > 0, nearest, 1) * real  # any row, once there are no others left
+        odds = jnp.where((nearest * real).max() > 0, nearest, 1) * real  # any row, if no other row is left
         tried = rows[jax.random.categorical(key, jnp.log(odds), shape=(trials,))]
         closer = jnp.minimum(nearest[None], squares(tried))
         best = matmul(closer, real).argmin()
