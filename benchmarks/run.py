@@ -25,8 +25,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from measurements import OURS, figure, keep, kept, machine, summary, table
 from pairs import Pair, Program, Setting
-from results import OURS, figure, keep, kept, machine, summary, table
 
 from gen_jax.cli.process import command
 from gen_jax.devices import startup

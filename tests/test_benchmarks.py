@@ -26,7 +26,7 @@ def test_measures_are_their_formulas(benchmark):
 
 
 def test_a_line_of_the_table(benchmark):
-    results = benchmark("results")
+    results = benchmark("measurements")
     ours = results.summary((0.5, 10), [0.1, 0.3, 0.2, 0.2, 0.2], 2 * 10**9)
     assert ours["median"] == 0.2 and ours["spread"] == 0.0 and ours["compile"] == pytest.approx(3.0)
     theirs, other = results.summary((0.4, 1), [0.2, 0.6], 10**9), results.summary((0.1, 1), [0.1], 10**9)
