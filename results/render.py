@@ -29,7 +29,7 @@ def number(value: int | Decimal | None) -> str:
     if 0 < abs(value) < Decimal("1e-4"):
         return f"{Decimal(f'{value:.4g}'):e}"
     if isinstance(value, Decimal) and value.as_tuple().exponent < 0 and len(value.as_tuple().digits) > DIGITS:
-        value = Decimal(f"{value:.4g}")
+        return f"{value:,.{max(0, 3 - value.adjusted())}f}"
     return f"{value:,}"
 
 
