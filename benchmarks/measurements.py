@@ -156,7 +156,7 @@ def record(results: list[dict]) -> dict:
             "config": None,
             "flags": "",
             "data": None,
-            "commit": {"measured": facts["commit"], "stated": None},
+            "commit": {"measured": facts.get("commit", "unknown"), "stated": None},
             "seeds": None,
             "time": None,
             "note": None,

@@ -44,6 +44,8 @@ def figure(entry: Mapping, unit: str = "") -> str:
     parts = []
     if entry.get("value") is not None:
         text = number(entry["value"])
+        if entry.get("signed") and entry["value"] > 0:
+            text = f"+{text}"
         error_unit = entry.get("error_unit")
         if "error" in entry and error_unit:
             text += f"{behind} ± {number(entry['error'])} {error_unit}"
@@ -201,7 +203,7 @@ def matrix(records: Records, file: str, *columns: str) -> str:
         lines.append(["real data", *("" if value is None else number(value) for value in oracles)])
     for name in record["results"]:
         result = result_of(records, file, name)
-        if any(column in result["metrics"] for column in measures):
+        if any(cell(records, file, name, column) for column in measures):
             lines.append([result["label"], *(cell(records, file, name, column) for column in columns)])
     heads = ["", *(heading(record, column) for column in columns)]
     if columns[0] == "group":  # the group stands before the label, once
@@ -219,8 +221,15 @@ def heading(record: Mapping, column: str) -> str:
     metric, _, field = column.partition(".")
     measure = record["measures"][metric]
     if field:
-        return f"{measure['title']}, published"
+        sources = sources_of(record, metric)
+        return f"{measure['title']}, published" + (f" by {sources[0]}" if len(sources) == 1 else "")
     return title(measure["title"], measure["unit"], measure["better"])
+
+
+def sources_of(record: Mapping, metric: str) -> list[str]:
+    """Returns the sources of the published figures of a metric, each once."""
+    entries = [result["metrics"].get(metric, {}) for result in record["results"].values()]
+    return list({other["source"]: None for entry in entries for other in entry.get("published", ())})
 
 
 def cell(records: Records, file: str, name: str, column: str) -> str:
@@ -234,6 +243,8 @@ def cell(records: Records, file: str, name: str, column: str) -> str:
     if metric not in result["metrics"]:
         return ""
     entry = figure_of(records, file, name, metric)
+    if field and len(sources_of(records[file], metric)) == 1:  # the heading names it
+        return "; ".join(map(figure, entry.get("published", ())))
     if field:
         return published(entry)
     return figure(entry, entry["unit"] if "unit" in result["metrics"][metric] else "")

@@ -57,6 +57,7 @@ MEASURE = {
     "oracle_is": (TEXT,),
     "floor": NUMBER,
     "floor_is": (TEXT,),
+    "signed": (bool,),
     "published": (list,),
     "protocol": (TEXT, dict),
     "note": (TEXT,),
@@ -134,7 +135,7 @@ def wrong_keys(place: str, entry: Any, types: Mapping, required: Iterable[str]) 
     for key, value in entry.items():
         if key not in types:
             lines.append(f"{place}.{key} is unknown; expected one of {', '.join(types)}")
-        elif not isinstance(value, types[key]) or isinstance(value, bool):
+        elif not isinstance(value, types[key]) or (isinstance(value, bool) and bool not in types[key]):
             lines.append(f"{place}.{key} is {value!r}, which has the wrong type")
     return lines
 
