@@ -79,7 +79,7 @@ def result(evaluation: Evaluation, replica: int | None, config: str | None) -> d
     return {
         "title": f"{loaded.workdir.name} on {loaded.spec.name}",
         "measured_by": "python -m gen_jax.evaluate",
-        "protocol": f"{evaluation.num} samples; the protocol of each metric stands beside it.",
+        "protocol": f"{evaluation.num:,} samples; the protocol of each metric stands beside it.",
         "hardware": hardware(),
         "software": {name: version(name) for name in LIBRARIES},
         "shared": {},
