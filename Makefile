@@ -8,7 +8,7 @@ DEVICE ?= cpu
 TORCH ?= $(if $(filter gpu,$(DEVICE)),torch,torch==2.13.0)
 EXTRAS := $(if $(filter gpu,$(DEVICE)),bench cuda,bench)
 
-.PHONY: train test test-all bench clean
+.PHONY: train test test-all bench tables clean
 
 train: $(VENV)/installed
 	$(BIN)/python -m gen_jax.train --config configs/gan.py
@@ -28,6 +28,10 @@ test-all: $(VENV)/installed-test
 # The peers have a virtual environment of their own. PyTorch comes first, for the others take whichever version is there.
 bench: $(BENCH)/installed-$(DEVICE)
 	$(BENCH)/bin/python benchmarks/run.py --device $(DEVICE)
+
+# Renders docs/results, docs/benchmarks and the short table of README.md from results/*.json; needs the standard library alone.
+tables:
+	$(PYTHON) results/render.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

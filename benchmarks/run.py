@@ -3,6 +3,7 @@
     make bench [DEVICE=gpu]
     python benchmarks/run.py [--only dcgan,mlp_vae] [--rounds 5] [--device gpu] [--data ../shared/data]
     python benchmarks/run.py --table       # what was measured before, as Markdown
+    python benchmarks/run.py --record results/speed_cpu.json       # the same as a measured result, for `make tables`
 
 A program builds what it needs, does a first round, which compiles, and then one round when its turn comes. Of each pair this prints
 and keeps in runs/bench/NAME.json: medians, half of the range between quartiles, their ratios, the seconds that the first
@@ -12,6 +13,7 @@ print goes to runs/bench/log.txt. On a GPU training steps are scanned in one dis
 
 import argparse
 import importlib
+import json
 import multiprocessing
 import os
 import resource
@@ -25,8 +27,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from measurements import OURS, figure, keep, kept, machine, record, summary, table
 from pairs import Pair, Program, Setting
-from results import OURS, figure, keep, kept, machine, summary, table
 
 from gen_jax.cli.process import command
 from gen_jax.devices import startup
@@ -175,6 +177,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data", type=Path, default=Setting().data, help="holds tabular/ and networks/")
     parser.add_argument("--table", action="store_true", help="only print what was measured before")
+    parser.add_argument("--record", type=Path, help="only write what was measured before to this file of results/")
     flags = parser.parse_args(argv[1:])
     pairs = all_pairs()
     wanted = flags.only.split(",") if flags.only else [name for name in pairs if not pairs[name].slow]
@@ -186,6 +189,9 @@ def main(argv: list[str]) -> None:
         raise UserError("--device gpu: this machine has no NVIDIA GPU; run the CPU set")
     if flags.table:
         print(table(kept(OUT, names)))
+        return
+    if flags.record:
+        flags.record.write_text(json.dumps(record(kept(OUT, names)), indent=1, ensure_ascii=False) + "\n")
         return
     OUT.mkdir(parents=True, exist_ok=True)
     where, results = machine(), []

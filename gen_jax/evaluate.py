@@ -12,6 +12,7 @@ from gen_jax.errors import UserError
 from gen_jax.metrics.scores import read_scores, refuse_other_protocol, table
 from gen_jax.training import selection
 from gen_jax.verbs.evaluation import evaluate_run, keep
+from gen_jax.verbs.result_file import check_result, write_result
 
 FLAGS = {
     "workdir": (None, "directory of the run"),
@@ -22,6 +23,8 @@ FLAGS = {
     "replica": (None, "replica to score, a number or best; the mean of all, with its standard error, if unset"),
     "features": (None, "TorchScript file of a network (Inception, for the FID) that replaces the classifier"),
     "against": (None, "another run, whose stored scores are printed beside these"),
+    "record": (None, "new file results/NAME.json for the scores with commit, flags, seeds, hardware and seconds"),
+    "config": (None, "config file that the run was trained by, for --record; configs/NAME.py for runs/NAME if unset"),
 }
 
 
@@ -29,14 +32,17 @@ def main(argv: list[str]) -> None:
     """Scores `--workdir`, prints a table and writes `evaluation.json`, and for a table of rows the page `table.png`."""
     flags = command_line.parse(argv, FLAGS, required="workdir")
     others = read_scores(flags.against) if flags.against else None
+    if flags.record:
+        check_result(Path(flags.record), Path(flags.workdir), flags.config)
     startup.start()
+    replica = None if flags.replica is None else selection.replica(flags.workdir, flags.replica)
     evaluation = evaluate_run(
         flags.workdir,
         names=flags.metrics.split(",") if flags.metrics else (),
         num=command_line.integer("num", flags.num, 1),
         num_samples=command_line.integer("num_samples", flags.num_samples, 1),
         step=command_line.integer("step", flags.step),
-        replica=None if flags.replica is None else selection.replica(flags.workdir, flags.replica),
+        replica=replica,
         features=flags.features,
     )
     print(f"step {evaluation.loaded.step}, {evaluation.num} samples")
@@ -45,6 +51,8 @@ def main(argv: list[str]) -> None:
         keep(Path(flags.workdir), evaluation)
     except UserError as error:
         print(f"these scores are not kept: {error}")
+    if flags.record:
+        write_result(Path(flags.record), evaluation, replica, flags.config)
     if others is not None:
         refuse_other_protocol(evaluation.scores, others, flags.against)
 
