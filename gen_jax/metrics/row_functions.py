@@ -56,6 +56,7 @@ class Reading(NamedTuple):
     need: str  # what the model must have, in words
     function: Callable[[Subject], Callable[..., Any] | None]  # -> the function of raw rows; None if the model lacks it
     facts: Callable[[Subject], dict[str, Any]]  # what the function depends on besides the model, for the protocol
+    no_oracle: str = "model only"  # why real data by themselves have no figure, in a few words
 
 
 def read(reading: Reading, subject: Subject) -> tuple[Callable[..., Any], dict[str, Any]]:

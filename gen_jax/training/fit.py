@@ -70,7 +70,7 @@ def fit(
       quiet: a line per log instead of settings and a bar.
       hooks: what is done between the steps besides, as in `[gen_jax.every(100, function)]`.
       **settings: of the run of a model, as a config has them: `steps`, `batch_size`, `seed`, `eval_every`, ..., and sections
-        as mappings: `evaluate={"metrics": ("elbo",)}`.
+        as mappings: `evaluate={"metrics": ("nelbo",)}`.
 
     Returns:
       The trained run.

@@ -9,7 +9,7 @@ import numpy as np
 from gen_jax import config, data
 from gen_jax.data.feed.rows import opened
 from gen_jax.data.spec import Spec
-from gen_jax.errors import UserError, choose
+from gen_jax.errors import UserError
 from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import Real, Reals, Rows, real_data
 from gen_jax.metrics.measure import Computation, Measure, names_of
@@ -30,13 +30,21 @@ class Scorer(NamedTuple):
     draw: Callable[[Model, State], Rows]  # -> the samples that are scored
 
 
+class Oracle(NamedTuple):
+    """The figures of real rows."""
+
+    values: Mapping[str, Any]  # by metric; empty if there are none
+    reason: str  # why a figure is missing, if it is
+    origin: dict[str, Any]  # of the rows, for the protocol
+
+
 class Chosen(NamedTuple):
     """A measure that applies to the data."""
 
     measure: Measure
     computation: Computation
     names: tuple[str, ...]  # metrics of the measure that are asked for
-    oracle: Callable[[], tuple[Mapping, dict]]  # figures of real rows, and their origin; computed once
+    oracle: Callable[[], Oracle]  # computed once
 
 
 class Plan(NamedTuple):
@@ -130,20 +138,20 @@ def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -
     scores: Scores = {}
     for chosen in progress(plan.chosen, "scoring", "measure"):
         try:
-            values, oracle, facts = measured(plan, chosen, subject, checked_samples)
+            values, oracle = measured(plan, chosen, subject, checked_samples)
         except Lacking as lack:
             if plan.required.intersection(chosen.names):
                 raise UserError(f"metric {chosen.names[0]!r} needs {lack}") from None
             continue
-        protocol = {**plan.protocol, **facts, **chosen.computation.protocol()}
-        scores |= entries(chosen.names, chosen.measure, values, oracle, protocol)
+        protocol = {**plan.protocol, **oracle.origin, **chosen.computation.protocol()}
+        scores |= entries(chosen.names, chosen.measure, values, oracle.values, oracle.reason, protocol)
     return scores
 
 
 def measured(
     plan: Plan, chosen: Chosen, subject: Subject, samples: Callable[[], Rows]
-) -> tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any]]:
-    """Returns the figures of a model, the figures of real rows, and the facts that both depend on.
+) -> tuple[Mapping[str, Any], Oracle]:
+    """Returns the figures of a model, and the figures of real rows with the facts that both depend on.
 
     Args:
       plan: facts of the samples.
@@ -157,13 +165,13 @@ def measured(
     measure, computation = chosen.measure, chosen.computation
     if measure.reading is not None:
         function, facts = read(measure.reading, subject)
-        return computation.values(function), {}, facts
+        return computation.values(function), Oracle({}, measure.reading.no_oracle, facts)
     lacking = [field for field in measure.fields if field not in samples()]
     if lacking:
         raise Lacking(f"samples with {lacking[0]!r}, which this model does not draw")
     values = computation.values(samples())
-    oracle, origin = chosen.oracle()
-    return values, oracle, {**plan.drawn, **origin}
+    oracle = chosen.oracle()
+    return values, oracle._replace(origin={**plan.drawn, **oracle.origin})
 
 
 def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, num: int) -> tuple[Chosen, ...]:
@@ -179,7 +187,7 @@ def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, 
       UserError: as `make_scorer`.
     """
     measures = catalogue.measures()
-    wanted = dict.fromkeys(choose("metric", name, measures) for name in names)
+    wanted = dict.fromkeys(catalogue.checked_name("metric", name, measures) for name in names)
     chosen = []
     for measure in dict.fromkeys(measures[name] for name in wanted):
         asked = tuple(name for name in wanted if name in names_of(measure))
@@ -196,8 +204,8 @@ def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, 
     return tuple(chosen)
 
 
-def real_figures(measure: Measure, computation: Computation, real: Real, num: int) -> tuple[Mapping, dict]:
-    """Returns the figures of real rows in the place of samples, and the origin of the rows; no figures of too few rows.
+def real_figures(measure: Measure, computation: Computation, real: Real, num: int) -> Oracle:
+    """Returns the figures of real rows in the place of samples; no figures of too few rows.
 
     Args:
       measure: the measure.
@@ -209,9 +217,12 @@ def real_figures(measure: Measure, computation: Computation, real: Real, num: in
         split, rows = real.test, real.held_out(num)
     else:
         split, rows = computation.oracle(num)
-    if not rows or len(rows["x"]) < measure.least:
-        return {}, {"oracle_split": None}
-    return computation.values(rows), {"oracle_split": split, "oracle_samples": len(rows["x"])}
+    if not rows:
+        return Oracle({}, measure.no_oracle, {"oracle_split": None})
+    if len(rows["x"]) < measure.least:
+        return Oracle({}, "too few rows", {"oracle_split": None})
+    origin = {"oracle_split": split, "oracle_samples": len(rows["x"])}
+    return Oracle(computation.values(rows), "not finite", origin)
 
 
 def refuse_broken(samples: Rows) -> None:
@@ -268,7 +279,7 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Scorer
             raise UserError(f"select {select!r} needs scores while the model trains: set --config.eval_every")
         return None
     if select:
-        choose("metric to select by", select, catalogue.signs())
+        catalogue.checked_name("metric to select by", select, catalogue.signs())
     splits = (settings["data"]["split"], settings["data"]["test_split"])
     real = real_data(spec, reals, splits, target=how.get("target"))
     sample = settings["sample"]

@@ -129,10 +129,10 @@ def prdc(real: Real) -> Computation | None:
 
 PRDC = Measure(
     (
-        Metric("precision", "share of samples within the balls of real rows", sign=1),
-        Metric("recall", "share of real rows within the balls of samples", sign=1),
+        Metric("precision", "share of samples within the balls of real rows", better=1, selects=True),
+        Metric("recall", "share of real rows within the balls of samples", better=1, selects=True),
         Metric("density", "mean number of balls of real rows around a sample, divided by k", expected="1"),
-        Metric("coverage", "share of balls of real rows with a sample", expected="1 - 2^-k", sign=1),
+        Metric("coverage", "share of balls of real rows with a sample", expected="1 - 2^-k", better=1, selects=True),
     ),
     prdc,
     data="labels, or rows of at most 256 numbers",

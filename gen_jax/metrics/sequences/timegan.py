@@ -163,6 +163,7 @@ DISCRIMINATIVE = Measure(
             "discriminative_score",
             "|accuracy - 1/2| on held-out rows of a GRU that tells samples from real rows, mean of several trainings",
             expected="0",
+            better=-1,
         ),
     ),
     discriminative,
@@ -175,6 +176,7 @@ PREDICTIVE = Measure(
         Metric(
             "predictive_score",
             "mean absolute error on real rows in [0, 1] of a GRU that is trained on samples, mean of several trainings",
+            better=-1,
         ),
     ),
     predictive,

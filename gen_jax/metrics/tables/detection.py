@@ -54,6 +54,7 @@ DETECTION = Measure(
             "detection",
             "cross-validated area under the ROC curve of gradient boosting that tells samples from train rows",
             expected="0.5",
+            better=-1,
         ),
     ),
     detection,

@@ -138,6 +138,7 @@ EFFICACY = Measure(
         Metric(
             "tstr_f1",
             "macro F1 on test rows, mean over classifiers that predict `evaluate.target` and are trained on samples",
+            better=1,
         ),
     ),
     efficacy,
