@@ -1,6 +1,9 @@
 """The scorer over every measure: a perfect sampler, a collapsed one and copies; protocols; what is refused."""
 
 import io
+import re
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from conftest import make_spec
 
 from gen_jax.data.builders.gaussians import MIXTURES
 from gen_jax.errors import UserError
-from gen_jax.metrics import catalogue
+from gen_jax.metrics import catalogue, progress
 from gen_jax.metrics.comparison import Scored, comparison_table, difference, refuse_other_protocol
 from gen_jax.metrics.features import real_data
 from gen_jax.metrics.images.distances import frechet_distance
@@ -291,3 +294,37 @@ def test_a_table_shows_the_better_direction_and_why_real_data_have_no_figure(rin
     print(table(scores, ASCII_MARKS), file=ascii_stream)
     few_scores = make_scorer(few, ["frechet"], num=100, seed=0).score(*sampler(mixture(np.random.default_rng(1), 100)))
     assert few_scores["frechet"]["oracle"] is None and few_scores["frechet"]["no_oracle"] == "too few rows"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal, of unknown size."""
+
+    def isatty(self):
+        return True
+
+
+def test_the_measure_at_work_and_the_remaining_time_are_shown_on_a_terminal_alone(ring, monkeypatch, capsys):
+    spec, reals = ring
+    monkeypatch.setattr(progress, "DELAY", -1)  # every bar appears at once
+    samples = mixture(np.random.default_rng(1), 600)
+    shown = {}
+    for name, stream, wanted in (
+        ("terminal", Terminal(), True),
+        ("log", io.StringIO(), True),
+        ("train", Terminal(), False),
+    ):
+        monkeypatch.setattr(sys, "stderr", stream)
+        scorer = make_scorer(real_data(spec, reals, SPLITS), ["frechet", "coverage"], num=600, seed=0, shown=wanted)
+        scorer.score(*sampler(samples))
+        shown[name] = stream.getvalue()
+    assert "measure 1 of 2: frechet" in shown["terminal"] and "measure 2 of 2: coverage" in shown["terminal"]
+    assert "drawing samples:   0%" in shown["terminal"] and "0/600 [" in shown["terminal"]
+    assert shown["log"] == "" and "measure" not in shown["train"] and "drawing" not in shown["train"]
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    for items in (range(3), iter(range(3))):  # of a known number, and of an unknown one
+        for _ in progress.progress(items, "rows", "batch"):
+            time.sleep(0.11)
+    known, _, unknown = sys.stderr.getvalue().partition("rows: 0batch")
+    assert re.search(r"rows: +67%.* 2/3 \[00:00<00:00, .*batch/s\]", known)
+    assert re.search(r"rows: 2batch \[00:00, .*batch/s\]", unknown) and "<" not in unknown

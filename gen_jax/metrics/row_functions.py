@@ -182,7 +182,7 @@ def log_prob_of_rows(log_prob: LogProb, state: State, spec: Spec, rows: Rows) ->
 
 def _log_prob_of_sequences(log_prob: LogProb, state: State, spec: Spec, rows: Rows) -> np.ndarray:
     key, parts = root(0, "scores"), []
-    for start in range(0, len(rows["x"]), SEQUENCES_TOGETHER):
+    for start in progress(range(0, len(rows["x"]), SEQUENCES_TOGETHER), "sequences", "batch"):
         part = {name: value[start : start + SEQUENCES_TOGETHER] for name, value in rows.items()}
         if "length" in part:
             part["x"] = part["x"][:, : part["length"].max()]

@@ -10,6 +10,7 @@ from gen_jax.errors import UserError
 from gen_jax.metrics import catalogue
 from gen_jax.metrics.comparison import Scored
 from gen_jax.metrics.features import Rows
+from gen_jax.metrics.progress import counter
 from gen_jax.metrics.scores import Scores, mean_scores, read_scores, save_scores
 from gen_jax.metrics.tables.page import page
 from gen_jax.storage import directory, loading
@@ -81,10 +82,15 @@ def replica_scores(
       others: numbers of the other replicas.
       samples: raw samples of the first replica; None: they are drawn.
     """
-    scores = [scorer.score(loaded.model, loaded.state, samples)]
-    for other in others:
-        state = loading.load(workdir, loaded.step, other).state
-        scores.append(scorer.score(loaded.model, state))
+    others = [*others]
+    scores = []
+    with counter(1 + len(others), "replicas", "replica", shown=bool(others)) as bar:
+        scores.append(scorer.score(loaded.model, loaded.state, samples))
+        bar.update()
+        for other in others:
+            state = loading.load(workdir, loaded.step, other).state
+            scores.append(scorer.score(loaded.model, state))
+            bar.update()
     return mean_scores(scores)
 
 

@@ -13,7 +13,7 @@ from gen_jax.errors import UserError
 from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import Real, Reals, Rows, real_data
 from gen_jax.metrics.measure import Computation, Measure, names_of
-from gen_jax.metrics.progress import progress
+from gen_jax.metrics.progress import stages
 from gen_jax.metrics.row_functions import Lacking, Subject, read
 from gen_jax.metrics.scores import Scores, entries
 from gen_jax.metrics.tables.encoding import target_of
@@ -59,6 +59,7 @@ class Plan(NamedTuple):
     num_samples: int  # latents of each row for the importance weighted bound
     protocol: Mapping[str, Any]  # facts of the data
     drawn: Mapping[str, Any]  # facts of the samples
+    shown: bool  # show the measure at work, and the number of samples that are drawn
 
 
 def make_scorer(
@@ -70,6 +71,7 @@ def make_scorer(
     length: int | None = None,
     num_samples: int = 100,
     also: str | None = None,
+    shown: bool = False,
 ) -> Scorer:
     """Returns a scorer of models by samples, or by what the models give for real rows.
 
@@ -84,6 +86,7 @@ def make_scorer(
       length: of samples that are sequences, in tokens or frames; None: as the rows of the data.
       num_samples: latents of each row for the importance weighted bound.
       also: a metric beside the others.
+      shown: show the measure at work on the terminal from the start, and the number of samples that are drawn.
 
     Raises:
       UserError: for an unknown metric, and for a metric that the data, or so few samples, do not have.
@@ -100,7 +103,7 @@ def make_scorer(
     drawn = {"samples": num, "seed": seed}
     if length is not None:
         drawn["length"] = length
-    plan = Plan(spec, chosen, required, num, seed, given, num_samples, protocol, drawn)
+    plan = Plan(spec, chosen, required, num, seed, given, num_samples, protocol, drawn, shown)
     return Scorer(partial(score, plan), partial(draw_samples, plan))
 
 
@@ -112,7 +115,7 @@ def draw_samples(plan: Plan, model: Model, state: State) -> Rows:
       model: the model.
       state: its state.
     """
-    return draw(model, state, plan.spec, plan.seed, plan.num, plan.given)
+    return draw(model, state, plan.spec, plan.seed, plan.num, plan.given, shown=plan.shown)
 
 
 def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -> Scores:
@@ -136,7 +139,8 @@ def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -
         return drawn
 
     scores: Scores = {}
-    for chosen in progress(plan.chosen, "scoring", "measure"):
+    at_work = stages(plan.chosen, "measure", lambda chosen: ", ".join(chosen.names)) if plan.shown else plan.chosen
+    for chosen in at_work:
         try:
             values, oracle = measured(plan, chosen, subject, checked_samples)
         except Lacking as lack:
@@ -257,7 +261,9 @@ def scorer_of(
     splits = (options["split"], options["test_split"])
     real = real_data(loaded.spec, reals, splits, features, how.get("target"))
     num_samples = num_samples or settings["num_samples"]
-    return make_scorer(real, names, num=num, seed=how["seed"], length=settings["length"], num_samples=num_samples)
+    return make_scorer(
+        real, names, num=num, seed=how["seed"], length=settings["length"], num_samples=num_samples, shown=True
+    )
 
 
 def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Scorer | None:
