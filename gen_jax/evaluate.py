@@ -3,15 +3,17 @@
 python -m gen_jax.evaluate --workdir runs/gan [--metrics frechet,coverage] [--against runs/other]
 """
 
+import sys
 from pathlib import Path
 
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.devices import startup
 from gen_jax.errors import UserError
-from gen_jax.metrics.scores import read_scores, refuse_other_protocol, table
+from gen_jax.metrics.comparison import comparison_table, refuse_other_protocol
+from gen_jax.metrics.scores import marks_for, table
 from gen_jax.training import selection
-from gen_jax.verbs.evaluation import evaluate_run, keep
+from gen_jax.verbs.evaluation import evaluate_run, keep, scored, stored
 from gen_jax.verbs.result_file import check_result, write_result
 
 FLAGS = {
@@ -22,7 +24,7 @@ FLAGS = {
     "step": (None, "checkpoint to score; the newest, or the selected one beside it, if unset"),
     "replica": (None, "replica to score, a number or best; the mean of all, with its standard error, if unset"),
     "features": (None, "TorchScript file of a network (Inception, for the FID) that replaces the classifier"),
-    "against": (None, "another run, whose stored scores are printed beside these"),
+    "against": (None, "another run, whose stored scores are printed beside these with the differences"),
     "record": (None, "new file results/NAME.json for the scores with commit, flags, seeds, hardware and seconds"),
     "config": (None, "config file that the run was trained by, for --record; configs/NAME.py for runs/NAME if unset"),
 }
@@ -31,7 +33,7 @@ FLAGS = {
 def main(argv: list[str]) -> None:
     """Scores `--workdir`, prints a table and writes `evaluation.json`, and for a table of rows the page `table.png`."""
     flags = command_line.parse(argv, FLAGS, required="workdir")
-    others = read_scores(flags.against) if flags.against else None
+    other = stored(flags.against) if flags.against else None
     if flags.record:
         check_result(Path(flags.record), Path(flags.workdir), flags.config)
     startup.start()
@@ -45,16 +47,18 @@ def main(argv: list[str]) -> None:
         replica=replica,
         features=flags.features,
     )
+    marks = marks_for(sys.stdout)
     print(f"step {evaluation.loaded.step}, {evaluation.num} samples")
-    print(table(evaluation.scores, others, Path(flags.against or "").name))
+    print(table(evaluation.scores, marks))
     try:
         keep(Path(flags.workdir), evaluation)
     except UserError as error:
         print(f"these scores are not kept: {error}")
     if flags.record:
         write_result(Path(flags.record), evaluation, replica, flags.config)
-    if others is not None:
-        refuse_other_protocol(evaluation.scores, others, flags.against)
+    if other is not None:
+        print("\n" + comparison_table(scored(flags.workdir, evaluation), other, marks))
+        refuse_other_protocol(evaluation.scores, other.scores, other.name)
 
 
 if __name__ == "__main__":

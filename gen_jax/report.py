@@ -6,7 +6,7 @@ python -m gen_jax.report runs/gan runs/vae --out report.html
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.files import write
-from gen_jax.verbs.reports import page, read
+from gen_jax.verbs.reports import evaluation, page, read
 
 FLAGS = {"DIR": ([], "directories of runs"), "out": ("report.html", "the page")}
 
@@ -15,7 +15,11 @@ def main(argv: list[str]) -> None:
     """Writes the report on the named runs into `--out`."""
     flags = command_line.parse(argv, FLAGS, required=None, positional=("DIR",))
     path = command_line.output_file(flags.out, "report.html", (".html",))
-    write(path, page(read(flags.DIR)))
+    runs = read(flags.DIR)
+    write(path, page(runs))
+    for run in runs:
+        if run.scored is None:
+            print(f"{run.folder} was never evaluated; its scores come from {evaluation(run)}")
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, open it in a browser")
 
 

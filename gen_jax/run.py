@@ -1,6 +1,7 @@
 """A trained run, and what is done with it: samples, scores, codes, paths, completions, answers, pictures, curves."""
 
 import io
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from gen_jax.errors import choose
 from gen_jax.files import write
 from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import Rows
-from gen_jax.metrics.scores import Scores, table
+from gen_jax.metrics.scores import Scores, marks_for, table
 from gen_jax.model import Model
 from gen_jax.storage import loading
 from gen_jax.storage.metrics_file import read_metrics
@@ -96,7 +97,7 @@ class Scored(dict[str, dict[str, Any]]):
     """Metrics by name: `value`, the `oracle` (what real data score), and the protocol; printed as a table."""
 
     def __repr__(self) -> str:
-        return table(self, None, "")
+        return table(self, marks_for(sys.stdout))
 
 
 class Run(loading.Loaded):
@@ -162,7 +163,7 @@ class Run(loading.Loaded):
           UserError: for data that have changed or cannot be read, or metrics that do not apply.
         """
         settings = self.config["evaluate"]
-        chosen = [*names] or settings["metrics"] or [catalogue.ALL]
+        chosen = [*names] or catalogue.current(settings["metrics"]) or [catalogue.ALL]
         scores: Scores = score.scorer_of(self, chosen, num or settings["num"]).score(self.model, self.state)
         return Scored(scores)
 

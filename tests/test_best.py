@@ -126,6 +126,8 @@ def test_the_best_replica_is_the_one_that_the_metric_prefers(start):
     kept = workdir / "best" / "replicas.json"
     kept.write_text(kept.read_text().replace("high_quality", "reverse_kl"))
     assert selection.replica(workdir, "best") == 0
+    kept.write_text(kept.read_text().replace("reverse_kl", "valid/elbo"))  # as earlier versions called it
+    assert selection.replica(workdir, "best") == 1
     for text, message in (("worst", "expected a number, or best"), ("-1", "expected a number, or best")):
         with pytest.raises(UserError, match=message):
             selection.replica(workdir, text)
@@ -145,8 +147,9 @@ def test_the_cheap_scores_stay_beside_the_one_that_selects(tmp_path, one_device)
     [
         ("--config.select=all", "unknown metric to select by 'all'"),
         ("--config.select=memorisation", "unknown metric to select by 'memorisation'"),
-        ("--config.select=parzen", "unknown metric to select by 'parzen'"),
+        ("--config.select=parzen_nll", "unknown metric to select by 'parzen_nll'"),
         ("--config.eval_every=0", "select 'high_quality' needs scores while the model trains: set --config.eval_every"),
+        ("--config.select=valid/elbo", "metric to select by 'valid/elbo' is 'valid/nelbo' now, its negative"),
         ("--config.select=frechets", "unknown metric to select by 'frechets'.*frechet"),
         ("--config.select=classes", "metric 'classes' needs labels"),
     ],

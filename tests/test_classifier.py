@@ -22,8 +22,8 @@ from gen_jax.verbs.score import make_scorer
 SPLITS = ("train", "test")
 SEQUENCES = {"bits_per_token", "perplexity", "discriminative_score", "predictive_score", "longest_copy", "overlap"}
 SEQUENCES |= {name for name in catalogue.metrics() if "nats" in name}  # what only sequences have
-LATENTS = {"elbo", "valid/elbo", "nll_bound", "bits_per_dim", "active_units", "reconstruction", "probe_accuracy"}
-TABLES = {"log_likelihood", "bic", "marginal", "pairwise", "detection", "tstr_f1", "nearest_record"}
+LATENTS = {"nelbo", "valid/nelbo", "nll_bound", "bits_per_dim", "active_units", "reconstruction", "probe_accuracy"}
+TABLES = {"nll", "bic", "marginal", "pairwise", "detection", "tstr_f1", "nearest_record"}
 OTHERS = SEQUENCES | LATENTS | TABLES
 
 
@@ -87,8 +87,9 @@ def test_it_knows_the_digits_and_scores_see_through_it(digits):
     assert sum(counts.values()) == 359 and min(counts.values()) > 15 and list(counts) == list(spec.classes)
     assert value["memorisation"][0] == 1 and value["memorisation"][1] == 0
     assert value["duplicates"][1] < 0.03 and value["duplicates"][2] == 1  # each three is drawn many times
-    assert value["parzen"][1] == pytest.approx(new["parzen"]["oracle"], abs=8) and value["parzen"][3] < 0
-    assert 0 < new["parzen"]["details"]["parzen_error"] < 3
+    assert value["parzen_nll"][1] == pytest.approx(new["parzen_nll"]["oracle"], abs=8)
+    assert value["parzen_nll"][3] > 0
+    assert 0 < new["parzen_nll"]["details"]["parzen_error"] < 3
     asked = make_scorer(real_data(spec, reals, SPLITS), ["label_accuracy"], num=len(test["x"]), seed=0).score
     half = np.where(np.arange(len(test["y"])) % 2, test["y"], (test["y"] + 1) % 10)
     for labels, right in ((test["y"], 1), (half, 0.5), ((test["y"] + 1) % 10, 0)):

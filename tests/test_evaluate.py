@@ -1,16 +1,23 @@
 """The scorer over every measure: a perfect sampler, a collapsed one and copies; protocols; what is refused."""
 
+import io
+import re
+import sys
+import time
+
 import numpy as np
 import pytest
+import scipy.stats
 from conftest import make_spec
 
 from gen_jax.data.builders.gaussians import MIXTURES
 from gen_jax.errors import UserError
-from gen_jax.metrics import catalogue
+from gen_jax.metrics import catalogue, progress
+from gen_jax.metrics.comparison import Scored, comparison_table, difference, refuse_other_protocol
 from gen_jax.metrics.features import real_data
 from gen_jax.metrics.images.distances import frechet_distance
 from gen_jax.metrics.images.neighbours import prdc
-from gen_jax.metrics.scores import finite, read_scores, refuse_other_protocol, save_scores, table
+from gen_jax.metrics.scores import ASCII_MARKS, MARKS, finite, marks_for, mean_scores, read_scores, save_scores, table
 from gen_jax.model import Model
 from gen_jax.verbs.score import make_scorer
 
@@ -95,7 +102,7 @@ def test_metrics_that_data_or_samples_cannot_have(ring):
     spec, reals = ring
     for names, num, message in [
         (["frechett"], 100, "unknown metric 'frechett': did you mean 'frechet'"),
-        (["parzen"], 100, "metric 'parzen' needs images and a test split; made-up has none"),
+        (["parzen_nll"], 100, "metric 'parzen_nll' needs images and a test split; made-up has none"),
         (["classes"], 100, "metric 'classes' needs labels of two classes or more"),
         (["precision"], 5, "metric 'precision' needs at least 6 samples, not 5"),
         (["all"], 1, "metric 'frechet' needs at least 2 samples, not 1"),
@@ -123,9 +130,9 @@ def test_scores_compare_under_one_protocol_only(ring, tmp_path):
     save_scores(tmp_path, 7, scores)
     refuse_other_protocol(scores, read_scores(tmp_path), "runs/other")
     refuse_other_protocol({"frechet": scores["frechet"]}, {"kernel": scores["coverage"]}, "runs/other")
-    head, *lines = table(scores, {"frechet": {"value": 0.125}}, "other").splitlines()
-    assert head.split() == ["metric", "value", "real", "data", "other"]
-    assert [line.split()[-1] for line in lines] == ["0.125", "-"]
+    assert (
+        comparison_table(Scored("a", scores, (0,)), Scored("b", scores, (0,))).count("+0 without an error, paired") == 2
+    )
     for change, message in [
         ({"samples": 200}, "samples is 100 here and 200 there"),
         ({"k": 3}, "k is 5 here and 3 there"),
@@ -136,6 +143,12 @@ def test_scores_compare_under_one_protocol_only(ring, tmp_path):
         others["coverage"]["protocol"] |= change
         with pytest.raises(UserError, match=f"coverage does not compare with that of runs/other: {message}"):
             refuse_other_protocol(scores, others, "runs/other")
+        (line,) = [
+            line
+            for line in comparison_table(Scored("a", scores, (0,)), Scored("b", others, (0,))).splitlines()
+            if line.startswith("coverage")
+        ]
+        assert line.endswith(f"not taken alike: {next(iter(change))}")
     with pytest.raises(UserError, match="absent has no scores yet; first run: python -m gen_jax.evaluate"):
         read_scores(tmp_path / "absent")
     assert finite(np.inf) is None and finite(None) is None and finite(0.0) == 0
@@ -187,3 +200,131 @@ def test_features_of_a_users_network_take_the_place_of_the_classifiers(tmp_path)
     halves = images.reshape(300, 2, 8).mean(2)
     assert entry["value"] == pytest.approx(frechet_distance(halves[150:], halves[:150]), rel=1e-6)
     assert entry["value"] == entry["oracle"] and entry["protocol"]["features"] == "means.pt"
+
+
+def entry_of(*values, **protocol):
+    """The score of replicas, as it is stored."""
+    scores = [
+        {"m": {"value": value, "oracle": None, "no_oracle": "model only", "protocol": protocol}} for value in values
+    ]
+    return mean_scores(scores)["m"]
+
+
+def test_differences_of_runs_by_brute_force():
+    a, b = [3.0, 5.5, 4.0, 9.0], [2.5, 4.0, 4.5, 7.0]
+    found = difference(entry_of(*a), entry_of(*b), paired=True)
+    gaps = [x - y for x, y in zip(a, b)]
+    mean = sum(gaps) / 4
+    assert found.value == pytest.approx(mean) and found.pairs == 4
+    assert found.error == pytest.approx((sum((gap - mean) ** 2 for gap in gaps) / 3 / 4) ** 0.5)
+    assert found.value / found.error == pytest.approx(scipy.stats.ttest_rel(a, b).statistic)
+    found = difference(entry_of(*a), entry_of(*b[:3]), paired=False)
+    assert found.value == pytest.approx(np.mean(a) - np.mean(b[:3])) and found.pairs == 0
+    assert found.value / found.error == pytest.approx(scipy.stats.ttest_ind(a, b[:3], equal_var=False).statistic)
+    gone = difference(
+        entry_of(3.0, None, 4.0), entry_of(2.0, 1.0, 2.5), paired=True
+    )  # a replica without a finite value
+    assert (gone.value, gone.pairs) == (1.25, 2) and gone.error == pytest.approx(0.25)
+    assert difference(entry_of(1.0), entry_of(3.0), paired=True) == (-2.0, None, 1)
+    assert difference(entry_of(1.0, 2.0), entry_of(3.0), paired=False) == (-1.5, None, 0)
+    assert difference(entry_of(None), entry_of(3.0), paired=False) is None
+
+
+def test_replicas_pair_where_their_seeds_are_equal():
+    a, b = {"m": entry_of(3.0, 5.0, 4.0), "n": entry_of(1.0)}, {"m": entry_of(2.0, 4.5, 2.5)}
+
+    def line(seeds, other_seeds):
+        return comparison_table(Scored("a", a, seeds), Scored("b", b, other_seeds), ASCII_MARKS).splitlines()[2]
+
+    paired = line((0, 1, 2), (0, 1, 2)).split("  ")
+    assert [cell.strip() for cell in paired if cell] == ["m", "4 +- 0.58 (3)", "3 +- 0.76 (3)", "+1 +- 0.29 paired (3)"]
+    for seeds in ((1, 2, 3), (0, 1), ()):
+        assert line((0, 1, 2), seeds).endswith("+1 +- 0.96 unpaired")
+    assert line((), ()).endswith("unpaired")  # because unknown seeds are not equal seeds
+    table = comparison_table(Scored("a", a, (0,)), Scored("runs/b", b, (0,)), ASCII_MARKS)
+    assert table.startswith("this run beside runs/b") and table.splitlines()[3].split() == [
+        *"n1",
+        "(1)",
+        "not",
+        "scored",
+    ]
+
+
+def test_scores_of_earlier_versions_are_read_with_the_signs_of_today(tmp_path):
+    """The ELBO that an earlier version stored compares with the negative ELBO of today."""
+    facts = {"split": "test", "rows": 10}
+    old = {**entry_of(-90.5, -92.5, **facts), "last": -95.0}
+    del old["no_oracle"]
+    window = {"value": 240.0, "oracle": 260.0, "protocol": {"oracle_split": "train"}}
+    bound = {"value": 87.7, "oracle": None, "protocol": {}}
+    save_scores(
+        tmp_path, 7, {"elbo": old, "parzen": window, "nll_bound": bound, "log_likelihood": {**bound, "value": None}}
+    )
+    read = read_scores(tmp_path)
+    assert list(read) == ["nelbo", "parzen_nll", "nll_bound", "nll"]
+    error = read["nelbo"]["standard_error"]
+    assert error == pytest.approx(1.0) and read["nelbo"]["values"] == [90.5, 92.5] and read["nll"]["value"] is None
+    assert (read["nelbo"]["value"], read["nelbo"]["last"], read["nelbo"]["oracle"]) == (91.5, 95.0, None)
+    assert (read["parzen_nll"]["value"], read["parzen_nll"]["oracle"], read["nll_bound"]["value"]) == (-240, -260, 87.7)
+    lines = table(read, MARKS).splitlines()
+    assert lines[1].split() == ["nelbo", "↓", "91.5", "1", "95", "model", "only"] and lines[2].split()[-1] == "-260"
+    today = {"nelbo": entry_of(80.0, 81.0, **facts, sign="negative log-likelihood")}
+    refuse_other_protocol(today, read, "runs/old")
+    assert "-11 ± 0.5 paired (2)" in comparison_table(Scored("a", today, (0, 1)), Scored("runs/old", read, (0, 1)))
+    with pytest.raises(UserError, match="nelbo does not compare with .*: sign is None here"):
+        refuse_other_protocol({"nelbo": entry_of(80.0, **facts)}, read, "runs/old")
+
+
+def test_a_table_shows_the_better_direction_and_why_real_data_have_no_figure(ring):
+    spec, reals = ring
+    names = ["frechet", "coverage", "density"]
+    untested = real_data(spec._replace(sizes={"train": 3000}), reals, SPLITS)
+    scores = make_scorer(untested, names, num=100, seed=0).score(*sampler(mixture(np.random.default_rng(1), 100)))
+    few_reals = lambda split, num: reals(split, 1 if split == "test" else num)
+    few = real_data(spec._replace(sizes={**spec.sizes, "test": 1}), few_reals, SPLITS)
+    lines = [line.split() for line in table(scores, MARKS).splitlines()]
+    assert [line[:-4] for line in lines[1:4]] == [["frechet", "↓"], ["coverage", "↑"], ["density"]]
+    assert {" ".join(line[-3:]) for line in lines[1:4]} == {"no test split"}
+    assert lines[-1][0] == "↑" and lines[0] == ["metric", "value", "real", "data"]
+    ascii_stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    assert (
+        marks_for(ascii_stream) == ASCII_MARKS and marks_for(io.TextIOWrapper(io.BytesIO(), encoding="utf-8")) == MARKS
+    )
+    assert marks_for(io.StringIO()) == ASCII_MARKS  # whose encoding is unknown
+    print(table(scores, ASCII_MARKS), file=ascii_stream)
+    few_scores = make_scorer(few, ["frechet"], num=100, seed=0).score(*sampler(mixture(np.random.default_rng(1), 100)))
+    assert few_scores["frechet"]["oracle"] is None and few_scores["frechet"]["no_oracle"] == "too few rows"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal, of unknown size."""
+
+    def isatty(self):
+        return True
+
+
+def test_the_measure_at_work_and_the_remaining_time_are_shown_on_a_terminal_alone(ring, monkeypatch, capsys):
+    spec, reals = ring
+    monkeypatch.setattr(progress, "DELAY", -1)  # every bar appears at once
+    samples = mixture(np.random.default_rng(1), 600)
+    shown = {}
+    for name, stream, wanted in (
+        ("terminal", Terminal(), True),
+        ("log", io.StringIO(), True),
+        ("train", Terminal(), False),
+    ):
+        monkeypatch.setattr(sys, "stderr", stream)
+        scorer = make_scorer(real_data(spec, reals, SPLITS), ["frechet", "coverage"], num=600, seed=0, shown=wanted)
+        scorer.score(*sampler(samples))
+        shown[name] = stream.getvalue()
+    assert "measure 1 of 2: frechet" in shown["terminal"] and "measure 2 of 2: coverage" in shown["terminal"]
+    assert "drawing samples:   0%" in shown["terminal"] and "0/600 [" in shown["terminal"]
+    assert shown["log"] == "" and "measure" not in shown["train"] and "drawing" not in shown["train"]
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    for items in (range(3), iter(range(3))):  # of a known number, and of an unknown one
+        for _ in progress.progress(items, "rows", "batch"):
+            time.sleep(0.11)
+    known, _, unknown = sys.stderr.getvalue().partition("rows: 0batch")
+    assert re.search(r"rows: +67%.* 2/3 \[00:00<00:00, .*batch/s\]", known)
+    assert re.search(r"rows: 2batch \[00:00, .*batch/s\]", unknown) and "<" not in unknown

@@ -13,14 +13,14 @@ from gen_jax import evaluate, train
 from gen_jax.data.spec import to_model
 from gen_jax.errors import UserError
 from gen_jax.metrics import catalogue
+from gen_jax.metrics.comparison import refuse_other_protocol
 from gen_jax.metrics.features import real_data
 from gen_jax.metrics.row_functions import batches
-from gen_jax.metrics.scores import refuse_other_protocol
 from gen_jax.model import Model
 from gen_jax.verbs.score import make_scorer
 
 SPLITS = ("train", "test")
-LATENT = ("elbo", "nll_bound", "bits_per_dim", "valid/elbo", "active_units", "reconstruction", "probe_accuracy")
+LATENT = ("nelbo", "nll_bound", "bits_per_dim", "valid/nelbo", "active_units", "reconstruction", "probe_accuracy")
 BYTES = {"dtype": "uint8", "shift": 127.5, "scale": 127.5, "low": 0.0, "high": 255.0}
 
 
@@ -58,17 +58,17 @@ def test_bounds_are_means_over_all_rows_in_nats_and_bits(images):
 
     score = make_scorer(real_data(spec, reals, SPLITS), LATENT[:4], num=10, seed=3, num_samples=7).score
     scores = score(model_of(bound), None)
-    for name, split, num in (("elbo", "test", 1), ("valid/elbo", "validation", 1), ("nll_bound", "test", 7)):
+    for name, split, num in (("nelbo", "test", 1), ("valid/nelbo", "validation", 1), ("nll_bound", "test", 7)):
         rows, entry = reals(split, None)["x"], scores[name]
         nats = -100 * (rows / 127.5 - 1).mean((1, 2, 3)) + np.log(num)
-        assert entry["value"] == pytest.approx(nats.mean() * (-1 if name == "nll_bound" else 1), rel=1e-5)
+        assert entry["value"] == pytest.approx(-nats.mean(), rel=1e-5)
         error = nats.std() / np.sqrt(len(rows))
         assert entry["details"] == {"standard_error": pytest.approx(error, rel=1e-5), "rows": len(rows)}
-        assert entry["oracle"] is None
+        assert entry["oracle"] is None and entry["no_oracle"] == "model only"
         expected = {"num_samples": num, "split": split, "rows": len(rows), "seed": 3, "content": "made up"}
         assert expected.items() <= entry["protocol"].items() and "given" not in entry["protocol"]
     rate = scores["bits_per_dim"]
-    assert rate["value"] == pytest.approx(-scores["elbo"]["value"] / (4 * 4 * 2 * np.log(2)))
+    assert rate["value"] == pytest.approx(scores["nelbo"]["value"] / (4 * 4 * 2 * np.log(2)))
     assert "bits-back" in rate["protocol"]["rate"] and rate["protocol"]["split"] == "test"
 
 
@@ -85,12 +85,12 @@ def test_a_density_is_one_of_the_datas_own_units(units):
         return jax.scipy.stats.norm.logpdf(batch["x"], 0, jnp.asarray(deviation / scale)[None]).sum(1)
 
     entropy = np.log(deviation * np.sqrt(2 * np.pi * np.e)).sum()
-    scores = make_scorer(real_data(spec, reals, SPLITS), ["elbo", "nll_bound"], num=10, seed=0).score(
+    scores = make_scorer(real_data(spec, reals, SPLITS), ["nelbo", "nll_bound"], num=10, seed=0).score(
         model_of(bound), None
     )
-    error = 3 * scores["elbo"]["details"]["standard_error"]
-    assert scores["elbo"]["value"] == pytest.approx(-entropy, abs=error)
-    assert scores["nll_bound"]["value"] == -scores["elbo"]["value"]
+    error = 3 * scores["nelbo"]["details"]["standard_error"]
+    assert scores["nelbo"]["value"] == pytest.approx(entropy, abs=error)
+    assert scores["nll_bound"]["value"] == scores["nelbo"]["value"]
     with pytest.raises(UserError, match="'bits_per_dim' needs images or vectors of whole numbers, and a test split"):
         make_scorer(real_data(spec, reals, SPLITS), ["bits_per_dim"], num=10, seed=0)
 
@@ -203,7 +203,7 @@ def test_bounds_of_a_conditional_model_say_so(images):
     scores = score(model, None)
     assert all(each["protocol"]["given"] == "y" for each in scores.values()) and len(scores) == 6
     others = score(model._replace(prior=lambda key, state, num: {"z": jnp.zeros((num, 2))}), None)
-    with pytest.raises(UserError, match="elbo does not compare with .*: given is 'y' here and None there"):
+    with pytest.raises(UserError, match="nelbo does not compare with .*: given is 'y' here and None there"):
         refuse_other_protocol(scores, others, "runs/other")
     with pytest.raises(UserError, match="'probe_accuracy' needs codes that are made without the label, which this"):
         make_scorer(real_data(spec, reals, SPLITS), ["probe_accuracy"], num=10, seed=0).score(model, None)
@@ -219,13 +219,13 @@ def test_what_models_and_data_cannot_have(images):
     assert make_scorer(real_data(plain, reals, SPLITS), [], num=10, seed=0).score(model_of(), None) == {}
     with pytest.raises(UserError, match="'probe_accuracy' needs .* labels of two classes or more, and a test split"):
         make_scorer(real_data(plain, reals, SPLITS), ["probe_accuracy"], num=10, seed=0)
-    with pytest.raises(UserError, match="'elbo' needs images, vectors or a table, and a test split; made-up has none"):
-        make_scorer(real_data(spec._replace(sizes={"train": 2000}), reals, SPLITS), ["elbo"], num=10, seed=0)
-    with pytest.raises(UserError, match="'valid/elbo' needs images, vectors or a table, and a validation split"):
+    with pytest.raises(UserError, match="'nelbo' needs images, vectors or a table, and a test split; made-up has none"):
+        make_scorer(real_data(spec._replace(sizes={"train": 2000}), reals, SPLITS), ["nelbo"], num=10, seed=0)
+    with pytest.raises(UserError, match="'valid/nelbo' needs images, vectors or a table, and a validation split"):
         make_scorer(
-            real_data(spec._replace(sizes={"train": 1, "test": 1}), reals, SPLITS), ["valid/elbo"], num=10, seed=0
+            real_data(spec._replace(sizes={"train": 1, "test": 1}), reals, SPLITS), ["valid/nelbo"], num=10, seed=0
         )
-    assert catalogue.signs()["valid/elbo"] == 1 and set(LATENT) & set(catalogue.defaults()) == {"valid/elbo"}
+    assert catalogue.signs()["valid/nelbo"] == -1 and set(LATENT) & set(catalogue.defaults()) == {"valid/nelbo"}
 
 
 CONFIG = """
@@ -246,7 +246,7 @@ def test_a_real_run_is_scored_by_its_command(tmp_path, one_device, capsys):
     (tmp_path / "vae.py").write_text(CONFIG)
     workdir = str(tmp_path / "run")
     train.main(["train", "--config", str(tmp_path / "vae.py"), "--workdir", workdir, "--quiet"])
-    names = "elbo,nll_bound,bits_per_dim,active_units,reconstruction,probe_accuracy"
+    names = "nelbo,nll_bound,bits_per_dim,active_units,reconstruction,probe_accuracy"
 
     def scores(*flags):
         evaluate.main(["evaluate", "--workdir", workdir, *flags])
@@ -255,7 +255,7 @@ def test_a_real_run_is_scored_by_its_command(tmp_path, one_device, capsys):
     found = scores("--metrics", names)
     assert list(found) == names.split(",") and "active_units" in capsys.readouterr().out
     assert found["nll_bound"]["protocol"]["num_samples"] == 5
-    assert -found["elbo"]["value"] > found["nll_bound"]["value"] > 0
+    assert found["nelbo"]["value"] > found["nll_bound"]["value"] > 0
     assert 0.2 < found["probe_accuracy"]["value"] <= 1 and 0 <= found["active_units"]["value"] <= 4
     assert found["reconstruction"]["details"]["explained_variance"] > 0
     more = scores("--metrics=nll_bound", "--num_samples=50")["nll_bound"]

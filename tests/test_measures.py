@@ -33,7 +33,7 @@ def spread(real):
 
 
 SPREAD = Measure(
-    (Metric("spread", "standard deviation of all numbers of the samples", sign=1, default=True),),
+    (Metric("spread", "standard deviation of all numbers of the samples", better=1, selects=True, default=True),),
     spread,
     data="numbers",
 )
@@ -71,9 +71,34 @@ def test_every_record_is_complete():
     assert len(set(names)) == len(names) > 30
     for measure in catalogue.MEASURES:
         assert measure.data and measure.least >= 1 and "x" in measure.fields
-        assert all(metric.definition and metric.sign in (-1, 0, 1) for metric in measure.metrics)
+        assert all(metric.definition and metric.better in (-1, 0, 1) for metric in measure.metrics)
+        assert all(metric.better for metric in measure.metrics if metric.selects)
+        assert measure.no_oracle and (measure.reading is None or measure.reading.no_oracle)
     tests = [name for name, metric in catalogue.metrics().items() if "test row" in metric.definition]
-    assert "elbo" in tests and not catalogue.signs().keys() & {*tests}
+    assert "nelbo" in tests and not catalogue.signs().keys() & {*tests}
+
+
+def test_all_likelihoods_are_negative_and_lower_is_better():
+    """A name or a definition that speaks of a likelihood or of a bound of it has one direction."""
+    words = ("likelihood", "elbo", "nats per", "bits per", "nll", "perplexity", "valid/nats")
+    likelihoods = {
+        name: metric
+        for name, metric in catalogue.metrics().items()
+        if any(word in f"{name} {metric.definition}".lower() for word in words)
+    }
+    assert len(likelihoods) == 12
+    assert {metric.better for metric in likelihoods.values()} == {-1}
+    assert not catalogue.NEGATED.keys() & catalogue.metrics().keys()
+    assert {*catalogue.NEGATED.values()} <= likelihoods.keys()
+
+
+@pytest.mark.parametrize("old, new", catalogue.NEGATED.items())
+def test_a_log_likelihood_of_earlier_versions_is_named_as_its_negative(old, new):
+    spec = make_spec("vector", (2,))._replace(sizes={"train": 10})
+    real = real_data(spec, lambda split, num: {"x": np.zeros((10, 2), np.float32)}, ("train", "test"))
+    with pytest.raises(UserError, match=f"metric '{old}' is '{new}' now, its negative: lower is better"):
+        make_scorer(real, [old], num=5, seed=0)
+    assert catalogue.current([old, "bic"]) == (new, "bic")
 
 
 def test_a_new_measure_scores_and_selects(listed, tmp_path, one_device):

@@ -200,5 +200,5 @@ def test_parzen_chooses_its_width_on_validation_rows():
     )  # one sample: the best window is the data's own deviation
     assert found["parzen_deviation"] == DEVIATIONS[3]  # 0.2154
     log_prob = multivariate_normal([0.5, 0.5], DEVIATIONS[3] ** 2).logpdf(test)
-    assert found["parzen"] == pytest.approx(log_prob.mean())
+    assert found["parzen_nll"] == pytest.approx(-log_prob.mean())
     assert found["parzen_error"] == pytest.approx(log_prob.std() / np.sqrt(300))

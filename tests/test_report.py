@@ -59,8 +59,9 @@ def runs(tmp_path):
         return str(folder)
 
     entry = lambda value, num: {"value": value, "oracle": None, "standard_error": 0.25, "protocol": {"samples": num}}
-    return [
-        make(tmp_path / "a" / "vae", 1.0, [0, 10], {"elbo": entry(-90.5, 1000), "other": entry(1.0, 1000)}),
+    todays = entry(90.5, 1000) | {"no_oracle": "model only"}
+    return [  # the second run is scored by an earlier version, which stored the ELBO itself
+        make(tmp_path / "a" / "vae", 1.0, [0, 10], {"nelbo": todays, "other": entry(1.0, 1000)}),
         make(tmp_path / "b" / "vae", 2.0, range(0, 300, 10), {"elbo": entry(-80.5, 500)}),
     ]
 
@@ -70,8 +71,9 @@ def test_a_report_shows_samples_curves_scores_and_differences(runs, tmp_path):
     content = (tmp_path / "page.html").read_text()
     page = Page(content)
     assert ["a/vae", "vae", "<digits>", "10 of 1000", "15", "0 to 1"] in page.rows
-    assert ["elbo †", "-90.5 ± 0.25", "-", "-80.5 ± 0.25", "-"] in page.rows
-    assert ["other", "1 ± 0.25", "-", "", ""] in page.rows
+    assert ["nelbo ↓ †", "90.5 ± 0.25", "model only", "80.5 ± 0.25", "model only"] in page.rows
+    assert ["other", "1 ± 0.25", "not stored", "not scored", "not scored"] in page.rows
+    assert "↓ lower is better" in content
     at = page.rows.index(["setting", "a/vae", "b/vae"])
     assert page.rows[at + 1 : at + 3] == [["model.net.scale", "1.0", "2.0"], ["setting", "of every run"]]
     pictures = [facts for tag, facts in page.elements if tag == "img"]
@@ -85,10 +87,17 @@ def test_a_report_shows_samples_curves_scores_and_differences(runs, tmp_path):
     assert (tmp_path / "again.html").read_text() == content
 
 
-def test_a_run_alone_and_unscored(runs, tmp_path):
+def test_a_run_that_was_never_evaluated(runs, tmp_path, capsys):
     (tmp_path / "b" / "vae" / "evaluation.json").unlink()
     page = reports.page(reports.read(runs[1:]))
-    assert "gen_jax.evaluate" in page and ["model.net.scale", "2.0"] in Page(page).rows
+    assert "None" not in page and ["model.net.scale", "2.0"] in Page(page).rows
+    assert f"was never evaluated; its scores come from <code>python -m gen_jax.evaluate --workdir {runs[1]}" in page
+    beside = reports.page(reports.read(runs))
+    assert "step None" not in beside and beside.count(f"--workdir {runs[1]}<") == 1
+    assert ["metric", "a/vae (step 10)", "real data", "b/vae (never evaluated)", "real data"] in Page(beside).rows
+    assert ["nelbo ↓", "90.5 ± 0.25", "model only", "not scored", "not scored"] in Page(beside).rows
+    report.main(["report", *runs, "--out", str(tmp_path / "page.html")])
+    assert f"{runs[1]} was never evaluated" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_a_runs_samples_are_rows_like_those_it_learnt(workdir, tmp_path):
     assert all(len(row["x"].partition(".")[2]) == 2 and 0 <= int(row["n"]) <= 7 for row in rows)
     assert np.mean([(float(row["x"]) > 5) == (row["g"] == "high") for row in rows]) > 0.98  # levels are smoothed
     scores = json.loads((workdir / "evaluation.json").read_text())["metrics"]
-    assert np.isfinite(scores["log_likelihood"]["value"]) and scores["bic"]["details"]["parameters"] == 13
+    assert np.isfinite(scores["nll"]["value"]) and scores["bic"]["details"]["parameters"] == 13
 
 
 @pytest.mark.usefixtures("one_device")

@@ -1,5 +1,8 @@
 """The list of all measures, and their metrics by name."""
 
+from collections.abc import Iterable
+
+from gen_jax.errors import UserError, choose
 from gen_jax.metrics import latent, likelihood
 from gen_jax.metrics.images import distances, labels, modes, neighbours, parzen
 from gen_jax.metrics.measure import Measure, Metric
@@ -7,6 +10,12 @@ from gen_jax.metrics.sequences import copies, timegan
 from gen_jax.metrics.tables import detection, efficacy, marginal, pairwise, privacy
 
 ALL = "all"  # the name that stands for every metric that applies
+NEGATED = {  # log-likelihoods of earlier versions -> the same figures with the other sign
+    "elbo": "nelbo",
+    "valid/elbo": "valid/nelbo",
+    "log_likelihood": "nll",
+    "parzen": "parzen_nll",
+}
 MEASURES: tuple[Measure, ...] = (  # in the order of the scores
     modes.MODES,
     distances.FRECHET,
@@ -25,17 +34,17 @@ MEASURES: tuple[Measure, ...] = (  # in the order of the scores
     likelihood.PER_FRAME,
     likelihood.VALID_PER_TOKEN,
     likelihood.VALID_PER_FRAME,
-    likelihood.LOG_LIKELIHOOD,
+    likelihood.NLL,
     likelihood.BIC,
     marginal.MARGINAL,
     pairwise.PAIRWISE,
     detection.DETECTION,
     efficacy.EFFICACY,
     privacy.NEAREST_RECORD,
-    latent.ELBO_OF_TEST,
+    latent.NELBO,
     latent.NLL_BOUND,
     latent.BITS_PER_DIM,
-    latent.VALID_ELBO,
+    latent.VALID_NELBO,
     latent.ACTIVE_UNITS,
     latent.RECONSTRUCTION,
     latent.PROBE_ACCURACY,
@@ -52,6 +61,33 @@ def measures() -> dict[str, Measure]:
     return {metric.name: measure for measure in MEASURES for metric in measure.metrics}
 
 
+def negated(name: str) -> str | None:
+    """Returns today's name of a log-likelihood of earlier versions; None for any other name."""
+    return None if name in metrics() else NEGATED.get(name)
+
+
+def current(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns the names of metrics that a run of any version has stored, as they are today."""
+    return tuple(negated(name) or name for name in names)
+
+
+def checked_name(what: str, name: str, choices: Iterable[str]) -> str:
+    """Returns the name of a metric if it is a choice.
+
+    Args:
+      what: the setting, for the message.
+      name: of a metric.
+      choices: names of metrics.
+
+    Raises:
+      UserError: for any other name. The message says what became of a name of earlier versions.
+    """
+    new_name = negated(name)
+    if new_name is not None:
+        raise UserError(f"{what} {name!r} is {new_name!r} now, its negative: lower is better")
+    return choose(what, name, choices)
+
+
 def defaults() -> tuple[str, ...]:
     """Returns the names of the metrics that are scored while a model trains whose config names none."""
     return tuple(name for name, metric in metrics().items() if metric.default)
@@ -59,4 +95,4 @@ def defaults() -> tuple[str, ...]:
 
 def signs() -> dict[str, int]:
     """Returns the metrics that may select a checkpoint: 1 if a higher value is better, -1 if a lower value is."""
-    return {name: metric.sign for name, metric in metrics().items() if metric.sign}
+    return {name: metric.better for name, metric in metrics().items() if metric.selects}

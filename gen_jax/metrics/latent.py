@@ -11,7 +11,7 @@ from gen_jax.data.spec import Spec
 from gen_jax.distributions.pixels import whole
 from gen_jax.metrics.features import UNIT, Real, Rows, subset, unit
 from gen_jax.metrics.likelihood import DENSITY, VALID, in_units
-from gen_jax.metrics.measure import Computation, Measure, Metric
+from gen_jax.metrics.measure import NEGATIVE, Computation, Measure, Metric
 from gen_jax.metrics.row_functions import BOUND, CODES, ELBO, RECONSTRUCTIONS, Coded, Lacking, Reconstructed
 
 ACTIVE = 0.01  # variance over rows from which a latent is active
@@ -21,33 +21,41 @@ Reconstructions = Callable[[Rows], Iterator[Reconstructed]]  # raw rows -> batch
 Bound = Callable[[Rows], np.ndarray]  # raw rows -> [N] nats, in model space
 
 
-def elbo(real: Real) -> Computation | None:
-    """Prepares the mean ELBO of the test rows."""
-    return _bound(real, real.test, "elbo", 1.0)
+def nelbo(real: Real) -> Computation | None:
+    """Prepares the mean negative ELBO of the test rows."""
+    return _bound(real, real.test, "nelbo", NEGATIVE)
 
 
-def valid_elbo(real: Real) -> Computation | None:
-    """Prepares the mean ELBO of the validation rows."""
-    return _bound(real, VALID, "valid/elbo", 1.0)
+def valid_nelbo(real: Real) -> Computation | None:
+    """Prepares the mean negative ELBO of the validation rows."""
+    return _bound(real, VALID, "valid/nelbo", NEGATIVE)
 
 
 def nll_bound(real: Real) -> Computation | None:
-    """Prepares the importance weighted bound of the test rows with its sign changed."""
-    return _bound(real, real.test, "nll_bound", -1.0)
+    """Prepares the mean negative importance weighted bound of the test rows."""
+    return _bound(real, real.test, "nll_bound", {})
 
 
 def bits_per_dim(real: Real) -> Computation | None:
-    """Prepares the ELBO in bits per number, with its sign changed; None unless the data are whole numbers."""
+    """Prepares the negative ELBO in bits per number; None unless the data are whole numbers."""
     if whole(real.spec) is None:
         return None
-    computation = _bound(real, real.test, "bits_per_dim", -1 / (np.prod(real.spec.shape) * np.log(2)))
-    if computation is None:
-        return None
     rate = {"rate": "net rate of bits-back coding, by the ELBO"}
-    return computation._replace(protocol=lambda: {**computation.protocol(), **rate})
+    return _bound(real, real.test, "bits_per_dim", rate, np.prod(real.spec.shape) * np.log(2))
 
 
-def _bound(real: Real, split: str | None, name: str, factor: float) -> Computation | None:
+def _bound(
+    real: Real, split: str | None, name: str, facts: Mapping[str, str], unit_nats: float = 1.0
+) -> Computation | None:
+    """Prepares the mean over rows of the bound with its sign changed.
+
+    Args:
+      real: the real data.
+      split: whose rows are scored.
+      name: of the metric.
+      facts: further entries of its protocol.
+      unit_nats: nats of one unit of the metric.
+    """
     spec = real.spec
     if split is None or kind_of(spec).time or not spec.sizes.get(split):
         return None
@@ -56,12 +64,13 @@ def _bound(real: Real, split: str | None, name: str, factor: float) -> Computati
         rows = real.whole(split)
         nats = np.asarray(bound(rows), np.float64)
         nats = in_units(spec, nats, rows["x"]) if spec.tabular else nats - log_volume(spec)
+        factor = -1 / unit_nats
         error = abs(factor) * nats.std() / np.sqrt(len(nats))
         return {name: float(factor * nats.mean()), "standard_error": float(error), "rows": len(nats)}
 
     units = "probability of whole numbers" if whole(spec) else "density in the data's own units"
     units = DENSITY if spec.tabular else units
-    return Computation(values, lambda: {"split": split, "rows": spec.sizes[split], "units": units})
+    return Computation(values, lambda: {"split": split, "rows": spec.sizes[split], "units": units, **facts})
 
 
 def log_volume(spec: Spec) -> float:
@@ -199,28 +208,34 @@ def _real_codes(codes: Codes, rows: Rows, unlabelled: bool = False) -> np.ndarra
 
 
 BURDA = "Burda et al. 2016 (arXiv 1509.00519)"
-ELBO_OF_TEST = Measure(
-    (Metric("elbo", "mean ELBO of the test rows in the units of the data, nats per row"),),
-    elbo,
+NELBO = Measure(
+    (Metric("nelbo", "mean negative ELBO of the test rows in the units of the data, nats per row", better=-1),),
+    nelbo,
     data="images, vectors or a table, and a test split",
     reading=ELBO,
 )
 NLL_BOUND = Measure(
-    (Metric("nll_bound", "minus the mean importance weighted bound of the test rows, nats per row"),),
+    (Metric("nll_bound", "mean negative importance weighted bound of the test rows, nats per row", better=-1),),
     nll_bound,
     data="images, vectors or a table, and a test split",
     reading=BOUND,
     reference=f"{BURDA}, equation 8",
 )
 BITS_PER_DIM = Measure(
-    (Metric("bits_per_dim", "minus the ELBO in bits per number, channels counted: the net rate of bits-back coding"),),
+    (
+        Metric(
+            "bits_per_dim",
+            "negative ELBO of the test rows, bits per number, channels counted: the net rate of bits-back coding",
+            better=-1,
+        ),
+    ),
     bits_per_dim,
     data="images or vectors of whole numbers, and a test split",
     reading=ELBO,
 )
-VALID_ELBO = Measure(
-    (Metric("valid/elbo", "elbo of the validation split", sign=1, default=True),),
-    valid_elbo,
+VALID_NELBO = Measure(
+    (Metric("valid/nelbo", "nelbo of the validation split", better=-1, selects=True, default=True),),
+    valid_nelbo,
     data="images, vectors or a table, and a validation split",
     reading=ELBO,
 )
@@ -237,6 +252,7 @@ RECONSTRUCTION = Measure(
             "reconstruction",
             "mean squared error per number, scaled to [0, 1], of test rows decoded from their codes; in the details "
             "the error of PCA with as many components as latents",
+            better=-1,
         ),
     ),
     reconstruction,
@@ -249,6 +265,7 @@ PROBE_ACCURACY = Measure(
             "probe_accuracy",
             "accuracy on test rows of a linear classifier of the codes; in the details the accuracy of as many "
             "principal components",
+            better=1,
         ),
     ),
     probe_accuracy,

@@ -8,7 +8,7 @@ import numpy as np
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, columns, levels
 from gen_jax.metrics.features import Real, Rows
-from gen_jax.metrics.measure import Computation, Measure, Metric
+from gen_jax.metrics.measure import NEGATIVE, Computation, Measure, Metric
 from gen_jax.metrics.row_functions import FIT, LOG_PROB
 
 VALID = "validation"  # name of the split
@@ -152,9 +152,9 @@ def per_row(real: Real) -> Computation | None:
         rows = real.whole(test)
         row_nats = in_units(spec, log_prob(rows), rows["x"])
         error = row_nats.std() / np.sqrt(len(row_nats))
-        return {"log_likelihood": float(row_nats.mean()), "standard_error": float(error)}
+        return {"nll": -float(row_nats.mean()), "standard_error": float(error)}
 
-    return Computation(values, lambda: {"split": test, "unit": DENSITY})
+    return Computation(values, lambda: {"split": test, "unit": DENSITY, **NEGATIVE})
 
 
 def bic(real: Real) -> Computation | None:
@@ -175,9 +175,9 @@ def bic(real: Real) -> Computation | None:
 
 PER_TOKEN = Measure(
     (
-        Metric("nats_per_token", "negative log-likelihood of the held-out tokens, nats per token"),
-        Metric("bits_per_token", "negative log-likelihood of the held-out tokens, bits per token"),
-        Metric("perplexity", "exp(nats_per_token)"),
+        Metric("nats_per_token", "negative log-likelihood of the held-out tokens, nats per token", better=-1),
+        Metric("bits_per_token", "negative log-likelihood of the held-out tokens, bits per token", better=-1),
+        Metric("perplexity", "exp(nats_per_token)", better=-1),
     ),
     per_token,
     data="sequences of tokens and a split to score",
@@ -186,7 +186,9 @@ PER_TOKEN = Measure(
 PER_FRAME = Measure(
     (
         Metric(
-            "nats_per_frame", "negative log-likelihood of the held-out frames in the units of the data, nats per frame"
+            "nats_per_frame",
+            "negative log-likelihood of the held-out frames in the units of the data, nats per frame",
+            better=-1,
         ),
     ),
     per_frame,
@@ -194,22 +196,23 @@ PER_FRAME = Measure(
     reading=LOG_PROB,
 )
 VALID_PER_TOKEN = Measure(
-    (Metric("valid/nats_per_token", "nats_per_token of the validation split", sign=-1, default=True),),
+    (Metric("valid/nats_per_token", "nats_per_token of the validation split", better=-1, selects=True, default=True),),
     valid_per_token,
     data="sequences of tokens and a validation split",
     reading=LOG_PROB,
 )
 VALID_PER_FRAME = Measure(
-    (Metric("valid/nats_per_frame", "nats_per_frame of the validation split", sign=-1, default=True),),
+    (Metric("valid/nats_per_frame", "nats_per_frame of the validation split", better=-1, selects=True, default=True),),
     valid_per_frame,
     data="sequences of frames and a validation split",
     reading=LOG_PROB,
 )
-LOG_LIKELIHOOD = Measure(
+NLL = Measure(
     (
         Metric(
-            "log_likelihood",
-            "mean log-likelihood of the test rows in the units of the data, nats per row",
+            "nll",
+            "mean negative log-likelihood of the test rows in the units of the data, nats per row",
+            better=-1,
             default=True,
         ),
     ),
@@ -218,7 +221,14 @@ LOG_LIKELIHOOD = Measure(
     reading=LOG_PROB,
 )
 BIC = Measure(
-    (Metric("bic", "Bayesian information criterion of the training rows, k log N - 2 log p(rows), in nats", sign=-1),),
+    (
+        Metric(
+            "bic",
+            "Bayesian information criterion of the training rows, k log N - 2 log p(rows), in nats",
+            better=-1,
+            selects=True,
+        ),
+    ),
     bic,
     data="a table or vectors",
     reading=FIT,

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from gen_jax.metrics.features import Real, Rows
 from gen_jax.metrics.row_functions import Reading
 
+NEGATIVE = {"sign": "negative log-likelihood"}  # entry of the protocol of a metric that was a log-likelihood once
+
 
 class Metric(NamedTuple):
     """One figure of a measure, by the name that `--metrics`, `evaluate.metrics` and `select` take."""
@@ -13,7 +15,8 @@ class Metric(NamedTuple):
     name: str
     definition: str  # one line, with the unit
     expected: str = ""  # the value of a model that equals the distribution of the data, if it is known
-    sign: int = 0  # 1 if a higher value selects a checkpoint, -1 if a lower one does, 0 if the metric may not select
+    better: int = 0  # 1 if a higher value is better, -1 if a lower value is, 0 if neither
+    selects: bool = False  # may select a checkpoint; such a metric reads no test row
     default: bool = False  # scored while a model trains whose config names no metrics; such a metric is cheap
 
 
@@ -29,10 +32,7 @@ class Computation(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """The metrics that one computation gives.
-
-    A metric may select a checkpoint only if it reads no test row.
-    """
+    """The metrics that one computation gives."""
 
     metrics: tuple[Metric, ...]
     prepare: Callable[[Real], Computation | None]  # None if the data lack what the measure needs
@@ -41,6 +41,7 @@ class Measure(NamedTuple):
     fields: tuple[str, ...] = ("x",)  # what the samples must carry
     least: int = 1  # smallest number of samples
     oracle: str = "as many test rows"  # what stands in the place of samples, in words; only for a measure of samples
+    no_oracle: str = "no test split"  # why there are no such rows, if there are none, in a few words
     reference: str = ""  # the paper, with its equation or section
 
 

@@ -56,6 +56,7 @@ class Reading(NamedTuple):
     need: str  # what the model must have, in words
     function: Callable[[Subject], Callable[..., Any] | None]  # -> the function of raw rows; None if the model lacks it
     facts: Callable[[Subject], dict[str, Any]]  # what the function depends on besides the model, for the protocol
+    no_oracle: str = "model only"  # why real data by themselves have no figure, in a few words
 
 
 def read(reading: Reading, subject: Subject) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -181,7 +182,7 @@ def log_prob_of_rows(log_prob: LogProb, state: State, spec: Spec, rows: Rows) ->
 
 def _log_prob_of_sequences(log_prob: LogProb, state: State, spec: Spec, rows: Rows) -> np.ndarray:
     key, parts = root(0, "scores"), []
-    for start in range(0, len(rows["x"]), SEQUENCES_TOGETHER):
+    for start in progress(range(0, len(rows["x"]), SEQUENCES_TOGETHER), "sequences", "batch"):
         part = {name: value[start : start + SEQUENCES_TOGETHER] for name, value in rows.items()}
         if "length" in part:
             part["x"] = part["x"][:, : part["length"].max()]

@@ -3,21 +3,38 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from gen_jax import config, files
+from gen_jax import files
 from gen_jax.errors import UserError
-from gen_jax.metrics.measure import Measure, names_of
+from gen_jax.metrics import catalogue
+from gen_jax.metrics.measure import NEGATIVE, Measure, names_of
 
-# By the name of a metric: `value`, `oracle` and `protocol`; `details` if the measure gives other figures;
-# `standard_error` and `values` of replicas; `last`, the value of the newest checkpoint, if an earlier one was selected.
+
+class Marks(NamedTuple):
+    """Signs of a table of scores."""
+
+    higher: str  # behind a metric whose higher values are better
+    lower: str  # behind a metric whose lower values are better
+    error: str  # before a standard error
+
+
+MARKS = Marks("\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}", "\N{PLUS-MINUS SIGN}")
+ASCII_MARKS = Marks("^", "v", "+-")
+# By the name of a metric: `value`, `oracle` and `protocol`; `no_oracle`, the reason if `oracle` is None; `details` if the
+# measure gives other figures; `standard_error` and `values` of replicas; `last`, the value of the newest checkpoint, if
+# an earlier one was selected.
 Scores = dict[str, dict]
+NUMBERS = ("value", "oracle", "standard_error", "last")  # entries that are numbers or None
+SIGNED = ("value", "oracle", "last")  # of these, the ones that have the sign of the metric
 
 
-def entries(names: Sequence[str], measure: Measure, values: Mapping, oracle: Mapping, protocol: Mapping) -> Scores:
+def entries(
+    names: Sequence[str], measure: Measure, values: Mapping, oracle: Mapping, reason: str, protocol: Mapping
+) -> Scores:
     """Returns the scores of one measure; a value that is not a finite number is None.
 
     Args:
@@ -25,6 +42,7 @@ def entries(names: Sequence[str], measure: Measure, values: Mapping, oracle: Map
       measure: the measure.
       values: figures of the model. An entry that is no metric of the measure is stored as a detail.
       oracle: figures of real rows.
+      reason: why a figure of real rows is missing, if it is.
       protocol: everything that the figures depend on besides the model.
     """
     other = {name: value for name, value in values.items() if name not in names_of(measure)}
@@ -33,6 +51,8 @@ def entries(names: Sequence[str], measure: Measure, values: Mapping, oracle: Map
     for name in names:
         value, real_value = finite(values.get(name)), finite(oracle.get(name))
         scores[name] = {"value": value, "oracle": real_value, "protocol": protocol}
+        if real_value is None:
+            scores[name]["no_oracle"] = reason
         if details:
             scores[name]["details"] = details
     return scores
@@ -57,29 +77,6 @@ def mean_scores(replicas: Sequence[Scores]) -> Scores:
     return scores
 
 
-def refuse_other_protocol(scores: Scores, others: Scores, origin: str) -> None:
-    """Refuses to compare scores that were not taken in the same way.
-
-    Args:
-      scores: the scores.
-      others: scores of another run.
-      origin: name of the other run.
-
-    Raises:
-      UserError: for a difference; it names the metric, the first entry of the protocol that differs, and both values.
-    """
-    for name in scores:
-        if name not in others:
-            continue
-        protocol, other_protocol = (config.plain(entry[name]["protocol"]) for entry in (scores, others))
-        for fact in {**protocol, **other_protocol}:
-            if protocol.get(fact) != other_protocol.get(fact):
-                raise UserError(
-                    f"{name} does not compare with that of {origin}: {fact} is {protocol.get(fact)!r} here "
-                    f"and {other_protocol.get(fact)!r} there"
-                )
-
-
 def read_scores(workdir: str) -> Scores:
     """Returns the scores in the `evaluation.json` of a run.
 
@@ -92,7 +89,7 @@ def read_scores(workdir: str) -> Scores:
 
 
 def read_evaluation(workdir: Path) -> tuple[int, Scores]:
-    """Returns the step of the `evaluation.json` of a run, and the scores of that step.
+    """Returns the step of the `evaluation.json` of a run, and the scores of that step, as `todays`.
 
     Raises:
       UserError: for a file that holds anything else.
@@ -102,17 +99,60 @@ def read_evaluation(workdir: Path) -> tuple[int, Scores]:
     step, scores = content.get("step"), content.get("metrics")
     if not (isinstance(step, int) and isinstance(scores, dict) and all(map(_is_score, scores.values()))):
         raise UserError(f"{path} holds no scores; write it anew: python -m gen_jax.evaluate --workdir {workdir}")
-    return step, scores
+    return step, todays(scores)
+
+
+def todays(scores: Scores) -> Scores:
+    """Returns scores of any version of this package by the names, and with the signs, of today.
+
+    Earlier versions stored some log-likelihoods under names that are not used any more; see `catalogue.NEGATED`.
+    """
+    converted = {}
+    for name, entry in scores.items():
+        new_name = catalogue.negated(name)
+        converted[new_name or name] = negative(entry) if new_name else entry
+    return converted
+
+
+def negative(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the score of a log-likelihood as the score of its negative; errors have no sign."""
+    changed: dict[str, Any] = {name: minus(entry[name]) for name in SIGNED if name in entry}
+    if "values" in entry:
+        changed["values"] = [minus(value) for value in entry["values"]]
+    return {**entry, **changed, "protocol": {**entry["protocol"], **NEGATIVE}}
+
+
+def minus(value: float | None) -> float | None:
+    """Returns -value; None for None."""
+    return None if value is None else -value
 
 
 def _is_score(entry: Any) -> bool:
-    numbers = ("value", "oracle", "standard_error", "last")
-    return (
-        isinstance(entry, dict)
-        and isinstance(entry.get("protocol"), dict)
-        and {"value", "oracle"} <= entry.keys()
-        and all(entry.get(name) is None or isinstance(entry[name], int | float) for name in numbers)
-    )
+    if not (
+        isinstance(entry, dict) and isinstance(entry.get("protocol"), dict) and {"value", "oracle"} <= entry.keys()
+    ):
+        return False
+    values = entry.get("values", [])
+    numbers = [entry.get(name) for name in NUMBERS] + (values if isinstance(values, list) else [values])
+    reason = entry.get("no_oracle", "")
+    return isinstance(reason, str) and all(number is None or isinstance(number, int | float) for number in numbers)
+
+
+def real_data_cell(name: str, entry: Mapping[str, Any]) -> str:
+    """Returns what real data score in four digits, or why they have no score.
+
+    Args:
+      name: of the metric.
+      entry: its score. Earlier versions stored no reason: it is that of the measure.
+    """
+    if entry["oracle"] is not None:
+        return f"{entry['oracle']:.4g}"
+    if "no_oracle" in entry:
+        return entry["no_oracle"]
+    measure = catalogue.measures().get(name)
+    if measure is None or entry["protocol"].get("oracle_split"):
+        return "not stored"
+    return measure.no_oracle if measure.reading is None else measure.reading.no_oracle
 
 
 def save_scores(workdir: Path, step: int, scores: Scores) -> None:
@@ -126,7 +166,24 @@ def save_scores(workdir: Path, step: int, scores: Scores) -> None:
     files.write_json(workdir / "evaluation.json", {"step": step, "metrics": scores})
 
 
-def table(scores: Scores, others: Scores | None, origin: str) -> str:
+def marks_for(stream: Any) -> Marks:
+    """Returns the signs of a table in characters that a stream can write."""
+    try:
+        "".join(MARKS).encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII_MARKS
+    return MARKS
+
+
+def marked(name: str, marks: Marks) -> str:
+    """Returns the name of a metric with the mark of its better direction, if it has one."""
+    metric = catalogue.metrics().get(name)
+    if metric is None or metric.better == 0:
+        return name
+    return f"{name} {marks.higher if metric.better > 0 else marks.lower}"
+
+
+def table(scores: Scores, marks: Marks = MARKS) -> str:
     """Returns the scores as text, a line for each metric.
 
     The columns are the value, the standard error over replicas, the value of the newest checkpoint, and the value of
@@ -134,17 +191,35 @@ def table(scores: Scores, others: Scores | None, origin: str) -> str:
 
     Args:
       scores: the scores.
-      others: scores of another run, whose values are the last column; None for no such column.
-      origin: heading of that column.
+      marks: its signs.
     """
-    keys = {"value": "value", "error": "standard_error", "last": "last", "real data": "oracle"}
-    heads = [head for head in keys if any(keys[head] in entry for entry in scores.values())]
-    titles = heads if others is None else [*heads, origin]
-    lines = [f"{'metric':<26}" + "".join(f"{title:>12}" for title in titles)]
+    heads = {"value": "value", "error": "standard_error", "last": "last"}
+    heads = {head: key for head, key in heads.items() if any(key in entry for entry in scores.values())}
+    rows = [["metric", *heads, "real data"]]
     for name, entry in scores.items():
-        values = [entry.get(keys[head]) for head in heads]
-        if others is not None:
-            values.append(others.get(name, {}).get("value"))
-        cells = ("-" if value is None else f"{value:.4g}" for value in values)
-        lines.append(f"{name:<26}" + "".join(f"{cell:>12}" for cell in cells))
+        cells = [number_cell(entry.get(key)) for key in heads.values()]
+        rows.append([marked(name, marks), *cells, real_data_cell(name, entry)])
+    return "\n".join(filter(None, (aligned(rows), legend(rows, marks))))
+
+
+def number_cell(value: float | None) -> str:
+    """Returns a number in four digits; a dash for None."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Returns rows of cells as text; the first column stands on the left, the others on the right."""
+    widths = [max(len(row[0]) for row in rows) + 2]
+    widths += [max(12, *(len(cell) + 2 for cell in column)) for column in list(zip(*rows))[1:]]
+    lines = []
+    for first, *cells in rows:
+        line = f"{first:<{max(26, widths[0])}}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:]))
+        lines.append(line.rstrip())
     return "\n".join(lines)
+
+
+def legend(rows: Sequence[Sequence[str]], marks: Marks) -> str:
+    """Returns the line that explains the marks in the first column; the empty text if there are none."""
+    if not any({marks.higher, marks.lower} & {*first.split()} for first, *_ in rows):
+        return ""
+    return f"{marks.higher} higher is better, {marks.lower} lower is better"

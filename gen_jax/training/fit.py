@@ -79,7 +79,7 @@ def fit(
       quiet: a line per log instead of settings and a bar.
       hooks: what is done between the steps besides, as in `[gen_jax.every(100, function)]`.
       **settings: that differ from the config, or for a model from the defaults: `steps`, `batch_size`, `seed`, `eval_every`,
-        ..., and sections as mappings: `evaluate={"metrics": ("elbo",)}`. Of a config also options of its model:
+        ..., and sections as mappings: `evaluate={"metrics": ("nelbo",)}`. Of a config also options of its model:
         `model={"latent_size": 2, "optimizer": {"learning_rate": 1e-3}}`.
 
     Returns:

@@ -70,6 +70,7 @@ def replica(workdir: Path, text: str) -> int:
         raise UserError(f"--replica=best: {workdir} has no replicas that a metric selects among: set --config.select")
     found = files.read_json(path)
     signs = catalogue.signs()
+    signs |= {old: -signs[name] for old, name in catalogue.NEGATED.items() if name in signs}
     if found.get("metric") not in signs or not isinstance(found.get("values"), list):
         raise UserError(f"{path} holds no values of a metric: choose a replica by its number")
     sign = signs[found["metric"]]

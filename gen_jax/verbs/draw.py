@@ -13,6 +13,7 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, to_data
 from gen_jax.errors import UserError
 from gen_jax.keys import root
+from gen_jax.metrics.progress import counter
 from gen_jax.model import Model, State
 
 Conditions = Mapping[str, np.ndarray | Mapping[str, np.ndarray]]  # leaves lead with the number of samples
@@ -33,6 +34,7 @@ def draw(
     size: int | None = None,
     known: np.ndarray | None = None,
     fits: Callable[[np.ndarray], np.ndarray] | None = None,
+    shown: bool = False,
 ) -> dict[str, np.ndarray]:
     """Draws samples in the domain of the data: `x` [num, *shape] in the type of the data, and what else is modelled.
 
@@ -48,6 +50,7 @@ def draw(
       known: cells [num, D] of a table that `given` holds fixed, in the domain of the data; NaN elsewhere.
       fits: (rows x [N, D] of a table) -> which of them stay [N]. The samples are then the first `num` rows that stay, and
         all rows of `given` are alike.
+      shown: show the number of samples that are drawn on the terminal.
 
     Raises:
       UserError: for a condition that hardly any row fits.
@@ -57,9 +60,11 @@ def draw(
     if fits:
         return _first_that_fit(spec, chunks, num, known, fits)
     found: list[dict] = []
-    for chunk in chunks:
-        found.append(chunk)
-        found[-2:-1] = jax.device_get(found[-2:-1])  # while the next is drawn
+    with counter(num, "drawing samples", "sample", shown) as bar:
+        for chunk in chunks:
+            found.append(chunk)
+            found[-2:-1] = jax.device_get(found[-2:-1])  # while the next is drawn
+            bar.update(size * (len(found) - 1) - bar.n)
     return _together(spec, jax.device_get(found), num, known)
 
 

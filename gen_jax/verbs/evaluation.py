@@ -1,17 +1,19 @@
 """Scores a run: the mean over its replicas, and its newest checkpoint beside the selected one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gen_jax import files
 from gen_jax.data.feed.rows import read_rows
 from gen_jax.errors import UserError
 from gen_jax.metrics import catalogue
+from gen_jax.metrics.comparison import Scored
 from gen_jax.metrics.features import Rows
-from gen_jax.metrics.scores import Scores, mean_scores, save_scores
+from gen_jax.metrics.progress import counter
+from gen_jax.metrics.scores import Scores, mean_scores, read_scores, save_scores
 from gen_jax.metrics.tables.page import page
-from gen_jax.storage import loading
+from gen_jax.storage import directory, loading
 from gen_jax.verbs.score import Scorer, scorer_of
 
 
@@ -51,7 +53,9 @@ def evaluate_run(
     loaded = loading.load(workdir, step, replica or 0)
     settings = loaded.config["evaluate"]
     num = num or settings["num"]
-    scorer = scorer_of(loaded, [*names] or settings["metrics"] or [catalogue.ALL], num, features, num_samples)
+    scorer = scorer_of(
+        loaded, [*names] or catalogue.current(settings["metrics"]) or [catalogue.ALL], num, features, num_samples
+    )
     others = range(1, loaded.config["replicas"]) if replica is None else range(0)
     samples = None
     if loaded.spec.tabular:
@@ -78,11 +82,37 @@ def replica_scores(
       others: numbers of the other replicas.
       samples: raw samples of the first replica; None: they are drawn.
     """
-    scores = [scorer.score(loaded.model, loaded.state, samples)]
-    for other in others:
-        state = loading.load(workdir, loaded.step, other).state
-        scores.append(scorer.score(loaded.model, state))
+    others = [*others]
+    scores = []
+    with counter(1 + len(others), "replicas", "replica", shown=bool(others)) as bar:
+        scores.append(scorer.score(loaded.model, loaded.state, samples))
+        bar.update()
+        for other in others:
+            state = loading.load(workdir, loaded.step, other).state
+            scores.append(scorer.score(loaded.model, state))
+            bar.update()
     return mean_scores(scores)
+
+
+def scored(workdir: str, evaluation: Evaluation) -> Scored:
+    """Returns the scores of a run, for a comparison."""
+    return Scored(workdir, evaluation.scores, seeds_of(evaluation.loaded.config))
+
+
+def stored(workdir: str) -> Scored:
+    """Returns the stored scores of a run, for a comparison.
+
+    Raises:
+      UserError: for a run without scores.
+    """
+    return Scored(workdir, read_scores(workdir), seeds_of(directory.read_config(Path(workdir))))
+
+
+def seeds_of(settings: Mapping[str, Any] | None) -> tuple[int, ...]:
+    """Returns the seeds of the replicas of a run; none without its config."""
+    if settings is None:
+        return ()
+    return tuple(range(settings["seed"], settings["seed"] + settings["replicas"]))
 
 
 def keep(workdir: Path, evaluation: Evaluation) -> None:

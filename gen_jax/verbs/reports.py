@@ -8,6 +8,7 @@ import html
 import io
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from gen_jax import config
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
-from gen_jax.metrics.scores import Scores, read_evaluation
+from gen_jax.metrics.scores import MARKS, Scores, legend, marked, read_evaluation, real_data_cell
 from gen_jax.storage import directory, metrics_file
 
 SHOTS = 8  # steps of a run whose samples are shown, at most
@@ -192,33 +193,47 @@ def scores(runs: Sequence[RunFacts]) -> Html:
     """Returns the metrics of the runs beside the metrics of real data; a dagger marks protocols that differ."""
     names = list(dict.fromkeys(name for run in runs for name in run.scores))
     if not names:
-        hint = element("code", "python -m gen_jax.evaluate --workdir DIR")
-        return element("p", "None of them is scored: ", hint, " does it.")
+        return element("p", *(_not_evaluated(run) for run in runs))
     rows = [_score_row(runs, name) for name in names]
     protocols = [_protocol(run, name) for name in names for run in runs if name in run.scores]
     heads: list[str] = ["metric"]
     for run in runs:
-        heads += [joined(title(run), f" (step {run.scored})"), "real data"]
+        when = "never evaluated" if run.scored is None else f"step {run.scored}"
+        heads += [joined(title(run), f" ({when})"), "real data"]
+    unscored = [run for run in runs if run.scored is None]
+    missing = element("p", *(_not_evaluated(run) for run in unscored)) if unscored else ""
     dagger = ""
     if any(" †" in row[0] for row in rows):
         dagger = element("p", "† taken in different ways: do not compare these.")
     details = element("details", element("summary", "how each was taken"), *protocols)
-    return joined(table(heads, rows), dagger, details)
+    directions = element("p", legend(rows, MARKS)) if legend(rows, MARKS) else ""
+    return joined(table(heads, rows), directions, missing, dagger, details)
+
+
+def _not_evaluated(run: RunFacts) -> Html:
+    """Returns the sentence about a run without scores, with the command that scores it."""
+    return joined(title(run), " was never evaluated; its scores come from ", element("code", evaluation(run)), ". ")
+
+
+def evaluation(run: RunFacts) -> str:
+    """Returns the command that scores a run."""
+    return f"python -m gen_jax.evaluate --workdir {shlex.quote(str(run.folder))}"
 
 
 def _score_row(runs: Sequence[RunFacts], name: str) -> list[str]:
     entries = [run.scores.get(name) for run in runs]
     protocols = {json.dumps(entry["protocol"], sort_keys=True) for entry in entries if entry}
-    row = [f"{name} †" if len(protocols) > 1 else name]
+    shown = marked(name, MARKS)
+    row = [f"{shown} †" if len(protocols) > 1 else shown]
     for entry in entries:
         if entry is None:
-            row += ["", ""]
+            row += ["not scored", "not scored"]
             continue
         error = entry.get("standard_error")
         value = number(entry["value"])
         if error is not None:
             value += f" ± {number(error)}"
-        row += [value, number(entry["oracle"])]
+        row += [value, real_data_cell(name, entry)]
     return row
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from gen_jax import config, data
 from gen_jax.data.feed.rows import opened
 from gen_jax.data.spec import Spec
-from gen_jax.errors import UserError, choose
+from gen_jax.errors import UserError
 from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import Real, Reals, Rows, real_data
 from gen_jax.metrics.measure import Computation, Measure, names_of
-from gen_jax.metrics.progress import progress
+from gen_jax.metrics.progress import stages
 from gen_jax.metrics.row_functions import Lacking, Subject, read
 from gen_jax.metrics.scores import Scores, entries
 from gen_jax.metrics.tables.encoding import target_of
@@ -30,13 +30,21 @@ class Scorer(NamedTuple):
     draw: Callable[[Model, State], Rows]  # -> the samples that are scored
 
 
+class Oracle(NamedTuple):
+    """The figures of real rows."""
+
+    values: Mapping[str, Any]  # by metric; empty if there are none
+    reason: str  # why a figure is missing, if it is
+    origin: dict[str, Any]  # of the rows, for the protocol
+
+
 class Chosen(NamedTuple):
     """A measure that applies to the data."""
 
     measure: Measure
     computation: Computation
     names: tuple[str, ...]  # metrics of the measure that are asked for
-    oracle: Callable[[], tuple[Mapping, dict]]  # figures of real rows, and their origin; computed once
+    oracle: Callable[[], Oracle]  # computed once
 
 
 class Plan(NamedTuple):
@@ -51,6 +59,7 @@ class Plan(NamedTuple):
     num_samples: int  # latents of each row for the importance weighted bound
     protocol: Mapping[str, Any]  # facts of the data
     drawn: Mapping[str, Any]  # facts of the samples
+    shown: bool  # show the measure at work, and the number of samples that are drawn
 
 
 def make_scorer(
@@ -62,6 +71,7 @@ def make_scorer(
     length: int | None = None,
     num_samples: int = 100,
     also: str | None = None,
+    shown: bool = False,
 ) -> Scorer:
     """Returns a scorer of models by samples, or by what the models give for real rows.
 
@@ -76,6 +86,7 @@ def make_scorer(
       length: of samples that are sequences, in tokens or frames; None: as the rows of the data.
       num_samples: latents of each row for the importance weighted bound.
       also: a metric beside the others.
+      shown: show the measure at work on the terminal from the start, and the number of samples that are drawn.
 
     Raises:
       UserError: for an unknown metric, and for a metric that the data, or so few samples, do not have.
@@ -92,7 +103,7 @@ def make_scorer(
     drawn = {"samples": num, "seed": seed}
     if length is not None:
         drawn["length"] = length
-    plan = Plan(spec, chosen, required, num, seed, given, num_samples, protocol, drawn)
+    plan = Plan(spec, chosen, required, num, seed, given, num_samples, protocol, drawn, shown)
     return Scorer(partial(score, plan), partial(draw_samples, plan))
 
 
@@ -104,7 +115,7 @@ def draw_samples(plan: Plan, model: Model, state: State) -> Rows:
       model: the model.
       state: its state.
     """
-    return draw(model, state, plan.spec, plan.seed, plan.num, plan.given)
+    return draw(model, state, plan.spec, plan.seed, plan.num, plan.given, shown=plan.shown)
 
 
 def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -> Scores:
@@ -128,22 +139,23 @@ def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -
         return drawn
 
     scores: Scores = {}
-    for chosen in progress(plan.chosen, "scoring", "measure"):
+    at_work = stages(plan.chosen, "measure", lambda chosen: ", ".join(chosen.names)) if plan.shown else plan.chosen
+    for chosen in at_work:
         try:
-            values, oracle, facts = measured(plan, chosen, subject, checked_samples)
+            values, oracle = measured(plan, chosen, subject, checked_samples)
         except Lacking as lack:
             if plan.required.intersection(chosen.names):
                 raise UserError(f"metric {chosen.names[0]!r} needs {lack}") from None
             continue
-        protocol = {**plan.protocol, **facts, **chosen.computation.protocol()}
-        scores |= entries(chosen.names, chosen.measure, values, oracle, protocol)
+        protocol = {**plan.protocol, **oracle.origin, **chosen.computation.protocol()}
+        scores |= entries(chosen.names, chosen.measure, values, oracle.values, oracle.reason, protocol)
     return scores
 
 
 def measured(
     plan: Plan, chosen: Chosen, subject: Subject, samples: Callable[[], Rows]
-) -> tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any]]:
-    """Returns the figures of a model, the figures of real rows, and the facts that both depend on.
+) -> tuple[Mapping[str, Any], Oracle]:
+    """Returns the figures of a model, and the figures of real rows with the facts that both depend on.
 
     Args:
       plan: facts of the samples.
@@ -157,13 +169,13 @@ def measured(
     measure, computation = chosen.measure, chosen.computation
     if measure.reading is not None:
         function, facts = read(measure.reading, subject)
-        return computation.values(function), {}, facts
+        return computation.values(function), Oracle({}, measure.reading.no_oracle, facts)
     lacking = [field for field in measure.fields if field not in samples()]
     if lacking:
         raise Lacking(f"samples with {lacking[0]!r}, which this model does not draw")
     values = computation.values(samples())
-    oracle, origin = chosen.oracle()
-    return values, oracle, {**plan.drawn, **origin}
+    oracle = chosen.oracle()
+    return values, oracle._replace(origin={**plan.drawn, **oracle.origin})
 
 
 def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, num: int) -> tuple[Chosen, ...]:
@@ -179,7 +191,7 @@ def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, 
       UserError: as `make_scorer`.
     """
     measures = catalogue.measures()
-    wanted = dict.fromkeys(choose("metric", name, measures) for name in names)
+    wanted = dict.fromkeys(catalogue.checked_name("metric", name, measures) for name in names)
     chosen = []
     for measure in dict.fromkeys(measures[name] for name in wanted):
         asked = tuple(name for name in wanted if name in names_of(measure))
@@ -196,8 +208,8 @@ def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, 
     return tuple(chosen)
 
 
-def real_figures(measure: Measure, computation: Computation, real: Real, num: int) -> tuple[Mapping, dict]:
-    """Returns the figures of real rows in the place of samples, and the origin of the rows; no figures of too few rows.
+def real_figures(measure: Measure, computation: Computation, real: Real, num: int) -> Oracle:
+    """Returns the figures of real rows in the place of samples; no figures of too few rows.
 
     Args:
       measure: the measure.
@@ -209,9 +221,12 @@ def real_figures(measure: Measure, computation: Computation, real: Real, num: in
         split, rows = real.test, real.held_out(num)
     else:
         split, rows = computation.oracle(num)
-    if not rows or len(rows["x"]) < measure.least:
-        return {}, {"oracle_split": None}
-    return computation.values(rows), {"oracle_split": split, "oracle_samples": len(rows["x"])}
+    if not rows:
+        return Oracle({}, measure.no_oracle, {"oracle_split": None})
+    if len(rows["x"]) < measure.least:
+        return Oracle({}, "too few rows", {"oracle_split": None})
+    origin = {"oracle_split": split, "oracle_samples": len(rows["x"])}
+    return Oracle(computation.values(rows), "not finite", origin)
 
 
 def refuse_broken(samples: Rows) -> None:
@@ -246,7 +261,9 @@ def scorer_of(
     splits = (options["split"], options["test_split"])
     real = real_data(loaded.spec, reals, splits, features, how.get("target"))
     num_samples = num_samples or settings["num_samples"]
-    return make_scorer(real, names, num=num, seed=how["seed"], length=settings["length"], num_samples=num_samples)
+    return make_scorer(
+        real, names, num=num, seed=how["seed"], length=settings["length"], num_samples=num_samples, shown=True
+    )
 
 
 def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Scorer | None:
@@ -268,7 +285,7 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Scorer
             raise UserError(f"select {select!r} needs scores while the model trains: set --config.eval_every")
         return None
     if select:
-        choose("metric to select by", select, catalogue.signs())
+        catalogue.checked_name("metric to select by", select, catalogue.signs())
     splits = (settings["data"]["split"], settings["data"]["test_split"])
     real = real_data(spec, reals, splits, target=how.get("target"))
     sample = settings["sample"]

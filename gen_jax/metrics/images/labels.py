@@ -69,8 +69,18 @@ def classification_accuracy(real: Real) -> Computation | None:
 
 CLASSES = Measure(
     (
-        Metric("inception", "inception score by the classifier of the labels, from 1 to the number of classes", sign=1),
-        Metric("classes", "number of classes with at least a tenth of their share of the train rows", sign=1),
+        Metric(
+            "inception",
+            "inception score by the classifier of the labels, from 1 to the number of classes",
+            better=1,
+            selects=True,
+        ),
+        Metric(
+            "classes",
+            "number of classes with at least a tenth of their share of the train rows",
+            better=1,
+            selects=True,
+        ),
     ),
     classes,
     data="labels of two classes or more",
@@ -81,7 +91,8 @@ LABEL_ACCURACY = Measure(
         Metric(
             "label_accuracy",
             "share of samples whose label the classifier predicts; of recordings by spectrograms",
-            sign=1,
+            better=1,
+            selects=True,
         ),
     ),
     label_accuracy,
@@ -93,6 +104,7 @@ CLASSIFICATION_ACCURACY = Measure(
         Metric(
             "classification_accuracy",
             "accuracy on test rows of a classifier that is trained on samples and their labels",
+            better=1,
         ),
     ),
     classification_accuracy,

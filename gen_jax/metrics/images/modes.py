@@ -152,9 +152,16 @@ def channel_classifier(real: Real) -> Classifier:
 
 MODES = Measure(
     (
-        Metric("modes", "number of modes with a sample of high quality", sign=1, default=True),
-        Metric("high_quality", "share of samples of high quality", sign=1, default=True),
-        Metric("reverse_kl", "KL(modes of the samples || uniform), in nats", expected="0", sign=-1, default=True),
+        Metric("modes", "number of modes with a sample of high quality", better=1, selects=True, default=True),
+        Metric("high_quality", "share of samples of high quality", better=1, selects=True, default=True),
+        Metric(
+            "reverse_kl",
+            "KL(modes of the samples || uniform), in nats",
+            expected="0",
+            better=-1,
+            selects=True,
+            default=True,
+        ),
     ),
     modes,
     data="known modes, or labelled images",

@@ -10,6 +10,7 @@ import numpy as np
 
 from gen_jax.metrics.features import Real, Rows
 from gen_jax.metrics.measure import Computation, Measure, Metric
+from gen_jax.metrics.progress import progress
 
 BLOCK = 1 << 20  # distances in memory at once, because a cache holds as many
 LONG = 64  # numbers of a row above which float32 suffices: the distances of long rows are large beside its rounding
@@ -42,7 +43,7 @@ def squared_distances(
     x, y = (x - mean).astype(dtype), (y - mean).astype(dtype)
     x_square, y_square = np.square(x).sum(1), np.square(y).sum(1)
     noise = 64 * np.finfo(dtype).eps
-    for part in blocks(len(x), len(y)):
+    for part in progress([*blocks(len(x), len(y))], "distances", "block"):
         size = x_square[part, None] + y_square
         squared = size - 2 * (x[part] @ y.T)
         squared[squared < noise * size] = 0
@@ -129,10 +130,10 @@ def prdc(real: Real) -> Computation | None:
 
 PRDC = Measure(
     (
-        Metric("precision", "share of samples within the balls of real rows", sign=1),
-        Metric("recall", "share of real rows within the balls of samples", sign=1),
+        Metric("precision", "share of samples within the balls of real rows", better=1, selects=True),
+        Metric("recall", "share of real rows within the balls of samples", better=1, selects=True),
         Metric("density", "mean number of balls of real rows around a sample, divided by k", expected="1"),
-        Metric("coverage", "share of balls of real rows with a sample", expected="1 - 2^-k", sign=1),
+        Metric("coverage", "share of balls of real rows with a sample", expected="1 - 2^-k", better=1, selects=True),
     ),
     prdc,
     data="labels, or rows of at most 256 numbers",

@@ -1,7 +1,7 @@
-"""The Parzen-window log-likelihood of early GAN papers (Breuleux et al. 2011; Goodfellow et al. 2014, section 5).
+"""The negative Parzen-window log-likelihood of early GAN papers (Breuleux et al. 2011; Goodfellow et al. 2014, section 5).
 
-It does not rise with the quality of samples (Theis et al. 2016, arXiv 1511.01844). It serves to compare with papers
-that report it, beside the value of real training rows.
+It does not follow the quality of samples (Theis et al. 2016, arXiv 1511.01844). It serves to compare with papers that
+report it, beside the value of real training rows. Papers print the log-likelihood, the same number with the other sign.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import numpy as np
 from gen_jax.data.kinds import kind_of
 from gen_jax.metrics.features import Real, Rows, subset, unit
 from gen_jax.metrics.images.neighbours import squared_distances
-from gen_jax.metrics.measure import Computation, Measure, Metric
+from gen_jax.metrics.measure import NEGATIVE, Computation, Measure, Metric
 
 DEVIATIONS = np.logspace(-1, 0, 10)  # candidates for the standard deviation of the window
 VALIDATION = 1000  # last rows of the training split, on which the standard deviation is chosen, at most
@@ -37,7 +37,7 @@ def parzen_log_prob(x: np.ndarray, samples: np.ndarray, deviations: np.ndarray) 
 
 
 def parzen_statistics(samples: np.ndarray, validation: np.ndarray, test: np.ndarray) -> dict[str, float]:
-    """Returns the mean log-likelihood of test rows in nats, its standard error, and the deviation of the window.
+    """Returns the mean negative log-likelihood of test rows in nats, its standard error, and the deviation of the window.
 
     Args:
       samples: centres of the windows [N, D] in [0, 1].
@@ -47,11 +47,11 @@ def parzen_statistics(samples: np.ndarray, validation: np.ndarray, test: np.ndar
     best = DEVIATIONS[parzen_log_prob(validation, samples, DEVIATIONS).mean(1).argmax()]
     log_prob = parzen_log_prob(test, samples, np.array([best]))[0]
     error = log_prob.std() / np.sqrt(len(log_prob))
-    return {"parzen": float(log_prob.mean()), "parzen_error": float(error), "parzen_deviation": float(best)}
+    return {"parzen_nll": -float(log_prob.mean()), "parzen_error": float(error), "parzen_deviation": float(best)}
 
 
 def parzen(real: Real) -> Computation | None:
-    """Prepares the Parzen-window log-likelihood of the test rows, of images with pixels in [0, 1]."""
+    """Prepares the negative Parzen-window log-likelihood of the test rows, of images with pixels in [0, 1]."""
     spec = real.spec
     if real.test is None or not kind_of(spec).pixels:
         return None
@@ -64,15 +64,16 @@ def parzen(real: Real) -> Computation | None:
     def oracle(num: int) -> tuple[str, Rows]:
         return real.train, subset({"x": real.rows(real.train)["x"][:-chosen]}, num)
 
-    protocol = {"validation": f"last {chosen} rows of {real.train}", "tested_on": real.test}
+    protocol = {"validation": f"last {chosen} rows of {real.train}", "tested_on": real.test, **NEGATIVE}
     return Computation(values, lambda: protocol, oracle)
 
 
 PARZEN = Measure(
     (
         Metric(
-            "parzen",
-            "mean log-likelihood of test rows under Gaussian windows on the samples, pixels in [0, 1], in nats",
+            "parzen_nll",
+            "mean negative log-likelihood of test rows under Gaussian windows on the samples, pixels in [0, 1], nats",
+            better=-1,
         ),
     ),
     parzen,

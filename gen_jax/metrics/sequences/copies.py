@@ -12,6 +12,7 @@ from gen_jax.metrics.features import UNIT, Real, Rows, comparable, remembered, s
 from gen_jax.metrics.images.neighbours import nearest
 from gen_jax.metrics.likelihood import joined
 from gen_jax.metrics.measure import Computation, Measure, Metric
+from gen_jax.metrics.progress import progress
 
 PIECE = 200  # tokens of a piece of a text; shorter samples are one piece
 NGRAM = 12  # tokens of an n-gram of the overlap
@@ -36,7 +37,7 @@ def copies(train: np.ndarray, pieces: np.ndarray, n: int = NGRAM) -> tuple[np.nd
     share = 0.0 if pieces.shape[1] >= n else np.nan
     train_hash = np.zeros(len(train) + 1, np.uint64)
     piece_hash = np.zeros((len(pieces), pieces.shape[1] + 1), np.uint64)
-    for size in range(1, pieces.shape[1] + 1):
+    for size in progress(iter(range(1, pieces.shape[1] + 1)), "lengths of copies", "length"):  # may end early
         # The hashes of all runs of this length, from the hashes of the runs that are one shorter.
         train_token = train[size - 1 :][: len(train_hash) - 1].astype(np.uint64)
         piece_token = pieces[:, size - 1 :][:, : piece_hash.shape[1] - 1].astype(np.uint64)

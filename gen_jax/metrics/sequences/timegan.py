@@ -20,6 +20,7 @@ from gen_jax.keys import root
 from gen_jax.metrics.features import Real, Rows, comparable
 from gen_jax.metrics.images.classifier import scaled
 from gen_jax.metrics.measure import Computation, Measure, Metric
+from gen_jax.metrics.progress import progress
 from gen_jax.nets.recurrent import Recurrent
 
 BATCH, RATE, REPEATS = 128, 1e-3, 5
@@ -139,7 +140,8 @@ def _score(real: Real, name: str, score: Callable[..., float]) -> Computation | 
 
     def values(samples: Rows) -> Mapping[str, Any]:
         reference = ordered_subset(real.rows(real.train), len(samples["x"]))
-        scores = [score(scaled(spec, reference), scaled(spec, samples["x"]), seed) for seed in range(REPEATS)]
+        seeds = progress(range(REPEATS), "judges", "training")
+        scores = [score(scaled(spec, reference), scaled(spec, samples["x"]), seed) for seed in seeds]
         return {name: float(np.mean(scores)), "deviation": float(np.std(scores, ddof=1))}
 
     protocol = {
@@ -163,6 +165,7 @@ DISCRIMINATIVE = Measure(
             "discriminative_score",
             "|accuracy - 1/2| on held-out rows of a GRU that tells samples from real rows, mean of several trainings",
             expected="0",
+            better=-1,
         ),
     ),
     discriminative,
@@ -175,6 +178,7 @@ PREDICTIVE = Measure(
         Metric(
             "predictive_score",
             "mean absolute error on real rows in [0, 1] of a GRU that is trained on samples, mean of several trainings",
+            better=-1,
         ),
     ),
     predictive,

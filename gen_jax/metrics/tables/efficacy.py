@@ -13,6 +13,7 @@ import numpy as np
 from gen_jax.data.spec import Spec, columns
 from gen_jax.metrics.features import Real, Rows, subset
 from gen_jax.metrics.measure import Computation, Measure, Metric
+from gen_jax.metrics.progress import progress
 from gen_jax.metrics.tables.encoding import ENCODING, encoded, target_of
 
 TWO_CLASSES = ("decision tree", "AdaBoost", "logistic regression", "MLP")
@@ -84,7 +85,7 @@ def scores(spec: Spec, train: np.ndarray, test: np.ndarray, target: int) -> dict
     x, y = _examples(spec, train, target)
     test_x, test_y = _examples(spec, test, target)
     figures = {}
-    for name in judges(len(names)):
+    for name in progress(iter(judges(len(names))), "classifiers", "classifier"):
         predictions = predicted(name, len(names), x, y, test_x)
         class_f1 = dict(zip(names, f1(test_y, predictions, len(names)).tolist()))
         figures[name] = {"f1": class_f1, "accuracy": float((predictions == test_y).mean())}
@@ -138,6 +139,7 @@ EFFICACY = Measure(
         Metric(
             "tstr_f1",
             "macro F1 on test rows, mean over classifiers that predict `evaluate.target` and are trained on samples",
+            better=1,
         ),
     ),
     efficacy,

@@ -64,6 +64,7 @@ MARGINAL = Measure(
             "marginal",
             "mean over columns of their distance from 0 to 1: total variation of levels, Kolmogorov-Smirnov of numbers",
             expected="0",
+            better=-1,
         ),
     ),
     marginal,

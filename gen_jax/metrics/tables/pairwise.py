@@ -81,6 +81,7 @@ PAIRWISE = Measure(
             "pairwise",
             f"mean over pairs of columns of the absolute difference of their associations: {KINDS}",
             expected="0",
+            better=-1,
         ),
     ),
     pairwise,

@@ -1,0 +1,148 @@
+"""Scores of a run beside the scores of another run: errors over replicas, and differences with their errors."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gen_jax import config
+from gen_jax.errors import UserError
+from gen_jax.metrics.scores import MARKS, Marks, Scores, aligned, legend, marked, number_cell
+
+
+class Scored(NamedTuple):
+    """The stored scores of a run."""
+
+    name: str  # of the run
+    scores: Scores
+    seeds: tuple[int, ...]  # of its replicas, in the order of `values`; empty if they are unknown
+
+
+class Difference(NamedTuple):
+    """The difference of two means over replicas."""
+
+    value: float
+    error: float | None  # standard error; None for a single replica
+    pairs: int  # of replicas of equal seeds; 0: the replicas do not pair
+
+
+def replica_values(entry: Mapping[str, Any]) -> list[float | None]:
+    """Returns the value of each replica of a score."""
+    return entry.get("values") or [entry["value"]]
+
+
+def difference(entry: Mapping[str, Any], other: Mapping[str, Any], paired: bool) -> Difference | None:
+    """Returns the difference of two scores; None if one of them has no value.
+
+    The error of pairs is the standard deviation of their differences, divided by the root of their number. The error of
+    replicas that do not pair is the root of the sum of the squared standard errors (Welch 1947).
+
+    Args:
+      entry: a score.
+      other: the score that is subtracted.
+      paired: whether the replicas have equal seeds, one by one.
+    """
+    if paired:
+        pairs = [pair for pair in zip(replica_values(entry), replica_values(other), strict=True) if None not in pair]
+        if not pairs:
+            return None
+        differences = np.array(pairs, np.float64) @ [1.0, -1.0]
+        return Difference(float(differences.mean()), standard_error(differences), len(pairs))
+    values, others = ([value for value in replica_values(each) if value is not None] for each in (entry, other))
+    if not values or not others:
+        return None
+    first, second = standard_error(values), standard_error(others)
+    error = None if first is None or second is None else float(np.hypot(first, second))
+    return Difference(float(np.mean(values) - np.mean(others)), error, 0)
+
+
+def standard_error(values: Sequence[float] | np.ndarray) -> float | None:
+    """Returns the standard error of a mean; None for a single value."""
+    if len(values) < 2:
+        return None
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def pairs_up(run: Scored, other: Scored, name: str) -> bool:
+    """Returns whether the replicas of two runs have equal seeds, one by one.
+
+    Args:
+      run: a run.
+      other: another run.
+      name: of the metric whose values are paired.
+    """
+    counts = {len(replica_values(scored.scores[name])) for scored in (run, other)}
+    return run.seeds == other.seeds and counts == {len(run.seeds)}
+
+
+def comparison_table(run: Scored, other: Scored, marks: Marks = MARKS) -> str:
+    """Returns the scores of two runs and their differences as text, a line for each metric.
+
+    Args:
+      run: the run.
+      other: the run whose scores are subtracted.
+      marks: signs of the table.
+    """
+    rows = [["metric", "this run", "other run", "difference"]]
+    for name, entry in run.scores.items():
+        other_entry = other.scores.get(name)
+        cells = [value_cell(entry, marks)]
+        if other_entry is None:
+            cells += ["not scored", ""]
+        else:
+            cells += [value_cell(other_entry, marks), difference_cell(run, other, name, marks)]
+        rows.append([marked(name, marks), *cells])
+    head = f"this run beside {other.name}; {marks.error} standard error over replicas (their number)"
+    return "\n".join(filter(None, (head, aligned(rows), legend(rows, marks))))
+
+
+def value_cell(entry: Mapping[str, Any], marks: Marks) -> str:
+    """Returns the mean over replicas, its standard error, and the number of replicas."""
+    values = [value for value in replica_values(entry) if value is not None]
+    error = standard_error(values)
+    shown = number_cell(entry["value"])
+    if error is not None:
+        shown += f" {marks.error} {error:.2g}"
+    return f"{shown} ({len(values)})"
+
+
+def difference_cell(run: Scored, other: Scored, name: str, marks: Marks) -> str:
+    """Returns the difference of a metric, or why there is none."""
+    fact = differing_fact(run.scores[name], other.scores[name])
+    if fact is not None:
+        return f"not taken alike: {fact}"
+    found = difference(run.scores[name], other.scores[name], pairs_up(run, other, name))
+    if found is None:
+        return "-"
+    kind = f"paired ({found.pairs})" if found.pairs else "unpaired"
+    error = f"{marks.error} {found.error:.2g}" if found.error is not None else "without an error,"
+    return f"{found.value:+.4g} {error} {kind}"
+
+
+def differing_fact(entry: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """Returns the name of the first entry of the protocol in which two scores differ; None if they agree."""
+    protocol, other_protocol = config.plain(entry["protocol"]), config.plain(other["protocol"])
+    facts = {**protocol, **other_protocol}
+    return next((fact for fact in facts if protocol.get(fact) != other_protocol.get(fact)), None)
+
+
+def refuse_other_protocol(scores: Scores, others: Scores, origin: str) -> None:
+    """Refuses to compare scores that were not taken in the same way.
+
+    Args:
+      scores: the scores.
+      others: scores of another run.
+      origin: name of the other run.
+
+    Raises:
+      UserError: for a difference; it names the metric, the first entry of the protocol that differs, and both values.
+    """
+    for name in scores:
+        if name not in others:
+            continue
+        fact = differing_fact(scores[name], others[name])
+        if fact is not None:
+            value, other_value = (config.plain(entry[name]["protocol"]).get(fact) for entry in (scores, others))
+            raise UserError(
+                f"{name} does not compare with that of {origin}: {fact} is {value!r} here and {other_value!r} there"
+            )
