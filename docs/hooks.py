@@ -1,0 +1,44 @@
+"""A Sphinx extension of this site: equations as MathML, and docstrings of this package as autodoc reads them."""
+
+import re
+from typing import Any
+
+from docutils.nodes import SkipNode
+from docutils.utils.math.latex2mathml import tex2mathml
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Connects the functions of this file with a build."""
+    app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
+    app.connect("autodoc-process-docstring", process_docstring, priority=400)  # before napoleon reads the lines
+    app.connect("autodoc-skip-member", skip_member)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def inline_math(writer: Any, node: Any) -> None:
+    """Writes an equation within a line."""
+    writer.body.append(mathml(node, block=False))
+    raise SkipNode
+
+
+def block_math(writer: Any, node: Any) -> None:
+    """Writes an equation on a line of its own."""
+    writer.body.append(f'<div class="math">{mathml(node, block=True)}</div>')
+    raise SkipNode
+
+
+def mathml(node: Any, block: bool) -> str:
+    """Returns an equation as MathML. Sizes of brackets go, because docutils does not know them and browsers choose them."""
+    return tex2mathml(re.sub(r"\\[bB]igg?[lrm]?(?![a-zA-Z])", "", node.astext()), as_block=block)
+
+
+def process_docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Escapes the signs outside code, because they have a meaning in reStructuredText, and our docstrings mean the signs."""
+    parts = re.split(r"(`[^`]*`)", "\n".join(lines))
+    code, text = re.compile("`"), re.compile(r"([*|\\]|_\b)")
+    lines[:] = "".join(part if code.match(part) else text.sub(r"\\\1", part) for part in parts).split("\n")
+
+
+def skip_member(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
+    """Skips the fields of a record, which have no docstrings: their comments are on the pages of the records."""
+    return True if (getattr(thing, "__doc__", None) or "").startswith("Alias for field number") else None
