@@ -13,7 +13,7 @@ import json
 import re
 import textwrap
 import tokenize
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,7 +83,6 @@ def generate(folder: Path) -> None:
       folder: the source folder of the site; `reference/` and `notebooks/` in it are written.
     """
     pages: dict[str, str | bytes] = {
-        "reference/index.md": reference_page(),
         "reference/families/index.md": families_page(),
         "reference/commands/index.md": commands_page(),
         "reference/settings.md": settings_page(),
@@ -319,11 +318,10 @@ def families_page() -> str:
 def family_page(name: str) -> str:
     """Returns the page of a family."""
     docstring = parse_docstring(MODELS[name].__doc__)
-    picture = FRAGMENTS / f"{name}.png"
     return page(
         f"`{name}`",
         prose(noun(docstring.summary)),
-        f"```{{image}} /families/{name}.png\n:alt: samples of a {name} model\n```" if picture.is_file() else "",
+        samples(name),
         f"```{{include}} /families/{name}.md\n```" if (FRAGMENTS / f"{name}.md").is_file() else "",
         "## How it works",
         prose(docstring.body),
@@ -336,6 +334,16 @@ def family_page(name: str) -> str:
         *(config_section(stem) for stem in configs_of(name)),
         papers(name),
     )
+
+
+def samples(name: str) -> str:
+    """Returns the samples of a family that stand beside its fragment: a picture or a text."""
+    picture, text = FRAGMENTS / f"{name}.png", FRAGMENTS / f"{name}.txt"
+    if picture.is_file():
+        return f"```{{figure}} /families/{name}.png\n:alt: samples of {name}\n\nSamples of `{configs_of(name)[0]}.py`.\n```"
+    if text.is_file():
+        return f"A sample of `{configs_of(name)[0]}.py`:\n\n```text\n{text.read_text().strip()}\n```"
+    return ""
 
 
 def ability(name: str) -> str:
@@ -515,9 +523,6 @@ def change_of(setting: str) -> str:
 
 def measures_page() -> str:
     """Returns the page of the measures."""
-    parts = []
-    for measure in MEASURES:
-        parts.append(measure_section(measure))
     index = [
         (f"`{metric.name}`", prose(metric.definition), direction(metric), metric.expected or "–")
         for measure in MEASURES
@@ -531,7 +536,7 @@ def measures_page() -> str:
         "A metric with a direction may select the best checkpoint of a run (`--config.select=METRIC`). The last column is the "
         "value of a model that equals the distribution of the data, if it is known.",
         table(("metric", "definition", "better", "ideal"), index),
-        *parts,
+        *map(measure_section, MEASURES),
     )
 
 
@@ -556,18 +561,17 @@ def measure_section(measure: Measure) -> str:
 def kinds_page() -> str:
     """Returns the page of the kinds of data."""
     meanings = {name: comment for name, _, comment in fields_of(Kind)}
-    rows = []
-    for kind in KINDS.values():
-        rows.append(
-            (
-                f"`{kind.name}`",
-                " × ".join(kind.axes),
-                listed(kind.read) or "–",
-                listed(kind.suffixes),
-                f"`{kind.default_transform}`",
-                listed(f"data.{option}" for option in kind.options) or "–",
-            )
+    rows = [
+        (
+            f"`{kind.name}`",
+            " × ".join(kind.axes),
+            listed(kind.read) or "–",
+            listed(kind.suffixes),
+            f"`{kind.default_transform}`",
+            listed(f"data.{option}" for option in kind.options) or "–",
         )
+        for kind in KINDS.values()
+    ]
     fields = [(f"`{name}`", prose(comment)) for name, comment in meanings.items()]
     return page(
         "Kinds of data",
@@ -598,27 +602,6 @@ def record_page() -> str:
 # The API and the imports
 
 
-def reference_page() -> str:
-    """Returns the first page of the reference."""
-    return page(
-        "Reference",
-        "These pages are generated from the signatures, docstrings, flags and records of the package.",
-        toctree(
-            (
-                "families/index",
-                "commands/index",
-                "settings",
-                "measures",
-                "kinds",
-                "record",
-                "api/index",
-                "imports",
-            ),
-            maxdepth=1,
-        ),
-    )
-
-
 def api_page() -> str:
     """Returns the page that lists the modules."""
     rows = [(f"[`{name}`]({name}.md)", purpose) for name, purpose in API.items()]
@@ -626,17 +609,24 @@ def api_page() -> str:
 
 
 def module_page(name: str, purpose: str) -> str:
-    """Returns the page of a module, which autodoc fills in."""
-    names = [each for each in public(name) if not inspect.ismodule(getattr(importlib.import_module(name), each))]
-    blocks = [f".. autofunction:: {name}.{each}" for each in names if kind_in_api(name, each) == "function"]
-    blocks += [f".. autoclass:: {name}.{each}\n   :members:" for each in names if kind_in_api(name, each) == "class"]
-    families = (
-        f"The families are described in [Families](../families/index.md): {listed(MODELS)}."
-        if name == "gen_jax.models"
-        else ""
+    """Returns the page of a module, which autodoc fills in; names with a page of their own are linked."""
+    homes = {each: module for module in API if module != "gen_jax" for each in public(module)}
+    blocks, rows = [], []
+    for each in public(name):
+        kind = kind_in_api(name, each)
+        if name == "gen_jax" and each in homes:
+            summary = parse_docstring(getattr(importlib.import_module(name), each).__doc__).summary
+            rows.append((f"[`{each}`]({homes[each]}.md)", prose(summary)))
+        elif kind:
+            blocks.append(f".. auto{kind}:: {name}.{each}" + ("\n   :members:" if kind == "class" else ""))
+    families = f"The [families](../families/index.md) have pages of their own: {listed(MODELS)}."
+    return page(
+        f"`{name}`",
+        purpose,
+        families if name == "gen_jax.models" else "",
+        table(("name", "what it is"), rows) if rows else "",
+        "\n\n".join(["```{eval-rst}", f".. currentmodule:: {name}", *blocks]) + "\n```",
     )
-    body = "\n\n".join(["```{eval-rst}", f".. currentmodule:: {name}", *blocks]) + "\n```"
-    return page(f"`{name}`", purpose, families, body)
 
 
 def public(name: str) -> list[str]:

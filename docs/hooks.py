@@ -4,7 +4,11 @@ import re
 from typing import Any
 
 from docutils.nodes import SkipNode
+from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.util import logging
+
+LOGGER = logging.getLogger(__name__)
 
 
 def setup(app: Any) -> dict[str, bool]:
@@ -28,8 +32,13 @@ def block_math(writer: Any, node: Any) -> None:
 
 
 def mathml(node: Any, block: bool) -> str:
-    """Returns an equation as MathML. Sizes of brackets go, because docutils does not know them and browsers choose them."""
-    return tex2mathml(re.sub(r"\\[bB]igg?[lrm]?(?![a-zA-Z])", "", node.astext()), as_block=block)
+    """Returns an equation as MathML. What docutils does not know has another name, or is left to the browser."""
+    text = re.sub(r"\\[bB]igg?[lrm]?(?![a-zA-Z])", "", node.astext()).replace("\\dots", "\\ldots")
+    try:
+        return tex2mathml(text, as_block=block)
+    except MathError as error:
+        LOGGER.warning("%s in the equation %s", error, text, location=node)
+        return ""
 
 
 def process_docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
