@@ -14,9 +14,8 @@ project = "gen_jax"
 html_title = "gen_jax"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "hooks"]
 exclude_patterns = ["_build", "families"]  # the fragments in `families` are parts of the generated pages
-suppress_warnings = ["toc.empty_glob"]
-if not (DOCS / "results" / "index.md").exists():  # the results are rendered apart
-    suppress_warnings.append("myst.xref_missing")
+if not (DOCS / "results" / "index.md").exists():  # another program renders the results
+    suppress_warnings = ["myst.xref_missing"]
 nb_execution_mode = "off"  # the tests execute the notebooks
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -25,5 +24,10 @@ add_module_names = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 html_theme = "sphinx_book_theme"
-html_theme_options = {"home_page_in_toc": True, "show_navbar_depth": 1, "use_download_button": False}
+html_theme_options = {
+    "home_page_in_toc": True,
+    "navbar_persistent": [],  # the menu at the left has the search
+    "show_navbar_depth": 1,
+    "use_download_button": False,
+}
 html_math_renderer = "mathml"  # a browser draws it, so a page needs no script from elsewhere

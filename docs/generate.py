@@ -97,8 +97,12 @@ def generate(folder: Path) -> None:
     pages |= {f"reference/commands/{name}.md": command_page(name) for name in command_names()}
     pages |= {f"reference/api/{name}.md": module_page(name, purpose) for name, purpose in API.items()}
     pages |= {f"notebooks/{path.name}": path.read_text() for path in notebooks()}
+    pages["reference/results.txt"] = results_menu()
     for name, content in pages.items():
         write(folder / name, content)
+    for path in [*(folder / "reference").rglob("*"), *(folder / "notebooks").iterdir()]:
+        if path.is_file() and path.relative_to(folder).as_posix() not in pages:
+            path.unlink()  # a page of something that is gone
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -597,6 +601,12 @@ def record_page() -> str:
         "[The record](../concepts/record.md) explains the idea. These are the fields of `gen_jax.Model`:",
         table(("field", "default", "meaning"), rows),
     )
+
+
+def results_menu() -> str:
+    """Returns the part of the menu with the measured results, which another program renders; nothing without results."""
+    names = [f"{folder}/index" for folder in ("results", "benchmarks") if (DOCS / folder / "index.md").is_file()]
+    return toctree(names, caption="Results", hidden="") if names else ""
 
 
 # The API and the imports

@@ -27,7 +27,7 @@ def inline_math(writer: Any, node: Any) -> None:
 
 def block_math(writer: Any, node: Any) -> None:
     """Writes an equation on a line of its own."""
-    writer.body.append(f'<div class="math">{mathml(node, block=True)}</div>')
+    writer.body.append(f'<div style="overflow-x: auto; margin: 1.2em 0">{mathml(node, block=True)}</div>')
     raise SkipNode
 
 

@@ -1,6 +1,6 @@
-"""Draws the pictures of the concept pages: `python docs/pictures.py [--runs FOLDER] [NAME ...]`.
+"""Draws the pictures of the concept pages, and samples for the pages of families: `python docs/pictures.py [--runs FOLDER] [NAME ...]`.
 
-Runs that a picture needs are trained in the folder, about five minutes on one core, or found there.
+Runs that a picture needs are trained in the folder, about fifteen minutes on one core, or found there.
 """
 
 import argparse
@@ -11,16 +11,19 @@ import sys
 import time
 from pathlib import Path
 
+import generate
 import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 import gen_jax as gj
 from gen_jax.config import load_file
+from gen_jax.data.kinds import kind_of, pictures
+from gen_jax.data.kinds.text import read_text
 from gen_jax.data.spec import rows_to_model
+from gen_jax.models import MODELS
 from gen_jax.storage.metrics_file import read_metrics
 
 DOCS = Path(__file__).parent
@@ -44,9 +47,8 @@ FIELDS = (  # of the record, and what each makes possible
 def save(figure: Figure, name: str) -> None:
     """Writes a picture of a concept page."""
     with mpl.rc_context({"svg.hashsalt": "gen_jax", "svg.fonttype": "none"}):
-        figure.savefig(
-            CONCEPTS / name, dpi=110, metadata={"Date": None} if name.endswith(".svg") else {"Software": None}
-        )
+        metadata = {"Date": None} if name.endswith(".svg") else {"Software": None}
+        figure.savefig(CONCEPTS / name, dpi=110, metadata=metadata, bbox_inches="tight")
 
 
 def record(runs: Path) -> None:
@@ -95,10 +97,8 @@ def tile(panel, x: float, y: float, width: float, height: float, colour: str, te
 
 def kinds(runs: Path) -> None:
     """Draws rows of embedded data sets, each by the function of its kind."""
-    from gen_jax.data.kinds import pictures
-
     shown = {
-        "digits, an image": ({"name": "digits"}, 48),
+        "digits, an image": ({"name": "digits"}, 49),
         "gaussians, a vector": ({"name": "gaussians", "variant": "grid"}, 1000),
         "iris, a table": ({"name": "iris"}, 120),
         "rounds, a piano roll": ({"name": "rounds"}, 3),
@@ -110,22 +110,13 @@ def kinds(runs: Path) -> None:
         panel.set_axis_off()
     for panel, (title, (settings, num)) in zip(panels, shown.items()):
         data = gj.data.open(**settings)
-        panel.imshow(pictures.drawn(data.rows("train", num), data.spec))
+        panel.imshow(pictures.drawn(data.rows("train", num), data.spec).convert("RGB"))
         panel.set_title(f"{title} {list(data.spec.shape)}", fontsize=9)
-    text = bytes(gj.data.open("tiny_shakespeare").rows("train", 1)["x"].ravel()[:1]) and gj.data.open(
-        "tiny_shakespeare", window=160
-    )
-    lines = pictures_of_text(text)
-    panels[5].text(0, 0.5, lines, fontsize=8, va="center", family="serif")
+    text = gj.data.open("tiny_shakespeare", window=160)
+    first = read_text(text.spec, text.rows("train", 1)["x"][0])
+    panels[5].text(0, 0.5, first.strip(), fontsize=8, va="center", family="serif")
     panels[5].set_title(f"tiny_shakespeare, a text {list(text.spec.shape)}", fontsize=9)
     save(figure, "kinds.png")
-
-
-def pictures_of_text(data) -> str:
-    """Returns the first row of a data set of texts."""
-    from gen_jax.data.kinds.text import read_text
-
-    return read_text(data.spec, data.rows("train", 1)["x"][0]).strip()
 
 
 def conditions(runs: Path) -> None:
@@ -170,7 +161,9 @@ def faults(runs: Path) -> None:
         kills.append(last_step(killed))
     subprocess.run([*command, str(killed)], check=True, cwd=ROOT)
     first, second = gj.load(calm), gj.load(killed)
-    same = jax.tree.map(lambda one, other: np.array_equal(np.asarray(one), np.asarray(other)), first.state, second.state)
+    same = jax.tree.map(
+        lambda one, other: np.array_equal(np.asarray(one), np.asarray(other)), first.state, second.state
+    )
     assert all(jax.tree.leaves(same)), "the states differ"
     curves = first.history["elbo"], second.history["elbo"]
     assert np.array_equal(curves[0].values, curves[1].values), "the logged values differ"
@@ -178,10 +171,10 @@ def faults(runs: Path) -> None:
     axes = figure.add_subplot()
     axes.plot(*curves[0], color=BLUE, linewidth=5, alpha=0.35, label="undisturbed")
     axes.plot(*curves[1], color=RED, linewidth=1.2, label="killed three times")
-    for number, step in enumerate(kills):
+    for step in kills:
         axes.axvline(step, color=GREY, linestyle="--", linewidth=0.8)
-        axes.text(step - 12, -205, "SIGKILL", rotation=90, fontsize=7, color=GREY, ha="right")
-    axes.set_ylim(-210, -85)
+        axes.text(step - 12, -162, "SIGKILL", rotation=90, fontsize=7, color=GREY, ha="right")
+    axes.set_ylim(-165, -85)
     axes.set_xlabel("step")
     axes.set_ylabel("ELBO of the batch, nats")
     axes.legend(frameon=False)
@@ -230,9 +223,19 @@ def seeds(runs: Path) -> None:
     save(figure, "seeds.png")
 
 
-PICTURES = {
-    picture.__name__: picture for picture in (record, conditions, kinds, faults, seeds, devices)
-}
+def families(runs: Path) -> None:
+    """Draws samples of each family, by the config of its page, beside the fragment of the page."""
+    for name in MODELS:
+        stem = generate.configs_of(name)[0]
+        run = gj.fit(load_file(ROOT / f"configs/{stem}.py"), runs / stem)
+        kind = kind_of(run.spec)
+        if ".txt" in kind.suffixes:
+            run.sample(1, length=400).save(DOCS / "families" / f"{name}.txt")
+        else:
+            run.sample(100 if kind.pixels else 1000).save(DOCS / "families" / f"{name}.png")
+
+
+PICTURES = {picture.__name__: picture for picture in (record, conditions, kinds, faults, seeds, devices, families)}
 
 
 def main() -> None:
