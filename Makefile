@@ -1,4 +1,4 @@
-# Commands that are complete from a fresh clone: `make train`, `make test`, `make bench`.
+# Commands that are complete from a fresh clone: `make train`, `make test`, `make bench`, `make docs`.
 # Another Python has a virtual environment of its own: `make PYTHON=python3.13 test` fills .venv-python3.13.
 PYTHON ?= python3
 VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
@@ -8,7 +8,7 @@ DEVICE ?= cpu
 TORCH ?= $(if $(filter gpu,$(DEVICE)),torch,torch==2.13.0)
 EXTRAS := $(if $(filter gpu,$(DEVICE)),bench cuda,bench)
 
-.PHONY: train test test-all bench clean
+.PHONY: train test test-all bench docs clean
 
 train: $(VENV)/installed
 	$(BIN)/python -m gen_jax.train --config configs/gan.py
@@ -29,6 +29,11 @@ test-all: $(VENV)/installed-test
 bench: $(BENCH)/installed-$(DEVICE)
 	$(BENCH)/bin/python benchmarks/run.py --device $(DEVICE)
 
+# The site, without a network once its packages are installed. What Sphinx warns of is an error.
+docs: $(VENV)/installed-docs
+	JAX_PLATFORMS=cpu $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "the site: docs/_build/html/index.html"
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -38,6 +43,10 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	touch $@
 
 $(BENCH)/installed-$(DEVICE): pyproject.toml constraints.txt

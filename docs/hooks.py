@@ -43,6 +43,8 @@ def mathml(node: Any, block: bool) -> str:
 
 def process_docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Escapes the signs outside code, because they have a meaning in reStructuredText, and our docstrings mean the signs."""
+    if what in ("attribute", "property"):
+        lines.insert(0, "")  # napoleon takes what stands before a colon in the first line for a type
     parts = re.split(r"(`[^`]*`)", "\n".join(lines))
     code, text = re.compile("`"), re.compile(r"([*|\\]|_\b)")
     lines[:] = "".join(part if code.match(part) else text.sub(r"\\\1", part) for part in parts).split("\n")

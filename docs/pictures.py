@@ -5,6 +5,7 @@ Runs that a picture needs are trained in the folder, about fifteen minutes on on
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +151,7 @@ def faults(runs: Path) -> None:
     moments = (450, 1000, 1600)  # steps from which the run is killed
     calm, killed = runs / "calm", runs / "killed"
     command = [sys.executable, "-m", "gen_jax.train", "--config", str(ROOT / "configs/vae.py"), *flags, "--workdir"]
+    shutil.rmtree(killed, ignore_errors=True)  # a run that is complete cannot be killed
     subprocess.run([*command, str(calm)], check=True, cwd=ROOT)
     kills = []
     for moment in moments:
