@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import io
 import json
+import os
 import re
 import textwrap
 import tokenize
@@ -26,6 +27,7 @@ from gen_jax.data.dataset import DataSet
 from gen_jax.data.kinds import KINDS
 from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.sources.opening import open_source
+from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 from gen_jax.metrics.catalogue import MEASURES
 from gen_jax.metrics.measure import Measure, Metric
@@ -278,14 +280,21 @@ def uses(name: str) -> tuple[Use, ...]:
     """Returns the models of the configs of a family whose data need no download."""
     models = []
     for stem in configs_of(name):
-        options = config.plain(configs()[stem].data)
-        if options["data_dir"] or not options["path"]:
-            try:
-                spec = DataSet(options, open_source(options)).spec
-            except UserError:  # data that must be downloaded
-                continue
+        spec = spec_of(json.dumps(config.plain(configs()[stem].data)))
+        if spec is not None:
             models.append(Use(stem, spec.kind, build_model(config.plain(configs()[stem].model), spec)))
     return tuple(models)
+
+
+@cache
+def spec_of(settings: str) -> Spec | None:
+    """Returns the facts of the data that some settings, as JSON, describe; None for data that must be downloaded."""
+    options = json.loads(settings)
+    with mock.patch.dict(os.environ, TFDS_DATA_DIR=os.devnull):  # the pages are the same on every machine
+        try:
+            return DataSet(options, open_source(options)).spec
+        except UserError:
+            return None
 
 
 def likelihood_of(name: str) -> str:
