@@ -20,9 +20,9 @@ test: $(VENV)/installed-test
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# With 10,000 damaged files in the place of 400, laws under the flags of XLA that users have, and where they are installed: the other
+# The site too. With 10,000 damaged files in the place of 400, laws under the flags of XLA that users have, and where they are installed: the other
 # supported Python, Slurm and Open MPI.
-test-all: $(VENV)/installed-test
+test-all: $(VENV)/installed-test docs
 	FUZZ=10000 $(BIN)/python -m pytest -m ''
 
 # The peers have a virtual environment of their own. PyTorch comes first, for the others take whichever version is there.
