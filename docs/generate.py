@@ -52,6 +52,11 @@ API = {  # modules whose docstrings are the reference, and what each is for
     "gen_jax.losses.quantise": "Vector quantisation.",
     "gen_jax.losses.markov_chain": "The Markov-chain loss.",
 }
+COPIES = {
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
+}  # of the top
 LIKELIHOODS = {"log_prob": "exact", "log_prob_bound": "lower bound"}  # field of the record -> kind of likelihood
 SECTIONS = ("Args:", "Returns:", "Raises:", "Yields:")
 ARXIV = re.compile(r"(?:arXiv |\b)(\d{4}\.\d{5})\b|arXiv (\d{4}\.\d{4})\b")
@@ -99,6 +104,7 @@ def generate(folder: Path) -> None:
     pages |= {f"reference/commands/{name}.md": command_page(name) for name in command_names()}
     pages |= {f"reference/api/{name}.md": module_page(name, purpose) for name, purpose in API.items()}
     pages |= {f"notebooks/{path.name}": path.read_text() for path in notebooks()}
+    pages |= {f"reference/{page}": copied((ROOT / file).read_text()) for file, page in COPIES.items()}
     pages["reference/results.txt"] = results_menu()
     for name, content in pages.items():
         write(folder / name, content)
@@ -536,26 +542,28 @@ def change_of(setting: str) -> str:
 
 def measures_page() -> str:
     """Returns the page of the measures."""
+    legend = [(f"`{name}`", prose(comment)) for name, _, comment in fields_of(Metric) if comment]
     index = [
-        (f"`{metric.name}`", prose(metric.definition), direction(metric), metric.expected or "–")
-        for measure in MEASURES
-        for metric in measure.metrics
+        (f"`{metric.name}`", *map(cell_of_metric, metric[1:])) for measure in MEASURES for metric in measure.metrics
     ]
     return page(
         "Measures",
         "None of these measures needs downloaded weights. `gen_jax.evaluate` stores each value in `evaluation.json`, with what "
         "real held-out rows score in the place of samples (the oracle), and with the protocol: number of samples, seed, "
-        "split, and the hash of the classifier.",
-        "A metric with a direction may select the best checkpoint of a run (`--config.select=METRIC`). The last column is the "
-        "value of a model that equals the distribution of the data, if it is known.",
-        table(("metric", "definition", "better", "ideal"), index),
+        "split, and the hash of the classifier. [Scoring runs](../guides/scoring.md) explains how to read the scores.",
+        table(("column", "meaning"), legend),
+        table(Metric._fields, index),
         *map(measure_section, MEASURES),
     )
 
 
-def direction(metric: Metric) -> str:
-    """Returns in a word which value of a metric selects a checkpoint."""
-    return {1: "higher", -1: "lower"}.get(getattr(metric, "sign", 0), "–")
+def cell_of_metric(value: str | int | bool) -> str:
+    """Returns a field of a metric in words: a direction, whether something holds, or a text."""
+    if isinstance(value, bool):
+        return "yes" if value else "–"
+    if isinstance(value, int):
+        return {1: "higher", -1: "lower"}.get(value, "–")
+    return prose(value) or "–"
 
 
 def measure_section(measure: Measure) -> str:
@@ -594,7 +602,7 @@ def kinds_page() -> str:
         f"Axes: {meanings['axes'].partition(': ')[2]}.",
         table(("kind", "axes of a row", "reads", "writes samples as", "transform", "options"), rows),
         "## The record of a kind",
-        "[Contributing](../develop/contributing.md) says how a kind is added: one file with one record.",
+        "[Contributing](contributing.md) says how a kind is added: one file with one record.",
         table(("field", "meaning"), fields),
     )
 
@@ -616,6 +624,20 @@ def results_menu() -> str:
     """Returns the part of the menu with the measured results, which another program renders; nothing without results."""
     names = [f"{folder}/index" for folder in ("results", "benchmarks") if (DOCS / folder / "index.md").is_file()]
     return toctree(names, caption="Results", hidden="") if names else ""
+
+
+def copied(text: str) -> str:
+    """Returns the text of a file at the top of the repository as a page: a link to a file without a page is its name."""
+
+    def link(match: re.Match) -> str:
+        name, target = match.groups()
+        if target in COPIES:
+            return f"[{name}]({COPIES[target]})"
+        if target.startswith("docs/") and target.endswith(".md"):
+            return f"[{name}](../{target.removeprefix('docs/')})"
+        return name if name == target else f"{name} (`{target}`)"
+
+    return re.sub(r"\[([^]]*)\]\((?![a-z]+:)([^)\s]+)\)", link, text)
 
 
 # The API and the imports
