@@ -15,6 +15,7 @@ def setup(app: Any) -> dict[str, bool]:
     """Connects the functions of this file with a build."""
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
     app.connect("autodoc-process-docstring", process_docstring, priority=400)  # before napoleon reads the lines
+    app.connect("autodoc-process-signature", process_signature)
     app.connect("autodoc-skip-member", skip_member)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -48,6 +49,13 @@ def process_docstring(app: Any, what: str, name: str, thing: Any, options: Any, 
     parts = re.split(r"(`[^`]*`)", "\n".join(lines))
     code, text = re.compile("`"), re.compile(r"([*|\\]|_\b)")
     lines[:] = "".join(part if code.match(part) else text.sub(r"\\\1", part) for part in parts).split("\n")
+
+
+def process_signature(
+    app: Any, what: str, name: str, thing: Any, options: Any, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Leaves out the two arguments that Flax gives to every module."""
+    return signature and re.sub(r", parent=<[^>]*>, name=None", "", signature), returned
 
 
 def skip_member(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:

@@ -37,7 +37,7 @@ FIELDS = (  # of the record, and what each makes possible
     ("init, step", "train, resume, replicas, many devices"),
     ("sample", "sample, pictures while training, measures of samples"),
     ("log_prob", "likelihoods, query, selection by held-out rows"),
-    ("log_prob_bound", "bounds: elbo, nll_bound, bits_per_dim"),
+    ("log_prob_bound", "bounds: nll_bound, bits_per_dim"),
     ("prior, decode", "interpolate, repair by a search of the latent"),
     ("encode", "encode, traversals, paths between rows"),
     ("given, options", "conditions and sampler options, checked"),

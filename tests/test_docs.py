@@ -147,3 +147,15 @@ def test_flags_and_settings_exist(path):
         assert [name for name in settings if not name.startswith("model") and name not in MEANINGS] == []
         named = re.findall(r"(?<!\S)--([a-z_]+)", code) if "launch/" not in code and "mpirun" not in code else []
         assert [name for name in named if name not in flags | OTHER_FLAGS] == []
+
+
+@written_pages
+def test_metrics_exist(path):
+    """Those that commands and code of a page ask for, and those of the table in the guide to scoring."""
+    text = path.read_text()
+    lists = re.findall(r"--metrics (\S+)", text) + re.findall(r"\.score\(\[([^]]*)\]", text)
+    names = [name.strip('" ') for each in lists for name in each.split(",")]
+    if path.name == "scoring.md":
+        table = text.partition("| data | measures |")[2].partition("\n\n")[0]
+        names += re.findall(r"`(\w+)`", table)
+    assert [name for name in names if name not in catalogue.metrics()] == []
