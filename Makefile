@@ -1,4 +1,4 @@
-# Commands that are complete from a fresh clone: `make train`, `make test`, `make bench`.
+# Commands that are complete from a fresh clone: `make train`, `make test`, `make bench`, `make docs`.
 # Another Python has a virtual environment of its own: `make PYTHON=python3.13 test` fills .venv-python3.13.
 PYTHON ?= python3
 VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
@@ -8,7 +8,7 @@ DEVICE ?= cpu
 TORCH ?= $(if $(filter gpu,$(DEVICE)),torch,torch==2.13.0)
 EXTRAS := $(if $(filter gpu,$(DEVICE)),bench cuda,bench)
 
-.PHONY: train test test-all bench tables clean
+.PHONY: train test test-all bench tables docs clean
 
 train: $(VENV)/installed
 	$(BIN)/python -m gen_jax.train --config configs/gan.py
@@ -20,9 +20,9 @@ test: $(VENV)/installed-test
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# With 10,000 damaged files in the place of 400, laws under the flags of XLA that users have, and where they are installed: the other
+# The site too. With 10,000 damaged files in the place of 400, laws under the flags of XLA that users have, and where they are installed: the other
 # supported Python, Slurm and Open MPI.
-test-all: $(VENV)/installed-test
+test-all: $(VENV)/installed-test docs
 	FUZZ=10000 $(BIN)/python -m pytest -m ''
 
 # The peers have a virtual environment of their own. PyTorch comes first, for the others take whichever version is there.
@@ -33,6 +33,11 @@ bench: $(BENCH)/installed-$(DEVICE)
 tables:
 	$(PYTHON) results/render.py
 
+# The site, without a network once its packages are installed. What Sphinx warns of is an error.
+docs: $(VENV)/installed-docs
+	JAX_PLATFORMS=cpu $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "the site: docs/_build/html/index.html"
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -42,6 +47,10 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	touch $@
 
 $(BENCH)/installed-$(DEVICE): pyproject.toml constraints.txt

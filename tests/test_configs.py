@@ -118,14 +118,14 @@ def test_image_configs_run_on_mnist_by_name(tmp_path):
     assert gen_jax.load(tmp_path).spec.shape == (28, 28, 1)
 
 
-def test_the_readmes_model_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+def test_the_model_of_the_documents_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    text = (Path(__file__).parents[1] / "README.md").read_text()
+    text = (Path(__file__).parents[1] / "docs" / "start" / "own_model.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     model = next(place for place, block in enumerate(blocks) if "def columns" in block)
     assert len([line for line in blocks[model].splitlines() if line and "import" not in line]) <= 40
     names = {"__name__": "__main__"}
-    exec(blocks[model] + blocks[model + 1], names)  # noqa: S102 (our own README)
+    exec(blocks[model] + blocks[model + 1], names)  # noqa: S102 (our own page)
     x, run = names["x"], names["run"]
     sample = run.sample(4000)["x"]
     np.testing.assert_allclose(sample.mean(0), x.mean(0), atol=0.15)

@@ -1,0 +1,34 @@
+"""Settings of the site. `generate.py` writes the pages that are generated."""
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
+
+import generate  # noqa: E402
+
+generate.generate(DOCS)
+
+project = "gen_jax"
+html_title = "gen_jax"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "hooks"]
+exclude_patterns = ["_build", "families"]  # the fragments in `families` are parts of the generated pages
+if not (DOCS / "results" / "index.md").exists():  # another program renders the results
+    suppress_warnings = ["myst.xref_missing"]
+nb_execution_mode = "off"  # the tests execute the notebooks
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+default_role = "code"
+add_module_names = False
+napoleon_custom_sections = [("Options", "params_style")]
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+html_theme = "sphinx_book_theme"
+html_theme_options = {
+    "home_page_in_toc": True,
+    "navbar_persistent": [],  # the menu at the left has the search
+    "show_navbar_depth": 1,
+    "use_download_button": False,
+}
+html_math_renderer = "mathml"  # a browser draws it, so a page needs no script from elsewhere

@@ -1,0 +1,161 @@
+"""The pages of the site, without Sphinx: what is generated is complete, and links, code and commands of written pages hold."""
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gen_jax.cli import command_line
+from gen_jax.config import MEANINGS
+from gen_jax.data.kinds import KINDS
+from gen_jax.metrics import catalogue
+from gen_jax.models import MODELS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS))
+
+import generate  # noqa: E402
+
+GENERATED = ("_build", "reference", "notebooks")
+RENDERED = ("results", "benchmarks")  # folders of pages that another program writes
+WRITTEN = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).parts[0] not in GENERATED + RENDERED)
+BLOCK = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)|^```\{(?:image|figure|include)\} (\S+)$", re.MULTILINE)
+OTHER_FLAGS = {"config", "help", "logdir"}  # of every command, or of other programs
+written_pages = pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.relative_to(DOCS).as_posix())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """Returns a folder with the generated pages."""
+    folder = tmp_path_factory.mktemp("site")
+    generate.generate(folder)
+    return folder
+
+
+def blocks(path: Path, *languages: str) -> Iterator[str]:
+    """Yields the blocks of code of a page in some languages."""
+    for language, code in BLOCK.findall(path.read_text()):
+        if language in languages:
+            yield code
+
+
+def test_everything_has_its_page(site):
+    pages = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
+    assert {f"reference/families/{name}.md" for name in MODELS} <= pages
+    assert {f"reference/commands/{name}.md" for name in generate.command_names()} <= pages
+    assert len(generate.command_names()) > 12
+    measures = (site / "reference" / "measures.md").read_text()
+    assert [name for name in catalogue.metrics() if f"\n| `{name}` |" not in measures] == []
+    kinds = (site / "reference" / "kinds.md").read_text()
+    assert [name for name in KINDS if f"\n| `{name}` |" not in kinds] == []
+    settings = (site / "reference" / "settings.md").read_text()
+    assert [name for name in MEANINGS if f"\n| `{name}` |" not in settings] == []
+
+
+def test_every_argument_and_flag_has_its_meaning(site):
+    for name in MODELS:
+        page = (site / "reference" / "families" / f"{name}.md").read_text()
+        rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", page.partition("## Arguments")[2], re.MULTILINE)
+        assert rows and all(meaning.strip() for _, meaning in rows), name
+    for name in generate.command_names():
+        page = (site / "reference" / "commands" / f"{name}.md").read_text()
+        assert [flag for flag in generate.command(name).options if f"{flag}` |" not in page] == [], name
+
+
+def test_every_fragment_belongs_to_a_family():
+    names = {path.stem for path in (DOCS / "families").iterdir()}
+    assert names == {path.stem for path in (DOCS / "families").glob("*.md")} == {*MODELS}
+
+
+def test_what_is_gone_is_removed(site):
+    stale = site / "reference" / "families" / "gone.md"
+    stale.write_text("# gone\n")
+    generate.generate(site)
+    assert not stale.exists()
+
+
+def targets(path: Path) -> Iterator[str]:
+    """Yields the links and pictures of a page that lead to files, and the pages that its menu names."""
+    text = path.read_text()
+    for link, file in LINK.findall(text):
+        target = (link or file).partition("#")[0]
+        if target and not re.match(r"[a-z]+:", target):
+            yield target
+    for menu in blocks(path, "{toctree}"):
+        lines = [line for line in menu.splitlines() if line and not line.startswith(":")]
+        yield from (line if "*" in line else f"{line}.md" for line in lines)
+
+
+@written_pages
+def test_links_lead_somewhere(path, site):
+    place = path.parent.relative_to(DOCS)
+    if place.as_posix() == "families":  # is included by a page of this folder
+        place = Path("reference/families")
+    for target in targets(path):
+        relative = Path(target.lstrip("/")) if target.startswith("/") else place / target
+        candidates = [(folder / relative) for folder in (DOCS, site)]
+        resolved = candidates[0].resolve()
+        if resolved.is_relative_to(DOCS) and resolved.relative_to(DOCS).parts[0] in RENDERED:
+            if not (DOCS / resolved.relative_to(DOCS).parts[0]).exists():
+                continue  # the results are not rendered yet
+        assert "*" in target or any(Path(*normal(each)).exists() for each in candidates), f"{path}: {target}"
+
+
+def normal(path: Path) -> list[str]:
+    """Returns the parts of a path without `..`, whether the folders exist or not."""
+    parts: list[str] = []
+    for part in path.parts:
+        if part == "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return parts
+
+
+@written_pages
+def test_python_compiles(path):
+    for code in blocks(path, "python"):
+        compile(code, str(path), "exec")
+
+
+@written_pages
+def test_commands_are_understood(path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    for code in blocks(path, "sh"):
+        for line in code.replace("\\\n", " ").splitlines():
+            match = re.match(r"python -m gen_jax\.(\w+) (.*)", line)
+            if match:
+                options, required, positional = generate.command(match[1])
+                try:
+                    command_line.parse([match[1], *shlex.split(match[2])], options, required, positional)
+                except SystemExit as end:  # of --help
+                    assert end.code == 0
+
+
+@written_pages
+def test_flags_and_settings_exist(path):
+    """Those that a text names, in code without a command."""
+    flags = {flag for name in generate.command_names() for flag in generate.command(name).options}
+    for code in re.findall(r"`([^`\n]+)`", BLOCK.sub("", path.read_text())):
+        settings = re.findall(r"--config\.([a-z_.]+)", code)
+        settings += re.findall(r"^((?:data|evaluate|sample)\.(?!py$)[a-z_]+)(?==|$)", code)
+        assert [name for name in settings if not name.startswith("model") and name not in MEANINGS] == []
+        named = re.findall(r"(?<!\S)--([a-z_]+)", code) if "launch/" not in code and "mpirun" not in code else []
+        assert [name for name in named if name not in flags | OTHER_FLAGS] == []
+
+
+@written_pages
+def test_metrics_exist(path):
+    """Those that commands and code of a page ask for, and those of the table in the guide to scoring."""
+    text = path.read_text()
+    lists = re.findall(r"--metrics (\S+)", text) + re.findall(r"\.score\(\[([^]]*)\]", text)
+    names = [name.strip('" ') for each in lists for name in each.split(",")]
+    if path.name == "scoring.md":
+        table = text.partition("| data | measures |")[2].partition("\n\n")[0]
+        names += re.findall(r"`(\w+)`", table)
+    assert [name for name in names if name not in catalogue.metrics()] == []
