@@ -786,3 +786,27 @@ def imports_picture() -> bytes:
 
 if __name__ == "__main__":
     generate(DOCS)
+
+
+BEGIN, END = "<!-- families:begin -->", "<!-- families:end -->"
+
+
+def readme_with_families(text: str) -> str:
+    """Returns the text of README.md with a new table of the families between its marks."""
+    rows = [
+        (
+            f"[`{name}`](docs/families/{name}.md)",
+            ", ".join(dict.fromkeys(KINDS[use.kind].plural for use in uses(name))),
+            likelihood_of(name),
+            listed(conditions_of(name)) or "–",
+            f"[`{configs_of(name)[0]}.py`](configs/{configs_of(name)[0]}.py)",
+        )
+        for name in MODELS
+    ]
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table(('Family', 'Data of its configs', 'Likelihood', 'Conditions', 'Config'), rows)}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    (ROOT / "README.md").write_text(readme_with_families((ROOT / "README.md").read_text()))

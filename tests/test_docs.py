@@ -26,7 +26,8 @@ WRITTEN = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).p
 BLOCK = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)|^```\{(?:image|figure|include)\} (\S+)$", re.MULTILINE)
 OTHER_FLAGS = {"config", "help", "logdir"}  # of every command, or of other programs
-written_pages = pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.relative_to(DOCS).as_posix())
+README = ROOT / "README.md"
+written_pages = pytest.mark.parametrize("path", [README, *WRITTEN], ids=lambda path: path.relative_to(ROOT).as_posix())
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def targets(path: Path) -> Iterator[str]:
         yield from (line if "*" in line else f"{line}.md" for line in lines)
 
 
-@written_pages
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.relative_to(DOCS).as_posix())
 def test_links_lead_somewhere(path, site):
     place = path.parent.relative_to(DOCS)
     if place.as_posix() == "families":  # is included by a page of this folder
@@ -104,6 +105,19 @@ def test_links_lead_somewhere(path, site):
             if not (DOCS / resolved.relative_to(DOCS).parts[0]).exists():
                 continue  # the results are not rendered yet
         assert "*" in target or any(Path(*normal(each)).exists() for each in candidates), f"{path}: {target}"
+
+
+def test_the_readme_is_short_and_its_links_and_families_hold():
+    text = README.read_text()
+    assert len(text.splitlines()) <= 150
+    assert [target for target in targets(README) if not (ROOT / target).exists()] == []
+    assert generate.readme_with_families(text) == text
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks(README, "python")).replace("steps=500", "steps=3"), {})  # noqa: S102 (our own README)
+    assert {path.name for path in tmp_path.iterdir()} >= {"digits.png", "rows.npz", "runs"}
 
 
 def normal(path: Path) -> list[str]:
