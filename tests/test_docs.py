@@ -146,7 +146,7 @@ def test_commands_are_understood(path, monkeypatch, capsys):
             if match:
                 options, required, positional = generate.command(match[1])
                 try:
-                    command_line.parse([match[1], *shlex.split(match[2])], options, required, positional)
+                    command_line.parse([match[1], *shlex.split(match[2], comments=True)], options, required, positional)
                 except SystemExit as end:  # of --help
                     assert end.code == 0
 
