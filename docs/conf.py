@@ -21,6 +21,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 default_role = "code"
 add_module_names = False
+napoleon_use_ivar = True
 napoleon_custom_sections = [("Options", "params_style")]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

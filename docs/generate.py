@@ -58,6 +58,7 @@ COPIES = {
     "SECURITY.md": "security.md",
 }  # of the top
 LIKELIHOODS = {"log_prob": "exact", "log_prob_bound": "lower bound"}  # field of the record -> kind of likelihood
+DIRECTIONS = {1: "higher", -1: "lower"}  # of a metric
 SECTIONS = ("Args:", "Returns:", "Raises:", "Yields:")
 ARXIV = re.compile(r"(?:arXiv |\b)(\d{4}\.\d{5})\b|arXiv (\d{4}\.\d{4})\b")
 AUTHOR = r"(?:(?:van den |de )?[A-Z][\w'-]+)"
@@ -542,28 +543,37 @@ def change_of(setting: str) -> str:
 
 def measures_page() -> str:
     """Returns the page of the measures."""
-    legend = [(f"`{name}`", prose(comment)) for name, _, comment in fields_of(Metric) if comment]
+    legend = [
+        (f"`{name}`", prose(comment)) for name, _, comment in fields_of(Metric) if name not in ("name", "definition")
+    ]
     index = [
-        (f"`{metric.name}`", *map(cell_of_metric, metric[1:])) for measure in MEASURES for metric in measure.metrics
+        (f"`{metric.name}`", prose(metric.definition), facts_of(metric))
+        for measure in MEASURES
+        for metric in measure.metrics
     ]
     return page(
         "Measures",
         "None of these measures needs downloaded weights. `gen_jax.evaluate` stores each value in `evaluation.json`, with what "
         "real held-out rows score in the place of samples (the oracle), and with the protocol: number of samples, seed, "
         "split, and the hash of the classifier. [Scoring runs](../guides/scoring.md) explains how to read the scores.",
-        table(("column", "meaning"), legend),
-        table(Metric._fields, index),
+        table(("metric", "definition", "facts"), index),
+        "The facts of a metric are:",
+        table(("fact", "meaning"), legend),
         *map(measure_section, MEASURES),
     )
 
 
-def cell_of_metric(value: str | int | bool) -> str:
-    """Returns a field of a metric in words: a direction, whether something holds, or a text."""
-    if isinstance(value, bool):
-        return "yes" if value else "–"
-    if isinstance(value, int):
-        return {1: "higher", -1: "lower"}.get(value, "–")
-    return prose(value) or "–"
+def facts_of(metric: Metric) -> str:
+    """Returns the fields of a metric after its definition, without those that say nothing."""
+    facts = []
+    for name, field in metric._asdict().items():
+        if name in ("name", "definition") or not field:
+            continue
+        if isinstance(field, bool):
+            facts.append(f"`{name}`")
+        else:
+            facts.append(f"`{name}` {DIRECTIONS.get(field, field)}")
+    return ", ".join(facts) or "–"
 
 
 def measure_section(measure: Measure) -> str:
