@@ -14,8 +14,6 @@ project = "gen_jax"
 html_title = "gen_jax"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "hooks"]
 exclude_patterns = ["_build", "families"]  # the fragments in `families` are parts of the generated pages
-if not (DOCS / "results" / "index.md").exists():  # another program renders the results
-    suppress_warnings = ["myst.xref_missing"]
 nb_execution_mode = "off"  # the tests execute the notebooks
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

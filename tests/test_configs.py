@@ -130,4 +130,4 @@ def test_the_model_of_the_documents_runs_as_it_stands(tmp_path, monkeypatch, cap
     sample = run.sample(4000)["x"]
     np.testing.assert_allclose(sample.mean(0), x.mean(0), atol=0.15)
     np.testing.assert_allclose(sample.std(0), x.std(0), rtol=0.05)
-    assert "log_likelihood" in capsys.readouterr().out
+    assert "nll" in capsys.readouterr().out

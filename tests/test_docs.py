@@ -100,10 +100,6 @@ def test_links_lead_somewhere(path, site):
     for target in targets(path):
         relative = Path(target.lstrip("/")) if target.startswith("/") else place / target
         candidates = [(folder / relative) for folder in (DOCS, site)]
-        resolved = candidates[0].resolve()
-        if resolved.is_relative_to(DOCS) and resolved.relative_to(DOCS).parts[0] in RENDERED:
-            if not (DOCS / resolved.relative_to(DOCS).parts[0]).exists():
-                continue  # the results are not rendered yet
         assert "*" in target or any(Path(*normal(each)).exists() for each in candidates), f"{path}: {target}"
 
 
