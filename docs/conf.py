@@ -11,6 +11,7 @@ import generate  # noqa: E402
 generate.generate(DOCS)
 
 project = "gen_jax"
+author = "The gen_jax authors"
 html_title = "gen_jax"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "hooks"]
 exclude_patterns = ["_build", "families"]  # the fragments in `families` are parts of the generated pages
@@ -24,6 +25,8 @@ napoleon_custom_sections = [("Options", "params_style")]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 html_theme = "sphinx_book_theme"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "home_page_in_toc": True,
     "navbar_persistent": [],  # the menu at the left has the search
