@@ -7,6 +7,7 @@ import shutil
 import sys
 from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 
 CHEAP = ""  # XLA's flags of every process of the suite, which mostly compiles: what makes code fast is left out
 if os.environ.get("DEFAULT_FLAGS") != "1":  # `test_versions` sets it
@@ -49,6 +50,7 @@ def get_config():
     return config
 """
 
+MOST_MAPS = 20_000
 ALONE = ("test_configs", "test_nets", "test_notebooks", "test_run")  # modules whose tests share nothing
 
 
@@ -65,6 +67,19 @@ def pytest_collection_modifyitems(items):
         group = f"laws-{family.id}" if family else module
         if module not in ALONE:
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_memory_maps():
+    """Drops compiled functions between modules, because Linux gives a process 65,530 memory maps, and XLA crashes beyond.
+
+    Each function that JAX 0.12 compiles takes some. A worker had 18,700 after half of its tests.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)
