@@ -27,9 +27,12 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_of(data: Spec | Source) -> Kind:
-    """Returns the kind of some data.
+    """Returns the kind of data.
+
+    Args:
+      data: facts or source of the data.
 
     Raises:
-      UserError: for a kind that there is not.
+      UserError: for an unknown kind.
     """
     return KINDS[choose("kind of data", data.kind, KINDS)]
