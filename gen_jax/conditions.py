@@ -1,4 +1,4 @@
-"""Reads the conditions in `given` and the sampler options in `how`, and refuses wrong ones."""
+"""Reads the conditions in `given` and the sampler options in `how`, and refuses faulty values."""
 
 from collections.abc import Mapping
 from typing import Any

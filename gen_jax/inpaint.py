@@ -3,8 +3,8 @@
 python -m gen_jax.inpaint --workdir runs/vae --mask lower --out repaired.png [--completions 4] [--num 8] [--data images.npy]
 
 The picture has a line for each image: the image, its observed part on grey, and its completions. With it a `.npz` file
-is written. It holds `x` [N, *shape] and `completions` [N, K, *shape] in the domain of the data, and `mask` [N, *shape],
-which is 1 for an observed number, as everywhere in this project. Observed numbers are returned exactly.
+is written. It holds `x` [N, *shape] and `completions` [N, K, *shape] in the domain of the data, and `mask` [N, *shape].
+The mask is 1 for an observed number, as everywhere in this project. Observed numbers are returned exactly.
 
 A model whose `sample` honours `x` and `mask` draws the completions. For a model that only decodes (a GAN), the latent
 is searched.

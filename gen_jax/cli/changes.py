@@ -103,7 +103,7 @@ def known_options(
 
     Args:
       choices: possible names of the section.
-      section: of the config.
+      section: section of the config.
       schedule: whether a section without a name is a schedule.
     """
     name = section.get("name")
@@ -221,7 +221,7 @@ def model_lines(section: ConfigDict, choices: Choices, place: str) -> list[str]:
     """Returns the lines of a part of a model and of the parts in it.
 
     Args:
-      section: of the config.
+      section: section of the config.
       choices: possible names of the section.
       place: the setting that is this section.
     """

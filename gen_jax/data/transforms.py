@@ -100,8 +100,8 @@ def measured_range(source: Source, split: str, kept: Mapping[str, np.ndarray]) -
       kept: raw rows [N, ...] of the split, if they are in memory; else empty.
 
     Returns:
-      The smallest and the largest value, for each column [D] if the kind of the data has columns, and the root mean
-      square of all values.
+      The smallest and the largest value, and the root mean square of all values. If the kind of the data has columns,
+      the first two are values of each column [D].
 
     Raises:
       UserError: for the first row with a value that is not finite.

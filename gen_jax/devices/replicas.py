@@ -38,7 +38,7 @@ def replicated(step: Callable[..., Any], arguments: Sequence[Any], replicas: int
     The devices run separately, by the `shard_map` on which `jax.pmap` is built, so that the state keeps the sharding
     with which it is restored. If a device has a single replica, it runs the plain step, so that results equal the run
     of its seed to the bit. Several replicas of a device are vmapped. If the step convolves on a CPU, they run in turn,
-    because vmapped convolutions become grouped convolutions. Those are 15 to 40 times slower on a CPU.
+    because vmapped convolutions become grouped convolutions, which are 15 to 40 times slower there.
 
     Args:
       step: function (key, state, broken, number, arrays, fed) -> (state, broken, metrics) of one replica.

@@ -67,7 +67,7 @@ def ladder(
 ) -> Model:
     """Returns a hierarchical VAE, p(z_1) p(z_2 | z_1) ... p(x | z), whose posterior takes the same path down.
 
-    The model is that of Soenderby et al. 2016 (arXiv 1602.02282). Its posterior q is relative to the prior p (Vahdat &
+    The model follows Soenderby et al. 2016 (arXiv 1602.02282). Its posterior q is relative to the prior p (Vahdat &
     Kautz 2020, arXiv 2007.03898, section 3.2), here in units of p's scale. With layer 1 on top, z_l = mean_l(z_<l) +
     scale_l(z_<l) eps_l, where p(eps) = N(0, I) and q(eps_l | eps_<l, x) = N(m_l, s_l^2).
 
@@ -166,7 +166,7 @@ def elbo_loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns the mean of beta sum_l KL_l - log p(x | z) over a batch, in nats.
 
-    The loss is that of Soenderby et al. 2016 (arXiv 1602.02282).
+    The loss follows Soenderby et al. 2016 (arXiv 1602.02282).
 
     Args:
       nets: the ladder.
@@ -197,7 +197,7 @@ def encode(nets: Ladder, params: Any, x: jax.Array, y: jax.Array | None) -> list
 
     Args:
       nets: the ladder.
-      params: of both nets and the likelihood.
+      params: weights of both nets and of the likelihood.
       x: rows [N, *shape] in model space.
       y: labels [N], or None.
     """

@@ -72,10 +72,10 @@ def rnn(
     time). Without `reset` each row is a sequence of its own. `log_prob` and `sample` always begin before the first
     frame.
 
-    `given` takes `length` [num] frames, `x` with `mask` [num, T] (an observed prefix that the sample continues), and
-    `y` [num] labels if the net is conditional. `how` takes `temperature`, `top_k` and `top_p`, as a number for all
-    samples or an array [num] (see `distributions.frames.Choice`). `how` also takes `stream`, a function that is called
-    with each frame [num, *frame] when it is drawn.
+    `given` takes `length` [num] frames, and `x` with `mask` [num, T], an observed prefix that the sample continues. If
+    the net is conditional, it also takes `y` [num] labels. `how` takes `temperature`, `top_k` and `top_p`, as a number
+    for all samples or an array [num] (see `distributions.frames.Choice`). `how` also takes `stream`, a function that is
+    called with each frame [num, *frame] when it is drawn.
 
     Args:
       spec: facts of the data, which are tokens, rolls, sound or series.

@@ -96,9 +96,9 @@ def completing(model: Model, spec: Spec) -> Model:
 def complete(
     model: Model, state: State, spec: Spec, rows: Rows, mask: np.ndarray, completions: int, seed: int
 ) -> np.ndarray:
-    """Returns completions of raw rows, [N, K, *shape], raw too. Observed numbers are those of the rows.
+    """Returns completions of raw rows, [N, K, *shape]. Observed numbers stay as they are in the rows.
 
-    Completion k of row i depends on (seed, i * K + k) alone.
+    Completion k of row i depends on (seed, i * K + k) alone. Completions are raw, like the rows.
 
     Args:
       model: the model.

@@ -1,4 +1,4 @@
-"""Kinds of data: one file and one line of `KINDS` for each."""
+"""Kinds of data. Each kind has one file, and one line in `KINDS`."""
 
 from gen_jax.data.kinds.audio import AUDIO
 from gen_jax.data.kinds.image import IMAGE

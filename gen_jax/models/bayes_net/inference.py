@@ -78,7 +78,7 @@ def pattern_of(evidence: Evidence) -> Pattern:
 
 
 def in_all_or_some(mask: np.ndarray) -> tuple[frozenset[int], frozenset[int]]:
-    """Returns the variables for which a mask is true in all rows, and those for which it is true in some rows only.
+    """Returns the variables for which a mask is true in all rows, and the variables for which it is true in some rows.
 
     Args:
       mask: [D, B] bool.

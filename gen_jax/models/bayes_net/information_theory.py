@@ -1,4 +1,4 @@
-"""Entropies and mutual informations in nats: of tables of counts or probabilities, and of networks (exactly)."""
+"""Entropies and mutual informations in nats, of tables of counts or probabilities and of networks (exactly)."""
 
 from collections.abc import Sequence
 from itertools import pairwise

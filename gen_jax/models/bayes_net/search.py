@@ -236,7 +236,7 @@ def search(table: Table, score: Score, limits: Limits, seed: int, patience: int,
 
     Args:
       table: the rows.
-      score: of the counts of a family.
+      score: function of the counts of a family.
       limits: limits of the graph.
       seed: seed of the random steps.
       patience: see `walk`.
@@ -259,7 +259,7 @@ def confidence(table: Table, score: Score, limits: Limits, seed: int, patience: 
 
     Args:
       table: the rows.
-      score: of the counts of a family.
+      score: function of the counts of a family.
       limits: limits of the graph.
       seed: seed of the samples.
       patience: see `walk`.

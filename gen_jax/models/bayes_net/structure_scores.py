@@ -90,7 +90,7 @@ def family_score(table: Table, variable: int, parents: Sequence[int], score: Sco
       table: the rows.
       variable: number of a column.
       parents: numbers of columns.
-      score: of the counts of a family.
+      score: function of the counts of a family.
     """
     observed = table.x >= 0
     complete = np.asarray(observed[[*parents, variable]].all(0))
@@ -134,7 +134,7 @@ def bdeu(counts: Family, equivalent_rows: float) -> float:
     """Returns the log marginal likelihood under a uniform Dirichlet prior (Heckerman et al. 1995, eq. 28).
 
     Args:
-      counts: of the family.
+      counts: counts of the family.
       equivalent_rows: weight of the prior, as a number of rows.
     """
     cell = equivalent_rows / (counts.configurations * counts.levels)

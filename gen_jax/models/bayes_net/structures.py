@@ -185,7 +185,7 @@ def search_graph(settings: Search, key: jax.Array, step: jax.Array, graph: Graph
       settings: settings of the search.
       key: random key of the search.
       step: number of the step [].
-      graph: of the state.
+      graph: graph of the state.
       rows: a batch.
     """
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tuple(graph))
@@ -298,7 +298,7 @@ def tree_of(counts: jax.Array, graph: Graph, valid: jax.Array, pseudo_count: flo
 
     Args:
       counts: counts of pairs [D, R, D, R].
-      graph: of the state.
+      graph: graph of the state.
       valid: levels that a variable has, [D, R] bool.
       pseudo_count: number added to each cell of each table of pairs.
     """

@@ -497,8 +497,8 @@ def pass_upward(tables: jax.Array, parents: jax.Array, evidence: jax.Array) -> t
       evidence: evidence [C, R]: 0 if a level agrees with the observed cell, else -inf.
 
     Returns:
-      The log-probability [C, R] of the observed cells of a column and of all columns below it given the level of the
-      column, and the log-probability [] of all observed cells.
+      Two log-probabilities. The first [C, R] is of the observed cells of a column and of all columns below it, given
+      the level of the column. The second [] is of all observed cells.
     """
     order = parents_first(parents)
     log_tables = jnp.log(tables)

@@ -67,8 +67,8 @@ def gan(
       prior: distribution of every dimension of z: `normal` N(0, 1), the default, or `uniform` U(-1, 1).
       conditional: whether both nets read labels; by default False. `given={"y": labels}` then chooses labels, and a
         sample has its label as `y`. Labels may be levels of a table (`data.order` by_level). Then `x` and `mask` with
-        one observed level a row choose labels too, and the generator's loss demands the label (CTGAN, Xu et al. 2019,
-        arXiv 1907.00503, section 4.3).
+        one observed level a row choose labels too, and the generator's loss demands the label. See CTGAN (Xu et al.
+        2019, arXiv 1907.00503, section 4.3).
       n_critic: number of updates of the discriminator in a step; by default 1. Each update has its own part of the
         batch. The generator also has a part if its loss reads real rows.
       pack: number of rows that the discriminator judges together; by default 1 (PacGAN, Lin et al. 2018, arXiv
