@@ -71,10 +71,10 @@ def gan(
         2019, arXiv 1907.00503, section 4.3).
       n_critic: number of updates of the discriminator in a step; by default 1. Each update has its own part of the
         batch. The generator also has a part if its loss reads real rows.
-      pack: number of rows that the discriminator judges together; by default 1 (PacGAN, Lin et al. 2018, arXiv
+      pack: number of rows that the discriminator judges together; by default 1. See PacGAN (Lin et al. 2018, arXiv
         1712.04086, section 3).
-      weight_clip: largest magnitude of the weights of the discriminator (WGAN, Arjovsky et al. 2017, arXiv 1701.07875,
-        algorithm 1); by default None, no limit.
+      weight_clip: largest magnitude of the weights of the discriminator; by default None, no limit. See WGAN (Arjovsky
+        et al. 2017, arXiv 1701.07875, algorithm 1).
       generator_gradient: a `name` in `ESTIMATORS` and its options; by default `backpropagation`.
       generator_optimizer: a `name` in `optimizers.OPTIMIZERS` and its options; by default `ADAM`.
       discriminator_optimizer: a `name` in `optimizers.OPTIMIZERS` and its options; by default `ADAM`.
