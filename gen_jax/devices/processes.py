@@ -39,8 +39,9 @@ def number_in(variable: str) -> int | None:
 def joined() -> Iterator[None]:
     """Joins this process to the processes of a run while the body runs, if `GEN_JAX_DISTRIBUTED` is set.
 
-    Number and count of the processes are `JAX_PROCESS_ID` and `JAX_NUM_PROCESSES`. The address of process 0 is
-    `JAX_COORDINATOR_ADDRESS`. Without them JAX asks Slurm, Open MPI or the TPU pod. Only process 0 prints.
+    `JAX_PROCESS_ID` is the number of this process, `JAX_NUM_PROCESSES` is the number of processes, and
+    `JAX_COORDINATOR_ADDRESS` is the address of process 0. Without them JAX asks Slurm, Open MPI or the TPU pod. Only
+    process 0 prints.
 
     A process that fails ends at once. It does not wait for the other processes, because they wait for it. If the
     variable is `supervised`, the program that started the processes reports which process has failed.

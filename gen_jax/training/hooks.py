@@ -166,7 +166,7 @@ def regular(period: int, clock: Clock) -> bool:
     """Returns whether a task with a period is due after this step; never if the period is 0.
 
     Args:
-      period: number of steps between two times; 0 for never.
+      period: number of steps between two runs of the task; 0 for never.
       clock: the progress of the run.
     """
     return period > 0 and clock.step > 0 and (clock.step % period == 0 or clock.step == clock.total)
@@ -176,7 +176,7 @@ def regular_or_last(period: int, clock: Clock) -> bool:
     """Returns whether `regular` is true, or this is the last step. The last step counts even if the period is 0.
 
     Args:
-      period: number of steps between two times; 0 for never.
+      period: number of steps between two runs of the task; 0 for the last step alone.
       clock: the progress of the run.
     """
     return regular(period, clock) or 0 < clock.step == clock.total
@@ -186,7 +186,7 @@ def regular_or_first(period: int, clock: Clock) -> bool:
     """Returns whether `regular` is true, or no step is done yet. A task with a period of 0 is never due.
 
     Args:
-      period: number of steps between two times; 0 for never.
+      period: number of steps between two runs of the task; 0 for never.
       clock: the progress of the run.
     """
     return regular(period, clock) or (period > 0 and clock.step == 0)
@@ -196,7 +196,7 @@ def regular_or_stopped(period: int, clock: Clock) -> bool:
     """Returns whether `regular` is true, or the run ends here, even before its first step.
 
     Args:
-      period: number of steps between two times; 0 for never.
+      period: number of steps between two runs of the task; 0 for the end of the run alone.
       clock: the progress of the run.
     """
     return regular(period, clock) or clock.stops or clock.step == clock.total
