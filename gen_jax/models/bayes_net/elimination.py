@@ -210,7 +210,7 @@ def kernel(function: Callable) -> Callable:
 
 
 def axes_within(scope: tuple[int, ...], target: tuple[int, ...]) -> tuple[int | None, ...]:
-    """Returns, for each variable of `target`, its axis in a table over `scope`; None if the table lacks the variable.
+    """Returns the axis of each variable of `target` in a table over `scope`; None if the table lacks the variable.
 
     Args:
       scope: variables of the axes of the table.
