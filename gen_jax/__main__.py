@@ -4,18 +4,22 @@ import ast
 from pathlib import Path
 
 HOME = Path(__file__).parent
-CONFIGS = Path("configs")  # of the checkout that the user stands in
-PREFIX = "CLI: "  # before what a command does, in the first line of its file
+CONFIGS = Path("configs")  # folder of configs in the current directory
+PREFIX = "CLI: "  # beginning of the first line of the file of a command
 
 
 def first_line(path: Path) -> str:
-    """Returns the first line of the docstring of a Python file."""
+    """Returns the first line of the docstring of a Python file.
+
+    Args:
+      path: the file.
+    """
     text = ast.get_docstring(ast.parse(path.read_text())) or ""
     return text.partition("\n")[0]
 
 
 def lines() -> list[str]:
-    """Returns what the overview prints."""
+    """Returns the lines of the overview."""
     from gen_jax.models import MODELS  # slow to import
 
     commands = {path.stem: first_line(path) for path in sorted(HOME.glob("*.py"))}

@@ -1,10 +1,11 @@
-"""CLI: images to one small file by a trained VAE, without loss; gen_jax.decompress gives them back.
+"""CLI: compresses images into one small file by a trained VAE, without loss; gen_jax.decompress restores them.
 
 python -m gen_jax.compress --workdir runs/vae images.npy images.gjx     [N, H, W, C] or [N, H, W] of uint8 or bool
 python -m gen_jax.compress --workdir runs/vae folder images.gjx         PNG files: their names and pixels are kept
 
-The first call makes `compressor.npz`, an exact integer version of the net, in the run's directory. It is never made
-anew, as every file needs the one that wrote it: copied to another machine it is all that decompressing needs.
+The first call writes `compressor.npz`, an exact integer version of the net, to the run's directory. This file is never
+written again, because every compressed file needs the net that wrote it. On another machine, a copy of `compressor.npz`
+is enough for decompressing.
 """
 
 from pathlib import Path
@@ -28,7 +29,11 @@ FLAGS = {
 
 
 def main(argv: list[str]) -> None:
-    """Compresses IN to OUT, whole or not at all."""
+    """Compresses IN to OUT, completely or not at all.
+
+    Args:
+      argv: the command and its arguments.
+    """
     flags = command_line.parse(argv, FLAGS, required="workdir", positional=("IN", "OUT"))
     command_line.check_bounds(flags, {"chunk": (1, container.LARGEST_CHUNK)})
     workdir, images = Path(flags.workdir), open_images(Path(flags.IN))

@@ -1,4 +1,4 @@
-"""Conditions in `given` and sampler options in `how`: they are read here, and refused."""
+"""Reads the conditions in `given` and the sampler options in `how`, and refuses faulty values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,14 @@ from gen_jax.model import NOTHING, Batch
 
 
 def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:
-    """Raises where `given` asks for a condition the family cannot honour: nothing is ignored silently.
+    """Refuses a condition in `given` that the family does not honour, so that no condition is ignored silently.
+
+    Args:
+      given: the conditions, or None.
+      honoured: names of the conditions that the family honours; by default none.
 
     Raises:
-      UserError: naming the condition and those that can be given.
+      UserError: with the condition and the possible conditions.
     """
     for name in given or {}:
         if name not in honoured:
@@ -26,11 +30,11 @@ def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:
 
 
 def sampler_options(how: Mapping[str, Any] | None, options: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
-    """Returns the options of a sampler: those of `how`, and defaults for the rest.
+    """Returns the options of a sampler: the options in `how`, and defaults for all other options.
 
     Args:
-      how: options that the caller asks for, or None.
-      options: all options of the model, with their defaults; none by default.
+      how: options of the caller, or None.
+      options: all options of the model with their defaults; by default none.
 
     Raises:
       UserError: for an option that the model does not have.
@@ -42,18 +46,18 @@ def sampler_options(how: Mapping[str, Any] | None, options: Mapping[str, Any] = 
 
 
 def option_numbers(name: str, value: Any, num: int, low: float, high: float, whole: bool = False) -> np.ndarray:
-    """Returns a sampler option for each of `num` samples, [num].
+    """Returns the numbers of a sampler option for all samples, [num].
 
     Args:
-      name: of the option.
-      value: a number for all samples, or one for each [num].
+      name: name of the option.
+      value: a number for all samples, or an array of numbers [num].
       num: number of samples.
-      low: least value.
-      high: greatest value.
-      whole: only whole numbers are taken.
+      low: smallest value.
+      high: largest value.
+      whole: whether only whole numbers are allowed; by default False.
 
     Raises:
-      UserError: for something else, or a number that is out of range or not finite.
+      UserError: for anything but such numbers, or a number that is out of range or not finite.
     """
     numbers = np.asarray(value)
     fits = numbers.shape in ((), (num,)) and numbers.dtype.kind in ("iu" if whole else "iuf")
@@ -67,7 +71,12 @@ def option_numbers(name: str, value: Any, num: int, low: float, high: float, who
 
 
 def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
-    """The labels that `given` asks for, `{"y": [num] int32}`, or nothing where it asks for none.
+    """Returns the labels in `given` as `{"y": [num] int32}`; empty without labels.
+
+    Args:
+      given: the conditions, or None.
+      num: number of rows.
+      num_classes: number of classes of the model.
 
     Raises:
       UserError: for another condition, a model without classes, or labels that are not `num` of its classes.
@@ -87,8 +96,13 @@ def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
 def label_count(family: str, spec: Spec, conditional: bool) -> int:
     """Returns the number of labels that a model reads; 0 if it is not conditional.
 
+    Args:
+      family: name of the family.
+      spec: facts of the data.
+      conditional: whether the model is conditional.
+
     Raises:
-      UserError: for a conditional model of data without labels, naming the data and the setting.
+      UserError: for a conditional model of data without labels, with the data and the setting.
     """
     if not conditional:
         return 0
@@ -98,10 +112,14 @@ def label_count(family: str, spec: Spec, conditional: bool) -> int:
 
 
 def batch_labels(batch: Batch, num_classes: int) -> dict:
-    """The labels of a batch that a conditional model reads beside x, `{"y": [B] int32}`; nothing without classes.
+    """Returns the labels of a batch that a conditional model reads, `{"y": [B] int32}`; empty without classes.
+
+    Args:
+      batch: the batch.
+      num_classes: number of classes of the model.
 
     Raises:
-      UserError: where the batch has none, or others.
+      UserError: if the batch has no labels or wrong labels.
     """
     if not num_classes:
         return {}
@@ -111,10 +129,15 @@ def batch_labels(batch: Batch, num_classes: int) -> dict:
 
 
 def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array] | None:
-    """The numbers that `given` holds fixed, `x` [num, *shape] where `mask` is set; None where it holds none.
+    """Returns the observed numbers of `given`: `x` and `mask` [num, *shape]; None if no number is observed.
+
+    Args:
+      given: the conditions, or None.
+      num: number of rows.
+      shape: shape of a row.
 
     Raises:
-      UserError: where one of the two is missing, has another shape, or an observed number is not finite.
+      UserError: if `x` or `mask` is missing or has another shape, or if an observed number is not finite.
     """
     if given is None or not {"x", "mask"} & given.keys():
         return None
@@ -130,15 +153,25 @@ def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tupl
 
 
 def given_cells(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """Returns `given_observed`, or rows [num, *shape] of which nothing is observed."""
+    """Returns `x` and `mask` [num, *shape] of `given`, as `given_observed`; without `given`, all numbers are missing.
+
+    Args:
+      given: the conditions, or None.
+      num: number of rows.
+      shape: shape of a row.
+    """
     return given_observed(given, num, shape) or (jnp.zeros((num, *shape)), jnp.zeros((num, *shape), bool))
 
 
 def refuse_impossible(evidence: Any, what: str = "row") -> None:
-    """Refuses conditions that cannot be, by their log-densities `evidence` [num]; counts rows from 1.
+    """Refuses impossible conditions. Rows are counted from 1.
+
+    Args:
+      evidence: log-density of each condition [num].
+      what: name of a row, for the error; by default `row`.
 
     Raises:
-      UserError: naming the first whose log-density is -inf.
+      UserError: for the first row whose log-density is -inf.
     """
     impossible = np.flatnonzero(np.isneginf(evidence))
     if len(impossible):
@@ -146,11 +179,23 @@ def refuse_impossible(evidence: Any, what: str = "row") -> None:
 
 
 def counted_labels(counts: jax.Array, weight: jax.Array, y: jax.Array) -> jax.Array:
-    """Returns the rows of each label so far, [K]: `counts` and those of labels y [N] by their weight [N]."""
+    """Returns the number of rows of each label so far, [K].
+
+    Args:
+      counts: number of rows of each label before the batch, [K].
+      weight: weights of the rows of the batch [N].
+      y: labels of the batch [N].
+    """
     return counts + weight @ jax.nn.one_hot(y, len(counts))
 
 
 def drawn_labels(key: jax.Array, counts: jax.Array, num: int) -> jax.Array:
-    """Draws labels [num] int32, each as often as its rows in `counts` [K]; all alike if no row was seen yet."""
+    """Draws labels [num] int32 with their frequencies so far; uniformly before the first row.
+
+    Args:
+      key: random key of the draws.
+      counts: number of rows of each label, [K].
+      num: number of labels.
+    """
     shares = jnp.log(jnp.maximum(counts, counts.sum() == 0))
     return jax.random.categorical(key, shares, shape=(num,)).astype(jnp.int32)

@@ -1,4 +1,4 @@
-"""Experiments as ml_collections configs: the keys every config has, and what a changed key means."""
+"""Experiments as ml_collections configs: the settings that every config has, and the checks of changed settings."""
 
 import inspect
 import json
@@ -25,8 +25,8 @@ FREE = (  # settings that a resumed run may change
     "data.feed",
 )
 GROWING = ("steps",)  # settings that a resumed run may raise
-JSON_TYPES = {float: (int, float), tuple: (list, tuple)}  # types of settings as JSON holds them
-LARGEST = 2**31  # seeds and counts are below
+JSON_TYPES = {float: (int, float), tuple: (list, tuple)}  # type of a setting -> types of its values in JSON
+LARGEST = 2**31  # exclusive upper limit of seeds and counts
 LEAST = {
     "batch_size": 1,
     "replicas": 1,
@@ -44,9 +44,10 @@ PERIODS = ("log_every", "sample_every", "eval_every", "save_every")
 
 
 def base_config() -> ConfigDict:
-    """Returns the settings that every experiment has, with their defaults; a config file changes what it needs.
+    """Returns the settings that every experiment has, with their defaults. A config file changes some of them.
 
-    A period of 0 means never. An unset string or number is a placeholder that a flag can set. `MEANINGS` says what each is.
+    A period of 0 means never. An unset string or number is a placeholder that a flag can set. `MEANINGS` describes the
+    settings.
     """
     return ConfigDict(
         {
@@ -101,7 +102,7 @@ def base_config() -> ConfigDict:
     )
 
 
-MEANINGS = {  # of the settings of `base_config`
+MEANINGS = {  # meaning of each setting of `base_config`
     "seed": "of weights, of the order of rows and of all draws; replicas take the seeds after it",
     "replicas": "independent runs of the seeds from `seed` on, trained together",
     "steps": "of training",
@@ -150,10 +151,13 @@ MEANINGS = {  # of the settings of `base_config`
 
 
 def load_file(path: str | Path) -> ConfigDict:
-    """Returns the config of a file. Settings that the file builds from one dict become separate, each with its own flags.
+    """Returns the config of a file. Settings that the file builds from one dict become separate, with separate flags.
+
+    Args:
+      path: the file.
 
     Raises:
-      UserError: if the file does not run or gives no config.
+      UserError: if the file does not run or does not give a config.
     """
     try:
         return unshared(run_file(Path(path)).get_config())
@@ -162,7 +166,11 @@ def load_file(path: str | Path) -> ConfigDict:
 
 
 def unshared(config: ConfigDict) -> ConfigDict:
-    """Returns a copy of a config in which no two settings hold the same object."""
+    """Returns a copy of a config in which no two settings hold the same object.
+
+    Args:
+      config: the config.
+    """
     copy = ConfigDict()
     for key, value in config.items(preserve_field_references=True):
         copy[key] = unshared(value) if isinstance(value, ConfigDict) else value
@@ -172,7 +180,10 @@ def unshared(config: ConfigDict) -> ConfigDict:
 def settings_of(function: Callable[..., Any]) -> ConfigDict:
     """Returns the parameters of a function that have defaults, as settings.
 
-    None becomes a placeholder of the type that the parameter may have besides, which a flag can set.
+    None becomes a placeholder of the other type that the parameter may have, which a flag can set.
+
+    Args:
+      function: the function.
     """
     settings = ConfigDict()
     for name, parameter in inspect.signature(function).parameters.items():
@@ -182,7 +193,11 @@ def settings_of(function: Callable[..., Any]) -> ConfigDict:
 
 
 def setting_of(parameter: inspect.Parameter) -> Any:
-    """Returns the default of a parameter as a setting; a placeholder of the right type for None, or without a default."""
+    """Returns the default of a parameter as a setting; for None or without a default, a placeholder of the right type.
+
+    Args:
+      parameter: the parameter.
+    """
     value = parameter.default
     if isinstance(value, Mapping):
         return ConfigDict(value)
@@ -195,8 +210,11 @@ def setting_of(parameter: inspect.Parameter) -> Any:
 def check(config: ConfigDict) -> None:
     """Refuses a config whose common settings are missing, unknown or out of range.
 
+    Args:
+      config: the config.
+
     Raises:
-      UserError: naming setting, value and what was expected.
+      UserError: with the setting, its value and the expected value.
     """
     common, given = flat(base_config(), inner=True), flat(config, inner=True)
     for key in given:
@@ -218,7 +236,14 @@ def check(config: ConfigDict) -> None:
 
 
 def refuse_sharding(config: ConfigDict) -> None:
-    """Raises UserError for an unknown way of sharding, and for sharding of replicas."""
+    """Refuses an unknown way of sharding, and sharding of replicas.
+
+    Args:
+      config: the config.
+
+    Raises:
+      UserError: for such a setting.
+    """
     if config.sharding is None:
         return
     choose("sharding", config.sharding, ("fsdp",))
@@ -227,26 +252,29 @@ def refuse_sharding(config: ConfigDict) -> None:
 
 
 def refuse_types(settings: Mapping[str, Any], file: Path) -> None:
-    """Refuses settings read from a file whose common settings have values of other types than they may have.
+    """Refuses settings from a file whose common settings have values of wrong types.
 
     Args:
-      settings: what the file holds.
-      file: its place, for the message.
+      settings: settings in the file.
+      file: the file, for the error.
 
     Raises:
-      UserError: naming setting, value and the expected type.
+      UserError: with the setting, its value and the expected type.
     """
     refuse_types_in(base_config(), settings, "", file)
 
 
 def refuse_types_in(expected: ConfigDict, given: Any, prefix: str, file: Path) -> None:
-    """As `refuse_types`, for one section of the settings.
+    """Refuses values of wrong types in one section of the settings, see `refuse_types`.
 
     Args:
       expected: settings of the right types.
-      given: what the file holds in their place.
-      prefix: name of the section with a dot, or the empty text.
-      file: the place of the file.
+      given: values in the file.
+      prefix: name of the section with a dot at its end, or an empty text.
+      file: the file, for the error.
+
+    Raises:
+      UserError: with the setting, its value and the expected type.
     """
     if not isinstance(given, Mapping):
         raise UserError(f"{file}: {prefix.rstrip('.')} is {str(given)[:80]!r}; expected a section of settings")
@@ -259,22 +287,31 @@ def refuse_types_in(expected: ConfigDict, given: Any, prefix: str, file: Path) -
 
 
 def has_type(value: Any, kind: type) -> bool:
-    """Returns whether a value that JSON held has the type of a setting; True is no number."""
+    """Returns whether a value from JSON has the type of a setting. True is not a number.
+
+    Args:
+      value: the value.
+      kind: type of the setting.
+    """
     return isinstance(value, JSON_TYPES.get(kind, kind)) and isinstance(value, bool) == (kind is bool)
 
 
 def plain(config: Any) -> Any:
-    """Returns a config as JSON would give it back."""
+    """Returns a config as plain data, in the form in which JSON would return it.
+
+    Args:
+      config: the config.
+    """
     return json.loads(json.dumps(config.to_dict() if isinstance(config, ConfigDict) else config))
 
 
 def flat(config: Any, prefix: str = "", inner: bool = False) -> dict[str, Any]:
-    """Returns `{"a": {"b": 1}}` as `{"a.b": 1}`.
+    """Returns settings in sections as one dictionary, such as `{"a": {"b": 1}}` as `{"a.b": 1}`.
 
     Args:
       config: settings in sections.
-      prefix: of all keys.
-      inner: whether sections have entries too, here `a`.
+      prefix: prefix of all keys; by default empty.
+      inner: whether sections have entries too, here `a`; by default False.
     """
     items: dict[str, Any] = {}
     for key, value in config.items():
@@ -287,15 +324,15 @@ def flat(config: Any, prefix: str = "", inner: bool = False) -> dict[str, Any]:
 
 
 def refuse_changes(old: dict, new: dict, workdir: Path) -> None:
-    """Refuses to resume a run whose settings changed; `FREE` settings may change, and `GROWING` ones may grow.
+    """Refuses to resume a run whose settings changed. `FREE` settings may change, and `GROWING` settings may grow.
 
     Args:
-      old: the settings that the run was begun with.
-      new: the settings that it is to go on with.
-      workdir: directory of the run, for the message.
+      old: settings with which the run was begun.
+      new: settings with which the run is to resume.
+      workdir: directory of the run, for the error.
 
     Raises:
-      UserError: naming the first changed setting and both values.
+      UserError: with the first changed setting and both values.
     """
     old, new = flat(old), flat(new)
     for key in sorted(old.keys() | new.keys()):

@@ -1,9 +1,9 @@
-"""CLI: give back the images that gen_jax.compress put into a file, every bit of them.
+"""CLI: restores the images that gen_jax.compress wrote to a file, exactly.
 
-python -m gen_jax.decompress --workdir runs/vae images.gjx images.npy     a folder, where a folder was compressed
+python -m gen_jax.decompress --workdir runs/vae images.gjx images.npy     a folder, if a folder was compressed
 
-All it needs of the run is `compressor.npz`, and no JAX. Exit codes: 3 the file is damaged, 4 another model wrote it,
-5 it is of another version of the format or of the entropy coder, 2 anything else; nothing is written then.
+It needs only `compressor.npz` of the run, and no JAX. Exit codes: 3 the file is damaged, 4 another model wrote it,
+5 it has another version of the format or of the entropy coder, 2 any other error. Nothing is written after an error.
 """
 
 from pathlib import Path
@@ -23,7 +23,11 @@ FLAGS = {
 
 
 def main(argv: list[str]) -> None:
-    """Writes the images of IN to OUT, whole or not at all."""
+    """Writes the images of IN to OUT, completely or not at all.
+
+    Args:
+      argv: the command and its arguments.
+    """
     flags = command_line.parse(argv, FLAGS, required="workdir", positional=("IN", "OUT"))
     content = read_file(Path(flags.IN))
     network, digest = compressor(Path(flags.workdir))

@@ -2,9 +2,9 @@
 
 python -m gen_jax.encode --workdir runs/vae --out codes.npz [--plot codes.png] [--split test | --data images.npy]
 
-`z` is the MEAN of the posterior q(z | x), no draw from it; `scale` is its standard deviation, where there is one, and `y`
-the labels of the rows, where they have them. A hidden Markov model gives its likeliest path, a model with a codebook its
-entries: whole numbers, which have no plot.
+`z` is the MEAN of the posterior q(z | x), not a draw from it. `scale` is its standard deviation, if the model has it.
+`y` is the labels of the rows, if they have labels. A hidden Markov model gives its likeliest path, and a model with a
+codebook its codes. Both are whole numbers, which have no plot.
 """
 
 from pathlib import Path
@@ -24,7 +24,11 @@ from gen_jax.verbs.encode import BY, encode, plot
 
 
 def main(argv: list[str]) -> None:
-    """Encodes a split of the data of `--workdir`, or `--data`, into `--out`."""
+    """Encodes a split of the data of `--workdir`, or `--data`, into `--out`.
+
+    Args:
+      argv: the command and its arguments.
+    """
     flags = command_line.parse(
         argv,
         {

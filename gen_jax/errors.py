@@ -1,4 +1,4 @@
-"""What a user can get wrong, said in one line. Nothing here knows models, data or devices."""
+"""Errors of the user, each in one line. This file knows nothing of models, data or devices."""
 
 import difflib
 import re
@@ -8,22 +8,30 @@ from typing import Any
 
 CONTROLS = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]"
-)  # the last ones turn the direction of writing
+)  # control characters, and characters that change the direction of text
 MOVES = re.compile("(\\n|\\r|\\x1b\\[A)*")
-DIGITS = 18  # of a whole number that a user types
+DIGITS = 18  # largest number of digits of a whole number that a user types
 
 
 class UserError(ValueError):
-    """A mistake the user can mend: its message names the value, what was expected and the nearest right choice."""
+    """Reports a mistake that the user can mend.
 
-    code = 2  # that the command exits with; a subclass is a mistake that scripts tell from others
+    Its message names the value, the expected value and the nearest choice.
+    """
+
+    code = 2  # exit code of the command; a subclass has its own code, so that scripts can tell mistakes apart
 
 
 def choose(what: str, name: str, choices: Iterable[str]) -> str:
-    """Returns `name` if it is one of `choices`.
+    """Returns a name if it is one of the choices.
+
+    Args:
+      what: name of the thing, for the error.
+      name: the name.
+      choices: the choices.
 
     Raises:
-      UserError: naming the choices, the nearest one first.
+      UserError: for another name, with the nearest choice and the list of choices.
     """
     choices = choices if isinstance(choices, Collection) else [*choices]
     if name in choices:
@@ -35,19 +43,23 @@ def choose(what: str, name: str, choices: Iterable[str]) -> str:
 
 
 def whole_number(text: str) -> int | None:
-    """Returns the whole number that a text of at most `DIGITS` digits holds; None for any other text."""
+    """Returns the whole number in a text of at most `DIGITS` digits; None for any other text.
+
+    Args:
+      text: the text.
+    """
     return int(text) if text.isdecimal() and len(text) <= DIGITS else None
 
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Says in one line that a file cannot be read: a torn file makes its reader raise all kinds of exceptions.
+    """Reports in one line that a file cannot be read, because a damaged file makes its reader raise any exception.
 
     Args:
-      what: the file, and what it is not, as in `a.png: not a readable image`.
+      what: the file and its fault, such as `a.png: not a readable image`.
 
     Raises:
-      UserError: for whatever the body raises; the message ends with the reason.
+      UserError: for any exception of the body. The message ends with the reason.
     """
     try:
         yield
@@ -58,21 +70,41 @@ def readable(what: str) -> Iterator[None]:
 
 
 def check_whole(name: str, value: Any, least: int = 1) -> None:
-    """Raises UserError where a value is no whole number of at least `least`."""
+    """Refuses a value that is not a whole number of at least `least`.
+
+    Args:
+      name: name of the value.
+      value: the value.
+      least: smallest number; by default 1.
+
+    Raises:
+      UserError: for such a value.
+    """
     if not isinstance(value, int) or value < least:
         raise UserError(f"{name} {value}: expected a whole number, at least {least}")
 
 
 def printable(text: str, kept: str = "\n\t") -> str:
-    """Returns a text whose control characters, but those that are kept, are written out.
+    """Returns a text with escape sequences instead of its control characters, except for given characters.
 
-    Names and levels of a received file may hold some, and a terminal obeys them.
+    Names and levels in a file from another person may contain control characters, which a terminal obeys.
+
+    Args:
+      text: the text.
+      kept: control characters that stay; by default newline and tab.
     """
     return CONTROLS.sub(lambda found: found[0] if found[0] in kept else ascii(found[0])[1:-1], text)
 
 
 def check_strengths(**strengths: float) -> None:
-    """Raises where a pseudo-count or the like is negative."""
+    """Refuses a negative pseudo-count or similar number.
+
+    Args:
+      **strengths: numbers by name.
+
+    Raises:
+      UserError: for the first negative number.
+    """
     for name, value in strengths.items():
         if value < 0:
             raise UserError(f"{name} {value}: expected at least 0, which is no prior")

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and not through a link; JSON."""
+"""Writes files completely or not at all, and never through a link. Reads and writes JSON."""
 
 import json
 import os
@@ -12,17 +12,24 @@ from gen_jax.errors import UserError
 
 
 def own_file(path: str, flags: int) -> int:
-    """Opens a file of ours, as the `opener` of `open`: a link in its place is not written through.
+    """Opens a file of gen_jax, as the `opener` of `open`. A link in its place is not followed.
+
+    Args:
+      path: the file.
+      flags: flags of `os.open`.
 
     Raises:
-      OSError: where it is one.
+      OSError: if the path is a link.
     """
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Says in one line that a file or a folder cannot be written.
+    """Reports in one line that a file or a folder cannot be written.
+
+    Args:
+      path: the file or the folder.
 
     Raises:
       UserError: for any OSError of the body.
@@ -34,10 +41,14 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Writes a file whole or not at all.
+    """Writes a file completely or not at all.
+
+    Args:
+      path: the file.
+      content: content of the file.
 
     Raises:
-      UserError: where it cannot be written.
+      UserError: if it cannot be written.
     """
     content = content.encode() if isinstance(content, str) else content
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -56,15 +67,23 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes plain data as indented JSON, whole or not at all; strictly: infinite numbers and NaN are no JSON."""
+    """Writes plain data as indented JSON, completely or not at all. Infinite numbers and NaN are refused.
+
+    Args:
+      path: the file.
+      value: the plain data.
+    """
     write(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict:
-    """The object that a JSON file of a run holds.
+    """Returns the object in a JSON file of a run.
+
+    Args:
+      path: the file.
 
     Raises:
-      UserError: where it cannot be read.
+      UserError: if it cannot be read.
     """
     try:
         found = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""NumPy functions inside compiled steps: what JAX cannot do. The functions themselves live elsewhere."""
+"""Runs NumPy functions inside compiled steps, for computations that JAX cannot do."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,17 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-PIECE = 100_000  # bytes
+PIECE = 100_000  # bytes of a piece of an argument
 
 
 def on_host(function: Callable[..., Any], outcome: Any, *arguments: jax.Array) -> Any:
-    """What a function of NumPy arrays returns, called once, with whole arrays, wherever these lie.
+    """Returns the result of a function of NumPy arrays, which is called once with whole arrays.
 
-    On a CPU, JAX copies an argument of more than 100 KB in a thread of a pool, all of which may wait for the callback: one
-    core, or devices that have come to a collective, are enough for a deadlock. Smaller pieces are copied at once.
+    The arrays may be on any devices. On a CPU, JAX copies arguments larger than 100 KB on its thread pool. If all
+    threads of the pool wait for the callback, that is a deadlock. It occurs with one core, or if devices wait at a
+    collective. Smaller pieces are copied at once.
 
     Args:
-      outcome: shapes and types of what is returned, a tree.
+      function: the function.
+      outcome: shapes and types of the result, as a tree.
+      *arguments: the arrays.
     """
     arrays = [jnp.asarray(argument) for argument in arguments]
     shapes = [array.shape for array in arrays]

@@ -24,7 +24,11 @@ FLAGS = {
 
 
 def main(argv: list[str]) -> None:
-    """Prints one figure: H(of), H(of | given), I(of; about) or I(of; about | given)."""
+    """Prints one number: H(of), H(of | given), I(of; about) or I(of; about | given).
+
+    Args:
+      argv: the command and its arguments.
+    """
     flags = command_line.parse(argv, FLAGS, required="workdir")
     command_line.check_bounds(flags, {"num": (2, config.LARGEST - 1), "seed": (0, config.LARGEST - 1)})
     startup.start()

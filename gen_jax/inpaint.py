@@ -1,12 +1,13 @@
-"""CLI: completes what is hidden of a run's test rows, or of a user's own, several times each.
+"""CLI: completes the missing part of a run's test rows, or of your own rows, several times each.
 
 python -m gen_jax.inpaint --workdir runs/vae --mask lower --out repaired.png [--completions 4] [--num 8] [--data images.npy]
 
-The picture has a row for each image: the image, what is left of it on grey, the completions. Beside it `.npz` holds `x`
-[N, *shape] and `completions` [N, K, *shape] in the data's own domain, and `mask` [N, *shape], 1 where a number is seen, as
-everywhere in this project. What is seen comes back to the bit.
+The picture has a line for each image: the image, its observed part on grey, and its completions. With it a `.npz` file
+is written. It holds `x` [N, *shape] and `completions` [N, K, *shape] in the domain of the data, and `mask` [N, *shape].
+The mask is 1 for an observed number, as everywhere in this project. Observed numbers are returned exactly.
 
-A model whose `sample` honours `x` and `mask` draws the completions; for one that only decodes (a GAN) its latent is searched.
+A model whose `sample` honours `x` and `mask` draws the completions. For a model that only decodes (a GAN), the latent
+is searched.
 """
 
 import numpy as np
@@ -28,7 +29,11 @@ LIMITS = {"num": (1, 100_000), "completions": (1, 1000), "seed": (0, config.LARG
 
 
 def main(argv: list[str]) -> None:
-    """Completes the first `--num` rows of the data of `--workdir`, or of `--data`, into `--out`."""
+    """Completes the first `--num` rows of the data of `--workdir`, or of `--data`, into `--out`.
+
+    Args:
+      argv: the command and its arguments.
+    """
     flags = command_line.parse(
         argv,
         {

@@ -1,9 +1,9 @@
-"""CLI: walk through the latent space of a trained run, from draw to draw of its prior.
+"""CLI: walks through the latent space of a trained run, from one draw of its prior to the next.
 
 python -m gen_jax.interpolate --workdir runs/gan --out paths.png     a strip: one path a row
 python -m gen_jax.interpolate --workdir runs/gan --out paths.gif     all paths in a grid, on loops that play endlessly
 ... --traverse      each row varies one latent, from -3 to 3 standard deviations of the prior around one draw
-... --between       from code to code of real rows, where the model encodes: [--split test | --data images.npy]
+... --between       from code to code of real rows, if the model encodes: [--split test | --data images.npy]
 """
 
 import numpy as np
@@ -23,7 +23,11 @@ LIMITS = {"num": (1, 1000), "steps": (2, 1000), "seed": (0, config.LARGEST - 1)}
 
 
 def main(argv: list[str]) -> None:
-    """Draws latent paths of `--workdir` into `--out`."""
+    """Draws latent paths of `--workdir` into `--out`.
+
+    Args:
+      argv: the command and its arguments.
+    """
     flags = command_line.parse(
         argv,
         {

@@ -1,9 +1,9 @@
-"""CLI: how good a trained run stays as its smallest weights are removed.
+"""CLI: how good a trained run stays when its smallest weights are removed.
 
 python -m gen_jax.prune --workdir runs/gan --sparsity 0,0.5,0.8,0.9 --metrics high_quality,modes --out curve.png
 
-The run itself is left as it is. Nothing is trained again after the cut, and nothing gets smaller or faster: the curve
-says how much of a net its samples need.
+The run itself is not changed. The remaining weights are not trained again, and the model gets neither smaller nor
+faster. The curve shows which share of its weights a net needs for its samples.
 """
 
 from gen_jax import files
@@ -16,7 +16,11 @@ from gen_jax.verbs.prune import draw_curves, measure, parse_sparsity, show
 
 
 def main(argv: list[str]) -> None:
-    """Scores `--workdir` at every `--sparsity`, prints a table, writes a curve and its figures."""
+    """Scores `--workdir` at every `--sparsity`, prints a table, and writes a curve with its numbers.
+
+    Args:
+      argv: the command and its arguments.
+    """
     flags = command_line.parse(
         argv,
         {

@@ -1,4 +1,4 @@
-"""CLI: the distribution of one column of a table given others, under the model of a run.
+"""CLI: the distribution of one column of a table given other columns, under the model of a run.
 
 python -m gen_jax.query --workdir runs/bayes_net_bif --of lung [--given "smoke=yes,xray=no"]
 python -m gen_jax.query --workdir runs/forest --of claim --given "age>60,city in Wien,Graz"
@@ -26,9 +26,12 @@ FLAGS = {
 
 
 def main(argv: list[str]) -> None:
-    """Prints a line for each level, the likeliest first, or the quantiles of a number.
+    """Prints a line for each level, with the likeliest first, or the quantiles of a number.
 
-    The probabilities of levels are exact unless the condition has ranges. Estimates have their standard errors.
+    The probabilities of levels are exact unless the condition has ranges. Estimates have standard errors.
+
+    Args:
+      argv: the command and its arguments.
     """
     flags = command_line.parse(argv, FLAGS, required="workdir")
     command_line.check_bounds(flags, {"seed": (0, config.LARGEST - 1)})

@@ -1,4 +1,4 @@
-"""Objects by the place that defines them: `module:name`, or `file.py:name` for what a file of the user defines."""
+"""References to objects by the place of their definition: `module:name`, or `file.py:name` for a file of the user."""
 
 import dataclasses
 import importlib
@@ -12,17 +12,20 @@ from typing import Any
 
 from gen_jax.errors import UserError
 
-PLACE = ("parent", "name")  # fields of a Flax module that say where it stands in another one
-NOWHERE = "__main__"  # the module of a notebook or a script, which no other process can import
+PLACE = ("parent", "name")  # fields of a Flax module that hold its place in another module
+NOWHERE = "__main__"  # module of a notebook or a script, which no other process can import
 
 
 def run_file(path: Path) -> ModuleType:
-    """Runs a Python file of the user as a module, once per process unless the file has changed.
+    """Runs a Python file of the user as a module, once in a process unless the file has changed.
 
-    What the file defines has its absolute path as `__module__`, so that `reference_of` can name it.
+    Objects that the file defines have its absolute path as `__module__`, so that `reference_of` can name them.
+
+    Args:
+      path: the file.
 
     Raises:
-      Exception: whatever the file raises.
+      Exception: any exception of the file.
     """
     name, stamp = str(path.resolve()), path.stat().st_mtime_ns
     module = sys.modules.get(name)
@@ -43,13 +46,13 @@ def run_file(path: Path) -> ModuleType:
 
 
 def resolve(reference: str) -> Any:
-    """Returns what a reference names.
+    """Returns the object of a reference.
 
     Args:
-      reference: `module:name` or `file.py:name`; the name may have dots.
+      reference: `module:name` or `file.py:name`. The name may have dots.
 
     Raises:
-      UserError: if there is no such module, file or name, or it cannot be run.
+      UserError: if the module, the file or the name does not exist, or if it cannot be run.
     """
     place, _, name = reference.rpartition(":")
     if not place or not name:
@@ -66,13 +69,21 @@ def resolve(reference: str) -> Any:
 
 
 def place_of(thing: Any) -> str:
-    """Returns `module:name` of a function or a class, or of the class of another object, for a message."""
+    """Returns `module:name` of a function or a class, or of the class of another object, for messages.
+
+    Args:
+      thing: the object.
+    """
     named = thing if hasattr(thing, "__qualname__") else type(thing)
     return f"{named.__module__}:{named.__qualname__}"
 
 
 def reference_of(thing: Any) -> str | None:
-    """Returns the reference of a function or a class; None if another process could not resolve it."""
+    """Returns the reference of a function or a class; None if another process could not resolve it.
+
+    Args:
+      thing: the object.
+    """
     if not hasattr(thing, "__qualname__"):
         return None
     reference = place_of(thing)
@@ -85,11 +96,14 @@ def reference_of(thing: Any) -> str | None:
 
 
 def described(value: Any) -> Any:
-    """Returns an argument of a model as `config.json` holds it.
+    """Returns an argument of a model in the form in which `config.json` stores it.
 
-    Numbers, texts, and sections of them stay. A function or a class becomes its reference, an object that is a dataclass
-    (as Flax modules are) `{"object": reference, field: value, ...}`. Anything else becomes `{"object": None, "type": ...}`,
-    which no other process can build.
+    Numbers, texts, and sections of them are not changed. A function or a class becomes its reference. An object that is
+    a dataclass (as Flax modules are) becomes `{"object": reference, field: value, ...}`. Anything else becomes
+    `{"object": None, "type": ...}`, which no other process can build.
+
+    Args:
+      value: the argument.
     """
     if isinstance(value, Mapping):
         return {key: described(item) for key, item in value.items()}
@@ -116,7 +130,12 @@ def described(value: Any) -> Any:
 
 
 def lost_objects(settings: Any, place: str = "") -> list[str]:
-    """Returns `setting (type)` of each object in described settings that no process can build again."""
+    """Returns `setting (type)` for each object in stored settings that no process can build again.
+
+    Args:
+      settings: settings as `described` returns them.
+      place: name of the settings; by default empty.
+    """
     if isinstance(settings, list):
         settings = dict(enumerate(settings))
     if not isinstance(settings, Mapping):

@@ -1,4 +1,4 @@
-"""Builds what a config names or a program passes: a function of a dictionary with its options, or the user's object."""
+"""Builds the part of a model that a config names or a program passes: a function by name, or an object of the user."""
 
 import functools
 import inspect
@@ -10,19 +10,23 @@ from gen_jax.references import PLACE, resolve
 
 
 class Choices(NamedTuple):
-    """What may stand in the place of an argument of a family, as its annotation `Annotated[..., Choices(...)]` says."""
+    """Describes the possible values of an argument of a family, in its annotation `Annotated[..., Choices(...)]`."""
 
     table: Mapping[str, Callable]  # name -> function of options; empty for a number that may be a schedule
-    facts: int = 0  # arguments that the model itself gives to the function
-    others: Mapping[str, Any] = {}  # options beside the parameters of the function, with their defaults
-    schedules: bool = False  # numbers among the options may be schedules
+    facts: int = 0  # number of arguments that the model itself gives to the function
+    others: Mapping[str, Any] = {}  # further options that are not parameters of the function, with their defaults
+    schedules: bool = False  # whether numbers among the options may be schedules
 
 
-SCHEDULE = Choices({}, schedules=True)  # a number or a schedule of it
+SCHEDULE = Choices({}, schedules=True)  # a number or a schedule
 
 
 def choices_of(function: Callable) -> dict[str, Choices]:
-    """Returns the arguments of a family that are parts with a name and options, or may be schedules."""
+    """Returns the arguments of a family that are parts with a name and options, or may be schedules.
+
+    Args:
+      function: the function.
+    """
     parameters = inspect.signature(function).parameters.values()
     return {
         parameter.name: fact
@@ -33,7 +37,11 @@ def choices_of(function: Callable) -> dict[str, Choices]:
 
 
 def options_of(choices: Choices, name: str) -> dict[str, inspect.Parameter]:
-    """Returns the options of what a name stands for; of a function that takes any option only those it lists.
+    """Returns the options of the function that a name stands for. `**options` of the function are not listed.
+
+    Args:
+      choices: the possible names.
+      name: the name.
 
     Raises:
       UserError: for an unknown name.
@@ -50,15 +58,15 @@ def build(what: str, choices: Mapping[str, Callable], options: Any, *args) -> An
     """Builds one part of a model.
 
     Args:
-      what: the part, for messages.
-      choices: name -> function.
-      options: `{"name": NAME, **options}`: the function that `choices` or a reference `module:name` has for this name is
-        called with `args` and the remaining options. `{"object": reference, **options}`: what is referred to is called with
-        the options alone. A function or a class: it is called with `args`. Any other object is returned as it is.
+      what: name of the part, for the errors.
+      choices: functions by name.
+      options: the part. `{"name": NAME, **options}` calls the function in `choices`, or of a reference `module:name`,
+        with `args` and the options. `{"object": reference, **options}` calls the referenced object with the options
+        alone. A function or a class is called with `args`. Any other object is returned unchanged.
       *args: facts that the model gives to the part.
 
     Raises:
-      UserError: for an unknown name, an option that the function does not take, or one that it lacks.
+      UserError: for an unknown name, an unknown option, or a missing option.
     """
     if isinstance(options, str):
         options = {"name": options}
@@ -77,7 +85,12 @@ def build(what: str, choices: Mapping[str, Callable], options: Any, *args) -> An
 
 
 def pick(what: str, choices: Mapping[str, Any], value: Any) -> Any:
-    """Returns what a name stands for in `choices`, what a reference `module:name` refers to, or an object itself.
+    """Returns the value of a name in `choices`, the object of a reference `module:name`, or an object itself.
+
+    Args:
+      what: name of the part, for the errors.
+      choices: functions by name.
+      value: a name, a reference or an object.
 
     Raises:
       UserError: for an unknown name.
@@ -90,15 +103,26 @@ def pick(what: str, choices: Mapping[str, Any], value: Any) -> Any:
 
 
 def is_builder(thing: Any) -> bool:
-    """Returns whether a part is still to be built by a call: a class or a function."""
+    """Returns whether a part must still be built by a call: a class or a function.
+
+    Args:
+      thing: the part.
+    """
     return isinstance(thing, type | functools.partial) or inspect.isroutine(thing)
 
 
 def call(what: str, name: str, function: Callable, options: Mapping[str, Any], args: tuple) -> Any:
     """Calls a function with its options.
 
+    Args:
+      what: name of the part, for the errors.
+      name: name of the function, for the errors.
+      function: the function.
+      options: its options.
+      args: its first arguments.
+
     Raises:
-      UserError: for an option that it does not take, or one that it lacks.
+      UserError: for an unknown option, or a missing option.
     """
     parameters = dict(list(inspect.signature(function).parameters.items())[len(args) :])
     open_ended = any(facts.kind is facts.VAR_KEYWORD for facts in parameters.values())

@@ -1,4 +1,4 @@
-"""CLI: draw from a trained run.
+"""CLI: draws samples from a trained run.
 
 python -m gen_jax.sample --workdir runs/gan --num 64 --out digits.png [--given y=3]
 python -m gen_jax.sample --workdir runs/mingru --num 4 --out plays.txt [--given prefix=ROMEO:] [--length 1000] [--temperature 0.8]
@@ -58,7 +58,11 @@ FLAGS = {
 
 
 def main(argv: list[str]) -> None:
-    """Draws `--num` samples from `--workdir` into `--out`, or one text onto the screen, as it is written."""
+    """Draws `--num` samples from `--workdir` into `--out`, or prints one text while it is drawn.
+
+    Args:
+      argv: the command and its arguments.
+    """
     flags = command_line.parse(argv, FLAGS, required="workdir")
     if flags.stream and flags["num"].present and flags.num != 1:
         raise UserError(f"--num={flags.num}: --stream prints one text, expected 1")
@@ -97,10 +101,14 @@ def main(argv: list[str]) -> None:
 
 
 def complete(flags: FlagValues, loaded: loading.Loaded) -> None:
-    """Writes the rows of the file that `--given` names with their empty cells drawn, `--completions` times.
+    """Writes the rows of the file that `--given` names with their missing cells drawn, `--completions` times.
+
+    Args:
+      flags: the flags of the command.
+      loaded: the run.
 
     Raises:
-      UserError: where the run's data are no table, and as `evidence.read_file`.
+      UserError: if the data of the run are not a table, and in the cases of `evidence.read_file`.
     """
     spec, times, out = loaded.spec, flags.completions, Path(flags.out)
     if not spec.tabular:
@@ -121,7 +129,16 @@ def complete(flags: FlagValues, loaded: loading.Loaded) -> None:
 
 
 def safe(flags: FlagValues, spec: Spec, suffix: str, content: bytes) -> bytes:
-    """Returns the content of a file as `--spreadsheet` asks for; says once if a spreadsheet would run some of its levels."""
+    """Returns the content of a file in the form that `--spreadsheet` demands.
+
+    Prints once if a spreadsheet would run levels of the data.
+
+    Args:
+      flags: the flags of the command.
+      spec: facts of the data.
+      suffix: suffix of the file.
+      content: content of the file.
+    """
     if suffix != ".csv":
         return content
     if flags.spreadsheet:
@@ -135,10 +152,13 @@ def safe(flags: FlagValues, spec: Spec, suffix: str, content: bytes) -> bytes:
 
 
 def printer(spec: Spec) -> Callable[[np.ndarray], None]:
-    """A function that prints the first of the tokens [num] that it is called with, one time after the other.
+    """Returns a function of tokens [num] that prints the first token. It is called once for each time step.
+
+    Args:
+      spec: facts of the data.
 
     Raises:
-      UserError: where the data are no text.
+      UserError: if the data are not text.
     """
     stream = kind_of(spec).stream
     if stream is None:

@@ -1,8 +1,8 @@
-"""CLI: train the experiment of a config.
+"""CLI: trains the experiment of a config.
 
 python -m gen_jax.train --config configs/gan.py [--workdir DIR] [--config.a.b=VALUE ...] [--fork OTHER] [--quiet]
 
-From a notebook or a program the same by `gen_jax.fit(config, workdir)`.
+In a notebook or a program, `gen_jax.fit(config, workdir)` does the same.
 """
 
 import shlex
@@ -17,7 +17,11 @@ from gen_jax.training.prepare import prepare
 
 
 def main(argv: list[str]) -> None:
-    """Trains the experiment of `--config` in `--workdir`."""
+    """Trains the experiment of `--config` in `--workdir`.
+
+    Args:
+      argv: the command and its arguments.
+    """
     flags = command_line.parse(
         argv,
         {

@@ -1,1 +1,1 @@
-"""What all commands share: flags, and how a command ends."""
+"""Code that all commands share: flags, and the end of a command."""

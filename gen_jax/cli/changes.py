@@ -1,8 +1,8 @@
-"""Prepares a config for the changes of a command line, so that each can be set as a typed flag.
+"""Prepares a config for the changes of a command line, so that each change can be set as a typed flag.
 
-A config names the options that it needs. A command line may set every other option of the chosen net, optimizer, cell or
-loss too, change a `name` (the options of the old one go), put a number in the place of a schedule or a schedule in the place
-of a number, and remove an option by `=None`.
+A config names the options that it needs. A command line may also set every other option of the chosen net, optimizer,
+cell or loss. It may change a `name`, which removes the options of the old name. It may replace a number by a schedule
+or a schedule by a number, and remove an option by `=None`.
 """
 
 import inspect
@@ -19,29 +19,29 @@ from gen_jax.models import MODELS
 from gen_jax.registry import Choices, choices_of, options_of, pick
 
 FAMILY = Choices(MODELS, 1)
-ENTRY = re.compile(r"  ([a-z_0-9]+(?:, [a-z_0-9]+)*): (.*)")  # of an option in a docstring
+ENTRY = re.compile(r"  ([a-z_0-9]+(?:, [a-z_0-9]+)*): (.*)")  # entry of an option in a docstring
 SENTENCE_END = re.compile(r"(?<!et al)[.] ")
 MOVING = {"start": placeholder(float), "stop": placeholder(float), "examples": placeholder(int), "shape": "cosine"}
 
 
 class Slot(NamedTuple):
-    """Where a setting of the model stands."""
+    """Describes the place of a setting of the model."""
 
-    section: ConfigDict  # that holds it
+    section: ConfigDict  # section that holds the setting
     option: str
-    choices: Choices | None  # what may stand there, if it is a part with options or may be a schedule
-    inner: bool  # whether the section is a part of a model, and not the model itself
+    choices: Choices | None  # possible values, if the setting is a part with options or may be a schedule
+    inner: bool  # whether the section is a part of the model instead of the model itself
 
 
 def prepare(config: ConfigDict, changes: Mapping[str, str]) -> set[str]:
-    """Changes a config so that each change of a command line is the value of a setting that it has.
+    """Changes a config so that each change of a command line is the value of a setting that the config has.
 
     Args:
       config: the config, which is changed.
-      changes: setting -> the text that it gets.
+      changes: new text of each setting.
 
     Returns:
-      The settings that need no flag any more, because they are removed.
+      The settings that need no flag because they are removed.
 
     Raises:
       UserError: for an unknown setting or name.
@@ -65,7 +65,11 @@ def prepare(config: ConfigDict, changes: Mapping[str, str]) -> set[str]:
 
 
 def find(config: ConfigDict, setting: str) -> Slot:
-    """Returns where a setting of the model stands; options that the config does not name yet get a place.
+    """Returns the place of a setting of the model. A missing option is added to the config.
+
+    Args:
+      config: the config.
+      setting: the setting, such as `model.optimizer.b1`.
 
     Raises:
       UserError: for an unknown setting.
@@ -98,8 +102,8 @@ def known_options(
     """Returns the function that a section names, and the options that the section may have.
 
     Args:
-      choices: what the section may name.
-      section: of the config.
+      choices: possible names of the section.
+      section: section of the config.
       schedule: whether a section without a name is a schedule.
     """
     name = section.get("name")
@@ -113,7 +117,14 @@ def known_options(
 
 
 def opened(section: ConfigDict, option: str, choices: Choices | None, schedules: bool, setting: str) -> ConfigDict:
-    """Puts an empty section in the place of a value whose inner settings a command line names, and returns it.
+    """Replaces a value whose inner settings a command line names by an empty section, and returns the section.
+
+    Args:
+      section: section of the config.
+      option: name of the option.
+      choices: possible values of the option, or None.
+      schedules: whether the option may be a schedule.
+      setting: the setting, for the error.
 
     Raises:
       UserError: for a value that has no inner settings.
@@ -128,12 +139,12 @@ def opened(section: ConfigDict, option: str, choices: Choices | None, schedules:
 
 
 def rename(slot: Slot, name: str, part: str) -> None:
-    """Changes the name of a part. Its old options go, except those that the new one cannot do without.
+    """Changes the name of a part. The old options are removed, except options that the new part requires.
 
     Args:
-      slot: of the name.
+      slot: place of the name.
       name: the new name.
-      part: the setting that has this name, for the message.
+      part: the setting that has this name, for the error.
 
     Raises:
       UserError: for an unknown name.
@@ -151,7 +162,11 @@ def rename(slot: Slot, name: str, part: str) -> None:
 
 
 def remove(slot: Slot) -> None:
-    """Removes an option of a part, or gives an option of the model its default."""
+    """Removes an option of a part, or gives an option of the model its default.
+
+    Args:
+      slot: place of the option.
+    """
     option, section = slot.option, slot.section
     if not slot.inner:
         parameter = options_of(FAMILY, section.name)[option]
@@ -161,7 +176,13 @@ def remove(slot: Slot) -> None:
 
 
 def set_free(section: ConfigDict, option: str, value: Any) -> None:
-    """Sets a setting to a value of any type."""
+    """Sets a setting to a value of any type.
+
+    Args:
+      section: section of the config.
+      option: name of the option.
+      value: the value.
+    """
     with section.unlocked(), section.ignore_type():
         if option in section:
             del section[option]
@@ -169,7 +190,11 @@ def set_free(section: ConfigDict, option: str, value: Any) -> None:
 
 
 def is_number(text: str) -> bool:
-    """Returns whether a text is a number."""
+    """Returns whether a text is a number.
+
+    Args:
+      text: the text.
+    """
     try:
         float(text)
     except ValueError:
@@ -178,7 +203,11 @@ def is_number(text: str) -> bool:
 
 
 def lines_of_help(config: ConfigDict) -> list[str]:
-    """Returns a line for each setting of a config, and for each further option of its parts: name, value, meaning."""
+    """Returns a line for each setting of a config and for each option of its parts: name, value and meaning.
+
+    Args:
+      config: the config.
+    """
     lines = []
     for setting, value in flat(config).items():
         if not setting.startswith(("model.", "registered.")):
@@ -192,8 +221,8 @@ def model_lines(section: ConfigDict, choices: Choices, place: str) -> list[str]:
     """Returns the lines of a part of a model and of the parts in it.
 
     Args:
-      section: of the config.
-      choices: what the section names.
+      section: section of the config.
+      choices: possible names of the section.
       place: the setting that is this section.
     """
     lines = [line_of_help(f"{place}.name", section.get("name"), f"one of {', '.join(choices.table)}")]
@@ -215,20 +244,34 @@ def model_lines(section: ConfigDict, choices: Choices, place: str) -> list[str]:
 
 
 def line_of_help(setting: str, value: Any, meaning: str) -> str:
-    """Returns a setting, its value and its meaning as one line."""
+    """Returns a setting, its value and its meaning as one line.
+
+    Args:
+      setting: the setting.
+      value: its value.
+      meaning: its meaning; empty if it is unknown.
+    """
     shown = "unset" if value is None else ",".join(map(str, value)) if isinstance(value, list | tuple) else value
     return f"  --config.{setting}={shown}" + (f"  {meaning}" if meaning else "")
 
 
 def default_of(parameter: inspect.Parameter) -> Any:
-    """Returns the default of an option; None if it has none."""
+    """Returns the default of an option; None if it has no default.
+
+    Args:
+      parameter: the option.
+    """
     if isinstance(parameter.default, Mapping):
         return ConfigDict(dict(parameter.default))
     return None if parameter.default is parameter.empty else parameter.default
 
 
 def meanings_of(function: Callable | None) -> dict[str, str]:
-    """Returns what the docstring of a function or a net says of each of its options, in one sentence or less."""
+    """Returns the first sentence about each option in the docstring of a function or a net.
+
+    Args:
+      function: the function or the net, or None.
+    """
     text = inspect.getdoc(getattr(function, "func", function)) or "" if function is not None else ""
     meanings: dict[str, str] = {}
     inside, option = False, ""

@@ -13,7 +13,7 @@ from gen_jax.config import load_file
 from gen_jax.errors import UserError, choose, whole_number
 
 EXAMPLES = {"config": "configs/gan.py", "workdir": "runs/gan"}
-DEFINE: dict[type, Callable[..., Any]] = {  # others are strings
+DEFINE: dict[type, Callable[..., Any]] = {  # type of a default -> definition of a flag; other types are strings
     bool: flags.DEFINE_boolean,
     int: flags.DEFINE_integer,
     list: flags.DEFINE_multi_string,
@@ -21,11 +21,11 @@ DEFINE: dict[type, Callable[..., Any]] = {  # others are strings
 
 
 class ConfigFlags(NamedTuple):
-    """What a command line says about a config."""
+    """Holds the flags of a command line that concern the config."""
 
-    file: str | None  # of the last `--config FILE`
-    changes: dict[str, str]  # setting -> the text that `--config.SETTING=TEXT` gives it
-    rest: list[str]  # all arguments but `--config FILE`; those that change settings are among them
+    file: str | None  # file of the last `--config FILE`
+    changes: dict[str, str]  # setting -> TEXT of `--config.SETTING=TEXT`
+    rest: list[str]  # all arguments without `--config FILE`, including arguments that change settings
 
 
 def parse(
@@ -35,16 +35,17 @@ def parse(
 
     Args:
       argv: the command and its arguments.
-      options: name -> (default, help) of the other flags. The default's type is the flag's; None means a string.
+      options: (default, help) of the other flags by name. The type of the default is the type of the flag; None is a
+        string.
       required: the flag that must be given, or None.
-      positional: names of flags that must be given too, for which arguments without a name stand in this order. The last
-        of them takes all remaining arguments if it is a list.
+      positional: names of further flags that must be given, in the order of the arguments without a name; by default
+        none. If the last of these flags is a list, it takes all remaining arguments.
 
     Returns:
       The values of the flags.
 
     Raises:
-      UserError: for an unknown flag or setting (naming the nearest), a wrong type, or a missing config file.
+      UserError: for an unknown flag or setting (with the nearest name), a wrong type, or a missing config file.
     """
     values = flags.FlagValues()
     for name, (default, text) in options.items():
@@ -65,12 +66,24 @@ def parse(
 
 
 def usage_of(positional: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """Returns the positional arguments as a line of usage shows them."""
+    """Returns the positional arguments in the form of a line of usage.
+
+    Args:
+      positional: names of the positional flags.
+      options: (default, help) of the flags by name.
+    """
     return [f"{name} [{name} ...]" if isinstance(options[name][0], list) else name for name in positional]
 
 
 def print_help(command: str, needed: list[str], required: str | None, values: flags.FlagValues) -> None:
-    """Prints the usage of a command and its flags."""
+    """Prints the usage of a command and its flags.
+
+    Args:
+      command: name of the command.
+      needed: required arguments in the form of a line of usage.
+      required: name of the flag that must be given, or None.
+      values: the flags.
+    """
     print(f"usage: python -m gen_jax.{' '.join([command, *needed])} [flags]\n")
     if required == "config":
         print("  --config: the experiment's file; --config.a.b=VALUE changes one of its settings\n")
@@ -78,10 +91,13 @@ def print_help(command: str, needed: list[str], required: str | None, values: fl
 
 
 def print_settings(argv: list[str]) -> None:
-    """Prints the settings of the config that a command line names, as it changes them, with what they mean.
+    """Prints the settings of the config that a command line names, with its changes and their meanings.
+
+    Args:
+      argv: the command and its arguments.
 
     Raises:
-      UserError: for a file that gives no config, or an unknown setting.
+      UserError: for a file that does not give a config, or an unknown setting.
     """
     from gen_jax.cli import changes  # slow to import
 
@@ -98,13 +114,13 @@ def define_config(argv: list[str], values: flags.FlagValues) -> list[str]:
 
     Args:
       argv: the command and its arguments.
-      values: the flags; they get one more.
+      values: the flags, to which the flag is added.
 
     Returns:
       The command line without `--config FILE`.
 
     Raises:
-      UserError: for a file that gives no config, or an unknown setting.
+      UserError: for a file that does not give a config, or an unknown setting.
     """
     from gen_jax.cli import changes  # slow to import
     from gen_jax.models import complete_settings
@@ -123,7 +139,12 @@ def define_config(argv: list[str], values: flags.FlagValues) -> list[str]:
 
 
 def without_settings(arguments: list[str], removed: set[str]) -> list[str]:
-    """Returns arguments without those that change a setting among `removed`."""
+    """Returns arguments without the arguments that change a removed setting.
+
+    Args:
+      arguments: the arguments.
+      removed: the removed settings.
+    """
     kept: list[str] = []
     left = [*arguments]
     while left:
@@ -137,7 +158,11 @@ def without_settings(arguments: list[str], removed: set[str]) -> list[str]:
 
 
 def read_config_flags(argv: list[str]) -> ConfigFlags:
-    """Returns what a command line says about a config."""
+    """Returns the flags of a command line that concern the config.
+
+    Args:
+      argv: the command and its arguments.
+    """
     file, changes, rest = None, {}, []
     left = [*argv]
     while left:
@@ -158,8 +183,11 @@ def read_config_flags(argv: list[str]) -> ConfigFlags:
 def config_file(argv: list[str]) -> Path:
     """Returns the config file that a command line names.
 
+    Args:
+      argv: the command and its arguments.
+
     Raises:
-      UserError: if it names none, or a file that does not exist.
+      UserError: if the command line names no file, or a file that does not exist.
     """
     file = read_config_flags(argv).file
     if file is None:
@@ -173,10 +201,14 @@ def config_file(argv: list[str]) -> Path:
 
 
 def read_arguments(argv: list[str], values: flags.FlagValues) -> list[str]:
-    """Reads a command line into flags and returns the arguments that are no flags.
+    """Reads a command line into flags, and returns the arguments that are not flags.
+
+    Args:
+      argv: the command and its arguments.
+      values: the flags.
 
     Raises:
-      UserError: for an unknown flag, or a value of another type than the flag's.
+      UserError: for an unknown flag, or a value of a wrong type.
     """
     try:
         return values(argv)[1:]
@@ -193,6 +225,11 @@ def read_arguments(argv: list[str], values: flags.FlagValues) -> list[str]:
 def place_arguments(arguments: list[str], positional: Sequence[str], values: flags.FlagValues) -> None:
     """Gives arguments without a name to the positional flags.
 
+    Args:
+      arguments: arguments without a name.
+      positional: names of the positional flags.
+      values: the flags.
+
     Raises:
       UserError: if there are more arguments than positional flags.
     """
@@ -208,13 +245,16 @@ def place_arguments(arguments: list[str], positional: Sequence[str], values: fla
 def refuse_missing(
     required: str | None, positional: Sequence[str], needed: list[str], values: flags.FlagValues
 ) -> None:
-    """Raises UserError if a flag that must be given is missing.
+    """Refuses a command line that lacks a required flag.
 
     Args:
       required: the flag that must be given, or None.
       positional: names of the positional flags.
-      needed: all that must be given, as a line of usage shows it.
+      needed: required arguments in the form of a line of usage.
       values: the flags.
+
+    Raises:
+      UserError: for the first missing flag.
     """
     if required and values[required].value is None:
         raise UserError(f"--{required} is missing, for example --{required} {EXAMPLES[required]}")
@@ -224,7 +264,12 @@ def refuse_missing(
 
 
 def kind_of(config: ConfigDict, setting: str) -> str:
-    """Returns in words what values a setting may have."""
+    """Returns in words which values a setting may have.
+
+    Args:
+      config: the config.
+      setting: the setting.
+    """
     *sections, name = setting.split(".")
     for section in sections:
         config = config[section]
@@ -236,10 +281,15 @@ def kind_of(config: ConfigDict, setting: str) -> str:
 
 
 def integer(name: str, text: str | None, low: int = 0) -> int | None:
-    """The value of an optional whole-number flag.
+    """Returns the value of an optional whole-number flag; None if it is unset.
+
+    Args:
+      name: name of the flag.
+      text: its text; None if it is unset.
+      low: smallest value; by default 0.
 
     Raises:
-      UserError: for anything but a whole number from `low` up.
+      UserError: for anything but a whole number of at least `low`.
     """
     if text is None:
         return None
@@ -250,10 +300,14 @@ def integer(name: str, text: str | None, low: int = 0) -> int | None:
 
 
 def number(name: str, text: str | None) -> int | float | None:
-    """The value of an optional flag that is a number.
+    """Returns the value of an optional flag that is a number; None if it is unset.
+
+    Args:
+      name: name of the flag.
+      text: its text; None if it is unset.
 
     Raises:
-      UserError: for anything else.
+      UserError: for a text that is not a number.
     """
     for kind in (int, float):
         with suppress(ValueError):
@@ -262,10 +316,15 @@ def number(name: str, text: str | None) -> int | float | None:
 
 
 def output_file(text: str | None, example: str, suffixes: tuple[str, ...]) -> Path:
-    """The file that `--out` names.
+    """Returns the file that `--out` names.
+
+    Args:
+      text: value of `--out`, or None.
+      example: a file name, for the error.
+      suffixes: possible suffixes.
 
     Raises:
-      UserError: where it is missing, or is of another type than one of `suffixes`.
+      UserError: if the file is missing, or has another suffix.
     """
     if text is None:
         raise UserError(f"--out is missing, for example --out {example}")
@@ -274,10 +333,14 @@ def output_file(text: str | None, example: str, suffixes: tuple[str, ...]) -> Pa
 
 
 def check_bounds(values: flags.FlagValues, limits: Mapping[str, tuple[int, int]]) -> None:
-    """Refuses whole-number flags outside their limits, both included.
+    """Refuses whole-number flags outside their limits.
+
+    Args:
+      values: the flags.
+      limits: smallest and largest value of each flag.
 
     Raises:
-      UserError: naming the flag, its value and what was expected.
+      UserError: with the flag, its value and the expected value.
     """
     for name, (low, high) in limits.items():
         value = getattr(values, name)

@@ -1,4 +1,4 @@
-"""Runs a command in a shell: errors in one line, exit codes, streams that nobody reads any more."""
+"""Runs a command in a shell: errors in one line, exit codes, and streams that nobody reads any more."""
 
 import signal
 import sys
@@ -13,10 +13,11 @@ from gen_jax.storage.silence import silence
 
 
 def tolerant(stream: TextIO, bars: bool = False) -> SimpleNamespace:
-    """A stream that drops what is written where nobody reads any more (`| head`), and writes `printable` text.
+    """Returns a stream that writes `printable` text, and drops text that nobody reads any more (`| head`).
 
     Args:
-      bars: whether bars of progress are drawn on it, which move the cursor by writes of their own.
+      stream: the stream.
+      bars: whether progress bars are drawn on it, which move the cursor by separate writes; by default False.
     """
 
     def write(text: str) -> int:
@@ -34,7 +35,13 @@ def tolerant(stream: TextIO, bars: bool = False) -> SimpleNamespace:
 
 
 def command(main: Callable[[list[str]], None]) -> None:
-    """Runs `main(argv)` as a shell command: a user's mistake is one line and its exit code, 2 for most, a signal 128 + its number."""
+    """Runs `main(argv)` as a shell command.
+
+    A mistake of the user is one line and its exit code, mostly 2. For a signal the exit code is 128 plus its number.
+
+    Args:
+      main: function of the command and its arguments.
+    """
 
     def interrupt(number: int, frame: Any) -> None:
         INTERRUPTS.append(number)
@@ -42,9 +49,9 @@ def command(main: Callable[[list[str]], None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    silence()  # for the rest of the process: threads of TensorStore may come after all else
-    # A log is read while it is written.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # nothing has replaced it yet
+    silence()  # until the process ends, because threads of TensorStore may print last
+    # Because a log is read while it is written, lines are not buffered.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # stdout is not replaced yet
     sys.stdout, sys.stderr = tolerant(sys.stdout), tolerant(sys.stderr, bars=True)
     try:
         main(sys.argv)

@@ -1,4 +1,4 @@
-"""The cache folder of the user, and the hashes that name what it holds."""
+"""The cache folder of the user, and the hashes that name its contents."""
 
 import hashlib
 import json
@@ -28,10 +28,13 @@ def cache_folder() -> Path:
 
 
 def made(folder: Path) -> Path:
-    """Returns a folder of the cache, and makes it if it is absent.
+    """Returns a folder of the cache, and creates the folder if it is absent.
+
+    Args:
+      folder: the folder.
 
     Raises:
-      UserError: for a folder that cannot be made, or cannot be written to.
+      UserError: for a folder that cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,8 +47,13 @@ def made(folder: Path) -> Path:
 
 
 def forget_oldest(folder: Path, most: int) -> None:
-    """Deletes the files of a folder of the cache that were used longest ago, until at most `most` bytes stay."""
-    with suppress(OSError):  # another process may delete the same files
+    """Deletes the least recently used files of a folder of the cache, until at most `most` bytes stay.
+
+    Args:
+      folder: the folder.
+      most: number of bytes that may stay.
+    """
+    with suppress(OSError):  # because another process may delete the same files
         facts = [(path, path.stat()) for path in folder.rglob("*") if path.is_file()]
         total = sum(status.st_size for _, status in facts)
         for path, status in sorted(facts, key=lambda file: max(file[1].st_atime, file[1].st_mtime)):
@@ -56,7 +64,11 @@ def forget_oldest(folder: Path, most: int) -> None:
 
 
 def content_hash(*parts: Any) -> str:
-    """Returns a short hash of plain data or bytes."""
+    """Returns a short hash of plain data or bytes.
+
+    Args:
+      *parts: plain data or bytes.
+    """
     digest = hashlib.blake2b(digest_size=12)
     for part in parts:
         digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode())
@@ -64,7 +76,11 @@ def content_hash(*parts: Any) -> str:
 
 
 def files_hash(files: list[Path]) -> str:
-    """Returns a short hash of the names and the contents of files."""
+    """Returns a short hash of the names and the contents of files.
+
+    Args:
+      files: the files.
+    """
     digest = hashlib.blake2b(digest_size=12)
     for path in files:
         digest.update(path.name.encode())
@@ -77,7 +93,10 @@ def files_hash(files: list[Path]) -> str:
 def folder_hash(folder: Path) -> str:
     """Returns a short hash of the names and the contents of the files of a folder.
 
-    Because a set may be large, the hash is kept in the cache for files of the same size, place and time of change.
+    Because a data set may be large, the cache keeps the hash for files with the same size, place and modification time.
+
+    Args:
+      folder: the folder.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     statuses = [(path.resolve(), path.stat()) for path in files]

@@ -19,7 +19,7 @@ from gen_jax.errors import UserError, choose
 
 
 class DataSet:
-    """Rows in splits, and the settings by which they are read: what `gen_jax.fit` trains on.
+    """Holds rows in splits, and the settings by which they are read. `gen_jax.fit` trains on a data set.
 
     Attributes:
       options: the `data` section of a config that opens these rows.
@@ -32,15 +32,15 @@ class DataSet:
 
     @cached_property
     def spec(self) -> Spec:
-        """Returns the facts of the data that a model is built for."""
+        """Returns the facts of the data for which a model is built."""
         return load(self.options, batch_size=1, seed=0, steps=1, quiet=True, source=self.source).spec
 
     def rows(self, split: str = "train", num: int | None = None) -> Rows:
-        """Returns raw rows of a split, `x` [N, *shape], and `y` [N] if they have labels.
+        """Returns raw rows of a split: `x` [N, *shape], and `y` [N] if the rows have labels.
 
         Args:
-          split: name of the split.
-          num: number of rows, from the first on; the default is all.
+          split: name of the split; by default `train`.
+          num: number of rows from the start of the split; by default all rows.
 
         Raises:
           UserError: if there is no such split.
@@ -50,12 +50,12 @@ class DataSet:
         return {} if rows is None else rows
 
     def batch(self, step: int = 0, batch_size: int = 64, seed: int = 0) -> Rows:
-        """Returns the training batch of a step, in model space, as `Model.step` takes it.
+        """Returns the training batch of a step in model space, in the form that `Model.step` takes.
 
         Args:
-          step: number of the step, from 0.
-          batch_size: number of rows.
-          seed: of the order of the rows.
+          step: number of the step, from 0; by default 0.
+          batch_size: number of rows; by default 64.
+          seed: seed of the order of the rows; by default 0.
         """
         opened = load(self.options, batch_size=batch_size, seed=seed, steps=step + 1, quiet=True, source=self.source)
         return opened.batch(opened.arrays, opened.at(step))
@@ -75,18 +75,18 @@ def arrays(
 ) -> DataSet:
     """Returns a data set of arrays in memory.
 
-    A run on them is found again by the content of the arrays: whoever loads the run in another process opens the same
-    arrays first, if a measure or a command needs the rows.
+    A run on these arrays knows the hash of their content. To load the run in another process, open the same arrays
+    first, if a measure or a command needs the rows.
 
     Args:
-      x: rows: vectors [N, D], images [N, H, W] or [N, H, W, C], or [N, T, D] with `kind="series"`.
-      y: labels [N], whole numbers or texts, or None.
-      test: rows of the test split, x or (x, y), or None.
-      name: of the data, in messages.
+      x: rows: vectors [N, D], images [N, H, W] or [N, H, W, C], or series [N, T, D] with `kind="series"`.
+      y: labels [N], whole numbers or texts; by default None.
+      test: rows of the test split, x or (x, y); by default None.
+      name: name of the data in messages; by default `arrays`.
       **settings: further settings of the `data` section of a config, such as `kind`, `transform` or `order`.
 
     Raises:
-      UserError: for arrays that are no rows, or an unknown setting.
+      UserError: for arrays that are not rows, or an unknown setting.
     """
     options = data_settings(settings)
     parts = {"train": rows_of(x, y)}
@@ -110,10 +110,14 @@ def arrays(
 
 
 def rows_of(x: Any, y: Any = None) -> dict[str, np.ndarray]:
-    """Returns the arrays of one split.
+    """Returns the arrays of one split by name.
+
+    Args:
+      x: rows [N, ...].
+      y: labels [N], or None.
 
     Raises:
-      UserError: for rows of several shapes.
+      UserError: for rows of different shapes.
     """
     given = {"x": x} if y is None else {"x": x, "y": y}
     try:
@@ -124,6 +128,9 @@ def rows_of(x: Any, y: Any = None) -> dict[str, np.ndarray]:
 
 def hash_of_parts(parts: Mapping[str, dict[str, np.ndarray]]) -> str:
     """Returns the hash of the arrays of all splits: their names, types, shapes and values.
+
+    Args:
+      parts: arrays of each split by name.
 
     Raises:
       UserError: for an array of objects.
@@ -138,13 +145,21 @@ def hash_of_parts(parts: Mapping[str, dict[str, np.ndarray]]) -> str:
 
 
 def split_rows(source: Source, sizes: dict[str, int]) -> Source:
-    """Returns a source whose rows, all in `train`, lie in several splits one after the other."""
+    """Returns a source whose rows, all in `train`, are cut into several consecutive splits.
+
+    Args:
+      source: the source.
+      sizes: number of rows of each split.
+    """
     first = dict(zip(sizes, np.cumsum([0, *sizes.values()])))
     return source._replace(sizes=sizes, rows=lambda split, indices: source.rows("train", first[split] + indices))
 
 
 def data_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Returns the `data` section of a config with some settings changed.
+    """Returns the `data` section of the default config with some settings changed.
+
+    Args:
+      settings: the settings that change.
 
     Raises:
       UserError: for an unknown setting.
@@ -156,10 +171,10 @@ def data_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def open(name: str | Path, **settings: Any) -> DataSet:
-    """Returns a data set by name, or of a file or a folder.
+    """Returns a data set by name, or the data set of a file or a folder.
 
     Args:
-      name: a file or a folder that exists, as `data.path` takes it, or the name of a data set.
+      name: a file or a folder that exists, as in `data.path`, or the name of a data set.
       **settings: further settings of the `data` section of a config, such as `window`, `resize` or `transform`.
 
     Raises:

@@ -1,4 +1,7 @@
-"""Limits the memory that a file may take: readers ask before they allocate, and stop a stream that expands beyond it."""
+"""Limits the memory that a file may take. Readers check the limit before they allocate memory.
+
+A stream that expands beyond the limit is stopped.
+"""
 
 import io
 import os
@@ -7,15 +10,15 @@ from typing import BinaryIO
 
 from gen_jax.errors import UserError, whole_number
 
-SETTING = "GEN_JAX_LARGEST"  # an environment variable, in bytes
+SETTING = "GEN_JAX_LARGEST"  # environment variable with the largest number of bytes
 LARGEST = 8 << 30
 
 
 def largest() -> int:
-    """Returns the number of bytes that a file may take in memory.
+    """Returns the largest number of bytes that a file may take in memory.
 
     Raises:
-      UserError: for a setting that is no whole number.
+      UserError: for a setting that is not a whole number.
     """
     setting = os.environ.get(SETTING)
     if setting is None:
@@ -31,10 +34,10 @@ def ask(size: int, what: Path | str) -> None:
 
     Args:
       size: number of bytes.
-      what: the file, for the error.
+      what: name of the file, for the error.
 
     Raises:
-      UserError: with the setting that allows more.
+      UserError: with the setting that raises the limit.
     """
     most = largest()
     if size > most:
@@ -45,7 +48,10 @@ def ask(size: int, what: Path | str) -> None:
 
 
 class Bounded(io.RawIOBase):
-    """A stream that stops if a file takes too much memory, because compressed files do not say how large they get."""
+    """Reads a stream, and stops if the file takes too much memory.
+
+    Compressed files do not state their full size.
+    """
 
     def __init__(self, file: BinaryIO, what: Path | str) -> None:
         self.file, self.what, self.size = file, what, 0
@@ -54,10 +60,13 @@ class Bounded(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Reads the next `size` bytes; all bytes that are allowed if it is -1.
+        """Reads the next bytes.
+
+        Args:
+          size: number of bytes; -1, the default, for all bytes up to the limit.
 
         Raises:
-          UserError: for more bytes than a file may take.
+          UserError: if the file has more bytes than the limit.
         """
         content = self.file.read(largest() - self.size + 1 if size < 0 else size)
         self.size += len(content)

@@ -1,4 +1,4 @@
-"""The record of a source of rows, and what all sources share: the cache folder, hashes, kinds, resizing."""
+"""The record of a source of rows, and functions that several sources share: messages, resizing and kinds."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -11,7 +11,10 @@ from gen_jax.errors import UserError
 
 
 class Source(NamedTuple):
-    """Rows of raw values; `rows(split, indices)` returns {"x": [n, *shape], "y": [n] int32 where there are labels}."""
+    """Describes rows of raw values.
+
+    `rows(split, indices)` returns `x` [n, *shape], and `y` [n] int32 if there are labels.
+    """
 
     name: str
     kind: str
@@ -19,26 +22,35 @@ class Source(NamedTuple):
     dtype: np.dtype
     sizes: dict[str, int]
     rows: Callable[[str, np.ndarray], dict[str, np.ndarray]]
-    content: str  # hash of what the rows depend on
+    content: str  # hash of everything that the rows depend on
     classes: tuple[str, ...] = ()  # names of the labels `y`; none if the rows have no labels
-    limits: tuple[float, float] | None = None  # the domain, where it is known without reading the rows
+    limits: tuple[float, float] | None = None  # the domain, if it is known without reading the rows
     info: Mapping[str, Any] = {}
-    lengths: Callable[[str], np.ndarray] | None = None  # split -> frames of each row; None where all are whole
+    lengths: Callable[[str], np.ndarray] | None = None  # split -> frames of each row; None if all rows are full
 
     @property
     def tabular(self) -> bool:
-        """Returns whether rows are cells of named columns, numbers and levels."""
+        """Returns whether rows are cells of named columns that hold numbers and levels."""
         return "columns" in self.info
 
 
 @lru_cache(maxsize=256)
 def say_once(text: str) -> None:
-    """Prints a line once in a process, because a source is opened more than once."""
+    """Prints a line once in a process, because a source is opened several times.
+
+    Args:
+      text: the line.
+    """
     print(text)
 
 
 def fit(image: Image.Image, side: int | None) -> Image.Image:
-    """Returns the largest centred square of an image, resized to `side` pixels; the image itself if `side` is None."""
+    """Returns the largest centred square of an image, resized to `side` pixels.
+
+    Args:
+      image: the image.
+      side: side in pixels; None returns the image unchanged.
+    """
     if side is None:
         return image
     width, height = image.size
@@ -49,7 +61,12 @@ def fit(image: Image.Image, side: int | None) -> Image.Image:
 
 
 def resized(x: np.ndarray, side: int | None) -> np.ndarray:
-    """Returns one image [H, W, C] of uint8 as `fit` makes it."""
+    """Returns one image of uint8 as `fit` resizes it.
+
+    Args:
+      x: image [H, W, C] of uint8.
+      side: side in pixels; None returns the image unchanged.
+    """
     if side is None or x.shape[:2] == (side, side):
         return x
     planes = [np.asarray(fit(Image.fromarray(plane), side)) for plane in np.moveaxis(x, -1, 0)]
@@ -57,10 +74,15 @@ def resized(x: np.ndarray, side: int | None) -> np.ndarray:
 
 
 def image_or_vector(name: str, shape: tuple, resize: int | None) -> tuple[str, tuple[int, ...]]:
-    """Returns the kind and the shape of rows shaped `shape`, after resizing.
+    """Returns the kind and the shape of rows after resizing.
+
+    Args:
+      name: name of the data, for the errors.
+      shape: shape of a row. The sides of an image are None if they vary.
+      resize: side of the images in pixels, or None.
 
     Raises:
-      UserError: for any other rank, for colours other than 1 to 4, for sides that vary without `resize`.
+      UserError: for a shape of another rank, images without 1 to 4 channels, or varying sides without `resize`.
     """
     if len(shape) == 1:
         if resize is not None:

@@ -1,4 +1,7 @@
-"""What a run must know of its data: plain facts that go to `spec.json`, and the affine transform with its inverse."""
+"""The facts of the data that a run needs, and the affine transform with its inverse.
+
+The facts are plain data, which go to `spec.json`.
+"""
 
 import json
 import shlex
@@ -11,32 +14,33 @@ from numpy.typing import ArrayLike, DTypeLike
 from gen_jax.data.tables.dates import to_text
 from gen_jax.errors import UserError
 
-FULL = 17  # decimals of numbers that are written with all their digits
+FULL = 17  # number of decimals that stands for all digits of a float64
 
 
 class Spec(NamedTuple):
-    """Facts of a data set, plain data throughout.
+    """Holds the facts of a data set as plain data.
 
-    Models learn in model space, x = (raw - shift) / scale; samples are saved in the data's own domain by `to_data`.
+    Models are trained in model space, x = (raw - shift) / scale. Samples are saved in the domain of the data, by
+    `to_data`.
     """
 
     name: str
-    kind: str  # a name in `data.kinds.KINDS`, whose record says what rows of this kind are
-    shape: tuple[int, ...]  # of one row, without the batch
-    dtype: str  # of the data's own values
+    kind: str  # a name in `data.kinds.KINDS`, whose record describes rows of this kind
+    shape: tuple[int, ...]  # shape of one row, without the batch axis
+    dtype: str  # type of the values in the data
     shift: float | list[float]
     scale: float | list[float]
-    low: float | list[float]  # smallest and largest value of the data's own domain
-    high: float | list[float]
-    classes: tuple[str, ...]  # names of the labels `y`; none if the rows have no labels
-    sizes: dict[str, int]  # rows of each split
-    content: str  # hash that changes when the data does
-    info: dict[str, Any]  # facts that few data sets have; the properties below name those that several modules read
-    split: str = "train"  # that is learnt from
+    low: float | list[float]  # smallest value of the domain of the data
+    high: float | list[float]  # largest value of the domain of the data
+    classes: tuple[str, ...]  # names of the labels `y`; empty if the rows have no labels
+    sizes: dict[str, int]  # number of rows of each split
+    content: str  # hash that changes if the data change
+    info: dict[str, Any]  # facts that few data sets have; several modules read them by the properties below
+    split: str = "train"  # split that is trained on
 
     @property
     def vocabulary(self) -> Sequence[str] | Sequence[int]:
-        """Returns the symbols of tokens in the order of their numbers: characters or bytes; empty if rows are no tokens."""
+        """Returns the symbols of tokens, characters or bytes, in the order of their numbers; empty without tokens."""
         return self.info.get("vocabulary", ())
 
     @property
@@ -46,59 +50,80 @@ class Spec(NamedTuple):
 
     @property
     def pieces(self) -> bool:
-        """Returns whether rows are consecutive pieces of longer sequences, with `reset` where a sequence begins."""
+        """Returns whether rows are consecutive pieces of longer sequences.
+
+        `reset` then marks the beginning of a sequence.
+        """
         return self.info.get("pieces", False)
 
     @property
     def tabular(self) -> bool:
-        """Returns whether rows are cells of named columns, numbers and levels, which `columns` describes."""
+        """Returns whether rows are cells of named columns that hold numbers and levels; see `columns`."""
         return "columns" in self.info
 
     @property
     def marginals(self) -> list[list[float]]:
-        """Returns for each column of a table the shares of its levels, or of the parts of its range, in the rows learnt from."""
+        """Returns the marginal of each column of a table in the split that is trained on.
+
+        A marginal is the shares of the levels of a column, or of the parts of its range.
+        """
         return self.info["marginals"]
 
     @property
     def dropped(self) -> list[str]:
-        """Returns the names of a table's columns that are not modelled."""
+        """Returns the names of the columns of a table that are not modelled."""
         return self.info["dropped"]
 
     @property
     def ids(self) -> list[dict[str, Any]]:
-        """Returns what is known of those columns of a table that hold a new id in each row: `name`, `at` and the form."""
+        """Returns the facts of the columns of a table that hold a new id in each row.
+
+        The facts are `name`, the place `at`, and the form of the ids.
+        """
         return self.info.get("ids", [])
 
     @property
     def label_type(self) -> str | None:
-        """Returns the NumPy kind of labels in the data's own file: b, i, u, U or S; None if they are 0 to K - 1."""
+        """Returns the NumPy kind of the labels in the data: b, i, u, U or S; None if the labels are 0 to K - 1."""
         return self.info.get("labels")
 
     @property
     def stacked(self) -> int:
-        """Returns how many grey images are stacked as the channels of an image; 0 if none are."""
+        """Returns the number of grey images that are stacked as channels; 0 if images are not stacked."""
         return self.info.get("stacked", 0)
 
     @property
     def unseen(self) -> dict[str, int]:
-        """Returns for each split the number of its characters that the vocabulary lacks, if it has such characters."""
+        """Returns the number of characters of each split that the vocabulary lacks.
+
+        Splits without such characters are left out.
+        """
         return self.info.get("unseen", {})
 
 
 def levels(spec: Spec) -> int:
-    """Returns the number of values of a token, if rows are tokens (int32 in model space, from 0 up); 0 if they are not."""
+    """Returns the number of values of a token; 0 if rows are not tokens.
+
+    Tokens are int32 in model space, from 0 up.
+
+    Args:
+      spec: facts of the data.
+    """
     return len(spec.vocabulary)
 
 
 def columns(spec: Spec) -> list[dict[str, Any]]:
     """Returns the facts of each column of a row.
 
-    The facts are `name`, `kind` (continuous, integer, categorical, ordered), `levels` of the last two or `decimals` of the first,
-    `low` and `high` of the rows learnt from, and `missing`: whether cells may be empty. The entries of vectors are numbers whose
-    names are their places.
+    The facts are `name`, `kind` (continuous, integer, categorical or ordered), and `missing` (whether cells may be
+    missing). Categorical and ordered columns have `levels`, and continuous columns have `decimals`. `low` and `high`
+    are the range in the rows that are trained on. The entries of vectors are numbers, and their names are their places.
+
+    Args:
+      spec: facts of the data.
 
     Raises:
-      UserError: for data of another kind, which have no columns.
+      UserError: for data of a kind without columns.
     """
     if spec.tabular:
         return spec.info["columns"]
@@ -113,7 +138,11 @@ def columns(spec: Spec) -> list[dict[str, Any]]:
 
 
 def schema_of(spec: Spec) -> dict[str, dict[str, Any]]:
-    """Returns the schema of a table as `data.schema` takes it: edit it, and pass it back."""
+    """Returns the schema of a table in the form of `data.schema`. You can edit it and pass it back.
+
+    Args:
+      spec: facts of the data.
+    """
     facts = ("kind", "levels", "other", "decimals", "format", "missing", "bounded", "empty", "symbols")
     found = {
         column["name"]: {
@@ -126,7 +155,11 @@ def schema_of(spec: Spec) -> dict[str, dict[str, Any]]:
 
 
 def schema_lines(spec: Spec) -> list[str]:
-    """Returns a line for each column of a table: its kind, its range or its first levels, and whether cells may be empty."""
+    """Returns a line for each column of a table: its kind, its range or first levels, and whether cells may be missing.
+
+    Args:
+      spec: facts of the data.
+    """
     lines = []
     for column in columns(spec):
         values = f"{column['low']:g} to {column['high']:g}"
@@ -143,36 +176,60 @@ def schema_lines(spec: Spec) -> list[str]:
 
 
 def schema_setting(facts: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns the setting that says these facts of columns, as a shell takes it."""
+    """Returns the setting of a command line that states facts of columns, quoted for a shell.
+
+    Args:
+      facts: facts by column.
+    """
     return f"--config.data.schema={shlex.quote(json.dumps(facts, ensure_ascii=False))}"
 
 
 def level_names(schema: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Returns the levels of all columns that have levels, one after the other."""
+    """Returns the levels of all columns that have levels, column by column.
+
+    Args:
+      schema: facts of the columns.
+    """
     return tuple(f"{column['name']}={level}" for column in schema for level in column.get("levels", ()))
 
 
 def may_miss(spec: Spec) -> bool:
-    """Returns whether rows have a `mask` of observed cells: rows of a table whose cells may be empty."""
+    """Returns whether rows have a `mask` of observed cells: the rows of a table whose cells may be missing.
+
+    Args:
+      spec: facts of the data.
+    """
     return spec.tabular and any(column["missing"] for column in columns(spec))
 
 
 def sequences(rows: dict[str, Any]) -> list[np.ndarray]:
-    """Returns sequences `x` [N, T, ...], each without what lies beyond its `length`."""
+    """Returns sequences `x` [N, T, ...] as a list. Each sequence is cut to its `length`.
+
+    Args:
+      rows: rows with `x`, and `length` [N] if their lengths differ.
+    """
     lengths = rows.get("length", np.full(len(rows["x"]), rows["x"].shape[1]))
     return [x[:length] for x, length in zip(rows["x"], lengths)]
 
 
 def small(dtype: DTypeLike) -> bool:
-    """Returns whether raw values of this type travel to the device as they are: integers of at most 16 bits."""
+    """Returns whether raw values of a type are sent to the device as they are: integers of at most 16 bits.
+
+    Args:
+      dtype: the type.
+    """
     return np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize <= 2
 
 
 def to_model(spec: Spec, raw: Any) -> Any:
-    """Returns values [..., *shape] of the data's own domain in model space: float32, or int32 tokens, which stay as they are.
+    """Returns values of the domain of the data in model space: float32, or int32 tokens, which do not change.
 
-    Small integers are exact in float32, so that this runs on the device; other types are scaled on the host in
-    float64, where a large offset costs no digits.
+    Small integers are exact in float32, so that this function runs on the device. Other types are scaled on the host in
+    float64, so that a large offset costs no digits.
+
+    Args:
+      spec: facts of the data.
+      raw: values [..., *shape] in the domain of the data.
     """
     if levels(spec):
         return raw.astype(np.int32)
@@ -182,9 +239,13 @@ def to_model(spec: Spec, raw: Any) -> Any:
 
 
 def rows_to_model(spec: Spec, rows: dict[str, Any]) -> dict[str, Any]:
-    """Returns raw rows as a batch: `x` in model space, and for a table whose cells may be empty `mask`, 1 for observed cells.
+    """Returns raw rows as a batch in model space, with a `mask` if cells are missing.
 
-    Empty cells, NaN in raw rows, are 0.
+    The `mask` is 1 for observed cells. Missing cells, which are NaN in raw rows, become 0.
+
+    Args:
+      spec: facts of the data.
+      rows: raw rows.
     """
     if not spec.tabular:
         return {**rows, "x": to_model(spec, rows["x"])}
@@ -194,9 +255,14 @@ def rows_to_model(spec: Spec, rows: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_data(spec: Spec, x: ArrayLike) -> np.ndarray:
-    """Returns values of model space in the data's own domain: integers are rounded and clipped, floats stay as they are.
+    """Returns values of model space in the domain of the data. Integers are rounded and clipped; floats are not.
 
-    The numbers of a table have the decimals of their column and stay within its range, unless its schema has `bounded` false.
+    The numbers of a table have the decimals of their column. They stay within its range, unless the schema sets
+    `bounded` to false.
+
+    Args:
+      spec: facts of the data.
+      x: values [..., *shape] in model space.
     """
     x = np.asarray(x, np.float64)
     raw = x * _like_rows(np.asarray(spec.scale), x) + _like_rows(np.asarray(spec.shift), x)
@@ -206,7 +272,7 @@ def to_data(spec: Spec, x: ArrayLike) -> np.ndarray:
         return raw.astype(spec.dtype)
     low, high = _like_rows(np.asarray(spec.low), x), _like_rows(np.asarray(spec.high), x)
     whole = np.clip(np.rint(raw), low, high)
-    if np.dtype(spec.dtype).itemsize == 8:  # because float64 rounds the largest number of the type up
+    if np.dtype(spec.dtype).itemsize == 8:  # because float64 rounds up the largest number of the type
         whole = np.minimum(whole, np.nextafter(float(np.iinfo(spec.dtype).max), 0))
     return whole.astype(spec.dtype)
 
@@ -220,16 +286,24 @@ def _in_column(column: dict[str, Any], x: np.ndarray) -> np.ndarray:
 
 
 def _like_rows(value: np.ndarray, x: Any) -> np.ndarray:
-    """Returns a scalar or per-column value with as many dimensions as `x`, so that nothing broadcasts by accident."""
+    """Returns a scalar or per-column value with as many axes as `x`, so that nothing is broadcast by accident."""
     return value.reshape((1,) * (x.ndim - value.ndim) + value.shape)
 
 
 def to_json(spec: Spec) -> dict[str, Any]:
-    """Returns the spec as plain data."""
+    """Returns the spec as plain data.
+
+    Args:
+      spec: facts of the data.
+    """
     fields = {name: list(value) if isinstance(value, tuple) else value for name, value in spec._asdict().items()}
     return {**fields, "classes": fields["classes"] or None}
 
 
 def from_json(fields: Mapping[str, Any]) -> Spec:
-    """Returns the spec that `to_json` wrote."""
+    """Returns the spec that `to_json` wrote.
+
+    Args:
+      fields: the plain data of `to_json`.
+    """
     return Spec(**{**fields, "shape": tuple(fields["shape"]), "classes": tuple(fields["classes"] or ())})

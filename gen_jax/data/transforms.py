@@ -13,7 +13,7 @@ from gen_jax.data.sources.binary import BINARY
 from gen_jax.data.tables.statistics import standard
 from gen_jax.errors import UserError, choose
 
-ROWS = 16 * CHUNK  # read together to measure a range
+ROWS = 16 * CHUNK  # number of rows that are read together to measure a range
 TRANSFORMS = {  # (low, high, root mean square) -> (shift, scale)
     "signed": lambda low, high, rms: ((high + low) / 2, (high - low) / 2),  # to [-1, 1]
     "unit": lambda low, high, rms: (low, high - low),  # to [0, 1]
@@ -23,7 +23,7 @@ TRANSFORMS = {  # (low, high, root mean square) -> (shift, scale)
 
 
 class Affine(NamedTuple):
-    """A transform and the domain of the data: numbers, or lists with a number for each column."""
+    """Holds a transform and the domain of the data, as numbers or as lists with a number for each column."""
 
     shift: ArrayLike
     scale: ArrayLike
@@ -32,29 +32,29 @@ class Affine(NamedTuple):
 
 
 def affine(source: Source, options: Mapping[str, Any], kept: Mapping[str, np.ndarray]) -> Affine:
-    """Returns the transform that `data.transform` names, or the default of the kind of data.
+    """Returns the transform that `data.transform` names, or the default transform of the kind of data.
 
     Args:
       source: the rows.
       options: the `data` section of a config.
-      kept: raw rows [N, ...] of the split in memory; empty if they are to be read from the source.
+      kept: raw rows [N, ...] of the split, if they are in memory; else empty.
 
     Raises:
-      UserError: for a transform that these data cannot have, or a number that is not finite.
+      UserError: for a transform that does not fit the data, or a number that is not finite.
     """
     if source.tabular:
         transform = options.get("transform") or kind_of(source).default_transform
         choose(f"data.transform of a table, {source.name}:", transform, ("standard", "modes"))
         return Affine(*standard(source, options["split"]))
     transform = transform_of(source, options)
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+    with np.errstate(over="ignore", invalid="ignore"):  # because an overflow is refused below
         if source.limits:
             low, high = (np.asarray(limit, np.float64) for limit in source.limits)
             rms = float(high)
         else:
             low, high, rms = measured_range(source, options["split"], kept)
         if transform in ("signed", "unit"):
-            next_number = low + np.maximum(1, np.spacing(np.abs(low)))  # beyond 2^53, low + 1 is low
+            next_number = low + np.maximum(1, np.spacing(np.abs(low)))  # because beyond 2^53 low + 1 equals low
             high = np.where(high > low, high, next_number)  # a constant column maps to a constant
         shift, scale = TRANSFORMS[transform](low, high, rms)
         ends = ((np.stack([low, high]) - shift) / scale).astype(np.float32)
@@ -67,10 +67,14 @@ def affine(source: Source, options: Mapping[str, Any], kept: Mapping[str, np.nda
 
 
 def transform_of(source: Source, options: Mapping[str, Any]) -> str:
-    """Returns the name of the transform of data that are no table.
+    """Returns the name of the transform of data other than a table.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
 
     Raises:
-      UserError: for a transform that these data cannot have.
+      UserError: for a transform that does not fit the data.
     """
     tokens = "vocabulary" in source.info
     default = "none" if tokens else kind_of(source).default_transform
@@ -88,15 +92,16 @@ def transform_of(source: Source, options: Mapping[str, Any]) -> str:
 
 
 def measured_range(source: Source, split: str, kept: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, float]:
-    """Measures a split in one pass over its rows.
+    """Measures the range of a split in one pass over its rows.
 
     Args:
       source: the rows.
       split: name of the split.
-      kept: raw rows [N, ...] of the split in memory; empty if they are to be read from the source.
+      kept: raw rows [N, ...] of the split, if they are in memory; else empty.
 
     Returns:
-      Smallest and largest value, of each column [D] if the kind of the data has columns, and the root mean square of all values.
+      The smallest and the largest value, and the root mean square of all values. If the kind of the data has columns,
+      the first two are values of each column [D].
 
     Raises:
       UserError: for the first row with a value that is not finite.
@@ -114,7 +119,12 @@ def measured_range(source: Source, split: str, kept: Mapping[str, np.ndarray]) -
 
 
 def refuse_infinite(name: str, x: np.ndarray, first: int) -> None:
-    """Refuses rows x [n, ...] with a value that is not finite; `first` is the number of the first of these rows.
+    """Refuses rows with a value that is not finite.
+
+    Args:
+      name: name of the data, for the error.
+      x: rows [n, ...].
+      first: number of the first of these rows.
 
     Raises:
       UserError: for the first such row.

@@ -1,1 +1,1 @@
-"""What a process knows of devices: start-up, processes, signals, placement, replicas."""
+"""Devices of a process: start-up, processes, signals, placement and replicas."""

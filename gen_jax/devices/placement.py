@@ -1,4 +1,4 @@
-"""The mesh of devices, and where on it a batch and a state lie."""
+"""The mesh of devices, and the placement of batches and states on it."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,7 +11,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
 def free_bytes(mesh: Mesh) -> int | None:
-    """Returns the memory that is free on a device of the mesh, of a CPU in this machine or container; None if it is not known."""
+    """Returns the free memory of a device of the mesh in bytes; None if it is unknown.
+
+    For a CPU it is the free memory of this machine or container.
+
+    Args:
+      mesh: the devices.
+    """
     device = mesh.devices.flat[0]
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
@@ -21,61 +27,99 @@ def free_bytes(mesh: Mesh) -> int | None:
         free = int(line.split()[1]) * 1024
     except (OSError, ValueError):
         return None
-    with suppress(OSError, ValueError):  # `max` where a container has no limit of its own
+    with suppress(OSError, ValueError):  # because the text is `max` if a container has no limit
         most, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
         free = min(free, most - used)
     return free
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh of all devices, or of those given, over the one axis `data`."""
+    """Returns a mesh of devices over the single axis `data`.
+
+    Args:
+      devices: the devices; by default all devices.
+    """
     return Mesh(np.asarray(list(jax.devices() if devices is None else devices)), ("data",))
 
 
 def describe(mesh: Mesh) -> str:
-    """The devices in words, as `2 x cpu`."""
+    """Returns the devices in words, such as `2 x cpu`.
+
+    Args:
+      mesh: the devices.
+    """
     device = mesh.devices.flat[0]
     kind = device.device_kind if device.platform != "cpu" else "cpu"
     return f"{mesh.size} x {kind}, {jax.process_count()} process(es)"
 
 
 def shared(mesh: Mesh) -> NamedSharding:
-    """Whole on every device: states, resident arrays, scalars."""
+    """Returns the sharding of arrays that are whole on every device: states, resident arrays and scalars.
+
+    Args:
+      mesh: the devices.
+    """
     return NamedSharding(mesh, PartitionSpec())
 
 
 def split(mesh: Mesh) -> NamedSharding:
-    """Rows spread over the devices: batches."""
+    """Returns the sharding of arrays whose rows are spread over the devices: batches.
+
+    Args:
+      mesh: the devices.
+    """
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
 def place_rows(mesh: Mesh, rows: Any) -> Any:
-    """This host's rows, or the replicas' leaves, as global arrays spread over the devices."""
+    """Returns rows of this host, or leaves of the replicas, as global arrays that are spread over the devices.
+
+    Args:
+      mesh: the devices.
+      rows: arrays of this host.
+    """
     if mesh.size == 1:
-        return rows  # the compiled step takes NumPy arrays without a detour
+        return rows  # because the compiled step takes NumPy arrays directly
     return jax.tree.map(lambda value: jax.make_array_from_process_local_data(split(mesh), value), rows)
 
 
 def place_whole(mesh: Mesh, tree: Any) -> Any:
-    """Host arrays, the same in every process, as global arrays, whole on every device."""
+    """Returns host arrays as global arrays that are whole on every device.
+
+    Args:
+      mesh: the devices.
+      tree: host arrays, which are the same in every process.
+    """
     if mesh.size == 1:
         return jax.device_put(tree, shared(mesh))
     return jax.tree.map(lambda each: jax.make_array_from_process_local_data(shared(mesh), np.asarray(each)), tree)
 
 
 def gathered(mesh: Mesh, tree: Any) -> Any:
-    """Global arrays as arrays of one device of this process; every process must ask for them."""
+    """Returns global arrays as arrays on one device of this process. All processes must call this function.
+
+    Args:
+      mesh: the devices.
+      tree: global arrays.
+    """
     if mesh.size == 1:
         return tree
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), jax.device_put(tree, shared(mesh)))
 
 
 def abstract_state(mesh: Mesh, shapes: Any, replicas: int = 1, spread: bool = False) -> Any:
-    """Shapes of a state with the place its arrays have, which is what a checkpoint is restored against.
+    """Returns the shapes and shardings of a state, against which a checkpoint is restored.
 
-    The states of several replicas lie behind one leading axis, which is spread over the devices. One state lies whole on
-    every device, or with `spread` each array by its longest axis that the devices divide, where it has one: fully sharded
-    data parallelism (Rajbhandari et al. 2020, arXiv 1910.02054, stage 3), for which XLA inserts the gathers.
+    The states of several replicas have a leading axis, which is spread over the devices. A single state is whole on
+    every device. With `spread`, each array is spread over the devices along its longest axis that their number divides,
+    if there is such an axis. This is fully sharded data parallelism (Rajbhandari et al. 2020, arXiv 1910.02054, stage
+    3), for which XLA inserts the gathers.
+
+    Args:
+      mesh: the devices.
+      shapes: shapes of the state of one replica.
+      replicas: number of replicas; by default 1.
+      spread: whether a single state is spread over the devices; by default False.
     """
 
     def struct(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

@@ -1,4 +1,4 @@
-"""The processes of a run: how they find each other, who prints, and how they end together."""
+"""The processes of a run: how they connect, which process prints, and how they end together."""
 
 import atexit
 import hashlib
@@ -13,37 +13,42 @@ from jax.experimental import multihost_utils
 
 from gen_jax.errors import UserError
 
-HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead, and all others end
-PEER_LOST = ("gloo", "nccl", "connection", "heartbeat", "coordination")  # in what XLA says when it misses a process
+HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead, and all other processes end
+PEER_LOST = ("gloo", "nccl", "connection", "heartbeat", "coordination")  # words in errors of XLA for a lost process
 
 
 class Lost(UserError):
-    """Another process of the run has ended before this one."""
+    """Reports that another process of the run has ended before this process."""
 
     code = 6
 
 
 def number_in(variable: str) -> int | None:
-    """Returns the number in a variable of the environment; None if the variable is not set.
+    """Returns the number in an environment variable; None if the variable is not set.
+
+    Args:
+      variable: name of the variable.
 
     Raises:
-      ValueError: if its text is no whole number.
+      ValueError: if its text is not a whole number.
     """
     return int(os.environ[variable]) if variable in os.environ else None
 
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Makes this one of the processes of a run for as long as the body runs, where `GEN_JAX_DISTRIBUTED` is set.
+    """Joins this process to the processes of a run while the body runs, if `GEN_JAX_DISTRIBUTED` is set.
 
-    Number and count of the process are `JAX_PROCESS_ID` and `JAX_NUM_PROCESSES`, the address of process 0 is
-    `JAX_COORDINATOR_ADDRESS`; without them JAX asks Slurm, Open MPI or the TPU pod. Only process 0 prints. A process that
-    fails ends at once, and does not wait for the others, which wait for it. Where the variable says `supervised`, whoever
-    started the processes says which has failed.
+    `JAX_PROCESS_ID` is the number of this process, `JAX_NUM_PROCESSES` is the number of processes, and
+    `JAX_COORDINATOR_ADDRESS` is the address of process 0. Without them JAX asks Slurm, Open MPI or the TPU pod. Only
+    process 0 prints.
+
+    A process that fails ends at once. It does not wait for the other processes, because they wait for it. If the
+    variable is `supervised`, the program that started the processes reports which process has failed.
 
     Raises:
-      UserError: where the environment does not say which processes there are.
-      Lost: where another process has ended.
+      UserError: if the environment does not define the processes.
+      Lost: if another process has ended.
     """
     if not os.environ.get("GEN_JAX_DISTRIBUTED"):
         yield
@@ -53,7 +58,7 @@ def joined() -> Iterator[None]:
         jax.distributed.initialize(
             num_processes=count,
             process_id=number,
-            # Nothing is left to be asked of a cluster if both are set.
+            # Because both numbers are set, the cluster need not be asked.
             cluster_detection_method=None if count is None or number is None else "deactivate",
             heartbeat_timeout_seconds=HEARTBEAT,
         )
@@ -75,37 +80,53 @@ def joined() -> Iterator[None]:
 
 
 def peer_lost(error: BaseException) -> bool:
-    """Whether this is what XLA raises when another process is gone."""
+    """Returns whether an error is an error of XLA for a lost process.
+
+    Args:
+      error: the error.
+    """
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in PEER_LOST)
 
 
 def leave(code: int) -> None:
-    """Ends this process without the meeting of all at which `jax.distributed` ends a run."""
+    """Ends this process without the barrier of all processes with which `jax.distributed` ends a run.
+
+    Args:
+      code: exit code.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 def leads() -> bool:
-    """Whether this process writes the files of the run; one of them does."""
+    """Returns whether this process writes the files of the run. Only process 0 does."""
     return jax.process_index() == 0
 
 
 def alone() -> bool:
-    """Whether there is only this process."""
+    """Returns whether the run has only this process."""
     return jax.process_count() == 1
 
 
 def first(value: bool) -> bool:
-    """What process 0 says."""
+    """Returns the value of process 0 in all processes.
+
+    Args:
+      value: value of this process.
+    """
     return value if alone() else bool(multihost_utils.broadcast_one_to_all(np.bool_(value)))
 
 
 def meet(what: str, facts: str = "") -> None:
-    """Waits until all processes are here.
+    """Waits until all processes have called this function.
+
+    Args:
+      what: name of the facts, for the error.
+      facts: text that must be the same in all processes; by default empty.
 
     Raises:
-      UserError: where they do not come with the same facts.
+      UserError: if the processes have different facts.
     """
     if alone():
         return
@@ -115,13 +136,16 @@ def meet(what: str, facts: str = "") -> None:
 
 
 def stop_request(asked: Callable[[], int]) -> Callable[[int], bool]:
-    """A function of the step, to be called after each: whether all processes stop after it.
+    """Returns a function of the step, to be called after each step: whether all processes stop after it.
 
-    JAX tells all processes of a SIGTERM that one of them gets, and names them one step.
+    If one process gets a SIGTERM, JAX tells all processes, and names the same step to all of them.
+
+    Args:
+      asked: function that returns the signal that this process got, or 0.
     """
     return (lambda step: asked() > 0) if alone() else multihost_utils.reached_preemption_sync_point
 
 
 def hosts() -> tuple[int, int]:
-    """Number of this host among all, and how many there are."""
+    """Returns the number of this host, and the number of hosts."""
     return jax.process_index(), jax.process_count()

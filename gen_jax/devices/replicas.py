@@ -1,4 +1,4 @@
-"""Several seeds of one run, trained together: spread over the devices, and vmapped or taken in turn on each."""
+"""Trains several seeds of one run together: spread over the devices, and vmapped or in turn on each device."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -9,11 +9,15 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.sharding import Mesh, PartitionSpec
 
-CONVOLUTION = "conv_general_dilated"  # the primitive
+CONVOLUTION = "conv_general_dilated"  # name of the primitive
 
 
 def places(tree: Any) -> Any:
-    """Returns the shardings of the arrays of a tree, or of their shapes."""
+    """Returns the shardings of the arrays of a tree, or of their shapes.
+
+    Args:
+      tree: arrays, or their shapes.
+    """
     return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
@@ -21,7 +25,7 @@ def replica(tree: Any, index: int, replicas: int) -> Any:
     """Returns the part of a tree that belongs to one replica.
 
     Args:
-      tree: arrays [replicas, ...], or without that axis if there is one replica.
+      tree: arrays [replicas, ...], or arrays without that axis if there is one replica.
       index: number of the replica.
       replicas: number of replicas of the run.
     """
@@ -31,20 +35,20 @@ def replica(tree: Any, index: int, replicas: int) -> Any:
 def replicated(step: Callable[..., Any], arguments: Sequence[Any], replicas: int, mesh: Mesh) -> Callable[..., Any]:
     """Returns the compiled step of several replicas.
 
-    The devices run apart, by the `shard_map` that `jax.pmap` is built on, so that the state keeps the sharding it is restored
-    with. A single replica of a device is the step as it is, and so the run of its seed to the bit. Several replicas of a
-    device are vmapped, or taken in turn if the step convolves on a CPU: vmapped convolutions become grouped ones, which
-    are 15 to 40 times slower there.
+    The devices run separately, by the `shard_map` on which `jax.pmap` is built, so that the state keeps the sharding
+    with which it is restored. If a device has a single replica, it runs the plain step, so that results equal the run
+    of its seed to the bit. Several replicas of a device are vmapped. If the step convolves on a CPU, they run in turn,
+    because vmapped convolutions become grouped convolutions, which are 15 to 40 times slower there.
 
     Args:
-      step: (key, state, broken, number, arrays, fed) -> (state, broken, metrics) of one replica.
+      step: function (key, state, broken, number, arrays, fed) -> (state, broken, metrics) of one replica.
       arguments: shapes of the arguments of `step`.
       replicas: number of replicas, a multiple of the number of devices.
       mesh: the devices.
 
     Returns:
-      The step of arguments with a leading axis [replicas], except `number` and `arrays`, which all replicas share. State and
-      broken are donated. The metrics are means over the replicas and, under NAME_se, their standard errors.
+      The step of arguments with a leading axis [replicas], except `number` and `arrays`, which all replicas share.
+      State and broken are donated. The metrics are means over the replicas and, as NAME_se, their standard errors.
     """
 
     def single(key: jax.Array, state: Any, broken: dict, number: Any, arrays: dict, fed: dict) -> Any:
@@ -65,12 +69,21 @@ def replicated(step: Callable[..., Any], arguments: Sequence[Any], replicas: int
 
 
 def convolves(function: Callable[..., Any], arguments: Sequence[Any]) -> bool:
-    """Returns whether a function of arguments of these shapes computes a convolution, at any depth of its jaxpr."""
+    """Returns whether a function computes a convolution for arguments of these shapes, at any depth of its jaxpr.
+
+    Args:
+      function: the function.
+      arguments: shapes of its arguments.
+    """
     return any(equation.primitive.name == CONVOLUTION for equation in equations(jax.make_jaxpr(function)(*arguments)))
 
 
 def equations(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> Iterator[core.JaxprEqn]:
-    """Yields the equations of a jaxpr and of all jaxprs inside them: jitted functions, branches, bodies of loops."""
+    """Yields the equations of a jaxpr and of all jaxprs inside it: jitted functions, branches, bodies of loops.
+
+    Args:
+      jaxpr: the jaxpr.
+    """
     for equation in jaxpr.eqns:
         yield equation
         for inner in jaxprs_in(equation.params.values()):
@@ -78,7 +91,11 @@ def equations(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> Iterator[core.JaxprEqn]:
 
 
 def jaxprs_in(values: Iterable[Any]) -> Iterator[core.Jaxpr | core.ClosedJaxpr]:
-    """Yields the jaxprs among the parameters of an equation; a parameter may be a sequence of them."""
+    """Yields the jaxprs among the parameters of an equation. A parameter may be a sequence of jaxprs.
+
+    Args:
+      values: the parameters.
+    """
     for value in values:
         if isinstance(value, core.Jaxpr | core.ClosedJaxpr):
             yield value
@@ -87,12 +104,12 @@ def jaxprs_in(values: Iterable[Any]) -> Iterator[core.Jaxpr | core.ClosedJaxpr]:
 
 
 def in_turn(step: Callable[..., Any], per_device: int, apart: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the step of several replicas a device that takes one replica after the other.
+    """Returns the step of several replicas a device, which runs one replica after the other.
 
     Args:
       step: the compiled step of one replica a device.
       per_device: number of replicas of a device.
-      apart: makes a function of the arrays of one device a function of the arrays of all devices.
+      apart: decorator that turns a function of the arrays of one device into a function of the arrays of all devices.
     """
 
     @jax.jit
@@ -113,7 +130,11 @@ def in_turn(step: Callable[..., Any], per_device: int, apart: Callable[..., Any]
 
 
 def averaged(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a step whose metrics [replicas] have become means and, under NAME_se, standard errors."""
+    """Returns a step whose metrics are means over the replicas and, as NAME_se, their standard errors.
+
+    Args:
+      step: step whose metrics are arrays [replicas].
+    """
 
     @jax.jit
     def mean_and_error(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:

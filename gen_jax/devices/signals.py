@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop, as a number that its loop reads."""
+"""Turns signals that ask a run to stop into a number that the training loop reads."""
 
 import os
 import signal
@@ -7,27 +7,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-INTERRUPTS: list[int] = []  # signals noted; an exception that a handler raises may be lost in a callback of XLA's
+INTERRUPTS: list[int] = []  # received signals, because an exception of a handler may be lost in a callback of XLA
 
 
 @contextmanager
 def stop_requests(alone: bool = True) -> Iterator[Callable[[], int]]:
-    """Turns SIGINT and SIGTERM into a number that the loop asks for after each step, 0 where none came.
+    """Yields a function that returns the number of the SIGINT or SIGTERM that came, and 0 if no signal came.
 
-    A second one interrupts at once. In another thread than the main one, signals stay what they are.
+    The training loop calls it after each step. A second signal interrupts at once. In a thread other than the main
+    thread, signals are not changed. If there are several processes, SIGTERM is left to JAX, which tells all processes,
+    and SIGINT becomes SIGTERM.
 
-    Of several processes SIGTERM is left to JAX, which tells all of them, and SIGINT becomes one.
+    Args:
+      alone: whether the run has only this process; by default True.
     """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0  # only the main thread may handle signals
+        yield lambda: 0  # because only the main thread may handle signals
         return
 
     def note(number: int, frame: Any) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        with suppress(OSError):  # print may not be entered twice, and the reader may be gone
+        with suppress(OSError):  # not print, which may not be entered twice; nobody may read the stream any more
             os.write(2, b"\nstopping after this step; once more to stop at once\n")
         if not alone:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -15,22 +15,25 @@ import jax
 from gen_jax.data.cache import cache_folder, forget_oldest
 from gen_jax.data.source import say_once
 
-TRIM, MAP, ARENAS = -1, -3, -8  # of glibc's mallopt: how much free memory goes back, how large a block is mapped, heaps
-COMPILED_BYTES = 2 << 30  # that JAX's compilation cache holds when a command begins
+# Parameters of glibc's mallopt: free memory above which memory is returned, size above which a block is mapped, arenas.
+TRIM, MAP, ARENAS = -1, -3, -8
+COMPILED_BYTES = 2 << 30  # largest size of JAX's compilation cache when a command begins
 CHOSEN: set[str] = set()  # folders for compiled code that `start` has chosen
 
 
 def start() -> None:
-    """Keeps freed memory in the process, and turns on JAX's compilation cache, in the user's cache folder; once per process.
+    """Keeps freed memory in the process, and turns on JAX's compilation cache in the user's cache folder.
 
-    A folder that the user has chosen, by `JAX_COMPILATION_CACHE_DIR` or `jax.config`, stays as it is.
+    Calling it once in a process is enough. A folder that the user has chosen, by `JAX_COMPILATION_CACHE_DIR` or
+    `jax.config`, is not changed.
 
-    glibc gives the buffers of a step back to the system, and gets them anew from it page by page at the next: half of
-    the time of a VAE's step on a CPU. A heap of a thread's own holds no block above 64 MiB: hence one
-    heap for all, which threads that JAX has started before do not join.
+    By default glibc returns the buffers of a step to the system, and gets them back page by page in the next step. That
+    is half of the time of a VAE's step on a CPU. Per-thread malloc arenas cannot hold blocks above 64 MiB, so a single
+    arena is used. Threads that JAX started earlier keep their arenas.
 
-    The folder is named after the processor: code compiled for one may not run on another that shares a home. What was used
-    longest ago is deleted where all of it is more than `COMPILED_BYTES`; JAX's own bound needs a lock, and fails beside older files.
+    The folder is named after the processor, because code compiled for one processor may not run on another one that
+    shares the home folder. If the cache is larger than `COMPILED_BYTES`, the least recently used files are deleted.
+    JAX's own limit needs a lock, and fails if the folder has older files.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
@@ -38,7 +41,7 @@ def start() -> None:
         mallopt(TRIM, 2**30)
         mallopt(MAP, 2**30)
     if getattr(jax.config, "jax_compilation_cache_dir") not in (None, *CHOSEN):
-        return  # the user's own, by JAX_COMPILATION_CACHE_DIR or in a program
+        return  # because the user has chosen a folder
     folder = compiled_folder()
     if folder is None:
         return
@@ -50,7 +53,7 @@ def start() -> None:
 
 
 def processor() -> str:
-    """Returns a short name of the kind of processor."""
+    """Returns a short hash that names the kind of processor."""
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.exists() else [f"model name {platform.processor()}"]
     facts = [line for line in lines if line.startswith(("flags", "Features", "model name"))][:2]
@@ -58,13 +61,13 @@ def processor() -> str:
 
 
 def compiled_folder() -> Path | None:
-    """Returns the folder for compiled code, which nobody but its user can write: in the cache, or else in the user's home.
+    """Returns the folder for compiled code, to which only the user can write: in the cache, or else in the user's home.
 
-    Compiled code is native code, which is loaded and run: in a cache that several users share it could be anybody's.
-    None, and a line that says why, if there is no such folder.
+    Compiled code is native code that is loaded and run. In a cache that several users share, any user could have
+    written it. If there is no such folder, a line states the reason, and the result is None.
     """
     homes = [cache_folder()]
-    with suppress(RuntimeError, KeyError):  # of a user without a home
+    with suppress(RuntimeError, KeyError):  # because a user may have no home
         homes.append(Path.home() / ".cache" / "gen_jax")
     for home in homes:
         folder = home / "compiled"
@@ -80,7 +83,11 @@ def compiled_folder() -> Path | None:
 
 
 def only_mine(folder: Path) -> bool:
-    """Whether nobody but this user, or a group of this user alone, can put files into a folder or take them away."""
+    """Returns whether only this user, or a group of only this user, can add files to a folder or remove files from it.
+
+    Args:
+      folder: the folder.
+    """
     facts = folder.lstat()
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & stat.S_IWOTH:
         return False

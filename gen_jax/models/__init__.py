@@ -56,7 +56,11 @@ def __dir__() -> list[str]:
 
 
 def build_model(options: Mapping, spec: Spec) -> Model:
-    """The model that the `model` section of a config names, for the data that `spec` describes.
+    """Returns the model that the `model` section of a config names.
+
+    Args:
+      options: the section: `name` and the options of the family.
+      spec: facts of the data.
 
     Raises:
       UserError: for an unknown name or option, or data that the family cannot model.
@@ -65,7 +69,11 @@ def build_model(options: Mapping, spec: Spec) -> Model:
 
 
 def default_settings(name: str | None) -> ConfigDict:
-    """Returns the options of a family that have defaults, as settings; none for an unknown name."""
+    """Returns the options of a family that have defaults, as settings; an empty config for an unknown name.
+
+    Args:
+      name: name of the family, or None.
+    """
     family = MODELS.get(name or "")
     return ConfigDict() if family is None else settings_of(family)
 
@@ -75,7 +83,7 @@ def complete_settings(config: ConfigDict, name: str | None = None) -> ConfigDict
 
     Args:
       config: the config of a run.
-      name: of the family; that of the config if None.
+      name: name of the family; if None, the name in the config.
     """
     complete = unshared(config)
     defaults = default_settings(complete.model.get("name") if name is None else name)
@@ -86,10 +94,12 @@ def complete_settings(config: ConfigDict, name: str | None = None) -> ConfigDict
 
 
 def example_batch(spec: Spec, rows: int = 1, lanes: bool = False) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of a training batch of the data that `spec` describes: enough to know the shapes of a state.
+    """Returns the shapes and types of a training batch, from which the shapes of a state follow.
 
     Args:
-      lanes: rows continue those of the batch before, so that a state may hold something for each of `rows`.
+      spec: facts of the data.
+      rows: number of rows; by default 1.
+      lanes: whether each row continues the same row of the previous batch. A state may then hold a value for each row.
     """
     batch = {
         "x": jax.ShapeDtypeStruct((rows, *spec.shape), np.int32 if levels(spec) else np.float32),
@@ -107,5 +117,12 @@ def example_batch(spec: Spec, rows: int = 1, lanes: bool = False) -> dict[str, j
 
 
 def state_shapes(model: Model, spec: Spec, rows: int, lanes: bool) -> State:
-    """Shapes of the state of a model that learns from batches of so many rows, which matters to lanes alone."""
+    """Returns the shapes and types of the state of a model.
+
+    Args:
+      model: the model.
+      spec: facts of the data.
+      rows: number of rows of a training batch, which is read only if `lanes`.
+      lanes: see `example_batch`.
+    """
     return jax.eval_shape(model.init, jax.random.key(0), example_batch(spec, rows if lanes else 1, lanes))

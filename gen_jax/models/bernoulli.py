@@ -1,4 +1,4 @@
-"""Independent columns of levels: Bernoulli for two levels, categorical for more. Fitted by counting."""
+"""Models columns of levels that are independent: Bernoulli for two levels, categorical for more. Fitted by counting."""
 
 from functools import partial
 from typing import NamedTuple
@@ -15,22 +15,22 @@ from gen_jax.model import Batch, Model, family, weighted_mean
 
 
 class BernoulliState(NamedTuple):
-    """Counts of the levels so far."""
+    """Holds the counts of the levels in the rows so far."""
 
     step: jax.Array  # [] int32
-    counts: jax.Array  # [L] int32, of the levels of all columns one after the other
+    counts: jax.Array  # [L] int32, counts of the levels of all columns, one column after another
 
 
 @family("bernoulli")
 def bernoulli(spec: Spec, strength: float = 1.0) -> Model:
-    """Returns a model of columns that are independent of each other, each with the shares of its levels.
+    """Returns a model of independent columns. Each column is a categorical distribution over its levels.
 
-    One step counts the levels of a batch, so that each row should be seen once (`data.order` once). Missing cells are not
-    counted, and are integrated out of `log_prob`. `given` takes `x` and `mask` [num, D].
+    A step counts the levels of a batch, so that each row should be seen once (`data.order` once). Missing cells are not
+    counted, and are summed out of `log_prob`. `given` takes `x` and `mask` [num, D].
 
     Args:
-      spec: facts of the data, whose D columns all have levels.
-      strength: pseudo-counts of each level; 1 is Laplace's rule, 0 maximum likelihood.
+      spec: facts of the data. All D columns must have levels.
+      strength: pseudo-counts of each level; by default 1. The value 1 is Laplace's rule, and 0 is maximum likelihood.
 
     Raises:
       UserError: for data with columns of numbers, or a negative strength.
@@ -60,14 +60,31 @@ def bernoulli(spec: Spec, strength: float = 1.0) -> Model:
 
 
 def init(levels: Levels, key: jax.Array, batch: Batch) -> BernoulliState:
-    """Returns the state before any row: counts of 0."""
+    """Returns the state before the first row, with counts of 0.
+
+    Args:
+      levels: layout of the levels of the D columns.
+      key: not used.
+      batch: not used.
+    """
     return BernoulliState(jnp.int32(0), jnp.zeros(len(levels.code), jnp.int32))
 
 
 def step(
     levels: Levels, strength: float, key: jax.Array, state: BernoulliState, batch: Batch
 ) -> tuple[BernoulliState, dict]:
-    """Returns the state with the levels of a batch counted."""
+    """Returns the state after the levels of a batch are counted.
+
+    Args:
+      levels: layout of the levels of the D columns.
+      strength: pseudo-counts of each level.
+      key: not used.
+      state: the state before the step.
+      batch: `x` [B, D], and `mask` [B, D] and `weight` [B] if the batch has them.
+
+    Returns:
+      The new state, and the metric `nats_per_row` under the counts before the batch.
+    """
     weight = batch.get("weight", jnp.ones(len(batch["x"])))
     indicators = categorical.indicators(levels, batch["x"], batch.get("mask")) * weight[:, None]  # [B, L]
     nats = -categorical.log_prob(indicators, log_shares(levels, strength, state))[:, 0]  # [B], before the batch
@@ -76,23 +93,40 @@ def step(
 
 
 def log_shares(levels: Levels, strength: float, state: BernoulliState) -> jax.Array:
-    """Returns the logarithms of the shares of all levels, [1, L]."""
+    """Returns the log-probabilities [1, L] of all levels, in nats.
+
+    Args:
+      levels: layout of the levels of the D columns.
+      strength: pseudo-counts of each level.
+      state: the state.
+    """
     return categorical.log_shares(levels, state.counts[None].astype(jnp.float32), strength)
 
 
 def log_density(
     levels: Levels, strength: float, state: BernoulliState, x: jax.Array, mask: jax.Array | None
 ) -> jax.Array:
-    """Returns log p [B] in nats of rows x [B, D]; cells where `mask` is 0 are summed out."""
+    """Returns log p(x) [B] of the observed cells of rows, in nats. Missing cells are summed out.
+
+    Args:
+      levels: layout of the levels of the D columns.
+      strength: pseudo-counts of each level.
+      state: the state.
+      x: rows [B, D].
+      mask: observed cells [B, D]; None if all are observed.
+    """
     indicators = categorical.indicators(levels, x, mask)
     return categorical.log_prob(indicators, log_shares(levels, strength, state))[:, 0]
 
 
 def check_columns(spec: Spec) -> None:
-    """Refuses columns of numbers.
+    """Refuses data with columns of numbers.
+
+    Args:
+      spec: facts of the data.
 
     Raises:
-      UserError: naming the columns, and the setting that makes them levels.
+      UserError: with the names of the columns, and the setting that turns them into levels.
     """
     numbers = [column["name"] for column in columns(spec) if "levels" not in column]
     if numbers:

@@ -1,4 +1,4 @@
-"""Families by name: those of this package, of the user, and of other packages that are installed."""
+"""Looks up families by name: families of this package, of the user, and of other installed packages."""
 
 from collections import UserDict
 from collections.abc import Callable, Iterator
@@ -8,13 +8,14 @@ from importlib.metadata import EntryPoint, entry_points
 from gen_jax.errors import UserError
 from gen_jax.model import Model, family
 
-GROUP = "gen_jax.families"  # of the entry points of other packages
+GROUP = "gen_jax.families"  # group of the entry points by which other packages offer families
 
 
 class Families(UserDict[str, Callable[..., Model]]):
-    """Families (spec, **options) -> Model by name.
+    """Maps a name to a family, a function (spec, **options) -> Model.
 
-    An installed package offers a family by an entry point of the group `gen_jax.families`. It is imported on its first use.
+    An installed package offers a family by an entry point of the group `gen_jax.families`. The entry point is imported
+    when the family is first used.
     """
 
     @cached_property

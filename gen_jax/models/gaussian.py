@@ -1,4 +1,7 @@
-"""One Gaussian over columns of numbers: full, diagonal or shrunk. Fitted by counting, or by EM if cells are missing."""
+"""Models columns of numbers by one Gaussian, with a full, diagonal or shrunk covariance.
+
+The Gaussian is fitted by counting moments, or by EM if cells are missing.
+"""
 
 from functools import partial
 from typing import NamedTuple
@@ -17,34 +20,39 @@ COVARIANCES = ("full", "diagonal", "shrunk")
 
 
 class GaussianState(NamedTuple):
-    """Moments of the rows so far, of G groups of S columns that are independent of each other."""
+    """Holds the moments of the rows so far, for G independent groups of S columns."""
 
     step: jax.Array  # [] int32
     moments: Moments  # count [G], mean [G, S], covariance [G, S, S], float32
 
 
 class Gaussian(NamedTuple):
-    """A Gaussian without its parameters."""
+    """Describes a Gaussian without its parameters."""
 
     groups: tuple[int, int]  # G, S: all columns in one group, or each column in a group of its own
     covariance: str  # a name in COVARIANCES
-    shrinkage: float | None  # share of the identity in a shrunk covariance; None: the oracle's estimate
-    floor: float  # added to every variance
+    shrinkage: float | None  # share of the identity in a shrunk covariance; None: the estimate of OAS
+    floor: float  # number added to every variance
 
 
 @family("gaussian")
 def gaussian(spec: Spec, covariance: str = "full", shrinkage: float | None = None, floor: float = 1e-6) -> Model:
     """Returns a Gaussian that is fitted by maximum likelihood.
 
-    One step counts the moments of a batch, so that each row should be seen once (`data.order` once). If cells of a table
-    are missing and the covariance is not diagonal, one step is an iteration of EM on its batch, which should be all rows
-    (`data.order` all). `log_prob` is the density in model space. `given` takes `x` and `mask` [num, D].
+    A step adds the moments of a batch, so that each row should be seen once (`data.order` once). If cells of a table
+    are missing and the covariance is not diagonal, a step is one iteration of EM. Its batch should then hold all rows
+    (`data.order` all).
+
+    `log_prob` is the density in model space. `given` takes `x` and `mask` [num, D].
 
     Args:
-      spec: facts of the data, whose D columns are all numbers.
-      covariance: `full`, `diagonal`, or `shrunk` towards a multiple of the identity, for few rows of many columns.
-      shrinkage: share of the identity in a shrunk covariance, 0 to 1; None is the oracle's estimate (OAS).
-      floor: added to every variance, in squared units of model space, where numbers of a table have variance 1.
+      spec: facts of the data. All D columns must hold numbers.
+      covariance: `full`, `diagonal` or `shrunk`; by default `full`. `shrunk` moves the covariance towards a multiple of
+        the identity, for few rows of many columns.
+      shrinkage: share of the identity in a shrunk covariance, 0 to 1. None, the default, estimates it by the oracle
+        approximating shrinkage (OAS).
+      floor: number added to every variance, in squared units of model space; by default 1e-6. Numbers of a table have
+        variance 1 there.
 
     Raises:
       UserError: for data with columns of levels, or an argument out of its range.
@@ -74,14 +82,28 @@ def gaussian(spec: Spec, covariance: str = "full", shrinkage: float | None = Non
 
 
 def init(form: Gaussian, key: jax.Array, batch: Batch) -> GaussianState:
-    """Returns the state before any row: no moments."""
+    """Returns the state before the first row, with moments of 0.
+
+    Args:
+      form: the Gaussian.
+      key: not used.
+      batch: not used.
+    """
     groups, size = form.groups
     moments = Moments(jnp.zeros(groups), jnp.zeros((groups, size)), jnp.zeros((groups, size, size)))
     return GaussianState(jnp.int32(0), moments)
 
 
 def parameters(form: Gaussian, state: GaussianState) -> tuple[jax.Array, jax.Array]:
-    """Returns means [G, S] and covariances [G, S, S] with their floor; 0 and 1 before any row."""
+    """Returns the means and the covariances with their floor. Before the first row they are 0 and the identity.
+
+    Args:
+      form: the Gaussian.
+      state: the state.
+
+    Returns:
+      The means [G, S], and the covariances [G, S, S].
+    """
     count, mean, covariance = state.moments
     if form.covariance == "shrunk":
         if form.shrinkage is None:
@@ -94,19 +116,41 @@ def parameters(form: Gaussian, state: GaussianState) -> tuple[jax.Array, jax.Arr
 
 
 def grouped(form: Gaussian, cells: jax.Array) -> jax.Array:
-    """Returns cells [B, D] by their groups, [G, B, S]."""
+    """Returns the cells of each group of columns, [G, B, S].
+
+    Args:
+      form: the Gaussian.
+      cells: cells of rows [B, D].
+    """
     return cells.reshape(len(cells), *form.groups).swapaxes(0, 1)
 
 
 def log_density(form: Gaussian, state: GaussianState, x: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Returns the log-density [B] in nats of rows x [B, D]; cells where `mask` is 0 are integrated out."""
+    """Returns the log-density [B] of the observed cells of rows, in nats. Missing cells are integrated out.
+
+    Args:
+      form: the Gaussian.
+      state: the state.
+      x: rows [B, D].
+      mask: observed cells [B, D]; None if all are observed.
+    """
     cells = grouped(form, x), None if mask is None else grouped(form, mask)
     density = jax.vmap(multivariate_normal.log_density, (0, 0, 0, None if mask is None else 0))
     return density(*parameters(form, state), *cells).sum(0)
 
 
 def counting_step(form: Gaussian, key: jax.Array, state: GaussianState, batch: Batch) -> tuple[GaussianState, dict]:
-    """Returns the state with the moments of a batch added."""
+    """Returns the state after the moments of a batch are added.
+
+    Args:
+      form: the Gaussian.
+      key: not used.
+      state: the state before the step.
+      batch: `x` [B, D], and `mask` [B, D] and `weight` [B] if the batch has them.
+
+    Returns:
+      The new state, and the metric `nats_per_row` under the parameters before the batch.
+    """
     x, mask = batch["x"], batch.get("mask")
     weight = batch.get("weight", jnp.ones(len(x)))
     nats = -log_density(form, state, x, mask)  # [B], before the batch
@@ -118,7 +162,17 @@ def counting_step(form: Gaussian, key: jax.Array, state: GaussianState, batch: B
 
 
 def em_step(form: Gaussian, key: jax.Array, state: GaussianState, batch: Batch) -> tuple[GaussianState, dict]:
-    """Returns the state whose moments are those expected of a batch with missing cells."""
+    """Returns the state after one iteration of EM. Its moments are expectations over the missing cells of the batch.
+
+    Args:
+      form: the Gaussian.
+      key: not used.
+      state: the state before the iteration.
+      batch: `x` [B, D], `mask` [B, D], and `weight` [B] if the batch has it.
+
+    Returns:
+      The new state, and the metric `nats_per_row` under the parameters before the iteration.
+    """
     x, mask = batch["x"], batch["mask"]
     weight = batch.get("weight", jnp.ones(len(x)))
     expected = jax.vmap(multivariate_normal.expected, (None, 0, 0, 0, 0))
@@ -127,7 +181,15 @@ def em_step(form: Gaussian, key: jax.Array, state: GaussianState, batch: Batch) 
 
 
 def completed(form: Gaussian, key: jax.Array, state: GaussianState, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Returns rows x [B, D] whose cells are drawn where `mask` is 0."""
+    """Returns rows [B, D] whose missing cells are drawn from the Gaussian.
+
+    Args:
+      form: the Gaussian.
+      key: random key.
+      state: the state.
+      x: rows [B, D].
+      mask: observed cells [B, D]; cells are drawn where it is 0.
+    """
     keys = jax.random.split(key, (form.groups[0], len(x)))
     complete = jax.vmap(jax.vmap(multivariate_normal.completed, (0, None, None, 0, 0)))
     rows = complete(keys, *parameters(form, state), grouped(form, x), grouped(form, mask))  # [G, B, S]
@@ -137,8 +199,14 @@ def completed(form: Gaussian, key: jax.Array, state: GaussianState, x: jax.Array
 def check_arguments(spec: Spec, covariance: str, shrinkage: float | None, floor: float) -> None:
     """Refuses arguments that no Gaussian can have.
 
+    Args:
+      spec: facts of the data.
+      covariance: see `gaussian`.
+      shrinkage: see `gaussian`.
+      floor: see `gaussian`.
+
     Raises:
-      UserError: naming the argument, its value and what was expected.
+      UserError: with the argument, its value and the expected value.
     """
     levelled = [column["name"] for column in columns(spec) if "levels" in column]
     if levelled:

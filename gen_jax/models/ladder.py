@@ -1,4 +1,7 @@
-"""Hierarchical autoencoders: latents in layers, each drawn given those above it, by one path of prior and posterior."""
+"""Hierarchical autoencoders. Their latents form layers, and each layer is drawn given the layers above it.
+
+Prior and posterior take the same path from the top layer down.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -26,27 +29,27 @@ ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 200.0}
 
 
 class LadderState(NamedTuple):
-    """The state of a ladder."""
+    """Holds the state of a ladder."""
 
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, rows trained on
-    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None if it reads no labels
-    params: Any  # of the net that climbs, the net that descends and the likelihood
-    average: Any  # of params
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None if no labels are read
+    params: Any  # weights of the nets `up` and `down` and of the likelihood
+    average: Any  # moving average of params
     optimizer: Any
 
 
 class Ladder(NamedTuple):
-    """A ladder without its weights. `y` is labels [N], or None; Z is the sum of `sizes`."""
+    """Describes a ladder without its weights. `y` is labels [N] or None, and Z is the sum of `sizes`."""
 
     up: Net  # (x, y) -> features of each layer, top first
-    # (z, features or None, y, fixed) -> what the likelihood reads, then z, mean and log scale [N, Z] of q
+    # (z, features or None, y, fixed) -> input of the likelihood, then z, mean and log scale [N, Z] of q
     down: Net
     likelihood: Likelihood
-    shape: tuple[int, ...]  # of a row
-    sizes: tuple[int, ...]  # numbers of each layer's latent, top first
-    classes: int = 0  # number of labels that both nets read; 0: they read none
-    free_nats: float = 0.0  # KL of each layer that costs nothing
+    shape: tuple[int, ...]  # shape of a row
+    sizes: tuple[int, ...]  # latent size of each layer, top first
+    classes: int = 0  # number of labels that both nets read; 0 if they read no labels
+    free_nats: float = 0.0  # KL in nats of each layer below which the KL is not reduced further
 
 
 @family("ladder")
@@ -64,30 +67,37 @@ def ladder(
 ) -> Model:
     """Returns a hierarchical VAE, p(z_1) p(z_2 | z_1) ... p(x | z), whose posterior takes the same path down.
 
-    Soenderby et al. 2016 (arXiv 1602.02282), with q relative to p (Vahdat & Kautz 2020, arXiv 2007.03898, section 3.2), here
-    in units of p's scale: z_l = mean_l(z_<l) + scale_l(z_<l) eps_l, layer 1 on top, p(eps) = N(0, I) and q(eps_l | eps_<l, x)
-    = N(m_l, s_l^2). So each KL is (m^2 + s^2 - 1) / 2 - log s. It is 0 while the heads are 0, and no narrow p makes it
-    large; the KL of two Gaussians with heads of their own holds (m_q - m_p)^2 / s_p^2.
+    The model follows Soenderby et al. 2016 (arXiv 1602.02282). Its posterior q is relative to the prior p (Vahdat &
+    Kautz 2020, arXiv 2007.03898, section 3.2), here in units of p's scale. With layer 1 on top, z_l = mean_l(z_<l) +
+    scale_l(z_<l) eps_l, where p(eps) = N(0, I) and q(eps_l | eps_<l, x) = N(m_l, s_l^2).
 
-    A latent's `z` [N, Z] is eps, the layers side by side, the top one first; `decode` returns the mean of x. `encode` returns
-    each layer's m, given the m of the layers above it, with its `scale` s. `log_prob_bound` takes `num_samples`: 1 is the
-    ELBO with its KLs in closed form, more the importance weighted bound. `given` takes `y`, and `x` with `mask` [num, *shape]
-    to keep and complete. Metrics: `elbo` and `kl` without weight or free bits, `kl_1` (of the top layer) and so on.
+    So the KL of each number is (m^2 + s^2 - 1) / 2 - log s. It is 0 while the heads are 0, and a narrow p does not make
+    it large. If p and q were Gaussians with separate heads, the KL would contain (m_q - m_p)^2 / s_p^2.
+
+    The latent `z` [N, Z] is eps, with the layers side by side and the top layer first. `decode` returns the mean of x.
+    `encode` returns m of each layer, given m of the layers above it, with `scale` s.
+
+    `log_prob_bound` takes `num_samples`. One sample gives the ELBO with its KLs in closed form; more samples give the
+    importance weighted bound. `given` takes `y`, and `x` with `mask` [num, *shape] to complete a row. The metrics
+    `elbo` and `kl` are without weight and without free bits. `kl_1` belongs to the top layer, and so on.
 
     Args:
-      spec: the data, images or vectors.
-      net: a `name` in `LADDERS` and its options: the layers.
-      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; if None, the first that fits the data.
-      conditional: both nets read the label, `given={"y": labels}` asks for one; bounds are those of log p(x | y).
-      kl: weight of the KL in training, a number or a schedule over examples (warm-up).
-      free_nats: KL in nats of each layer, on average over a batch, below which it costs this constant.
-      means: a sample is the mean of x given its latent, not a draw.
-      sweeps: number of moves of the Markov chain that completes x.
-      optimizer: see `gen_jax.optimizers.optimizer`.
-      ema_half_life: of the averaged weights that sample and score, in rows; 0 averages nothing.
+      spec: facts of the data, which are images or vectors.
+      net: a `name` in `LADDERS` and its options, which define the layers; by default `mlp`.
+      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
+        likelihood that fits the data.
+      conditional: whether both nets read the label; by default False. `given={"y": labels}` then chooses labels, and
+        bounds are bounds of log p(x | y).
+      kl: weight of the KL in training, a number or a schedule over examples (warm-up); by default 1.
+      free_nats: free bits of each layer, in nats; by default 0. A KL below this value, on average over a batch, costs
+        this constant.
+      means: whether a sample is the mean of x given its latent instead of a draw; by default False.
+      sweeps: number of moves of the Markov chain that completes x; by default 100.
+      optimizer: see `gen_jax.optimizers.optimizer`; by default Adam.
+      ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 0, no average.
 
     Raises:
-      UserError: for data that are no images or vectors, labels that they lack, an unknown name or option.
+      UserError: for data that are neither images nor vectors, missing labels, or an unknown name or option.
     """
     check_arguments(spec, kl, free_nats, sweeps)
     classes = label_count("ladder", spec, conditional)
@@ -107,9 +117,9 @@ def init(nets: Ladder, tx: Callable, key: jax.Array, batch: Batch) -> LadderStat
 
     Args:
       nets: the ladder.
-      tx: (examples) -> an Optax transformation.
-      key: of the weights.
-      batch: not read, for the shapes are those of `nets`.
+      tx: function from the number of examples to an Optax transformation.
+      key: random key of the weights.
+      batch: not used, because `nets` gives the shapes.
     """
     up_key, down_key = jax.random.split(key)
     y = jnp.zeros(1, jnp.int32)
@@ -131,16 +141,19 @@ def step(
     state: LadderState,
     batch: Batch,
 ) -> tuple[LadderState, dict]:
-    """Returns the state after one update by the gradient of `elbo_loss`, and its metrics.
+    """Returns the state after one update by the gradient of `elbo_loss`.
 
     Args:
       nets: the ladder.
-      beta: (examples) -> the weight of the KL.
-      tx: (examples) -> an Optax transformation.
-      ema_half_life: of the averaged weights, in rows; 0 averages nothing.
-      key: of the noise.
-      state: before the update.
-      batch: as in `elbo_loss`.
+      beta: function from the number of examples to the weight of the KL.
+      tx: function from the number of examples to an Optax transformation.
+      ema_half_life: half-life of the averaged weights, in rows; 0 for no average.
+      key: random key of the noise.
+      state: the state before the update.
+      batch: see `elbo_loss`.
+
+    Returns:
+      The new state, and the metrics.
     """
     seen = state.examples.astype(jnp.float32)
     gradient, metrics = jax.grad(partial(elbo_loss, nets), has_aux=True)(state.params, key, batch, beta(seen))
@@ -151,17 +164,19 @@ def step(
 def elbo_loss(
     nets: Ladder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 1.0
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns beta sum_l KL_l - log p(x | z), the mean over a batch in nats (Soenderby et al. 2016, arXiv 1602.02282).
+    """Returns the mean of beta sum_l KL_l - log p(x | z) over a batch, in nats.
+
+    The loss follows Soenderby et al. 2016 (arXiv 1602.02282).
 
     Args:
       nets: the ladder.
-      params: of both nets and the likelihood; differentiable.
-      key: of the noise.
-      batch: `x` [N, *shape] in model space, `y` [N] if the nets read labels, `weight` [N], 0 for rows that do not count.
-      beta: weight of the KL.
+      params: weights of both nets and of the likelihood; differentiable.
+      key: random key of the noise.
+      batch: `x` [N, *shape] in model space, `y` [N] if the nets read labels, and `weight` [N] (0 for padding rows).
+      beta: weight of the KL; by default 1.
 
     Returns:
-      The loss, and the metrics.
+      The loss [], and the metrics.
     """
     z_key, x_key = jax.random.split(key)
     x = nets.likelihood.smooth(x_key, observed(batch))
@@ -178,37 +193,64 @@ def elbo_loss(
 
 
 def encode(nets: Ladder, params: Any, x: jax.Array, y: jax.Array | None) -> list[jax.Array]:
-    """Returns the features of each layer, top first, that its posterior reads.
+    """Returns the features of each layer, top first, which the posterior of the layer reads.
 
     Args:
       nets: the ladder.
-      params: of both nets and the likelihood.
-      x: [N, *shape] in model space.
+      params: weights of both nets and of the likelihood.
+      x: rows [N, *shape] in model space.
       y: labels [N], or None.
     """
     return nets.up.apply(params["up"], x, y)
 
 
 def decode(nets: Ladder, params: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
-    """Returns what the likelihood reads, [N, *shape, W], for latents z [N, Z]."""
+    """Returns the input of the likelihood [N, *shape, W] for latents.
+
+    Args:
+      nets: the ladder.
+      params: weights of both nets and of the likelihood.
+      z: latents [N, Z].
+      y: labels [N], or None.
+    """
     out, *_ = nets.down.apply(params["down"], z, None, y)
     return out
 
 
 def propose(nets: Ladder, params: Any, features: list[jax.Array], noise: jax.Array, y: jax.Array | None) -> Proposal:
-    """Returns the latents that the posterior makes of noise [N, Z] on the way down: eps_l = m_l(eps_<l) + s_l(eps_<l) noise_l."""
+    """Returns the latents that the posterior makes of noise on the way down: eps_l = m_l(eps_<l) + s_l(eps_<l) noise_l.
+
+    Args:
+      nets: the ladder.
+      params: weights of both nets and of the likelihood.
+      features: features of each layer, top first, see `encode`.
+      noise: standard normal noise [N, Z].
+      y: labels [N], or None.
+    """
     out, z, mean, log_scale = nets.down.apply(params["down"], noise, features, y, False)
     return Proposal(z, mean, log_scale, out)
 
 
 def retrace(nets: Ladder, params: Any, features: list[jax.Array], z: jax.Array, y: jax.Array | None) -> Proposal:
-    """Returns latents z [N, Z] with the posterior of each layer given the z of those above it."""
+    """Returns given latents with the posterior of each layer, given the latents of the layers above it.
+
+    Args:
+      nets: the ladder.
+      params: weights of both nets and of the likelihood.
+      features: features of each layer, top first, see `encode`.
+      z: latents [N, Z].
+      y: labels [N], or None.
+    """
     out, z, mean, log_scale = nets.down.apply(params["down"], z, features, y, True)
     return Proposal(z, mean, log_scale, out)
 
 
 def latent_of(nets: Ladder) -> Latent:
-    """Returns the latent of a ladder, by which it samples and scores."""
+    """Returns the description of the latent, by which the shared code of latent-variable models samples and scores.
+
+    Args:
+      nets: the ladder.
+    """
     return Latent(
         sizes=nets.sizes,
         classes=nets.classes,
@@ -224,8 +266,14 @@ def latent_of(nets: Ladder) -> Latent:
 def check_arguments(spec: Spec, kl: float | Mapping | Callable, free_nats: float, sweeps: int) -> None:
     """Refuses arguments that no ladder can have.
 
+    Args:
+      spec: facts of the data.
+      kl: see `ladder`.
+      free_nats: see `ladder`.
+      sweeps: see `ladder`.
+
     Raises:
-      UserError: naming the argument, its value and what was expected.
+      UserError: with the argument, its value and the expected value.
     """
     if kind_of(spec).time or spec.tabular:
         raise UserError(f"a ladder models images and vectors, not data of kind {spec.kind!r} ({spec.name})")

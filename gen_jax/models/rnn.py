@@ -30,28 +30,29 @@ from gen_jax.nets.recurrent import RECURRENT, Cell
 from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}
-OPTIONS = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "stream": None}  # of a sampler
-Lanes = tuple[tuple, jax.Array]  # carry of each layer, leaves [B, ...], and the last frame [B, *frame]; token -1: none
+OPTIONS = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "stream": None}  # options of the sampler, with their defaults
+# Carry of each layer, leaves [B, ...], and the last frame [B, *frame]. The token -1 stands for no frame.
+Lanes = tuple[tuple, jax.Array]
 
 
 class RnnState(NamedTuple):
-    """The state of a recurrent net."""
+    """Holds the state of a recurrent net."""
 
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, rows trained on
     classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None without labels
-    params: Any  # of the predictor
-    average: Any  # of params
+    params: Any  # weights of the predictor
+    average: Any  # moving average of params
     optimizer: Any
-    lanes: Lanes | None  # where the batch before ended; None without lanes
+    lanes: Lanes | None  # carries and last frames at the end of the previous batch; None without lanes
 
 
 class RecurrentNet(NamedTuple):
-    """A recurrent net without its weights."""
+    """Describes a recurrent net without its weights."""
 
     predictor: Predictor
-    unroll: Callable  # (params, carry, frames before, y, length) -> carry, outputs [B, T, W], weights of the head
-    head: Head  # the density of a frame, given the output of the predictor
+    unroll: Callable  # (params, carry, previous frames, y, length) -> carry, outputs [B, T, W], weights of the head
+    head: Head  # density of a frame, given the output of the predictor
     frame: tuple[int, ...]  # shape of a frame; () for tokens and for samples of sound
 
 
@@ -66,25 +67,29 @@ def rnn(
 ) -> Model:
     """Returns a recurrent net that predicts each frame of a sequence from the frames before it.
 
-    One step is one update by the gradient of `next_frame_loss`. If a batch has `reset`, row i continues row i of the
-    batch before unless `reset[i]`, and gradients end at the border (truncated backpropagation through time). Without
-    `reset` each row is a sequence of its own. `log_prob` and `sample` always begin before the first frame.
+    A step is one update by the gradient of `next_frame_loss`. If a batch has `reset`, row i continues row i of the
+    previous batch unless `reset[i]`. Gradients end at the border of the batches (truncated backpropagation through
+    time). Without `reset` each row is a sequence of its own. `log_prob` and `sample` always begin before the first
+    frame.
 
-    `given` takes `length` [num] frames, `x` with `mask` [num, T] (an observed prefix that the sample continues), and
-    `y` [num] labels if the net is conditional. `how` takes `temperature`, `top_k` and `top_p`, a number for all samples
-    or an array [num] (see `distributions.frames.Choice`), and `stream`, a function that is called with each frame
-    [num, *frame] when it is drawn.
+    `given` takes `length` [num] frames, and `x` with `mask` [num, T], an observed prefix that the sample continues. If
+    the net is conditional, it also takes `y` [num] labels. `how` takes `temperature`, `top_k` and `top_p`, as a number
+    for all samples or an array [num] (see `distributions.frames.Choice`). `how` also takes `stream`, a function that is
+    called with each frame [num, *frame] when it is drawn.
 
     Args:
-      spec: facts of the data: tokens, rolls, sound or series.
-      cell: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; one LSTM layer by default.
-      head: a `name` in `distributions.frames.HEADS` and its options; None: the first head that fits the data.
-      conditional: whether the net reads the label of the row beside every frame. Likelihoods are then log p(x | y).
+      spec: facts of the data, which are tokens, rolls, sound or series.
+      cell: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; by default one LSTM layer.
+      head: a `name` in `distributions.frames.HEADS` and its options. None, the default, takes the first head that fits
+        the data.
+      conditional: whether the net reads the label of the row together with every frame; by default False. Likelihoods
+        are then log p(x | y).
       optimizer: see `gen_jax.optimizers.optimizer`; by default Adam, with gradients clipped to a global norm of 1.
-      ema_half_life: half-life, in rows, of the averaged weights that sample and score; 0: the newest weights.
+      ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 0, the newest
+        weights.
 
     Raises:
-      UserError: for data that are no sequences, labels that they lack, a head that does not fit, or an unknown name or
+      UserError: for data that are not sequences, missing labels, a head that does not fit, or an unknown name or
         option.
     """
     check_data(spec)
@@ -105,22 +110,25 @@ def rnn(
 
 
 def check_data(spec: Spec) -> None:
-    """Refuses data that are no sequences.
+    """Refuses data that are not sequences.
+
+    Args:
+      spec: facts of the data.
 
     Raises:
-      UserError: naming the kind of the data.
+      UserError: with the kind of the data.
     """
     if not kind_of(spec).time:
         raise UserError(f"an rnn models sequences, not data of kind {spec.kind!r} ({spec.name})")
 
 
 def init(net: RecurrentNet, tx: Callable, key: jax.Array, batch: Batch) -> RnnState:
-    """Returns the state before the first step; it carries lanes if the batch has `reset`.
+    """Returns the state before the first step. It carries lanes if the batch has `reset`.
 
     Args:
       net: the net.
-      tx: (examples) -> an Optax transformation.
-      key: of the weights.
+      tx: function from the number of examples to an Optax transformation.
+      key: random key of the weights.
       batch: `x` [B, T, *frame], of which only the number of rows is read.
     """
     carry, last = first_lanes(net, 1)
@@ -141,15 +149,18 @@ def init(net: RecurrentNet, tx: Callable, key: jax.Array, batch: Batch) -> RnnSt
 def step(
     net: RecurrentNet, tx: Callable, ema_half_life: float, key: jax.Array, state: RnnState, batch: Batch
 ) -> tuple[RnnState, dict]:
-    """Returns the state after one update by the gradient of `next_frame_loss`, and its metrics.
+    """Returns the state after one update by the gradient of `next_frame_loss`.
 
     Args:
       net: the net.
-      tx: (examples) -> an Optax transformation.
-      ema_half_life: of the averaged weights, in rows.
-      key: of dropout.
+      tx: function from the number of examples to an Optax transformation.
+      ema_half_life: half-life of the averaged weights, in rows.
+      key: random key of dropout.
       state: the state before the update.
-      batch: as in `next_frame_loss`, and `reset` [B] if the state carries lanes.
+      batch: see `next_frame_loss`, and `reset` [B] if the state carries lanes.
+
+    Returns:
+      The new state, and the metrics.
     """
     rows = len(batch["x"])
     lanes = continued(state, batch, first_lanes(net, rows))
@@ -179,15 +190,15 @@ def step(
 def next_frame_loss(
     net: RecurrentNet, params: Any, key: jax.Array | None, batch: Batch, lanes: Lanes | None = None
 ) -> tuple[jax.Array, Lanes]:
-    """Returns -log p(x_t | x_1..t-1), the mean over the frames of a batch in nats, and the lanes after the last frame.
+    """Returns the mean of -log p(x_t | x_1..t-1) over the frames of a batch in nats, and the lanes after it.
 
     Args:
       net: the net.
-      params: of the predictor; differentiable.
-      key: of dropout; None: nothing is dropped.
-      batch: `x` [B, T, *frame], `y` [B] if the net reads labels, `length` [B] frames, `weight` [B]: 0 for rows that do
-        not count.
-      lanes: where each row begins; None: before its first frame.
+      params: weights of the predictor; differentiable.
+      key: random key of dropout; None for no dropout.
+      batch: `x` [B, T, *frame], `y` [B] if the net reads labels, `length` [B] frames, and `weight` [B] (0 for padding
+        rows).
+      lanes: lanes from which each row continues. None, the default, begins before the first frame.
     """
     lanes = first_lanes(net, len(batch["x"])) if lanes is None else lanes
     length = frame_lengths(batch)
@@ -200,7 +211,18 @@ def next_frame_loss(
 def frame_log_prob(
     net: RecurrentNet, params: Any, key: jax.Array | None, batch: Batch, length: jax.Array, lanes: Lanes
 ) -> tuple[jax.Array, Lanes]:
-    """Returns log p(x_t | x_1..t-1) [B, T] in nats, 0 beyond the `length` [B] of a row, and the lanes after its end."""
+    """Returns log p(x_t | x_1..t-1) [B, T] in nats, and the lanes after the end of each row.
+
+    The log-probability is 0 beyond the length of a row.
+
+    Args:
+      net: the net.
+      params: weights of the predictor.
+      key: random key of dropout; None for no dropout.
+      batch: `x` [B, T, *frame], and `y` [B] if the net reads labels.
+      length: number of frames of each row [B].
+      lanes: lanes from which each row continues.
+    """
     x = batch["x"]
     carry, last = lanes
     before = jnp.concatenate([last[:, None], x[:, :-1]], 1)  # [B, T, *frame]
@@ -212,7 +234,12 @@ def frame_log_prob(
 
 
 def first_lanes(net: RecurrentNet, rows: int) -> Lanes:
-    """Returns lanes before their first frame."""
+    """Returns lanes before their first frame.
+
+    Args:
+      net: the net.
+      rows: number of rows.
+    """
     if net.predictor.values:
         last = jnp.full(rows, -1, jnp.int32)
     else:
@@ -223,10 +250,16 @@ def first_lanes(net: RecurrentNet, rows: int) -> Lanes:
 def continued(state: RnnState, batch: Batch, fresh: Lanes) -> Lanes:
     """Returns the lanes that a batch continues: the lanes of the state, or `fresh` lanes in rows that are reset.
 
-    Without `reset` in the batch and lanes in the state, all rows are fresh.
+    If the batch has no `reset` and the state has no lanes, all rows are fresh.
+
+    Args:
+      state: the state.
+      batch: the batch, of which `reset` [B] is read.
+      fresh: lanes before their first frame.
 
     Raises:
-      UserError: if a batch continues lanes that the state does not carry, or lacks `reset` where the state has lanes.
+      UserError: if a batch continues lanes that the state does not carry, or lacks `reset` although the state has
+        lanes.
     """
     if "reset" not in batch:
         if state.lanes is not None:
@@ -237,17 +270,17 @@ def continued(state: RnnState, batch: Batch, fresh: Lanes) -> Lanes:
 
 
 def log_prob(net: RecurrentNet, compiled: Callable, key: jax.Array, state: RnnState, batch: Batch) -> jax.Array:
-    """Returns log p(x) of each sequence, or log p(x | y) of a conditional net, [B] nats.
+    """Returns log p(x) [B] of each sequence in nats, or log p(x | y) for a conditional net.
 
     Args:
       net: the net.
-      compiled: (params, batch) -> [B], `score` of the net.
+      compiled: `score` of the net, compiled: (params, batch) -> [B].
       key: not used.
-      state: its averaged weights are read.
-      batch: `x` [B, T, *frame], `length` [B] frames, `y` [B] if the net reads labels.
+      state: the state, whose averaged weights are used.
+      batch: `x` [B, T, *frame], `length` [B] frames, and `y` [B] if the net reads labels.
 
     Raises:
-      UserError: for a batch that the net cannot read, or one with `mask`.
+      UserError: for a batch that the net cannot read, or a batch with `mask`.
     """
     if "mask" in batch:
         raise UserError("a batch with mask: an rnn needs every frame, expected x and length only")
@@ -258,7 +291,13 @@ def log_prob(net: RecurrentNet, compiled: Callable, key: jax.Array, state: RnnSt
 
 
 def score(net: RecurrentNet, params: Any, batch: Batch) -> jax.Array:
-    """Returns the log-probability of each sequence of a batch, [B] nats."""
+    """Returns the log-probability [B] of each sequence of a batch, in nats.
+
+    Args:
+      net: the net.
+      params: weights of the predictor.
+      batch: `x` [B, T, *frame], `length` [B] frames, and `y` [B] if the net reads labels.
+    """
     lanes = first_lanes(net, len(batch["x"]))
     return frame_log_prob(net, params, None, batch, frame_lengths(batch), lanes)[0].sum(1)
 
@@ -273,20 +312,20 @@ def sample(
     given: dict | None = None,
     how: dict | None = None,
 ) -> Batch:
-    """Draws `num` sequences; a conditional net draws a label for each sequence unless `given` has `y`.
+    """Draws sequences. A conditional net draws a label for each sequence unless `given` has `y`.
 
     Args:
       net: the net.
-      spec: facts of the data, among them the number of frames of a sequence.
-      compiled: (key, params, x, prefix, y, choice, stream) -> x, `complete` of the net.
-      key: of the draws.
-      state: its averaged weights are read.
+      spec: facts of the data, including the number of frames of a sequence.
+      compiled: `complete` of the net, compiled: (key, params, x, prefix, y, choice, stream) -> x.
+      key: random key of the draws.
+      state: the state, whose averaged weights are used.
       num: number of sequences.
-      given: conditions, see `rnn`.
-      how: options of the sampler, see `rnn`.
+      given: conditions, see `rnn`; by default None.
+      how: options of the sampler, see `rnn`; by default None.
 
     Returns:
-      `x` [num, T, *frame], `length` [num] if it is given, `y` [num] of a conditional net.
+      `x` [num, T, *frame], `length` [num] if it is given, and `y` [num] for a conditional net.
 
     Raises:
       UserError: for a condition or an option that the net does not have, or values outside their range.
@@ -319,19 +358,19 @@ def complete(
     choice: Choice,
     stream: Callable[[jax.Array], None] | None,
 ) -> jax.Array:
-    """Returns x [num, T, *frame] with all frames after the `prefix` [num] of a row drawn anew.
+    """Returns x [num, T, *frame] in which all frames after the prefix of a row are drawn anew.
 
-    The draws of a row depend on its number and its frames alone, whatever other rows are beside it.
+    The draws of a row depend on its number and its frames alone, not on the other rows of the batch.
 
     Args:
       net: the net.
-      key: of the draws.
-      params: of the predictor.
-      x: [num, T, *frame], of which the first `prefix` frames are kept.
-      prefix: [num] frames.
-      y: [num] labels; None if the net reads none.
-      choice: how a frame is drawn, leaves [num].
-      stream: called with each frame [num, *frame] when it is drawn, or None.
+      key: random key of the draws.
+      params: weights of the predictor.
+      x: rows [num, T, *frame], of which the first `prefix` frames are kept.
+      prefix: number of frames to keep in each row [num].
+      y: labels [num], or None if the net reads no labels.
+      choice: options of the draw of a frame, leaves [num].
+      stream: function that is called with each frame [num, *frame] when it is drawn, or None.
     """
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(x)))
 

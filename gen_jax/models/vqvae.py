@@ -1,4 +1,7 @@
-"""Vector-quantised autoencoders: images as grids of codes, and a recurrent prior of the codes that is trained beside them."""
+"""Vector-quantised autoencoders: images as grids of codes, with a recurrent prior of the codes.
+
+The prior is trained together with the autoencoder.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,34 +31,34 @@ from gen_jax.nets.recurrent import RECURRENT, Cell
 from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
-UNUSED = 0.01  # share of an even use below which a code does not count as used
+UNUSED = 0.01  # share of the mean use of a code below which a code does not count as used
 
 
 class VqvaeState(NamedTuple):
-    """The state of a vector-quantised autoencoder."""
+    """Holds the state of a vector-quantised autoencoder."""
 
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, rows trained on
-    classes: jax.Array | None  # [C] float32, rows of each label in the batches so far; None if it reads no labels
+    classes: jax.Array | None  # [C] float32, rows of each label in the batches so far; None if no labels are read
     codebook: Codebook
-    params: dict  # of the nets and the likelihood: `images`, and the `prior` of the codes
-    optimizer: dict  # of each of the two
+    params: dict  # `images`: weights of the autoencoder and its likelihood; `prior`: weights of the prior of the codes
+    optimizer: dict  # states of the optimizers of `images` and `prior`
 
 
 class Vqvae(NamedTuple):
-    """A vector-quantised autoencoder without its weights. A grid has the sides h, w of the prior."""
+    """Describes a vector-quantised autoencoder without its weights. A grid has the sides h, w of the prior."""
 
     encoder: Net  # x -> [N, h, w, D]
-    decoder: Net  # [N, h, w, D] -> what the likelihood reads
+    decoder: Net  # [N, h, w, D] -> input of the likelihood
     prior: Raster  # (codes [N, h, w], y or None) -> logits [N, h, w, K]
     likelihood: Likelihood
-    shape: tuple[int, ...]  # of an image
+    shape: tuple[int, ...]  # shape of an image
     codebook_size: int  # K
     code_size: int  # D
-    classes: int = 0  # number of labels that the prior reads; 0: it reads none
+    classes: int = 0  # number of labels that the prior reads; 0 if it reads no labels
     commitment: float = 0.25  # weight of ||z - sg(e)||^2
-    decay: float = 0.99  # of the codebook's running counts and sums, in a step
-    restart: float = 0.02  # share of an even use below which a code begins anew
+    decay: float = 0.99  # decay of the running counts and sums of the codebook in a step
+    restart: float = 0.02  # share of the mean use of a code below which a code is replaced
 
 
 @family("vqvae")
@@ -78,33 +81,37 @@ def vqvae(
 ) -> Model:
     """Returns an autoencoder of images whose latent is a grid of codes (van den Oord et al. 2017, arXiv 1711.00937).
 
-    A step is a gradient update of the autoencoder, one of the prior on the codes of this batch, and a move of the codebook,
-    which no gradient reaches. The prior is trained on codes that still move. Its nats mean something once the autoencoder
-    has slowed down, so let the learning rate of `optimizer` fall.
+    A step has three parts: a gradient update of the autoencoder, a gradient update of the prior on the codes of this
+    batch, and a move of the codebook. No gradient reaches the codebook. The prior is trained on codes that still move.
+    Its nats have a meaning only after the autoencoder has slowed down, so let the learning rate of `optimizer` fall.
 
-    Because the encoder is deterministic, log p(x) >= log p(codes) + log p(x | codes). This is the `log_prob_bound`, whatever
-    its `num_samples`. `encode` returns codes `z` [N, h, w] int32, `decode` the mean of x.
+    Because the encoder is deterministic, log p(x) >= log p(codes) + log p(x | codes). This is `log_prob_bound`, for any
+    `num_samples`. `encode` returns codes `z` [N, h, w] int32, and `decode` returns the mean of x.
 
     Args:
-      spec: the data, images.
-      encoder: a `name` in `GRID_ENCODERS` and that net's options.
-      decoder: a `name` in `GRID_DECODERS` and that net's options.
-      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; if None, the first that fits the data.
-      grid: side of the grid of codes; 0 halves the images down to 4..7 pixels a side.
-      codebook_size: number of codes.
-      code_size: numbers of each code's vector.
-      commitment: weight of ||z - sg(e)||^2, summed over the grid as the nats of log p(x | z) are summed over the image.
-      decay: of the codebook's running counts and sums, in a step.
-      restart: a code used less than this share of an even use begins anew at a vector of the encoder; 0: never.
-      prior: a `name` in `CELLS` and the options of `nets.recurrent.Recurrent`: what predicts each code of a grid.
-      conditional: the prior reads the label; `given={"y": labels}` asks for one, and a sample has its `y`. Bounds are
-        then those of log p(x | y).
-      means: a sample is the mean of x given its codes, not a draw.
-      optimizer: of the autoencoder, see `gen_jax.optimizers.optimizer`.
-      prior_optimizer: of the prior, likewise.
+      spec: facts of the data, which are images.
+      encoder: a `name` in `GRID_ENCODERS` and the options of that net; by default `conv`.
+      decoder: a `name` in `GRID_DECODERS` and the options of that net; by default `conv`.
+      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
+        likelihood that fits the data.
+      grid: side of the grid of codes, in codes. 0, the default, halves the images until a side has 4 to 7 pixels.
+      codebook_size: number of codes; by default 64.
+      code_size: number of dimensions of the vector of a code; by default 16.
+      commitment: weight of ||z - sg(e)||^2; by default 0.25. It is summed over the grid, as the nats of log p(x | z)
+        are summed over the image.
+      decay: decay of the running counts and sums of the codebook in a step; by default 0.99.
+      restart: share of the mean use of a code below which a code is replaced by a vector of the encoder; by default
+        0.02. 0 replaces no code.
+      prior: a `name` in `CELLS` and the options of `nets.recurrent.Recurrent`, for the net that predicts each code of a
+        grid; by default a GRU with 128 units.
+      conditional: whether the prior reads the label; by default False. `given={"y": labels}` then chooses labels, a
+        sample has its label as `y`, and bounds are bounds of log p(x | y).
+      means: whether a sample is the mean of x given its codes instead of a draw; by default False.
+      optimizer: optimizer of the autoencoder, see `gen_jax.optimizers.optimizer`; by default Adam.
+      prior_optimizer: optimizer of the prior; by default Adam.
 
     Raises:
-      UserError: for data that are no images, labels that they lack, an unknown name or option.
+      UserError: for data that are not images, missing labels, or an unknown name or option.
     """
     check_arguments(spec, grid, codebook_size, code_size, decay, restart, commitment)
     classes = label_count("vqvae", spec, conditional)
@@ -141,13 +148,13 @@ def vqvae(
 
 
 def init(nets: Vqvae, txs: Mapping[str, Callable], key: jax.Array, batch: Batch) -> VqvaeState:
-    """Returns the state before the first step, whose codebook the first step replaces.
+    """Returns the state before the first step. The first step replaces its codebook.
 
     Args:
       nets: the autoencoder.
-      txs: (examples) -> an Optax transformation, of the `images` and of the `prior`.
-      key: of the weights.
-      batch: not read, for the shapes are those of `nets`.
+      txs: functions from the number of examples to an Optax transformation, for `images` and `prior`.
+      key: random key of the weights.
+      batch: not used, because `nets` gives the shapes.
     """
     e_key, d_key, p_key, c_key = jax.random.split(key, 4)
     zero = jnp.zeros((), jnp.int32)
@@ -173,14 +180,17 @@ def init(nets: Vqvae, txs: Mapping[str, Callable], key: jax.Array, batch: Batch)
 def step(
     nets: Vqvae, txs: Mapping[str, Callable], key: jax.Array, state: VqvaeState, batch: Batch
 ) -> tuple[VqvaeState, dict]:
-    """Returns the state after one update of the autoencoder, of the prior and of the codebook, and its metrics.
+    """Returns the state after one update of the autoencoder, the prior and the codebook.
 
     Args:
       nets: the autoencoder.
-      txs: (examples) -> an Optax transformation, of the `images` and of the `prior`.
-      key: of the noise.
-      state: before the update.
-      batch: as in `loss`.
+      txs: functions from the number of examples to an Optax transformation, for `images` and `prior`.
+      key: random key of the noise.
+      state: the state before the update.
+      batch: see `loss`.
+
+    Returns:
+      The new state, and the metrics.
     """
     weight = batch.get("weight", jnp.ones(len(batch["x"])))
     seen = state.examples.astype(jnp.float32)
@@ -212,16 +222,16 @@ def step(
 
 
 class Terms(NamedTuple):
-    """The terms of the loss. Nats are means over the rows; M = N h w places lie in all grids."""
+    """Holds the terms of the loss. Nats are means over the rows, and M = N h w is the number of places in all grids."""
 
     log_likelihood: jax.Array  # [] log p(x | codes)
     log_codes: jax.Array  # [] log p(codes)
     commitment: jax.Array  # [] ||z - e||^2
-    codebook: Codebook  # the one that the codes were taken from
+    codebook: Codebook  # codebook from which the codes were taken
     z: jax.Array  # [M, D] vectors of the encoder, without a gradient
-    codes: jax.Array  # [M] int32, the nearest to z
-    weight: jax.Array  # [M] of the row of each place
-    fresh: jax.Array  # [K, D] some of z, at which dead codes begin anew
+    codes: jax.Array  # [M] int32, nearest code of each z
+    weight: jax.Array  # [M] weight of the row of each place
+    fresh: jax.Array  # [K, D] random vectors among z, which replace dead codes
 
 
 def loss(
@@ -232,22 +242,22 @@ def loss(
     codebook: Codebook,
     first: jax.Array | bool = False,
 ) -> tuple[jax.Array, Terms]:
-    """Returns -log p(x | z_q) - log p(codes) + commitment ||z - sg(e)||^2, the mean over a batch in nats.
+    """Returns the mean of -log p(x | z_q) - log p(codes) + commitment ||z - sg(e)||^2 over a batch, in nats.
 
-    Equation 3 of van den Oord et al. 2017 (arXiv 1711.00937) with the nats of the prior, which reach the prior alone. Their
-    term that moves e is left out, because running means move the codebook (appendix A.1). The gradient of the encoder is
-    the straight-through one, not that of this number.
+    This is equation 3 of van den Oord et al. 2017 (arXiv 1711.00937) plus the nats of the prior, whose gradient reaches
+    the prior alone. The term of the paper that moves e is left out, because running means move the codebook (appendix
+    A.1). The gradient of the encoder is the straight-through gradient, not the gradient of this number.
 
     Args:
       nets: the autoencoder.
-      params: `images` and `prior`; differentiable.
-      key: of the noise.
-      batch: `x` [N, *shape] in model space, `y` [N] if the prior reads labels, `weight` [N], 0 for rows that do not count.
-      codebook: the codes.
-      first: the codes are vectors of this batch, not those of `codebook`.
+      params: weights `images` and `prior`; differentiable.
+      key: random key of the noise.
+      batch: `x` [N, *shape] in model space, `y` [N] if the prior reads labels, and `weight` [N] (0 for padding rows).
+      codebook: the codebook.
+      first: whether the codes are vectors of this batch instead of `codebook`; by default False.
 
     Returns:
-      The loss, and its terms.
+      The loss [], and its terms.
     """
     x_key, fresh_key, p_key = jax.random.split(key, 3)
     x = nets.likelihood.smooth(x_key, observed(batch))
@@ -271,46 +281,80 @@ def loss(
 def log_prob_codes(
     nets: Vqvae, params: Any, codes: jax.Array, y: jax.Array | None, rngs: dict[str, jax.Array] = {}
 ) -> jax.Array:
-    """Returns log p(codes) of each grid, [N] nats.
+    """Returns log p(codes) [N] of each grid, in nats.
 
     Args:
       nets: the autoencoder.
-      params: of the prior.
-      codes: [N, h, w] int32.
+      params: weights of the prior.
+      codes: grids of codes [N, h, w] int32.
       y: labels [N], or None.
-      rngs: `dropout` holds the key of dropout; without one no net drops out.
+      rngs: `dropout`: random key of dropout; by default no dropout.
     """
     logits = nets.prior.apply(params, codes, y, rngs=rngs)  # [N, h, w, K]
     return -optax.softmax_cross_entropy_with_integer_labels(logits, codes).sum((1, 2))
 
 
 def nearest_codes(nets: Vqvae, state: VqvaeState, x: jax.Array) -> jax.Array:
-    """Returns the codes [N, h, w] int32 of images x [N, *shape] in model space."""
+    """Returns the codes [N, h, w] int32 of images.
+
+    Args:
+      nets: the autoencoder.
+      state: the state.
+      x: images [N, *shape] in model space.
+    """
     z = nets.encoder.apply(state.params["images"]["encoder"], x)
     return quantise.nearest(z, quantise.vectors(state.codebook))
 
 
 def decoded(nets: Vqvae, state: VqvaeState, codes: jax.Array) -> jax.Array:
-    """Returns what the likelihood reads, [N, *shape, W], for codes [N, h, w]."""
+    """Returns the input of the likelihood [N, *shape, W] for codes.
+
+    Args:
+      nets: the autoencoder.
+      state: the state.
+      codes: grids of codes [N, h, w].
+    """
     return nets.decoder.apply(state.params["images"]["decoder"], quantise.vectors(state.codebook)[codes])
 
 
 def decode_mean(nets: Vqvae, key: jax.Array, state: VqvaeState, latent: dict) -> Batch:
-    """Returns the mean of x given codes `z` [N, h, w], with their labels `y`; `key` is not read."""
+    """Returns the mean of x given codes, with the labels of the codes.
+
+    Args:
+      nets: the autoencoder.
+      key: not used.
+      state: the state.
+      latent: codes `z` [N, h, w], and labels `y` [N] if the prior reads labels.
+    """
     out = decoded(nets, state, latent["z"])
     x = nets.likelihood.mean(state.params["images"]["likelihood"], out)
     return {"x": x, **labelled(latent["y"] if nets.classes else None)}
 
 
 def decode_draw(nets: Vqvae, key: jax.Array, state: VqvaeState, latent: dict) -> Batch:
-    """Returns a draw of x given codes `z` [N, h, w], with their labels `y`."""
+    """Returns a draw of x given codes, with the labels of the codes.
+
+    Args:
+      nets: the autoencoder.
+      key: random key of the draw.
+      state: the state.
+      latent: codes `z` [N, h, w], and labels `y` [N] if the prior reads labels.
+    """
     out = decoded(nets, state, latent["z"])
     x = nets.likelihood.draw(key, state.params["images"]["likelihood"], out)
     return {"x": x, **labelled(latent["y"] if nets.classes else None)}
 
 
 def bound(nets: Vqvae, key: jax.Array, state: VqvaeState, x: jax.Array, y: jax.Array | None) -> jax.Array:
-    """Returns log p(codes) + log p(x | codes) of each row, [N] nats, at the codes that the encoder chooses."""
+    """Returns log p(codes) + log p(x | codes) [N] of each row in nats, for the codes that the encoder chooses.
+
+    Args:
+      nets: the autoencoder.
+      key: random key of the noise that spreads whole numbers, if the likelihood spreads them.
+      state: the state.
+      x: images [N, *shape] in model space.
+      y: labels [N], or None.
+    """
     x = nets.likelihood.smooth(key, x)
     codes = nearest_codes(nets, state, x)
     log_x = log_likelihood(nets.likelihood, state.params["images"], decoded(nets, state, codes), x)
@@ -320,25 +364,32 @@ def bound(nets: Vqvae, key: jax.Array, state: VqvaeState, x: jax.Array, y: jax.A
 def log_prob_bound(
     nets: Vqvae, score: Callable, key: jax.Array, state: VqvaeState, batch: Batch, num_samples: int = 1
 ) -> jax.Array:
-    """Returns a lower bound of log p(x) of each row, [N] nats.
+    """Returns a lower bound of log p(x) [N] of each row, in nats.
 
     Args:
       nets: the autoencoder.
       score: `bound` of these nets, compiled.
-      key: of the noise that spreads whole numbers, if the likelihood does.
-      state: the trained state.
-      batch: `x` [N, *shape] in model space and, if the prior reads labels, `y` [N].
-      num_samples: changes nothing, because a row has a single grid of codes.
+      key: random key of the noise that spreads whole numbers, if the likelihood spreads them.
+      state: the state.
+      batch: `x` [N, *shape] in model space, and `y` [N] if the prior reads labels.
+      num_samples: has no effect, because a row has a single grid of codes; by default 1.
 
     Raises:
-      UserError: for no samples, or a batch without the labels that the prior reads.
+      UserError: if `num_samples` is below 1, or for a batch without the labels that the prior reads.
     """
     check_whole("num_samples", num_samples)
     return score(key, state, jnp.asarray(batch["x"]), batch_labels(batch, nets.classes).get("y"))
 
 
 def encode(nets: Vqvae, nearest: Callable, key: jax.Array, state: VqvaeState, batch: Batch) -> dict:
-    """Returns the codes `z` [N, h, w] int32 of a batch, with its labels; `nearest` is `nearest_codes` of these nets, compiled.
+    """Returns the codes `z` [N, h, w] int32 of a batch, with its labels.
+
+    Args:
+      nets: the autoencoder.
+      nearest: `nearest_codes` of these nets, compiled.
+      key: not used.
+      state: the state.
+      batch: `x` [N, *shape] in model space, and `y` [N] if the prior reads labels.
 
     Raises:
       UserError: for a batch without the labels that the prior reads.
@@ -347,10 +398,17 @@ def encode(nets: Vqvae, nearest: Callable, key: jax.Array, state: VqvaeState, ba
 
 
 def decode(nets: Vqvae, show: Callable, key: jax.Array, state: VqvaeState, latent: dict) -> Batch:
-    """Returns the mean of x given codes `z` [N, h, w], with their labels; `show` is `decode_mean` of these nets, compiled.
+    """Returns the mean of x given codes, with the labels of the codes.
+
+    Args:
+      nets: the autoencoder.
+      show: `decode_mean` of these nets, compiled.
+      key: not used.
+      state: the state.
+      latent: codes `z` [N, h, w], and labels `y` [N] if the prior reads labels.
 
     Raises:
-      UserError: for a `z` that holds no codes.
+      UserError: if `z` does not hold codes.
     """
     z = np.asarray(latent["z"])
     height, width, size = nets.prior.height, nets.prior.width, nets.codebook_size
@@ -362,15 +420,15 @@ def decode(nets: Vqvae, show: Callable, key: jax.Array, state: VqvaeState, laten
 def draw_latent(
     nets: Vqvae, draw: Callable, key: jax.Array, state: VqvaeState, num: int, given: dict | None = None
 ) -> dict:
-    """Returns codes of the prior, `z` [num, h, w] int32, with their labels.
+    """Draws grids of codes `z` [num, h, w] int32 from the prior, with their labels.
 
     Args:
       nets: the autoencoder.
-      draw: (key, params, y, num) -> codes, `draw_codes` of the prior, compiled.
-      key: of the draws.
-      state: the trained state.
+      draw: `draw_codes` of the prior, compiled: (key, params, y, num) -> codes.
+      key: random key of the draws.
+      state: the state.
       num: number of grids.
-      given: labels `y` [num]; without them, labels are as frequent as those of the batches so far.
+      given: labels `y` [num]. Without labels, they are drawn with their frequencies in the batches so far.
 
     Raises:
       UserError: for another condition, or labels that do not fit.
@@ -392,17 +450,20 @@ def sample(
     given: dict | None = None,
     how: dict | None = None,
 ) -> Batch:
-    """Returns `num` rows.
+    """Draws rows.
 
     Args:
       nets: the autoencoder.
-      draw: as in `draw_latent`.
+      draw: see `draw_latent`.
       show: `decode_mean` or `decode_draw` of these nets, compiled.
-      key: of the draws.
-      state: the trained state.
+      key: random key of the draws.
+      state: the state.
       num: number of rows.
-      given: labels `y` [num].
-      how: no options.
+      given: labels `y` [num]; by default None.
+      how: no options; by default None.
+
+    Returns:
+      `x` [num, *shape], and `y` [num] if the prior reads labels.
 
     Raises:
       UserError: for another condition, labels that do not fit, or an option.
@@ -423,8 +484,17 @@ def check_arguments(
 ) -> None:
     """Refuses arguments that no vector-quantised autoencoder can have.
 
+    Args:
+      spec: facts of the data.
+      grid: see `vqvae`.
+      codebook_size: see `vqvae`.
+      code_size: see `vqvae`.
+      decay: see `vqvae`.
+      restart: see `vqvae`.
+      commitment: see `vqvae`.
+
     Raises:
-      UserError: naming the argument, its value and what was expected.
+      UserError: with the argument, its value and the expected value.
     """
     if not kind_of(spec).pixels:
         raise UserError(f"a vqvae models images, not data of kind {spec.kind!r} ({spec.name})")

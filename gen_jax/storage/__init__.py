@@ -1,1 +1,1 @@
-"""What a run is on the disk: its directory, checkpoints and metrics."""
+"""A run on disk: its directory, checkpoints and metrics."""

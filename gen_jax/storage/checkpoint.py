@@ -21,26 +21,29 @@ from gen_jax.devices import processes
 from gen_jax.errors import UserError
 from gen_jax.storage.silence import drop_failed_tasks, silenced
 
-TRIES = 20  # to read a checkpoint of a run that deletes old ones
-LOOKS = 2  # more, to find a checkpoint in a folder that seems empty
-PAUSE = 0.05  # seconds between them
-SMALL = 1 << 26  # bytes of a state that costs less to read on the host than to compile a function of it
-WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32}  # bytes of a number -> its bits
+TRIES = 20  # number of attempts to read a checkpoint of a run that deletes old checkpoints
+LOOKS = 2  # number of further looks for a checkpoint in a folder that seems empty
+PAUSE = 0.05  # seconds between two attempts
+SMALL = 1 << 26  # bytes of a state up to which reading on the host costs less than compiling a function of the state
+WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32}  # bytes of a number -> type of its bits
 Array = np.ndarray | jax.Array
 
 
 class Deleted(Exception):
-    """A checkpoint that its run has deleted since it was listed."""
+    """Reports a checkpoint that its run has deleted since it was listed."""
 
 
 class Damaged(Exception):
-    """A checkpoint whose bytes are not those that were saved."""
+    """Reports a checkpoint whose bytes differ from the bytes that were saved."""
 
 
 def inspect(leaves: list[Array]) -> tuple[list[Array], list[Array]]:
-    """Returns for each array whether it is finite, and sum_i bits_i (2 i + 1) mod 2^32, which every flipped bit changes.
+    """Returns whether each array is finite, and its checksum sum_i bits_i (2 i + 1) mod 2^32.
 
-    It computes with NumPy if the arrays are NumPy's, and with JAX otherwise.
+    Every flipped bit changes the checksum. NumPy arrays are inspected with NumPy, other arrays with JAX.
+
+    Args:
+      leaves: the arrays.
     """
     finite, sums = [], []
     for leaf in leaves:
@@ -58,13 +61,24 @@ inspect_on_devices = jax.jit(inspect)
 
 
 def layout(state: Any) -> dict[str, list]:
-    """Returns path -> [shape, dtype] of each array of a state, or of its shapes."""
+    """Returns the shape and the type of each array of a state: path -> [shape, dtype].
+
+    Args:
+      state: arrays, or their shapes.
+    """
     leaves = jax.tree.leaves_with_path(state)
     return {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in leaves}
 
 
 def checksums(state: Any) -> tuple[dict[str, int], str | None]:
-    """Returns path -> checksum of each array of a state, and the path of the first array that is not finite, or None."""
+    """Returns the checksum of each array of a state, and the path of the first array that is not finite.
+
+    Args:
+      state: the state.
+
+    Returns:
+      The checksums by path, and the path or None.
+    """
     leaves = jax.tree.leaves_with_path(state)
     arrays = [leaf for _, leaf in leaves]
     if processes.alone() and sum(leaf.nbytes for leaf in arrays) <= SMALL:
@@ -78,11 +92,11 @@ def checksums(state: Any) -> tuple[dict[str, int], str | None]:
 
 @contextmanager
 def opened(folder: Path, keep: int | None = None) -> Iterator[CheckpointManager]:
-    """Yields the checkpoints in a folder.
+    """Yields the manager of the checkpoints in a folder.
 
     Args:
-      folder: the checkpoints of a run.
-      keep: number of newest checkpoints that stay when another is written; None only reads.
+      folder: folder of the checkpoints of a run.
+      keep: number of newest checkpoints that stay when another checkpoint is written. None, the default, only reads.
     """
     options = ocp.CheckpointManagerOptions(
         max_to_keep=keep, read_only=keep is None, create=keep is not None, cleanup_tmp_directories=keep is not None
@@ -93,8 +107,8 @@ def opened(folder: Path, keep: int | None = None) -> Iterator[CheckpointManager]
             yield manager
             finish(manager)
         except BaseException:
-            if processes.alone():  # others may never come to where a manager closes
-                with suppress(Exception):  # of a save, after what has ended the run
+            if processes.alone():  # because other processes may never reach the barrier of closing
+                with suppress(Exception):  # of a save, because another error has ended the run already
                     manager.close()
             drop_failed_tasks()
             raise
@@ -102,15 +116,15 @@ def opened(folder: Path, keep: int | None = None) -> Iterator[CheckpointManager]
 
 
 def save(manager: CheckpointManager, step: int, state: Any) -> None:
-    """Saves a state in the background, after a look at every array.
+    """Saves a state in the background, after every array is checked.
 
     Args:
-      manager: of the checkpoints.
+      manager: manager of the checkpoints.
       step: number of steps that are done.
-      state: arrays, which are copied before this returns.
+      state: the state, which is copied before this function returns.
 
     Raises:
-      UserError: if an array is not finite, and nothing is written then; if this save or the one before fails.
+      UserError: if an array is not finite (nothing is written then), or if this save or the previous save fails.
     """
     sums, broken = checksums(state)
     if broken:
@@ -122,16 +136,23 @@ def save(manager: CheckpointManager, step: int, state: Any) -> None:
 
 
 def finish(manager: CheckpointManager) -> None:
-    """Waits until what is being saved is on the disk.
+    """Waits until the running save is on disk.
+
+    Args:
+      manager: manager of the checkpoints.
 
     Raises:
-      UserError: if it cannot be saved.
+      UserError: if the save fails.
     """
     attempt(manager, manager.wait_until_finished)
 
 
 def left(manager: CheckpointManager) -> str:
-    """Returns in words what a run that ends has saved."""
+    """Returns in words which checkpoint a run that ends has saved.
+
+    Args:
+      manager: manager of the checkpoints.
+    """
     good = manager.latest_step()
     return "it had saved no checkpoint yet" if good is None else f"its last good checkpoint is of step {good}"
 
@@ -139,8 +160,12 @@ def left(manager: CheckpointManager) -> str:
 def attempt(manager: CheckpointManager, function: Callable[[], Any]) -> None:
     """Calls a function that saves.
 
+    Args:
+      manager: manager of the checkpoints.
+      function: the function.
+
     Raises:
-      UserError: if it fails, with the reason as the system says it, and what the run has saved.
+      UserError: if it fails, with the reason of the system and the last saved checkpoint.
     """
     try:
         function()
@@ -149,7 +174,7 @@ def attempt(manager: CheckpointManager, function: Callable[[], Any]) -> None:
         if not processes.alone() and processes.peer_lost(error):
             raise
         reason = reason_of(error)
-    # Raised outside of the handler, because the error that it would refer to keeps the failed tasks of Orbax alive.
+    # Raised outside of the handler, because a reference to the first error would keep the failed tasks of Orbax alive.
     raise UserError(
         f"cannot save a checkpoint in {manager.directory}: {reason}; the run stops, {left(manager)}: "
         f"mend that, and the same command goes on from there"
@@ -157,7 +182,11 @@ def attempt(manager: CheckpointManager, function: Callable[[], Any]) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """Returns what the system says of an error of Orbax, or else the beginning of its message."""
+    """Returns the message of the system in an error of Orbax, or else the beginning of the error's message.
+
+    Args:
+      error: the error.
+    """
     causes = [os.strerror(number) for number in errno.errorcode if os.strerror(number) in str(error)]
     return max(causes, key=len, default=" ".join(str(error).split())[:300])
 
@@ -166,13 +195,13 @@ def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
     """Returns the state that was saved at a step.
 
     Args:
-      manager: of the checkpoints.
-      step: of the checkpoint.
+      manager: manager of the checkpoints.
+      step: step of the checkpoint.
       abstract: shapes and shardings of the state.
 
     Raises:
-      UserError: if the model's state has other arrays than the saved state, naming the first.
-      Damaged: if the bytes cannot be read or are not those that were saved.
+      UserError: if the state of the model has other arrays than the saved state, with the first difference.
+      Damaged: if the bytes cannot be read, or differ from the bytes that were saved.
     """
     facts = read_item(manager, step, "facts", ocp.args.JsonRestore())
     refuse_other_layout(saved_layout(facts), layout(abstract), f"checkpoint {step} in {manager.directory}")
@@ -187,14 +216,20 @@ def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
 def read_item(manager: CheckpointManager, step: int, item: str, args: Any) -> Any:
     """Returns one item of a checkpoint, `facts` or `state`.
 
+    Args:
+      manager: manager of the checkpoints.
+      step: step of the checkpoint.
+      item: `facts` or `state`.
+      args: arguments of Orbax for this item.
+
     Raises:
-      Damaged: with the reason, if it cannot be read. It does not keep the failed tasks of Orbax alive.
+      Damaged: with the reason, if the item cannot be read. The error does not keep the failed tasks of Orbax alive.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
-    except Exception as error:  # noqa: BLE001 (a torn file makes Orbax raise anything)
+    except Exception as error:  # noqa: BLE001 (a damaged file makes Orbax raise any error)
         reason = str(error)
     raise Damaged(reason)
 
@@ -202,8 +237,11 @@ def read_item(manager: CheckpointManager, step: int, item: str, args: Any) -> An
 def saved_layout(facts: Any) -> dict[str, list]:
     """Returns the layout of a saved state.
 
+    Args:
+      facts: facts of the checkpoint.
+
     Raises:
-      Damaged: if the facts of the checkpoint hold none.
+      Damaged: if the facts do not hold a layout.
     """
     try:
         return {name: [shape, dtype] for name, (shape, dtype, _) in facts.items()}
@@ -212,7 +250,16 @@ def saved_layout(facts: Any) -> dict[str, list]:
 
 
 def refuse_other_layout(saved: dict[str, list], wanted: dict[str, list], what: str) -> None:
-    """Raises UserError if a saved state has other arrays than the state of the model, naming the first array."""
+    """Refuses a saved state that has other arrays than the state of the model.
+
+    Args:
+      saved: layout of the saved state.
+      wanted: layout of the state of the model.
+      what: name of the checkpoint, for the error.
+
+    Raises:
+      UserError: for the first array that differs.
+    """
     for name in sorted(saved.keys() | wanted.keys()):
         if saved.get(name) != wanted.get(name):
             raise UserError(
@@ -222,23 +269,23 @@ def refuse_other_layout(saved: dict[str, list], wanted: dict[str, list], what: s
 
 
 def newest_in(folder: Path, abstract: Any, step: int | None = None) -> tuple[int, Any] | None:
-    """Returns the newest whole checkpoint of a run that is only read, see `newest`.
+    """Returns the newest intact checkpoint of a run that is only read, see `newest`.
 
-    The run may be training: if it deletes a checkpoint meanwhile, its newer checkpoints are read.
+    The run may be training. If it deletes a checkpoint during the read, its newer checkpoints are read.
 
     Args:
       folder: the checkpoints of the run.
       abstract: shapes and shardings of the state.
-      step: of the checkpoint; the newest if None.
+      step: step of the checkpoint. None, the default, is the newest step.
 
     Returns:
       (step, state); None if the run was stopped before its first save.
 
     Raises:
-      UserError: as `newest`, and if checkpoints are deleted faster than they are read.
+      UserError: in the cases of `newest`, and if checkpoints are deleted faster than they are read.
     """
     empty = 0
-    with silenced():  # also in the pauses, because threads of TensorStore may come late
+    with silenced():  # also during the pauses, because threads of TensorStore may print late
         for _ in range(TRIES):
             if not folder.exists():
                 return None
@@ -254,13 +301,13 @@ def newest_in(folder: Path, abstract: Any, step: int | None = None) -> tuple[int
 
 
 def is_deleted(folder: Path, step: int, last: int) -> bool:
-    """Returns whether the run of a folder has deleted a checkpoint, or begins to.
+    """Returns whether a run has deleted a checkpoint, or begins to delete it.
 
-    It does so once it has a newer checkpoint than the last one that was listed.
+    A run deletes checkpoints after it has written a newer checkpoint than the last one that was listed.
 
     Args:
-      folder: the checkpoints of the run.
-      step: of the checkpoint.
+      folder: folder of the checkpoints of the run.
+      step: step of the checkpoint.
       last: step of the last checkpoint that was listed.
     """
     names = {path.name for path in folder.iterdir()}
@@ -270,19 +317,21 @@ def is_deleted(folder: Path, step: int, last: int) -> bool:
 def newest(
     manager: CheckpointManager, abstract: Any, step: int | None = None, repair: bool = False
 ) -> tuple[int, Any] | None:
-    """Returns the newest whole checkpoint, or the checkpoint of a step. A damaged one is passed over with a warning.
+    """Returns the newest intact checkpoint, or the checkpoint of a step.
+
+    A damaged checkpoint is skipped with a warning.
 
     Args:
-      manager: of the checkpoints.
+      manager: manager of the checkpoints.
       abstract: shapes and shardings of the state.
-      step: of the checkpoint; the newest if None.
-      repair: whether damaged checkpoints are moved out of the way, to `damaged-STEP`.
+      step: step of the checkpoint. None, the default, is the newest step.
+      repair: whether damaged checkpoints are renamed to `damaged-STEP`; by default False.
 
     Returns:
-      (step, state); None if there never was a checkpoint.
+      (step, state), or None if the run has never saved a checkpoint.
 
     Raises:
-      UserError: if there is none at `step`, or none that is whole.
+      UserError: if there is no checkpoint at `step`, or no intact checkpoint.
       Deleted: if a run that is only read has deleted the checkpoint.
     """
     steps = sorted(manager.all_steps(), reverse=True)
@@ -314,7 +363,12 @@ def newest(
 
 
 def move_away(manager: CheckpointManager, damaged: list[int]) -> None:
-    """Renames damaged checkpoints to `damaged-STEP`; the first process does it, and all meet."""
+    """Renames damaged checkpoints to `damaged-STEP`. The first process renames, and all processes wait for it.
+
+    Args:
+      manager: manager of the checkpoints.
+      damaged: steps of the damaged checkpoints.
+    """
     if not damaged:
         return
     if processes.leads():

@@ -1,4 +1,4 @@
-"""A run directory: what it holds, and who may write to it."""
+"""The directory of a run: its contents, and the lock for the process that writes to it."""
 
 import fcntl
 import json
@@ -13,19 +13,22 @@ from gen_jax.data.spec import Spec, from_json, schema_of, to_json
 from gen_jax.errors import UserError
 from gen_jax.files import own_file, read_json, write_json
 
-BEST = "best"  # the folder of the checkpoint that a metric selects
-SCHEMA = "schema.json"  # of a table, as data.schema takes it; nothing reads it from here
-NETWORKS = {"network", "model_network"}  # facts of a spec that were read from a file
-UNFINISHED = {"spec.json", "fork.json", SCHEMA}  # what a start that was killed may leave without a config.json
+BEST = "best"  # folder of the checkpoint that a metric selects
+SCHEMA = "schema.json"  # schema of a table in the form of data.schema, for the user; no program reads this file
+NETWORKS = {"network", "model_network"}  # facts of a spec that come from a file
+UNFINISHED = {"spec.json", "fork.json", SCHEMA}  # files that a killed start may leave without a config.json
 
 
 def read_config(workdir: Path) -> dict | None:
     """Returns the config of a run; None if its directory is absent, empty or holds an unfinished start.
 
-    Options of the model that the file does not name, as earlier versions left them out, have their defaults.
+    Options of the model that the file lacks get their defaults, because earlier versions did not write them.
+
+    Args:
+      workdir: directory of the run.
 
     Raises:
-      UserError: where the directory holds something else than a run.
+      UserError: if the directory holds anything but a run.
     """
     if not str(workdir).isprintable():
         raise UserError(f"{str(workdir)!r} is no name for a run: expected characters that can be printed")
@@ -38,13 +41,13 @@ def read_config(workdir: Path) -> dict | None:
 
         config = read_json(workdir / "config.json")
         refuse_types(config, workdir / "config.json")
-        config.setdefault("registered", {})  # not in runs of earlier versions
+        config.setdefault("registered", {})  # because runs of earlier versions lack it
         if "model" in config:
             config["model"] = {**plain(default_settings(config["model"].get("name"))), **config["model"]}
         return config
     others = {path.name for path in workdir.iterdir() if not path.name.startswith(".")} - UNFINISHED
     if (workdir / "spec.json").exists() or not any((workdir / "checkpoints").glob("*")):
-        others -= {"checkpoints"}  # ours, or empty; anybody else's are left alone
+        others -= {"checkpoints"}  # a folder of gen_jax or an empty folder; a folder of another program is refused
     if others:
         raise UserError(
             f"{workdir} holds {min(others)!r} but no config.json, so it is not a run: choose another --workdir"
@@ -53,10 +56,15 @@ def read_config(workdir: Path) -> dict | None:
 
 
 def begun_config(workdir: Path) -> dict | None:
-    """As `read_config`, but None too for a run that never saved a state: it may start anew under other settings.
+    """Returns the config of a run as `read_config` does, but None if the run never saved a state.
+
+    Such a run may start anew with other settings.
+
+    Args:
+      workdir: directory of the run.
 
     Raises:
-      UserError: as `read_config`, and where a run that had saved states has lost them.
+      UserError: in the cases of `read_config`, and if a run has lost its checkpoints.
     """
     config = read_config(workdir)
     if config is None or steps_in(workdir / "checkpoints"):
@@ -70,21 +78,28 @@ def begun_config(workdir: Path) -> dict | None:
 
 
 def steps_in(folder: Path) -> list[int]:
-    """Returns the steps of the checkpoints in a folder."""
+    """Returns the steps of the checkpoints in a folder.
+
+    Args:
+      folder: the folder.
+    """
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
 
 
 def _went_beyond_a_save(workdir: Path, config: dict) -> bool:
-    from gen_jax.storage.metrics_file import read_metrics  # imports this file
+    from gen_jax.storage.metrics_file import read_metrics  # here, because it imports this file
 
     return any(each["step"] > config["save_every"] > 0 for each in read_metrics(workdir))
 
 
 def read_spec(workdir: Path) -> Spec:
-    """The facts of the data a run was trained on.
+    """Returns the facts of the data on which a run was trained.
+
+    Args:
+      workdir: directory of the run.
 
     Raises:
-      UserError: where they cannot be read, or are other facts than those of today.
+      UserError: if the file is unreadable, or another version of gen_jax wrote it.
     """
     try:
         return from_json(read_json(workdir / "spec.json"))
@@ -94,10 +109,13 @@ def read_spec(workdir: Path) -> Spec:
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Keeps every other training process out of `workdir` for as long as the body runs.
+    """Keeps every other training process out of a directory while the body runs.
+
+    Args:
+      workdir: directory of the run.
 
     Raises:
-      UserError: where another process holds it, or the directory cannot be written or locked.
+      UserError: if another process holds the directory, or it cannot be written or locked.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -127,17 +145,17 @@ def locked(workdir: Path) -> Iterator[None]:
 
 
 def refuse_other(workdir: Path, begun: dict, config: dict, spec: Spec, fork: Path | None) -> None:
-    """Refuses to go on with a begun run under other settings, on other data, or as a fork of another run.
+    """Refuses to resume a run with other settings, on other data, or as a fork of another run.
 
     Args:
       workdir: directory of the run.
-      begun: the settings that the run was begun with, see `begun_config`.
-      config: the settings that it is to go on with.
-      spec: the facts of the data that it is to go on with.
-      fork: directory of the run that it is to be a fork of, or None.
+      begun: settings with which the run was started, see `begun_config`.
+      config: settings with which the run is to resume.
+      spec: facts of the data with which the run is to resume.
+      fork: directory of the run of which this run is to be a fork, or None.
 
     Raises:
-      UserError: naming what changed and both values.
+      UserError: with the first difference and both values.
     """
     refuse_changes(begun, config, workdir)
     origin = read_json(workdir / "fork.json")["from"] if (workdir / "fork.json").exists() else None
@@ -146,7 +164,7 @@ def refuse_other(workdir: Path, begun: dict, config: dict, spec: Spec, fork: Pat
     old, new = to_json(read_spec(workdir)), json.loads(json.dumps(to_json(spec)))
     for info in (old["info"], new["info"]):
         for network in NETWORKS & info.keys():
-            info[network] = {**info[network], "path": None}  # where its file lies; what it held is compared
+            info[network] = {**info[network], "path": None}  # because only the content of the file is compared
     for name in new:
         if old[name] != new[name]:
             raise UserError(
@@ -156,21 +174,40 @@ def refuse_other(workdir: Path, begun: dict, config: dict, spec: Spec, fork: Pat
 
 
 def claim(workdir: Path, spec: Spec) -> None:
-    """Marks `workdir` as the start of a new run."""
+    """Marks a directory as the start of a new run.
+
+    Args:
+      workdir: directory of the run.
+      spec: facts of the data.
+    """
     write_json(workdir / "spec.json", to_json(spec))
     if spec.tabular:
         write_json(workdir / SCHEMA, schema_of(spec))
 
 
 def settle(workdir: Path, config: dict, fork: dict | None) -> None:
-    """Makes a claimed directory that of a run: `fork.json` for a fork, and last of all `config.json`."""
+    """Completes a claimed directory: writes `fork.json` for a fork, and `config.json` last.
+
+    Args:
+      workdir: directory of the run.
+      config: settings of the run.
+      fork: origin of a fork, or None.
+    """
     if fork is not None:
         write_json(workdir / "fork.json", fork)
     write_json(workdir / "config.json", config)
 
 
 def refuse_incomplete(config: dict, workdir: Path) -> None:
-    """Raises UserError for the settings of a run that lack a common key, as those of other code may."""
+    """Refuses settings of a run that lack a common key, because another version of gen_jax wrote them.
+
+    Args:
+      config: settings of the run.
+      workdir: directory of the run.
+
+    Raises:
+      UserError: for the first missing key.
+    """
     lacking = base_config().keys() - config.keys()
     if lacking:
         raise UserError(f"{workdir / 'config.json'} lacks {min(lacking)!r}: other code than this wrote it, use that")

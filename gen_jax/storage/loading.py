@@ -12,7 +12,7 @@ from gen_jax.storage.directory import BEST, read_config, read_spec, refuse_incom
 
 
 class Loaded(NamedTuple):
-    """What the directory of a trained run holds."""
+    """Holds a trained run that was loaded from its directory."""
 
     model: Model
     state: Any
@@ -25,13 +25,19 @@ class Loaded(NamedTuple):
 def load(
     workdir: str | Path, step: int | None = None, replica: int = 0, last: bool = False, model: Model | None = None
 ) -> Loaded:
-    """Rebuilds a run from its directory alone, with the newest whole checkpoint or the one of `step`.
+    """Rebuilds a run from its directory alone, with its best or its newest intact checkpoint.
 
-    A run whose config selects has its best checkpoint in the place of the newest, unless `last` asks for that. `model` is
-    the model if the config holds objects that no other process can build.
+    If the config of the run selects by a metric, the best checkpoint is loaded. Otherwise it is the newest checkpoint.
+
+    Args:
+      workdir: directory of the run.
+      step: step of the checkpoint; by default None, the best or the newest checkpoint.
+      replica: number of the replica, from 0; by default 0.
+      last: whether to load the newest checkpoint even if a metric selects; by default False.
+      model: the model, if the config holds objects that no other process can build; by default None.
 
     Raises:
-      UserError: if `workdir` holds no run or no whole checkpoint, the run has no such replica, or it needs a `model`.
+      UserError: if there is no run or no intact checkpoint, if the run has no such replica, or if it needs a `model`.
     """
     import jax
 

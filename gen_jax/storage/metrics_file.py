@@ -6,7 +6,13 @@ from typing import Any
 
 
 def read_metrics(workdir: Path) -> list[dict]:
-    """The objects of `metrics.jsonl`, in order of step, up to the first line that is none, such as a last one that was cut off."""
+    """Returns the objects of `metrics.jsonl` in the order of their steps.
+
+    It stops at the first line that is not such an object, for example a last line that was cut off.
+
+    Args:
+      workdir: directory of the run.
+    """
     path = Path(workdir) / "metrics.jsonl"
     objects = []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
@@ -21,7 +27,7 @@ def read_metrics(workdir: Path) -> list[dict]:
 
 
 def _is_record(found: Any) -> bool:
-    """Whether this is a step, the seconds that it took, and numbers or None by name."""
+    """Returns whether an object holds a step, its seconds, and numbers or None by name."""
     if not isinstance(found, dict) or not isinstance(found.get("step"), int) or found.get("seconds") is None:
         return False
     return all(value is None or isinstance(value, int | float) for value in found.values())

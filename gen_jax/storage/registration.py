@@ -1,4 +1,4 @@
-"""Names that a user gives to families, nets, losses and measures of their own, as a run keeps them."""
+"""Names that a user gives to families, nets, losses and measures, and their places, which a run stores."""
 
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -17,7 +17,7 @@ from gen_jax.models import MODELS
 from gen_jax.nets import DECODERS, DISCRIMINATORS, ENCODERS, GENERATORS, GRID_DECODERS, GRID_ENCODERS, LADDERS
 from gen_jax.references import place_of, reference_of, resolve
 
-TABLES: Mapping[str, Any] = {  # what a name can stand for -> the names of this package, which users extend
+TABLES: Mapping[str, Any] = {  # kind of a name -> names of this package, which users extend
     "model": MODELS,
     "generator": GENERATORS,
     "discriminator": DISCRIMINATORS,
@@ -33,26 +33,27 @@ TABLES: Mapping[str, Any] = {  # what a name can stand for -> the names of this 
     "head": frames.HEADS,
 }
 KINDS_OF_NAMES = (*TABLES, "measure")
-OWN: dict[tuple[str, str], Any] = {}  # (kind, name) -> what the user has registered
+OWN: dict[tuple[str, str], Any] = {}  # (kind, name) -> object that the user has registered
 
 
 def register(name: str, thing: Any, kind: str = "model") -> Any:
-    """Gives a name to something of your own, which a config and the commands can then use.
+    """Gives a name to your own object, which a config and the commands can then use.
 
-    A run remembers where it is defined, as `module:name`, so that commands find it again. In a config file, register what
-    the file defines or imports.
+    A run stores the place of its definition, `module:name`, so that commands find the object again. In a config file,
+    register objects that the file defines or imports.
 
     Args:
-      name: for `config.model.name`, for the `name` of a net, and so on.
-      thing: a family (spec, **options) -> Model, a net, a loss, ...; a measure is a record `metrics.measure.Measure`.
-      kind: what it is: model, generator, discriminator, encoder, decoder, grid_encoder, grid_decoder, ladder_net,
-        optimizer, loss, penalty, likelihood, head or measure.
+      name: the name, for `config.model.name`, for the `name` of a net, and so on.
+      thing: a family (spec, **options) -> Model, a net, a loss, and so on. A measure is a record
+        `metrics.measure.Measure`.
+      kind: kind of the object: model (the default), generator, discriminator, encoder, decoder, grid_encoder,
+        grid_decoder, ladder_net, optimizer, loss, penalty, likelihood, head or measure.
 
     Returns:
-      `thing`; a family returns models that know how they were made.
+      `thing`. For a family, a function whose models know how they were made.
 
     Raises:
-      UserError: for an unknown kind, or a name that this package has given.
+      UserError: for an unknown kind, or a name of gen_jax itself.
     """
     choose("kind of a name", kind, KINDS_OF_NAMES)
     if kind == "measure":
@@ -66,10 +67,14 @@ def register(name: str, thing: Any, kind: str = "model") -> Any:
 
 
 def register_measure(name: str, measure: Measure) -> Measure:
-    """Adds a measure to those that runs are scored by; a measure that was registered under the same name goes.
+    """Adds a measure, and replaces a measure that was registered with the same name.
+
+    Args:
+      name: name of the measure.
+      measure: the measure.
 
     Raises:
-      UserError: for a metric whose name another measure has.
+      UserError: for a metric whose name belongs to another measure.
     """
     others = tuple(other for other in catalogue.MEASURES if other is not OWN.get(("measure", name)))
     taken = {metric for other in others for metric in names_of(other)} & {*names_of(measure)}
@@ -81,7 +86,7 @@ def register_measure(name: str, measure: Measure) -> Measure:
 
 
 def registered(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Returns where what a config names is defined: kind -> name -> reference, of the names that the user has registered.
+    """Returns the references of the registered objects that a config names: kind -> name -> reference.
 
     Args:
       settings: the config.
@@ -101,7 +106,11 @@ def registered(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def home_of(thing: Any) -> str:
-    """Returns the reference of a function, a class, or another object that a module of the user holds under a name."""
+    """Returns the reference of a function, a class, or another object to which a module of the user gives a name.
+
+    Args:
+      thing: the object.
+    """
     reference = reference_of(thing)
     if reference is not None or hasattr(thing, "__qualname__"):
         return reference or place_of(thing)
@@ -114,14 +123,14 @@ def home_of(thing: Any) -> str:
 
 
 def restore(homes: Mapping[str, Mapping[str, str]], workdir: Any) -> None:
-    """Registers what a run names, unless it is registered.
+    """Registers the objects that a run names, unless they are registered.
 
     Args:
-      homes: as `registered` returned them when the run began.
-      workdir: directory of the run, for the message.
+      homes: result of `registered` when the run was started.
+      workdir: directory of the run, for the error.
 
     Raises:
-      UserError: for something that cannot be found again.
+      UserError: for an object that cannot be found.
     """
     for kind, names in homes.items():
         for name, home in names.items():

@@ -1,4 +1,4 @@
-"""Silences what Orbax and TensorStore print of their own work: failures are exceptions, and said once."""
+"""Silences the messages of Orbax and TensorStore, because their failures are exceptions that are reported once."""
 
 import gc
 import sys
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from logging import LogRecord, getLogger
 from typing import Any
 
-from absl import logging  # before its logger is asked for by name, so that it is absl's own
+from absl import logging  # imported before its logger is requested by name, so that it is absl's logger
 
-LOOP_CLOSED = "Event loop is closed"  # says a thread of TensorStore that is done after its reader has failed
+LOOP_CLOSED = "Event loop is closed"  # error of a thread of TensorStore that ends after its reader has failed
 
 
 @contextmanager
@@ -24,9 +24,9 @@ def silenced() -> Iterator[None]:
 
 
 def silence() -> Callable[[], None]:
-    """Silences Orbax: its narration of every save, and the tracebacks of its tasks and of TensorStore's threads.
+    """Silences Orbax: its log of every save, and the tracebacks of its tasks and of TensorStore's threads.
 
-    What others print stays.
+    Messages of other packages stay.
 
     Returns:
       A function that undoes it.
@@ -42,7 +42,7 @@ def silence() -> Callable[[], None]:
             before(unraisable)
 
     def undo() -> None:
-        active.clear()  # the hook may stay, below that of another thread
+        active.clear()  # because the hook may stay, below the hook of another thread
         for logger in loggers:
             logger.removeFilter(kept)
         if sys.unraisablehook is hook:
@@ -55,12 +55,20 @@ def silence() -> Callable[[], None]:
 
 
 def is_of_orbax(record: LogRecord) -> bool:
-    """Returns whether a line of a log is written by Orbax, or by asyncio about a task of Orbax."""
+    """Returns whether a log record comes from Orbax, or from asyncio about a task of Orbax.
+
+    Args:
+      record: the record.
+    """
     return "orbax" in record.pathname or (record.name == "asyncio" and "orbax" in record.getMessage())
 
 
 def is_dropped_task(unraisable: Any) -> bool:
-    """Returns whether an error that nobody can catch is of a task of Orbax, or of a thread of TensorStore."""
+    """Returns whether an error that cannot be caught comes from a task of Orbax or a thread of TensorStore.
+
+    Args:
+      unraisable: arguments of `sys.unraisablehook`.
+    """
     if unraisable.object is None:
         return LOOP_CLOSED in str(unraisable.exc_value)
     code = getattr(unraisable.object, "cr_code", None)
@@ -68,7 +76,10 @@ def is_dropped_task(unraisable: Any) -> bool:
 
 
 def drop_failed_tasks() -> None:
-    """Ends the tasks of Orbax that have failed while it is silenced: they lie in cycles of references, and print as they end."""
+    """Ends the failed tasks of Orbax while it is silenced.
+
+    The tasks are in reference cycles, and print when they are collected.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tasks that were never begun
+        warnings.simplefilter("ignore")  # because some tasks were never started
         gc.collect()

@@ -1,8 +1,8 @@
-"""Which code of the user a run may name: loading a run that somebody sent must not run code.
+"""Decides which code of the user a run may name, because loading a run from another person must not run code.
 
-A config holds references `module:name` or `file.py:name` of the user's own nets, families and losses. Training with a
-reference, by a config or a program, says that it is trusted, and it is noted in the user's folder of settings. A run with
-another reference is refused, unless the environment variable `GEN_JAX_TRUST` lists it.
+A config holds references `module:name` or `file.py:name` of the user's own nets, families and losses. A reference is
+trusted if the user trains with it, in a config or a program. It is then stored in the user's folder of settings. A run
+with another reference is refused, unless the environment variable `GEN_JAX_TRUST` lists it.
 """
 
 import os
@@ -18,9 +18,12 @@ VARIABLE = "GEN_JAX_TRUST"  # references, separated by commas
 
 
 def references_in(settings: Any) -> Iterator[str]:
-    """Yields the texts in settings that may be references: all that hold a colon, as `registry.pick` reads them.
+    """Yields the texts in settings that may be references: all texts with a colon, as `registry.pick` reads them.
 
-    The `type` of an object that no other process has is for messages alone.
+    The `type` of an object that no other process has is only for messages.
+
+    Args:
+      settings: the settings.
     """
     if isinstance(settings, Mapping):
         lost = settings.get("object", "") is None
@@ -35,7 +38,11 @@ def references_in(settings: Any) -> Iterator[str]:
 
 
 def references_of(config: Mapping[str, Any]) -> set[str]:
-    """Returns the references of a config: of its model, and of the names that it registers."""
+    """Returns the references of a config: in its model, and among the names that it registers.
+
+    Args:
+      config: settings of the run.
+    """
     return {*references_in(config.get("model", {})), *references_in(config.get("registered", {}))}
 
 
@@ -46,30 +53,38 @@ def store() -> Path:
 
 
 def trusted() -> set[str]:
-    """Returns the trusted references. A folder that others may write to holds none."""
+    """Returns the trusted references. A folder to which other users may write holds no trusted references."""
     listed = {text.strip() for text in os.environ.get(VARIABLE, "").split(",")}
-    with suppress(OSError, RuntimeError):  # there is none yet, or no home
+    with suppress(OSError, RuntimeError):  # because there may be no such file yet, or no home
         if only_mine(store().parent):
             listed.update(store().read_text().splitlines())
     return listed
 
 
 def trust(config: Mapping[str, Any]) -> None:
-    """Notes the references of a config that its user trains with."""
+    """Stores the references of a config that its user trains with.
+
+    Args:
+      config: settings of the run.
+    """
     new = references_of(config) - trusted()
     if not new:
         return
-    with suppress(OSError, RuntimeError):  # without a home, `GEN_JAX_TRUST` says what is trusted
+    with suppress(OSError, RuntimeError):  # because a user without a home uses `GEN_JAX_TRUST`
         store().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with store().open("a") as file:
             file.writelines(f"{reference}\n" for reference in sorted(new))
 
 
 def refuse_untrusted(config: Mapping[str, Any], workdir: Path) -> None:
-    """Refuses a run that names code which the user has not trained with.
+    """Refuses a run that names code with which the user has not trained.
+
+    Args:
+      config: settings of the run.
+      workdir: directory of the run, for the error.
 
     Raises:
-      UserError: naming the first reference, and how to trust it.
+      UserError: with the first such reference, and the setting that trusts it.
     """
     unknown = sorted(references_of(config) - trusted())
     if unknown:

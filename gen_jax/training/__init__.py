@@ -1,1 +1,1 @@
-"""How a model is trained: what is prepared, the loop, and what it leaves to be read."""
+"""Trains a model: the preparation of a run, the training loop, and the files that it writes."""

@@ -1,4 +1,4 @@
-"""The curves of a run, as a picture."""
+"""Draws the curves of a run as a picture."""
 
 import io
 import math
@@ -9,7 +9,11 @@ from gen_jax.storage.metrics_file import read_metrics
 
 
 def draw_curves(workdir: Path) -> None:
-    """Draws every metric of `metrics.jsonl` against the step, one panel each, to `curves.png`."""
+    """Draws every metric of `metrics.jsonl` over the step into `curves.png`, with one panel a metric.
+
+    Args:
+      workdir: directory of the run.
+    """
     from matplotlib.figure import Figure
 
     objects = read_metrics(workdir)

@@ -1,15 +1,16 @@
-"""Hooks: a list of the things that the loop does between its steps.
+"""Hooks: a list of tasks that the training loop does between its steps.
 
 After a step the hooks that are due run in this order:
 
 1. `score` scores the model and keeps the best state, after every `eval_every` steps;
 2. the user's hooks, in the order in which `gen_jax.fit` got them;
-3. `log` writes the metrics, after every `log_every` steps, and at any step the numbers that a hook before it returned;
+3. `log` writes the metrics after every `log_every` steps, and the numbers of the hooks before it at any step;
 4. `sample` draws samples, after every `sample_every` steps and before the first;
 5. `save` saves a checkpoint, after every `save_every` steps and when the run is asked to stop.
 
-All are due after the last step too, unless their period is 0: then only `log` and `save` are. Saving is last, so that a
-checkpoint says that all else of its step is done: a run that was killed comes to the step again, and to its hooks.
+All hooks are also due after the last step, unless their period is 0. With a period of 0 only `log` and `save` are due
+then. Saving is last, so that a checkpoint implies that all other tasks of its step are done. A run that was killed
+before it repeats the step and its hooks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,38 +43,38 @@ Numbers = dict[str, float | None]
 
 
 class Clock(NamedTuple):
-    """The progress of a run between two steps."""
+    """Holds the progress of a run between two steps."""
 
-    step: int  # steps that are done
-    total: int  # steps of the whole run
-    stops: bool = False  # the run was asked to stop, and ends here
+    step: int  # number of steps that are done
+    total: int  # number of steps of the whole run
+    stops: bool = False  # whether the run was asked to stop, and ends here
 
 
 class Moment(NamedTuple):
-    """The arguments that the loop gives its hooks."""
+    """Holds the arguments that the loop gives its hooks."""
 
     clock: Clock
-    state: State  # of all replicas, as it lies on the devices; the next step donates it
-    metrics: Numbers  # of the step; none before the first step
-    returned: Numbers  # by the hooks that ran before at this step
+    state: State  # state of all replicas on the devices; the next step donates it
+    metrics: Numbers  # metrics of the step; empty before the first step
+    returned: Numbers  # numbers that earlier hooks returned at this step
 
 
 class Hook(NamedTuple):
-    """Something that the loop does between steps."""
+    """Describes a task that the loop does between steps."""
 
     name: str
-    due: Callable[[Clock], bool]  # the schedule
-    run: Callable[[Job, Moment], Mapping[str, float | None] | None]  # returns numbers to be logged, or None
+    due: Callable[[Clock], bool]  # schedule
+    run: Callable[[Job, Moment], Mapping[str, float | None] | None]  # returns numbers to log, or None
 
 
 class Snapshot(NamedTuple):
-    """A run after a step, as a user's hook gets it. The arrays are copies, which stay valid."""
+    """Holds a run after a step, for a user's hook. The arrays are copies, which stay valid."""
 
-    step: int  # steps that are done
-    total: int  # steps of the whole run
-    state: State  # as `model.sample` takes it, on one device; of the first replica if there are several
-    states: tuple[State, ...]  # of every replica
-    metrics: Numbers  # of this step, and what scores and the hooks before this one give at it
+    step: int  # number of steps that are done
+    total: int  # number of steps of the whole run
+    state: State  # state of the first replica on one device, as `model.sample` takes it
+    states: tuple[State, ...]  # states of all replicas
+    metrics: Numbers  # metrics of this step, with scores and the numbers of earlier hooks
     model: Model
     spec: Spec
     workdir: Path
@@ -82,16 +83,16 @@ class Snapshot(NamedTuple):
 def every(period: int, function: Callable[[Snapshot], Mapping[str, float] | None]) -> Hook:
     """Returns a hook that calls a function after every `period` steps and after the last step.
 
-    The function cannot change the training. In a run of several processes the first process calls it. A run that is killed
-    calls it again at the steps that it comes to again.
+    The function cannot change the training. If a run has several processes, the first process calls the function. A run
+    that was killed and resumed calls it again at the steps that it repeats.
 
     Args:
-      period: steps between two calls, at least 1.
-      function: takes a `Snapshot`. Numbers by name that it returns are logged beside the metrics, a number that is not
-        finite as none; it may return None.
+      period: number of steps between two calls, at least 1.
+      function: function of a `Snapshot`. It may return None, or numbers by name, which are logged with the metrics. A
+        number that is not finite is logged as null.
 
     Raises:
-      UserError: for a period that is no whole number of steps, or something that cannot be called.
+      UserError: for a period that is not a whole number of steps, or an object that cannot be called.
     """
     if isinstance(period, bool) or not isinstance(period, int) or period < 1:
         raise UserError(f"every({period!r}, ...): expected a whole number of steps, at least 1")
@@ -101,7 +102,11 @@ def every(period: int, function: Callable[[Snapshot], Mapping[str, float] | None
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Returns the name by which errors call a function."""
+    """Returns the name of a function in error messages.
+
+    Args:
+      function: the function.
+    """
     while isinstance(function, partial):
         function = function.func
     return getattr(function, "__name__", type(function).__name__)
@@ -109,6 +114,9 @@ def name_of(function: Callable[..., Any]) -> str:
 
 def check_hooks(hooks: Any) -> list[Hook]:
     """Returns the hooks of a user as a list.
+
+    Args:
+      hooks: a sequence of hooks.
 
     Raises:
       UserError: for anything but a sequence of hooks.
@@ -133,10 +141,10 @@ def hooks_of_run(
 
     Args:
       job: the prepared run.
-      manager: of its checkpoints.
-      journal: its log.
-      offer: keeps a state if its scores are the best, see `selection`.
-      users: the hooks of the user.
+      manager: manager of the checkpoints.
+      journal: log of the run.
+      offer: function that keeps a state if its scores are the best, see `selection`.
+      users: hooks of the user.
     """
     settings = job.settings
     turn = partial(regular_or_last, settings.log_every)
@@ -155,32 +163,63 @@ def hooks_of_run(
 
 
 def regular(period: int, clock: Clock) -> bool:
-    """Returns whether this is a step after which something with a period is due; never if the period is 0."""
+    """Returns whether a task with a period is due after this step; never if the period is 0.
+
+    Args:
+      period: number of steps between two runs of the task; 0 for never.
+      clock: the progress of the run.
+    """
     return period > 0 and clock.step > 0 and (clock.step % period == 0 or clock.step == clock.total)
 
 
 def regular_or_last(period: int, clock: Clock) -> bool:
-    """Returns `regular`, or whether this is the last step, if the period is 0 too."""
+    """Returns whether `regular` is true, or this is the last step. The last step counts even if the period is 0.
+
+    Args:
+      period: number of steps between two runs of the task; 0 for the last step alone.
+      clock: the progress of the run.
+    """
     return regular(period, clock) or 0 < clock.step == clock.total
 
 
 def regular_or_first(period: int, clock: Clock) -> bool:
-    """Returns `regular`, or whether this is before the first step, unless the period is 0."""
+    """Returns whether `regular` is true, or no step is done yet. A task with a period of 0 is never due.
+
+    Args:
+      period: number of steps between two runs of the task; 0 for never.
+      clock: the progress of the run.
+    """
     return regular(period, clock) or (period > 0 and clock.step == 0)
 
 
 def regular_or_stopped(period: int, clock: Clock) -> bool:
-    """Returns `regular`, or whether the run ends here, also before its first step."""
+    """Returns whether `regular` is true, or the run ends here, even before its first step.
+
+    Args:
+      period: number of steps between two runs of the task; 0 for the end of the run alone.
+      clock: the progress of the run.
+    """
     return regular(period, clock) or clock.stops or clock.step == clock.total
 
 
 def any_due(schedules: list[Callable[[Clock], bool]], clock: Clock) -> bool:
-    """Returns whether one of several schedules is due."""
+    """Returns whether at least one of several schedules is due.
+
+    Args:
+      schedules: the schedules.
+      clock: the progress of the run.
+    """
     return any(due(clock) for due in schedules)
 
 
 def run_hooks(job: Job, hooks: list[Hook], moment: Moment) -> None:
-    """Runs hooks one after the other; a later one sees what the earlier ones returned."""
+    """Runs hooks one after the other. A hook gets the numbers that earlier hooks returned.
+
+    Args:
+      job: the prepared run.
+      hooks: the hooks.
+      moment: the arguments of the loop.
+    """
     for hook in hooks:
         numbers = hook.run(job, moment)
         if numbers:
@@ -188,14 +227,30 @@ def run_hooks(job: Job, hooks: list[Hook], moment: Moment) -> None:
 
 
 def score_and_offer(scorer: Scorer, offer: Callable[[int, Scores, State], None], job: Job, moment: Moment) -> Numbers:
-    """Scores the model, keeps its state if it is the best, and returns the scores' values."""
+    """Scores the model, keeps its state if it is the best, and returns the values of the scores.
+
+    Args:
+      scorer: scorer of the run.
+      offer: function that keeps a state if its scores are the best, see `selection`.
+      job: the prepared run.
+      moment: the arguments of the loop.
+    """
     scores = score(scorer, job, moment.state, moment.clock.step)
     offer(moment.clock.step, scores, moment.state)
     return {name: entry["value"] for name, entry in scores.items()}
 
 
 def score(scorer: Scorer, job: Job, state: State, step: int) -> Scores:
-    """Scores every replica, keeps the mean scores in `evaluation.json` and returns them; none in processes but the first."""
+    """Scores every replica, writes the mean scores to `evaluation.json`, and returns them.
+
+    Only the first process scores. The other processes return no scores.
+
+    Args:
+      scorer: scorer of the run.
+      job: the prepared run.
+      state: state of all replicas.
+      step: number of the step.
+    """
     state = gathered(job, state)
     if not processes.leads():
         return {}
@@ -208,14 +263,19 @@ def score(scorer: Scorer, job: Job, state: State, step: int) -> Scores:
 def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbers | None:
     """Calls a user's function with a snapshot of the run, in the first process.
 
+    Args:
+      function: the function.
+      job: the prepared run.
+      moment: the arguments of the loop.
+
     Raises:
-      UserError: naming the function, if it fails or returns something else than numbers by name.
+      UserError: with the name of the function, if it fails or returns anything but numbers by name.
     """
     state = gathered(job, moment.state)
     if not processes.leads():
         return None
     views = (replicas.replica(state, index, job.replicas) for index in range(job.replicas))
-    states = tuple(jax.tree.map(jnp.copy, view) for view in views)  # the next step donates the arrays of the run
+    states = tuple(jax.tree.map(jnp.copy, view) for view in views)  # because the next step donates the arrays
     step, total, _ = moment.clock
     metrics = {**moment.metrics, **moment.returned}
     snapshot = Snapshot(step, total, states[0], states, metrics, job.model, job.data.spec, job.workdir)
@@ -228,15 +288,15 @@ def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbe
 
 
 def returned_numbers(name: str, returned: Any, taken: set[str]) -> Numbers | None:
-    """Returns what a user's hook returned as numbers that can be logged.
+    """Returns the result of a user's hook as numbers that can be logged.
 
     Args:
-      name: of the hook.
-      returned: by the hook.
-      taken: the names that are logged already.
+      name: name of the hook.
+      returned: result of the hook.
+      taken: names that are logged already.
 
     Raises:
-      UserError: naming the hook, for anything but None or numbers by names that are not taken.
+      UserError: with the name of the hook, for anything but None or numbers by new names.
     """
     if returned is None:
         return None
@@ -253,14 +313,27 @@ def returned_numbers(name: str, returned: Any, taken: set[str]) -> Numbers | Non
 
 
 def log_numbers(journal: Log, turn: Callable[[Clock], bool], job: Job, moment: Moment) -> None:
-    """Logs the metrics if it is the log's turn, and whatever the hooks before it returned."""
+    """Logs the metrics if the log is due, and the numbers that earlier hooks returned.
+
+    Args:
+      journal: log of the run.
+      turn: schedule of the log.
+      job: the prepared run.
+      moment: the arguments of the loop.
+    """
     numbers = {**(moment.metrics if turn(moment.clock) else {}), **moment.returned}
     if numbers:
         journal.record(moment.clock.step, numbers)
 
 
 def draw_samples(journal: Log, job: Job, moment: Moment) -> None:
-    """Draws samples of the first replica, from the same latents every time, and the curves of the run so far."""
+    """Draws samples of the first replica, always from the same latents, and the curves of the run so far.
+
+    Args:
+      journal: log of the run.
+      job: the prepared run.
+      moment: the arguments of the loop.
+    """
     state = gathered(job, moment.state)
     if not processes.leads():
         return
@@ -272,18 +345,28 @@ def draw_samples(journal: Log, job: Job, moment: Moment) -> None:
     journal.show(step, contents)
     for suffix, content in contents.items():
         write(job.workdir / "samples" / f"{step}{suffix}", content)
-    if 0 < step < total:  # after the last step `train` draws the curves
+    if 0 < step < total:  # because `train` draws the curves after the last step
         curves.draw_curves(job.workdir)
 
 
 def save(manager: CheckpointManager, job: Job, moment: Moment) -> None:
-    """Saves a checkpoint, in the background."""
+    """Saves a checkpoint in the background.
+
+    Args:
+      manager: manager of the checkpoints.
+      job: the prepared run.
+      moment: the arguments of the loop.
+    """
     checkpoint.save(manager, moment.clock.step, moment.state)
 
 
 def gathered(job: Job, state: State) -> State:
-    """Returns the state on one device of this process; every process must ask for it.
+    """Returns the state on one device of this process. All processes must call this function.
 
-    Replicas lie in one process, and stay on their devices.
+    Replicas are in one process, and stay on their devices.
+
+    Args:
+      job: the prepared run.
+      state: state of all replicas.
     """
     return placement.gathered(job.mesh, state) if job.replicas == 1 else state

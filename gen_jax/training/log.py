@@ -1,4 +1,4 @@
-"""What a run leaves to be read: metrics.jsonl, TensorBoard events, curves, and the progress bar."""
+"""Writes the log of a run: metrics.jsonl, TensorBoard events and the progress bar."""
 
 import json
 import sys
@@ -16,11 +16,11 @@ from gen_jax.training.tensorboard import _samples, _scalars, _tensorboard
 
 
 class Log(NamedTuple):
-    """`record(step, values)` keeps one object of metrics; `show(step, files)` samples; `tick(step)` moves the bar."""
+    """Holds three functions: `record` logs numbers, `show` logs samples, and `tick` moves the progress bar."""
 
-    record: Callable[[int, dict[str, float | None]], None]
-    show: Callable[[int, dict[str, bytes]], None]
-    tick: Callable[[int], None]
+    record: Callable[[int, dict[str, float | None]], None]  # (step, numbers by name)
+    show: Callable[[int, dict[str, bytes]], None]  # (step, files of samples by suffix)
+    tick: Callable[[int], None]  # (step)
 
 
 SILENT = Log(lambda step, values: None, lambda step, files: None, lambda step: None)
@@ -28,12 +28,16 @@ SILENT = Log(lambda step, values: None, lambda step, files: None, lambda step: N
 
 @contextmanager
 def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quiet: bool) -> Iterator[Log]:
-    """The log of a run that continues after step `start`: what an interrupted run wrote beyond it is dropped.
+    """Yields the log of a run that continues after step `start`. Later lines of an interrupted run are dropped.
 
-    Nothing waits in a buffer or for a thread: a disk that is full is said at once, by a UserError.
+    Nothing is buffered and no thread writes, so that a full disk raises a UserError at once.
 
     Args:
-      metrics: those of a step; what else is recorded are scores.
+      workdir: directory of the run.
+      start: number of steps that are done.
+      total: number of steps of the whole run.
+      metrics: names of the metrics of a step. Other numbers are scores.
+      quiet: whether lines are printed instead of a progress bar.
     """
     path = workdir / "metrics.jsonl"
     kept = [each for each in read_metrics(workdir) if each["step"] <= start]

@@ -1,4 +1,4 @@
-"""The only training loop: compiled steps, and between them a list of hooks."""
+"""The only training loop: compiled steps, with a list of hooks between them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,9 +23,12 @@ NEVER = np.iinfo(np.int32).max
 def compile_step(job: Job) -> Callable:
     """Returns the compiled step: (state, broken, step, arrays, fed) -> (state, broken, metrics).
 
-    State and broken are donated. `broken` holds, for each metric, the first step at which it was not finite, so that the
-    loop learns of it when a hook is due and never waits for it before. Metrics of replicas are their mean and its
+    State and broken are donated. `broken` holds, for each metric, the first step at which it was not finite. So the
+    loop sees it when a hook is due, and need not wait for it before. Metrics of replicas are their mean and its
     standard error.
+
+    Args:
+      job: the prepared run.
     """
 
     def train_step(
@@ -61,15 +64,15 @@ def loop(
 
     Args:
       job: the prepared run.
-      hooks: what is done between steps, in this order (see `hooks`).
-      manager: of the checkpoints, which the hooks save.
-      journal: its bar of progress is moved.
+      hooks: tasks between steps, in their order (see `hooks`).
+      manager: manager of the checkpoints, which the hooks save.
+      journal: log, whose progress bar is moved.
       start: number of steps that are done.
-      state: after these steps.
-      stopping: tells after a step whether all processes stop there.
+      state: state after these steps.
+      stopping: function of a step that returns whether all processes stop after it.
 
     Returns:
-      The step that was reached, which is saved.
+      The last step, which is saved.
 
     Raises:
       UserError: if a metric is not finite, or a hook fails.
@@ -97,23 +100,27 @@ def loop(
 
 
 def initially_broken(job: Job) -> dict[str, jax.Array]:
-    """Returns, for each metric, that it was finite so far, on the devices."""
+    """Returns the value of `broken` if every metric was finite so far, on the devices.
+
+    Args:
+      job: the prepared run.
+    """
     if job.replicas == 1:
         return placement.place_whole(job.mesh, {name: np.int32(NEVER) for name in job.metrics})
     return placement.place_rows(job.mesh, {name: np.full(job.replicas, NEVER, np.int32) for name in job.metrics})
 
 
 def finite_numbers(job: Job, manager: CheckpointManager, metrics: dict, broken: dict) -> Numbers:
-    """Returns the metrics of a step as numbers; waits for the device.
+    """Returns the metrics of a step as numbers. It waits for the device.
 
     Args:
       job: the prepared run.
-      manager: of its checkpoints.
-      metrics: of the step, on the device.
-      broken: for each metric the first step at which it was not finite, of every replica.
+      manager: manager of the checkpoints.
+      metrics: metrics of the step, on the device.
+      broken: first step at which each metric was not finite, for every replica.
 
     Raises:
-      UserError: naming the first metric that was not finite, and the first step at which it was not.
+      UserError: with the first metric that was not finite, and its step.
     """
     metrics, broken = jax.device_get((metrics, broken))
     first = {name: np.min(steps) for name, steps in broken.items()}

@@ -1,4 +1,4 @@
-"""Prepares a run: the checked settings, the data, the model, and what is known of its step before it is compiled."""
+"""Prepares a run: the checked settings, the data, the model, and the shapes of its step before it is compiled."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -23,13 +23,16 @@ from gen_jax.storage.registration import registered
 from gen_jax.verbs.given import parse_given
 from gen_jax.verbs.score import Scorer, scorer_while_training
 
-LARGE = 1 << 18  # numbers in the rows of a step, from which on its memory is planned, which costs a compilation
-OF_MODEL = "model_"  # how the names of the facts begin that a run keeps of its model, in the `info` of its spec
-WORTH_SAYING = 1 << 28  # bytes
+LARGE = 1 << 18  # numbers in the rows of a step from which its memory is planned, because a plan costs a compilation
+OF_MODEL = "model_"  # prefix of the names of the facts of the model in the `info` of a spec
+WORTH_SAYING = 1 << 28  # bytes of memory above which a line is printed
 
 
 class Job(NamedTuple):
-    """All that a run needs, checked against the data and against itself; nothing is written or compiled yet."""
+    """Holds all parts of a run, checked against the data and each other.
+
+    No file is written yet, and no step is compiled.
+    """
 
     settings: ConfigDict
     workdir: Path
@@ -40,15 +43,15 @@ class Job(NamedTuple):
     step_key: jax.Array  # [N] if there are N > 1 replicas
     replicas: int
     state: State  # shapes and shardings only; [N, ...] if there are N > 1 replicas
-    metrics: tuple[str, ...]  # names of what a step returns
+    metrics: tuple[str, ...]  # names of the metrics of a step
     scorer: Scorer | None
     quiet: bool
 
 
 class Traced(NamedTuple):
-    """The facts of a model's functions before they are compiled."""
+    """Holds the facts of a model's functions before they are compiled."""
 
-    state: State  # shapes, of one replica
+    state: State  # shapes of the state of one replica
     metrics: tuple[str, ...]
 
 
@@ -63,16 +66,16 @@ def prepare(
 
     Args:
       settings: the config of the run.
-      workdir: directory of the run; a begun run binds the settings.
-      quiet: no bars of progress.
-      model: the model; built by the settings if None.
-      source: the raw rows; opened by the settings if None.
+      workdir: directory of the run. If the run has begun, its settings are binding.
+      quiet: whether the progress bar is hidden; by default False.
+      model: the model; by default None, built by the settings.
+      source: the raw rows; by default None, opened by the settings.
 
     Returns:
-      The job. Nothing is written, and nothing is compiled.
+      The job.
 
     Raises:
-      UserError: for whatever the user can mend.
+      UserError: for any fault that the user can mend.
     """
     settings, before = checked_settings(settings, workdir)
     mesh = mesh_of(settings.replicas)
@@ -102,17 +105,17 @@ def prepare(
 
 
 def checked_settings(settings: ConfigDict, workdir: Path) -> tuple[ConfigDict, dict | None]:
-    """Checks the settings of a run, also against the settings that it was begun with.
+    """Checks the settings of a run, and compares them with the settings of a begun run.
 
     Args:
       settings: the config of the run.
       workdir: directory of the run.
 
     Returns:
-      The settings with all options of the model, and the settings that the run was begun with; None if it is a new run.
+      The settings with all options of the model, and the settings with which the run was begun; None for a new run.
 
     Raises:
-      UserError: naming the first setting that is out of range, or that changed.
+      UserError: for the first setting that is out of range or has changed.
     """
     config.check(settings)
     settings = complete_settings(settings)
@@ -124,16 +127,16 @@ def checked_settings(settings: ConfigDict, workdir: Path) -> tuple[ConfigDict, d
 
 
 def build(settings: dict, spec: Spec, begun: Spec | None, model: Model | None) -> tuple[Model, Spec]:
-    """Returns the model of a run, and the facts of the data with those that the run keeps of the model.
+    """Returns the model of a run, and the facts of the data with the facts of the model that the run stores.
 
     Args:
       settings: the `model` section of the config.
-      spec: the facts of the data.
-      begun: the facts that the run was begun with; None if it is a new run. A run of an earlier version kept fewer.
-      model: the model if it is built already.
+      spec: facts of the data.
+      begun: facts with which the run was begun; None for a new run. A run of an earlier version stored fewer facts.
+      model: the model, if it is built already; else None.
 
     Raises:
-      UserError: as `build_model`.
+      UserError: in the cases of `build_model`.
     """
     stored = {} if begun is None else {name: fact for name, fact in begun.info.items() if name.startswith(OF_MODEL)}
     model = model or build_model(settings, spec._replace(info={**spec.info, **stored}))
@@ -143,10 +146,10 @@ def build(settings: dict, spec: Spec, begun: Spec | None, model: Model | None) -
 
 
 def mesh_of(number: int) -> Mesh:
-    """Returns the devices of a run: all of them, or as many as divide the number of replicas.
+    """Returns the devices of a run: all devices, or the largest number of devices that divides the number of replicas.
 
     Args:
-      number: of replicas.
+      number: number of replicas.
 
     Raises:
       UserError: if there are several replicas and several processes.
@@ -161,16 +164,16 @@ def mesh_of(number: int) -> Mesh:
 
 
 def open_data(settings: ConfigDict, mesh: Mesh, quiet: bool, source: Source | None) -> data.Data:
-    """Returns the data of a run, fed in batches that the devices divide.
+    """Returns the data of a run, in batches that the devices divide.
 
     Args:
       settings: the config of the run.
       mesh: the devices.
-      quiet: no bars of progress.
+      quiet: whether the progress bar is hidden.
       source: the raw rows, or None.
 
     Raises:
-      UserError: as `data.load`.
+      UserError: in the cases of `data.load`.
     """
     options, size, seed, replicas = config.plain(settings.data), settings.batch_size, settings.seed, settings.replicas
     multiple = mesh.size if replicas == 1 else 1
@@ -189,11 +192,13 @@ def open_data(settings: ConfigDict, mesh: Mesh, quiet: bool, source: Source | No
 
 
 def run_keys(seed: int, number: int) -> tuple[jax.Array, jax.Array]:
-    """Returns the key of `init` and the key that every step folds its number into, each [N] if there are N > 1 replicas.
+    """Returns the key of `init`, and the key into which every step folds its number.
+
+    Both are [N] if there are N > 1 replicas.
 
     Args:
-      seed: of the first replica; the seeds of the other replicas are the numbers after it.
-      number: of replicas.
+      seed: seed of the first replica. The other replicas have the seeds after it.
+      number: number of replicas.
     """
     roots = [root(seed + replica, "training") for replica in range(number)]
     keys = jnp.stack([jax.random.split(key) for key in roots])  # [N, 2]
@@ -204,8 +209,13 @@ def run_keys(seed: int, number: int) -> tuple[jax.Array, jax.Array]:
 def trace(model: Model, opened: data.Data, settings: ConfigDict) -> Traced:
     """Traces `init` and `step` of a model on a batch of the run.
 
+    Args:
+      model: the model.
+      opened: the data of the run.
+      settings: the config of the run.
+
     Raises:
-      UserError: for a batch that the model cannot learn from.
+      UserError: for a batch on which the model cannot be trained.
     """
     rows = opened.at(0)["weight"].shape[-1] * processes.hosts()[1]
     lanes = ORDERS[settings.data.order].lanes
@@ -216,10 +226,16 @@ def trace(model: Model, opened: data.Data, settings: ConfigDict) -> Traced:
 
 
 def refuse_condition(model: Model, opened: data.Data, settings: ConfigDict, traced: Traced) -> None:
-    """Refuses the condition of a run's samples before the run begins, and not at its first picture.
+    """Refuses a wrong condition of a run's samples before the run begins, instead of at its first picture.
+
+    Args:
+      model: the model.
+      opened: the data of the run.
+      settings: the config of the run.
+      traced: shapes of the model's functions.
 
     Raises:
-      UserError: for a condition that cannot be read, that the model does not honour, or that takes ranges or lists.
+      UserError: for a condition that cannot be read, that the model does not honour, or that has ranges or lists.
     """
     how, spec = settings.sample, opened.spec
     request = parse_given(how.given, 1, spec, how.length)
@@ -230,15 +246,18 @@ def refuse_condition(model: Model, opened: data.Data, settings: ConfigDict, trac
         )
     if request.given:
         key = root(settings.seed, "training")  # only its shape is read
-        # Because some families read numbers of their state, once they have checked the condition.
+        # Because some families read numbers of their state after they have checked the condition, tracing may fail.
         with suppress(jax.errors.JAXTypeError):
             jax.eval_shape(lambda state: model.sample(key, state, 1, request.given), traced.state)
 
 
 def work_bytes(job: Job) -> int:
-    """Returns the bytes of memory that a step works with beside its state and its rows, as XLA plans it.
+    """Returns the bytes of memory that a step needs in addition to its state and its rows, as XLA plans it.
 
-    0 unless a step learns from many rows at once, because a plan costs a compilation.
+    It is 0 unless a step trains on many rows at once, because a plan costs a compilation.
+
+    Args:
+      job: the prepared run.
     """
     numbers = sum(array.size for array in job.data.arrays.values())
     if not ORDERS[job.settings.data.order].whole or not processes.alone() or numbers < LARGE:
@@ -256,7 +275,10 @@ def work_bytes(job: Job) -> int:
 
 
 def refuse_too_large(job: Job) -> None:
-    """Prints how much memory a step works with if that is much.
+    """Refuses a step that needs more memory than is free. Prints the memory that it needs if that is much.
+
+    Args:
+      job: the prepared run.
 
     Raises:
       UserError: if less memory is free.

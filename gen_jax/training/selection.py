@@ -1,6 +1,6 @@
-"""The best checkpoint of a run by one of its metrics (`config.select`), kept in `best/` beside the newest ones.
+"""Keeps the best checkpoint of a run by one of its metrics (`config.select`), in `best/`.
 
-Of replicas the mean selects the step; `best/replicas.json` holds the value of each at that step.
+The mean over the replicas selects the step. `best/replicas.json` holds the value of each replica at that step.
 """
 
 import math
@@ -21,14 +21,14 @@ REPLICAS = "replicas.json"
 
 @contextmanager
 def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, State], None]]:
-    """A function (step, scores, state) that saves the state where its score is the best of the run so far.
+    """Yields a function (step, scores, state) that saves the state if its score is the best of the run so far.
 
-    Of several processes the first has the scores.
-
-    A run that was killed and continues comes again to the scores it had: what it saved then is left as it is.
+    If there are several processes, the first process has the scores. After a resume the same scores are computed again.
+    Checkpoints that are already saved for them are kept, not rewritten.
 
     Args:
-      name: of the metric; where it is None nothing is saved.
+      workdir: directory of the run.
+      name: name of the metric. If it is None, no state is saved.
     """
     if name is None:
         yield lambda step, scores, state: None
@@ -49,16 +49,22 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
                 files.write_json(workdir / directory.BEST / REPLICAS, {"step": step, "metric": name, "values": each})
             if better and step > (manager.latest_step() or -1):
                 checkpoint.save(manager, step, state)
-                checkpoint.finish(manager)  # before a newest checkpoint after which its score would not come again
+                checkpoint.finish(manager)  # before a newer checkpoint, after which this score does not come again
 
         yield offer
 
 
 def replica(workdir: Path, text: str) -> int:
-    """The replica that `--replica` names: a number, or `best`, the one with the best value of the metric that selects.
+    """Returns the number of the replica that `--replica` names: a number, or `best`.
+
+    `best` is the replica with the best value of the metric that selects.
+
+    Args:
+      workdir: directory of the run.
+      text: a number, or `best`.
 
     Raises:
-      UserError: for anything else, or where no metric selected among the replicas.
+      UserError: for another text, or if no metric has selected among the replicas.
     """
     number = whole_number(text)
     if number is not None:

@@ -1,4 +1,4 @@
-"""The state that a run starts from: its newest checkpoint, the checkpoint of another run, or the initial state."""
+"""The state from which a run starts: its newest checkpoint, the checkpoint of another run, or the initial state."""
 
 from pathlib import Path
 
@@ -17,18 +17,18 @@ from gen_jax.training.prepare import Job
 
 
 def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tuple[int, State]:
-    """Returns the step and the state that a run continues from.
+    """Returns the step and the state from which a run continues.
 
-    That is its newest whole checkpoint; for a new run the newest checkpoint of `fork`, or the initial state. A new run is
-    written down only once its state is known to fit. A fork keeps its first state at once.
+    It is the newest intact checkpoint of the run. For a new run it is the newest checkpoint of `fork`, or the initial
+    state. A new run is written to disk only after its state is known to fit. A fork saves its first state at once.
 
     Args:
       job: the prepared run.
-      manager: of the checkpoints of the run.
+      manager: manager of the checkpoints of the run.
       fork: directory of another run, or None.
 
     Raises:
-      UserError: if the settings or the data changed, or no checkpoint is whole or fits.
+      UserError: if the settings or the data have changed, or if no checkpoint is intact or fits.
     """
     begun = directory.begun_config(job.workdir)
     if begun is not None:
@@ -42,7 +42,14 @@ def first_state(job: Job, manager: CheckpointManager, fork: Path | None) -> tupl
 
 
 def resumed_state(job: Job, manager: CheckpointManager, begun: dict, fork: Path | None) -> tuple[int, State]:
-    """Returns the newest whole checkpoint of a begun run, and writes down the settings that may have changed."""
+    """Returns the newest intact checkpoint of a begun run, and writes the settings that may have changed.
+
+    Args:
+      job: the prepared run.
+      manager: manager of the checkpoints of the run.
+      begun: settings with which the run was begun.
+      fork: directory of another run, or None.
+    """
     settings = config.plain(job.settings)
     directory.refuse_other(job.workdir, begun, settings, job.data.spec, fork)
     newest = whole_checkpoint(checkpoint.newest(manager, job.state, repair=True), job.workdir)
@@ -52,7 +59,13 @@ def resumed_state(job: Job, manager: CheckpointManager, begun: dict, fork: Path 
 
 
 def forked_state(job: Job, manager: CheckpointManager, fork: Path) -> tuple[int, State]:
-    """Returns the newest checkpoint of another run, and makes it the first one of this run."""
+    """Returns the newest checkpoint of another run, and saves it as the first checkpoint of this run.
+
+    Args:
+      job: the prepared run.
+      manager: manager of the checkpoints of the run.
+      fork: directory of the other run.
+    """
     step, state = state_of_fork(job, fork)
     if processes.leads():
         directory.claim(job.workdir, job.data.spec)
@@ -67,7 +80,11 @@ def forked_state(job: Job, manager: CheckpointManager, fork: Path) -> tuple[int,
 def state_of_fork(job: Job, fork: Path) -> tuple[int, State]:
     """Returns the newest checkpoint of another run as (step, state).
 
-    If the number of lanes changes, what the state carries for each lane begins anew.
+    If the number of lanes changes, the parts of the state that belong to lanes begin anew.
+
+    Args:
+      job: the prepared run.
+      fork: directory of the other run.
 
     Raises:
       UserError: if there is no checkpoint, or it does not fit this model.
@@ -88,6 +105,10 @@ def state_of_fork(job: Job, fork: Path) -> tuple[int, State]:
 def whole_checkpoint(newest: tuple[int, State] | None, workdir: Path) -> tuple[int, State]:
     """Returns the newest checkpoint of a run that has saved a state.
 
+    Args:
+      newest: the newest checkpoint, or None.
+      workdir: directory of the run, for the error.
+
     Raises:
       UserError: if the run has lost its checkpoints.
     """
@@ -97,7 +118,11 @@ def whole_checkpoint(newest: tuple[int, State] | None, workdir: Path) -> tuple[i
 
 
 def initial_state(job: Job) -> State:
-    """Returns the state before the first step, of every replica."""
+    """Returns the state before the first step, for all replicas.
+
+    Args:
+      job: the prepared run.
+    """
     fed, places = placement.place_rows(job.mesh, job.data.at(0)), replicas.places(job.state)
 
     def init(key: jax.Array, arrays: dict, fed: dict) -> State:
@@ -108,5 +133,9 @@ def initial_state(job: Job) -> State:
 
 
 def place_arrays(job: Job) -> dict[str, jax.Array]:
-    """Returns the resident rows on the devices; an empty dictionary for the streaming feed."""
+    """Returns the resident rows on the devices; an empty dictionary if rows are streamed.
+
+    Args:
+      job: the prepared run.
+    """
     return placement.place_whole(job.mesh, {name: np.asarray(value) for name, value in job.data.arrays.items()})

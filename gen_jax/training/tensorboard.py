@@ -1,4 +1,4 @@
-"""TensorBoard events of metrics and samples."""
+"""Writes TensorBoard events of metrics and samples."""
 
 import io
 import sys
@@ -16,7 +16,7 @@ from gen_jax.files import writing
 
 @contextmanager
 def _absent(name: str) -> Iterator[None]:
-    """Hides a module that is not imported yet from those that would import it."""
+    """Hides a module that is not imported yet, so that other modules cannot import it."""
     loaded = sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None refuses the import
     try:
         yield
@@ -27,11 +27,12 @@ def _absent(name: str) -> Iterator[None]:
 
 @contextmanager
 def _tensorboard(folder: Path, purge_step: int) -> Iterator[Callable[[int, Any], None]]:
-    """A function (step, summary) that writes a TensorBoard event; the events of earlier files from `purge_step` on are void.
+    """Yields a function (step, summary) that writes a TensorBoard event.
 
-    tensorboardX's SummaryWriter has a thread, which a full disk ends, and with it, for ever waiting, the run.
+    Events of earlier files from `purge_step` on become void. The SummaryWriter of tensorboardX is not used, because it
+    has a thread. A full disk ends this thread, and the run would then wait for ever.
     """
-    with _absent("torch"):  # tensorboardX would import PyTorch, for seconds
+    with _absent("torch"):  # because tensorboardX would import PyTorch, which takes seconds
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
@@ -52,7 +53,10 @@ def _tensorboard(folder: Path, purge_step: int) -> Iterator[Callable[[int, Any],
 
 
 def _scalars(values: dict[str, float | None], metrics: tuple[str, ...]) -> Any:
-    """Numbers as a TensorBoard summary: those of a step and their standard errors, and scores, in a section each."""
+    """Returns numbers as a TensorBoard summary, with one section for the metrics of a step and one for scores.
+
+    Standard errors are in the section of their metric.
+    """
     from tensorboardX.proto.summary_pb2 import Summary
 
     known = {name: value for name, value in values.items() if value is not None}
@@ -62,7 +66,7 @@ def _scalars(values: dict[str, float | None], metrics: tuple[str, ...]) -> Any:
 
 
 def _samples(files: dict[str, bytes]) -> Any:
-    """The picture and the text among files of samples as a TensorBoard summary."""
+    """Returns the picture and the text among files of samples as a TensorBoard summary."""
     from tensorboardX import summary
     from tensorboardX.proto.summary_pb2 import Summary
 
@@ -72,5 +76,5 @@ def _samples(files: dict[str, bytes]) -> Any:
         facts = {"width": picture.width, "height": picture.height, "colorspace": len(picture.getbands())}
         found.value.add(tag="samples", image=Summary.Image(**facts, encoded_image_string=files[".png"]))
     if ".txt" in files:
-        found.MergeFrom(summary.text("samples", indent(files[".txt"].decode(), "    ")))  # Markdown, as it stands
+        found.MergeFrom(summary.text("samples", indent(files[".txt"].decode(), "    ")))  # a code block of Markdown
     return found

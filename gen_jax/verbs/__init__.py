@@ -1,1 +1,1 @@
-"""Functions of a model, its state and the spec of its data, which commands, the loop and notebooks share."""
+"""Functions of a model, its state and the spec of its data, which commands, the training loop and notebooks share."""

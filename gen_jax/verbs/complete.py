@@ -1,4 +1,4 @@
-"""Completes images of which a part is hidden: masks by name or from a file, and the runs of a model that can."""
+"""Completes images with missing parts: masks by name or from a file, and completions by models that can complete."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from gen_jax.model import Model, State
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.latent_search import with_latent_search
 
-SIZE = 64  # completions per compiled call: one compilation whatever their number
-HALVES = {  # name -> (height, width) -> what of an image is hidden, as slices
+SIZE = 64  # completions of a compiled call, so that any number of completions needs one compilation
+HALVES = {  # name -> (height, width) -> missing part of an image, as slices
     "centre": lambda h, w: (slice(h // 4, h - h // 4), slice(w // 4, w - w // 4)),
     "lower": lambda h, w: (slice(h // 2, h), slice(w)),
     "upper": lambda h, w: (slice(h // 2), slice(w)),
@@ -26,14 +26,17 @@ EXPECTED = f"{', '.join(HALVES)}, random:0.5 (the share that is hidden) or a .np
 
 
 def parse_mask(text: str, num: int, seed: int, spec: Spec) -> np.ndarray:
-    """What of `num` rows is seen [num, *shape] bool.
+    """Returns a mask of the observed numbers of rows, [num, *shape] bool.
 
     Args:
-      text: a name in `HALVES`, `random:SHARE`, so many pixels, others in each row (those of row i depend on (seed, i)
-        alone), or a .npy file of 0 and 1, [H, W], [*shape] or [num, *shape].
+      text: a name in `HALVES`; `random:SHARE` for a share of missing pixels, drawn for row i from (seed, i) alone; or a
+        .npy file of 0 and 1, [H, W], [*shape] or [num, *shape].
+      num: number of rows.
+      seed: seed of a random mask.
+      spec: facts of the data.
 
     Raises:
-      UserError: for anything else, and for a mask that hides nothing.
+      UserError: for any other text, and for a mask without missing numbers.
     """
     pixels = spec.shape[:2] if kind_of(spec).pixels else spec.shape
     if text.endswith(".npy"):
@@ -81,19 +84,33 @@ def _read_mask(path: Path, num: int, pixels: tuple[int, ...], spec: Spec) -> np.
 
 
 def completing(model: Model, spec: Spec) -> Model:
-    """The model, with a search of its latent where its own `sample` does not honour `x` and `mask`."""
+    """Returns the model, with a search of its latent if its `sample` does not honour `x` and `mask`.
+
+    Args:
+      model: the model.
+      spec: facts of the data.
+    """
     return model if {"x", "mask"} <= set(model.given) else with_latent_search(model, spec)
 
 
 def complete(
     model: Model, state: State, spec: Spec, rows: Rows, mask: np.ndarray, completions: int, seed: int
 ) -> np.ndarray:
-    """`completions` of each of the raw rows [N, K, *shape], raw too; what `mask` [N, *shape] shows is that of the rows.
+    """Returns completions of raw rows, [N, K, *shape]. Observed numbers stay as they are in the rows.
 
-    Completion k of row i depends on (seed, i * K + k) alone.
+    Completion k of row i depends on (seed, i * K + k) alone. Completions are raw, like the rows.
+
+    Args:
+      model: the model.
+      state: the state.
+      spec: facts of the data.
+      rows: raw rows `x` [N, *shape], and `y` [N] if the model reads labels.
+      mask: observed numbers, [N, *shape] bool.
+      completions: number of completions of a row, K.
+      seed: seed of the draws.
 
     Raises:
-      UserError: for a model that cannot complete, or one of labels and rows without them.
+      UserError: for a model that cannot complete, or rows without the labels that the model reads.
     """
     model, num = completing(model, spec), len(rows["x"])
     given = {"x": np.where(mask, to_model(spec, rows["x"]), 0), "mask": mask}
@@ -108,7 +125,14 @@ def complete(
 
 
 def draw_rows(x: np.ndarray, mask: np.ndarray, completions: np.ndarray, spec: Spec) -> bytes:
-    """Images, what is seen of them and their completions as a PNG, a row each."""
+    """Returns a PNG with one line for each image: the image, its observed part and its completions.
+
+    Args:
+      x: raw images [N, *shape].
+      mask: observed numbers, [N, *shape] bool.
+      completions: raw completions [N, K, *shape].
+      spec: facts of the data.
+    """
     grey = (np.min(spec.low) + np.max(spec.high)) / 2
     seen = np.where(mask, x, grey)
     return strip(np.concatenate([x[:, None], seen[:, None], completions], axis=1), spec)

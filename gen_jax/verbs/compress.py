@@ -1,4 +1,4 @@
-"""Compresses images to bytes by the integer network of a run, and compares with what everybody has."""
+"""Compresses images to bytes by the integer network of a run, and compares the size with other formats."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,7 +17,10 @@ from gen_jax.verbs.decompress import MODEL, decompress
 
 
 def make_compressor(workdir: Path) -> None:
-    """Writes the integer network of a run, if it has none yet.
+    """Writes the integer network of a run, if the run has no network yet.
+
+    Args:
+      workdir: directory of the run.
 
     Raises:
       UserError: for a directory without a run, or a model that cannot compress.
@@ -38,14 +41,26 @@ def make_compressor(workdir: Path) -> None:
 
 
 def pieces(images: Images, size: int) -> Iterator[np.ndarray]:
-    """The images, [size, H, W, C] uint8 at a time, the last ones fewer."""
+    """Yields the images in parts [size, H, W, C] uint8. The last part may be smaller.
+
+    Args:
+      images: the images.
+      size: number of images of a part.
+    """
     return (images.read(start, min(start + size, images.num)) for start in range(0, images.num, size))
 
 
 def compress(
     images: Images, network: Network, digest: bytes, size: int, progress: Callable = lambda num: None
 ) -> bytes:
-    """A file of images, `size` of them a chunk; `digest` is the SHA-256 of the network's file.
+    """Returns images as the bytes of a compressed file.
+
+    Args:
+      images: the images.
+      network: the integer network.
+      digest: SHA-256 of the file of the network.
+      size: number of images of a chunk.
+      progress: function that is called with the number of further images; by default it does nothing.
 
     Raises:
       UserError: for images that the network does not model.
@@ -60,10 +75,17 @@ def compress(
 
 
 def verify(content: bytes, images: Images, network: Network, digest: bytes, progress: Callable) -> None:
-    """Decodes a file as `decompress` does.
+    """Decodes a file as `decompress` does, and compares the images.
+
+    Args:
+      content: bytes of the compressed file.
+      images: the images.
+      network: the integer network.
+      digest: SHA-256 of the file of the network.
+      progress: function that is called with the number of further images.
 
     Raises:
-      UserError: where that does not give the images.
+      UserError: if the decoded images differ.
     """
     header, decoded = decompress(content, network, digest, progress)
     held = (header.num, header.dims, header.dtype, header.names)
@@ -74,7 +96,15 @@ def verify(content: bytes, images: Images, network: Network, digest: bytes, prog
 
 
 def report(content: bytes, images: Images, network: Network, digest: bytes, model: Path) -> None:
-    """Prints how large the file is, all of it counted, beside what everybody has."""
+    """Prints the size of the file with all its parts, and the sizes in other formats.
+
+    Args:
+      content: bytes of the compressed file.
+      images: the images.
+      network: the integer network.
+      digest: SHA-256 of the file of the network.
+      model: file of the network.
+    """
     sizes = rivals(pieces(images, 1000), network.levels)
     width = max(map(len, sizes))
     for name, size in {"this file": len(content), **sizes}.items():

@@ -1,4 +1,4 @@
-"""Gives back the images of a compressed file. It needs no JAX."""
+"""Restores the images of a compressed file. It needs no JAX."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -15,10 +15,13 @@ MODEL = "compressor.npz"
 
 
 def compressor(workdir: Path) -> tuple[Network, bytes]:
-    """The integer network of a run and the SHA-256 of its file.
+    """Returns the integer network of a run, and the SHA-256 of its file.
+
+    Args:
+      workdir: directory of the run.
 
     Raises:
-      UserError: where there is none, or it cannot be read.
+      UserError: if there is no network, or it cannot be read.
     """
     path = workdir / MODEL
     content = read_file(path)
@@ -29,10 +32,13 @@ def compressor(workdir: Path) -> tuple[Network, bytes]:
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a file.
+    """Returns the content of a file.
+
+    Args:
+      path: the file.
 
     Raises:
-      UserError: where it cannot be read.
+      UserError: if it cannot be read.
     """
     try:
         return path.read_bytes()
@@ -43,12 +49,16 @@ def read_file(path: Path) -> bytes:
 def decompress(
     content: bytes, network: Network, digest: bytes, progress: Callable = lambda num: None
 ) -> tuple[container.Header, Iterator[np.ndarray]]:
-    """The header of a file and its images, [n, H, W, C] uint8 for each chunk, decoded when asked for.
+    """Returns the header of a file and its images, [n, H, W, C] uint8 for each chunk, which are decoded on demand.
 
-    `digest` is the SHA-256 of the network's file; `progress` is told how many more images are done.
+    Args:
+      content: bytes of the file.
+      network: the integer network.
+      digest: SHA-256 of the file of the network.
+      progress: function that is called with the number of further decoded images; by default it does nothing.
 
     Raises:
-      UserError: for a damaged file, another model or another version, also while decoding; see `container.read`.
+      UserError: for a damaged file, another model or another version, also during decoding; see `container.read`.
     """
     header, held = container.read(content, digest)
     if header.shape != network.shape:

@@ -1,4 +1,4 @@
-"""Draws samples from a model, in chunks, and rows until enough of them fit a condition."""
+"""Draws samples from a model in chunks. For a condition on ranges it draws rows until enough rows fit."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
@@ -16,11 +16,11 @@ from gen_jax.keys import root
 from gen_jax.metrics.progress import counter
 from gen_jax.model import Model, State
 
-Conditions = Mapping[str, np.ndarray | Mapping[str, np.ndarray]]  # leaves lead with the number of samples
-fold_in = jax.jit(jax.random.fold_in)  # by itself it takes a third of a millisecond a chunk
-CHUNK = 256  # samples per compiled call: one compilation whatever `num`, and sample i depends on (seed, i) alone
-SHORT = 16  # of sequences
-MOST_DRAWN, RAREST = 2**18, 1e-4  # rows after which it is an error that less than such a share of them fits a condition
+Conditions = Mapping[str, np.ndarray | Mapping[str, np.ndarray]]  # the first axis of a leaf is the number of samples
+fold_in = jax.jit(jax.random.fold_in)  # compiled, because otherwise it takes a third of a millisecond a chunk
+CHUNK = 256  # samples of a compiled call: any `num` needs one compilation, and sample i depends on (seed, i) alone
+SHORT = 16  # sequences of a compiled call
+MOST_DRAWN, RAREST = 2**18, 1e-4  # after MOST_DRAWN drawn rows, a share of fitting rows below RAREST is an error
 
 
 def draw(
@@ -36,21 +36,25 @@ def draw(
     fits: Callable[[np.ndarray], np.ndarray] | None = None,
     shown: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Draws samples in the domain of the data: `x` [num, *shape] in the type of the data, and what else is modelled.
+    """Draws samples in the domain of the data, with all arrays that the model draws.
 
     Args:
       model: the model.
-      state: its state.
+      state: the state.
       spec: facts of the data.
-      seed: of the draw.
+      seed: seed of the draws.
       num: number of samples.
-      given: conditions; their leaves lead with `num`.
-      how: options of the sampler; an array leads with `num`.
-      size: number of samples of one compiled call; None: `CHUNK`, and `SHORT` for sequences.
-      known: cells [num, D] of a table that `given` holds fixed, in the domain of the data; NaN elsewhere.
-      fits: (rows x [N, D] of a table) -> which of them stay [N]. The samples are then the first `num` rows that stay, and
-        all rows of `given` are alike.
-      shown: show the number of samples that are drawn on the terminal.
+      given: conditions, whose leaves have the leading axis `num`; by default None.
+      how: options of the sampler. An array has the leading axis `num`. By default None.
+      size: number of samples of one compiled call; by default `CHUNK`, and `SHORT` for sequences.
+      known: cells [num, D] of a table that `given` holds fixed, in the domain of the data; NaN in other cells. By
+        default None.
+      fits: function (rows x [N, D] of a table) -> whether each row stays [N]; by default None. The samples are then the
+        first `num` rows that stay, and all rows of `given` must be equal.
+      shown: whether the number of drawn samples is shown on the terminal; by default False.
+
+    Returns:
+      `x` [num, *shape] in the type of the data, and other arrays of the model such as `y` and `length`.
 
     Raises:
       UserError: for a condition that hardly any row fits.
@@ -63,7 +67,7 @@ def draw(
     with counter(num, "drawing samples", "sample", shown) as bar:
         for chunk in chunks:
             found.append(chunk)
-            found[-2:-1] = jax.device_get(found[-2:-1])  # while the next is drawn
+            found[-2:-1] = jax.device_get(found[-2:-1])  # while the next chunk is drawn
             bar.update(size * (len(found) - 1) - bar.n)
     return _together(spec, jax.device_get(found), num, known)
 
@@ -71,18 +75,21 @@ def draw(
 def _chunks(
     model: Model, state: State, seed: int, num: int | None, given: Conditions, how: Mapping[str, Any], size: int
 ) -> Iterator[dict[str, jax.Array]]:
-    """Yields samples, `size` at a time, until there are `num`; without end, all given the first row, if `num` is None."""
+    """Yields `num` samples in chunks of `size`.
+
+    If `num` is None, it never ends, and all samples get the first condition.
+    """
     key = root(seed, "samples")
     for number in count() if num is None else range(-(-num // size)):
         last = 0 if num is None else num - 1
-        rows = np.minimum(np.arange(number * size, (number + 1) * size), last)  # all chunks are whole
+        rows = np.minimum(np.arange(number * size, (number + 1) * size), last)  # all chunks have `size` rows
         conditions = jax.tree.map(itemgetter(rows), dict(given))
         options = {name: np.asarray(value)[rows] if np.ndim(value) else value for name, value in how.items()}
         yield model.sample(fold_in(key, number), state, size, conditions or None, options or None)
 
 
 def _together(spec: Spec, chunks: Sequence[dict], num: int, known: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Returns the first `num` samples of some chunks in the data's own domain, with the cells that are known as they are."""
+    """Returns the first `num` samples of chunks in the domain of the data. Known cells keep their values."""
     samples = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
     x = to_data(spec, samples["x"])
     return {**samples, "x": x if known is None else np.where(np.isnan(known), x, known)}

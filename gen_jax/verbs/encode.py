@@ -1,4 +1,4 @@
-"""Returns the latents of rows, and their picture in a plane."""
+"""Returns the latents of rows, and a picture of the latents in a plane."""
 
 import io
 from collections.abc import Mapping
@@ -13,15 +13,24 @@ from gen_jax.keys import root
 from gen_jax.model import Model, State
 from gen_jax.verbs.draw import CHUNK
 
-LEGEND = 20  # classes that a legend names, at most
-TSNE_ROWS = 3000  # that are drawn, at most: more take minutes
+LEGEND = 20  # largest number of classes in a legend
+TSNE_ROWS = 3000  # largest number of rows in a picture by t-SNE, because more rows take minutes
 
 
 def encode(model: Model, state: State, spec: Spec, rows: Rows) -> Rows:
-    """The codes of raw rows [N]: `z`, `scale` where there is one, leaves [N, ...], and the rows' `y` where they have them.
+    """Returns the codes of raw rows: `z`, `scale` if the model has it, and `y` if the rows have labels.
+
+    Args:
+      model: the model.
+      state: the state.
+      spec: facts of the data.
+      rows: raw rows [N, ...].
+
+    Returns:
+      Arrays [N, ...] by name.
 
     Raises:
-      UserError: for a model that does not encode, or one of labels and rows without them.
+      UserError: for a model without `encode`, or rows without the labels that the model reads.
     """
     if model.encode is None:
         raise UserError("this model has no encode: only autoencoders and hidden Markov models have codes of data")
@@ -29,7 +38,7 @@ def encode(model: Model, state: State, spec: Spec, rows: Rows) -> Rows:
         raise UserError("this model reads the label beside x, and these rows have none: give a .npz with x and y")
     key, num, chunks = root(0, "codes"), len(rows["x"]), []
     for start in range(0, num, CHUNK):
-        chosen = np.arange(start, start + CHUNK) % num  # the last chunk is whole too: one compilation
+        chosen = np.arange(start, start + CHUNK) % num  # fills the last chunk, so that there is one compilation
         part = {name: value[chosen] for name, value in rows.items()}
         codes = model.encode(jax.random.fold_in(key, start // CHUNK), state, rows_to_model(spec, part))
         chunks.append(jax.device_get(codes))
@@ -38,7 +47,11 @@ def encode(model: Model, state: State, spec: Spec, rows: Rows) -> Rows:
 
 
 def by_pca(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
-    """Codes [N, D] along the two directions in which they vary most [N, 2], with the axes' names."""
+    """Returns codes along the two directions of largest variance [N, 2], and the names of the axes.
+
+    Args:
+      z: codes [N, D].
+    """
     from sklearn.decomposition import PCA
 
     pca = PCA(2, svd_solver="full").fit(z)
@@ -47,7 +60,11 @@ def by_pca(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
 
 
 def by_tsne(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
-    """Codes [N, D] laid out by t-SNE (van der Maaten & Hinton 2008) [N, 2], with the axes' names."""
+    """Returns codes laid out by t-SNE (van der Maaten & Hinton 2008) [N, 2], and the names of the axes.
+
+    Args:
+      z: codes [N, D].
+    """
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(z) - 1) / 3)
@@ -58,10 +75,17 @@ BY = {"pca": by_pca, "tsne": by_tsne}
 
 
 def plot(codes: Mapping[str, np.ndarray], spec: Spec, by: str) -> bytes:
-    """The codes as a PNG, a colour a class: two latents as they are, more by `by`, one as a histogram.
+    """Returns the codes as a PNG with one colour a class.
+
+    Two latents are drawn as they are, more latents by `by`, and one latent as a histogram.
+
+    Args:
+      codes: `z` [N, ...], and `y` [N] if there are labels.
+      spec: facts of the data.
+      by: a name in `BY`.
 
     Raises:
-      UserError: for codes that are whole numbers, or too few of them.
+      UserError: for codes that are whole numbers, or too few codes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -96,7 +120,7 @@ def plot(codes: Mapping[str, np.ndarray], spec: Spec, by: str) -> bytes:
         )
         panel.set_ylabel("rows")
     else:
-        order = np.random.default_rng(0).permutation(len(at))  # no class lies on top of the others
+        order = np.random.default_rng(0).permutation(len(at))  # so that no class covers the other classes
         points = colours[np.searchsorted(seen, y)]
         size = float(np.clip(20_000 / len(at), 4, 16))
         panel.scatter(at[order, 0], at[order, 1], s=size, alpha=0.6, linewidths=0, c=points[order])

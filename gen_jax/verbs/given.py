@@ -1,4 +1,4 @@
-"""Reads what `--given` says: labels, a prefix, or cells of a table."""
+"""Reads the condition of `--given`: labels, a prefix, or cells of a table."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,25 +15,26 @@ from gen_jax.errors import UserError, choose, whole_number
 
 
 class Request(NamedTuple):
-    """The samples that `--given` and `--length` ask for."""
+    """Holds the conditions of `--given` and `--length`."""
 
-    given: evidence.Given | None  # the condition for the model; None if there is none
-    cells: np.ndarray | None = None  # of rows of a table [num, D] in its own domain, NaN if a cell is free
-    fits: RowTest | None = None  # the ranges and lists of the rows of a table
+    given: evidence.Given | None  # condition for the model; None without a condition
+    cells: np.ndarray | None = None  # fixed cells [num, D] in the domain of the table; NaN in a free cell
+    fits: RowTest | None = None  # test of the ranges and lists for rows of a table
 
 
 def parse_given(text: str | None, num: int, spec: Spec, length: int | None = None) -> Request:
     """Reads `--given` and `--length`.
 
     Args:
-      text: `y=CLASS` by number or name, or `y=all`, class i mod classes for sample i; of text, `prefix=TEXT`; of a table
-        a condition, see `evidence.condition_of`; no condition if None.
+      text: `y=CLASS` by number or name, or `y=all` for class i mod classes of sample i; for text also `prefix=TEXT`;
+        for a table a condition, see `evidence.condition_of`. None is no condition.
       num: number of samples.
-      spec: the facts of the data.
-      length: of the sequences, in tokens or frames; the default is the length of the data.
+      spec: facts of the data.
+      length: length of the sequences, in tokens or frames; by default the length of the data.
 
     Raises:
-      UserError: for anything else, data without labels, an unknown class or character, a length of what is no sequence.
+      UserError: for any other text, data without labels, an unknown class or character, or a length of data other than
+        sequences.
     """
     kind = kind_of(spec)
     if length is not None and not kind.time:
@@ -77,7 +78,7 @@ def _labels(text: str, value: str, num: int, spec: Spec, length: int | None) -> 
         return {"y": np.arange(num, dtype=np.int32) % len(spec.classes)}
     if value in spec.classes:
         value = str(spec.classes.index(value))
-    elif (spec.label_type or "U") in "biu":  # whose names are numbers: no other number is a class
+    elif (spec.label_type or "U") in "biu":  # because the names are numbers, no other number is a class
         choose(f"class of {spec.name}", value, spec.classes)
     number = whole_number(value)
     if number is None or number >= len(spec.classes):

@@ -1,4 +1,4 @@
-"""Inpainting for models that only decode: a search of the latent whose picture agrees with what is observed."""
+"""Inpainting for models that only decode: a search of the latent whose picture agrees with the observed numbers."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,38 +14,38 @@ from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, State
 
-DRAWS = 1024  # of the prior, from which its standard deviation is estimated
-LEAST = 1e-6  # added to standard deviations, because they divide
+DRAWS = 1024  # number of draws of the prior from which its standard deviation is estimated
+LEAST = 1e-6  # number added to standard deviations, because they are divisors
 
 
 class Target(NamedTuple):
-    """The target of a search of the latents of N rows."""
+    """Holds the target of a search of the latents of N rows."""
 
-    x: jax.Array  # [N, *shape] what is observed, with noise
-    mask: jax.Array  # [N, *shape] bool, True where x is observed
+    x: jax.Array  # [N, *shape] observed numbers with noise
+    mask: jax.Array  # [N, *shape] bool, whether x is observed
     centre: jax.Array  # [N, ...] draws of the prior
     deviation: jax.Array  # [1, ...] standard deviation of the prior
     scale: jax.Array  # [] standard deviation of the noise
 
 
 class Best(NamedTuple):
-    """The latents with the least objective so far."""
+    """Holds the latents with the smallest objective so far."""
 
     z: jax.Array  # [N, ...]
     nats: jax.Array  # [N]
 
 
 class Search(NamedTuple):
-    """A model, and the compiled parts of a search of its latent."""
+    """Holds a model, and the compiled parts of a search of its latent."""
 
     model: Model
-    prior: Callable  # of the model
-    decode: Callable  # of the model
-    shape: tuple[int, ...]  # of a row
-    classes: int  # number of labels that the model takes; 0: it takes none
-    starts: int  # draws of the prior, of which the one with the least objective begins
-    steps: int  # of the optimizer
-    begin: Callable  # z -> the state of the optimizer
+    prior: Callable  # `prior` of the model
+    decode: Callable  # `decode` of the model
+    shape: tuple[int, ...]  # shape of a row
+    classes: int  # number of labels that the model takes; 0 if it takes no labels
+    starts: int  # number of draws of the prior; the draw with the smallest objective is the start
+    steps: int  # number of steps of the optimizer
+    begin: Callable  # z -> state of the optimizer
     spread: Callable  # `spread` of this model
     improve: Callable  # `improve` of this model
     move: Callable  # `move` of this model
@@ -56,19 +56,20 @@ def with_latent_search(
 ) -> Model:
     """Returns the model with a `sample` that honours `x` and `mask` by optimising its latent through `decode`.
 
-    Yeh et al. 2017 (arXiv 1607.07539), section 3.2: z minimises the distance to what is observed and a term that keeps z
-    likely. Here that term is of the prior instead of the critic, which no `Model` has; see `objective`.
+    See Yeh et al. 2017 (arXiv 1607.07539), section 3.2: z minimises the distance to the observed numbers plus a term
+    that keeps z likely. Here that term uses the prior instead of the critic, because a `Model` has no critic; see
+    `objective`.
 
     Args:
-      model: has `prior` and `decode`.
-      spec: the data, with the shape of a row and the names of the labels.
-      starts: draws of the prior, of which the one with the least objective begins.
-      steps: of Adam on z.
-      learning_rate: of Adam; it falls to 0 by a cosine.
-      noise: standard deviation of the noise, as a share of that of what the model draws.
+      model: a model with `prior` and `decode`.
+      spec: facts of the data, for the shape of a row and the names of the labels.
+      starts: number of draws of the prior; by default 16. The draw with the smallest objective is the start.
+      steps: number of steps of Adam on z; by default 200.
+      learning_rate: learning rate of Adam, which falls to 0 by a cosine; by default 0.05.
+      noise: standard deviation of the noise, as a share of the standard deviation of the model's draws; by default 0.3.
 
     Raises:
-      UserError: for a model without `prior` and `decode`. `sample` raises for a latent of whole numbers.
+      UserError: for a model without `prior` and `decode`. `sample` raises it for a latent of whole numbers.
     """
     if model.prior is None or model.decode is None:
         raise UserError("this model has no prior and decode to search a latent by, so it cannot complete data")
@@ -92,19 +93,19 @@ def with_latent_search(
 def objective(decode: Callable, z: jax.Array, key: jax.Array, state: State, labels: dict, target: Target) -> jax.Array:
     """Returns the nats that the search minimises for each row, [N].
 
-      sum over observed of (x + s e - decode(z))^2 / (2 s^2) + sum of ((z - a) / deviation)^2 / 2
+      sum over observed numbers of (x + s e - decode(z))^2 / (2 s^2) + sum of ((z - a) / deviation)^2 / 2
 
-    Because each row has draws of its own, e of noise and a of the prior, completions of one picture differ. That makes z a
-    draw of the posterior if `decode` is linear and the prior normal (randomised maximum likelihood), and nearly one
-    otherwise.
+    Because each row has its own draws, e of the noise and a of the prior, completions of one picture differ. If
+    `decode` is linear and the prior is normal, z is a draw from the posterior (randomised maximum likelihood).
+    Otherwise z is nearly such a draw.
 
     Args:
-      decode: of the model.
+      decode: `decode` of the model.
       z: latents [N, ...]; differentiable.
-      key: of `decode`.
-      state: of the model.
+      key: random key of `decode`.
+      state: the state of the model.
       labels: what else the latent holds, {"y": [N]} or nothing.
-      target: x + s e, a, and the scales.
+      target: the target, with x + s e, a and the scales.
     """
     x = decode(key, state, {**labels, "z": z})["x"]
     error = jnp.where(target.mask, x - target.x, 0)
@@ -115,7 +116,15 @@ def objective(decode: Callable, z: jax.Array, key: jax.Array, state: State, labe
 def spread(
     prior: Callable, decode: Callable, noise: float, key: jax.Array, state: State
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the standard deviation of the prior [1, ...], and `noise` times that of what the model draws, []."""
+    """Returns the standard deviation of the prior [1, ...], and `noise` times the standard deviation of the draws [].
+
+    Args:
+      prior: `prior` of the model.
+      decode: `decode` of the model.
+      noise: share of the standard deviation.
+      key: random key of the draws.
+      state: the state of the model.
+    """
     prior_key, decode_key = jax.random.split(key)
     latent = prior(prior_key, state, DRAWS)
     x = decode(decode_key, state, latent)["x"]
@@ -125,7 +134,17 @@ def spread(
 def improve(
     prior: Callable, decode: Callable, key: jax.Array, state: State, best: Best, labels: dict, target: Target
 ) -> Best:
-    """Returns the better of `best` and a draw of the prior, for each row."""
+    """Returns for each row the better latent of `best` and a new draw of the prior.
+
+    Args:
+      prior: `prior` of the model.
+      decode: `decode` of the model.
+      key: random key of the draw.
+      state: the state of the model.
+      best: the best latents so far.
+      labels: other arrays of the latent, {"y": [N]} or empty.
+      target: target of the search.
+    """
     prior_key, decode_key = jax.random.split(key)
     z = prior(prior_key, state, len(target.x))["z"]
     nats = objective(decode, z, decode_key, state, labels, target)
@@ -143,7 +162,18 @@ def move(
     labels: dict,
     target: Target,
 ) -> tuple[jax.Array, optax.OptState]:
-    """Returns the latents after one update by the gradient of the objective, and the state of the optimizer."""
+    """Returns the latents after one update by the gradient of the objective, and the state of the optimizer.
+
+    Args:
+      decode: `decode` of the model.
+      tx: Adam.
+      key: random key of `decode`.
+      state: the state of the model.
+      z: latents [N, ...].
+      adam: state of the optimizer.
+      labels: other arrays of the latent, {"y": [N]} or empty.
+      target: target of the search.
+    """
     gradient = jax.grad(lambda z: objective(decode, z, key, state, labels, target).sum())(z)
     updates, adam = tx.update(gradient, adam)
     return z + updates, adam
@@ -152,16 +182,16 @@ def move(
 def sample(
     search: Search, key: jax.Array, state: State, num: int, given: dict | None = None, how: dict | None = None
 ) -> Batch:
-    """Returns `num` rows.
+    """Draws rows. Observed numbers are kept, and a search of the latent completes the row.
 
     Args:
       search: the model and its search.
-      key: of the draws.
-      state: of the model.
+      key: random key of the draws.
+      state: the state of the model.
       num: number of rows.
-      given: numbers `x` [num, *shape] that are kept where `mask` [num, *shape] is set; labels `y` [num], if the model takes
-        them.
-      how: options of the model; none if cells are kept.
+      given: observed numbers `x` [num, *shape] with `mask` [num, *shape], and labels `y` [num] if the model takes
+        labels.
+      how: options of the model; not allowed if numbers are observed.
 
     Raises:
       UserError: for a condition that the model does not take or that does not fit, or a latent of whole numbers.

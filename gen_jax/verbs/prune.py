@@ -1,4 +1,4 @@
-"""Sets the smallest weights of a trained model to zero, and scores what is left."""
+"""Sets the smallest weights of a trained model to zero, and scores the pruned model."""
 
 import io
 
@@ -13,20 +13,30 @@ from gen_jax.verbs.score import scorer_of
 
 
 def is_weight(path: tuple, leaf: jax.Array) -> bool:
-    """Whether an array of a state is pruned: floats of two dimensions or more that are no bias, scale or shift."""
+    """Returns whether an array of a state is pruned: floats with at least two axes, except bias, scale and shift.
+
+    Args:
+      path: path of the array in the state.
+      leaf: the array.
+    """
     names = {str(getattr(entry, "key", entry)) for entry in path}
     return jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim >= 2 and not names & {"bias", "scale", "shift"}
 
 
 def prune(state: State, sparsity: float) -> State:
-    """The state with the share `sparsity` of each of its weight arrays, the entries of smallest magnitude, set to 0.
+    """Returns the state with the share `sparsity` of each of its weight arrays set to 0, by smallest magnitude.
 
-    Magnitude pruning, every layer by the same share: Han et al. 2015 (arXiv 1506.02626), section 3, and the mask of
-    Zhu & Gupta 2017 (arXiv 1710.01878), section 3, in one step. What those papers do besides, training the weights
-    that are left and raising the sparsity by a schedule, is not done. Of equal magnitudes the first go first.
+    This is magnitude pruning with the same share in every layer: Han et al. 2015 (arXiv 1506.02626), section 3, and the
+    mask of Zhu & Gupta 2017 (arXiv 1710.01878), section 3, in one step. The remaining weights are not trained again,
+    and the sparsity is not raised by a schedule, unlike in these papers. Of equal magnitudes the first entries are set
+    to 0.
 
-    A state does not say which of its arrays sampling reads: a discriminator and the moments of an optimizer are
-    pruned too, which no sample can tell.
+    A state does not show which of its arrays sampling reads. So a discriminator and the moments of an optimizer are
+    pruned too, which does not affect samples.
+
+    Args:
+      state: the state.
+      sparsity: share of the entries, 0 to 1.
     """
 
     def pruned(path: tuple, leaf: jax.Array) -> jax.Array:
@@ -41,10 +51,13 @@ def prune(state: State, sparsity: float) -> State:
 
 
 def share_of_zeros(state: State) -> float:
-    """The share of zeros in the weight arrays of a state.
+    """Returns the share of zeros in the weight arrays of a state.
+
+    Args:
+      state: the state.
 
     Raises:
-      UserError: for a state that has none.
+      UserError: for a state without weight arrays.
     """
     weights = [np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(state) if is_weight(path, leaf)]
     if not weights:
@@ -53,10 +66,13 @@ def share_of_zeros(state: State) -> float:
 
 
 def parse_sparsity(text: str) -> list[float]:
-    """Shares from 0 to 1, separated by commas, in rising order.
+    """Returns shares in ascending order, from a text with commas.
+
+    Args:
+      text: shares from 0 to 1, separated by commas.
 
     Raises:
-      UserError: naming the one that is no such share.
+      UserError: for the first text that is not such a share.
     """
     shares = set()
     for each in text.split(","):
@@ -72,7 +88,11 @@ def parse_sparsity(text: str) -> list[float]:
 
 
 def draw_curves(figures: dict) -> bytes:
-    """Every metric against the sparsity, one panel each, and what real data score as a dashed line, as PNG."""
+    """Returns a PNG of every metric over the sparsity, one panel each, with the score of real data as a dashed line.
+
+    Args:
+      figures: results of `measure`.
+    """
     from matplotlib.figure import Figure
 
     metrics = figures["metrics"]
@@ -92,7 +112,11 @@ def draw_curves(figures: dict) -> bytes:
 
 
 def show(figures: dict) -> None:
-    """Prints the figures as a table: sparsity asked for, share of zeros reached, every metric."""
+    """Prints the results as a table: sparsity, share of zeros, and every metric.
+
+    Args:
+      figures: results of `measure`.
+    """
     names = list(figures["metrics"])
     print(f"step {figures['step']}, {figures['samples']} samples")
     print("".join(f"{title:>14}" for title in ("sparsity", "zeros", *names)))
@@ -104,10 +128,16 @@ def show(figures: dict) -> None:
 
 
 def measure(loaded: loading.Loaded, shares: list[float], names: list[str], num: int) -> dict:
-    """The figures of a curve, plain data: one score of each metric in `names` for each sparsity.
+    """Returns the results as plain data: the score of each metric for each sparsity.
+
+    Args:
+      loaded: the run.
+      shares: sparsities.
+      names: names of the metrics.
+      num: number of samples.
 
     Raises:
-      UserError: where the data of the run have changed, or no metric applies to them.
+      UserError: if the data of the run have changed, or no metric applies to them.
     """
     scorer = scorer_of(loaded, names, num)
     states = (prune(loaded.state, share) for share in shares)

@@ -23,39 +23,39 @@ from gen_jax.storage import loading
 from gen_jax.verbs.draw import draw
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-DRAWS = 4096  # for figures that are not exact: quantiles of numbers, and conditions on ranges
-SIZE = 8192  # samples drawn together for an information
+DRAWS = 4096  # number of draws for results that are not exact: quantiles of numbers, and conditions on ranges
+SIZE = 8192  # number of samples that are drawn together for an information
 
 
 class Distribution(NamedTuple):
-    """The distribution of one column given others."""
+    """Holds the distribution of one column given other columns."""
 
-    levels: dict[str, float]  # probability of each level, the likeliest first; empty for a column of numbers
-    quantiles: dict[float, str]  # by their shares, as text; empty for a column with levels
-    exact: bool  # not from `DRAWS` draws
+    levels: dict[str, float]  # probability of each level, with the likeliest first; empty for a column of numbers
+    quantiles: dict[float, str]  # quantile as text by its share; empty for a column with levels
+    exact: bool  # whether the result is exact instead of an estimate from `DRAWS` draws
 
 
 class Information(NamedTuple):
-    """An entropy or a mutual information."""
+    """Holds an entropy or a mutual information."""
 
-    title: str  # such as I(lung; smoke | bronc)
+    title: str  # name, such as I(lung; smoke | bronc)
     nats: float
-    error: float | None  # standard error of an estimate from samples; None: exact
+    error: float | None  # standard error of an estimate from samples; None if the value is exact
 
 
 def distribution(loaded: loading.Loaded, of: str | None, given: str | None, seed: int) -> Distribution:
-    """Returns the distribution of one column given others.
+    """Returns the distribution of one column given other columns.
 
-    The probabilities of levels are exact, unless the condition has ranges. Everything else is estimated from draws.
+    The probabilities of levels are exact, unless the condition has ranges. All other results are estimated from draws.
 
     Args:
       loaded: the run.
       of: name of the column.
-      given: the condition, such as `smoke=yes,age>40`; None: no condition.
-      seed: of the draws.
+      given: the condition, such as `smoke=yes,age>40`; None for no condition.
+      seed: seed of the draws.
 
     Raises:
-      UserError: for an unknown column, an intervention, or as `level_probabilities`.
+      UserError: for an unknown column, an intervention, and in the cases of `level_probabilities`.
     """
     names = column_names(loaded.spec)
     of = choose(f"column of {loaded.spec.name} in --of", of or "", names)
@@ -78,12 +78,12 @@ def distribution(loaded: loading.Loaded, of: str | None, given: str | None, seed
 
 
 def level_probabilities(loaded: loading.Loaded, of: str, condition: Condition | None = None) -> dict[str, float]:
-    """Returns P(level | condition) for each level of a column: exact, as P(level, condition) / P(condition).
+    """Returns P(level | condition) for each level of a column, exactly, as P(level, condition) / P(condition).
 
     Args:
       loaded: the run.
       of: name of a column with levels.
-      condition: cells that are observed; None: no condition.
+      condition: observed cells; by default None, no condition.
 
     Raises:
       UserError: for a model without an exact likelihood, a column of numbers, or an impossible condition.
@@ -112,13 +112,13 @@ def level_probabilities(loaded: loading.Loaded, of: str, condition: Condition | 
 
 
 def drawn_column(loaded: loading.Loaded, of: str, condition: Condition | None, seed: int) -> np.ndarray:
-    """Returns `DRAWS` values of a column under a condition, levels by their places.
+    """Returns `DRAWS` values of a column under a condition. Levels are their places.
 
     Args:
       loaded: the run.
       of: name of the column.
-      condition: of the rows; None: no condition.
-      seed: of the draws.
+      condition: condition on the rows; None for no condition.
+      seed: seed of the draws.
     """
     spec = loaded.spec
     given, cells = None, None
@@ -131,18 +131,21 @@ def drawn_column(loaded: loading.Loaded, of: str, condition: Condition | None, s
 def information_between(
     loaded: loading.Loaded, of: Sequence[int], about: Sequence[int], given: Sequence[int], num: int, seed: int
 ) -> Information:
-    """Returns H(of), H(of | given), I(of; about) or I(of; about | given): exact for a Bayesian network, else estimated.
+    """Returns H(of), H(of | given), I(of; about) or I(of; about | given) in nats.
+
+    The value is exact for a Bayesian network, and estimated for other models.
 
     Args:
       loaded: the run.
       of: places of columns.
-      about: places of columns; none for the entropy of `of`.
+      about: places of columns; empty for the entropy of `of`.
       given: places of the columns of the condition.
       num: number of samples of an estimate.
-      seed: of the samples.
+      seed: seed of the draws.
 
     Raises:
-      UserError: for a column in two of the three, columns of numbers in an estimate, or too many columns for a network.
+      UserError: for a column in two of the three lists, columns of numbers in an estimate, or too many columns for a
+        network.
     """
     names = column_names(loaded.spec)
     for place, name in enumerate(names):
@@ -166,10 +169,10 @@ def estimated_information(
     Args:
       loaded: the run.
       of: places of columns.
-      about: places of columns; equal to `of` for H(of | given).
-      given: places of columns.
+      about: places of columns. If they equal `of`, the result is H(of | given).
+      given: places of the columns of the condition.
       num: number of samples.
-      seed: of the samples.
+      seed: seed of the draws.
 
     Raises:
       UserError: for a column of numbers.
@@ -183,12 +186,12 @@ def estimated_information(
 
 
 def places_of(spec: Spec, flag: str, text: str | None) -> list[int]:
-    """Returns the places of the columns in `NAME,NAME`, each once; none for None.
+    """Returns the places of the columns in `NAME,NAME`, without repetitions.
 
     Args:
       spec: facts of the table.
       flag: name of the flag, for the error.
-      text: the names.
+      text: the names; None for no columns.
 
     Raises:
       UserError: for an unknown column.

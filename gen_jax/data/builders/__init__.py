@@ -1,4 +1,4 @@
-"""TFDS builders of the sets that TFDS lacks; they write array_record and need no TensorFlow."""
+"""TFDS builders of the data sets that TFDS lacks. They write array_record and do not need TensorFlow."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def _tiny_shakespeare() -> type[Any]:
     return TinyShakespeare
 
 
-BUILDERS = {  # imported on use: TFDS is slow to start
+BUILDERS = {  # functions, because TFDS is slow to import
     "digits": _digits,
     "gaussians": _gaussians,
     "rounds": _rounds,
@@ -45,7 +45,10 @@ BUILDERS = {  # imported on use: TFDS is slow to start
 
 
 def find(name: str) -> type[Any]:
-    """Returns the builder class of one of our own sets.
+    """Returns the builder class of a built-in data set.
+
+    Args:
+      name: name of the data set.
 
     Raises:
       UserError: for an unknown name.

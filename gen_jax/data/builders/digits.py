@@ -7,7 +7,10 @@ import tensorflow_datasets as tfds
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """Every fifth row is the test split: 1,438 train, 359 test; values 0 to 16 as in `load_digits().images`."""
+    """Reads the digits of scikit-learn. Every fifth row is in the test split: 1,438 train, 359 test.
+
+    Values are 0 to 16 as in `load_digits().images`.
+    """
 
     VERSION = tfds.core.Version("1.0.0")
 

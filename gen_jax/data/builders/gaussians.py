@@ -14,7 +14,11 @@ ROWS = {"train": 100_000, "test": 25_000}
 
 
 class Gaussians(tfds.core.GeneratorBasedBuilder):
-    """Equal weights: `grid` has 25 modes of deviation 0.05, two apart; `ring` 8 of 0.01 on the unit circle."""
+    """Draws from mixtures with equal weights.
+
+    `grid` has 25 modes with standard deviation 0.05 at distance 2. `ring` has 8 modes with standard deviation 0.01 on
+    the unit circle.
+    """
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [  # noqa: RUF012 (TFDS reads a list)

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import tensorflow_datasets as tfds
 
-FRAMES, KEYS, C4 = 96, 88, 39  # eighth notes of a row; keys of a piano, and which of them the middle C is
+FRAMES, KEYS, C4 = 96, 88, 39  # eighth notes of a row; keys of a piano; number of the key of middle C
 TUNES = (  # (frames until the next voice begins, semitones above the keynote and frames of each note)
     # Frère Jacques; Row, row, row your boat; London's burning
     (16, "0.2 2.2 4.2 0.2 " * 2 + "4.2 5.2 7.4 " * 2 + "7.1 9.1 7.1 5.1 4.2 0.2 " * 2 + "0.2 -5.2 0.4 " * 2),
@@ -14,21 +14,25 @@ TUNES = (  # (frames until the next voice begins, semitones above the keynote an
     (12, "-5.1 -5.1 0.2 0.2 " * 2 + "2.1 2.1 4.2 4.2 " * 2 + "7.2 7.4 " * 2 + "7.1 5.1 4.2 4.2 " * 2),
 )
 TRANSPOSITIONS, VOICES = range(-3, 3), (1, 2, 3, 4)
-TENTH = {"validation": 4, "test": 9}  # which of ten rows belong to a split; all other rows are in the training split
+TENTH = {"validation": 4, "test": 9}  # row number modulo 10 of a split; all other rows are in the training split
 
 
 def sung(tune: str) -> np.ndarray:
-    """Returns a tune as a roll [T, 88], in C."""
+    """Returns a tune in C as a roll [T, 88].
+
+    Args:
+      tune: notes `PITCH.FRAMES`, see `TUNES`.
+    """
     notes = [note.split(".") for note in tune.split()]
     keys = np.repeat([C4 + int(pitch) for pitch, _ in notes], [int(frames) for _, frames in notes])
     return np.eye(KEYS, dtype=np.uint8)[keys]
 
 
 class Rounds(tfds.core.GeneratorBasedBuilder):
-    """Frère Jacques; Row, row, row your boat; London's burning: 6 keys, 1 to 4 voices that begin one after the other.
+    """Generates Frère Jacques, Row, row, row your boat, and London's burning, in 6 keys and with 1 to 4 voices.
 
-    All are of unknown authors and older than 1900. Each voice sings again and again. A roll does not tell a repeated note from a
-    held one.
+    The voices begin one after the other, and repeat the tune. All tunes are by unknown authors and older than 1900. A
+    roll does not tell a repeated note from a held note.
     """
 
     VERSION = tfds.core.Version("1.0.0")

@@ -10,7 +10,10 @@ ROWS = {"train": 10_000, "test": 2000}
 
 
 class Sines(tfds.core.GeneratorBasedBuilder):
-    """x_d(t) = (1 + sin(f_d t + p_d)) / 2 with f_d and p_d ~ U(0, 0.1): five of them a row, t = 0 to 23."""
+    """Draws rows of five sines x_d(t) = (1 + sin(f_d t + p_d)) / 2 for t = 0 to 23.
+
+    The frequencies and phases are f_d and p_d ~ U(0, 0.1).
+    """
 
     VERSION = tfds.core.Version("1.0.0")
 

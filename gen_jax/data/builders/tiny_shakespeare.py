@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 TEXT = Path(__file__).with_suffix(".txt.bz2")
-ENDS = {"train": 1_003_854, "validation": 1_059_624, "test": 1_115_394}  # where each split ends
+ENDS = {"train": 1_003_854, "validation": 1_059_624, "test": 1_115_394}  # end of each split
 
 
 class TinyShakespeare(tfds.core.GeneratorBasedBuilder):

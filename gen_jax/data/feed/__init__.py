@@ -1,1 +1,1 @@
-"""The way of rows to a model: their order, and batches from memory or streamed."""
+"""Feeds rows to a model: the order of the rows, and batches from memory or from a stream."""

@@ -11,50 +11,72 @@ from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import DYNAMIC, drawn_from, noise
 from gen_jax.data.spec import Spec, rows_to_model, small, to_model
 
-LARGE_ROW = 1 << 17  # bytes from which several threads read faster, because they seldom wait for Python's lock
-THREADS = 4  # that read large rows
-AHEAD = 8  # batches that are read before they are asked for
+LARGE_ROW = 1 << 17  # bytes of a row from which several threads are faster, because they seldom wait for Python's lock
+THREADS = 4  # number of threads that read large rows
+AHEAD = 8  # number of batches that are read in advance
 
 
 class Feed(NamedTuple):
-    """A way of rows to the device; both feeds give the same batches."""
+    """Describes how rows get to the device. Both feeds give the same batches."""
 
     arrays: Rows  # all rows of the split [N, ...], for the memory of the device; empty if rows are streamed
-    fetch: Callable[[np.ndarray], Rows]  # row numbers [n] -> what the host sends to the device for these rows
+    fetch: Callable[[np.ndarray], Rows]  # row numbers [n] -> arrays that the host sends to the device for these rows
     # (rows of a step, start, stop) -> the rows of the steps from start to stop - 1
     stream: Callable[[Callable[[int], Rows], int, int], Iterator[Rows]]
 
 
 class Batches(NamedTuple):
-    """The facts from which the batch of a step follows; none of them changes while a run trains."""
+    """Holds the facts from which the batch of a step follows. They do not change while a run trains."""
 
     spec: Spec
     order: Order
-    plans: tuple[Plan, ...]  # of the replicas
+    plans: tuple[Plan, ...]  # plans of the replicas
     feed: Feed
-    padded: int  # rows of a batch with the rows of weight 0
-    part: slice  # of a batch that this host feeds
+    padded: int  # number of rows of a batch, including padding rows
+    part: slice  # part of a batch that this host feeds
 
 
 def resident(spec: Spec, rows: Rows) -> Feed:
-    """Returns the feed that keeps all raw rows [N, ...] of a split in the memory of the device."""
+    """Returns the feed that keeps all rows of a split in the memory of the device.
+
+    Args:
+      spec: facts of the data.
+      rows: raw rows [N, ...].
+    """
     arrays = rows if small(spec.dtype) else rows_to_model(spec, rows)
     return Feed(arrays, _row_numbers, _one_by_one)
 
 
 def streaming(spec: Spec, source: Source, split: str) -> Feed:
-    """Returns the feed that reads the rows of a batch from the source, some batches ahead, and sends them to the device."""
+    """Returns the feed that reads the rows of a batch from the source, several batches in advance.
+
+    Args:
+      spec: facts of the data.
+      source: the rows.
+      split: name of the split.
+    """
     threads = 1 if row_bytes(source) < LARGE_ROW else THREADS
     return Feed({}, partial(_read_rows, spec, source, split), partial(_read_ahead, threads))
 
 
 def row_bytes(source: Source) -> int:
-    """Returns the number of bytes of a raw row."""
+    """Returns the number of bytes of a raw row.
+
+    Args:
+      source: the rows.
+    """
     return int(np.prod(source.shape)) * source.dtype.itemsize
 
 
 def rows_of_step(batches: Batches, step: int) -> Rows:
-    """Returns what a step needs from the host [n, ...]; rows of several replicas are stacked [replicas, n, ...]."""
+    """Returns the arrays [n, ...] that the host sends to the device for a step.
+
+    The arrays of several replicas are stacked, [replicas, n, ...].
+
+    Args:
+      batches: the facts of the batches.
+      step: number of the step.
+    """
     replicas = [_rows_of_replica(batches, plan, step) for plan in batches.plans]
     if len(replicas) == 1:
         return replicas[0]
@@ -73,24 +95,30 @@ def _rows_of_replica(batches: Batches, plan: Plan, step: int) -> Rows:
 
 
 def _padded(values: np.ndarray, size: int) -> np.ndarray:
-    """Returns values [n] with zeros behind them [size]."""
+    """Returns values [n] with zeros appended, [size]."""
     padded = np.zeros(size, values.dtype)
     padded[: len(values)] = values
     return padded
 
 
 def stream(batches: Batches, start: int, stop: int) -> Iterator[Rows]:
-    """Yields what the steps from `start` to `stop - 1` need from the host."""
+    """Yields the arrays that the host sends to the device for each step from `start` to `stop - 1`.
+
+    Args:
+      batches: the facts of the batches.
+      start: number of the first step.
+      stop: number after the last step.
+    """
     return batches.feed.stream(partial(rows_of_step, batches), start, stop)
 
 
 def batch_on_device(spec: Spec, arrays: Rows, fed: Rows) -> Rows:
-    """Returns the batch of a step in model space; it is traced in the compiled step.
+    """Returns the batch of a step in model space. It is traced in the compiled step.
 
     Args:
       spec: the facts of the data.
-      arrays: of the feed, all rows [N, ...]; empty if rows are streamed.
-      fed: what the host sends for this step, see `rows_of_step`.
+      arrays: all rows of the feed [N, ...]; empty if rows are streamed.
+      fed: arrays from the host, see `rows_of_step`.
     """
     batch = dict(fed)
     if "index" in batch:
@@ -98,14 +126,14 @@ def batch_on_device(spec: Spec, arrays: Rows, fed: Rows) -> Rows:
         batch |= {name: value[index] for name, value in arrays.items()}
     if _greys(spec):
         batch["x"] = (batch.pop("noise") < batch["x"]).astype(np.uint8)
-    begins = batch.pop("reset", None)  # at the first piece of a sequence
-    if "again" in batch:  # all lanes begin their stretches
+    begins = batch.pop("reset", None)  # true for the first piece of a sequence
+    if "again" in batch:  # whether all lanes begin their stretches
         batch["reset"] = begins | batch.pop("again")
     return {**batch, "x": to_model(spec, batch["x"])} if small(spec.dtype) else batch
 
 
 def _greys(spec: Spec) -> list[int] | None:
-    """Returns the domain of the grey images from which each step draws black and white; None if no step does."""
+    """Returns the domain of the grey images from which each step draws black and white; None if steps do not draw."""
     return spec.info.get("dynamic_binary")
 
 
@@ -123,7 +151,7 @@ def _one_by_one(rows_of: Callable[[int], Rows], start: int, stop: int) -> Iterat
 
 
 def _read_ahead(threads: int, rows_of: Callable[[int], Rows], start: int, stop: int) -> Iterator[Rows]:
-    import grain  # slow to import, and the resident feed does not need it
+    import grain  # slow to import, and not needed by the resident feed
 
     steps = grain.MapDataset.range(start, stop).map(rows_of)
     return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=AHEAD)))

@@ -27,20 +27,21 @@ from gen_jax.data.tables.column_modes import with_modes
 from gen_jax.data.transforms import affine
 from gen_jax.errors import UserError, choose
 
-RESIDENT_BYTES = 2 << 30  # above this size of a split its rows are streamed, unless data.feed says otherwise
+RESIDENT_BYTES = 2 << 30  # size of a split above which its rows are streamed, unless `data.feed` is set
 FEEDS = ("auto", "resident", "streaming")
 
 
 class Data(NamedTuple):
-    """A data set as the loop sees it.
+    """Holds a data set in the form that the training loop needs.
 
-    The host computes `at(step)` and sends it to the device. Inside the compiled step `batch(arrays, fed)` makes the batch of it.
+    The host computes `at(step)` and sends it to the device. Inside the compiled step, `batch(arrays, fed)` makes the
+    batch.
     """
 
     spec: Spec
-    steps: int  # of the whole run
+    steps: int  # number of steps of the whole run
     arrays: Rows  # all rows of the split, for the memory of the device; empty if rows are streamed
-    at: Callable[[int], Rows]  # step -> what this step needs from the host
+    at: Callable[[int], Rows]  # step -> arrays that the host sends to the device for this step
     stream: Callable[[int, int], Iterator[Rows]]  # (start, stop) -> at(start), ..., at(stop - 1)
     batch: Callable[[Rows, Rows], Rows]  # (arrays, at(step)) -> the batch
     read: Callable[[str, int | None], Rows]  # raw rows of a split, see `reader`
@@ -62,22 +63,24 @@ def load(
     """Opens the data that the `data` section of a config names.
 
     Args:
-      options: the section: name, variant, data_dir, path, resize, transform, split, test_split, test_name, feed, order.
+      options: the section, of which name, variant, data_dir, path, resize, transform, split, test_split, test_name,
+        feed, order and the options of the kind of data are read.
       batch_size: number of rows in a step.
-      seed: of the order of the rows, and of the black and white that a step draws from greys.
+      seed: seed of the order of the rows, and of the black and white pixels that a step draws from greys.
       steps: number of steps of the run, if `epochs` is None.
-      epochs: number of passes over the rows; replaces `steps`.
-      multiple: batches are padded with rows of weight 0 to a multiple of this number, the devices. The default is 1.
-      host: index and number of the hosts; a host feeds its part of the rows of a batch. The default is the only host.
-      replicas: above 1, the batches of the seeds from `seed` on are stacked behind a leading axis. The default is 1.
-      quiet: whether no progress is shown.
-      source: the rows, if they are open; None: they are opened by the options.
+      epochs: number of passes over the rows. If it is set, it replaces `steps`.
+      multiple: number of devices; by default 1. Batches are padded with rows of weight 0 to a multiple of this number.
+      host: index of this host and number of hosts; by default (0, 1). A host feeds its part of the rows of a batch.
+      replicas: number of replicas; by default 1. If it is above 1, the batches of the seeds from `seed` on are stacked
+        along a new first axis.
+      quiet: whether the progress bar is hidden; by default False.
+      source: the rows, if they are open. None, the default, opens them by the options.
 
     Returns:
       The data set.
 
     Raises:
-      UserError: for anything that is wrong with the data or the options, before anything is compiled.
+      UserError: for any fault of the data or the options, before anything is compiled.
     """
     source = source or open_source(options)
     split, rows = options["split"], rows_of_split(source, options["split"])
@@ -110,8 +113,12 @@ def load(
 def rows_of_split(source: Source, split: str) -> int:
     """Returns the number of rows in a split.
 
+    Args:
+      source: the rows.
+      split: name of the split.
+
     Raises:
-      UserError: if there is no such split, or it is empty.
+      UserError: for an unknown or an empty split.
     """
     choose(f"data.split of {source.name}:", split, source.sizes)
     if source.sizes[split] == 0:
@@ -120,7 +127,11 @@ def rows_of_split(source: Source, split: str) -> int:
 
 
 def is_resident(source: Source, options: Mapping[str, Any]) -> bool:
-    """Returns whether the rows of the split are kept in memory, as `data.feed` says.
+    """Returns whether the rows of the split are kept in memory, by `data.feed`.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
 
     Raises:
       UserError: for an unknown feed.
@@ -132,7 +143,12 @@ def is_resident(source: Source, options: Mapping[str, Any]) -> bool:
 
 
 def all_rows(source: Source, split: str) -> np.ndarray:
-    """Returns all raw rows `x` [N, *shape] of a split."""
+    """Returns all raw rows `x` [N, *shape] of a split.
+
+    Args:
+      source: the rows.
+      split: name of the split.
+    """
     return source.rows(split, np.arange(source.sizes[split]))["x"]
 
 
@@ -142,10 +158,10 @@ def spec_of(source: Source, options: Mapping[str, Any], kept: Rows) -> Spec:
     Args:
       source: the rows.
       options: the `data` section of a config.
-      kept: raw rows [N, ...] of the split in memory; empty if they are to be read from the source.
+      kept: raw rows [N, ...] of the split, if they are in memory; else empty.
 
     Raises:
-      UserError: for a transform that these data cannot have, or a number that is not finite.
+      UserError: for a transform that does not fit the data, or a number that is not finite.
     """
     shift, scale, low, high = (np.asarray(value).tolist() for value in affine(source, options, kept))
     spec = Spec(
@@ -169,29 +185,40 @@ def spec_of(source: Source, options: Mapping[str, Any], kept: Rows) -> Spec:
 
 
 def levels_of_table(spec: Spec, x: np.ndarray) -> Levels:
-    """Returns the rows x [N, D] of a table by the levels of its columns."""
+    """Returns the rows of a table by the levels of its columns.
+
+    Args:
+      spec: facts of the data.
+      x: rows [N, D].
+    """
     sizes = {place: len(column["levels"]) for place, column in enumerate(columns(spec)) if "levels" in column}
     return levels_of(x[:, [*sizes]], [*sizes.values()])
 
 
 def reader(source: Source, options: Mapping[str, Any], quiet: bool = False) -> Callable[[str, int | None], Rows]:
-    """Returns the function (split, num) -> the first `num` raw rows of a split, all if None; see `read_split`."""
+    """Returns the function (split, num) -> the first `num` raw rows of a split, or all rows if None; see `read_split`.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
+      quiet: whether the progress bar is hidden; by default False.
+    """
     return partial(read_split, source, options, quiet=quiet)
 
 
 def read_split(
     source: Source, options: Mapping[str, Any], split: str, num: int | None = None, quiet: bool = False
 ) -> Rows:
-    """Returns raw rows of a split; an empty dictionary if there is no such split, or it is empty.
+    """Returns raw rows of a split; an empty dictionary for an unknown or an empty split.
 
-    Rows are decoded once and kept in the cache as for training, unless a split is too large for that.
+    Rows are decoded once and kept in the cache, as for training, unless a split is too large.
 
     Args:
       source: the rows.
       options: the `data` section of a config.
       split: name of the split.
-      num: number of rows, from the first on; the default is all.
-      quiet: whether no progress is shown.
+      num: number of rows from the start of the split; by default all rows.
+      quiet: whether the progress bar is hidden; by default False.
     """
     rows = source.sizes.get(split, 0)
     if not rows:

@@ -1,4 +1,4 @@
-"""The orders in which a run reads the rows of its split: a pure function of (seed, step), computed on the host.
+"""The orders in which a run reads the rows of its split, as a pure function of (seed, step). On the host.
 
 A new order is a function of (plan, step) and an entry of `ORDERS`.
 """
@@ -12,66 +12,71 @@ import numpy as np
 from gen_jax.data.source import Source
 from gen_jax.errors import UserError
 
-BY_LEVEL = 3  # begins the seeds, so that no two uses share their noise
+BY_LEVEL = 3  # first number of the seeds, so that no two uses share their noise
 
-Rows = dict[str, np.ndarray]  # `index`, row numbers int64 [n], and what an order adds to these rows
+Rows = dict[str, np.ndarray]  # `index`, row numbers int64 [n], and the arrays that an order adds to these rows
 
 
 class Levels(NamedTuple):
-    """The rows of a table by the levels of its C columns that have levels; column c has L_c levels."""
+    """Holds the rows of a table by the levels of its C columns that have levels. Column c has L_c levels."""
 
-    rows: list[np.ndarray]  # C of [N] int64: row numbers sorted by level, missing cells last
-    starts: list[np.ndarray]  # C of [L_c] int64: place of the first row of a level in `rows`
-    counts: list[np.ndarray]  # C of [L_c] int64: number of rows of a level
-    cumulative: list[np.ndarray]  # C of [L_c] float64: cumulative probabilities of the levels
-    offsets: np.ndarray  # [C + 1] int64: number of the first level of a column, counted through all columns
+    rows: list[np.ndarray]  # C arrays [N] int64, row numbers sorted by level, missing cells last
+    starts: list[np.ndarray]  # C arrays [L_c] int64, place of the first row of a level in `rows`
+    counts: list[np.ndarray]  # C arrays [L_c] int64, number of rows of a level
+    cumulative: list[np.ndarray]  # C arrays [L_c] float64, cumulative probabilities of the levels
+    offsets: np.ndarray  # [C + 1] int64, number of the first level of a column, counted through all columns
 
 
 NO_LEVELS = Levels([], [], [], [], np.zeros(1, np.int64))
 
 
 class Plan(NamedTuple):
-    """The facts on which the rows of a step depend, beside the number of the step."""
+    """Holds the facts that determine the rows of a step, together with the number of the step."""
 
     seed: int
-    rows: int  # of the split
-    size: int  # rows of a step
-    last: int  # position behind the last row that a run reads, counted through all epochs
+    rows: int  # number of rows of the split
+    size: int  # number of rows of a step
+    last: int  # position after the last row that a run reads, counted through all epochs
     permutation: Callable[[int], np.ndarray]  # epoch -> row numbers [rows]
-    levels: Levels = NO_LEVELS  # for orders that draw rows by their levels
+    levels: Levels = NO_LEVELS  # levels, for orders that draw rows by their levels
 
 
 class Reading(NamedTuple):
-    """What a run asks of an order."""
+    """Holds the demands of a run on an order."""
 
     source: Source
-    rows: int  # of the split
+    rows: int  # number of rows of the split
     batch_size: int
     steps: int
-    multiple: int  # to which batches are padded
+    multiple: int  # number of devices, to a multiple of which batches are padded
 
 
 class Order(NamedTuple):
-    """An order of rows, and what the rest of the code must know of it."""
+    """Describes an order of rows, with the facts that other modules read."""
 
     rows: Callable[[Plan, int], Rows]  # (plan, step) -> the rows of a step, at most plan.size
     refuse: Callable[[Reading], None] | None = None  # raises UserError for a reading that the order cannot honour
-    whole: bool = False  # each step reads all rows, whatever the batch size is
-    once: bool = False  # a run ends before it reads a row again
-    lanes: bool = False  # row i of a batch continues row i of the batch before, so the state carries something for it
-    levels: bool = False  # the labels are the levels by which rows are drawn
+    whole: bool = False  # whether each step reads all rows, for any batch size
+    once: bool = False  # whether a run ends before it reads a row a second time
+    lanes: bool = False  # whether row i of a batch continues row i of the previous batch, by lanes in the state
+    levels: bool = False  # whether the labels are the levels by which rows are drawn
 
 
 class Length(NamedTuple):
-    """The length of a run."""
+    """Holds the length of a run."""
 
-    size: int  # rows of a step
+    size: int  # number of rows of a step
     steps: int
-    last: int  # position behind the last row that the run reads, counted through all epochs
+    last: int  # position after the last row that the run reads, counted through all epochs
 
 
 def permutations(seed: int, rows: int) -> Callable[[int], np.ndarray]:
-    """Returns the function epoch -> permutation of the row numbers, int64 [rows]; it remembers the last two epochs."""
+    """Returns the function epoch -> permutation of the row numbers, int64 [rows]. It caches the last two epochs.
+
+    Args:
+      seed: seed of the permutations.
+      rows: number of rows of the split.
+    """
     return lru_cache(maxsize=2)(lambda epoch: np.random.default_rng([seed, epoch]).permutation(rows))
 
 
@@ -83,7 +88,7 @@ def length_of_run(order: Order, rows: int, batch_size: int, steps: int | None, e
       rows: number of rows in the split.
       batch_size: number of rows in a step, unless the order reads all rows.
       steps: number of steps, if `epochs` is None.
-      epochs: number of passes over the rows; replaces `steps`.
+      epochs: number of passes over the rows. If it is set, it replaces `steps`.
 
     Raises:
       UserError: if neither `steps` nor `epochs` is set.
@@ -99,12 +104,22 @@ def length_of_run(order: Order, rows: int, batch_size: int, steps: int | None, e
 
 
 def positions(plan: Plan, step: int) -> np.ndarray:
-    """Returns the positions of the rows of a step in the endless stream of epochs, int64 [at most plan.size]."""
+    """Returns the positions of the rows of a step in the endless stream of epochs, int64 [n], with n <= plan.size.
+
+    Args:
+      plan: the facts of the order.
+      step: number of the step.
+    """
     return np.arange(step * plan.size, min((step + 1) * plan.size, plan.last))
 
 
 def shuffled_rows(plan: Plan, step: int) -> Rows:
-    """Returns rows of an endless stream of permuted epochs; a batch may span two epochs."""
+    """Returns rows of an endless stream of permuted epochs. A batch may span two epochs.
+
+    Args:
+      plan: the facts of the order.
+      step: number of the step.
+    """
     places = positions(plan, step)
     epochs = places // plan.rows
     indices = np.empty_like(places)
@@ -115,20 +130,34 @@ def shuffled_rows(plan: Plan, step: int) -> Rows:
 
 
 def rows_in_turn(plan: Plan, step: int) -> Rows:
-    """Returns the next rows of the split, in the order of the split."""
+    """Returns the next rows of the split, in the order of the split.
+
+    Args:
+      plan: the facts of the order.
+      step: number of the step.
+    """
     return {"index": positions(plan, step)}
 
 
 def whole_split(plan: Plan, step: int) -> Rows:
-    """Returns all rows of the split."""
+    """Returns all rows of the split.
+
+    Args:
+      plan: the facts of the order.
+      step: number of the step.
+    """
     return {"index": np.arange(plan.rows)}
 
 
 def rows_of_lanes(plan: Plan, step: int) -> Rows:
-    """Returns the next row of each lane, and whether the lanes begin `again`, bool [plan.size].
+    """Returns the next row of each lane, and `again` [plan.size] bool: whether the lanes begin their stretches.
 
-    The split is cut into plan.size equal stretches. A lane reads a stretch in the order of the split, and begins again after its end.
-    Rows that do not fill one more row of all lanes are never read.
+    The split is cut into plan.size equal stretches. A lane reads a stretch in the order of the split, and begins again
+    after its end. Rows that do not fill one more row of all lanes are never read.
+
+    Args:
+      plan: the facts of the order.
+      step: number of the step.
     """
     stretch = plan.rows // plan.size
     again = np.full(plan.size, step % stretch == 0)
@@ -136,10 +165,15 @@ def rows_of_lanes(plan: Plan, step: int) -> Rows:
 
 
 def rows_by_level(plan: Plan, step: int) -> Rows:
-    """Returns rows drawn by their levels, and as labels `y` int32 [n] the levels by which they were drawn.
+    """Returns rows drawn by their levels, with labels `y` int32 [n]: the levels by which the rows were drawn.
 
-    Training by sampling: a column is drawn uniformly, one of its levels by the log of one plus its number of rows, then a row of
-    that level (Xu et al. 2019, arXiv 1907.00503, section 4.3). Labels count the levels through all columns.
+    This is training by sampling (Xu et al. 2019, arXiv 1907.00503, section 4.3). A column is drawn uniformly. A level
+    of the column is drawn by the log of one plus its number of rows, and then a row of that level. Labels count the
+    levels through all columns.
+
+    Args:
+      plan: the facts of the order.
+      step: number of the step.
     """
     levels, num = plan.levels, len(positions(plan, step))
     random = np.random.default_rng([BY_LEVEL, plan.seed, step])
@@ -159,7 +193,7 @@ def levels_of(codes: np.ndarray, sizes: Sequence[int]) -> Levels:
     """Returns the rows of a table by their levels.
 
     Args:
-      codes: levels of the rows [N, C], NaN if a cell is missing.
+      codes: levels of the rows [N, C]; NaN if a cell is missing.
       sizes: number of levels of each column [C].
     """
     counts = [
@@ -170,7 +204,7 @@ def levels_of(codes: np.ndarray, sizes: Sequence[int]) -> Levels:
         rows=[np.argsort(column, kind="stable") for column in codes.T],
         starts=[np.cumsum(count) - count for count in counts],
         counts=counts,
-        cumulative=[weight / weight[-1] for weight in weights],  # the last probability is 1 to the bit
+        cumulative=[weight / weight[-1] for weight in weights],  # the last probability is exactly 1
         offsets=np.cumsum([0, *sizes]),
     )
 
@@ -178,8 +212,11 @@ def levels_of(codes: np.ndarray, sizes: Sequence[int]) -> Levels:
 def refuse_second_pass(reading: Reading) -> None:
     """Refuses a run that would read a row a second time.
 
+    Args:
+      reading: the demands of the run.
+
     Raises:
-      UserError: with the largest number of steps.
+      UserError: with the largest possible number of steps.
     """
     passes = -(-reading.rows // reading.batch_size)
     if reading.steps > passes:
@@ -192,8 +229,12 @@ def refuse_second_pass(reading: Reading) -> None:
 def refuse_no_lanes(reading: Reading) -> None:
     """Refuses rows that cannot be read in lanes.
 
+    Args:
+      reading: the demands of the run.
+
     Raises:
-      UserError: for rows that continue no other rows, fewer rows than lanes, or lanes that the devices cannot share.
+      UserError: for rows that are not pieces of sequences, fewer rows than lanes, or lanes that the devices cannot
+        share.
     """
     source = reading.source
     if not source.info.get("pieces"):
@@ -214,6 +255,9 @@ def refuse_no_lanes(reading: Reading) -> None:
 
 def refuse_no_levels(reading: Reading) -> None:
     """Refuses data without levels.
+
+    Args:
+      reading: the demands of the run.
 
     Raises:
       UserError: with the settings of another order.

@@ -1,4 +1,4 @@
-"""Decodes a split once into flat arrays on disk, on all cores; the arrays appear whole or not at all."""
+"""Decodes a split once into flat arrays on disk, on all cores. The arrays appear complete or not at all."""
 
 import errno
 import json
@@ -21,22 +21,22 @@ from gen_jax.data.source import Source
 from gen_jax.data.sources.opening import IN_MEMORY, open_source
 from gen_jax.errors import UserError
 
-CHUNK = 256  # rows per read
-CHECKSUMS = "checksums.json"  # of the arrays in a folder
-ALONE = 5_000  # rows below which starting workers costs more than it saves
+CHUNK = 256  # number of rows of a read
+CHECKSUMS = "checksums.json"  # file with the checksums of the arrays in a folder
+ALONE = 5_000  # number of rows below which starting workers costs more than it saves
 
 
 def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quiet: bool) -> dict[str, np.ndarray]:
-    """Returns all rows of a split, memory-mapped from the cache; the first use writes them there. Arrays in memory stay there.
+    """Returns all rows of a split, memory-mapped from the cache. The first use writes them to the cache.
 
-    The key of the cache is the content of the source, which depends on the options that change its rows. Files that are damaged are
-    written again.
+    Arrays that a program holds in memory stay in memory. The key of the cache is the content of the source, which
+    depends on the options that change its rows. Damaged files are written again.
 
     Args:
       source: the rows.
       options: the `data` section of a config, by which worker processes open the source.
       split: name of the split.
-      quiet: whether no progress is shown.
+      quiet: whether the progress bar is hidden.
 
     Raises:
       UserError: for rows that cannot be decoded, or a cache that cannot be written.
@@ -57,7 +57,7 @@ def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quie
         (unfinished / CHECKSUMS).write_text(json.dumps(_checksums(unfinished)))
         os.rename(unfinished, folder)
     except OSError as error:
-        if not folder.exists():  # otherwise another process was faster, with the same bytes
+        if not folder.exists():  # otherwise another process has written the same bytes first
             raise UserError(f"cannot write the decoded data to {folder}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -65,7 +65,10 @@ def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quie
 
 
 def _checksums(folder: Path) -> dict[str, int]:
-    """Returns the CRC-32 of each array file of a folder, at three gigabytes a second; the files are read next anyway."""
+    """Returns the CRC-32 of each array file of a folder.
+
+    It is cheap: it reads 3 GB a second, and the files are read next anyway.
+    """
     checksums = {}
     for path in sorted(folder.glob("*.npy")):
         checksums[path.name] = 0
@@ -94,7 +97,7 @@ def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path
         np.lib.format.open_memmap(file, "w+", value.dtype, (rows, *value.shape[1:])).flush()
         _reserve(file)
     with tqdm(total=rows, desc=f"decoding {source.name} {split}", unit="row", disable=quiet) as bar:
-        if rows < ALONE or source.tabular:  # whose rows are in memory already
+        if rows < ALONE or source.tabular:  # because the rows of a table are in memory already
             fill(source, split, folder, range(rows), bar.update)
             return
         cuts = np.linspace(0, rows, cores() + 1).astype(int).tolist()
@@ -106,7 +109,10 @@ def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path
 
 
 def _work_together(jobs: Sequence[str], done: Callable[[int], Any]) -> list[int]:
-    """Runs a process for each job, see `work`, and returns their exit codes; calls `done` with numbers of rows."""
+    """Runs a process for each job, see `work`, and returns the exit codes.
+
+    `done` is called with numbers of finished rows.
+    """
     command = [sys.executable, "-c", "from gen_jax.data.feed.resident import work; work(*__import__('sys').argv[1:])"]
     workers = [
         subprocess.Popen([*command, job], stdout=subprocess.PIPE, text=True, start_new_session=True) for job in jobs
@@ -125,7 +131,7 @@ def _work_together(jobs: Sequence[str], done: Callable[[int], Any]) -> list[int]
 def _reserve(file: Path) -> None:
     """Reserves disk space for a file of zeros.
 
-    Writing to a memory-mapped page while the disk is full would kill the process with SIGBUS.
+    Writing to a memory-mapped page kills the process with SIGBUS if the disk is full.
 
     Raises:
       OSError: if there is not enough space; never on systems that cannot reserve space.
@@ -144,9 +150,9 @@ def fill(source: Source, split: str, folder: Path, part: range, done: Callable[[
     Args:
       source: the rows.
       split: name of the split.
-      folder: where the arrays are.
-      part: the row numbers.
-      done: is called with the number of rows that a read has added.
+      folder: the folder of the arrays.
+      part: row numbers to write.
+      done: function that is called with the number of rows of each read.
     """
     arrays = {file.stem: np.load(file, mmap_mode="r+") for file in folder.glob("*.npy")}
     for start in range(part.start, part.stop, CHUNK):
@@ -159,7 +165,11 @@ def fill(source: Source, split: str, folder: Path, part: range, done: Callable[[
 
 
 def work(job: str) -> None:
-    """Fills a part of the arrays in a process of its own, and prints the number of rows that each read has added."""
+    """Fills a part of the arrays in a separate process, and prints the number of rows of each read.
+
+    Args:
+      job: options, split, folder, start and stop, as JSON.
+    """
     options, split, folder, start, stop = json.loads(job)
     try:
         fill(open_source(options), split, Path(folder), range(start, stop), lambda num: print(num, flush=True))

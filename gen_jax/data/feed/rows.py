@@ -1,4 +1,4 @@
-"""Reads raw rows for the commands that use a run: a split of the run's data, or a file of the user with such rows."""
+"""Reads raw rows for commands that use a run: a split of the run's data, or a file of the user with similar rows."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ def opened(spec: Spec, options: Mapping[str, Any]) -> Source:
     """Opens the data set of a run.
 
     Args:
-      spec: the facts of the run's data.
+      spec: facts of the run's data.
       options: the `data` section of the run's config.
 
     Raises:
@@ -45,14 +45,15 @@ def read_rows(
     """Returns the origin of raw rows in words, and the rows.
 
     Args:
-      spec: the facts of the run's data.
+      spec: facts of the run's data.
       options: the `data` section of the run's config.
-      split: name of the split. The default is the test split, or the only split of a user's file.
-      path: a file or folder of the user; the default is the run's data. Grey images become black and white if the run's data are.
-      num: number of rows, from the first on; the default is all.
+      split: name of the split. None, the default, is the test split, or the only split of a user's file.
+      path: file or folder of the user. None, the default, is the run's data. Grey images become black and white if the
+        run's data are.
+      num: number of rows from the start of the split; by default all rows.
 
     Raises:
-      UserError: for an unknown split, too few rows, or a file whose rows are not like the rows of the run.
+      UserError: for an unknown split, too few rows, or a file whose rows do not fit the run.
     """
     source = opened(spec, options) if path is None else _users(spec, options, path)
     sizes = {name: size for name, size in source.sizes.items() if size}
@@ -65,7 +66,7 @@ def read_rows(
     if path is None:
         return origin, read_split(source, options, split, num)
     rows = source.rows(split, np.arange(num or sizes[split]))
-    if not spec.tabular:  # whose cells are checked where they are read
+    if not spec.tabular:  # because the cells of a table are checked when they are read
         _check_values(spec, rows["x"], path)
     return origin, {name: np.asarray(value) for name, value in rows.items() if name != "grey"}
 
@@ -91,7 +92,7 @@ def given_rows(spec: Spec, x: Any, y: Any = None) -> Rows:
 
 
 def _users(spec: Spec, options: Mapping[str, Any], path: str) -> Source:
-    """Opens a file of the user, whose rows are read as the rows of a run.
+    """Opens a file of the user in the form of the run's rows.
 
     Raises:
       UserError: for rows of another kind, shape or vocabulary.
@@ -122,7 +123,7 @@ def _relabelled(spec: Spec, source: Source, path: str) -> Source:
     """Returns a source whose labels are numbered as the classes of the run.
 
     Raises:
-      UserError: for a label that is no class of the run.
+      UserError: for a label that is not a class of the run.
     """
     for name in source.classes:
         choose(f"label in --data {path}:", name, spec.classes)
@@ -136,14 +137,18 @@ def _relabelled(spec: Spec, source: Source, path: str) -> Source:
 
 
 def _bits(source: Source) -> bool:
-    """Returns whether images hold nothing but 0 and 1."""
+    """Returns whether images hold only 0 and 1."""
     split = next(split for split, size in source.sizes.items() if size)
     x = drawn_from(source.rows(split, np.arange(source.sizes[split])))["x"]
     return source.limits == (0, 1) or bool(np.isin(x, (0, 1)).all())
 
 
 def _check_values(spec: Spec, x: np.ndarray, path: str) -> None:
-    """Raises UserError for values of another type than the run's, or outside its domain."""
+    """Refuses values of another type than the run's, or outside its domain.
+
+    Raises:
+      UserError: for the first such value.
+    """
     whole = np.dtype(spec.dtype).kind in "iu"
     if whole and x.dtype.kind not in "iu":
         raise UserError(f"--data {path}: values of type {x.dtype}; this run models {spec.dtype}, so expected that")

@@ -1,4 +1,4 @@
-"""Kinds of data: one file and one line of `KINDS` for each."""
+"""Kinds of data. Each kind has one file, and one line in `KINDS`."""
 
 from gen_jax.data.kinds.audio import AUDIO
 from gen_jax.data.kinds.image import IMAGE
@@ -27,9 +27,12 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_of(data: Spec | Source) -> Kind:
-    """Returns the kind of some data.
+    """Returns the kind of data.
+
+    Args:
+      data: facts or source of the data.
 
     Raises:
-      UserError: for a kind that there is not.
+      UserError: for an unknown kind.
     """
     return KINDS[choose("kind of data", data.kind, KINDS)]

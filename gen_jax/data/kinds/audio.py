@@ -1,4 +1,4 @@
-"""Recordings [T]: an archive of WAV files as rows, mu-law tokens, samples as a WAV file and as spectrograms."""
+"""Recordings [T]: an archive of WAV files as rows, mu-law tokens, and samples as WAV files and spectrograms."""
 
 import io
 import re
@@ -19,35 +19,52 @@ from gen_jax.data.spec import Spec, levels, sequences
 from gen_jax.errors import UserError, choose, readable
 
 MU = 255
-FULL = 32768  # of 16-bit samples
+FULL = 32768  # full scale of 16-bit samples
 ENCODINGS = ("mu_law", "waveform")
 LABELS = ("digit", "speaker")
 NAME = re.compile(r"(?:^|/)(\d)_([A-Za-z]+)_(\d+)\.wav$")
-TESTED = 5  # recordings of each digit by each speaker in the test split, from number 0 on: the set's own division
-WINDOW = 256  # samples of a spectrogram's window: 32 ms at 8 kHz
-RANGE = 60  # decibels of a spectrogram that are shown
+TESTED = 5  # recordings 0 to 4 of each digit by each speaker are the test split, as the authors of the set divide it
+WINDOW = 256  # window of a spectrogram in samples: 32 ms at 8 kHz
+RANGE = 60  # range of a spectrogram in decibels
 PAUSE = 0.25  # seconds between the recordings of one file
 
 
 def to_mu_law(x: np.ndarray) -> np.ndarray:
-    """Returns amplitudes in [-1, 1] as tokens 0 to 255 (ITU-T G.711; van den Oord et al. 2016, arXiv 1609.03499, section 2.2)."""
+    """Returns amplitudes as tokens 0 to 255 (ITU-T G.711; van den Oord et al. 2016, arXiv 1609.03499, section 2.2).
+
+    Args:
+      x: amplitudes in [-1, 1].
+    """
     x = np.clip(np.asarray(x, np.float64), -1, 1)
     return np.rint((np.sign(x) * np.log1p(MU * np.abs(x)) / np.log1p(MU) + 1) / 2 * MU).astype(np.uint8)
 
 
 def from_mu_law(tokens: np.ndarray) -> np.ndarray:
-    """Returns tokens as amplitudes: the inverse of `to_mu_law`."""
+    """Returns tokens as amplitudes in [-1, 1]: the inverse of `to_mu_law`.
+
+    Args:
+      tokens: tokens 0 to 255.
+    """
     y = 2 * np.asarray(tokens, np.float64) / MU - 1
     return np.sign(y) * np.expm1(np.abs(y) * np.log1p(MU)) / MU
 
 
 def waveform(spec: Spec, x: np.ndarray) -> np.ndarray:
-    """Returns recordings [..., T] of the data's own domain as amplitudes in [-1, 1]."""
+    """Returns recordings as amplitudes in [-1, 1].
+
+    Args:
+      spec: facts of the data.
+      x: recordings [..., T] in the domain of the data.
+    """
     return from_mu_law(x) if levels(spec) else np.clip(x, -1, 1)
 
 
 def spectrogram(sound: np.ndarray) -> np.ndarray:
-    """Returns the power of a sound [T] in decibels below its loudest part [F, frames]; low frequencies are last."""
+    """Returns the power of a sound in decibels below its loudest part, [F, frames]. Low frequencies are last.
+
+    Args:
+      sound: amplitudes [T].
+    """
     padded = np.pad(sound, (0, max(0, WINDOW - len(sound))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: WINDOW // 4] * np.hanning(WINDOW)
     power = np.square(np.abs(np.fft.rfft(frames))).T[::-1]
@@ -55,9 +72,15 @@ def spectrogram(sound: np.ndarray) -> np.ndarray:
 
 
 def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
-    """Opens the Free Spoken Digit recordings in a .zip of `{digit}_{speaker}_{number}.wav`, each row with its `length`.
+    """Opens the Free Spoken Digit recordings in a .zip archive of files `{digit}_{speaker}_{number}.wav`.
 
-    `data.encoding` is mu_law (256 tokens) or waveform ([-1, 1]); `data.label` makes the digit or the speaker `y`.
+    Rows have a `length`. `data.encoding` is mu_law (256 tokens) or waveform (amplitudes in [-1, 1]). `data.label`
+    chooses the digit or the speaker as `y`.
+
+    Args:
+      path: the archive.
+      options: the `data` section of a config.
+      known: hash of the content of the file.
 
     Raises:
       UserError: for an archive that cannot be read or holds no such recordings, or an unknown option.
@@ -115,7 +138,12 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
 
 
 def loudness(x: np.ndarray, spec: Spec) -> Image.Image:
-    """Returns recordings [N, T] as spectrograms, one panel each up to `PANELS`: pitch runs upwards, the loudest is black."""
+    """Returns spectrograms of at most `PANELS` recordings, in one panel each. Pitch runs upwards, and black is loudest.
+
+    Args:
+      x: recordings [N, T].
+      spec: facts of the data.
+    """
     figure, panels = new_panels(min(len(x), PANELS))
     rate = rate_of(spec)
     for panel, row in zip(panels, x):
@@ -128,12 +156,21 @@ def loudness(x: np.ndarray, spec: Spec) -> Image.Image:
 
 
 def rate_of(spec: Spec) -> int:
-    """Returns the samples of a second."""
+    """Returns the number of samples a second.
+
+    Args:
+      spec: facts of the data.
+    """
     return spec.info.get("rate", 8000)
 
 
 def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
-    """Returns recordings `x` [N, T], each of its `length`, one after the other as a WAV file of 16 bits."""
+    """Returns recordings as one WAV file of 16 bits, one recording after the other.
+
+    Args:
+      samples: `x` [N, T], and `length` [N] if their lengths differ.
+      spec: facts of the data.
+    """
     from scipy.io import wavfile  # slow to import
 
     rate, parts = rate_of(spec), []

@@ -1,4 +1,4 @@
-"""Images [H, W, C], drawn in a grid, paths of images in lines."""
+"""Images [H, W, C], drawn in a grid. Paths of images are drawn in rows."""
 
 import numpy as np
 from PIL import Image
@@ -6,13 +6,18 @@ from PIL import Image
 from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.spec import Spec
 
-TILE = 56  # pixels a small image is enlarged to, at least
+TILE = 56  # smallest longer side of an image in a picture, in pixels
 
 
 def grid(x: np.ndarray, spec: Spec, columns: int | None = None) -> Image.Image:
-    """Returns images [N, H, W, C] row by row, with a border of one pixel, in a square unless `columns` is set.
+    """Returns images in a grid with a border of one pixel, row by row.
 
-    Small images are enlarged; of two channels the first is drawn.
+    Small images are enlarged. Only the first of two channels is drawn.
+
+    Args:
+      x: images [N, H, W, C] in the domain of the data.
+      spec: facts of the data.
+      columns: number of images in a row; by default the images form a square.
     """
     low, high = float(np.min(spec.low)), float(np.max(spec.high))
     pixels = np.clip((x.astype(np.float64) - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
@@ -31,7 +36,12 @@ def grid(x: np.ndarray, spec: Spec, columns: int | None = None) -> Image.Image:
 
 
 def rows(x: np.ndarray, spec: Spec) -> Image.Image:
-    """Returns paths of images [N, T, H, W, C], one a row."""
+    """Returns paths of images, one path a row.
+
+    Args:
+      x: paths of images [N, T, H, W, C] in the domain of the data.
+      spec: facts of the data.
+    """
     return grid(x.reshape(-1, *x.shape[2:]), spec, columns=x.shape[1])
 
 

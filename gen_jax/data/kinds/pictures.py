@@ -1,4 +1,4 @@
-"""Samples as one picture: a PNG of rows or of paths, a GIF that moves. The kind of the data decides how they are drawn.
+"""Samples as one picture: a PNG of rows or of paths, or a moving GIF. The kind of the data draws the picture.
 
 The same arrays give the same bytes.
 """
@@ -14,23 +14,31 @@ from gen_jax.data.kinds.kind import Draw
 from gen_jax.data.spec import Spec
 from gen_jax.errors import choose
 
-FRAME = 60  # milliseconds that an animation shows a frame; a GIF counts in tens of them
+FRAME = 60  # milliseconds for which an animation shows a frame; a GIF counts in tens of milliseconds
 
 
 def picture(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
-    """Returns samples of the data's own domain as one PNG, see `drawn`.
+    """Returns samples as one PNG, see `drawn`.
+
+    Args:
+      samples: samples in the domain of the data.
+      spec: facts of the data.
 
     Raises:
-      UserError: for data that has no picture.
+      UserError: for data of a kind without pictures.
     """
     return _file([drawn(samples, spec)], "PNG")
 
 
 def drawn(samples: Mapping[str, np.ndarray], spec: Spec) -> Image.Image:
-    """Returns samples of the data's own domain as one picture; a sequence is drawn up to its `length`.
+    """Returns samples as one picture. A sequence is drawn up to its `length`.
+
+    Args:
+      samples: samples in the domain of the data.
+      spec: facts of the data.
 
     Raises:
-      UserError: for data that has no picture.
+      UserError: for data of a kind without pictures.
     """
     x = samples["x"]
     if "length" in samples:
@@ -39,38 +47,46 @@ def drawn(samples: Mapping[str, np.ndarray], spec: Spec) -> Image.Image:
 
 
 def strip(x: np.ndarray, spec: Spec) -> bytes:
-    """Returns paths [N, T, *shape] in the data's own domain as one PNG: images in N rows of T, vectors as N lines.
+    """Returns paths as one PNG: images in N rows of T images, vectors as N lines.
+
+    Args:
+      x: paths [N, T, *shape] in the domain of the data.
+      spec: facts of the data.
 
     Raises:
-      UserError: for data whose paths have no picture.
+      UserError: for data of a kind without pictures of paths.
     """
     return _file([_drawing(spec, "strip")(x, spec)], "PNG")
 
 
 def animate(frames: Sequence[np.ndarray], spec: Spec) -> bytes:
-    """Returns samples [T, N, *shape] in the data's own domain as a GIF of T pictures that plays endlessly.
+    """Returns samples as a GIF of T pictures that plays endlessly.
+
+    Args:
+      frames: T arrays of samples [N, *shape] in the domain of the data.
+      spec: facts of the data.
 
     Raises:
-      UserError: for data that has no picture.
+      UserError: for data of a kind without pictures.
     """
     draw = _drawing(spec, "picture")
     return _file([_paletted(draw(x, spec)) for x in frames], "GIF")
 
 
 def _drawing(spec: Spec, what: str) -> Draw:
-    """Returns how the kind of the data draws a `picture` or a `strip`."""
+    """Returns the function by which the kind of the data draws a `picture` or a `strip`."""
     drawings = {name: getattr(kind, what) for name, kind in KINDS.items() if getattr(kind, what)}
     return drawings[choose("kind of data to draw", spec.kind, drawings)]
 
 
 def _frames(length: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Returns which frames of sequences [N, T, ...] lie within their length [N], with the dimensions of `x`."""
+    """Returns whether frames of sequences [N, T, ...] are within their length [N], with as many axes as `x`."""
     within = np.arange(x.shape[1])[None] < length[:, None]
     return within.reshape(*within.shape, *(1,) * (x.ndim - 2))
 
 
 def _paletted(image: Image.Image) -> Image.Image:
-    """Returns the image in the 256 colours of a GIF; greys are kept as they are."""
+    """Returns the image in the 256 colours of a GIF. A grey image is not changed."""
     return image if image.mode == "L" else image.convert("RGB").quantize()
 
 

@@ -1,4 +1,4 @@
-"""Polyphonic music as piano rolls [T, D]: a .mat file as rows, samples as a MIDI file and as a picture."""
+"""Polyphonic music as piano rolls [T, D]: a .mat file as rows, and samples as MIDI files and pictures."""
 
 import io
 import zlib
@@ -17,19 +17,26 @@ from gen_jax.data.spec import Spec, sequences
 from gen_jax.errors import UserError, readable
 
 FIELDS = {"train": "traindata", "validation": "validdata", "test": "testdata"}
-KEYS, LOWEST = 88, 21  # of a piano; the MIDI number of the lowest, A0
-TICKS = 480  # of a frame, which is a quarter note (half a second)
-HEADER = 128  # bytes before the elements of a .mat file
-COMPRESSED = 15  # the type of a compressed element
-NUMBER = 8  # bytes that a number takes, which the file may store as one
-REST = 2  # frames between the pieces of one file
+KEYS, LOWEST = 88, 21  # number of keys of a piano; MIDI number of the lowest key, A0
+TICKS = 480  # ticks of a frame, which is a quarter note (half a second)
+HEADER = 128  # number of bytes before the elements of a .mat file
+COMPRESSED = 15  # type of a compressed element
+NUMBER = 8  # bytes of a number in memory; the file may store it in one byte
+REST = 2  # number of frames between the pieces of one file
 
 
 def rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
-    """Opens the pieces of a .mat file in the splits of Boulanger-Lewandowski et al. 2012 (arXiv 1206.6392), [T, 88] each.
+    """Opens the pieces of a .mat file as rolls [T, 88].
+
+    The file has the splits of Boulanger-Lewandowski et al. 2012 (arXiv 1206.6392).
+
+    Args:
+      path: the file.
+      options: not used.
+      known: hash of the content of the file.
 
     Raises:
-      UserError: for a file that cannot be read, lacks a field, or holds something else than rolls of 88 keys.
+      UserError: for a file that cannot be read, lacks a field, or holds anything but rolls of 88 keys.
     """
     from scipy.io import loadmat  # slow to import
 
@@ -68,7 +75,12 @@ def rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
 
 
 def ask_for_elements(content: bytes, what: str) -> None:
-    """Refuses a .mat file of version 5 whose compressed elements expand to more than a file may take; see `limits.ask`."""
+    """Refuses a .mat file of version 5 whose compressed elements expand beyond the size limit; see `limits.ask`.
+
+    Args:
+      content: bytes of the file.
+      what: name of the file, for the error.
+    """
     order = ">" if content[126:128] == b"MI" else "<"
     size, place = 0, HEADER
     while place + 8 <= len(content):
@@ -83,7 +95,12 @@ def ask_for_elements(content: bytes, what: str) -> None:
 
 
 def midi(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
-    """Returns rolls `x` [N, T, 88], each of its `length`, one after the other as a MIDI file; a held key is one long note."""
+    """Returns rolls as one MIDI file, one roll after the other. A held key is one long note.
+
+    Args:
+      samples: `x` [N, T, 88], and `length` [N] if their lengths differ.
+      spec: facts of the data.
+    """
     import mido  # slow to import
 
     pieces = []
@@ -102,13 +119,15 @@ def midi(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
 
 
 def piano(x: np.ndarray, spec: Spec) -> Image.Image:
-    """Returns rolls [N, T, K], one under the other up to `PANELS`: time runs to the right, pitch upwards.
+    """Returns at most `PANELS` rolls below each other. Time runs to the right and pitch upwards; a held key is black.
 
-    A held key is black.
+    Args:
+      x: rolls [N, T, K].
+      spec: facts of the data.
     """
     x = x[:PANELS]
     seen = ~np.isnan(x.astype(np.float64)).any(2, keepdims=True)
-    pixels = np.where(seen, np.where(x > 0, 0, 255), 200).astype(np.uint8)  # beyond the end of a piece: grey
+    pixels = np.where(seen, np.where(x > 0, 0, 255), 200).astype(np.uint8)  # grey beyond the end of a piece
     pixels = np.pad(pixels.transpose(0, 2, 1)[:, ::-1], ((0, 0), (1, 1), (0, 0)), constant_values=128)  # [N, K + 2, T]
     factor = max(1, 640 // pixels.shape[2])
     return Image.fromarray(pixels.reshape(-1, pixels.shape[2]).repeat(factor, axis=1))

@@ -1,4 +1,4 @@
-"""Samples as files: arrays, and what the kind of the data writes: pictures, text, music, sound, rows of a table."""
+"""Samples as files: arrays, and the files that the kind of the data writes (pictures, text, music, sound, tables)."""
 
 import io
 
@@ -11,9 +11,14 @@ from gen_jax.errors import choose
 
 
 def arrays(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
-    """Returns samples as the bytes of an .npz file."""
+    """Returns samples as the bytes of an .npz file.
+
+    Args:
+      samples: samples in the domain of the data.
+      spec: facts of the data.
+    """
     buffer = io.BytesIO()
-    if "y" in samples and spec.label_type:  # as the data have them: 5, 6, 7, 9, or texts
+    if "y" in samples and spec.label_type:  # labels as in the data, such as 5, 6, 7, 9, or texts
         names = np.array(spec.classes)
         names = names.astype(np.int64) if spec.label_type in "biu" else names
         samples = {**samples, "y": names[samples["y"]]}
@@ -22,12 +27,12 @@ def arrays(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
 
 
 def encode(samples: dict[str, np.ndarray], spec: Spec, suffix: str) -> dict[str, bytes]:
-    """Returns samples of the data's own domain as files: suffix -> bytes.
+    """Returns samples in the domain of the data as files: suffix -> bytes.
 
     Args:
       samples: `x` [N, *shape], with `y` and `length` if the data have them.
       spec: the facts of the data.
-      suffix: of the file that is asked for; beside one that nobody sees, such as .mid, stands the picture.
+      suffix: suffix of the file. If the file cannot be looked at, such as .mid, a picture is written with it.
 
     Raises:
       UserError: for a suffix that samples of this kind cannot have.

@@ -1,4 +1,4 @@
-"""Series [T, D] of numbers, drawn as lines against t."""
+"""Series [T, D] of numbers, drawn as lines over time."""
 
 import numpy as np
 from PIL import Image
@@ -9,7 +9,12 @@ from gen_jax.data.spec import Spec
 
 
 def plots(x: np.ndarray, spec: Spec) -> Image.Image:
-    """Returns series [N, T, D], one panel each up to `PANELS`, a line for each column against t."""
+    """Returns plots of at most `PANELS` series, in one panel each. Each column is a line over time.
+
+    Args:
+      x: series [N, T, D].
+      spec: facts of the data.
+    """
     figure, panels = new_panels(min(len(x), PANELS))
     low, high = float(np.min(spec.low)), float(np.max(spec.high))
     for panel, row in zip(panels, x):

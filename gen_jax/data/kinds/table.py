@@ -1,4 +1,4 @@
-"""Tables: rows [D] of named columns, numbers and levels, drawn as the shares of each column's values."""
+"""Tables: rows [D] of named columns that hold numbers and levels, drawn as the shares of the values of each column."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,13 +15,18 @@ from gen_jax.data.tables.statistics import parts, shares
 from gen_jax.data.tables.table_source import open_table
 from gen_jax.data.tables.text_columns import SUFFIXES
 
-LETTERS, MOST_NAMES = 22, 20  # under a panel: letters side by side, names of levels
+LETTERS, MOST_NAMES = 22, 20  # largest numbers of letters side by side and of names of levels, below a panel
 
 
 def margins(x: np.ndarray, spec: Spec) -> Image.Image:
-    """Returns the shares of each column's levels in rows [N, D], or of parts of its range, beside those of the rows learnt.
+    """Returns the shares of the values of each column in samples and in the training rows.
 
-    One panel a column, up to `PANELS`: grey bars are the rows learnt from, the line is the samples.
+    The values are levels, or parts of the range of a column. At most `PANELS` columns have a panel. Grey bars are the
+    training rows, and the line is the samples.
+
+    Args:
+      x: samples [N, D].
+      spec: facts of the data.
     """
     schema = columns(spec)[:PANELS]
     drawn = [shares(column, x[:, at]) for at, column in enumerate(schema)]
@@ -29,7 +34,14 @@ def margins(x: np.ndarray, spec: Spec) -> Image.Image:
 
 
 def margins_of(schema: Sequence[Mapping], real: Sequence, drawn: Sequence, label: str) -> Image.Image:
-    """Returns the shares of columns, `real` and `drawn`, one panel each; `label` stands at the side."""
+    """Returns a picture of the shares of columns, with one panel a column.
+
+    Args:
+      schema: facts of the columns.
+      real: shares of each column in the data.
+      drawn: shares of each column in the samples.
+      label: text at the left side.
+    """
     figure, panels = panels_of(len(schema))
     for each in zip(panels, schema, real, drawn):
         margin(*each)
@@ -38,7 +50,16 @@ def margins_of(schema: Sequence[Mapping], real: Sequence, drawn: Sequence, label
 
 
 def margin(panel, column: Mapping[str, Any], real: Sequence[float], drawn: Sequence[float]) -> None:
-    """Draws the shares of a column's levels, or of parts of its range: grey bars, and dots or, of a range, a line."""
+    """Draws the shares of a column's levels or of the parts of its range.
+
+    Grey bars are the data. The samples are dots for levels, and a line for a range.
+
+    Args:
+      panel: the panel of Matplotlib.
+      column: facts of the column.
+      real: shares in the data.
+      drawn: shares in the samples.
+    """
     edges, names = parts(column), column.get("levels", ())
     places = (edges[1:] + edges[:-1]) / 2
     panel.stairs(real, edges, fill=True, color="0.8")
@@ -56,7 +77,12 @@ def margin(panel, column: Mapping[str, Any], real: Sequence[float], drawn: Seque
 
 
 def short(name: str, most: int) -> str:
-    """Returns a name of at most so many letters."""
+    """Returns a name, cut to a number of letters.
+
+    Args:
+      name: the name.
+      most: largest number of letters.
+    """
     return name if len(name) <= most else name[: most - 1] + "…"
 
 

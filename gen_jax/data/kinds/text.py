@@ -1,4 +1,7 @@
-"""Text [T] as tokens: the vocabulary, rows of tokens, and the way back. No file is opened here but a user's own text."""
+"""Text [T] as tokens: the vocabulary, rows of tokens, and tokens as text.
+
+Only the text file of a user is opened here.
+"""
 
 import codecs
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +17,10 @@ from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec, sequences
 from gen_jax.errors import UserError, choose
 
-UNSEEN = "\ufffd"  # stands for every character that the training split lacks
+UNSEEN = "\ufffd"  # symbol for every character that the training split lacks
 VOCABULARIES = ("characters", "bytes")
-LINE = "\n" + "-" * 80 + "\n"  # between texts
-SHARES = {"train": 0.9, "validation": 0.95, "test": 1.0}  # where the splits of a user's text end, as in Shakespeare's
+LINE = "\n" + "-" * 80 + "\n"  # separates texts
+SHARES = {"train": 0.9, "validation": 0.95, "test": 1.0}  # ends of the splits of a user's text, as in tiny Shakespeare
 
 
 def text_source(
@@ -27,14 +30,17 @@ def text_source(
     options: Mapping[str, Any],
     known: str,
 ) -> Source:
-    """Returns documents as rows of tokens, each with its `length`.
+    """Returns documents as rows of tokens. Rows have a `length`.
 
     Args:
-      documents: split -> its texts in UTF-8 (any bytes, where `data.vocabulary` is "bytes").
+      name: name of the data.
+      documents: function from a split to its texts in UTF-8 (any bytes if `data.vocabulary` is "bytes").
+      splits: names of the splits.
+      options: the `data` section of a config.
       known: hash of the texts.
 
     Raises:
-      UserError: for an unknown vocabulary, a split without text, or bytes that are no UTF-8.
+      UserError: for an unknown vocabulary, a training split without text, or bytes that are not UTF-8.
     """
     kind = choose("data.vocabulary", options.get("vocabulary") or VOCABULARIES[0], VOCABULARIES)
     codes = {split: [_codes(name, kind, each) for each in documents(split) if each] for split in splits}
@@ -71,10 +77,15 @@ def text_source(
 
 
 def text_file(path: Path, options: Mapping[str, Any], known: str) -> Source:
-    """Opens a user's own text: its first 90 % train, the next 5 % validation, the rest test.
+    """Opens a user's text file. Its first 90 % are the training split, the next 5 % validation, and the rest test.
+
+    Args:
+      path: the file.
+      options: the `data` section of a config.
+      known: hash of the content of the file.
 
     Raises:
-      UserError: for a file that is empty or cannot be read, and as `text_source`.
+      UserError: for a file that is empty or cannot be read, and in the cases of `text_source`.
     """
     try:
         text = path.read_bytes()
@@ -88,12 +99,21 @@ def text_file(path: Path, options: Mapping[str, Any], known: str) -> Source:
 
 
 def characters(spec: Spec) -> list[str]:
-    """Returns the symbols of the vocabulary that are characters; an empty list if the symbols are bytes."""
+    """Returns the symbols of the vocabulary that are characters; empty if the symbols are bytes.
+
+    Args:
+      spec: facts of the data.
+    """
     return [symbol for symbol in spec.vocabulary if isinstance(symbol, str)]
 
 
 def read_text(spec: Spec, tokens: np.ndarray) -> str:
-    """Returns tokens [T] as text."""
+    """Returns tokens as text.
+
+    Args:
+      spec: facts of the data.
+      tokens: tokens [T].
+    """
     letters = characters(spec)
     if letters:
         return "".join(letters[token] for token in tokens)
@@ -101,12 +121,21 @@ def read_text(spec: Spec, tokens: np.ndarray) -> str:
 
 
 def text(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
-    """Returns texts `x` [N, T], each of its `length`, with a line between them."""
+    """Returns texts with a line between them, as the bytes of a file.
+
+    Args:
+      samples: `x` [N, T], and `length` [N] if their lengths differ.
+      spec: facts of the data.
+    """
     return LINE.join(read_text(spec, x) for x in sequences(samples)).encode() + b"\n"
 
 
 def reader(spec: Spec) -> Callable[[int], str]:
-    """Returns a function from one token after the other to the text that the token completes."""
+    """Returns a function that takes one token after the other, and returns the text that the token completes.
+
+    Args:
+      spec: facts of the data.
+    """
     letters = characters(spec)
     if letters:
         return letters.__getitem__
@@ -117,8 +146,12 @@ def reader(spec: Spec) -> Callable[[int], str]:
 def tokens_of(spec: Spec, text: str) -> np.ndarray:
     """Returns text as tokens [T] int32.
 
+    Args:
+      spec: facts of the data.
+      text: the text.
+
     Raises:
-      UserError: naming the first character that the vocabulary lacks.
+      UserError: with the first character that the vocabulary lacks.
     """
     letters = characters(spec)
     if not letters:
@@ -144,7 +177,7 @@ def _codes(name: str, kind: str, text: bytes) -> np.ndarray:
 
 
 def _whole(text: bytes, end: int) -> int:
-    """Returns the first place from `end` on that cuts no UTF-8 character."""
+    """Returns the first place at or after `end` that does not cut a UTF-8 character."""
     while end < len(text) and text[end] & 0xC0 == 0x80:
         end += 1
     return end

@@ -1,4 +1,4 @@
-"""Vectors [D], drawn as points in a plane, paths of vectors as lines."""
+"""Vectors [D], drawn as points in a plane. Paths of vectors are drawn as lines."""
 
 import numpy as np
 from PIL import Image
@@ -9,7 +9,12 @@ from gen_jax.data.spec import Spec
 
 
 def scatter(x: np.ndarray, spec: Spec) -> Image.Image:
-    """Returns vectors [N, D] as a scatter plot of their first two entries, or as a histogram if there is one entry."""
+    """Returns a scatter plot of the first two entries of vectors, or a histogram if vectors have one entry.
+
+    Args:
+      x: vectors [N, D].
+      spec: facts of the data.
+    """
     figure, panel = plane(spec)
     if x.shape[1] == 1:
         panel.hist(x[:, 0], bins=60)
@@ -19,9 +24,13 @@ def scatter(x: np.ndarray, spec: Spec) -> Image.Image:
 
 
 def lines(x: np.ndarray, spec: Spec) -> Image.Image:
-    """Returns paths of vectors [N, T, D] as lines through their first two entries; of one entry, through it and t.
+    """Returns paths of vectors as lines through their first two entries. A circle marks the beginning of a path.
 
-    A circle marks where a path begins.
+    If vectors have one entry, the line goes through the entry and t.
+
+    Args:
+      x: paths of vectors [N, T, D].
+      spec: facts of the data.
     """
     figure, panel = plane(spec)
     second = x[..., 1] if x.shape[2] > 1 else np.broadcast_to(np.linspace(0, 1, x.shape[1]), x.shape[:2])  # [N, T]
@@ -34,7 +43,11 @@ def lines(x: np.ndarray, spec: Spec) -> Image.Image:
 
 
 def plane(spec: Spec):
-    """Returns a square figure and its one panel, with the limits of the data's domain."""
+    """Returns a square figure and its single panel, with the limits of the domain of the data.
+
+    Args:
+      spec: facts of the data.
+    """
     figure, ((panel,),) = new_figure((5, 5), 1, 1)
     low, high = (np.broadcast_to(limit, spec.shape)[:2] for limit in (spec.low, spec.high))
     margin = 0.05 * (high - low)

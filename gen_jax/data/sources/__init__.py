@@ -1,1 +1,1 @@
-"""Where rows come from: TFDS sets, a user's files, sets made of other sets."""
+"""Sources of rows: data sets of TFDS, files of a user, and data sets that are made of other data sets."""

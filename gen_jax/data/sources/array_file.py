@@ -12,25 +12,26 @@ from gen_jax.data.npz_files import read_archive, read_array
 from gen_jax.data.source import Source, image_or_vector, resized
 from gen_jax.errors import UserError, choose, readable
 
-LIMITS = {"uint8": (0, 255), "bool": (0, 1)}  # domains of images by the type of their pixels
+LIMITS = {"uint8": (0, 255), "bool": (0, 1)}  # domain of images by the type of their pixels
 
 
 def array_file(path: Path, options: Mapping[str, Any]) -> Source:
-    """Opens an array file as the training split: `x` and, in an .npz file, labels `y` if it has some.
+    """Opens an array file as the training split: `x`, and labels `y` if an .npz file has them.
 
     Args:
       path: the file.
-      options: the `data` section of a config: `resize`, `kind`, and `content`, the hash of the content if it is known.
+      options: the `data` section of a config. `resize`, `kind` and `content` (hash of the content, if it is known) are
+        read.
 
     Raises:
-      UserError: for a file that cannot be read, or arrays that are no rows.
+      UserError: for a file that cannot be read, or arrays that are not rows.
     """
     arrays = _arrays(path)
     source = source_of_arrays(path.stem, f"data.path {path}", arrays, options, options.get("content") or "")
     if source.content:
         return source
     content = files_hash([path])
-    # An earlier version wrote rows with other labels to the cache.
+    # Because an earlier version wrote rows with other labels to the cache, the classes are a part of the hash.
     return source._replace(content=content_hash(content, source.classes) if "labels" in source.info else content)
 
 
@@ -40,14 +41,14 @@ def source_of_arrays(
     """Returns arrays as the training split of a source.
 
     Args:
-      name: of the data.
-      what: the arrays, for messages.
-      arrays: `x` [N, ...] and perhaps labels `y` [N].
-      options: the `data` section of a config: `resize` and `kind`.
+      name: name of the data.
+      what: name of the arrays, for messages.
+      arrays: `x` [N, ...], and labels `y` [N] if there are labels.
+      options: the `data` section of a config, of which `resize` and `kind` are read.
       content: hash of the content.
 
     Raises:
-      UserError: for arrays that are no rows.
+      UserError: for arrays that are not rows.
     """
     resize, declared = options.get("resize"), options.get("kind")
     x = _values(what, arrays["x"], declared)
@@ -82,10 +83,10 @@ def source_of_arrays(
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """Returns the array `x` of a file, and `y` if there is one.
+    """Returns the array `x` of a file, and `y` if there is a `y`.
 
     Raises:
-      UserError: for a file that cannot be read, or several arrays of which none is named x.
+      UserError: for a file that cannot be read, or several arrays without an `x`.
     """
     with readable(f"data.path {path}: not a readable array file"):
         arrays = {"x": read_array(path)} if path.suffix.lower() == ".npy" else read_archive(path)
@@ -97,14 +98,14 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _values(what: str, x: np.ndarray, declared: str | None) -> np.ndarray:
-    """Returns rows [N, ...] in a type that JAX takes, images with their channels [N, H, W, C].
+    """Returns rows [N, ...] in a type that JAX takes, and images with their channels, [N, H, W, C].
 
     Raises:
-      UserError: for values that are no real numbers, or a shape that is none of rows.
+      UserError: for values that are not real numbers, or a shape that does not fit rows.
     """
     if x.dtype == bool:
         x = x.astype(np.uint8)
-    if x.dtype.kind in "iuf":  # JAX takes no other byte order, and nothing wider than 64 bits
+    if x.dtype.kind in "iuf":  # because JAX takes only the byte order of the machine, and at most 64 bits
         x = x.astype(np.float64 if x.dtype.itemsize > 8 else x.dtype.newbyteorder("="), copy=False)
     if not np.issubdtype(x.dtype, np.number) or np.iscomplexobj(x):
         raise UserError(f"{what}: values of type {x.dtype}; expected integers or real numbers")
@@ -134,7 +135,11 @@ def _labels(what: str, y: np.ndarray, num: int) -> np.ndarray:
 
 
 def classes_of(y: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """Returns the names of the classes in labels y [N], whole numbers or texts in their order, and the class of each row [N]."""
+    """Returns the names of the classes in their order, and the class of each row [N].
+
+    Args:
+      y: labels [N], whole numbers or texts.
+    """
     values, codes = np.unique(y.astype(np.uint8) if y.dtype == bool else y, return_inverse=True)
     names = tuple(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values)
     return names, codes.reshape(-1).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Draws images in black and white from grey images: a pixel is 1 with probability (grey - low) / (high - low)."""
+"""Draws black and white images from grey images: a pixel is 1 with probability (grey - low) / (high - low)."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,18 @@ from gen_jax.data.spec import small
 from gen_jax.errors import UserError
 
 BINARY = ("static_binary", "dynamic_binary")  # drawn once; drawn again at each training step
-STATIC, DYNAMIC = 1, 2  # begin the seeds, so that no two uses share their noise
+STATIC, DYNAMIC = 1, 2  # first numbers of the seeds, so that no two uses share their noise
 
 
 def noise(seed: Sequence[int], limits: Sequence[int], shape: tuple[int, ...]) -> np.ndarray:
-    """Draws whole numbers u, uniform from low to high - 1, so that P(u < x) = (x - low) / (high - low) exactly for grey x.
+    """Draws whole numbers u uniformly from low to high - 1.
+
+    For a grey x, P(u < x) is exactly (x - low) / (high - low).
 
     Args:
-      seed: of the draw.
+      seed: seed of the draw.
       limits: low and high, the domain of the grey images.
-      shape: of the numbers.
+      shape: shape of the numbers.
     """
     low, high = limits
     dtype = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high))
@@ -28,10 +30,10 @@ def noise(seed: Sequence[int], limits: Sequence[int], shape: tuple[int, ...]) ->
 
 
 def binarised(source: Source, transform: str) -> Source:
-    """Returns images whose pixels are 0 or 1, a fixed draw from the grey images of `source`; black and white stays as it is.
+    """Returns images whose pixels are 0 or 1, as a fixed draw from grey images. Black and white images do not change.
 
-    The draw of a row depends on its split and its number alone. A dynamic transform keeps `grey` beside it: training draws from
-    `grey` at each step, and measures read the fixed draw.
+    The draw of a row depends on its split and its number alone. A dynamic transform also keeps the grey image as
+    `grey`. Training draws from `grey` at each step, and measures read the fixed draw.
 
     Args:
       source: grey images.
@@ -65,6 +67,10 @@ def binarised(source: Source, transform: str) -> Source:
 
 
 def drawn_from(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns rows as training reads them: `x` is grey if each step draws it again."""
+    """Returns rows in the form that training reads. `x` is grey if each step draws it again.
+
+    Args:
+      rows: rows with `x`, and `grey` if each step draws `x` again.
+    """
     rest = {name: value for name, value in rows.items() if name != "grey"}
     return {**rest, "x": rows.get("grey", rows["x"])}

@@ -1,4 +1,4 @@
-"""Makes sources of other sources: stacked images, and a test split of another set."""
+"""Makes sources from other sources: stacked images, and a test split of another data set."""
 
 from functools import lru_cache
 from itertools import product
@@ -10,14 +10,14 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import Source
 from gen_jax.errors import UserError, choose
 
-STACKED_ROWS = {"train": 128_000}  # rows of a stacked set, as in PacGAN's experiments; other splits have 26,000
+STACKED_ROWS = {"train": 128_000}  # rows of a stacked set, as in PacGAN's experiments; other splits have 26,000 rows
 
 
 def stacked(source: Source, channels: int) -> Source:
-    """Returns images whose channels are grey images of `source`, drawn at random, such as Stacked-MNIST.
+    """Returns images whose channels are random grey images of a source, such as Stacked-MNIST.
 
-    The label is the number that the labels of the channels spell, so that K classes become K^channels (Metz et al. 2017,
-    arXiv 1611.02163, section 3.3.1). The images of a row depend on its split and its number alone.
+    The label is the number that the labels of the channels spell. So K classes become K^channels classes (Metz et al.
+    2017, arXiv 1611.02163, section 3.3.1). The images of a row depend on its split and its number alone.
 
     Args:
       source: grey images.
@@ -59,17 +59,17 @@ def stacked(source: Source, channels: int) -> Source:
 
 
 def joined(source: Source, test: Source, split: str) -> Source:
-    """Returns `source` with the rows of `test` in the place of its `split`.
+    """Returns a source with one split replaced by the split of another source.
 
     Labels stay if both sources have the same classes.
 
     Args:
-      source: all other splits.
-      test: the source of one split.
-      split: name of this split.
+      source: source of all other splits.
+      test: source of the replaced split.
+      split: name of the replaced split.
 
     Raises:
-      UserError: if `test` has no such split, or rows of another kind, shape or domain.
+      UserError: if `test` lacks the split, or has rows of another kind, shape or domain.
     """
     choose(f"data.test_split of {test.name}:", split, test.sizes)
     for fact, field in {"kind": "kind", "shape": "shape", "domain": "limits"}.items():

@@ -11,19 +11,19 @@ from gen_jax.data.source import Source, fit, image_or_vector, say_once
 from gen_jax.errors import UserError, readable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-# Whatever the suffix of a file is. Pillow's readers of other formats may run a program, so they are not listed.
+# Formats of the content, for any suffix. Pillow's readers of other formats may run a program, so they are not listed.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> mode of Pillow
-WAY = "as a viewer shows them"  # of reading, which is part of the hash because earlier versions ignored the orientation
+WAY = "as a viewer shows them"  # part of the hash, because earlier versions ignored the orientation of images
 
 
 def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
-    """Opens a folder of images, with the folders in it, as the training split.
+    """Opens a folder of images and its subfolders as the training split.
 
     Args:
       path: the folder.
-      resize: side of the images in pixels; None leaves them as they are.
-      content: the hash of the content if it is known; None reads the files.
+      resize: side of the images in pixels; None keeps their size.
+      content: hash of the content, if it is known; None reads the files.
 
     Raises:
       UserError: for a folder without images, or a first image that cannot be read.
@@ -54,7 +54,13 @@ def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
 
 
 def report_others(path: Path, files: list[Path], num_images: int) -> None:
-    """Prints once the number of files of a folder that are not read as images."""
+    """Prints once how many files of a folder are not read as images.
+
+    Args:
+      path: the folder.
+      files: the files that are not read.
+      num_images: number of images.
+    """
     if files:
         suffixes = Counter(file.suffix.lower() or "no suffix" for file in files)
         listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
@@ -62,7 +68,11 @@ def report_others(path: Path, files: list[Path], num_images: int) -> None:
 
 
 def channels_of(image: Image.Image) -> int:
-    """Returns the number of channels that show an image as a viewer does: 1 grey, 3 colours, 4 with transparency."""
+    """Returns the number of channels that an image viewer shows: 1 for grey, 3 for colours, 4 with transparency.
+
+    Args:
+      image: the image.
+    """
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         return 4
     return 1 if image.mode in ("1", "L") else 3
@@ -72,9 +82,9 @@ def _opened(file: Path) -> Image.Image:
     """Opens an image whose pixels have 8 bits a channel.
 
     Raises:
-      UserError: for a file that is no image, or has more bits, of which Pillow would drop some.
+      UserError: for a file that is not an image, or an image with more bits, of which Pillow would drop some.
     """
-    Image.init()  # registers the formats, once
+    Image.init()  # registers the formats at its first call
     image = Image.open(file, formats=FORMATS)
     if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
         image.close()
@@ -83,7 +93,7 @@ def _opened(file: Path) -> Image.Image:
 
 
 def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -> np.ndarray:
-    """Reads an image as a viewer shows it [H, W, C]: turned as EXIF says, with the channels of the first image.
+    """Reads an image [H, W, C] as an image viewer shows it: rotated by EXIF, with the channels of the first image.
 
     Raises:
       UserError: for an image that would lose its colours or its transparency, or has another size.

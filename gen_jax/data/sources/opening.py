@@ -1,4 +1,7 @@
-"""Opens what the `data` section of a config names. No order of rows, no device, no transform but black and white."""
+"""Opens the data that the `data` section of a config names, without an order of rows and without a device.
+
+The only transform here is the one to black and white.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,25 +18,26 @@ from gen_jax.data.sources.windows import windowed
 from gen_jax.data.tables.sets import TABLES, open_set
 from gen_jax.errors import UserError
 
-IN_MEMORY = "arrays:"  # before the hash of the content, the name of a data set that a program holds in memory
+IN_MEMORY = "arrays:"  # beginning of the name of a data set that a program holds in memory; the hash follows
 HELD: WeakValueDictionary[str, Any] = (
     WeakValueDictionary()
-)  # such a name -> `dataset.DataSet`, while the program holds it
+)  # name of a data set in memory -> `dataset.DataSet`, as long as the program holds it
 
 
 def open_source(options: Mapping[str, Any]) -> Source:
-    """Opens a file or folder of the user, a table by name, or a set of TFDS by name.
+    """Opens a file or folder of the user, a table by name, or a data set of TFDS by name.
 
-    A user's files are read once for the hash of their content, unless `options["content"]` holds this hash.
+    The files of a user are read once for the hash of their content, unless `options["content"]` holds this hash.
 
     Args:
-      options: the `data` section of a config; `path` beats `name`.
+      options: the `data` section of a config. If `path` is set, `name` is not read.
 
     Returns:
-      The source, cut into windows, stacked, made black and white, or joined with another test split, as the options say.
+      The source. By the options it is cut into windows, stacked, made black and white, or joined with another test
+      split.
 
     Raises:
-      UserError: for data that do not exist, are not prepared, or hold nothing that can be modelled.
+      UserError: for data that do not exist, are not prepared, or cannot be modelled.
     """
     if options.get("resize") is not None and options["resize"] < 1:
         raise UserError(f"data.resize {options['resize']}: expected a side of at least 1 pixel")
@@ -58,8 +62,11 @@ def open_source(options: Mapping[str, Any]) -> Source:
 def held_source(name: str) -> Source:
     """Returns the rows that this process holds in memory under a name.
 
+    Args:
+      name: the name.
+
     Raises:
-      UserError: if it holds none.
+      UserError: if this process holds no such rows.
     """
     if name not in HELD:
         raise UserError(
@@ -70,7 +77,11 @@ def held_source(name: str) -> Source:
 
 
 def refuse_options(source: Source, options: Mapping[str, Any]) -> None:
-    """Refuses options of other kinds of data.
+    """Refuses options that belong to other kinds of data.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
 
     Raises:
       UserError: for the first such option that is set.
@@ -85,8 +96,12 @@ def refuse_options(source: Source, options: Mapping[str, Any]) -> None:
 def with_test_set(source: Source, options: Mapping[str, Any]) -> Source:
     """Returns a source with the test split of the data set `data.test_name`.
 
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
+
     Raises:
-      UserError: if the test split is the split that is trained on, or the other set has other rows.
+      UserError: if the test split is the training split, or the other data set has different rows.
     """
     name = options["test_name"]
     if options["test_split"] == options["split"]:

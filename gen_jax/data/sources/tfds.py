@@ -1,4 +1,4 @@
-"""Data sets of TFDS, our own and prepared ones, read without TensorFlow."""
+"""Data sets of TFDS, built-in and prepared, read without TensorFlow."""
 
 import fcntl
 import json
@@ -26,17 +26,19 @@ from gen_jax.files import own_file
 # Keys of features.json that name classes, which TFDS imports.
 CLASS_NAMES = ("pythonClassName", "python_class_name", "type", "proto_cls")
 OF_TFDS = re.compile(r"tensorflow_datasets(\.\w+)+")
-DOMAINS = {"binarized_mnist": (0, 1)}  # of sets of TFDS that use less than their 8 bits
+DOMAINS = {"binarized_mnist": (0, 1)}  # domains of data sets of TFDS that do not use all of their 8 bits
 
 
 def open_tfds(options: Mapping[str, Any]) -> Source:
-    """Opens the data set that `data.name` names: one of our own, unless `data.data_dir` holds a prepared set of that name.
+    """Opens the data set that `data.name` names.
+
+    It is a built-in set, unless `data.data_dir` holds a prepared set of that name.
 
     Args:
       options: the `data` section of a config.
 
     Raises:
-      UserError: for a set that is not prepared, is damaged, or holds nothing that can be modelled.
+      UserError: for a set that is not prepared, is damaged, or cannot be modelled.
     """
     name, variant, data_dir = options["name"], options.get("variant"), options.get("data_dir")
     elsewhere = data_dir is not None and _versions(Path(data_dir).expanduser() / name)
@@ -54,7 +56,10 @@ def open_tfds(options: Mapping[str, Any]) -> Source:
 
 
 def _content_of(builder: Any, ours: bool) -> str:
-    """Returns the hash of what the rows depend on; the version of a set of others does not determine its rows."""
+    """Returns the hash of everything that the rows depend on.
+
+    The files of a set that is not built in are read, because its version does not determine its rows.
+    """
     splits = builder.info.splits.items()
     sizes = {split: facts.num_examples for split, facts in splits}
     content = content_hash(builder.info.full_name, sizes, {split: facts.num_bytes for split, facts in splits})
@@ -72,7 +77,10 @@ def _documents(builder: Any, feature: str, split: str) -> list[bytes]:
 
 
 def _row_source(builder: Any, options: Mapping[str, Any], content: str) -> Source:
-    """Returns a set of images, vectors or frames as a source: an image before a vector, and the first label."""
+    """Returns a set of images, vectors or frames as a source.
+
+    An image is preferred to a vector, and the first label is `y`.
+    """
     name, resize, features = options["name"], options.get("resize"), builder.info.features
     labels = _named_features(builder, "ClassLabel")
     shapes = {key: feature.shape for key, feature in features.items() if key not in labels}
@@ -106,7 +114,7 @@ def _row_source(builder: Any, options: Mapping[str, Any], content: str) -> Sourc
 def _rows_reader(
     builder: Any, x_name: str, y_name: str | None, resize: int | None
 ) -> Callable[[str, np.ndarray], dict[str, np.ndarray]]:
-    """Returns the function (split, row numbers [n]) -> rows `x` [n, *shape], with labels `y` [n] if they have a name."""
+    """Returns the function (split, row numbers [n]) -> rows `x` [n, *shape], with labels `y` [n] if `y_name` is set."""
     data_source = lru_cache(lambda split: builder.as_data_source(split=split))
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
@@ -121,7 +129,7 @@ def _rows_reader(
 
 
 def _our_builder(name: str, variant: str | None) -> Any:
-    """Returns the builder of one of our own sets, and prepares the set in the cache if it is not there.
+    """Returns the builder of a built-in data set, and prepares the set in the cache if it is not there.
 
     Raises:
       UserError: for an unknown variant, or a cache that cannot be written.
@@ -137,7 +145,7 @@ def _our_builder(name: str, variant: str | None) -> Any:
         return cls(data_dir=str(home), config=variant, file_format="array_record")
 
     with open(home / f".{name}.lock", "w", opener=own_file) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits here, and then finds it prepared
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits here until the set is prepared
         with _readable(home / name):
             builder = open_builder()
         if not (Path(builder.data_dir) / "dataset_info.json").exists():
@@ -156,11 +164,11 @@ def _readable(folder: Path | str) -> Iterator[None]:
     """Turns an error of reading into one line.
 
     Raises:
-      UserError: which says that the prepared set is damaged.
+      UserError: with the message that the prepared set is damaged.
     """
     try:
         yield
-    except Exception as error:  # noqa: BLE001 (a torn file makes TFDS and array_record raise all kinds)
+    except Exception as error:  # noqa: BLE001 (a damaged file makes TFDS and array_record raise any error)
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder} is damaged ({reason}): remove it, and prepare the data set again") from None
 
@@ -169,13 +177,13 @@ def _tfds_module() -> ModuleType:
     import tensorflow_datasets  # takes a second
     from absl import logging
 
-    logging.set_verbosity(logging.ERROR)  # it advises OpenCV for every decoded image
+    logging.set_verbosity(logging.ERROR)  # because TFDS advises OpenCV for every decoded image
     tensorflow_datasets.disable_progress_bar()
     return tensorflow_datasets
 
 
 def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> Any:
-    """Returns the builder of a set that TFDS has prepared in `data_dir`, or in the folder that TFDS uses.
+    """Returns the builder of a data set that TFDS has prepared in `data_dir`, or in the default folder of TFDS.
 
     Raises:
       UserError: for a set that is not there, is damaged, or is not written as array_record.
@@ -199,7 +207,7 @@ def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> A
     try:
         builder = tfds.builder_from_directory(versions[-1])
         written = builder.info.file_format.value
-    except Exception as error:  # noqa: BLE001 (TFDS raises all kinds)
+    except Exception as error:  # noqa: BLE001 (TFDS raises any error)
         raise UserError(f"{versions[-1]} is not a whole TFDS data set: {error}") from None
     if written != "array_record":
         raise UserError(
@@ -212,7 +220,7 @@ def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> A
 
 
 def refuse_foreign_classes(file: Path) -> None:
-    """Refuses a prepared set whose features name classes of other packages, because TFDS would import them.
+    """Refuses a prepared data set whose features name classes of other packages, because TFDS would import them.
 
     Args:
       file: the file features.json of the set.
@@ -237,6 +245,6 @@ def refuse_foreign_classes(file: Path) -> None:
 
 
 def _versions(folder: Path) -> list[Path]:
-    """Returns the folders of the prepared versions of a data set, the newest last."""
+    """Returns the folders of the prepared versions of a data set, with the newest last."""
     versions = (path for path in folder.glob("*") if (path / "dataset_info.json").exists())
     return sorted(versions, key=lambda path: [int(part) for part in path.name.split(".") if part.isdecimal()])

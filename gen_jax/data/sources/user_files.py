@@ -1,4 +1,4 @@
-"""The user's own files as a source of rows, by their suffix: arrays, images, text, piano rolls, recordings, tables."""
+"""Files of a user as a source of rows, by their suffix: arrays, images, text, piano rolls, recordings, tables."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,10 +19,10 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
 
     Args:
       path: an array file, a file with a suffix that a kind of data reads, or a folder of images.
-      options: the `data` section of a config; `content` in it is the hash of the content if it is known.
+      options: the `data` section of a config. `content` in it is the hash of the content, if it is known.
 
     Raises:
-      UserError: for a file that does not exist, cannot be read, or holds nothing that can be modelled.
+      UserError: for a file that does not exist, cannot be read, or cannot be modelled.
     """
     path = path.expanduser()
     if not path.exists():

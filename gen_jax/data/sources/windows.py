@@ -10,10 +10,10 @@ from gen_jax.errors import UserError
 
 
 def windowed(source: Source, window: int) -> Source:
-    """Returns rows that are consecutive pieces of the rows of `source`.
+    """Returns rows that are consecutive pieces of the rows of a source.
 
-    A piece has `window` frames, the last piece of a row what is left. It has its `length`, the label of its row if there is one,
-    and `reset`: whether it begins a row of the source.
+    A piece has `window` frames, and the last piece of a row has the rest. A piece has its `length`, the label of its
+    row if there are labels, and `reset`: whether it begins a row of the source.
 
     Args:
       source: sequences.

@@ -11,22 +11,25 @@ from gen_jax.data.limits import ask
 from gen_jax.data.tables.networks import Network, cycle
 from gen_jax.errors import UserError, choose
 
-# A comment begins where a word would: "http://a" and http://a are words.
+# A comment begins only at the start of a word: "http://a" and http://a are words.
 TOKEN = re.compile(r'//[^\r\n]*|/\*.*?\*/|"[^"]*"|[{}()\[\],;|]|[^\s{}()\[\],;|"]+', re.DOTALL)
 COMMENTS = ("//", "/*")
-LARGEST_TABLE, MOST_PARENTS = 1 << 26, 32  # numbers in the table of a variable; dimensions of an array
-TOLERANCE = 1e-3  # by which the sum of the printed probabilities of a distribution may miss 1
+LARGEST_TABLE, MOST_PARENTS = 1 << 26, 32  # limits of the cells of a variable's table, and of the axes of an array
+TOLERANCE = 1e-3  # largest distance from 1 of the sum of the printed probabilities of a distribution
 
 
 def read_bif(path: Path) -> Network:
     """Reads the network of a BIF file.
 
+    Args:
+      path: the file.
+
     Raises:
-      UserError: for a file that is no BIF, an unknown variable or level, a missing or repeated distribution, a distribution
-        that does not sum to 1, or a cycle.
+      UserError: for a file that is not BIF, an unknown variable or level, a missing or repeated distribution, a
+        distribution that does not sum to 1, or a cycle.
     """
     try:
-        text = Path(path).expanduser().read_bytes().decode("utf-8-sig")  # levels keep their carriage returns
+        text = Path(path).expanduser().read_bytes().decode("utf-8-sig")  # as bytes, to keep carriage returns
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a BIF file: {error}") from None
     try:
@@ -51,7 +54,7 @@ def read_bif(path: Path) -> Network:
 
 
 def _blocks(tokens: Iterator[str], path: str) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[list[str], list]]]:
-    """Returns by variable its levels, and by variable its parents and the statements of its distribution."""
+    """Returns the levels of each variable, and the parents of each variable with the statements of its distribution."""
     levels: dict[str, tuple[str, ...]] = {}
     distributions: dict[str, tuple[list[str], list]] = {}
     for word in tokens:
@@ -73,7 +76,7 @@ def _blocks(tokens: Iterator[str], path: str) -> tuple[dict[str, tuple[str, ...]
 
 
 def _levels(name: str, statements: list[list[str]], path: str) -> tuple[str, ...]:
-    """Returns the levels of a variable: `type discrete [ 2 ] { yes, no };`."""
+    """Returns the levels of a variable from `type discrete [ 2 ] { yes, no };`."""
     types = [words for words in statements if words[:2] == ["type", "discrete"] and "{" in words]
     if len(types) != 1 or not name:
         raise UserError(f"{path}: variable {name!r}: expected once, and of type discrete")
@@ -86,7 +89,7 @@ def _levels(name: str, statements: list[list[str]], path: str) -> tuple[str, ...
 
 
 def _scope(head: list[str], levels: dict[str, tuple[str, ...]], path: str) -> list[str]:
-    """Returns the variable and the parents of a distribution: `( NAME | PARENT, ... )`."""
+    """Returns the variable and the parents of a distribution from `( NAME | PARENT, ... )`."""
     scope = [word.strip('"') for word in head if word not in "()|,"]
     if not scope:
         raise UserError(f"{path}: a probability block of no variable; expected probability ( NAME | PARENT, ... )")
@@ -120,13 +123,13 @@ def _statements(tokens: Iterator[str]) -> list[list[str]]:
 def _table(
     where: str, above: list[tuple[str, ...]], levels: tuple[str, ...], statements: list[list[str]]
 ) -> np.ndarray:
-    """Returns P(variable | parents) [levels of each parent ..., levels], every distribution divided by its sum.
+    """Returns P(variable | parents) [levels of each parent ..., levels]. Each distribution is divided by its sum.
 
     Args:
-      where: the file and the variable, for errors.
+      where: the file and the variable, for the errors.
       above: levels of each parent.
-      levels: of the variable.
-      statements: of the distribution.
+      levels: levels of the variable.
+      statements: statements of the distribution.
     """
     size = math.prod(map(len, above)) * len(levels)
     ask(8 * size, where)
@@ -135,18 +138,21 @@ def _table(
             f"{where}: {len(above)} parents, a table of {size:.3g} numbers; expected at most {LARGEST_TABLE:,}"
         )
     table = np.full([*map(len, above), len(levels)], np.nan)
-    for words in sorted(statements, key=lambda words: words[0] == "default"):  # which fills the cells that are left
+    for words in sorted(statements, key=lambda words: words[0] == "default"):  # last, because it fills the empty cells
         _fill(where, above, words, table)
     _refuse_no_distribution(where, above, table)
     return table / table.sum(-1, keepdims=True)
 
 
 def _fill(where: str, above: list[tuple[str, ...]], words: list[str], table: np.ndarray) -> None:
-    """Writes the numbers of a statement into a table: `table 0.1, 0.9`, `default 0.1, 0.9`, or `( yes, no ) 0.1, 0.9`."""
+    """Writes the numbers of a statement into a table.
+
+    A statement is `table 0.1, 0.9`, `default 0.1, 0.9`, or `( yes, no ) 0.1, 0.9`.
+    """
     if words[0] == "table":
         if not np.isnan(table).all():
             raise UserError(f"{where}: table is not alone")
-        # A whole table lists the levels of the variable first, then the levels of the parents.
+        # Because the first axis of a whole table is the variable, it is moved behind the parents.
         values = _numbers(where, words[1:], table.size).reshape(table.shape[-1:] + table.shape[:-1])
         table[...] = np.moveaxis(values, 0, -1)
     elif words[0] == "default":
@@ -188,7 +194,10 @@ def _refuse_no_distribution(where: str, above: list[tuple[str, ...]], table: np.
 
 
 def write_bif(network: Network) -> str:
-    """Returns a network as the text of a BIF file; numbers keep their digits, so that reading it gives the same network.
+    """Returns a network as the text of a BIF file. Numbers keep all digits, so that reading gives the same network.
+
+    Args:
+      network: the network.
 
     Raises:
       UserError: for a name or a level with quotation marks, which BIF cannot hold.
@@ -208,7 +217,10 @@ def write_bif(network: Network) -> str:
 
 
 def quoted(word: str) -> str:
-    """Returns a word as BIF holds it: in quotation marks if it is not one token.
+    """Returns a word as BIF holds it: in quotation marks if it is not a single token.
+
+    Args:
+      word: the word.
 
     Raises:
       UserError: for a word with quotation marks.

@@ -1,6 +1,7 @@
 """Fits the modes by which nets read the numbers of a table: a mixture of Gaussians for each column. No JAX.
 
-Xu et al. 2019 (CTGAN, arXiv 1907.00503), section 4.2: a variational mixture determines the number of modes of a column.
+See Xu et al. 2019 (CTGAN, arXiv 1907.00503), section 4.2. A variational mixture determines the number of modes of a
+column.
 """
 
 import warnings
@@ -10,19 +11,21 @@ import numpy as np
 
 from gen_jax.data.spec import Spec, columns, to_model
 
-MOST = 10  # modes of a column
-LEAST = 0.005  # weight of a mode that is kept
-SPIKE, NARROW = 0.25, 1e-5  # share of rows with the same number above which it is a mode; its standard deviation
-PRIOR = 0.1  # of the variance of a mode in model space, where the variance of the column is 1
-ROWS = 10_000  # to which a mixture is fitted, at most
-DIGITS = 6  # of the figures, so that all machines have the same
+MOST = 10  # largest number of modes of a column
+LEAST = 0.005  # smallest weight of a mode that is kept
+SPIKE, NARROW = 0.25, 1e-5  # share of rows above which a single number is a mode; standard deviation of this mode
+PRIOR = 0.1  # prior variance of a mode in model space, where the variance of the column is 1
+ROWS = 10_000  # largest number of rows to which a mixture is fitted
+DIGITS = 6  # significant digits of the results, so that all machines get the same results
 
 
 def with_modes(spec: Spec, x: np.ndarray) -> Spec:
-    """Returns a table whose columns of numbers have `modes`: weight, mean and deviation of the modes in model space.
+    """Returns a table whose columns of numbers have `modes`.
+
+    The modes are their weight, mean and standard deviation in model space.
 
     Args:
-      spec: the facts of the table.
+      spec: facts of the table.
       x: raw rows [N, D].
     """
     x = to_model(spec, x).astype(np.float64)  # NaN if a cell is missing
@@ -35,13 +38,14 @@ def with_modes(spec: Spec, x: np.ndarray) -> Spec:
 
 
 def modes(subset: np.ndarray, x: np.ndarray) -> dict[str, list[float]]:
-    """Returns weight, mean and deviation of the modes of a column.
+    """Returns the weight, mean and standard deviation of the modes of a column.
 
-    A number that many rows share, such as no capital gain, is a narrow mode, so that a sample of it is this number.
+    A number that many rows share, such as no capital gain, is a narrow mode. A sample of this mode is then exactly this
+    number.
 
     Args:
-      subset: values of the column to which the modes are fitted [n].
-      x: all values of the column [N], for a subset whose cells are all missing.
+      subset: values [n] of the column to which the modes are fitted.
+      x: all values [N] of the column, which are used if all cells of the subset are missing.
     """
     seen = subset[~np.isnan(subset)]
     if not len(seen):
@@ -69,7 +73,7 @@ def _mixture(x: np.ndarray) -> dict[str, Any]:
         random_state=0,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it need not converge
+        warnings.simplefilter("ignore")  # because the fit need not converge
         mixture.fit(x[:, None])
     kept = mixture.weights_ > LEAST
     weight = mixture.weights_[kept] / mixture.weights_[kept].sum()

@@ -1,4 +1,4 @@
-"""Conditions on the rows of a table: cells that a user writes by the names of their columns, or the cells of a file."""
+"""Conditions on the rows of a table: cells that a user writes by the names of columns, or the cells of a file."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -20,16 +20,20 @@ Given = dict[str, np.ndarray | dict[str, np.ndarray]]
 
 
 class Condition(NamedTuple):
-    """What `--given` says of the rows of a table."""
+    """Holds the condition of `--given` on the rows of a table."""
 
-    text: str  # as the user wrote it
+    text: str  # text of the user
     observed: dict[str, Cells]  # cells that are observed, by column
-    done: dict[str, Cells]  # cells that are set from outside, by column
-    tests: list[RowTest]  # of the ranges and the lists in which other cells are
+    done: dict[str, Cells]  # cells that an intervention sets, by column
+    tests: list[RowTest]  # tests of the ranges and the lists for other cells
 
 
 def is_file(text: str | None) -> bool:
-    """Returns whether `--given` names a file of rows."""
+    """Returns whether `--given` names a file of rows.
+
+    Args:
+      text: value of `--given`, or None.
+    """
     return text is not None and suffix_of(Path(text)) in SUFFIXES and ("=" not in text or Path(text).is_file())
 
 
@@ -38,10 +42,11 @@ def condition_of(spec: Spec, text: str) -> Condition:
 
     Args:
       spec: the facts of the table.
-      text: see `relations.read`.
+      text: the condition, see `relations.read`.
 
     Raises:
-      UserError: for an unknown column or level, a text that is no number, a column that is given twice, or no condition.
+      UserError: for an unknown column or level, a text that is not a number, a column that is given twice, or a text
+        that is not a condition.
     """
     condition = Condition(text, {}, {}, [])
     for relation in relations.read(spec, text):
@@ -57,10 +62,15 @@ def condition_of(spec: Spec, text: str) -> Condition:
 
 
 def model_condition(spec: Spec, condition: Condition, num: int) -> Given | None:
-    """Returns the observed cells of `num` equal rows in model space: `x` and `mask` [num, D].
+    """Returns a condition in model space, as `num` equal rows: `x` and `mask` [num, D].
 
-    Cells that are set from outside are in the same form under `do`. Returns None if the condition holds ranges and lists alone; see
-    `row_filter`.
+    Cells that an intervention sets are in the same form under `do`. Returns None if the condition holds only ranges and
+    lists; see `row_filter`.
+
+    Args:
+      spec: facts of the table.
+      condition: the condition.
+      num: number of rows.
     """
     given: Given = {}
     if condition.observed:
@@ -71,12 +81,22 @@ def model_condition(spec: Spec, condition: Condition, num: int) -> Given | None:
 
 
 def condition_cells(spec: Spec, condition: Condition, num: int) -> np.ndarray:
-    """Returns `num` equal rows [num, D] of the table's own domain with the cells that are observed or set; else NaN."""
+    """Returns `num` equal rows [num, D] in the domain of the table, with the cells that are observed or set, else NaN.
+
+    Args:
+      spec: facts of the table.
+      condition: the condition.
+      num: number of rows.
+    """
     return _equal_rows(spec, {**condition.observed, **condition.done}, num)
 
 
 def row_filter(condition: Condition | None) -> RowTest | None:
-    """Returns the test whether rows [N, D] of the table's own domain are in all ranges and lists; None if there are none."""
+    """Returns the test whether rows satisfy all ranges and lists of a condition; None if there are no ranges or lists.
+
+    Args:
+      condition: the condition, or None.
+    """
     if condition is None or not condition.tests:
         return None
     return lambda x: np.logical_and.reduce([test(x) for test in condition.tests])
@@ -89,22 +109,22 @@ def _equal_rows(spec: Spec, cells: dict[str, Cells], num: int) -> np.ndarray:
 
 
 class Table(NamedTuple):
-    """The rows of a user's file that are to be completed."""
+    """Holds the rows of a user's file, whose missing cells are to be drawn."""
 
-    x: np.ndarray  # [N, D] in the table's own domain, NaN if a cell is missing or its column is not in the file
-    # The columns of the file in their order, also columns that are not modelled; "" if a cell is missing.
+    x: np.ndarray  # [N, D] in the domain of the table, NaN if a cell is missing or its column is not in the file
+    # Columns of the file in their order, including columns that are not modelled; "" if a cell is missing.
     texts: dict[str, list[str]]
 
 
 def read_file(spec: Spec, path: str) -> Table:
-    """Reads the rows of a file as the columns of a run's table.
+    """Reads the rows of a file in the columns of a run's table.
 
     Args:
       spec: the facts of the table.
       path: a CSV or Parquet file.
 
     Raises:
-      UserError: for a file that cannot be read, an unknown column or level, or a text that is no number.
+      UserError: for a file that cannot be read, an unknown column or level, or a text that is not a number.
     """
     part = read_cells(Path(path), None, {}, *facts_of_text({"columns": columns(spec)}))
     for name in part:
@@ -114,12 +134,12 @@ def read_file(spec: Spec, path: str) -> Table:
 
 
 def completed(spec: Spec, table: Table, x: np.ndarray, suffix: str) -> bytes:
-    """Returns a completed file: its columns in its order, then the columns that it lacked.
+    """Returns a completed file: the columns of the file in their order, then the columns that the file lacked.
 
     Args:
-      spec: the facts of the run's table.
-      table: the file, whose cells stay as they are written.
-      x: its rows [N, D] with the missing cells drawn.
+      spec: facts of the run's table.
+      table: the file, whose observed cells keep their texts.
+      x: rows [N, D] of the file with the missing cells drawn.
       suffix: .csv, or .npz for `x` alone, without columns that are not modelled.
     """
     places = {name: place for place, name in enumerate(column_names(spec))}
@@ -134,10 +154,14 @@ def completed(spec: Spec, table: Table, x: np.ndarray, suffix: str) -> bytes:
 
 
 def as_given(spec: Spec, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns rows x [N, D] of a table's own domain as the condition that their cells are observed; NaN is not observed.
+    """Returns rows as the condition that their cells are observed, except NaN: `x` and `mask` [N, D] in model space.
+
+    Args:
+      spec: facts of the table.
+      x: rows [N, D] in the domain of the table.
 
     Raises:
-      UserError: for a number so far from the numbers of its column that float32 cannot hold it.
+      UserError: for a number that is so far from the numbers of its column that float32 cannot hold it.
     """
     model_x = rows_to_model(spec, {"x": x})["x"]
     if not np.isfinite(model_x).all():
@@ -151,5 +175,9 @@ def as_given(spec: Spec, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def column_names(spec: Spec) -> list[str]:
-    """Returns the names of the columns of a table."""
+    """Returns the names of the columns of a table.
+
+    Args:
+      spec: facts of the table.
+    """
     return [column["name"] for column in columns(spec)]

@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 
-NUMBERED = re.compile(r"(.*?)(\d{1,300})(\D*)", re.DOTALL)  # Python reads no number of thousands of digits
+NUMBERED = re.compile(r"(.*?)(\d{1,300})(\D*)", re.DOTALL)  # at most 300 digits, because Python refuses long numbers
 NUMBER = re.compile(r"\d{1,300}")
-ROOM = 10**6  # number of possible ids for each id of the data from which drawn ids differ
+ROOM = 10**6  # number of possible ids for each id of the data, above which random ids are new
 
 
 def facts_of_ids(texts: Sequence[str]) -> dict[str, Any]:
     """Returns the form of the ids of a column: the same text around a number, or letters by their place.
 
+    Args:
+      texts: the ids.
+
     Returns:
-      `before`, `after`, the greatest number `last`, and `width`, the number of its digits with leading zeros, 0 without. Or
-      `letters`, the characters of each place, if all ids have one length and many more are possible, such as UUIDs. Ids of any other
-      form become numbers that are no ids of the data.
+      `before`, `after`, the greatest number `last`, and `width`: the number of digits with leading zeros, or 0. If all
+      ids have one length and many more ids are possible, such as UUIDs, the form is `letters`: the characters of each
+      place. Ids of any other form become numbers that are not ids of the data.
     """
     matches = [match for text in texts if (match := NUMBERED.fullmatch(text))]
     around = {(match[1], match[3]) for match in matches}
@@ -37,11 +40,11 @@ def facts_of_ids(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def new_ids(facts: Mapping[str, Any], x: np.ndarray) -> list[str]:
-    """Returns a new id for each of the rows x [N, D]; the same rows get the same ids.
+    """Returns a new id for each row. The same rows get the same ids.
 
     Args:
-      facts: see `facts_of_ids`; numbers continue after the last number of the data.
-      x: the rows.
+      facts: form of the ids, see `facts_of_ids`. Numbers continue after the last number of the data.
+      x: rows [N, D].
     """
     if "letters" not in facts:
         numbers = range(facts["last"] + 1, facts["last"] + 1 + len(x))

@@ -1,4 +1,4 @@
-"""A Bayesian network as a source of rows, and a network beside a table with the same columns."""
+"""A Bayesian network as a source of rows, and a network for a table with the same columns."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,13 +14,14 @@ from gen_jax.data.tables.networks import Network, draw
 from gen_jax.data.tables.statistics import marginals
 from gen_jax.errors import UserError, choose
 
-ROWS = 10_000  # drawn for each split of a network as data
+ROWS = 10_000  # number of rows that are drawn for each split
 
 
 def open_network(path: Path, options: Mapping[str, Any], content: str) -> Source:
-    """Returns a network as a source of exact rows: `ROWS` in the split that is trained on, and as many in the test split.
+    """Returns a network as a source of exact rows: `ROWS` rows each in the training split and the test split.
 
-    The rows of a split are always the same. The network itself is in `info`, so that a run does not need the file again.
+    The rows of a split are always the same. The network itself is in `info`, so that a run does not need the file
+    again.
 
     Args:
       path: a BIF file.
@@ -28,7 +29,7 @@ def open_network(path: Path, options: Mapping[str, Any], content: str) -> Source
       content: hash of the file.
 
     Raises:
-      UserError: for a file that is no network, or options that need a table.
+      UserError: for a file that is not a network, or options that need a table.
     """
     for option in ("test_path", "schema"):
         if options.get(option) is not None:
@@ -62,15 +63,24 @@ def _column(name: str, levels: Sequence[str]) -> dict[str, Any]:
 
 
 def plain_network(path: str | Path, network: Network) -> dict[str, Any]:
-    """Returns the tables of a network as plain data, which a run keeps so that it does not need the file again."""
+    """Returns the tables of a network as plain data, which a run keeps so that it does not need the file again.
+
+    Args:
+      path: a BIF file.
+      network: the network.
+    """
     tables = [table.tolist() for table in network.tables]
     return {"path": str(path), "parents": [*map(list, network.parents)], "tables": tables}
 
 
 def network_of(spec: Spec, path: str) -> Network:
-    """Returns the network of a file, its variables and levels in the order of the columns of a table.
+    """Returns the network of a file, with its variables and levels in the order of the columns of a table.
 
-    It is taken from the spec if the spec holds it.
+    If the spec holds the network, the file is not read.
+
+    Args:
+      spec: facts of the table.
+      path: a BIF file.
 
     Raises:
       UserError: for variables that are not the columns, or have other levels.
@@ -90,6 +100,11 @@ def network_of(spec: Spec, path: str) -> Network:
 def refuse_other_columns(spec: Spec, path: str, network: Network) -> None:
     """Refuses a network whose variables are not the columns of a table, or have other levels.
 
+    Args:
+      spec: facts of the table.
+      path: a BIF file.
+      network: the network.
+
     Raises:
       UserError: for the first difference.
     """
@@ -106,9 +121,9 @@ def refuse_other_columns(spec: Spec, path: str, network: Network) -> None:
 
 
 def _in_order(network: Network, names: tuple[str, ...], levels: tuple[tuple[str, ...], ...]) -> Network:
-    """Returns a network with its variables and their levels in this order."""
-    variables = [network.names.index(name) for name in names]  # new number -> old number
-    codes = [  # [variables][levels], new number of a level -> old number
+    """Returns a network with its variables and their levels in another order."""
+    variables = [network.names.index(name) for name in names]  # old number of each variable in the new order
+    codes = [  # [variables][levels], old number of each level in the new order
         [network.levels[old].index(level) for level in listed] for old, listed in zip(variables, levels)
     ]
     parents, tables = [], []

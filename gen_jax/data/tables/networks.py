@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-ASIA = Path(__file__).parents[1] / "asia.bif"  # the network that is embedded
+ASIA = Path(__file__).parents[1] / "asia.bif"  # built-in network
 
 
 class Network(NamedTuple):
-    """A discrete Bayesian network; variables and their levels are numbered in their own order."""
+    """Holds a discrete Bayesian network. Variables and their levels are numbered in the order of the network."""
 
     names: tuple[str, ...]  # D variables
     levels: tuple[tuple[str, ...], ...]
@@ -20,7 +20,13 @@ class Network(NamedTuple):
 
 
 def topological_order(parents: Sequence[Sequence[int]]) -> list[int]:
-    """Returns the variables, parents before children, as early as their number allows; fewer than D if there is a cycle."""
+    """Returns the variables with parents before children. If there is a cycle, variables are missing.
+
+    Among the possible variables the lowest number comes first.
+
+    Args:
+      parents: parents of each variable.
+    """
     children: dict[int, list[int]] = {}
     for child, above in enumerate(parents):
         for parent in {*above}:
@@ -38,7 +44,12 @@ def topological_order(parents: Sequence[Sequence[int]]) -> list[int]:
 
 
 def cycle(names: Sequence[str], parents: Sequence[Sequence[int]]) -> str | None:
-    """Returns a directed cycle in words, `a -> b -> a`; None if there is none."""
+    """Returns a directed cycle in words, such as `a -> b -> a`; None if there is no cycle.
+
+    Args:
+      names: names of the variables.
+      parents: parents of each variable.
+    """
     left = set(range(len(parents))) - set(topological_order(parents))
     if not left:
         return None
@@ -50,7 +61,13 @@ def cycle(names: Sequence[str], parents: Sequence[Sequence[int]]) -> str | None:
 
 
 def draw(network: Network, rng: np.random.Generator, num: int) -> np.ndarray:
-    """Draws rows of a network by ancestral sampling: levels by their numbers [num, D] int32."""
+    """Draws rows of a network by ancestral sampling, as numbers of levels [num, D] int32.
+
+    Args:
+      network: the network.
+      rng: random generator of the draws.
+      num: number of rows.
+    """
     codes = np.zeros((num, len(network.names)), np.int32)
     for variable in topological_order(network.parents):
         table = network.tables[variable]

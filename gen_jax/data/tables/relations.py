@@ -17,31 +17,31 @@ EXPECTED = (
 )
 COMPARED = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}
 OPERATOR = r"\s*(!=|>=|<=|=|>|<|\sin(?=\s))\s*"
-LONGEST = 1 << 16  # characters
+LONGEST = 1 << 16  # largest number of characters of a condition
 PIECE = re.compile(r'((?:[^,"]|"[^"]*")*),')
-RowTest = Callable[[np.ndarray], np.ndarray]  # rows [N, D] of the table's own domain -> whether they fit, bool [N]
+RowTest = Callable[[np.ndarray], np.ndarray]  # rows [N, D] in the domain of the table -> whether they fit, bool [N]
 
 
 class Relation(NamedTuple):
-    """A relation between a column and values."""
+    """Holds a relation between a column and values."""
 
-    name: str  # of the column
+    name: str  # name of the column
     operator: (
         str  # = or !=, a key of COMPARED, `in` for a list of values, or `..` for the range from the first to the second
     )
     values: list[str]
-    do: bool  # whether the value is set from outside
+    do: bool  # whether an intervention sets the value
 
 
 def read(spec: Spec, text: str) -> list[Relation]:
-    """Reads the relations of a condition; a piece between commas without an operator is one more value of a list.
+    """Reads the relations of a condition. A piece between commas without an operator is a further value of a list.
 
     Args:
       spec: the facts of the table.
       text: the condition.
 
     Raises:
-      UserError: for a text that is no condition, or an unknown column.
+      UserError: for a text that is not a condition, or an unknown column.
     """
     if len(text) > LONGEST:
         raise UserError(f"--given {text[:60]}...: {len(text):,} characters; expected at most {LONGEST:,}")
@@ -61,13 +61,16 @@ def read(spec: Spec, text: str) -> list[Relation]:
 
 
 def _patterns(names: Sequence[str]) -> list[re.Pattern]:
-    """Returns the pattern of a relation with one of the names, and of a relation with any name."""
+    """Returns two patterns of a relation: with a name of a column, and with any name."""
     longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     return [re.compile(rf"(?:do\(({name})\)|({name})){OPERATOR}(.+)", re.DOTALL) for name in (longest_first, ".+?")]
 
 
 def _between_commas(text: str) -> list[str]:
-    """Returns the pieces between the commas that are not in quotes; a quotation mark without a second one is a plain one."""
+    """Returns the pieces between the commas that are not in quotation marks.
+
+    A quotation mark without a second one is a plain character.
+    """
     pieces = text.split(",") if text.count('"') % 2 else PIECE.findall(text + ",")
     return [_unquoted(piece.strip()) for piece in pieces]
 
@@ -77,7 +80,7 @@ def _unquoted(text: str) -> str:
 
 
 def _relation(piece: str, patterns: Sequence[re.Pattern]) -> Relation | None:
-    """Returns the relation by the first pattern that fits; the name of a column may itself hold an operator."""
+    """Returns the relation by the first pattern that fits, because the name of a column may contain an operator."""
     for pattern in patterns:
         if match := pattern.fullmatch(piece):
             done, name, operator, value = match.groups()
@@ -86,7 +89,10 @@ def _relation(piece: str, patterns: Sequence[re.Pattern]) -> Relation | None:
 
 
 def _with_range(column: dict[str, Any], relation: Relation) -> Relation:
-    """Returns a list of one text as its meaning: a level that looks like a list, LOW..HIGH, or values between commas."""
+    """Returns a list of one text by its meaning.
+
+    The meaning is a level that looks like a list, a range LOW..HIGH, or values between commas.
+    """
     text = relation.values[0]
     if relation.operator != "in" or len(relation.values) > 1 or text in column.get("levels", ()):
         return relation
@@ -96,15 +102,16 @@ def _with_range(column: dict[str, Any], relation: Relation) -> Relation:
 
 
 def row_test(spec: Spec, text: str, relation: Relation) -> RowTest:
-    """Returns the function that tells which rows fit a relation.
+    """Returns the function that tests whether rows fit a relation.
 
     Args:
       spec: the facts of the table.
-      text: the condition that holds the relation, for errors.
-      relation: with an operator other than `=`.
+      text: the condition that holds the relation, for the errors.
+      relation: a relation with an operator other than `=`.
 
     Raises:
-      UserError: for an unknown level, a text that is no number, levels without an order, or a relation that no row can fit.
+      UserError: for an unknown level, a text that is not a number, levels without an order, or a relation that no row
+        can fit.
     """
     if relation.do:
         name = relation.name
@@ -149,7 +156,7 @@ def _compared(x: np.ndarray, wanted: np.ndarray, operator: str) -> np.ndarray:
 
 
 def _places(column: dict[str, Any], text: str, relation: Relation) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the places of the levels and of the values of a relation in the order by which they are compared."""
+    """Returns the levels of a column and the values of a relation as numbers that can be compared."""
     levels, numeric = column["levels"], all(map(is_number, column["levels"]))
     if relation.operator in ("in", "!=") or (column["kind"] == "ordered" and not numeric):
         return np.arange(len(levels)), _numbers(column, relation.values)

@@ -1,4 +1,7 @@
-"""The schema of a table: the facts of its columns, as a user writes them, and the refusal of columns that do not fit."""
+"""The schema of a table: the facts of its columns in the form that a user writes.
+
+Columns that do not fit raise errors with a schema that mends them.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +14,7 @@ from gen_jax.data.tables.text_columns import Cells
 from gen_jax.errors import UserError, choose
 
 LEVELLED = ("categorical", "ordered")  # kinds of columns whose cells are levels
-NOT_MODELLED = ("drop", "id")  # kinds of columns that are left out; rows that are drawn get new ids
+NOT_MODELLED = ("drop", "id")  # kinds of columns that are not modelled; drawn rows get new ids
 KINDS = ("continuous", "integer", "date", *LEVELLED, *NOT_MODELLED)
 TYPES = {  # facts of a column that a user may write
     "kind": (str, "a kind"),
@@ -30,7 +33,7 @@ Columns = list[dict[str, Any]]  # see `data.spec.columns`
 
 
 class Unfit(UserError):
-    """A column cannot be modelled as it is; `facts` in the schema make it fit, or leave it out."""
+    """Reports a column that cannot be modelled. Its `facts`, put into the schema, mend the column or leave it out."""
 
     def __init__(self, why: str, facts: Mapping[str, Any] = MappingProxyType({"kind": "drop"})) -> None:
         super().__init__(why)
@@ -41,11 +44,11 @@ def facts_of_text(options: Mapping[str, Any]) -> tuple[dict[str, list[str]], ...
     """Returns the facts by which the texts of cells are read.
 
     Args:
-      options: the `data` section of a config; `columns` in it beat `schema`.
+      options: the `data` section of a config. If `columns` is set, `schema` is not read.
 
     Returns:
-      By name of the column: texts that are levels whatever they look like, texts that are missing cells, and symbols that numbers
-      lose.
+      Three dictionaries by name of the column: texts that are always levels, texts that are missing cells, and symbols
+      that are removed from numbers.
     """
     columns = options.get("columns")
     schema = {column["name"]: column for column in columns} if columns else schema_json(options.get("schema"))
@@ -63,11 +66,11 @@ def all_fit(
     Args:
       table: name of the table.
       schema: facts by column that the user writes.
-      names: of the columns.
-      facts_of: name -> facts of a column; raises Unfit for a column that does not fit.
+      names: names of the columns.
+      facts_of: function from a name to the facts of a column. It raises Unfit for a column that does not fit.
 
     Raises:
-      UserError: for all columns that do not fit, with one schema that mends all of them.
+      UserError: for all columns that do not fit, with a schema that mends all of them.
     """
     columns, unfit = [], {}
     for name in names:
@@ -86,7 +89,16 @@ def all_fit(
 
 
 def same_columns(where: str, part: Mapping[str, Cells], expected: Sequence[str]) -> None:
-    """Raises UserError if the columns of `part` are not the expected columns; their order does not matter."""
+    """Refuses a part of a table whose columns are not the expected columns. Their order does not matter.
+
+    Args:
+      where: name of the part, for the errors.
+      part: cells by column.
+      expected: names of the expected columns.
+
+    Raises:
+      UserError: for the first difference.
+    """
     for column in expected:
         if column not in part:
             raise UserError(f"{where} lacks the column {column!r}; its columns are {', '.join(part)}")
@@ -97,14 +109,14 @@ def same_columns(where: str, part: Mapping[str, Cells], expected: Sequence[str])
 
 
 def read_schema(text: str | None, names: Sequence[str]) -> dict[str, dict]:
-    """Reads the schema of a user: `{"size": {"kind": "ordered", "levels": ["S", "M"]}}`.
+    """Reads the schema of a user, such as `{"size": {"kind": "ordered", "levels": ["S", "M"]}}`.
 
     Args:
-      text: JSON, or the path of a JSON file; no facts if None.
-      names: of the columns of the table.
+      text: JSON, or the path of a JSON file. None gives no facts.
+      names: names of the columns.
 
     Raises:
-      UserError: for a text that is no such JSON, or an unknown column, fact or kind.
+      UserError: for a text that is not such JSON, or an unknown column, fact or kind.
     """
     schema = schema_json(text)
     for column, facts in schema.items():
@@ -116,7 +128,11 @@ def read_schema(text: str | None, names: Sequence[str]) -> dict[str, dict]:
 
 
 def refuse_facts(column: str, facts: Mapping[str, Any]) -> None:
-    """Refuses facts of a column that are unknown, or of another type.
+    """Refuses facts of a column that are unknown or have a wrong type.
+
+    Args:
+      column: name of the column.
+      facts: facts of the column.
 
     Raises:
       UserError: for the first such fact.
@@ -133,10 +149,13 @@ def refuse_facts(column: str, facts: Mapping[str, Any]) -> None:
 
 
 def schema_json(text: str | None) -> dict[str, dict]:
-    """Reads facts by column from JSON, or from a JSON file; no facts if None.
+    """Reads facts by column from JSON, or from a JSON file.
+
+    Args:
+      text: JSON, or the path of a JSON file. None gives no facts.
 
     Raises:
-      UserError: for a text that is no JSON, or no facts by column.
+      UserError: for a text that is not JSON, or does not hold facts by column.
     """
     if text is None:
         return {}

@@ -1,4 +1,4 @@
-"""The facts of a column, inferred from its cells: kind, levels, decimals, format, range."""
+"""Infers the facts of a column from its cells: kind, levels, decimals, format and range."""
 
 import re
 from collections import Counter
@@ -15,29 +15,29 @@ from gen_jax.data.tables.statistics import mean_and_deviation
 from gen_jax.data.tables.text_columns import Cells, is_number, without
 
 WHOLE = re.compile(r"-?\d+(\.0*)?")
-SYMBOLS = ("$", "€", "£", "¥", "%", ",", "'")  # that people write in numbers
-EXACT = 2**53  # whole numbers up to it are float64 to the last digit
-STRAY = 0.9  # share of numbers above which a column is one of numbers, whatever texts are among them
-FAR = 1e-4  # share of the standard deviation; percentiles 1 and 99 that are nearer to each other are one number in float32
+SYMBOLS = ("$", "€", "£", "¥", "%", ",", "'")  # symbols that people write in numbers
+EXACT = 2**53  # largest whole number up to which float64 keeps all digits
+STRAY = 0.9  # share of numbers above which other texts in a column are faults, not levels
+FAR = 1e-4  # share of the standard deviation below which the percentiles 1 and 99 are one number in float32
 MOST_LEVELS = 1000
-COMMON = 100  # levels that a user of too many levels is advised to keep
-OTHER = "(other)"  # the level that the rarer levels become
-UNIQUE_ROWS = 100  # from which a whole number that differs in all rows may be an id
+COMMON = 100  # number of levels that the advice for a column with too many levels keeps
+OTHER = "(other)"  # level that replaces the rarer levels
+UNIQUE_ROWS = 100  # number of rows from which a whole number that differs in all rows may be an id
 
 
 def infer(name: str, parts: Sequence[Cells], schema: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the facts of a column without the range of its values; see `data.spec.columns`.
 
-    Whole numbers are an `integer`, or levels if there are at most two of them. Other numbers are `continuous` with the decimals of
-    the longest number, and all other columns `categorical`.
+    Whole numbers are `integer`, or levels if there are at most two distinct numbers. Other numbers are `continuous`
+    with the decimals of the longest number. All other columns are `categorical`.
 
     Args:
-      name: of the column.
-      parts: the cells of all splits.
-      schema: facts of the column that the user writes; they beat inferred facts.
+      name: name of the column.
+      parts: cells of the column in all splits.
+      schema: facts of the column that the user writes, which replace inferred facts.
 
     Raises:
-      Unfit: for a column that is empty, has only one value or too many levels, or holds texts among its numbers.
+      Unfit: for a column that has no value, only one value or too many levels, or holds texts among its numbers.
     """
     texts = sorted({text for cells in parts for text in cells.texts})
     decided = {fact for fact in schema if fact not in ("empty", "symbols", "bounded")}
@@ -65,10 +65,14 @@ def infer(name: str, parts: Sequence[Cells], schema: Mapping[str, Any]) -> dict[
 
 
 def may_be_missing(parts: Sequence[Cells], schema: Mapping[str, Any]) -> bool:
-    """Returns whether cells of a column may be missing: if the schema does not say so, whether a cell is.
+    """Returns whether cells of a column may be missing: as in the schema, or else if a cell is missing.
+
+    Args:
+      parts: cells of the column in all splits.
+      schema: facts of the column that the user writes.
 
     Raises:
-      Unfit: for a missing cell, if the schema says that there is none.
+      Unfit: for a missing cell, if the schema excludes missing cells.
     """
     gaps = [np.flatnonzero(cells.codes < 0) for cells in parts]
     missing = bool(schema.get("missing", any(map(len, gaps))))
@@ -79,7 +83,12 @@ def may_be_missing(parts: Sequence[Cells], schema: Mapping[str, Any]) -> bool:
 
 
 def kind_of_column(texts: Sequence[str], schema: Mapping[str, Any]) -> str:
-    """Returns the kind of a column: as the schema says or implies, else guessed from its texts."""
+    """Returns the kind of a column: as the schema states or implies, or else guessed from its texts.
+
+    Args:
+      texts: distinct texts of the column.
+      schema: facts of the column that the user writes.
+    """
     if schema.get("kind"):
         return schema["kind"]
     if "levels" in schema:
@@ -88,7 +97,11 @@ def kind_of_column(texts: Sequence[str], schema: Mapping[str, Any]) -> str:
 
 
 def guess(texts: Sequence[str]) -> str:
-    """Returns the kind of a column that holds these texts."""
+    """Returns the kind of a column from its texts.
+
+    Args:
+      texts: distinct texts of the column.
+    """
     if len(texts) > 2 and formats_of(texts):
         return "date"
     if not all(map(is_number, texts)):
@@ -100,7 +113,10 @@ def guess(texts: Sequence[str]) -> str:
 
 
 def refuse_long(texts: Sequence[str]) -> None:
-    """Refuses whole numbers that float64 does not hold to the last digit.
+    """Refuses whole numbers that float64 cannot hold exactly.
+
+    Args:
+      texts: distinct texts of the column.
 
     Raises:
       Unfit: for the first such number.
@@ -117,10 +133,16 @@ def refuse_long(texts: Sequence[str]) -> None:
 def facts_of_levels(
     kind: str, texts: Sequence[str], parts: Sequence[Cells], schema: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Returns the `levels` of a column, and the level `other` that takes all other texts if there is one.
+    """Returns the `levels` of a column, and `other`: the level that replaces all other texts, if there is such a level.
+
+    Args:
+      kind: kind of the column.
+      texts: distinct texts of the column.
+      parts: cells of the column in all splits.
+      schema: facts of the column that the user writes.
 
     Raises:
-      Unfit: for levels without `other` of the schema, and as `levels_of`.
+      Unfit: if `other` of the schema is not a level, and in the cases of `levels_of`.
     """
     levels = levels_of(kind, texts, parts, schema)
     other = schema.get("other", OTHER)
@@ -132,16 +154,16 @@ def facts_of_levels(
 
 
 def levels_of(kind: str, texts: Sequence[str], parts: Sequence[Cells], schema: Mapping[str, Any]) -> list[str]:
-    """Returns the levels of a column: as the schema says, else all its texts in their order.
+    """Returns the levels of a column: the levels of the schema, or else all texts in their order.
 
     Args:
-      kind: categorical or ordered.
-      texts: the distinct texts of the column.
-      parts: the cells of all splits.
+      kind: `categorical` or `ordered`.
+      texts: distinct texts of the column.
+      parts: cells of the column in all splits.
       schema: facts of the column that the user writes.
 
     Raises:
-      Unfit: for an ordered column of texts without levels in the schema, too many levels, or a level twice.
+      Unfit: for an ordered column of texts without levels in the schema, too many levels, or a repeated level.
     """
     numeric = all(map(is_number, texts))
     if kind == "ordered" and "levels" not in schema and not numeric:
@@ -162,8 +184,12 @@ def levels_of(kind: str, texts: Sequence[str], parts: Sequence[Cells], schema: M
 def refuse_too_many(levels: Sequence[str], parts: Sequence[Cells]) -> None:
     """Refuses a column with more than `MOST_LEVELS` levels.
 
+    Args:
+      levels: the levels.
+      parts: cells of the column in all splits.
+
     Raises:
-      Unfit: its facts make the column an id if nearly all rows differ, else they keep the most common levels.
+      Unfit: with facts that make the column an id if nearly all rows differ, and otherwise keep the most common levels.
     """
     if len(levels) <= MOST_LEVELS:
         return
@@ -176,10 +202,15 @@ def refuse_too_many(levels: Sequence[str], parts: Sequence[Cells]) -> None:
 
 
 def refuse_symbols(texts: Sequence[str]) -> None:
-    """Refuses a column of numbers with signs of currency, percent signs or thousands commas, because they would be levels.
+    """Refuses a column of numbers with currency signs, percent signs or thousands separators.
+
+    Such texts would become levels.
+
+    Args:
+      texts: distinct texts of the column.
 
     Raises:
-      Unfit: for the first such text; its facts make the column one of numbers.
+      Unfit: for the first such text, with facts that make the column a column of numbers.
     """
     symbols = {symbol for symbol in SYMBOLS if any(symbol in text for text in texts)}
     if not symbols or len(texts) <= 2:
@@ -196,7 +227,11 @@ def refuse_symbols(texts: Sequence[str]) -> None:
 
 
 def counted(parts: Sequence[Cells]) -> Counter[str]:
-    """Returns the number of cells of a column by their text."""
+    """Returns the number of cells of a column for each text.
+
+    Args:
+      parts: cells of the column in all splits.
+    """
     counts: Counter[str] = Counter()
     for cells in parts:
         counts.update(dict(zip(cells.texts, np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.texts)))))
@@ -204,10 +239,13 @@ def counted(parts: Sequence[Cells]) -> Counter[str]:
 
 
 def refuse_stray(parts: Sequence[Cells]) -> None:
-    """Refuses a column of numbers, or of dates, with a few texts among them, because its numbers would be levels.
+    """Refuses a column of numbers or dates with a few other texts, because its numbers would become levels.
+
+    Args:
+      parts: cells of the column in all splits.
 
     Raises:
-      Unfit: for the first such text and its row; its facts make such cells missing.
+      Unfit: for the first such text and its row, with facts that make such cells missing.
     """
     counts = counted(parts)
     form = nearly(sorted(counts), STRAY)
@@ -231,6 +269,9 @@ def refuse_stray(parts: Sequence[Cells]) -> None:
 def date_format(texts: Sequence[str]) -> str:
     """Returns the format of the dates of a column.
 
+    Args:
+      texts: distinct texts of the column.
+
     Raises:
       Unfit: if no format fits, or if a day and a month cannot be told apart.
     """
@@ -244,7 +285,13 @@ def date_format(texts: Sequence[str]) -> str:
 
 
 def decimals(texts: Sequence[str]) -> int:
-    """Returns the number of decimals of the longest of these numbers; `FULL` if one has an exponent, or as many decimals."""
+    """Returns the number of decimals of the longest number.
+
+    It is `FULL` for a number with an exponent, or with at least `FULL` decimals.
+
+    Args:
+      texts: distinct texts of the column.
+    """
     if any("e" in text.lower() for text in texts):
         return FULL
     return min(FULL, max((len(text.partition(".")[2]) for text in texts), default=FULL))
@@ -254,12 +301,12 @@ def with_range(column: Mapping[str, Any], x: np.ndarray, cells: Cells) -> dict[s
     """Returns the facts of a column with `low` and `high`, its smallest and its largest value.
 
     Args:
-      column: the facts without the range.
-      x: values of the rows that are trained on [N], NaN if a cell is missing.
-      cells: the texts of these values.
+      column: facts of the column without the range.
+      x: values [N] of the rows that are trained on; NaN if a cell is missing.
+      cells: texts of these values.
 
     Raises:
-      Unfit: for a column without values, or values so far from each other that float32 cannot resolve them.
+      Unfit: for a column without values, or with values so far apart that float32 cannot resolve them.
     """
     seen = x[~np.isnan(x)]
     if not len(seen):
@@ -274,10 +321,14 @@ def with_range(column: Mapping[str, Any], x: np.ndarray, cells: Cells) -> dict[s
 
 
 def refuse_far(x: np.ndarray, cells: Cells) -> None:
-    """Refuses values x [N] that float32 cannot tell apart because one of them is far away.
+    """Refuses values that float32 cannot tell apart because one value is far from the others.
+
+    Args:
+      x: values [N]; NaN if a cell is missing.
+      cells: texts of these values.
 
     Raises:
-      Unfit: for the far value; its facts make this cell missing.
+      Unfit: for the far value, with facts that make its cell missing.
     """
     seen = x[~np.isnan(x)]
     if not np.isfinite(seen.max() - seen.min()):

@@ -1,4 +1,4 @@
-"""Tables by name: sets of scikit-learn and rows of a network, and sets whose files a folder holds."""
+"""Tables by name: data sets of scikit-learn, rows of a network, and data sets whose files are in a folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,20 +14,20 @@ from gen_jax.data.tables.table_source import table_source
 from gen_jax.data.tables.text_columns import cells_of, read_cells
 from gen_jax.errors import UserError, choose
 
-# Sets of scikit-learn, with the name of the column of their classes.
+# Data sets of scikit-learn, with the name of the column of their classes.
 SHIPPED = {"iris": "species", "wine": "cultivar", "breast_cancer": "diagnosis"}
 ADULT = (
     *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship"),
     *("race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country", "income"),
 )
-PARTS = {"train": "train", "validation": "valid", "test": "test"}  # split -> how the file of a binary set is named
+PARTS = {"train": "train", "validation": "valid", "test": "test"}  # split -> part of the file name of a binary set
 
 
 def shipped(options: Mapping[str, Any]) -> Source:
-    """Opens a set of scikit-learn; every fifth row is in the test split, and the class is the last column.
+    """Opens a data set of scikit-learn. Every fifth row is in the test split, and the class is the last column.
 
     Args:
-      options: the `data` section of a config; the variant `numbers` is the set without the class.
+      options: the `data` section of a config. The variant `numbers` leaves out the class.
 
     Raises:
       UserError: for another variant.
@@ -50,15 +50,18 @@ def shipped(options: Mapping[str, Any]) -> Source:
 
 
 def _texts(values: np.ndarray) -> list[str]:
-    """Returns numbers as texts, without decimals if all are whole."""
+    """Returns numbers as texts, without decimals if all numbers are whole."""
     whole = (values == np.rint(values)).all()
     return [str(int(value)) if whole else repr(float(value)) for value in values]
 
 
 def adult(options: Mapping[str, Any]) -> Source:
-    """Opens Census income (Kohavi 1996, UCI): 32,561 and 16,281 rows of 15 columns.
+    """Opens Census income (Kohavi 1996, UCI): 32,561 training rows and 16,281 test rows of 15 columns.
 
-    The labels of the test split lose their dot.
+    The dot after the labels of the test split is removed.
+
+    Args:
+      options: the `data` section of a config.
 
     Raises:
       UserError: if `data.data_dir` does not hold the files.
@@ -72,10 +75,15 @@ def adult(options: Mapping[str, Any]) -> Source:
 
 
 def binary(options: Mapping[str, Any]) -> Source:
-    """Opens a set of 0 and 1 without names, `data.set`, such as the twenty of density estimation (Van Haaren & Davis 2012).
+    """Opens the set of 0 and 1 without column names that `data.set` names.
+
+    The twenty data sets of density estimation (Van Haaren & Davis 2012) have this form.
+
+    Args:
+      options: the `data` section of a config.
 
     Raises:
-      UserError: for a set that is not named, or files that do not hold such rows.
+      UserError: for a missing or unknown name, or files that do not hold such rows.
     """
     folder = Path(options.get("data_dir") or ".").expanduser()
     names = sorted(file.name.removesuffix(".train.data") for file in folder.glob("*.train.data"))
@@ -95,7 +103,11 @@ def _numbered(file: Path) -> list[str]:
 
 
 def asia(options: Mapping[str, Any]) -> Source:
-    """Opens rows drawn from the network of Lauritzen & Spiegelhalter 1988, which is embedded."""
+    """Opens rows drawn from the built-in network of Lauritzen & Spiegelhalter 1988.
+
+    Args:
+      options: the `data` section of a config.
+    """
     return open_network(ASIA, options, files_hash([ASIA]))
 
 
@@ -119,10 +131,13 @@ TABLES = {  # data.name -> (options) -> Source
 
 
 def open_set(options: Mapping[str, Any]) -> Source:
-    """Opens the table that `data.name` names, one of `TABLES`.
+    """Opens the table in `TABLES` that `data.name` names.
+
+    Args:
+      options: the `data` section of a config.
 
     Raises:
-      UserError: for an option that it does not have, or files that are missing.
+      UserError: for an option that the table does not have, or missing files.
     """
     if options.get("test_path") is not None:
         raise UserError(f"data.test_path {options['test_path']}: goes with a file of your own in data.path")

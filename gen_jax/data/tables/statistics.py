@@ -9,19 +9,28 @@ from gen_jax.data.source import Source
 from gen_jax.data.spec import FULL
 from gen_jax.data.tables.schema import Columns
 
-BINS = 20  # of the marginal of a column of numbers
-MOST_VALUES = 1e9  # of a column whose bins hold equally many of the numbers that it can hold
+BINS = 20  # largest number of bins of the marginal of a column of numbers
+MOST_VALUES = 1e9  # largest number of possible values of a column whose bins hold equally many possible values
 
 
 def marginals(schema: Columns, x: np.ndarray) -> list[list[float]]:
-    """Returns the marginal of each column of rows x [N, D], see `shares`."""
+    """Returns the marginal of each column, see `shares`.
+
+    Args:
+      schema: facts of the columns.
+      x: rows [N, D].
+    """
     return [shares(column, x[:, place]).tolist() for place, column in enumerate(schema)]
 
 
 def shares(column: Mapping[str, Any], x: np.ndarray) -> np.ndarray:
-    """Returns the shares of a column's levels, or of the parts of its range, in values x [N].
+    """Returns the shares of a column's levels, or of the parts of its range, in values.
 
-    Missing cells, NaN, do not count, and values beyond the range count to its ends.
+    Missing cells, NaN, do not count. Values beyond the range count to its ends.
+
+    Args:
+      column: facts of the column.
+      x: values [N].
     """
     edges = parts(column)
     counts = np.histogram(np.clip(x[~np.isnan(x)], column["low"], column["high"]), edges)[0]
@@ -31,7 +40,10 @@ def shares(column: Mapping[str, Any], x: np.ndarray) -> np.ndarray:
 def parts(column: Mapping[str, Any]) -> np.ndarray:
     """Returns the edges of a column's levels, or of at most `BINS` equal parts of its range.
 
-    All parts contain equally many of the numbers that can be written with the column's decimals.
+    All parts contain the same number of values that can be written with the column's decimals.
+
+    Args:
+      column: facts of the column.
     """
     low, high = column["low"], column["high"]
     digits = 0 if "levels" in column or column["kind"] == "integer" else column["decimals"]
@@ -47,7 +59,11 @@ def parts(column: Mapping[str, Any]) -> np.ndarray:
 def standard(source: Source, split: str) -> tuple[list[float], list[float], list[float], list[float]]:
     """Returns shift, scale, low and high of the columns of a table.
 
-    Numbers get mean 0 and standard deviation 1 in the rows of the split; levels stay as they are.
+    Numbers get mean 0 and standard deviation 1 in the rows of the split. Levels are not changed.
+
+    Args:
+      source: the table.
+      split: name of the split.
     """
     schema, x = source.info["columns"], source.rows(split, np.arange(source.sizes[split]))["x"]
     real = np.array(["levels" not in column for column in schema])
@@ -63,6 +79,10 @@ def standard(source: Source, split: str) -> tuple[list[float], list[float], list
 
 
 def mean_and_deviation(x: np.ndarray) -> tuple[float, float]:
-    """Returns the mean and the standard deviation of values [N] whose sum or squares float64 may not hold."""
+    """Returns the mean and the standard deviation of values whose sum or squares may exceed float64.
+
+    Args:
+      x: values [N].
+    """
     largest = float(abs(x).max()) or 1.0
     return largest * float((x / largest).mean()), largest * float((x / largest).std())

@@ -16,25 +16,26 @@ from gen_jax.data.tables.text_columns import Cells, read_cells
 from gen_jax.data.tables.values import numbers
 from gen_jax.errors import UserError
 
-FEWEST_HELD_OUT = 100  # rows of a table of which a share is held out
-HOLDOUT = 4  # begins the seed, so that no two uses share their noise
+FEWEST_HELD_OUT = 100  # smallest number of rows of a table of which a share is held out
+HOLDOUT = 4  # first number of the seed, so that no two uses share their noise
 
-Part = Mapping[str, Cells]  # the columns of a split by name
+Part = Mapping[str, Cells]  # columns of a split by name
 
 
 def table_source(
     name: str, parts: Mapping[str, Part], options: Mapping[str, Any], content: str, facts: Mapping[str, dict] = {}
 ) -> Source:
-    """Returns a table as a source of rows: `x` [n, D] float64, levels as their places, NaN if a cell is missing.
+    """Returns a table as a source of rows: `x` [n, D] float64, with levels as their places, and NaN for missing cells.
 
-    The kinds, the levels and whether cells may be missing are inferred from all splits, all else from the split that is trained on.
+    Kinds, levels, and whether cells may be missing are inferred from all splits. All other facts are inferred from the
+    training split.
 
     Args:
-      name: of the table.
+      name: name of the table.
       parts: the columns of each split.
-      options: the `data` section of a config; `columns` in it is a finished schema.
+      options: the `data` section of a config. If `columns` is set, it is a complete schema.
       content: hash of the cells.
-      facts: facts by column of a set of ours; `options["schema"]` overrides them.
+      facts: facts by column of a built-in set, which `options["schema"]` overrides; by default none.
 
     Raises:
       UserError: for splits with different columns, a schema that does not fit, or a column that cannot be modelled.
@@ -81,10 +82,10 @@ def inferred_schema(
 
     Args:
       table: name of the table.
-      names: of the columns that are modelled.
+      names: names of the columns that are modelled.
       parts: the columns of each split.
-      facts: facts by column that are decided.
-      users: those facts that the user writes.
+      facts: all facts by column that are not inferred.
+      users: the part of these facts that the user writes.
 
     Raises:
       UserError: for columns that cannot be modelled, or a schema that drops all columns.
@@ -96,7 +97,14 @@ def inferred_schema(
 
 
 def schema_with_ranges(table: str, schema: Columns, x: np.ndarray, part: Part, users: Mapping[str, dict]) -> Columns:
-    """Returns the facts of columns with the ranges of the rows x [N, D] that are trained on; `part` holds the texts of x.
+    """Returns the facts of columns with the ranges of the training rows.
+
+    Args:
+      table: name of the table.
+      schema: facts of the columns without their ranges.
+      x: training rows [N, D].
+      part: texts of the training rows.
+      users: facts by column that the user writes.
 
     Raises:
       UserError: for columns that cannot be modelled.
@@ -107,7 +115,13 @@ def schema_with_ranges(table: str, schema: Columns, x: np.ndarray, part: Part, u
 
 
 def facts_of_id_columns(part: Part, ids: Sequence[str], dropped: Sequence[str]) -> list[dict[str, Any]]:
-    """Returns name, place in a file of drawn rows, and form of the ids of each column of ids."""
+    """Returns the facts of each column of ids: name, place in a file of drawn rows, and form of the ids.
+
+    Args:
+      part: columns of the training split.
+      ids: names of the columns of ids.
+      dropped: names of the columns that are not modelled.
+    """
     written = [column for column in part if column not in dropped or column in ids]
     return [{"name": column, "at": written.index(column), **facts_of_ids(part[column].texts)} for column in ids]
 
@@ -115,7 +129,8 @@ def facts_of_id_columns(part: Part, ids: Sequence[str], dropped: Sequence[str]) 
 def open_table(path: Path, options: Mapping[str, Any], content: str) -> Source:
     """Opens a user's CSV or Parquet file as the training split, and `data.test_path` as the test split.
 
-    Without `data.test_path` a share `data.holdout` of the rows is the test split, if there are at least `FEWEST_HELD_OUT` rows.
+    Without `data.test_path`, a share `data.holdout` of the rows is the test split, if there are at least
+    `FEWEST_HELD_OUT` rows.
 
     Args:
       path: the file.
@@ -123,7 +138,7 @@ def open_table(path: Path, options: Mapping[str, Any], content: str) -> Source:
       content: hash of the file.
 
     Raises:
-      UserError: for a file that cannot be read, and as `table_source`.
+      UserError: for a file that cannot be read, and in the cases of `table_source`.
     """
     texts = facts_of_text(options)
     reading = {option: options[option] for option in ("separator", "decimal") if options.get(option)}
@@ -142,15 +157,15 @@ def open_table(path: Path, options: Mapping[str, Any], content: str) -> Source:
 def with_holdout(
     path: Path, parts: dict[str, dict[str, Cells]], options: Mapping[str, Any]
 ) -> dict[str, dict[str, Cells]]:
-    """Returns the rows of a table in two splits; which rows are held out depends on the number of rows alone.
+    """Returns the rows of a table in two splits. The held-out rows depend on the number of rows alone.
 
     Args:
       path: the file of the table.
-      parts: the columns of the only split.
+      parts: columns of the only split.
       options: the `data` section of a config.
 
     Raises:
-      UserError: for a share below 0, or of 1 and above.
+      UserError: for a share below 0, or a share of 1 or more.
     """
     share, split, test = options.get("holdout") or 0, options["split"], options["test_split"]
     if not 0 <= share < 1:

@@ -1,4 +1,4 @@
-"""Reads CSV and Parquet files as columns of text; `values` gives the texts their meaning."""
+"""Reads CSV and Parquet files as columns of text. The module `values` gives the texts their meaning."""
 
 import bz2
 import codecs
@@ -19,47 +19,69 @@ from gen_jax.data.limits import Bounded, ask
 from gen_jax.data.source import say_once
 from gen_jax.errors import UserError
 
-EMPTY = frozenset(("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null"))  # cells that are missing
+EMPTY = frozenset(("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null"))  # texts of missing cells
 SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".tsv", ".tsv.gz", ".tsv.bz2", ".parquet")
 NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-COMMA = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")  # a number with a decimal comma, and points at thousands
-RAGGED = re.compile(r"Row #(\d+): Expected \d+ columns, got (\d+): (.*)", re.DOTALL)  # as pyarrow says it
+COMMA = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")  # a number with a decimal comma, and points between thousands
+RAGGED = re.compile(r"Row #(\d+): Expected \d+ columns, got (\d+): (.*)", re.DOTALL)  # message of pyarrow
 OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 SEPARATORS = (",", ";", "\t", "|")
-SEPARATOR_LINE = re.compile(r'"?sep=(.)"?')  # as Excel writes it
-HEAD, LINES = 1 << 16, 20  # bytes, and lines, from which the format of a file is guessed: both are read
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?')  # line of Excel
+HEAD, LINES = 1 << 16, 20  # smallest numbers of bytes and of lines from which the format of a file is guessed
 
 
 class Cells(NamedTuple):
-    """A column of text: its distinct texts, and for each of its N cells the place of its text."""
+    """Holds a column of text: its distinct texts, and the place of the text of each of its N cells."""
 
     texts: list[str]
     codes: np.ndarray  # [N] int64, -1 if the cell is missing
-    rows: np.ndarray | None = None  # [N] their row numbers in the file; None if they are all rows
+    rows: np.ndarray | None = None  # [N] row numbers of the cells in the file; None for all rows
 
     def row(self, place: int) -> int:
-        """Returns the number of a row in its file, counted from 1."""
+        """Returns the number of a row in its file, counted from 1.
+
+        Args:
+          place: place of the row in the column, from 0.
+        """
         return 1 + int(place if self.rows is None else self.rows[place])
 
 
 def suffix_of(path: Path) -> str:
-    """Returns the suffix of a file in lower case, with the suffix before it if the file is compressed: `.csv.gz`."""
+    """Returns the suffix of a file in lower case. For a compressed file it has two parts, such as `.csv.gz`.
+
+    Args:
+      path: the file.
+    """
     return ("".join(path.suffixes[-2:]) if path.suffix.lower() in OPEN else path.suffix).lower()
 
 
 def is_number(text: str) -> bool:
-    """Returns whether a text is a decimal number, finite and without white space."""
+    """Returns whether a text is a decimal number that is finite and has no white space.
+
+    Args:
+      text: the text.
+    """
     return NUMBER.fullmatch(text) is not None and bool(np.isfinite(float(text)))
 
 
 def cells_of(texts: Iterable[str]) -> Cells:
-    """Returns a column with these texts in its cells."""
+    """Returns a column with these texts in its cells.
+
+    Args:
+      texts: the texts.
+    """
     distinct, codes = np.unique(np.array([*texts], object).astype(str), return_inverse=True)
     return trimmed(distinct.tolist(), codes)
 
 
 def trimmed(texts: Sequence[str], codes: np.ndarray, empty: Collection[str] = EMPTY) -> Cells:
-    """Returns a column whose texts have lost the white space around them; texts in `empty` become missing cells."""
+    """Returns a column without the white space around its texts. Texts in `empty` become missing cells.
+
+    Args:
+      texts: distinct texts.
+      codes: place of the text of each cell [N]; -1 if the cell is missing.
+      empty: texts of missing cells; by default `EMPTY`.
+    """
     texts = [text.strip() for text in texts]
     kept = sorted({*texts}.difference(empty))
     places = {text: place for place, text in enumerate(kept)}
@@ -68,13 +90,13 @@ def trimmed(texts: Sequence[str], codes: np.ndarray, empty: Collection[str] = EM
 
 
 class Layout(NamedTuple):
-    """The format of a CSV file."""
+    """Describes the format of a CSV file."""
 
     encoding: str
     separator: str
-    lines: int  # before the first row of cells
+    lines: int  # number of lines before the first row of cells
     names: list[str]
-    nameless: frozenset[str] = frozenset()  # names of columns that the first row leaves blank
+    nameless: frozenset[str] = frozenset()  # substitutes for names that are blank in the first row
 
 
 def read_cells(
@@ -87,20 +109,22 @@ def read_cells(
 ) -> dict[str, Cells]:
     """Returns the columns of a file by name.
 
-    White space around a cell is dropped, and the texts in `EMPTY` are missing cells. A column without a name is named by its place,
-    and left out if all its cells are missing.
+    White space around a cell is removed, and the texts in `EMPTY` are missing cells. A column without a name is named
+    by its place, and is left out if all its cells are missing.
 
     Args:
-      path: a file with one of `SUFFIXES`. The first row of a CSV that is not blank holds the names. If all its cells are
-        numbers, there are no names, and the columns are x0, x1, ...
-      names: of a CSV without names.
-      options: the `data` section of a config; `separator` and `decimal` in it override the guess.
-      levels: by column, texts that are levels although they are in `EMPTY`.
-      empty: by column, texts that are missing cells too.
-      symbols: by column, symbols that numbers lose before they are read: signs of currency, percent signs, thousands commas.
+      path: a file with a suffix in `SUFFIXES`. The first row of a CSV file that is not blank holds the names. If all
+        its cells are numbers, there are no names, and the columns are x0, x1, ...
+      names: names of the columns of a CSV file without names; by default None.
+      options: the `data` section of a config, in which `separator` and `decimal` replace the guess; by default empty.
+      levels: texts by column that are levels although they are in `EMPTY`; by default none.
+      empty: further texts by column that are missing cells; by default none.
+      symbols: symbols by column that are removed from numbers (currency signs, percent signs, thousands separators); by
+        default none.
 
     Raises:
-      UserError: for a file that cannot be read, has no rows, rows of unequal length, or two columns of one name.
+      UserError: for a file that cannot be read, a file without rows, rows of unequal length, or two columns of one
+        name.
     """
     path = path.expanduser()
     if not path.is_file():
@@ -127,7 +151,12 @@ def read_cells(
 
 
 def without(text: str, symbols: Collection[str]) -> str:
-    """Returns a text without these symbols and without the white space around the rest."""
+    """Returns a text without given symbols, and without the white space around the rest.
+
+    Args:
+      text: the text.
+      symbols: the symbols.
+    """
     for symbol in symbols:
         text = text.replace(symbol, "")
     return text.strip()
@@ -145,7 +174,10 @@ def _column(path: Path, name: str, column: Any) -> tuple[list[str], np.ndarray]:
 
 
 def _with_points(path: Path, name: str, texts: list[str], decimal: str | None) -> list[str]:
-    """Returns the texts of a column with decimal points instead of commas; guesses from all texts if `decimal` is None."""
+    """Returns the texts of a column with decimal points instead of decimal commas.
+
+    If `decimal` is None, the decimal sign is guessed from all texts.
+    """
     if decimal == ".":
         return texts
     cells = [text for text in (text.strip() for text in texts) if text not in EMPTY]
@@ -158,7 +190,7 @@ def _with_points(path: Path, name: str, texts: list[str], decimal: str | None) -
 
 
 def _parquet(path: Path) -> Any:
-    import pyarrow.parquet  # slow to import, as is its reader of CSV
+    import pyarrow.parquet  # slow to import, like its reader of CSV
 
     try:
         facts = pyarrow.parquet.read_metadata(path)
@@ -171,7 +203,7 @@ def _parquet(path: Path) -> Any:
 
 
 def _csv(path: Path, names: Sequence[str] | None, separator: str | None) -> tuple[Any, Layout]:
-    """Returns the table of a CSV file, all of it text, and the format of the file."""
+    """Returns the table of a CSV file, with all cells as text, and the format of the file."""
     layout = _layout(path, names, separator)
     try:
         table = _rows(path, layout)
@@ -212,9 +244,9 @@ def _layout(path: Path, names: Sequence[str] | None, separator: str | None, enco
 
     Args:
       path: the file.
-      names: of the columns, if the file has none.
-      separator: overrides the guess.
-      encoding: overrides the guess.
+      names: names of the columns, if the file has no names.
+      separator: replaces the guess, if it is set.
+      encoding: replaces the guess, if it is set.
     """
     head, whole = _beginning(path)
     if encoding is None:
@@ -253,7 +285,7 @@ def _beginning(path: Path) -> tuple[bytes, bool]:
     try:
         with Bounded(OPEN.get(path.suffix.lower(), open)(path, "rb"), path) as file:
             head = file.read(HEAD)
-            while head.count(b"\n") < LINES and (rest := file.read(len(head))):  # a row may be wide
+            while head.count(b"\n") < LINES and (rest := file.read(len(head))):  # because a row may be wide
                 head += rest
             return head, not file.read(1)
     except (OSError, EOFError, zlib.error) as error:
@@ -261,7 +293,10 @@ def _beginning(path: Path) -> tuple[bytes, bool]:
 
 
 def _separator(path: Path, text: str) -> str:
-    """Returns the first of `SEPARATORS` by which all the first rows have the same number of cells, at least two; else a comma."""
+    """Returns the first of `SEPARATORS` that splits all the first rows into the same number of cells; else a comma.
+
+    The number of cells must be at least two.
+    """
     for separator in SEPARATORS:
         try:
             rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]

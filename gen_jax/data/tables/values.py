@@ -1,4 +1,4 @@
-"""The cells of a table as numbers, and numbers as cells."""
+"""Converts the cells of a table to numbers, and numbers to cells."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,15 +13,17 @@ from gen_jax.errors import UserError, choose
 
 
 def numbers(where: str, schema: Columns, part: Mapping[str, Cells]) -> np.ndarray:
-    """Returns the cells of columns as numbers [N, D]: values, or the places of levels; NaN if a cell or its column is missing.
+    """Returns the cells of columns as numbers [N, D]: values, or places of levels.
+
+    A missing cell, or the cell of a missing column, is NaN.
 
     Args:
-      where: what the cells are of, for errors.
-      schema: the facts of the D columns.
+      where: origin of the cells, for the errors.
+      schema: facts of the D columns.
       part: cells by column.
 
     Raises:
-      UserError: for the row and the column of a text that is no number, or no level.
+      UserError: with the row and the column of a text that is not a number or not a level.
     """
     rows = max(len(cells.codes) for cells in part.values())
     x = np.full((rows, len(schema)), np.nan)
@@ -33,7 +35,7 @@ def numbers(where: str, schema: Columns, part: Mapping[str, Cells]) -> np.ndarra
 
 
 def _number(where: str, column: Mapping[str, Any], text: str, cells: Cells) -> float:
-    """Returns the number of one of the texts of `cells`."""
+    """Returns the number of a text of `cells`."""
     if column["kind"] in LEVELLED:
         return _place_of_level(where, column, text, cells)
     if column["kind"] == "date":
@@ -64,14 +66,19 @@ def _place(where: str, column: Mapping[str, Any], text: str, cells: Cells) -> st
 
 
 def texts_of(column: Mapping[str, Any], x: np.ndarray) -> list[str]:
-    """Returns the values x [N] of a column as texts of cells; NaN becomes an empty text."""
+    """Returns the values of a column as texts of cells. NaN becomes an empty text.
+
+    Args:
+      column: facts of the column.
+      x: values [N].
+    """
     if "levels" in column:
         levels = [*column["levels"], ""]
         return [levels[int(code)] for code in np.where(np.isnan(x), len(levels) - 1, x)]
     if column["kind"] == "date":
         return ["" if np.isnan(value) else to_text(value, column["format"]) for value in x.tolist()]
     digits = {"integer": 0}.get(column["kind"], column.get("decimals", FULL))
-    # A number that the user gives may have more decimals than the column, and keeps them.
+    # Because a number that the user gives may have more decimals than the column, it keeps all its decimals.
     short = np.round(x, digits) == x if digits < FULL else np.zeros(len(x), bool)
     return [
         "" if np.isnan(value) else f"{value + 0.0:.{digits}f}" if fits else repr(value)

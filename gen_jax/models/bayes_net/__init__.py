@@ -1,4 +1,4 @@
-"""Bayesian networks over tables: a graph, a table of each column given its parents, and exact inference."""
+"""Bayesian networks over tables: a graph, a table for each column given its parents, and exact inference."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -23,33 +23,33 @@ from gen_jax.models.bayes_net.information_theory import network_information
 from gen_jax.models.bayes_net.structures import STRUCTURES, Graph, Rows, Structure, StructureChoice, kept, tree_of
 from gen_jax.registry import build
 
-OPTIONS = {"temperature": 1.0}  # of a sampler
+OPTIONS = {"temperature": 1.0}  # options of the sampler, with their defaults
 CONDITIONS = ("x", "mask", "do")
 
 
 class BayesNetState(NamedTuple):
-    """A network of D variables of at most R levels, with at most P parents that have at most Q configurations."""
+    """Holds a network of D variables with at most R levels, P parents and Q configurations of the parents."""
 
     step: jax.Array  # [] int32
-    rows: jax.Array  # [] float32, counted in the pass so far
-    bins: bins.Bins  # of the columns of numbers
+    rows: jax.Array  # [] float32, number of rows counted in the pass so far
+    bins: bins.Bins  # bins of the columns of numbers
     graph: Graph
     tables: jax.Array  # [D, Q, R] float32, P(level | configuration of the parents)
-    counts: jax.Array  # of the pass so far: [D, Q, R] float32, or of pairs [D, R, D, R] for a tree
+    counts: jax.Array  # counts of the pass so far: [D, Q, R] float32, or counts of pairs [D, R, D, R] for a tree
 
 
 class BayesNet(NamedTuple):
-    """A Bayesian network without its graph and its tables."""
+    """Describes a Bayesian network without its graph and its tables."""
 
-    structure: Structure  # finds the graph
-    network: Network | None  # of a file; training starts from it
-    levels: categorical.Levels  # of the columns that have levels
-    cards: tuple[int, ...]  # [D] levels of each column; for a column of numbers, the largest number of bins
-    shape: tuple[int, int, int]  # of the tables: D, Q, R
+    structure: Structure  # method that finds the graph
+    network: Network | None  # network of a BIF file, from which training starts; None without a file
+    levels: categorical.Levels  # layout of the columns that have levels
+    cards: tuple[int, ...]  # [D] number of levels of each column; for a column of numbers, the largest number of bins
+    shape: tuple[int, int, int]  # shape of the tables: D, Q, R
     numeric: np.ndarray  # [D] bool, columns of numbers, which are cut into bins
     max_bins: int
     pseudo_count: float
-    pass_rows: float  # rows of a pass over the data; infinity if the number is unknown
+    pass_rows: float  # number of rows of a pass over the data; infinity if the number is unknown
 
 
 @family("bayes_net")
@@ -58,24 +58,25 @@ def bayes_net(
 ) -> Model:
     """Returns a discrete Bayesian network. Its graph and its tables are fitted to data, or read from a BIF file.
 
-    A step counts the rows of a batch (`data.order` once, or all), and counts begin anew after each pass. A graph is
-    searched in the first batch. If cells are missing, a step is one iteration of EM on the batch, which should be all
-    the data. The first iteration starts from tables that are counted on complete families.
+    A step counts the rows of a batch (`data.order` once, or all), and the counts begin at 0 after each pass. The graph
+    is searched in the first batch. If cells are missing, a step is one iteration of EM on the batch, which should hold
+    all the data. The first iteration starts from tables that are counted on complete families.
 
     Numbers are drawn uniformly within their bin, and exponentially beyond the outermost edges. `given` takes `x` and
-    `mask` [num, D], and the same under `do` for an intervention. `how` takes `temperature`: 1 for draws, 0 for the most
-    probable explanation.
+    `mask` [num, D], and the same two under `do` for an intervention. `how` takes `temperature`: 1 for draws, or 0 for
+    the most probable explanation.
 
     Args:
       spec: facts of a table of D columns.
-      structure: a `name` in `STRUCTURES` and its options; None: `search` with its defaults.
-      bif: path of a file whose variables are the columns. Its graph is kept, and training starts from its tables. None:
-        no file.
-      pseudo_count: added to each cell of each table (a Dirichlet(1 + pseudo_count) prior); 0: maximum likelihood.
-      max_bins: number of bins that a column of numbers is cut into, with equal shares of the rows.
+      structure: a `name` in `STRUCTURES` and its options. None, the default, is `search` with its defaults.
+      bif: path of a BIF file whose variables are the columns; by default None, no file. The graph of the file is kept,
+        and training starts from its tables.
+      pseudo_count: number added to each cell of each table; by default 1. It is the prior Dirichlet(1 + pseudo_count);
+        0 is maximum likelihood.
+      max_bins: number of bins of a column of numbers, with equal shares of the rows; by default 8.
 
     Raises:
-      UserError: for data that are no rows of columns, a file that does not fit them, or an unknown name or option.
+      UserError: for data without columns, a file that does not fit the data, or an unknown name or option.
     """
     schema = columns(spec)
     check_strengths(pseudo_count=pseudo_count)
@@ -115,16 +116,16 @@ def bayes_net(
 def structure_of(
     structure: Mapping | None, network: Network | None, names: list[str], cards: tuple[int, ...]
 ) -> Structure:
-    """Returns the method that finds the graph; the graph of a file is kept.
+    """Returns the method that finds the graph. If there is a file, the method keeps the graph of the file.
 
     Args:
       structure: a `name` in `STRUCTURES` and its options, or None.
-      network: of a file, or None.
-      names: of the columns.
-      cards: levels of each column.
+      network: network of a BIF file, or None.
+      names: names of the columns.
+      cards: number of levels of each column.
 
     Raises:
-      UserError: for an unknown structure, an unknown option of it, or a structure beside a file.
+      UserError: for an unknown structure, an unknown option of the structure, or a structure together with a file.
     """
     if network is None:
         return build("structure", STRUCTURES, structure or {"name": "search"}, names, cards)
@@ -134,12 +135,12 @@ def structure_of(
 
 
 def init(net: BayesNet, key: jax.Array, batch: Batch) -> BayesNetState:
-    """Returns the state before the first step: bins of the numbers of a batch, and the network of the file, if any.
+    """Returns the state before the first step: the bins of the numbers, and the network of the file, if any.
 
     Args:
       net: the network.
       key: not used.
-      batch: as in `step`.
+      batch: see `step`. The bins are fitted to its numbers.
     """
     variables, _, levels = net.shape
     most = net.structure.max_parents
@@ -165,13 +166,14 @@ def step(net: BayesNet, key: jax.Array, state: BayesNetState, batch: Batch) -> t
 
     Args:
       net: the network.
-      key: of the search of a graph.
+      key: random key of the search of a graph.
       state: the state before the step.
-      batch: `x` [B, D], and, if the batch has them, `weight` [B] and `mask` [B, D] of observed cells.
+      batch: `x` [B, D], and `weight` [B] and `mask` [B, D] of observed cells if the batch has them.
 
     Returns:
-      the state, and the metrics `edges`, their number, and `nats_per_row`, -log p of the rows of the pass so far under
-      the new tables. For EM it is -log p of the rows of the batch under the tables before the iteration.
+      The new state and the metrics. `edges` is the number of edges. `nats_per_row` is -log p of a row: on average over
+      the pass so far, under the new tables. For EM it is the average over the batch, under the tables before the
+      iteration.
     """
     rows = coded_rows(net, state.bins, batch)
     state = begun_pass(net, state)
@@ -191,7 +193,12 @@ def step(net: BayesNet, key: jax.Array, state: BayesNetState, batch: Batch) -> t
 
 
 def begun_pass(net: BayesNet, state: BayesNetState) -> BayesNetState:
-    """Returns the state without rows and counts if a pass over the data is complete, so that the next one begins."""
+    """Returns the state without rows and counts if a pass over the data is complete, so that the next pass begins.
+
+    Args:
+      net: the network without its graph and its tables.
+      state: the state.
+    """
     complete = state.rows >= net.pass_rows
     return state._replace(
         rows=jnp.where(complete, 0, state.rows),
@@ -204,8 +211,8 @@ def counted(net: BayesNet, state: BayesNetState, rows: Rows) -> tuple[Graph, jax
 
     Args:
       net: the network.
-      state: with the counts of the pass so far.
-      rows: a batch, which is counted.
+      state: the state with the counts of the pass so far.
+      rows: the rows to count.
     """
     parents = state.graph.parents
     if net.structure.pairwise:
@@ -221,14 +228,17 @@ def counted(net: BayesNet, state: BayesNetState, rows: Rows) -> tuple[Graph, jax
 def em_update(
     net: BayesNet, state: BayesNetState, graph: Graph, tables: jax.Array, rows: Rows
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the tables after one iteration of EM (Lauritzen 1995), and -log p of the rows before it [] in nats.
+    """Returns the tables after one iteration of EM (Lauritzen 1995), and -log p of the rows before it, in nats.
 
     Args:
       net: the network.
-      state: whose tables the iteration starts from, unless it is the first one of a network without a file.
-      graph: of the network.
-      tables: [D, Q, R], where the first iteration starts.
-      rows: a batch.
+      state: the state whose tables the iteration starts from.
+      graph: graph of the network.
+      tables: [D, Q, R], start of the first iteration of a network without a file.
+      rows: the rows of a batch.
+
+    Returns:
+      The tables [D, Q, R], and the sum [] of -log p over the rows.
     """
     fitted = (state.step > 0) | (net.network is not None)
     start = jnp.where(fitted, state.tables, tables)
@@ -239,20 +249,34 @@ def em_update(
 
 
 def smoothed(net: BayesNet, cut: bins.Bins, counts: jax.Array) -> jax.Array:
-    """Returns the tables [D, Q, R] of counts: the mode of their posterior."""
+    """Returns the tables [D, Q, R] of counts: the mode of their posterior.
+
+    Args:
+      net: the network without its graph and its tables.
+      cut: bins of the columns.
+      counts: counts [D, Q, R].
+    """
     return categorical.normalised(counts, valid_levels(net, cut), net.pseudo_count)
 
 
 def valid_levels(net: BayesNet, cut: bins.Bins) -> jax.Array:
-    """Returns which of the R levels each variable has, [D, R] bool."""
+    """Returns whether each variable has each of the R levels, [D, R] bool.
+
+    Args:
+      net: the network without its graph and its tables.
+      cut: bins of the columns.
+    """
     sizes = jnp.where(net.numeric, bins.used(cut), jnp.asarray(net.cards))
     return jnp.arange(net.shape[2])[None] < sizes[:, None]
 
 
 def cells_of(batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns the cells [B, D] of a batch, which of them are observed [B, D], and the weights [B].
+    """Returns the cells [B, D] of a batch, whether they are observed [B, D], and the weights [B] of the rows.
 
-    Nothing is observed in padding rows, those of weight 0.
+    No cell of a padding row, whose weight is 0, is observed.
+
+    Args:
+      batch: `x` [B, D], and `weight` [B] and `mask` [B, D] if the batch has them.
     """
     x = jnp.asarray(batch["x"])
     weight = batch.get("weight", jnp.ones(len(batch["x"])))
@@ -261,20 +285,26 @@ def cells_of(batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def coded_rows(net: BayesNet, cut: bins.Bins, batch: Batch) -> Rows:
-    """Returns the rows of a batch as codes: levels by their number, numbers by that of their bin."""
+    """Returns the rows of a batch as codes: the number of a level, or the number of the bin of a number.
+
+    Args:
+      net: the network without its graph and its tables.
+      cut: bins of the columns.
+      batch: `x` [B, D], and `weight` [B] and `mask` [B, D] if the batch has them.
+    """
     x, observed, weight = cells_of(batch)
     codes = jnp.where(net.numeric[None], bins.code(cut, x), jnp.rint(x).astype(jnp.int32))
     return Rows(jnp.where(observed, codes, 0), observed, weight)
 
 
 def log_prob(net: BayesNet, key: jax.Array, state: BayesNetState, batch: Batch) -> jax.Array:
-    """Returns log p(x) of the observed cells of each row, [B] nats; a density in the numbers, in model space.
+    """Returns log p(x) [B] of the observed cells of each row, in nats; for numbers, a density in model space.
 
     Args:
       net: the network.
       key: not used.
       state: the state.
-      batch: `x` [B, D], and `mask` [B, D] of observed cells if some are missing.
+      batch: `x` [B, D], and `mask` [B, D] of observed cells if cells are missing.
 
     Raises:
       UserError: for a cell that is no level of its column, or a network that is too wide.
@@ -285,7 +315,13 @@ def log_prob(net: BayesNet, key: jax.Array, state: BayesNetState, batch: Batch) 
 
 
 def log_density_in_bins(net: BayesNet, state: BayesNetState, batch: Batch) -> jax.Array:
-    """Returns the log-density of the observed numbers of each row within their bins, [B] nats."""
+    """Returns the log-density [B] of the observed numbers of each row within their bins, in nats.
+
+    Args:
+      net: the network without its graph and its tables.
+      state: the state.
+      batch: `x` [B, D], and `mask` [B, D] of observed cells if cells are missing.
+    """
     density = bins.log_density(state.bins, jnp.asarray(batch["x"]))
     observed = coded_rows(net, state.bins, batch).observed
     return jnp.where(observed & net.numeric[None], density, 0).sum(1)
@@ -297,8 +333,8 @@ def coded_evidence(net: BayesNet, state: BayesNetState, batch: Batch, done: np.n
     Args:
       net: the network.
       state: the state.
-      batch: `x` [B, D], and `mask` [B, D] of observed cells if some are missing.
-      done: [B, D] bool, cells that were set from outside; None: no cell.
+      batch: `x` [B, D], and `mask` [B, D] of observed cells if cells are missing.
+      done: cells that were set by an intervention, [B, D] bool; None, the default, for no cell.
 
     Raises:
       UserError: for a cell that is no level of its column.
@@ -317,22 +353,22 @@ def sample(
     given: dict | None = None,
     how: dict | None = None,
 ) -> Batch:
-    """Draws `num` rows, or completes those of `given`.
+    """Draws rows, or completes the rows of `given`.
 
     Args:
       net: the network.
-      key: of the draws.
+      key: random key of the draws.
       state: the state.
       num: number of rows.
-      given: conditions, see `bayes_net`.
-      how: options of the sampler, see `bayes_net`.
+      given: conditions, see `bayes_net`; by default None.
+      how: options of the sampler, see `bayes_net`; by default None.
 
     Returns:
       `x` [num, D] float32.
 
     Raises:
-      UserError: for a condition or an option that the network does not have, conditions that are impossible, or a
-        network that is too wide.
+      UserError: for a condition or an option that the network does not have, impossible conditions, or a network that
+        is too wide.
     """
     best = most_probable(sampler_options(how, OPTIONS)["temperature"], num)
     x, mask, done = asked_cells(given, num, len(net.cards))
@@ -347,10 +383,10 @@ def sample(
 
 
 def most_probable(temperature: Any, num: int) -> bool:
-    """Returns whether the most probable explanation is asked for, by temperature 0, and not a draw, by temperature 1.
+    """Returns whether the sampler takes the most probable explanation, at temperature 0, instead of a draw, at 1.
 
     Args:
-      temperature: 0 or 1, a number for all rows or the same number for each row [num].
+      temperature: 0 or 1, as a number, or as an array [num] of equal numbers.
       num: number of rows.
 
     Raises:
@@ -364,15 +400,18 @@ def most_probable(temperature: Any, num: int) -> bool:
 
 
 def asked_cells(given: dict | None, num: int, variables: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the cells [num, D] of `given`, which of them are observed or set, and which are set by `do`.
+    """Returns the cells that `given` observes or sets.
 
     Args:
       given: conditions, see `bayes_net`.
       num: number of rows.
-      variables: D.
+      variables: number of columns D.
+
+    Returns:
+      The cells [num, D], whether they are observed or set [num, D], and whether `do` sets them [num, D].
 
     Raises:
-      UserError: for another condition, one of another shape, or a cell that is both observed and set.
+      UserError: for an unknown condition, a condition of another shape, or a cell that is both observed and set.
     """
     refuse_given(given, CONDITIONS)
     given = given or {}
@@ -385,7 +424,12 @@ def asked_cells(given: dict | None, num: int, variables: int) -> tuple[np.ndarra
 
 
 def free_parameters(net: BayesNet, state: BayesNetState) -> int:
-    """Returns the number of free parameters of the tables."""
+    """Returns the number of free parameters of the tables.
+
+    Args:
+      net: the network without its graph and its tables.
+      state: the state.
+    """
     total = 0
     for variable, above in enumerate(cpds.parent_lists(state.graph.parents)):
         total += math.prod(net.cards[parent] for parent in above) * (net.cards[variable] - 1)
@@ -393,7 +437,7 @@ def free_parameters(net: BayesNet, state: BayesNetState) -> int:
 
 
 def network_in(spec: Spec, state: BayesNetState) -> Network:
-    """Returns the fitted network as plain data; the levels of a column of numbers are its bins.
+    """Returns the fitted network as plain data. The levels of a column of numbers are its bins.
 
     Args:
       spec: facts of the table.
@@ -412,19 +456,37 @@ def network_in(spec: Spec, state: BayesNetState) -> Network:
 
 
 def raw_edges(spec: Spec, cut: bins.Bins) -> np.ndarray:
-    """Returns the edges of the bins of each column in data space [D, R - 1] float64; infinity for no edge."""
+    """Returns the edges of the bins of each column in data space, [D, R - 1] float64; infinity for no edge.
+
+    Args:
+      spec: facts of the table.
+      cut: bins of the columns.
+    """
     edges = np.asarray(cut.edges, np.float64)
     raw = edges * np.asarray(spec.scale)[:, None] + np.asarray(spec.shift)[:, None]
     return np.where(edges < bins.BEYOND, raw, np.inf)
 
 
 def network_and_confidence(spec: Spec, state: BayesNetState) -> tuple[Network, np.ndarray]:
-    """Returns the fitted network, and the confidence in each edge [D, D], from a row to a column."""
+    """Returns the fitted network, and the confidence [D, D] in each edge from a row to a column.
+
+    Args:
+      spec: facts of the table.
+      state: the state.
+    """
     return network_in(spec, state), np.asarray(state.graph.confidence)
 
 
 def fitted_information(
     spec: Spec, state: BayesNetState, first: Sequence[int], second: Sequence[int], given: Sequence[int] = ()
 ) -> float:
-    """Returns `network_information` of the fitted network: I(first; second | given) in nats, exactly."""
+    """Returns the information I(first; second | given) of the fitted network, exactly and in nats.
+
+    Args:
+      spec: facts of the table.
+      state: the state.
+      first: see `network_information`.
+      second: see `network_information`.
+      given: see `network_information`.
+    """
     return network_information(network_in(spec, state), first, second, given)

@@ -1,4 +1,4 @@
-"""Queries of many rows to a network of padded tables, chunk by chunk."""
+"""Answers queries of many rows to a network of padded tables, chunk by chunk."""
 
 from collections.abc import Callable
 
@@ -11,19 +11,19 @@ from gen_jax.models.bayes_net import cpds, inference
 from gen_jax.models.bayes_net.elimination import work
 from gen_jax.models.bayes_net.inference import Evidence, Pattern, Query
 
-CELLS = 2**24  # of the tables of the rows that are worked on together: 64 MiB
-ROWS = 2**14  # that are worked on together, at most
-ROWS_WITHOUT_EVIDENCE = 2**17  # because their tables are those of one row
+CELLS = 2**24  # largest number of cells of the tables of a chunk: 64 MiB
+ROWS = 2**14  # largest number of rows of a chunk
+ROWS_WITHOUT_EVIDENCE = 2**17  # larger, because all rows of such a chunk share the tables of one row
 
 
 def by_chunks(call: Callable[[int, Evidence], tuple], query: Query, evidence: Evidence) -> list[np.ndarray]:
-    """Returns the results [..., B] of a compiled call, which sees as many rows at a time as fit in memory.
+    """Returns the results [..., B] of a compiled call, which gets as many rows at a time as fit in memory.
 
-    Every chunk has the same power of two of rows, and the last one is padded, so that different numbers of rows compile
-    few programs.
+    Each chunk has the same number of rows, a power of two, and the last chunk is padded. So different numbers of rows
+    compile few programs.
 
     Args:
-      call: (number of the chunk, its evidence on the device) -> arrays [..., rows].
+      call: function (number of the chunk, its evidence on the device) -> arrays [..., rows].
       query: the query of the call.
       evidence: NumPy arrays of B rows.
     """
@@ -44,7 +44,12 @@ def by_chunks(call: Callable[[int, Evidence], tuple], query: Query, evidence: Ev
 
 
 def chunk_size(query: Query, rows: int) -> int:
-    """Returns the number of rows of a chunk, a power of two."""
+    """Returns the number of rows of a chunk, a power of two.
+
+    Args:
+      query: the query.
+      rows: number of all rows.
+    """
     plan = query.plan
     most = ROWS_WITHOUT_EVIDENCE
     if query.pattern.observed or query.pattern.partly_observed:
@@ -53,13 +58,23 @@ def chunk_size(query: Query, rows: int) -> int:
 
 
 def on_device(pattern: Pattern, evidence: Evidence) -> Evidence:
-    """Returns the evidence as lists of rows [B]; the rows that a query of that pattern reads are on the device."""
+    """Returns the evidence as lists of rows [B]. The rows that a query of that pattern reads are on the device.
+
+    Args:
+      pattern: pattern of the evidence of the query.
+      evidence: NumPy arrays [D, B].
+    """
     read = Evidence(pattern.observed | pattern.partly_observed, pattern.partly_observed, pattern.partly_done)
     return Evidence(*(moved(rows, variables) for rows, variables in zip(evidence, read)))
 
 
 def moved(rows: np.ndarray, variables: frozenset[int]) -> list[np.ndarray | jax.Array]:
-    """Returns the rows of an array [D, B], those of `variables` on the device."""
+    """Returns the rows of an array; the rows of `variables` are moved to the device.
+
+    Args:
+      rows: array [D, B].
+      variables: numbers of rows.
+    """
     return [jnp.asarray(row) if variable in variables else row for variable, row in enumerate(rows)]
 
 
@@ -69,11 +84,11 @@ def query_of(
     """Returns a query to a network of padded tables, prepared for the pattern of the evidence.
 
     Args:
-      parents: [D, P] int32, -1 for no parent.
-      tables: [D, Q, R], P(level | configuration of the parents).
+      parents: parents of each variable, [D, P] int32, -1 for no parent.
+      tables: tables [D, Q, R], P(level | configuration of the parents).
       cards: levels of each variable.
       evidence: NumPy arrays [D, B].
-      keep: variables whose joint posterior is asked for.
+      keep: variables whose joint posterior is the question; by default none.
 
     Raises:
       UserError: if the network is too wide.
@@ -83,7 +98,17 @@ def query_of(
 
 
 def log_evidence(parents: Array, tables: jax.Array, cards: tuple[int, ...], evidence: Evidence) -> np.ndarray:
-    """Returns log P(evidence) of each row [B]; arguments and errors as in `query_of`."""
+    """Returns log P(evidence) [B] of each row, in nats.
+
+    Args:
+      parents: parents of each variable, [D, P] int32, -1 for no parent.
+      tables: tables [D, Q, R], P(level | configuration of the parents).
+      cards: number of levels of each variable.
+      evidence: NumPy arrays [D, B].
+
+    Raises:
+      UserError: if the network is too wide.
+    """
     query = query_of(parents, tables, cards, evidence)
 
     def call(number: int, chunk: Evidence) -> tuple:
@@ -97,7 +122,16 @@ def posteriors(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Returns P(variable | evidence) [levels, B] of every variable, and log P(evidence) [B].
 
-    The probabilities are 0 in rows that are impossible. Arguments and errors as in `query_of`.
+    The probabilities are 0 in impossible rows.
+
+    Args:
+      parents: parents of each variable, [D, P] int32, -1 for no parent.
+      tables: tables [D, Q, R], P(level | configuration of the parents).
+      cards: number of levels of each variable.
+      evidence: NumPy arrays [D, B].
+
+    Raises:
+      UserError: if the network is too wide.
     """
     query = query_of(parents, tables, cards, evidence)
 
@@ -114,7 +148,15 @@ def posterior(
 ) -> np.ndarray:
     """Returns P(variables to keep | evidence) [levels of each ..., B]; NaN if the evidence is impossible.
 
-    Arguments and errors as in `query_of`.
+    Args:
+      parents: parents of each variable, [D, P] int32, -1 for no parent.
+      tables: tables [D, Q, R], P(level | configuration of the parents).
+      cards: number of levels of each variable.
+      evidence: NumPy arrays [D, B].
+      keep: variables whose joint posterior is the question.
+
+    Raises:
+      UserError: if the network is too wide.
     """
     query = query_of(parents, tables, cards, evidence, keep)
 
@@ -135,12 +177,12 @@ def completed(
     """Returns rows with all missing cells filled in, [D, B] int32, and log P(evidence) [B].
 
     Args:
-      key: of the draws.
-      parents: as in `query_of`.
-      tables: as in `query_of`.
+      key: random key of the draws.
+      parents: parents of each variable, [D, P] int32, -1 for no parent.
+      tables: tables [D, Q, R], P(level | configuration of the parents).
       cards: levels of each variable.
       evidence: NumPy arrays [D, B].
-      best: whether to take the most probable explanation instead of a draw from the posterior.
+      best: whether to take the most probable explanation instead of a draw from the posterior; by default False.
 
     Raises:
       UserError: if the network is too wide.
@@ -158,5 +200,9 @@ def completed(
 
 @jax.jit
 def rows_of(array: jax.Array) -> list[jax.Array]:
-    """Returns the rows [B] of an array [D, B]."""
+    """Returns the rows [B] of an array.
+
+    Args:
+      array: array [D, B].
+    """
     return [*array]

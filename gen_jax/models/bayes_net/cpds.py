@@ -1,7 +1,7 @@
 """Conditional probability tables of a network whose graph is data: padded arrays that a compiled step reads.
 
-Tables of D variables are one array [D, Q, R], of at most Q configurations of the parents and R levels. Their parents
-are one array [D, P] int32, -1 for no parent.
+The tables of D variables are one array [D, Q, R], for at most Q configurations of the parents and R levels. The parents
+are one array [D, P] int32, where -1 stands for no parent.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from gen_jax.models.bayes_net import inference
 from gen_jax.models.bayes_net.elimination import work
 from gen_jax.models.bayes_net.inference import Evidence, Parents, Query
 
-CELLS = 2**23  # of the tables of the rows that are worked on together
+CELLS = 2**23  # largest number of cells of the tables of a chunk of rows
 
 
 def configurations(x: jax.Array, parents: jax.Array, cards: Sequence[int]) -> jax.Array:
-    """Returns the number of the joint level of each variable's parents [B, D] int32, the last parent running fastest.
+    """Returns the number of the joint level of each variable's parents, [B, D] int32. The last parent runs fastest.
 
     Args:
       x: codes [B, D] int32.
-      parents: [D, P] int32, -1 for no parent.
-      cards: levels of each variable.
+      parents: parents of each variable, [D, P] int32, -1 for no parent.
+      cards: number of levels of each variable.
     """
     sizes = jnp.asarray(cards, jnp.int32)
     config = jnp.zeros(x.shape, jnp.int32)
@@ -34,7 +34,12 @@ def configurations(x: jax.Array, parents: jax.Array, cards: Sequence[int]) -> ja
 
 
 def complete_families(observed: jax.Array, parents: jax.Array) -> jax.Array:
-    """Returns the rows in which each variable is observed together with all of its parents, [B, D] bool."""
+    """Returns whether each variable is observed together with all of its parents, [B, D] bool.
+
+    Args:
+      observed: observed cells, [B, D] bool.
+      parents: parents of each variable, [D, P] int32, -1 for no parent.
+    """
     together = observed
     for above in parents.T:
         together = together & (observed[:, above] | (above < 0)[None])
@@ -49,9 +54,9 @@ def counted(
     Args:
       x: codes [B, D] int32.
       config: configuration of the parents of each variable [B, D].
-      complete: [B, D] bool, families that count in a row.
-      weight: of each row [B].
-      shape: D, Q, R.
+      complete: families that count in a row, [B, D] bool.
+      weight: weight of each row [B].
+      shape: D, Q and R.
     """
     variables, most, levels = shape
     place = (jnp.arange(variables, dtype=jnp.int32)[None] * most + config) * levels + x
@@ -60,23 +65,43 @@ def counted(
 
 
 def negative_log_likelihood(counts: jax.Array, tables: jax.Array) -> jax.Array:
-    """Returns -log P(counts) [] in nats, of counts [D, Q, R] under tables [D, Q, R]."""
+    """Returns -log P(counts) [] in nats.
+
+    Args:
+      counts: counts [D, Q, R].
+      tables: tables [D, Q, R].
+    """
     return -(counts * jnp.log(jnp.where(counts > 0, tables, 1))).sum()
 
 
 def parent_lists(parents: Array) -> Parents:
-    """Returns the parents of each variable, of an array [D, P] that is padded with -1."""
+    """Returns the parents of each variable as tuples.
+
+    Args:
+      parents: parents of each variable, [D, P] int32, -1 for no parent.
+    """
     return tuple(tuple(parent for parent in row if parent >= 0) for row in np.asarray(parents).tolist())
 
 
 def padded_parents(parents: Sequence[Sequence[int]], most: int) -> np.ndarray:
-    """Returns the parents of each variable as [D, P] int32, P = `most`: the inverse of `parent_lists`."""
+    """Returns the parents of each variable as an array [D, P] int32: the inverse of `parent_lists`.
+
+    Args:
+      parents: parents of each variable.
+      most: number of places P.
+    """
     rows = [[*above, *[-1] * (most - len(above))] for above in parents]
     return np.array(rows, np.int32).reshape(len(parents), most)
 
 
 def table_list(tables: np.ndarray, parents: Parents, cards: Sequence[int]) -> list[np.ndarray]:
-    """Returns the table [levels of each parent ..., levels] of each variable, of an array [D, Q, R]."""
+    """Returns the table [levels of each parent ..., levels] of each variable.
+
+    Args:
+      tables: tables [D, Q, R].
+      parents: parents of each variable.
+      cards: number of levels of each variable.
+    """
     unpadded = []
     for variable, above in enumerate(parents):
         shape = [cards[member] for member in (*above, variable)]
@@ -85,7 +110,12 @@ def table_list(tables: np.ndarray, parents: Parents, cards: Sequence[int]) -> li
 
 
 def padded_tables(tables: Sequence[np.ndarray], shape: tuple[int, int, int]) -> np.ndarray:
-    """Returns tables as [D, Q, R] float32, 0 in the padding: the inverse of `table_list`."""
+    """Returns tables as an array [D, Q, R] float32, 0 in the padding: the inverse of `table_list`.
+
+    Args:
+      tables: table [levels of each parent ..., levels] of each variable.
+      shape: D, Q and R.
+    """
     padded = np.zeros(shape, np.float32)
     for variable, table in enumerate(tables):
         flat = table.reshape(-1, table.shape[-1])
@@ -94,7 +124,13 @@ def padded_tables(tables: Sequence[np.ndarray], shape: tuple[int, int, int]) -> 
 
 
 def log_families(tables: Array, parents: Parents, cards: Sequence[int]) -> list[np.ndarray]:
-    """Returns log-tables, as `inference` takes them, of tables [D, Q, R]."""
+    """Returns the log-table of each variable in the form that `inference` takes.
+
+    Args:
+      tables: tables [D, Q, R].
+      parents: parents of each variable.
+      cards: number of levels of each variable.
+    """
     with np.errstate(divide="ignore"):
         return [np.log(table) for table in table_list(np.asarray(tables), parents, cards)]
 
@@ -107,17 +143,17 @@ def expectation(
     weight: np.ndarray,
     cards: tuple[int, ...],
 ) -> tuple[np.ndarray, np.float32]:
-    """Returns expected counts [D, Q, R] of incomplete rows, and their log-likelihood [] in nats.
+    """Returns the expected counts [D, Q, R] of incomplete rows, and their log-likelihood [] in nats.
 
     This is the E-step of EM (Lauritzen 1995), on the host. Equal rows are computed once.
 
     Args:
-      parents: [D, P] int32, -1 for no parent.
-      tables: [D, Q, R].
+      parents: parents of each variable, [D, P] int32, -1 for no parent.
+      tables: tables [D, Q, R].
       x: codes [B, D].
-      observed: [B, D] bool.
-      weight: of each row [B]; rows of weight 0 are padding.
-      cards: levels of each variable.
+      observed: observed cells, [B, D] bool.
+      weight: weight of each row [B]. Rows of weight 0 are padding.
+      cards: number of levels of each variable.
 
     Raises:
       UserError: if the network is too wide.
@@ -134,12 +170,12 @@ def expectation(
 
 
 def expected_in_chunks(query: Query, evidence: Evidence, weight: np.ndarray) -> tuple[list[np.ndarray], float]:
-    """Returns the expected counts of every family, and the log-likelihood of the rows.
+    """Returns the expected counts of every family, and the log-likelihood of the rows in nats.
 
     Args:
       query: the query.
       evidence: NumPy arrays [D, B].
-      weight: of each row [B].
+      weight: weight of each row [B].
     """
     plan = query.plan
     size = max(1, CELLS // work(plan.cards, (*plan.buckets, plan.kept)))

@@ -1,13 +1,16 @@
-"""Compares the graphs of two Bayesian networks up to equivalence, which is all that data alone can tell."""
+"""Compares the graphs of two Bayesian networks up to equivalence.
+
+Data alone cannot tell equivalent graphs apart.
+"""
 
 import numpy as np
 
 
 def cpdag(edges: np.ndarray) -> np.ndarray:
-    """Returns the completed partially directed graph of a directed acyclic graph; an undirected edge stands both ways.
+    """Returns the completed partially directed graph (CPDAG) of a directed acyclic graph.
 
-    Edges into common children of variables that are not neighbours keep their direction. So do the edges that follow
-    from these by Meek's rules (Meek 1995, section 2.1.2).
+    An undirected edge stands in both directions. Edges into a common child of variables that are not neighbours keep
+    their direction. So do the edges that follow from these edges by Meek's rules (Meek 1995, section 2.1.2).
 
     Args:
       edges: [D, D] bool, from a row to a column.
@@ -23,7 +26,12 @@ def cpdag(edges: np.ndarray) -> np.ndarray:
 
 
 def colliders(edges: np.ndarray, adjacent: np.ndarray) -> np.ndarray:
-    """Returns the edges into a common child of two variables that are not adjacent, [D, D] bool."""
+    """Returns the edges into a common child of two variables that are not adjacent, [D, D] bool.
+
+    Args:
+      edges: a directed acyclic graph, [D, D] bool, from a row to a column.
+      adjacent: whether two variables have an edge between them, [D, D] bool.
+    """
     directed = np.zeros_like(edges)
     for child in range(len(edges)):
         parents = np.flatnonzero(edges[:, child])
@@ -33,7 +41,12 @@ def colliders(edges: np.ndarray, adjacent: np.ndarray) -> np.ndarray:
 
 
 def implied(directed: np.ndarray, adjacent: np.ndarray) -> np.ndarray:
-    """Returns the directions that Meek's rules 1 to 3 demand of undirected edges, [D, D] bool."""
+    """Returns the directions that Meek's rules 1 to 3 demand of undirected edges, [D, D] bool.
+
+    Args:
+      directed: directed edges, [D, D] bool.
+      adjacent: whether two variables have an edge between them, [D, D] bool.
+    """
     count = directed.astype(int)
     undirected = adjacent & ~directed & ~directed.T
     apart = ~adjacent & ~np.eye(len(adjacent), dtype=bool)

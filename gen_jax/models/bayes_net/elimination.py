@@ -1,8 +1,9 @@
 """Exact inference in discrete Bayesian networks by bucket elimination, in log space and batched over rows of evidence.
 
-A plan says on the host which tables are added up in which order. The functions that follow it take NumPy arrays or JAX
-arrays. For JAX arrays each kernel is compiled once for the shapes that it meets. Buckets, networks and patterns of
-evidence share these kernels. One program for a whole query of a hundred variables would take a minute to compile.
+A plan is made on the host. It says in which order tables are added. The functions that follow a plan take NumPy arrays
+or JAX arrays. For JAX arrays each kernel is compiled once for each combination of shapes. Buckets, networks and
+patterns of evidence share these kernels, because compiling one program for a query of a hundred variables would take a
+minute.
 
 The last axis of a table is the axis of the rows. Its length is 1 if the table does not depend on the evidence, so that
 such a table is computed once.
@@ -19,40 +20,40 @@ from opt_einsum import paths
 
 from gen_jax.errors import UserError
 
-LARGEST_TABLE = 2**26  # numbers in one table of one row: 256 MiB
+LARGEST_TABLE = 2**26  # largest number of cells of one table of one row: 256 MiB
 Array = Any  # np.ndarray or jax.Array
 
 
 class Bucket(NamedTuple):
-    """A step that sums one variable out of all tables that mention it."""
+    """Describes a step that sums one variable out of all tables that mention it."""
 
-    scope: tuple[int, ...]  # variables of its table, the one that is summed out first
-    factors: tuple[int, ...]  # families that enter here
-    messages: tuple[int, ...]  # earlier buckets that send here
+    scope: tuple[int, ...]  # variables of its table; the first variable is summed out
+    factors: tuple[int, ...]  # families whose tables enter this bucket
+    messages: tuple[int, ...]  # earlier buckets whose messages enter this bucket
 
 
 class Plan(NamedTuple):
-    """An order in which a query sums out variables, with the tables that meet at each step."""
+    """Holds an order in which a query sums out variables, with the tables that meet at each step."""
 
-    cards: tuple[int, ...]  # levels of each of the D variables
-    scopes: tuple[tuple[int, ...], ...]  # of each family: its parents and its variable, without those of evidence
+    cards: tuple[int, ...]  # number of levels of each of the D variables
+    scopes: tuple[tuple[int, ...], ...]  # parents and variable of each family, without variables that are observed
     buckets: tuple[Bucket, ...]
-    kept: Bucket  # the last step: a table over the variables of the question
+    kept: Bucket  # last step: a table over the variables of the question
 
 
 class Elimination(NamedTuple):
-    """Tables of all steps of a plan."""
+    """Holds the tables of all steps of a plan."""
 
-    tables: list[Array]  # of each bucket, [levels of its scope ..., rows]
-    messages: list[Array]  # of each bucket, [levels of its scope without the first ..., rows]
-    kept: Array  # log of the table over the variables of the question [levels ..., rows]
+    tables: list[Array]  # log-table of each bucket, [levels of its scope ..., rows]
+    messages: list[Array]  # log-table that each bucket sends, [levels of its scope without the first ..., rows]
+    kept: Array  # log-table over the variables of the question [levels ..., rows]
 
 
 class Layout(NamedTuple):
-    """Shapes of the tables that meet in a bucket; hashable, because a kernel is compiled for them."""
+    """Describes the shapes of the tables that meet in a bucket. It is hashable, because a kernel is compiled for it."""
 
-    axes: tuple[tuple[int | None, ...], ...]  # of each table that enters, see `axes_within`
-    sizes: tuple[int, ...]  # levels of the axes of the bucket's table
+    axes: tuple[tuple[int | None, ...], ...]  # axes of each table that enters, see `axes_within`
+    sizes: tuple[int, ...]  # lengths of the axes of the bucket's table, without the rows
     reduce: Callable  # `log_sum` or `log_max`
 
 
@@ -64,12 +65,12 @@ def cheapest_plan(
 
     Args:
       cards: levels of each variable.
-      parents: of each variable.
-      observed: variables that are observed in every row, which are in no table.
-      keep: variables of the question, which are not summed out.
+      parents: parents of each variable.
+      observed: variables that are observed in every row. They are in no table.
+      keep: variables of the question, which are not summed out; by default none.
 
     Raises:
-      UserError: if the network is too wide, before anything is allocated.
+      UserError: if the network is too wide. No memory is allocated before.
     """
     scopes = tuple(
         tuple(member for member in (*above, variable) if member not in observed)
@@ -85,6 +86,10 @@ def cheapest_plan(
 def refuse_too_wide(cards: Sequence[int], steps: Sequence[Bucket]) -> None:
     """Refuses a plan whose tables do not fit in memory.
 
+    Args:
+      cards: number of levels of each variable.
+      steps: buckets of a plan.
+
     Raises:
       UserError: with the size of the largest table.
     """
@@ -99,24 +104,34 @@ def refuse_too_wide(cards: Sequence[int], steps: Sequence[Bucket]) -> None:
 
 
 def cells(cards: Sequence[int], scope: Iterable[int]) -> int:
-    """Returns the number of cells of a table over the variables of `scope`."""
+    """Returns the number of cells of a table.
+
+    Args:
+      cards: number of levels of each variable.
+      scope: variables of the table.
+    """
     return prod(cards[variable] for variable in scope)
 
 
 def work(cards: Sequence[int], steps: Sequence[Bucket]) -> int:
-    """Returns the number of cells of all tables of a plan, for one row."""
+    """Returns the number of cells of all tables of a plan, for one row.
+
+    Args:
+      cards: number of levels of each variable.
+      steps: buckets of a plan.
+    """
     return sum(cells(cards, bucket.scope) for bucket in steps)
 
 
 def greedy(cards: Sequence[int], scopes: Sequence[tuple[int, ...]], keep: tuple[int, ...]) -> list[int]:
-    """Returns the order in which variables vanish along the greedy contraction path of opt_einsum.
+    """Returns the order in which variables are summed out along the greedy contraction path of opt_einsum.
 
     Args:
       cards: levels of each variable.
       scopes: variables of each table.
-      keep: variables that stay.
+      keep: variables that are not summed out.
     """
-    terms = [frozenset(scope) for scope in scopes if scope]  # of integers: their order in a set is always the same
+    terms = [frozenset(scope) for scope in scopes if scope]  # sets of integers, whose order is always the same
     if not terms:
         return []
     order: list[int] = []
@@ -132,9 +147,14 @@ def greedy(cards: Sequence[int], scopes: Sequence[tuple[int, ...]], keep: tuple[
 def smallest_first(cards: Sequence[int], scopes: Sequence[tuple[int, ...]], keep: tuple[int, ...]) -> list[int]:
     """Returns the order that always sums out the variable with the smallest bucket.
 
-    See Koller and Friedman (2009), section 9.4.3. Arguments as in `greedy`.
+    See Koller and Friedman (2009), section 9.4.3.
+
+    Args:
+      cards: number of levels of each variable.
+      scopes: variables of each table.
+      keep: variables that are not summed out.
     """
-    near: dict[int, set[int]] = {}  # scope of the bucket of each variable, if it were the next one
+    near: dict[int, set[int]] = {}  # scope of the bucket of each variable, if it were summed out next
     for scope in scopes:
         for variable in scope:
             near.setdefault(variable, {variable}).update(scope)
@@ -155,9 +175,9 @@ def buckets(scopes: Sequence[tuple[int, ...]], order: Sequence[int], keep: tuple
     """Returns the buckets of an elimination order.
 
     Args:
-      scopes: variables of each family's table.
-      order: variables, the first to be summed out first.
-      keep: variables that stay; the last bucket is theirs.
+      scopes: variables of the table of each family.
+      order: variables in the order in which they are summed out.
+      keep: variables that are not summed out. They form the last bucket.
     """
     factors = dict(enumerate(scopes))
     messages: dict[int, tuple[int, ...]] = {}
@@ -172,10 +192,13 @@ def buckets(scopes: Sequence[tuple[int, ...]], order: Sequence[int], keep: tuple
 
 
 def kernel(function: Callable) -> Callable:
-    """Returns `function(static, *arrays)`, which is compiled if one of its arrays is a JAX array.
+    """Returns `function(static, *arrays)`, which is compiled if at least one of its arrays is a JAX array.
 
-    If all arrays are NumPy arrays, the function runs as it is, on the host. So its body asks an array for the functions
-    of its library: `array.__array_namespace__()` is `numpy` or `jax.numpy`. `static` must be hashable.
+    If all arrays are NumPy arrays, the function runs on the host without compilation. So its body takes its library
+    from an array: `array.__array_namespace__()` is `numpy` or `jax.numpy`.
+
+    Args:
+      function: function of a hashable argument and of arrays.
     """
     compiled = jax.jit(function, static_argnums=0)
 
@@ -187,19 +210,33 @@ def kernel(function: Callable) -> Callable:
 
 
 def axes_within(scope: tuple[int, ...], target: tuple[int, ...]) -> tuple[int | None, ...]:
-    """Returns, for each variable of `target`, its axis in a table over `scope`; None if the table lacks it."""
+    """Returns the axis of each variable of `target` in a table over `scope`; None if the table lacks the variable.
+
+    Args:
+      scope: variables of the axes of the table.
+      target: variables.
+    """
     return tuple(scope.index(variable) if variable in scope else None for variable in target)
 
 
 def aligned(table: Array, axes: tuple[int | None, ...]) -> Array:
-    """Returns a table [levels ..., rows] with its axes in the order of `axes`, and an axis of length 1 for None."""
+    """Returns a table with its axes in another order, and with an axis of length 1 for None.
+
+    Args:
+      table: table [levels ..., rows].
+      axes: axes of the result, without the axis of the rows; see `axes_within`.
+    """
     present = [axis for axis in axes if axis is not None]
     shape = [1 if axis is None else table.shape[axis] for axis in axes]
     return table.transpose(*present, table.ndim - 1).reshape(*shape, table.shape[-1])
 
 
 def log_sum(table: Array) -> Array:
-    """Returns log sum exp over the first axis, level by level; -inf if all levels are -inf."""
+    """Returns log sum exp over the first axis; -inf if all levels are -inf.
+
+    Args:
+      table: log-table; its first axis is reduced.
+    """
     xp = table.__array_namespace__()
     top = table.max(0)
     top = xp.where(xp.isfinite(top), top, 0)
@@ -208,7 +245,11 @@ def log_sum(table: Array) -> Array:
 
 
 def log_max(table: Array) -> Array:
-    """Returns the maximum over the first axis, by which the most probable explanation is found."""
+    """Returns the maximum over the first axis, which finds the most probable explanation.
+
+    Args:
+      table: log-table; its first axis is reduced.
+    """
     return table.max(0)
 
 
@@ -218,7 +259,7 @@ def bucket_table(layout: Layout, parts: list[Array]) -> tuple[Array, Array]:
 
     Args:
       layout: shapes of the parts and of the table.
-      parts: log-tables that enter, whose sum is the table.
+      parts: log-tables that enter. Their sum is the table.
     """
     zero = np.zeros((*layout.sizes, 1), np.float32)  # levels that no table mentions are equally probable
     table = sum((aligned(part, axes) for part, axes in zip(parts, layout.axes)), zero)
@@ -232,9 +273,9 @@ def forward(plan: Plan, factors: Mapping[int, Array], reduce: Callable = log_sum
 
     Args:
       plan: the plan.
-      factors: log-tables [levels of `plan.scopes` ..., rows or 1] of families by their number; a missing family is 0
-        everywhere.
-      reduce: `log_sum`, or `log_max` for the most probable explanation.
+      factors: log-tables of families by their number, [levels of `plan.scopes` ..., rows or 1]. A family without a
+        table is 0 everywhere.
+      reduce: `log_sum`, the default, or `log_max` for the most probable explanation.
     """
     tables: list[Array] = []
     messages: list[Array] = []
@@ -258,17 +299,16 @@ def forward(plan: Plan, factors: Mapping[int, Array], reduce: Callable = log_sum
 def joints(plan: Plan, elimination: Elimination, kept: Array) -> list[Array]:
     """Returns P(scope of the bucket | evidence) [levels ..., rows] of every bucket, in one reverse pass.
 
-    This is the derivative of log P(evidence) by the table of each bucket, written out. It is a conditional,
-    exp(table - message), times the probability of the variables that it is conditioned on. The bucket that received the
-    message has that probability.
+    This is the derivative of log P(evidence) by the table of each bucket, written out. It is a conditional, exp(table -
+    message), times the probability of its conditions. That probability comes from the bucket that received the message.
 
     Args:
       plan: the plan.
-      elimination: its tables, by `log_sum`.
-      kept: probabilities of the variables that are kept [levels ..., rows], given the evidence.
+      elimination: the tables of the plan, by `log_sum`.
+      kept: probabilities of the kept variables given the evidence, [levels ..., rows].
 
     Returns:
-      the joint of each bucket, and `kept` as the last.
+      The joint of each bucket, and `kept` as the last joint.
     """
     steps = (*plan.buckets, plan.kept)
     receivers = {i: number for number, bucket in enumerate(steps) for i in bucket.messages}
@@ -282,9 +322,15 @@ def joints(plan: Plan, elimination: Elimination, kept: Array) -> list[Array]:
 
 @kernel
 def conditional(static: None, table: Array, message: Array, above: Array) -> Array:
-    """Returns P(first variable | other variables of the table) times the probability `above` of the other variables.
+    """Returns the joint of the variables of a table: P(first variable | other variables) times `above`.
 
     It is 0 for levels of the other variables that are impossible.
+
+    Args:
+      static: not used.
+      table: log-table of a bucket [levels ..., rows].
+      message: log-message of the bucket, [levels without the first ..., rows].
+      above: probability of the other variables, shaped as `message`.
     """
     xp = table.__array_namespace__()
     finite = xp.isfinite(message)
@@ -295,9 +341,9 @@ def marginal(joint: Array, scope: tuple[int, ...], target: tuple[int, ...]) -> A
     """Returns the sum of a joint over the variables that are not in `target`, [levels of `target` ..., rows].
 
     Args:
-      joint: [levels of `scope` ..., rows].
+      joint: joint [levels of `scope` ..., rows].
       scope: variables of the axes of the joint.
-      target: variables of the axes of the sum, a part of `scope` in any order.
+      target: variables of the axes of the sum. They are a part of `scope`, in any order.
     """
     rest = tuple(variable for variable in scope if variable in target)
     beyond = tuple(axis for axis, variable in enumerate(scope) if variable not in target)
@@ -306,19 +352,25 @@ def marginal(joint: Array, scope: tuple[int, ...], target: tuple[int, ...]) -> A
 
 @kernel
 def summed(static: tuple, joint: Array) -> Array:
-    """Returns the sum over some axes, the other axes in another order; `static` holds both."""
+    """Returns the sum of a joint over some axes, with the other axes in another order.
+
+    Args:
+      static: the axes to sum over, and the order of the other axes.
+      joint: joint [levels ..., rows].
+    """
     beyond, axes = static
     return aligned(joint.sum(beyond), axes)
 
 
 def trace_back(plan: Plan, tables: Sequence[Array], choose: Callable, shares: Array) -> dict[int, Array]:
-    """Returns a level [rows] of each variable that was summed out, chosen in the reverse of the order of elimination.
+    """Returns a level [rows] of each variable that was summed out, in the reverse of the order of elimination.
 
     Args:
       plan: the plan.
-      tables: of `forward`: by `log_sum` for draws from the posterior, by `log_max` for the most probable explanation.
-      choose: (share [rows], log-probabilities [levels, rows] up to a constant) -> a level [rows] int32.
-      shares: [D, rows] in [0, 1), which draws are made of.
+      tables: tables of `forward`: by `log_sum` for draws from the posterior, by `log_max` for the most probable
+        explanation.
+      choose: function (share [rows], log-probabilities [levels, rows] up to a constant) -> a level [rows] int32.
+      shares: numbers [D, rows] in [0, 1), by which `choose` draws.
     """
     levels: dict[int, Array] = {}
     for bucket, table in reversed([*zip(plan.buckets, tables)]):
@@ -333,9 +385,9 @@ def chosen_level(choose: Callable, table: Array, above: list[Array], share: Arra
 
     Args:
       choose: see `trace_back`.
-      table: [levels ..., rows or 1].
+      table: log-table [levels ..., rows or 1].
       above: levels [rows] of the other axes.
-      share: [rows] in [0, 1).
+      share: numbers [rows] in [0, 1).
     """
     xp = share.__array_namespace__()
     rows = np.arange(len(share)) if table.shape[-1] > 1 else 0
@@ -345,10 +397,10 @@ def chosen_level(choose: Callable, table: Array, above: list[Array], share: Arra
 
 
 def joint_code(levels: Sequence[Array], sizes: Sequence[int]) -> Array:
-    """Returns the number of a joint level [B], the last variable running fastest; 0 if there are no variables.
+    """Returns the number of a joint level [B]. The last variable runs fastest; 0 if there are no variables.
 
     Args:
-      levels: of each variable, [B] int32.
+      levels: level of each variable, [B] int32.
       sizes: number of levels of each variable.
     """
     code = np.int32(0)

@@ -1,8 +1,8 @@
-"""Queries to a discrete Bayesian network with evidence: probabilities, posteriors, expected counts, draws.
+"""Queries to a discrete Bayesian network with evidence: probabilities, posteriors, expected counts and draws.
 
 A family is a variable with its parents. Its log-table [levels of each parent ..., levels of the variable] is a NumPy
 array. If the evidence consists of NumPy arrays too, everything is computed on the host (measures, EM). If the evidence
-is on the device, everything that depends on it is computed there. `elimination` has the algorithm.
+is on the device, all results that depend on it are computed on the device. The algorithm is in `elimination`.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,22 @@ from gen_jax.models.bayes_net import elimination
 from gen_jax.models.bayes_net.elimination import Plan, aligned, axes_within, cells, joint_code, kernel, log_max, log_sum
 
 Array = Any  # np.ndarray or jax.Array
-Parents = tuple[tuple[int, ...], ...]  # of each variable
+Parents = tuple[tuple[int, ...], ...]  # parents of each variable
 
 
 class Evidence(NamedTuple):
-    """Observed cells of B rows of D variables; arrays, or lists of D rows. Rows come last, as in the tables."""
+    """Holds the observed cells of B rows of D variables, as arrays or as lists of D rows.
 
-    x: Array  # [D, B] int32, any level where a cell is missing
+    Rows come last, as in the tables.
+    """
+
+    x: Array  # [D, B] int32, any level in a missing cell
     observed: Array  # [D, B] bool
-    done: Array  # [D, B] bool: observed because the cell was set, which says nothing of its causes (Pearl's do)
+    done: Array  # [D, B] bool, observed cells that were set, which say nothing of their causes (Pearl's do)
 
 
 class Pattern(NamedTuple):
-    """Variables that are observed in all rows, or in some rows; a query is compiled for them."""
+    """Holds the variables that are observed in all rows, or in some rows. A query is compiled for a pattern."""
 
     observed: frozenset[int] = frozenset()  # in every row
     partly_observed: frozenset[int] = frozenset()  # in some rows
@@ -36,7 +39,7 @@ class Pattern(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A network, and the plan of a question to it for one pattern of evidence."""
+    """Holds a network, and the plan of a question to it for one pattern of evidence."""
 
     plan: Plan
     families: Sequence[Array]  # log-tables [levels of each parent ..., levels of the variable]
@@ -45,11 +48,11 @@ class Query(NamedTuple):
 
 
 class Filling(NamedTuple):
-    """A layout of a family's table with the evidence filled in; hashable, because a kernel is compiled for it."""
+    """Describes a family's table with the evidence filled in. It is hashable, because a kernel is compiled for it."""
 
-    order: tuple[int, ...]  # of the axes of the table, those of missing variables first
+    order: tuple[int, ...]  # order of the axes of the table, with the axes of missing variables first
     missing: int  # number of axes of missing variables
-    axes: tuple[int | None, ...]  # the axis of the variable itself among those of missing variables, see `axes_within`
+    axes: tuple[int | None, ...]  # axis of the variable itself among the missing variables, see `axes_within`
 
 
 def evidence_of(x: np.ndarray, observed: np.ndarray | None = None, done: np.ndarray | None = None) -> Evidence:
@@ -57,8 +60,8 @@ def evidence_of(x: np.ndarray, observed: np.ndarray | None = None, done: np.ndar
 
     Args:
       x: codes [B, D].
-      observed: [B, D] bool; None: every cell.
-      done: [B, D] bool, cells that were set from outside; None: no cell.
+      observed: observed cells, [B, D] bool; None, the default, for all cells.
+      done: cells that were set by an intervention, [B, D] bool; None, the default, for no cell.
     """
     observed = np.ones(x.shape, bool) if observed is None else observed
     done = np.zeros(x.shape, bool) if done is None else done
@@ -66,25 +69,33 @@ def evidence_of(x: np.ndarray, observed: np.ndarray | None = None, done: np.ndar
 
 
 def pattern_of(evidence: Evidence) -> Pattern:
-    """Returns the pattern of at least one row of evidence."""
+    """Returns the pattern of evidence.
+
+    Args:
+      evidence: evidence of at least one row.
+    """
     return Pattern(*in_all_or_some(evidence.observed), *in_all_or_some(evidence.done))
 
 
 def in_all_or_some(mask: np.ndarray) -> tuple[frozenset[int], frozenset[int]]:
-    """Returns the variables for which a mask [D, B] holds in all rows, and those for which it holds in some only."""
+    """Returns the variables for which a mask is true in all rows, and the variables for which it is true in some rows.
+
+    Args:
+      mask: [D, B] bool.
+    """
     every = mask.all(1)
     partly = mask.any(1) & ~every
     return frozenset(np.flatnonzero(every).tolist()), frozenset(np.flatnonzero(partly).tolist())
 
 
 def query_of(families: Sequence[np.ndarray], parents: Parents, evidence: Evidence, keep: tuple[int, ...] = ()) -> Query:
-    """Returns a query, prepared for the pattern of the evidence.
+    """Returns a query that is prepared for the pattern of the evidence.
 
     Args:
       families: log-tables of the network.
-      parents: of each variable.
-      evidence: NumPy arrays, of which the pattern alone is read.
-      keep: variables whose joint posterior is asked for; none for all other questions.
+      parents: parents of each variable.
+      evidence: NumPy arrays, of which only the pattern is read.
+      keep: variables whose joint posterior is the question. Other questions keep no variables, which is the default.
 
     Raises:
       UserError: if the network is too wide.
@@ -99,7 +110,11 @@ def query_of(families: Sequence[np.ndarray], parents: Parents, evidence: Evidenc
 def factors(query: Query, evidence: Evidence) -> dict[int, Array]:
     """Returns the log-tables [levels of missing variables ..., B or 1] of the families with the evidence filled in.
 
-    A variable that is set from outside in every row has no table.
+    A variable that is set by an intervention in every row has no table.
+
+    Args:
+      query: the query.
+      evidence: evidence of B rows.
     """
     pattern = query.pattern
     tables = {}
@@ -129,10 +144,10 @@ def filled(
 
     Args:
       filling: order of the axes.
-      table: [levels of each parent ..., levels of the variable].
-      levels: [B] of each variable that every row observes, in the order of the axes.
-      done: [B], rows in which the variable was set from outside, so that the family says nothing; None: in no row.
-      cells_of_variable: rows in which the variable itself is observed [B], and its level there [B]; None: in no row.
+      table: log-table [levels of each parent ..., levels of the variable].
+      levels: level [B] of each variable that every row observes, in the order of the axes.
+      done: rows [B] in which an intervention set the variable, so that the family says nothing; None for no row.
+      cells_of_variable: rows [B] in which the variable itself is observed, and its level [B] there; None for no row.
     """
     xp = table.__array_namespace__()
     table = table.transpose(filling.order)
@@ -151,24 +166,43 @@ def filled(
 
 
 def row_zeros(evidence: Evidence) -> np.ndarray:
-    """Returns a zero for each row [B]; added to a result of length 1 it gives that result to every row."""
+    """Returns a zero for each row [B]. Adding it to a result of length 1 gives that result to every row.
+
+    Args:
+      evidence: evidence of B rows.
+    """
     return np.zeros(len(evidence.x[0]), np.float32)
 
 
 def log_evidence(query: Query, evidence: Evidence) -> Array:
-    """Returns log P(evidence) of each row [B]; the query keeps no variables."""
+    """Returns log P(evidence) [B] of each row, in nats.
+
+    Args:
+      query: a query that keeps no variables.
+      evidence: evidence of B rows.
+    """
     return elimination.forward(query.plan, factors(query, evidence)).kept + row_zeros(evidence)
 
 
 def posterior(query: Query, evidence: Evidence) -> Array:
-    """Returns P(kept variables | evidence) [levels of each ..., B] in one pass; NaN if the evidence is impossible."""
+    """Returns P(kept variables | evidence) [levels of each ..., B] in one pass; NaN if the evidence is impossible.
+
+    Args:
+      query: the query.
+      evidence: evidence of B rows.
+    """
     kept = elimination.forward(query.plan, factors(query, evidence)).kept
     return normalised(len(evidence.x[0]), kept)
 
 
 @kernel
 def normalised(rows: int, table: Array) -> Array:
-    """Returns the probabilities [levels ..., rows] of a log-table [levels ..., rows or 1]."""
+    """Returns the probabilities [levels ..., rows] of a log-table.
+
+    Args:
+      rows: number of rows.
+      table: log-table [levels ..., rows or 1].
+    """
     flat = table.reshape(-1, table.shape[-1])
     shares = table.__array_namespace__().exp(flat - log_sum(flat)[None])
     return (shares + np.zeros((1, rows), np.float32)).reshape(*table.shape[:-1], rows)
@@ -177,8 +211,12 @@ def normalised(rows: int, table: Array) -> Array:
 def beliefs(query: Query, evidence: Evidence) -> tuple[list[Array], Array]:
     """Returns P(missing variables of the family | evidence) of each family, and log P(evidence) [B].
 
-    The probabilities have the shape [levels ..., B or 1], and are 0 in rows that are impossible. One reverse pass
-    computes them all.
+    The probabilities have the shape [levels ..., B or 1], and are 0 in impossible rows. One reverse pass computes them
+    all.
+
+    Args:
+      query: the query.
+      evidence: evidence of B rows.
     """
     plan = query.plan
     eliminated = elimination.forward(plan, factors(query, evidence))
@@ -195,7 +233,11 @@ def beliefs(query: Query, evidence: Evidence) -> tuple[list[Array], Array]:
 def posteriors(query: Query, evidence: Evidence) -> tuple[list[Array], Array]:
     """Returns P(variable | evidence) [levels, B] of every variable, and log P(evidence) [B], in two passes.
 
-    The probabilities are 0 in rows that are impossible.
+    The probabilities are 0 in impossible rows.
+
+    Args:
+      query: the query.
+      evidence: evidence of B rows.
     """
     plan = query.plan
     families, log_prob = beliefs(query, evidence)
@@ -214,15 +256,15 @@ def posteriors(query: Query, evidence: Evidence) -> tuple[list[Array], Array]:
 
 
 def expected_counts(query: Query, evidence: Evidence, weight: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """Returns the expected counts of every family given the evidence, and log P(evidence) [B]; on the host.
+    """Returns the expected counts of every family given the evidence, and log P(evidence) [B]. Runs on the host.
 
     Args:
       query: the query.
       evidence: NumPy arrays.
-      weight: of each row [B].
+      weight: weight of each row [B].
 
     Returns:
-      counts shaped as the table of each family, and the log-probabilities.
+      The counts, shaped as the table of each family, and the log-probabilities.
     """
     families, log_prob = beliefs(query, evidence)
     counts = [family_counts(query, evidence, weight, i, family) for i, family in enumerate(families)]
@@ -237,8 +279,8 @@ def family_counts(
     Args:
       query: the query.
       evidence: NumPy arrays.
-      weight: of each row [B].
-      variable: of the family.
+      weight: weight of each row [B].
+      variable: number of the variable of the family.
       family: P(missing variables of the family | evidence) [levels ..., B or 1].
     """
     cards = query.plan.cards
@@ -255,15 +297,16 @@ def family_counts(
 
 
 def completed(query: Query, evidence: Evidence, shares: Array, best: bool = False) -> tuple[list[Array], Array]:
-    """Returns the rows with all missing cells filled in, D of [B] int32, and log P(evidence) [B].
+    """Returns the rows with all missing cells filled in, D arrays [B] int32, and log P(evidence) [B].
 
     The log-probability is -inf if the evidence is impossible.
 
     Args:
       query: the query.
       evidence: the rows.
-      shares: [D, B] in [0, 1); uniform shares give draws from the posterior.
-      best: whether to take the most probable explanation instead; the second result is then log P(explanation).
+      shares: numbers [D, B] in [0, 1). Uniform shares give draws from the posterior.
+      best: whether to take the most probable explanation; by default False. The second result is then log
+        P(explanation).
     """
     plan = query.plan
     eliminated = elimination.forward(plan, factors(query, evidence), log_max if best else log_sum)
@@ -273,11 +316,11 @@ def completed(query: Query, evidence: Evidence, shares: Array, best: bool = Fals
 
 
 def drawn(share: Array, log_prob: Array) -> Array:
-    """Returns the level [B] int32 of each distribution at a share of its mass, never a level of probability zero.
+    """Returns the level [B] int32 of each distribution at a share of its mass, but never a level of probability zero.
 
     Args:
-      share: [B] in [0, 1); uniform shares give draws.
-      log_prob: [levels, B], up to a constant.
+      share: numbers [B] in [0, 1). Uniform shares give draws.
+      log_prob: log-probabilities [levels, B], up to a constant.
     """
     top = jnp.maximum(log_prob.max(0), jnp.finfo(jnp.float32).min)
     running = [jnp.exp(log_prob[0] - top)]
@@ -288,5 +331,10 @@ def drawn(share: Array, log_prob: Array) -> Array:
 
 
 def likeliest(share: Array, log_prob: Array) -> Array:
-    """Returns the most probable level [B] int32 of log-probabilities [levels, B]; the first of several."""
+    """Returns the most probable level [B] int32. The first level wins a tie.
+
+    Args:
+      share: not used.
+      log_prob: log-probabilities [levels, B].
+    """
     return log_prob.argmax(0).astype(np.int32)

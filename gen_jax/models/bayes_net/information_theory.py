@@ -1,4 +1,4 @@
-"""Entropies and mutual informations in nats, of tables of counts or probabilities, and exactly of a network."""
+"""Entropies and mutual informations in nats, of tables of counts or probabilities and of networks (exactly)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,32 +11,58 @@ from gen_jax.models.bayes_net.inference import Evidence, Query
 
 
 def entropy(table: np.ndarray) -> float:
-    """Returns H of all axes of a table of counts or probabilities (Shannon 1948)."""
+    """Returns the entropy H of all axes of a table, in nats (Shannon 1948).
+
+    Args:
+      table: table of counts or probabilities.
+    """
     p = np.asarray(table, np.float64).ravel() / np.sum(table, dtype=np.float64)
     p = p[p > 0]
     return float(-(p * np.log(p)).sum())
 
 
 def summed_to(table: np.ndarray, axes: Sequence[int]) -> np.ndarray:
-    """Returns the sum of a table over all axes but `axes`."""
+    """Returns the sum of a table over all other axes.
+
+    Args:
+      table: table of counts or probabilities.
+      axes: axes that are kept.
+    """
     beyond = {*range(np.ndim(table))} - {*axes}
     return np.asarray(table, np.float64).sum(tuple(beyond))
 
 
 def conditional_entropy(table: np.ndarray, of: Sequence[int], given: Sequence[int]) -> float:
-    """Returns H(of | given), of axes of a table."""
+    """Returns the conditional entropy H(of | given) of axes of a table, in nats.
+
+    Args:
+      table: table of counts or probabilities.
+      of: axes.
+      given: axes.
+    """
     return entropy(summed_to(table, (*of, *given))) - entropy(summed_to(table, given))
 
 
 def mutual_information(
     table: np.ndarray, first: Sequence[int], second: Sequence[int], given: Sequence[int] = ()
 ) -> float:
-    """Returns I(first; second | given), of axes of a table."""
+    """Returns the mutual information I(first; second | given) of axes of a table, in nats.
+
+    Args:
+      table: table of counts or probabilities.
+      first: axes.
+      second: axes.
+      given: axes; by default none.
+    """
     return conditional_entropy(table, first, given) - conditional_entropy(table, first, (*second, *given))
 
 
 def marginal(network: Network, variables: Sequence[int]) -> np.ndarray:
-    """Returns P(variables) of a network, exactly [levels of each ...].
+    """Returns the joint distribution of variables of a network, [levels of each ...], exactly.
+
+    Args:
+      network: the network.
+      variables: numbers of variables.
 
     Raises:
       UserError: if the network is too wide.
@@ -46,7 +72,12 @@ def marginal(network: Network, variables: Sequence[int]) -> np.ndarray:
 
 
 def network_entropy(network: Network) -> float:
-    """Returns H of a network, exactly: the sum of H(variable | parents) (Cover and Thomas 2006, theorem 2.5.1).
+    """Returns the entropy H of a network in nats, exactly.
+
+    It is the sum of H(variable | parents) (Cover and Thomas 2006, theorem 2.5.1).
+
+    Args:
+      network: the network.
 
     Raises:
       UserError: if the network is too wide.
@@ -62,18 +93,18 @@ def network_entropy(network: Network) -> float:
 def network_information(
     network: Network, first: Sequence[int], second: Sequence[int], given: Sequence[int] = ()
 ) -> float:
-    """Returns I(first; second | given) of variables of a network, exactly.
+    """Returns the information I(first; second | given) of variables of a network in nats, exactly.
 
-    If `second` is `first`, this is H(first | given).
+    If `second` equals `first`, this is H(first | given).
 
     Args:
       network: the network.
       first: numbers of variables.
-      second: numbers of variables, the same as `first` or none of them.
-      given: numbers of other variables.
+      second: numbers of variables, either equal to `first` or all different from them.
+      given: numbers of other variables; by default none.
 
     Raises:
-      UserError: if the network is too wide, or the table of these variables too large.
+      UserError: if the network is too wide, or if the table of these variables is too large.
     """
     if [*first] == [*second]:
         if len(first) == len(network.names):
@@ -88,7 +119,11 @@ def network_information(
 
 
 def without_evidence(network: Network, keep: tuple[int, ...] = ()) -> tuple[Query, Evidence]:
-    """Returns a query to a network for the joint distribution of `keep`, and one row in which nothing is observed.
+    """Returns a query for the joint distribution of some variables, and evidence of one row without observed cells.
+
+    Args:
+      network: the network.
+      keep: variables of the joint distribution; by default none.
 
     Raises:
       UserError: if the network is too wide.

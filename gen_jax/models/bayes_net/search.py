@@ -1,6 +1,6 @@
-"""Searches a graph that explains a table: a greedy walk that may step down, restarts, bootstrap. On the host.
+"""Searches a graph that explains a table, on the host: a greedy walk that may step down, restarts and bootstrap.
 
-Ties go to the lower number, and all randomness comes from the seed, so that a graph is the same in any process.
+The lower number wins a tie, and all randomness comes from the seed, so that a graph is the same in any process.
 """
 
 from collections.abc import Callable
@@ -12,29 +12,29 @@ import numpy as np
 
 from gen_jax.models.bayes_net.structure_scores import Score, Table, family_score
 
-BETTER = 1e-6  # least difference of scores that counts
+BETTER = 1e-6  # smallest difference of scores that counts as better
 ADD, DELETE, TURN = range(3)  # kinds of steps
 LocalScore = Callable[[int, frozenset], float]  # (variable, parents) -> score
 
 
 class Limits(NamedTuple):
-    """Limits of the graphs that are allowed."""
+    """Holds the limits of the graphs that are allowed."""
 
     required: np.ndarray  # [D, D] bool, from a row to a column
     forbidden: np.ndarray  # [D, D] bool
     max_parents: int
-    max_configurations: int  # of the parents of a variable
+    max_configurations: int  # largest number of configurations of the parents of a variable
 
 
 class ScoredGraph(NamedTuple):
-    """A graph with its score."""
+    """Holds a graph with its score."""
 
     edges: np.ndarray  # [D, D] bool, from a row to a column
     score: float
 
 
 class Step(NamedTuple):
-    """A change of one edge."""
+    """Describes a change of one edge."""
 
     kind: int  # ADD, DELETE or TURN
     source: int
@@ -42,7 +42,11 @@ class Step(NamedTuple):
 
 
 def reachable(edges: np.ndarray) -> np.ndarray:
-    """Returns which variables a directed path leads to, [D, D] bool, from a row to a column."""
+    """Returns whether a directed path leads from a row to a column, [D, D] bool.
+
+    Args:
+      edges: the graph, [D, D] bool, from a row to a column.
+    """
     paths = edges.copy()
     for middle in range(len(edges)):
         paths |= paths[:, middle : middle + 1] & paths[middle]
@@ -50,12 +54,22 @@ def reachable(edges: np.ndarray) -> np.ndarray:
 
 
 def parents_in(edges: np.ndarray, variable: int) -> frozenset[int]:
-    """Returns the parents of a variable."""
+    """Returns the parents of a variable.
+
+    Args:
+      edges: the graph, [D, D] bool, from a row to a column.
+      variable: number of the variable.
+    """
     return frozenset(np.flatnonzero(edges[:, variable]).tolist())
 
 
 def local_scores(table: Table, score: Score) -> LocalScore:
-    """Returns the score of a variable with a set of parents, as a function that remembers its values."""
+    """Returns the score of a variable with a set of parents, as a function with a cache.
+
+    Args:
+      table: the rows.
+      score: function of the counts of a family.
+    """
 
     @cache
     def local(variable: int, parents: frozenset) -> float:
@@ -65,16 +79,16 @@ def local_scores(table: Table, score: Score) -> LocalScore:
 
 
 def toggles(local: LocalScore, edges: np.ndarray, child: int, limits: Limits, cards: tuple[int, ...]) -> np.ndarray:
-    """Returns the gain of the child's score if the edge from each variable is added or deleted [D].
+    """Returns the gain [D] of the child's score if the edge from each variable is added or deleted.
 
-    It is -inf if the limits forbid the new parents; an edge can always be deleted.
+    The gain is -inf if the limits forbid the new parents. An edge can always be deleted.
 
     Args:
       local: score of a variable with a set of parents.
       edges: the graph [D, D].
-      child: the variable.
-      limits: of the graph.
-      cards: levels of each variable.
+      child: number of the child.
+      limits: limits of the graph.
+      cards: number of levels of each variable.
     """
     parents = parents_in(edges, child)
     score = local(child, parents)
@@ -90,17 +104,24 @@ def toggles(local: LocalScore, edges: np.ndarray, child: int, limits: Limits, ca
 
 
 def all_toggles(local: LocalScore, edges: np.ndarray, limits: Limits, cards: tuple[int, ...]) -> np.ndarray:
-    """Returns `toggles` of each child [D, D], from a row to a column."""
+    """Returns `toggles` of each child, [D, D] from a row to a column.
+
+    Args:
+      local: score of a variable with a set of parents.
+      edges: the graph, [D, D] bool, from a row to a column.
+      limits: limits of the graph.
+      cards: number of levels of each variable.
+    """
     return np.stack([toggles(local, edges, child, limits, cards) for child in range(len(edges))], 1)
 
 
 def step_gains(edges: np.ndarray, gains: np.ndarray, limits: Limits) -> np.ndarray:
-    """Returns the gain of each step [3, D, D], for an edge added, deleted, turned round; -inf for a step not allowed.
+    """Returns the gain [3, D, D] of adding, deleting or turning round each edge; -inf for a forbidden step.
 
     Args:
       edges: the graph [D, D].
       gains: `all_toggles` of the graph.
-      limits: of the graph.
+      limits: limits of the graph.
     """
     paths = reachable(edges)
     detour = (edges.astype(np.float32) @ paths.astype(np.float32)) > 0  # from a row to a column by other edges
@@ -112,7 +133,12 @@ def step_gains(edges: np.ndarray, gains: np.ndarray, limits: Limits) -> np.ndarr
 
 
 def after(edges: np.ndarray, step: Step) -> np.ndarray:
-    """Returns the graph after one step."""
+    """Returns the graph after one step.
+
+    Args:
+      edges: the graph, [D, D] bool, from a row to a column.
+      step: the step.
+    """
     edges = edges.copy()
     edges[step.source, step.target] = step.kind == ADD
     if step.kind == TURN:
@@ -126,7 +152,7 @@ def best_new_step(edges: np.ndarray, gain: np.ndarray, visited: set[bytes]) -> S
     Args:
       edges: the graph [D, D].
       gain: `step_gains` of the graph.
-      visited: bytes of graphs.
+      visited: graphs that were visited, as bytes.
     """
     for place in np.argsort(-gain, axis=None, kind="stable"):
         step = Step(*(int(index) for index in np.unravel_index(place, gain.shape)))
@@ -145,8 +171,8 @@ def walk(local: LocalScore, start: np.ndarray, limits: Limits, cards: tuple[int,
     Args:
       local: score of a variable with a set of parents.
       start: the first graph [D, D].
-      limits: of the graph.
-      cards: levels of each variable.
+      limits: limits of the graph.
+      cards: number of levels of each variable.
       patience: number of steps without a better graph after which the walk ends.
     """
     edges = start
@@ -173,21 +199,26 @@ def walk(local: LocalScore, start: np.ndarray, limits: Limits, cards: tuple[int,
 
 
 def no_score(variable: int, parents: frozenset) -> float:
-    """Returns 0 for any parents, so that all steps that are allowed gain the same."""
+    """Returns 0 for any parents, so that all allowed steps have the same gain.
+
+    Args:
+      variable: number of the variable.
+      parents: numbers of its parents.
+    """
     return 0.0
 
 
 def shaken(
     rng: np.random.Generator, edges: np.ndarray, steps: int, limits: Limits, cards: tuple[int, ...]
 ) -> np.ndarray:
-    """Returns the graph after a number of random steps that are allowed.
+    """Returns the graph after a number of random allowed steps.
 
     Args:
-      rng: of the steps.
+      rng: random generator of the steps.
       edges: the graph [D, D].
       steps: number of steps.
-      limits: of the graph.
-      cards: levels of each variable.
+      limits: limits of the graph.
+      cards: number of levels of each variable.
     """
     for _ in range(steps):
         gains = all_toggles(no_score, edges, limits, cards)
@@ -199,13 +230,15 @@ def shaken(
 
 
 def search(table: Table, score: Score, limits: Limits, seed: int, patience: int, restarts: int) -> ScoredGraph:
-    """Returns the best graph of several walks: from the required edges alone, and from the best graph so far, shaken.
+    """Returns the best graph of several walks. The first walk starts from the required edges alone.
+
+    Each later walk starts from the best graph so far, changed by random steps.
 
     Args:
       table: the rows.
-      score: of the counts of a family.
-      limits: of the graph.
-      seed: of the shaking.
+      score: function of the counts of a family.
+      limits: limits of the graph.
+      seed: seed of the random steps.
       patience: see `walk`.
       restarts: number of walks after the first.
     """
@@ -226,9 +259,9 @@ def confidence(table: Table, score: Score, limits: Limits, seed: int, patience: 
 
     Args:
       table: the rows.
-      score: of the counts of a family.
-      limits: of the graph.
-      seed: of the samples.
+      score: function of the counts of a family.
+      limits: limits of the graph.
+      seed: seed of the samples.
       patience: see `walk`.
       bootstraps: number of samples; if it is 0, all shares are 0.
     """

@@ -1,6 +1,6 @@
-"""Scores of the parents of a variable by a table of codes, BIC and BDeu. On the host.
+"""Scores the parents of a variable by a table of codes, with BIC or BDeu. On the host.
 
-No table of all configurations of the parents is made, so that a variable can have many parents.
+There is no table of all configurations of the parents, so that a variable can have many parents.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +13,19 @@ from scipy.special import gammaln
 
 
 class Table(NamedTuple):
-    """N rows of D columns of codes, with their weights."""
+    """Holds N rows of D columns of codes, with their weights."""
 
     x: np.ndarray  # [D, N] int64, -1 in missing cells
     weight: np.ndarray  # [N] float64
-    cards: tuple[int, ...]  # levels of each column
+    cards: tuple[int, ...]  # number of levels of each column
 
 
 class Family(NamedTuple):
-    """Counts of a variable and its parents, without those that are zero."""
+    """Holds the counts of a variable and its parents that are not zero."""
 
     joint: np.ndarray  # [J] counts of a configuration of the parents together with a level
-    parent: np.ndarray  # [J] number of the configuration, from 0, of those that occur
-    configurations: int  # number of configurations of the parents, with those that do not occur
+    parent: np.ndarray  # [J] number of the configuration among the configurations that occur, from 0
+    configurations: int  # number of configurations of the parents, including configurations that do not occur
     levels: int  # number of levels of the variable
     total: float  # weight of all rows
 
@@ -34,14 +34,14 @@ Score = Callable[[Family], float]
 
 
 def row_codes(x: np.ndarray, cards: Sequence[int]) -> tuple[np.ndarray, int]:
-    """Returns a number for the joint level of each row [N] int64, the last column running fastest, and their bound.
+    """Returns a number for the joint level of each row, [N] int64, and an upper bound of these numbers.
 
-    Because the product of all levels may outgrow an integer, codes are renumbered in order, by sorting, when the bound
-    would exceed 2^31.
+    The last column runs fastest. The product of all levels may exceed an integer. So codes are renumbered in order, by
+    sorting, before the bound exceeds 2^31.
 
     Args:
       x: codes of some columns [C, N].
-      cards: levels of each of these columns.
+      cards: number of levels of each of these columns.
     """
     code, bound = np.zeros(x.shape[1], np.int64), 1
     for column, card in zip(x, cards):
@@ -81,16 +81,16 @@ def family_counts(table: Table, variable: int, parents: Sequence[int]) -> Family
 
 
 def family_score(table: Table, variable: int, parents: Sequence[int], score: Score) -> float:
-    """Returns the score of a family: if cells are missing, an estimate for all rows by those that are complete.
+    """Returns the score of a variable and its parents. With missing cells it is estimated from complete rows.
 
-    The gain of the parents is counted on the same rows with and without them. On different rows the scores would differ
-    by chance, by far more than the penalty of a parent, and graphs would fill up with edges.
+    The gain of the parents is counted on the same rows with and without the parents. On different rows the scores would
+    differ by chance, by far more than the penalty of a parent. Graphs would then fill up with edges.
 
     Args:
       table: the rows.
       variable: number of a column.
       parents: numbers of columns.
-      score: of the counts of a family.
+      score: function of the counts of a family.
     """
     observed = table.x >= 0
     complete = np.asarray(observed[[*parents, variable]].all(0))
@@ -102,13 +102,27 @@ def family_score(table: Table, variable: int, parents: Sequence[int], score: Sco
 
 
 def scaled_score(table: Table, rows: np.ndarray, variable: int, parents: Sequence[int], score: Score) -> float:
-    """Returns the score of a family by some rows [N] bool, times the weight of all rows over theirs."""
+    """Returns the score of a family by some rows, scaled to the weight of all rows.
+
+    Args:
+      table: the rows.
+      rows: rows that count, [N] bool.
+      variable: number of the variable.
+      parents: numbers of its parents.
+      score: function of the counts of a family.
+    """
     part = Table(table.x[:, rows], table.weight[rows], table.cards)
     return score(family_counts(part, variable, parents)) * table.weight.sum() / max(part.weight.sum(), 1e-12)
 
 
 def bic(counts: Family) -> float:
-    """Returns the log-likelihood minus log(N) / 2 for each free parameter (Schwarz 1978), of all configurations."""
+    """Returns the Bayesian information criterion of all configurations (Schwarz 1978).
+
+    It is the log-likelihood minus log(N) / 2 for each free parameter.
+
+    Args:
+      counts: counts of the family.
+    """
     joint = counts.joint[counts.joint > 0]
     parent = np.bincount(counts.parent, counts.joint)
     parent = parent[parent > 0]
@@ -120,8 +134,8 @@ def bdeu(counts: Family, equivalent_rows: float) -> float:
     """Returns the log marginal likelihood under a uniform Dirichlet prior (Heckerman et al. 1995, eq. 28).
 
     Args:
-      counts: of the family.
-      equivalent_rows: number of rows that the prior is worth.
+      counts: counts of the family.
+      equivalent_rows: weight of the prior, as a number of rows.
     """
     cell = equivalent_rows / (counts.configurations * counts.levels)
     above = equivalent_rows / counts.configurations
@@ -131,7 +145,7 @@ def bdeu(counts: Family, equivalent_rows: float) -> float:
 
 
 def bic_score() -> Score:
-    """Returns the Bayesian information criterion; the score of a network is the sum over its families."""
+    """Returns the Bayesian information criterion. The score of a network is the sum over its families."""
     return bic
 
 
@@ -139,7 +153,7 @@ def bdeu_score(equivalent_rows: float = 10.0) -> Score:
     """Returns the BDeu score.
 
     Args:
-      equivalent_rows: number of rows that the prior is worth, above 0.
+      equivalent_rows: weight of the prior, as a number of rows above 0; by default 10.
     """
     return partial(bdeu, equivalent_rows=equivalent_rows)
 
@@ -148,5 +162,11 @@ SCORES: Mapping[str, Callable[..., Score]] = {"bic": bic_score, "bdeu": bdeu_sco
 
 
 def network_score(table: Table, parents: Sequence[Sequence[int]], score: Score) -> float:
-    """Returns the score of a network, the sum over its families."""
+    """Returns the score of a network: the sum over its families.
+
+    Args:
+      table: the rows.
+      parents: parents of each variable.
+      score: function of the counts of a family.
+    """
     return sum(family_score(table, variable, above, score) for variable, above in enumerate(parents))

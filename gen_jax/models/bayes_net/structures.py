@@ -1,4 +1,4 @@
-"""Methods that find the graph of a Bayesian network: a tree, a search, or given edges. Each is a `Structure`."""
+"""Methods that find the graph of a Bayesian network: a tree, a search, or given edges. Each method is a `Structure`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,12 +18,12 @@ from gen_jax.models.bayes_net import cpds, search
 from gen_jax.models.bayes_net.structure_scores import SCORES, Score, Table
 from gen_jax.registry import Choices, build
 
-Edges = Sequence[Sequence[str]]  # pairs of names, from the first to the second
-SLOW = 100  # columns; a search of more takes long
+Edges = Sequence[Sequence[str]]  # pairs of names of columns, from the first to the second
+SLOW = 100  # number of columns above which a search takes long
 
 
 class Rows(NamedTuple):
-    """A batch as codes."""
+    """Holds the rows of a batch as codes."""
 
     x: jax.Array  # [B, D] int32, 0 in missing cells
     observed: jax.Array  # [B, D] bool
@@ -31,34 +31,39 @@ class Rows(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A graph in the state of a model."""
+    """Holds a graph in the state of a model."""
 
     parents: jax.Array  # [D, P] int32, -1 for no parent
-    confidence: jax.Array  # [D, D] float32, share of bootstrap samples that agree on the edge from a row to a column
+    confidence: jax.Array  # [D, D] float32, share of bootstrap samples with the edge from a row to a column
 
 
 class Structure(NamedTuple):
-    """A method that finds a graph."""
+    """Describes a method that finds a graph."""
 
     max_parents: int
-    max_configurations: int  # of the parents of a variable
+    max_configurations: int  # largest number of configurations of the parents of a variable
     find: Callable[..., Graph]  # (key, step, graph, rows) -> graph; traced
-    pairwise: bool = False  # whether the graph is a tree, which is fitted to counts of pairs
+    pairwise: bool = False  # whether the graph is a tree, which is fitted to counts of pairs of columns
 
 
 class Search(NamedTuple):
-    """A search without its table."""
+    """Holds the settings of a search."""
 
     score: Score
     limits: search.Limits
-    cards: tuple[int, ...]  # levels of each variable
+    cards: tuple[int, ...]  # number of levels of each variable
     patience: int
     restarts: int
     bootstraps: int
 
 
 def chow_liu(names: Sequence[str], cards: Sequence[int]) -> Structure:
-    """Returns the method that finds the best tree, rooted at the first column (Chow and Liu 1968)."""
+    """Returns the method that finds the best tree, with the first column as its root (Chow and Liu 1968).
+
+    Args:
+      names: names of the columns.
+      cards: number of levels of each column.
+    """
     return Structure(1, max(cards), keep, pairwise=True)
 
 
@@ -66,9 +71,9 @@ def fixed(names: Sequence[str], cards: Sequence[int], edges: Edges = ()) -> Stru
     """Returns the method that takes a graph of given edges.
 
     Args:
-      names: of the columns.
-      cards: levels of each column.
-      edges: pairs of names of columns, from the first to the second.
+      names: names of the columns.
+      cards: number of levels of each column.
+      edges: pairs of names of columns, from the first to the second; by default none.
 
     Raises:
       UserError: for an unknown name, a pair of equal names, or a cycle.
@@ -83,8 +88,8 @@ def kept(parents: Sequence[Sequence[int]], cards: Sequence[int]) -> Structure:
     """Returns the method that keeps the graph of the first state.
 
     Args:
-      parents: of each variable.
-      cards: levels of each variable.
+      parents: parents of each variable.
+      cards: number of levels of each variable.
     """
     most = max(1, *map(len, parents))
     configurations = max(prod(cards[parent] for parent in above) for above in parents)
@@ -92,12 +97,27 @@ def kept(parents: Sequence[Sequence[int]], cards: Sequence[int]) -> Structure:
 
 
 def keep(key: jax.Array, step: jax.Array, graph: Graph, rows: Rows) -> Graph:
-    """Returns the graph as it is."""
+    """Returns the graph unchanged.
+
+    Args:
+      key: not used.
+      step: not used.
+      graph: graph of the state.
+      rows: not used.
+    """
     return graph
 
 
 def replace_parents(parents: np.ndarray, key: jax.Array, step: jax.Array, graph: Graph, rows: Rows) -> Graph:
-    """Returns the graph with other parents [D, P]."""
+    """Returns the graph with other parents.
+
+    Args:
+      parents: parents [D, P].
+      key: not used.
+      step: not used.
+      graph: graph of the state.
+      rows: not used.
+    """
     return graph._replace(parents=jnp.asarray(parents))
 
 
@@ -115,22 +135,26 @@ def searched(
 ) -> Structure:
     """Returns the method that searches the best graph of the first batch by greedy and tabu steps.
 
-    The first batch should be all the data.
+    The first batch should hold all the data.
 
     Args:
-      names: of the columns.
-      cards: levels of each column.
-      score: a `name` in `SCORES` and its options.
-      max_parents: of a variable.
-      max_configurations: of the parents of a variable, the product of their levels: its table has as many rows.
-      required: pairs of names of columns, from the first to the second.
-      forbidden: pairs of names of columns, from the first to the second.
-      patience: steps without a better graph after which a walk ends.
-      restarts: walks from the best graph, changed at random.
-      bootstraps: samples of the rows whose graphs say how certain each edge is; 0: none.
+      names: names of the columns.
+      cards: number of levels of each column.
+      score: a `name` in `SCORES` and its options; by default `bic`.
+      max_parents: largest number of parents of a variable; by default 4.
+      max_configurations: largest number of configurations of the parents of a variable; by default 1024. It is the
+        product of their levels, and the number of rows of the variable's table.
+      required: edges that the graph must have, as pairs of names of columns, from the first to the second; by default
+        none.
+      forbidden: edges that the graph must not have, as pairs of names of columns, from the first to the second; by
+        default none.
+      patience: number of steps without a better graph after which a walk ends; by default 15.
+      restarts: number of further walks from the best graph, changed at random; by default 5.
+      bootstraps: number of samples of the rows, whose graphs give the confidence of each edge; by default 0.
 
     Raises:
-      UserError: for an unknown name or option, a number that is too small, or required edges that cannot all be there.
+      UserError: for an unknown name or option, a number that is too small, or required edges that contradict the
+        limits.
     """
     criterion = build("score", SCORES, score)
     for name, value in (("restarts", restarts), ("bootstraps", bootstraps), ("patience", patience)):
@@ -155,13 +179,13 @@ def searched(
 
 
 def search_graph(settings: Search, key: jax.Array, step: jax.Array, graph: Graph, rows: Rows) -> Graph:
-    """Returns the graph that a search finds in the rows at step 0, and later the graph as it is.
+    """Returns the graph that a search finds in the rows at step 0. At later steps the graph is unchanged.
 
     Args:
-      settings: of the search.
-      key: of the search.
-      step: number of the step.
-      graph: of the state.
+      settings: settings of the search.
+      key: random key of the search.
+      step: number of the step [].
+      graph: graph of the state.
       rows: a batch.
     """
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tuple(graph))
@@ -179,17 +203,20 @@ def search_rows(
     observed: np.ndarray,
     weight: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns parents and confidence of the graph that a search finds at step 0. On the host.
+    """Returns the parents and the confidence of the graph that a search finds at step 0. Runs on the host.
 
     Args:
-      settings: of the search.
+      settings: settings of the search.
       step: number of the step [].
-      parents: of the graph so far [D, P].
-      confidence: of the graph so far [D, D].
-      seed: of the search [].
+      parents: parents of the graph so far [D, P].
+      confidence: confidence of the graph so far [D, D].
+      seed: seed of the search [].
       x: codes [B, D].
-      observed: [B, D] bool.
-      weight: of each row [B]; rows of weight 0 are padding.
+      observed: observed cells, [B, D] bool.
+      weight: weight of each row [B]. Rows of weight 0 are padding.
+
+    Returns:
+      The parents [D, P] int32, and the confidence [D, D] float32.
     """
     if step > 0:
         return parents, confidence
@@ -204,15 +231,15 @@ def search_rows(
 
 
 def edge_matrix(option: str, edges: Edges, names: Sequence[str]) -> np.ndarray:
-    """Returns edges by name as [D, D] bool, from a row to a column.
+    """Returns edges by name as a matrix [D, D] bool, from a row to a column.
 
     Args:
-      option: its name, for the errors.
-      edges: pairs of names.
-      names: of the columns.
+      option: name of the option, for the errors.
+      edges: pairs of names of columns.
+      names: names of the columns.
 
     Raises:
-      UserError: for an unknown name, or anything but a pair of different names.
+      UserError: for an unknown name, or an edge that is not a pair of different names.
     """
     present = np.zeros((len(names), len(names)), bool)
     for edge in edges:
@@ -228,8 +255,12 @@ def edge_matrix(option: str, edges: Edges, names: Sequence[str]) -> np.ndarray:
 def parents_of(edges: np.ndarray, names: Sequence[str]) -> list[list[int]]:
     """Returns the parents of each variable.
 
+    Args:
+      edges: [D, D] bool, from a row to a column.
+      names: names of the columns.
+
     Raises:
-      UserError: for a cycle, with its names.
+      UserError: for a cycle, with the names of its columns.
     """
     parents = [np.flatnonzero(column).tolist() for column in edges.T]
     circle = cycle(names, parents)
@@ -239,10 +270,15 @@ def parents_of(edges: np.ndarray, names: Sequence[str]) -> list[list[int]]:
 
 
 def check_limits(limits: search.Limits, names: Sequence[str], cards: Sequence[int]) -> None:
-    """Refuses required edges that cannot all be there.
+    """Refuses required edges that contradict the limits or make a cycle.
+
+    Args:
+      limits: limits of the graph.
+      names: names of the columns.
+      cards: number of levels of each column.
 
     Raises:
-      UserError: for an edge that is forbidden too, a cycle, or a variable with too many parents.
+      UserError: for a required edge that is also forbidden, a cycle, or a variable with too many parents.
     """
     both = np.argwhere(limits.required & limits.forbidden)
     if len(both):
@@ -258,13 +294,13 @@ def check_limits(limits: search.Limits, names: Sequence[str], cards: Sequence[in
 
 
 def tree_of(counts: jax.Array, graph: Graph, valid: jax.Array, pseudo_count: float) -> tuple[Graph, jax.Array]:
-    """Returns the Chow-Liu tree of counts of pairs, and the counts of its families [D, R, R].
+    """Returns the Chow-Liu tree of counts of pairs, and the counts [D, R, R] of its families.
 
     Args:
-      counts: of pairs [D, R, D, R].
-      graph: of the state.
-      valid: [D, R] bool, levels that a variable has.
-      pseudo_count: added to each cell of each table of pairs.
+      counts: counts of pairs [D, R, D, R].
+      graph: graph of the state.
+      valid: levels that a variable has, [D, R] bool.
+      pseudo_count: number added to each cell of each table of pairs.
     """
     parents = tree.chow_liu(tree.mutual_information(counts, valid, pseudo_count))  # [D], -1 of the root
     variables = jnp.arange(len(parents))

@@ -1,4 +1,4 @@
-"""Generative forests: trees that tell real rows from drawn ones cut a table into leaves in which columns are simple."""
+"""Generative forests: trees that tell real rows from synthetic rows split a table into leaves with simple columns."""
 
 from functools import partial
 from typing import NamedTuple
@@ -19,26 +19,26 @@ from gen_jax.models.forest import leaves as inside
 from gen_jax.models.forest.leaf_mixture import Forest
 
 LEAVES = ("independent", "chow_liu")
-MOST = 1 << 30  # numbers in the leaves of a forest
+MOST = 1 << 30  # largest number of parameters in the leaves of a forest
 
 
 class ForestState(NamedTuple):
-    """The state of a forest."""
+    """Holds the state of a forest."""
 
     step: jax.Array  # [] int32
     forest: Forest
-    accuracy: jax.Array  # [] float32, out of bag, of the trees that are kept; 1 before there are any
+    accuracy: jax.Array  # [] float32, out-of-bag accuracy of the trees that are kept; 1 before the first round
     done: jax.Array  # [] bool, whether no round will change the forest any more
 
 
 class Growth(NamedTuple):
-    """A forest without its trees: the facts by which it grows."""
+    """Describes a forest without its trees: the settings by which it grows."""
 
     layout: inside.Layout
-    shape: tuple[int, int, int, int]  # trees T, leaves of a tree, columns D and levels of a column, at most
-    unordered: list[int]  # number of levels of each column whose levels have no order, else 0
-    min_rows: int  # of a leaf
-    delta: float  # by how much the accuracy of a discriminator may exceed 1/2
+    shape: tuple[int, int, int, int]  # trees T, largest number of leaves of a tree L, columns D, most levels R
+    unordered: list[int]  # [D] number of levels of a column without an order; 0 for another column
+    min_rows: int  # smallest number of rows of a leaf
+    delta: float  # excess over 1/2 of the out-of-bag accuracy at which training stops
 
 
 @family("forest")
@@ -53,25 +53,28 @@ def forest(
 ) -> Model:
     """Returns an adversarial random forest as a density (Watson, Blesch, Kapar & Wright 2023, ARF, FORDE and FORGE).
 
-    A step is one adversarial round on its batch, which should be all rows (`data.order` all). Rows are drawn whose cells
-    are independent within the leaves so far, of which at first there is one. Trees learn to tell them from the real
-    rows, and the real rows in their leaves are the new density. The forest is done once the trees are wrong as often as
-    right out of bag, or no more often than the trees before, which then stay: further steps change nothing.
+    A step is one adversarial round on its batch, which should hold all rows (`data.order` all). Synthetic rows are
+    drawn with independent cells within the current leaves; at first there is one leaf. Trees are trained to tell
+    synthetic rows from real rows. The real rows in the leaves of these trees give the new density. Training stops when
+    the out-of-bag accuracy reaches 1/2 + `delta`, or no longer falls. In the second case the previous forest is kept.
+    Further steps then change nothing.
 
-    In training, a missing cell is drawn in the same way, from a leaf of its row; nodes that ask for a missing cell are
-    passed by chance. The densities of leaves are of observed cells alone. A number is normal between the splits of its
-    leaf; the outermost leaves are not bounded by the range of the data. `log_prob` integrates missing cells out,
-    exactly, and is differentiable in the numbers of whole rows. `given` takes `x` and `mask` [num, D].
+    During training, a missing cell is drawn from a leaf of its row in the same way. The row takes a random branch at
+    splits on missing cells. The densities of leaves are fitted to observed cells alone. A number is normal between the
+    splits of its leaf, and the outermost leaves are not bounded by the range of the data. `log_prob` integrates missing
+    cells out exactly, and is differentiable in the numbers of complete rows. `given` takes `x` and `mask` [num, D].
 
     Args:
-      spec: facts of the data, of D columns.
-      trees: T.
-      min_rows: least rows of a leaf; what has fewer goes to its sibling.
-      max_leaves: most leaves of a tree; those with the fewest rows go. None is half of what `min_rows` allows.
-      leaves: `independent` columns within a leaf, or levels that follow a `chow_liu` tree there.
-      pseudo_rows: rows of the whole table that every leaf holds besides its own: levels by their shares among those that
-        can be there, numbers with the standard deviation of the column. 0 is maximum likelihood.
-      delta: by how much the accuracy of a discriminator may exceed 1/2.
+      spec: facts of the data, with D columns.
+      trees: number of trees T; by default 50.
+      min_rows: smallest number of rows of a leaf; by default 5. A smaller leaf is merged with its sibling.
+      max_leaves: largest number of leaves of a tree. The leaves with the fewest rows are merged first. None, the
+        default, is half the number that `min_rows` allows.
+      leaves: `independent` for independent columns within a leaf, the default, or `chow_liu` for levels that follow a
+        tree in each leaf.
+      pseudo_rows: number of pseudo-rows of the whole table in every leaf; by default 0.1. Levels get their shares among
+        the levels that the leaf can hold, and numbers the standard deviation of the column. 0 is maximum likelihood.
+      delta: excess over 1/2 of the out-of-bag accuracy at which training stops; by default 0.
 
     Raises:
       UserError: for data without columns, or an argument out of its range.
@@ -112,7 +115,13 @@ def forest(
 
 
 def init(growth: Growth, key: jax.Array, batch: Batch) -> ForestState:
-    """Returns the state before the first round: trees of one leaf that holds no rows."""
+    """Returns the state before the first round: trees of one leaf without rows.
+
+    Args:
+      growth: settings by which the forest grows.
+      key: not used.
+      batch: not used.
+    """
     stumps = jax.tree.map(jnp.asarray, growing.stumps(growth.shape).trees)
     trees, most = growth.shape[:2]
     blank = inside.blank(growth.layout, most)
@@ -121,18 +130,35 @@ def init(growth: Growth, key: jax.Array, batch: Batch) -> ForestState:
 
 
 def step(growth: Growth, key: jax.Array, state: ForestState, batch: Batch) -> tuple[ForestState, dict]:
-    """Returns the state after one adversarial round, or as it was if the forest is done."""
+    """Returns the state after one adversarial round. If the forest is done, only the number of the step changes.
+
+    Args:
+      growth: settings by which the forest grows.
+      key: random key of the round.
+      state: the state before the round.
+      batch: `x` [B, D], and `mask` [B, D] and `weight` [B] if the batch has them.
+
+    Returns:
+      The new state and the metrics: the out-of-bag `accuracy`, the mean number of `leaves` of a tree, and `done`.
+    """
     new = jax.lax.cond(state.done, lambda: state, lambda: adversarial_round(growth, key, state, batch))
     metrics = {
         "accuracy": new.accuracy,
-        "leaves": (new.forest.leaves.rows > 0).sum() / growth.shape[0],  # of a tree
+        "leaves": (new.forest.leaves.rows > 0).sum() / growth.shape[0],  # mean number of leaves of a tree
         "done": new.done.astype(jnp.float32),
     }
     return new._replace(step=state.step + 1), metrics
 
 
 def adversarial_round(growth: Growth, key: jax.Array, state: ForestState, batch: Batch) -> ForestState:
-    """Returns the state with a new forest, if its trees are wrong more often than the trees before."""
+    """Returns the state with a new forest, if its out-of-bag accuracy is below the accuracy of the previous forest.
+
+    Args:
+      growth: settings by which the forest grows.
+      key: random key of the round.
+      state: the state.
+      batch: see `step`.
+    """
     seed_key, leaf_key = jax.random.split(key)
     x = batch["x"]
     weight = batch.get("weight", jnp.ones(len(x)))
@@ -154,7 +180,15 @@ def adversarial_round(growth: Growth, key: jax.Array, state: ForestState, batch:
 
 
 def leaves_of(growth: Growth, key: jax.Array, forest: Forest, x: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Returns the leaf of each row x [B, D] in each tree, [T, B]; nodes that ask for a missing cell are passed by chance."""
+    """Returns the leaf of each row in each tree, [T, B]. A row takes a random branch at splits on missing cells.
+
+    Args:
+      growth: settings by which the forest grows.
+      key: random key of the draws.
+      forest: the forest.
+      x: rows [B, D].
+      mask: observed cells, [B, D] bool; None if all are observed.
+    """
     if mask is None:
         return jax.lax.map(lambda tree: leaf_mixture.route(growth.layout, tree, x), forest.trees)
     keys = jax.random.split(key, growth.shape[0])
@@ -165,18 +199,18 @@ def leaves_of(growth: Growth, key: jax.Array, forest: Forest, x: jax.Array, mask
 def grow(
     growth: Growth, seed: np.ndarray, x: np.ndarray, mask: np.ndarray, weight: np.ndarray, leaf: np.ndarray
 ) -> tuple[growing.Grown, np.ndarray, np.float32]:
-    """Grows trees that tell real rows from drawn rows; on the host.
+    """Grows trees that tell real rows from synthetic rows. Runs on the host.
 
     Args:
       growth: how a forest grows.
-      seed: [], of the draws.
+      seed: seed of the draws [].
       x: rows [B, D].
-      mask: [B, D] bool, observed cells.
-      weight: [B], 0 for padding rows.
-      leaf: [T, B], the leaf of each row in each tree so far.
+      mask: observed cells, [B, D] bool.
+      weight: weights of the rows [B]; 0 for padding rows.
+      leaf: leaf of each row in each current tree, [T, B].
 
     Returns:
-      The trees; rows [B, D] with their missing cells drawn; the accuracy out of bag.
+      The trees, the rows [B, D] with their missing cells drawn, and the out-of-bag accuracy.
     """
     real = weight > 0
     # Because NumPy pads seeds with zeros, default_rng(seed) would draw what default_rng([seed, 0]) draws for tree 0.
@@ -193,7 +227,14 @@ def grow(
 
 
 def drawn(growth: Growth, key: jax.Array, forest: Forest, num: int) -> jax.Array:
-    """Draws rows [num, D]."""
+    """Draws rows [num, D].
+
+    Args:
+      growth: settings by which the forest grows.
+      key: random key of the draws.
+      forest: the forest.
+      num: number of rows.
+    """
     place_key, cell_key = jax.random.split(key)
     shape = (num, growth.shape[2])
     tree, leaf = leaf_mixture.prior(place_key, forest.leaves, num)
@@ -205,8 +246,13 @@ def drawn(growth: Growth, key: jax.Array, forest: Forest, num: int) -> jax.Array
 def check_rows(layout: inside.Layout, batch: Batch, hidden: np.ndarray) -> None:
     """Refuses levels that a table does not have, and missing cells under differentiation.
 
+    Args:
+      layout: layout of the table.
+      batch: `x` [B, D], and `mask` [B, D] if cells are missing.
+      hidden: numbers of the rows with missing cells.
+
     Raises:
-      UserError: naming the row or the cell.
+      UserError: with the row or the cell.
     """
     if not isinstance(batch["x"], jax.core.Tracer):
         categorical.check_levels(layout.levels, batch["x"], batch.get("mask"))
@@ -225,10 +271,19 @@ def growth_of(
     pseudo_rows: float,
     delta: float,
 ) -> Growth:
-    """Returns how a forest over a table grows.
+    """Returns the settings by which a forest over a table grows.
+
+    Args:
+      spec: facts of the data.
+      trees: see `forest`.
+      min_rows: see `forest`.
+      max_leaves: see `forest`.
+      leaves: see `forest`.
+      pseudo_rows: see `forest`.
+      delta: see `forest`.
 
     Raises:
-      UserError: as `forest`.
+      UserError: for data without columns, or an argument out of its range.
     """
     schema = columns(spec)
     layout = inside.layout_of(spec, pseudo_rows, choose("leaves", leaves, LEAVES) == "chow_liu")
@@ -243,10 +298,18 @@ def growth_of(
 def check_arguments(
     spec: Spec, layout: inside.Layout, trees: int, min_rows: int, max_leaves: int | None, delta: float
 ) -> tuple[int, int, int, int]:
-    """Returns the number of trees, of leaves of a tree, of columns and of levels of a column, at most.
+    """Returns the numbers of trees, leaves of a tree, columns and levels of a column, as in `Growth.shape`.
+
+    Args:
+      spec: facts of the data.
+      layout: layout of the table.
+      trees: see `forest`.
+      min_rows: see `forest`.
+      max_leaves: see `forest`.
+      delta: see `forest`.
 
     Raises:
-      UserError: naming the argument, its value and what was expected.
+      UserError: with the argument, its value and the expected value.
     """
     for name, value in (("trees", trees), ("min_rows", min_rows)):
         check_whole(name, value)

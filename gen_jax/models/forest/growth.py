@@ -1,7 +1,7 @@
-"""How the trees of a generative forest grow, on the host: scikit-learn tells real rows from drawn ones, NumPy prunes.
+"""Grows the trees of a generative forest on the host. Scikit-learn separates real from synthetic rows; NumPy prunes.
 
-A tree asks whether a cell is at most a threshold. Levels without an order are replaced by their rank, a random permutation
-in each tree. Results depend on the arguments alone, whatever the number of cores.
+A tree asks whether a cell is at most a threshold. Levels without an order are replaced by their rank, a random
+permutation in each tree. Results depend on the arguments alone, and not on the number of cores.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,15 +17,19 @@ from gen_jax.models.forest.leaf_mixture import Trees
 
 
 class Grown(NamedTuple):
-    """Trees with the bounds of their leaves, of cells as the trees compare them."""
+    """Holds trees with the bounds of their leaves. Cells are in the form that the trees compare."""
 
     trees: Trees[np.ndarray]
-    low: np.ndarray  # [T, L, D] float32, below every cell; -BEYOND if nothing is below
-    high: np.ndarray  # [T, L, D] float32, the greatest value that a cell may have; BEYOND if a cell may have any value
+    low: np.ndarray  # [T, L, D] float32, exclusive lower bound of a cell; -BEYOND if there is no bound
+    high: np.ndarray  # [T, L, D] float32, inclusive upper bound of a cell; BEYOND if there is no bound
 
 
 def stumps(shape: tuple[int, int, int, int]) -> Grown:
-    """Returns T trees of one leaf, with room for L leaves, over D columns of at most R levels; the shape is T, L, D, R."""
+    """Returns T trees of one leaf, with room for L leaves, over D columns of at most R levels.
+
+    Args:
+      shape: T, L, D, R.
+    """
     trees, leaves, columns, levels = shape
     nodes = trees, leaves - 1
     bounds = trees, leaves, columns
@@ -43,17 +47,18 @@ def stumps(shape: tuple[int, int, int, int]) -> Grown:
 def resampled(
     rng: np.random.Generator, x: np.ndarray, observed: np.ndarray, leaf: np.ndarray, rows: np.ndarray | None = None
 ) -> np.ndarray:
-    """Draws for each row independent cells, each of a row in the same leaf of a tree that is chosen at random.
+    """Draws synthetic rows. Each cell comes from a row in the same leaf of a tree that is chosen at random.
 
-    Over all rows, this is a draw from the forest in which columns are independent in leaves (Watson et al. 2023,
-    algorithm 1). Only observed cells are drawn. If a leaf has none, any observed cell of the column is drawn.
+    The cells of a row are drawn independently. Over all rows, this is a draw from the forest in which columns are
+    independent in leaves (Watson et al. 2023, algorithm 1). Only observed cells are drawn. If a leaf has no observed
+    cell of a column, any observed cell of the column is drawn.
 
     Args:
-      rng: of the draw.
+      rng: random generator of the draws.
       x: rows [B, D].
-      observed: observed cells [B, D] bool.
-      leaf: the leaf [T, B] of each row in each tree, int.
-      rows: numbers [K] of the rows that are drawn for, all if None.
+      observed: observed cells, [B, D] bool.
+      leaf: leaf of each row in each tree, [T, B] int.
+      rows: numbers [K] of the rows for which cells are drawn; by default all rows.
 
     Returns:
       Rows [K, D].
@@ -64,8 +69,8 @@ def resampled(
     chosen = rng.integers(len(leaf), size=len(rows))
     uniform = rng.random(shape)
     count = observed.sum(0)
-    partly = (count > 0) & (count < len(x))  # columns that miss a part of their cells
-    leaf = leaf.astype(np.min_scalar_type(leaf.max(initial=0)))  # few bits are sorted in linear time
+    partly = (count > 0) & (count < len(x))  # columns with missing and with observed cells
+    leaf = leaf.astype(np.min_scalar_type(leaf.max(initial=0)))  # because few bits are sorted in linear time
     for tree, leaf_of_row in enumerate(leaf):
         places = np.flatnonzero(chosen == tree)
         asked = leaf_of_row[rows[places]]
@@ -83,10 +88,10 @@ def donors_of(observed: np.ndarray, partly: np.ndarray, order: np.ndarray) -> It
     """Yields columns with the numbers of the rows whose cells of these columns are observed.
 
     Args:
-      observed: observed cells [B, D] bool.
-      partly: [D] bool, the columns that come alone. The others come together: all their cells are observed, or none is,
-        and then all are 0.
-      order: numbers [B] of rows, in the order in which they are yielded.
+      observed: observed cells, [B, D] bool.
+      partly: columns that come alone, [D] bool. The other columns come together. All of their cells are observed, or
+        none is and all cells are 0.
+      order: numbers of rows [B], in the order in which they are yielded.
     """
     yield np.flatnonzero(~partly), order
     for column in np.flatnonzero(partly):
@@ -94,10 +99,10 @@ def donors_of(observed: np.ndarray, partly: np.ndarray, order: np.ndarray) -> It
 
 
 def donor_ranges(donor_leaf: np.ndarray, leaf: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the first donor of each leaf and the end of its donors [K]; all donors if a leaf has none.
+    """Returns the first donor of each leaf, and the end of its donors [K]. A leaf without donors has all donors.
 
     Args:
-      donor_leaf: the leaf of each donor, rising.
+      donor_leaf: leaf of each donor, in ascending order.
       leaf: leaves [K].
     """
     first = np.searchsorted(donor_leaf, leaf, "left")
@@ -114,20 +119,20 @@ def grown(
     shape: tuple[int, int, int, int],
     min_rows: int,
 ) -> tuple[Grown, float]:
-    """Grows a forest that tells real rows from drawn rows, prunes it, and returns it with its out-of-bag accuracy.
+    """Grows a forest that tells real rows from synthetic rows, prunes it, and returns it with its out-of-bag accuracy.
 
-    Each tree is trained on a bootstrap sample, and its votes count for the rows that are not in the sample (Breiman 2001).
+    Each tree is trained on a bootstrap sample. Its votes count for the rows that are not in the sample (Breiman 2001).
 
     Args:
-      seed: of all draws.
+      seed: seed of all draws.
       real: rows [B, D] float32.
-      drawn: rows [B, D] float32.
-      unordered: number of levels [D] of each column whose levels have no order, 0 for other columns.
+      drawn: synthetic rows [B, D] float32.
+      unordered: number of levels [D] of each column whose levels have no order; 0 for another column.
       shape: T, L, D, R as in `Trees`.
-      min_rows: least number of real rows in a leaf.
+      min_rows: smallest number of real rows of a leaf.
 
     Returns:
-      The pruned trees with their bounds; the out-of-bag accuracy, which is 1/2 if the trees are right by chance.
+      The pruned trees with their bounds, and the out-of-bag accuracy (1/2 for guessing).
     """
     from sklearn.tree import DecisionTreeClassifier  # slow to import, and no other family needs it
 
@@ -155,20 +160,20 @@ def grow_tree(
     classifier: Callable[..., Any],
     tree: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Grows one tree and writes it, pruned, into its place.
+    """Grows one tree, and writes it into its place after pruning.
 
     Args:
-      forest: is written to.
-      seed: of the forest.
-      rows: real and drawn rows [M, D] float32.
-      labels: [M] bool, whether a row is real.
-      unordered: number of levels [D] of each column whose levels have no order, 0 for other columns.
-      min_rows: least number of real rows in a leaf.
-      classifier: the decision tree of scikit-learn.
+      forest: the forest, which is written to.
+      seed: seed of the forest.
+      rows: real and synthetic rows [M, D] float32.
+      labels: whether a row is real, [M] bool.
+      unordered: number of levels [D] of each column whose levels have no order; 0 for another column.
+      min_rows: smallest number of real rows of a leaf.
+      classifier: the decision tree class of scikit-learn.
       tree: number of the tree in the forest.
 
     Returns:
-      Whether a row is out of the bag [M]; the vote of the tree [M], above 0 for real rows.
+      Whether a row is out of the bag [M], and the vote of the tree [M], which is above 0 for real rows.
     """
     rng = np.random.default_rng([seed, tree])
     rank = forest.trees.rank[tree]
@@ -186,7 +191,13 @@ def grow_tree(
 
 
 def ranked(rank: np.ndarray, unordered: Sequence[int], x: np.ndarray) -> np.ndarray:
-    """Returns rows x [B, D] with the ranks [D, R] of levels without an order in their place."""
+    """Returns rows [B, D] with ranks in the place of levels without an order.
+
+    Args:
+      rank: ranks of levels [D, R].
+      unordered: number of levels [D] of each column whose levels have no order; 0 for another column.
+      x: rows [B, D].
+    """
     cells = x.copy()
     for column in np.flatnonzero(unordered):
         cells[:, column] = rank[column][x[:, column].astype(int)]
@@ -194,9 +205,9 @@ def ranked(rank: np.ndarray, unordered: Sequence[int], x: np.ndarray) -> np.ndar
 
 
 class Merged(NamedTuple):
-    """A tree of scikit-learn without its small leaves; N nodes of the tree."""
+    """Holds a tree of scikit-learn, with N nodes, after its small leaves are merged."""
 
-    goal: np.ndarray  # [N], the node in whose place a node stands after its small children are gone
+    goal: np.ndarray  # [N], node that takes the place of each node after its small children are removed
     splits: np.ndarray  # inner nodes that stay
     leaves: np.ndarray  # leaves that stay
 
@@ -204,15 +215,15 @@ class Merged(NamedTuple):
 def keep(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, min_rows: int) -> None:
     """Writes a tree of scikit-learn into the place of `tree`, without the leaves that have too few real rows.
 
-    A sibling of a small leaf takes the place of their parent. If there is no room for the leaves that stay, the leaves
-    with the fewest rows go as well.
+    The sibling of a small leaf takes the place of their parent. If there is no room for the leaves that stay, the
+    leaves with the fewest rows are removed as well.
 
     Args:
-      forest: is written to.
+      forest: the forest, which is written to.
       tree: number of the tree in the forest.
-      learnt: the `tree_` of a decision tree.
-      rows: number of real rows [nodes] of each leaf.
-      min_rows: least rows of a leaf.
+      learnt: the `tree_` of a decision tree of scikit-learn.
+      rows: number of real rows of each leaf, [nodes].
+      min_rows: smallest number of real rows of a leaf.
     """
     depths = by_depth(learnt.children_left, learnt.children_right)
     room = forest.low.shape[1]
@@ -225,7 +236,13 @@ def keep(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, min_rows: int)
 
 
 def rows_below(learnt: Any, depths: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Returns the number of rows [nodes] of each node by the number of rows [nodes] of each leaf."""
+    """Returns the number of rows of each node, [nodes].
+
+    Args:
+      learnt: the `tree_` of a decision tree of scikit-learn.
+      depths: nodes of each depth, see `by_depth`.
+      rows: number of rows of each leaf, [nodes].
+    """
     left, right = learnt.children_left, learnt.children_right
     rows = rows.copy()
     for nodes in reversed(depths):
@@ -235,7 +252,14 @@ def rows_below(learnt: Any, depths: Sequence[np.ndarray], rows: np.ndarray) -> n
 
 
 def merge_small(learnt: Any, depths: Sequence[np.ndarray], rows: np.ndarray, least: int) -> Merged:
-    """Returns the tree in which every leaf has at least `least` of the `rows` [nodes]."""
+    """Returns the tree in which every leaf has at least `least` rows.
+
+    Args:
+      learnt: the `tree_` of a decision tree of scikit-learn.
+      depths: nodes of each depth, see `by_depth`.
+      rows: number of rows of each node, [nodes].
+      least: smallest number of rows of a leaf.
+    """
     left, right = learnt.children_left, learnt.children_right
     inner = left >= 0
     enough = rows >= least
@@ -245,7 +269,7 @@ def merge_small(learnt: Any, depths: Sequence[np.ndarray], rows: np.ndarray, lea
     goal = np.arange(len(rows))
     goal = np.where(stays_left & ~stays_right, left, goal)
     goal = np.where(stays_right & ~stays_left, right, goal)
-    while (goal[goal] != goal).any():  # a child that takes the place of its parent may give way to its own child
+    while (goal[goal] != goal).any():  # a child that takes the place of its parent may be replaced by its own child
         goal = goal[goal]
     kept = np.zeros(len(rows), bool)
     kept[goal[0]] = True
@@ -257,10 +281,18 @@ def merge_small(learnt: Any, depths: Sequence[np.ndarray], rows: np.ndarray, lea
 
 
 def write_tree(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, merged: Merged) -> None:
-    """Writes a merged tree of scikit-learn into the place of `tree`; `rows` [nodes] is the number of rows of each node."""
+    """Writes a merged tree of scikit-learn into the place of `tree`.
+
+    Args:
+      forest: the forest, which is written to.
+      tree: number of the tree in the forest.
+      learnt: the `tree_` of a decision tree of scikit-learn.
+      rows: number of rows of each node, [nodes].
+      merged: the tree after its small leaves are merged.
+    """
     nodes = merged.splits
     left, right = learnt.children_left[nodes], learnt.children_right[nodes]
-    number = np.zeros(len(rows), np.int32)  # of a node in the forest; leaves count down from -1
+    number = np.zeros(len(rows), np.int32)  # number of a node in the forest; leaves count down from -1
     number[nodes] = np.arange(len(nodes))
     number[merged.leaves] = -1 - np.arange(len(merged.leaves))
     threshold = learnt.threshold[nodes].astype(np.float32)
@@ -276,10 +308,16 @@ def write_tree(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, merged: 
 
 
 def bound(forest: Grown, tree: int, nodes: int) -> None:
-    """Writes the bounds of the leaves of a tree with `nodes` inner nodes, one depth after the other."""
+    """Writes the bounds of the leaves of a tree, one depth after the other.
+
+    Args:
+      forest: the forest, which is written to.
+      tree: number of the tree in the forest.
+      nodes: number of inner nodes of the tree.
+    """
     trees = forest.trees
     columns = forest.low.shape[2]
-    low = np.full((nodes, columns), -BEYOND, np.float32)  # of nodes
+    low = np.full((nodes, columns), -BEYOND, np.float32)  # bounds of inner nodes
     high = np.full((nodes, columns), BEYOND, np.float32)
     parents = np.arange(min(nodes, 1))  # inner nodes of one depth
     while len(parents):
@@ -287,7 +325,7 @@ def bound(forest: Grown, tree: int, nodes: int) -> None:
         feature = trees.feature[tree, parents]
         threshold = trees.threshold[tree, parents]
         left_high = high[parents]
-        left_high[places, feature] = threshold  # it is tighter than the bound of the parent
+        left_high[places, feature] = threshold  # tighter than the bound of the parent
         right_low = low[parents]
         right_low[places, feature] = threshold
         left, right = trees.children[tree, parents].T
@@ -303,14 +341,14 @@ def hand_down(
     of_nodes: tuple[np.ndarray, np.ndarray],
     bounds: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    """Writes the bounds of children: of inner nodes into `of_nodes`, of leaves into the forest.
+    """Writes the bounds of children: inner nodes into `of_nodes`, leaves into the forest.
 
     Args:
-      forest: is written to.
+      forest: the forest, which is written to.
       tree: number of the tree in the forest.
       child: children [K] on one side, as in `Trees`.
-      of_nodes: low and high [nodes, D] of the inner nodes of the tree; written to.
-      bounds: low and high [K, D] of the children.
+      of_nodes: bounds `low` and `high` [nodes, D] of the inner nodes of the tree, which are written to.
+      bounds: bounds `low` and `high` [K, D] of the children.
     """
     inner = child >= 0
     of_leaves = forest.low[tree], forest.high[tree]
@@ -320,7 +358,12 @@ def hand_down(
 
 
 def by_depth(left: np.ndarray, right: np.ndarray) -> list[np.ndarray]:
-    """Returns the nodes of each depth, from the root down, by the children [nodes] of each node, -1 for a leaf."""
+    """Returns the nodes of each depth, from the root down.
+
+    Args:
+      left: left child of each node, [nodes]; -1 for a leaf.
+      right: right child of each node, [nodes]; -1 for a leaf.
+    """
     depths = [np.zeros(1, int)]
     while len(depths[-1]):
         nodes = depths[-1]

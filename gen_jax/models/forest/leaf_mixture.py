@@ -1,8 +1,8 @@
-"""A forest as a mixture of all leaves of all its trees: the leaf of a row, densities, draws. The cells of a leaf: `leaves`.
+"""Treats a forest as a mixture of all leaves of all its trees: the leaf of a row, densities and draws.
 
-Densities and draws follow FORDE and FORGE (Watson, Blesch, Kapar & Wright 2023, algorithms 2 and 3): a tree is uniform, a
-leaf has its share of the rows, and cells follow the leaf. To save memory, trees are worked on one after the other, and
-rows in parts.
+The module `leaves` has the cells of a leaf. Densities and draws follow FORDE and FORGE (Watson, Blesch, Kapar & Wright
+2023, algorithms 2 and 3). A tree is uniform, a leaf has its share of the rows, and cells follow the leaf. To save
+memory, trees are processed one after the other, and rows in parts.
 """
 
 from collections.abc import Callable
@@ -15,41 +15,47 @@ import numpy as np
 from gen_jax.models.forest import leaves as inside
 from gen_jax.models.forest.leaves import Layout, Leaves
 
-NUMBERS = 1 << 22  # of pairs of a row and a leaf that are looked at together
-FEWEST = 64  # pairs of a row and a leaf that are looked at together, at least
+NUMBERS = 1 << 22  # largest number of values of the pairs of a row and a leaf that are computed together
+FEWEST = 64  # smallest number of pairs of a row and a leaf that are computed together
 
 ArrayType = TypeVar("ArrayType", jax.Array, np.ndarray)
 
 
 class Trees(NamedTuple, Generic[ArrayType]):
-    """T binary trees of at most L leaves; the root is node 0, and inner nodes and leaves are numbered from the left.
+    """Holds T binary trees of at most L leaves. Node 0 is the root; inner nodes and leaves are numbered from the left.
 
     A row goes to the left if its cell is at most the threshold. A child that is a leaf is -1 - the number of the leaf.
     """
 
-    feature: ArrayType  # [T, L - 1] int32, the column of the cell
+    feature: ArrayType  # [T, L - 1] int32, column of the cell
     threshold: ArrayType  # [T, L - 1] float32
-    children: ArrayType  # [T, L - 1, 2] int32, to the left and to the right
-    share: ArrayType  # [T, L - 1] float32, of the rows of a node that went to the left, before small leaves were pruned
-    rank: ArrayType  # [T, D, R] float32, the numbers of levels that thresholds are compared with
+    children: ArrayType  # [T, L - 1, 2] int32, left and right child
+    share: ArrayType  # [T, L - 1] float32, share of the rows of a node that went left, before small leaves were merged
+    rank: ArrayType  # [T, D, R] float32, ranks of levels, which are compared with thresholds
 
 
 class Forest(NamedTuple):
-    """Trees and the cells of their leaves."""
+    """Holds trees and the cells of their leaves."""
 
     trees: Trees[jax.Array]
     leaves: Leaves  # [T, L, ...]
 
 
 class Candidates(NamedTuple):
-    """The pairs of a row and a leaf that the row may be in, in the order of the rows; on the host."""
+    """Holds the pairs of a row and a possible leaf of that row, in the order of the rows. On the host."""
 
     row: np.ndarray  # [P] int32
-    place: np.ndarray  # [P] int32, the leaf; leaves are numbered through all trees, L for each tree
+    place: np.ndarray  # [P] int32, number of the leaf, counted through all trees with L leaves for each tree
 
 
 def coded(layout: Layout, rank: jax.Array, x: jax.Array) -> jax.Array:
-    """Returns rows x [B, D] with the ranks [D, R] of levels in their place, as a tree compares them."""
+    """Returns rows [B, D] in the form that a tree compares, with ranks in the place of levels.
+
+    Args:
+      layout: layout of the table.
+      rank: ranks of levels [D, R].
+      x: rows [B, D].
+    """
     places = layout.levels.columns
     if not len(places):
         return x
@@ -57,7 +63,13 @@ def coded(layout: Layout, rank: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def route(layout: Layout, tree: Trees[jax.Array], x: jax.Array) -> jax.Array:
-    """Returns the leaf [B] int32 of one tree that each row of x [B, D] is in."""
+    """Returns the leaf [B] int32 of each row in one tree.
+
+    Args:
+      layout: layout of the table.
+      tree: one tree.
+      x: rows [B, D].
+    """
     rows = jnp.arange(len(x))
     cells = coded(layout, tree.rank, x)
 
@@ -71,17 +83,17 @@ def route(layout: Layout, tree: Trees[jax.Array], x: jax.Array) -> jax.Array:
 
 
 def route_by_chance(key: jax.Array, layout: Layout, tree: Trees[jax.Array], x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Returns a leaf [B] int32 of one tree for each row; nodes that ask for a missing cell are passed by chance.
+    """Returns a leaf [B] int32 of each row in one tree. A row takes a random branch at splits on missing cells.
 
-    The chance of a side is its share of the rows of the node. One uniform number is enough for all nodes of a row: within
-    the side that it fell on, it is uniform again.
+    The probability of a branch is its share of the rows of the node. One uniform number is enough for all nodes of a
+    row, because it is uniform again within the branch that it chose.
 
     Args:
-      key: of the draw.
-      layout: of the table.
+      key: random key of the draw.
+      layout: layout of the table.
       tree: one tree.
       x: rows [B, D].
-      mask: observed cells [B, D] bool.
+      mask: observed cells, [B, D] bool.
     """
     rows = jnp.arange(len(x))
     cells = coded(layout, tree.rank, x)
@@ -111,16 +123,16 @@ def fitted(
     full: jax.Array,
     mask: jax.Array,
 ) -> Forest:
-    """Returns the forest of some trees whose leaves are fitted to the observed cells of rows.
+    """Returns a forest whose leaves are fitted to the observed cells of rows.
 
     Args:
-      layout: of the table.
+      layout: layout of the table.
       trees: T trees.
-      low: [T, L, D], below the cells of each leaf, as trees compare cells.
-      high: [T, L, D], the greatest cells of each leaf.
+      low: lower bounds [T, L, D] of the cells of each leaf, exclusive, in the form that trees compare.
+      high: upper bounds [T, L, D] of the cells of each leaf, inclusive.
       x: rows [B, D].
       full: rows [B, D] without missing cells, which decide on the leaf of a row.
-      mask: observed cells [B, D] bool, none in a padding row.
+      mask: observed cells, [B, D] bool. No cell of a padding row is observed.
     """
     prior = inside.shares(layout, x, mask) if len(layout.valid) else None
 
@@ -133,7 +145,14 @@ def fitted(
 
 
 def region_of(layout: Layout, tree: Trees[jax.Array], low: jax.Array, high: jax.Array) -> inside.Region:
-    """Returns the cells that the leaves of one tree can hold, by their bounds [L, D]."""
+    """Returns the cells that the leaves of one tree can hold.
+
+    Args:
+      layout: layout of the table.
+      tree: one tree.
+      low: lower bounds [L, D], exclusive.
+      high: upper bounds [L, D], inclusive.
+    """
     places = layout.levels.columns
     rank = tree.rank[places][None]  # [1, C, R]
     allowed = (rank > low[:, places, None]) & (rank <= high[:, places, None]) & layout.valid[None]
@@ -141,12 +160,24 @@ def region_of(layout: Layout, tree: Trees[jax.Array], low: jax.Array, high: jax.
 
 
 def without_levels(leaves: Leaves) -> Leaves:
-    """Returns leaves without their tables of levels, which are too large to be copied for each row."""
+    """Returns leaves without their tables of levels, which are too large to be copied for each row.
+
+    Args:
+      leaves: the leaves.
+    """
     return leaves._replace(tables=None, parents=None)
 
 
 def log_prob(layout: Layout, forest: Forest, x: jax.Array) -> jax.Array:
-    """Returns the log-densities [B] of whole rows x [B, D], which have one leaf in each tree; differentiable in numbers."""
+    """Returns the log-densities [B] of complete rows, in nats. Differentiable in the numbers.
+
+    A complete row has one leaf in each tree.
+
+    Args:
+      layout: layout of the table.
+      forest: the forest.
+      x: rows [B, D].
+    """
     code = inside.codes(layout, x)
 
     def log_prob_of_tree(single: Forest) -> jax.Array:
@@ -162,14 +193,14 @@ def log_prob(layout: Layout, forest: Forest, x: jax.Array) -> jax.Array:
 
 
 def joint(layout: Layout, forest: Forest, place: jax.Array, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Returns the joint log-densities [P] of the observed cells of rows and of a leaf for each row.
+    """Returns the joint log-densities [P] of the observed cells of rows and of one leaf for each row.
 
     Args:
-      layout: of the table.
-      forest: of T trees.
-      place: the leaf [P] of each row, as in `Candidates`.
+      layout: layout of the table.
+      forest: the forest.
+      place: leaf [P] of each row, as in `Candidates`.
       x: rows [P, D].
-      mask: observed cells [P, D] bool.
+      mask: observed cells, [P, D] bool.
     """
     leaves = jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), forest.leaves)  # [T L, ...]
     leaf_of_row = jax.tree.map(lambda array: array[place], without_levels(leaves))
@@ -181,13 +212,13 @@ def joint(layout: Layout, forest: Forest, place: jax.Array, x: jax.Array, mask: 
 
 
 def candidates_of(layout: Layout, trees: Trees[jax.Array], x: np.ndarray, mask: np.ndarray) -> Candidates:
-    """Returns the leaves that rows may be in by their observed cells; on the host.
+    """Returns the leaves that rows may be in by their observed cells. Runs on the host.
 
     Args:
-      layout: of the table.
+      layout: layout of the table.
       trees: T trees.
       x: rows [B, D].
-      mask: observed cells [B, D] bool.
+      mask: observed cells, [B, D] bool.
     """
     cells = np.asarray(jax.vmap(lambda rank: coded(layout, rank, jnp.asarray(x)))(trees.rank))  # [T, B, D]
     feature = np.asarray(trees.feature)
@@ -222,17 +253,17 @@ def candidates_of(layout: Layout, trees: Trees[jax.Array], x: np.ndarray, mask: 
 def posterior(
     layout: Layout, joint: Callable[..., jax.Array], key: jax.Array, forest: Forest, x: np.ndarray, mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws a tree and a leaf for each row, given its observed cells; on the host.
+    """Draws a tree and a leaf for each row, given its observed cells. Runs on the host.
 
-    Rows with the same observed cells have one density, which is computed once.
+    Rows with the same observed cells have the same density, which is computed once.
 
     Args:
-      layout: of the table.
+      layout: layout of the table.
       joint: the function `joint` of the layout, compiled.
-      key: of the draw.
-      forest: of T trees.
+      key: random key of the draw.
+      forest: the forest.
       x: rows [B, D].
-      mask: observed cells [B, D] bool.
+      mask: observed cells, [B, D] bool.
 
     Returns:
       The log-densities [B] of the observed cells, the trees [B] and the leaves [B].
@@ -245,7 +276,7 @@ def posterior(
     which = which.ravel()
     evidence = np.empty(num)
     place = np.empty(num, int)
-    size = max(1, NUMBERS // (trees * num_leaves))  # distinct rows that are looked at together
+    size = max(1, NUMBERS // (trees * num_leaves))  # number of distinct rows that are computed together
     for start in range(0, len(distinct), size):
         part = distinct[start : start + size]
         part_x, part_mask = part[:, :columns], part[:, columns:] > 0
@@ -266,9 +297,18 @@ def log_joint(
     x: np.ndarray,
     mask: np.ndarray,
 ) -> np.ndarray:
-    """Returns the joint log-density [P] float64 of each candidate, computed in parts; arguments as of `posterior`."""
+    """Returns the joint log-density [P] float64 of each candidate, computed in parts.
+
+    Args:
+      layout: layout of the table.
+      joint: the function `joint` of the layout, compiled.
+      forest: the forest.
+      candidates: P leaves of the rows.
+      x: rows [B, D].
+      mask: observed cells, [B, D] bool.
+    """
     row, place = candidates
-    numbers = x.shape[1]  # of a pair of a row and a leaf
+    numbers = x.shape[1]  # number of values of a pair of a row and a leaf
     if layout.dependent:
         numbers = sum(array[0, 0].size for array in jax.tree.leaves(forest.leaves))
     log_p = [
@@ -278,9 +318,14 @@ def log_joint(
 
 
 def equal_parts(num: int, most: int) -> np.ndarray:
-    """Returns the numbers below `num` in parts of one size, which is a power of two or `most`, [K, S].
+    """Returns the numbers from 0 to num - 1 in K parts of one size S, [K, S].
 
-    The last number is repeated to the end of the last part. Few sizes mean few compilations.
+    The size is a power of two or `most`. The last number is repeated to the end of the last part. Few sizes mean few
+    compilations.
+
+    Args:
+      num: number of all numbers.
+      most: largest size of a part.
     """
     size = min(max(1, most), max(FEWEST, 1 << (num - 1).bit_length()))
     parts = -(-num // size)
@@ -290,16 +335,16 @@ def equal_parts(num: int, most: int) -> np.ndarray:
 def draw_places(
     candidates: Candidates, log_p: np.ndarray, row: np.ndarray, uniform: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a leaf for each of some rows in proportion to the joint densities; on the host.
+    """Draws a leaf for each of some rows in proportion to the joint densities. Runs on the host.
 
     Args:
-      candidates: P leaves of R rows, at least one of each row.
+      candidates: P leaves of R rows, with at least one leaf for each row.
       log_p: joint log-densities [P] of the observed cells of a row and a leaf.
       row: numbers [B] of rows, below R.
       uniform: uniform numbers [B] in [0, 1).
 
     Returns:
-      The log-densities [B] of the observed cells, and the leaves [B] as in `Candidates`.
+      The log-densities [B] of the observed cells, and the leaves [B] in the numbering of `Candidates`.
     """
     last = np.searchsorted(candidates.row, np.arange(candidates.row[-1] + 1), side="right")  # [R]
     first = np.append(0, last[:-1])
@@ -316,7 +361,13 @@ def draw_places(
 
 
 def prior(key: jax.Array, leaves: Leaves, num: int) -> tuple[jax.Array, jax.Array]:
-    """Draws trees [num] uniformly and leaves [num] by their shares of the rows, by binary search."""
+    """Draws trees [num] uniformly and leaves [num] by their shares of the rows, by binary search.
+
+    Args:
+      key: random key of the draw.
+      leaves: leaves [T, L, ...].
+      num: number of draws.
+    """
     tree_key, leaf_key = jax.random.split(key)
     tree = jax.random.randint(tree_key, (num,), 0, len(leaves.rows))
     heights = jnp.cumsum(leaves.rows, 1)  # [T, L]
@@ -337,16 +388,16 @@ def prior(key: jax.Array, leaves: Leaves, num: int) -> tuple[jax.Array, jax.Arra
 def draw(
     key: jax.Array, layout: Layout, leaves: Leaves, tree: jax.Array, leaf: jax.Array, x: jax.Array, mask: jax.Array
 ) -> jax.Array:
-    """Draws the missing cells of rows; the observed cells stay as they are.
+    """Draws the missing cells of rows. The observed cells stay as they are.
 
     Args:
-      key: of the draw.
-      layout: of the table.
-      leaves: [T, L, ...].
-      tree: the tree [B] of each row.
-      leaf: the leaf [B] of each row in its tree.
+      key: random key of the draw.
+      layout: layout of the table.
+      leaves: leaves [T, L, ...].
+      tree: tree [B] of each row.
+      leaf: leaf [B] of each row in its tree.
       x: rows [B, D].
-      mask: observed cells [B, D] bool.
+      mask: observed cells, [B, D] bool.
 
     Returns:
       Rows [B, D].

@@ -1,8 +1,10 @@
-"""Densities of cells in the leaves of a generative forest: fitted, scored and drawn from. No trees of a forest here.
+"""Densities of cells in the leaves of a generative forest: fitting, scoring and drawing, without the trees.
 
-Arrays lead with the leaves [L] of one tree, or with one leaf for each row [B]. N columns hold numbers, and C columns hold
-levels, of which a column has at most R. Given the leaf, a number is independent of all other cells. It is normal within
-its bounds; if all rows of the leaf have one value, it is uniform around that value, within half a unit of the last decimal.
+Arrays have a leading axis for the leaves [L] of one tree, or for one leaf of each row [B]. N columns hold numbers. C
+columns hold levels, at most R levels each. Given the leaf, a number is independent of all other cells. It is normal
+within its bounds. If all rows of the leaf have one value, the number is uniform around that value, within half a unit
+of the last decimal.
+
 Levels are independent too, or follow a tree of columns (Chow & Liu 1968). A column without a parent reads row 0 of its
 table.
 """
@@ -20,30 +22,30 @@ from gen_jax.distributions.bins import BEYOND
 from gen_jax.distributions.categorical import Levels
 from gen_jax.distributions.linalg import NEVER
 
-CHUNK = 128  # rows whose pairs of levels are counted together
-PULL = 1.0  # pseudo-rows of a row of a table that depends on a parent
-NARROWEST = 1e-3  # width of a repeated value in a column whose decimals are not known, in model space
+CHUNK = 128  # number of rows whose pairs of levels are counted together
+PULL = 1.0  # number of pseudo-rows of each row of a table that depends on a parent
+NARROWEST = 1e-3  # width of a repeated value in a column with an unknown number of decimals, in model space
 
 
 class Layout(NamedTuple):
-    """The places of numbers and levels in a row; plain NumPy, fixed by the schema."""
+    """Describes the places of numbers and levels in a row. It holds NumPy arrays that the schema fixes."""
 
     levels: Levels
-    valid: np.ndarray  # [C, R] bool, the levels that a column has
-    numbers: np.ndarray  # [N] the places of the columns of numbers
-    gap: np.ndarray  # [N] float32, least difference of two numbers that are written differently, in model space
-    pseudo_rows: float  # of the whole table that every leaf holds besides its rows
+    valid: np.ndarray  # [C, R] bool, levels that a column has
+    numbers: np.ndarray  # [N] places of the columns of numbers
+    gap: np.ndarray  # [N] float32, smallest difference of two numbers that are written differently, in model space
+    pseudo_rows: float  # number of pseudo-rows of the whole table in every leaf
     dependent: bool  # whether levels follow a tree
 
 
 class Leaves(NamedTuple):
-    """The state of leaves; None stands for arrays without entries, which no checkpoint can hold."""
+    """Holds the state of leaves. Empty arrays are None, because a checkpoint cannot hold arrays of size 0."""
 
-    rows: jax.Array  # [L] float32, number of real rows; 0 where there is no leaf
+    rows: jax.Array  # [L] float32, number of real rows; 0 if there is no leaf
     low: jax.Array | None  # [L, N] float32
     high: jax.Array | None  # [L, N] float32
     mean: jax.Array | None  # [L, N] float32
-    scale: jax.Array | None  # [L, N] float32, 0 where all rows have one value
+    scale: jax.Array | None  # [L, N] float32, 0 if all rows have one value
     tables: (
         jax.Array | None
     )  # [L, C, Q, R] float32, P(level | level of the parent); Q is R, or 1 if there are no parents
@@ -51,20 +53,20 @@ class Leaves(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """Distributions of the numbers in leaves, as in `Leaves`."""
+    """Holds distributions of the numbers in leaves, as in `Leaves`."""
 
-    low: jax.Array  # [L, N] float32, below every number
-    high: jax.Array  # [L, N] float32, the greatest number
+    low: jax.Array  # [L, N] float32, lower bound, exclusive
+    high: jax.Array  # [L, N] float32, upper bound, inclusive
     mean: jax.Array  # [L, N] float32, within the bounds
-    scale: jax.Array  # [L, N] float32, 0 where all rows have one value
+    scale: jax.Array  # [L, N] float32, 0 if all rows have one value
 
 
 class Region(NamedTuple):
-    """The cells that leaves can hold, by the thresholds of the nodes above them."""
+    """Holds the cells that leaves can hold, by the thresholds of the nodes above the leaves."""
 
-    low: jax.Array  # [L, N] float32, below every number
-    high: jax.Array  # [L, N] float32, the greatest number
-    allowed: jax.Array  # [L, C, R] bool, the levels
+    low: jax.Array  # [L, N] float32, lower bound, exclusive
+    high: jax.Array  # [L, N] float32, upper bound, inclusive
+    allowed: jax.Array  # [L, C, R] bool, levels
 
 
 def layout_of(spec: Spec, pseudo_rows: float, dependent: bool) -> Layout:
@@ -72,8 +74,8 @@ def layout_of(spec: Spec, pseudo_rows: float, dependent: bool) -> Layout:
 
     Args:
       spec: facts of the data.
-      pseudo_rows: number of rows of the whole table that every leaf holds besides its rows.
-      dependent: whether levels follow a tree in each leaf; without effect on fewer than two columns of levels.
+      pseudo_rows: number of pseudo-rows of the whole table in every leaf.
+      dependent: whether levels follow a tree in each leaf. It has no effect if fewer than two columns have levels.
 
     Raises:
       UserError: for data without columns.
@@ -92,7 +94,11 @@ def layout_of(spec: Spec, pseudo_rows: float, dependent: bool) -> Layout:
 
 
 def numbers_of(leaves: Leaves) -> Numbers | None:
-    """Returns the distributions of numbers, or None if no column holds numbers."""
+    """Returns the distributions of numbers; None if no column holds numbers.
+
+    Args:
+      leaves: the leaves.
+    """
     if leaves.low is None or leaves.high is None or leaves.mean is None or leaves.scale is None:
         return None
     return Numbers(leaves.low, leaves.high, leaves.mean, leaves.scale)
@@ -101,16 +107,27 @@ def numbers_of(leaves: Leaves) -> Numbers | None:
 def joined(
     rows: jax.Array, numbers: Numbers | None, tables: jax.Array | None = None, parents: jax.Array | None = None
 ) -> Leaves:
-    """Returns leaves of `rows` [L] real rows, with the distributions of their numbers and of their levels."""
+    """Returns leaves with the distributions of their numbers and of their levels.
+
+    Args:
+      rows: number of real rows of each leaf [L].
+      numbers: distributions of numbers; None if no column holds numbers.
+      tables: tables [L, C, Q, R] of levels; by default None, no columns of levels.
+      parents: parents [L, C] of the columns of levels; by default None, independent levels.
+    """
     if numbers is None:
         return Leaves(rows, None, None, None, None, tables, parents)
     return Leaves(rows, *numbers, tables, parents)
 
 
 def blank(layout: Layout, num: int) -> Leaves:
-    """Returns `num` leaves that are all alike, of which the first has a row.
+    """Returns equal leaves, of which the first has a row.
 
     Numbers have mean 0 and variance 1, and the levels of a column are equally likely.
+
+    Args:
+      layout: layout of the table.
+      num: number of leaves.
     """
     rows = jnp.zeros(num).at[0].set(1)
     numbers = blank_numbers(layout, num) if len(layout.numbers) else None
@@ -125,7 +142,12 @@ def blank(layout: Layout, num: int) -> Leaves:
 
 
 def blank_numbers(layout: Layout, num: int) -> Numbers:
-    """Returns standard normal distributions without bounds, of `num` leaves."""
+    """Returns standard normal distributions without bounds.
+
+    Args:
+      layout: layout of the table.
+      num: number of leaves.
+    """
     shape = num, len(layout.numbers)
     return Numbers(
         low=jnp.full(shape, -BEYOND, jnp.float32),
@@ -136,7 +158,12 @@ def blank_numbers(layout: Layout, num: int) -> Numbers:
 
 
 def codes(layout: Layout, x: jax.Array) -> jax.Array:
-    """Returns the levels of rows x [B, D], int32 [B, C]; the nearest level of the column for a cell that holds none."""
+    """Returns the levels of rows, [B, C] int32. A cell without a level gets the nearest level of its column.
+
+    Args:
+      layout: layout of the table.
+      x: rows [B, D].
+    """
     cells = jnp.rint(x[:, layout.levels.columns]).astype(jnp.int32)
     return jnp.clip(cells, 0, jnp.asarray(layout.levels.sizes, jnp.int32)[None] - 1)
 
@@ -145,20 +172,20 @@ def agreeing(layout: Layout, code: jax.Array, seen: jax.Array) -> jax.Array:
     """Returns 1 for the levels that agree with the observed cells, else 0: [B, C, R] float32.
 
     Args:
-      layout: of the table.
+      layout: layout of the table.
       code: levels of rows [B, C].
-      seen: observed cells [B, C] bool.
+      seen: observed cells, [B, C] bool.
     """
     return jnp.where(seen[..., None], jax.nn.one_hot(code, layout.valid.shape[1]), 1)
 
 
 def shares(layout: Layout, x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Returns the share of each level among the observed cells of its column, with one pseudo-row of each level, [C, R].
+    """Returns the share [C, R] of each level among the observed cells of its column, with one pseudo-row of each level.
 
     Args:
-      layout: of the table.
+      layout: layout of the table.
       x: rows [B, D].
-      mask: observed cells [B, D] bool, none in a padding row.
+      mask: observed cells, [B, D] bool. No cell of a padding row is observed.
     """
     places = np.arange(len(layout.valid))[None]
     seen = mask[:, layout.levels.columns]
@@ -172,12 +199,12 @@ def fitted(
     """Returns leaves that are fitted to the observed cells of their rows.
 
     Args:
-      layout: of the table.
+      layout: layout of the table.
       x: rows [B, D].
-      mask: observed cells [B, D] bool, none in a padding row.
-      leaf: the leaf [B] of each row.
-      region: the cells that each leaf can hold.
-      prior: shares of levels [C, R] in the whole table, by `shares`; None if no column has levels.
+      mask: observed cells, [B, D] bool. No cell of a padding row is observed.
+      leaf: leaf [B] of each row.
+      region: cells that each leaf can hold.
+      prior: shares [C, R] of levels in the whole table, see `shares`; None if no column has levels.
     """
     num = len(region.allowed)
     rows = jax.ops.segment_sum(mask.any(1).astype(jnp.float32), leaf, num)
@@ -189,7 +216,15 @@ def fitted(
 
 
 def fit_numbers(layout: Layout, x: jax.Array, mask: jax.Array, leaf: jax.Array, region: Region) -> Numbers:
-    """Returns the distributions of numbers by the moments of the observed cells in each leaf; arguments as of `fitted`."""
+    """Returns the distributions of numbers by the moments of the observed cells in each leaf.
+
+    Args:
+      layout: layout of the table.
+      x: rows [B, D].
+      mask: observed cells, [B, D] bool. No cell of a padding row is observed.
+      leaf: leaf [B] of each row.
+      region: cells that each leaf can hold.
+    """
     num = len(region.allowed)
     x = x[:, layout.numbers]
     seen = mask[:, layout.numbers].astype(jnp.float32)
@@ -200,7 +235,7 @@ def fit_numbers(layout: Layout, x: jax.Array, mask: jax.Array, leaf: jax.Array, 
     largest = jax.ops.segment_max(jnp.where(seen > 0, x, -BEYOND), leaf, num)
     gap = layout.gap[None]
     single = (count > 0) & (largest - smallest < gap / 2)
-    # Because a rounded number stands for an interval as wide as the gap, it has a variance of gap^2 / 12 more.
+    # Because a rounded number stands for an interval as wide as the gap, gap^2 / 12 is added to the variance.
     scale = jnp.where(count > 0, jnp.sqrt(variance + jnp.square(gap) / 12), 1)
     mean = jnp.clip(jnp.where(single, smallest, mean), region.low, region.high)
     return Numbers(region.low, region.high, mean, jnp.where(single, 0, scale))
@@ -209,15 +244,15 @@ def fit_numbers(layout: Layout, x: jax.Array, mask: jax.Array, leaf: jax.Array, 
 def fit_levels(
     layout: Layout, x: jax.Array, mask: jax.Array, leaf: jax.Array, allowed: jax.Array, prior: jax.Array
 ) -> tuple[jax.Array, jax.Array | None]:
-    """Returns tables [L, C, Q, R] and parents [L, C] of levels, None if levels are independent.
+    """Returns tables [L, C, Q, R] and parents [L, C] of levels. The parents are None if levels are independent.
 
     Args:
-      layout: of the table.
+      layout: layout of the table.
       x: rows [B, D].
-      mask: observed cells [B, D] bool, none in a padding row.
-      leaf: the leaf [B] of each row.
-      allowed: [L, C, R] bool, the levels that can be in a leaf.
-      prior: shares of levels [C, R] in the whole table.
+      mask: observed cells, [B, D] bool. No cell of a padding row is observed.
+      leaf: leaf [B] of each row.
+      allowed: levels that can be in a leaf, [L, C, R] bool.
+      prior: shares [C, R] of levels in the whole table.
     """
     prior = jnp.where(allowed, prior[None], 0)
     prior = prior / jnp.maximum(prior.sum(2, keepdims=True), 1e-30)  # [L, C, R]
@@ -233,11 +268,11 @@ def fit_levels(
 
 
 def smoothed(counts: jax.Array, prior: jax.Array, pseudo_rows: float) -> jax.Array:
-    """Returns the shares of levels by their counts [..., R], with pseudo-rows that follow the prior.
+    """Returns the shares of levels by their counts, with pseudo-rows that follow the prior.
 
     Args:
-      counts: [..., R].
-      prior: a distribution [..., R], which the shares are if there are no rows at all.
+      counts: counts of levels [..., R].
+      prior: distribution [..., R]. If there are no rows, the shares equal the prior.
       pseudo_rows: number of pseudo-rows.
     """
     total = counts.sum(-1, keepdims=True) + pseudo_rows
@@ -251,14 +286,14 @@ def fit_level_trees(
 
     Args:
       code: levels of rows [B, C].
-      seen: observed cells [B, C] bool.
-      leaf: the leaf [B] of each row.
+      seen: observed cells, [B, C] bool.
+      leaf: leaf [B] of each row.
       marginals: probabilities of levels [L, C, R].
-      allowed: [L, C, R] bool, the levels that can be in a leaf.
+      allowed: levels that can be in a leaf, [L, C, R] bool.
       pull: number of pseudo-rows in each row of a table, which follow the marginals.
     """
     order = jnp.argsort(leaf)
-    padding = (0, CHUNK), (0, 0)  # the last chunk of rows may end behind the last row
+    padding = (0, CHUNK), (0, 0)  # because the last chunk of rows may end after the last row
     code = jnp.pad(code[order], padding)
     seen = jnp.pad(seen[order], padding)
     size = jax.ops.segment_sum(jnp.ones(len(leaf), jnp.int32), leaf, len(allowed))  # [L]
@@ -277,10 +312,10 @@ def count_pairs(code: jax.Array, seen: jax.Array, first: jax.Array, size: jax.Ar
 
     Args:
       code: levels [B + CHUNK, C] of rows in the order of their leaves.
-      seen: observed cells [B + CHUNK, C] bool.
+      seen: observed cells, [B + CHUNK, C] bool.
       first: number [] of the first row of the leaf.
       size: number [] of rows of the leaf.
-      most: R.
+      most: largest number of levels of a column, R.
     """
     count = code.shape[1]
 
@@ -300,14 +335,14 @@ def fit_level_tree(
 ) -> tuple[jax.Array, jax.Array]:
     """Returns tables [C, R, R] and parents [C] of the Chow-Liu tree of one leaf.
 
-    An edge stays if it explains more than its parameters cost by the extended BIC, because it is the best of many edges
-    (Chen & Chen 2008, equation 2.1 with gamma = 1).
+    An edge stays if its gain exceeds the cost of its parameters by the extended BIC (Chen & Chen 2008, equation 2.1
+    with gamma = 1). The extended BIC is needed because the edge is the best of many edges.
 
     Args:
       pairs: counts of pairs of levels [C, R, C, R].
       size: number [] of rows of the leaf.
       marginals: probabilities of levels [C, R].
-      allowed: [C, R] bool, the levels that can be in the leaf.
+      allowed: levels that can be in the leaf, [C, R] bool.
       pull: number of pseudo-rows in each row of a table, which follow the marginals.
     """
     gain = chow_liu.mutual_information(pairs, allowed, 0.0) * pairs.sum((1, 3))  # [C, C], nats
@@ -325,10 +360,10 @@ def log_numbers(layout: Layout, leaves: Leaves, x: jax.Array, mask: jax.Array | 
     """Returns the log-density [...] of the observed numbers of each row; 0 [] if no column holds numbers.
 
     Args:
-      layout: of the table.
-      leaves: a leaf for each row, [...].
+      layout: layout of the table.
+      leaves: leaf of each row, [...].
       x: numbers [..., N].
-      mask: observed numbers [..., N] bool, all if None.
+      mask: observed numbers, [..., N] bool; None if all are observed.
     """
     numbers = numbers_of(leaves)
     if numbers is None:
@@ -348,7 +383,13 @@ def log_numbers(layout: Layout, leaves: Leaves, x: jax.Array, mask: jax.Array | 
 
 
 def log_fitted(layout: Layout, numbers: Numbers, x: jax.Array) -> jax.Array:
-    """Returns the log-densities of numbers x [..., N] within their bounds, by the rows of their leaves alone."""
+    """Returns the log-densities of numbers within their bounds, without pseudo-rows.
+
+    Args:
+      layout: layout of the table.
+      numbers: distributions in the leaf of each row.
+      x: numbers [..., N].
+    """
     low, high, mean, scale = numbers
     gap = layout.gap.reshape((1,) * (x.ndim - 1) + (-1,))
     log_normal = log_truncated(x, mean, jnp.where(scale > 0, scale, 1), low, high)
@@ -357,13 +398,28 @@ def log_fitted(layout: Layout, numbers: Numbers, x: jax.Array) -> jax.Array:
 
 
 def log_truncated(x: jax.Array, mean: jax.Array, scale: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
-    """Returns the log-density of a normal distribution that is truncated to its bounds; x is within the bounds."""
+    """Returns the log-density of a normal distribution that is truncated to its bounds.
+
+    Args:
+      x: numbers, within the bounds.
+      mean: means, within the bounds.
+      scale: standard deviations.
+      low: lower bounds, exclusive.
+      high: upper bounds, inclusive.
+    """
     below, above = mass_around(mean, scale, low, high)
     return -0.5 * jnp.square((x - mean) / scale) - jnp.log(scale * (below + above)) - 0.5 * np.log(np.pi / 2)
 
 
 def mass_around(mean: jax.Array, scale: jax.Array, low: jax.Array, high: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns twice the probability from `low` to the mean, which is within the bounds, and from the mean to `high`."""
+    """Returns twice the probability from `low` to the mean, and twice the probability from the mean to `high`.
+
+    Args:
+      mean: means, within the bounds.
+      scale: standard deviations.
+      low: lower bounds, exclusive.
+      high: upper bounds, inclusive.
+    """
     return erf((mean - low) / scale * 0.5**0.5), erf((high - mean) / scale * 0.5**0.5)
 
 
@@ -371,14 +427,14 @@ def draw_numbers(key: jax.Array, layout: Layout, rows: jax.Array, numbers: Numbe
     """Draws the numbers [B, N] of rows.
 
     Args:
-      key: of the draw.
-      layout: of the table.
+      key: random key of the draw.
+      layout: layout of the table.
       rows: number of real rows [B] of the leaf of each row.
       numbers: distributions [B, N] in the leaf of each row.
     """
     low, high, mean, scale = numbers
     which, place = jax.random.uniform(key, (2, *mean.shape))
-    pseudo = which * (rows[:, None] + layout.pseudo_rows) >= rows[:, None]  # the number is one of a pseudo-row
+    pseudo = which * (rows[:, None] + layout.pseudo_rows) >= rows[:, None]  # whether a number is from a pseudo-row
     width = jnp.where(pseudo | (scale == 0), 1, scale)
     below, above = mass_around(mean, width, low, high)
     quantile = jnp.clip(place * (below + above) - below, -1 + 1e-7, 1 - 1e-7)
@@ -393,11 +449,11 @@ def log_levels(
     """Returns the log-probability [B] of the observed levels of each row; 0 [] if no column has levels.
 
     Args:
-      layout: of the table.
+      layout: layout of the table.
       leaves: leaves [L].
-      leaf: the leaf [B] of each row.
+      leaf: leaf [B] of each row.
       code: levels of rows [B, C].
-      seen: observed cells [B, C] bool, all if None.
+      seen: observed cells, [B, C] bool; by default None, all cells.
     """
     tables, parents = leaves.tables, leaves.parents
     if tables is None:
@@ -417,7 +473,11 @@ def log_levels(
 
 
 def parents_first(parents: jax.Array) -> jax.Array:
-    """Returns the columns [C] in an order in which each column stands behind its parent [C]."""
+    """Returns the columns [C] in an order in which each column stands after its parent.
+
+    Args:
+      parents: parent of each column [C]; -1 for a root.
+    """
 
     def climb(climbed: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         ancestor, depth = climbed
@@ -432,13 +492,13 @@ def pass_upward(tables: jax.Array, parents: jax.Array, evidence: jax.Array) -> t
     """Returns the messages of a tree of columns from its leaves to its roots (Pearl 1988).
 
     Args:
-      tables: [C, R, R], P(level | level of the parent).
-      parents: [C], -1 for a root.
-      evidence: [C, R], 0 where a level agrees with the observed cell, else -inf.
+      tables: tables [C, R, R], P(level | level of the parent).
+      parents: parent of each column [C]; -1 for a root.
+      evidence: evidence [C, R]: 0 if a level agrees with the observed cell, else -inf.
 
     Returns:
-      The log-probability of the observed cells of a column and of all columns below it, given its level [C, R]; the
-      log-probability of all observed cells [].
+      Two log-probabilities. The first [C, R] is of the observed cells of a column and of all columns below it, given
+      the level of the column. The second [] is of all observed cells.
     """
     order = parents_first(parents)
     log_tables = jnp.log(tables)
@@ -458,10 +518,10 @@ def draw_levels(key: jax.Array, tables: jax.Array, parents: jax.Array | None, al
     """Draws the levels [B, C] int32 of rows, given their observed cells.
 
     Args:
-      key: of the draw.
-      tables: [B, C, Q, R] of the leaf of each row.
-      parents: [B, C] of the leaf of each row, None if levels are independent.
-      allowed: [B, C, R] of `agreeing`, 1 for the levels that agree with the observed cells, else 0.
+      key: random key of the draw.
+      tables: tables [B, C, Q, R] of the leaf of each row.
+      parents: parents [B, C] of the leaf of each row; None if levels are independent.
+      allowed: see `agreeing`, [B, C, R]: 1 for the levels that agree with the observed cells, else 0.
     """
     if parents is None:
         return draw_independent(key, tables[:, :, 0] * allowed)
@@ -470,11 +530,16 @@ def draw_levels(key: jax.Array, tables: jax.Array, parents: jax.Array | None, al
 
 
 def draw_independent(key: jax.Array, weights: jax.Array) -> jax.Array:
-    """Draws a level [B, C] int32 by the weights of levels [B, C, R], from one uniform number a cell."""
+    """Draws levels [B, C] int32 by their weights, from one uniform number a cell.
+
+    Args:
+      key: random key of the draw.
+      weights: weights of levels [B, C, R].
+    """
     heights = jnp.cumsum(weights, 2)
     top = heights[..., -1]
     place = jax.random.uniform(key, top.shape) * top
-    place = jnp.minimum(place, jnp.nextafter(top, jnp.zeros_like(top)))  # a rounded product may reach the top
+    place = jnp.minimum(place, jnp.nextafter(top, jnp.zeros_like(top)))  # because a rounded product may reach the top
     return (heights <= place[..., None]).sum(2).astype(jnp.int32)
 
 
@@ -482,10 +547,10 @@ def draw_level_tree(tables: jax.Array, parents: jax.Array, evidence: jax.Array, 
     """Returns levels [C] int32 of one row, drawn from the roots down.
 
     Args:
-      tables: [C, R, R], P(level | level of the parent).
-      parents: [C], -1 for a root.
-      evidence: [C, R], 0 where a level agrees with the observed cell, else -inf.
-      noise: [C, R], draws of a standard Gumbel distribution.
+      tables: tables [C, R, R], P(level | level of the parent).
+      parents: parent of each column [C]; -1 for a root.
+      evidence: evidence [C, R]: 0 if a level agrees with the observed cell, else -inf.
+      noise: draws [C, R] of a standard Gumbel distribution.
     """
     order = parents_first(parents)
     below, _ = pass_upward(tables, parents, evidence)

@@ -1,4 +1,4 @@
-"""Generative adversarial networks: one function, whose arguments are the nets, the loss and the penalty."""
+"""Generative adversarial networks. The nets, the loss and the penalty are arguments of one function."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -50,14 +50,14 @@ def gan(
 ) -> Model:
     """Returns a GAN over images, vectors, series or tables (Goodfellow et al. 2014, arXiv 1406.2661).
 
-    One step is `n_critic` updates of the discriminator and one update of the generator. Schedules are functions of the
-    number of examples, which are the real rows that the discriminator has seen. The default loss and penalty are those
-    of R3GAN (Huang et al. 2024, arXiv 2501.05441).
+    A step is `n_critic` updates of the discriminator and one update of the generator. Schedules are functions of the
+    number of examples: the number of real rows that the discriminator has read. The default loss and penalty are the
+    choices of R3GAN (Huang et al. 2024, arXiv 2501.05441).
 
     Args:
       spec: facts of the data.
-      generator: a `name` in `nets.GENERATORS` and the options of that net; by default an MLP. A net of your own has the
-        inputs and the output that `Adversaries` says, as has a discriminator.
+      generator: a `name` in `nets.GENERATORS` and the options of that net; by default an MLP. For the inputs and the
+        output of your own nets, see `Adversaries`.
       discriminator: a `name` in `nets.DISCRIMINATORS` and the options of that net; by default an MLP.
       loss: a name in `losses.adversarial.LOSSES`; by default `relativistic`, which compares real with generated rows.
       penalty: a name in `losses.penalties.PENALTIES`; by default `r1_r2`, the squared gradients of the discriminator at
@@ -65,24 +65,24 @@ def gan(
       gamma: weight of the penalty, a number or a schedule; by default 1.
       latent_size: number of dimensions of the latent z; by default 64.
       prior: distribution of every dimension of z: `normal` N(0, 1), the default, or `uniform` U(-1, 1).
-      conditional: whether both nets read labels; by default False. If so, `given={"y": labels}` asks for labels, and
-        samples hold theirs as `y`. If labels are levels of a table (`data.order` by_level), `x` and `mask` with one
-        observed level a row ask for labels too, and the loss of the generator demands them (CTGAN, Xu et al. 2019,
-        arXiv 1907.00503, section 4.3).
-      n_critic: number of updates of the discriminator in a step; by default 1. Each has its own part of the batch. The
-        generator has a part too if its loss reads real rows.
-      pack: number of rows that the discriminator judges together; by default 1 (PacGAN, Lin et al. 2018, arXiv
+      conditional: whether both nets read labels; by default False. `given={"y": labels}` then chooses labels, and a
+        sample has its label as `y`. Labels may be levels of a table (`data.order` by_level). Then `x` and `mask` with
+        one observed level a row choose labels too, and the generator's loss demands the label. See CTGAN (Xu et al.
+        2019, arXiv 1907.00503, section 4.3).
+      n_critic: number of updates of the discriminator in a step; by default 1. Each update has its own part of the
+        batch. The generator also has a part if its loss reads real rows.
+      pack: number of rows that the discriminator judges together; by default 1. See PacGAN (Lin et al. 2018, arXiv
         1712.04086, section 3).
-      weight_clip: largest magnitude of the weights of the discriminator (WGAN, Arjovsky et al. 2017, arXiv 1701.07875,
-        algorithm 1); by default None, no limit.
+      weight_clip: largest magnitude of the weights of the discriminator; by default None, no limit. See WGAN (Arjovsky
+        et al. 2017, arXiv 1701.07875, algorithm 1).
       generator_gradient: a `name` in `ESTIMATORS` and its options; by default `backpropagation`.
       generator_optimizer: a `name` in `optimizers.OPTIMIZERS` and its options; by default `ADAM`.
-      discriminator_optimizer: the same for the discriminator; by default `ADAM`.
-      ema_half_life: half-life of the averaged generator, which draws samples, in examples. A number or a schedule; by
-        default 0, which averages nothing.
-      monitor: whether every step measures `r1` and `r2`, whatever the penalty; by default False. When they part, the
-        game is about to diverge (R3GAN, figure 1). Each costs a reverse pass. If the discriminator has batch
-        statistics, they are gradients of the sum over the batch.
+      discriminator_optimizer: a `name` in `optimizers.OPTIMIZERS` and its options; by default `ADAM`.
+      ema_half_life: half-life, in examples, of the averaged generator that draws samples. A number or a schedule; by
+        default 0, no average.
+      monitor: whether every step measures `r1` and `r2`, for any penalty; by default False. If the two drift apart,
+        training is about to diverge (R3GAN, figure 1). Each measure costs a reverse pass. If the discriminator has
+        batch statistics, they are gradients of the sum over the batch.
 
     Raises:
       UserError: for data of another kind, a conditional model of data without labels, an unknown name or option, or a
@@ -126,7 +126,17 @@ def gan(
 
 
 def draw_prior(nets: Adversaries, key: jax.Array, state: GanState, num: int) -> dict:
-    """Returns latents `z` [num, Z] of the prior, and labels `y` [num] by their frequencies if the nets read labels."""
+    """Draws latents from the prior, and labels by their frequencies if the nets read labels.
+
+    Args:
+      nets: both nets.
+      key: random key of the draws.
+      state: the state, whose averaged generator draws.
+      num: number of latents.
+
+    Returns:
+      `z` [num, Z], and `y` [num] if the nets read labels.
+    """
     counts = state.classes if nets.form.shares is None else jnp.asarray(nets.form.shares)
     if counts is None:
         return {"z": nets.prior(key, (num, nets.latent_size))}
@@ -135,14 +145,28 @@ def draw_prior(nets: Adversaries, key: jax.Array, state: GanState, num: int) -> 
 
 
 def decode(nets: Adversaries, key: jax.Array, state: GanState, latent: dict) -> Batch:
-    """Returns the rows `x` [N, *shape] that the averaged generator makes of latents; the key draws levels of tables."""
+    """Returns the rows that the averaged generator makes of latents.
+
+    Args:
+      nets: both nets.
+      key: random key of the levels of a table.
+      state: the state, whose averaged generator draws.
+      latent: `z` [N, Z], and `y` [N] if the nets read labels.
+
+    Returns:
+      `x` [N, *shape], and `y` [N] if the nets read labels.
+    """
     y = latent["y"] if nets.classes else None
     x = nets.form.drawn(key, nets.generator.apply(state.generator_ema, latent["z"], y))
     return {"x": x} if y is None else {"x": x, "y": y}
 
 
 def honoured(nets: Adversaries) -> tuple[str, ...]:
-    """Returns the conditions that `sample` can obey."""
+    """Returns the names of the conditions that `sample` can obey.
+
+    Args:
+      nets: both nets.
+    """
     if nets.form.asked is not None:
         return "y", "x", "mask"
     return ("y",) if nets.classes else ()
@@ -157,16 +181,20 @@ def sample(
     given: dict | None = None,
     how: dict | None = None,
 ) -> Batch:
-    """Returns samples: rows that the averaged generator makes of latents of the prior.
+    """Draws rows: the averaged generator turns latents of the prior into rows.
 
     Args:
       nets: both nets.
       decoder: `decode` of these nets, compiled.
-      key: of latents, labels and levels.
-      state: the state whose generator draws.
+      key: random key of latents, labels and levels.
+      state: the state, whose averaged generator draws.
       num: number of rows.
-      given: labels `y` [num], or cells `x` [num, D] with a `mask` [num, D] of one level a row, which they keep.
-      how: no options.
+      given: labels `y` [num], or cells `x` [num, D] with a `mask` [num, D] of one observed level a row, which is kept;
+        by default None.
+      how: no options; by default None.
+
+    Returns:
+      `x` [num, *shape], and `y` [num] if the nets read labels.
 
     Raises:
       UserError: for a condition that these nets cannot obey, or an option.
@@ -198,8 +226,17 @@ def check_arguments(
 ) -> None:
     """Refuses arguments that no GAN can have.
 
+    Args:
+      spec: facts of the data.
+      latent_size: see `gan`.
+      n_critic: see `gan`.
+      pack: see `gan`.
+      conditional: see `gan`.
+      weight_clip: see `gan`.
+      discriminator: see `gan`.
+
     Raises:
-      UserError: naming the argument, its value and what was expected.
+      UserError: with the argument, its value and the expected value.
     """
     check_kind("gan", spec, lambda kind: not kind.time or kind.columns)
     for name, value in {"n_critic": n_critic, "latent_size": latent_size, "pack": pack}.items():

@@ -1,4 +1,4 @@
-"""The nets of a GAN and their two losses, which generate rows and judge them in packs."""
+"""The nets of a GAN and their two losses. Rows are generated, and judged in packs."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,59 +16,68 @@ from gen_jax.nets.net import Net
 
 
 class Adversaries(NamedTuple):
-    """A GAN without its weights: two nets and the facts that their losses read."""
+    """Describes a GAN without its weights: two nets and the facts that their losses read."""
 
     generator: Net  # (z [N, Z], y [N] or None, weight [N]) -> output [N, *form.shape]
     discriminator: Net  # (packs [P, ...], y [P] or [P, pack] or None, weight [P]) -> logits [P]
     loss: AdversarialLoss
     penalty: Callable  # a function of `losses.penalties`
     prior: Callable  # (key, shape) -> z
-    form: Representation  # of rows, as the nets have them
-    shape: tuple[int, ...]  # of a row in model space
+    form: Representation  # representation of rows that the nets read and write
+    shape: tuple[int, ...]  # shape of a row in model space
     latent_size: int  # Z
-    classes: int = 0  # number of the labels that both nets read; 0: they read none
-    pack: int = 1  # rows that the discriminator judges together
-    monitor: bool = False  # measures both squared gradients, whatever the penalty
+    classes: int = 0  # number of the labels that both nets read; 0 if they read no labels
+    pack: int = 1  # number of rows that the discriminator judges together
+    monitor: bool = False  # whether both squared gradients are measured, for any penalty
 
 
 class GanState(NamedTuple):
-    """The state of a GAN. Nets and states of optimizers are pytrees of float32.
+    """Holds the state of a GAN. Nets and states of optimizers are pytrees of float32.
 
-    A net is a dictionary of its `params` and its statistics, which are the `batch_stats` of a generator and the
-    `spectral` vectors of a discriminator.
+    A net is a dictionary of its `params` and its statistics. The statistics are the `batch_stats` of a generator and
+    the `spectral` vectors of a discriminator.
     """
 
     step: jax.Array  # [] int32
-    examples: jax.Array  # [] int32, real rows that the discriminator has seen
-    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None if no label is modelled
+    examples: jax.Array  # [] int32, number of real rows that the discriminator has read
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None if no labels are read
     generator: Any
     discriminator: Any
-    generator_ema: Any  # the averaged generator, which draws samples
+    generator_ema: Any  # averaged generator, which draws samples
     generator_optimizer: Any
     discriminator_optimizer: Any
 
 
 class Draws(NamedTuple):
-    """Latents and keys of one loss, drawn ahead of it so that all evaluations of the loss can share them."""
+    """Holds latents and keys of one loss.
+
+    They are drawn before the loss, so that all its evaluations can share them.
+    """
 
     z: jax.Array  # [N, Z]
-    judging: jax.Array  # key of the dropout of the discriminator; a pass folds its number into it
+    judging: jax.Array  # key of the dropout of the discriminator; each pass folds its number into the key
     noise: jax.Array  # key of a penalty's interpolation, or of the perturbations of evolution
     dropout: jax.Array  # key of the dropout of the generator
     levels: jax.Array  # key of the levels of generated columns
 
 
 def draw(nets: Adversaries, key: jax.Array, num: int) -> Draws:
-    """Returns the draws of a loss of `num` rows."""
+    """Returns the draws of a loss.
+
+    Args:
+      nets: both nets.
+      key: random key of the draws.
+      num: number of rows.
+    """
     z_key, *keys = jax.random.split(key, 5)
     return Draws(nets.prior(z_key, (num, nets.latent_size)), *keys)
 
 
 class Generated(NamedTuple):
-    """Rows of the generator, with the output of its net and the statistics after the pass."""
+    """Holds rows of the generator, with the output of its net and the statistics after the pass."""
 
-    x: jax.Array  # [N, *form.shape], rows as the discriminator reads them
-    out: jax.Array  # [N, *form.shape], before `form.relaxed`
+    x: jax.Array  # [N, *form.shape], rows in the form that the discriminator reads
+    out: jax.Array  # [N, *form.shape], output of the net before `form.relaxed`
     statistics: dict  # `batch_stats`; empty if the net has none
 
 
@@ -79,7 +88,8 @@ def generate(nets: Adversaries, generator: Any, draws: Draws, batch: Batch) -> G
       nets: both nets.
       generator: `params` and statistics of the generator.
       draws: latents of N rows, and keys.
-      batch: N real rows, whose labels and weights the generated rows share. Batch statistics leave out weights of 0.
+      batch: N real rows, whose labels and weights the generated rows share. Rows of weight 0 do not count in batch
+        statistics.
     """
     y, weight, rngs = labels(nets, batch), weights(batch), {"dropout": draws.dropout}
     out, statistics = nets.generator.apply(generator, draws.z, y, weight, rngs=rngs, mutable=["batch_stats"])
@@ -87,12 +97,12 @@ def generate(nets: Adversaries, generator: Any, draws: Draws, batch: Batch) -> G
 
 
 class Packs(NamedTuple):
-    """Rows in packs, and the discriminator that judges them."""
+    """Holds rows in packs, and the discriminator that judges them."""
 
     real: jax.Array  # [P, ..., pack C]
     fake: jax.Array  # [P, ..., pack C]
-    weight: jax.Array  # [P], the least of the rows of a pack
-    critic: Critic  # knows their labels
+    weight: jax.Array  # [P], smallest weight of the rows of a pack
+    critic: Critic  # discriminator with the labels of the packs filled in
 
 
 def pack_rows(nets: Adversaries, discriminator: Any, key: jax.Array, batch: Batch, fake: jax.Array) -> Packs:
@@ -101,7 +111,7 @@ def pack_rows(nets: Adversaries, discriminator: Any, key: jax.Array, batch: Batc
     Args:
       nets: both nets.
       discriminator: `params` and statistics of the discriminator.
-      key: of its dropout.
+      key: random key of the dropout of the discriminator.
       batch: N real rows.
       fake: generated rows [N, *form.shape], which share the labels and the weights of the batch.
     """
@@ -112,7 +122,12 @@ def pack_rows(nets: Adversaries, discriminator: Any, key: jax.Array, batch: Batc
 
 
 def pack_labels(nets: Adversaries, y: jax.Array | None) -> jax.Array | None:
-    """Returns labels [N] in packs [N / pack, pack], or unchanged if a pack is one row."""
+    """Returns labels in packs [N / pack, pack], or unchanged if a pack is one row.
+
+    Args:
+      nets: both nets.
+      y: labels [N], or None.
+    """
     return y if y is None or nets.pack == 1 else y.reshape(-1, nets.pack)
 
 
@@ -130,10 +145,10 @@ def criticise(
     Args:
       nets: both nets.
       discriminator: `params` and statistics of the discriminator.
-      key: of its dropout.
+      key: random key of the dropout of the discriminator.
       y: labels [P] or [P, pack], or None.
       weight: weights [P].
-      packs: packs [M P, ...]; M neighbours share a label and a weight.
+      packs: packs [M P, ...]. M neighbours share a label and a weight.
       number: number of the pass, so that every pass has its own dropout.
     """
     times = len(packs) // len(weight)
@@ -152,20 +167,20 @@ def discriminator_loss(
 ) -> tuple[jax.Array, dict]:
     """Returns the adversarial loss of the discriminator plus gamma times its penalties, as means over packs.
 
-    The equations are those of `nets.loss.discriminator` and `nets.penalty`.
+    The equations are in `nets.loss.discriminator` and `nets.penalty`.
 
     Args:
       nets: both nets.
       params: parameters of the discriminator; differentiable.
-      key: of latents, dropout and the interpolation of a penalty.
-      state: holds the generator, and the statistics of the discriminator.
-      batch: `x` [N, *form.shape], real rows as `form.read` returns them, which changes tables only; `y` [N] if the nets
-        read labels; `weight` [N], 0 for padding, by default 1. N is a multiple of `nets.pack`.
-      gamma: weight of the penalties.
+      key: random key of latents, dropout and the interpolation of a penalty.
+      state: the state, which holds the generator and the statistics of the discriminator.
+      batch: `x` [N, *form.shape], real rows from `form.read`, which changes tables only; `y` [N] if the nets read
+        labels; `weight` [N], by default 1 (0 for padding rows). N is a multiple of `nets.pack`.
+      gamma: weight of the penalties; by default 1.
 
     Returns:
-      The loss, and the metrics: `d_loss` without penalties, the penalties without gamma, and `d_sign`, the mean sign of
-      the real logits minus the generated logits.
+      The loss [], and the metrics: `d_loss` without penalties, the penalties without gamma, and `d_sign`, the mean sign
+      of the real logits minus the generated logits.
     """
     draws = draw(nets, key, len(batch["x"]))
     fake = generate(nets, state.generator, draws, batch)
@@ -181,7 +196,11 @@ def discriminator_loss(
 
 
 def squared_gradients(packs: Packs) -> dict:
-    """Returns R1 and R2, half the mean squared gradient at real and at generated packs."""
+    """Returns the penalties R1 and R2: half the mean squared gradient at real and at generated packs.
+
+    Args:
+      packs: the packs.
+    """
     _, real = squared_gradient(packs.critic, packs.real, 3)
     _, fake = squared_gradient(packs.critic, packs.fake, 4)
     return {"r1": weighted_mean(real / 2, packs.weight), "r2": weighted_mean(fake / 2, packs.weight)}
@@ -192,18 +211,18 @@ def generator_loss(
 ) -> tuple[jax.Array, dict]:
     """Returns the adversarial loss of the generator, as a mean over packs.
 
-    The equation is that of `nets.loss.generator`. If labels are levels of a table, the cross-entropy of the label is
-    added (CTGAN, Xu et al. 2019, arXiv 1907.00503, section 4.3).
+    The equation is in `nets.loss.generator`. If labels are levels of a table, the cross-entropy of the label is added
+    (CTGAN, Xu et al. 2019, arXiv 1907.00503, section 4.3).
 
     Args:
       nets: both nets.
       params: parameters of the generator; differentiable.
-      key: of latents, dropout and levels.
-      state: holds the discriminator, and the statistics of the generator.
-      batch: as in `discriminator_loss`; only a loss with `pairs` reads the values of `x`.
+      key: random key of latents, dropout and levels.
+      state: the state, which holds the discriminator and the statistics of the generator.
+      batch: see `discriminator_loss`. Only a loss with `pairs` reads the values of `x`.
 
     Returns:
-      The loss, and the statistics of the generator after its pass: `batch_stats`, or nothing.
+      The loss [], and the statistics of the generator after its pass: `batch_stats`, or an empty dictionary.
     """
     return drawn_generator_loss(nets, params, draw(nets, key, len(batch["x"])), state, batch)
 
@@ -211,7 +230,15 @@ def generator_loss(
 def drawn_generator_loss(
     nets: Adversaries, params: Any, draws: Draws, state: GanState, batch: Batch
 ) -> tuple[jax.Array, dict]:
-    """Returns `generator_loss` by draws instead of a key."""
+    """Returns `generator_loss` for draws instead of a key.
+
+    Args:
+      nets: both nets.
+      params: parameters of the generator; differentiable.
+      draws: latents and keys.
+      state: the state, which holds the discriminator and the statistics of the generator.
+      batch: see `generator_loss`.
+    """
     fake = generate(nets, {**state.generator, "params": params}, draws, batch)
     packs = pack_rows(nets, state.discriminator, draws.judging, batch, fake.x)
     fake_logits = packs.critic(packs.fake, 1)
@@ -223,10 +250,19 @@ def drawn_generator_loss(
 
 
 def labels(nets: Adversaries, batch: Batch) -> jax.Array | None:
-    """Returns the labels [N] that both nets read; None if they read none."""
+    """Returns the labels [N] that both nets read; None if they read no labels.
+
+    Args:
+      nets: both nets.
+      batch: the real rows.
+    """
     return batch["y"] if nets.classes else None
 
 
 def weights(batch: Batch) -> jax.Array:
-    """Returns the weights [N] of the rows; 1 if the batch has none."""
+    """Returns the weights [N] of the rows; 1 if the batch has no weights.
+
+    Args:
+      batch: the real rows.
+    """
     return batch.get("weight", jnp.ones(len(batch["x"])))

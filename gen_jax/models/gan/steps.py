@@ -34,12 +34,12 @@ def backpropagation() -> Callable:
 
 
 def evolution(pairs: int = 32, deviation: float = 0.02, shaped: bool = True) -> Callable:
-    """Returns the estimator of `evolution_gradient`. All its evaluations share the draws of the loss.
+    """Returns the estimator that calls `evolution_gradient`. All its evaluations share the draws of the loss.
 
     Args:
-      pairs: half the number of evaluations of the loss.
-      deviation: standard deviation of the perturbations.
-      shaped: whether ranks take the place of losses.
+      pairs: half the number of evaluations of the loss; by default 32.
+      deviation: standard deviation of the perturbations; by default 0.02.
+      shaped: whether the ranks of the losses replace the losses; by default True.
     """
 
     def estimate(nets: Adversaries, params: Any, key: jax.Array, state: GanState, batch: Batch) -> tuple:
@@ -55,24 +55,30 @@ def evolution(pairs: int = 32, deviation: float = 0.02, shaped: bool = True) -> 
     return estimate
 
 
-# (nets, params, key, state, batch) -> (what `generator_loss` returns, an estimate of its gradient)
+# (nets, params, key, state, batch) -> (results of `generator_loss`, an estimate of its gradient)
 ESTIMATORS = {"backpropagation": backpropagation, "evolution": evolution}
 
 
 class Recipe(NamedTuple):
-    """The rules of the updates. `examples` is the number of real rows that the discriminator has seen."""
+    """Holds the rules of the updates. `examples` is the number of real rows that the discriminator has read."""
 
-    estimate: Callable  # (nets, params, key, state, batch) -> as in `ESTIMATORS`
-    generator: Callable  # (examples) -> the Optax transformation of the generator
-    discriminator: Callable  # (examples) -> the Optax transformation of the discriminator
+    estimate: Callable  # a value of `ESTIMATORS`, built
+    generator: Callable  # (examples) -> Optax transformation of the generator
+    discriminator: Callable  # (examples) -> Optax transformation of the discriminator
     gamma: Callable  # (examples) -> weight of the penalties
     half_life: Callable  # (examples) -> half-life of the averaged generator, in examples
-    n_critic: int = 1  # updates of the discriminator in a step
+    n_critic: int = 1  # number of updates of the discriminator in a step
     weight_clip: float | None = None  # largest magnitude of the discriminator's weights
 
 
 def init(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> GanState:
     """Returns the state before the first step.
+
+    Args:
+      nets: both nets.
+      recipe: rules of the updates.
+      key: random key of the weights.
+      batch: not used, because `nets` gives the shapes.
 
     Raises:
       UserError: for a penalty on a discriminator that reads statistics of its batch.
@@ -82,7 +88,7 @@ def init(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Gan
     rows = jnp.zeros((nets.pack, *nets.form.shape))
     generator = dict(nets.generator.init(g_key, jnp.zeros((1, nets.latent_size)), y[:1]))
     discriminator = dict(nets.discriminator.init(d_key, packed(rows, nets.pack), pack_labels(nets, y)))
-    batch_stats = discriminator.pop("batch_stats", None)  # dropped: each pass normalises by its own batch
+    batch_stats = discriminator.pop("batch_stats", None)  # dropped, because each pass normalises by its own batch
     if batch_stats and nets.penalty is not PENALTIES["none"]:
         raise UserError(
             f"penalty {nets.penalty.__name__!r} needs each row's own gradient, and batch norm mixes the rows of the "
@@ -101,22 +107,25 @@ def init(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Gan
 
 
 def step(nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, batch: Batch) -> tuple[GanState, dict]:
-    """Returns the state after `n_critic` updates of the discriminator and one update of the generator, and the metrics.
+    """Returns the state after `n_critic` updates of the discriminator and one update of the generator.
 
     Args:
       nets: both nets.
       recipe: the rules of the updates.
-      key: of the updates.
+      key: random key of the updates.
       state: the state before the step.
       batch: `x` [B, *shape] in model space; `y` [B] if the nets read labels; `mask` [B, *shape] if cells are missing;
-        `weight` [B], 0 for padding, by default 1.
+        `weight` [B], by default 1 (0 for padding rows).
+
+    Returns:
+      The new state, and the metrics.
 
     Raises:
       UserError: for a number of rows that `deal` cannot split.
     """
     *keys, read_key = jax.random.split(key, recipe.n_critic + 2)
     parts = deal(nets, recipe, read_key, batch)
-    for number in range(recipe.n_critic):  # unrolled: XLA's CPU convolutions are slow inside a loop
+    for number in range(recipe.n_critic):  # unrolled, because XLA's CPU convolutions are slow inside a loop
         state, metrics = update_discriminator(nets, recipe, keys[number], state, part_of(parts, number))
     state, value = update_generator(nets, recipe, keys[-1], state, part_of(parts, -1))
     seen = parts["weight"][:, : recipe.n_critic].sum()
@@ -134,9 +143,15 @@ def step(nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, bat
 
 
 def deal(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Batch:
-    """Returns the rows of a batch in P parts for the losses; its arrays lead with [B / P, P].
+    """Returns the rows of a batch in P parts for the losses. Its arrays have the leading axes [B / P, P].
 
-    Every update of the discriminator has a part. The generator has one if its loss reads real rows.
+    Every update of the discriminator has a part. The generator has a part if its loss reads real rows.
+
+    Args:
+      nets: both nets.
+      recipe: rules of the updates.
+      key: random key of the levels of a table.
+      batch: see `step`.
 
     Raises:
       UserError: for a number of rows that is not a multiple of P times `nets.pack`.
@@ -150,19 +165,32 @@ def deal(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Bat
     read = {"x": nets.form.read(key, observed(batch)), "weight": weights(batch)}
     if nets.classes:
         read["y"] = labels(nets, batch)
-    # The parts are strided, because so no row leaves its device.
+    # Parts are strided, so that no row leaves its device.
     return jax.tree.map(lambda leaf: leaf.reshape(-1, parts, *leaf.shape[1:]), read)
 
 
 def part_of(parts: Batch, number: int) -> Batch:
-    """Returns a part [B / P, ...] of the rows that `deal` returns."""
+    """Returns a part of a batch, with arrays [B / P, ...].
+
+    Args:
+      parts: the rows that `deal` returns.
+      number: number of the part.
+    """
     return jax.tree.map(lambda leaf: leaf[:, number], parts)
 
 
 def update_discriminator(
     nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, batch: Batch
 ) -> tuple[GanState, dict]:
-    """Returns the state after one update of the discriminator by `discriminator_loss`, and the metrics of that loss."""
+    """Returns the state after one update of the discriminator by `discriminator_loss`, and the metrics of that loss.
+
+    Args:
+      nets: both nets.
+      recipe: rules of the updates.
+      key: random key.
+      state: the state before the update.
+      batch: see `discriminator_loss`.
+    """
     examples, before = state.examples.astype(jnp.float32), state.discriminator
     gradient, metrics = jax.grad(discriminator_loss, argnums=1, has_aux=True)(
         nets, before["params"], key, state, batch, recipe.gamma(examples)
@@ -177,10 +205,16 @@ def update_discriminator(
 
 
 def power_iteration(nets: Adversaries, discriminator: Any, batch: Batch) -> Any:
-    """Returns the discriminator after a power iteration of its spectral vectors; unchanged if it has none."""
+    """Returns the discriminator after a power iteration of its spectral vectors; unchanged without such vectors.
+
+    Args:
+      nets: both nets.
+      discriminator: `params` and statistics of the discriminator.
+      batch: any rows, see `discriminator_loss`.
+    """
     if "spectral" not in discriminator:
         return discriminator
-    x, y = packed(batch["x"][: nets.pack], nets.pack), labels(nets, batch)  # any rows will do
+    x, y = packed(batch["x"][: nets.pack], nets.pack), labels(nets, batch)  # the result does not depend on the rows
     y = None if y is None else pack_labels(nets, y[: nets.pack])
     _, statistics = nets.discriminator.apply(discriminator, x, y, mutable=["batch_stats", "spectral"])
     return {**discriminator, "spectral": statistics["spectral"]}
@@ -189,7 +223,15 @@ def power_iteration(nets: Adversaries, discriminator: Any, batch: Batch) -> Any:
 def update_generator(
     nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, batch: Batch
 ) -> tuple[GanState, jax.Array]:
-    """Returns the state after one update of the generator by the estimator of the recipe, and its loss."""
+    """Returns the state after one update of the generator by the estimator of the recipe, and its loss [].
+
+    Args:
+      nets: both nets.
+      recipe: rules of the updates.
+      key: random key.
+      state: the state before the update.
+      batch: see `generator_loss`.
+    """
     before = state.generator
     (value, statistics), gradient = recipe.estimate(nets, before["params"], key, state, batch)
     tx = recipe.generator(state.examples.astype(jnp.float32))

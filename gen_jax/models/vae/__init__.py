@@ -1,4 +1,4 @@
-"""Autoencoders: one function, whose arguments are the nets, the likelihood, the weight of the KL and the objective."""
+"""Autoencoders. The nets, the likelihood, the weight of the KL and the objective are arguments of one function."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,29 +29,29 @@ Gaussian = tuple[jax.Array, jax.Array]  # mean and log scale [N, Z]
 
 
 class VaeState(NamedTuple):
-    """The state of an autoencoder."""
+    """Holds the state of an autoencoder."""
 
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, rows trained on
-    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None if it reads no labels
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None if no labels are read
     moments: Any  # mean [Z] and covariance [Z, Z] of the codes, if deterministic; None if the prior is N(0, I)
-    params: Any  # of the encoder, the decoder and the likelihood
-    average: Any  # of params
+    params: Any  # weights of the encoder, the decoder and the likelihood
+    average: Any  # moving average of params
     optimizer: Any
 
 
 class Autoencoder(NamedTuple):
-    """An autoencoder without its weights. `y` is labels [N], or None."""
+    """Describes an autoencoder without its weights. `y` is labels [N], or None."""
 
     encoder: Net  # (x, y) -> [N, 2, Z], mean and log scale of q(z | x)
-    decoder: Net  # (z, y) -> what the likelihood reads
+    decoder: Net  # (z, y) -> input of the likelihood
     likelihood: Likelihood
-    shape: tuple[int, ...]  # of a row
+    shape: tuple[int, ...]  # shape of a row
     latent_size: int  # Z
-    classes: int = 0  # number of labels that both nets read; 0: they read none
-    deterministic: bool = False  # the code is the mean of q, and the prior is fitted to the codes
-    num_samples: int = 1  # K, latents drawn for each row
-    free_nats: float = 0.0  # KL of each latent that costs nothing
+    classes: int = 0  # number of labels that both nets read; 0 if they read no labels
+    deterministic: bool = False  # whether the code is the mean of q, with a prior that is fitted to the codes
+    num_samples: int = 1  # K, number of latents drawn for each row
+    free_nats: float = 0.0  # KL in nats of each latent below which the KL is not reduced further
 
 
 @family("vae")
@@ -73,31 +73,36 @@ def vae(
 ) -> Model:
     """Returns an autoencoder of images, vectors or columns (Kingma & Welling 2014, arXiv 1312.6114).
 
-    `log_prob_bound` takes `num_samples`: with 1 it is the ELBO with its KL in closed form, with more the importance weighted
-    bound. `encode` returns the posterior's mean as `z` and its `scale`; `decode` the mean of x. `given` takes `y`,
-    and `x` with `mask` [num, *shape]: observed numbers, which a sample keeps and completes by its posterior.
+    `log_prob_bound` takes `num_samples`. One sample gives the ELBO with its KL in closed form; more samples give the
+    importance weighted bound. `encode` returns the mean of the posterior as `z` and its `scale`. `decode` returns the
+    mean of x. `given` takes `y`, and `x` with `mask` [num, *shape], observed cells that a sample keeps and completes by
+    its posterior.
 
     Args:
-      spec: the data.
-      encoder: a `name` in `ENCODERS` and that net's options.
-      decoder: a `name` in `DECODERS` and that net's options.
-      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; if None, the first that fits the data.
-      latent_size: numbers of the latent.
-      conditional: both nets read the label; `given={"y": labels}` asks for one, and a sample has its `y`. Bounds are
-        then those of log p(x | y).
-      kl: weight of the KL (Higgins et al. 2017: beta), a number or a schedule over examples. 0 makes a deterministic
-        autoencoder, which has no bound; its prior is a Gaussian fitted to the codes (Ghosh et al. 2020, arXiv 1903.12436).
-      free_nats: KL in nats of each latent, on average over a batch, below which it costs this constant.
-      objective: `elbo`; `iwae`, the importance weighted bound (Burda et al. 2016, arXiv 1509.00519); `dreg`, the
-        same with doubly reparameterised gradients (Tucker et al. 2019, arXiv 1810.04152).
-      num_samples: latents drawn for each row in training.
-      means: a sample is the mean of x given its latent, not a draw.
-      sweeps: number of moves of the Markov chain that completes x.
-      optimizer: see `gen_jax.optimizers.optimizer`.
-      ema_half_life: of the averaged weights that sample and score, in rows; 0 averages nothing.
+      spec: facts of the data, which are images, vectors or columns.
+      encoder: a `name` in `ENCODERS` and the options of that net; by default `mlp`.
+      decoder: a `name` in `DECODERS` and the options of that net; by default `mlp`.
+      likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
+        likelihood that fits the data.
+      latent_size: number of dimensions of the latent; by default 16.
+      conditional: whether both nets read the label; by default False. `given={"y": labels}` then chooses labels, a
+        sample has its label as `y`, and bounds are bounds of log p(x | y).
+      kl: weight of the KL (beta in Higgins et al. 2017), a number or a schedule over examples; by default 1. With 0 the
+        autoencoder is deterministic and has no bound. Its prior is a Gaussian that is fitted to the codes (Ghosh et al.
+        2020, arXiv 1903.12436).
+      free_nats: free bits of each latent, in nats; by default 0. A KL below this value, on average over a batch, costs
+        this constant.
+      objective: `elbo`, `iwae` or `dreg`; by default `elbo`. `iwae` is the importance weighted bound (Burda et al.
+        2016, arXiv 1509.00519). `dreg` is the same bound with doubly reparameterised gradients (Tucker et al. 2019,
+        arXiv 1810.04152).
+      num_samples: number of latents drawn for each row in training; by default 1.
+      means: whether a sample is the mean of x given its latent instead of a draw; by default False.
+      sweeps: number of moves of the Markov chain that completes x; by default 100.
+      optimizer: see `gen_jax.optimizers.optimizer`; by default Adam.
+      ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 0, no average.
 
     Raises:
-      UserError: for data that are no images, vectors or columns, labels that they lack, an unknown name or option.
+      UserError: for data that are not images, vectors or columns, missing labels, or an unknown name or option.
     """
     check_arguments(spec, latent_size, num_samples, sweeps, kl, objective, free_nats)
     classes = label_count("vae", spec, conditional)
@@ -129,9 +134,9 @@ def init(nets: Autoencoder, tx: Callable, key: jax.Array, batch: Batch) -> VaeSt
 
     Args:
       nets: the autoencoder.
-      tx: (examples) -> an Optax transformation.
-      key: of the weights.
-      batch: not read, for the shapes are those of `nets`.
+      tx: function from the number of examples to an Optax transformation.
+      key: random key of the weights.
+      batch: not used, because `nets` gives the shapes.
 
     Raises:
       UserError: for nets that keep statistics of batches.
@@ -160,17 +165,20 @@ def step(
     state: VaeState,
     batch: Batch,
 ) -> tuple[VaeState, dict]:
-    """Returns the state after one update by the gradient of a loss, and its metrics.
+    """Returns the state after one update by the gradient of a loss.
 
     Args:
       nets: the autoencoder.
-      loss: (params, key, batch, beta) -> `Loss`, such as `elbo_loss` of these nets.
-      beta: (examples) -> the weight of the KL.
-      tx: (examples) -> an Optax transformation.
-      ema_half_life: of the averaged weights, in rows; 0 averages nothing.
-      key: of the noise.
-      state: before the update.
-      batch: as in `elbo_loss`.
+      loss: function (params, key, batch, beta) -> `Loss`, such as `elbo_loss` of these nets.
+      beta: function from the number of examples to the weight of the KL.
+      tx: function from the number of examples to an Optax transformation.
+      ema_half_life: half-life of the averaged weights, in rows; 0 for no average.
+      key: random key of the noise.
+      state: the state before the update.
+      batch: see `elbo_loss`.
+
+    Returns:
+      The new state, and the metrics.
     """
     weight = batch.get("weight", jnp.ones(len(batch["x"])))
     seen = state.examples.astype(jnp.float32)
@@ -185,14 +193,14 @@ def step(
 def encode(
     nets: Autoencoder, params: Any, x: jax.Array, y: jax.Array | None, rngs: Mapping[str, jax.Array] = {}
 ) -> Gaussian:
-    """Returns mean and log scale [N, Z] of q(z | x).
+    """Returns the mean and the log scale [N, Z] of q(z | x).
 
     Args:
       nets: the autoencoder.
-      params: of the encoder, the decoder and the likelihood.
-      x: [N, *shape] in model space.
+      params: weights of the encoder, the decoder and the likelihood.
+      x: rows [N, *shape] in model space.
       y: labels [N], or None.
-      rngs: `dropout` holds the key of dropout; without one no net drops out.
+      rngs: `dropout`: random key of dropout; by default no dropout.
     """
     out = nets.encoder.apply(params["encoder"], nets.likelihood.read(x), y, rngs=rngs)  # [N, 2, Z]
     return out[:, 0], out[:, 1]
@@ -201,12 +209,28 @@ def encode(
 def decode(
     nets: Autoencoder, params: Any, z: jax.Array, y: jax.Array | None, rngs: Mapping[str, jax.Array] = {}
 ) -> jax.Array:
-    """Returns what the likelihood reads, [N, *shape, W], for latents z [N, Z]; the rest is as in `encode`."""
+    """Returns the input of the likelihood [N, *shape, W] for latents.
+
+    Args:
+      nets: the autoencoder.
+      params: weights of the encoder, the decoder and the likelihood.
+      z: latents [N, Z].
+      y: labels [N], or None.
+      rngs: `dropout`: random key of dropout; by default no dropout.
+    """
     return nets.decoder.apply(params["decoder"], z, y, rngs=rngs)
 
 
 def propose(nets: Autoencoder, params: Any, q: Gaussian, noise: jax.Array, y: jax.Array | None) -> Proposal:
-    """Returns the latents z = mean + scale noise of q, by the reparameterisation of Kingma & Welling 2014, eq. 10."""
+    """Returns the latents z = mean + scale noise, by the reparameterisation of Kingma & Welling 2014, eq. 10.
+
+    Args:
+      nets: the autoencoder.
+      params: weights of the encoder, the decoder and the likelihood.
+      q: mean and log scale [N, Z] of the posterior.
+      noise: standard normal noise [N, Z].
+      y: labels [N], or None.
+    """
     mean, log_scale = q
     return retrace(nets, params, q, mean + jnp.exp(log_scale) * noise, y)
 
@@ -219,13 +243,26 @@ def retrace(
     y: jax.Array | None,
     rngs: Mapping[str, jax.Array] = {},
 ) -> Proposal:
-    """Returns latents z [N, Z] with their posterior q and what they decode to."""
+    """Returns latents with their posterior and the output of the decoder.
+
+    Args:
+      nets: the autoencoder.
+      params: weights of the encoder, the decoder and the likelihood.
+      q: mean and log scale [N, Z] of the posterior.
+      z: latents [N, Z].
+      y: labels [N], or None.
+      rngs: `dropout`: random key of dropout; by default no dropout.
+    """
     mean, log_scale = q
     return Proposal(z, mean, log_scale, decode(nets, params, z, y, rngs))
 
 
 def latent_of(nets: Autoencoder) -> Latent:
-    """Returns the latent of an autoencoder, by which it samples and scores."""
+    """Returns the description of the latent, by which the shared code of latent-variable models samples and scores.
+
+    Args:
+      nets: the autoencoder.
+    """
     return Latent(
         sizes=(nets.latent_size,),
         classes=nets.classes,
@@ -241,34 +278,46 @@ def latent_of(nets: Autoencoder) -> Latent:
 
 
 def fitted_prior(state: VaeState, noise: jax.Array) -> jax.Array:
-    """Returns latents [N, Z] of the Gaussian that is fitted to the codes, made of noise [N, Z]."""
+    """Returns latents [N, Z] of the Gaussian that is fitted to the codes.
+
+    Args:
+      state: the state, which holds the moments of the codes.
+      noise: standard normal noise [N, Z].
+    """
     mean, covariance = state.moments
     return mean[None] + noise @ jnp.linalg.cholesky(covariance + 1e-6 * jnp.eye(len(mean))).T
 
 
 class Rows(NamedTuple):
-    """Rows and latents of their posterior, with which every loss begins."""
+    """Holds the rows of a batch and latents of their posterior, with which every loss begins."""
 
-    x: jax.Array  # [N, *shape], as the likelihood takes it
+    x: jax.Array  # [N, *shape], rows in the form that the likelihood takes
     y: jax.Array | None
     weight: jax.Array  # [N]
     q: Gaussian
     z: jax.Array  # [K, N, Z], drawn from q
-    rngs: dict[str, jax.Array]  # of the decoder
+    rngs: dict[str, jax.Array]  # random keys of the decoder
 
 
 class Report(NamedTuple):
-    """The metrics of a loss, and the means of the posterior."""
+    """Holds the metrics of a loss, and the means of the posterior."""
 
     metrics: dict[str, jax.Array]
-    means: jax.Array  # [N, Z] of the posterior
+    means: jax.Array  # [N, Z], means of the posterior
 
 
 Loss = tuple[jax.Array, Report]
 
 
 def draw_latents(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch) -> Rows:
-    """Returns the rows of a batch with `num_samples` latents of each, which the reparameterisation makes differentiable."""
+    """Returns the rows of a batch with `num_samples` latents of each row. Reparameterisation makes them differentiable.
+
+    Args:
+      nets: the autoencoder.
+      params: weights of the encoder, the decoder and the likelihood.
+      key: random key of the noise.
+      batch: see `elbo_loss`.
+    """
     z_key, x_key, e_key, d_key = jax.random.split(key, 4)
     x = nets.likelihood.smooth(x_key, observed(batch))
     y = batch["y"] if nets.classes else None
@@ -280,7 +329,13 @@ def draw_latents(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch) -
 
 
 def log_weights(nets: Autoencoder, params: Any, rows: Rows) -> tuple[jax.Array, jax.Array]:
-    """Returns log p(x | z) and log p(z) / q(z | x) of K latents of each row, [K, N] nats each."""
+    """Returns log p(x | z) and log p(z) / q(z | x) [K, N] of K latents of each row, in nats.
+
+    Args:
+      nets: the autoencoder.
+      params: weights of the encoder, the decoder and the likelihood.
+      rows: rows and latents of their posterior.
+    """
 
     def log_weight(z: jax.Array) -> tuple[jax.Array, jax.Array]:
         proposal = retrace(nets, params, rows.q, z, rows.y, rows.rngs)
@@ -292,7 +347,18 @@ def log_weights(nets: Autoencoder, params: Any, rows: Rows) -> tuple[jax.Array, 
 def reconstruction_loss(
     nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 0.0
 ) -> Loss:
-    """Returns -log p(x | z) at the mean z of q; the rest is as in `elbo_loss`, but `beta` is not read."""
+    """Returns the mean of -log p(x | z) over a batch in nats, where z is the mean of q.
+
+    Args:
+      nets: the autoencoder.
+      params: weights of the encoder, the decoder and the likelihood; differentiable.
+      key: random key of the noise.
+      batch: see `elbo_loss`.
+      beta: not used.
+
+    Returns:
+      The loss [], and its report.
+    """
     rows = draw_latents(nets, params, key, batch)
     mean, _ = rows.q
     out = decode(nets, params, mean, rows.y, rows.rngs)
@@ -301,17 +367,19 @@ def reconstruction_loss(
 
 
 def elbo_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 1.0) -> Loss:
-    """Returns beta KL(q || p) - log p(x | z), the mean over a batch in nats (Kingma & Welling 2014, arXiv 1312.6114, eq. 7).
+    """Returns the mean of beta KL(q || p) - log p(x | z) over a batch, in nats.
+
+    See Kingma & Welling 2014 (arXiv 1312.6114), equation 7.
 
     Args:
       nets: the autoencoder.
-      params: of the encoder, the decoder and the likelihood; differentiable.
-      key: of the noise.
-      batch: `x` [N, *shape] in model space, `y` [N] if the nets read labels, `weight` [N], 0 for rows that do not count.
-      beta: weight of the KL.
+      params: weights of the encoder, the decoder and the likelihood; differentiable.
+      key: random key of the noise.
+      batch: `x` [N, *shape] in model space, `y` [N] if the nets read labels, and `weight` [N] (0 for padding rows).
+      beta: weight of the KL; by default 1.
 
     Returns:
-      The loss, and its report.
+      The loss [], and its report.
     """
     rows = draw_latents(nets, params, key, batch)
     log_x, _ = log_weights(nets, params, rows)
@@ -321,9 +389,20 @@ def elbo_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta
 
 
 def iwae_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 1.0) -> Loss:
-    """Returns the negative importance weighted bound (Burda et al. 2016, arXiv 1509.00519, eq. 8).
+    """Returns the negative importance weighted bound, the mean over a batch in nats.
 
-    With `beta` it is -log 1/K sum_k p(x | z_k) (p(z_k) / q(z_k | x))^beta; the rest is as in `elbo_loss`.
+    The bound is equation 8 of Burda et al. 2016 (arXiv 1509.00519). With `beta` the loss is -log 1/K sum_k p(x | z_k)
+    (p(z_k) / q(z_k | x))^beta.
+
+    Args:
+      nets: the autoencoder.
+      params: weights of the encoder, the decoder and the likelihood; differentiable.
+      key: random key of the noise.
+      batch: see `elbo_loss`.
+      beta: exponent of p(z) / q(z | x); by default 1.
+
+    Returns:
+      The loss [], and its report.
     """
     rows = draw_latents(nets, params, key, batch)
     log_x, ratio = log_weights(nets, params, rows)
@@ -334,7 +413,20 @@ def iwae_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta
 
 
 def dreg_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta: jax.Array | float = 1.0) -> Loss:
-    """Returns a number whose gradient is that of `iwae_loss`, doubly reparameterised (Tucker et al. 2019, arXiv 1810.04152)."""
+    """Returns a number whose gradient is the doubly reparameterised gradient of `iwae_loss`.
+
+    See Tucker et al. 2019 (arXiv 1810.04152).
+
+    Args:
+      nets: the autoencoder.
+      params: weights of the encoder, the decoder and the likelihood; differentiable.
+      key: random key of the noise.
+      batch: see `elbo_loss`.
+      beta: exponent of p(z) / q(z | x); by default 1.
+
+    Returns:
+      The number [], and the report of the bound.
+    """
     rows = draw_latents(nets, params, key, batch)
     kl = gaussian_kl(*rows.q)  # [N, Z]
     fixed = rows._replace(q=jax.lax.stop_gradient(rows.q))
@@ -347,7 +439,13 @@ def dreg_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta
 
 
 def elbo_metrics(log_x: jax.Array, kl: jax.Array, weight: jax.Array) -> dict[str, jax.Array]:
-    """Returns `elbo` and `kl` in nats, means over the rows; log_x is [K, N] and kl [N, Z]."""
+    """Returns the metrics `elbo` and `kl` in nats, as means over the rows.
+
+    Args:
+      log_x: log p(x | z) of K latents of each row, [K, N].
+      kl: KL of each latent, [N, Z].
+      weight: weights of the rows [N].
+    """
     return {"elbo": weighted_mean(log_x.mean(0) - kl.sum(1), weight), "kl": weighted_mean(kl.sum(1), weight)}
 
 
@@ -365,8 +463,17 @@ def check_arguments(
 ) -> None:
     """Refuses arguments that no autoencoder can have.
 
+    Args:
+      spec: facts of the data.
+      latent_size: see `vae`.
+      num_samples: see `vae`.
+      sweeps: see `vae`.
+      kl: see `vae`.
+      objective: see `vae`.
+      free_nats: see `vae`.
+
     Raises:
-      UserError: naming the argument, its value and what was expected.
+      UserError: with the argument, its value and the expected value.
     """
     check_kind("vae", spec, lambda kind: not kind.time)
     for name, value in {"latent_size": latent_size, "num_samples": num_samples, "sweeps": sweeps}.items():

@@ -1,4 +1,4 @@
-"""The integer network of a trained autoencoder, by which `gen_jax.compress` codes images."""
+"""The integer network of a trained autoencoder, with which `gen_jax.compress` codes images."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from gen_jax.errors import UserError
 from gen_jax.model import State
 from gen_jax.nets.mlp import MLP
 
-# Options of an `MLP` of dense layers with ReLU between them
+# Options of an `MLP` of dense layers with ReLU between the layers
 PLAIN = {"activation": "relu", "output": "linear", "norm": "none", "pieces": 1, "concatenate": False}
 Layers = list[tuple[np.ndarray, np.ndarray]]  # kernel [I, O] and bias [O] of each dense layer
 
@@ -22,15 +22,15 @@ def integer_network(spec: Spec, encoder: object, decoder: object, likelihood: Li
     """Returns the integer network of an autoencoder, made from its averaged weights.
 
     Args:
-      spec: the data.
-      encoder: an `MLP` of dense layers with ReLU between them; any other net is refused.
-      decoder: such a net too.
-      likelihood: its `name` is one of `gen_jax.coding.integer.LIKELIHOODS`.
-      state: of the autoencoder.
+      spec: facts of the data.
+      encoder: an `MLP` of dense layers with ReLU between the layers. Any other net is refused.
+      decoder: an `MLP` of dense layers with ReLU between the layers. Any other net is refused.
+      likelihood: the likelihood, whose `name` is in `gen_jax.coding.integer.LIKELIHOODS`.
+      state: the state of the autoencoder.
 
     Raises:
-      UserError: for nets of other layers, a conditional or deterministic autoencoder, data that are no images of whole
-        numbers, another likelihood, or weights whose sums would not be exact.
+      UserError: for nets with other layers, a conditional or deterministic autoencoder, data that are not images of
+        whole numbers, another likelihood, or weights whose sums would not be exact.
     """
     encoder, decoder = plain_net("encoder", encoder), plain_net("decoder", decoder)
     values = whole(spec)
@@ -53,14 +53,14 @@ def integer_network(spec: Spec, encoder: object, decoder: object, likelihood: Li
 
 
 def plain_net(part: str, net: object) -> MLP:
-    """Returns a net if it consists of dense layers with ReLU between them.
+    """Returns a net if it consists of dense layers with ReLU between the layers.
 
     Args:
       part: `encoder` or `decoder`, for the error.
       net: a Flax module.
 
     Raises:
-      UserError: for any other net, naming the option.
+      UserError: for any other net, with the option that differs.
     """
     if not isinstance(net, MLP):
         raise UserError(f"the {part} is a {type(net).__name__}; expected {part}.name 'mlp' to compress by")
@@ -72,16 +72,21 @@ def plain_net(part: str, net: object) -> MLP:
 
 
 def dense_layers(net: MLP, params: Any) -> Layers:
-    """Returns the weights of the dense layers of a net, the first layer first."""
+    """Returns the weights of the dense layers of a net, from the first layer to the last.
+
+    Args:
+      net: the net.
+      params: variables of the net.
+    """
     layers = [params["params"][f"Dense_{place}"] for place in range(len(net.hidden) + 1)]
     return [(layer["kernel"], layer["bias"]) for layer in layers]
 
 
 def grouped_by_parameter(layers: Layers, width: int) -> Layers:
-    """Returns the layers of a decoder whose outputs are grouped by parameter of the likelihood, not by pixel.
+    """Returns the layers of a decoder whose outputs are grouped by parameter of the likelihood instead of by pixel.
 
     Args:
-      layers: those of the net, which puts the parameters of a pixel side by side.
+      layers: layers of the net, which puts the parameters of a pixel side by side.
       width: number of parameters of a pixel.
     """
     *hidden, (kernel, bias) = layers
