@@ -1,6 +1,8 @@
 """The scorer over every measure: a perfect sampler, a collapsed one and copies; protocols; what is refused."""
 
 import io
+import os
+import pty
 import re
 import sys
 import time
@@ -328,3 +330,12 @@ def test_the_measure_at_work_and_the_remaining_time_are_shown_on_a_terminal_alon
     known, _, unknown = sys.stderr.getvalue().partition("rows: 0batch")
     assert re.search(r"rows: +67%.* 2/3 \[00:00<00:00, .*batch/s\]", known)
     assert re.search(r"rows: 2batch \[00:00, .*batch/s\]", unknown) and "<" not in unknown
+
+
+def test_a_terminal_that_knows_no_size_shows_the_bars(monkeypatch):
+    leader, follower = pty.openpty()  # of 0 lines and 0 columns
+    with open(follower, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert [*progress.stages([1, 2], "measure", "number {}".format)] == [1, 2]
+        assert b"measure 1 of 2: number 1" in os.read(leader, 1000)
+    os.close(leader)

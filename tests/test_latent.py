@@ -67,6 +67,7 @@ def test_bounds_are_means_over_all_rows_in_nats_and_bits(images):
         assert entry["oracle"] is None and entry["no_oracle"] == "model only"
         expected = {"num_samples": num, "split": split, "rows": len(rows), "seed": 3, "content": "made up"}
         assert expected.items() <= entry["protocol"].items() and "given" not in entry["protocol"]
+    assert scores["nelbo"]["protocol"]["sign"] == "negative log-likelihood"
     rate = scores["bits_per_dim"]
     assert rate["value"] == pytest.approx(scores["nelbo"]["value"] / (4 * 4 * 2 * np.log(2)))
     assert "bits-back" in rate["protocol"]["rate"] and rate["protocol"]["split"] == "test"
