@@ -23,17 +23,28 @@ Between = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # start, end [N, 
 
 
 def linear(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
-    """(1 - t) start + t end at `steps` times from 0 to 1: start, end [N, D] to [N, T, D]."""
+    """Returns the straight lines (1 - t) start + t end at `steps` times t from 0 to 1, [N, T, D].
+
+    Args:
+      start: first points of the lines [N, D].
+      end: last points of the lines [N, D].
+      steps: number of points T of a line.
+    """
     t = np.linspace(0, 1, steps)[:, None]
     return (1 - t) * start[:, None] + t * end[:, None]
 
 
 def spherical(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
-    """Along great circles, the length going linearly from one end's to the other's: [N, D], [N, D] to [N, T, D].
+    """Returns paths along great circles, whose length changes linearly from that of the start to that of the end, [N, T, D].
 
-    Draws of a normal prior in many dimensions lie near a sphere, which the straight line between two of them leaves:
-    Shoemake 1985; White 2016 (arXiv 1609.04468), section 2.1. Opposite ends, which no one circle joins, are joined
+    Draws of a normal prior in many dimensions lie near a sphere, and the straight line between two draws leaves the sphere
+    (Shoemake 1985; White 2016, arXiv 1609.04468, section 2.1). Opposite points, which many circles join, are joined
     through 0.
+
+    Args:
+      start: first points of the paths [N, D].
+      end: last points of the paths [N, D].
+      steps: number of points T of a path.
     """
     start_length, end_length = (np.linalg.norm(z, axis=-1, keepdims=True) for z in (start, end))  # [N, 1]
     u, v = start / np.maximum(start_length, TINY), end / np.maximum(end_length, TINY)
@@ -64,7 +75,7 @@ def latent_functions(model: Model) -> tuple[Callable[..., Batch], Callable[..., 
 
 
 def draws(model: Model, state: State, seed: int, num: int) -> dict[str, np.ndarray]:
-    """`num` latents of the model's prior, leaves [num, ...]; the first ones are the same for every `num`.
+    """Draws `num` latents from the prior of a model, leaves [num, ...]; the first latents are the same for every `num`.
 
     Raises:
       UserError: for a model without a continuous latent.
@@ -79,10 +90,16 @@ def draws(model: Model, state: State, seed: int, num: int) -> dict[str, np.ndarr
 
 
 def walk(latent: dict[str, np.ndarray], steps: int, between: Between, closed: bool) -> dict[str, np.ndarray]:
-    """Paths through `z` [N, C, ...]: from the first of each row's draws to the second, or from all to the next in turn.
+    """Returns paths through the latents of C corners: from the first corner to the second, or a loop through all of them.
 
-    Returns `z` [N, T, ...] where T is `steps`, or C * (steps - 1) for closed loops, on which the first point follows
-    the last. Whatever else the latent holds (labels) stays what it is at the first draw.
+    Args:
+      latent: `z` [N, C, ...] and other leaves [N, C, ...], such as labels, which stay those of the first corner.
+      steps: number of points from a corner to the next, both included.
+      between: the path between two points.
+      closed: whether the path is a loop, on which the first point follows the last.
+
+    Returns:
+      The latents of the paths, leaves [N, T, ...]. T is `steps`, or C * (steps - 1) for loops.
     """
     z = latent["z"].astype(np.float64)
     shape, z = z.shape, z.reshape(*z.shape[:2], -1)  # [N, C, D]
@@ -96,7 +113,7 @@ def walk(latent: dict[str, np.ndarray], steps: int, between: Between, closed: bo
 
 
 def decode(model: Model, state: State, spec: Spec, latent: dict[str, np.ndarray]) -> np.ndarray:
-    """`x` [M, *shape] in the data's own domain of latents [M, ...], in chunks of one size: one compilation."""
+    """Returns the decoded rows [M, *shape] of latents [M, ...], in the domain of the data. It compiles for one size of chunk."""
     _, decode_latent = latent_functions(model)
     key, num, x = root(0, "codes"), len(latent["z"]), []
     for start in range(0, num, CHUNK):
@@ -109,9 +126,9 @@ def decode(model: Model, state: State, spec: Spec, latent: dict[str, np.ndarray]
 def paths(
     loaded: loading.Loaded, num: int, steps: int, seed: int, between: Between, closed: bool, rows: Rows | None = None
 ) -> np.ndarray:
-    """`num` decoded paths [num, T, *shape] in the data's own domain; T as in `walk`, path i depends on (seed, i).
+    """Returns decoded paths [num, T, *shape] in the domain of the data, with T as in `walk`.
 
-    They go between draws of the prior, or between the codes of raw `rows`, in their order.
+    Path i depends on (seed, i). The paths join draws of the prior, or the codes of raw `rows` in their order.
 
     Raises:
       UserError: for a model without a continuous latent or a decoder, or another number of rows than the paths join.
@@ -126,22 +143,22 @@ def paths(
 
 
 def decoded(loaded: loading.Loaded, walked: dict[str, np.ndarray]) -> np.ndarray:
-    """`x` [N, T, *shape] of latents [N, T, ...]."""
+    """Returns the decoded rows [N, T, *shape] of latents [N, T, ...]."""
     shape = walked["z"].shape[:2]
     x = decode(loaded.model, loaded.state, loaded.spec, {k: v.reshape(-1, *v.shape[2:]) for k, v in walked.items()})
     return x.reshape(*shape, *x.shape[1:])
 
 
 def codes(loaded: loading.Loaded, rows: Rows, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The latents of raw rows, with those leaves that `decode` reads: `z`, the posterior's mean, and labels."""
+    """Returns the latents of raw rows with the leaves that `decode` reads: `z`, the mean of the posterior, and labels."""
     found = encode(loaded.model, loaded.state, loaded.spec, rows)
     return {name: found[name] for name in names}
 
 
 def traversals(loaded: loading.Loaded, order: np.ndarray, num: int, steps: int, seed: int) -> np.ndarray:
-    """Decoded traversals [num, steps, *shape]: row i moves the latent `order[i]` of one draw, the others held.
+    """Returns decoded traversals [num, steps, *shape]: row i moves the latent `order[i]` of a draw and holds the others.
 
-    It goes from -3 to 3 standard deviations of the prior around its mean, as far as draws of the prior reach.
+    A latent goes from -3 to 3 standard deviations of the prior around its mean, as far as draws of the prior reach.
     """
     latent = draws(loaded.model, loaded.state, seed, 1)
     known = draws(loaded.model, loaded.state, 0, PRIOR_ROWS)["z"].reshape(PRIOR_ROWS, -1).astype(np.float64)
@@ -157,10 +174,10 @@ def traversals(loaded: loading.Loaded, order: np.ndarray, num: int, steps: int, 
 
 
 def by_activity(loaded: loading.Loaded) -> tuple[np.ndarray, str]:
-    """The latents in the order of a traversal, and in words which: the most active ones first.
+    """Returns the latents in the order of a traversal, the most active latents first, and this order in words.
 
-    Activity is the variance of the posterior's mean over test rows (Burda et al. 2016, arXiv 1509.00519, section 5.2). Where
-    the model does not encode, or its test rows cannot be had, they are as they are numbered.
+    Activity is the variance of the mean of the posterior over test rows (Burda et al. 2016, arXiv 1509.00519, section 5.2).
+    If the model does not encode, or its test rows cannot be read, the latents stand in the order of their numbers.
     """
     size = draws(loaded.model, loaded.state, 0, 1)["z"].size
     try:
