@@ -57,6 +57,7 @@ class Bounded(io.RawIOBase):
         self.file, self.what, self.size = file, what, 0
 
     def readable(self) -> bool:
+        """Returns True: the stream can be read."""
         return True
 
     def read(self, size: int = -1) -> bytes:
@@ -74,5 +75,6 @@ class Bounded(io.RawIOBase):
         return content
 
     def close(self) -> None:
+        """Closes the file."""
         self.file.close()
         super().close()

@@ -58,6 +58,12 @@ class Net(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
+        """Returns the features [N, F] and the logits [N, num_classes] of images [N, H, W, C] or vectors [N, D].
+
+        Args:
+          x: the rows.
+          train: whether dropout is on; by default False.
+        """
         if x.ndim == 4:
             if max(x.shape[1:3]) > LARGEST_SIDE:
                 sides = [max(1, round(side * LARGEST_SIDE / max(x.shape[1:3]))) for side in x.shape[1:3]]

@@ -36,6 +36,7 @@ class Reader(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns a number for each frame of series [N, T, D], [N, T]."""
         layers = Recurrent("gru", self.units)
         return nn.Dense(1)(layers.unroll(layers.init_carry(len(x)), x)[1])[..., 0]
 
