@@ -334,6 +334,7 @@ def test_the_measure_at_work_and_the_remaining_time_are_shown_on_a_terminal_alon
 
 def test_a_terminal_that_knows_no_size_shows_the_bars(monkeypatch):
     leader, follower = pty.openpty()  # of 0 lines and 0 columns
+    os.set_blocking(leader, False)
     with open(follower, "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         assert [*progress.stages([1, 2], "measure", "number {}".format)] == [1, 2]
