@@ -2,8 +2,8 @@
 
     python -m gen_jax.train --config configs/bayes_net_bif.py [--config.model.bif=FILE.bif]
 
-15 seconds on one CPU core. asia, which is embedded: -2.25 nats for a row drawn from it (standard error 0.01); minus its
-entropy is -2.237.
+15 seconds on one CPU core. asia, which is embedded: negative log-likelihood 2.25 nats for a row drawn from it (standard error 0.01); its
+entropy is 2.237.
 
     python -m gen_jax.sample --workdir runs/bayes_net_bif --num 10 --given "smoke=yes,xray=yes" --out cases.csv
 """

@@ -2,8 +2,8 @@
 
     python -m gen_jax.train --config configs/beta_vae.py
 
-155 seconds on one CPU core beside eight other runs. Of the 359 test digits, one seed: ELBO -100.3 nats, by 100 samples
--95.3 (`vae.py` has -90.2 and -87.2): the price of few latents that each do much.
+155 seconds on one CPU core beside eight other runs. Of the 359 test digits, one seed: NELBO 100.3 nats, by 100 samples
+95.3 (`vae.py` has 90.2 and 87.2): the price of few latents that each do much.
 
     python -m gen_jax.interpolate --workdir runs/beta_vae --traverse --out latents.png
 """

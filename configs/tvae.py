@@ -3,7 +3,7 @@
     python -m gen_jax.train --config configs/tvae.py [--config.data.path=FILE.csv]
 
 20 seconds of one core's time, of which half is to compile. Of 1,000 samples, one seed: marginal 0.077 (real rows 0.087), pairwise
-0.089 (0.033), detection 0.66 (0.45), F1 on real test rows 0.933 (0.916), nearest_record 0.50; ELBO -2.99 nats a test row.
+0.089 (0.033), detection 0.66 (0.45), F1 on real test rows 0.933 (0.916), nearest_record 0.50; NELBO 2.99 nats a test row.
 Adult, three seeds: F1 of the minority 0.640 ± 0.003 after 20,000 steps, 64 seconds of one core each (real rows 0.664; published
 0.630), by settings that a fifth of the train rows chose:
 

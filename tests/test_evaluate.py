@@ -273,6 +273,10 @@ def test_scores_of_earlier_versions_are_read_with_the_signs_of_today(tmp_path):
     today = {"nelbo": entry_of(80.0, 81.0, **facts, sign="negative log-likelihood")}
     refuse_other_protocol(today, read, "runs/old")
     assert "-11 ± 0.5 paired (2)" in comparison_table(Scored("a", today, (0, 1)), Scored("runs/old", read, (0, 1)))
+    for change in ({"values": 3}, {"values": ["x"]}, {"no_oracle": 1}):
+        save_scores(tmp_path, 7, {"elbo": old | change})
+        with pytest.raises(UserError, match="holds no scores; write it anew"):
+            read_scores(tmp_path)
     with pytest.raises(UserError, match="nelbo does not compare with .*: sign is None here"):
         refuse_other_protocol({"nelbo": entry_of(80.0, **facts)}, read, "runs/old")
 
@@ -334,6 +338,7 @@ def test_the_measure_at_work_and_the_remaining_time_are_shown_on_a_terminal_alon
 
 def test_a_terminal_that_knows_no_size_shows_the_bars(monkeypatch):
     leader, follower = pty.openpty()  # of 0 lines and 0 columns
+    os.set_blocking(leader, False)
     with open(follower, "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         assert [*progress.stages([1, 2], "measure", "number {}".format)] == [1, 2]

@@ -7,7 +7,7 @@ import numpy as np
 
 from gen_jax import config
 from gen_jax.errors import UserError
-from gen_jax.metrics.scores import MARKS, Marks, Scores, aligned, legend, marked, number_cell
+from gen_jax.metrics.scores import MARKS, Marks, Scores, aligned, marked, number_cell
 
 
 class Scored(NamedTuple):
@@ -93,7 +93,7 @@ def comparison_table(run: Scored, other: Scored, marks: Marks = MARKS) -> str:
             cells += [value_cell(other_entry, marks), difference_cell(run, other, name, marks)]
         rows.append([marked(name, marks), *cells])
     head = f"this run beside {other.name}; {marks.error} standard error over replicas (their number)"
-    return "\n".join(filter(None, (head, aligned(rows), legend(rows, marks))))
+    return f"{head}\n{aligned(rows)}"
 
 
 def value_cell(entry: Mapping[str, Any], marks: Marks) -> str:

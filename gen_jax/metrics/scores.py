@@ -132,10 +132,11 @@ def _is_score(entry: Any) -> bool:
         isinstance(entry, dict) and isinstance(entry.get("protocol"), dict) and {"value", "oracle"} <= entry.keys()
     ):
         return False
-    values = entry.get("values", [])
-    numbers = [entry.get(name) for name in NUMBERS] + (values if isinstance(values, list) else [values])
-    reason = entry.get("no_oracle", "")
-    return isinstance(reason, str) and all(number is None or isinstance(number, int | float) for number in numbers)
+    values, reason = entry.get("values", []), entry.get("no_oracle", "")
+    if not (isinstance(values, list) and isinstance(reason, str)):
+        return False
+    numbers = [*(entry.get(name) for name in NUMBERS), *values]
+    return all(number is None or isinstance(number, int | float) for number in numbers)
 
 
 def real_data_cell(name: str, entry: Mapping[str, Any]) -> str:
