@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 EXPECTED = {  # pictures, and what its texts tell
-    "01_first_gan": (6, [r"step 2000/2000", r"high_quality +0\.[4-9]", r"modes +10 "]),
+    "01_first_gan": (6, [r"step 2000/2000", r"high_quality ↑ +0\.[4-9]", r"modes ↑ +10 "]),
     "02_vae_latents": (5, [r"16 latents\nmetric.*\nnelbo ↓ +9\d\.", r"active_units +2 "]),
     "03_text_and_music": (2, [r"order 4\nROMEO:", r"step 150/150 .*nats_per_token=[12]\.", r"step 240/240"]),
     "04_tables_and_networks": (3, [r"do\(dysp\)=yes +P\(bronc=yes\) = 0\.4", r"graph +2\.25", r"1\.4,0\.2,setosa"]),
