@@ -71,7 +71,10 @@ def build(what: str, choices: Mapping[str, Callable], options: Any, *args) -> An
     if isinstance(options, str):
         options = {"name": options}
     if not isinstance(options, Mapping):
-        return options(*args) if is_builder(options) else options
+        if not is_builder(options):
+            return options
+        refuse_other_signature(what, options, args)
+        return options(*args)
     options = dict(options)
     if "object" in options:
         if options["object"] is None:
@@ -82,6 +85,29 @@ def build(what: str, choices: Mapping[str, Callable], options: Any, *args) -> An
         raise UserError(f"{what} has no name; choices are {', '.join(choices)}")
     name = options.pop("name")
     return call(what, name, pick(what, choices, name), options, args)
+
+
+def refuse_other_signature(what: str, function: Callable, args: tuple) -> None:
+    """Raises UserError if a function or a class in the place of a part cannot be called with the facts of the model.
+
+    Args:
+      what: name of the part, for the errors.
+      function: the function or the class.
+      args: facts that the model gives to the part.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    try:
+        signature = inspect.signature(function)
+        fields = [parameter for parameter in signature.parameters.values() if parameter.name not in PLACE]
+        signature.replace(parameters=fields).bind(*args)
+    except TypeError as error:
+        facts = ", ".join(type(fact).__name__ for fact in args) or "nothing"
+        raise UserError(
+            f"{what} {name} cannot be called with the facts of the model ({facts}): {error}; expected an object, such as "
+            f"{name}(...), or a function of these facts that returns one"
+        ) from None
+    except ValueError:  # a builtin without a signature
+        return
 
 
 def pick(what: str, choices: Mapping[str, Any], value: Any) -> Any:

@@ -425,3 +425,60 @@ def test_references():
     for reference in ("nowhere:x", "flax.linen:Nothing", "flax"):
         with pytest.raises(gj.UserError):
             references.resolve(reference)
+
+
+class Flat(nn.Module):
+    """A net that forgets the mask, or the shape."""
+
+    size: int = 3
+
+    @nn.compact
+    def __call__(self, z, labels=None, mask=None):
+        return nn.Dense(self.size)(z)
+
+
+class Short(nn.Module):
+    """A net that does not take the mask."""
+
+    @nn.compact
+    def __call__(self, z):
+        return nn.Dense(2)(z)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda spec: gj.models.gan(spec, generator=Flat()),
+            r"generator Flat gives an output of shape \[\d+, 3\]; expected \[N, 2\]",
+        ),
+        (
+            lambda spec: gj.models.gan(spec, discriminator=Flat(1)),
+            r"discriminator Flat gives an output of shape \[\d+, 1\]; expected \[N\]",
+        ),
+        (
+            lambda spec: gj.models.gan(spec, generator=Short()),
+            r"generator Short: too many positional arguments; expected __call__\(self, z, labels, mask\)",
+        ),
+        (
+            lambda spec: gj.models.gan(spec, generator=Short),
+            "generator Short cannot be called with the facts of the model",
+        ),
+        (lambda spec: gj.models.gan(spec, generator=np.tanh(0)), "generator is an object of type float64.*NnxNet"),
+        (
+            lambda spec: gj.models.vae(spec, latent_size=4, encoder=Flat(4)),
+            r"encoder Flat gives an output of shape \[\d+, 4\]; expected \[N, 2, 4\]",
+        ),
+        (lambda spec: gj.models.gan(spec, loss=(jnp.subtract, jnp.negative)), "object of type tuple.*AdversarialLoss"),
+        (lambda spec: gj.models.vae(spec, likelihood=lambda out, x: out - x), "likelihood <lambda> cannot be called"),
+        (
+            lambda spec: gj.models.vae(spec, likelihood=lambda spec: spec),
+            "expected a gen_jax.distributions.pixels.Likelihood",
+        ),
+        (lambda spec: gj.register("gap", lambda x: x, "measure"), "measure 'gap' is an object of type function"),
+    ],
+)
+def test_an_object_that_does_not_fit_its_place_is_one_line(data, tmp_path, make, message):
+    with pytest.raises(gj.UserError, match=message):
+        gj.fit(make(data.spec), data, workdir=tmp_path / "run", **FIT)
+    assert not (tmp_path / "run").exists()

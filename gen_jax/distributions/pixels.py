@@ -369,6 +369,10 @@ def fitting(spec: Spec, options: Mapping | Likelihood | None) -> Likelihood:
             f"likelihood {options['name']!r}: {spec.name} has {kind}, expected {' or '.join(FITTING[kind])}{hint}"
         )
     found = build("likelihood", LIKELIHOODS, options, spec)
+    if not isinstance(found, Likelihood):
+        raise UserError(
+            f"likelihood is an object of type {type(found).__name__}; expected a gen_jax.distributions.pixels.Likelihood"
+        )
     if found.shape:
         return found
 

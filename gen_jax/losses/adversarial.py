@@ -11,6 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.nn import relu, softplus
 
+from gen_jax.errors import UserError
+from gen_jax.registry import pick
+
 
 class AdversarialLoss(NamedTuple):
     """The two losses of a two-player game, and whether the loss of the generator reads real examples."""
@@ -18,6 +21,24 @@ class AdversarialLoss(NamedTuple):
     discriminator: Callable[[jax.Array, jax.Array], jax.Array]  # (real [B], fake [B]) -> [B]
     generator: Callable[..., jax.Array]  # (fake [B], real [B], or None unless `pairs`) -> [B]
     pairs: bool = False  # whether the loss of the generator reads `real`
+
+
+def adversarial_loss(options: "str | AdversarialLoss") -> "AdversarialLoss":
+    """Returns the adversarial loss of a name in `LOSSES`, of a reference `module:name`, or the loss itself.
+
+    Args:
+      options: the name or the loss.
+
+    Raises:
+      UserError: for an unknown name, or an object that is no `AdversarialLoss`.
+    """
+    loss = pick("adversarial loss", LOSSES, options)
+    if not isinstance(loss, AdversarialLoss):
+        raise UserError(
+            f"adversarial loss is an object of type {type(loss).__name__}; expected a gen_jax.losses.adversarial."
+            f"AdversarialLoss(discriminator, generator) of functions (real [B], fake [B]) -> [B] and (fake [B], real) -> [B]"
+        )
+    return loss
 
 
 def minimax_discriminator(real: jax.Array, fake: jax.Array) -> jax.Array:

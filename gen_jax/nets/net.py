@@ -1,6 +1,12 @@
-"""The protocol of a net: the functions of a Flax linen module that models call."""
+"""The protocol of a net: the functions of a Flax linen module that models call, and the check of a user's own net."""
 
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+from gen_jax.errors import UserError
+from gen_jax.registry import build
 
 
 class Net(Protocol):
@@ -14,3 +20,117 @@ class Net(Protocol):
 
     def apply(self, *args: Any, **kwargs: Any) -> Any:
         """Returns the outputs, from (weights, *inputs)."""
+
+
+@dataclass(frozen=True)
+class CheckedNet:
+    """A user's own net. It refuses other inputs and outputs than its place in a model has, when it is traced.
+
+    Attributes:
+      what: name of the place, for the errors.
+      net: the net.
+      inputs: the inputs in words, for the errors.
+      shape: shape of an output without its first axis.
+    """
+
+    what: str
+    net: Net
+    inputs: str
+    shape: tuple[int, ...]
+
+    def init(self, key: Any, *inputs: Any) -> Any:
+        """Returns the weights.
+
+        Args:
+          key: random key.
+          *inputs: inputs of the net.
+
+        Raises:
+          UserError: if the net does not take these inputs.
+        """
+        self.refuse_inputs(inputs)
+        return self.net.init(key, *inputs)
+
+    def init_with_output(self, key: Any, *inputs: Any) -> tuple[Any, Any]:
+        """Returns the outputs and the weights.
+
+        Args:
+          key: random key.
+          *inputs: inputs of the net.
+
+        Raises:
+          UserError: if the net does not take these inputs, or its output has another shape.
+        """
+        self.refuse_inputs(inputs)
+        output, weights = self.net.init_with_output(key, *inputs)
+        self.refuse_output(output)
+        return output, weights
+
+    def apply(self, weights: Any, *inputs: Any, **options: Any) -> Any:
+        """Returns the outputs.
+
+        Args:
+          weights: the weights of the net.
+          *inputs: inputs of the net.
+          **options: as those of `flax.linen.Module.apply`.
+
+        Raises:
+          UserError: if the net does not take these inputs, or its output has another shape.
+        """
+        self.refuse_inputs(inputs)
+        result = self.net.apply(weights, *inputs, **options)
+        self.refuse_output(result[0] if "mutable" in options else result)
+        return result
+
+    def refuse_inputs(self, inputs: tuple[Any, ...]) -> None:
+        """Raises UserError if the net does not take so many inputs.
+
+        Args:
+          inputs: the inputs.
+        """
+        if not callable(self.net):
+            return
+        try:
+            inspect.signature(self.net).bind(*inputs)
+        except TypeError as error:
+            raise UserError(
+                f"{self.what} {type(self.net).__name__}: {error}; expected __call__(self, {self.inputs})"
+            ) from None
+
+    def refuse_output(self, output: Any) -> None:
+        """Raises UserError if an output has another shape than its place in the model needs.
+
+        Args:
+          output: of the net.
+        """
+        shape = getattr(output, "shape", None)
+        if shape is None or tuple(shape[1:]) != self.shape:
+            found = f"an output of type {type(output).__name__}" if shape is None else f"an output of shape {[*shape]}"
+            expected = ", ".join(map(str, ("N", *self.shape)))
+            raise UserError(f"{self.what} {type(self.net).__name__} gives {found}; expected [{expected}]")
+
+
+def build_net(what: str, choices: Mapping[str, Callable], options: Any, *facts: Any, inputs: str, shape: tuple) -> Net:
+    """Builds a net of a model; a user's own net is checked when it is traced.
+
+    Args:
+      what: name of the place, for the errors.
+      choices: functions by name.
+      options: the net, as `registry.build` takes it.
+      *facts: facts that the model gives to the functions.
+      inputs: the inputs in words, for the errors.
+      shape: shape of an output without its first axis.
+
+    Raises:
+      UserError: as `registry.build`, and for an object that is no net.
+    """
+    net = build(what, choices, options, *facts)
+    name = options.get("name") if isinstance(options, Mapping) else options
+    if isinstance(name, str) and name in choices:
+        return net
+    if not hasattr(net, "init") or not hasattr(net, "apply"):
+        raise UserError(
+            f"{what} is an object of type {type(net).__name__}, which has no init and apply; expected a Flax linen module, "
+            f"or an NNX module as gen_jax.nets.NnxNet(lambda rngs: {type(net).__name__}(..., rngs=rngs))"
+        )
+    return CheckedNet(what, net, inputs, tuple(shape))

@@ -76,6 +76,10 @@ def register_measure(name: str, measure: Measure) -> Measure:
     Raises:
       UserError: for a metric whose name belongs to another measure.
     """
+    if not isinstance(measure, Measure):
+        raise UserError(
+            f"measure {name!r} is an object of type {type(measure).__name__}; expected a gen_jax.metrics.measure.Measure"
+        )
     others = tuple(other for other in catalogue.MEASURES if other is not OWN.get(("measure", name)))
     taken = {metric for other in others for metric in names_of(other)} & {*names_of(measure)}
     if taken:

@@ -11,13 +11,13 @@ from gen_jax.conditions import drawn_labels, given_labels, given_observed, label
 from gen_jax.data.spec import Spec
 from gen_jax.distributions.columns import check_kind, representation
 from gen_jax.errors import UserError
-from gen_jax.losses.adversarial import LOSSES, AdversarialLoss
+from gen_jax.losses.adversarial import AdversarialLoss, adversarial_loss
 from gen_jax.losses.penalties import PENALTIES
 from gen_jax.model import Batch, Model, family
 from gen_jax.models.gan.losses import Adversaries, GanState
 from gen_jax.models.gan.steps import ESTIMATORS, Recipe, init, step
 from gen_jax.nets import DISCRIMINATORS, GENERATORS, Discriminator, Generator
-from gen_jax.nets.net import Net
+from gen_jax.nets.net import Net, build_net
 from gen_jax.optimizers import Optimizer, Schedule, optimizer, schedule
 from gen_jax.registry import Choices, build, pick
 
@@ -93,9 +93,19 @@ def gan(
     classes = label_count("gan", spec, conditional)
     form = representation(spec if conditional else spec._replace(classes=()))
     nets = Adversaries(
-        generator=build("generator", GENERATORS, generator, form.shape, classes),
-        discriminator=build("discriminator", DISCRIMINATORS, discriminator, classes),
-        loss=pick("adversarial loss", LOSSES, loss),
+        generator=build_net(
+            "generator",
+            GENERATORS,
+            generator,
+            form.shape,
+            classes,
+            inputs="z, labels, mask",
+            shape=form.shape,
+        ),
+        discriminator=build_net(
+            "discriminator", DISCRIMINATORS, discriminator, classes, inputs="x, labels, mask", shape=()
+        ),
+        loss=adversarial_loss(loss),
         penalty=pick("penalty", PENALTIES, penalty),
         prior=pick("prior", PRIORS, prior),
         form=form,

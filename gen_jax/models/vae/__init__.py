@@ -21,8 +21,7 @@ from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio, started, updated
 from gen_jax.models.vae.compressor import integer_network
 from gen_jax.nets import DECODERS, ENCODERS, Decoder, Encoder
-from gen_jax.nets.net import Net
-from gen_jax.registry import build
+from gen_jax.nets.net import Net, build_net
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
 Gaussian = tuple[jax.Array, jax.Array]  # mean and log scale [N, Z]
@@ -108,8 +107,18 @@ def vae(
     classes = label_count("vae", spec, conditional)
     density = pixels.fitting(spec, likelihood)
     nets = Autoencoder(
-        encoder=build("encoder", ENCODERS, encoder, (2, latent_size), classes),
-        decoder=build("decoder", DECODERS, decoder, density.shape, classes),
+        encoder=build_net(
+            "encoder",
+            ENCODERS,
+            encoder,
+            (2, latent_size),
+            classes,
+            inputs="x, labels",
+            shape=(2, latent_size),
+        ),
+        decoder=build_net(
+            "decoder", DECODERS, decoder, density.shape, classes, inputs="z, labels", shape=density.shape
+        ),
         likelihood=density,
         shape=spec.shape,
         latent_size=latent_size,
