@@ -97,7 +97,8 @@ def figure(score: Mapping[str, Any]) -> dict[str, Any]:
 
 def measure(name: str, score: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the facts of a metric: its direction, its protocol and the score of real data."""
-    direction = {1: "higher", -1: "lower"}.get(catalogue.signs().get(name, 0))
+    metric = catalogue.metrics().get(name)
+    direction = {1: "higher", -1: "lower"}.get(metric.better if metric else 0)
     facts = {"title": name, "unit": "", "better": direction, "oracle": score["oracle"]}
     if score.get("standard_error") is not None:
         facts["error_is"] = "standard error over the seeds"
