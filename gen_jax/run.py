@@ -103,6 +103,10 @@ class Scored(dict[str, dict[str, Any]]):
 class Run(loading.Loaded):
     """A trained run: the model, its state, the facts of the data, the config, the step and the directory."""
 
+    def __repr__(self) -> str:
+        name = self.config["model"].get("name") or "model"
+        return f"Run({self.workdir}: {name} of {self.spec.name}, step {self.step})"
+
     @property
     def history(self) -> dict[str, Curve]:
         """Returns the logged metrics: name -> steps and values."""

@@ -128,6 +128,7 @@ def test_a_model_runs_without_the_loop(data):
 def test_a_run_holds_curves_samples_scores_codes_and_completions(data, tmp_path):
     model = gj.models.vae(data.spec, latent_size=2)
     run = gj.fit(model, data, workdir=tmp_path / "run", **FIT)
+    assert repr(run) == f"Run({run.workdir}: vae of arrays, step 4)"
     assert run.history["elbo"].steps.tolist() == [2, 4] and np.isfinite(run.history["elbo"].values).all()
     samples = run.sample(5, seed=1)
     assert samples["x"].shape == (5, 2) and [*samples] == ["x"]
