@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 CONTROLS = re.compile(
@@ -80,7 +81,7 @@ def check_whole(name: str, value: Any, least: int = 1) -> None:
     Raises:
       UserError: for such a value.
     """
-    if not isinstance(value, int) or value < least:
+    if not isinstance(value, Integral) or value < least:
         raise UserError(f"{name} {value}: expected a whole number, at least {least}")
 
 

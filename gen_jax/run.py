@@ -13,7 +13,7 @@ from gen_jax.data.feed.rows import given_rows, read_rows
 from gen_jax.data.kinds import kind_of, pictures
 from gen_jax.data.kinds.sample_files import encode as encode_files
 from gen_jax.data.spec import Spec
-from gen_jax.errors import choose
+from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.files import write
 from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import Rows
@@ -137,10 +137,16 @@ class Run(loading.Loaded):
           **how: options of the sampler, as `Model.options` lists them, such as `temperature`.
 
         Raises:
-          UserError: for a condition or an option that the model does not take.
+          UserError: for a condition or an option that the model does not take, or a condition of another number of rows.
         """
+        check_whole("number of samples", num)
         if isinstance(given, Mapping):
             arrays = {name: np.asarray(value) for name, value in given.items()}
+            for name, array in arrays.items():
+                if array.shape[:1] != (num,):
+                    raise UserError(
+                        f"given {name!r} has the shape {[*array.shape]}; expected {num} rows, one for each sample"
+                    )
             return Samples(draw.draw(self.model, self.state, self.spec, seed, num, arrays, how), self.spec)
         request = parse_given(given, num, self.spec, length or self.config["sample"].get("length"))
         rows = draw.draw(

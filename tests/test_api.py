@@ -146,6 +146,21 @@ def test_a_run_holds_curves_samples_scores_codes_and_completions(data, tmp_path)
         run.encode(X[:, :1])
 
 
+@pytest.mark.parametrize(
+    ("num", "given", "message"),
+    [
+        (0, None, "number of samples 0: expected a whole number, at least 1"),
+        (2.5, None, "number of samples 2.5: expected a whole number"),
+        (2, {"x": np.zeros((3, 2))}, r"given 'x' has the shape \[3, 2\]; expected 2 rows"),
+        (2, {"x": 1}, r"given 'x' has the shape \[\]; expected 2 rows"),
+    ],
+)
+def test_a_wrong_number_of_samples_or_conditions_is_one_line(data, tmp_path, num, given, message):
+    run = gj.fit(gj.models.gaussian(data.spec), data, workdir=tmp_path / "run", steps=1, batch_size=200)
+    with pytest.raises(gj.UserError, match=message):
+        run.sample(num, given=given)
+
+
 def test_images_show_as_a_picture(tmp_path):
     data = gj.data.open("digits")
     run = gj.fit(gj.models.gan(data.spec, latent_size=4), data, workdir=tmp_path / "run", **FIT)
