@@ -469,8 +469,8 @@ class Short(nn.Module):
             r"generator Flat gives an output of shape \[\d+, 3\]; expected \[N, 2\]",
         ),
         (
-            lambda spec: gj.models.gan(spec, discriminator=Flat(1)),
-            r"discriminator Flat gives an output of shape \[\d+, 1\]; expected \[N\]",
+            lambda spec: gj.models.gan(spec, discriminator=Flat(3)),
+            r"discriminator Flat gives an output of shape \[\d+, 3\]; expected \[N\]",
         ),
         (
             lambda spec: gj.models.gan(spec, generator=Short()),
@@ -498,3 +498,22 @@ def test_an_object_that_does_not_fit_its_place_is_one_line(data, tmp_path, make,
     with pytest.raises(gj.UserError, match=message):
         gj.fit(make(data.spec), data, workdir=tmp_path / "run", **FIT)
     assert not (tmp_path / "run").exists()
+
+
+class Scorer(nn.Module):
+    """A discriminator whose logits are [N, 1] or [N]."""
+
+    last_axis: bool
+
+    @nn.compact
+    def __call__(self, x, labels=None, mask=None):
+        logits = nn.Dense(1)(x)
+        return logits if self.last_axis else logits[:, 0]
+
+
+def test_logits_may_have_a_last_axis(data, tmp_path):
+    flat, column = (
+        gj.fit(gj.models.gan(data.spec, discriminator=Scorer(axis)), data, workdir=tmp_path / f"{axis}", **FIT)
+        for axis in (False, True)
+    )
+    np.testing.assert_array_equal(flat.sample(8)["x"], column.sample(8)["x"])

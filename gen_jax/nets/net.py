@@ -104,7 +104,8 @@ class CheckedNet:
           output: of the net.
         """
         shape = getattr(output, "shape", None)
-        if shape is None or tuple(shape[1:]) != self.shape:
+        accepted = [self.shape] if self.shape else [(), (1,)]  # logits may have a last axis
+        if shape is None or tuple(shape[1:]) not in accepted:
             found = f"an output of type {type(output).__name__}" if shape is None else f"an output of shape {[*shape]}"
             expected = ", ".join(map(str, ("N", *self.shape)))
             raise UserError(f"{self.what} {type(self.net).__name__} gives {found}; expected [{expected}]")
