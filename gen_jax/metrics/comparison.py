@@ -1,13 +1,13 @@
 """Scores of a run beside the scores of another run: errors over replicas, and differences with their errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gen_jax import config
 from gen_jax.errors import UserError
-from gen_jax.metrics.scores import MARKS, Marks, Scores, aligned, marked, number_cell
+from gen_jax.metrics.scores import MARKS, Marks, Scores, aligned, marked, number_cell, standard_error
 
 
 class Scored(NamedTuple):
@@ -54,13 +54,6 @@ def difference(entry: Mapping[str, Any], other: Mapping[str, Any], paired: bool)
     first, second = standard_error(values), standard_error(others)
     error = None if first is None or second is None else float(np.hypot(first, second))
     return Difference(float(np.mean(values) - np.mean(others)), error, 0)
-
-
-def standard_error(values: Sequence[float] | np.ndarray) -> float | None:
-    """Returns the standard error of a mean; None for a single value."""
-    if len(values) < 2:
-        return None
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def pairs_up(run: Scored, other: Scored, name: str) -> bool:

@@ -72,9 +72,17 @@ def mean_scores(replicas: Sequence[Scores]) -> Scores:
         values = [replica[name]["value"] for replica in replicas]
         numbers = [value for value in values if value is not None]
         mean = float(np.mean(numbers)) if numbers else None
-        error = float(np.std(numbers, ddof=1) / len(numbers) ** 0.5) if len(numbers) > 1 else None
-        scores[name] = {**first, "value": mean, "standard_error": error, "values": values}
+        scores[name] = {**first, "value": mean, "standard_error": standard_error(numbers), "values": values}
     return scores
+
+
+def standard_error(values: Sequence[float] | np.ndarray) -> float | None:
+    """Returns the standard error of a mean; None if there are fewer than two values.
+
+    Args:
+      values: the values.
+    """
+    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
 
 
 def read_scores(workdir: str) -> Scores:

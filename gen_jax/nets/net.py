@@ -1,4 +1,4 @@
-"""The protocol of a net: the functions of a Flax linen module that models call, and the check of a user's own net."""
+"""The protocol of a net: the functions of a Flax linen module that models call, and their check in a place of a model."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ class Net(Protocol):
 
 @dataclass(frozen=True)
 class CheckedNet:
-    """A user's own net. It refuses other inputs and outputs than its place in a model has, when it is traced.
+    """A net in its place in a model. When it is traced, it refuses other inputs and outputs than the place has.
 
     Attributes:
       what: name of the place, for the errors.
@@ -111,8 +111,10 @@ class CheckedNet:
             raise UserError(f"{self.what} {type(self.net).__name__} gives {found}; expected [{expected}]")
 
 
-def build_net(what: str, choices: Mapping[str, Callable], options: Any, *facts: Any, inputs: str, shape: tuple) -> Net:
-    """Builds a net of a model; a user's own net is checked when it is traced.
+def build_net(
+    what: str, choices: Mapping[str, Callable], options: Any, *facts: Any, inputs: str, shape: tuple
+) -> CheckedNet:
+    """Builds a net of a model, which is checked when it is traced: also nets that a user has registered under a name.
 
     Args:
       what: name of the place, for the errors.
@@ -126,9 +128,6 @@ def build_net(what: str, choices: Mapping[str, Callable], options: Any, *facts: 
       UserError: as `registry.build`, and for an object that is no net.
     """
     net = build(what, choices, options, *facts)
-    name = options.get("name") if isinstance(options, Mapping) else options
-    if isinstance(name, str) and name in choices:
-        return net
     if not hasattr(net, "init") or not hasattr(net, "apply"):
         raise UserError(
             f"{what} is an object of type {type(net).__name__}, which has no init and apply; expected a Flax linen module, "

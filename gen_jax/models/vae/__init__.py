@@ -21,7 +21,7 @@ from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio, started, updated
 from gen_jax.models.vae.compressor import integer_network
 from gen_jax.nets import DECODERS, ENCODERS, Decoder, Encoder
-from gen_jax.nets.net import Net, build_net
+from gen_jax.nets.net import CheckedNet, build_net
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
 Gaussian = tuple[jax.Array, jax.Array]  # mean and log scale [N, Z]
@@ -42,8 +42,8 @@ class VaeState(NamedTuple):
 class Autoencoder(NamedTuple):
     """Describes an autoencoder without its weights. `y` is labels [N], or None."""
 
-    encoder: Net  # (x, y) -> [N, 2, Z], mean and log scale of q(z | x)
-    decoder: Net  # (z, y) -> input of the likelihood
+    encoder: CheckedNet  # (x, y) -> [N, 2, Z], mean and log scale of q(z | x)
+    decoder: CheckedNet  # (z, y) -> input of the likelihood
     likelihood: Likelihood
     shape: tuple[int, ...]  # shape of a row
     latent_size: int  # Z
@@ -134,7 +134,7 @@ def vae(
         partial(init, nets, tx),
         partial(step, nets, loss, optimizers.schedule(kl), tx, ema_half_life),
     )
-    extras = {"integer_network": partial(integer_network, spec, nets.encoder, nets.decoder, nets.likelihood)}
+    extras = {"integer_network": partial(integer_network, spec, nets.encoder.net, nets.decoder.net, nets.likelihood)}
     return model._replace(extras=extras)
 
 
