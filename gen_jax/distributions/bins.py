@@ -89,7 +89,10 @@ def code(bins: Bins, x: jax.Array) -> jax.Array:
       bins: bins of D columns.
       x: numbers [B, D].
     """
-    return sum((x > edge[None]).astype(jnp.int32) for edge in bins.edges.T)
+    index = jnp.zeros(x.shape, jnp.int32)
+    for edge in bins.edges.T:
+        index += (x > edge[None]).astype(jnp.int32)
+    return index
 
 
 def log_density(bins: Bins, x: jax.Array) -> jax.Array:

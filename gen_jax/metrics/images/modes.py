@@ -77,7 +77,7 @@ def mode_statistics(mode: np.ndarray, good: np.ndarray, num_modes: int) -> dict[
       `modes` counts modes with a good sample; `reverse_kl` is None if no sample is good.
     """
     counts = np.bincount(mode[good], minlength=num_modes)
-    share = counts[counts > 0] / max(counts.sum(), 1)
+    share = counts[counts > 0] / max(int(counts.sum()), 1)
     divergence = float(np.sum(share * np.log(share * num_modes))) if counts.any() else None
     return {"modes": int((counts > 0).sum()), "high_quality": float(good.mean()), "reverse_kl": divergence}
 
