@@ -13,7 +13,8 @@ from gen_jax.errors import UserError
 class Source(NamedTuple):
     """Describes rows of raw values.
 
-    `rows(split, indices)` returns `x` [n, *shape], and `y` [n] int32 if there are labels.
+    `rows(split, indices)` returns `x` [n, *shape], and `y` [n] int32 if there are labels. If there is a condition, it
+    also returns `c`, and `c_length` [n] if the lengths of `c` differ.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Source(NamedTuple):
     limits: tuple[float, float] | None = None  # the domain, if it is known without reading the rows
     info: Mapping[str, Any] = {}
     lengths: Callable[[str], np.ndarray] | None = None  # split -> frames of each row; None if all rows are full
+    condition: "Source | None" = None  # the rows of `c` alone, as `x`, in the order of these rows; None without one
 
     @property
     def tabular(self) -> bool:

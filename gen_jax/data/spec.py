@@ -37,6 +37,12 @@ class Spec(NamedTuple):
     content: str  # hash that changes if the data change
     info: dict[str, Any]  # facts that few data sets have; several modules read them by the properties below
     split: str = "train"  # split that is trained on
+    condition: "Spec | None" = None  # facts of `c`, the condition that stands beside x; None if rows have none
+
+    @property
+    def fields(self) -> dict[str, "Spec"]:
+        """Returns the facts of the arrays `x` and, if rows have a condition, `c`, by their key in a batch."""
+        return {"x": self} if self.condition is None else {"x": self, "c": self.condition}
 
     @property
     def vocabulary(self) -> Sequence[str] | Sequence[int]:
@@ -248,10 +254,34 @@ def rows_to_model(spec: Spec, rows: dict[str, Any]) -> dict[str, Any]:
       rows: raw rows.
     """
     if not spec.tabular:
-        return {**rows, "x": to_model(spec, rows["x"])}
+        return {**rows, **{name: to_model(field, rows[name]) for name, field in spec.fields.items()}}
     mask = ~np.isnan(rows["x"])
     mask_too = {"mask": mask} if may_miss(spec) or not mask.all() else {}
     return {**rows, **mask_too, "x": np.where(mask, to_model(spec, rows["x"]), np.float32(0))}
+
+
+def large_to_model(spec: Spec, rows: dict[str, Any]) -> dict[str, Any]:
+    """Returns raw rows with the arrays in model space that the host transforms: those that are not `small`.
+
+    Args:
+      spec: facts of the data.
+      rows: raw rows.
+    """
+    if spec.tabular:
+        return rows_to_model(spec, rows)
+    large = {name: field for name, field in spec.fields.items() if not small(field.dtype)}
+    return {**rows, **{name: to_model(field, rows[name]) for name, field in large.items()}}
+
+
+def small_to_model(spec: Spec, rows: dict[str, Any]) -> dict[str, Any]:
+    """Returns rows that `large_to_model` made with all arrays in model space. It runs on the device.
+
+    Args:
+      spec: facts of the data.
+      rows: rows.
+    """
+    fields = {name: field for name, field in spec.fields.items() if small(field.dtype)}
+    return {**rows, **{name: to_model(field, rows[name]) for name, field in fields.items()}}
 
 
 def to_data(spec: Spec, x: ArrayLike) -> np.ndarray:
@@ -297,7 +327,9 @@ def to_json(spec: Spec) -> dict[str, Any]:
       spec: facts of the data.
     """
     fields = {name: list(value) if isinstance(value, tuple) else value for name, value in spec._asdict().items()}
-    return {**fields, "classes": fields["classes"] or None}
+    fields["classes"] = fields["classes"] or None
+    del fields["condition"]
+    return fields if spec.condition is None else {**fields, "condition": to_json(spec.condition)}
 
 
 def from_json(fields: Mapping[str, Any]) -> Spec:
@@ -306,4 +338,6 @@ def from_json(fields: Mapping[str, Any]) -> Spec:
     Args:
       fields: the plain data of `to_json`.
     """
-    return Spec(**{**fields, "shape": tuple(fields["shape"]), "classes": tuple(fields["classes"] or ())})
+    condition = from_json(fields["condition"]) if fields.get("condition") else None
+    tuples = {"shape": tuple(fields["shape"]), "classes": tuple(fields["classes"] or ())}
+    return Spec(**{**fields, **tuples, "condition": condition})

@@ -9,7 +9,7 @@ import numpy as np
 from gen_jax.data.feed.order import Order, Plan, Rows
 from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import DYNAMIC, drawn_from, noise
-from gen_jax.data.spec import Spec, rows_to_model, small, to_model
+from gen_jax.data.spec import Spec, large_to_model, small_to_model
 
 LARGE_ROW = 1 << 17  # bytes of a row from which several threads are faster, because they seldom wait for Python's lock
 THREADS = 4  # number of threads that read large rows
@@ -43,8 +43,7 @@ def resident(spec: Spec, rows: Rows) -> Feed:
       spec: facts of the data.
       rows: raw rows [N, ...].
     """
-    arrays = rows if small(spec.dtype) else rows_to_model(spec, rows)
-    return Feed(arrays, _row_numbers, _one_by_one)
+    return Feed(large_to_model(spec, rows), _row_numbers, _one_by_one)
 
 
 def streaming(spec: Spec, source: Source, split: str) -> Feed:
@@ -60,12 +59,13 @@ def streaming(spec: Spec, source: Source, split: str) -> Feed:
 
 
 def row_bytes(source: Source) -> int:
-    """Returns the number of bytes of a raw row.
+    """Returns the number of bytes of a raw row, with its condition.
 
     Args:
       source: the rows.
     """
-    return int(np.prod(source.shape)) * source.dtype.itemsize
+    size = int(np.prod(source.shape)) * source.dtype.itemsize
+    return size if source.condition is None else size + row_bytes(source.condition)
 
 
 def rows_of_step(batches: Batches, step: int) -> Rows:
@@ -129,7 +129,7 @@ def batch_on_device(spec: Spec, arrays: Rows, fed: Rows) -> Rows:
     begins = batch.pop("reset", None)  # true for the first piece of a sequence
     if "again" in batch:  # whether all lanes begin their stretches
         batch["reset"] = begins | batch.pop("again")
-    return {**batch, "x": to_model(spec, batch["x"])} if small(spec.dtype) else batch
+    return small_to_model(spec, batch)
 
 
 def _greys(spec: Spec) -> list[int] | None:
@@ -142,8 +142,7 @@ def _row_numbers(indices: np.ndarray) -> Rows:
 
 
 def _read_rows(spec: Spec, source: Source, split: str, indices: np.ndarray) -> Rows:
-    rows = drawn_from(source.rows(split, indices))
-    return rows if small(spec.dtype) else rows_to_model(spec, rows)
+    return large_to_model(spec, drawn_from(source.rows(split, indices)))
 
 
 def _one_by_one(rows_of: Callable[[int], Rows], start: int, stop: int) -> Iterator[Rows]:

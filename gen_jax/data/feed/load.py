@@ -178,10 +178,22 @@ def spec_of(source: Source, options: Mapping[str, Any], kept: Rows) -> Spec:
         content=source.content,
         info=dict(source.info),
         split=options["split"],
+        condition=None if source.condition is None else condition_of(source.condition, options, kept),
     )
     if source.tabular and options.get("transform") == "modes":
         return with_modes(spec, all_rows(source, options["split"]))
     return spec
+
+
+def condition_of(source: Source, options: Mapping[str, Any], kept: Rows) -> Spec:
+    """Returns the facts of the condition `c` of a data set. Its numbers have the default transform of their kind.
+
+    Args:
+      source: the conditions alone.
+      options: the `data` section of a config.
+      kept: raw rows [N, ...] of the split, if they are in memory; else empty.
+    """
+    return spec_of(source, {**options, "transform": None, "order": "shuffle"}, {"x": kept["c"]} if kept else {})
 
 
 def levels_of_table(spec: Spec, x: np.ndarray) -> Levels:

@@ -1,6 +1,7 @@
 """Kinds of data. Each kind has one file, and one line in `KINDS`."""
 
 from gen_jax.data.kinds.audio import AUDIO
+from gen_jax.data.kinds.class_map import CLASS_MAP
 from gen_jax.data.kinds.image import IMAGE
 from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.kinds.roll import ROLL
@@ -16,6 +17,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         IMAGE,
+        CLASS_MAP,
         VECTOR,
         TEXT,
         AUDIO,
