@@ -7,9 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.data.spec import Spec
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError
 from gen_jax.model import NOTHING, Batch
+from gen_jax.nets.conditions import Conditions
+
+HELP = "docs/concepts/conditions.md"
 
 
 def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:
@@ -70,31 +74,8 @@ def option_numbers(name: str, value: Any, num: int, low: float, high: float, who
     return np.broadcast_to(numbers, num)
 
 
-def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
-    """Returns the labels in `given` as `{"y": [num] int32}`; empty without labels.
-
-    Args:
-      given: the conditions, or None.
-      num: number of rows.
-      num_classes: number of classes of the model.
-
-    Raises:
-      UserError: for another condition, a model without classes, or labels that are not `num` of its classes.
-    """
-    refuse_given(given, ("y",) if num_classes else ())
-    if not given:
-        return {}
-    y = np.asarray(given["y"])
-    if y.shape != (num,) or y.dtype.kind not in "iu":
-        raise UserError(f"given y: expected {num} whole numbers, one a sample, not {y.dtype} of shape {y.shape}")
-    wrong = y[(y < 0) | (y >= num_classes)]
-    if wrong.size:
-        raise UserError(f"given y={wrong[0]}: expected a class from 0 to {num_classes - 1}")
-    return {"y": jnp.asarray(y, jnp.int32)}
-
-
-def label_count(family: str, spec: Spec, conditional: bool) -> int:
-    """Returns the number of labels that a model reads; 0 if it is not conditional.
+def conditions_of(family: str, spec: Spec, conditional: bool) -> Conditions:
+    """Returns the facts of the conditions that a model reads: all conditions of the data, if it is conditional.
 
     Args:
       family: name of the family.
@@ -102,30 +83,134 @@ def label_count(family: str, spec: Spec, conditional: bool) -> int:
       conditional: whether the model is conditional.
 
     Raises:
-      UserError: for a conditional model of data without labels, with the data and the setting.
+      UserError: for a conditional model of data without conditions, with the data and the setting.
     """
     if not conditional:
-        return 0
-    if not spec.classes:
-        raise UserError(f"a conditional {family} learns labels, and {spec.name} has none: set model.conditional=False")
-    return len(spec.classes)
+        return Conditions()
+    if not spec.classes and spec.condition is None:
+        raise UserError(
+            f"a conditional {family} reads labels or a condition, and {spec.name} has none: set model.conditional=False"
+        )
+    return Conditions(len(spec.classes), spec.condition)
 
 
-def batch_labels(batch: Batch, num_classes: int) -> dict:
-    """Returns the labels of a batch that a conditional model reads, `{"y": [B] int32}`; empty without classes.
+def given_conditions(given: Mapping[str, Any] | None, num: int, conditions: Conditions) -> dict[str, jax.Array]:
+    """Returns the conditions in `given` that a sampler reads, after a check; labels may be missing.
+
+    Args:
+      given: conditions by name, or None. Names of other conditions are not read.
+      num: number of rows.
+      conditions: facts of the conditions.
+
+    Returns:
+      `y` [num] int32 if it is given, `c` [num, *shape], and `c_length` [num] if the lengths of `c` differ.
+
+    Raises:
+      UserError: for labels that are not `num` classes of the model, and for a missing or wrong `c`.
+    """
+    given = given or {}
+    read: dict[str, jax.Array] = {}
+    if conditions.classes and "y" in given:
+        read["y"] = checked_labels(given["y"], num, conditions.classes)
+    if conditions.field is not None:
+        read |= checked_condition(given, num, conditions.field)
+    return read
+
+
+def checked_labels(y: Any, num: int, num_classes: int) -> jax.Array:
+    """Returns labels [num] int32.
+
+    Args:
+      y: the labels.
+      num: number of rows.
+      num_classes: number of classes.
+
+    Raises:
+      UserError: for anything but `num` classes. The values of arrays that are traced are not checked.
+    """
+    dtype, shape = (y.dtype, y.shape) if isinstance(y, jax.Array) else (np.asarray(y).dtype, np.shape(y))
+    if shape != (num,) or dtype.kind not in "iu":
+        raise UserError(f"given y: expected {num} whole numbers, one a sample, not {dtype} of shape {shape}")
+    if not isinstance(y, jax.core.Tracer):
+        labels = np.asarray(y)
+        wrong = labels[(labels < 0) | (labels >= num_classes)]
+        if wrong.size:
+            raise UserError(f"given y={wrong[0]}: expected a class from 0 to {num_classes - 1}")
+    return jnp.asarray(y, jnp.int32)
+
+
+def checked_condition(given: Mapping[str, Any], num: int, field: Spec) -> dict[str, jax.Array]:
+    """Returns the condition `c` [num, *shape], with `c_length` [num] if its lengths differ.
+
+    Args:
+      given: conditions by name.
+      num: number of rows.
+      field: facts of the condition.
+
+    Raises:
+      UserError: for a missing condition, or another shape.
+    """
+    names = ("c", "c_length") if field.ragged else ("c",)
+    for name in names:
+        if name not in given:
+            raise UserError(
+                f"this model draws a sample for a condition of kind {field.kind!r}, and {name} is missing; expected "
+                f"given={{'c': ...}}. Pass --given split=test or a condition of your own, see {HELP}"
+            )
+    shape = (num, *field.shape)
+    free = kind_of(field).time or kind_of(field).pixels  # texts of any length, images of any sides
+    fits = np.ndim(given["c"]) == len(shape) and len(given["c"]) == num
+    if not fits or not (free or np.shape(given["c"]) == shape):
+        raise UserError(f"given c has the shape {[*np.shape(given['c'])]}; expected {[*shape]}")
+    return {name: jnp.asarray(given[name]) for name in names}
+
+
+def batch_conditions(batch: Batch, conditions: Conditions) -> dict[str, jax.Array] | None:
+    """Returns the conditions of a batch that a model reads, after a check; None if it reads none.
 
     Args:
       batch: the batch.
-      num_classes: number of classes of the model.
+      conditions: facts of the conditions.
 
     Raises:
-      UserError: if the batch has no labels or wrong labels.
+      UserError: if the batch lacks a condition, or has a wrong one.
     """
-    if not num_classes:
-        return {}
-    if "y" not in batch:
-        raise UserError("a conditional model reads the label beside x: the batch lacks y")
-    return given_labels({"y": batch["y"]}, len(batch["x"]), num_classes)
+    for name in conditions.names:
+        if name not in batch:
+            raise UserError(f"a conditional model reads {name} beside x, and the batch lacks it")
+    return given_conditions(batch, len(batch["x"]), conditions) or None
+
+
+def conditions_in(batch: Batch, conditions: Conditions) -> dict[str, jax.Array] | None:
+    """Returns the conditions in a batch or in a latent that a model reads; None if it reads none.
+
+    Args:
+      batch: arrays by name.
+      conditions: facts of the conditions.
+
+    Raises:
+      UserError: if an array is missing.
+    """
+    missing = [name for name in conditions.names if name not in batch]
+    if missing:
+        raise UserError(f"{missing[0]} is missing; expected it beside {', '.join(batch)}, because the model reads it")
+    return {name: batch[name] for name in conditions.names} or None
+
+
+def example_conditions(conditions: Conditions, num: int) -> dict[str, jax.Array] | None:
+    """Returns conditions of `num` rows of zeros, by which nets are initialised; None if a model reads none.
+
+    Args:
+      conditions: facts of the conditions.
+      num: number of rows.
+    """
+    rows: dict[str, jax.Array] = {"y": jnp.zeros(num, jnp.int32)} if conditions.classes else {}
+    field = conditions.field
+    if field is not None:
+        rows["c"] = jnp.zeros((num, *field.shape), jnp.int32 if levels(field) else jnp.float32)
+        if field.ragged:
+            rows["c_length"] = jnp.ones(num, jnp.int32)
+    return rows or None
 
 
 def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array] | None:

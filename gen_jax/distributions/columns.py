@@ -19,7 +19,7 @@ import numpy as np
 
 from gen_jax.data.kinds import KINDS, kind_of
 from gen_jax.data.kinds.kind import Kind
-from gen_jax.data.spec import Spec, columns
+from gen_jax.data.spec import Spec, columns, levels
 from gen_jax.distributions import categorical
 from gen_jax.distributions.categorical import Levels
 from gen_jax.distributions.linalg import matmul
@@ -28,6 +28,7 @@ from gen_jax.errors import UserError
 
 WIDTH = 4.0  # number of standard deviations from the mean of a mode to the distances -1 and 1
 TEMPERATURE = 0.2  # temperature of relaxed levels (Jang et al. 2017, arXiv 1611.01144)
+SMOOTH = 0.9  # probability of the class of a pixel in a smoothed map (Salimans et al. 2016, arXiv 1606.03498, 3.4)
 NEVER = -1e9  # the logit of an impossible level; finite, so that its gradient is finite
 
 
@@ -40,6 +41,7 @@ class Representation(NamedTuple):
     drawn: Callable  # (key, out) -> x
     mismatch: Callable | None = None  # (out, y [N]) -> -log p(y) [N] in nats, y the classes asked for
     shares: np.ndarray | None = None  # shares of the classes [K], if batches have other shares
+    hidden: Callable | None = None  # (fake, real [N, *shape]) -> fake without the pixels that have no class in real
     asked: Callable | None = None  # (x [N, D], mask [N, D]) -> y [N]: the classes that observed cells ask for
 
 
@@ -225,6 +227,8 @@ def representation(spec: Spec) -> Representation:
     Args:
       spec: facts of the data.
     """
+    if kind_of(spec).class_map:
+        return of_class_map(spec)
     if not spec.tabular:
         same = lambda key, x: x
         return Representation(tuple(spec.shape), same, same, same)
@@ -263,6 +267,32 @@ def representation(spec: Spec) -> Representation:
         return (first + np.asarray(x)[rows, at]).astype(np.int32)
 
     return plain._replace(mismatch=mismatch, shares=shares, asked=asked)
+
+
+def of_class_map(spec: Spec) -> Representation:
+    """Returns how nets read and put out maps of classes: a channel for each class [H, W, K].
+
+    A net puts out logits. Real maps are smoothed, so that a critic cannot tell them from softmax probabilities by
+    their zeros and ones. A pixel without a class is 0 in all channels, in real and in generated maps.
+
+    Args:
+      spec: facts of the data.
+    """
+    classes = levels(spec)
+
+    def read(key: jax.Array | None, x: jax.Array) -> jax.Array:
+        return SMOOTH * jax.nn.one_hot(x, classes) + (1 - SMOOTH) / classes * (x < classes)[..., None]
+
+    def relaxed(key: jax.Array, out: jax.Array) -> jax.Array:
+        return jax.nn.softmax(out)
+
+    def drawn(key: jax.Array, out: jax.Array) -> jax.Array:
+        return out.argmax(-1).astype(jnp.int32)
+
+    def hidden(fake: jax.Array, real: jax.Array) -> jax.Array:
+        return fake * (real.sum(-1, keepdims=True) > 0)
+
+    return Representation((*spec.shape, classes), read, relaxed, drawn, hidden=hidden)
 
 
 def _largest(layout: Layout, flat: jax.Array) -> tuple[jax.Array, jax.Array]:

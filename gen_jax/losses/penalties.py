@@ -23,15 +23,16 @@ def squared_gradient(critic: Critic, x: jax.Array, call: int) -> tuple[jax.Array
     """Computes the logits of the critic, and the squared norm of their gradient at every row.
 
     Args:
-      critic: the critic (x [N, ...], call) -> logits [N].
+      critic: the critic (x [N, ...], call) -> logits [N], or [N, P] for P patches of a row.
       x: rows [N, ...].
       call: number of the pass.
 
     Returns:
-      The logits [N], and ||grad_x D(x_n)||^2 [N], summed over the entries of a row.
+      The logits [N], and ||grad_x D(x_n)||^2 [N], summed over the entries of a row; of P logits, D is their mean.
     """
     logits, pullback = jax.vjp(lambda x: critic(x, call), x)
-    (gradient,) = pullback(jnp.ones_like(logits))  # [N, ...]
+    share = len(x) / logits.size  # 1, or 1 / P for the mean of P logits of a row
+    (gradient,) = pullback(jnp.full_like(logits, share))  # [N, ...]
     return logits, jnp.sum(jnp.square(gradient), axis=range(1, gradient.ndim))
 
 
@@ -45,6 +46,16 @@ def interleave(real: jax.Array, fake: jax.Array) -> jax.Array:
       fake: generated rows [B, ...].
     """
     return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:])
+
+
+def apart(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the logits of real and of generated rows, [B, ...] each, of `interleave`d rows.
+
+    Args:
+      logits: logits [2B, ...].
+    """
+    pairs = logits.reshape(-1, 2, *logits.shape[1:])
+    return pairs[:, 0], pairs[:, 1]
 
 
 def interpolate(key: jax.Array, real: jax.Array, fake: jax.Array) -> jax.Array:
@@ -93,8 +104,8 @@ def r1_r2(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> P
     R3GAN (arXiv 2501.05441), section 3.1, which applies both at every step.
     """
     logits, squared = squared_gradient(critic, interleave(real, fake), 2)
-    logits, squared = logits.reshape(-1, 2), squared.reshape(-1, 2)  # [B, 2]
-    return logits[:, 0], logits[:, 1], {"r1": squared[:, 0] / 2, "r2": squared[:, 1] / 2}
+    (real_logits, fake_logits), squared = apart(logits), squared.reshape(-1, 2)
+    return real_logits, fake_logits, {"r1": squared[:, 0] / 2, "r2": squared[:, 1] / 2}
 
 
 def gradient_penalty(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
@@ -104,8 +115,8 @@ def gradient_penalty(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.
     added number keeps the derivative finite where the gradient vanishes.
     """
     _, squared = squared_gradient(critic, interpolate(key, real, fake), 2)
-    logits = critic(interleave(real, fake), 0).reshape(-1, 2)  # [B, 2]
-    return logits[:, 0], logits[:, 1], {"gradient_penalty": jnp.square(jnp.sqrt(squared + 1e-12) - 1)}
+    real_logits, fake_logits = apart(critic(interleave(real, fake), 0))
+    return real_logits, fake_logits, {"gradient_penalty": jnp.square(jnp.sqrt(squared + 1e-12) - 1)}
 
 
 def zero_centred(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Array) -> Penalised:
@@ -114,8 +125,8 @@ def zero_centred(key: jax.Array, critic: Critic, real: jax.Array, fake: jax.Arra
     Thanh-Tung et al. 2019 (arXiv 1902.03984), eq. 7 without lambda.
     """
     _, squared = squared_gradient(critic, interpolate(key, real, fake), 2)
-    logits = critic(interleave(real, fake), 0).reshape(-1, 2)  # [B, 2]
-    return logits[:, 0], logits[:, 1], {"zero_centred": squared}
+    real_logits, fake_logits = apart(critic(interleave(real, fake), 0))
+    return real_logits, fake_logits, {"zero_centred": squared}
 
 
 PENALTIES = {

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import label_count
+from gen_jax.conditions import conditions_in, conditions_of, example_conditions
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
@@ -22,6 +22,7 @@ from gen_jax.losses.variational import free_bits
 from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, layer_kl, log_likelihood, started, updated
 from gen_jax.nets import LADDERS, LadderChoice
+from gen_jax.nets.conditions import NONE, Conditions, Given
 from gen_jax.nets.net import Net
 from gen_jax.registry import build
 
@@ -40,15 +41,15 @@ class LadderState(NamedTuple):
 
 
 class Ladder(NamedTuple):
-    """Describes a ladder without its weights. `y` is labels [N] or None, and Z is the sum of `sizes`."""
+    """Describes a ladder without its weights. `c` is the conditions of N rows by name or None, and Z is the sum of `sizes`."""
 
-    up: Net  # (x, y) -> features of each layer, top first
-    # (z, features or None, y, fixed) -> input of the likelihood, then z, mean and log scale [N, Z] of q
+    up: Net  # (x, c) -> features of each layer, top first
+    # (z, features or None, c, fixed) -> input of the likelihood, then z, mean and log scale [N, Z] of q
     down: Net
     likelihood: Likelihood
     shape: tuple[int, ...]  # shape of a row
     sizes: tuple[int, ...]  # latent size of each layer, top first
-    classes: int = 0  # number of labels that both nets read; 0 if they read no labels
+    conditions: Conditions = NONE  # conditions that both nets read
     free_nats: float = 0.0  # KL in nats of each layer below which the KL is not reduced further
 
 
@@ -86,7 +87,7 @@ def ladder(
       net: a `name` in `LADDERS` and its options, which define the layers; by default `mlp`.
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
         likelihood that fits the data.
-      conditional: whether both nets read the label; by default False. `given={"y": labels}` then chooses labels, and
+      conditional: whether both nets read the conditions of the data, labels and `c`; by default False. `given={"y": labels}` then chooses labels, and
         bounds are bounds of log p(x | y).
       kl: weight of the KL in training, a number or a schedule over examples (warm-up); by default 1.
       free_nats: free bits of each layer, in nats; by default 0. A KL below this value, on average over a batch, costs
@@ -97,13 +98,13 @@ def ladder(
       ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 0, no average.
 
     Raises:
-      UserError: for data that are neither images nor vectors, missing labels, or an unknown name or option.
+      UserError: for data that are neither images nor vectors, missing conditions, or an unknown name or option.
     """
     check_arguments(spec, kl, free_nats, sweeps)
-    classes = label_count("ladder", spec, conditional)
+    conditions = conditions_of("ladder", spec, conditional)
     density = pixels.fitting(spec, likelihood)
-    up, down, sizes = build("ladder", LADDERS, net, density.shape, classes)
-    nets = Ladder(up, down, density, spec.shape, sizes, classes, free_nats)
+    up, down, sizes = build("ladder", LADDERS, net, density.shape, conditions)
+    nets = Ladder(up, down, density, spec.shape, sizes, conditions, free_nats)
     tx = optimizers.optimizer(optimizer)
     return latent_model(
         latent_of(nets)._replace(means=means, sweeps=sweeps),
@@ -122,14 +123,14 @@ def init(nets: Ladder, tx: Callable, key: jax.Array, batch: Batch) -> LadderStat
       batch: not used, because `nets` gives the shapes.
     """
     up_key, down_key = jax.random.split(key)
-    y = jnp.zeros(1, jnp.int32)
-    features, up = nets.up.init_with_output(up_key, jnp.zeros((1, *nets.shape)), y)
+    c = example_conditions(nets.conditions, 1)
+    features, up = nets.up.init_with_output(up_key, jnp.zeros((1, *nets.shape)), c)
     params = {
         "up": up,
-        "down": nets.down.init(down_key, jnp.zeros((1, sum(nets.sizes))), features, y),
+        "down": nets.down.init(down_key, jnp.zeros((1, sum(nets.sizes))), features, c),
         "likelihood": initial_weights(nets.likelihood),
     }
-    return LadderState(**started(tx, nets.classes, params))
+    return LadderState(**started(tx, nets.conditions.classes, params))
 
 
 def step(
@@ -172,7 +173,7 @@ def elbo_loss(
       nets: the ladder.
       params: weights of both nets and of the likelihood; differentiable.
       key: random key of the noise.
-      batch: `x` [N, *shape] in model space, `y` [N] if the nets read labels, and `weight` [N] (0 for padding rows).
+      batch: `x` [N, *shape] in model space, the conditions that the nets read, and `weight` [N] (0 for padding rows).
       beta: weight of the KL; by default 1.
 
     Returns:
@@ -180,10 +181,10 @@ def elbo_loss(
     """
     z_key, x_key = jax.random.split(key)
     x = nets.likelihood.smooth(x_key, observed(batch))
-    y = batch["y"] if nets.classes else None
+    c = conditions_in(batch, nets.conditions)
     weight = batch.get("weight", jnp.ones(len(x)))
     noise = jax.random.normal(z_key, (len(x), sum(nets.sizes)))
-    proposal = propose(nets, params, encode(nets, params, x, y), noise, y)
+    proposal = propose(nets, params, encode(nets, params, x, c), noise, c)
     log_x = log_likelihood(nets.likelihood, params, proposal.out, x)  # [N]
     kl = layer_kl(nets.sizes, proposal)  # [N, L]
     values = {"elbo": log_x - kl.sum(1), "log_likelihood": log_x, "kl": kl.sum(1)}
@@ -192,32 +193,32 @@ def elbo_loss(
     return loss, {name: weighted_mean(nats, weight) for name, nats in values.items()}
 
 
-def encode(nets: Ladder, params: Any, x: jax.Array, y: jax.Array | None) -> list[jax.Array]:
+def encode(nets: Ladder, params: Any, x: jax.Array, c: Given | None) -> list[jax.Array]:
     """Returns the features of each layer, top first, which the posterior of the layer reads.
 
     Args:
       nets: the ladder.
       params: weights of both nets and of the likelihood.
       x: rows [N, *shape] in model space.
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
     """
-    return nets.up.apply(params["up"], x, y)
+    return nets.up.apply(params["up"], x, c)
 
 
-def decode(nets: Ladder, params: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
+def decode(nets: Ladder, params: Any, z: jax.Array, c: Given | None) -> jax.Array:
     """Returns the input of the likelihood [N, *shape, W] for latents.
 
     Args:
       nets: the ladder.
       params: weights of both nets and of the likelihood.
       z: latents [N, Z].
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
     """
-    out, *_ = nets.down.apply(params["down"], z, None, y)
+    out, *_ = nets.down.apply(params["down"], z, None, c)
     return out
 
 
-def propose(nets: Ladder, params: Any, features: list[jax.Array], noise: jax.Array, y: jax.Array | None) -> Proposal:
+def propose(nets: Ladder, params: Any, features: list[jax.Array], noise: jax.Array, c: Given | None) -> Proposal:
     """Returns the latents that the posterior makes of noise on the way down: eps_l = m_l(eps_<l) + s_l(eps_<l) noise_l.
 
     Args:
@@ -225,13 +226,13 @@ def propose(nets: Ladder, params: Any, features: list[jax.Array], noise: jax.Arr
       params: weights of both nets and of the likelihood.
       features: features of each layer, top first, see `encode`.
       noise: standard normal noise [N, Z].
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
     """
-    out, z, mean, log_scale = nets.down.apply(params["down"], noise, features, y, False)
+    out, z, mean, log_scale = nets.down.apply(params["down"], noise, features, c, False)
     return Proposal(z, mean, log_scale, out)
 
 
-def retrace(nets: Ladder, params: Any, features: list[jax.Array], z: jax.Array, y: jax.Array | None) -> Proposal:
+def retrace(nets: Ladder, params: Any, features: list[jax.Array], z: jax.Array, c: Given | None) -> Proposal:
     """Returns given latents with the posterior of each layer, given the latents of the layers above it.
 
     Args:
@@ -239,9 +240,9 @@ def retrace(nets: Ladder, params: Any, features: list[jax.Array], z: jax.Array, 
       params: weights of both nets and of the likelihood.
       features: features of each layer, top first, see `encode`.
       z: latents [N, Z].
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
     """
-    out, z, mean, log_scale = nets.down.apply(params["down"], z, features, y, True)
+    out, z, mean, log_scale = nets.down.apply(params["down"], z, features, c, True)
     return Proposal(z, mean, log_scale, out)
 
 
@@ -253,7 +254,7 @@ def latent_of(nets: Ladder) -> Latent:
     """
     return Latent(
         sizes=nets.sizes,
-        classes=nets.classes,
+        conditions=nets.conditions,
         shape=nets.shape,
         likelihood=nets.likelihood,
         decode=partial(decode, nets),

@@ -10,10 +10,11 @@ import numpy as np
 import optax
 
 from gen_jax.conditions import (
-    batch_labels,
+    batch_conditions,
+    conditions_in,
     counted_labels,
     drawn_labels,
-    given_labels,
+    given_conditions,
     given_observed,
     refuse_given,
     sampler_options,
@@ -24,6 +25,7 @@ from gen_jax.errors import check_whole
 from gen_jax.losses.variational import importance_bound
 from gen_jax.model import Batch, Model, State, observed, saturated
 from gen_jax.models.completion import Joint, repaired
+from gen_jax.nets.conditions import Conditions, Given
 from gen_jax.optimizers import moving_average
 
 TOGETHER = 4  # number of latents of a row that are scored at once
@@ -42,41 +44,41 @@ class Proposal(NamedTuple):
 
 
 class Decode(Protocol):
-    """A function (params, z [N, Z], y) -> out."""
+    """A function (params, z [N, Z], c) -> out."""
 
-    def __call__(self, params: Any, z: jax.Array, y: jax.Array | None, /) -> jax.Array:
+    def __call__(self, params: Any, z: jax.Array, c: Given | None, /) -> jax.Array:
         """Returns the input of the likelihood, [N, *shape, W]."""
 
 
 class Encode(Protocol):
-    """A function (params, x [N, *shape], y) -> q."""
+    """A function (params, x [N, *shape], c) -> q."""
 
-    def __call__(self, params: Any, x: jax.Array, y: jax.Array | None, /) -> Any:
+    def __call__(self, params: Any, x: jax.Array, c: Given | None, /) -> Any:
         """Returns arrays that all latents of the rows x share; their first axis is N."""
 
 
 class Propose(Protocol):
-    """A function (params, q, noise [N, Z], y) -> proposal."""
+    """A function (params, q, noise [N, Z], c) -> proposal."""
 
-    def __call__(self, params: Any, q: Any, noise: jax.Array, y: jax.Array | None, /) -> Proposal:
+    def __call__(self, params: Any, q: Any, noise: jax.Array, c: Given | None, /) -> Proposal:
         """Returns the latent z = mean + scale noise, a draw of q if noise ~ N(0, I)."""
 
 
 class Retrace(Protocol):
-    """A function (params, q, z [N, Z], y) -> proposal."""
+    """A function (params, q, z [N, Z], c) -> proposal."""
 
-    def __call__(self, params: Any, q: Any, z: jax.Array, y: jax.Array | None, /) -> Proposal:
+    def __call__(self, params: Any, q: Any, z: jax.Array, c: Given | None, /) -> Proposal:
         """Returns the latent z itself, with its posterior."""
 
 
 class Latent(NamedTuple):
     """A latent z [N, Z] with prior N(0, I), its p(x | z) and q(z | x), as functions of weights.
 
-    `y` holds labels [N], or is None.
+    `c` holds the conditions of N rows by name, or is None.
     """
 
     sizes: tuple[int, ...]  # sizes of the layers of z, which are concatenated; their sum is Z
-    classes: int  # number of classes of the label; 0 if the nets read no label
+    conditions: Conditions  # conditions that the nets read
     shape: tuple[int, ...]  # shape of a row
     likelihood: Likelihood  # its weights are params["likelihood"]
     decode: Decode
@@ -109,7 +111,7 @@ def latent_model(latent: Latent, init: Callable, step: Callable) -> Model:
         prior=partial(prior, latent),
         encode=partial(encode, latent, jax.jit(partial(posterior, latent))),
         decode=decode_mean,
-        given=conditions(latent),
+        given=honoured(latent),
     )
 
 
@@ -215,7 +217,7 @@ def elbo(latent: Latent, params: Any, proposal: Proposal, x: jax.Array) -> jax.A
     return log_x - layer_kl(latent.sizes, proposal).sum(1)
 
 
-def bound(latent: Latent, key: jax.Array, state: State, x: jax.Array, y: jax.Array | None, num: int) -> jax.Array:
+def bound(latent: Latent, key: jax.Array, state: State, x: jax.Array, c: Given | None, num: int) -> jax.Array:
     """Returns a lower bound of log p(x) of each row, [N] nats.
 
     It is the ELBO if `num` is 1, and otherwise the bound of `importance_bound`.
@@ -225,16 +227,16 @@ def bound(latent: Latent, key: jax.Array, state: State, x: jax.Array, y: jax.Arr
       key: random key.
       state: the state of the model.
       x: rows [N, *shape].
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
       num: number of latents of each row.
     """
     x_key, z_key = jax.random.split(key)
     x, params = latent.likelihood.smooth(x_key, x), state.average
-    q = latent.encode(params, x, y)
+    q = latent.encode(params, x, c)
 
     def proposal(number: jax.Array) -> Proposal:
         noise = jax.random.normal(jax.random.fold_in(z_key, number), (len(x), sum(latent.sizes)))
-        return latent.propose(params, q, noise, y)
+        return latent.propose(params, q, noise, c)
 
     if num == 1:
         return elbo(latent, params, proposal(jnp.int32(0)), x)
@@ -254,14 +256,14 @@ def log_prob_bound(
       score: `bound` of this latent, compiled.
       key: random key.
       state: the state of the model.
-      batch: `x` [N, *shape], and `mask` and `y` [N] if the model reads them.
+      batch: `x` [N, *shape], and `mask` if numbers are missing, and the conditions that the model reads.
       num_samples: number of latents of each row; by default 1.
 
     Raises:
-      UserError: for no samples, or a batch without the labels that the model reads.
+      UserError: for no samples, or a batch without the conditions that the model reads.
     """
     check_whole("num_samples", num_samples)
-    return score(key, state, observed(batch), batch_labels(batch, latent.classes).get("y"), num_samples)
+    return score(key, state, observed(batch), batch_conditions(batch, latent.conditions), num_samples)
 
 
 def prior(latent: Latent, key: jax.Array, state: State, num: int) -> dict:
@@ -280,10 +282,11 @@ def prior(latent: Latent, key: jax.Array, state: State, num: int) -> dict:
     z = jax.random.normal(z_key, (num, sum(latent.sizes)))
     if latent.fitted_prior:
         z = latent.fitted_prior(state, z)
-    return {"z": z, **labelled(None if state.classes is None else drawn_labels(y_key, state.classes, num))}
+    labels = {} if state.classes is None else {"y": drawn_labels(y_key, state.classes, num)}
+    return {"z": z, **labels}
 
 
-def posterior(latent: Latent, params: Any, x: jax.Array, y: jax.Array | None) -> dict:
+def posterior(latent: Latent, params: Any, x: jax.Array, c: Given | None) -> dict:
     """Returns the mean and the standard deviation of the posterior of rows.
 
     For a layer of the latent, they are given the means of the layers above it.
@@ -292,15 +295,15 @@ def posterior(latent: Latent, params: Any, x: jax.Array, y: jax.Array | None) ->
       latent: the model without its weights.
       params: weights of the model.
       x: rows [N, *shape].
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
 
     Returns:
-      The mean `z` and the standard deviation `scale`, [N, Z] each, and `y`.
+      The mean `z` and the standard deviation `scale`, [N, Z] each, and the conditions.
     """
-    q = latent.encode(params, x, y)
-    centre = latent.propose(params, q, jnp.zeros((len(x), sum(latent.sizes))), y)
+    q = latent.encode(params, x, c)
+    centre = latent.propose(params, q, jnp.zeros((len(x), sum(latent.sizes))), c)
     scale = jnp.zeros_like(centre.mean) if latent.point else jnp.exp(centre.log_scale)
-    return {"z": centre.mean, "scale": scale, **labelled(y)}
+    return {"z": centre.mean, "scale": scale, **(c or {})}
 
 
 def encode(latent: Latent, read: Callable, key: jax.Array, state: State, batch: Batch) -> dict:
@@ -311,12 +314,12 @@ def encode(latent: Latent, read: Callable, key: jax.Array, state: State, batch: 
       read: `posterior` of this latent, compiled.
       key: not used.
       state: the state of the model.
-      batch: `x` [N, *shape], and `y` [N] if the model reads labels.
+      batch: `x` [N, *shape], and the conditions that the model reads.
 
     Raises:
-      UserError: for a batch without the labels that the model reads.
+      UserError: for a batch without the conditions that the model reads.
     """
-    return read(state.average, observed(batch), batch_labels(batch, latent.classes).get("y"))
+    return read(state.average, observed(batch), batch_conditions(batch, latent.conditions))
 
 
 def decode(form: Latent, key: jax.Array, state: State, latent: dict) -> Batch:
@@ -326,13 +329,13 @@ def decode(form: Latent, key: jax.Array, state: State, latent: dict) -> Batch:
       form: the model without its weights.
       key: not used.
       state: the state of the model.
-      latent: `z` [N, Z], and `y` [N] if the model reads labels.
+      latent: `z` [N, Z], and the conditions that the model reads.
 
     Returns:
-      `x` [N, *shape], and `y`.
+      `x` [N, *shape], and the conditions.
     """
-    y = latent["y"] if form.classes else None
-    return {"x": mean(form, state.average, latent["z"], y), **labelled(y)}
+    c = conditions_in(latent, form.conditions)
+    return {"x": mean(form, state.average, latent["z"], c), **(c or {})}
 
 
 def draw(form: Latent, key: jax.Array, state: State, latent: dict) -> Batch:
@@ -342,29 +345,29 @@ def draw(form: Latent, key: jax.Array, state: State, latent: dict) -> Batch:
       form: the model without its weights.
       key: random key.
       state: the state of the model.
-      latent: `z` [N, Z], and `y` [N] if the model reads labels.
+      latent: `z` [N, Z], and the conditions that the model reads.
 
     Returns:
-      `x` [N, *shape], and `y`.
+      `x` [N, *shape], and the conditions.
     """
-    y = latent["y"] if form.classes else None
-    out = form.decode(state.average, latent["z"], y)
-    return {"x": form.likelihood.draw(key, state.average["likelihood"], out), **labelled(y)}
+    c = conditions_in(latent, form.conditions)
+    out = form.decode(state.average, latent["z"], c)
+    return {"x": form.likelihood.draw(key, state.average["likelihood"], out), **(c or {})}
 
 
-def mean(latent: Latent, params: Any, z: jax.Array, y: jax.Array | None) -> jax.Array:
+def mean(latent: Latent, params: Any, z: jax.Array, c: Given | None) -> jax.Array:
     """Returns the mean of x [N, *shape] given latents.
 
     Args:
       latent: the model without its weights.
       params: weights of the model.
       z: latents [N, Z].
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
     """
-    return latent.likelihood.mean(params["likelihood"], latent.decode(params, z, y))
+    return latent.likelihood.mean(params["likelihood"], latent.decode(params, z, c))
 
 
-def complete(latent: Latent, key: jax.Array, state: State, x: jax.Array, mask: jax.Array, y: jax.Array | None) -> Batch:
+def complete(latent: Latent, key: jax.Array, state: State, x: jax.Array, mask: jax.Array, c: Given | None) -> Batch:
     """Draws the missing numbers of rows given their observed numbers.
 
     Args:
@@ -373,27 +376,27 @@ def complete(latent: Latent, key: jax.Array, state: State, x: jax.Array, mask: j
       state: the state of the model.
       x: rows [N, *shape].
       mask: observed numbers [N, *shape].
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
 
     Returns:
-      `x` [N, *shape], and `y`.
+      `x` [N, *shape], and the conditions.
     """
     params, likelihood = state.average, latent.likelihood
 
     def propose(q: Any, noise: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        proposal = latent.propose(params, q, noise, y)
+        proposal = latent.propose(params, q, noise, c)
         return proposal.z, log_weight(latent, params, proposal, x)
 
     joint = Joint(
         latent_size=sum(latent.sizes),
-        encode=lambda x: latent.encode(params, x, y),
+        encode=lambda x: latent.encode(params, x, c),
         propose=propose,
-        log_weight=lambda q, z, x: log_weight(latent, params, latent.retrace(params, q, z, y), x),
-        log_likelihood=lambda z, x: likelihood.log_prob(params["likelihood"], latent.decode(params, z, y), x),
-        draw=lambda key, z: likelihood.draw(key, params["likelihood"], latent.decode(params, z, y)),
+        log_weight=lambda q, z, x: log_weight(latent, params, latent.retrace(params, q, z, c), x),
+        log_likelihood=lambda z, x: likelihood.log_prob(params["likelihood"], latent.decode(params, z, c), x),
+        draw=lambda key, z: likelihood.draw(key, params["likelihood"], latent.decode(params, z, c)),
     )
-    end = partial(mean, latent, params, y=y) if latent.means else None
-    return {"x": repaired(key, x, mask, latent.sweeps, joint, end), **labelled(y)}
+    end = partial(mean, latent, params, c=c) if latent.means else None
+    return {"x": repaired(key, x, mask, latent.sweeps, joint, end), **(c or {})}
 
 
 def sample(
@@ -415,7 +418,7 @@ def sample(
       key: random key.
       state: the state of the model.
       num: number of rows.
-      given: conditions, or None: labels `y` [num]; numbers `x` [num, *shape], which stay where `mask` [num, *shape] is
+      given: conditions, or None: labels `y` [num]; a condition `c` [num, ...]; numbers `x` [num, *shape], which stay where `mask` [num, *shape] is
         above 0.
       how: must be empty, because the sampler has no options.
 
@@ -423,28 +426,20 @@ def sample(
       UserError: for a condition that the model does not take, a condition that does not fit, or an option.
     """
     sampler_options(how)
-    refuse_given(given, conditions(latent))
+    refuse_given(given, honoured(latent))
     prior_key, x_key = jax.random.split(key)
     cells = given_observed(given, num, latent.shape)
-    asked = {"y": given["y"]} if given and "y" in given else None
-    point = {**prior(latent, prior_key, state, num), **given_labels(asked, num, latent.classes)}
-    return fill(x_key, state, *cells, point.get("y")) if cells else show(x_key, state, point)
+    point = {**prior(latent, prior_key, state, num), **given_conditions(given, num, latent.conditions)}
+    if cells is None:
+        return show(x_key, state, point)
+    return fill(x_key, state, *cells, conditions_in(point, latent.conditions))
 
 
-def conditions(latent: Latent) -> tuple[str, ...]:
+def honoured(latent: Latent) -> tuple[str, ...]:
     """Returns the names of the conditions that a sample can be given.
 
     Args:
       latent: the model without its weights.
     """
-    labels = ("y",) if latent.classes else ()
-    return labels if latent.point else (*labels, "x", "mask")
-
-
-def labelled(y: jax.Array | None) -> dict:
-    """Returns `{"y": y}`, or an empty dict if there are no labels.
-
-    Args:
-      y: labels [N], or None.
-    """
-    return {} if y is None else {"y": y}
+    names = latent.conditions.names
+    return names if latent.point else (*names, "x", "mask")

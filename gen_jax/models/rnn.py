@@ -10,11 +10,13 @@ import optax
 
 from gen_jax import optimizers
 from gen_jax.conditions import (
-    batch_labels,
+    batch_conditions,
+    conditions_in,
+    conditions_of,
     counted_labels,
     drawn_labels,
-    given_labels,
-    label_count,
+    example_conditions,
+    given_conditions,
     refuse_given,
     sampler_options,
 )
@@ -25,6 +27,7 @@ from gen_jax.distributions.frames import Choice, Head
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, family, saturated
 from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, frame_lengths, like_rows
+from gen_jax.nets.conditions import Given
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import RECURRENT, Cell
 from gen_jax.registry import build
@@ -82,8 +85,8 @@ def rnn(
       cell: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; by default one LSTM layer.
       head: a `name` in `distributions.frames.HEADS` and its options. None, the default, takes the first head that fits
         the data.
-      conditional: whether the net reads the label of the row together with every frame; by default False. Likelihoods
-        are then log p(x | y).
+      conditional: whether the net reads the conditions of the row, labels and `c`, together with every frame; by default
+        False. Likelihoods are then log p(x | conditions).
       optimizer: see `gen_jax.optimizers.optimizer`; by default Adam, with gradients clipped to a global norm of 1.
       ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 0, the newest
         weights.
@@ -94,9 +97,9 @@ def rnn(
     """
     check_data(spec)
     density = frames.fitting(spec, head)
-    classes = label_count("rnn", spec, conditional)
+    conditions = conditions_of("rnn", spec, conditional)
     layers = build("cell", RECURRENT, cell)
-    predictor = Predictor(layers, density.width, levels(spec), kind_of(spec).binary, classes, density.weights)
+    predictor = Predictor(layers, density.width, levels(spec), kind_of(spec).binary, conditions, density.weights)
     net = RecurrentNet(predictor, partial(predictor.apply, method="unroll"), density, tuple(spec.shape[1:]))
     tx = optimizers.optimizer(optimizer)
     return Model(
@@ -104,7 +107,7 @@ def rnn(
         partial(step, net, tx, ema_half_life),
         partial(sample, net, spec, jax.jit(partial(complete, net), static_argnames="stream")),
         partial(log_prob, net, jax.jit(partial(score, net))),
-        given=("y", "x", "mask", "length") if conditional else ("x", "mask", "length"),
+        given=(*conditions.names, "x", "mask", "length"),
         options=OPTIONS,
     )
 
@@ -132,9 +135,11 @@ def init(net: RecurrentNet, tx: Callable, key: jax.Array, batch: Batch) -> RnnSt
       batch: `x` [B, T, *frame], of which only the number of rows is read.
     """
     carry, last = first_lanes(net, 1)
-    params = net.predictor.init(key, carry, last[:, None], jnp.zeros(1, jnp.int32), method="unroll")
+    params = net.predictor.init(
+        key, carry, last[:, None], example_conditions(net.predictor.conditions, 1), method="unroll"
+    )
     zero = jnp.zeros((), jnp.int32)
-    classes = net.predictor.classes
+    classes = net.predictor.conditions.classes
     return RnnState(
         step=zero,
         examples=zero,
@@ -196,7 +201,7 @@ def next_frame_loss(
       net: the net.
       params: weights of the predictor; differentiable.
       key: random key of dropout; None for no dropout.
-      batch: `x` [B, T, *frame], `y` [B] if the net reads labels, `length` [B] frames, and `weight` [B] (0 for padding
+      batch: `x` [B, T, *frame], the conditions that the net reads, `length` [B] frames, and `weight` [B] (0 for padding
         rows).
       lanes: lanes from which each row continues. None, the default, begins before the first frame.
     """
@@ -219,7 +224,7 @@ def frame_log_prob(
       net: the net.
       params: weights of the predictor.
       key: random key of dropout; None for no dropout.
-      batch: `x` [B, T, *frame], and `y` [B] if the net reads labels.
+      batch: `x` [B, T, *frame], and the conditions that the net reads.
       length: number of frames of each row [B].
       lanes: lanes from which each row continues.
     """
@@ -227,7 +232,9 @@ def frame_log_prob(
     carry, last = lanes
     before = jnp.concatenate([last[:, None], x[:, :-1]], 1)  # [B, T, *frame]
     rngs = {} if key is None else {"dropout": key}
-    carry, out, weights = net.unroll(params, carry, before, batch.get("y"), length, rngs=rngs)
+    carry, out, weights = net.unroll(
+        params, carry, before, conditions_in(batch, net.predictor.conditions), length, rngs=rngs
+    )
     values = ended(net.head.log_prob(weights, out, x), length)
     ends = jnp.take_along_axis(x, like_rows(jnp.maximum(length - 1, 0), x), 1)[:, 0]  # [B, *frame]
     return values, (carry, jnp.where(like_rows(length > 0, ends), ends, last))
@@ -277,7 +284,7 @@ def log_prob(net: RecurrentNet, compiled: Callable, key: jax.Array, state: RnnSt
       compiled: `score` of the net, compiled: (params, batch) -> [B].
       key: not used.
       state: the state, whose averaged weights are used.
-      batch: `x` [B, T, *frame], `length` [B] frames, and `y` [B] if the net reads labels.
+      batch: `x` [B, T, *frame], `length` [B] frames, and the conditions that the net reads.
 
     Raises:
       UserError: for a batch that the net cannot read, or a batch with `mask`.
@@ -285,9 +292,11 @@ def log_prob(net: RecurrentNet, compiled: Callable, key: jax.Array, state: RnnSt
     if "mask" in batch:
         raise UserError("a batch with mask: an rnn needs every frame, expected x and length only")
     predictor = net.predictor
-    batch = {**batch, **batch_labels(batch, predictor.classes)}
+    batch = {**batch, **(batch_conditions(batch, predictor.conditions) or {})}
     check_sequences(batch, net.frame, predictor.values, predictor.binary)
-    return compiled(state.average, {name: batch[name] for name in ("x", "length", "y") if name in batch})
+    return compiled(
+        state.average, {name: batch[name] for name in ("x", "length", *predictor.conditions.names) if name in batch}
+    )
 
 
 def score(net: RecurrentNet, params: Any, batch: Batch) -> jax.Array:
@@ -296,7 +305,7 @@ def score(net: RecurrentNet, params: Any, batch: Batch) -> jax.Array:
     Args:
       net: the net.
       params: weights of the predictor.
-      batch: `x` [B, T, *frame], `length` [B] frames, and `y` [B] if the net reads labels.
+      batch: `x` [B, T, *frame], `length` [B] frames, and the conditions that the net reads.
     """
     lanes = first_lanes(net, len(batch["x"]))
     return frame_log_prob(net, params, None, batch, frame_lengths(batch), lanes)[0].sum(1)
@@ -317,7 +326,7 @@ def sample(
     Args:
       net: the net.
       spec: facts of the data, including the number of frames of a sequence.
-      compiled: `complete` of the net, compiled: (key, params, x, prefix, y, choice, stream) -> x.
+      compiled: `complete` of the net, compiled: (key, params, x, prefix, c, choice, stream) -> x.
       key: random key of the draws.
       state: the state, whose averaged weights are used.
       num: number of sequences.
@@ -330,18 +339,17 @@ def sample(
     Raises:
       UserError: for a condition or an option that the net does not have, or values outside their range.
     """
-    classes = net.predictor.classes
-    refuse_given(given, ("length", "x", "mask", "y") if classes else ("length", "x", "mask"))
+    conditions = net.predictor.conditions
+    refuse_given(given, (*conditions.names, "length", "x", "mask"))
     options = sampler_options(how, OPTIONS)
     choice = frames.choice_of(options, num, net.predictor.values)
     y_key, x_key = jax.random.split(key)
-    given = dict(given or {})
-    beside = {}
-    if state.classes is not None:
-        asked = {"y": given.pop("y")} if "y" in given else None
-        beside = given_labels(asked, num, classes) or {"y": drawn_labels(y_key, state.classes, num)}
-    batch, prefix = asked_prefix(given, num, spec)
-    x = compiled(x_key, state.average, batch["x"], prefix, beside.get("y"), choice, options["stream"])
+    beside = given_conditions(given, num, conditions)
+    if state.classes is not None and "y" not in beside:
+        beside["y"] = drawn_labels(y_key, state.classes, num)
+    cells = {name: value for name, value in (given or {}).items() if name not in conditions.names}
+    batch, prefix = asked_prefix(cells, num, spec)
+    x = compiled(x_key, state.average, batch["x"], prefix, beside or None, choice, options["stream"])
     if "length" in batch:
         beside["length"] = jnp.asarray(batch["length"])
         x = ended(x, beside["length"])
@@ -354,7 +362,7 @@ def complete(
     params: Any,
     x: jax.Array,
     prefix: jax.Array,
-    y: jax.Array | None,
+    c: Given | None,
     choice: Choice,
     stream: Callable[[jax.Array], None] | None,
 ) -> jax.Array:
@@ -368,7 +376,7 @@ def complete(
       params: weights of the predictor.
       x: rows [num, T, *frame], of which the first `prefix` frames are kept.
       prefix: number of frames to keep in each row [num].
-      y: labels [num], or None if the net reads no labels.
+      c: conditions of the rows, or None.
       choice: options of the draw of a frame, leaves [num].
       stream: function that is called with each frame [num, *frame] when it is drawn, or None.
     """
@@ -377,7 +385,7 @@ def complete(
     def move(lanes: Lanes, now: tuple) -> tuple[Lanes, jax.Array]:
         carry, last = lanes
         time, observed = now
-        carry, out, weights = net.unroll(params, carry, last[:, None], y)
+        carry, out, weights = net.unroll(params, carry, last[:, None], c)
         frame_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, time)
         drawn = jax.vmap(net.head.draw, (0, None, 0, 0))(frame_keys, weights, out[:, 0], choice)
         frame = jnp.where(like_rows(time < prefix, drawn), observed, drawn)

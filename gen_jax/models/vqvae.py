@@ -13,7 +13,17 @@ import numpy as np
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import batch_labels, counted_labels, drawn_labels, given_labels, label_count, sampler_options
+from gen_jax.conditions import (
+    batch_conditions,
+    conditions_in,
+    conditions_of,
+    counted_labels,
+    drawn_labels,
+    example_conditions,
+    given_conditions,
+    refuse_given,
+    sampler_options,
+)
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
@@ -22,8 +32,9 @@ from gen_jax.errors import UserError, check_whole
 from gen_jax.losses import quantise
 from gen_jax.losses.quantise import Codebook
 from gen_jax.model import Batch, Model, family, observed, saturated, weighted_mean
-from gen_jax.models.latent_variable import labelled, log_likelihood
+from gen_jax.models.latent_variable import log_likelihood
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS, GridDecoderChoice, GridEncoderChoice
+from gen_jax.nets.conditions import NONE, Conditions, Given
 from gen_jax.nets.layers import stage_sides
 from gen_jax.nets.net import Net
 from gen_jax.nets.raster import Raster, draw_codes
@@ -50,12 +61,12 @@ class Vqvae(NamedTuple):
 
     encoder: Net  # x -> [N, h, w, D]
     decoder: Net  # [N, h, w, D] -> input of the likelihood
-    prior: Raster  # (codes [N, h, w], y or None) -> logits [N, h, w, K]
+    prior: Raster  # (codes [N, h, w], c or None) -> logits [N, h, w, K]
     likelihood: Likelihood
     shape: tuple[int, ...]  # shape of an image
     codebook_size: int  # K
     code_size: int  # D
-    classes: int = 0  # number of labels that the prior reads; 0 if it reads no labels
+    conditions: Conditions = NONE  # conditions that the prior reads
     commitment: float = 0.25  # weight of ||z - sg(e)||^2
     decay: float = 0.99  # decay of the running counts and sums of the codebook in a step
     restart: float = 0.02  # share of the mean use of a code below which a code is replaced
@@ -104,29 +115,29 @@ def vqvae(
         0.02. 0 replaces no code.
       prior: a `name` in `CELLS` and the options of `nets.recurrent.Recurrent`, for the net that predicts each code of a
         grid; by default a GRU with 128 units.
-      conditional: whether the prior reads the label; by default False. `given={"y": labels}` then chooses labels, a
+      conditional: whether the prior reads the conditions of the data, labels and `c`; by default False. `given={"y": labels}` then chooses labels, a
         sample has its label as `y`, and bounds are bounds of log p(x | y).
       means: whether a sample is the mean of x given its codes instead of a draw; by default False.
       optimizer: optimizer of the autoencoder, see `gen_jax.optimizers.optimizer`; by default Adam.
       prior_optimizer: optimizer of the prior; by default Adam.
 
     Raises:
-      UserError: for data that are not images, missing labels, or an unknown name or option.
+      UserError: for data that are not images, missing conditions, or an unknown name or option.
     """
     check_arguments(spec, grid, codebook_size, code_size, decay, restart, commitment)
-    classes = label_count("vqvae", spec, conditional)
+    conditions = conditions_of("vqvae", spec, conditional)
     base = grid or None
     height, width = stage_sides(spec.shape, base, "a vqvae")[0]
     density = pixels.fitting(spec, likelihood)
     nets = Vqvae(
         encoder=build("encoder", GRID_ENCODERS, encoder, code_size, base),
         decoder=build("decoder", GRID_DECODERS, decoder, density.shape, base),
-        prior=Raster(build("prior", RECURRENT, prior), codebook_size, height, width, classes),
+        prior=Raster(build("prior", RECURRENT, prior), codebook_size, height, width, conditions),
         likelihood=density,
         shape=spec.shape,
         codebook_size=codebook_size,
         code_size=code_size,
-        classes=classes,
+        conditions=conditions,
         commitment=commitment,
         decay=decay,
         restart=restart,
@@ -143,7 +154,7 @@ def vqvae(
         prior=partial(draw_latent, nets, draw),
         encode=partial(encode, nets, jax.jit(partial(nearest_codes, nets))),
         decode=partial(decode, nets, decode_compiled),
-        given=("y",) if conditional else (),
+        given=conditions.names,
     )
 
 
@@ -165,12 +176,12 @@ def init(nets: Vqvae, txs: Mapping[str, Callable], key: jax.Array, batch: Batch)
         "decoder": nets.decoder.init(d_key, jnp.zeros((*grid, nets.code_size))),
         "likelihood": initial_weights(nets.likelihood),
     }
-    prior = nets.prior.init(p_key, jnp.zeros(grid, jnp.int32), jnp.zeros(1, jnp.int32))
+    prior = nets.prior.init(p_key, jnp.zeros(grid, jnp.int32), example_conditions(nets.conditions, 1))
     params = {"images": images, "prior": prior}
     return VqvaeState(
         step=zero,
         examples=zero,
-        classes=jnp.zeros(nets.classes) if nets.classes else None,
+        classes=jnp.zeros(nets.conditions.classes) if nets.conditions.classes else None,
         codebook=Codebook(jnp.ones(nets.codebook_size), jax.random.normal(c_key, size)),
         params=params,
         optimizer={name: tx(zero).init(params[name]) for name, tx in txs.items()},
@@ -252,7 +263,7 @@ def loss(
       nets: the autoencoder.
       params: weights `images` and `prior`; differentiable.
       key: random key of the noise.
-      batch: `x` [N, *shape] in model space, `y` [N] if the prior reads labels, and `weight` [N] (0 for padding rows).
+      batch: `x` [N, *shape] in model space, the conditions that the prior reads, and `weight` [N] (0 for padding rows).
       codebook: the codebook.
       first: whether the codes are vectors of this batch instead of `codebook`; by default False.
 
@@ -261,7 +272,7 @@ def loss(
     """
     x_key, fresh_key, p_key = jax.random.split(key, 3)
     x = nets.likelihood.smooth(x_key, observed(batch))
-    y = batch["y"] if nets.classes else None
+    c = conditions_in(batch, nets.conditions)
     weight = batch.get("weight", jnp.ones(len(x)))
     place_weight = jnp.repeat(weight, nets.prior.height * nets.prior.width)  # [M]
     z = nets.encoder.apply(params["images"]["encoder"], x)  # [N, h, w, D]
@@ -273,13 +284,13 @@ def loss(
     out = nets.decoder.apply(params["images"]["decoder"], quantise.straight_through(z, e[codes]))
     log_x = weighted_mean(log_likelihood(nets.likelihood, params["images"], out, x), weight)
     distance = weighted_mean(jnp.square(z - e[codes]).sum((1, 2, 3)), weight)
-    log_codes = weighted_mean(log_prob_codes(nets, params["prior"], codes, y, {"dropout": p_key}), weight)
+    log_codes = weighted_mean(log_prob_codes(nets, params["prior"], codes, c, {"dropout": p_key}), weight)
     terms = Terms(log_x, log_codes, distance, codebook, flat, codes.ravel(), place_weight, fresh)
     return nets.commitment * distance - log_x - log_codes, terms
 
 
 def log_prob_codes(
-    nets: Vqvae, params: Any, codes: jax.Array, y: jax.Array | None, rngs: dict[str, jax.Array] = {}
+    nets: Vqvae, params: Any, codes: jax.Array, c: Given | None, rngs: dict[str, jax.Array] = {}
 ) -> jax.Array:
     """Returns log p(codes) [N] of each grid, in nats.
 
@@ -287,10 +298,10 @@ def log_prob_codes(
       nets: the autoencoder.
       params: weights of the prior.
       codes: grids of codes [N, h, w] int32.
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
       rngs: `dropout`: random key of dropout; by default no dropout.
     """
-    logits = nets.prior.apply(params, codes, y, rngs=rngs)  # [N, h, w, K]
+    logits = nets.prior.apply(params, codes, c, rngs=rngs)  # [N, h, w, K]
     return -optax.softmax_cross_entropy_with_integer_labels(logits, codes).sum((1, 2))
 
 
@@ -318,34 +329,34 @@ def decoded(nets: Vqvae, state: VqvaeState, codes: jax.Array) -> jax.Array:
 
 
 def decode_mean(nets: Vqvae, key: jax.Array, state: VqvaeState, latent: dict) -> Batch:
-    """Returns the mean of x given codes, with the labels of the codes.
+    """Returns the mean of x given codes, with the conditions of the codes.
 
     Args:
       nets: the autoencoder.
       key: not used.
       state: the state.
-      latent: codes `z` [N, h, w], and labels `y` [N] if the prior reads labels.
+      latent: codes `z` [N, h, w], and the conditions that the prior reads.
     """
     out = decoded(nets, state, latent["z"])
     x = nets.likelihood.mean(state.params["images"]["likelihood"], out)
-    return {"x": x, **labelled(latent["y"] if nets.classes else None)}
+    return {"x": x, **(conditions_in(latent, nets.conditions) or {})}
 
 
 def decode_draw(nets: Vqvae, key: jax.Array, state: VqvaeState, latent: dict) -> Batch:
-    """Returns a draw of x given codes, with the labels of the codes.
+    """Returns a draw of x given codes, with the conditions of the codes.
 
     Args:
       nets: the autoencoder.
       key: random key of the draw.
       state: the state.
-      latent: codes `z` [N, h, w], and labels `y` [N] if the prior reads labels.
+      latent: codes `z` [N, h, w], and the conditions that the prior reads.
     """
     out = decoded(nets, state, latent["z"])
     x = nets.likelihood.draw(key, state.params["images"]["likelihood"], out)
-    return {"x": x, **labelled(latent["y"] if nets.classes else None)}
+    return {"x": x, **(conditions_in(latent, nets.conditions) or {})}
 
 
-def bound(nets: Vqvae, key: jax.Array, state: VqvaeState, x: jax.Array, y: jax.Array | None) -> jax.Array:
+def bound(nets: Vqvae, key: jax.Array, state: VqvaeState, x: jax.Array, c: Given | None) -> jax.Array:
     """Returns log p(codes) + log p(x | codes) [N] of each row in nats, for the codes that the encoder chooses.
 
     Args:
@@ -353,12 +364,12 @@ def bound(nets: Vqvae, key: jax.Array, state: VqvaeState, x: jax.Array, y: jax.A
       key: random key of the noise that spreads whole numbers, if the likelihood spreads them.
       state: the state.
       x: images [N, *shape] in model space.
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
     """
     x = nets.likelihood.smooth(key, x)
     codes = nearest_codes(nets, state, x)
     log_x = log_likelihood(nets.likelihood, state.params["images"], decoded(nets, state, codes), x)
-    return log_x + log_prob_codes(nets, state.params["prior"], codes, y)
+    return log_x + log_prob_codes(nets, state.params["prior"], codes, c)
 
 
 def log_prob_bound(
@@ -371,41 +382,41 @@ def log_prob_bound(
       score: `bound` of these nets, compiled.
       key: random key of the noise that spreads whole numbers, if the likelihood spreads them.
       state: the state.
-      batch: `x` [N, *shape] in model space, and `y` [N] if the prior reads labels.
+      batch: `x` [N, *shape] in model space, and the conditions that the prior reads.
       num_samples: has no effect, because a row has a single grid of codes; by default 1.
 
     Raises:
-      UserError: if `num_samples` is below 1, or for a batch without the labels that the prior reads.
+      UserError: if `num_samples` is below 1, or for a batch without the conditions that the prior reads.
     """
     check_whole("num_samples", num_samples)
-    return score(key, state, jnp.asarray(batch["x"]), batch_labels(batch, nets.classes).get("y"))
+    return score(key, state, jnp.asarray(batch["x"]), batch_conditions(batch, nets.conditions))
 
 
 def encode(nets: Vqvae, nearest: Callable, key: jax.Array, state: VqvaeState, batch: Batch) -> dict:
-    """Returns the codes `z` [N, h, w] int32 of a batch, with its labels.
+    """Returns the codes `z` [N, h, w] int32 of a batch, with its conditions.
 
     Args:
       nets: the autoencoder.
       nearest: `nearest_codes` of these nets, compiled.
       key: not used.
       state: the state.
-      batch: `x` [N, *shape] in model space, and `y` [N] if the prior reads labels.
+      batch: `x` [N, *shape] in model space, and the conditions that the prior reads.
 
     Raises:
-      UserError: for a batch without the labels that the prior reads.
+      UserError: for a batch without the conditions that the prior reads.
     """
-    return {**batch_labels(batch, nets.classes), "z": nearest(state, jnp.asarray(batch["x"]))}
+    return {**(batch_conditions(batch, nets.conditions) or {}), "z": nearest(state, jnp.asarray(batch["x"]))}
 
 
 def decode(nets: Vqvae, show: Callable, key: jax.Array, state: VqvaeState, latent: dict) -> Batch:
-    """Returns the mean of x given codes, with the labels of the codes.
+    """Returns the mean of x given codes, with the conditions of the codes.
 
     Args:
       nets: the autoencoder.
       show: `decode_mean` of these nets, compiled.
       key: not used.
       state: the state.
-      latent: codes `z` [N, h, w], and labels `y` [N] if the prior reads labels.
+      latent: codes `z` [N, h, w], and the conditions that the prior reads.
 
     Raises:
       UserError: if `z` does not hold codes.
@@ -424,7 +435,7 @@ def draw_latent(
 
     Args:
       nets: the autoencoder.
-      draw: `draw_codes` of the prior, compiled: (key, params, y, num) -> codes.
+      draw: `draw_codes` of the prior, compiled: (key, params, c, num) -> codes.
       key: random key of the draws.
       state: the state.
       num: number of grids.
@@ -434,10 +445,11 @@ def draw_latent(
       UserError: for another condition, or labels that do not fit.
     """
     z_key, y_key = jax.random.split(key)
-    labels = given_labels(given, num, nets.classes)
-    if state.classes is not None and not labels:
-        labels = {"y": drawn_labels(y_key, state.classes, num)}
-    return {"z": draw(z_key, state.params["prior"], labels.get("y"), num), **labels}
+    refuse_given(given, nets.conditions.names)
+    c = given_conditions(given, num, nets.conditions)
+    if state.classes is not None and "y" not in c:
+        c["y"] = drawn_labels(y_key, state.classes, num)
+    return {"z": draw(z_key, state.params["prior"], c or None, num), **c}
 
 
 def sample(

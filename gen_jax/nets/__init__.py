@@ -13,6 +13,7 @@ from gen_jax.nets.nnx import NnxNet
 from gen_jax.nets.r3 import R3Discriminator, R3Generator
 from gen_jax.nets.rcgan import RecurrentDiscriminator, RecurrentGenerator
 from gen_jax.nets.recurrent import RECURRENT
+from gen_jax.nets.unet import PatchDiscriminator, UNet
 from gen_jax.registry import Choices
 
 __all__ = [
@@ -33,10 +34,12 @@ __all__ = [
     "GridEncoder",
     "Net",
     "NnxNet",
+    "PatchDiscriminator",
     "R3Discriminator",
     "R3Generator",
     "RecurrentDiscriminator",
     "RecurrentGenerator",
+    "UNet",
 ]
 
 
@@ -44,31 +47,32 @@ def __dir__() -> list[str]:
     return __all__
 
 
-# Net(shape, classes, **options): (z [N, Z], labels [N] or None, mask [N] or None, 0 for padding) -> x [N, *shape]
+# Net(shape, **options): (z [N, Z], conditions or None, mask [N] or None, 0 for padding) -> x [N, *shape]
 Nets = Mapping[str, Callable[..., Any]]
 
-GENERATORS: Nets = {"mlp": MLP, "dcgan": DCGenerator, "r3": R3Generator, "recurrent": RecurrentGenerator}
-# Net(classes, **options): (x [N, ...], labels, mask) -> logits [N]
+GENERATORS: Nets = {"mlp": MLP, "dcgan": DCGenerator, "r3": R3Generator, "recurrent": RecurrentGenerator, "unet": UNet}
+# Net(**options): (x [N, ...], conditions, mask) -> logits [N], or [N, P] for P patches
 DISCRIMINATORS: Nets = {
     "mlp": partial(MLP, ()),
     "dcgan": DCDiscriminator,
     "r3": R3Discriminator,
     "recurrent": RecurrentDiscriminator,
+    "patch": PatchDiscriminator,
 }
-# Net(shape, classes, **options): (x [N, ...], labels [N] or None) -> [N, *shape]
+# Net(shape, **options): (x [N, ...], conditions or None) -> [N, *shape]
 ENCODERS: Nets = {"mlp": MLP, "conv": ConvEncoder}
 DECODERS: Nets = {"mlp": MLP, "conv": ConvDecoder}
 # Net(size, base, **options): x [N, H, W, C] -> grid [N, h, w, size]; Net(shape, base, **options): grid -> [N, *shape]
 GRID_ENCODERS: Nets = {"conv": GridEncoder}
 GRID_DECODERS: Nets = {"conv": GridDecoder}
-# ladder(shape, classes, **options) -> Nets
+# ladder(shape, conditions, **options) -> Nets
 LADDERS: Nets = {"mlp": mlp_ladder, "conv": conv_ladder}
 
 # Arguments of families: a `name` in one of the dictionaries and the options of that net, or a net of the user.
-Generator = Annotated[Mapping | Net, Choices(GENERATORS, 2)]
-Discriminator = Annotated[Mapping | Net, Choices(DISCRIMINATORS, 1)]
-Encoder = Annotated[Mapping | Net, Choices(ENCODERS, 2)]
-Decoder = Annotated[Mapping | Net, Choices(DECODERS, 2)]
+Generator = Annotated[Mapping | Net, Choices(GENERATORS, 1)]
+Discriminator = Annotated[Mapping | Net, Choices(DISCRIMINATORS)]
+Encoder = Annotated[Mapping | Net, Choices(ENCODERS, 1)]
+Decoder = Annotated[Mapping | Net, Choices(DECODERS, 1)]
 GridEncoderChoice = Annotated[Mapping | Net, Choices(GRID_ENCODERS, 2)]
 GridDecoderChoice = Annotated[Mapping | Net, Choices(GRID_DECODERS, 2)]
 LadderChoice = Annotated[Mapping, Choices(LADDERS, 2)]

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from gen_jax.errors import check_whole
+from gen_jax.nets.conditions import Embedded, with_image, with_vector
 from gen_jax.nets.layers import UpConv, stage_channels, stage_sides
 
 HE = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
@@ -83,64 +83,55 @@ class Up(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """An encoder of images, `x [N, H, W, C], y [N] -> [N, *shape]`: residual stages and a dense layer.
+    """An encoder of images, `x [N, H, W, C], c -> [N, *shape]`: residual stages and a dense layer.
 
-    A label enters as `classes` extra channels: the channel of the label is 1, the other channels are 0.
+    The conditions enter as extra channels: a vector is the same in every pixel, and an image is resized.
 
     Attributes:
       shape: shape of one row of the output.
-      classes: number of classes of the label; 0 for none.
       channels: width of each stage, lowest resolution first; the last width repeats.
       blocks: number of residual blocks per stage.
       base: side of the lowest resolution; by default None, the side halved down to 4..7.
     """
 
     shape: Sequence[int]
-    classes: int = 0
     channels: Sequence[int] = (64, 32)
     blocks: int = 1
     base: int | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, y: jax.Array | None = None) -> jax.Array:
-        """Returns [N, *shape] from images x [N, H, W, C] and, with classes, their labels y [N]."""
+    def __call__(self, x: jax.Array, c: Embedded | None = None) -> jax.Array:
+        """Returns [N, *shape] from images x [N, H, W, C] and their conditions."""
         check_whole("blocks", self.blocks, 0)
         sides = stage_sides(x.shape[1:], self.base, "a conv net")
-        if self.classes:
-            planes = jnp.broadcast_to(jax.nn.one_hot(y, self.classes)[:, None, None], (*x.shape[:3], self.classes))
-            x = jnp.concatenate([x, planes], -1)
-        x = Down(self.channels, self.blocks, sides)(x)
+        x = Down(self.channels, self.blocks, sides)(with_image(x, c))
         return nn.Dense(math.prod(self.shape))(x.reshape(len(x), -1)).reshape(-1, *self.shape)
 
 
 class ConvDecoder(nn.Module):
-    """A decoder of images, `z [N, Z], y [N] -> [N, H, W, C, W']`: a dense layer and residual stages.
+    """A decoder of images, `z [N, Z], c -> [N, H, W, C, W']`: a dense layer and residual stages.
 
     It is the mirror of `ConvEncoder`.
 
     Attributes:
       shape: H, W, C, and the number of outputs of each pixel.
-      classes: number of classes of the label; 0 for none.
       channels: width of each stage, lowest resolution first; the last width repeats.
       blocks: number of residual blocks per stage.
       base: side of the lowest resolution; by default None, the side halved down to 4..7.
     """
 
     shape: Sequence[int]
-    classes: int = 0
     channels: Sequence[int] = (64, 32)
     blocks: int = 1
     base: int | None = None
 
     @nn.compact
-    def __call__(self, z: jax.Array, y: jax.Array | None = None) -> jax.Array:
-        """Returns [N, *shape] from latents z [N, Z] and, with classes, their labels y [N]."""
+    def __call__(self, z: jax.Array, c: Embedded | None = None) -> jax.Array:
+        """Returns [N, *shape] from latents z [N, Z] and their conditions."""
         check_whole("blocks", self.blocks, 0)
         sides = stage_sides(self.shape[:3], self.base, "a conv net")
-        if self.classes:
-            z = jnp.concatenate([z, jax.nn.one_hot(y, self.classes)], -1)
         width = stage_channels(self.channels, 1)[0]
-        x = nn.Dense(math.prod(sides[0]) * width, kernel_init=HE)(z).reshape(-1, *sides[0], width)
+        x = nn.Dense(math.prod(sides[0]) * width, kernel_init=HE)(with_vector(z, c)).reshape(-1, *sides[0], width)
         return Up(self.channels, self.blocks, sides, math.prod(self.shape[2:]))(x).reshape(-1, *self.shape)
 
 

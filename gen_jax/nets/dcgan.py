@@ -2,12 +2,12 @@
 
 The transposed convolutions of the generator have the sub-pixel form of `layers.upconvolve`.
 
-With classes, the batch normalisation of the generator is conditional. Without batch normalisation, an embedding of the
-label is concatenated with the latent. The generator never has both, because the label alone can then fill the
+With conditions, the batch normalisation of the generator is conditional. Without batch normalisation, a linear map of
+the conditions is concatenated with the latent. The generator never has both, because the label alone can then fill the
 normalised variance. On MNIST it did: the generator made one image per class.
 
-With classes, the discriminator adds the projection of its features on the embedding of the label (Miyato & Koyama 2018,
-arXiv 1802.05637, eq. 3).
+With conditions, the discriminator adds the projection of its features on a linear map of the conditions (Miyato &
+Koyama 2018, arXiv 1802.05637, eq. 3).
 """
 
 import math
@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import UserError, choose
+from gen_jax.nets.conditions import Embedded, Table, as_vector
 from gen_jax.nets.layers import NORMS, BatchNorm, UpConv, spectrally, stage_channels, stage_sides, strided_product
 from gen_jax.nets.mlp import ACTIVATIONS
 
@@ -25,11 +26,10 @@ NORMAL = nn.initializers.normal(0.02)
 
 
 class DCGenerator(nn.Module):
-    """A generator of images, `z [N, Z], y [N] -> x [N, *shape]`: a dense layer, then transposed convolutions.
+    """A generator of images, `z [N, Z], c -> x [N, *shape]`: a dense layer, then transposed convolutions.
 
     Attributes:
       shape: H, W, C of the images.
-      classes: number of classes of the label; 0 for none.
       channels: width of each stage, lowest resolution first; the last width repeats. The paper: 1024 to 128 at 64x64.
       base: side of the lowest resolution; by default None, the side halved down to 4..7.
       kernel: side of the kernels in pixels.
@@ -39,7 +39,6 @@ class DCGenerator(nn.Module):
     """
 
     shape: Sequence[int]
-    classes: int = 0
     channels: Sequence[int] = (128, 64)
     base: int | None = None
     kernel: int = 4
@@ -48,12 +47,12 @@ class DCGenerator(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, z: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, z: jax.Array, c: Embedded | None = None, mask: jax.Array | None = None) -> jax.Array:
         """Returns images [N, *shape].
 
         Args:
           z: latents [N, Z].
-          y: labels [N]; None without classes.
+          c: the conditions; None without conditions.
           mask: weights of the rows [N], 0 for padding rows, which batch normalisation ignores; None if no row is
             padding.
         """
@@ -61,13 +60,14 @@ class DCGenerator(nn.Module):
         sides = stage_sides(self.shape, self.base, "a dcgan")
         widths = stage_channels(self.channels, len(sides) - 1)
         check_kernel(self.kernel, len(sides))
-        if self.classes and self.norm != "batch":
-            embedded = nn.Embed(self.classes, z.shape[-1], embedding_init=nn.initializers.normal(1.0))(y)
+        vector = as_vector(c)
+        if vector is not None and self.norm != "batch":
+            embedded = Table(z.shape[-1], nn.initializers.normal(1.0), name="Embed_0")(vector)
             z = jnp.concatenate([z, embedded], axis=-1)
 
         def normalised(x: jax.Array) -> jax.Array:
             batch = self.norm == "batch"
-            return nn.relu(BatchNorm(self.classes, self.dtype)(x, y, mask) if batch else x)
+            return nn.relu(BatchNorm(self.dtype)(x, c, mask) if batch else x)
 
         x = nn.Dense(math.prod(sides[0]) * widths[0], use_bias=False, kernel_init=NORMAL, dtype=self.dtype)(z)
         x = normalised(x.reshape(-1, *sides[0], widths[0]))
@@ -79,12 +79,11 @@ class DCGenerator(nn.Module):
 
 
 class DCDiscriminator(nn.Module):
-    """A discriminator of images, `x [N, H, W, C], y [N] -> logits [N]`: strided convolutions and a dense layer.
+    """A discriminator of images, `x [N, H, W, C], c -> logits [N]`: strided convolutions and a dense layer.
 
     It is the mirror of `DCGenerator`.
 
     Attributes:
-      classes: number of classes of the label; 0 for none.
       channels: width of each stage, lowest resolution first; the last width repeats.
       base: side of the lowest resolution; by default None, the side halved down to 4..7.
       kernel: side of the kernels in pixels.
@@ -92,7 +91,6 @@ class DCDiscriminator(nn.Module):
       dtype: type of the activations; weights and the output stay float32.
     """
 
-    classes: int = 0
     channels: Sequence[int] = (128, 64)
     base: int | None = None
     kernel: int = 4
@@ -100,12 +98,12 @@ class DCDiscriminator(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, c: Embedded | None = None, mask: jax.Array | None = None) -> jax.Array:
         """Returns logits [N].
 
         Args:
           x: images [N, H, W, C].
-          y: labels [N]; None without classes.
+          c: the conditions; None without conditions.
           mask: weights of the rows [N], 0 for padding rows, which batch normalisation ignores; None if no row is
             padding.
         """
@@ -131,10 +129,11 @@ class DCDiscriminator(nn.Module):
             x = nn.leaky_relu(BatchNorm(dtype=self.dtype)(x, mask=mask) if bare else x, 0.2)
         x = x.astype("float32")  # [N, h, w, C]
         logits = spectrally(self, self.norm, nn.Dense(1, kernel_init=NORMAL, name="output"))(x.reshape(len(x), -1))
-        if not self.classes:
+        vector = as_vector(c)
+        if vector is None:
             return logits[:, 0]
-        embed = nn.Embed(self.classes, x.shape[-1], embedding_init=NORMAL, name="embed")
-        return logits[:, 0] + jnp.sum(spectrally(self, self.norm, embed)(y) * x.sum((1, 2)), axis=-1)
+        embed = Table(x.shape[-1], NORMAL, name="embed")
+        return logits[:, 0] + jnp.sum(spectrally(self, self.norm, embed)(vector) * x.sum((1, 2)), axis=-1)
 
 
 def check_kernel(kernel: int, stages: int) -> None:

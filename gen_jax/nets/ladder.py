@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import UserError, check_whole
+from gen_jax.nets.conditions import NONE, Conditions, Embedder, Given, as_vector, with_image, with_vector
 from gen_jax.nets.conv import HE, Block
 from gen_jax.nets.layers import UpConv, stage_channels, stage_sides
 
@@ -62,8 +63,8 @@ class Stage(NamedTuple):
 class Nets(NamedTuple):
     """The nets of a ladder of `len(sizes)` layers; their latents are concatenated to [N, sum(sizes)], top first."""
 
-    up: nn.Module  # (x [N, *], y [N] or None) -> features of each layer
-    down: nn.Module  # (z, features or None, y, fixed) -> out [N, *shape]; z, mean and log scale [N, Z] of q
+    up: nn.Module  # (x [N, *], conditions or None) -> features of each layer
+    down: nn.Module  # (z, features or None, conditions, fixed) -> out [N, *shape]; z, mean and log scale [N, Z] of q
     sizes: tuple[int, ...]
 
 
@@ -73,21 +74,19 @@ class Up(nn.Module):
     Attributes:
       stages: the stages, lowest resolution first.
       kit: the layers.
-      classes: number of classes of the label; 0 for none.
     """
 
     stages: Sequence[Stage]
     kit: Kit
-    classes: int = 0
+    conditions: Conditions = NONE
 
     @nn.compact
-    def __call__(self, x: jax.Array, y: jax.Array | None = None) -> list[jax.Array]:
-        """Returns the features of each layer, top first, of data x [N, ...] and, with classes, their labels y [N]."""
+    def __call__(self, x: jax.Array, c: Given | None = None) -> list[jax.Array]:
+        """Returns the features of each layer, top first, of data x [N, ...] and their conditions."""
         sides, features = self.stages[-1].sides, []
         x = x.reshape(len(x), *sides, -1)
-        if self.classes:
-            label = jax.nn.one_hot(y, self.classes).reshape(len(x), *(1,) * len(sides), -1)
-            x = jnp.concatenate([x, jnp.broadcast_to(label, (*x.shape[:-1], self.classes))], -1)
+        embedded = Embedder(self.conditions, name="condition")(c)
+        x = with_image(x, embedded) if len(sides) == 2 else with_vector(x, embedded)
         h = self.kit.enter(self.stages[-1].width)(x)
         for number, stage in enumerate(self.stages[::-1]):
             h = self.kit.fine_to_coarse(stage.width)(nn.silu(h)) if number else h
@@ -150,20 +149,19 @@ class Down(nn.Module):
       shape: shape of one row of the output.
       stages: the stages, lowest resolution first.
       kit: the layers.
-      classes: number of classes of the label; 0 for none.
     """
 
     shape: Sequence[int]
     stages: Sequence[Stage]
     kit: Kit
-    classes: int = 0
+    conditions: Conditions = NONE
 
     @nn.compact
     def __call__(
         self,
         z: jax.Array,
         features: Sequence[jax.Array] | None = None,
-        y: jax.Array | None = None,
+        c: Given | None = None,
         fixed: bool = False,
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """Decodes latents, or draws them from noise.
@@ -171,7 +169,7 @@ class Down(nn.Module):
         Args:
           z: noise or latents [N, Z].
           features: features of each layer from `Up`, top first; None decodes z.
-          y: labels [N]; None without classes.
+          c: the conditions; None without conditions.
           fixed: whether z is a latent whose q is computed; by default False.
 
         Returns:
@@ -179,8 +177,9 @@ class Down(nn.Module):
         """
         top, num = self.stages[0], len(z)
         found: list[list[jax.Array]] = []
-        label = jax.nn.one_hot(y, self.classes) if self.classes else jnp.zeros((num, 1))
-        h = nn.Dense(math.prod(top.sides) * top.width, name="start")(label).reshape(num, *top.sides, top.width)
+        vector = as_vector(Embedder(self.conditions, name="condition")(c))
+        start = jnp.zeros((num, 1)) if vector is None else vector
+        h = nn.Dense(math.prod(top.sides) * top.width, name="start")(start).reshape(num, *top.sides, top.width)
         for number, stage in enumerate(self.stages):
             h = self.kit.coarse_to_fine(stage.width, name=f"widen_{number}")(nn.silu(h)) if number else h
             for channels in stage.latents:
@@ -194,19 +193,22 @@ class Down(nn.Module):
         return out.reshape(num, *self.shape), *(jnp.concatenate(each, -1) for each in zip(*found))
 
 
-def _nets(shape: Sequence[int], classes: int, stages: Sequence[Stage], kit: Kit) -> Nets:
+def _nets(shape: Sequence[int], conditions: Conditions, stages: Sequence[Stage], kit: Kit) -> Nets:
     sizes = tuple(math.prod(stage.sides) * channels for stage in stages for channels in stage.latents)
-    return Nets(Up(tuple(stages), kit, classes), Down(tuple(shape), tuple(stages), kit, classes), sizes)
+    return Nets(Up(tuple(stages), kit, conditions), Down(tuple(shape), tuple(stages), kit, conditions), sizes)
 
 
 def mlp_ladder(
-    shape: Sequence[int], classes: int = 0, latents: Sequence[int] = (8, 16, 32), hidden: Sequence[int] = (128, 256)
+    shape: Sequence[int],
+    conditions: Conditions = NONE,
+    latents: Sequence[int] = (8, 16, 32),
+    hidden: Sequence[int] = (128, 256),
 ) -> Nets:
     """Returns a ladder of dense layers, for data of any shape.
 
     Args:
       shape: shape of one row of the output.
-      classes: number of classes of the label; 0, the default, for none.
+      conditions: facts of the conditions that both nets read; by default none.
       latents: size of each layer's latent, top first.
       hidden: width of each layer, top first; the last width repeats.
 
@@ -218,12 +220,12 @@ def mlp_ladder(
     for size in latents:
         check_whole("latents", size)
     widths = stage_channels(hidden, len(latents))
-    return _nets(shape, classes, [Stage((), width, (size,)) for width, size in zip(widths, latents)], ROWS)
+    return _nets(shape, conditions, [Stage((), width, (size,)) for width, size in zip(widths, latents)], ROWS)
 
 
 def conv_ladder(
     shape: Sequence[int],
-    classes: int = 0,
+    conditions: Conditions = NONE,
     channels: Sequence[int] = (64, 32),
     layers: Sequence[int] = (2, 1),
     latent_channels: int = 4,
@@ -233,7 +235,7 @@ def conv_ladder(
 
     Args:
       shape: H, W, C, and the number of outputs of each pixel.
-      classes: number of classes of the label; 0, the default, for none.
+      conditions: facts of the conditions that both nets read; by default none.
       channels: width of each stage, lowest resolution first; the last width repeats.
       layers: number of latents of each stage, lowest resolution first; further stages have none.
       latent_channels: number of channels of each latent; by default 4.
@@ -251,4 +253,4 @@ def conv_ladder(
     counts = [*layers, *[0] * (len(sides) - len(layers))]
     widths = stage_channels(channels, len(sides))
     stages = [Stage(side, width, (latent_channels,) * num) for side, width, num in zip(sides, widths, counts)]
-    return _nets(shape, classes, stages, MAPS)
+    return _nets(shape, conditions, stages, MAPS)

@@ -8,47 +8,48 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import UserError
+from gen_jax.nets.conditions import Embedded, Table, as_vector
 
 NORMS = ("none", "batch", "spectral")
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation of `[N, ..., C]` (Ioffe & Szegedy 2015, arXiv 1502.03167), conditional if there are classes.
+    """Batch normalisation of `[N, ..., C]` (Ioffe & Szegedy 2015, arXiv 1502.03167), with a scale and a shift by the condition.
 
     If the collection `batch_stats` may be written, the statistics are computed from the batch, over rows where `mask`
-    [N] is not 0. Otherwise they are the running averages in that collection. With classes, scale and shift are looked
-    up by the label (de Vries et al. 2017, arXiv 1707.00683, section 4.1).
+    [N] is not 0. Otherwise they are the running averages in that collection. With a
+    condition, scale and shift are linear in its vector; a label looks them up (de Vries et al. 2017, arXiv 1707.00683,
+    section 4.1).
 
     Attributes:
-      classes: number of classes of the label; 0 for none.
       dtype: type of the activations.
     """
 
-    classes: int = 0
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, c: Embedded | None = None, mask: jax.Array | None = None) -> jax.Array:
         """Returns x after normalisation.
 
         Args:
           x: activations [N, ..., C].
-          y: labels [N]; None without classes.
+          c: the conditions; None without conditions.
           mask: weights of the rows [N], 0 for padding rows; None if no row is padding.
         """
         fixed = not self.is_mutable_collection("batch_stats")
-        plain = not self.classes
+        vector = as_vector(c)
+        plain = vector is None
         norm = nn.BatchNorm(
             fixed, momentum=0.9, dtype=self.dtype, use_bias=plain, use_scale=plain, use_fast_variance=False
         )
         if mask is not None:  # if all rows are padding, use them all: an empty batch has no mean
             mask = ((mask > 0) | (jnp.max(mask) == 0)).reshape(x.shape[0], *(1,) * (x.ndim - 1))
         x = norm(x, mask=mask)
-        if plain:
+        if vector is None:
             return x
         shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1])
-        scale = nn.Embed(self.classes, x.shape[-1], embedding_init=nn.initializers.ones, name="scale")(y)
-        shift = nn.Embed(self.classes, x.shape[-1], embedding_init=nn.initializers.zeros, name="shift")(y)
+        scale = Table(x.shape[-1], nn.initializers.ones, name="scale")(vector) + (1 - vector.sum(-1, keepdims=True))
+        shift = Table(x.shape[-1], nn.initializers.zeros, name="shift")(vector)  # scale is 1 and shift is 0 at first
         return x * scale.reshape(shape).astype(x.dtype) + shift.reshape(shape).astype(x.dtype)
 
 

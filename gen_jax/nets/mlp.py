@@ -1,6 +1,6 @@
 """The fully connected net, as generator and as discriminator (Goodfellow et al. 2014, arXiv 1406.2661).
 
-With classes, the label is concatenated with the input as a one-hot row (Mirza & Osindero 2014, arXiv 1411.1784).
+The vector of the conditions is concatenated with the input (Mirza & Osindero 2014, arXiv 1411.1784).
 """
 
 import math
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import UserError, choose
+from gen_jax.nets.conditions import Embedded, with_vector
 from gen_jax.nets.layers import NORMS, BatchNorm, spectrally
 
 ACTIVATIONS = {
@@ -39,13 +40,12 @@ INITIALIZERS = {
 
 
 class MLP(nn.Module):
-    """Dense layers from `[N, ...]` to `[N, *shape]`, also given labels [N], or labels of packs [N, P].
+    """Dense layers from `[N, ...]` and the vector of the conditions to `[N, *shape]`.
 
     With the default shape, `()`, the output is one logit per row.
 
     Attributes:
       shape: shape of one row of the output.
-      classes: number of classes of the label; 0 for none.
       hidden: width of each hidden layer.
       activation: activation of the hidden layers, a name in `ACTIVATIONS`.
       output: activation of the last layer, a name in `ACTIVATIONS`.
@@ -62,7 +62,6 @@ class MLP(nn.Module):
     """
 
     shape: Sequence[int] = ()
-    classes: int = 0
     hidden: Sequence[int] = (256, 256, 256)
     activation: str = "leaky_relu"
     output: str = "linear"
@@ -75,12 +74,12 @@ class MLP(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, c: Embedded | None = None, mask: jax.Array | None = None) -> jax.Array:
         """Returns outputs [N, *shape].
 
         Args:
           x: inputs [N, ...].
-          y: labels [N], or labels of packs [N, P]; None without classes.
+          c: the conditions; None without conditions.
           mask: weights of the rows [N], 0 for padding rows, which batch normalisation ignores; None if no row is
             padding.
         """
@@ -94,8 +93,7 @@ class MLP(nn.Module):
         batch = choose("norm", self.norm, NORMS) == "batch"
         fixed = not self.has_rng("dropout")
         x = nn.Dropout(self.dropout[0], deterministic=fixed)(x.reshape(x.shape[0], -1))
-        if self.classes:
-            x = jnp.concatenate([x, jax.nn.one_hot(y, self.classes).reshape(x.shape[0], -1)], axis=-1)
+        x = with_vector(x, c)
         for layer, width in enumerate(self.hidden):
             before = x
             dense = nn.Dense(width * self.pieces, not batch, self.dtype, kernel_init=kernel_init, name=f"Dense_{layer}")

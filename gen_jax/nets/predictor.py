@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 from flax.linen import initializers
 
-from gen_jax.nets.recurrent import Recurrent, evened, labelled
+from gen_jax.nets.conditions import Conditions, Embedder, Given
+from gen_jax.nets.recurrent import Recurrent, conditioned, evened
 
 
 class Predictor(nn.Module):
@@ -17,7 +18,7 @@ class Predictor(nn.Module):
       width: number of outputs per frame.
       values: number of values of a token; 0 for frames of numbers.
       binary: whether the numbers of a frame are zeros and ones.
-      classes: number of classes of the label that is concatenated with each frame; 0 for none.
+      conditions: facts of the conditions.
       weights: shapes by name of the weights that the head keeps here.
     """
 
@@ -25,7 +26,7 @@ class Predictor(nn.Module):
     width: int
     values: int
     binary: bool
-    classes: int
+    conditions: Conditions
     weights: Mapping[str, tuple[int, ...]]
 
     @nn.compact
@@ -33,7 +34,7 @@ class Predictor(nn.Module):
         self,
         carry: tuple,
         before: jax.Array,
-        y: jax.Array | None = None,
+        c: Given | None = None,
         length: jax.Array | None = None,
     ) -> tuple[tuple, jax.Array, dict]:
         """Unrolls the net over frames.
@@ -41,7 +42,7 @@ class Predictor(nn.Module):
         Args:
           carry: the carry before the first frame.
           before: previous frames, tokens [B, T] (-1 for no frame) or numbers [B, T, D].
-          y: labels [B]; by default None.
+          c: conditions of the rows, which are concatenated with each frame; by default None.
           length: number of frames of each row [B]; by default None, all T frames.
 
         Returns:
@@ -49,6 +50,6 @@ class Predictor(nn.Module):
         """
         x = jax.nn.one_hot(before, self.values) if self.values else before.reshape(*before.shape[:2], -1)
         x = evened(x) if self.values or self.binary else x
-        carry, h = self.recurrent.unroll(carry, labelled(x, y, self.classes), length)
+        carry, h = self.recurrent.unroll(carry, conditioned(x, Embedder(self.conditions, name="condition")(c)), length)
         own = {name: self.param(name, initializers.normal(0.01), shape) for name, shape in self.weights.items()}
         return carry, nn.Dense(self.width, name="out")(h), own

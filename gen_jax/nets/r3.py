@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import UserError
+from gen_jax.nets.conditions import Embedded, Table, as_vector
 from gen_jax.nets.layers import stage_channels, stage_sides
 
 LOW_PASS = np.array([1.0, 3.0, 3.0, 1.0]) / 8  # [1, 2, 1] * [1, 1]
@@ -158,13 +159,12 @@ def linear(features: int, dtype: str, name: str) -> nn.Dense:
 
 
 class R3Generator(nn.Module):
-    """A generator of images, `z [N, Z], y [N] -> x [N, *shape]`: a trained basis weighted by z, then stages of blocks.
+    """A generator of images, `z [N, Z], c -> x [N, *shape]`: a trained basis weighted by z, then stages of blocks.
 
-    Sides double between stages. With classes, an embedding of the label with the size of z is concatenated with z.
+    Sides double between stages. With conditions, a linear map of them with the size of z is concatenated with z.
 
     Attributes:
       shape: H, W, C of the images.
-      classes: number of classes of the label; 0 for none.
       channels: width of each stage, lowest resolution first; the last width repeats. The paper has 768 everywhere.
       blocks: number of residual blocks per stage.
       expansion: ratio of the channels inside a block to the channels of the stage.
@@ -173,7 +173,6 @@ class R3Generator(nn.Module):
     """
 
     shape: Sequence[int]
-    classes: int = 0
     channels: Sequence[int] = (256, 128, 64)
     blocks: int = 2
     expansion: int = 2
@@ -181,20 +180,21 @@ class R3Generator(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, z: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, z: jax.Array, c: Embedded | None = None, mask: jax.Array | None = None) -> jax.Array:
         """Returns images [N, *shape].
 
         Args:
           z: latents [N, Z].
-          y: labels [N]; None without classes.
+          c: the conditions; None without conditions.
           mask: not read, because there is no batch normalisation.
         """
         sides = stage_sides(self.shape)
         channels = stage_channels(self.channels, len(sides))
         basis = self.param("basis", nn.initializers.normal(1.0), (*sides[0], channels[0]), jnp.float32)
-        if self.classes:
-            embed = nn.Embed(self.classes, z.shape[-1], embedding_init=nn.initializers.normal(1.0), name="embed")
-            z = jnp.concatenate([z, embed(y)], axis=-1)
+        vector = as_vector(c)
+        if vector is not None:
+            embed = Table(z.shape[-1], nn.initializers.normal(1.0), name="embed")
+            z = jnp.concatenate([z, embed(vector)], axis=-1)
         x = linear(channels[0], self.dtype, "weigh")(z)[:, None, None] * basis[None].astype(self.dtype)  # [N, h, w, C]
         for stage, features in enumerate(channels):
             if x.shape[-1] != features:
@@ -208,13 +208,12 @@ class R3Generator(nn.Module):
 
 
 class R3Discriminator(nn.Module):
-    """A discriminator of images, `x [N, H, W, C], y [N] -> logits [N]`, the mirror of `R3Generator`.
+    """A discriminator of images, `x [N, H, W, C], c -> logits [N]`, the mirror of `R3Generator`.
 
-    With classes, the features are as long as the embedding of the label. The logit is their inner product, divided by
-    the root of this length.
+    With conditions, the features are as long as a linear map of the conditions. The logit is their inner product,
+    divided by the root of this length.
 
     Attributes:
-      classes: number of classes of the label; 0 for none.
       channels: width of each stage, lowest resolution first; the last width repeats. The paper has 768 everywhere.
       blocks: number of residual blocks per stage.
       expansion: ratio of the channels inside a block to the channels of the stage.
@@ -222,7 +221,6 @@ class R3Discriminator(nn.Module):
       dtype: type of the activations; weights and the output stay float32.
     """
 
-    classes: int = 0
     channels: Sequence[int] = (256, 128, 64)
     blocks: int = 2
     expansion: int = 2
@@ -230,12 +228,12 @@ class R3Discriminator(nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, c: Embedded | None = None, mask: jax.Array | None = None) -> jax.Array:
         """Returns logits [N].
 
         Args:
           x: images [N, H, W, C].
-          y: labels [N]; None without classes.
+          c: the conditions; None without conditions.
           mask: not read, because there is no batch normalisation.
         """
         sides = stage_sides(x.shape[1:])
@@ -252,8 +250,9 @@ class R3Discriminator(nn.Module):
         initializer = nn.initializers.normal(1 / np.sqrt(np.prod(sides[0])))
         pool = self.param("pool", initializer, x.shape[1:], jnp.float32)  # a global depthwise convolution
         x = jnp.einsum("nhwc,hwc->nc", x.astype("float32"), pool)
-        if not self.classes:
+        vector = as_vector(c)
+        if vector is None:
             return linear(1, "float32", "output")(x)[:, 0]
         features = linear(x.shape[-1], "float32", "output")(x)
-        embed = nn.Embed(self.classes, x.shape[-1], embedding_init=nn.initializers.normal(1.0), name="embed")
-        return jnp.sum(features * embed(y), axis=-1) / np.sqrt(x.shape[-1])
+        embed = Table(x.shape[-1], nn.initializers.normal(1.0), name="embed")
+        return jnp.sum(features * embed(vector), axis=-1) / np.sqrt(x.shape[-1])

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gen_jax.nets.conditions import Conditions, Given
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import Recurrent
 
@@ -20,21 +21,21 @@ class Raster(nn.Module):
       size: number of codes K in the codebook.
       height: height of the grid.
       width: width of the grid.
-      classes: number of classes of the label that is concatenated with each code; 0 for none.
+      conditions: facts of the conditions.
     """
 
     recurrent: Recurrent
     size: int
     height: int
     width: int
-    classes: int
+    conditions: Conditions
 
     def setup(self) -> None:
         """Makes the inner net."""
-        self.predictor = Predictor(self.recurrent, self.size, 0, True, self.classes, {})
+        self.predictor = Predictor(self.recurrent, self.size, 0, True, self.conditions, {})
 
     def move(
-        self, carry: tuple, left: jax.Array, above: jax.Array, place: jax.Array, y: jax.Array | None = None
+        self, carry: tuple, left: jax.Array, above: jax.Array, place: jax.Array, c: Given | None = None
     ) -> tuple[tuple, jax.Array]:
         """Computes the logits of the codes at several places.
 
@@ -43,7 +44,7 @@ class Raster(nn.Module):
           left: codes to the left [N, T]; -1 for no code.
           above: codes above [N, T]; -1 for no code.
           place: indices of the places in the grid [T].
-          y: labels [N]; by default None.
+          c: conditions, which are concatenated with each code; by default None.
 
         Returns:
           The carry after the last place, and logits [N, T, K].
@@ -51,29 +52,29 @@ class Raster(nn.Module):
         at = jax.nn.one_hot(place, self.height * self.width)
         at = jnp.broadcast_to(at, (*left.shape, at.shape[-1]))
         frames = jnp.concatenate([jax.nn.one_hot(left, self.size), jax.nn.one_hot(above, self.size), at], -1)
-        return self.predictor.unroll(carry, frames, y)[:2]
+        return self.predictor.unroll(carry, frames, c)[:2]
 
-    def __call__(self, codes: jax.Array, y: jax.Array | None = None) -> jax.Array:
+    def __call__(self, codes: jax.Array, c: Given | None = None) -> jax.Array:
         """Returns the logits [N, h, w, K] of codes, each from the earlier codes alone.
 
         Args:
           codes: codes [N, h, w].
-          y: labels [N]; by default None.
+          c: conditions, which are concatenated with each code; by default None.
         """
         padded = jnp.pad(codes.reshape(len(codes), -1), ((0, 0), (self.width, 0)), constant_values=-1)
         left, above = padded[:, self.width - 1 : -1], padded[:, : -self.width]
         carry = self.recurrent.init_carry(len(codes))
-        return self.move(carry, left, above, jnp.arange(left.shape[1]), y)[1].reshape(*codes.shape, self.size)
+        return self.move(carry, left, above, jnp.arange(left.shape[1]), c)[1].reshape(*codes.shape, self.size)
 
 
-def draw_codes(net: Raster, key: jax.Array, params: Any, y: jax.Array | None, num: int) -> jax.Array:
+def draw_codes(net: Raster, key: jax.Array, params: Any, c: Given | None, num: int) -> jax.Array:
     """Draws codes one after another.
 
     Args:
       net: the net.
       key: random key.
       params: weights of the net.
-      y: labels [num] if there are classes, else None.
+      c: conditions of the grids; None without conditions.
       num: number of grids.
 
     Returns:
@@ -83,7 +84,7 @@ def draw_codes(net: Raster, key: jax.Array, params: Any, y: jax.Array | None, nu
 
     def draw(lanes: tuple, place: jax.Array) -> tuple[tuple, jax.Array]:
         carry, last = lanes  # the last w codes [num, w]; the first is above the next code
-        carry, logits = move(carry, last[:, -1:], last[:, :1], place[None], y)
+        carry, logits = move(carry, last[:, -1:], last[:, :1], place[None], c)
         code = jax.random.categorical(jax.random.fold_in(key, place), logits[:, 0]).astype(jnp.int32)
         return (carry, jnp.concatenate([last[:, 1:], code[:, None]], 1)), code
 

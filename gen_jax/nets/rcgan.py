@@ -12,35 +12,34 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 
 from gen_jax.errors import UserError, choose
+from gen_jax.nets.conditions import Embedded
 from gen_jax.nets.mlp import ACTIVATIONS
-from gen_jax.nets.recurrent import RECURRENT, Cell, labelled
+from gen_jax.nets.recurrent import RECURRENT, Cell, conditioned
 from gen_jax.registry import build
 
 LSTM: FrozenDict[str, Any] = FrozenDict(name="lstm", units=64)
 
 
-def unrolled(cell: Mapping, x: jax.Array, y: jax.Array | None, classes: int) -> jax.Array:
+def unrolled(cell: Mapping, x: jax.Array, c: Embedded | None) -> jax.Array:
     """Returns the states of recurrent layers over the frames of a series, from a carry of zeros.
 
     Args:
       cell: a `name` in `CELLS` and the options of `Recurrent`.
       x: frames [N, T, D].
-      y: labels [N], which are concatenated with each frame; None without classes.
-      classes: number of classes; 0 for none.
+      c: conditions, which are concatenated with each frame; None without conditions.
 
     Returns:
       h [N, T, units].
     """
     layers = build("cell", RECURRENT, cell)
-    return layers.unroll(layers.init_carry(len(x)), labelled(x, y, classes))[1]
+    return layers.unroll(layers.init_carry(len(x)), conditioned(x, c))[1]
 
 
 class RecurrentGenerator(nn.Module):
-    """A generator of series, `z [N, Z], y [N] -> x [N, T, D]`: recurrent layers that read noise at each frame.
+    """A generator of series, `z [N, Z], c -> x [N, T, D]`: recurrent layers that read noise at each frame.
 
     Attributes:
       shape: T, D of the series.
-      classes: number of classes of the label; 0 for none.
       cell: a `name` in `CELLS` and the options of `Recurrent`.
       noise: noise that a frame reads, `frame` or `series`. With `frame`, every frame has Z / T numbers of its own
         (Esteban et al.). With `series`, every frame reads all Z numbers.
@@ -51,48 +50,45 @@ class RecurrentGenerator(nn.Module):
     """
 
     shape: Sequence[int]
-    classes: int = 0
     cell: Cell = LSTM
     noise: str = "frame"
     output: str = "linear"
 
     @nn.compact
-    def __call__(self, z: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, z: jax.Array, c: Embedded | None = None, mask: jax.Array | None = None) -> jax.Array:
         """Returns series [N, T, D].
 
         Args:
           z: latents [N, Z].
-          y: labels [N]; None without classes.
+          c: the conditions; None without conditions.
           mask: not read, because there is no batch normalisation.
         """
         check_series(self.shape)
         z = NOISES[choose("noise", self.noise, NOISES)](z, self.shape[0])
-        h = unrolled(self.cell, z, y, self.classes)
+        h = unrolled(self.cell, z, c)
         return ACTIVATIONS[choose("activation", self.output, ACTIVATIONS)](nn.Dense(self.shape[1])(h))
 
 
 class RecurrentDiscriminator(nn.Module):
-    """A discriminator of series, `x [N, T, D], y [N] -> logits [N]`: recurrent layers, and the mean of frame logits.
+    """A discriminator of series, `x [N, T, D], c -> logits [N]`: recurrent layers, and the mean of frame logits.
 
     Attributes:
-      classes: number of classes of the label; 0 for none.
       cell: a `name` in `CELLS` and the options of `Recurrent`.
     """
 
-    classes: int = 0
     cell: Cell = LSTM
 
     @nn.compact
-    def __call__(self, x: jax.Array, y: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, c: Embedded | None = None, mask: jax.Array | None = None) -> jax.Array:
         """Returns logits [N].
 
         Args:
           x: series [N, T, D].
-          y: labels [N]; None without classes.
+          c: the conditions; None without conditions.
           mask: not read, because there is no batch normalisation.
         """
         check_series(x.shape[1:])
-        return nn.Dense(1)(unrolled(self.cell, x, y, self.classes))[..., 0].mean(1)
+        return nn.Dense(1)(unrolled(self.cell, x, c))[..., 0].mean(1)
 
 
 def shared_out(z: jax.Array, frames: int) -> jax.Array:

@@ -11,6 +11,7 @@ from flax.linen import initializers
 
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.nets.cells import CELLS, Carry, Linear, unroll_cudnn, unroll_gated, unroll_linear
+from gen_jax.nets.conditions import Embedded, as_vector
 from gen_jax.registry import Choices
 
 SCANS = ("auto", "sequential", "associative", "cudnn")
@@ -143,30 +144,29 @@ class Recurrent(nn.Module):
             raise UserError(f"scan 'cudnn': {self.cell} on {jax.default_backend()}, expected lstm on an NVIDIA GPU")
 
 
-def labelled(x: jax.Array, y: jax.Array | None, classes: int) -> jax.Array:
-    """Concatenates frames with the one-hot, `evened` label of their row.
+def conditioned(x: jax.Array, c: Embedded | None) -> jax.Array:
+    """Concatenates frames with the `evened` vector of the conditions of their row.
 
     Args:
       x: frames [N, T, D].
-      y: labels [N]; None without classes.
-      classes: number of classes; 0 for none.
+      c: the conditions; None without conditions.
 
     Returns:
-      Frames [N, T, D + classes]; without classes, x.
+      Frames [N, T, D + E]; without conditions, x.
     """
-    if not classes:
+    vector = as_vector(c)
+    if vector is None:
         return x
-    label = evened(jax.nn.one_hot(y, classes))[:, None]
-    return jnp.concatenate([x, jnp.broadcast_to(label, (*x.shape[:2], classes))], -1)
+    return jnp.concatenate([x, jnp.broadcast_to(evened(vector)[:, None], (*x.shape[:2], vector.shape[-1]))], -1)
 
 
 def evened(x: jax.Array) -> jax.Array:
-    """Scales zeros and ones to a mean square of 1, as the initial weights expect it. Rows of zeros stay 0.
+    """Scales rows to a mean square of 1, as the initial weights expect it. Rows of zeros stay 0.
 
     Args:
-      x: zeros and ones [..., D].
+      x: rows [..., D], such as zeros and ones.
     """
-    return x * jnp.sqrt(x.shape[-1] / jnp.maximum(x.sum(-1, keepdims=True), 1))
+    return x * jnp.sqrt(x.shape[-1] / jnp.maximum(jnp.square(x).sum(-1, keepdims=True), 1))
 
 
 class Layer(nn.Module):

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.conditions import given_labels, given_observed, sampler_options
+from gen_jax.conditions import given_conditions, given_observed, refuse_given, sampler_options
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, State
+from gen_jax.nets.conditions import Conditions
 
 DRAWS = 1024  # number of draws of the prior from which its standard deviation is estimated
 LEAST = 1e-6  # number added to standard deviations, because they are divisors
@@ -42,7 +43,7 @@ class Search(NamedTuple):
     prior: Callable  # `prior` of the model
     decode: Callable  # `decode` of the model
     shape: tuple[int, ...]  # shape of a row
-    classes: int  # number of labels that the model takes; 0 if it takes no labels
+    conditions: Conditions  # conditions that the model takes
     starts: int  # number of draws of the prior; the draw with the smallest objective is the start
     steps: int  # number of steps of the optimizer
     begin: Callable  # z -> state of the optimizer
@@ -79,7 +80,9 @@ def with_latent_search(
         prior=model.prior,
         decode=model.decode,
         shape=spec.shape,
-        classes=len(spec.classes or ()) if "y" in model.given else 0,
+        conditions=Conditions(
+            len(spec.classes) if "y" in model.given else 0, spec.condition if "c" in model.given else None
+        ),
         starts=starts,
         steps=steps,
         begin=tx.init,
@@ -104,7 +107,7 @@ def objective(decode: Callable, z: jax.Array, key: jax.Array, state: State, labe
       z: latents [N, ...]; differentiable.
       key: random key of `decode`.
       state: the state of the model.
-      labels: what else the latent holds, {"y": [N]} or nothing.
+      labels: other arrays of the latent: conditions, or nothing.
       target: the target, with x + s e, a and the scales.
     """
     x = decode(key, state, {**labels, "z": z})["x"]
@@ -114,7 +117,7 @@ def objective(decode: Callable, z: jax.Array, key: jax.Array, state: State, labe
 
 
 def spread(
-    prior: Callable, decode: Callable, noise: float, key: jax.Array, state: State
+    prior: Callable, decode: Callable, noise: float, key: jax.Array, state: State, conditions: Batch
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the standard deviation of the prior [1, ...], and `noise` times the standard deviation of the draws [].
 
@@ -124,9 +127,10 @@ def spread(
       noise: share of the standard deviation.
       key: random key of the draws.
       state: the state of the model.
+      conditions: conditions of `DRAWS` rows that have no prior, such as images; may be empty.
     """
     prior_key, decode_key = jax.random.split(key)
-    latent = prior(prior_key, state, DRAWS)
+    latent = {**prior(prior_key, state, DRAWS), **conditions}
     x = decode(decode_key, state, latent)["x"]
     return latent["z"].std(0, keepdims=True) + LEAST, noise * jnp.sqrt(jnp.mean(jnp.var(x, 0))) + LEAST
 
@@ -142,7 +146,7 @@ def improve(
       key: random key of the draw.
       state: the state of the model.
       best: the best latents so far.
-      labels: other arrays of the latent, {"y": [N]} or empty.
+      labels: other arrays of the latent: conditions, or nothing.
       target: target of the search.
     """
     prior_key, decode_key = jax.random.split(key)
@@ -171,7 +175,7 @@ def move(
       state: the state of the model.
       z: latents [N, ...].
       adam: state of the optimizer.
-      labels: other arrays of the latent, {"y": [N]} or empty.
+      labels: other arrays of the latent: conditions, or nothing.
       target: target of the search.
     """
     gradient = jax.grad(lambda z: objective(decode, z, key, state, labels, target).sum())(z)
@@ -189,8 +193,8 @@ def sample(
       key: random key of the draws.
       state: the state of the model.
       num: number of rows.
-      given: observed numbers `x` [num, *shape] with `mask` [num, *shape], and labels `y` [num] if the model takes
-        labels.
+      given: observed numbers `x` [num, *shape] with `mask` [num, *shape], and the conditions that the
+        model takes.
       how: options of the model; not allowed if numbers are observed.
 
     Raises:
@@ -201,13 +205,17 @@ def sample(
         return search.model.sample(key, state, num, given, how)
     sampler_options(how)
     x, mask = cells
-    asked = given_labels({name: given[name] for name in given if name not in ("x", "mask")}, num, search.classes)
+    refuse_given(given, (*search.conditions.names, "x", "mask"))
+    asked = given_conditions(given, num, search.conditions)
     prior_key, spread_key, start_key, noise_key, decode_key, move_key = jax.random.split(key, 6)
     latent = {**search.prior(prior_key, state, num), **asked}
     z = latent.pop("z")
     if not np.issubdtype(z.dtype, np.floating):
         raise UserError(f"the latent of this model is {z.dtype}: only a continuous one can be searched")
-    deviation, scale = search.spread(spread_key, state)
+    rows = np.arange(DRAWS) % num
+    deviation, scale = search.spread(
+        spread_key, state, {name: leaf[rows] for name, leaf in asked.items() if name != "y"}
+    )
     noisy = x + scale * jax.random.normal(noise_key, x.shape)
     target = Target(noisy, mask, z, deviation, scale)
     best = Best(z, jnp.full(num, jnp.inf))

@@ -50,6 +50,11 @@ class Kind(NamedTuple):
         return self.axes == "HWC"
 
     @property
+    def class_map(self) -> bool:
+        """Returns whether a row holds the class of each pixel of an image."""
+        return self.axes == "HW"
+
+    @property
     def suffixes(self) -> tuple[str, ...]:
         """Returns the suffixes of files of samples, without .npz arrays. Training uses the first suffix."""
         return (*self.write, *((".png",) if self.picture else ()))

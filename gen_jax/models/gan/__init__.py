@@ -7,16 +7,27 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from gen_jax.conditions import drawn_labels, given_labels, given_observed, label_count, refuse_given, sampler_options
+from gen_jax.conditions import (
+    conditions_in,
+    conditions_of,
+    drawn_labels,
+    given_conditions,
+    given_observed,
+    refuse_given,
+    sampler_options,
+)
 from gen_jax.data.spec import Spec
 from gen_jax.distributions.columns import check_kind, representation
 from gen_jax.errors import UserError
 from gen_jax.losses.adversarial import AdversarialLoss, adversarial_loss
 from gen_jax.losses.penalties import PENALTIES
+from gen_jax.losses.reconstruction import ReconstructionChoice
+from gen_jax.losses.reconstruction import reconstruction as reconstruction_term
 from gen_jax.model import Batch, Model, family
 from gen_jax.models.gan.losses import Adversaries, GanState
 from gen_jax.models.gan.steps import ESTIMATORS, Recipe, init, step
 from gen_jax.nets import DISCRIMINATORS, GENERATORS, Discriminator, Generator
+from gen_jax.nets.conditions import ConditionedNet
 from gen_jax.nets.net import Net, build_net
 from gen_jax.optimizers import Optimizer, Schedule, optimizer, schedule
 from gen_jax.registry import Choices, build, pick
@@ -42,6 +53,8 @@ def gan(
     n_critic: int = 1,
     pack: int = 1,
     weight_clip: float | None = None,
+    reconstruction: ReconstructionChoice = {"name": "none"},
+    adversarial: Schedule = 1.0,
     generator_gradient: Annotated[Mapping | Callable, Choices(ESTIMATORS)] = {"name": "backpropagation"},
     generator_optimizer: Optimizer = ADAM,
     discriminator_optimizer: Optimizer = ADAM,
@@ -65,8 +78,9 @@ def gan(
       gamma: weight of the penalty, a number or a schedule; by default 1.
       latent_size: number of dimensions of the latent z; by default 64.
       prior: distribution of every dimension of z: `normal` N(0, 1), the default, or `uniform` U(-1, 1).
-      conditional: whether both nets read labels; by default False. `given={"y": labels}` then chooses labels, and a
-        sample has its label as `y`. Labels may be levels of a table (`data.order` by_level). Then `x` and `mask` with
+      conditional: whether both nets read the conditions of the data, labels `y` and a condition `c`; by default False.
+        `given={"y": labels}` then chooses labels, and a sample has its label as `y`. A condition `c`, such as an image or
+        a text, must be given. Labels may be levels of a table (`data.order` by_level). Then `x` and `mask` with
         one observed level a row choose labels too, and the generator's loss demands the label. See CTGAN (Xu et al.
         2019, arXiv 1907.00503, section 4.3).
       n_critic: number of updates of the discriminator in a step; by default 1. Each update has its own part of the
@@ -75,6 +89,11 @@ def gan(
         1712.04086, section 3).
       weight_clip: largest magnitude of the weights of the discriminator; by default None, no limit. See WGAN (Arjovsky
         et al. 2017, arXiv 1701.07875, algorithm 1).
+      reconstruction: a `name` in `losses.reconstruction.RECONSTRUCTIONS` and its `weight`; by default `none`. The
+        generator's loss then has the distance to the true row of the same conditions as a further term (Isola et al.
+        2017, arXiv 1611.07004, eq. 4): `l1` for images, `cross_entropy` for class maps.
+      adversarial: weight of the adversarial loss of the generator, a number or a schedule; by default 1. With the
+        number 0 no discriminator is trained, and the generator is a plain supervised net.
       generator_gradient: a `name` in `ESTIMATORS` and its options; by default `backpropagation`.
       generator_optimizer: a `name` in `optimizers.OPTIMIZERS` and its options; by default `ADAM`.
       discriminator_optimizer: a `name` in `optimizers.OPTIMIZERS` and its options; by default `ADAM`.
@@ -85,25 +104,20 @@ def gan(
         batch statistics, they are gradients of the sum over the batch.
 
     Raises:
-      UserError: for data of another kind, a conditional model of data without labels, an unknown name or option, or a
+      UserError: for data of another kind, a conditional model of data without conditions, an unknown name or option, or a
         number out of its range. `init` raises it for a penalty on a discriminator with batch statistics, and `step`
         for a batch that cannot be split.
     """
     check_arguments(spec, latent_size, n_critic, pack, conditional, weight_clip, discriminator)
-    classes = label_count("gan", spec, conditional)
+    conditions = conditions_of("gan", spec, conditional)
     form = representation(spec if conditional else spec._replace(classes=()))
     nets = Adversaries(
-        generator=build_net(
-            "generator",
-            GENERATORS,
-            generator,
-            form.shape,
-            classes,
-            inputs="z, labels, mask",
-            shape=form.shape,
+        generator=ConditionedNet(
+            build_net("generator", GENERATORS, generator, form.shape, inputs="z, c, mask", shape=form.shape),
+            conditions,
         ),
-        discriminator=build_net(
-            "discriminator", DISCRIMINATORS, discriminator, classes, inputs="x, labels, mask", shape=()
+        discriminator=ConditionedNet(
+            build_net("discriminator", DISCRIMINATORS, discriminator, inputs="x, c, mask", shape=()), conditions
         ),
         loss=adversarial_loss(loss),
         penalty=pick("penalty", PENALTIES, penalty),
@@ -111,15 +125,18 @@ def gan(
         form=form,
         shape=spec.shape,
         latent_size=latent_size,
-        classes=classes,
+        conditions=conditions,
+        reconstruction=reconstruction_term(reconstruction),
         pack=pack,
         monitor=monitor,
     )
     recipe = Recipe(
+        plain=adversarial == 0,
         estimate=build("generator_gradient", ESTIMATORS, generator_gradient),
         generator=optimizer(generator_optimizer),
         discriminator=optimizer(discriminator_optimizer),
         gamma=schedule(gamma),
+        adversarial=schedule(adversarial),
         half_life=schedule(ema_half_life),
         n_critic=n_critic,
         weight_clip=weight_clip,
@@ -145,7 +162,7 @@ def draw_prior(nets: Adversaries, key: jax.Array, state: GanState, num: int) -> 
       num: number of latents.
 
     Returns:
-      `z` [num, Z], and `y` [num] if the nets read labels.
+      `z` [num, Z], and `y` [num] if the nets read labels. There is no prior of a condition `c`.
     """
     counts = state.classes if nets.form.shares is None else jnp.asarray(nets.form.shares)
     if counts is None:
@@ -161,14 +178,14 @@ def decode(nets: Adversaries, key: jax.Array, state: GanState, latent: dict) -> 
       nets: both nets.
       key: random key of the levels of a table.
       state: the state, whose averaged generator draws.
-      latent: `z` [N, Z], and `y` [N] if the nets read labels.
+      latent: `z` [N, Z], and the conditions that the nets read.
 
     Returns:
-      `x` [N, *shape], and `y` [N] if the nets read labels.
+      `x` [N, *shape], and the conditions.
     """
-    y = latent["y"] if nets.classes else None
-    x = nets.form.drawn(key, nets.generator.apply(state.generator_ema, latent["z"], y))
-    return {"x": x} if y is None else {"x": x, "y": y}
+    c = conditions_in(latent, nets.conditions)
+    x = nets.form.drawn(key, nets.generator.apply(state.generator_ema, latent["z"], c))
+    return {"x": x, **(c or {})}
 
 
 def honoured(nets: Adversaries) -> tuple[str, ...]:
@@ -179,7 +196,7 @@ def honoured(nets: Adversaries) -> tuple[str, ...]:
     """
     if nets.form.asked is not None:
         return "y", "x", "mask"
-    return ("y",) if nets.classes else ()
+    return nets.conditions.names
 
 
 def sample(
@@ -199,24 +216,22 @@ def sample(
       key: random key of latents, labels and levels.
       state: the state, whose averaged generator draws.
       num: number of rows.
-      given: labels `y` [num], or cells `x` [num, D] with a `mask` [num, D] of one observed level a row, which is kept;
+      given: labels `y` [num], a condition `c` [num, *shape], or cells `x` [num, D] with a `mask` [num, D] of one observed level a row, which is kept;
         by default None.
       how: no options; by default None.
 
     Returns:
-      `x` [num, *shape], and `y` [num] if the nets read labels.
+      `x` [num, *shape], and the conditions that the nets read.
 
     Raises:
-      UserError: for a condition that these nets cannot obey, or an option.
+      UserError: for a missing `c`, a condition that these nets cannot obey, or an option.
     """
     sampler_options(how)
     refuse_given(given, honoured(nets))
     cells = given_observed(given, num, nets.shape)
-    asked = {}
-    if cells is not None and nets.form.asked:
-        asked = {"y": nets.form.asked(*cells)}
-    if given and "y" in given:
-        asked = given_labels({"y": given["y"]}, num, nets.classes)
+    asked = given_conditions(given, num, nets.conditions)
+    if cells is not None and nets.form.asked and "y" not in asked:
+        asked["y"] = nets.form.asked(*cells)
     z_key, x_key = jax.random.split(key)
     rows = decoder(x_key, state, {**draw_prior(nets, z_key, state, num), **asked})
     if cells is None:
@@ -249,15 +264,19 @@ def check_arguments(
       UserError: with the argument, its value and the expected value.
     """
     check_kind("gan", spec, lambda kind: not kind.time or kind.columns)
+    condition = conditional and spec.condition is not None
     for name, value in {"n_critic": n_critic, "latent_size": latent_size, "pack": pack}.items():
-        if value < 1:
-            raise UserError(f"{name} {value}: expected at least 1")
-    if conditional and not spec.classes:
+        least = 0 if name == "latent_size" and condition else 1
+        if value < least:
+            raise UserError(f"{name} {value}: expected at least {least}")
+    if conditional and not spec.classes and not condition:
         raise UserError(
             f"a conditional gan learns labels, and {spec.name} has none: set model.conditional=False, or make labels "
             f"of the levels of its columns by data.order=by_level"
         )
     packs = not isinstance(discriminator, Mapping) or discriminator.get("name") == "mlp"
+    if condition and pack > 1:
+        raise UserError(f"pack is {pack}; expected 1, because rows with a condition are judged one by one")
     if conditional and pack > 1 and not packs:
         raise UserError(f"pack {pack}: of a conditional gan only discriminator 'mlp' reads labels together, expected 1")
     if weight_clip is not None and weight_clip <= 0:

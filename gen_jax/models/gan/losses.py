@@ -7,26 +7,29 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gen_jax.conditions import conditions_in
 from gen_jax.distributions.columns import Representation
 from gen_jax.losses.adversarial import AdversarialLoss
 from gen_jax.losses.penalties import Critic, squared_gradient
+from gen_jax.losses.reconstruction import Reconstruction
 from gen_jax.model import Batch, weighted_mean
+from gen_jax.nets.conditions import NONE, ConditionedNet, Conditions
 from gen_jax.nets.layers import packed
-from gen_jax.nets.net import Net
 
 
 class Adversaries(NamedTuple):
     """Describes a GAN without its weights: two nets and the facts that their losses read."""
 
-    generator: Net  # (z [N, Z], y [N] or None, weight [N]) -> output [N, *form.shape]
-    discriminator: Net  # (packs [P, ...], y [P] or [P, pack] or None, weight [P]) -> logits [P]
+    generator: ConditionedNet  # (z [N, Z], conditions or None, weight [N]) -> output [N, *form.shape]
+    discriminator: ConditionedNet  # (packs [P, ...], conditions or None, weight [P]) -> logits [P] or [P, patches]
     loss: AdversarialLoss
     penalty: Callable  # a function of `losses.penalties`
     prior: Callable  # (key, shape) -> z
     form: Representation  # representation of rows that the nets read and write
     shape: tuple[int, ...]  # shape of a row in model space
     latent_size: int  # Z
-    classes: int = 0  # number of the labels that both nets read; 0 if they read no labels
+    conditions: Conditions = NONE  # conditions that both nets read
+    reconstruction: Reconstruction = Reconstruction(None, 0.0, "none")  # further term of the generator's loss
     pack: int = 1  # number of rows that the discriminator judges together
     monitor: bool = False  # whether both squared gradients are measured, for any penalty
 
@@ -88,12 +91,22 @@ def generate(nets: Adversaries, generator: Any, draws: Draws, batch: Batch) -> G
       nets: both nets.
       generator: `params` and statistics of the generator.
       draws: latents of N rows, and keys.
-      batch: N real rows, whose labels and weights the generated rows share. Rows of weight 0 do not count in batch
+      batch: N real rows, whose conditions and weights the generated rows share. Rows of weight 0 do not count in batch
         statistics.
     """
-    y, weight, rngs = labels(nets, batch), weights(batch), {"dropout": draws.dropout}
-    out, statistics = nets.generator.apply(generator, draws.z, y, weight, rngs=rngs, mutable=["batch_stats"])
-    return Generated(nets.form.relaxed(draws.levels, out), out, statistics)
+    c, weight, rngs = conditions_in(batch, nets.conditions), weights(batch), {"dropout": draws.dropout}
+    out, statistics = nets.generator.apply(generator, draws.z, c, weight, rngs=rngs, mutable=["batch_stats"])
+    x = nets.form.relaxed(draws.levels, out)
+    if nets.form.hidden is not None:
+        x = nets.form.hidden(x, batch["x"])
+    return Generated(x, out, statistics)
+
+
+class Pass(NamedTuple):
+    """Holds what a pass of the generator leaves beside its loss."""
+
+    statistics: dict  # `batch_stats`; empty if the net has none
+    metrics: dict[str, jax.Array]  # the distance of the reconstruction without its weight, by its name
 
 
 class Packs(NamedTuple):
@@ -102,7 +115,7 @@ class Packs(NamedTuple):
     real: jax.Array  # [P, ..., pack C]
     fake: jax.Array  # [P, ..., pack C]
     weight: jax.Array  # [P], smallest weight of the rows of a pack
-    critic: Critic  # discriminator with the labels of the packs filled in
+    critic: Critic  # discriminator with the conditions of the packs filled in
 
 
 def pack_rows(nets: Adversaries, discriminator: Any, key: jax.Array, batch: Batch, fake: jax.Array) -> Packs:
@@ -113,48 +126,48 @@ def pack_rows(nets: Adversaries, discriminator: Any, key: jax.Array, batch: Batc
       discriminator: `params` and statistics of the discriminator.
       key: random key of the dropout of the discriminator.
       batch: N real rows.
-      fake: generated rows [N, *form.shape], which share the labels and the weights of the batch.
+      fake: generated rows [N, *form.shape], which share the conditions and the weights of the batch.
     """
-    y = pack_labels(nets, labels(nets, batch))
+    c = pack_labels(nets, conditions_in(batch, nets.conditions))
     weight = weights(batch).reshape(-1, nets.pack).min(1)
-    critic = partial(criticise, nets, discriminator, key, y, weight)
+    critic = partial(criticise, nets, discriminator, key, c, weight)
     return Packs(packed(batch["x"], nets.pack), packed(fake, nets.pack), weight, critic)
 
 
-def pack_labels(nets: Adversaries, y: jax.Array | None) -> jax.Array | None:
-    """Returns labels in packs [N / pack, pack], or unchanged if a pack is one row.
+def pack_labels(nets: Adversaries, c: Batch | None) -> Batch | None:
+    """Returns conditions with labels in packs [N / pack, pack], or unchanged if a pack is one row.
 
     Args:
       nets: both nets.
-      y: labels [N], or None.
+      c: conditions of N rows, or None.
     """
-    return y if y is None or nets.pack == 1 else y.reshape(-1, nets.pack)
+    return c if c is None or nets.pack == 1 else {**c, "y": c["y"].reshape(-1, nets.pack)}
 
 
 def criticise(
     nets: Adversaries,
     discriminator: Any,
     key: jax.Array,
-    y: jax.Array | None,
+    c: Batch | None,
     weight: jax.Array,
     packs: jax.Array,
     number: int,
 ) -> jax.Array:
-    """Returns the logits [M P] of packs. The statistics of the pass are dropped.
+    """Returns the logits [M P] of packs, or [M P, patches]. The statistics of the pass are dropped.
 
     Args:
       nets: both nets.
       discriminator: `params` and statistics of the discriminator.
       key: random key of the dropout of the discriminator.
-      y: labels [P] or [P, pack], or None.
+      c: conditions of P packs, or None.
       weight: weights [P].
-      packs: packs [M P, ...]. M neighbours share a label and a weight.
+      packs: packs [M P, ...]. M neighbours share their conditions and a weight.
       number: number of the pass, so that every pass has its own dropout.
     """
     times = len(packs) // len(weight)
-    y, weight = jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=0), (y, weight))
+    c, weight = jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=0), (c, weight))
     rngs = {"dropout": jax.random.fold_in(key, number)}
-    return nets.discriminator.apply(discriminator, packs, y, weight, rngs=rngs, mutable=["batch_stats", "spectral"])[0]
+    return nets.discriminator.apply(discriminator, packs, c, weight, rngs=rngs, mutable=["batch_stats", "spectral"])[0]
 
 
 def discriminator_loss(
@@ -174,8 +187,8 @@ def discriminator_loss(
       params: parameters of the discriminator; differentiable.
       key: random key of latents, dropout and the interpolation of a penalty.
       state: the state, which holds the generator and the statistics of the discriminator.
-      batch: `x` [N, *form.shape], real rows from `form.read`, which changes tables only; `y` [N] if the nets read
-        labels; `weight` [N], by default 1 (0 for padding rows). N is a multiple of `nets.pack`.
+      batch: `x` [N, *form.shape], real rows from `form.read`, which changes tables only; the conditions that the
+        nets read; `weight` [N], by default 1 (0 for padding rows). N is a multiple of `nets.pack`.
       gamma: weight of the penalties; by default 1.
 
     Returns:
@@ -186,13 +199,22 @@ def discriminator_loss(
     fake = generate(nets, state.generator, draws, batch)
     packs = pack_rows(nets, {**state.discriminator, "params": params}, draws.judging, batch, fake.x)
     real_logits, fake_logits, penalties = nets.penalty(draws.noise, packs.critic, packs.real, packs.fake)
-    value = weighted_mean(nets.loss.discriminator(real_logits, fake_logits), packs.weight)
+    value = weighted_mean(over_patches(nets.loss.discriminator(real_logits, fake_logits)), packs.weight)
     penalties = {name: weighted_mean(values, packs.weight) for name, values in penalties.items()}
-    sign = weighted_mean(jnp.sign(real_logits - fake_logits), packs.weight)
+    sign = weighted_mean(over_patches(jnp.sign(real_logits - fake_logits)), packs.weight)
     metrics = {"d_loss": value, "d_sign": sign, **penalties}
     if nets.monitor:
         metrics = {**squared_gradients(packs), **metrics}
     return value + gamma * sum(penalties.values()), metrics
+
+
+def over_patches(values: jax.Array) -> jax.Array:
+    """Returns the mean [P] over the patches of a pack; values [P] stay as they are.
+
+    Args:
+      values: a value of each logit, [P] or [P, patches].
+    """
+    return values if values.ndim == 1 else values.reshape(len(values), -1).mean(1)
 
 
 def squared_gradients(packs: Packs) -> dict:
@@ -207,11 +229,16 @@ def squared_gradients(packs: Packs) -> dict:
 
 
 def generator_loss(
-    nets: Adversaries, params: Any, key: jax.Array, state: GanState, batch: Batch
-) -> tuple[jax.Array, dict]:
-    """Returns the adversarial loss of the generator, as a mean over packs.
+    nets: Adversaries,
+    params: Any,
+    key: jax.Array,
+    state: GanState,
+    batch: Batch,
+    adversarial: jax.Array | float = 1.0,
+) -> tuple[jax.Array, Pass]:
+    """Returns the loss of the generator, as a mean over packs.
 
-    The equation is in `nets.loss.generator`. If labels are levels of a table, the cross-entropy of the label is added
+    It is `adversarial` times `nets.loss.generator`, plus the term `nets.reconstruction`. If labels are levels of a table, the cross-entropy of the label is added
     (CTGAN, Xu et al. 2019, arXiv 1907.00503, section 4.3).
 
     Args:
@@ -219,17 +246,23 @@ def generator_loss(
       params: parameters of the generator; differentiable.
       key: random key of latents, dropout and levels.
       state: the state, which holds the discriminator and the statistics of the generator.
-      batch: see `discriminator_loss`. Only a loss with `pairs` reads the values of `x`.
+      batch: see `discriminator_loss`. Only a loss with `pairs` and a reconstruction read the values of `x`.
+      adversarial: weight of the adversarial loss; by default 1. With the number 0.0 the discriminator is not called.
 
     Returns:
-      The loss [], and the statistics of the generator after its pass: `batch_stats`, or an empty dictionary.
+      The loss [], and the statistics and metrics of the pass.
     """
-    return drawn_generator_loss(nets, params, draw(nets, key, len(batch["x"])), state, batch)
+    return drawn_generator_loss(nets, params, draw(nets, key, len(batch["x"])), state, batch, adversarial)
 
 
 def drawn_generator_loss(
-    nets: Adversaries, params: Any, draws: Draws, state: GanState, batch: Batch
-) -> tuple[jax.Array, dict]:
+    nets: Adversaries,
+    params: Any,
+    draws: Draws,
+    state: GanState,
+    batch: Batch,
+    adversarial: jax.Array | float = 1.0,
+) -> tuple[jax.Array, Pass]:
     """Returns `generator_loss` for draws instead of a key.
 
     Args:
@@ -238,25 +271,35 @@ def drawn_generator_loss(
       draws: latents and keys.
       state: the state, which holds the discriminator and the statistics of the generator.
       batch: see `generator_loss`.
+      adversarial: see `generator_loss`.
     """
     fake = generate(nets, {**state.generator, "params": params}, draws, batch)
-    packs = pack_rows(nets, state.discriminator, draws.judging, batch, fake.x)
-    fake_logits = packs.critic(packs.fake, 1)
-    real_logits = packs.critic(packs.real, 0) if nets.loss.pairs else None
-    value = weighted_mean(nets.loss.generator(fake_logits, real_logits), packs.weight)
+    value, metrics = jnp.zeros(()), {}
+    if not (isinstance(adversarial, float) and adversarial == 0):
+        value = adversarial * adversarial_term(nets, draws, state, batch, fake)
     if nets.form.mismatch is not None:
-        value = value + weighted_mean(nets.form.mismatch(fake.out, labels(nets, batch)), weights(batch))
-    return value, fake.statistics
+        value = value + weighted_mean(nets.form.mismatch(fake.out, batch["y"]), weights(batch))
+    distance, weight, name = nets.reconstruction
+    if distance is not None:
+        metrics[name] = weighted_mean(distance(fake.out, fake.x, batch["x"]), weights(batch))
+        value = value + weight * metrics[name]
+    return value, Pass(fake.statistics, metrics)
 
 
-def labels(nets: Adversaries, batch: Batch) -> jax.Array | None:
-    """Returns the labels [N] that both nets read; None if they read no labels.
+def adversarial_term(nets: Adversaries, draws: Draws, state: GanState, batch: Batch, fake: Generated) -> jax.Array:
+    """Returns the adversarial loss of the generator, `nets.loss.generator`, as a mean over packs.
 
     Args:
       nets: both nets.
-      batch: the real rows.
+      draws: latents and keys.
+      state: the state, which holds the discriminator.
+      batch: see `generator_loss`.
+      fake: the generated rows.
     """
-    return batch["y"] if nets.classes else None
+    packs = pack_rows(nets, state.discriminator, draws.judging, batch, fake.x)
+    fake_logits = packs.critic(packs.fake, 1)
+    real_logits = packs.critic(packs.real, 0) if nets.loss.pairs else None
+    return weighted_mean(over_patches(nets.loss.generator(fake_logits, real_logits)), packs.weight)
 
 
 def weights(batch: Batch) -> jax.Array:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gen_jax.conditions import counted_labels
+from gen_jax.conditions import conditions_in, counted_labels, example_conditions
 from gen_jax.errors import UserError
 from gen_jax.losses.penalties import PENALTIES
 from gen_jax.model import Batch, observed, saturated
@@ -19,7 +19,6 @@ from gen_jax.models.gan.losses import (
     draw,
     drawn_generator_loss,
     generator_loss,
-    labels,
     pack_labels,
     weights,
 )
@@ -42,20 +41,22 @@ def evolution(pairs: int = 32, deviation: float = 0.02, shaped: bool = True) -> 
       shaped: whether the ranks of the losses replace the losses; by default True.
     """
 
-    def estimate(nets: Adversaries, params: Any, key: jax.Array, state: GanState, batch: Batch) -> tuple:
+    def estimate(
+        nets: Adversaries, params: Any, key: jax.Array, state: GanState, batch: Batch, adversarial: Any = 1.0
+    ) -> tuple:
         draws = draw(nets, key, len(batch["x"]))
 
         def loss(params: Any) -> jax.Array:
-            return drawn_generator_loss(nets, params, draws, state, batch)[0]
+            return drawn_generator_loss(nets, params, draws, state, batch, adversarial)[0]
 
         value, gradient = evolution_gradient(draws.noise, loss, params, pairs, deviation, shaped)
-        _, statistics = drawn_generator_loss(nets, params, draws, state, batch)
-        return (value, statistics), gradient
+        _, after = drawn_generator_loss(nets, params, draws, state, batch, adversarial)
+        return (value, after), gradient
 
     return estimate
 
 
-# (nets, params, key, state, batch) -> (results of `generator_loss`, an estimate of its gradient)
+# (nets, params, key, state, batch, adversarial) -> (results of `generator_loss`, an estimate of its gradient)
 ESTIMATORS = {"backpropagation": backpropagation, "evolution": evolution}
 
 
@@ -67,6 +68,8 @@ class Recipe(NamedTuple):
     discriminator: Callable  # (examples) -> Optax transformation of the discriminator
     gamma: Callable  # (examples) -> weight of the penalties
     half_life: Callable  # (examples) -> half-life of the averaged generator, in examples
+    adversarial: Callable  # (examples) -> weight of the adversarial loss of the generator
+    plain: bool = False  # whether there is no adversarial loss, and the discriminator is not trained
     n_critic: int = 1  # number of updates of the discriminator in a step
     weight_clip: float | None = None  # largest magnitude of the discriminator's weights
 
@@ -84,10 +87,12 @@ def init(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Gan
       UserError: for a penalty on a discriminator that reads statistics of its batch.
     """
     g_key, d_key = jax.random.split(key)
-    y, zero = jnp.zeros(nets.pack, jnp.int32), jnp.zeros((), jnp.int32)
+    c, zero = example_conditions(nets.conditions, nets.pack), jnp.zeros((), jnp.int32)
     rows = jnp.zeros((nets.pack, *nets.form.shape))
-    generator = dict(nets.generator.init(g_key, jnp.zeros((1, nets.latent_size)), y[:1]))
-    discriminator = dict(nets.discriminator.init(d_key, packed(rows, nets.pack), pack_labels(nets, y)))
+    generator = dict(
+        nets.generator.init(g_key, jnp.zeros((1, nets.latent_size)), jax.tree.map(lambda leaf: leaf[:1], c))
+    )
+    discriminator = dict(nets.discriminator.init(d_key, packed(rows, nets.pack), pack_labels(nets, c)))
     batch_stats = discriminator.pop("batch_stats", None)  # dropped, because each pass normalises by its own batch
     if batch_stats and nets.penalty is not PENALTIES["none"]:
         raise UserError(
@@ -97,7 +102,7 @@ def init(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Gan
     return GanState(
         step=zero,
         examples=zero,
-        classes=jnp.zeros(nets.classes) if nets.classes else None,
+        classes=jnp.zeros(nets.conditions.classes) if nets.conditions.classes else None,
         generator=generator,
         discriminator=discriminator,
         generator_ema=jax.tree.map(jnp.copy, generator),
@@ -114,7 +119,7 @@ def step(nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, bat
       recipe: the rules of the updates.
       key: random key of the updates.
       state: the state before the step.
-      batch: `x` [B, *shape] in model space; `y` [B] if the nets read labels; `mask` [B, *shape] if cells are missing;
+      batch: `x` [B, *shape] in model space; the conditions that the nets read; `mask` [B, *shape] if cells are missing;
         `weight` [B], by default 1 (0 for padding rows).
 
     Returns:
@@ -125,9 +130,10 @@ def step(nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, bat
     """
     *keys, read_key = jax.random.split(key, recipe.n_critic + 2)
     parts = deal(nets, recipe, read_key, batch)
-    for number in range(recipe.n_critic):  # unrolled, because XLA's CPU convolutions are slow inside a loop
+    metrics: dict[str, jax.Array] = {}
+    for number in range(0 if recipe.plain else recipe.n_critic):  # unrolled: XLA's CPU convolutions are slow in a loop
         state, metrics = update_discriminator(nets, recipe, keys[number], state, part_of(parts, number))
-    state, value = update_generator(nets, recipe, keys[-1], state, part_of(parts, -1))
+    state, after = update_generator(nets, recipe, keys[-1], state, part_of(parts, -1))
     seen = parts["weight"][:, : recipe.n_critic].sum()
     half_life = recipe.half_life(state.examples.astype(jnp.float32))
     classes = state.classes
@@ -139,7 +145,7 @@ def step(nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, bat
         classes=classes,
         generator_ema=moving_average(state.generator_ema, state.generator, seen, half_life),
     )
-    return state, {"g_loss": value, **metrics}
+    return state, {**after, **metrics}
 
 
 def deal(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Batch:
@@ -163,8 +169,7 @@ def deal(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Bat
             f"that this gan learns from: expected a multiple of {parts * nets.pack}"
         )
     read = {"x": nets.form.read(key, observed(batch)), "weight": weights(batch)}
-    if nets.classes:
-        read["y"] = labels(nets, batch)
+    read |= conditions_in(batch, nets.conditions) or {}
     # Parts are strided, so that no row leaves its device.
     return jax.tree.map(lambda leaf: leaf.reshape(-1, parts, *leaf.shape[1:]), read)
 
@@ -214,16 +219,16 @@ def power_iteration(nets: Adversaries, discriminator: Any, batch: Batch) -> Any:
     """
     if "spectral" not in discriminator:
         return discriminator
-    x, y = packed(batch["x"][: nets.pack], nets.pack), labels(nets, batch)  # the result does not depend on the rows
-    y = None if y is None else pack_labels(nets, y[: nets.pack])
-    _, statistics = nets.discriminator.apply(discriminator, x, y, mutable=["batch_stats", "spectral"])
+    first = jax.tree.map(lambda leaf: leaf[: nets.pack], batch)  # the result does not depend on the rows
+    x, c = packed(first["x"], nets.pack), pack_labels(nets, conditions_in(first, nets.conditions))
+    _, statistics = nets.discriminator.apply(discriminator, x, c, mutable=["batch_stats", "spectral"])
     return {**discriminator, "spectral": statistics["spectral"]}
 
 
 def update_generator(
     nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, batch: Batch
-) -> tuple[GanState, jax.Array]:
-    """Returns the state after one update of the generator by the estimator of the recipe, and its loss [].
+) -> tuple[GanState, dict[str, jax.Array]]:
+    """Returns the state after one update of the generator by the estimator of the recipe, and the metrics of its loss.
 
     Args:
       nets: both nets.
@@ -233,8 +238,11 @@ def update_generator(
       batch: see `generator_loss`.
     """
     before = state.generator
-    (value, statistics), gradient = recipe.estimate(nets, before["params"], key, state, batch)
-    tx = recipe.generator(state.examples.astype(jnp.float32))
+    examples = state.examples.astype(jnp.float32)
+    adversarial = 0.0 if recipe.plain else recipe.adversarial(examples)
+    (value, passed), gradient = recipe.estimate(nets, before["params"], key, state, batch, adversarial)
+    tx = recipe.generator(examples)
     updates, optimizer = tx.update(gradient, state.generator_optimizer, before["params"])
-    after = {**before, **statistics, "params": optax.apply_updates(before["params"], updates)}
-    return state._replace(generator=after, generator_optimizer=optimizer), value
+    after = {**before, **passed.statistics, "params": optax.apply_updates(before["params"], updates)}
+    metrics = {"g_loss": value, **passed.metrics}
+    return state._replace(generator=after, generator_optimizer=optimizer), metrics

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import label_count
+from gen_jax.conditions import conditions_in, conditions_of, example_conditions
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
 from gen_jax.distributions.columns import check_kind
@@ -21,7 +21,8 @@ from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio, started, updated
 from gen_jax.models.vae.compressor import integer_network
 from gen_jax.nets import DECODERS, ENCODERS, Decoder, Encoder
-from gen_jax.nets.net import CheckedNet, build_net
+from gen_jax.nets.conditions import NONE, ConditionedNet, Conditions, Given
+from gen_jax.nets.net import build_net
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
 Gaussian = tuple[jax.Array, jax.Array]  # mean and log scale [N, Z]
@@ -40,14 +41,14 @@ class VaeState(NamedTuple):
 
 
 class Autoencoder(NamedTuple):
-    """Describes an autoencoder without its weights. `y` is labels [N], or None."""
+    """Describes an autoencoder without its weights. `c` is the conditions of N rows by name, or None."""
 
-    encoder: CheckedNet  # (x, y) -> [N, 2, Z], mean and log scale of q(z | x)
-    decoder: CheckedNet  # (z, y) -> input of the likelihood
+    encoder: ConditionedNet  # (x, c) -> [N, 2, Z], mean and log scale of q(z | x)
+    decoder: ConditionedNet  # (z, c) -> input of the likelihood
     likelihood: Likelihood
     shape: tuple[int, ...]  # shape of a row
     latent_size: int  # Z
-    classes: int = 0  # number of labels that both nets read; 0 if they read no labels
+    conditions: Conditions = NONE  # conditions that both nets read
     deterministic: bool = False  # whether the code is the mean of q, with a prior that is fitted to the codes
     num_samples: int = 1  # K, number of latents drawn for each row
     free_nats: float = 0.0  # KL in nats of each latent below which the KL is not reduced further
@@ -84,7 +85,7 @@ def vae(
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
         likelihood that fits the data.
       latent_size: number of dimensions of the latent; by default 16.
-      conditional: whether both nets read the label; by default False. `given={"y": labels}` then chooses labels, a
+      conditional: whether both nets read the conditions of the data, labels and `c`; by default False. `given={"y": labels}` then chooses labels, a
         sample has its label as `y`, and bounds are bounds of log p(x | y).
       kl: weight of the KL (beta in Higgins et al. 2017), a number or a schedule over examples; by default 1. With 0 the
         autoencoder is deterministic and has no bound. Its prior is a Gaussian that is fitted to the codes (Ghosh et al.
@@ -101,28 +102,22 @@ def vae(
       ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 0, no average.
 
     Raises:
-      UserError: for data that are not images, vectors or columns, missing labels, or an unknown name or option.
+      UserError: for data that are not images, vectors or columns, missing conditions, or an unknown name or option.
     """
     check_arguments(spec, latent_size, num_samples, sweeps, kl, objective, free_nats)
-    classes = label_count("vae", spec, conditional)
+    conditions = conditions_of("vae", spec, conditional)
     density = pixels.fitting(spec, likelihood)
     nets = Autoencoder(
-        encoder=build_net(
-            "encoder",
-            ENCODERS,
-            encoder,
-            (2, latent_size),
-            classes,
-            inputs="x, labels",
-            shape=(2, latent_size),
+        encoder=ConditionedNet(
+            build_net("encoder", ENCODERS, encoder, (2, latent_size), inputs="x, c", shape=(2, latent_size)), conditions
         ),
-        decoder=build_net(
-            "decoder", DECODERS, decoder, density.shape, classes, inputs="z, labels", shape=density.shape
+        decoder=ConditionedNet(
+            build_net("decoder", DECODERS, decoder, density.shape, inputs="z, c", shape=density.shape), conditions
         ),
         likelihood=density,
         shape=spec.shape,
         latent_size=latent_size,
-        classes=classes,
+        conditions=conditions,
         deterministic=kl == 0,
         num_samples=num_samples,
         free_nats=free_nats,
@@ -134,7 +129,7 @@ def vae(
         partial(init, nets, tx),
         partial(step, nets, loss, optimizers.schedule(kl), tx, ema_half_life),
     )
-    extras = {"integer_network": partial(integer_network, spec, nets.encoder.net, nets.decoder.net, nets.likelihood)}
+    extras = {"integer_network": partial(integer_network, spec, nets)}
     return model._replace(extras=extras)
 
 
@@ -151,17 +146,17 @@ def init(nets: Autoencoder, tx: Callable, key: jax.Array, batch: Batch) -> VaeSt
       UserError: for nets that keep statistics of batches.
     """
     e_key, d_key = jax.random.split(key)
-    y = jnp.zeros(1, jnp.int32)
+    c = example_conditions(nets.conditions, 1)
     x = nets.likelihood.read(jnp.zeros((1, *nets.shape)))
     params = {
-        "encoder": nets.encoder.init(e_key, x, y),
-        "decoder": nets.decoder.init(d_key, jnp.zeros((1, nets.latent_size)), y),
+        "encoder": nets.encoder.init(e_key, x, c),
+        "decoder": nets.decoder.init(d_key, jnp.zeros((1, nets.latent_size)), c),
         "likelihood": initial_weights(nets.likelihood),
     }
     if any(set(params[name]) != {"params"} for name in ("encoder", "decoder")):
         raise UserError("the nets of a vae may not normalise by statistics of a batch: choose norm='none'")
     moments = (jnp.zeros(nets.latent_size), jnp.eye(nets.latent_size)) if nets.deterministic else None
-    return VaeState(moments=moments, **started(tx, nets.classes, params))
+    return VaeState(moments=moments, **started(tx, nets.conditions.classes, params))
 
 
 def step(
@@ -200,7 +195,7 @@ def step(
 
 
 def encode(
-    nets: Autoencoder, params: Any, x: jax.Array, y: jax.Array | None, rngs: Mapping[str, jax.Array] = {}
+    nets: Autoencoder, params: Any, x: jax.Array, c: Given | None, rngs: Mapping[str, jax.Array] = {}
 ) -> Gaussian:
     """Returns the mean and the log scale [N, Z] of q(z | x).
 
@@ -208,15 +203,15 @@ def encode(
       nets: the autoencoder.
       params: weights of the encoder, the decoder and the likelihood.
       x: rows [N, *shape] in model space.
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
       rngs: `dropout`: random key of dropout; by default no dropout.
     """
-    out = nets.encoder.apply(params["encoder"], nets.likelihood.read(x), y, rngs=rngs)  # [N, 2, Z]
+    out = nets.encoder.apply(params["encoder"], nets.likelihood.read(x), c, rngs=rngs)  # [N, 2, Z]
     return out[:, 0], out[:, 1]
 
 
 def decode(
-    nets: Autoencoder, params: Any, z: jax.Array, y: jax.Array | None, rngs: Mapping[str, jax.Array] = {}
+    nets: Autoencoder, params: Any, z: jax.Array, c: Given | None, rngs: Mapping[str, jax.Array] = {}
 ) -> jax.Array:
     """Returns the input of the likelihood [N, *shape, W] for latents.
 
@@ -224,13 +219,13 @@ def decode(
       nets: the autoencoder.
       params: weights of the encoder, the decoder and the likelihood.
       z: latents [N, Z].
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
       rngs: `dropout`: random key of dropout; by default no dropout.
     """
-    return nets.decoder.apply(params["decoder"], z, y, rngs=rngs)
+    return nets.decoder.apply(params["decoder"], z, c, rngs=rngs)
 
 
-def propose(nets: Autoencoder, params: Any, q: Gaussian, noise: jax.Array, y: jax.Array | None) -> Proposal:
+def propose(nets: Autoencoder, params: Any, q: Gaussian, noise: jax.Array, c: Given | None) -> Proposal:
     """Returns the latents z = mean + scale noise, by the reparameterisation of Kingma & Welling 2014, eq. 10.
 
     Args:
@@ -238,10 +233,10 @@ def propose(nets: Autoencoder, params: Any, q: Gaussian, noise: jax.Array, y: ja
       params: weights of the encoder, the decoder and the likelihood.
       q: mean and log scale [N, Z] of the posterior.
       noise: standard normal noise [N, Z].
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
     """
     mean, log_scale = q
-    return retrace(nets, params, q, mean + jnp.exp(log_scale) * noise, y)
+    return retrace(nets, params, q, mean + jnp.exp(log_scale) * noise, c)
 
 
 def retrace(
@@ -249,7 +244,7 @@ def retrace(
     params: Any,
     q: Gaussian,
     z: jax.Array,
-    y: jax.Array | None,
+    c: Given | None,
     rngs: Mapping[str, jax.Array] = {},
 ) -> Proposal:
     """Returns latents with their posterior and the output of the decoder.
@@ -259,11 +254,11 @@ def retrace(
       params: weights of the encoder, the decoder and the likelihood.
       q: mean and log scale [N, Z] of the posterior.
       z: latents [N, Z].
-      y: labels [N], or None.
+      c: conditions of the rows, or None.
       rngs: `dropout`: random key of dropout; by default no dropout.
     """
     mean, log_scale = q
-    return Proposal(z, mean, log_scale, decode(nets, params, z, y, rngs))
+    return Proposal(z, mean, log_scale, decode(nets, params, z, c, rngs))
 
 
 def latent_of(nets: Autoencoder) -> Latent:
@@ -274,7 +269,7 @@ def latent_of(nets: Autoencoder) -> Latent:
     """
     return Latent(
         sizes=(nets.latent_size,),
-        classes=nets.classes,
+        conditions=nets.conditions,
         shape=nets.shape,
         likelihood=nets.likelihood,
         decode=partial(decode, nets),
@@ -301,7 +296,7 @@ class Rows(NamedTuple):
     """Holds the rows of a batch and latents of their posterior, with which every loss begins."""
 
     x: jax.Array  # [N, *shape], rows in the form that the likelihood takes
-    y: jax.Array | None
+    c: Given | None
     weight: jax.Array  # [N]
     q: Gaussian
     z: jax.Array  # [K, N, Z], drawn from q
@@ -329,12 +324,12 @@ def draw_latents(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch) -
     """
     z_key, x_key, e_key, d_key = jax.random.split(key, 4)
     x = nets.likelihood.smooth(x_key, observed(batch))
-    y = batch["y"] if nets.classes else None
-    mean, log_scale = encode(nets, params, x, y, {"dropout": e_key})
+    c = conditions_in(batch, nets.conditions)
+    mean, log_scale = encode(nets, params, x, c, {"dropout": e_key})
     noise = jax.random.normal(z_key, (len(x), nets.num_samples, nets.latent_size)).swapaxes(0, 1)  # [K, N, Z]
     z = mean[None] + jnp.exp(log_scale)[None] * noise
     weight = batch.get("weight", jnp.ones(len(x)))
-    return Rows(x, y, weight, (mean, log_scale), z, {"dropout": d_key})
+    return Rows(x, c, weight, (mean, log_scale), z, {"dropout": d_key})
 
 
 def log_weights(nets: Autoencoder, params: Any, rows: Rows) -> tuple[jax.Array, jax.Array]:
@@ -347,7 +342,7 @@ def log_weights(nets: Autoencoder, params: Any, rows: Rows) -> tuple[jax.Array, 
     """
 
     def log_weight(z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        proposal = retrace(nets, params, rows.q, z, rows.y, rows.rngs)
+        proposal = retrace(nets, params, rows.q, z, rows.c, rows.rngs)
         return log_likelihood(nets.likelihood, params, proposal.out, rows.x), log_ratio(proposal)
 
     return jax.vmap(log_weight)(rows.z)
@@ -370,7 +365,7 @@ def reconstruction_loss(
     """
     rows = draw_latents(nets, params, key, batch)
     mean, _ = rows.q
-    out = decode(nets, params, mean, rows.y, rows.rngs)
+    out = decode(nets, params, mean, rows.c, rows.rngs)
     value = weighted_mean(log_likelihood(nets.likelihood, params, out, rows.x), rows.weight)
     return -value, Report({"log_likelihood": value}, mean)
 
@@ -384,7 +379,7 @@ def elbo_loss(nets: Autoencoder, params: Any, key: jax.Array, batch: Batch, beta
       nets: the autoencoder.
       params: weights of the encoder, the decoder and the likelihood; differentiable.
       key: random key of the noise.
-      batch: `x` [N, *shape] in model space, `y` [N] if the nets read labels, and `weight` [N] (0 for padding rows).
+      batch: `x` [N, *shape] in model space, the conditions that the nets read, and `weight` [N] (0 for padding rows).
       beta: weight of the KL; by default 1.
 
     Returns:

@@ -8,7 +8,7 @@ import numpy as np
 from gen_jax.coding.integer import Description, Network, make
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
-from gen_jax.distributions.pixels import Likelihood, whole
+from gen_jax.distributions.pixels import whole
 from gen_jax.errors import UserError
 from gen_jax.model import State
 from gen_jax.nets.mlp import MLP
@@ -18,26 +18,25 @@ PLAIN = {"activation": "relu", "output": "linear", "norm": "none", "pieces": 1, 
 Layers = list[tuple[np.ndarray, np.ndarray]]  # kernel [I, O] and bias [O] of each dense layer
 
 
-def integer_network(spec: Spec, encoder: object, decoder: object, likelihood: Likelihood, state: State) -> Network:
+def integer_network(spec: Spec, nets: Any, state: State) -> Network:
     """Returns the integer network of an autoencoder, made from its averaged weights.
 
     Args:
       spec: facts of the data.
-      encoder: an `MLP` of dense layers with ReLU between the layers. Any other net is refused.
-      decoder: an `MLP` of dense layers with ReLU between the layers. Any other net is refused.
-      likelihood: the likelihood, whose `name` is in `gen_jax.coding.integer.LIKELIHOODS`.
+      nets: the autoencoder. Its nets must be `MLP`s of dense layers with ReLU between the layers, and the `name` of its
+        likelihood must be in `gen_jax.coding.integer.LIKELIHOODS`.
       state: the state of the autoencoder.
 
     Raises:
       UserError: for nets with other layers, a conditional or deterministic autoencoder, data that are not images of
         whole numbers, another likelihood, or weights whose sums would not be exact.
     """
-    encoder, decoder = plain_net("encoder", encoder), plain_net("decoder", decoder)
+    encoder, decoder = plain_net("encoder", nets.encoder.net.net), plain_net("decoder", nets.decoder.net.net)
     values = whole(spec)
-    conditional = encoder.classes > 0
+    likelihood, conditional = nets.likelihood, bool(nets.conditions.names)
     deterministic = state.moments is not None
     if conditional or deterministic or not kind_of(spec).pixels or values is None:
-        raise UserError("compression needs a vae of images of whole numbers, with kl above 0 and without labels")
+        raise UserError("compression needs a vae of images of whole numbers, with kl above 0 and without conditions")
     height, width, channels = spec.shape
     params = jax.device_get(state.average)
     description = Description(
