@@ -19,6 +19,7 @@ from gen_jax.losses.penalties import PENALTIES
 from gen_jax.models.gan import gan
 from gen_jax.models.gan.losses import Adversaries, discriminator_loss, draw, generate, generator_loss
 from gen_jax.models.gan.steps import Recipe, backpropagation, init
+from gen_jax.nets.conditions import ConditionedNet, Conditions, with_vector
 from gen_jax.optimizers import optimizer, schedule
 
 KEY = jax.random.key(0)
@@ -162,17 +163,14 @@ def test_a_batch_that_cannot_be_split_is_refused():
 
 
 class Perceptron(nn.Module):
-    """A net of float64 with one hidden layer, or none; labels stand beside the input."""
+    """A net of float64 with one hidden layer, or none; conditions stand beside the input."""
 
     shape: tuple[int, ...] = ()
-    classes: int = 0
     hidden: int = 5
 
     @nn.compact
-    def __call__(self, x, y=None, weight=None):
-        x = x.reshape(len(x), -1)
-        if self.classes:
-            x = jnp.concatenate([x, jax.nn.one_hot(y, self.classes).reshape(len(x), -1)], 1)
+    def __call__(self, x, c=None, weight=None):
+        x = with_vector(x.reshape(len(x), -1), c)
         if self.hidden:
             x = jnp.tanh(nn.Dense(self.hidden, param_dtype=jnp.float64)(x))
         return nn.Dense(math.prod(self.shape), param_dtype=jnp.float64)(x).reshape(-1, *self.shape)
@@ -180,22 +178,23 @@ class Perceptron(nn.Module):
 
 def played(loss, penalty, classes=0, pack=1, hidden=5):
     """Returns two nets, a state and a batch whose last two rows are padding, all made by hand."""
+    conditions = Conditions(classes)
     nets = Adversaries(
-        generator=Perceptron((2,), classes),
-        discriminator=Perceptron((), classes, hidden),
+        generator=ConditionedNet(Perceptron((2,)), conditions),
+        discriminator=ConditionedNet(Perceptron((), hidden), conditions),
         loss=LOSSES[loss],
         penalty=PENALTIES[penalty],
         prior=jax.random.normal,
         form=representation(SPEC._replace(classes=())),
         shape=(2,),
         latent_size=3,
-        classes=classes,
+        conditions=conditions,
         pack=pack,
     )
     tx, constant = optimizer(SGD), schedule(1.0)
     batch = {"x": jnp.asarray(X, jnp.float64), "weight": jnp.asarray([1.0] * 10 + [0.0] * 2)}
     batch |= {"y": jnp.arange(12) % 3} if classes else {}
-    recipe = Recipe(backpropagation(), tx, tx, constant, constant)
+    recipe = Recipe(backpropagation(), tx, tx, constant, constant, constant)
     return nets, jax.jit(partial(init, nets, recipe))(KEY, batch), batch
 
 

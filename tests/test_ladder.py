@@ -16,6 +16,7 @@ from gen_jax.errors import UserError
 from gen_jax.models.ladder import Ladder, decode, elbo_loss, encode, ladder, propose, retrace
 from gen_jax.models.ladder import init as ladder_init
 from gen_jax.models.latent_variable import layer_kl
+from gen_jax.nets.conditions import Conditions
 from gen_jax.nets.ladder import mlp_ladder
 
 KEY = jax.random.key(0)
@@ -189,8 +190,8 @@ def by_hand(free_nats=0.0):
     """A ladder of vectors of three real numbers whose heads are not zero, its weights, and a batch."""
     spec = make_spec("vector", (3,))
     likelihood = pixels.fitting(spec, {"name": "gaussian"})
-    up, down, sizes = mlp_ladder(likelihood.shape, 2, (1, 2), (6,))
-    nets = Ladder(up, down, likelihood, spec.shape, sizes, classes=2, free_nats=free_nats)
+    up, down, sizes = mlp_ladder(likelihood.shape, Conditions(2), (1, 2), (6,))
+    nets = Ladder(up, down, likelihood, spec.shape, sizes, conditions=Conditions(2), free_nats=free_nats)
     batch = {
         "x": jax.random.normal(jax.random.key(1), (6, 3)),
         "y": jnp.arange(6) % 2,
@@ -261,7 +262,7 @@ def test_a_conditional_model_needs_labels_to_score():
         ({"sweeps": 0}, "sweeps 0"),
         ({"likelihood": {"name": "gaussian"}}, "expected bernoulli"),
         ({"spec": make_spec("text", (4,))}, "not data of kind 'text'"),
-        ({"spec": BITS._replace(classes=()), "conditional": True}, "learns labels"),
+        ({"spec": BITS._replace(classes=()), "conditional": True}, "reads labels"),
         ({"spec": make_spec("image", (8, 8, 1)), "net": {"name": "conv", "layers": (1, 1, 1)}}, "layers"),
         ({"spec": make_spec("image", (8, 8, 1)), "net": {"name": "conv", "layers": (0, 0)}}, "expected some"),
     ],

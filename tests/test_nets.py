@@ -11,6 +11,7 @@ import scipy.signal
 
 from gen_jax.errors import UserError
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
+from gen_jax.nets.conditions import Embedded
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
 from gen_jax.nets.layers import BatchNorm, packed, stage_sides, strided_product, upconvolve
 from gen_jax.nets.mlp import MLP
@@ -76,7 +77,7 @@ def test_a_side_that_cannot_be_halved_is_named():
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (16, 32, 3)])
 def test_r3_nets_mirror_each_other(shape):
-    generator, discriminator = R3Generator(shape, 0, **SMALL), R3Discriminator(**SMALL)
+    generator, discriminator = R3Generator(shape, **SMALL), R3Discriminator(**SMALL)
     z, x = random(3, 10), random(3, *shape)
     g, d = jax.eval_shape(generator.init, KEY, z), jax.eval_shape(discriminator.init, KEY, x)
     assert jax.eval_shape(generator.apply, g, z).shape == (3, *shape)
@@ -109,8 +110,8 @@ def test_bfloat16_keeps_float32_weights_and_outputs(options):
     name = options.pop("name")
     z, x = random(3, 10), random(3, 8, 8, 1)
     for net, value in (
-        (lambda **kw: GENERATORS[name]((8, 8, 1), 0, **options, **kw), z),
-        (lambda **kw: DISCRIMINATORS[name](0, **options, **kw), x),
+        (lambda **kw: GENERATORS[name]((8, 8, 1), **options, **kw), z),
+        (lambda **kw: DISCRIMINATORS[name](**options, **kw), x),
     ):
         full, half = net(), net(dtype="bfloat16")
         params = jax.jit(half.init)(KEY, value)
@@ -195,19 +196,19 @@ DC_SIZES = [
 @pytest.mark.parametrize("shape, base, kernel", DC_SIZES)
 def test_dcgan_for_many_sizes(shape, base, kernel):
     options = {"channels": (8, 4), "base": base, "kernel": kernel}
-    for classes in (0, 5):
-        generator, discriminator = DCGenerator(shape, classes, **options), DCDiscriminator(classes, **options)
-        z, y, x = random(3, 6), np.array([0, 4, 2]), random(3, *shape)
-        g, d = jax.eval_shape(generator.init, KEY, z, y), jax.eval_shape(discriminator.init, KEY, x, y)
+    generator, discriminator = DCGenerator(shape, **options), DCDiscriminator(**options)
+    for c in (None, Embedded(np.eye(5, dtype=np.float32)[[0, 4, 2]])):
+        z, x = random(3, 6), random(3, *shape)
+        g, d = jax.eval_shape(generator.init, KEY, z, c), jax.eval_shape(discriminator.init, KEY, x, c)
         run = partial(discriminator.apply, mutable=["batch_stats"])
-        assert jax.eval_shape(generator.apply, g, z, y).shape == (3, *shape)
-        assert jax.eval_shape(run, d, x, y)[0].shape == (3,)
+        assert jax.eval_shape(generator.apply, g, z, c).shape == (3, *shape)
+        assert jax.eval_shape(run, d, x, c)[0].shape == (3,)
 
 
 @pytest.mark.parametrize("shape, base", [((28, 28, 1), 4), ((9, 9, 1), None), ((4, 4, 1), None), ((3,), None)])
 def test_dcgan_refuses_sizes_it_cannot_halve(shape, base):
     with pytest.raises(UserError, match="a dcgan"):
-        DCGenerator(shape, 0, base=base).init(KEY, random(1, 6))
+        DCGenerator(shape, base=base).init(KEY, random(1, 6))
 
 
 def test_batch_norm_normalises_by_the_rows_that_count():
@@ -226,19 +227,19 @@ def test_batch_norm_normalises_by_the_rows_that_count():
 
 def test_conditional_batch_norm_scales_and_shifts_by_the_label():
     x, y = random(4, 2, 2, 3), np.array([0, 1, 1, 0])
-    net = BatchNorm(classes=2)
-    variables = jax.jit(net.init)(KEY, x, y)
+    net, c = BatchNorm(), Embedded(np.eye(2, dtype=np.float32)[y])
+    variables = jax.jit(net.init)(KEY, x, c)
     variables["params"]["scale"]["embedding"] = jnp.array([[1.0, 1, 1], [2, 2, 2]])
     variables["params"]["shift"]["embedding"] = jnp.array([[0.0, 0, 0], [5, 5, 5]])
     plain = BatchNorm().apply(BatchNorm().init(KEY, x), x, mutable=["batch_stats"])[0]
-    out = net.apply(variables, x, y, mutable=["batch_stats"])[0]
+    out = net.apply(variables, x, c, mutable=["batch_stats"])[0]
     np.testing.assert_allclose(out[y == 0], plain[y == 0], atol=1e-5)
     np.testing.assert_allclose(out[y == 1], 2 * plain[y == 1] + 5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name, options", {"mlp": {"hidden": (6,)}, "dcgan": {"channels": (6,)}}.items())
 def test_spectral_norm_divides_by_the_largest_singular_value(name, options):
-    net, x = DISCRIMINATORS[name](0, norm="spectral", **options), random(2, 8, 8, 1)
+    net, x = DISCRIMINATORS[name](norm="spectral", **options), random(2, 8, 8, 1)
     variables, run = jax.jit(net.init)(KEY, x), jax.jit(partial(net.apply, mutable=["spectral"]))
     for _ in range(100):
         logits, changed = run(variables, x)
@@ -248,13 +249,13 @@ def test_spectral_norm_divides_by_the_largest_singular_value(name, options):
         return leaf if leaf.ndim < 2 else leaf / np.linalg.norm(leaf.reshape(-1, leaf.shape[-1]), 2)
 
     params = jax.tree.map(divided, variables["params"])
-    expected = DISCRIMINATORS[name](0, norm="none", **options).apply({"params": params}, x)
+    expected = DISCRIMINATORS[name](norm="none", **options).apply({"params": params}, x)
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-5)
-    assert not np.allclose(logits, DISCRIMINATORS[name](0, norm="none", **options).apply(variables, x), rtol=1e-2)
+    assert not np.allclose(logits, DISCRIMINATORS[name](norm="none", **options).apply(variables, x), rtol=1e-2)
 
 
 def test_spectral_norm_lets_the_gradient_through_the_singular_value():
-    net, x = DISCRIMINATORS["mlp"](0, hidden=(), norm="spectral", output="linear"), random(4, 6)
+    net, x = DISCRIMINATORS["mlp"](hidden=(), norm="spectral", output="linear"), random(4, 6)
     variables = jax.jit(net.init)(KEY, x)
     for _ in range(3):
         variables = {**variables, **net.apply(variables, x, mutable=["spectral"])[1]}
@@ -267,23 +268,24 @@ def test_spectral_norm_lets_the_gradient_through_the_singular_value():
 @pytest.mark.parametrize("name", ["mlp", "dcgan", "r3"])
 def test_conditional_nets_read_the_label(name):
     options = {"mlp": {"hidden": (8,)}, "dcgan": {"channels": (8,)}, "r3": SMALL}[name]
-    x, z, y = random(3, 8, 8, 1), random(3, 5), np.array([0, 1, 2])
-    generator, discriminator = GENERATORS[name]((8, 8, 1), 3, **options), DISCRIMINATORS[name](3, **options)
+    x, z, labels = random(3, 8, 8, 1), random(3, 5), np.eye(3, dtype=np.float32)
+    generator, discriminator = GENERATORS[name]((8, 8, 1), **options), DISCRIMINATORS[name](**options)
     for net, value in ((generator, z), (discriminator, x)):
 
         @jax.jit
         def of(label, net=net, value=value):  # labels that start alike are moved apart
-            variables = jax.jit(net.init)(KEY, value, y)
+            variables = jax.jit(net.init)(KEY, value, Embedded(labels))
             moved = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(KEY, leaf.shape), variables)
-            return net.apply(moved, value, label, mutable=["batch_stats"])[0]
+            return net.apply(moved, value, Embedded(label), mutable=["batch_stats"])[0]
 
-        assert np.abs(of(y) - of((y + 1) % 3)).max() > 1e-3
+        assert np.abs(of(labels) - of(labels[[1, 2, 0]])).max() > 1e-3
 
 
 def test_projection_adds_the_inner_product_with_the_label():
     x, y = random(3, 8, 8, 1), np.array([0, 1, 1])
-    net = DCDiscriminator(2, channels=(6,), norm="none")
-    variables = jax.jit(net.init)(KEY, x, y)
+    c = Embedded(np.eye(2, dtype=np.float32)[y])
+    net = DCDiscriminator(channels=(6,), norm="none")
+    variables = jax.jit(net.init)(KEY, x, c)
     features = {}
 
     def spy(call, args, kwargs, context):
@@ -292,7 +294,7 @@ def test_projection_adds_the_inner_product_with_the_label():
         return out
 
     with nn.intercept_methods(spy):
-        logits = net.apply(variables, x, y)
+        logits = net.apply(variables, x, c)
     pooled = nn.leaky_relu(features["conv_0"], 0.2).sum((1, 2))
     embedded = variables["params"]["embed"]["embedding"][y]
     np.testing.assert_allclose(logits, features["output"][:, 0] + (pooled * embedded).sum(1), rtol=1e-4)
@@ -310,10 +312,10 @@ def test_packing_puts_examples_side_by_side_in_the_last_axis():
 @pytest.mark.parametrize("channels", [(), (0,), (8, -1), (2.5,)])
 def test_widths_that_no_stage_can_have(name, channels):
     with pytest.raises(UserError, match="channels .*expected whole numbers above 0"):
-        GENERATORS[name]((16, 16, 1), 0, channels=channels).init(KEY, random(1, 6))
+        GENERATORS[name]((16, 16, 1), channels=channels).init(KEY, random(1, 6))
 
 
 @pytest.mark.parametrize("name, option", [("dcgan", "base"), ("r3", "expansion")])
 def test_sizes_that_no_net_can_have(name, option):
     with pytest.raises(UserError, match=f"{option} 0: expected at least 1"):
-        GENERATORS[name]((16, 16, 1), 0, **{option: 0}).init(KEY, random(1, 6))
+        GENERATORS[name]((16, 16, 1), **{option: 0}).init(KEY, random(1, 6))

@@ -20,6 +20,7 @@ from gen_jax.models.completion import Joint, repaired
 from gen_jax.models.vae import Autoencoder, elbo_loss, iwae_loss, reconstruction_loss, vae
 from gen_jax.models.vae import init as vae_init
 from gen_jax.nets import DECODERS, ENCODERS
+from gen_jax.nets.conditions import Embedded
 from gen_jax.registry import build
 
 KEY = jax.random.key(0)
@@ -397,7 +398,7 @@ def test_conditional_bounds_need_labels_and_read_them():
     sample = model.sample(KEY, state, 32, given)
     assert (sample["y"] == 2).all() and np.array_equal(sample["x"][:, 0], batch["x"][:, 0])
     for function in (model.log_prob_bound, model.encode):
-        with pytest.raises(UserError, match="the batch lacks y"):
+        with pytest.raises(UserError, match="reads y beside x, and the batch lacks it"):
             function(KEY, state, {"x": batch["x"]})
         with pytest.raises(UserError, match="expected a class from 0 to 2"):
             function(KEY, state, {**batch, "y": batch["y"] + 1})
@@ -419,7 +420,7 @@ WRONG = {
     "encoder": (VECTOR, {"encoder": {"name": "cnov"}}, "did you mean 'conv'"),
     "decoder": (VECTOR, {"decoder": {"name": "mlp", "hiden": 3}}, "did you mean 'hidden'"),
     "labels": (VECTOR._replace(classes=()), {"conditional": True}, "has none: set model.conditional=False"),
-    "kind": (TEXT, {}, "images, vectors, tables; not data of kind 'text'"),
+    "kind": (TEXT, {}, "images, class maps, vectors, tables; not data of kind 'text'"),
 }
 
 
@@ -480,7 +481,7 @@ REFUSED = {  # what cannot be an integer network
     "labels": (
         GREY._replace(classes=("a", "b")),
         {"conditional": True},
-        "compression needs a vae of .* without labels",
+        "compression needs a vae of .* without conditions",
     ),
     "deterministic": (GREY, {"kl": 0}, "compression needs a vae of images of whole numbers, with kl above 0"),
     "vector": (VECTOR, {}, "compression needs a vae of images of whole numbers"),
@@ -504,29 +505,30 @@ CONV = {"channels": (8, 4), "blocks": 1}
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (8, 8, 1), (12, 8, 2)])
 def test_conv_nets_fit_any_side(shape):
-    y, encoder = jnp.zeros(2, jnp.int32), ENCODERS["conv"]((2, 5), 3, **CONV)
-    decoder = DECODERS["conv"]((*shape, 6), 3, **CONV)
-    code, _ = jax.eval_shape(lambda x: encoder.init_with_output(KEY, x, y), jnp.zeros((2, *shape)))
-    out, _ = jax.eval_shape(lambda z: decoder.init_with_output(KEY, z, y), jnp.zeros((2, 5)))
+    c, encoder = Embedded(jnp.eye(3)[:2]), ENCODERS["conv"]((2, 5), **CONV)
+    decoder = DECODERS["conv"]((*shape, 6), **CONV)
+    code, _ = jax.eval_shape(lambda x: encoder.init_with_output(KEY, x, c), jnp.zeros((2, *shape)))
+    out, _ = jax.eval_shape(lambda z: decoder.init_with_output(KEY, z, c), jnp.zeros((2, 5)))
     assert code.shape == (2, 2, 5) and out.shape == (2, *shape, 6) and out.dtype == jnp.float32
 
 
 def test_conv_nets_read_labels_and_learn_everywhere():
-    x, y = jax.random.normal(KEY, (4, 8, 8, 1)), jnp.arange(4) % 3
-    nets = ENCODERS["conv"]((5,), 3, **CONV), DECODERS["conv"]((8, 8, 1, 2), 3, **CONV)
+    x, labels = jax.random.normal(KEY, (4, 8, 8, 1)), jnp.eye(3)[jnp.arange(4) % 3]
+    c, other = Embedded(labels), Embedded(jnp.roll(labels, 1, 1))
+    nets = ENCODERS["conv"]((5,), **CONV), DECODERS["conv"]((8, 8, 1, 2), **CONV)
 
-    def loss(params, y):
-        z = nets[0].apply(params[0], x, y)
-        return jnp.mean(jnp.square(nets[1].apply(params[1], z, y) - x[..., None])), z
+    def loss(params, c):
+        z = nets[0].apply(params[0], x, c)
+        return jnp.mean(jnp.square(nets[1].apply(params[1], z, c) - x[..., None])), z
 
     gradient = jax.jit(jax.grad(loss, has_aux=True))
-    params = jax.jit(nets[0].init)(KEY, x, y), jax.jit(nets[1].init)(KEY, jnp.zeros((4, 5)), y)
-    first, z = gradient(params, y)
-    assert not np.allclose(z, gradient(params, (y + 1) % 3)[1])
-    outputs = [nets[1].apply(params[1], jnp.ones((4, 5)), labels) for labels in (y, (y + 1) % 3)]
+    params = jax.jit(nets[0].init)(KEY, x, c), jax.jit(nets[1].init)(KEY, jnp.zeros((4, 5)), c)
+    first, z = gradient(params, c)
+    assert not np.allclose(z, gradient(params, other)[1])
+    outputs = [nets[1].apply(params[1], jnp.ones((4, 5)), embedded) for embedded in (c, other)]
     assert not np.allclose(*outputs)
     params = jax.tree.map(lambda old, slope: old - 0.1 * slope, params, first)
-    for path, leaf in jax.tree.leaves_with_path(gradient(params, y)[0]):
+    for path, leaf in jax.tree.leaves_with_path(gradient(params, c)[0]):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
 
 

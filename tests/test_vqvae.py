@@ -18,6 +18,7 @@ from gen_jax.losses.quantise import Codebook
 from gen_jax.models.vqvae import Vqvae, decode_draw, decode_mean, loss, nearest_codes, vqvae
 from gen_jax.models.vqvae import init as vqvae_init
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
+from gen_jax.nets.conditions import Conditions
 from gen_jax.nets.raster import Raster, draw_codes
 from gen_jax.nets.recurrent import Recurrent
 from gen_jax.registry import build
@@ -33,8 +34,10 @@ def random(*shape):
 
 
 def raster(height=2, width=1, classes=0):
-    net = Raster(Recurrent("gru", 8), 3, height, width, classes)
-    params = jax.jit(net.init)(KEY, jnp.zeros((1, height, width), jnp.int32), jnp.zeros(1, jnp.int32))
+    net = Raster(Recurrent("gru", 8), 3, height, width, Conditions(classes))
+    params = jax.jit(net.init)(
+        KEY, jnp.zeros((1, height, width), jnp.int32), {"y": jnp.zeros(1, jnp.int32)} if classes else None
+    )
     return net, jax.tree.map(lambda leaf: 3 * leaf, params)
 
 
@@ -111,8 +114,8 @@ def test_the_prior_reads_no_later_code_and_sums_to_one():
 def test_drawn_codes_have_the_probabilities_that_are_scored():
     net, params = raster(classes=2)
     for label in (0, 1):
-        share = np.exp(log_prob(net, params, GRIDS, jnp.full(9, label)).sum((1, 2)))
-        drawn = np.asarray(draw_codes(net, KEY, params, jnp.full(4000, label), 4000))
+        share = np.exp(log_prob(net, params, GRIDS, {"y": jnp.full(9, label)}).sum((1, 2)))
+        drawn = np.asarray(draw_codes(net, KEY, params, {"y": jnp.full(4000, label)}, 4000))
         seen = np.bincount(drawn[:, 0, 0] * 3 + drawn[:, 1, 0], minlength=9)
         assert chisquare(seen, 4000 * share / share.sum()).pvalue > 1e-3
 
@@ -161,8 +164,8 @@ def by_hand():
     likelihood = pixels.fitting(spec, {"name": "gaussian"})
     encoder = build("encoder", GRID_ENCODERS, NET, 3, 2)
     decoder = build("decoder", GRID_DECODERS, NET, likelihood.shape, 2)
-    prior = Raster(Recurrent("gru", 4), 5, 2, 2, 2)
-    nets = Vqvae(encoder, decoder, prior, likelihood, spec.shape, 5, 3, classes=2, commitment=0.7)
+    prior = Raster(Recurrent("gru", 4), 5, 2, 2, Conditions(2))
+    nets = Vqvae(encoder, decoder, prior, likelihood, spec.shape, 5, 3, conditions=Conditions(2), commitment=0.7)
     batch = {
         "x": jax.random.normal(jax.random.key(1), (6, 4, 4, 1)),
         "y": jnp.arange(6) % 2,
