@@ -146,7 +146,7 @@ def test_what_has_no_greys_is_refused(transform, tmp_path):
     np.save(tmp_path / "unbounded.npy", np.zeros((4, 3, 3), np.int16))
     paths = [{"path": str(tmp_path / f"{name}.npy")} for name in ("vectors", "floats", "unbounded")]
     for options in (*paths, {"name": "tiny_shakespeare"}, {"name": "gaussians", "variant": "ring"}):
-        with pytest.raises(UserError, match=f"data.transform '{transform}': expected images .*known domain.*holds"):
+        with pytest.raises(UserError, match=f"data.transform is '{transform}'; expected images .*known domain.*holds"):
             load(transform=transform, **options)
 
 
@@ -161,7 +161,7 @@ def test_a_test_split_of_another_set(transform, feed, pictures):
     plain, whole = load(path=pictures, resize=8, transform=transform), load(transform="static_binary")
     loaded = load(path=pictures, resize=8, transform=transform, feed=feed)
     assert loaded.read("test", None) == {}
-    with pytest.raises(UserError, match="data.test_split.*'tests'.*did you mean 'test'"):
+    with pytest.raises(UserError, match="data.test_split.*'tests'.*Did you mean 'test'"):
         load(path=pictures, resize=8, transform=transform, test_name="digits", test_split="tests")
     loaded = load(path=pictures, resize=8, transform=transform, feed=feed, test_name="digits")
     assert loaded.spec.sizes == {"train": 40, "test": 359} and loaded.spec.classes == ()
@@ -190,8 +190,8 @@ def test_a_test_split_that_does_not_fit_is_refused(pictures):
     for options, message in {
         (("path", pictures),): r"has shape \(8, 8, 1\); expected \(16, 16, 1\)",
         (("path", pictures), ("resize", 8)): r"has domain \(0, 16\); expected \(0, 255\)",
-        (("name", "tiny_shakespeare"),): "data.test_name 'digits' is for image or vector; .* holds text",
-        (("test_split", "train"),): "data.test_name 'digits': data.test_split is 'train', as is data.split",
+        (("name", "tiny_shakespeare"),): "data.test_name is 'digits' and .* holds text data; expected image or vector",
+        (("test_split", "train"),): "data.test_split of data.test_name 'digits' is 'train', as is data.split",
     }.items():
         with pytest.raises(UserError, match=message):
             load(test_name="digits", **dict(options))

@@ -216,7 +216,7 @@ def test_decoding_that_fails_leaves_nothing(tmp_path, monkeypatch):
     Image.new("L", (8, 8)).save(tmp_path / "0.png")
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:40])
     before = set(os.listdir(cache.cache_folder() / "arrays"))
-    with pytest.raises(UserError, match=r"1\.png: not a readable image"):
+    with pytest.raises(UserError, match=r"1\.png is not readable"):
         load(path=str(tmp_path))
     assert set(os.listdir(cache.cache_folder() / "arrays")) - {".writable"} == before
 

@@ -80,7 +80,7 @@ def test_a_run_on_a_network_is_bound_to_its_tables_and_not_to_the_place_of_its_f
     assert gen_jax.load(tmp_path / "run").step == 2
     spec["info"]["network"]["tables"][0] = [0.5, 0.5]
     file.write_text(json.dumps(spec))
-    with pytest.raises(UserError, match="the data changed since"):
+    with pytest.raises(UserError, match="of the data was"):
         train.main([*command, "--config.steps=3"])
 
 

@@ -12,7 +12,7 @@ from gen_jax.data.tables.values import numbers, texts_of
 from gen_jax.errors import UserError, choose
 
 EXPECTED = (
-    "expected NAME=VALUE,NAME=VALUE with names of columns, NAME>VALUE, NAME in LOW..HIGH or NAME in VALUE,VALUE for a part of "
+    "NAME=VALUE,NAME=VALUE with names of columns, NAME>VALUE, NAME in LOW..HIGH or NAME in VALUE,VALUE for a part of "
     'its values, do(NAME)=VALUE for what is set from outside, a pair with a comma in it in quotes, as in "NAME=a, b", or a file'
 )
 COMPARED = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}

@@ -232,7 +232,6 @@ def _rows(path: Path, layout: Layout) -> Any:
         raise
     except (pyarrow.ArrowException, OSError, EOFError, UnicodeError, zlib.error) as error:
         if wrong := RAGGED.search(str(error)):
-            cells = f"{wrong[2]} cells; expected {len(names)}, as in the first row"
             raise UserError(
                 f"{path}: row {wrong[1]} has {wrong[2]} cells; expected {len(names)}, as in the first row: "
                 f"{_line(wrong[3])}"
