@@ -406,7 +406,7 @@ def test_fit_runs_in_a_thread(data, tmp_path):
     ("settings", "message"),
     [
         ({"step": 3}, "unknown setting 'step'; expected .*Did you mean 'steps'"),
-        ({"steps": "many"}, "steps 'many'"),
+        ({"steps": "many"}, "steps is 'many'"),
         ({"evaluate": {"metric": ()}}, "unknown setting 'evaluate.metric'"),
     ],
 )

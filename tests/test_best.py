@@ -157,7 +157,7 @@ def test_the_cheap_scores_stay_beside_the_one_that_selects(tmp_path, one_device)
             "metric to select by 'valid/elbo' has a new name; expected 'valid/nelbo', its negative",
         ),
         ("--config.select=frechets", "unknown metric to select by 'frechets'.*frechet"),
-        ("--config.select=classes", "metric 'classes' needs labels"),
+        ("--config.select=classes", "does not fit metric 'classes'; expected labels"),
     ],
 )
 def test_what_cannot_select_is_refused(start, flag, message):

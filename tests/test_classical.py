@@ -301,16 +301,20 @@ def test_impossible_evidence_and_levels_that_are_none_are_refused():
     ("options", "columns", "words"),
     [
         ({"name": "bernoulli"}, (2, None), "columns 'x1' of made-up hold numbers; .* Choose the model mixture"),
-        ({"name": "bernoulli", "strength": -1}, (2,), "strength -1"),
+        ({"name": "bernoulli", "strength": -1}, (2,), "strength is -1"),
         ({"name": "gaussian"}, (None, 2), "columns 'x1' of made-up have levels; .* Choose the model mixture"),
         ({"name": "gaussian", "covariance": "tied"}, (None,), "unknown covariance 'tied'"),
         ({"name": "gaussian", "shrinkage": 0.5}, (None,), "with covariance 'full'; .*covariance='shrunk'"),
-        ({"name": "gaussian", "covariance": "shrunk", "shrinkage": 2.0}, (None,), "shrinkage is 2.0; expected 0 to 1"),
-        ({"name": "gaussian", "floor": -1.0}, (None,), "floor -1.0"),
-        ({"name": "mixture", "components": 0}, (None,), "components 0"),
+        (
+            {"name": "gaussian", "covariance": "shrunk", "shrinkage": 2.0},
+            (None,),
+            "shrinkage is 2.0 with .* expected 0 to 1",
+        ),
+        ({"name": "gaussian", "floor": -1.0}, (None,), "floor is -1.0"),
+        ({"name": "mixture", "components": 0}, (None,), "components is 0"),
         ({"name": "mixture", "components": 65}, (None,), "components is 65; expected at most 64"),
-        ({"name": "mixture", "batches": 0}, (None,), "batches 0"),
-        ({"name": "mixture", "floor": -1.0}, (None,), "floor -1.0"),
+        ({"name": "mixture", "batches": 0}, (None,), "batches is 0"),
+        ({"name": "mixture", "floor": -1.0}, (None,), "floor is -1.0"),
     ],
 )
 def test_unusable_arguments_are_refused(options, columns, words):

@@ -75,7 +75,7 @@ def test_ranges_and_lists_mean_what_they_say(text, same):
     {
         "age>90": "no row fits; .*'age', which holds 0 to 90",
         "age in 30..20": "no row fits; .*'age', which holds 0 to 90",
-        "day>2025-01-01": "column 'day' holds 2024-01-01 to 2024-03-31",
+        "day>2025-01-01": "column 'day', which holds 2024-01-01 to 2024-03-31",
         "day>1.2.2024": "expected a date of the format",
         "age>old": "holds 'old'; expected a number",
         "agee>3": "unknown column of made-up in --given 'agee'; expected .*Did you mean 'age'",

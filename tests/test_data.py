@@ -259,5 +259,5 @@ def test_stacked_images_are_drawn_from_the_grey_ones_with_their_labels(tmp_path)
         assert stacked.classes[label] == " ".join(str(part % 4) for part in parts)
     again = stacked.rows("train", np.array([0]))
     assert np.array_equal(again["x"][0], rows["x"][1]) and not np.array_equal(rows["x"][0], rows["x"][1])
-    with pytest.raises(UserError, match="data.stack 5"):
+    with pytest.raises(UserError, match="data.stack is 5"):
         opening.open_source({"path": str(tmp_path / "grey.npz"), "stack": 5})

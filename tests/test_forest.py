@@ -254,7 +254,7 @@ def test_what_a_forest_cannot_be_is_one_clear_line():
     spec = table_spec(2, None)
     for options, words in (
         ({"trees": 0}, "trees is 0; expected a whole number, at least 1"),
-        ({"min_rows": 0}, "min_rows 0"),
+        ({"min_rows": 0}, "min_rows is 0"),
         ({"max_leaves": 1}, "max_leaves is 1; expected a whole number, at least 2"),
         ({"leaves": "chowliu"}, "Did you mean 'chow_liu'"),
         ({"pseudo_rows": -1}, "pseudo_rows"),

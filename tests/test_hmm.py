@@ -696,15 +696,15 @@ def test_both_scans_learn_alike():
 
 WRONG = [
     ({"states": 0}, "states is 0; expected at least 1"),
-    ({"states": 31}, "31 states.*at most 30"),
+    ({"states": 31}, "states is 31.*at most 30"),
     ({"emission": {"name": "gausian"}}, "Did you mean 'gaussian'"),
     ({"emission": {"name": "categorical"}}, "emission is .*expected 'gaussian'"),
     ({"emission": {"name": "gaussian", "covariance": "tied"}}, "covariance 'tied'.*diagonal, full"),
     ({"emission": {"name": "gaussian", "flor": 1.0}}, "Did you mean 'floor'"),
-    ({"emission": {"name": "gaussian", "floor": 0.0}}, "floor 0.0.*try 1e-4"),
-    ({"emission": {"name": "gaussian", "strength": -1.0}}, "strength -1.0"),
-    ({"transition_strength": -0.1}, "transition_strength -0.1"),
-    ({"stepwise": 0.5}, "stepwise 0.5.*such as 0.7"),
+    ({"emission": {"name": "gaussian", "floor": 0.0}}, "floor is 0.0.*such as 1e-4"),
+    ({"emission": {"name": "gaussian", "strength": -1.0}}, "strength is -1.0"),
+    ({"transition_strength": -0.1}, "transition_strength is -0.1"),
+    ({"stepwise": 0.5}, "stepwise is 0.5.*such as 0.7"),
     ({"scan": "parallel"}, "unknown scan 'parallel'"),
 ]
 
@@ -725,7 +725,7 @@ def test_wrong_data_are_refused():
     x = np.zeros((2, 5, 3), np.float32)
     for change, message in (
         ({"length": np.array([0, 5])}, "length is 0; expected 2 whole numbers from 1 to 5"),
-        ({"length": np.array([1, 6])}, "length 6"),
+        ({"length": np.array([1, 6])}, "length is 6"),
         ({"x": np.zeros((2, 5, 4), np.float32)}, r"expected sequences \[B, T, 3\]"),
         ({"x": np.full((2, 5, 3), np.nan, np.float32)}, "x holds nan; expected a finite number"),
         ({"x": np.zeros((2, 5, 3), np.int32)}, "expected float32"),
@@ -744,9 +744,9 @@ def test_wrong_conditions_are_refused():
     for given, message in (
         ({"y": np.zeros(2)}, "cannot be conditioned on 'y'; expected length, x, mask"),
         ({"x": np.zeros((2, 5), np.int32)}, "x is alone; expected x and mask"),
-        ({"mask": np.ones((2, 5))}, "mask alone"),
+        ({"mask": np.ones((2, 5))}, "mask is alone"),
         ({"length": np.array([3])}, "length of shape.*2 rows"),
-        ({"length": np.array([3, 0])}, "length 0"),
+        ({"length": np.array([3, 0])}, "length is 0"),
         ({"length": np.array([2.5, 2.0])}, "length is float64"),
         ({"x": np.full((2, 5), 9, np.int32), "mask": np.ones((2, 5))}, "x holds 9; expected a token from 0 to 4"),
         ({"x": np.zeros((2, 5), np.int32), "mask": np.ones((2, 4))}, "shape of given mask"),

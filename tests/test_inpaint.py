@@ -166,7 +166,7 @@ def test_masks(tmp_path):
         (["--mask=random:50"], "--mask is random:50; expected a share that is hidden, above 0 and at most 1"),
         (["--mask=random:half"], "--mask is random:half; expected a share"),
         (["--mask=no.npy"], "--mask no.npy is not readable"),
-        (["--mask=wide.npy"], r"shape \(8, 9\); expected \(8, 8\) or \(8, 8, 1\) or \(8, 8, 8, 1\)"),
+        (["--mask=wide.npy"], r"wide.npy is \(8, 9\); expected \(8, 8\) or \(8, 8, 1\) or \(8, 8, 8, 1\)"),
         (["--mask=twos.npy"], "expected 1 for what is seen and 0 for what is hidden"),
         (["--mask=ones.npy"], "hides nothing"),
         (["--mask=lower", "--num=0"], "--num is 0; expected 1 to"),

@@ -466,12 +466,12 @@ DEEP = Image.fromarray(np.full((8, 8), 1000, np.uint16))
 @pytest.mark.parametrize(
     "files, words",
     [
-        ({"a_png": TOP, "b_png": RED}, "b.png: has colours, and the first image, a.png, has grey pixels"),
-        ({"a_png": TOP, "b_png": RED.convert("P")}, "b.png: has colours"),
-        ({"a_png": RED, "b_png": CLEAR}, "b.png: has transparency, and the first image, a.png, has none"),
-        ({"a_png": RED, "b_png": CLEAR.convert("LA")}, "b.png: has transparency"),
-        ({"a_png": DEEP}, "pixels of .*a.png have more than 8 bits"),
-        ({"a_png": TOP, "b_tif": DEEP}, "pixels of .*b.tif have more than 8 bits"),
+        ({"a_png": TOP, "b_png": RED}, "b.png has colours and the first image, a.png, has grey pixels"),
+        ({"a_png": TOP, "b_png": RED.convert("P")}, "b.png has colours"),
+        ({"a_png": RED, "b_png": CLEAR}, "b.png has transparency and the first image, a.png, has none"),
+        ({"a_png": RED, "b_png": CLEAR.convert("LA")}, "b.png has transparency"),
+        ({"a_png": DEEP}, "a.png have more than 8 bits"),
+        ({"a_png": TOP, "b_tif": DEEP}, "b.tif have more than 8 bits"),
         ({"a_png": RED, "b_png": RED.resize((9, 8))}, "b.png has 9x8 pixels; expected 8x8"),
     ],
 )
@@ -489,7 +489,7 @@ def test_colours_of_16_bits_are_refused(tmp_path):
     chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0))
     (tmp_path / "a.png").write_bytes(png + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b""))
-    with pytest.raises(UserError, match="pixels of .*a.png have more than 8 bits"):
+    with pytest.raises(UserError, match="a.png have more than 8 bits"):
         opened(tmp_path)
 
 

@@ -188,7 +188,7 @@ def test_data_have_a_likelihood_of_their_own():
         (sixteen, {"name": "beta_binomal"}, "Did you mean 'beta_binomial'"),
         (sixteen, {"name": "logistic_mixture", "components": 0}, "components is 0; expected"),
         (sixteen, {"name": "logistic_mixture", "component": 3}, "Did you mean 'components'"),
-        (sixteen, {"components": 3}, "likelihood has no name"),
+        (sixteen, {"components": 3}, "name of likelihood is missing"),
     ):
         with pytest.raises(UserError, match=line) as error:
             pixels.fitting(spec, options)
