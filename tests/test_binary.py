@@ -234,5 +234,5 @@ def test_a_run_of_another_transform_is_refused(tmp_path):
     with pytest.raises(UserError, match="data.transform was 'dynamic_binary'.*now 'static_binary'"):
         train.main(["train", *flags, "--config.steps=6", "--config.data.transform=static_binary"])
     config, spec = json.loads((tmp_path / "run" / "config.json").read_text()), directory.read_spec(tmp_path / "run")
-    with pytest.raises(UserError, match="info was {'dynamic_binary'.*now {'static_binary'"):
+    with pytest.raises(UserError, match="info of the data was {'dynamic_binary'.*now {'static_binary'"):
         directory.refuse_other(tmp_path / "run", config, config, spec._replace(info={"static_binary": [0, 16]}), None)

@@ -496,7 +496,9 @@ def test_a_network_of_other_numbers_writes_no_file(tmp_path, binary, monkeypatch
     wrong = layer._replace(**{field: np.full_like(getattr(layer, field), value)})
     model = own_model(lambda state: binary._replace(decoder=[binary.decoder[0], wrong]))
     monkeypatch.setattr(loading, "load", lambda workdir: loading.Loaded(model, 0, None, {}, 7, tmp_path))
-    with pytest.raises(UserError, match="layer 1 of the decoder has weights that are no whole numbers of 16 bits"):
+    with pytest.raises(
+        UserError, match="layer 1 of the decoder has weights of another type; expected whole numbers of 16 bits"
+    ):
         make_compressor(tmp_path)
     assert not [*tmp_path.iterdir()]
 

@@ -96,7 +96,7 @@ def test_no_test_row_is_read_for_what_may_select(ring):
     score = make_scorer(real_data(spec, watched, SPLITS), ["frechet", "coverage", "duplicates"], num=100, seed=0).score
     scores = score(*sampler(mixture(np.random.default_rng(1), 100)))
     assert all(each["value"] is not None and each["oracle"] is None for each in scores.values())
-    with pytest.raises(UserError, match="'memorisation' needs a test split, .*; made-up has none"):
+    with pytest.raises(UserError, match="made-up does not fit metric 'memorisation'; expected a test split"):
         make_scorer(real_data(spec, watched, SPLITS), ["memorisation"], num=100, seed=0)
 
 

@@ -245,7 +245,7 @@ def test_the_loss_is_the_formula_on_the_path_of_its_latents():
 
 
 def test_a_conditional_model_needs_labels_to_score():
-    with pytest.raises(UserError, match="lacks y"):
+    with pytest.raises(UserError, match="y of the batch is missing"):
         tiny(conditional=True).log_prob_bound(KEY, None, {"x": OUTCOMES})
 
 

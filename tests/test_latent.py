@@ -92,7 +92,9 @@ def test_a_density_is_one_of_the_datas_own_units(units):
     error = 3 * scores["nelbo"]["details"]["standard_error"]
     assert scores["nelbo"]["value"] == pytest.approx(entropy, abs=error)
     assert scores["nll_bound"]["value"] == scores["nelbo"]["value"]
-    with pytest.raises(UserError, match="'bits_per_dim' needs images or vectors of whole numbers, and a test split"):
+    with pytest.raises(
+        UserError, match="'bits_per_dim'; expected images or vectors of whole numbers, and a test split"
+    ):
         make_scorer(real_data(spec, reals, SPLITS), ["bits_per_dim"], num=10, seed=0)
 
 
@@ -218,7 +220,9 @@ def test_what_models_and_data_cannot_have(images):
             make_scorer(real_data(spec, reals, SPLITS), [name], num=10, seed=0).score(model_of(), None)
     plain = spec._replace(classes=())
     assert make_scorer(real_data(plain, reals, SPLITS), [], num=10, seed=0).score(model_of(), None) == {}
-    with pytest.raises(UserError, match="'probe_accuracy' needs .* labels of two classes or more, and a test split"):
+    with pytest.raises(
+        UserError, match="'probe_accuracy'; expected .* labels of two classes or more, and a test split"
+    ):
         make_scorer(real_data(plain, reals, SPLITS), ["probe_accuracy"], num=10, seed=0)
     with pytest.raises(UserError, match="'nelbo' needs images, vectors or a table, and a test split; made-up has none"):
         make_scorer(real_data(spec._replace(sizes={"train": 2000}), reals, SPLITS), ["nelbo"], num=10, seed=0)

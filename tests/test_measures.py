@@ -96,7 +96,9 @@ def test_all_likelihoods_are_negative_and_lower_is_better():
 def test_a_log_likelihood_of_earlier_versions_is_named_as_its_negative(old, new):
     spec = make_spec("vector", (2,))._replace(sizes={"train": 10})
     real = real_data(spec, lambda split, num: {"x": np.zeros((10, 2), np.float32)}, ("train", "test"))
-    with pytest.raises(UserError, match=f"metric '{old}' has a new name; expected '{new}', its negative .lower is better"):
+    with pytest.raises(
+        UserError, match=f"metric '{old}' has a new name; expected '{new}', its negative .lower is better"
+    ):
         make_scorer(real, [old], num=5, seed=0)
     assert catalogue.current([old, "bic"]) == (new, "bic")
 

@@ -103,7 +103,7 @@ def test_lines_of_metrics_that_are_none_are_left_out(line, received):
 def test_settings_too_deep_to_read_are_one_line(received):
     folder = received()
     (folder / "config.json").write_text('{"a":' * 10**5)
-    with pytest.raises(UserError, match="config.json cannot be read"):
+    with pytest.raises(UserError, match="config.json is not readable"):
         reports.read([str(folder)])
 
 

@@ -360,7 +360,7 @@ def test_a_lane_goes_on_where_it_ended(cell):
     np.testing.assert_allclose(np.cumsum(found), scored, rtol=1e-5)
     anew = step(KEY, state, {**batches[1], "reset": np.ones(2, bool)})[1]["nats_per_token"]
     assert anew == pytest.approx(-float(model.log_prob(KEY, state, {"x": batches[1]["x"]}).sum()) / 8, rel=1e-5)
-    with pytest.raises(UserError, match="as many rows"):
+    with pytest.raises(UserError, match="the same number of rows"):
         model.step(KEY, state, {name: value[:1] for name, value in batches[1].items()})
     with pytest.raises(UserError, match="reset of the batch is missing"):
         model.step(KEY, state, {"x": batches[1]["x"]})
@@ -586,7 +586,7 @@ def test_a_conditional_model_draws_and_scores_by_label():
     drawn = model.sample(KEY, state, 4, {"y": asked})
     assert np.array_equal(drawn["y"], asked) and (np.asarray(drawn["x"]) == asked[:, None]).mean() > 0.8
     assert np.all(model.log_prob(KEY, state, batch) > model.log_prob(KEY, state, {**batch, "y": (y + 1) % 3}))
-    with pytest.raises(UserError, match="lacks y"):
+    with pytest.raises(UserError, match="y of the batch is missing"):
         model.log_prob(KEY, state, {"x": batch["x"]})
     for wrong in (np.array([7, 0, 1, 2]), np.array([0]), np.zeros(4)):
         with pytest.raises(UserError, match="given y"):
@@ -706,8 +706,8 @@ def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys
     for flag, words in (
         ("--temperature=warm", "--temperature is warm; expected a number"),
         ("--temperature=[1]", "expected a number"),
-        ("--temperature=-1", "temperature [-1]"),
-        ("--temperature=inf", "temperature [inf]"),
+        ("--temperature=-1", "temperature is [-1]"),
+        ("--temperature=inf", "temperature is [inf]"),
         ("--top_k=1.5", "a whole number"),
         ("--top_p=2", "a number from 0 to 1"),
     ):

@@ -105,7 +105,7 @@ def test_the_vocabulary_is_that_of_the_split_that_trains(tmp_path):
 def test_bytes_take_any_file(tmp_path):
     content = bytes(range(256)) * 4
     (tmp_path / "own.txt").write_bytes(content)
-    with pytest.raises(UserError, match=r"byte 128 is not UTF-8.*vocabulary=bytes"):
+    with pytest.raises(UserError, match=r"byte 128 of .* is not UTF-8.*vocabulary=bytes"):
         open_source({**OPTIONS, "path": str(tmp_path / "own.txt")})
     source = open_source({**OPTIONS, "path": str(tmp_path / "own.txt"), "vocabulary": "bytes"})
     parts = [raw_text(source, split)[0].tobytes() for split in source.sizes]
@@ -165,7 +165,7 @@ def test_lanes_begin_anew_with_each_text(monkeypatch, order):
 @pytest.mark.parametrize(
     "option, message",
     [
-        ({"window": 3}, "data.window 3 is for text or audio or roll or series; gaussians.* holds vector"),
+        ({"window": 3}, "data.window is 3 and gaussians.* holds vector data; expected text or audio"),
         ({"vocabulary": "bytes"}, "data.vocabulary is 'bytes' and .* expected text"),
         ({"encoding": "waveform"}, "data.encoding is 'waveform' and .* expected audio"),
         ({"label": "speaker"}, "data.label is 'speaker' and .* expected audio"),
@@ -199,11 +199,11 @@ def test_a_run_over_lanes_goes_on_where_it_stopped(tmp_path, one_device):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (b"", {}, "it holds no text"),
-        (b" \n ", {}, "it holds no text"),
+        (b"", {}, "holds no text"),
+        (b" \n ", {}, "holds no text"),
         (b"abc", {"window": 0}, "data.window is 0; expected at least 1"),
         (b"abc", {"vocabulary": "words"}, "unknown data.vocabulary 'words'"),
-        (b"abc" * 50, {"transform": "unit"}, "data.transform 'unit': .* holds tokens"),
+        (b"abc" * 50, {"transform": "unit"}, "data.transform is 'unit' and .* holds tokens"),
     ],
 )
 def test_unusable_text(tmp_path, content, options, message):
@@ -418,7 +418,9 @@ def test_given_prefix_and_length():
     assert given["x"].tolist() == [[1, 2, 0, 3, 4, 0, 0, 0, 0]] * 3 and given["length"].tolist() == [9] * 3
     assert given["mask"].tolist() == [[True] * 5 + [False] * 4] * 3
     assert parse_given(None, 2, text_spec()).given is None
-    with pytest.raises(UserError, match=r"character 'Q' of 'aQ' is not in the vocabulary of made-up: abcd"):
+    with pytest.raises(
+        UserError, match=r"character 'Q' of 'aQ' is not in the vocabulary of made-up; expected characters of abcd"
+    ):
         parse_given("prefix=aQ", 1, text_spec())
     with pytest.raises(UserError, match=r"--given is prefx=a; expected y=CLASS or y=all, or prefix=TEXT"):
         parse_given("prefx=a", 1, text_spec())

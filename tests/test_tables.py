@@ -179,13 +179,13 @@ def test_adult_is_read_as_it_is():
 MANY = "a,b\n" + "".join(f"{number},name{number}\n" for number in range(1200))
 WRONG = {
     "no rows": ("a,b\n", {}, "no rows"),
-    "empty": ("", {}, "it is empty"),
+    "empty": ("", {}, "is empty"),
     "one row": ("a,b\n1,x\n", {}, "has one row to learn from; expected at least two"),
     "ragged": ("a,b\n1,2\n3\n", {}, "row 3 has 1 cells; expected 2"),
     "one name twice": ("a,a\n1,2\n", {}, "two columns are named 'a'"),
-    "constant": ("a,b\n1,5\n2,5\n", {}, "column 'b' holds '5' and no other value, there is nothing to learn. This leaves it out: --config.data.schema="),
-    "all missing": ("a,b\n1,\n2,?\n", {}, "column 'b' is empty in every row. This leaves it out: --config.data.schema="),
-    "many levels": (MANY, {}, "column 'b' has 1,200 levels, such as 'name0'; expected at most 1000 (with a value of its own in nearly every row it is an id). This mends it"),
+    "constant": ("a,b\n1,5\n2,5\n", {}, "column 'b' holds '5' and no other value, there is nothing to learn; expected columns to learn from. This leaves it out: --config.data.schema="),
+    "all missing": ("a,b\n1,\n2,?\n", {}, "column 'b' is empty in every row; expected columns to learn from. This leaves it out: --config.data.schema="),
+    "many levels": (MANY, {}, "column 'b' has 1,200 levels, such as 'name0', and at most 1000 are possible (with a value of its own in nearly every row it is an id); expected columns to learn from. This mends it"),
     "unknown column": (PEOPLE, {"schema": '{"tall": {"kind": "integer"}}'}, "unknown column in data.schema 'tall'"),
     "unknown kind": (PEOPLE, {"schema": '{"age": {"kind": "categoric"}}'}, "Did you mean 'categorical'"),
     "unknown fact": (PEOPLE, {"schema": '{"age": {"level": []}}'}, "Did you mean 'levels'"),
@@ -194,7 +194,7 @@ WRONG = {
     "a level too few": (PEOPLE, {"schema": '{"smoke": {"levels": ["yes", "on"]}}'}, "row 2, column 'smoke': 'no'; expected one of yes, on"),
     "no whole number": (PEOPLE, {"schema": '{"height": {"kind": "integer"}}'}, "row 3, column 'height' holds '1.6'; expected a whole"),
     "no number": (PEOPLE, {"schema": '{"town": {"kind": "continuous"}}'}, "column 'town' holds 'Delft'; expected a number"),
-    "no order": (PEOPLE, {"schema": '{"town": {"kind": "ordered"}}'}, "expected its levels in data.schema"),
+    "no order": (PEOPLE, {"schema": '{"town": {"kind": "ordered"}}'}, "lacks its levels in data.schema"),
     "all dropped": ("a\n1\n2\n3\n", {"schema": '{"a": {"kind": "drop"}}'}, "drops every column"),
     "transform": (PEOPLE, {"transform": "signed"}, "unknown data.transform of a table"),
     "no file": (PEOPLE, {"test_path": "nowhere.csv"}, "nowhere.csv does not exist"),
@@ -210,7 +210,7 @@ def test_what_cannot_be_read_is_one_clear_line(case, tmp_path):
 
 
 def test_other_data_have_no_schema(tmp_path):
-    with pytest.raises(UserError, match="data.schema .* is for table; digits"):
+    with pytest.raises(UserError, match="data.schema is .* and digits.* expected table"):
         load(schema="{}")
     with pytest.raises(UserError, match="data.set is 'nltcs' with data.name .*; expected data.name 'binary'"):
         load(name="iris", set="nltcs")
@@ -302,11 +302,11 @@ def test_given_cells_stay_and_the_others_follow(workdir, tmp_path):
         (["--given", "g"], "expected NAME=VALUE"),
         (["--given", "g=low,g=high"], "'g' is given twice"),
         (["--given", "do(g)=low"], "cannot be conditioned on 'do'"),
-        (["--given", "nowhere.csv"], "no such file"),
+        (["--given", "nowhere.csv"], "nowhere.csv does not exist"),
         (["--given", "{folder}/wrong.csv"], "Did you mean 'g'|unknown column"),
         (["--given", "{folder}/right.csv", "--num=3"], "expected no --num"),
         (["--completions=2"], "without a file in --given"),
-        (["--given", "g=low", "--length=3"], "no sequences"),
+        (["--given", "g=low", "--length=3"], "expected sequences"),
     ],
 )
 def test_an_unusable_given_is_refused(flags, words, workdir, tmp_path):

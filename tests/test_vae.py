@@ -413,7 +413,7 @@ WRONG = {
     "objective": (VECTOR, {"objective": "iwea"}, "Did you mean 'iwae'"),
     "kl": (VECTOR, {"kl": -1.0}, "kl is -1.0; expected 0 or more"),
     "free": (VECTOR, {"free_nats": -1.0}, "free_nats is -1.0; expected 0 or more"),
-    "free iwae": (VECTOR, {"free_nats": 1.0, "objective": "iwae"}, "'iwae' has no KL to keep free"),
+    "free iwae": (VECTOR, {"free_nats": 1.0, "objective": "iwae"}, "objective 'iwae'; expected 0"),
     "deterministic": (VECTOR, {"kl": 0, "num_samples": 3}, "with kl 0; .* deterministic autoencoder"),
     "schedule": (VECTOR, {"kl": {"start": 0.0, "stop": 1.0}}, "schedule 'schedule' lacks examples"),
     "encoder": (VECTOR, {"encoder": {"name": "cnov"}}, "Did you mean 'conv'"),

@@ -238,7 +238,7 @@ def test_errors_are_one_line():
         "cannot be conditioned on 'x'": lambda: model.sample(KEY, state, 1, {"x": bad, "mask": bad}),
         "latent z is .*; expected codes": lambda: model.decode(KEY, state, {"z": bad}),
         "num_samples is 0": lambda: model.log_prob_bound(KEY, state, batch, num_samples=0),
-        "lacks y": lambda: learnt(True)[0].log_prob_bound(KEY, state, {"x": batch["x"]}),
+        "y of the batch is missing": lambda: learnt(True)[0].log_prob_bound(KEY, state, {"x": batch["x"]}),
     }.items():
         with pytest.raises(UserError, match=message) as error:
             call()
