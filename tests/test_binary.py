@@ -191,7 +191,7 @@ def test_labels_go_where_the_other_set_has_none(pictures):
 def test_a_test_split_that_does_not_fit_is_refused(pictures):
     for options, message in {
         (("path", pictures),): r"is \(8, 8, 1\); expected \(16, 16, 1\)",
-        (("path", pictures), ("resize", 8)): r"has domain \(0, 16\); expected \(0, 255\)",
+        (("path", pictures), ("resize", 8)): r"is \(0, 16\); expected \(0, 255\)",
         (("name", "tiny_shakespeare"),): "data.test_name is 'digits' and .* holds text data; expected image or vector",
         (("test_split", "train"),): "data.test_split of data.test_name 'digits' is 'train', as is data.split",
     }.items():

@@ -105,11 +105,11 @@ def test_metrics_that_data_or_samples_cannot_have(ring):
     for names, num, message in [
         (["frechett"], 100, "unknown metric 'frechett'; expected .*Did you mean 'frechet'"),
         (["parzen_nll"], 100, "made-up does not fit metric 'parzen_nll'; expected images and a test split"),
-        (["classes"], 100, "metric 'classes' needs labels of two classes or more"),
+        (["classes"], 100, "metric 'classes'; expected labels of two classes or more"),
         (["precision"], 5, "samples is 5; expected at least 6 for metric 'precision'"),
         (["all"], 1, "samples is 1; expected at least 2 for metric 'frechet'"),
         (["all", "frechett"], 100, "unknown metric 'frechett'"),
-        (["all", "classes"], 100, "metric 'classes' needs labels of two classes or more"),
+        (["all", "classes"], 100, "metric 'classes'; expected labels of two classes or more"),
     ]:
         with pytest.raises(UserError, match=message):
             make_scorer(real_data(spec, reals, SPLITS), names, num=num, seed=0)

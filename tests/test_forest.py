@@ -259,7 +259,7 @@ def test_what_a_forest_cannot_be_is_one_clear_line():
         ({"leaves": "chowliu"}, "Did you mean 'chow_liu'"),
         ({"pseudo_rows": -1}, "pseudo_rows"),
         ({"delta": 0.6}, "delta is 0.6; expected 0 to 0.5"),
-        ({"trees": 10**6, "max_leaves": 10**4}, "choose a smaller max_leaves"),
+        ({"trees": 10**6, "max_leaves": 10**4}, "Choose a smaller max_leaves"),
     ):
         with pytest.raises(UserError, match=words):
             forest(spec, **options)

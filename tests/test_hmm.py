@@ -745,7 +745,7 @@ def test_wrong_conditions_are_refused():
         ({"y": np.zeros(2)}, "cannot be conditioned on 'y'; expected length, x, mask"),
         ({"x": np.zeros((2, 5), np.int32)}, "x is alone; expected x and mask"),
         ({"mask": np.ones((2, 5))}, "mask is alone"),
-        ({"length": np.array([3])}, "length of shape.*2 rows"),
+        ({"length": np.array([3])}, "shape of given length .*2 rows"),
         ({"length": np.array([3, 0])}, "length is 0"),
         ({"length": np.array([2.5, 2.0])}, "length is float64"),
         ({"x": np.full((2, 5), 9, np.int32), "mask": np.ones((2, 5))}, "x holds 9; expected a token from 0 to 4"),

@@ -424,7 +424,7 @@ def test_given_prefix_and_length():
         parse_given("prefix=aQ", 1, text_spec())
     with pytest.raises(UserError, match=r"--given is prefx=a; expected y=CLASS or y=all, or prefix=TEXT"):
         parse_given("prefx=a", 1, text_spec())
-    with pytest.raises(UserError, match="--length 5: made-up holds image data"):
+    with pytest.raises(UserError, match="--length is 5 and made-up holds image data"):
         parse_given(None, 1, make_spec("image", (8, 8, 1)), 5)
     with pytest.raises(UserError, match="--length is 3000000000; expected 1 to"):
         parse_given(None, 1, text_spec(), 3_000_000_000)
