@@ -749,7 +749,7 @@ def test_wrong_conditions_are_refused():
         ({"length": np.array([3, 0])}, "length is 0"),
         ({"length": np.array([2.5, 2.0])}, "length is float64"),
         ({"x": np.full((2, 5), 9, np.int32), "mask": np.ones((2, 5))}, "x holds 9; expected a token from 0 to 4"),
-        ({"x": np.zeros((2, 5), np.int32), "mask": np.ones((2, 4))}, "shape of given mask"),
+        ({"x": np.zeros((2, 5), np.int32), "mask": np.ones((2, 4))}, "shape of mask"),
     ):
         with pytest.raises(UserError, match=message):
             model.sample(KEY, state, 2, given)

@@ -130,7 +130,7 @@ def save(manager: CheckpointManager, step: int, state: Any) -> None:
     if broken:
         finish(manager)
         raise UserError(
-            f"the state is not finite at step {step} ({broken}); expected finite numbers. The run stops, "
+            f"the state is not finite at step {step} ({broken}); expected finite numbers. The run stops: "
             f"{left(manager)}"
         )
     facts = {name: [*shape_and_type, sums[name]] for name, shape_and_type in layout(state).items()}
@@ -180,7 +180,7 @@ def attempt(manager: CheckpointManager, function: Callable[[], Any]) -> None:
     # Raised outside of the handler, because a reference to the first error would keep the failed tasks of Orbax alive.
     raise UserError(
         f"cannot save a checkpoint in {manager.directory} ({reason}); expected a disk that can be written. The run "
-        f"stops, {left(manager)}. Mend that, and the same command goes on from there"
+        f"stops: {left(manager)}. Mend that, and the same command goes on from there"
     )
 
 

@@ -106,7 +106,7 @@ def read_spec(workdir: Path) -> Spec:
         return from_json(read_json(workdir / "spec.json"))
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{workdir / 'spec.json'} is not readable ({error}); expected the facts of data. Use the code that wrote it"
+            f"{workdir / 'spec.json'} was written by other code than this ({error}); expected facts of data. Use that code"
         ) from None
 
 

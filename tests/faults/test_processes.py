@@ -68,7 +68,7 @@ def test_a_full_disk_and_a_second_process_are_one_line_each_and_cost_nothing(tmp
     workdir = tmp_path / "full"
     with after_a_save(workdir) as process:
         process.send_signal(signal.SIGSTOP)
-        with pytest.raises(UserError, match=f"is in use by process {process.pid} on .*: stop it first"):
+        with pytest.raises(UserError, match=f"is in use by process {process.pid} on .* Stop it first"):
             finished(workdir)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (8000, resource.RLIM_INFINITY))  # bytes a file
         process.send_signal(signal.SIGCONT)
