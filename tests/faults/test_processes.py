@@ -76,5 +76,5 @@ def test_a_full_disk_and_a_second_process_are_one_line_each_and_cost_nothing(tmp
         assert process.returncode == 2 and errors.count("\n") == 1, errors
     steps = [int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal()]
     assert "error: cannot save a checkpoint in" in errors and "File too large" in errors
-    assert f"its last good checkpoint is of step {max(steps)}:" in errors
+    assert f"its last good checkpoint is of step {max(steps)}." in errors
     assert finished(workdir) == finished(tmp_path / "whole")
