@@ -25,7 +25,7 @@ def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:
     for name in given or {}:
         if name not in honoured:
             raise UserError(
-                f"this model cannot be conditioned on {name!r}; it takes {', '.join(honoured) or 'no condition'}"
+                f"this model cannot be conditioned on {name!r}; expected {', '.join(honoured) or 'no condition'}"
             )
 
 
@@ -41,7 +41,7 @@ def sampler_options(how: Mapping[str, Any] | None, options: Mapping[str, Any] = 
     """
     for name in how or {}:
         if name not in options:
-            raise UserError(f"this model has no sampler option {name!r}; it takes {', '.join(options) or 'none'}")
+            raise UserError(f"this model has no sampler option {name!r}; expected {', '.join(options) or 'none'}")
     return {**options, **(how or {})}
 
 
@@ -65,7 +65,7 @@ def option_numbers(name: str, value: Any, num: int, low: float, high: float, who
     if not fits or wrong.size:
         kind = "a whole number" if whole else "a number"
         raise UserError(
-            f"{name} {wrong.ravel()[:1]}: expected {kind} from {low} to {high}, for all samples or for each"
+            f"{name} is {wrong.ravel()[:1]}; expected {kind} from {low} to {high}, for all samples or for each sample"
         )
     return np.broadcast_to(numbers, num)
 
@@ -86,10 +86,10 @@ def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
         return {}
     y = np.asarray(given["y"])
     if y.shape != (num,) or y.dtype.kind not in "iu":
-        raise UserError(f"given y: expected {num} whole numbers, one a sample, not {y.dtype} of shape {y.shape}")
+        raise UserError(f"given y is {y.dtype} of shape {y.shape}; expected {num} whole numbers, one for each sample")
     wrong = y[(y < 0) | (y >= num_classes)]
     if wrong.size:
-        raise UserError(f"given y={wrong[0]}: expected a class from 0 to {num_classes - 1}")
+        raise UserError(f"given y is {wrong[0]}; expected a class from 0 to {num_classes - 1}")
     return {"y": jnp.asarray(y, jnp.int32)}
 
 
@@ -107,7 +107,10 @@ def label_count(family: str, spec: Spec, conditional: bool) -> int:
     if not conditional:
         return 0
     if not spec.classes:
-        raise UserError(f"a conditional {family} learns labels, and {spec.name} has none: set model.conditional=False")
+        raise UserError(
+            f"labels of {spec.name} are missing; expected labels for a conditional {family}. Set "
+            "model.conditional=False"
+        )
     return len(spec.classes)
 
 
@@ -124,7 +127,7 @@ def batch_labels(batch: Batch, num_classes: int) -> dict:
     if not num_classes:
         return {}
     if "y" not in batch:
-        raise UserError("a conditional model reads the label beside x: the batch lacks y")
+        raise UserError("y of the batch is missing; expected labels beside x, because the model is conditional")
     return given_labels({"y": batch["y"]}, len(batch["x"]), num_classes)
 
 
@@ -143,12 +146,12 @@ def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tupl
         return None
     for name in ("x", "mask"):
         if name not in given:
-            raise UserError(f"given x and mask belong together: {name} is missing")
+            raise UserError(f"given {name} is missing; expected x and mask together")
         if np.shape(given[name]) != (num, *shape):
-            raise UserError(f"given {name} of shape {np.shape(given[name])}: expected {(num, *shape)}")
+            raise UserError(f"shape of given {name} is {np.shape(given[name])}; expected {(num, *shape)}")
     x, mask = np.asarray(given["x"], np.float32), np.asarray(given["mask"]) > 0
     if not np.isfinite(x[mask]).all():
-        raise UserError("given x: an observed number is not finite")
+        raise UserError("given x is not finite; expected finite numbers where the mask is 1")
     return jnp.asarray(x), jnp.asarray(mask)
 
 
@@ -175,7 +178,9 @@ def refuse_impossible(evidence: Any, what: str = "row") -> None:
     """
     impossible = np.flatnonzero(np.isneginf(evidence))
     if len(impossible):
-        raise UserError(f"given: {what} {impossible[0] + 1} is impossible under this model")
+        raise UserError(
+            f"given {what} {impossible[0] + 1} is impossible under this model; expected a probability above 0"
+        )
 
 
 def counted_labels(counts: jax.Array, weight: jax.Array, y: jax.Array) -> jax.Array:

@@ -162,7 +162,10 @@ def load_file(path: str | Path) -> ConfigDict:
     try:
         return unshared(run_file(Path(path)).get_config())
     except Exception as error:  # noqa: BLE001 (a user's file may raise anything)
-        raise UserError(f"{path} does not give a config: {type(error).__name__}: {error}") from None
+        raise UserError(
+            f"{path} does not give a config ({type(error).__name__}: {error}); expected a function get_config() that "
+            "returns it"
+        ) from None
 
 
 def unshared(config: ConfigDict) -> ConfigDict:
@@ -222,16 +225,19 @@ def check(config: ConfigDict) -> None:
             choose("config key", key, common)
     for key in common:
         if key not in given:
-            raise UserError(f"the config lacks {key!r}; start it from gen_jax.config.base_config()")
+            raise UserError(
+                f"{key!r} is missing in the config; expected all settings of a config. Start it from "
+                "gen_jax.config.base_config()"
+            )
     for key, least in LEAST.items():
         value = given[key]
         if value is not None and not least <= value < LARGEST:
-            raise UserError(f"{key} {value}: expected {least} to {LARGEST - 1}")
+            raise UserError(f"{key} is {value}; expected {least} to {LARGEST - 1}")
     for key in PERIODS:
         if given[key] < 0:
-            raise UserError(f"{key} {given[key]}: expected a number of steps, or 0 for never")
+            raise UserError(f"{key} is {given[key]}; expected a number of steps, or 0 for never")
     if config.epochs is not None and config.epochs <= 0:
-        raise UserError(f"epochs {config.epochs}: expected more than 0")
+        raise UserError(f"epochs is {config.epochs}; expected more than 0")
     refuse_sharding(config)
 
 
@@ -248,7 +254,10 @@ def refuse_sharding(config: ConfigDict) -> None:
         return
     choose("sharding", config.sharding, ("fsdp",))
     if config.replicas > 1:
-        raise UserError(f"sharding {config.sharding}: replicas are spread over the devices whole; expected replicas 1")
+        raise UserError(
+            f"sharding is {config.sharding} with {config.replicas} replicas; expected replicas=1, because a device "
+            "holds whole replicas"
+        )
 
 
 def refuse_types(settings: Mapping[str, Any], file: Path) -> None:
@@ -341,8 +350,8 @@ def refuse_changes(old: dict, new: dict, workdir: Path) -> None:
             continue
         if key in GROWING and before is not None and after is not None and after > before:
             continue
-        hint = "; a run can be given more, not fewer" if key in GROWING else ""
+        expected = "more, because a run can only grow" if key in GROWING else "the same value"
         raise UserError(
-            f"{key} was {before!r} in {workdir} and is now {after!r}{hint}: "
-            f"choose another --workdir, or start a changed run from this one with --fork {workdir}"
+            f"{key} was {before!r} in {workdir} and is now {after!r}; expected {expected}. "
+            f"Choose another --workdir, or start a changed run from this one with --fork {workdir}"
         )

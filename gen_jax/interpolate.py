@@ -49,9 +49,11 @@ def main(argv: list[str]) -> None:
     between = PATHS[choose("kind of --latents", flags.latents, PATHS)]
     command_line.check_bounds(flags, LIMITS)
     if flags.traverse and flags.between:
-        raise UserError("--traverse and --between are two kinds of paths: choose one")
+        raise UserError("--traverse and --between are both given; expected one of them")
     if not flags.between and (flags.split or flags.data):
-        raise UserError("--split and --data say which rows to walk between: add --between")
+        raise UserError(
+            "--between is missing; expected it beside --split or --data, which choose the rows to walk between"
+        )
     startup.start()
     loaded = loading.load(
         flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)

@@ -78,11 +78,14 @@ def build(what: str, choices: Mapping[str, Callable], options: Any, *args) -> An
     options = dict(options)
     if "object" in options:
         if options["object"] is None:
-            raise UserError(f"{what} {options.get('type')} is an object that only the program that made it has")
+            raise UserError(
+                f"{what} is {options.get('type')}, an object that only the program that made it has; expected a name, "
+                "or module:name"
+            )
         reference = options.pop("object")
         return call(what, reference, resolve(reference), options, ())
     if options.get("name") is None:
-        raise UserError(f"{what} has no name; choices are {', '.join(choices)}")
+        raise UserError(f"name of {what} is missing; expected one of {', '.join(choices)}")
     name = options.pop("name")
     return call(what, name, pick(what, choices, name), options, args)
 
@@ -162,5 +165,5 @@ def call(what: str, name: str, function: Callable, options: Mapping[str, Any], a
         if parameter not in options
     ]
     if missing:
-        raise UserError(f"{what} {name!r} lacks {', '.join(missing)}")
+        raise UserError(f"{what} {name!r} lacks {', '.join(missing)}; expected a value for each")
     return function(*args, **options)

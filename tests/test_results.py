@@ -133,7 +133,7 @@ def test_evaluate_records_a_result(undisturbed, results, tmp_path, monkeypatch):
     assert float(record["measures"]["modes"]["oracle"]) == stored["oracle"]
     assert (entry["config"], entry["flags"], entry["seeds"]) == (config.as_posix(), "", [0])
     assert entry["time"]["value"] > 0 and record["hardware"]["processor"] and entry["commit"]["measured"]
-    with pytest.raises(UserError, match="the file exists"):
+    with pytest.raises(UserError, match="exists; expected a new name"):
         evaluate.main(command)
     changed = {**json.loads((workdir / "config.json").read_text()), "steps": 24}
     assert result_file.changed_flags(config, changed) == "--config.steps=24"

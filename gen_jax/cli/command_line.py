@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from gen_jax.config import load_file
-from gen_jax.errors import UserError, choose, whole_number
+from gen_jax.errors import UserError, choose, nearest, whole_number
 
 EXAMPLES = {"config": "configs/gan.py", "workdir": "runs/gan"}
 DEFINE: dict[type, Callable[..., Any]] = {  # type of a default -> definition of a flag; other types are strings
@@ -191,12 +191,12 @@ def config_file(argv: list[str]) -> Path:
     """
     file = read_config_flags(argv).file
     if file is None:
-        raise UserError(f"--config is missing, for example --config {EXAMPLES['config']}")
+        raise UserError(f"--config is missing; expected a file, for example --config {EXAMPLES['config']}")
     path = Path(file)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.py")], 5, 0)
-        hint = f"; of those in {path.parent}, {', '.join(near)} are nearest" if near else ""
-        raise UserError(f"no config file {str(path)!r}{hint}")
+        hint = f". The nearest names in {path.parent} are {', '.join(near)}" if near else ""
+        raise UserError(f"no config file {str(path)!r}; expected a file that exists{hint}")
     return path
 
 
@@ -214,12 +214,14 @@ def read_arguments(argv: list[str], values: flags.FlagValues) -> list[str]:
         return values(argv)[1:]
     except flags.IllegalFlagValueError as error:
         name, value = str(error).removeprefix("flag --").split(": ")[0].split("=", 1)
-        if not name.startswith("config."):
-            raise UserError(str(error)) from None
-        expected = kind_of(values["config"].value, name.removeprefix("config."))
-        raise UserError(f"--{name}={value}: expected {expected}") from None
+        setting = name.removeprefix("config.")
+        expected = values[name].flag_type() if setting == name else kind_of(values["config"].value, setting)
+        raise UserError(f"--{name} is {value}; expected {expected}") from None
+    except flags.UnrecognizedFlagError as error:
+        name = error.flagname
+        raise UserError(f"unknown flag {name!r}; expected a flag that --help lists{nearest(name, values)}") from None
     except flags.Error as error:
-        raise UserError(str(error)) from None
+        raise UserError(f"the command line is not readable ({error}); expected flags as --name=value") from None
 
 
 def place_arguments(arguments: list[str], positional: Sequence[str], values: flags.FlagValues) -> None:
@@ -239,7 +241,7 @@ def place_arguments(arguments: list[str], positional: Sequence[str], values: fla
         if takes_all:
             return
     if len(arguments) > len(positional):
-        raise UserError(f"unexpected argument {arguments[len(positional)]!r}; flags are given as --name=value")
+        raise UserError(f"unexpected argument {arguments[len(positional)]!r}; expected flags as --name=value")
 
 
 def refuse_missing(
@@ -257,7 +259,7 @@ def refuse_missing(
       UserError: for the first missing flag.
     """
     if required and values[required].value is None:
-        raise UserError(f"--{required} is missing, for example --{required} {EXAMPLES[required]}")
+        raise UserError(f"--{required} is missing; expected a value, for example --{required} {EXAMPLES[required]}")
     for name in positional:
         if not values[name].value:
             raise UserError(f"{name} is missing; expected {' '.join(needed)}")
@@ -295,7 +297,7 @@ def integer(name: str, text: str | None, low: int = 0) -> int | None:
         return None
     value = whole_number(text)
     if value is None or value < low:
-        raise UserError(f"--{name}={text[:80]}: expected a whole number, at least {low}")
+        raise UserError(f"--{name} is {text[:80]}; expected a whole number, at least {low}")
     return value
 
 
@@ -312,7 +314,7 @@ def number(name: str, text: str | None) -> int | float | None:
     for kind in (int, float):
         with suppress(ValueError):
             return None if text is None else kind(text)
-    raise UserError(f"--{name}={text}: expected a number")
+    raise UserError(f"--{name} is {text}; expected a number")
 
 
 def output_file(text: str | None, example: str, suffixes: tuple[str, ...]) -> Path:
@@ -327,7 +329,7 @@ def output_file(text: str | None, example: str, suffixes: tuple[str, ...]) -> Pa
       UserError: if the file is missing, or has another suffix.
     """
     if text is None:
-        raise UserError(f"--out is missing, for example --out {example}")
+        raise UserError(f"--out is missing; expected a file, for example --out {example}")
     choose("file type of --out", Path(text).suffix, suffixes)
     return Path(text)
 
@@ -345,4 +347,4 @@ def check_bounds(values: flags.FlagValues, limits: Mapping[str, tuple[int, int]]
     for name, (low, high) in limits.items():
         value = getattr(values, name)
         if not low <= value <= high:
-            raise UserError(f"--{name}={value}: expected {low} to {high}")
+            raise UserError(f"--{name} is {value}; expected {low} to {high}")

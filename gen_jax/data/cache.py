@@ -24,7 +24,9 @@ def cache_folder() -> Path:
     try:
         return Path.home() / ".cache" / "gen_jax"
     except (RuntimeError, KeyError):
-        raise UserError("this user has no home for the cache: name a folder by GEN_JAX_CACHE") from None
+        raise UserError(
+            "home folder of this user is missing; expected a folder for the cache. Set GEN_JAX_CACHE=FOLDER"
+        ) from None
 
 
 def made(folder: Path) -> Path:
@@ -42,7 +44,8 @@ def made(folder: Path) -> Path:
             return folder
     except OSError as error:
         raise UserError(
-            f"cannot write to the cache {folder}: {error.strerror}; choose another by GEN_JAX_CACHE"
+            f"cannot write to the cache {folder} ({error.strerror}); expected a folder that can be written. Set "
+            "GEN_JAX_CACHE=FOLDER"
         ) from None
 
 

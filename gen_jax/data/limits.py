@@ -25,7 +25,7 @@ def largest() -> int:
         return LARGEST
     number = whole_number(setting)
     if number is None:
-        raise UserError(f"{SETTING}={setting[:80]}: expected a number of bytes")
+        raise UserError(f"{SETTING} is {setting[:80]}; expected a number of bytes")
     return number
 
 
@@ -42,8 +42,8 @@ def ask(size: int, what: Path | str) -> None:
     most = largest()
     if size > most:
         raise UserError(
-            f"{what}: it takes {size / 1e9:,.1f} GB of memory; expected at most {most / 1e9:.1f} GB, which the environment "
-            f"variable {SETTING} raises (bytes)"
+            f"{what} takes {size / 1e9:,.1f} GB of memory; expected at most {most / 1e9:.1f} GB. Set the environment "
+            f"variable {SETTING} to more bytes"
         )
 
 

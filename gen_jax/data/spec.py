@@ -128,7 +128,7 @@ def columns(spec: Spec) -> list[dict[str, Any]]:
     if spec.tabular:
         return spec.info["columns"]
     if len(spec.shape) != 1 or levels(spec) or spec.ragged:
-        raise UserError(f"{spec.name} holds {spec.kind} data: expected a table, or vectors")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected a table, or vectors")
     low, high = (np.broadcast_to(each, spec.shape).tolist() for each in (spec.low, spec.high))
     facts = {
         "missing": False,

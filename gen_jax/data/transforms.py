@@ -60,8 +60,8 @@ def affine(source: Source, options: Mapping[str, Any], kept: Mapping[str, np.nda
         ends = ((np.stack([low, high]) - shift) / scale).astype(np.float32)
     if not (np.isfinite(ends).all() and np.isfinite(scale).all()):
         raise UserError(
-            f"data.transform {transform!r}: {source.name} has values of {np.min(low):g} to {np.max(high):g}, which it does not "
-            f"bring into the range of float32; expected signed, or smaller values"
+            f"values of {source.name} are {np.min(low):g} to {np.max(high):g}; expected smaller values for "
+            f"data.transform {transform!r}, which float32 can hold. Choose signed"
         )
     return Affine(shift, scale, low, high)
 
@@ -81,12 +81,13 @@ def transform_of(source: Source, options: Mapping[str, Any]) -> str:
     transform = choose("data.transform", options.get("transform") or default, TRANSFORMS)
     if tokens and transform != "none":
         raise UserError(
-            f"data.transform {transform!r}: {source.name} holds tokens, which stay as they are; expected none"
+            f"data.transform is {transform!r} and {source.name} holds tokens; expected 'none', because tokens stay as "
+            "they are"
         )
     if source.limits and transform == "rms":
         raise UserError(
-            f"data.transform 'rms' is for real numbers of any size; {source.name} has values of {source.limits[0]} "
-            f"to {source.limits[1]}: choose signed or unit"
+            f"values of {source.name} are {source.limits[0]} to {source.limits[1]}; expected real numbers of any size "
+            "for data.transform 'rms'. Choose signed or unit"
         )
     return transform
 

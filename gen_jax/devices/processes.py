@@ -63,7 +63,10 @@ def joined() -> Iterator[None]:
             heartbeat_timeout_seconds=HEARTBEAT,
         )
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"GEN_JAX_DISTRIBUTED is set, and the processes do not find each other: {error}") from None
+        raise UserError(
+            f"GEN_JAX_DISTRIBUTED is set, and the processes do not find each other ({error}); expected one "
+            "coordinator that all reach"
+        ) from None
     if not leads():
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     try:
@@ -75,7 +78,10 @@ def joined() -> Iterator[None]:
         if lost and os.environ["GEN_JAX_DISTRIBUTED"] == "supervised":
             sys.exit(code)
         if lost:
-            raise Lost("another process of this run has ended: start all again, to go on from the newest checkpoint")
+            raise Lost(
+                "another process of this run has ended; expected all processes. Start all again, to resume from the "
+                "newest checkpoint"
+            )
         raise
 
 
@@ -132,7 +138,10 @@ def meet(what: str, facts: str = "") -> None:
         return
     digest = np.frombuffer(hashlib.blake2b(facts.encode(), digest_size=8).digest(), np.uint32)
     if len(np.unique(multihost_utils.process_allgather(digest), axis=0)) > 1:
-        raise UserError(f"the processes do not see the same {what}: give all one command and a --workdir they share")
+        raise UserError(
+            f"{what} differs between the processes; expected the same in all. Give all processes one command and a "
+            "shared --workdir"
+        )
 
 
 def stop_request(asked: Callable[[], int]) -> Callable[[int], bool]:

@@ -49,7 +49,7 @@ def check_levels(levels: Levels, x: jax.Array, mask: jax.Array | None) -> None:
     if wrong.any():
         row, at = np.argwhere(wrong)[0]
         place, last = levels.columns[at], levels.sizes[at] - 1
-        raise UserError(f"x has {codes[row, at]:g} in row {row}, column {place}: expected a level from 0 to {last}")
+        raise UserError(f"row {row}, column {place} of x is {codes[row, at]:g}; expected a level from 0 to {last}")
 
 
 def indicators(levels: Levels, x: jax.Array, mask: jax.Array | None) -> jax.Array:

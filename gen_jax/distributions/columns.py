@@ -69,12 +69,13 @@ def check_kind(family: str, spec: Spec, takes: Callable[[Kind], bool]) -> None:
     """
     if not takes(kind_of(spec)):
         taken = ", ".join(kind.plural for kind in KINDS.values() if takes(kind))
-        raise UserError(f"a {family} models {taken}; not data of kind {spec.kind!r} ({spec.name})")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected {taken} for a {family}")
     schema = columns(spec) if spec.tabular else []
     lacking = [column["name"] for column in schema if not {"levels", "modes"} & set(column)]
     if lacking:
         raise UserError(
-            f"a {family} reads the number {lacking[0]!r} by the modes of its column: set --config.data.transform=modes"
+            f"column {lacking[0]!r} has no modes; expected modes of numbers for a {family}. Set "
+            "--config.data.transform=modes"
         )
 
 
@@ -256,8 +257,8 @@ def representation(spec: Spec) -> Representation:
         rows, at = np.nonzero(observed & np.isin(np.arange(observed.shape[1]), levelled)[None])
         if not (observed.sum(1) == 1).all() or len(rows) != len(observed):
             raise UserError(
-                f"given x: this model can be asked for one level of one column in each row, and for nothing else; columns "
-                f"with levels are {', '.join(columns(spec)[each]['name'] for each in levelled)}"
+                "given x is not one level of one column; expected one level in each row, of a column among "
+                f"{', '.join(columns(spec)[each]['name'] for each in levelled)}"
             )
         first = np.searchsorted(layout.groups.column[place], at)
         return (first + np.asarray(x)[rows, at]).astype(np.int32)

@@ -291,7 +291,8 @@ def fitting(spec: Spec, options: Mapping | Head | None) -> Head:
     options = options or {"name": FITTING[frames][0]}
     if isinstance(options, Mapping) and options.get("name") in HEADS and options["name"] not in FITTING[frames]:
         raise UserError(
-            f"head {options['name']!r}: {spec.name} has frames of {frames}, expected {' or '.join(FITTING[frames])}"
+            f"head is {options['name']!r} and {spec.name} has frames of {frames}; expected "
+            f"{' or '.join(FITTING[frames])}"
         )
     return build("head", HEADS, options, spec)
 
@@ -316,5 +317,5 @@ def choice_of(options: Mapping[str, Any], num: int, values: int) -> Choice:
     choice = Choice(**numbers)
     filters = [name for name in ("top_k", "top_p") if (numbers[name] != PLAIN[name]).any()]
     if filters and not values:
-        raise UserError(f"{filters[0]} filters tokens, and this model draws none")
+        raise UserError(f"{filters[0]} filters tokens, and this model draws none; expected a model of tokens")
     return choice if filters else unfiltered(choice)

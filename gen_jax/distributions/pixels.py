@@ -83,7 +83,7 @@ def whole_numbers(spec: Spec) -> Whole:
     """
     values = whole(spec)
     if values is None:
-        raise UserError(f"{spec.name} has real numbers, expected whole numbers of one range")
+        raise UserError(f"{spec.name} holds real numbers; expected whole numbers of one range")
     return values
 
 
@@ -285,7 +285,7 @@ def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
       UserError: for a temperature below 0.
     """
     if not temperature >= 0:
-        raise UserError(f"temperature {temperature}: expected at least 0, which takes the likeliest")
+        raise UserError(f"temperature is {temperature}; expected at least 0, which takes the likeliest")
     layout = form.layout_of(spec)
     real = np.isin(np.arange(len(layout.groups.sizes)), layout.numbers)
     spread = layout.member[:, layout.numbers].T  # [G, L]
@@ -364,9 +364,11 @@ def fitting(spec: Spec, options: Mapping | Likelihood | None) -> Likelihood:
     kind = "columns" if spec.tabular else kind
     options = options or {"name": FITTING[kind][0]}
     if isinstance(options, Mapping) and options.get("name") in LIKELIHOODS and options["name"] not in FITTING[kind]:
-        hint = "; --config.data.transform=dynamic_binary makes images bits" if options["name"] == "bernoulli" else ""
+        hint = (
+            ". Set --config.data.transform=dynamic_binary to make images bits" if options["name"] == "bernoulli" else ""
+        )
         raise UserError(
-            f"likelihood {options['name']!r}: {spec.name} has {kind}, expected {' or '.join(FITTING[kind])}{hint}"
+            f"likelihood is {options['name']!r} and {spec.name} has {kind}; expected {' or '.join(FITTING[kind])}{hint}"
         )
     found = build("likelihood", LIKELIHOODS, options, spec)
     if not isinstance(found, Likelihood):

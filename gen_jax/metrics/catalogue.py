@@ -84,7 +84,7 @@ def checked_name(what: str, name: str, choices: Iterable[str]) -> str:
     """
     new_name = negated(name)
     if new_name is not None:
-        raise UserError(f"{what} {name!r} is {new_name!r} now, its negative: lower is better")
+        raise UserError(f"{what} {name!r} has a new name; expected {new_name!r}, its negative (lower is better)")
     return choose(what, name, choices)
 
 

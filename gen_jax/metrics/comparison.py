@@ -137,5 +137,5 @@ def refuse_other_protocol(scores: Scores, others: Scores, origin: str) -> None:
         if fact is not None:
             value, other_value = (config.plain(entry[name]["protocol"]).get(fact) for entry in (scores, others))
             raise UserError(
-                f"{name} does not compare with that of {origin}: {fact} is {value!r} here and {other_value!r} there"
+                f"{fact} of {name} is {value!r}; expected {other_value!r}, as in {origin}. Measure both in the same way"
             )

@@ -276,9 +276,9 @@ def check_arguments(spec: Spec, kl: float | Mapping | Callable, free_nats: float
       UserError: with the argument, its value and the expected value.
     """
     if kind_of(spec).time or spec.tabular:
-        raise UserError(f"a ladder models images and vectors, not data of kind {spec.kind!r} ({spec.name})")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected images or vectors for a ladder")
     if isinstance(kl, int | float) and kl <= 0:
-        raise UserError(f"kl {kl}: expected more than 0")
+        raise UserError(f"kl is {kl}; expected more than 0")
     if free_nats < 0:
-        raise UserError(f"free_nats {free_nats}: expected 0 or more")
+        raise UserError(f"free_nats is {free_nats}; expected 0 or more")
     check_whole("sweeps", sweeps)

@@ -119,7 +119,7 @@ def check_data(spec: Spec) -> None:
       UserError: with the kind of the data.
     """
     if not kind_of(spec).time:
-        raise UserError(f"an rnn models sequences, not data of kind {spec.kind!r} ({spec.name})")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected sequences for an rnn")
 
 
 def init(net: RecurrentNet, tx: Callable, key: jax.Array, batch: Batch) -> RnnState:
@@ -263,7 +263,10 @@ def continued(state: RnnState, batch: Batch, fresh: Lanes) -> Lanes:
     """
     if "reset" not in batch:
         if state.lanes is not None:
-            raise UserError("a batch without reset: this state carries lanes, which every batch continues or resets")
+            raise UserError(
+                "reset of the batch is missing; expected it, because the state carries lanes, which every batch "
+                "continues or resets"
+            )
         return fresh
     continued_lanes(None if state.lanes is None else state.lanes[1], len(batch["x"]))
     return jax.tree.map(lambda old, new: jnp.where(like_rows(batch["reset"], old), new, old), state.lanes, fresh)
@@ -283,7 +286,7 @@ def log_prob(net: RecurrentNet, compiled: Callable, key: jax.Array, state: RnnSt
       UserError: for a batch that the net cannot read, or a batch with `mask`.
     """
     if "mask" in batch:
-        raise UserError("a batch with mask: an rnn needs every frame, expected x and length only")
+        raise UserError("the batch holds mask; expected x and length only, because an rnn needs every frame")
     predictor = net.predictor
     batch = {**batch, **batch_labels(batch, predictor.classes)}
     check_sequences(batch, net.frame, predictor.values, predictor.binary)

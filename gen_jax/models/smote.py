@@ -87,7 +87,7 @@ def table_of(spec: Spec, neighbours: int, within: str) -> Table:
     schema, rows = columns(spec), spec.sizes[spec.split]
     check_whole("neighbours", neighbours)
     if rows < 2:
-        raise UserError(f"smote draws between two rows, and {spec.name} has {rows}")
+        raise UserError(f"{spec.name} has {rows} rows; expected at least 2, because smote draws between two rows")
     levels = categorical.levels_of(schema)
     numbers = np.setdiff1d(np.arange(len(schema)), levels.columns)
     shared = np.zeros(len(levels.code), bool)

@@ -413,7 +413,10 @@ def decode(nets: Vqvae, show: Callable, key: jax.Array, state: VqvaeState, laten
     z = np.asarray(latent["z"])
     height, width, size = nets.prior.height, nets.prior.width, nets.codebook_size
     if z.dtype.kind not in "iu" or z.shape[1:] != (height, width) or not ((0 <= z) & (z < size)).all():
-        raise UserError(f"latent z: expected codes [N, {height}, {width}], whole numbers from 0 to {size - 1}")
+        raise UserError(
+            f"latent z is {z.dtype} of shape {z.shape}; expected codes [N, {height}, {width}], whole numbers from 0 "
+            f"to {size - 1}"
+        )
     return show(key, state, {**latent, "z": jnp.asarray(z)})
 
 
@@ -497,10 +500,10 @@ def check_arguments(
       UserError: with the argument, its value and the expected value.
     """
     if not kind_of(spec).pixels:
-        raise UserError(f"a vqvae models images, not data of kind {spec.kind!r} ({spec.name})")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected images for a vqvae")
     check_whole("grid", grid, 0)
     check_whole("codebook_size", codebook_size)
     check_whole("code_size", code_size)
     for name, value, above in (("decay", decay, 1), ("restart", restart, 1), ("commitment", commitment, np.inf)):
         if not 0 <= value < above:
-            raise UserError(f"{name} {value}: expected from 0 to below {above}")
+            raise UserError(f"{name} is {value}; expected from 0 to below {above}")

@@ -214,7 +214,7 @@ def mlp_ladder(
       UserError: for no latents, or sizes below 1.
     """
     if not latents:
-        raise UserError("a ladder without latents: expected the size of each layer's, top first")
+        raise UserError("latents of a ladder are missing; expected the size of each layer, top first")
     for size in latents:
         check_whole("latents", size)
     widths = stage_channels(hidden, len(latents))
@@ -247,7 +247,7 @@ def conv_ladder(
     for each in layers:
         check_whole("layers", each, 0)
     if not any(layers) or len(layers) > len(sides):
-        raise UserError(f"layers {tuple(layers)}: expected some, in at most the {len(sides)} stages of these images")
+        raise UserError(f"layers is {tuple(layers)}; expected some, in at most the {len(sides)} stages of these images")
     counts = [*layers, *[0] * (len(sides) - len(layers))]
     widths = stage_channels(channels, len(sides))
     stages = [Stage(side, width, (latent_channels,) * num) for side, width, num in zip(sides, widths, counts)]

@@ -109,7 +109,10 @@ def shared_out(z: jax.Array, frames: int) -> jax.Array:
       UserError: if Z is no multiple of T.
     """
     if z.shape[1] % frames:
-        raise UserError(f"latent_size {z.shape[1]}: a recurrent generator of {frames} frames needs a multiple of that")
+        raise UserError(
+            f"latent_size is {z.shape[1]}; expected a multiple of {frames}, the number of frames of a recurrent "
+            "generator"
+        )
     return z.reshape(len(z), frames, -1)
 
 
@@ -139,4 +142,4 @@ def check_series(shape: Sequence[int]) -> None:
       UserError: for such rows.
     """
     if len(shape) != 2:
-        raise UserError(f"a recurrent net is for series [T, D], these data have rows of shape {tuple(shape)}")
+        raise UserError(f"shape of the rows is {tuple(shape)}; expected series [T, D] for a recurrent net")

@@ -135,12 +135,16 @@ class Recurrent(nn.Module):
             check_whole(name, getattr(self, name), least)
         for name in ("dropout", "input_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)}: expected a share from 0 to below 1")
+                raise UserError(f"{name} is {getattr(self, name)}; expected a share from 0 to below 1")
         if self.scan == "associative" and not isinstance(CELLS[self.cell], Linear):
             linear = ", ".join(name for name, cell in CELLS.items() if isinstance(cell, Linear))
-            raise UserError(f"scan 'associative': {self.cell} is not linear in h; of {linear} it can be")
+            raise UserError(
+                f"scan is 'associative' and cell is {self.cell}; expected a cell that is linear in h: {linear}"
+            )
         if self.scan == "cudnn" and (self.cell != "lstm" or jax.default_backend() != "gpu"):
-            raise UserError(f"scan 'cudnn': {self.cell} on {jax.default_backend()}, expected lstm on an NVIDIA GPU")
+            raise UserError(
+                f"scan is 'cudnn' with {self.cell} on {jax.default_backend()}; expected lstm on an NVIDIA GPU"
+            )
 
 
 def labelled(x: jax.Array, y: jax.Array | None, classes: int) -> jax.Array:

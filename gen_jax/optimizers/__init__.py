@@ -55,7 +55,7 @@ def schedule(value: float | Mapping | Callable[[jax.Array], Any]) -> Callable[[j
 def _moving(start: float, stop: float, examples: int, shape: str = "cosine") -> Callable[[jax.Array], jax.Array]:
     curve = SHAPES[choose("schedule shape", shape, SHAPES)]
     if examples < 1:
-        raise UserError(f"a schedule over {examples} examples: expected at least 1")
+        raise UserError(f"number of examples of a schedule is {examples}; expected at least 1")
     return lambda seen: curve(start, stop, jnp.clip(seen / examples, 0, 1))
 
 

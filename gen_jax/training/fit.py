@@ -92,11 +92,13 @@ def fit(
     if isinstance(experiment, Model):
         if not isinstance(place, DataSet):
             raise UserError(
-                f"gen_jax.fit(model, {type(place).__name__}): expected data, as gen_jax.data.open or gen_jax.data.arrays returns"
+                f"data of gen_jax.fit(model, data) is of type {type(place).__name__}; expected data, as "
+                "gen_jax.data.open or gen_jax.data.arrays returns"
             )
         if workdir is None:
             raise UserError(
-                "gen_jax.fit(model, data) lacks workdir, the directory of the run: expected workdir='runs/NAME'"
+                "workdir of gen_jax.fit(model, data) is missing; expected the directory of the run, as in "
+                "workdir='runs/NAME'"
             )
         source = None if "data" in settings else place.source
         job = prepare(settings_of_fit(experiment, place, settings), Path(workdir), quiet, experiment, source)
@@ -105,7 +107,8 @@ def fit(
     folders = [folder for folder in (place, workdir) if folder is not None]
     if len(folders) != 1:
         raise UserError(
-            "gen_jax.fit(config): expected one directory of the run, as in gen_jax.fit(config, 'runs/NAME')"
+            "directory of gen_jax.fit(config) is missing; expected the directory of the run, as in "
+            "gen_jax.fit(config, 'runs/NAME')"
         )
     job = prepare(changed_config(experiment, settings), Path(folders[0]), quiet)
     train(job, None, f"gen_jax.fit(config, {str(folders[0])!r})", users)
@@ -147,7 +150,7 @@ def changed_config(experiment: str | Path | ConfigDict, settings: Mapping[str, A
     if "model" in others:
         options = others.pop("model")
         if not isinstance(options, Mapping):
-            raise UserError(f"model {options!r}: expected its options, as in model={{'latent_size': 2}}")
+            raise UserError(f"model is {options!r}; expected its options, as in model={{'latent_size': 2}}")
         complete.model = ConfigDict(described(changed_part(complete.model.to_dict(), options)))
     change_settings(complete, config.flat(others))
     return complete
@@ -180,10 +183,11 @@ def change_settings(complete: ConfigDict, changes: Mapping[str, Any]) -> None:
     for setting, value in changes.items():
         choose("setting", setting, [key for key in config.flat(complete, inner=True) if not key.startswith("model")])
         section, _, name = setting.rpartition(".")
+        settings = complete[section] if section else complete
         try:
-            (complete[section] if section else complete)[name] = value
-        except TypeError as error:
-            raise UserError(f"{setting} {value!r}: {error}") from None
+            settings[name] = value
+        except TypeError:
+            raise UserError(f"{setting} is {value!r}; expected {settings.get_type(name).__name__}") from None
 
 
 def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -> int:
@@ -203,7 +207,7 @@ def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -
     """
     workdir, total = job.workdir, job.data.steps
     if fork is not None and fork.resolve() == workdir.resolve():
-        raise UserError(f"--fork {fork} is the run itself: give a new --workdir")
+        raise UserError(f"--fork {fork} is the run itself; expected another run. Choose another --workdir")
     refuse_too_large(job)
     trust(config.plain(job.settings))
     leads, alone = processes.leads(), processes.alone()
@@ -215,7 +219,10 @@ def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -
         with checkpoint.opened(workdir / "checkpoints", job.settings.keep) as manager:
             start, state = first_state(job, manager, fork)
             if start > total:
-                raise UserError(f"{workdir} starts at step {start}, beyond the {total} asked for: give more steps")
+                raise UserError(
+                    f"{workdir} starts at step {start}; expected at most {total}, the number of steps asked for. Give "
+                    "more steps"
+                )
             if start == total and begun is not None:
                 print(f"{workdir} is complete: all {total} steps are done")
                 return 0

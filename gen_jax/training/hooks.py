@@ -95,9 +95,9 @@ def every(period: int, function: Callable[[Snapshot], Mapping[str, float] | None
       UserError: for a period that is not a whole number of steps, or an object that cannot be called.
     """
     if isinstance(period, bool) or not isinstance(period, int) or period < 1:
-        raise UserError(f"every({period!r}, ...): expected a whole number of steps, at least 1")
+        raise UserError(f"period of every() is {period!r}; expected a whole number of steps, at least 1")
     if not callable(function):
-        raise UserError(f"every({period}, {function!r}): expected a function of a snapshot of the run")
+        raise UserError(f"function of every() is {function!r}; expected a function of a snapshot of the run")
     return Hook(name_of(function), partial(regular, period), partial(call, function))
 
 
@@ -121,12 +121,12 @@ def check_hooks(hooks: Any) -> list[Hook]:
     Raises:
       UserError: for anything but a sequence of hooks.
     """
-    expected = "expected a list, as in hooks=[gen_jax.every(100, function)]"
+    expected = "a list, as in hooks=[gen_jax.every(100, function)]"
     if isinstance(hooks, Hook) or not isinstance(hooks, Sequence):
-        raise UserError(f"hooks is {hooks!r:.80}: {expected}")
+        raise UserError(f"hooks is {hooks!r:.80}; expected {expected}")
     for hook in hooks:
         if not isinstance(hook, Hook):
-            raise UserError(f"hooks holds {hook!r:.80}: {expected}")
+            raise UserError(f"hooks holds {hook!r:.80}; expected {expected}")
     return [*hooks]
 
 
@@ -283,7 +283,9 @@ def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbe
         returned = function(snapshot)
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
-        raise UserError(f"hook {name_of(function)!r} failed after step {step}: {what}") from error
+        raise UserError(
+            f"hook {name_of(function)!r} failed after step {step} ({what}); expected a hook that returns"
+        ) from error
     return returned_numbers(name_of(function), returned, {"step", "seconds", job.settings.select, *metrics})
 
 
@@ -301,14 +303,14 @@ def returned_numbers(name: str, returned: Any, taken: set[str]) -> Numbers | Non
     if returned is None:
         return None
     if not isinstance(returned, Mapping):
-        raise UserError(f"hook {name!r} returned {returned!r:.80}: expected None, or numbers by name to be logged")
+        raise UserError(f"hook {name!r} returned {returned!r:.80}; expected None, or numbers by name to be logged")
     for key, value in returned.items():
         if not isinstance(key, str) or key in taken:
             raise UserError(
-                f"hook {name!r} returned a number named {key!r}: expected a name that is not logged already"
+                f"hook {name!r} returned a number named {key!r}; expected a name that is not logged already"
             )
         if not (isinstance(value, Real) or getattr(value, "shape", None) == ()):
-            raise UserError(f"hook {name!r} returned {key!r} as {value!r:.80}: expected a number")
+            raise UserError(f"hook {name!r} returned {key!r} as {value!r:.80}; expected a number")
     return {key: finite(float(value)) for key, value in returned.items()}
 
 

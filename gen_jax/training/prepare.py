@@ -158,7 +158,10 @@ def mesh_of(number: int) -> Mesh:
     if number == 1:
         return mesh
     if not processes.alone():
-        raise UserError(f"replicas {number}: expected 1 in a run of several processes; they share the devices of one")
+        raise UserError(
+            f"replicas is {number} in a run of several processes; expected 1, because replicas share the devices of "
+            "one process"
+        )
     most = max(count for count in range(1, mesh.size + 1) if number % count == 0)
     return placement.make_mesh([*mesh.devices.flat[:most]])
 
@@ -241,8 +244,8 @@ def refuse_condition(model: Model, opened: data.Data, settings: ConfigDict, trac
     request = parse_given(how.given, 1, spec, how.length)
     if request.fits:
         raise UserError(
-            f"sample.given {how.given}: expected NAME=VALUE while a run trains; gen_jax.sample --given takes ranges "
-            f"and lists of a trained run"
+            f"sample.given is {how.given}; expected NAME=VALUE while a run trains. For ranges and lists, use "
+            "gen_jax.sample --given on the trained run"
         )
     if request.given:
         key = root(settings.seed, "training")  # only its shape is read
@@ -289,7 +292,7 @@ def refuse_too_large(job: Job) -> None:
         print(f"memory: a step works with {need / 1e9:.1f} GB beside the data{available}")
     if free is not None and need > free:
         raise UserError(
-            f"a step works with {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: expected fewer replicas "
-            f"(--config.replicas=1), fewer rows a step (--config.data.order=once --config.batch_size=1000, and of a mixture "
-            f"--config.model.batches), or a smaller model"
+            f"a step works with {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; expected less. Set "
+            "--config.replicas=1, or --config.data.order=once --config.batch_size=1000 (and --config.model.batches "
+            "of a mixture), or choose a smaller model"
         )

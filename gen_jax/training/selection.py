@@ -70,15 +70,20 @@ def replica(workdir: Path, text: str) -> int:
     if number is not None:
         return number
     if text != "best":
-        raise UserError(f"--replica={text}: expected a number, or best")
+        raise UserError(f"--replica is {text}; expected a number, or best")
     path = Path(workdir) / directory.BEST / REPLICAS
     if not path.exists():
-        raise UserError(f"--replica=best: {workdir} has no replicas that a metric selects among: set --config.select")
+        raise UserError(
+            f"--replica is best, and {workdir} has no replicas that a metric selects among; expected a number. Set "
+            "--config.select to train with a selection"
+        )
     found = files.read_json(path)
     signs = catalogue.signs()
     signs |= {old: -signs[name] for old, name in catalogue.NEGATED.items() if name in signs}
     if found.get("metric") not in signs or not isinstance(found.get("values"), list):
-        raise UserError(f"{path} holds no values of a metric: choose a replica by its number")
+        raise UserError(
+            f"{path} holds no values of a metric; expected some for --replica best. Choose a replica by its number"
+        )
     sign = signs[found["metric"]]
     return max(
         range(len(found["values"])),

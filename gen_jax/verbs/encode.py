@@ -33,9 +33,14 @@ def encode(model: Model, state: State, spec: Spec, rows: Rows) -> Rows:
       UserError: for a model without `encode`, or rows without the labels that the model reads.
     """
     if model.encode is None:
-        raise UserError("this model has no encode: only autoencoders and hidden Markov models have codes of data")
+        raise UserError(
+            "this model has no encode; expected an autoencoder or a hidden Markov model, which have codes of data"
+        )
     if "y" in model.given and "y" not in rows:
-        raise UserError("this model reads the label beside x, and these rows have none: give a .npz with x and y")
+        raise UserError(
+            "labels of these rows are missing; expected labels beside x, which this model reads. Give a .npz with x "
+            "and y"
+        )
     key, num, chunks = root(0, "codes"), len(rows["x"]), []
     for start in range(0, num, CHUNK):
         chosen = np.arange(start, start + CHUNK) % num  # fills the last chunk, so that there is one compilation
@@ -92,10 +97,10 @@ def plot(codes: Mapping[str, np.ndarray], spec: Spec, by: str) -> bytes:
 
     z = codes["z"]
     if not np.issubdtype(z.dtype, np.floating):
-        raise UserError(f"the codes of this model are {z.dtype}, which have no plot: leave --plot out")
+        raise UserError(f"codes of this model are {z.dtype}; expected real numbers for --plot. Leave --plot out")
     z, y = z.reshape(len(z), -1), codes.get("y", np.zeros(len(z), np.int32))
     if len(z) < 4:
-        raise UserError(f"--plot of {len(z)} codes: expected at least 4")
+        raise UserError(f"number of codes is {len(z)}; expected at least 4 for --plot")
     if by == "tsne" and z.shape[1] > 2:
         z, y = z[:TSNE_ROWS], y[:TSNE_ROWS]
     at, names = (z, ("z[0]", "z[1]")) if z.shape[1] <= 2 else BY[by](z)

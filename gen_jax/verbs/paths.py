@@ -70,7 +70,9 @@ def latent_functions(model: Model) -> tuple[Callable[..., Batch], Callable[..., 
     """
     if model.prior is None or model.decode is None:
         lacking = [name for name in ("prior", "decode") if getattr(model, name) is None]
-        raise UserError(f"this model has no {' and no '.join(lacking)}, so no latent paths: use gen_jax.sample instead")
+        raise UserError(
+            f"this model has no {' and no '.join(lacking)}; expected both for latent paths. Use gen_jax.sample"
+        )
     return model.prior, model.decode
 
 
@@ -85,7 +87,7 @@ def draws(model: Model, state: State, seed: int, num: int) -> dict[str, np.ndarr
     chunks = [jax.device_get(prior(jax.random.fold_in(key, chunk), state, CHUNK)) for chunk in range(-(-num // CHUNK))]
     latent = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:num], *chunks)
     if not np.issubdtype(latent["z"].dtype, np.floating):
-        raise UserError(f"the latent of this model is {latent['z'].dtype}: only a continuous one has paths")
+        raise UserError(f"latent of this model is {latent['z'].dtype}; expected real numbers, which have paths")
     return latent
 
 
@@ -135,7 +137,9 @@ def paths(
     """
     corners = CORNERS if closed else 2
     if rows is not None and len(rows["x"]) != num * corners:
-        raise UserError(f"{len(rows['x'])} rows: expected {num * corners}, {corners} for each of {num} paths")
+        raise UserError(
+            f"number of rows is {len(rows['x'])}; expected {num * corners}, {corners} for each of {num} paths"
+        )
     draws_of = draws(loaded.model, loaded.state, seed, num * CORNERS if rows is None else 1)
     latent = draws_of if rows is None else codes(loaded, rows, tuple(draws_of))
     ends = {name: leaf.reshape(num, -1, *leaf.shape[1:]) for name, leaf in latent.items()}

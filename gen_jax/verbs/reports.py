@@ -72,7 +72,8 @@ def read(folders: Sequence[str]) -> list[RunFacts]:
 def _read_run(folder: Path, name: str, number: int) -> RunFacts:
     settings = directory.read_config(folder)
     if settings is None:
-        raise UserError(f"no run in {folder}: " + ("it is empty" if folder.exists() else "no such directory"))
+        state = "is empty" if folder.exists() else "does not exist"
+        raise UserError(f"no run in {folder}, which {state}; expected a directory of runs")
     directory.refuse_incomplete(settings, folder)
     scored: int | None = None
     scores: Scores = {}
@@ -103,7 +104,7 @@ def names_of(folders: Sequence[Path]) -> list[str]:
     parts = [folder.resolve().parts for folder in folders]
     for place, path in enumerate(parts):
         if path in parts[:place]:
-            raise UserError(f"{folders[place]} is given twice")
+            raise UserError(f"{folders[place]} is given twice; expected it once")
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["/".join(path[-depth:]) for path in parts]
         if len(set(names)) == len(names):

@@ -145,7 +145,7 @@ def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -
             values, oracle = measured(plan, chosen, subject, checked_samples)
         except Lacking as lack:
             if plan.required.intersection(chosen.names):
-                raise UserError(f"metric {chosen.names[0]!r} needs {lack}") from None
+                raise UserError(f"metric {chosen.names[0]!r} needs {lack}; expected another metric") from None
             continue
         protocol = {**plan.protocol, **oracle.origin, **chosen.computation.protocol()}
         scores |= entries(chosen.names, chosen.measure, values, oracle.values, oracle.reason, protocol)
@@ -199,10 +199,12 @@ def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, 
         if computation is None:
             refused = [name for name in asked if name in required]
             if refused:
-                raise UserError(f"metric {refused[0]!r} needs {measure.data}; {real.spec.name} has none")
+                raise UserError(f"{real.spec.name} does not fit metric {refused[0]!r}; expected {measure.data}")
             continue
         if num < measure.least:
-            raise UserError(f"metric {asked[0]!r} needs at least {measure.least} samples, not {num}: draw more")
+            raise UserError(
+                f"number of samples is {num}; expected at least {measure.least} for metric {asked[0]!r}. Draw more"
+            )
         oracle = cache(partial(real_figures, measure, computation, real, num))
         chosen.append(Chosen(measure, computation, asked, oracle))
     return tuple(chosen)
@@ -237,7 +239,7 @@ def refuse_broken(samples: Rows) -> None:
     """
     broken = int((~np.isfinite(samples["x"]).reshape(len(samples["x"]), -1).all(1)).sum()) if samples else 0
     if broken:
-        raise UserError(f"{broken} of {len(samples['x'])} samples are not finite: there is nothing to score")
+        raise UserError(f"{broken} of {len(samples['x'])} samples are not finite; expected finite numbers to score")
 
 
 def scorer_of(
@@ -282,7 +284,9 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Scorer
         target_of(spec, how.get("target"))  # because a wrong target should be refused before the run
     if not settings["eval_every"]:
         if select:
-            raise UserError(f"select {select!r} needs scores while the model trains: set --config.eval_every")
+            raise UserError(
+                f"select is {select!r} without scores while the model trains; expected scores. Set --config.eval_every"
+            )
         return None
     if select:
         catalogue.checked_name("metric to select by", select, catalogue.signs())

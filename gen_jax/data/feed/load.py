@@ -122,7 +122,7 @@ def rows_of_split(source: Source, split: str) -> int:
     """
     choose(f"data.split of {source.name}:", split, source.sizes)
     if source.sizes[split] == 0:
-        raise UserError(f"{source.name}: its split {split!r} is empty")
+        raise UserError(f"split {split!r} of {source.name} is empty; expected at least one row")
     return source.sizes[split]
 
 

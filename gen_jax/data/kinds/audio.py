@@ -89,16 +89,18 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
 
     encoding = choose("data.encoding", options.get("encoding") or ENCODINGS[0], ENCODINGS)
     label = choose("data.label", options.get("label") or LABELS[0], LABELS)
-    with readable(f"data.path {path}: not a readable archive of recordings"):
+    with readable(f"data.path {path}", "an archive of recordings"):
         archive = zipfile.ZipFile(path)
         ask(sum(info.file_size for info in archive.infolist()), f"data.path {path}")
         matches = [match for name in sorted(archive.namelist()) if (match := NAME.search(name))]
         sounds = [wavfile.read(io.BytesIO(archive.read(match.string))) for match in matches]
     if not matches:
-        raise UserError(f"data.path {path}: expected recordings DIGIT_SPEAKER_NUMBER.wav in it, found none")
+        raise UserError(f"data.path {path} holds no recording; expected files DIGIT_SPEAKER_NUMBER.wav")
     rates, shapes = {rate for rate, _ in sounds}, {(sound.dtype.str, sound.ndim) for _, sound in sounds}
     if len(rates) > 1 or shapes != {("<i2", 1)}:
-        raise UserError(f"data.path {path}: expected mono recordings of 16 bits and one rate, got {rates} Hz, {shapes}")
+        raise UserError(
+            f"recordings of data.path {path} have {rates} Hz and shapes {shapes}; expected one rate, mono and 16 bits"
+        )
     facts = [match.groups() for match in matches]
     classes = tuple(sorted({fact[LABELS.index(label)] for fact in facts}))
     tested = np.array([int(number) < TESTED for _, _, number in facts])

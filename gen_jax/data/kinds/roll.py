@@ -40,14 +40,14 @@ def rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
     """
     from scipy.io import loadmat  # slow to import
 
-    with readable(f"data.path {path}: not a readable .mat file"):
+    with readable(f"data.path {path}", "a .mat file"):
         content = path.read_bytes()
         ask_for_elements(content, f"data.path {path}")
         loaded = loadmat(io.BytesIO(content))
     lacking = [field for field in FIELDS.values() if field not in loaded]
     if lacking:
         found = ", ".join(name for name in loaded if not name.startswith("__")) or "none"
-        raise UserError(f"data.path {path}: it lacks the field {lacking[0]!r}; its fields are {found}")
+        raise UserError(f"field {lacking[0]!r} of data.path {path} is missing; expected it beside {found}")
     pieces = {split: [np.asarray(piece) for piece in loaded[field].ravel()] for split, field in FIELDS.items()}
     for split, each in pieces.items():
         for number, piece in enumerate(each):
@@ -57,7 +57,7 @@ def rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
                     f"expected frames of {KEYS} keys that are 0 or 1"
                 )
     if not pieces["train"]:
-        raise UserError(f"data.path {path}: {FIELDS['train']} holds no piece")
+        raise UserError(f"field {FIELDS['train']!r} of data.path {path} is empty; expected at least one piece")
     longest = max(len(piece) for each in pieces.values() for piece in each)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:

@@ -46,7 +46,7 @@ def text_source(
     codes = {split: [_codes(name, kind, each) for each in documents(split) if each] for split in splits}
     train = choose(f"data.split of {name}:", options["split"], codes)
     if not codes[train]:
-        raise UserError(f"{name}: its split {train!r} has no text; expected at least one character")
+        raise UserError(f"split {train!r} of {name} has no text; expected at least one character")
     seen = np.arange(256) if kind == "bytes" else np.unique(np.concatenate(codes[train]))
     symbols = seen if kind == "bytes" else np.union1d(seen, [ord(UNSEEN)])
     dtype = np.min_scalar_type(len(symbols) - 1)
@@ -90,9 +90,9 @@ def text_file(path: Path, options: Mapping[str, Any], known: str) -> Source:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise UserError(f"data.path {path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"data.path {path} is not readable ({error.strerror}); expected a text file") from None
     if not text.strip():
-        raise UserError(f"data.path {path}: it holds no text; expected at least one character")
+        raise UserError(f"data.path {path} holds no text; expected at least one character")
     ends = [_whole(text, round(len(text) * share)) for share in (0.0, *SHARES.values())]
     parts = {split: text[start:stop] for split, start, stop in zip(SHARES, ends, ends[1:])}
     return text_source(path.stem, lambda split: [parts[split]], list(SHARES), options, known)
@@ -160,7 +160,10 @@ def tokens_of(spec: Spec, text: str) -> np.ndarray:
     for character in text:
         if character not in numbers:
             seen = "".join(symbol for symbol in letters if symbol.isprintable() and symbol != UNSEEN)
-            raise UserError(f"character {character!r} of {text!r} is not in the vocabulary of {spec.name}: {seen}")
+            raise UserError(
+                f"character {character!r} of {text!r} is not in the vocabulary of {spec.name}; expected characters of "
+                f"{seen}"
+            )
     return np.array([numbers[character] for character in text], np.int32)
 
 
@@ -172,7 +175,8 @@ def _codes(name: str, kind: str, text: bytes) -> np.ndarray:
         return np.frombuffer(text.decode("utf-8").encode("utf-32-le"), np.uint32)
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{name}: byte {error.start} is not UTF-8 text; --config.data.vocabulary=bytes takes any file"
+            f"byte {error.start} of {name} is not UTF-8 text; expected UTF-8. Set --config.data.vocabulary=bytes, "
+            "which takes any file"
         ) from None
 
 

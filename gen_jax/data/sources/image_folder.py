@@ -31,9 +31,9 @@ def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
     present = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
     files = [file for file in present if file.suffix.lower() in SUFFIXES]
     if not files:
-        raise UserError(f"data.path {path}: no images in this folder ({', '.join(SUFFIXES)})")
+        raise UserError(f"data.path {path} holds no images; expected files of {', '.join(SUFFIXES)}")
     report_others(path, [file for file in present if file.suffix.lower() not in SUFFIXES], len(files))
-    with readable(f"{files[0]}: not a readable image"), _opened(files[0]) as first:
+    with readable(f"{files[0]}", "an image"), _opened(files[0]) as first:
         channels = channels_of(first)
         width, height = ImageOps.exif_transpose(first).size
     shape = image_or_vector(str(path), (height, width, channels), resize)[1]
@@ -88,7 +88,9 @@ def _opened(file: Path) -> Image.Image:
     image = Image.open(file, formats=FORMATS)
     if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
         image.close()
-        raise UserError(f"{file}: pixels of more than 8 bits ({image.mode}); save them as a .npy array instead")
+        raise UserError(
+            f"pixels of {file} have more than 8 bits ({image.mode}); expected 8 bits. Save the images as a .npy array"
+        )
     return image
 
 
@@ -98,18 +100,18 @@ def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -
     Raises:
       UserError: for an image that would lose its colours or its transparency, or has another size.
     """
-    with readable(f"{file}: not a readable image"), _opened(file) as image:
+    with readable(f"{file}", "an image"), _opened(file) as image:
         channels = channels_of(image)
         if channels > shape[2]:
             has, lacks = ("transparency", "none") if channels == 4 else ("colours", "grey pixels")
             raise UserError(
-                f"{file}: has {has}, and the first image, {first.name}, has {lacks}; save all images in one mode"
+                f"{file} has {has} and the first image, {first.name}, has {lacks}; expected one mode for all images"
             )
         x = np.asarray(fit(ImageOps.exif_transpose(image).convert(MODES[shape[2]]), resize))
     x = x if x.ndim == 3 else x[..., None]
     if x.shape != shape:
         raise UserError(
-            f"{file}: {x.shape[1]}x{x.shape[0]} pixels, the first image has {shape[1]}x{shape[0]}; "
-            f"choose one size, for example --config.data.resize={min(64, shape[0])}"
+            f"{file} has {x.shape[1]}x{x.shape[0]} pixels; expected {shape[1]}x{shape[0]}, as in the first image. "
+            f"Choose one size, for example --config.data.resize={min(64, shape[0])}"
         )
     return x

@@ -167,7 +167,7 @@ def levels_of(kind: str, texts: Sequence[str], parts: Sequence[Cells], schema: M
     """
     numeric = all(map(is_number, texts))
     if kind == "ordered" and "levels" not in schema and not numeric:
-        raise Unfit("is ordered: expected its levels in data.schema, from the least to the greatest")
+        raise Unfit("is ordered and lacks its levels in data.schema, from the least to the greatest")
     in_order = sorted(texts, key=float if numeric else str)
     if "common" in schema and len(in_order) > schema["common"]:
         counts = counted(parts)
@@ -195,7 +195,7 @@ def refuse_too_many(levels: Sequence[str], parts: Sequence[Cells]) -> None:
         return
     odd = next((text for text in levels if not is_number(text)), levels[0])
     rows = max(len(cells.codes) for cells in parts)
-    many = f"has {len(levels):,} levels, such as {odd!r}; expected at most {MOST_LEVELS}"
+    many = f"has {len(levels):,} levels, such as {odd!r}, and at most {MOST_LEVELS} are possible"
     if len(levels) > 0.9 * rows:
         raise Unfit(f"{many} (with a value of its own in nearly every row it is an id)", {"kind": "id"})
     raise Unfit(f"{many} (the {COMMON} commonest stay, as here, and the rest are one level)", {"common": COMMON})
@@ -277,7 +277,7 @@ def date_format(texts: Sequence[str]) -> str:
     """
     formats = formats_of(texts)
     if not formats:
-        raise Unfit(f"holds {texts[0]!r}; expected dates of one format, such as 2024-12-31 or 31.12.2024 23:59")
+        raise Unfit(f"holds {texts[0]!r}, and its dates have no common format, such as 2024-12-31 or 31.12.2024 23:59")
     if len(formats) > 1:
         listed = " or ".join(formats)
         raise Unfit(f"holds dates such as {texts[0]!r}, of the format {listed}", {"kind": "date", "format": formats[0]})

@@ -130,7 +130,7 @@ def structure_of(
     if network is None:
         return build("structure", STRUCTURES, structure or {"name": "search"}, names, cards)
     if structure is not None:
-        raise UserError("model.bif has a graph already: leave model.structure out")
+        raise UserError("model.bif has a graph already; expected no model.structure beside it")
     return kept(network.parents, cards)
 
 
@@ -395,7 +395,7 @@ def most_probable(temperature: Any, num: int) -> bool:
     values = sorted({*option_numbers("temperature", temperature, num, 0, 1).tolist()})
     if values not in ([], [0], [1]):
         wrong = next((value for value in values if value not in (0, 1)), values[0])
-        raise UserError(f"temperature {wrong:g}: expected 1, or 0 for the most probable explanation, of all rows")
+        raise UserError(f"temperature is {wrong:g}; expected 1, or 0 for the most probable explanation, of all rows")
     return values == [0]
 
 

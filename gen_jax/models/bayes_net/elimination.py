@@ -98,8 +98,8 @@ def refuse_too_wide(cards: Sequence[int], steps: Sequence[Bucket]) -> None:
     if size > LARGEST_TABLE:
         raise UserError(
             f"this network is too wide for exact inference: a table of {len(largest.scope)} variables would hold "
-            f"{size:.3g} numbers, {4 * size / 2**30:.3g} GiB for every row; expected at most {LARGEST_TABLE:,}: "
-            f"fewer parents, fewer levels or more evidence"
+            f"{size:.3g} numbers, {4 * size / 2**30:.3g} GiB for every row; expected at most {LARGEST_TABLE:,}. "
+            "Choose fewer parents, fewer levels or more evidence"
         )
 
 

@@ -258,7 +258,7 @@ def check_rows(layout: inside.Layout, batch: Batch, hidden: np.ndarray) -> None:
         categorical.check_levels(layout.levels, batch["x"], batch.get("mask"))
     elif len(hidden):
         raise UserError(
-            f"row {hidden[0] + 1} has cells that are not observed: a forest has gradients of whole rows alone"
+            f"row {hidden[0] + 1} has missing cells; expected whole rows, because a forest has gradients of these alone"
         )
 
 
@@ -288,7 +288,7 @@ def growth_of(
     schema = columns(spec)
     layout = inside.layout_of(spec, pseudo_rows, choose("leaves", leaves, LEAVES) == "chow_liu")
     if leaves == "chow_liu" and not len(layout.levels.columns):
-        raise UserError(f"leaves 'chow_liu' are trees of levels, and {spec.name} has none: expected 'independent'")
+        raise UserError(f"leaves is 'chow_liu' and {spec.name} has no levels; expected 'independent'")
     shape = check_arguments(spec, layout, trees, min_rows, max_leaves, delta)
     ordered = [column["kind"] == "ordered" or len(column.get("levels", ())) <= 2 for column in schema]
     unordered = [0 if order else len(column["levels"]) for order, column in zip(ordered, schema)]
@@ -315,7 +315,7 @@ def check_arguments(
         check_whole(name, value)
     check_strengths(pseudo_rows=layout.pseudo_rows)
     if not 0 <= delta <= 0.5:
-        raise UserError(f"delta {delta}: expected 0 to 0.5")
+        raise UserError(f"delta is {delta}; expected 0 to 0.5")
     if max_leaves is not None:
         check_whole("max_leaves", max_leaves, 2)
     most = max(2, max_leaves or spec.sizes.get(spec.split, 2) // (2 * min_rows))
@@ -323,7 +323,7 @@ def check_arguments(
     numbers = trees * most * (4 * len(layout.numbers) + count * (width if layout.dependent else 1) * width)
     if numbers > MOST:
         raise UserError(
-            f"{trees} trees of up to {most} leaves hold {numbers:,} numbers, expected at most {MOST:,}: choose a smaller "
-            f"max_leaves, a larger min_rows or fewer trees"
+            f"{trees} trees of up to {most} leaves hold {numbers:,} numbers; expected at most {MOST:,}. Choose a "
+            "smaller max_leaves, a larger min_rows or fewer trees"
         )
     return trees, most, len(columns(spec)), width

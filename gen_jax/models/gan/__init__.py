@@ -251,14 +251,16 @@ def check_arguments(
     check_kind("gan", spec, lambda kind: not kind.time or kind.columns)
     for name, value in {"n_critic": n_critic, "latent_size": latent_size, "pack": pack}.items():
         if value < 1:
-            raise UserError(f"{name} {value}: expected at least 1")
+            raise UserError(f"{name} is {value}; expected at least 1")
     if conditional and not spec.classes:
         raise UserError(
-            f"a conditional gan learns labels, and {spec.name} has none: set model.conditional=False, or make labels "
-            f"of the levels of its columns by data.order=by_level"
+            f"labels of {spec.name} are missing; expected labels for a conditional gan. Set model.conditional=False, "
+            "or make labels of the levels of its columns by data.order=by_level"
         )
     packs = not isinstance(discriminator, Mapping) or discriminator.get("name") == "mlp"
     if conditional and pack > 1 and not packs:
-        raise UserError(f"pack {pack}: of a conditional gan only discriminator 'mlp' reads labels together, expected 1")
+        raise UserError(
+            f"pack is {pack} in a conditional gan; expected 1, or discriminator 'mlp', which reads labels together"
+        )
     if weight_clip is not None and weight_clip <= 0:
-        raise UserError(f"weight_clip {weight_clip}: expected more than 0, or None")
+        raise UserError(f"weight_clip is {weight_clip}; expected more than 0, or None")

@@ -91,8 +91,8 @@ def init(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Gan
     batch_stats = discriminator.pop("batch_stats", None)  # dropped, because each pass normalises by its own batch
     if batch_stats and nets.penalty is not PENALTIES["none"]:
         raise UserError(
-            f"penalty {nets.penalty.__name__!r} needs each row's own gradient, and batch norm mixes the rows of the "
-            f"discriminator: give it norm='spectral' or norm='none'"
+            f"batch norm mixes the rows of the discriminator, and penalty {nets.penalty.__name__!r} needs the "
+            "gradient of each row; expected norm='spectral' or norm='none'"
         )
     return GanState(
         step=zero,
@@ -159,8 +159,8 @@ def deal(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Bat
     rows, parts = len(batch["x"]), recipe.n_critic + nets.loss.pairs
     if rows % (parts * nets.pack):
         raise UserError(
-            f"a batch of {rows} rows cannot be split into the {parts} parts, in packs of {nets.pack}, "
-            f"that this gan learns from: expected a multiple of {parts * nets.pack}"
+            f"a batch of {rows} rows cannot be split into the {parts} parts, in packs of {nets.pack}, that this gan "
+            f"learns from; expected a multiple of {parts * nets.pack}"
         )
     read = {"x": nets.form.read(key, observed(batch)), "weight": weights(batch)}
     if nets.classes:

@@ -55,7 +55,7 @@ def gaussian(
     choose("covariance", covariance, COVARIANCES)
     check_strengths(strength=strength, variance=variance)
     if floor <= 0:
-        raise UserError(f"floor {floor}: a variance is positive, try 1e-4")
+        raise UserError(f"floor is {floor}; expected more than 0, such as 1e-4, because a variance is positive")
     prior = Prior(strength, variance, floor)
     if covariance == "full":
         return Emission(

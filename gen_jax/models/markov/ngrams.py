@@ -52,7 +52,7 @@ def additive(values: int, alpha: float = 0.1) -> Smoothing:
       UserError: for alpha not above 0.
     """
     if not alpha > 0:
-        raise UserError(f"alpha {alpha}: expected more than 0")
+        raise UserError(f"alpha is {alpha}; expected more than 0")
     return Smoothing(lambda distinct, discount: jnp.full(distinct.shape, alpha * values), backs_off=False)
 
 

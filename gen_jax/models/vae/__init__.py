@@ -159,7 +159,7 @@ def init(nets: Autoencoder, tx: Callable, key: jax.Array, batch: Batch) -> VaeSt
         "likelihood": initial_weights(nets.likelihood),
     }
     if any(set(params[name]) != {"params"} for name in ("encoder", "decoder")):
-        raise UserError("the nets of a vae may not normalise by statistics of a batch: choose norm='none'")
+        raise UserError("the nets of the vae normalise by statistics of a batch; expected norm='none'")
     moments = (jnp.zeros(nets.latent_size), jnp.eye(nets.latent_size)) if nets.deterministic else None
     return VaeState(moments=moments, **started(tx, nets.classes, params))
 
@@ -489,10 +489,14 @@ def check_arguments(
         check_whole(name, value)
     choose("objective", objective, OBJECTIVES)
     if isinstance(kl, int | float) and kl < 0:
-        raise UserError(f"kl {kl}: expected 0 or more")
+        raise UserError(f"kl is {kl}; expected 0 or more")
     if free_nats < 0:
-        raise UserError(f"free_nats {free_nats}: expected 0 or more")
+        raise UserError(f"free_nats is {free_nats}; expected 0 or more")
     if kl == 0 and (objective, num_samples, free_nats) != ("elbo", 1, 0):
-        raise UserError("kl 0 makes a deterministic autoencoder: objective, num_samples and free_nats are of others")
+        raise UserError(
+            "objective, num_samples or free_nats is set with kl 0; expected none of them in a deterministic autoencoder"
+        )
     if objective != "elbo" and free_nats:
-        raise UserError(f"free_nats {free_nats}: objective {objective!r} has no KL to keep free, expected 0")
+        raise UserError(
+            f"free_nats is {free_nats} with objective {objective!r}; expected 0, because it has no KL to keep free"
+        )

@@ -37,7 +37,9 @@ def integer_network(spec: Spec, encoder: object, decoder: object, likelihood: Li
     conditional = encoder.classes > 0
     deterministic = state.moments is not None
     if conditional or deterministic or not kind_of(spec).pixels or values is None:
-        raise UserError("compression needs a vae of images of whole numbers, with kl above 0 and without labels")
+        raise UserError(
+            "this model cannot compress; expected a vae of images of whole numbers, with kl above 0 and without labels"
+        )
     height, width, channels = spec.shape
     params = jax.device_get(state.average)
     description = Description(
