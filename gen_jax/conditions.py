@@ -163,19 +163,19 @@ def given_cells(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[j
     return given_observed(given, num, shape) or (jnp.zeros((num, *shape)), jnp.zeros((num, *shape), bool))
 
 
-def refuse_impossible(evidence: Any, what: str = "row") -> None:
+def refuse_impossible(evidence: Any, row_name: str = "row") -> None:
     """Refuses impossible conditions. Rows are counted from 1.
 
     Args:
       evidence: log-density of each condition [num].
-      what: name of a row, for the error; by default `row`.
+      row_name: name of a row, for the error; by default `row`.
 
     Raises:
       UserError: for the first row whose log-density is -inf.
     """
     impossible = np.flatnonzero(np.isneginf(evidence))
     if len(impossible):
-        raise UserError(f"given: {what} {impossible[0] + 1} is impossible under this model")
+        raise UserError(f"given: {row_name} {impossible[0] + 1} is impossible under this model")
 
 
 def counted_labels(counts: jax.Array, weight: jax.Array, y: jax.Array) -> jax.Array:

@@ -23,11 +23,11 @@ class UserError(ValueError):
     code = 2  # exit code of the command; a subclass has its own code, so that scripts can tell mistakes apart
 
 
-def choose(what: str, name: str, choices: Iterable[str]) -> str:
+def choose(subject: str, name: str, choices: Iterable[str]) -> str:
     """Returns a name if it is one of the choices.
 
     Args:
-      what: name of the thing, for the error.
+      subject: name of the thing, for the error.
       name: the name.
       choices: the choices.
 
@@ -40,7 +40,7 @@ def choose(what: str, name: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), choices, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed = f"choices are {', '.join(choices) or 'none'}" if len(choices) <= 16 or not near else ""
-    raise UserError(f"unknown {what} {name!r}: {hint}{listed}")
+    raise UserError(f"unknown {subject} {name!r}: {hint}{listed}")
 
 
 def whole_number(text: str) -> int | None:
@@ -53,11 +53,11 @@ def whole_number(text: str) -> int | None:
 
 
 @contextmanager
-def readable(what: str) -> Iterator[None]:
+def readable(fault: str) -> Iterator[None]:
     """Reports in one line that a file cannot be read, because a damaged file makes its reader raise any exception.
 
     Args:
-      what: the file and its fault, such as `a.png: not a readable image`.
+      fault: the file and its fault, such as `a.png: not a readable image`.
 
     Raises:
       UserError: for any exception of the body. The message ends with the reason.
@@ -67,7 +67,7 @@ def readable(what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001
-        raise UserError(f"{what} ({' '.join(str(error).split())[:200] or type(error).__name__})") from None
+        raise UserError(f"{fault} ({' '.join(str(error).split())[:200] or type(error).__name__})") from None
 
 
 def check_whole(name: str, value: Any, least: int = 1) -> None:
@@ -85,16 +85,16 @@ def check_whole(name: str, value: Any, least: int = 1) -> None:
         raise UserError(f"{name} {value}: expected a whole number, at least {least}")
 
 
-def printable(text: str, kept: str = "\n\t") -> str:
+def printable(text: str, allowed_controls: str = "\n\t") -> str:
     """Returns a text with escape sequences instead of its control characters, except for given characters.
 
     Names and levels in a file from another person may contain control characters, which a terminal obeys.
 
     Args:
       text: the text.
-      kept: control characters that stay; by default newline and tab.
+      allowed_controls: control characters that stay; by default newline and tab.
     """
-    return CONTROLS.sub(lambda found: found[0] if found[0] in kept else ascii(found[0])[1:-1], text)
+    return CONTROLS.sub(lambda found: found[0] if found[0] in allowed_controls else ascii(found[0])[1:-1], text)
 
 
 def check_strengths(**strengths: float) -> None:

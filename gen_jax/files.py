@@ -86,9 +86,9 @@ def read_json(path: Path) -> dict:
       UserError: if it cannot be read.
     """
     try:
-        found = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} cannot be read: expected an object, not {found!r}")
-    return found
+    if not isinstance(content, dict):
+        raise UserError(f"{path} cannot be read: expected an object, not {content!r}")
+    return content

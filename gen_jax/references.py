@@ -58,14 +58,14 @@ def resolve(reference: str) -> Any:
     if not place or not name:
         raise UserError(f"{reference!r} names no object: expected module:name or file.py:name")
     try:
-        found: Any = run_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        target: Any = run_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except Exception as error:  # noqa: BLE001 (a user's file may raise anything)
         raise UserError(f"{reference!r}: {place} cannot be imported ({type(error).__name__}: {error})") from None
     for part in name.split("."):
-        if not hasattr(found, part):
+        if not hasattr(target, part):
             raise UserError(f"{reference!r}: {place} has no {name!r}")
-        found = getattr(found, part)
-    return found
+        target = getattr(target, part)
+    return target
 
 
 def place_of(thing: Any) -> str:

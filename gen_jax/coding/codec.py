@@ -91,12 +91,12 @@ def decode(
                 mean, scale = integer.posterior(network, x[None])
                 coder.encode_reverse(z, _posterior, mean[0], scale[0])
             progress(1)
-        left = not coder.is_empty()
+        surplus = not coder.is_empty()
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # noqa: BLE001 (a panic of Rust is no Exception)
         raise UserError(f"the coder stopped: {error}") from None
-    if left:
+    if surplus:
         raise UserError("bits are left over")
     return symbols
 

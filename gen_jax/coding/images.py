@@ -181,14 +181,14 @@ def refuse_names(folder: Path, names: Sequence[str]) -> None:
     Raises:
       Damaged: for the first such name.
     """
-    home, taken = folder.resolve(), set()
+    home, places = folder.resolve(), set()
     for name in names:
         place = (home / name).resolve() if "\0" not in name else home
         if home not in place.parents or place != home / name or PurePosixPath(name).suffix.lower() != ".png":
             raise Damaged(f"the file holds the name {name!r}; expected that of a PNG file inside the folder")
-        if place in taken:
+        if place in places:
             raise Damaged(f"the file holds the name {name!r} twice")
-        taken.add(place)
+        places.add(place)
 
 
 def _save_folder(path: Path, header: Header, chunks: Iterator[np.ndarray]) -> None:

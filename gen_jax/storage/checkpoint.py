@@ -129,7 +129,7 @@ def save(manager: CheckpointManager, step: int, state: Any) -> None:
     sums, broken = checksums(state)
     if broken:
         finish(manager)
-        raise UserError(f"the state is not finite at step {step}: {broken}; {left(manager)}")
+        raise UserError(f"the state is not finite at step {step}: {broken}; {describe_latest(manager)}")
     facts = {name: [*shape_and_type, sums[name]] for name, shape_and_type in layout(state).items()}
     args = ocp.args.Composite(state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(facts))
     attempt(manager, partial(manager.save, step, args=args))
@@ -147,7 +147,7 @@ def finish(manager: CheckpointManager) -> None:
     attempt(manager, manager.wait_until_finished)
 
 
-def left(manager: CheckpointManager) -> str:
+def describe_latest(manager: CheckpointManager) -> str:
     """Returns in words which checkpoint a run that ends has saved.
 
     Args:
@@ -176,7 +176,7 @@ def attempt(manager: CheckpointManager, function: Callable[[], Any]) -> None:
         reason = reason_of(error)
     # Raised outside of the handler, because a reference to the first error would keep the failed tasks of Orbax alive.
     raise UserError(
-        f"cannot save a checkpoint in {manager.directory}: {reason}; the run stops, {left(manager)}: "
+        f"cannot save a checkpoint in {manager.directory}: {reason}; the run stops, {describe_latest(manager)}: "
         f"mend that, and the same command goes on from there"
     )
 
@@ -249,22 +249,22 @@ def saved_layout(facts: Any) -> dict[str, list]:
         raise Damaged(str(error)) from None
 
 
-def refuse_other_layout(saved: dict[str, list], wanted: dict[str, list], what: str) -> None:
+def refuse_other_layout(saved: dict[str, list], model_layout: dict[str, list], checkpoint_name: str) -> None:
     """Refuses a saved state that has other arrays than the state of the model.
 
     Args:
       saved: layout of the saved state.
-      wanted: layout of the state of the model.
-      what: name of the checkpoint, for the error.
+      model_layout: layout of the state of the model.
+      checkpoint_name: name of the checkpoint, for the error.
 
     Raises:
       UserError: for the first array that differs.
     """
-    for name in sorted(saved.keys() | wanted.keys()):
-        if saved.get(name) != wanted.get(name):
+    for name in sorted(saved.keys() | model_layout.keys()):
+        if saved.get(name) != model_layout.get(name):
             raise UserError(
-                f"{what} does not fit this model: {name} was {saved.get(name, 'absent')} and is now "
-                f"{wanted.get(name, 'absent')}; it is of other code or settings"
+                f"{checkpoint_name} does not fit this model: {name} was {saved.get(name, 'absent')} and is now "
+                f"{model_layout.get(name, 'absent')}; it is of other code or settings"
             )
 
 

@@ -71,9 +71,9 @@ def load(
     abstract = placement.abstract_state(placement.make_mesh(jax.devices()[:1]), shapes, seeds)
     selected = steps_in(workdir / BEST)
     if selected and not last and (step is None or step in selected):
-        found = checkpoint.newest_in(workdir / BEST, abstract, step)
+        step_and_state = checkpoint.newest_in(workdir / BEST, abstract, step)
     else:
-        found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
-    if found is None:
+        step_and_state = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
+    if step_and_state is None:
         raise UserError(f"{workdir} has no checkpoint yet: it was stopped before the first save")
-    return Loaded(model, replicas.replica(found[1], replica, seeds), spec, config, found[0], workdir)
+    return Loaded(model, replicas.replica(step_and_state[1], replica, seeds), spec, config, step_and_state[0], workdir)

@@ -127,6 +127,6 @@ def finite_numbers(job: Job, manager: CheckpointManager, metrics: dict, broken: 
     name = min(first, key=first.__getitem__)
     if first[name] < NEVER:
         checkpoint.finish(manager)
-        left = checkpoint.left(manager)
+        left = checkpoint.describe_latest(manager)
         raise UserError(f"{name} is not finite at step {first[name]}: the run in {job.workdir} stops; {left}")
     return {name: float(value) for name, value in metrics.items()}
