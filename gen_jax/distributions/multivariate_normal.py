@@ -72,13 +72,11 @@ def expected(
     """
 
     def row(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, ...]:
-        cross_covariance = jnp.where(
-            mask[None], covariance, 0
-        )  # [D, D]: covariances of all numbers with the observed numbers
-        root, white, half = _whitened_both(mean, covariance, x, mask, cross_covariance.T)
+        cross = jnp.where(mask[None], covariance, 0)  # [D, D]: covariances of all numbers with the observed numbers
+        root, white, half = _whitened_both(mean, covariance, x, mask, cross.T)
         solved = solve_triangular(root, white, lower=True, trans="T")
         spread = jnp.where(mask[:, None] | mask[None], 0, covariance - matmul(half.T, half))
-        return jnp.where(mask, x, mean + matmul(cross_covariance, solved)), spread, _log_density(root, white, mask)
+        return jnp.where(mask, x, mean + matmul(cross, solved)), spread, _log_density(root, white, mask)
 
     def part(spread: jax.Array, rows: tuple) -> tuple[jax.Array, tuple]:
         filled, each, log_density = jax.vmap(row)(*rows[1:])

@@ -30,9 +30,7 @@ class Likelihood(NamedTuple):
     """
 
     width: int  # W, number of outputs of the net for each number of x
-    log_prob: Callable[
-        [dict, jax.Array, jax.Array], jax.Array
-    ]  # (params, out [N, *shape, W], x) -> nats of each number
+    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]  # (params, out [..., W], x) -> nats of each number
     mean: Callable[[dict, jax.Array], jax.Array]  # (params, out) -> x
     draw: Callable[[jax.Array, dict, jax.Array], jax.Array]  # (key, params, out) -> x
     weights: Mapping[str, tuple[int, ...]] = {}

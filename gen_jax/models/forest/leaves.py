@@ -323,8 +323,8 @@ def count_pairs(code: jax.Array, observed: jax.Array, first: jax.Array, size: ja
         start = first + chunk * CHUNK
         in_leaf = start + jnp.arange(CHUNK) < first + size
         chunk_code = jax.lax.dynamic_slice_in_dim(code, start, CHUNK)
-        chunk_seen = jax.lax.dynamic_slice_in_dim(observed, start, CHUNK)
-        return pairs + chow_liu.pair_counts(chunk_code, chunk_seen, in_leaf.astype(jnp.float32), max_levels)
+        chunk_observed = jax.lax.dynamic_slice_in_dim(observed, start, CHUNK)
+        return pairs + chow_liu.pair_counts(chunk_code, chunk_observed, in_leaf.astype(jnp.float32), max_levels)
 
     chunks = (size + CHUNK - 1) // CHUNK
     return jax.lax.fori_loop(0, chunks, add_chunk, jnp.zeros((count, max_levels, count, max_levels)))

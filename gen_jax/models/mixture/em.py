@@ -110,12 +110,10 @@ def log_joint(params: Parameters, cells: Cells) -> jax.Array:
       cells: cells of B rows.
     """
 
-    def log_density(
-        gaussian: tuple,
-    ) -> jax.Array:  # loops over groups, because batched products are several times slower on a CPU
-        return jax.lax.map(lambda group: multivariate_normal.log_density(*group), (*gaussian, cells.x, cells.mask)).sum(
-            0
-        )
+    def log_density(gaussian: tuple) -> jax.Array:
+        # loops over groups, because batched products are several times slower on a CPU
+        groups = (*gaussian, cells.x, cells.mask)
+        return jax.lax.map(lambda group: multivariate_normal.log_density(*group), groups).sum(0)
 
     density = jax.lax.map(log_density, (params.mean, params.covariance))
     return params.log_weight[None] + density.T + categorical.log_prob(cells.held, params.log_p)
