@@ -166,12 +166,12 @@ def given_cells(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[j
     return given_observed(given, num, shape) or (jnp.zeros((num, *shape)), jnp.zeros((num, *shape), bool))
 
 
-def refuse_impossible(evidence: Any, what: str = "row") -> None:
+def refuse_impossible(evidence: Any, row_name: str = "row") -> None:
     """Refuses impossible conditions. Rows are counted from 1.
 
     Args:
       evidence: log-density of each condition [num].
-      what: name of a row, for the error; by default `row`.
+      row_name: name of a row, for the error; by default `row`.
 
     Raises:
       UserError: for the first row whose log-density is -inf.

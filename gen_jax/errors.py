@@ -23,11 +23,11 @@ class UserError(ValueError):
     code = 2  # exit code of the command; a subclass has its own code, so that scripts can tell mistakes apart
 
 
-def choose(what: str, name: str, choices: Iterable[str]) -> str:
+def choose(subject: str, name: str, choices: Iterable[str]) -> str:
     """Returns a name if it is one of the choices.
 
     Args:
-      what: name of the thing, for the error.
+      subject: name of the thing, for the error.
       name: the name.
       choices: the choices.
 
@@ -101,16 +101,16 @@ def check_whole(name: str, value: Any, least: int = 1) -> None:
         raise UserError(f"{name} is {value}; expected a whole number, at least {least}")
 
 
-def printable(text: str, kept: str = "\n\t") -> str:
+def printable(text: str, allowed_controls: str = "\n\t") -> str:
     """Returns a text with escape sequences instead of its control characters, except for given characters.
 
     Names and levels in a file from another person may contain control characters, which a terminal obeys.
 
     Args:
       text: the text.
-      kept: control characters that stay; by default newline and tab.
+      allowed_controls: control characters that stay; by default newline and tab.
     """
-    return CONTROLS.sub(lambda found: found[0] if found[0] in kept else ascii(found[0])[1:-1], text)
+    return CONTROLS.sub(lambda found: found[0] if found[0] in allowed_controls else ascii(found[0])[1:-1], text)
 
 
 def check_strengths(**strengths: float) -> None:

@@ -86,7 +86,7 @@ def read_json(path: Path) -> dict:
       UserError: if it cannot be read.
     """
     try:
-        found = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not readable ({error}); expected a JSON file") from None
     if not isinstance(found, dict):

@@ -62,12 +62,12 @@ def family(name: str) -> Callable[[Callable[P, Model]], Callable[P, Model]]:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        def made(*args: P.args, **kwargs: P.kwargs) -> Model:
+        def make_model(*args: P.args, **kwargs: P.kwargs) -> Model:
             arguments = [*signature.bind(*args, **kwargs).arguments.items()]
             options = {option: described(value) for option, value in arguments[1:]}
             return function(*args, **kwargs)._replace(origin={"name": name, **options})
 
-        return made
+        return make_model
 
     return decorated
 

@@ -58,7 +58,7 @@ def resolve(reference: str) -> Any:
     if not place or not name:
         raise UserError(f"reference is {reference!r}; expected module:name or file.py:name")
     try:
-        found: Any = run_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        target: Any = run_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except Exception as error:  # noqa: BLE001 (a user's file may raise anything)
         raise UserError(
             f"{place} of {reference!r} cannot be imported ({type(error).__name__}: {error}); expected a module or a "

@@ -54,11 +54,11 @@ def options_of(choices: Choices, name: str) -> dict[str, inspect.Parameter]:
     return options
 
 
-def build(what: str, choices: Mapping[str, Callable], options: Any, *args) -> Any:
+def build(part: str, choices: Mapping[str, Callable], options: Any, *args) -> Any:
     """Builds one part of a model.
 
     Args:
-      what: name of the part, for the errors.
+      part: name of the part, for the errors.
       choices: functions by name.
       options: the part. `{"name": NAME, **options}` calls the function in `choices`, or of a reference `module:name`,
         with `args` and the options. `{"object": reference, **options}` calls the referenced object with the options
@@ -73,7 +73,7 @@ def build(what: str, choices: Mapping[str, Callable], options: Any, *args) -> An
     if not isinstance(options, Mapping):
         if not is_builder(options):
             return options
-        refuse_other_signature(what, options, args)
+        refuse_other_signature(part, options, args)
         return options(*args)
     options = dict(options)
     if "object" in options:
@@ -83,18 +83,18 @@ def build(what: str, choices: Mapping[str, Callable], options: Any, *args) -> An
                 "or module:name"
             )
         reference = options.pop("object")
-        return call(what, reference, resolve(reference), options, ())
+        return call(part, reference, resolve(reference), options, ())
     if options.get("name") is None:
         raise UserError(f"name of {what} is missing; expected one of {', '.join(choices)}")
     name = options.pop("name")
-    return call(what, name, pick(what, choices, name), options, args)
+    return call(part, name, pick(part, choices, name), options, args)
 
 
-def refuse_other_signature(what: str, function: Callable, args: tuple) -> None:
+def refuse_other_signature(part: str, function: Callable, args: tuple) -> None:
     """Raises UserError if a function or a class in the place of a part cannot be called with the facts of the model.
 
     Args:
-      what: name of the part, for the errors.
+      part: name of the part, for the errors.
       function: the function or the class.
       args: facts that the model gives to the part.
     """
@@ -106,18 +106,18 @@ def refuse_other_signature(what: str, function: Callable, args: tuple) -> None:
     except TypeError as error:
         facts = ", ".join(type(fact).__name__ for fact in args) or "nothing"
         raise UserError(
-            f"{what} {name} cannot be called with the facts of the model ({facts}): {error}; expected an object, such as "
+            f"{part} {name} cannot be called with the facts of the model ({facts}): {error}; expected an object, such as "
             f"{name}(...), or a function of these facts that returns one"
         ) from None
     except ValueError:  # a builtin without a signature
         return
 
 
-def pick(what: str, choices: Mapping[str, Any], value: Any) -> Any:
+def pick(part: str, choices: Mapping[str, Any], value: Any) -> Any:
     """Returns the value of a name in `choices`, the object of a reference `module:name`, or an object itself.
 
     Args:
-      what: name of the part, for the errors.
+      part: name of the part, for the errors.
       choices: functions by name.
       value: a name, a reference or an object.
 
@@ -128,7 +128,7 @@ def pick(what: str, choices: Mapping[str, Any], value: Any) -> Any:
         return value
     if value not in choices and ":" in value:
         return resolve(value)
-    return choices[choose(what, value, choices)]
+    return choices[choose(part, value, choices)]
 
 
 def is_builder(thing: Any) -> bool:
@@ -140,11 +140,11 @@ def is_builder(thing: Any) -> bool:
     return isinstance(thing, type | functools.partial) or inspect.isroutine(thing)
 
 
-def call(what: str, name: str, function: Callable, options: Mapping[str, Any], args: tuple) -> Any:
+def call(part: str, name: str, function: Callable, options: Mapping[str, Any], args: tuple) -> Any:
     """Calls a function with its options.
 
     Args:
-      what: name of the part, for the errors.
+      part: name of the part, for the errors.
       name: name of the function, for the errors.
       function: the function.
       options: its options.
@@ -157,7 +157,7 @@ def call(what: str, name: str, function: Callable, options: Mapping[str, Any], a
     open_ended = any(facts.kind is facts.VAR_KEYWORD for facts in parameters.values())
     for option in options:
         if not open_ended:
-            choose(f"option of {what} {name!r}", option, parameters)
+            choose(f"option of {part} {name!r}", option, parameters)
     missing = [
         parameter
         for parameter, facts in parameters.items()

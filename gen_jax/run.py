@@ -54,7 +54,7 @@ class Samples(Mapping[str, np.ndarray]):
         Raises:
           UserError: for data of a kind that has no pictures.
         """
-        return pictures.drawn(self.arrays, self.spec)
+        return pictures.picture_of(self.arrays, self.spec)
 
     def save(self, path: str | Path) -> None:
         """Writes the rows into a file: arrays as .npz, or what the kind of the data has, such as .png, .txt, .mid or .csv.
@@ -157,7 +157,7 @@ class Run(loading.Loaded):
             num,
             request.given,
             how,
-            known=request.cells,
+            fixed_cells=request.cells,
             fits=request.fits,
         )
         return Samples(rows, self.spec)
@@ -320,7 +320,7 @@ class Run(loading.Loaded):
         Raises:
           UserError: for data of a kind that has no pictures.
         """
-        return pictures.drawn(self._rows(x, None), self.spec)
+        return pictures.picture_of(self._rows(x, None), self.spec)
 
     def strip(self, x: Any) -> Image.Image:
         """Returns paths, completions or other series of raw rows as one picture: images in N rows of T, vectors as N lines.

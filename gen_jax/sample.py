@@ -92,7 +92,9 @@ def main(argv: list[str]) -> None:
     if flags.stream:
         how["stream"] = printer(loaded.spec)
     known, fits = request.cells, request.fits
-    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, request.given, how, known=known, fits=fits)
+    samples = draw(
+        loaded.model, loaded.state, loaded.spec, flags.seed, num, request.given, how, fixed_cells=known, fits=fits
+    )
     if flags.stream:
         print()
     if saved:
@@ -127,7 +129,7 @@ def complete(flags: FlagValues, loaded: loading.Loaded) -> None:
     table = evidence.read_file(spec, flags.given)
     known = np.tile(table.x, (times, 1))
     given = evidence.as_given(spec, known)
-    drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given, known=known)
+    drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given, fixed_cells=known)
     files = [out] if times == 1 else [out.with_name(f"{out.stem}-{each + 1}{out.suffix}") for each in range(times)]
     for file, x in zip(files, np.split(drawn["x"], times)):
         content = evidence.completed(spec, table, x, out.suffix)

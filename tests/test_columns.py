@@ -44,7 +44,7 @@ def test_rows_come_back_to_the_cell_and_empty_cells_are_read_as_such():
     distance, held = form.split(layout, flat)
     np.testing.assert_array_equal(held @ layout.member, np.ones(ROWS.shape))
     assert np.abs(distance).max() <= 1 and np.abs(distance).mean() < 0.5
-    back = form.drawn(layout, KEY, jnp.where(held > 0, 0.0, -1e9), distance)
+    back = form.draw_rows(layout, KEY, jnp.where(held > 0, 0.0, -1e9), distance)
     np.testing.assert_allclose(back, x, atol=1e-5)
     flat = form.read(layout, None, jnp.where(EMPTY, jnp.nan, x))
     distance, held = form.split(layout, flat)
@@ -156,7 +156,7 @@ def test_a_run_on_modes_and_levels_is_described_by_its_spec():
     x = jnp.asarray(rows_to_model(loaded.spec, loaded.read("train", None))["x"])
     layout = form.layout_of(loaded.spec)
     distance, held = form.split(layout, rep.read(KEY, x))
-    back = to_data(loaded.spec, form.drawn(layout, KEY, jnp.where(held > 0, 0.0, -1e9), distance))
+    back = to_data(loaded.spec, form.draw_rows(layout, KEY, jnp.where(held > 0, 0.0, -1e9), distance))
     np.testing.assert_array_equal(back, loaded.read("train", None)["x"])  # decimals and all
     with pytest.raises(UserError, match="digits.* has no levels; .*'by_level'.*data.order=shuffle"):
         data.load({**defaults, "order": "by_level"}, batch_size=16, seed=0, steps=3, quiet=True)

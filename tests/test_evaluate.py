@@ -320,7 +320,9 @@ def test_the_measure_at_work_and_the_remaining_time_are_shown_on_a_terminal_alon
         ("train", Terminal(), False),
     ):
         monkeypatch.setattr(sys, "stderr", stream)
-        scorer = make_scorer(real_data(spec, reals, SPLITS), ["frechet", "coverage"], num=600, seed=0, shown=wanted)
+        scorer = make_scorer(
+            real_data(spec, reals, SPLITS), ["frechet", "coverage"], num=600, seed=0, show_progress=wanted
+        )
         scorer.score(*sampler(samples))
         shown[name] = stream.getvalue()
     assert "measure 1 of 2: frechet" in shown["terminal"] and "measure 2 of 2: coverage" in shown["terminal"]

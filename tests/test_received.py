@@ -127,7 +127,7 @@ def test_our_files_are_not_written_through_a_link(tmp_path):
     with pytest.raises(UserError, match="cannot write to"), directory.locked(tmp_path / "run"):
         pass
     with pytest.raises(UserError, match="cannot write to the cache"):
-        cache.made(tmp_path / "run")
+        cache.make_folder(tmp_path / "run")
     files.write_json(tmp_path / "run" / "config.json", {})
     assert victim.read_text() == "precious" and not (tmp_path / "run" / "config.json").is_symlink()
 

@@ -83,9 +83,9 @@ def test_a_dead_code_begins_anew_and_the_others_stay():
 
 def test_new_codes_are_different_vectors_and_never_padding():
     z, weight = np.arange(12, dtype=np.float32)[:, None], np.repeat([1, 0], [8, 4]).astype(np.float32)
-    drawn = np.asarray(quantise.drawn(KEY, z, weight, 8))
+    drawn = np.asarray(quantise.draw_vectors(KEY, z, weight, 8))
     assert sorted(drawn[:, 0]) == list(range(8))
-    assert np.array_equal(quantise.drawn(KEY, z[:8], weight[:8], 5), quantise.drawn(KEY, z, weight, 5))
+    assert np.array_equal(quantise.draw_vectors(KEY, z[:8], weight[:8], 5), quantise.draw_vectors(KEY, z, weight, 5))
 
 
 def test_perplexity_counts_codes_in_even_use():

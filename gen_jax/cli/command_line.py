@@ -50,9 +50,9 @@ def parse(
     values = flags.FlagValues()
     for name, (default, text) in options.items():
         DEFINE.get(type(default), flags.DEFINE_string)(name, default, text, flag_values=values)
-    needed = [*([f"--{required} {EXAMPLES[required]}"] if required else []), *usage_of(positional, options)]
+    usage = [*([f"--{required} {EXAMPLES[required]}"] if required else []), *usage_of(positional, options)]
     if {"--help", "-h", "-help"} & set(argv):
-        print_help(Path(argv[0]).stem, needed, required, values)
+        print_help(Path(argv[0]).stem, usage, required, values)
         if required == "config" and read_config_flags(argv).file is not None:
             print_settings(argv)
         raise SystemExit(0)
@@ -61,7 +61,7 @@ def parse(
     else:
         arguments = read_arguments(argv, values)
     place_arguments(arguments, positional, values)
-    refuse_missing(required, positional, needed, values)
+    refuse_missing(required, positional, usage, values)
     return values
 
 
@@ -75,16 +75,16 @@ def usage_of(positional: Sequence[str], options: Mapping[str, Any]) -> list[str]
     return [f"{name} [{name} ...]" if isinstance(options[name][0], list) else name for name in positional]
 
 
-def print_help(command: str, needed: list[str], required: str | None, values: flags.FlagValues) -> None:
+def print_help(command: str, usage: list[str], required: str | None, values: flags.FlagValues) -> None:
     """Prints the usage of a command and its flags.
 
     Args:
       command: name of the command.
-      needed: required arguments in the form of a line of usage.
+      usage: required arguments in the form of a line of usage.
       required: name of the flag that must be given, or None.
       values: the flags.
     """
-    print(f"usage: python -m gen_jax.{' '.join([command, *needed])} [flags]\n")
+    print(f"usage: python -m gen_jax.{' '.join([command, *usage])} [flags]\n")
     if required == "config":
         print("  --config: the experiment's file; --config.a.b=VALUE changes one of its settings\n")
     print(values.get_help())
@@ -145,16 +145,16 @@ def without_settings(arguments: list[str], removed: set[str]) -> list[str]:
       arguments: the arguments.
       removed: the removed settings.
     """
-    kept: list[str] = []
-    left = [*arguments]
-    while left:
-        argument = left.pop(0)
+    other_arguments: list[str] = []
+    queue = [*arguments]
+    while queue:
+        argument = queue.pop(0)
         flag, equals, _ = argument.partition("=")
         if flag.startswith(("--config.", "-config.")) and flag.partition(".")[2] in removed:
-            del left[: 0 if equals else 1]
+            del queue[: 0 if equals else 1]
             continue
-        kept.append(argument)
-    return kept
+        other_arguments.append(argument)
+    return other_arguments
 
 
 def read_config_flags(argv: list[str]) -> ConfigFlags:
@@ -163,21 +163,21 @@ def read_config_flags(argv: list[str]) -> ConfigFlags:
     Args:
       argv: the command and its arguments.
     """
-    file, changes, rest = None, {}, []
-    left = [*argv]
-    while left:
-        argument = left.pop(0)
+    file, changes, arguments = None, {}, []
+    queue = [*argv]
+    while queue:
+        argument = queue.pop(0)
         flag, equals, value = argument.partition("=")
-        if not equals and left:
-            value = left[0]
+        if not equals and queue:
+            value = queue[0]
         if flag in ("--config", "-config"):
             file = value or file
-            del left[: 0 if equals else 1]
+            del queue[: 0 if equals else 1]
             continue
-        rest.append(argument)
+        arguments.append(argument)
         if flag.startswith(("--config.", "-config.")):
             changes[flag.partition(".")[2]] = value
-    return ConfigFlags(file, changes, rest)
+    return ConfigFlags(file, changes, arguments)
 
 
 def config_file(argv: list[str]) -> Path:
@@ -244,15 +244,13 @@ def place_arguments(arguments: list[str], positional: Sequence[str], values: fla
         raise UserError(f"unexpected argument {arguments[len(positional)]!r}; expected flags as --name=value")
 
 
-def refuse_missing(
-    required: str | None, positional: Sequence[str], needed: list[str], values: flags.FlagValues
-) -> None:
+def refuse_missing(required: str | None, positional: Sequence[str], usage: list[str], values: flags.FlagValues) -> None:
     """Refuses a command line that lacks a required flag.
 
     Args:
       required: the flag that must be given, or None.
       positional: names of the positional flags.
-      needed: required arguments in the form of a line of usage.
+      usage: required arguments in the form of a line of usage.
       values: the flags.
 
     Raises:
@@ -262,7 +260,7 @@ def refuse_missing(
         raise UserError(f"--{required} is missing; expected a value, for example --{required} {EXAMPLES[required]}")
     for name in positional:
         if not values[name].value:
-            raise UserError(f"{name} is missing; expected {' '.join(needed)}")
+            raise UserError(f"{name} is missing; expected {' '.join(usage)}")
 
 
 def kind_of(config: ConfigDict, setting: str) -> str:

@@ -119,5 +119,5 @@ def decode(network: Network, chunk: Chunk, num: int, progress: Callable = lambda
     return (symbols * np.uint8(chunk.step)).reshape(num, *network.shape)
 
 
-def _unsqueezed(payload: bytes, most: int) -> bytes:
-    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS).decompress(payload, most + 1)
+def _unsqueezed(payload: bytes, max_size: int) -> bytes:
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS).decompress(payload, max_size + 1)

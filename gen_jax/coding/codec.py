@@ -91,7 +91,7 @@ def decode(
                 mean, scale = integer.posterior(network, x[None])
                 coder.encode_reverse(z, _posterior, mean[0], scale[0])
             progress(1)
-        left = not coder.is_empty()
+        surplus = not coder.is_empty()
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # noqa: BLE001 (a panic of Rust is no Exception)

@@ -186,7 +186,7 @@ def refuse_names(folder: Path, names: Sequence[str]) -> None:
     Raises:
       Damaged: for the first such name.
     """
-    home, taken = folder.resolve(), set()
+    home, places = folder.resolve(), set()
     for name in names:
         place = (home / name).resolve() if "\0" not in name else home
         if home not in place.parents or place != home / name or PurePosixPath(name).suffix.lower() != ".png":

@@ -69,7 +69,7 @@ def make(description: Description) -> Network:
       UserError: for a likelihood without tables, weights that do not fit together, or sums that would not be exact.
     """
     tables = LIKELIHOODS[choose("likelihood to compress with", description.likelihood, LIKELIHOODS)](description.levels)
-    (kernel, bias), *rest = description.encoder
+    (kernel, bias), *later_layers = description.encoder
     kernel = np.asarray(kernel, np.float64)
     bias = bias - kernel.sum(0) * (description.shift / description.scale)
     scales = np.exp(row_values(16 << ROW_BITS)) * 2**LATENT_BITS  # log scales within [-8, 8]
@@ -77,7 +77,7 @@ def make(description: Description) -> Network:
     network = Network(
         (height, width, channels),
         description.levels,
-        _rounded([(kernel / description.scale, bias), *rest], 0),
+        _rounded([(kernel / description.scale, bias), *later_layers], 0),
         _rounded(description.decoder, LATENT_BITS),
         scales,
         tables,

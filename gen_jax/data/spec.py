@@ -144,14 +144,14 @@ def schema_of(spec: Spec) -> dict[str, dict[str, Any]]:
       spec: facts of the data.
     """
     facts = ("kind", "levels", "other", "decimals", "format", "missing", "bounded", "empty", "symbols")
-    found = {
+    schema = {
         column["name"]: {
             fact: column[fact] for fact in facts if fact in column and (fact, column[fact]) != ("decimals", FULL)
         }
         for column in columns(spec)
     }
     ids = [facts["name"] for facts in spec.ids]
-    return {**found, **{name: {"kind": "id" if name in ids else "drop"} for name in spec.dropped}}
+    return {**schema, **{name: {"kind": "id" if name in ids else "drop"} for name in spec.dropped}}
 
 
 def schema_lines(spec: Spec) -> list[str]:

@@ -31,13 +31,13 @@ class Affine(NamedTuple):
     high: ArrayLike  # largest value of the domain
 
 
-def affine(source: Source, options: Mapping[str, Any], kept: Mapping[str, np.ndarray]) -> Affine:
+def affine(source: Source, options: Mapping[str, Any], resident_rows: Mapping[str, np.ndarray]) -> Affine:
     """Returns the transform that `data.transform` names, or the default transform of the kind of data.
 
     Args:
       source: the rows.
       options: the `data` section of a config.
-      kept: raw rows [N, ...] of the split, if they are in memory; else empty.
+      resident_rows: raw rows [N, ...] of the split, if they are in memory; else empty.
 
     Raises:
       UserError: for a transform that does not fit the data, or a number that is not finite.
@@ -52,7 +52,7 @@ def affine(source: Source, options: Mapping[str, Any], kept: Mapping[str, np.nda
             low, high = (np.asarray(limit, np.float64) for limit in source.limits)
             rms = float(high)
         else:
-            low, high, rms = measured_range(source, options["split"], kept)
+            low, high, rms = measured_range(source, options["split"], resident_rows)
         if transform in ("signed", "unit"):
             next_number = low + np.maximum(1, np.spacing(np.abs(low)))  # because beyond 2^53 low + 1 equals low
             high = np.where(high > low, high, next_number)  # a constant column maps to a constant
@@ -92,13 +92,15 @@ def transform_of(source: Source, options: Mapping[str, Any]) -> str:
     return transform
 
 
-def measured_range(source: Source, split: str, kept: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, float]:
+def measured_range(
+    source: Source, split: str, resident_rows: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Measures the range of a split in one pass over its rows.
 
     Args:
       source: the rows.
       split: name of the split.
-      kept: raw rows [N, ...] of the split, if they are in memory; else empty.
+      resident_rows: raw rows [N, ...] of the split, if they are in memory; else empty.
 
     Returns:
       The smallest and the largest value, and the root mean square of all values. If the kind of the data has columns,
@@ -112,7 +114,7 @@ def measured_range(source: Source, split: str, kept: Mapping[str, np.ndarray]) -
     num = source.sizes[split]
     for start in range(0, num, ROWS):
         indices = np.arange(start, min(start + ROWS, num))
-        x = np.asarray(kept["x"][indices] if kept else source.rows(split, indices)["x"], np.float64)
+        x = np.asarray(resident_rows["x"][indices] if resident_rows else source.rows(split, indices)["x"], np.float64)
         refuse_infinite(source.name, x, start)
         low, high = np.minimum(low, x.min(axes)), np.maximum(high, x.max(axes))
         square += np.square(x).sum()

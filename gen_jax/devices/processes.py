@@ -124,11 +124,11 @@ def first(value: bool) -> bool:
     return value if alone() else bool(multihost_utils.broadcast_one_to_all(np.bool_(value)))
 
 
-def meet(what: str, facts: str = "") -> None:
+def meet(subject: str, facts: str = "") -> None:
     """Waits until all processes have called this function.
 
     Args:
-      what: name of the facts, for the error.
+      subject: name of the facts, for the error.
       facts: text that must be the same in all processes; by default empty.
 
     Raises:
@@ -144,15 +144,15 @@ def meet(what: str, facts: str = "") -> None:
         )
 
 
-def stop_request(asked: Callable[[], int]) -> Callable[[int], bool]:
+def stop_request(received_signal: Callable[[], int]) -> Callable[[int], bool]:
     """Returns a function of the step, to be called after each step: whether all processes stop after it.
 
     If one process gets a SIGTERM, JAX tells all processes, and names the same step to all of them.
 
     Args:
-      asked: function that returns the signal that this process got, or 0.
+      received_signal: function that returns the signal that this process got, or 0.
     """
-    return (lambda step: asked() > 0) if alone() else multihost_utils.reached_preemption_sync_point
+    return (lambda step: received_signal() > 0) if alone() else multihost_utils.reached_preemption_sync_point
 
 
 def hosts() -> tuple[int, int]:

@@ -87,12 +87,12 @@ def layout_of(spec: Spec) -> Layout:
     """
     schema = columns(spec)
     real = np.array(["modes" in column for column in schema])
-    known = [len(column["modes"]["mean"] if "modes" in column else column["levels"]) for column in schema]
+    counts = [len(column["modes"]["mean"] if "modes" in column else column["levels"]) for column in schema]
     empty = np.array([bool(column["missing"]) for column in schema])
-    sizes = np.array(known) + empty
+    sizes = np.array(counts) + empty
     column = np.repeat(np.arange(len(schema)), sizes)
     code = np.concatenate([np.arange(size) for size in sizes])
-    possible = code < np.array(known)[column]
+    possible = code < np.array(counts)[column]
     fills = {"weight": NEVER, "mean": 0.0, "deviation": 1.0}
     facts = {name: np.full(len(column), fill, np.float32) for name, fill in fills.items()}
     for name, flat in facts.items():
@@ -158,7 +158,7 @@ def row(layout: Layout, code: jax.Array, distance: jax.Array) -> jax.Array:
     return code.at[:, layout.numbers].set(centre + width * jnp.clip(distance, -1, 1))
 
 
-def drawn(layout: Layout, key: jax.Array | None, logits: jax.Array, distance: jax.Array) -> jax.Array:
+def draw_rows(layout: Layout, key: jax.Array | None, logits: jax.Array, distance: jax.Array) -> jax.Array:
     """Draws rows by the logits of modes and levels. No cell is missing.
 
     Args:
@@ -211,12 +211,12 @@ def read(layout: Layout, key: jax.Array | None, x: jax.Array) -> jax.Array:
     Returns:
       Flat vectors [N, W].
     """
-    seen, x = ~jnp.isnan(x), jnp.nan_to_num(x)
+    observed, x = ~jnp.isnan(x), jnp.nan_to_num(x)
     log_r = log_responsibilities(layout, x)
     code = likeliest(layout, log_r if key is None else log_r + jax.random.gumbel(key, log_r.shape))
-    held = categorical.indicators(layout.groups, jnp.where(seen, code, layout.groups.sizes[None] - 1.0), None)
+    held = categorical.indicators(layout.groups, jnp.where(observed, code, layout.groups.sizes[None] - 1.0), None)
     centre, width = (matmul(held * flat[None], layout.member) for flat in (layout.mean, layout.width))
-    distance = jnp.where(seen, jnp.clip((x - centre) / width, -1, 1), 0)[:, layout.numbers]
+    distance = jnp.where(observed, jnp.clip((x - centre) / width, -1, 1), 0)[:, layout.numbers]
     return jnp.concatenate([distance, held], 1)
 
 
@@ -238,7 +238,7 @@ def representation(spec: Spec) -> Representation:
 
     def draw(key: jax.Array, out: jax.Array) -> jax.Array:
         distance, logits = split(layout, out)
-        return drawn(layout, key, logits, jnp.tanh(distance))
+        return draw_rows(layout, key, logits, jnp.tanh(distance))
 
     shape = (len(layout.numbers) + len(layout.possible),)
     plain = Representation(shape, lambda key, x: read(layout, key, x), relaxed, draw)
@@ -252,7 +252,7 @@ def representation(spec: Spec) -> Representation:
         log_p = normalised(layout, split(layout, out)[1])
         return -jnp.take_along_axis(log_p, jnp.asarray(place)[y][:, None], 1)[:, 0]
 
-    def asked(x: jax.Array, mask: jax.Array) -> np.ndarray:
+    def requested_class(x: jax.Array, mask: jax.Array) -> np.ndarray:
         observed = np.asarray(mask)
         rows, at = np.nonzero(observed & np.isin(np.arange(observed.shape[1]), levelled)[None])
         if not (observed.sum(1) == 1).all() or len(rows) != len(observed):
@@ -263,7 +263,7 @@ def representation(spec: Spec) -> Representation:
         first = np.searchsorted(layout.groups.column[place], at)
         return (first + np.asarray(x)[rows, at]).astype(np.int32)
 
-    return plain._replace(mismatch=mismatch, shares=shares, asked=asked)
+    return plain._replace(mismatch=mismatch, shares=shares, asked=requested_class)
 
 
 def _largest(layout: Layout, flat: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -73,7 +73,7 @@ def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
     likeliest, noise = logits.argmax(), jax.random.gumbel(key, logits.shape)
     logits = logits / jnp.where(choice.temperature > 0, choice.temperature, 1)
     if choice.top_k is None or choice.top_p is None:
-        drawn = (logits + noise).argmax()
+        token = (logits + noise).argmax()
     else:
         order = jnp.argsort(-logits)
         logits, rank = logits[order], jnp.arange(len(logits))
@@ -81,8 +81,8 @@ def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
         share = jax.nn.softmax(logits)
         before = jnp.cumsum(share) - share
         nucleus = (before < choice.top_p) | (rank == 0) | (choice.top_p >= 1)  # because rounded sums may reach 1
-        drawn = order[jnp.where(nucleus, logits + noise[order], -jnp.inf).argmax()]
-    return jnp.where(choice.temperature > 0, drawn, likeliest).astype(jnp.int32)
+        token = order[jnp.where(nucleus, logits + noise[order], -jnp.inf).argmax()]
+    return jnp.where(choice.temperature > 0, token, likeliest).astype(jnp.int32)
 
 
 def bernoulli(spec: Spec) -> Head:

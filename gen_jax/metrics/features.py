@@ -60,15 +60,15 @@ def real_data(
     """
     train = splits[0]
     test = splits[1] if spec.sizes.get(splits[1]) else None
-    most = min(MOST_ROWS, MOST_NUMBERS // int(np.prod(spec.shape)))
+    max_rows = min(MOST_ROWS, MOST_NUMBERS // int(np.prod(spec.shape)))
 
     @cache
     def rows(split: str) -> Rows:
-        return reals(split, most)
+        return reals(split, max_rows)
 
     @cache
     def held_out(num: int) -> Rows:
-        return reals(test, min(num, most)) if test else {}
+        return reals(test, min(num, max_rows)) if test else {}
 
     @cache
     def classifier() -> Classifier:

@@ -303,12 +303,12 @@ def posterior(latent: Latent, params: Any, x: jax.Array, y: jax.Array | None) ->
     return {"z": centre.mean, "scale": scale, **labelled(y)}
 
 
-def encode(latent: Latent, read: Callable, key: jax.Array, state: State, batch: Batch) -> dict:
+def encode(latent: Latent, compiled_posterior: Callable, key: jax.Array, state: State, batch: Batch) -> dict:
     """Returns the latents of the rows of a batch.
 
     Args:
       latent: the model without its weights.
-      read: `posterior` of this latent, compiled.
+      compiled_posterior: `posterior` of this latent, compiled.
       key: not used.
       state: the state of the model.
       batch: `x` [N, *shape], and `y` [N] if the model reads labels.
@@ -316,7 +316,7 @@ def encode(latent: Latent, read: Callable, key: jax.Array, state: State, batch: 
     Raises:
       UserError: for a batch without the labels that the model reads.
     """
-    return read(state.average, observed(batch), batch_labels(batch, latent.classes).get("y"))
+    return compiled_posterior(state.average, observed(batch), batch_labels(batch, latent.classes).get("y"))
 
 
 def decode(form: Latent, key: jax.Array, state: State, latent: dict) -> Batch:

@@ -193,12 +193,12 @@ def step(
       The new state, and the metrics.
     """
     weight = batch.get("weight", jnp.ones(len(batch["x"])))
-    seen = state.examples.astype(jnp.float32)
+    examples = state.examples.astype(jnp.float32)
     first = state.step == 0
     gradient, terms = jax.grad(partial(loss, nets), has_aux=True)(state.params, key, batch, state.codebook, first)
     params, optimizer = {}, {}
     for name, tx in txs.items():
-        updates, optimizer[name] = tx(seen).update(gradient[name], state.optimizer[name], state.params[name])
+        updates, optimizer[name] = tx(examples).update(gradient[name], state.optimizer[name], state.params[name])
         params[name] = optax.apply_updates(state.params[name], updates)
     codebook = quantise.moved(terms.codebook, nets.decay, terms.z, terms.codes, terms.weight)
     metrics = {
@@ -266,7 +266,7 @@ def loss(
     place_weight = jnp.repeat(weight, nets.prior.height * nets.prior.width)  # [M]
     z = nets.encoder.apply(params["images"]["encoder"], x)  # [N, h, w, D]
     flat = jax.lax.stop_gradient(z.reshape(-1, nets.code_size))  # [M, D]
-    fresh = quantise.drawn(fresh_key, flat, place_weight, nets.codebook_size)  # [K, D]
+    fresh = quantise.draw_vectors(fresh_key, flat, place_weight, nets.codebook_size)  # [K, D]
     codebook = jax.tree.map(partial(jnp.where, first), quantise.begun(fresh, place_weight), codebook)
     e = quantise.vectors(codebook)  # [K, D]
     codes = quantise.nearest(jax.lax.stop_gradient(z), e)  # [N, h, w]

@@ -178,7 +178,7 @@ class Down(nn.Module):
           out [N, *shape]; z, mean and log scale of q(z | x), [N, Z] each.
         """
         top, num = self.stages[0], len(z)
-        found: list[list[jax.Array]] = []
+        posteriors: list[list[jax.Array]] = []
         label = jax.nn.one_hot(y, self.classes) if self.classes else jnp.zeros((num, 1))
         h = nn.Dense(math.prod(top.sides) * top.width, name="start")(label).reshape(num, *top.sides, top.width)
         for number, stage in enumerate(self.stages):
@@ -186,12 +186,12 @@ class Down(nn.Module):
             for channels in stage.latents:
                 size = math.prod(stage.sides) * channels
                 eps, z = z[:, :size].reshape(num, *stage.sides, channels), z[:, size:]
-                feature = features[len(found)] if features else None
-                h, *q = Layer(channels, self.kit, name=f"layer_{len(found) + 1}")(h, eps, feature, fixed)
-                found.append([each.reshape(num, -1) for each in q])
+                feature = features[len(posteriors)] if features else None
+                h, *q = Layer(channels, self.kit, name=f"layer_{len(posteriors) + 1}")(h, eps, feature, fixed)
+                posteriors.append([each.reshape(num, -1) for each in q])
             h = h if stage.latents else self.kit.block(name=f"block_{number}")(h)
         out = self.kit.leave(math.prod(self.shape) // math.prod(self.stages[-1].sides), name="leave")(nn.silu(h))
-        return out.reshape(num, *self.shape), *(jnp.concatenate(each, -1) for each in zip(*found))
+        return out.reshape(num, *self.shape), *(jnp.concatenate(each, -1) for each in zip(*posteriors))
 
 
 def _nets(shape: Sequence[int], classes: int, stages: Sequence[Stage], kit: Kit) -> Nets:

@@ -112,12 +112,12 @@ class CheckedNet:
 
 
 def build_net(
-    what: str, choices: Mapping[str, Callable], options: Any, *facts: Any, inputs: str, shape: tuple
+    place: str, choices: Mapping[str, Callable], options: Any, *facts: Any, inputs: str, shape: tuple
 ) -> CheckedNet:
     """Builds a net of a model, which is checked when it is traced: also nets that a user has registered under a name.
 
     Args:
-      what: name of the place, for the errors.
+      place: name of the place, for the errors.
       choices: functions by name.
       options: the net, as `registry.build` takes it.
       *facts: facts that the model gives to the functions.
@@ -127,10 +127,10 @@ def build_net(
     Raises:
       UserError: as `registry.build`, and for an object that is no net.
     """
-    net = build(what, choices, options, *facts)
+    net = build(place, choices, options, *facts)
     if not hasattr(net, "init") or not hasattr(net, "apply"):
         raise UserError(
-            f"{what} is an object of type {type(net).__name__}, which has no init and apply; expected a Flax linen module, "
+            f"{place} is an object of type {type(net).__name__}, which has no init and apply; expected a Flax linen module, "
             f"or an NNX module as gen_jax.nets.NnxNet(lambda rngs: {type(net).__name__}(..., rngs=rngs))"
         )
-    return CheckedNet(what, net, inputs, tuple(shape))
+    return CheckedNet(place, net, inputs, tuple(shape))

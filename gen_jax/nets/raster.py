@@ -34,13 +34,13 @@ class Raster(nn.Module):
         self.predictor = Predictor(self.recurrent, self.size, 0, True, self.classes, {})
 
     def move(
-        self, carry: tuple, left: jax.Array, above: jax.Array, place: jax.Array, y: jax.Array | None = None
+        self, carry: tuple, left_codes: jax.Array, above: jax.Array, place: jax.Array, y: jax.Array | None = None
     ) -> tuple[tuple, jax.Array]:
         """Computes the logits of the codes at several places.
 
         Args:
           carry: the carry before the first place.
-          left: codes to the left [N, T]; -1 for no code.
+          left_codes: codes to the left [N, T]; -1 for no code.
           above: codes above [N, T]; -1 for no code.
           place: indices of the places in the grid [T].
           y: labels [N]; by default None.
@@ -49,8 +49,8 @@ class Raster(nn.Module):
           The carry after the last place, and logits [N, T, K].
         """
         at = jax.nn.one_hot(place, self.height * self.width)
-        at = jnp.broadcast_to(at, (*left.shape, at.shape[-1]))
-        frames = jnp.concatenate([jax.nn.one_hot(left, self.size), jax.nn.one_hot(above, self.size), at], -1)
+        at = jnp.broadcast_to(at, (*left_codes.shape, at.shape[-1]))
+        frames = jnp.concatenate([jax.nn.one_hot(left_codes, self.size), jax.nn.one_hot(above, self.size), at], -1)
         return self.predictor.unroll(carry, frames, y)[:2]
 
     def __call__(self, codes: jax.Array, y: jax.Array | None = None) -> jax.Array:

@@ -48,7 +48,7 @@ def schedule(value: float | Mapping | Callable[[jax.Array], Any]) -> Callable[[j
     if callable(value):
         return value
     if not isinstance(value, Mapping):
-        return lambda seen: value
+        return lambda examples: value
     return build("schedule", {"schedule": _moving}, {"name": "schedule", **value})
 
 
@@ -75,11 +75,11 @@ def optimizer(
     """
     if not isinstance(options, Mapping):
         transformation = build("optimizer", OPTIMIZERS, options)
-        return lambda seen: transformation
+        return lambda examples: transformation
     arguments = {name: schedule(value) for name, value in options.items() if name != "name"}
 
-    def at(seen: jax.Array) -> optax.GradientTransformation:
-        values = {name: value(seen) for name, value in arguments.items()}
+    def at(examples: jax.Array) -> optax.GradientTransformation:
+        values = {name: value(examples) for name, value in arguments.items()}
         clip_norm = values.pop("clip_norm", None)
         tx = build("optimizer", OPTIMIZERS, {"name": options.get("name"), **values})
         return tx if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), tx)

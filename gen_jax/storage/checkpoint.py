@@ -150,7 +150,7 @@ def finish(manager: CheckpointManager) -> None:
     attempt(manager, manager.wait_until_finished)
 
 
-def left(manager: CheckpointManager) -> str:
+def describe_latest(manager: CheckpointManager) -> str:
     """Returns in words which checkpoint a run that ends has saved.
 
     Args:
@@ -252,19 +252,19 @@ def saved_layout(facts: Any) -> dict[str, list]:
         raise Damaged(str(error)) from None
 
 
-def refuse_other_layout(saved: dict[str, list], wanted: dict[str, list], what: str) -> None:
+def refuse_other_layout(saved: dict[str, list], model_layout: dict[str, list], checkpoint_name: str) -> None:
     """Refuses a saved state that has other arrays than the state of the model.
 
     Args:
       saved: layout of the saved state.
-      wanted: layout of the state of the model.
-      what: name of the checkpoint, for the error.
+      model_layout: layout of the state of the model.
+      checkpoint_name: name of the checkpoint, for the error.
 
     Raises:
       UserError: for the first array that differs.
     """
-    for name in sorted(saved.keys() | wanted.keys()):
-        if saved.get(name) != wanted.get(name):
+    for name in sorted(saved.keys() | model_layout.keys()):
+        if saved.get(name) != model_layout.get(name):
             raise UserError(
                 f"{what} does not fit this model, because {name} was {saved.get(name, 'absent')}; expected "
                 f"{wanted.get(name, 'absent')}. Other code or settings wrote it"

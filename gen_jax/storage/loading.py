@@ -72,7 +72,7 @@ def load(
     abstract = placement.abstract_state(placement.make_mesh(jax.devices()[:1]), shapes, seeds)
     selected = steps_in(workdir / BEST)
     if selected and not last and (step is None or step in selected):
-        found = checkpoint.newest_in(workdir / BEST, abstract, step)
+        step_and_state = checkpoint.newest_in(workdir / BEST, abstract, step)
     else:
         found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
     if found is None:

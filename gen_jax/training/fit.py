@@ -211,7 +211,7 @@ def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -
     refuse_too_large(job)
     trust(config.plain(job.settings))
     leads, alone = processes.leads(), processes.alone()
-    with directory.locked(workdir) if leads else nullcontext(), stop_requests(alone) as asked:
+    with directory.locked(workdir) if leads else nullcontext(), stop_requests(alone) as received_signal:
         begun = directory.begun_config(workdir)
         if begun is None and leads:
             remove_unfinished_start(workdir)
@@ -234,12 +234,12 @@ def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -
             logged = log.opened(workdir, start, total, job.metrics, job.quiet) if leads else nullcontext(log.SILENT)
             with logged as journal, selection.opened(workdir, job.settings.select) as offer:
                 hooks = hooks_of_run(job, manager, journal, offer, users)
-                done = loop(job, hooks, manager, journal, start, state, processes.stop_request(asked))
+                done = loop(job, hooks, manager, journal, start, state, processes.stop_request(received_signal))
         if leads:
             curves.draw_curves(workdir)
     if done < total:
         print(f"stopped: step {done} of {total} is saved; resume with\n  {again}")
-        return 128 + (asked() or signal.SIGTERM)  # JAX tells the other processes of a SIGTERM
+        return 128 + (received_signal() or signal.SIGTERM)  # JAX tells the other processes of a SIGTERM
     outputs = [f"{what} in {workdir / name}" for what, name in OUTPUTS.items() if (workdir / name).exists()]
     print("done: " + ", ".join(outputs))
     return 0

@@ -289,13 +289,13 @@ def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbe
     return returned_numbers(name_of(function), returned, {"step", "seconds", job.settings.select, *metrics})
 
 
-def returned_numbers(name: str, returned: Any, taken: set[str]) -> Numbers | None:
+def returned_numbers(name: str, returned: Any, logged_names: set[str]) -> Numbers | None:
     """Returns the result of a user's hook as numbers that can be logged.
 
     Args:
       name: name of the hook.
       returned: result of the hook.
-      taken: names that are logged already.
+      logged_names: names that are logged already.
 
     Raises:
       UserError: with the name of the hook, for anything but None or numbers by new names.
@@ -305,7 +305,7 @@ def returned_numbers(name: str, returned: Any, taken: set[str]) -> Numbers | Non
     if not isinstance(returned, Mapping):
         raise UserError(f"hook {name!r} returned {returned!r:.80}; expected None, or numbers by name to be logged")
     for key, value in returned.items():
-        if not isinstance(key, str) or key in taken:
+        if not isinstance(key, str) or key in logged_names:
             raise UserError(
                 f"hook {name!r} returned a number named {key!r}; expected a name that is not logged already"
             )

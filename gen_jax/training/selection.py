@@ -86,6 +86,6 @@ def replica(workdir: Path, text: str) -> int:
         )
     sign = signs[found["metric"]]
     return max(
-        range(len(found["values"])),
-        key=lambda one: -math.inf if found["values"][one] is None else sign * found["values"][one],
+        range(len(record["values"])),
+        key=lambda one: -math.inf if record["values"][one] is None else sign * record["values"][one],
     )

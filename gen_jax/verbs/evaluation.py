@@ -84,7 +84,7 @@ def replica_scores(
     """
     others = [*others]
     scores = []
-    with counter(1 + len(others), "replicas", "replica", shown=bool(others)) as bar:
+    with counter(1 + len(others), "replicas", "replica", visible=bool(others)) as bar:
         scores.append(scorer.score(loaded.model, loaded.state, samples))
         bar.update()
         for other in others:

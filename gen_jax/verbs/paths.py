@@ -165,15 +165,15 @@ def traversals(loaded: loading.Loaded, order: np.ndarray, num: int, steps: int, 
     A latent goes from -3 to 3 standard deviations of the prior around its mean, as far as draws of the prior reach.
     """
     latent = draws(loaded.model, loaded.state, seed, 1)
-    known = draws(loaded.model, loaded.state, 0, PRIOR_ROWS)["z"].reshape(PRIOR_ROWS, -1).astype(np.float64)
+    prior_z = draws(loaded.model, loaded.state, 0, PRIOR_ROWS)["z"].reshape(PRIOR_ROWS, -1).astype(np.float64)
     order = order[:num]
     walked = {
         name: np.tile(leaf[:, None], (len(order), steps, *(1,) * (leaf.ndim - 1))) for name, leaf in latent.items()
     }
     z = walked["z"].reshape(len(order), steps, -1)
     for row, each in zip(z, order):
-        path = known[:, each].mean() + known[:, each].std() * np.linspace(-REACH, REACH, steps)
-        row[:, each] = np.clip(path, known[:, each].min(), known[:, each].max())
+        path = prior_z[:, each].mean() + prior_z[:, each].std() * np.linspace(-REACH, REACH, steps)
+        row[:, each] = np.clip(path, prior_z[:, each].min(), prior_z[:, each].max())
     return decoded(loaded, {**walked, "z": z.reshape(walked["z"].shape)})
 
 

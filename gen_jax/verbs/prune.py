@@ -75,9 +75,9 @@ def parse_sparsity(text: str) -> list[float]:
       UserError: for the first text that is not such a share.
     """
     shares = set()
-    for each in text.split(","):
+    for item in text.split(","):
         try:
-            share = float(each)
+            share = float(item)
         except ValueError:
             share = -1.0
         if not 0 <= share <= 1:
@@ -97,11 +97,11 @@ def draw_curves(figures: dict) -> bytes:
 
     metrics = figures["metrics"]
     figure = Figure(figsize=(4 * len(metrics), 3.2), layout="constrained")
-    for panel, (name, each) in zip(figure.subplots(1, len(metrics), squeeze=False).flat, metrics.items()):
-        values = [np.nan if value is None else value for value in each["values"]]
+    for panel, (name, entry) in zip(figure.subplots(1, len(metrics), squeeze=False).flat, metrics.items()):
+        values = [np.nan if value is None else value for value in entry["values"]]
         panel.plot(figures["sparsity"], values, marker="o", markersize=4)
-        if each["oracle"] is not None:
-            panel.axhline(each["oracle"], color="grey", linestyle="--", linewidth=1, label="real data")
+        if entry["oracle"] is not None:
+            panel.axhline(entry["oracle"], color="grey", linestyle="--", linewidth=1, label="real data")
             panel.legend(fontsize=8)
         panel.set_title(name, fontsize=10)
         panel.set_xlabel("share of weights removed", fontsize=9)

@@ -127,7 +127,8 @@ def drawn_column(loaded: loading.Loaded, of: str, condition: Condition | None, s
     given, cells = None, None
     if condition is not None:
         given, cells = model_condition(spec, condition, DRAWS), condition_cells(spec, condition, DRAWS)
-    rows = draw(loaded.model, loaded.state, spec, seed, DRAWS, given, known=cells, fits=row_filter(condition))["x"]
+    fits = row_filter(condition)
+    rows = draw(loaded.model, loaded.state, spec, seed, DRAWS, given, fixed_cells=cells, fits=fits)["x"]
     return rows[:, column_names(spec).index(of)]
 
 

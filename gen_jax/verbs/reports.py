@@ -177,14 +177,14 @@ def overview(runs: Sequence[RunFacts]) -> Html:
 def differences(runs: Sequence[RunFacts]) -> Html:
     """Returns the settings in which the runs differ, and the settings that they share."""
 
-    def shown(run: RunFacts, key: str) -> str:
+    def value_text(run: RunFacts, key: str) -> str:
         return json.dumps(run.settings[key]) if key in run.settings else ""
 
     keys = sorted({key for run in runs for key in run.settings})
-    differing = [key for key in keys if len({shown(run, key) for run in runs}) > 1]
-    rows = [[key, *(shown(run, key) for run in runs)] for key in differing]
+    differing = [key for key in keys if len({value_text(run, key) for run in runs}) > 1]
+    rows = [[key, *(value_text(run, key) for run in runs)] for key in differing]
     different = table(["setting", *map(title, runs)], rows) if differing else ""
-    shared = [[key, shown(runs[0], key)] for key in keys if key not in differing]
+    shared = [[key, value_text(runs[0], key)] for key in keys if key not in differing]
     summary = "the settings that they share" if len(runs) > 1 else "its settings"
     same = table(["setting", "of every run"], shared)
     return joined(different, element("details", element("summary", summary), same))

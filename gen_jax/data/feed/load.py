@@ -152,18 +152,18 @@ def all_rows(source: Source, split: str) -> np.ndarray:
     return source.rows(split, np.arange(source.sizes[split]))["x"]
 
 
-def spec_of(source: Source, options: Mapping[str, Any], kept: Rows) -> Spec:
+def spec_of(source: Source, options: Mapping[str, Any], resident_rows: Rows) -> Spec:
     """Returns the facts of a data set.
 
     Args:
       source: the rows.
       options: the `data` section of a config.
-      kept: raw rows [N, ...] of the split, if they are in memory; else empty.
+      resident_rows: raw rows [N, ...] of the split, if they are in memory; else empty.
 
     Raises:
       UserError: for a transform that does not fit the data, or a number that is not finite.
     """
-    shift, scale, low, high = (np.asarray(value).tolist() for value in affine(source, options, kept))
+    shift, scale, low, high = (np.asarray(value).tolist() for value in affine(source, options, resident_rows))
     spec = Spec(
         name=source.name,
         kind=source.kind,

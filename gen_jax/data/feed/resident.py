@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from gen_jax.data.cache import cache_folder, content_hash, made
+from gen_jax.data.cache import cache_folder, content_hash, make_folder
 from gen_jax.data.source import Source
 from gen_jax.data.sources.opening import IN_MEMORY, open_source
 from gen_jax.errors import UserError
@@ -50,7 +50,7 @@ def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quie
             return _arrays(folder)
         except (OSError, ValueError, EOFError):
             shutil.rmtree(folder, ignore_errors=True)  # damaged
-    made(folder.parent)
+    make_folder(folder.parent)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder.parent))
     try:
         _decode(source, options, split, unfinished, quiet)

@@ -71,7 +71,7 @@ def spectrogram(sound: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.maximum(power / max(power.max(), 1e-12), 1e-12))
 
 
-def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
+def recordings(path: Path, options: Mapping[str, Any], file_hash: str) -> Source:
     """Opens the Free Spoken Digit recordings in a .zip archive of files `{digit}_{speaker}_{number}.wav`.
 
     Rows have a `length`. `data.encoding` is mu_law (256 tokens) or waveform (amplitudes in [-1, 1]). `data.label`
@@ -80,7 +80,7 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
     Args:
       path: the archive.
       options: the `data` section of a config.
-      known: hash of the content of the file.
+      file_hash: hash of the content of the file.
 
     Raises:
       UserError: for an archive that cannot be read or holds no such recordings, or an unknown option.
@@ -111,12 +111,12 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
     silence = to_mu_law(np.zeros(())) if encoding == "mu_law" else np.zeros(())
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        chosen = places[split][indices]
-        x = np.full((len(chosen), longest), silence, dtype)
-        for row, number in enumerate(chosen):
+        numbers = places[split][indices]
+        x = np.full((len(numbers), longest), silence, dtype)
+        for row, number in enumerate(numbers):
             sound = sounds[number][1] / FULL
             x[row, : len(sound)] = to_mu_law(sound) if encoding == "mu_law" else sound
-        labels = np.array([classes.index(facts[number][LABELS.index(label)]) for number in chosen], np.int32)
+        labels = np.array([classes.index(facts[number][LABELS.index(label)]) for number in numbers], np.int32)
         return {"x": x, "length": lengths[split][indices].astype(np.int32), "y": labels}
 
     info: dict[str, Any] = {"rate": int(min(rates)), "ragged": True}
@@ -131,7 +131,7 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
         dtype,
         sizes,
         rows,
-        content_hash(known, encoding, label),
+        content_hash(file_hash, encoding, label),
         classes,
         limits,
         info,

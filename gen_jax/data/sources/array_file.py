@@ -36,13 +36,13 @@ def array_file(path: Path, options: Mapping[str, Any]) -> Source:
 
 
 def source_of_arrays(
-    name: str, what: str, arrays: Mapping[str, np.ndarray], options: Mapping[str, Any], content: str
+    name: str, origin: str, arrays: Mapping[str, np.ndarray], options: Mapping[str, Any], content: str
 ) -> Source:
     """Returns arrays as the training split of a source.
 
     Args:
       name: name of the data.
-      what: name of the arrays, for messages.
+      origin: name of the arrays, for messages.
       arrays: `x` [N, ...], and labels `y` [N] if there are labels.
       options: the `data` section of a config, of which `resize` and `kind` are read.
       content: hash of the content.
@@ -51,8 +51,8 @@ def source_of_arrays(
       UserError: for arrays that are not rows.
     """
     resize, declared = options.get("resize"), options.get("kind")
-    x = _values(what, arrays["x"], declared)
-    y = _labels(what, arrays["y"], len(x)) if "y" in arrays else None
+    x = _values(origin, arrays["x"], declared)
+    y = _labels(origin, arrays["y"], len(x)) if "y" in arrays else None
     if resize is not None and x.dtype != np.uint8:
         raise UserError(f"data.resize is {resize} and {what} holds {x.dtype}; expected uint8 images")
     kind, shape = (declared, x.shape[1:]) if declared else image_or_vector(what, x.shape[1:], resize)
@@ -97,7 +97,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     return {"x": next(iter(arrays.values()))}
 
 
-def _values(what: str, x: np.ndarray, declared: str | None) -> np.ndarray:
+def _values(origin: str, x: np.ndarray, declared: str | None) -> np.ndarray:
     """Returns rows [N, ...] in a type that JAX takes, and images with their channels, [N, H, W, C].
 
     Raises:
@@ -121,7 +121,7 @@ def _values(what: str, x: np.ndarray, declared: str | None) -> np.ndarray:
     return x
 
 
-def _labels(what: str, y: np.ndarray, num: int) -> np.ndarray:
+def _labels(origin: str, y: np.ndarray, num: int) -> np.ndarray:
     """Returns labels [num], whole numbers or texts.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.builders import BUILDERS, find
-from gen_jax.data.cache import cache_folder, content_hash, folder_hash, made
+from gen_jax.data.cache import cache_folder, content_hash, folder_hash, make_folder
 from gen_jax.data.kinds.text import text_source
 from gen_jax.data.source import Source, image_or_vector, resized
 from gen_jax.data.tables.sets import TABLES
@@ -139,7 +139,7 @@ def _our_builder(name: str, variant: str | None) -> Any:
     variants = [config.name for config in cls.BUILDER_CONFIGS]
     if variant is not None:
         choose(f"data.variant of {name}:", variant, variants)
-    home = made(cache_folder() / "tfds")
+    home = make_folder(cache_folder() / "tfds")
 
     def open_builder() -> Any:
         return cls(data_dir=str(home), config=variant, file_format="array_record")
@@ -214,7 +214,7 @@ def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> A
     refuse_foreign_classes(versions[-1] / "features.json")
     try:
         builder = tfds.builder_from_directory(versions[-1])
-        written = builder.info.file_format.value
+        file_format = builder.info.file_format.value
     except Exception as error:  # noqa: BLE001 (TFDS raises any error)
         raise UserError(f"{versions[-1]} is not readable ({error}); expected a whole TFDS data set") from None
     if written != "array_record":

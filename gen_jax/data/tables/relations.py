@@ -137,24 +137,24 @@ def _fitting_levels(column: dict[str, Any], text: str, relation: Relation) -> np
     return fits
 
 
-def _refuse_beyond(column: dict[str, Any], text: str, wanted: np.ndarray, operator: str) -> None:
+def _refuse_beyond(column: dict[str, Any], text: str, values: np.ndarray, operator: str) -> None:
     """Refuses a relation that no value in the range of a column fits."""
     low, high = column["low"], column["high"]
-    tried = np.array([low, high, *wanted])
+    tried = np.array([low, high, *values])
     tried = tried[(tried >= low) & (tried <= high)]
-    if not _compared(tried, wanted, operator).any():
+    if not _compared(tried, values, operator).any():
         ends = " to ".join(texts_of(column, np.array([low, high])))
         raise UserError(
             f"--given {text}: no row fits; expected a value of column {column['name']!r}, which holds {ends}"
         )
 
 
-def _compared(x: np.ndarray, wanted: np.ndarray, operator: str) -> np.ndarray:
+def _compared(x: np.ndarray, values: np.ndarray, operator: str) -> np.ndarray:
     if operator in COMPARED:
-        return COMPARED[operator](x, wanted[0])
+        return COMPARED[operator](x, values[0])
     if operator == "..":
-        return (x >= wanted[0]) & (x <= wanted[1])
-    return np.isin(x, wanted) == (operator == "in")
+        return (x >= values[0]) & (x <= values[1])
+    return np.isin(x, values) == (operator == "in")
 
 
 def _places(column: dict[str, Any], text: str, relation: Relation) -> tuple[np.ndarray, np.ndarray]:

@@ -174,12 +174,12 @@ def with_holdout(
     num = round(share * rows)
     if not num or rows < FEWEST_HELD_OUT or split == test:
         return parts
-    held = np.zeros(rows, bool)
-    held[np.random.default_rng([HOLDOUT, rows]).permutation(rows)[:num]] = True
+    held_out = np.zeros(rows, bool)
+    held_out[np.random.default_rng([HOLDOUT, rows]).permutation(rows)[:num]] = True
     say_once(
         f"{path}: {num:,} of its {rows:,} rows are the test split; --config.data.holdout=0 learns from all of them"
     )
     return {
         name: {column: Cells(cells.texts, cells.codes[chosen], chosen) for column, cells in parts[split].items()}
-        for name, chosen in ((split, np.flatnonzero(~held)), (test, np.flatnonzero(held)))
+        for name, chosen in ((split, np.flatnonzero(~held_out)), (test, np.flatnonzero(held_out)))
     }

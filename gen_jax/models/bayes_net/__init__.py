@@ -20,7 +20,15 @@ from gen_jax.model import Batch, Model, family
 from gen_jax.models.bayes_net import batched, cpds
 from gen_jax.models.bayes_net.inference import Evidence, evidence_of
 from gen_jax.models.bayes_net.information_theory import network_information
-from gen_jax.models.bayes_net.structures import STRUCTURES, Graph, Rows, Structure, StructureChoice, kept, tree_of
+from gen_jax.models.bayes_net.structures import (
+    STRUCTURES,
+    Graph,
+    Rows,
+    Structure,
+    StructureChoice,
+    fixed_structure,
+    tree_of,
+)
 from gen_jax.registry import build
 
 OPTIONS = {"temperature": 1.0}  # options of the sampler, with their defaults
@@ -143,13 +151,13 @@ def init(net: BayesNet, key: jax.Array, batch: Batch) -> BayesNetState:
       batch: see `step`. The bins are fitted to its numbers.
     """
     variables, _, levels = net.shape
-    most = net.structure.max_parents
+    max_parents = net.structure.max_parents
     x, observed, _ = cells_of(batch)
     cut = bins.fit(x, observed & net.numeric[None], net.max_bins)
-    parents = jnp.full((variables, most), -1, jnp.int32)
+    parents = jnp.full((variables, max_parents), -1, jnp.int32)
     tables = categorical.normalised(jnp.zeros(net.shape), valid_levels(net, cut), 0.0)
     if net.network is not None:
-        parents = jnp.asarray(cpds.padded_parents(net.network.parents, most))
+        parents = jnp.asarray(cpds.padded_parents(net.network.parents, max_parents))
         tables = jnp.asarray(cpds.padded_tables(net.network.tables, net.shape))
     return BayesNetState(
         step=jnp.int32(0),

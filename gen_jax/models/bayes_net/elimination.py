@@ -296,7 +296,7 @@ def forward(plan: Plan, factors: Mapping[int, Array], reduce: Callable = log_sum
     return Elimination(tables[:-1], messages[:-1], tables[-1])
 
 
-def joints(plan: Plan, elimination: Elimination, kept: Array) -> list[Array]:
+def joints(plan: Plan, elimination: Elimination, last_joint: Array) -> list[Array]:
     """Returns P(scope of the bucket | evidence) [levels ..., rows] of every bucket, in one reverse pass.
 
     This is the derivative of log P(evidence) by the table of each bucket, written out. It is a conditional, exp(table -
@@ -305,14 +305,14 @@ def joints(plan: Plan, elimination: Elimination, kept: Array) -> list[Array]:
     Args:
       plan: the plan.
       elimination: the tables of the plan, by `log_sum`.
-      kept: probabilities of the kept variables given the evidence, [levels ..., rows].
+      last_joint: probabilities of the kept variables given the evidence, [levels ..., rows].
 
     Returns:
-      The joint of each bucket, and `kept` as the last joint.
+      The joint of each bucket, and `last_joint` as the last joint.
     """
     steps = (*plan.buckets, plan.kept)
     receivers = {i: number for number, bucket in enumerate(steps) for i in bucket.messages}
-    probabilities: list[Array] = [None] * len(plan.buckets) + [kept]
+    probabilities: list[Array] = [None] * len(plan.buckets) + [last_joint]
     for number in reversed(range(len(plan.buckets))):
         receiver = receivers[number]
         above = marginal(probabilities[receiver], steps[receiver].scope, steps[number].scope[1:])

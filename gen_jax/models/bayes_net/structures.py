@@ -79,12 +79,12 @@ def fixed(names: Sequence[str], cards: Sequence[int], edges: Edges = ()) -> Stru
       UserError: for an unknown name, a pair of equal names, or a cycle.
     """
     parents = parents_of(edge_matrix("structure.edges", edges, names), names)
-    structure = kept(parents, cards)
+    structure = fixed_structure(parents, cards)
     padded = cpds.padded_parents(parents, structure.max_parents)
     return structure._replace(find=partial(replace_parents, padded))
 
 
-def kept(parents: Sequence[Sequence[int]], cards: Sequence[int]) -> Structure:
+def fixed_structure(parents: Sequence[Sequence[int]], cards: Sequence[int]) -> Structure:
     """Returns the method that keeps the graph of the first state.
 
     Args:

@@ -83,7 +83,7 @@ def forest(
     layout = growth.layout
     whole = jax.jit(partial(leaf_mixture.log_prob, layout))
     posterior = partial(leaf_mixture.posterior, layout, jax.jit(partial(leaf_mixture.joint, layout)))
-    free = jax.jit(partial(drawn, growth), static_argnums=2)
+    free = jax.jit(partial(draw_rows, growth), static_argnums=2)
     complete = jax.jit(lambda key, forest, *cells: leaf_mixture.draw(key, layout, forest.leaves, *cells))
 
     def log_prob(key: jax.Array, state: ForestState, batch: Batch) -> jax.Array:
@@ -216,17 +216,17 @@ def grow(
     # Because NumPy pads seeds with zeros, default_rng(seed) would draw what default_rng([seed, 0]) draws for tree 0.
     rng = np.random.default_rng([int(seed), growth.shape[0]])
     real_x, observed, real_leaf = x[real], mask[real], leaf[:, real]
-    drawn = growing.resampled(rng, real_x, observed, real_leaf)
+    synthetic = growing.resampled(rng, real_x, observed, real_leaf)
     hidden = np.flatnonzero(~observed.all(1))
     cells = growing.resampled(rng, real_x, observed, real_leaf, hidden)
     places = np.flatnonzero(real)[hidden]
     full = np.where(mask, x, 0)
     full[places] = np.where(mask[places], x[places], cells)
-    grown, accuracy = growing.grown(int(seed), full[real], drawn, growth.unordered, growth.shape, growth.min_rows)
+    grown, accuracy = growing.grown(int(seed), full[real], synthetic, growth.unordered, growth.shape, growth.min_rows)
     return grown, full, np.float32(accuracy)
 
 
-def drawn(growth: Growth, key: jax.Array, forest: Forest, num: int) -> jax.Array:
+def draw_rows(growth: Growth, key: jax.Array, forest: Forest, num: int) -> jax.Array:
     """Draws rows [num, D].
 
     Args:
@@ -318,12 +318,12 @@ def check_arguments(
         raise UserError(f"delta is {delta}; expected 0 to 0.5")
     if max_leaves is not None:
         check_whole("max_leaves", max_leaves, 2)
-    most = max(2, max_leaves or spec.sizes.get(spec.split, 2) // (2 * min_rows))
+    leaf_limit = max(2, max_leaves or spec.sizes.get(spec.split, 2) // (2 * min_rows))
     count, width = layout.valid.shape
-    numbers = trees * most * (4 * len(layout.numbers) + count * (width if layout.dependent else 1) * width)
+    numbers = trees * leaf_limit * (4 * len(layout.numbers) + count * (width if layout.dependent else 1) * width)
     if numbers > MOST:
         raise UserError(
             f"{trees} trees of up to {most} leaves hold {numbers:,} numbers; expected at most {MOST:,}. Choose a "
             "smaller max_leaves, a larger min_rows or fewer trees"
         )
-    return trees, most, len(columns(spec)), width
+    return trees, leaf_limit, len(columns(spec)), width

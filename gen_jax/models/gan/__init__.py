@@ -212,13 +212,13 @@ def sample(
     sampler_options(how)
     refuse_given(given, honoured(nets))
     cells = given_observed(given, num, nets.shape)
-    asked = {}
+    requested_labels = {}
     if cells is not None and nets.form.asked:
-        asked = {"y": nets.form.asked(*cells)}
+        requested_labels = {"y": nets.form.asked(*cells)}
     if given and "y" in given:
-        asked = given_labels({"y": given["y"]}, num, nets.classes)
+        requested_labels = given_labels({"y": given["y"]}, num, nets.classes)
     z_key, x_key = jax.random.split(key)
-    rows = decoder(x_key, state, {**draw_prior(nets, z_key, state, num), **asked})
+    rows = decoder(x_key, state, {**draw_prior(nets, z_key, state, num), **requested_labels})
     if cells is None:
         return rows
     x, mask = cells

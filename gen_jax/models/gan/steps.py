@@ -128,16 +128,16 @@ def step(nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, bat
     for number in range(recipe.n_critic):  # unrolled, because XLA's CPU convolutions are slow inside a loop
         state, metrics = update_discriminator(nets, recipe, keys[number], state, part_of(parts, number))
     state, value = update_generator(nets, recipe, keys[-1], state, part_of(parts, -1))
-    seen = parts["weight"][:, : recipe.n_critic].sum()
+    examples = parts["weight"][:, : recipe.n_critic].sum()
     half_life = recipe.half_life(state.examples.astype(jnp.float32))
     classes = state.classes
     if classes is not None:
         classes = counted_labels(classes, parts["weight"].ravel(), parts["y"].ravel())
     state = state._replace(
         step=state.step + 1,
-        examples=saturated(state.examples, seen.astype(jnp.int32)),
+        examples=saturated(state.examples, examples.astype(jnp.int32)),
         classes=classes,
-        generator_ema=moving_average(state.generator_ema, state.generator, seen, half_life),
+        generator_ema=moving_average(state.generator_ema, state.generator, examples, half_life),
     )
     return state, {"g_loss": value, **metrics}
 
@@ -162,11 +162,11 @@ def deal(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Bat
             f"a batch of {rows} rows cannot be split into the {parts} parts, in packs of {nets.pack}, that this gan "
             f"learns from; expected a multiple of {parts * nets.pack}"
         )
-    read = {"x": nets.form.read(key, observed(batch)), "weight": weights(batch)}
+    inputs = {"x": nets.form.read(key, observed(batch)), "weight": weights(batch)}
     if nets.classes:
-        read["y"] = labels(nets, batch)
+        inputs["y"] = labels(nets, batch)
     # Parts are strided, so that no row leaves its device.
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, parts, *leaf.shape[1:]), read)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, parts, *leaf.shape[1:]), inputs)
 
 
 def part_of(parts: Batch, number: int) -> Batch:

@@ -161,11 +161,11 @@ def log_probability(chain: Chain, state: MarkovState, x: jax.Array, length: jax.
     def mix(shorter: tuple, longer: tuple) -> tuple[tuple, None]:
         log_p, context = shorter  # [B, T], given up to `size` - 1 tokens
         size, level = longer
-        seen, reserve = ngrams.masses(chain.smoothing, level, context)
+        seen_mass, reserve = ngrams.masses(chain.smoothing, level, context)
         entry = ngrams.find(level.keys, level.first, context, x, chain.values)
         count = level.before[entry + 1] - level.before[entry] - level.discount
         kept = jnp.log(jnp.where(entry < 0, 0.0, jnp.maximum(count, 0.0)))
-        mixed = jnp.logaddexp(kept, jnp.log(reserve) + log_p) - jnp.log(seen + reserve)
+        mixed = jnp.logaddexp(kept, jnp.log(reserve) + log_p) - jnp.log(seen_mass + reserve)
         return (jnp.where(reads(chain, size, time), mixed, log_p), ngrams.later(entry)), None
 
     uniform = jnp.full(x.shape, -np.log(chain.values), jnp.float32)
@@ -253,7 +253,7 @@ def table_size(spec: Spec, order: int, max_ngrams: int | None) -> int:
     if max_ngrams is not None and not (0 < max_ngrams <= most and int(max_ngrams) == max_ngrams):
         raise UserError(f"max_ngrams is {max_ngrams}; expected 1 to {most}, for {values} tokens")
     tokens = max(spec.sizes.values(), default=1) * spec.shape[0]
-    return int(max_ngrams or 0) or min(values ** (order + 1), tokens, MAX_NGRAMS, most)
+    return int(max_ngrams or 0) or min(values ** (order + 1), tokens, MAX_NGRAMS, max_entries)
 
 
 def placed(context: jax.Array | None, batch: Batch) -> tuple[jax.Array, jax.Array | None, int]:
