@@ -179,7 +179,7 @@ def refuse_impossible(evidence: Any, row_name: str = "row") -> None:
     impossible = np.flatnonzero(np.isneginf(evidence))
     if len(impossible):
         raise UserError(
-            f"given {what} {impossible[0] + 1} is impossible under this model; expected a probability above 0"
+            f"given {row_name} {impossible[0] + 1} is impossible under this model; expected a probability above 0"
         )
 
 

@@ -40,7 +40,7 @@ def choose(subject: str, name: str, choices: Iterable[str]) -> str:
     hint = nearest(name, choices)
     listed = ", ".join(choices) if len(choices) <= 16 or not hint else f"{len(choices)} names"
     expected = f"one of {listed}" if len(choices) > 1 else listed or "none"
-    raise UserError(f"unknown {what} {name!r}; expected {expected}{hint}")
+    raise UserError(f"unknown {subject} {name!r}; expected {expected}{hint}")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -89,6 +89,6 @@ def read_json(path: Path) -> dict:
         content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not readable ({error}); expected a JSON file") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds {found!r}; expected a JSON object")
-    return found
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds {content!r}; expected a JSON object")
+    return content

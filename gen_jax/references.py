@@ -65,10 +65,10 @@ def resolve(reference: str) -> Any:
             "file that runs"
         ) from None
     for part in name.split("."):
-        if not hasattr(found, part):
+        if not hasattr(target, part):
             raise UserError(f"{place} has no {name!r}; expected the name of an object in it")
-        found = getattr(found, part)
-    return found
+        target = getattr(target, part)
+    return target
 
 
 def place_of(thing: Any) -> str:

@@ -79,13 +79,13 @@ def build(part: str, choices: Mapping[str, Callable], options: Any, *args) -> An
     if "object" in options:
         if options["object"] is None:
             raise UserError(
-                f"{what} is {options.get('type')}, an object that only the program that made it has; expected a name, "
+                f"{part} is {options.get('type')}, an object that only the program that made it has; expected a name, "
                 "or module:name"
             )
         reference = options.pop("object")
         return call(part, reference, resolve(reference), options, ())
     if options.get("name") is None:
-        raise UserError(f"name of {what} is missing; expected one of {', '.join(choices)}")
+        raise UserError(f"name of {part} is missing; expected one of {', '.join(choices)}")
     name = options.pop("name")
     return call(part, name, pick(part, choices, name), options, args)
 
@@ -165,5 +165,5 @@ def call(part: str, name: str, function: Callable, options: Mapping[str, Any], a
         if parameter not in options
     ]
     if missing:
-        raise UserError(f"{what} {name!r} lacks {', '.join(missing)}; expected a value for each")
+        raise UserError(f"{part} {name!r} lacks {', '.join(missing)}; expected a value for each")
     return function(*args, **options)

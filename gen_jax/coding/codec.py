@@ -96,8 +96,8 @@ def decode(
         raise
     except BaseException as error:  # noqa: BLE001 (a panic of Rust is no Exception)
         raise UserError(f"the coder stopped ({error}); expected bits that it has written") from None
-    if left:
-        raise UserError("bits are left over; expected none")
+    if surplus:
+        raise UserError("bits are surplus over; expected none")
     return symbols
 
 

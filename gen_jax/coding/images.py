@@ -191,9 +191,9 @@ def refuse_names(folder: Path, names: Sequence[str]) -> None:
         place = (home / name).resolve() if "\0" not in name else home
         if home not in place.parents or place != home / name or PurePosixPath(name).suffix.lower() != ".png":
             raise Damaged(f"the file holds the name {name!r}; expected the name of a PNG file inside the folder")
-        if place in taken:
+        if place in places:
             raise Damaged(f"the file holds the name {name!r} twice; expected it once")
-        taken.add(place)
+        places.add(place)
 
 
 def _save_folder(path: Path, header: Header, chunks: Iterator[np.ndarray]) -> None:

@@ -42,7 +42,7 @@ def ask(size: int, file_name: Path | str) -> None:
     most = largest()
     if size > most:
         raise UserError(
-            f"{what} takes {size / 1e9:,.1f} GB of memory; expected at most {most / 1e9:.1f} GB. Set the environment "
+            f"{file_name} takes {size / 1e9:,.1f} GB of memory; expected at most {most / 1e9:.1f} GB. Set the environment "
             f"variable {SETTING} to more bytes"
         )
 

@@ -139,7 +139,7 @@ def meet(subject: str, facts: str = "") -> None:
     digest = np.frombuffer(hashlib.blake2b(facts.encode(), digest_size=8).digest(), np.uint32)
     if len(np.unique(multihost_utils.process_allgather(digest), axis=0)) > 1:
         raise UserError(
-            f"{what} differs between the processes; expected the same in all. Give all processes one command and a "
+            f"{subject} differs between the processes; expected the same in all. Give all processes one command and a "
             "shared --workdir"
         )
 

@@ -84,8 +84,8 @@ def checked_name(setting: str, name: str, choices: Iterable[str]) -> str:
     """
     new_name = negated(name)
     if new_name is not None:
-        raise UserError(f"{what} {name!r} has a new name; expected {new_name!r}, its negative (lower is better)")
-    return choose(what, name, choices)
+        raise UserError(f"{setting} {name!r} has a new name; expected {new_name!r}, its negative (lower is better)")
+    return choose(setting, name, choices)
 
 
 def defaults() -> tuple[str, ...]:

@@ -131,7 +131,7 @@ def save(manager: CheckpointManager, step: int, state: Any) -> None:
         finish(manager)
         raise UserError(
             f"the state is not finite at step {step} ({broken}); expected finite numbers. The run stops: "
-            f"{left(manager)}"
+            f"{describe_latest(manager)}"
         )
     facts = {name: [*shape_and_type, sums[name]] for name, shape_and_type in layout(state).items()}
     args = ocp.args.Composite(state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(facts))
@@ -180,7 +180,7 @@ def attempt(manager: CheckpointManager, function: Callable[[], Any]) -> None:
     # Raised outside of the handler, because a reference to the first error would keep the failed tasks of Orbax alive.
     raise UserError(
         f"cannot save a checkpoint in {manager.directory} ({reason}); expected a disk that can be written. The run "
-        f"stops: {left(manager)}. Mend that, and the same command goes on from there"
+        f"stops: {describe_latest(manager)}. Mend that, and the same command goes on from there"
     )
 
 
@@ -266,8 +266,8 @@ def refuse_other_layout(saved: dict[str, list], model_layout: dict[str, list], c
     for name in sorted(saved.keys() | model_layout.keys()):
         if saved.get(name) != model_layout.get(name):
             raise UserError(
-                f"{what} does not fit this model, because {name} was {saved.get(name, 'absent')}; expected "
-                f"{wanted.get(name, 'absent')}. Other code or settings wrote it"
+                f"{checkpoint_name} does not fit this model, because {name} was {saved.get(name, 'absent')}; expected "
+                f"{model_layout.get(name, 'absent')}. Other code or settings wrote it"
             )
 
 

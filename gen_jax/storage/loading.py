@@ -74,10 +74,11 @@ def load(
     if selected and not last and (step is None or step in selected):
         step_and_state = checkpoint.newest_in(workdir / BEST, abstract, step)
     else:
-        found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
-    if found is None:
+        step_and_state = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
+    if step_and_state is None:
         raise UserError(
             f"{workdir} has no checkpoint yet, because it was stopped before the first save; expected one. Resume the "
             "run"
         )
-    return Loaded(model, replicas.replica(found[1], replica, seeds), spec, config, found[0], workdir)
+    number, state = step_and_state
+    return Loaded(model, replicas.replica(state, replica, seeds), spec, config, number, workdir)

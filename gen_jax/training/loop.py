@@ -127,7 +127,7 @@ def finite_numbers(job: Job, manager: CheckpointManager, metrics: dict, broken: 
     name = min(first, key=first.__getitem__)
     if first[name] < NEVER:
         checkpoint.finish(manager)
-        left = checkpoint.left(manager)
+        left = checkpoint.describe_latest(manager)
         raise UserError(
             f"{name} is not finite at step {first[name]} in {job.workdir}; expected finite numbers. The run stops: "
             f"{left}"

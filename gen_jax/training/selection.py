@@ -77,14 +77,14 @@ def replica(workdir: Path, text: str) -> int:
             f"--replica is best, and {workdir} has no replicas that a metric selects among; expected a number. Set "
             "--config.select to train with a selection"
         )
-    found = files.read_json(path)
+    record = files.read_json(path)
     signs = catalogue.signs()
     signs |= {old: -signs[name] for old, name in catalogue.NEGATED.items() if name in signs}
-    if found.get("metric") not in signs or not isinstance(found.get("values"), list):
+    if record.get("metric") not in signs or not isinstance(record.get("values"), list):
         raise UserError(
             f"{path} holds no values of a metric; expected some for --replica best. Choose a replica by its number"
         )
-    sign = signs[found["metric"]]
+    sign = signs[record["metric"]]
     return max(
         range(len(record["values"])),
         key=lambda one: -math.inf if record["values"][one] is None else sign * record["values"][one],

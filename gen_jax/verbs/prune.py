@@ -82,7 +82,7 @@ def parse_sparsity(text: str) -> list[float]:
             share = -1.0
         if not 0 <= share <= 1:
             hint = f". Write {share:g} % as {share / 100:g}" if 2 <= share <= 100 else ", for example 0,0.5,0.9"
-            raise UserError(f"--sparsity is {each!r}; expected shares of the weights from 0 to 1{hint}")
+            raise UserError(f"--sparsity is {item!r}; expected shares of the weights from 0 to 1{hint}")
         shares.add(share)
     return sorted(shares)
 

@@ -144,8 +144,8 @@ def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -
         try:
             values, oracle = measured(plan, choice, subject, checked_samples)
         except Lacking as lack:
-            if plan.required.intersection(chosen.names):
-                raise UserError(f"metric {chosen.names[0]!r} needs {lack}; expected another metric") from None
+            if plan.required.intersection(choice.names):
+                raise UserError(f"metric {choice.names[0]!r} needs {lack}; expected another metric") from None
             continue
         protocol = {**plan.protocol, **oracle.origin, **choice.computation.protocol()}
         scores |= entries(choice.names, choice.measure, values, oracle.values, oracle.reason, protocol)
@@ -203,7 +203,7 @@ def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, 
             continue
         if num < measure.least:
             raise UserError(
-                f"number of samples is {num}; expected at least {measure.least} for metric {asked[0]!r}. Draw more"
+                f"number of samples is {num}; expected at least {measure.least} for metric {metrics[0]!r}. Draw more"
             )
         oracle = cache(partial(real_figures, measure, computation, real, num))
         choices.append(Chosen(measure, computation, metrics, oracle))

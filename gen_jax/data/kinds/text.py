@@ -47,8 +47,8 @@ def text_source(
     train = choose(f"data.split of {name}:", options["split"], codes)
     if not codes[train]:
         raise UserError(f"split {train!r} of {name} has no text; expected at least one character")
-    seen = np.arange(256) if kind == "bytes" else np.unique(np.concatenate(codes[train]))
-    symbols = seen if kind == "bytes" else np.union1d(seen, [ord(UNSEEN)])
+    train_codes = np.arange(256) if kind == "bytes" else np.unique(np.concatenate(codes[train]))
+    symbols = train_codes if kind == "bytes" else np.union1d(train_codes, [ord(UNSEEN)])
     dtype = np.min_scalar_type(len(symbols) - 1)
     lengths = {split: np.array([len(text) for text in each], int) for split, each in codes.items()}
     longest = max(int(each.max(initial=0)) for each in lengths.values())

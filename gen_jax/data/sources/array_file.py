@@ -54,8 +54,8 @@ def source_of_arrays(
     x = _values(origin, arrays["x"], declared)
     y = _labels(origin, arrays["y"], len(x)) if "y" in arrays else None
     if resize is not None and x.dtype != np.uint8:
-        raise UserError(f"data.resize is {resize} and {what} holds {x.dtype}; expected uint8 images")
-    kind, shape = (declared, x.shape[1:]) if declared else image_or_vector(what, x.shape[1:], resize)
+        raise UserError(f"data.resize is {resize} and {origin} holds {x.dtype}; expected uint8 images")
+    kind, shape = (declared, x.shape[1:]) if declared else image_or_vector(origin, x.shape[1:], resize)
     info: dict[str, Any] = {}
     classes: tuple[str, ...] = ()
     codes = None
@@ -108,16 +108,18 @@ def _values(origin: str, x: np.ndarray, declared: str | None) -> np.ndarray:
     if x.dtype.kind in "iuf":  # because JAX takes only the byte order of the machine, and at most 64 bits
         x = x.astype(np.float64 if x.dtype.itemsize > 8 else x.dtype.newbyteorder("="), copy=False)
     if not np.issubdtype(x.dtype, np.number) or np.iscomplexobj(x):
-        raise UserError(f"{what} holds values of type {x.dtype}; expected integers or real numbers")
+        raise UserError(f"{origin} holds values of type {x.dtype}; expected integers or real numbers")
     if declared is None and x.ndim not in (2, 3, 4):
-        raise UserError(f"{what} has the shape {x.shape}; expected vectors [N, D] or images [N, H, W] or [N, H, W, C]")
+        raise UserError(
+            f"{origin} has the shape {x.shape}; expected vectors [N, D] or images [N, H, W] or [N, H, W, C]"
+        )
     if x.size == 0:
-        raise UserError(f"{what} is empty, shape {x.shape}; expected at least one row")
+        raise UserError(f"{origin} is empty, shape {x.shape}; expected at least one row")
     if declared is None:
         return x[..., None] if x.ndim == 3 else x
     kind = KINDS[choose("data.kind", declared, [name for name, kind in KINDS.items() if "kind" in kind.options])]
     if x.ndim != 1 + kind.rank:
-        raise UserError(f"{what} has the shape {x.shape}; expected {declared} [N, {', '.join(kind.axes)}]")
+        raise UserError(f"{origin} has the shape {x.shape}; expected {declared} [N, {', '.join(kind.axes)}]")
     return x
 
 
@@ -130,7 +132,7 @@ def _labels(origin: str, y: np.ndarray, num: int) -> np.ndarray:
     if y.dtype.kind == "f" and (y == np.rint(y)).all():
         y = y.astype(np.int64)
     if y.shape != (num,) or y.dtype.kind not in "biuUS":
-        raise UserError(f"labels 'y' of {what} are {y.dtype}{list(y.shape)}; expected {num} whole numbers or texts")
+        raise UserError(f"labels 'y' of {origin} are {y.dtype}{list(y.shape)}; expected {num} whole numbers or texts")
     return y
 
 

@@ -217,9 +217,9 @@ def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> A
         file_format = builder.info.file_format.value
     except Exception as error:  # noqa: BLE001 (TFDS raises any error)
         raise UserError(f"{versions[-1]} is not readable ({error}); expected a whole TFDS data set") from None
-    if written != "array_record":
+    if file_format != "array_record":
         raise UserError(
-            f"{versions[-1]} is written as {written}; expected array_record, which is read by index. Convert it once: "
+            f"{versions[-1]} is written as {file_format}; expected array_record, which is read by index. Convert it once: "
             f"{python} -m pip install tensorflow && tfds convert_format --dataset_version_dir={versions[-1]} "
             f"--out_file_format=array_record --out_dir=CONVERTED/{versions[-1].relative_to(root)} and then give "
             "--config.data.data_dir=CONVERTED"

@@ -139,7 +139,7 @@ def structure_of(
         return build("structure", STRUCTURES, structure or {"name": "search"}, names, cards)
     if structure is not None:
         raise UserError("model.bif has a graph already; expected no model.structure beside it")
-    return kept(network.parents, cards)
+    return fixed_structure(network.parents, cards)
 
 
 def init(net: BayesNet, key: jax.Array, batch: Batch) -> BayesNetState:

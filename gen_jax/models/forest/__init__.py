@@ -323,7 +323,7 @@ def check_arguments(
     numbers = trees * leaf_limit * (4 * len(layout.numbers) + count * (width if layout.dependent else 1) * width)
     if numbers > MOST:
         raise UserError(
-            f"{trees} trees of up to {most} leaves hold {numbers:,} numbers; expected at most {MOST:,}. Choose a "
+            f"{trees} trees of up to {leaf_limit} leaves hold {numbers:,} numbers; expected at most {MOST:,}. Choose a "
             "smaller max_leaves, a larger min_rows or fewer trees"
         )
     return trees, leaf_limit, len(columns(spec)), width

@@ -249,9 +249,9 @@ def table_size(spec: Spec, order: int, max_ngrams: int | None) -> int:
         raise UserError(f"{spec.name} holds {spec.kind} data; expected rows of tokens for a Markov chain")
     if not isinstance(order, int) or not 0 <= order <= 15:
         raise UserError(f"order is {order}; expected 0 to 15")
-    most = (2**32 - 1) // values
-    if max_ngrams is not None and not (0 < max_ngrams <= most and int(max_ngrams) == max_ngrams):
-        raise UserError(f"max_ngrams is {max_ngrams}; expected 1 to {most}, for {values} tokens")
+    max_entries = (2**32 - 1) // values
+    if max_ngrams is not None and not (0 < max_ngrams <= max_entries and int(max_ngrams) == max_ngrams):
+        raise UserError(f"max_ngrams is {max_ngrams}; expected 1 to {max_entries}, for {values} tokens")
     tokens = max(spec.sizes.values(), default=1) * spec.shape[0]
     return int(max_ngrams or 0) or min(values ** (order + 1), tokens, MAX_NGRAMS, max_entries)
 
