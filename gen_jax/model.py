@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.data.spec import Spec
+from gen_jax.errors import UserError, choose
 from gen_jax.references import described
 
 P = ParamSpec("P")
@@ -49,10 +51,11 @@ class Model(NamedTuple):
     # without the files that the facts come from.
     extras: Mapping[str, Callable[..., Any]] = NOTHING
     origin: Mapping[str, Any] | None = None  # the `model` section of a config that makes this model, see `family`
+    spec: Spec | None = None  # facts of the data for which the model is built, see `family`
 
 
 def family(name: str) -> Callable[[Callable[P, Model]], Callable[P, Model]]:
-    """Returns a decorator of a family, a function (spec, **options) -> Model. Its models store their `origin`.
+    """Returns a decorator of a family, a function (spec, **options) -> Model. Its models store `origin` and `spec`.
 
     Args:
       name: name of the family in a config.
@@ -63,13 +66,41 @@ def family(name: str) -> Callable[[Callable[P, Model]], Callable[P, Model]]:
 
         @functools.wraps(function)
         def made(*args: P.args, **kwargs: P.kwargs) -> Model:
-            arguments = [*signature.bind(*args, **kwargs).arguments.items()]
-            options = {option: described(value) for option, value in arguments[1:]}
-            return function(*args, **kwargs)._replace(origin={"name": name, **options})
+            refuse_arguments(name, signature, args, kwargs)
+            (_, spec), *arguments = signature.bind(*args, **kwargs).arguments.items()
+            options = {option: described(value) for option, value in arguments}
+            return function(*args, **kwargs)._replace(origin={"name": name, **options}, spec=spec)
 
         return made
 
     return decorated
+
+
+def refuse_arguments(name: str, signature: inspect.Signature, args: tuple, kwargs: Mapping[str, Any]) -> None:
+    """Refuses a call of a family without the facts of the data, or with an unknown option.
+
+    Args:
+      name: name of the family.
+      signature: signature of the family.
+      args: arguments of the call.
+      kwargs: arguments of the call by name.
+
+    Raises:
+      UserError: for such a call.
+    """
+    parameters = signature.parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for option in kwargs:
+            choose(f"option of model {name!r}", option, parameters)
+    fix = f"Call gen_jax.models.{name}(data.spec, ...) with options by name."
+    try:
+        spec = next(iter(signature.bind(*args, **kwargs).arguments.values()))
+    except TypeError as error:
+        raise UserError(f"model {name!r} is called with wrong arguments: {error}. {fix}") from None
+    if not isinstance(spec, Spec):
+        raise UserError(
+            f"model {name!r} is called with an object of type {type(spec).__name__}; expected a Spec. {fix}"
+        )
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

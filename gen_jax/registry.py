@@ -128,6 +128,44 @@ def pick(what: str, choices: Mapping[str, Any], value: Any) -> Any:
     return choices[choose(what, value, choices)]
 
 
+def function_of(what: str, choices: Mapping[str, Callable], value: Any, inputs: str) -> Callable:
+    """Returns the function of a name in `choices`, of a reference `module:name`, or a function of the user.
+
+    Args:
+      what: name of the part, for the errors.
+      choices: functions by name.
+      value: a name, a reference or a function.
+      inputs: names of the arguments of the function.
+
+    Raises:
+      UserError: for an unknown name, or an object that is no function of so many arguments.
+    """
+    function = pick(what, choices, value)
+    if not callable(function):
+        raise UserError(f"{what} is {function!r}; expected a function ({inputs}), or a name: {', '.join(choices)}")
+    refuse_other_arguments(what, function, inputs)
+    return function
+
+
+def refuse_other_arguments(what: str, function: Callable, inputs: str) -> None:
+    """Refuses a function of another number of arguments.
+
+    Args:
+      what: name of the function, for the error.
+      function: the function.
+      inputs: names of its arguments, with commas between them.
+
+    Raises:
+      UserError: for such a function.
+    """
+    try:
+        inspect.signature(function).bind(*inputs.split(", "))
+    except TypeError as error:
+        raise UserError(f"{what} {getattr(function, '__name__', function)}: {error}; expected ({inputs})") from None
+    except ValueError:  # a builtin without a signature
+        return
+
+
 def is_builder(thing: Any) -> bool:
     """Returns whether a part must still be built by a call: a class or a function.
 

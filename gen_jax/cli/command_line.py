@@ -216,7 +216,7 @@ def read_arguments(argv: list[str], values: flags.FlagValues) -> list[str]:
         name, value = str(error).removeprefix("flag --").split(": ")[0].split("=", 1)
         if not name.startswith("config."):
             raise UserError(str(error)) from None
-        expected = kind_of(values["config"].value, name.removeprefix("config."))
+        expected = kind_of(values["config"].value, name.removeprefix("config."), value)
         raise UserError(f"--{name}={value}: expected {expected}") from None
     except flags.Error as error:
         raise UserError(str(error)) from None
@@ -263,17 +263,20 @@ def refuse_missing(
             raise UserError(f"{name} is missing; expected {' '.join(needed)}")
 
 
-def kind_of(config: ConfigDict, setting: str) -> str:
+def kind_of(config: ConfigDict, setting: str, text: str) -> str:
     """Returns in words which values a setting may have.
 
     Args:
       config: the config.
       setting: the setting.
+      text: the value that it cannot have.
     """
     *sections, name = setting.split(".")
     for section in sections:
         config = config[section]
     value = config[name]
+    if isinstance(value, ConfigDict) and "name" in value:
+        return f"a name, as in --config.{setting}.name={text}"
     if isinstance(value, ConfigDict):
         return f"one of its settings, for example --config.{setting}.{next(iter(value))}=VALUE"
     kind = config.get_type(name).__name__

@@ -382,6 +382,12 @@ def fitting(spec: Spec, options: Mapping | Likelihood | None) -> Likelihood:
         Because XLA:CPU vectorises the last axis, a grey image with its single channel would take 30 times as long.
         """
         rows = out.reshape(len(x), -1, found.width), x.reshape(len(x), -1)
-        return found.log_prob(own, *rows).reshape(x.shape)
+        nats = found.log_prob(own, *rows)
+        if jnp.shape(nats) != rows[1].shape:
+            raise UserError(
+                f"likelihood.log_prob gives values of shape {[*jnp.shape(nats)]}; expected {[*rows[1].shape]}, nats of "
+                f"each number of x. Leave out a mean or a sum"
+            )
+        return nats.reshape(x.shape)
 
     return found._replace(log_prob=log_prob, shape=(*spec.shape, found.width))

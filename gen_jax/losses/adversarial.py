@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.nn import relu, softplus
 
 from gen_jax.errors import UserError
-from gen_jax.registry import pick
+from gen_jax.registry import pick, refuse_other_arguments
 
 
 class AdversarialLoss(NamedTuple):
@@ -38,6 +38,8 @@ def adversarial_loss(options: "str | AdversarialLoss") -> "AdversarialLoss":
             f"adversarial loss is an object of type {type(loss).__name__}; expected a gen_jax.losses.adversarial."
             f"AdversarialLoss(discriminator, generator) of functions (real [B], fake [B]) -> [B] and (fake [B], real) -> [B]"
         )
+    refuse_other_arguments("loss.discriminator", loss.discriminator, "real, fake")
+    refuse_other_arguments("loss.generator", loss.generator, "fake, real")
     return loss
 
 

@@ -25,10 +25,9 @@ from gen_jax.model import Batch, Model, family, observed, saturated, weighted_me
 from gen_jax.models.latent_variable import labelled, log_likelihood
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS, GridDecoderChoice, GridEncoderChoice
 from gen_jax.nets.layers import stage_sides
-from gen_jax.nets.net import Net
+from gen_jax.nets.net import CheckedNet, build_net
 from gen_jax.nets.raster import Raster, draw_codes
-from gen_jax.nets.recurrent import RECURRENT, Cell
-from gen_jax.registry import build
+from gen_jax.nets.recurrent import Cell, build_recurrent
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
 UNUSED = 0.01  # share of the mean use of a code below which a code does not count as used
@@ -48,8 +47,8 @@ class VqvaeState(NamedTuple):
 class Vqvae(NamedTuple):
     """Describes a vector-quantised autoencoder without its weights. A grid has the sides h, w of the prior."""
 
-    encoder: Net  # x -> [N, h, w, D]
-    decoder: Net  # [N, h, w, D] -> input of the likelihood
+    encoder: CheckedNet  # x -> [N, h, w, D]
+    decoder: CheckedNet  # [N, h, w, D] -> input of the likelihood
     prior: Raster  # (codes [N, h, w], y or None) -> logits [N, h, w, K]
     likelihood: Likelihood
     shape: tuple[int, ...]  # shape of an image
@@ -119,9 +118,11 @@ def vqvae(
     height, width = stage_sides(spec.shape, base, "a vqvae")[0]
     density = pixels.fitting(spec, likelihood)
     nets = Vqvae(
-        encoder=build("encoder", GRID_ENCODERS, encoder, code_size, base),
-        decoder=build("decoder", GRID_DECODERS, decoder, density.shape, base),
-        prior=Raster(build("prior", RECURRENT, prior), codebook_size, height, width, classes),
+        encoder=build_net(
+            "encoder", GRID_ENCODERS, encoder, code_size, base, inputs="x", shape=(height, width, code_size)
+        ),
+        decoder=build_net("decoder", GRID_DECODERS, decoder, density.shape, base, inputs="codes", shape=density.shape),
+        prior=Raster(build_recurrent("prior", prior), codebook_size, height, width, classes),
         likelihood=density,
         shape=spec.shape,
         codebook_size=codebook_size,

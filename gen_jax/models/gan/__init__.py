@@ -19,7 +19,7 @@ from gen_jax.models.gan.steps import ESTIMATORS, Recipe, init, step
 from gen_jax.nets import DISCRIMINATORS, GENERATORS, Discriminator, Generator
 from gen_jax.nets.net import Net, build_net
 from gen_jax.optimizers import Optimizer, Schedule, optimizer, schedule
-from gen_jax.registry import Choices, build, pick
+from gen_jax.registry import Choices, build, function_of
 
 PRIORS: Mapping[str, Callable[..., jax.Array]] = {
     "normal": jax.random.normal,
@@ -106,8 +106,8 @@ def gan(
             "discriminator", DISCRIMINATORS, discriminator, classes, inputs="x, labels, mask", shape=()
         ),
         loss=adversarial_loss(loss),
-        penalty=pick("penalty", PENALTIES, penalty),
-        prior=pick("prior", PRIORS, prior),
+        penalty=function_of("penalty", PENALTIES, penalty, "key, critic, real, fake"),
+        prior=function_of("prior", PRIORS, prior, "key, shape"),
         form=form,
         shape=spec.shape,
         latent_size=latent_size,

@@ -91,7 +91,7 @@ def init(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Gan
     batch_stats = discriminator.pop("batch_stats", None)  # dropped, because each pass normalises by its own batch
     if batch_stats and nets.penalty is not PENALTIES["none"]:
         raise UserError(
-            f"penalty {nets.penalty.__name__!r} needs each row's own gradient, and batch norm mixes the rows of the "
+            f"penalty {getattr(nets.penalty, '__name__', nets.penalty)!r} needs each row's own gradient, and batch norm mixes the rows of the "
             f"discriminator: give it norm='spectral' or norm='none'"
         )
     return GanState(
