@@ -27,31 +27,41 @@ class Model(NamedTuple):
     `key` is a `jax.random.key`. `batch` is a dict with the reserved keys `x`, `y` (labels), `mask` (observed cells),
     `length` [B], `weight` [B] (0 for padding rows) and `reset` [B]. The training loop compiles `init` and `step`. The
     other functions take concrete states and compile inside.
+
+    Attributes:
+      init: function (key, batch) -> state; its shapes depend on `batch` and arguments only.
+      step: function (key, state, batch) -> (state, metrics), one unit of training. Metrics are numbers [] by name.
+      sample: function (key, state, num, given=None, how=None) -> batch, as a training batch.
+      log_prob: function (key, state, batch) -> [B] nats, exact; by default None.
+      log_prob_bound: function (key, state, batch, num_samples=1) -> [B] nats, a lower bound; by default None.
+      prior: function (key, state, num) -> latent, a dict with `z` [num, ...]; by default None.
+      encode: function (key, state, batch) -> latent; by default None.
+      decode: function (key, state, latent) -> batch; differentiable, unless `z` holds codes; by default None.
+      given: keys of a batch that `sample` honours as conditions; by default none.
+      options: options in `how`, such as a temperature, with their defaults; by default none.
+      extras: functions that only some families offer, by name; by default none. `free_parameters`: (state) -> number
+        of trained parameters, for the BIC. `network`: (state) -> a Bayesian network, and the confidence in each edge
+        [D, D]. `information`: (state, first, second, given) -> I(first; second | given) of columns in nats, exactly.
+        It is H(first | given) if `second` is `first`. `integer_network`: (state) -> a `coding.integer.Network`, which
+        compresses images. `facts`: () -> plain data by name. A run stores them in its spec as `model_NAME`, so that
+        the model can be rebuilt without the files that the facts come from.
+      origin: the `model` section of a config that makes this model, see `family`; by default None.
+      spec: facts of the data for which the model is built, see `family`; by default None.
     """
 
-    init: Callable[..., State]  # (key, batch) -> state; its shapes depend on `batch` and arguments only
-    step: Callable[
-        ..., tuple[State, dict[str, jax.Array]]
-    ]  # (key, state, batch) -> (state, metrics): one unit of training
-    sample: Callable[..., Batch]  # (key, state, num, given=None, how=None) -> batch, as a training batch
-    log_prob: Callable[..., jax.Array] | None = None  # (key, state, batch) -> [B] nats, exact
-    # (key, state, batch, num_samples=1) -> [B] nats, a lower bound
+    init: Callable[..., State]
+    step: Callable[..., tuple[State, dict[str, jax.Array]]]
+    sample: Callable[..., Batch]
+    log_prob: Callable[..., jax.Array] | None = None
     log_prob_bound: Callable[..., jax.Array] | None = None
-    prior: Callable[..., Batch] | None = None  # (key, state, num) -> latent, a dict with `z` [num, ...]
-    encode: Callable[..., Batch] | None = None  # (key, state, batch) -> latent
-    decode: Callable[..., Batch] | None = None  # (key, state, latent) -> batch; differentiable, unless `z` holds codes
-    given: tuple[str, ...] = ()  # keys of a batch that `sample` honours as conditions
-    options: Mapping[str, Any] = NOTHING  # options in `how`, such as a temperature, with their defaults
-    # Functions that only some families offer. `free_parameters`: (state) -> number of trained parameters, for the BIC.
-    # `network`: (state) -> a Bayesian network, and the confidence in each edge [D, D].
-    # `information`: (state, first, second, given) -> I(first; second | given) of columns in nats, exactly. It is
-    # H(first | given) if `second` is `first`.
-    # `integer_network`: (state) -> a `coding.integer.Network`, which compresses images.
-    # `facts`: () -> plain data by name. A run stores them in its spec as `model_NAME`, so that the model can be rebuilt
-    # without the files that the facts come from.
+    prior: Callable[..., Batch] | None = None
+    encode: Callable[..., Batch] | None = None
+    decode: Callable[..., Batch] | None = None
+    given: tuple[str, ...] = ()
+    options: Mapping[str, Any] = NOTHING
     extras: Mapping[str, Callable[..., Any]] = NOTHING
-    origin: Mapping[str, Any] | None = None  # the `model` section of a config that makes this model, see `family`
-    spec: Spec | None = None  # facts of the data for which the model is built, see `family`
+    origin: Mapping[str, Any] | None = None
+    spec: Spec | None = None
 
 
 def family(name: str) -> Callable[[Callable[P, Model]], Callable[P, Model]]:

@@ -10,12 +10,19 @@ from gen_jax.references import PLACE, resolve
 
 
 class Choices(NamedTuple):
-    """Describes the possible values of an argument of a family, in its annotation `Annotated[..., Choices(...)]`."""
+    """Describes the possible values of an argument of a family, in its annotation `Annotated[..., Choices(...)]`.
 
-    table: Mapping[str, Callable]  # name -> function of options; empty for a number that may be a schedule
-    facts: int = 0  # number of arguments that the model itself gives to the function
-    others: Mapping[str, Any] = {}  # further options that are not parameters of the function, with their defaults
-    schedules: bool = False  # whether numbers among the options may be schedules
+    Attributes:
+      table: name -> function of options; empty for a number that may be a schedule.
+      facts: number of arguments that the model itself gives to the function; by default 0.
+      others: further options that are not parameters of the function, with their defaults; by default none.
+      schedules: whether numbers among the options may be schedules; by default False.
+    """
+
+    table: Mapping[str, Callable]
+    facts: int = 0
+    others: Mapping[str, Any] = {}
+    schedules: bool = False
 
 
 SCHEDULE = Choices({}, schedules=True)  # a number or a schedule

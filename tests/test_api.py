@@ -605,7 +605,7 @@ def test_an_object_that_does_not_fit_its_place_is_one_line(data, tmp_path, make,
         ({"encoder": Flat()}, r"encoder Flat gives an output of shape \[\d+, 8, 8, 3\]; expected \[N, 4, 4, 16\]"),
         ({"decoder": Flat()}, r"decoder Flat gives an output of shape \[\d+, 4, 4, 3\]; expected \[N, 8, 8, 1, \d\]"),
         ({"encoder": 3}, "encoder is an object of type int, which has no init"),
-        ({"prior": Flat()}, "prior is an object of type Flat; expected a gen_jax.nets.Recurrent"),
+        ({"prior": Flat()}, "prior is an object of type Flat; expected a gen_jax.nets.recurrent.Recurrent"),
     ],
 )
 def test_a_net_of_images_that_does_not_fit_its_place_is_one_line(options, message):

@@ -41,16 +41,25 @@ class LadderState(NamedTuple):
 
 
 class Ladder(NamedTuple):
-    """Describes a ladder without its weights. `y` is labels [N] or None, and Z is the sum of `sizes`."""
+    """Describes a ladder without its weights. `y` is labels [N] or None, and Z is the sum of `sizes`.
 
-    up: Net  # (x, y) -> features of each layer, top first
-    # (z, features or None, y, fixed) -> input of the likelihood, then z, mean and log scale [N, Z] of q
+    Attributes:
+      up: net (x, y) -> features of each layer, top first.
+      down: net (z, features or None, y, fixed) -> input of the likelihood, then z, mean and log scale [N, Z] of q.
+      likelihood: density of x, see `gen_jax.distributions.pixels.Likelihood`.
+      shape: shape of a row.
+      sizes: latent size of each layer, top first.
+      classes: number of labels that both nets read; 0 if they read no labels; by default 0.
+      free_nats: KL in nats of each layer below which the KL is not reduced further; by default 0.0.
+    """
+
+    up: Net
     down: Net
     likelihood: Likelihood
-    shape: tuple[int, ...]  # shape of a row
-    sizes: tuple[int, ...]  # latent size of each layer, top first
-    classes: int = 0  # number of labels that both nets read; 0 if they read no labels
-    free_nats: float = 0.0  # KL in nats of each layer below which the KL is not reduced further
+    shape: tuple[int, ...]
+    sizes: tuple[int, ...]
+    classes: int = 0
+    free_nats: float = 0.0
 
 
 @family("ladder")
@@ -84,7 +93,8 @@ def ladder(
 
     Args:
       spec: facts of the data, which are images or vectors.
-      net: a `name` in `LADDERS` and its options, which define the layers; by default `mlp`.
+      net: a `name` in `LADDERS` and its options, which define the layers, or a `gen_jax.nets.ladder.Nets`; by default
+        `mlp`.
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
         likelihood that fits the data.
       conditional: whether both nets read the label; by default False. `given={"y": labels}` then chooses labels, and

@@ -228,7 +228,7 @@ def build_recurrent(what: str, options: Any) -> Recurrent:
     layers = build(what, RECURRENT, options)
     if not hasattr(layers, "init_carry"):
         raise UserError(
-            f"{what} is an object of type {type(layers).__name__}; expected a gen_jax.nets.Recurrent, or a section with "
+            f"{what} is an object of type {type(layers).__name__}; expected a gen_jax.nets.recurrent.Recurrent, or a section with "
             f"a name: {', '.join(RECURRENT)}"
         )
     return layers

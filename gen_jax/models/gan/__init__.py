@@ -54,11 +54,24 @@ def gan(
     number of examples: the number of real rows that the discriminator has read. The default loss and penalty are the
     choices of R3GAN (Huang et al. 2024, arXiv 2501.05441).
 
+    A net of your own is a Flax module. A generator maps latents z [N, Z], labels [N] or None, and a mask [N] (0 for
+    padding rows) to rows [N, *shape]. A discriminator maps rows, labels and mask to logits [N]. For a table, `shape` is
+    that of the encoded row, which an error names.
+
+        class Generator(nn.Module):
+            @nn.compact
+            def __call__(self, z, labels=None, mask=None):
+                return nn.Dense(2)(z)
+
+        gen_jax.models.gan(data.spec, generator=Generator())
+
+    A loss of your own is a `gen_jax.losses.adversarial.AdversarialLoss` of two functions of logits. A penalty is a
+    function (key, critic, real, fake), see `gen_jax.losses.penalties`.
+
     Args:
       spec: facts of the data.
-      generator: a `name` in `nets.GENERATORS` and the options of that net; by default an MLP. For the inputs and the
-        output of your own nets, see `Adversaries`.
-      discriminator: a `name` in `nets.DISCRIMINATORS` and the options of that net; by default an MLP.
+      generator: a `name` in `nets.GENERATORS` and the options of that net, or a net; by default an MLP.
+      discriminator: a `name` in `nets.DISCRIMINATORS` and the options of that net, or a net; by default an MLP.
       loss: a name in `losses.adversarial.LOSSES`; by default `relativistic`, which compares real with generated rows.
       penalty: a name in `losses.penalties.PENALTIES`; by default `r1_r2`, the squared gradients of the discriminator at
         real and at generated rows.

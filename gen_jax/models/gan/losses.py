@@ -17,19 +17,35 @@ from gen_jax.nets.net import Net
 
 
 class Adversaries(NamedTuple):
-    """Describes a GAN without its weights: two nets and the facts that their losses read."""
+    """Describes a GAN without its weights: two nets and the facts that their losses read.
 
-    generator: Net  # (z [N, Z], y [N] or None, weight [N]) -> output [N, *form.shape]
-    discriminator: Net  # (packs [P, ...], y [P] or [P, pack] or None, weight [P]) -> logits [P]
+    Attributes:
+      generator: net (z [N, Z], y [N] or None, weight [N]) -> output [N, *form.shape]. The weight of a padding row is
+        0.
+      discriminator: net (packs [P, ...], y [P] or [P, pack] or None, weight [P]) -> logits [P].
+      loss: losses of logits, see `gen_jax.losses.adversarial.AdversarialLoss`.
+      penalty: function (key, critic, real, fake) -> (real logits [P], fake logits [P], {name: penalties [P]}), see
+        `gen_jax.losses.penalties`.
+      prior: function (key, shape) -> z.
+      form: representation of rows that the nets read and write.
+      shape: shape of a row in model space.
+      latent_size: Z, number of dimensions of z.
+      classes: number of the labels that both nets read; 0 if they read no labels; by default 0.
+      pack: number of rows that the discriminator judges together; by default 1.
+      monitor: whether both squared gradients are measured, for any penalty; by default False.
+    """
+
+    generator: Net
+    discriminator: Net
     loss: AdversarialLoss
-    penalty: Callable  # a function of `losses.penalties`
-    prior: Callable  # (key, shape) -> z
-    form: Representation  # representation of rows that the nets read and write
-    shape: tuple[int, ...]  # shape of a row in model space
-    latent_size: int  # Z
-    classes: int = 0  # number of the labels that both nets read; 0 if they read no labels
-    pack: int = 1  # number of rows that the discriminator judges together
-    monitor: bool = False  # whether both squared gradients are measured, for any penalty
+    penalty: Callable
+    prior: Callable
+    form: Representation
+    shape: tuple[int, ...]
+    latent_size: int
+    classes: int = 0
+    pack: int = 1
+    monitor: bool = False
 
 
 class GanState(NamedTuple):
