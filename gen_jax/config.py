@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
 from gen_jax.errors import UserError, choose
-from gen_jax.references import run_file
+from gen_jax.references import described, place_of, run_file
 
 FREE = (  # settings that a resumed run may change
     "sample.",
@@ -160,7 +160,9 @@ def load_file(path: str | Path) -> ConfigDict:
       UserError: if the file does not run or does not give a config.
     """
     try:
-        return unshared(run_file(Path(path)).get_config())
+        return referenced(unshared(run_file(Path(path)).get_config()))
+    except UserError:
+        raise
     except Exception as error:  # noqa: BLE001 (a user's file may raise anything)
         raise UserError(
             f"{path} does not give a config ({type(error).__name__}: {error}); expected a function get_config() that "
@@ -178,6 +180,46 @@ def unshared(config: ConfigDict) -> ConfigDict:
     for key, value in config.items(preserve_field_references=True):
         copy[key] = unshared(value) if isinstance(value, ConfigDict) else value
     return copy
+
+
+def referenced(config: ConfigDict, place: str = "") -> ConfigDict:
+    """Replaces nets, functions and classes in the `model` section of a config by references to their definitions.
+
+    Args:
+      config: the config, which is changed.
+      place: name of the section; by default empty, for the whole config.
+
+    Returns:
+      The config.
+
+    Raises:
+      UserError: for an object that another process could not build.
+    """
+    for key, value in config.items(preserve_field_references=True):
+        name = f"{place}.{key}" if place else key
+        if isinstance(value, ConfigDict) and name.startswith("model"):
+            referenced(value, name)
+        elif place and not is_plain(value):
+            reference = described(value)
+            if isinstance(reference, Mapping) and reference.get("object", "") is None:
+                raise UserError(
+                    f"config.{name} is an object of type {place_of(value)}, which no other process can build; expected a "
+                    f"section with a name, or the name MODULE:NAME of a function that returns it"
+                )
+            with config.ignore_type():
+                config[key] = reference
+    return config
+
+
+def is_plain(value: Any) -> bool:
+    """Returns whether a value of a setting is plain data, or a placeholder.
+
+    Args:
+      value: the value.
+    """
+    if isinstance(value, list | tuple):
+        return not hasattr(value, "_fields") and all(map(is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str | Mapping | ConfigDict | FieldReference)
 
 
 def settings_of(function: Callable[..., Any]) -> ConfigDict:

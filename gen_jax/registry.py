@@ -10,12 +10,19 @@ from gen_jax.references import PLACE, resolve
 
 
 class Choices(NamedTuple):
-    """Describes the possible values of an argument of a family, in its annotation `Annotated[..., Choices(...)]`."""
+    """Describes the possible values of an argument of a family, in its annotation `Annotated[..., Choices(...)]`.
 
-    table: Mapping[str, Callable]  # name -> function of options; empty for a number that may be a schedule
-    facts: int = 0  # number of arguments that the model itself gives to the function
-    others: Mapping[str, Any] = {}  # further options that are not parameters of the function, with their defaults
-    schedules: bool = False  # whether numbers among the options may be schedules
+    Attributes:
+      table: name -> function of options; empty for a number that may be a schedule.
+      facts: number of arguments that the model itself gives to the function; by default 0.
+      others: further options that are not parameters of the function, with their defaults; by default none.
+      schedules: whether numbers among the options may be schedules; by default False.
+    """
+
+    table: Mapping[str, Callable]
+    facts: int = 0
+    others: Mapping[str, Any] = {}
+    schedules: bool = False
 
 
 SCHEDULE = Choices({}, schedules=True)  # a number or a schedule
@@ -129,6 +136,44 @@ def pick(part: str, choices: Mapping[str, Any], value: Any) -> Any:
     if value not in choices and ":" in value:
         return resolve(value)
     return choices[choose(part, value, choices)]
+
+
+def function_of(what: str, choices: Mapping[str, Callable], value: Any, inputs: str) -> Callable:
+    """Returns the function of a name in `choices`, of a reference `module:name`, or a function of the user.
+
+    Args:
+      what: name of the part, for the errors.
+      choices: functions by name.
+      value: a name, a reference or a function.
+      inputs: names of the arguments of the function.
+
+    Raises:
+      UserError: for an unknown name, or an object that is no function of so many arguments.
+    """
+    function = pick(what, choices, value)
+    if not callable(function):
+        raise UserError(f"{what} is {function!r}; expected a function ({inputs}), or a name: {', '.join(choices)}")
+    refuse_other_arguments(what, function, inputs)
+    return function
+
+
+def refuse_other_arguments(what: str, function: Callable, inputs: str) -> None:
+    """Refuses a function of another number of arguments.
+
+    Args:
+      what: name of the function, for the error.
+      function: the function.
+      inputs: names of its arguments, with commas between them.
+
+    Raises:
+      UserError: for such a function.
+    """
+    try:
+        inspect.signature(function).bind(*inputs.split(", "))
+    except TypeError as error:
+        raise UserError(f"{what} {getattr(function, '__name__', function)}: {error}; expected ({inputs})") from None
+    except ValueError:  # a builtin without a signature
+        return
 
 
 def is_builder(thing: Any) -> bool:

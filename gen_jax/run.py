@@ -162,18 +162,20 @@ class Run(loading.Loaded):
         )
         return Samples(rows, self.spec)
 
-    def score(self, names: Iterable[str] = (), num: int | None = None) -> Scored:
+    def score(self, names: str | Iterable[str] = (), num: int | None = None) -> Scored:
         """Returns metrics of the run on the rows of its data.
 
         Args:
-          names: of metrics; none for those of its config, or if it names none, for all that apply.
+          names: of metrics, or the name of one metric; none for those of its config, or if it names none, for all that apply.
           num: number of samples; by default as in its config.
 
         Raises:
           UserError: for data that have changed or cannot be read, or metrics that do not apply.
         """
         settings = self.config["evaluate"]
-        chosen = [*names] or catalogue.current(settings["metrics"]) or [catalogue.ALL]
+        chosen = (
+            [names] if isinstance(names, str) else [*names] or catalogue.current(settings["metrics"]) or [catalogue.ALL]
+        )
         scores: Scores = score.scorer_of(self, chosen, num or settings["num"]).score(self.model, self.state)
         return Scored(scores)
 

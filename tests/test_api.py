@@ -18,8 +18,11 @@ import pytest
 import gen_jax as gj
 from gen_jax import references
 from gen_jax.config import load_file
+from gen_jax.distributions.pixels import fitting
 from gen_jax.errors import choose
+from gen_jax.losses.adversarial import AdversarialLoss
 from gen_jax.models.families import Families
+from gen_jax.nets.ladder import Nets
 from gen_jax.nets.nnx import NnxNet
 from gen_jax.training.fit import changed_config
 
@@ -266,7 +269,7 @@ def test_arrays_are_asked_for_where_a_command_needs_rows(data, tmp_path, monkeyp
 
 
 def test_losses_penalties_priors_and_schedules_may_be_functions(data, tmp_path):
-    from gen_jax.losses.adversarial import AdversarialLoss, hinge_discriminator, non_saturating_generator
+    from gen_jax.losses.adversarial import hinge_discriminator, non_saturating_generator
     from gen_jax.losses.penalties import r1
 
     make = partial(gj.models.gan, data.spec, latent_size=2)
@@ -467,6 +470,27 @@ class Short(nn.Module):
         return nn.Dense(2)(z)
 
 
+class Up(nn.Module):
+    """The features of a ladder of one layer."""
+
+    @nn.compact
+    def __call__(self, x, y=None):
+        return [nn.Dense(3)(x)]
+
+
+class Down(nn.Module):
+    """A path of a ladder whose output has a wrong shape."""
+
+    size: int
+
+    @nn.compact
+    def __call__(self, z, features=None, y=None, fixed=False):
+        return nn.Dense(self.size)(z), z, z, z
+
+
+LOSS = AdversarialLoss(lambda real, fake: fake - real, lambda fake, real: -fake)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -498,12 +522,152 @@ class Short(nn.Module):
             "expected a gen_jax.distributions.pixels.Likelihood",
         ),
         (lambda spec: gj.register("gap", lambda x: x, "measure"), "measure 'gap' is an object of type function"),
+        (
+            lambda spec: gj.models.vae(spec, optimizer=optax.adam),
+            r"optimizer is the function adam.*Call it.*adam\(1e-3\)",
+        ),
+        (lambda spec: gj.models.vae(spec, optimizer=1e-3), "optimizer is 0.001; expected an Optax transformation"),
+        (
+            lambda spec: gj.models.vae(spec, optimizer=lambda: 3),
+            "optimizer is an object of type int; expected an Optax",
+        ),
+        (lambda spec: gj.models.gan(spec, gamma="high"), "schedule is 'high'; expected a number"),
+        (
+            lambda spec: gj.models.vae(gj.data.arrays(X)),
+            r"object of type DataSet; expected a Spec. Call.*vae\(data.spec",
+        ),
+        (lambda spec: gj.models.vae(), "wrong arguments: missing a required argument: 'spec'"),
+        (
+            lambda spec: gj.models.vae(spec, latent_siz=2),
+            "unknown option of model 'vae' 'latent_siz': did you mean 'latent_size'",
+        ),
+        (lambda spec: gj.models.vae(spec._replace(shape=(3,))), r"the shape of arrays is \[2\]; expected \[3\]"),
+        (lambda spec: gj.models.vae(spec._replace(classes=("a",))), "the number of labels of arrays is 0; expected 1"),
+        (
+            lambda spec: gj.models.gan(spec, loss=LOSS._replace(discriminator=lambda real, fake: (fake - real).mean())),
+            r"loss.discriminator gives values of shape \[\]; expected \[\d+\], a number for each example. Leave out a mean",
+        ),
+        (
+            lambda spec: gj.models.gan(spec, loss=LOSS._replace(generator=lambda fake, real: -fake.sum())),
+            r"loss.generator gives values of shape \[\]; expected \[\d+\]",
+        ),
+        (
+            lambda spec: gj.models.gan(spec, loss=LOSS._replace(generator=lambda fake: -fake)),
+            r"loss.generator <lambda>: too many positional arguments; expected \(fake, real\)",
+        ),
+        (
+            lambda spec: gj.models.gan(spec, penalty=lambda key, critic, real, fake: critic(real, 0)),
+            r"penalty returns an object of type \w+; expected \(real logits",
+        ),
+        (
+            lambda spec: gj.models.gan(
+                spec, penalty=lambda key, critic, real, fake: (critic(real, 0), critic(fake, 1), {"p": jnp.ones(())})
+            ),
+            r"penalty p gives values of shape \[\]",
+        ),
+        (lambda spec: gj.models.gan(spec, penalty=lambda critic, x: x), r"expected \(key, critic, real, fake\)"),
+        (
+            lambda spec: gj.models.gan(spec, prior=3),
+            r"prior is 3; expected a function \(key, shape\), or a name: normal",
+        ),
+        (
+            lambda spec: gj.models.vae(
+                spec, likelihood=fitting(spec, None)._replace(log_prob=lambda own, out, x: out.sum())
+            ),
+            r"likelihood.log_prob gives values of shape \[\]",
+        ),
+        (
+            lambda spec: gj.models.vae(
+                spec, likelihood=fitting(spec, None)._replace(shape=(), log_prob=lambda own, out, x: out.sum((1, 2)))
+            ),
+            r"likelihood.log_prob gives values of shape \[\d+\]; expected \[\d+, 2\]",
+        ),
+        (
+            lambda spec: gj.models.ladder(spec, net=Flat()),
+            "ladder is an object of type Flat; expected a gen_jax.nets.ladder",
+        ),
+        (
+            lambda spec: gj.models.ladder(spec, net=Nets(Short(), Flat(), (2,))),
+            r"ladder up Short: too many positional arguments; expected __call__\(self, x, labels\)",
+        ),
+        (lambda spec: gj.models.ladder(spec, net=Nets(Flat(), Flat(), (2,))), "expected a list of 1 features"),
+        (lambda spec: gj.models.ladder(spec, net=Nets(Up(), Flat(), (2,))), "ladder down Flat: too many positional"),
+        (
+            lambda spec: gj.models.ladder(spec, net=Nets(Up(), Down(3), (2,))),
+            "ladder down Down gives an output of shape",
+        ),
+        (lambda spec: gj.models.ladder(spec, net=Nets(3, Flat(), (2,))), "ladder up is an object of type int"),
     ],
 )
 def test_an_object_that_does_not_fit_its_place_is_one_line(data, tmp_path, make, message):
     with pytest.raises(gj.UserError, match=message):
         gj.fit(make(data.spec), data, workdir=tmp_path / "run", **FIT)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": Flat()}, r"encoder Flat gives an output of shape \[\d+, 8, 8, 3\]; expected \[N, 4, 4, 16\]"),
+        ({"decoder": Flat()}, r"decoder Flat gives an output of shape \[\d+, 4, 4, 3\]; expected \[N, 8, 8, 1, \d\]"),
+        ({"encoder": 3}, "encoder is an object of type int, which has no init"),
+        ({"prior": Flat()}, "prior is an object of type Flat; expected a gen_jax.nets.recurrent.Recurrent"),
+    ],
+)
+def test_a_net_of_images_that_does_not_fit_its_place_is_one_line(options, message):
+    data = gj.data.open("digits")
+    with pytest.raises(gj.UserError, match=message):
+        model = gj.models.vqvae(data.spec, **options)
+        key, batch = jax.random.key(0), data.batch(0)
+        jax.eval_shape(model.step, key, jax.eval_shape(model.init, key, batch), batch)
+
+
+def test_a_batch_of_more_rows_than_the_data_is_said(data, tmp_path, capsys):
+    gj.fit(gj.models.gaussian(data.spec), data, workdir=tmp_path / "run", steps=1, batch_size=500)
+    assert "batch_size is 500 and arrays has 200 rows: each step reads a row more than once" in capsys.readouterr().out
+    run = gj.load(tmp_path / "run")
+    assert [*run.score("nll")] == ["nll"]
+    with pytest.raises(gj.UserError, match="given is 3; expected a text, such as 'y=3', or arrays by name"):
+        run.sample(2, given=3)
+
+
+OBJECTS = """
+import flax.linen as nn
+import optax
+from gen_jax.config import base_config
+
+
+class Encoder(nn.Module):
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, x, y=None):
+        return nn.Dense(4)(x)
+
+
+class Generator(nn.Module):
+    shape: tuple
+    classes: int = 0
+
+
+def get_config():
+    config = base_config()
+    config.model = {"name": "vae", "encoder": Encoder(width=5), "decoder": Generator}
+    return config
+"""
+
+
+def test_objects_in_a_config_file_are_references(tmp_path):
+    file = tmp_path / "objects.py"
+    file.write_text(OBJECTS)
+    model = load_file(file).model
+    assert model.encoder.to_dict() == {"object": f"{file}:Encoder", "width": 5}
+    assert model.decoder == f"{file}:Generator"
+    file.write_text(OBJECTS.replace("Encoder(width=5)", "optax.adam(1e-3)"))
+    with pytest.raises(
+        gj.UserError, match="config.model.encoder is an object of type optax.*no other process can build"
+    ):
+        load_file(file)
 
 
 class Scorer(nn.Module):

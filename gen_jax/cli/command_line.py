@@ -215,7 +215,8 @@ def read_arguments(argv: list[str], values: flags.FlagValues) -> list[str]:
     except flags.IllegalFlagValueError as error:
         name, value = str(error).removeprefix("flag --").split(": ")[0].split("=", 1)
         setting = name.removeprefix("config.")
-        expected = values[name].flag_type() if setting == name else kind_of(values["config"].value, setting)
+        own_flag = setting == name
+        expected = values[name].flag_type() if own_flag else kind_of(values["config"].value, setting, value)
         raise UserError(f"--{name} is {value}; expected {expected}") from None
     except flags.UnrecognizedFlagError as error:
         name = error.flagname
@@ -263,17 +264,20 @@ def refuse_missing(required: str | None, positional: Sequence[str], usage: list[
             raise UserError(f"{name} is missing; expected {' '.join(usage)}")
 
 
-def kind_of(config: ConfigDict, setting: str) -> str:
+def kind_of(config: ConfigDict, setting: str, text: str) -> str:
     """Returns in words which values a setting may have.
 
     Args:
       config: the config.
       setting: the setting.
+      text: the value that it cannot have.
     """
     *sections, name = setting.split(".")
     for section in sections:
         config = config[section]
     value = config[name]
+    if isinstance(value, ConfigDict) and "name" in value:
+        return f"a name, as in --config.{setting}.name={text}"
     if isinstance(value, ConfigDict):
         return f"one of its settings, for example --config.{setting}.{next(iter(value))}=VALUE"
     kind = config.get_type(name).__name__

@@ -22,21 +22,36 @@ class Spec(NamedTuple):
 
     Models are trained in model space, x = (raw - shift) / scale. Samples are saved in the domain of the data, by
     `to_data`.
+
+    Attributes:
+      name: name of the data set, for messages.
+      kind: a name in `data.kinds.KINDS`, whose record describes rows of this kind.
+      shape: shape of one row, without the batch axis.
+      dtype: type of the values in the data.
+      shift: a of x = (raw - a) / b, a number or one for each column.
+      scale: b of x = (raw - a) / b, a number or one for each column.
+      low: smallest value of the domain of the data.
+      high: largest value of the domain of the data.
+      classes: names of the labels `y`; empty if the rows have no labels.
+      sizes: number of rows of each split, by name.
+      content: hash that changes if the data change.
+      info: facts that few data sets have; several modules read them by the properties below.
+      split: split that is trained on; by default 'train'.
     """
 
     name: str
-    kind: str  # a name in `data.kinds.KINDS`, whose record describes rows of this kind
-    shape: tuple[int, ...]  # shape of one row, without the batch axis
-    dtype: str  # type of the values in the data
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str
     shift: float | list[float]
     scale: float | list[float]
-    low: float | list[float]  # smallest value of the domain of the data
-    high: float | list[float]  # largest value of the domain of the data
-    classes: tuple[str, ...]  # names of the labels `y`; empty if the rows have no labels
-    sizes: dict[str, int]  # number of rows of each split
-    content: str  # hash that changes if the data change
-    info: dict[str, Any]  # facts that few data sets have; several modules read them by the properties below
-    split: str = "train"  # split that is trained on
+    low: float | list[float]
+    high: float | list[float]
+    classes: tuple[str, ...]
+    sizes: dict[str, int]
+    content: str
+    info: dict[str, Any]
+    split: str = "train"
 
     @property
     def vocabulary(self) -> Sequence[str] | Sequence[int]:

@@ -17,12 +17,17 @@ LEAST = 1e-3  # smallest standard deviation of a component, in model space
 
 
 class Choice(NamedTuple):
-    """Options of the draw of a frame: numbers [], or [B] for rows. Both filters are None if all tokens may be drawn."""
+    """Options of the draw of a frame: numbers [], or [B] for rows. Both filters are None if all tokens may be drawn.
 
-    # divides logits and multiplies standard deviations; 0 takes the likeliest value
+    Attributes:
+      temperature: divides logits and multiplies standard deviations. With 0 the likeliest value is taken.
+      top_k: number of the likeliest tokens that may be drawn; 0 for all tokens; by default None, no filter.
+      top_p: share of the probability that the likeliest tokens must reach (nucleus); 1 for all tokens; by default
+        None, no filter.
+    """
+
     temperature: jax.Array | np.ndarray
-    top_k: jax.Array | np.ndarray | None = None  # number of the likeliest tokens that may be drawn; 0: all
-    # share of the probability that the likeliest tokens must reach (nucleus); 1: all
+    top_k: jax.Array | np.ndarray | None = None
     top_p: jax.Array | np.ndarray | None = None
 
 
@@ -30,12 +35,22 @@ PLAIN = {"temperature": np.float32(1), "top_k": np.int32(0), "top_p": np.float32
 
 
 class Head(NamedTuple):
-    """A density of frames, in nats. `weights` are trained with the net; `out` is the output of the net."""
+    """Describes a density of frames given the output of a net.
 
-    width: int  # W, number of outputs of the net for a frame
-    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]  # (weights, out [..., W], x [..., *frame]) -> [...]
-    draw: Callable[[jax.Array, dict, jax.Array, Choice], jax.Array]  # (key, weights, out [W], choice) -> x [*frame]
-    weights: Mapping[str, tuple[int, ...]] = {}  # name -> shape
+    For a head of your own, pass a function (spec) -> Head as the argument `head` of a family, or register it. `weights`
+    in the functions are trained with the net, and `out` is the output of the net.
+
+    Attributes:
+      width: W, number of outputs of the net for a frame.
+      log_prob: function (weights, out [..., W], x [..., *frame]) -> nats [...].
+      draw: function (key, weights, out [W], choice) -> x [*frame].
+      weights: shapes of the weights of the head itself, by name; by default none.
+    """
+
+    width: int
+    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]
+    draw: Callable[[jax.Array, dict, jax.Array, Choice], jax.Array]
+    weights: Mapping[str, tuple[int, ...]] = {}
 
 
 def categorical(spec: Spec) -> Head:

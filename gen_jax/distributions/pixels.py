@@ -24,20 +24,39 @@ SHARPEST = -7.0  # smallest log scale of a logistic, for values in [-1, 1] (Sali
 
 
 class Likelihood(NamedTuple):
-    """A density p(x | out) of x [N, *shape] in model space.
+    """Describes a density p(x | out) of x [N, *shape] in model space.
 
-    `params` holds the weights of the likelihood itself, with the shapes in `weights`.
+    For a likelihood of your own, pass a record, or a function (spec) -> Likelihood. The functions below take `params`, the
+    weights of the likelihood itself, and `out` [N, *shape, W], the output of the net:
+
+        def log_prob(params, out, x):
+            return jax.scipy.stats.laplace.logpdf(x, out[..., 0])
+
+        likelihood = Likelihood(1, log_prob, lambda params, out: out[..., 0], draw)
+
+    Unless `shape` is set, `log_prob` is called on rows of numbers: out [N, D, W] and x [N, D].
+
+    Attributes:
+      width: W, number of outputs of the net for each number of x.
+      log_prob: function (params, out, x) -> nats of each number of x, in the shape of x. Not a mean or a sum.
+      mean: function (params, out) -> mean of x.
+      draw: function (key, params, out) -> draw of x.
+      weights: shapes of `params` by name; the weights start at 0; by default none.
+      smooth: function (key, x) -> the x that is scored in training, such as x with noise; by default x itself.
+      read: function x -> the input of an encoder; by default x itself.
+      shape: shape of the output of the net for a row; by default (*shape of a row, W).
+      name: name in `LIKELIHOODS`, by which a compressor finds its tables; by default empty.
     """
 
-    width: int  # W, number of outputs of the net for each number of x
-    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]  # (params, out [..., W], x) -> nats of each number
-    mean: Callable[[dict, jax.Array], jax.Array]  # (params, out) -> x
-    draw: Callable[[jax.Array, dict, jax.Array], jax.Array]  # (key, params, out) -> x
+    width: int
+    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]
+    mean: Callable[[dict, jax.Array], jax.Array]
+    draw: Callable[[jax.Array, dict, jax.Array], jax.Array]
     weights: Mapping[str, tuple[int, ...]] = {}
-    smooth: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, x: x  # (key, x) -> the x to score
-    read: Callable[[jax.Array], jax.Array] = lambda x: x  # x -> the input of an encoder
-    shape: tuple[int, ...] = ()  # shape of the output of the net for a row
-    name: str = ""  # its name in `LIKELIHOODS`, by which a compressor finds its tables
+    smooth: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, x: x
+    read: Callable[[jax.Array], jax.Array] = lambda x: x
+    shape: tuple[int, ...] = ()
+    name: str = ""
 
 
 def initial_weights(likelihood: Likelihood) -> dict[str, jax.Array]:
@@ -384,6 +403,12 @@ def fitting(spec: Spec, options: Mapping | Likelihood | None) -> Likelihood:
         Because XLA:CPU vectorises the last axis, a grey image with its single channel would take 30 times as long.
         """
         rows = out.reshape(len(x), -1, likelihood.width), x.reshape(len(x), -1)
-        return likelihood.log_prob(params, *rows).reshape(x.shape)
+        nats = likelihood.log_prob(params, *rows)
+        if jnp.shape(nats) != rows[1].shape:
+            raise UserError(
+                f"likelihood.log_prob gives values of shape {[*jnp.shape(nats)]}; expected {[*rows[1].shape]}, nats of "
+                f"each number of x. Leave out a mean or a sum"
+            )
+        return nats.reshape(x.shape)
 
     return likelihood._replace(log_prob=log_prob, shape=(*spec.shape, likelihood.width))

@@ -22,7 +22,8 @@ from gen_jax.losses.variational import free_bits
 from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, layer_kl, log_likelihood, started, updated
 from gen_jax.nets import LADDERS, LadderChoice
-from gen_jax.nets.net import Net
+from gen_jax.nets.ladder import Nets
+from gen_jax.nets.net import Net, refuse_inputs, refuse_no_net, refuse_output
 from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 200.0}
@@ -40,16 +41,25 @@ class LadderState(NamedTuple):
 
 
 class Ladder(NamedTuple):
-    """Describes a ladder without its weights. `y` is labels [N] or None, and Z is the sum of `sizes`."""
+    """Describes a ladder without its weights. `y` is labels [N] or None, and Z is the sum of `sizes`.
 
-    up: Net  # (x, y) -> features of each layer, top first
-    # (z, features or None, y, fixed) -> input of the likelihood, then z, mean and log scale [N, Z] of q
+    Attributes:
+      up: net (x, y) -> features of each layer, top first.
+      down: net (z, features or None, y, fixed) -> input of the likelihood, then z, mean and log scale [N, Z] of q.
+      likelihood: density of x, see `gen_jax.distributions.pixels.Likelihood`.
+      shape: shape of a row.
+      sizes: latent size of each layer, top first.
+      classes: number of labels that both nets read; 0 if they read no labels; by default 0.
+      free_nats: KL in nats of each layer below which the KL is not reduced further; by default 0.0.
+    """
+
+    up: Net
     down: Net
     likelihood: Likelihood
-    shape: tuple[int, ...]  # shape of a row
-    sizes: tuple[int, ...]  # latent size of each layer, top first
-    classes: int = 0  # number of labels that both nets read; 0 if they read no labels
-    free_nats: float = 0.0  # KL in nats of each layer below which the KL is not reduced further
+    shape: tuple[int, ...]
+    sizes: tuple[int, ...]
+    classes: int = 0
+    free_nats: float = 0.0
 
 
 @family("ladder")
@@ -83,7 +93,8 @@ def ladder(
 
     Args:
       spec: facts of the data, which are images or vectors.
-      net: a `name` in `LADDERS` and its options, which define the layers; by default `mlp`.
+      net: a `name` in `LADDERS` and its options, which define the layers, or a `gen_jax.nets.ladder.Nets`; by default
+        `mlp`.
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
         likelihood that fits the data.
       conditional: whether both nets read the label; by default False. `given={"y": labels}` then chooses labels, and
@@ -102,7 +113,7 @@ def ladder(
     check_arguments(spec, kl, free_nats, sweeps)
     classes = label_count("ladder", spec, conditional)
     density = pixels.fitting(spec, likelihood)
-    up, down, sizes = build("ladder", LADDERS, net, density.shape, classes)
+    up, down, sizes = build_ladder(net, density.shape, classes)
     nets = Ladder(up, down, density, spec.shape, sizes, classes, free_nats)
     tx = optimizers.optimizer(optimizer)
     return latent_model(
@@ -110,6 +121,28 @@ def ladder(
         partial(init, nets, tx),
         partial(step, nets, optimizers.schedule(kl), tx, ema_half_life),
     )
+
+
+def build_ladder(net: Any, shape: tuple[int, ...], classes: int) -> Nets:
+    """Returns the nets of a ladder.
+
+    Args:
+      net: see `ladder`.
+      shape: shape of the input of the likelihood for a row.
+      classes: number of labels that both nets read; 0 if they read no labels.
+
+    Raises:
+      UserError: for an unknown name or option, or an object that is no `gen_jax.nets.ladder.Nets` of two nets.
+    """
+    nets = build("ladder", LADDERS, net, shape, classes)
+    if not isinstance(nets, Nets):
+        raise UserError(
+            f"ladder is an object of type {type(nets).__name__}; expected a gen_jax.nets.ladder.Nets(up, down, sizes), see "
+            f"help(gen_jax.nets.ladder.Nets)"
+        )
+    refuse_no_net("ladder up", nets.up)
+    refuse_no_net("ladder down", nets.down)
+    return nets
 
 
 def init(nets: Ladder, tx: Callable, key: jax.Array, batch: Batch) -> LadderState:
@@ -120,16 +153,45 @@ def init(nets: Ladder, tx: Callable, key: jax.Array, batch: Batch) -> LadderStat
       tx: function from the number of examples to an Optax transformation.
       key: random key of the weights.
       batch: not used, because `nets` gives the shapes.
+
+    Raises:
+      UserError: for nets with other inputs or outputs than those of `gen_jax.nets.ladder.Nets`.
     """
     up_key, down_key = jax.random.split(key)
     y = jnp.zeros(1, jnp.int32)
-    features, up = nets.up.init_with_output(up_key, jnp.zeros((1, *nets.shape)), y)
-    params = {
-        "up": up,
-        "down": nets.down.init(down_key, jnp.zeros((1, sum(nets.sizes))), features, y),
-        "likelihood": initial_weights(nets.likelihood),
-    }
+    x, z = jnp.zeros((1, *nets.shape)), jnp.zeros((1, sum(nets.sizes)))
+    refuse_inputs("ladder up", nets.up, "x, labels", (x, y))
+    features, up = nets.up.init_with_output(up_key, x, y)
+    if not isinstance(features, list | tuple) or len(features) != len(nets.sizes):
+        raise UserError(
+            f"ladder up {type(nets.up).__name__} gives an output of type {type(features).__name__}; expected a list of "
+            f"{len(nets.sizes)} features, one for each layer"
+        )
+    refuse_inputs("ladder down", nets.down, "z, features, labels, fixed", (z, features, y, False))
+    outputs, down = nets.down.init_with_output(down_key, z, features, y)
+    refuse_outputs(nets, outputs)
+    params = {"up": up, "down": down, "likelihood": initial_weights(nets.likelihood)}
     return LadderState(**started(tx, nets.classes, params))
+
+
+def refuse_outputs(nets: Ladder, outputs: Any) -> None:
+    """Refuses outputs of the net `down` of a ladder that are not four arrays of the right shapes.
+
+    Args:
+      nets: the ladder.
+      outputs: outputs of `nets.down`.
+
+    Raises:
+      UserError: for such outputs.
+    """
+    if not isinstance(outputs, tuple) or len(outputs) != 4:
+        raise UserError(
+            f"ladder down {type(nets.down).__name__} gives an output of type {type(outputs).__name__}; expected four "
+            f"arrays: the input of the likelihood, and z, its mean and its log scale"
+        )
+    total = sum(nets.sizes)
+    for output, shape in zip(outputs, (nets.likelihood.shape, (total,), (total,), (total,))):
+        refuse_output("ladder down", nets.down, output, shape)
 
 
 def step(

@@ -26,8 +26,7 @@ from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, family, saturated
 from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, frame_lengths, like_rows
 from gen_jax.nets.predictor import Predictor
-from gen_jax.nets.recurrent import RECURRENT, Cell
-from gen_jax.registry import build
+from gen_jax.nets.recurrent import Cell, build_recurrent
 
 ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}
 OPTIONS = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "stream": None}  # options of the sampler, with their defaults
@@ -95,7 +94,7 @@ def rnn(
     check_data(spec)
     density = frames.fitting(spec, head)
     classes = label_count("rnn", spec, conditional)
-    layers = build("cell", RECURRENT, cell)
+    layers = build_recurrent("cell", cell)
     predictor = Predictor(layers, density.width, levels(spec), kind_of(spec).binary, classes, density.weights)
     net = RecurrentNet(predictor, partial(predictor.apply, method="unroll"), density, tuple(spec.shape[1:]))
     tx = optimizers.optimizer(optimizer)

@@ -25,10 +25,9 @@ from gen_jax.model import Batch, Model, family, observed, saturated, weighted_me
 from gen_jax.models.latent_variable import labelled, log_likelihood
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS, GridDecoderChoice, GridEncoderChoice
 from gen_jax.nets.layers import stage_sides
-from gen_jax.nets.net import Net
+from gen_jax.nets.net import CheckedNet, build_net
 from gen_jax.nets.raster import Raster, draw_codes
-from gen_jax.nets.recurrent import RECURRENT, Cell
-from gen_jax.registry import build
+from gen_jax.nets.recurrent import Cell, build_recurrent
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
 UNUSED = 0.01  # share of the mean use of a code below which a code does not count as used
@@ -46,19 +45,33 @@ class VqvaeState(NamedTuple):
 
 
 class Vqvae(NamedTuple):
-    """Describes a vector-quantised autoencoder without its weights. A grid has the sides h, w of the prior."""
+    """Describes a vector-quantised autoencoder without its weights. A grid has the sides h, w of the prior.
 
-    encoder: Net  # x -> [N, h, w, D]
-    decoder: Net  # [N, h, w, D] -> input of the likelihood
-    prior: Raster  # (codes [N, h, w], y or None) -> logits [N, h, w, K]
+    Attributes:
+      encoder: net x -> [N, h, w, D].
+      decoder: net [N, h, w, D] -> input of the likelihood [N, *likelihood.shape].
+      prior: net (codes [N, h, w], y or None) -> logits [N, h, w, K].
+      likelihood: density of x, see `gen_jax.distributions.pixels.Likelihood`.
+      shape: shape of an image.
+      codebook_size: K, number of codes.
+      code_size: D, number of dimensions of the vector of a code.
+      classes: number of labels that the prior reads; 0 if it reads no labels; by default 0.
+      commitment: weight of ||z - sg(e)||^2; by default 0.25.
+      decay: decay of the running counts and sums of the codebook in a step; by default 0.99.
+      restart: share of the mean use of a code below which a code is replaced; by default 0.02.
+    """
+
+    encoder: CheckedNet
+    decoder: CheckedNet
+    prior: Raster
     likelihood: Likelihood
-    shape: tuple[int, ...]  # shape of an image
-    codebook_size: int  # K
-    code_size: int  # D
-    classes: int = 0  # number of labels that the prior reads; 0 if it reads no labels
-    commitment: float = 0.25  # weight of ||z - sg(e)||^2
-    decay: float = 0.99  # decay of the running counts and sums of the codebook in a step
-    restart: float = 0.02  # share of the mean use of a code below which a code is replaced
+    shape: tuple[int, ...]
+    codebook_size: int
+    code_size: int
+    classes: int = 0
+    commitment: float = 0.25
+    decay: float = 0.99
+    restart: float = 0.02
 
 
 @family("vqvae")
@@ -90,8 +103,10 @@ def vqvae(
 
     Args:
       spec: facts of the data, which are images.
-      encoder: a `name` in `GRID_ENCODERS` and the options of that net; by default `conv`.
-      decoder: a `name` in `GRID_DECODERS` and the options of that net; by default `conv`.
+      encoder: a `name` in `GRID_ENCODERS` and the options of that net, or a net from x to [N, h, w, code_size]; by
+        default `conv`.
+      decoder: a `name` in `GRID_DECODERS` and the options of that net, or a net from [N, h, w, code_size] to the input of
+        the likelihood; by default `conv`.
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
         likelihood that fits the data.
       grid: side of the grid of codes, in codes. 0, the default, halves the images until a side has 4 to 7 pixels.
@@ -119,9 +134,11 @@ def vqvae(
     height, width = stage_sides(spec.shape, base, "a vqvae")[0]
     density = pixels.fitting(spec, likelihood)
     nets = Vqvae(
-        encoder=build("encoder", GRID_ENCODERS, encoder, code_size, base),
-        decoder=build("decoder", GRID_DECODERS, decoder, density.shape, base),
-        prior=Raster(build("prior", RECURRENT, prior), codebook_size, height, width, classes),
+        encoder=build_net(
+            "encoder", GRID_ENCODERS, encoder, code_size, base, inputs="x", shape=(height, width, code_size)
+        ),
+        decoder=build_net("decoder", GRID_DECODERS, decoder, density.shape, base, inputs="codes", shape=density.shape),
+        prior=Raster(build_recurrent("prior", prior), codebook_size, height, width, classes),
         likelihood=density,
         shape=spec.shape,
         codebook_size=codebook_size,

@@ -60,10 +60,18 @@ class Stage(NamedTuple):
 
 
 class Nets(NamedTuple):
-    """The nets of a ladder of `len(sizes)` layers; their latents are concatenated to [N, sum(sizes)], top first."""
+    """Holds the nets of a ladder of `len(sizes)` layers, whose latents are concatenated to [N, sum(sizes)], top first.
 
-    up: nn.Module  # (x [N, *], y [N] or None) -> features of each layer
-    down: nn.Module  # (z, features or None, y, fixed) -> out [N, *shape]; z, mean and log scale [N, Z] of q
+    Attributes:
+      up: net (x [N, ...], y [N] or None) -> list of the features of each layer, top first. `down` reads them; their
+        shapes are free.
+      down: net (z [N, sum(sizes)], features or None, y, fixed) -> out [N, *shape], and z, mean and log scale [N,
+        sum(sizes)] of q. For `features` and `fixed`, see `Down`.
+      sizes: size of each layer's latent, top first.
+    """
+
+    up: nn.Module
+    down: nn.Module
     sizes: tuple[int, ...]
 
 

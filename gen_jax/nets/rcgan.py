@@ -13,8 +13,7 @@ from flax.core import FrozenDict
 
 from gen_jax.errors import UserError, choose
 from gen_jax.nets.mlp import ACTIVATIONS
-from gen_jax.nets.recurrent import RECURRENT, Cell, labelled
-from gen_jax.registry import build
+from gen_jax.nets.recurrent import Cell, build_recurrent, labelled
 
 LSTM: FrozenDict[str, Any] = FrozenDict(name="lstm", units=64)
 
@@ -31,7 +30,7 @@ def unrolled(cell: Mapping, x: jax.Array, y: jax.Array | None, classes: int) -> 
     Returns:
       h [N, T, units].
     """
-    layers = build("cell", RECURRENT, cell)
+    layers = build_recurrent("cell", cell)
     return layers.unroll(layers.init_carry(len(x)), labelled(x, y, classes))[1]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -11,7 +11,7 @@ from flax.linen import initializers
 
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.nets.cells import CELLS, Carry, Linear, unroll_cudnn, unroll_gated, unroll_linear
-from gen_jax.registry import Choices
+from gen_jax.registry import Choices, build
 
 SCANS = ("auto", "sequential", "associative", "cudnn")
 NORMS = {"none": lambda: lambda x: x, "rms": nn.RMSNorm, "layer": nn.LayerNorm}
@@ -217,3 +217,22 @@ class Layer(nn.Module):
 
 RECURRENT = {cell: partial(Recurrent, cell) for cell in CELLS}  # net(**options)
 Cell = Annotated[Mapping, Choices(RECURRENT)]
+
+
+def build_recurrent(what: str, options: Any) -> Recurrent:
+    """Builds recurrent layers.
+
+    Args:
+      what: name of their place in a model, for the errors.
+      options: a `name` in `RECURRENT` and the options of `Recurrent`; or an object with the methods of `Recurrent`.
+
+    Raises:
+      UserError: for an unknown name or option, or another object.
+    """
+    layers = build(what, RECURRENT, options)
+    if not hasattr(layers, "init_carry"):
+        raise UserError(
+            f"{what} is an object of type {type(layers).__name__}; expected a gen_jax.nets.recurrent.Recurrent, or a section with "
+            f"a name: {', '.join(RECURRENT)}"
+        )
+    return layers

@@ -143,7 +143,7 @@ def changed_config(experiment: str | Path | ConfigDict, settings: Mapping[str, A
       UserError: for an unknown setting, or a value of another type than it may have.
     """
     if isinstance(experiment, ConfigDict):
-        complete = config.unshared(experiment)
+        complete = config.referenced(config.unshared(experiment))
     else:
         complete = config.load_file(experiment)
     others = dict(settings)
@@ -229,6 +229,7 @@ def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -
             if not job.quiet:
                 describe(job)
             print_late_schedules(job)
+            print_large_batch(job)
             if start:
                 print(f"resuming after step {start}")
             logged = log.opened(workdir, start, total, job.metrics, job.quiet) if leads else nullcontext(log.SILENT)
@@ -279,6 +280,14 @@ def print_late_schedules(job: Job) -> None:
             late.setdefault(value, []).append(name)
     for end, names in late.items():
         print(f"schedules: {', '.join(names)} end at {end:,} examples; this run sees {examples:,}")
+
+
+def print_large_batch(job: Job) -> None:
+    """Prints that a step reads rows several times, if the batch size is larger than the number of rows."""
+    data, settings = job.data.spec, job.settings
+    rows, size = data.sizes[settings.data.split], settings.batch_size
+    if settings.data.order == "shuffle" and size > rows:
+        print(f"batch_size is {size:,} and {data.name} has {rows:,} rows: each step reads a row more than once")
 
 
 def settings_by_section(settings: ConfigDict) -> dict[str, list[str]]:

@@ -60,21 +60,38 @@ class Moment(NamedTuple):
 
 
 class Hook(NamedTuple):
-    """Describes a task that the loop does between steps."""
+    """Describes a task that the loop does between steps.
+
+    Attributes:
+      name: name for error messages.
+      due: function (clock) -> whether the hook runs now.
+      run: function (job, moment) -> numbers to log by name, or None.
+    """
 
     name: str
-    due: Callable[[Clock], bool]  # schedule
-    run: Callable[[Job, Moment], Mapping[str, float | None] | None]  # returns numbers to log, or None
+    due: Callable[[Clock], bool]
+    run: Callable[[Job, Moment], Mapping[str, float | None] | None]
 
 
 class Snapshot(NamedTuple):
-    """Holds a run after a step, for a user's hook. The arrays are copies, which stay valid."""
+    """Holds a run after a step, for a user's hook. The arrays are copies, which stay valid.
 
-    step: int  # number of steps that are done
-    total: int  # number of steps of the whole run
-    state: State  # state of the first replica on one device, as `model.sample` takes it
-    states: tuple[State, ...]  # states of all replicas
-    metrics: Numbers  # metrics of this step, with scores and the numbers of earlier hooks
+    Attributes:
+      step: number of steps that are done.
+      total: number of steps of the whole run.
+      state: state of the first replica on one device, as `model.sample` takes it.
+      states: states of all replicas.
+      metrics: metrics of this step, with scores and the numbers of earlier hooks.
+      model: the model.
+      spec: facts of the data.
+      workdir: directory of the run.
+    """
+
+    step: int
+    total: int
+    state: State
+    states: tuple[State, ...]
+    metrics: Numbers
     model: Model
     spec: Spec
     workdir: Path

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from gen_jax import config, data
 from gen_jax.data.feed.order import ORDERS
 from gen_jax.data.source import Source
-from gen_jax.data.spec import Spec
+from gen_jax.data.spec import Spec, levels
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.keys import root
@@ -81,6 +81,8 @@ def prepare(
     mesh = mesh_of(settings.replicas)
     opened = open_data(settings, mesh, quiet, source)
     plain = config.plain(settings)
+    if model is not None:
+        refuse_other_data(model, opened.spec)
     model, spec = build(plain["model"], opened.spec, None if before is None else directory.read_spec(workdir), model)
     opened = opened._replace(spec=spec)
     init_key, step_key = run_keys(settings.seed, settings.replicas)
@@ -143,6 +145,32 @@ def build(settings: dict, spec: Spec, begun: Spec | None, model: Model | None) -
     facts = {OF_MODEL + name: fact for name, fact in model.extras.get("facts", dict)().items()}
     kept = {name: fact for name, fact in facts.items() if begun is None or name in stored}
     return model, spec._replace(info={**spec.info, **kept})
+
+
+def refuse_other_data(model: Model, spec: Spec) -> None:
+    """Refuses a model that is built for rows of another kind or shape than those of the run.
+
+    Args:
+      model: the model. A model of a function that is not registered as a family does not know its data.
+      spec: facts of the data of the run.
+
+    Raises:
+      UserError: with the first fact that differs.
+    """
+    if model.spec is None:
+        return
+    facts = {
+        "kind": (model.spec.kind, spec.kind),
+        "shape": ([*model.spec.shape], [*spec.shape]),
+        "number of levels": (levels(model.spec), levels(spec)),
+        "number of labels": (len(model.spec.classes), len(spec.classes)),
+    }
+    for name, (expected, value) in facts.items():
+        if expected != value:
+            raise UserError(
+                f"the {name} of {spec.name} is {value}; expected {expected}, for which the model is built. Build the model "
+                f"with the spec of these data: data.spec"
+            )
 
 
 def mesh_of(number: int) -> Mesh:

@@ -37,6 +37,8 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
         sequences.
     """
     kind = kind_of(spec)
+    if text is not None and not isinstance(text, str):
+        raise UserError(f"given is {text!r}; expected a text, such as 'y={text}', or arrays by name: {{'y': labels}}")
     if length is not None and not kind.time:
         raise UserError(f"--length is {length} and {spec.name} holds {spec.kind} data; expected sequences")
     if length is not None and not 1 <= length < config.LARGEST:

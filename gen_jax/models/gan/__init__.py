@@ -19,7 +19,7 @@ from gen_jax.models.gan.steps import ESTIMATORS, Recipe, init, step
 from gen_jax.nets import DISCRIMINATORS, GENERATORS, Discriminator, Generator
 from gen_jax.nets.net import Net, build_net
 from gen_jax.optimizers import Optimizer, Schedule, optimizer, schedule
-from gen_jax.registry import Choices, build, pick
+from gen_jax.registry import Choices, build, function_of
 
 PRIORS: Mapping[str, Callable[..., jax.Array]] = {
     "normal": jax.random.normal,
@@ -54,11 +54,24 @@ def gan(
     number of examples: the number of real rows that the discriminator has read. The default loss and penalty are the
     choices of R3GAN (Huang et al. 2024, arXiv 2501.05441).
 
+    A net of your own is a Flax module. A generator maps latents z [N, Z], labels [N] or None, and a mask [N] (0 for
+    padding rows) to rows [N, *shape]. A discriminator maps rows, labels and mask to logits [N]. For a table, `shape` is
+    that of the encoded row, which an error names.
+
+        class Generator(nn.Module):
+            @nn.compact
+            def __call__(self, z, labels=None, mask=None):
+                return nn.Dense(2)(z)
+
+        gen_jax.models.gan(data.spec, generator=Generator())
+
+    A loss of your own is a `gen_jax.losses.adversarial.AdversarialLoss` of two functions of logits. A penalty is a
+    function (key, critic, real, fake), see `gen_jax.losses.penalties`.
+
     Args:
       spec: facts of the data.
-      generator: a `name` in `nets.GENERATORS` and the options of that net; by default an MLP. For the inputs and the
-        output of your own nets, see `Adversaries`.
-      discriminator: a `name` in `nets.DISCRIMINATORS` and the options of that net; by default an MLP.
+      generator: a `name` in `nets.GENERATORS` and the options of that net, or a net; by default an MLP.
+      discriminator: a `name` in `nets.DISCRIMINATORS` and the options of that net, or a net; by default an MLP.
       loss: a name in `losses.adversarial.LOSSES`; by default `relativistic`, which compares real with generated rows.
       penalty: a name in `losses.penalties.PENALTIES`; by default `r1_r2`, the squared gradients of the discriminator at
         real and at generated rows.
@@ -106,8 +119,8 @@ def gan(
             "discriminator", DISCRIMINATORS, discriminator, classes, inputs="x, labels, mask", shape=()
         ),
         loss=adversarial_loss(loss),
-        penalty=pick("penalty", PENALTIES, penalty),
-        prior=pick("prior", PRIORS, prior),
+        penalty=function_of("penalty", PENALTIES, penalty, "key, critic, real, fake"),
+        prior=function_of("prior", PRIORS, prior, "key, shape"),
         form=form,
         shape=spec.shape,
         latent_size=latent_size,

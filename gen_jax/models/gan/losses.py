@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.distributions.columns import Representation
+from gen_jax.errors import UserError
 from gen_jax.losses.adversarial import AdversarialLoss
 from gen_jax.losses.penalties import Critic, squared_gradient
 from gen_jax.model import Batch, weighted_mean
@@ -16,19 +17,35 @@ from gen_jax.nets.net import Net
 
 
 class Adversaries(NamedTuple):
-    """Describes a GAN without its weights: two nets and the facts that their losses read."""
+    """Describes a GAN without its weights: two nets and the facts that their losses read.
 
-    generator: Net  # (z [N, Z], y [N] or None, weight [N]) -> output [N, *form.shape]
-    discriminator: Net  # (packs [P, ...], y [P] or [P, pack] or None, weight [P]) -> logits [P]
+    Attributes:
+      generator: net (z [N, Z], y [N] or None, weight [N]) -> output [N, *form.shape]. The weight of a padding row is
+        0.
+      discriminator: net (packs [P, ...], y [P] or [P, pack] or None, weight [P]) -> logits [P].
+      loss: losses of logits, see `gen_jax.losses.adversarial.AdversarialLoss`.
+      penalty: function (key, critic, real, fake) -> (real logits [P], fake logits [P], {name: penalties [P]}), see
+        `gen_jax.losses.penalties`.
+      prior: function (key, shape) -> z.
+      form: representation of rows that the nets read and write.
+      shape: shape of a row in model space.
+      latent_size: Z, number of dimensions of z.
+      classes: number of the labels that both nets read; 0 if they read no labels; by default 0.
+      pack: number of rows that the discriminator judges together; by default 1.
+      monitor: whether both squared gradients are measured, for any penalty; by default False.
+    """
+
+    generator: Net
+    discriminator: Net
     loss: AdversarialLoss
-    penalty: Callable  # a function of `losses.penalties`
-    prior: Callable  # (key, shape) -> z
-    form: Representation  # representation of rows that the nets read and write
-    shape: tuple[int, ...]  # shape of a row in model space
-    latent_size: int  # Z
-    classes: int = 0  # number of the labels that both nets read; 0 if they read no labels
-    pack: int = 1  # number of rows that the discriminator judges together
-    monitor: bool = False  # whether both squared gradients are measured, for any penalty
+    penalty: Callable
+    prior: Callable
+    form: Representation
+    shape: tuple[int, ...]
+    latent_size: int
+    classes: int = 0
+    pack: int = 1
+    monitor: bool = False
 
 
 class GanState(NamedTuple):
@@ -185,14 +202,59 @@ def discriminator_loss(
     draws = draw(nets, key, len(batch["x"]))
     fake = generate(nets, state.generator, draws, batch)
     packs = pack_rows(nets, {**state.discriminator, "params": params}, draws.judging, batch, fake.x)
-    real_logits, fake_logits, penalties = nets.penalty(draws.noise, packs.critic, packs.real, packs.fake)
-    value = weighted_mean(nets.loss.discriminator(real_logits, fake_logits), packs.weight)
+    real_logits, fake_logits, penalties = penalised(
+        nets.penalty(draws.noise, packs.critic, packs.real, packs.fake), len(packs.weight)
+    )
+    losses = nets.loss.discriminator(real_logits, fake_logits)
+    refuse_other_rows("loss.discriminator", losses, len(packs.weight))
+    value = weighted_mean(losses, packs.weight)
     penalties = {name: weighted_mean(values, packs.weight) for name, values in penalties.items()}
     sign = weighted_mean(jnp.sign(real_logits - fake_logits), packs.weight)
     metrics = {"d_loss": value, "d_sign": sign, **penalties}
     if nets.monitor:
         metrics = {**squared_gradients(packs), **metrics}
     return value + gamma * sum(penalties.values()), metrics
+
+
+def penalised(results: Any, num: int) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+    """Returns the results of a penalty: real logits, generated logits and penalties by name, [P] each.
+
+    Args:
+      results: what the function of the penalty returned.
+      num: P, number of packs.
+
+    Raises:
+      UserError: for other results.
+    """
+    if not isinstance(results, tuple | list) or len(results) != 3 or not isinstance(results[2], dict):
+        raise UserError(
+            f"penalty returns an object of type {type(results).__name__}; expected (real logits [{num}], fake logits "
+            f"[{num}], {{name: penalties [{num}]}}), as gen_jax.losses.penalties.r1 does"
+        )
+    real_logits, fake_logits, penalties = results
+    named = {"real logits": real_logits, "fake logits": fake_logits, **penalties}
+    for name, values in named.items():
+        refuse_other_rows(f"penalty {name}", values, num)
+    return real_logits, fake_logits, penalties
+
+
+def refuse_other_rows(what: str, values: Any, num: int) -> None:
+    """Refuses values of a user's function that are not one number for each pack.
+
+    Args:
+      what: name of the values, for the error.
+      values: the values. They may have a last axis of 1, as logits may.
+      num: number of packs.
+
+    Raises:
+      UserError: for such values.
+    """
+    shape = jnp.shape(values)
+    if shape not in ((num,), (num, 1)):
+        raise UserError(
+            f"{what} gives values of shape {[*shape]}; expected [{num}], a number for each example. Leave out a mean or a "
+            f"sum over the examples"
+        )
 
 
 def squared_gradients(packs: Packs) -> dict:
@@ -243,7 +305,9 @@ def drawn_generator_loss(
     packs = pack_rows(nets, state.discriminator, draws.judging, batch, fake.x)
     fake_logits = packs.critic(packs.fake, 1)
     real_logits = packs.critic(packs.real, 0) if nets.loss.pairs else None
-    value = weighted_mean(nets.loss.generator(fake_logits, real_logits), packs.weight)
+    losses = nets.loss.generator(fake_logits, real_logits)
+    refuse_other_rows("loss.generator", losses, len(packs.weight))
+    value = weighted_mean(losses, packs.weight)
     if nets.form.mismatch is not None:
         value = value + weighted_mean(nets.form.mismatch(fake.out, labels(nets, batch)), weights(batch))
     return value, fake.statistics

@@ -91,7 +91,7 @@ def init(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Gan
     batch_stats = discriminator.pop("batch_stats", None)  # dropped, because each pass normalises by its own batch
     if batch_stats and nets.penalty is not PENALTIES["none"]:
         raise UserError(
-            f"batch norm mixes the rows of the discriminator, and penalty {nets.penalty.__name__!r} needs the "
+            f"batch norm mixes the rows of the discriminator, and penalty {getattr(nets.penalty, '__name__', nets.penalty)!r} needs the "
             "gradient of each row; expected norm='spectral' or norm='none'"
         )
     return GanState(

@@ -40,17 +40,29 @@ class VaeState(NamedTuple):
 
 
 class Autoencoder(NamedTuple):
-    """Describes an autoencoder without its weights. `y` is labels [N], or None."""
+    """Describes an autoencoder without its weights. `y` is labels [N], or None.
 
-    encoder: CheckedNet  # (x, y) -> [N, 2, Z], mean and log scale of q(z | x)
-    decoder: CheckedNet  # (z, y) -> input of the likelihood
+    Attributes:
+      encoder: net (x, y) -> [N, 2, Z], mean and log scale of q(z | x).
+      decoder: net (z, y) -> input of the likelihood [N, *likelihood.shape].
+      likelihood: density of x, see `gen_jax.distributions.pixels.Likelihood`.
+      shape: shape of a row.
+      latent_size: Z, number of dimensions of z.
+      classes: number of labels that both nets read; 0 if they read no labels; by default 0.
+      deterministic: whether the code is the mean of q, with a prior that is fitted to the codes; by default False.
+      num_samples: K, number of latents drawn for each row; by default 1.
+      free_nats: KL in nats of each latent below which the KL is not reduced further; by default 0.0.
+    """
+
+    encoder: CheckedNet
+    decoder: CheckedNet
     likelihood: Likelihood
-    shape: tuple[int, ...]  # shape of a row
-    latent_size: int  # Z
-    classes: int = 0  # number of labels that both nets read; 0 if they read no labels
-    deterministic: bool = False  # whether the code is the mean of q, with a prior that is fitted to the codes
-    num_samples: int = 1  # K, number of latents drawn for each row
-    free_nats: float = 0.0  # KL in nats of each latent below which the KL is not reduced further
+    shape: tuple[int, ...]
+    latent_size: int
+    classes: int = 0
+    deterministic: bool = False
+    num_samples: int = 1
+    free_nats: float = 0.0
 
 
 @family("vae")
@@ -77,10 +89,19 @@ def vae(
     mean of x. `given` takes `y`, and `x` with `mask` [num, *shape], observed cells that a sample keeps and completes by
     its posterior.
 
+    A net of your own is a Flax module. An encoder maps x [N, *shape] and labels [N] or None to [N, 2, latent_size], the
+    mean and the log scale of q(z | x). A decoder maps z [N, latent_size] and labels to the input of the likelihood
+    [N, *likelihood.shape]. A likelihood of your own is a `gen_jax.distributions.pixels.Likelihood`.
+
+        class Encoder(nn.Module):
+            @nn.compact
+            def __call__(self, x, labels=None):
+                return nn.Dense(2 * 16)(x.reshape(len(x), -1)).reshape(len(x), 2, 16)
+
     Args:
       spec: facts of the data, which are images, vectors or columns.
-      encoder: a `name` in `ENCODERS` and the options of that net; by default `mlp`.
-      decoder: a `name` in `DECODERS` and the options of that net; by default `mlp`.
+      encoder: a `name` in `ENCODERS` and the options of that net, or a net; by default `mlp`.
+      decoder: a `name` in `DECODERS` and the options of that net, or a net; by default `mlp`.
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
         likelihood that fits the data.
       latent_size: number of dimensions of the latent; by default 16.
