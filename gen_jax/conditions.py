@@ -107,7 +107,10 @@ def label_count(family: str, spec: Spec, conditional: bool) -> int:
     if not conditional:
         return 0
     if not spec.classes:
-        raise UserError(f"a conditional {family} learns labels, and {spec.name} has none: set model.conditional=False")
+        raise UserError(
+            f"a conditional {family} learns labels, and {spec.name} has none: set model.conditional=False, or give labels "
+            "(`y` beside `x`, or a sub-folder of images for each class)"
+        )
     return len(spec.classes)
 
 
