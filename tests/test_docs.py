@@ -1,12 +1,15 @@
 """The pages of the site, without Sphinx: what is generated is complete, and links, code and commands of written pages hold."""
 
+import itertools
 import re
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from gen_jax.cli import command_line
 from gen_jax.config import MEANINGS
@@ -114,6 +117,21 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec("\n".join(blocks(README, "python")).replace("steps=500", "steps=3"), {})  # noqa: S102 (our own README)
     assert {path.name for path in tmp_path.iterdir()} >= {"digits.png", "rows.npz", "runs"}
+
+
+@pytest.mark.parametrize("name", ["start/own_data", "guides/latents", "guides/missing_values", "guides/questions"])
+def test_the_python_of_pages_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shade = np.random.default_rng(0)
+    for split, kind in itertools.product(("train", "test"), ("circle", "square")):
+        (tmp_path / "shapes" / split / kind).mkdir(parents=True)
+        for number in range(4):
+            image = Image.fromarray(shade.integers(0, 256, (8, 8, 3), np.uint8))
+            image.save(tmp_path / "shapes" / split / kind / f"{number}.png")
+    lines = [f"{20 + number % 9},{'yes' if number % 2 else ''}" for number in range(60)]
+    (tmp_path / "patients.csv").write_text("\n".join(["age,smoker", *lines, ",no"]) + "\n")
+    code = "\n".join(blocks(DOCS / f"{name}.md", "python"))
+    exec(re.sub(r"steps=(800|2000)", "steps=2", code).replace("resize=32", "resize=8"), {})  # noqa: S102 (our own pages)
 
 
 def normal(path: Path) -> list[str]:
