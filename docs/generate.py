@@ -428,16 +428,22 @@ def config_section(stem: str) -> str:
     return f"### `{path.name}`\n\n" + markdown_of(ast.get_docstring(ast.parse(path.read_text())) or "")
 
 
-def papers(name: str) -> str:
-    """Returns the papers that the docstring and the fragment of a family name; nothing if they name none."""
+def citations_of(name: str) -> dict[str, str]:
+    """Returns the papers that the docstring and the fragment of a family name: authors and year -> arXiv number or ""."""
     fragment = FRAGMENTS / f"{name}.md"
     text = f"{MODELS[name].__doc__} {fragment.read_text() if fragment.is_file() else ''}"
     names: dict[str, str] = {}
     for match in CITATION.finditer(" ".join(re.sub(r"[][]|\(https[^)]*\)", "", text).split())):
         names[match[1]] = names.get(match[1]) or match[2] or ""
+    return names
+
+
+def papers(name: str) -> str:
+    """Returns the list of the papers of a family; nothing if its texts name none."""
+    names = citations_of(name)
     if not names:
         return ""
-    lines = [f"- {who}{', ' * bool(place)}{linked(place)}" for who, place in names.items()]
+    lines = [f"- {who}, {linked(place)}" if place else f"- {who}" for who, place in names.items()]
     return "## Papers\n\n" + "\n".join(lines)
 
 
@@ -821,6 +827,12 @@ if __name__ == "__main__":
 BEGIN, END = "<!-- families:begin -->", "<!-- families:end -->"
 
 
+def first_paper(name: str) -> str:
+    """Returns the first paper that the texts of a family name, with a link if it is in the arXiv; a dash if they name none."""
+    who, place = next(iter(citations_of(name).items()), ("–", ""))
+    return f"[{who}](https://arxiv.org/abs/{place.removeprefix('arXiv ')})" if place else who
+
+
 def readme_with_families(text: str) -> str:
     """Returns the text of README.md with a new table of the families between its marks."""
     rows = [
@@ -829,13 +841,15 @@ def readme_with_families(text: str) -> str:
             ", ".join(dict.fromkeys(KINDS[use.kind].plural for use in uses(name))),
             likelihood_of(name),
             listed(conditions_of(name)) or "–",
+            first_paper(name),
             f"[`{configs_of(name)[0]}.py`](configs/{configs_of(name)[0]}.py)",
         )
         for name in MODELS
     ]
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table(('Family', 'Data of its configs', 'Likelihood', 'Conditions', 'Config'), rows)}\n{END}{after}"
+    head = ("Family", "Data of its configs", "Likelihood", "Conditions", "Paper", "Config")
+    return f"{before}{BEGIN}\n{table(head, rows)}\n{END}{after}"
 
 
 if __name__ == "__main__":

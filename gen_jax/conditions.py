@@ -108,8 +108,8 @@ def label_count(family: str, spec: Spec, conditional: bool) -> int:
         return 0
     if not spec.classes:
         raise UserError(
-            f"labels of {spec.name} are missing; expected labels for a conditional {family}. Set "
-            "model.conditional=False"
+            f"labels of {spec.name} are missing; expected labels for a conditional {family}: `y` beside `x`, or a "
+            "sub-folder of images for each class. Set model.conditional=False"
         )
     return len(spec.classes)
 

@@ -131,6 +131,24 @@ def test_a_model_runs_without_the_loop(data):
     assert np.isfinite(metrics["elbo"])
 
 
+def test_a_run_completes_a_table(tmp_path):
+    lines = ["id,city,age"] + [f"P-{i},{'Rome' if i % 2 else 'Oslo'},{20 + i % 7 + 20 * (i % 2)}" for i in range(120)]
+    (tmp_path / "people.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "gaps.csv").write_text("id,age,city\nP-7, 41.0,\nP-8,,Oslo\n")
+    data = gj.data.open(tmp_path / "people.csv", schema='{"id": {"kind": "id"}}', order="all")
+    run = gj.fit(gj.models.forest(data.spec, trees=3), data, workdir=tmp_path / "run", steps=1, batch_size=64)
+    rows = run.complete(tmp_path / "gaps.csv")
+    assert rows["x"].shape == (2, 2) and not np.isnan(rows["x"]).any()
+    rows.save(tmp_path / "full.csv")
+    full = (tmp_path / "full.csv").read_text()
+    assert repr(rows) == full
+    head, first, second = (line.split(",") for line in full.split())
+    assert head == ["id", "age", "city"] and first[0] == "P-7" and first[2] in ("Oslo", "Rome")
+    assert second[0] == "P-8" and second[2] == "Oslo" and 20 <= float(second[1]) <= 46
+    with pytest.raises(gj.UserError, match=r"run\.complete\('.*gaps\.csv'\) draws its missing cells"):
+        run.sample(2, given=str(tmp_path / "gaps.csv"))
+
+
 def test_a_run_holds_curves_samples_scores_codes_and_completions(data, tmp_path):
     model = gj.models.vae(data.spec, latent_size=2)
     run = gj.fit(model, data, workdir=tmp_path / "run", **FIT)

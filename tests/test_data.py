@@ -184,6 +184,49 @@ def test_a_folder_of_images_resized(tmp_path):
     np.testing.assert_array_equal(x[1], np.full((8, 8, 3), (100, 50, 200)))
 
 
+def images_of(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), sum(map(ord, path)) % 256).save(folder / path)
+
+
+def test_sub_folders_are_the_classes_of_images(tmp_path):
+    images_of(tmp_path, "dog/a.png", "cat/b.png", "cat/deep/c.png", "eel/d.png", ".cache/dog/e.png")
+    loaded = load(path=str(tmp_path))
+    assert loaded.spec.classes == ("cat", "dog", "eel") and loaded.spec.sizes == {"train": 4}
+    rows = loaded.read("train", None)
+    assert rows["y"].tolist() == [0, 0, 1, 2]
+    shades = [sum(map(ord, path)) % 256 for path in ("cat/b.png", "cat/deep/c.png", "dog/a.png", "eel/d.png")]
+    assert rows["x"][:, 0, 0, 0].tolist() == shades
+    content = loaded.spec.content
+    (tmp_path / "dog/a.png").rename(tmp_path / "eel/a.png")
+    assert load(path=str(tmp_path)).spec.content != content  # a row has another label
+
+
+@pytest.mark.parametrize("paths", [("a.png", "b.png"), ("a.png", "cat/b.png", "dog/c.png"), ("all/a.png", "all/b.png")])
+def test_images_outside_several_sub_folders_have_no_labels(paths, tmp_path, capsys):
+    images_of(tmp_path, *paths)
+    loaded = load(path=str(tmp_path))
+    assert not loaded.spec.classes and set(loaded.read("train", None)) == {"x"}
+    assert ("images have no labels, because 1 of them lie outside sub-folders" in capsys.readouterr().out) == (
+        len(paths) == 3
+    )
+
+
+def test_sub_folders_with_the_names_of_splits_are_splits(tmp_path):
+    images_of(tmp_path, "train/cat/a.png", "train/dog/b.png", "test/dog/c.png", "val/cat/d.png", "val/dog/e.png")
+    loaded = load(path=str(tmp_path))
+    assert loaded.spec.sizes == {"train": 2, "validation": 2, "test": 1} and loaded.spec.classes == ("cat", "dog")
+    assert [loaded.read(split, None)["y"].tolist() for split in ("train", "validation", "test")] == [
+        [0, 1],
+        [0, 1],
+        [1],
+    ]
+    images_of(tmp_path, "test/dot/c.png")
+    with pytest.raises(UserError, match="unknown class sub-folder in the test split of .*'dot': did you mean 'dog'"):
+        load(path=str(tmp_path))
+
+
 def test_the_cache_follows_the_content(tmp_path):
     path = tmp_path / "data.npy"
     for value in (1.0, 2.0):

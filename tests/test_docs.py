@@ -1,6 +1,7 @@
 """The pages of the site, without Sphinx: what is generated is complete, and links, code and commands of written pages hold."""
 
 import importlib
+import itertools
 import json
 import re
 import shlex
@@ -8,7 +9,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from gen_jax.cli import command_line
 from gen_jax.config import MEANINGS
@@ -158,6 +161,21 @@ def test_help_of_a_family_leads_to_the_contracts_of_its_parts():
             assert "Attributes:" in getattr(importlib.import_module(module), record).__doc__
     for record in (Model, Spec, Kind, Measure, Metric, Computation, Snapshot, Likelihood, AdversarialLoss, Head, Nets):
         assert [*generate.parse_docstring(record.__doc__).attributes] == [*record._fields], record
+
+
+@pytest.mark.parametrize("name", ["start/own_data", "guides/latents", "guides/missing_values", "guides/questions"])
+def test_the_python_of_pages_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shade = np.random.default_rng(0)
+    for split, kind in itertools.product(("train", "test"), ("circle", "square")):
+        (tmp_path / "shapes" / split / kind).mkdir(parents=True)
+        for number in range(4):
+            image = Image.fromarray(shade.integers(0, 256, (8, 8, 3), np.uint8))
+            image.save(tmp_path / "shapes" / split / kind / f"{number}.png")
+    lines = [f"{20 + number % 9},{'yes' if number % 2 else ''}" for number in range(60)]
+    (tmp_path / "patients.csv").write_text("\n".join(["age,smoker", *lines, ",no"]) + "\n")
+    code = "\n".join(blocks(DOCS / f"{name}.md", "python"))
+    exec(re.sub(r"steps=(800|2000)", "steps=2", code).replace("resize=32", "resize=8"), {})  # noqa: S102 (our own pages)
 
 
 def normal(path: Path) -> list[str]:

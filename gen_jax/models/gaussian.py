@@ -50,7 +50,7 @@ def gaussian(spec: Spec, covariance: str = "full", shrinkage: float | None = Non
       covariance: `full`, `diagonal` or `shrunk`; by default `full`. `shrunk` moves the covariance towards a multiple of
         the identity, for few rows of many columns.
       shrinkage: share of the identity in a shrunk covariance, 0 to 1. None, the default, estimates it by the oracle
-        approximating shrinkage (OAS).
+        approximating shrinkage (OAS) of Chen, Wiesel, Eldar & Hero 2010 (arXiv 0907.4698).
       floor: number added to every variance, in squared units of model space; by default 1e-6. Numbers of a table have
         variance 1 there.
 

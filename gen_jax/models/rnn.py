@@ -78,7 +78,8 @@ def rnn(
 
     Args:
       spec: facts of the data, which are tokens, rolls, sound or series.
-      cell: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; by default one LSTM layer.
+      cell: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; by default one LSTM layer
+        (Hochreiter & Schmidhuber 1997).
       head: a `name` in `distributions.frames.HEADS` and its options. None, the default, takes the first head that fits
         the data.
       conditional: whether the net reads the label of the row together with every frame; by default False. Likelihoods

@@ -40,7 +40,7 @@ class Table(NamedTuple):
 
 @family("smote")
 def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
-    """Returns a model that draws between rows: x_i + u (x_j - x_i) (SMOTE, Chawla et al. 2002, JAIR 16, section 4.2).
+    """Returns a model that draws between rows: x_i + u (x_j - x_i) (SMOTE; Chawla et al. 2002, arXiv 1106.1813, section 4.2).
 
     Row j is one of the nearest rows of row i, and u ~ U(0, 1). A level comes from row j with probability u, and
     otherwise from row i. The paper's variant SMOTE-NC votes instead, which makes rare levels rarer. If both rows lack a

@@ -51,7 +51,9 @@ def forest(
     pseudo_rows: float = 0.1,
     delta: float = 0.0,
 ) -> Model:
-    """Returns an adversarial random forest as a density (Watson, Blesch, Kapar & Wright 2023, ARF, FORDE and FORGE).
+    """Returns an adversarial random forest as a density (Watson, Blesch, Kapar & Wright 2023, arXiv 2205.09435).
+
+    The paper calls the forest ARF, its density FORDE and its sampler FORGE.
 
     A step is one adversarial round on its batch, which should hold all rows (`data.order` all). Synthetic rows are
     drawn with independent cells within the current leaves; at first there is one leaf. Trees are trained to tell
