@@ -184,7 +184,7 @@ def main(argv: list[str]) -> None:
     names = [choose("pair", name, pairs) for name in wanted]
     choose("device", flags.device, ("cpu", "gpu"))
     if flags.rounds < 1:
-        raise UserError(f"--rounds {flags.rounds}: expected at least 1")
+        raise UserError(f"--rounds is {flags.rounds}; expected at least 1")
     if flags.device == "gpu" and not Path("/proc/driver/nvidia").exists():
         raise UserError("--device gpu: this machine has no NVIDIA GPU; run the CPU set")
     if flags.table:

@@ -1,4 +1,4 @@
-"""What a step of two configs costs on many accelerators, on paper: the figures of `launch/SCALING.md`.
+"""What a step of two configs costs on many accelerators, on paper: the figures of `docs/guides/scaling.md`.
 
     python benchmarks/scaling.py [--only r3gan_cifar10 ladder_vae]
 

@@ -16,6 +16,7 @@ import textwrap
 import tokenize
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -46,6 +47,11 @@ API = {  # modules whose docstrings are the reference, and what each is for
     "gen_jax.conditions": "How a family reads conditions and sampler options, and refuses what it cannot honour.",
     "gen_jax.run": "A trained run and what it can do.",
     "gen_jax.nets": "The nets that families are built of.",
+    "gen_jax.nets.ladder": "The nets of a ladder.",
+    "gen_jax.nets.recurrent": "Layers of recurrent cells.",
+    "gen_jax.distributions.pixels": "The likelihoods of images, vectors and tables.",
+    "gen_jax.distributions.frames": "The densities of the frames of sequences.",
+    "gen_jax.metrics.measure": "The records of a measure.",
     "gen_jax.losses.adversarial": "The losses of a GAN.",
     "gen_jax.losses.penalties": "Penalties on the gradient of a discriminator.",
     "gen_jax.losses.variational": "Bounds of latent variable models.",
@@ -59,7 +65,7 @@ COPIES = {
 }  # of the top
 LIKELIHOODS = {"log_prob": "exact", "log_prob_bound": "lower bound"}  # field of the record -> kind of likelihood
 DIRECTIONS = {1: "higher", -1: "lower"}  # of a metric
-SECTIONS = ("Args:", "Returns:", "Raises:", "Yields:")
+SECTIONS = ("Args:", "Attributes:", "Returns:", "Raises:", "Yields:")
 ARXIV = re.compile(r"(?:arXiv |\b)(\d{4}\.\d{5})\b|arXiv (\d{4}\.\d{4})\b")
 AUTHOR = r"(?:(?:van den |de )?[A-Z][\w'-]+)"
 CITATION = re.compile(
@@ -74,6 +80,7 @@ class Docstring(NamedTuple):
     body: str  # the paragraphs after it
     arguments: dict[str, str]  # name -> meaning, on one line
     errors: dict[str, str]  # exception -> when it is raised
+    attributes: dict[str, str]  # field of a record -> meaning, on one line
 
 
 class Use(NamedTuple):
@@ -137,9 +144,8 @@ def parse_docstring(text: str | None) -> Docstring:
     starts = [number for number, line in enumerate(lines) if line in SECTIONS] + [len(lines)]
     sections = {lines[start]: lines[start + 1 : stop] for start, stop in zip(starts, starts[1:])}
     summary, _, body = "\n".join(lines[: starts[0]]).strip().partition("\n\n")
-    return Docstring(
-        " ".join(summary.split()), body, entries(sections.get("Args:", [])), entries(sections.get("Raises:", []))
-    )
+    arguments, errors, attributes = (entries(sections.get(name, [])) for name in ("Args:", "Raises:", "Attributes:"))
+    return Docstring(" ".join(summary.split()), body, arguments, errors, attributes)
 
 
 def entries(lines: Iterable[str]) -> dict[str, str]:
@@ -160,6 +166,15 @@ def prose(text: str) -> str:
     """Returns the text of a docstring as Markdown: signs outside code stay as they are, arXiv numbers are links."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else linked(escaped(part)) for part in parts)
+
+
+def paragraphs(body: str) -> str:
+    """Returns the paragraphs of a docstring as Markdown. Paragraphs that are indented are Python."""
+    blocks: list[str] = []
+    for indented, group in groupby(re.split(r"\n\n+", body), lambda block: block.startswith("    ")):
+        text = "\n\n".join(group)
+        blocks.append(f"```python\n{textwrap.dedent(text)}\n```" if indented else prose(text))
+    return "\n\n".join(blocks)
 
 
 def escaped(text: str) -> str:
@@ -239,7 +254,11 @@ def markdown_of(docstring: str) -> str:
 
 
 def fields_of(record: type) -> list[tuple[str, str, str]]:
-    """Returns the fields of a record: name, default as code, and the comment beside or above it."""
+    """Returns the fields of a record: name, default as code, and its meaning.
+
+    The meaning is in the docstring of the record, or in the comment beside or above the field.
+    """
+    meanings = parse_docstring(record.__doc__).attributes
     source = textwrap.dedent(inspect.getsource(record))
     comments, alone = comments_in(source)
     fields = []
@@ -253,7 +272,8 @@ def fields_of(record: type) -> list[tuple[str, str, str]]:
             line -= 1
         beside = [comments[line] for line in range(node.lineno, node.end_lineno + 1) if line in comments]
         default = f"`{ast.unparse(node.value)}`" if node.value else "–"
-        fields.append((ast.unparse(node.target), default, " ".join(above + beside)))
+        name = ast.unparse(node.target)
+        fields.append((name, default, meanings.get(name, " ".join(above + beside))))
     return fields
 
 
@@ -344,7 +364,7 @@ def family_page(name: str) -> str:
         samples(name),
         f"```{{include}} /families/{name}.md\n```" if (FRAGMENTS / f"{name}.md").is_file() else "",
         "## How it works",
-        prose(docstring.body),
+        paragraphs(docstring.body),
         ability(name),
         "## Arguments",
         f"`gen_jax.models.{name}(spec, ...)` in Python, `--config.model.ARGUMENT=VALUE` on the command line.",
@@ -408,16 +428,22 @@ def config_section(stem: str) -> str:
     return f"### `{path.name}`\n\n" + markdown_of(ast.get_docstring(ast.parse(path.read_text())) or "")
 
 
-def papers(name: str) -> str:
-    """Returns the papers that the docstring and the fragment of a family name; nothing if they name none."""
+def citations_of(name: str) -> dict[str, str]:
+    """Returns the papers that the docstring and the fragment of a family name: authors and year -> arXiv number or ""."""
     fragment = FRAGMENTS / f"{name}.md"
     text = f"{MODELS[name].__doc__} {fragment.read_text() if fragment.is_file() else ''}"
     names: dict[str, str] = {}
     for match in CITATION.finditer(" ".join(re.sub(r"[][]|\(https[^)]*\)", "", text).split())):
         names[match[1]] = names.get(match[1]) or match[2] or ""
+    return names
+
+
+def papers(name: str) -> str:
+    """Returns the list of the papers of a family; nothing if its texts name none."""
+    names = citations_of(name)
     if not names:
         return ""
-    lines = [f"- {who}{', ' * bool(place)}{linked(place)}" for who, place in names.items()]
+    lines = [f"- {who}, {linked(place)}" if place else f"- {who}" for who, place in names.items()]
     return "## Papers\n\n" + "\n".join(lines)
 
 
@@ -624,7 +650,7 @@ def record_page() -> str:
     return page(
         "The fields of the record",
         prose(docstring.summary),
-        prose(docstring.body),
+        paragraphs(docstring.body),
         "[The record](../concepts/record.md) explains the idea. These are the fields of `gen_jax.Model`:",
         table(("field", "default", "meaning"), rows),
     )
@@ -801,6 +827,12 @@ if __name__ == "__main__":
 BEGIN, END = "<!-- families:begin -->", "<!-- families:end -->"
 
 
+def first_paper(name: str) -> str:
+    """Returns the first paper that the texts of a family name, with a link if it is in the arXiv; a dash if they name none."""
+    who, place = next(iter(citations_of(name).items()), ("–", ""))
+    return f"[{who}](https://arxiv.org/abs/{place.removeprefix('arXiv ')})" if place else who
+
+
 def readme_with_families(text: str) -> str:
     """Returns the text of README.md with a new table of the families between its marks."""
     rows = [
@@ -809,13 +841,15 @@ def readme_with_families(text: str) -> str:
             ", ".join(dict.fromkeys(KINDS[use.kind].plural for use in uses(name))),
             likelihood_of(name),
             listed(conditions_of(name)) or "–",
+            first_paper(name),
             f"[`{configs_of(name)[0]}.py`](configs/{configs_of(name)[0]}.py)",
         )
         for name in MODELS
     ]
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table(('Family', 'Data of its configs', 'Likelihood', 'Conditions', 'Config'), rows)}\n{END}{after}"
+    head = ("Family", "Data of its configs", "Likelihood", "Conditions", "Paper", "Config")
+    return f"{before}{BEGIN}\n{table(head, rows)}\n{END}{after}"
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def kinds(runs: Path) -> None:
         panel.set_axis_off()
     for panel, (title, (settings, num)) in zip(panels, shown.items()):
         data = gj.data.open(**settings)
-        panel.imshow(pictures.drawn(data.rows("train", num), data.spec).convert("RGB"))
+        panel.imshow(pictures.picture_of(data.rows("train", num), data.spec).convert("RGB"))
         panel.set_title(f"{title} {list(data.spec.shape)}", fontsize=9)
     text = gj.data.open("tiny_shakespeare", window=160)
     first = read_text(text.spec, text.rows("train", 1)["x"][0])

@@ -3,8 +3,16 @@
 `data` opens rows, `models` holds the families, `fit` trains, `load` loads a run, `every` makes a hook, and `register` gives
 a name to a family, a net or a loss of your own.
 
-An author of a family, a net, a measure or a config file may also import `gen_jax.model`, `gen_jax.conditions`,
-`gen_jax.optimizers`, `gen_jax.nets.nnx`, `gen_jax.metrics.measure` and `gen_jax.config`; all other modules are internal.
+These modules are public too, for authors:
+
+  - of a family: `gen_jax.model`, `gen_jax.conditions` and `gen_jax.optimizers`;
+  - of a net: `gen_jax.nets.nnx`, `gen_jax.nets.ladder` and `gen_jax.nets.recurrent`;
+  - of a loss or a penalty: `gen_jax.losses.adversarial` and `gen_jax.losses.penalties`;
+  - of a likelihood: `gen_jax.distributions.pixels`, and `gen_jax.distributions.frames` for sequences;
+  - of a measure: `gen_jax.metrics.measure`;
+  - of a config file: `gen_jax.config`.
+
+All other modules are internal. `help` of a family says what its nets and losses must look like.
 """
 
 from importlib import import_module

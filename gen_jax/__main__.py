@@ -23,21 +23,21 @@ def lines() -> list[str]:
     from gen_jax.models import MODELS  # slow to import
 
     commands = {path.stem: first_line(path) for path in sorted(HOME.glob("*.py"))}
-    shown = ["commands, each with --help:"]
-    shown += [
+    overview = ["commands, each with --help:"]
+    overview += [
         f"  python -m gen_jax.{name:<13}{text.removeprefix(PREFIX)}"
         for name, text in commands.items()
         if text.startswith(PREFIX)
     ]
-    shown.append("families, as gen_jax.models.NAME(spec, ...) and as config.model.name:")
+    overview.append("families, as gen_jax.models.NAME(spec, ...) and as config.model.name:")
     for name, family in MODELS.items():
         text = (family.__doc__ or "").partition("\n")[0]
-        shown.append(f"  {name:<13}{text.removeprefix('Returns ')}")
+        overview.append(f"  {name:<13}{text.removeprefix('Returns ')}")
     files = sorted(CONFIGS.glob("*.py"))
     if files:
-        shown.append("configs, as python -m gen_jax.train --config FILE (add --help for their settings):")
-        shown += [f"  {path!s:<32}{first_line(path)}" for path in files]
-    return shown
+        overview.append("configs, as python -m gen_jax.train --config FILE (add --help for their settings):")
+        overview += [f"  {path!s:<32}{first_line(path)}" for path in files]
+    return overview
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:
     for name in given or {}:
         if name not in honoured:
             raise UserError(
-                f"this model cannot be conditioned on {name!r}; it takes {', '.join(honoured) or 'no condition'}"
+                f"this model cannot be conditioned on {name!r}; expected {', '.join(honoured) or 'no condition'}"
             )
 
 
@@ -45,7 +45,7 @@ def sampler_options(how: Mapping[str, Any] | None, options: Mapping[str, Any] = 
     """
     for name in how or {}:
         if name not in options:
-            raise UserError(f"this model has no sampler option {name!r}; it takes {', '.join(options) or 'none'}")
+            raise UserError(f"this model has no sampler option {name!r}; expected {', '.join(options) or 'none'}")
     return {**options, **(how or {})}
 
 
@@ -69,7 +69,7 @@ def option_numbers(name: str, value: Any, num: int, low: float, high: float, who
     if not fits or wrong.size:
         kind = "a whole number" if whole else "a number"
         raise UserError(
-            f"{name} {wrong.ravel()[:1]}: expected {kind} from {low} to {high}, for all samples or for each"
+            f"{name} is {wrong.ravel()[:1]}; expected {kind} from {low} to {high}, for all samples or for each sample"
         )
     return np.broadcast_to(numbers, num)
 
@@ -89,7 +89,8 @@ def conditions_of(family: str, spec: Spec, conditional: bool) -> Conditions:
         return Conditions()
     if not spec.classes and spec.condition is None:
         raise UserError(
-            f"a conditional {family} reads labels or a condition, and {spec.name} has none: set model.conditional=False"
+            f"labels of {spec.name} are missing; expected labels or a condition for a conditional {family}: `y` or `c` "
+            "beside `x`, or a sub-folder of images for each class. Set model.conditional=False"
         )
     return Conditions(len(spec.classes), spec.condition)
 
@@ -130,12 +131,12 @@ def checked_labels(y: Any, num: int, num_classes: int) -> jax.Array:
     """
     dtype, shape = (y.dtype, y.shape) if isinstance(y, jax.Array) else (np.asarray(y).dtype, np.shape(y))
     if shape != (num,) or dtype.kind not in "iu":
-        raise UserError(f"given y: expected {num} whole numbers, one a sample, not {dtype} of shape {shape}")
+        raise UserError(f"given y is {dtype} of shape {shape}; expected {num} whole numbers, one for each sample")
     if not isinstance(y, jax.core.Tracer):
         labels = np.asarray(y)
         wrong = labels[(labels < 0) | (labels >= num_classes)]
         if wrong.size:
-            raise UserError(f"given y={wrong[0]}: expected a class from 0 to {num_classes - 1}")
+            raise UserError(f"given y is {wrong[0]}; expected a class from 0 to {num_classes - 1}")
     return jnp.asarray(y, jnp.int32)
 
 
@@ -154,8 +155,8 @@ def checked_condition(given: Mapping[str, Any], num: int, field: Spec) -> dict[s
     for name in names:
         if name not in given:
             raise UserError(
-                f"this model draws a sample for a condition of kind {field.kind!r}, and {name} is missing; expected "
-                f"given={{'c': ...}}. Pass --given split=test or a condition of your own, see {HELP}"
+                f"given {name} is missing; expected a condition of kind {field.kind!r}, for which this model draws a "
+                f"sample. Pass --given split=test, or a condition of your own: {HELP}"
             )
     shape = (num, *field.shape)
     free = kind_of(field).time or kind_of(field).pixels  # texts of any length, images of any sides
@@ -177,7 +178,7 @@ def batch_conditions(batch: Batch, conditions: Conditions) -> dict[str, jax.Arra
     """
     for name in conditions.names:
         if name not in batch:
-            raise UserError(f"a conditional model reads {name} beside x, and the batch lacks it")
+            raise UserError(f"{name} of the batch is missing; expected it beside x, because the model is conditional")
     return given_conditions(batch, len(batch["x"]), conditions) or None
 
 
@@ -228,12 +229,12 @@ def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tupl
         return None
     for name in ("x", "mask"):
         if name not in given:
-            raise UserError(f"given x and mask belong together: {name} is missing")
+            raise UserError(f"given {name} is missing; expected x and mask together")
         if np.shape(given[name]) != (num, *shape):
-            raise UserError(f"given {name} of shape {np.shape(given[name])}: expected {(num, *shape)}")
+            raise UserError(f"shape of given {name} is {np.shape(given[name])}; expected {(num, *shape)}")
     x, mask = np.asarray(given["x"], np.float32), np.asarray(given["mask"]) > 0
     if not np.isfinite(x[mask]).all():
-        raise UserError("given x: an observed number is not finite")
+        raise UserError("given x is not finite; expected finite numbers where the mask is 1")
     return jnp.asarray(x), jnp.asarray(mask)
 
 
@@ -248,19 +249,21 @@ def given_cells(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[j
     return given_observed(given, num, shape) or (jnp.zeros((num, *shape)), jnp.zeros((num, *shape), bool))
 
 
-def refuse_impossible(evidence: Any, what: str = "row") -> None:
+def refuse_impossible(evidence: Any, row_name: str = "row") -> None:
     """Refuses impossible conditions. Rows are counted from 1.
 
     Args:
       evidence: log-density of each condition [num].
-      what: name of a row, for the error; by default `row`.
+      row_name: name of a row, for the error; by default `row`.
 
     Raises:
       UserError: for the first row whose log-density is -inf.
     """
     impossible = np.flatnonzero(np.isneginf(evidence))
     if len(impossible):
-        raise UserError(f"given: {what} {impossible[0] + 1} is impossible under this model")
+        raise UserError(
+            f"given {row_name} {impossible[0] + 1} is impossible under this model; expected a probability above 0"
+        )
 
 
 def counted_labels(counts: jax.Array, weight: jax.Array, y: jax.Array) -> jax.Array:

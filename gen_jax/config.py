@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
 from gen_jax.errors import UserError, choose
-from gen_jax.references import run_file
+from gen_jax.references import described, place_of, run_file
 
 FREE = (  # settings that a resumed run may change
     "sample.",
@@ -160,9 +160,14 @@ def load_file(path: str | Path) -> ConfigDict:
       UserError: if the file does not run or does not give a config.
     """
     try:
-        return unshared(run_file(Path(path)).get_config())
+        return referenced(unshared(run_file(Path(path)).get_config()))
+    except UserError:
+        raise
     except Exception as error:  # noqa: BLE001 (a user's file may raise anything)
-        raise UserError(f"{path} does not give a config: {type(error).__name__}: {error}") from None
+        raise UserError(
+            f"{path} does not give a config ({type(error).__name__}: {error}); expected a function get_config() that "
+            "returns it"
+        ) from None
 
 
 def unshared(config: ConfigDict) -> ConfigDict:
@@ -175,6 +180,46 @@ def unshared(config: ConfigDict) -> ConfigDict:
     for key, value in config.items(preserve_field_references=True):
         copy[key] = unshared(value) if isinstance(value, ConfigDict) else value
     return copy
+
+
+def referenced(config: ConfigDict, place: str = "") -> ConfigDict:
+    """Replaces nets, functions and classes in the `model` section of a config by references to their definitions.
+
+    Args:
+      config: the config, which is changed.
+      place: name of the section; by default empty, for the whole config.
+
+    Returns:
+      The config.
+
+    Raises:
+      UserError: for an object that another process could not build.
+    """
+    for key, value in config.items(preserve_field_references=True):
+        name = f"{place}.{key}" if place else key
+        if isinstance(value, ConfigDict) and name.startswith("model"):
+            referenced(value, name)
+        elif place and not is_plain(value):
+            reference = described(value)
+            if isinstance(reference, Mapping) and reference.get("object", "") is None:
+                raise UserError(
+                    f"config.{name} is an object of type {place_of(value)}, which no other process can build; expected a "
+                    f"section with a name, or the name MODULE:NAME of a function that returns it"
+                )
+            with config.ignore_type():
+                config[key] = reference
+    return config
+
+
+def is_plain(value: Any) -> bool:
+    """Returns whether a value of a setting is plain data, or a placeholder.
+
+    Args:
+      value: the value.
+    """
+    if isinstance(value, list | tuple):
+        return not hasattr(value, "_fields") and all(map(is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str | Mapping | ConfigDict | FieldReference)
 
 
 def settings_of(function: Callable[..., Any]) -> ConfigDict:
@@ -222,16 +267,19 @@ def check(config: ConfigDict) -> None:
             choose("config key", key, common)
     for key in common:
         if key not in given:
-            raise UserError(f"the config lacks {key!r}; start it from gen_jax.config.base_config()")
+            raise UserError(
+                f"{key!r} is missing in the config; expected all settings of a config. Start it from "
+                "gen_jax.config.base_config()"
+            )
     for key, least in LEAST.items():
         value = given[key]
         if value is not None and not least <= value < LARGEST:
-            raise UserError(f"{key} {value}: expected {least} to {LARGEST - 1}")
+            raise UserError(f"{key} is {value}; expected {least} to {LARGEST - 1}")
     for key in PERIODS:
         if given[key] < 0:
-            raise UserError(f"{key} {given[key]}: expected a number of steps, or 0 for never")
+            raise UserError(f"{key} is {given[key]}; expected a number of steps, or 0 for never")
     if config.epochs is not None and config.epochs <= 0:
-        raise UserError(f"epochs {config.epochs}: expected more than 0")
+        raise UserError(f"epochs is {config.epochs}; expected more than 0")
     refuse_sharding(config)
 
 
@@ -248,7 +296,10 @@ def refuse_sharding(config: ConfigDict) -> None:
         return
     choose("sharding", config.sharding, ("fsdp",))
     if config.replicas > 1:
-        raise UserError(f"sharding {config.sharding}: replicas are spread over the devices whole; expected replicas 1")
+        raise UserError(
+            f"sharding is {config.sharding} with {config.replicas} replicas; expected replicas=1, because a device "
+            "holds whole replicas"
+        )
 
 
 def refuse_types(settings: Mapping[str, Any], file: Path) -> None:
@@ -341,8 +392,8 @@ def refuse_changes(old: dict, new: dict, workdir: Path) -> None:
             continue
         if key in GROWING and before is not None and after is not None and after > before:
             continue
-        hint = "; a run can be given more, not fewer" if key in GROWING else ""
+        expected = "more, because a run can only grow" if key in GROWING else "the same value"
         raise UserError(
-            f"{key} was {before!r} in {workdir} and is now {after!r}{hint}: "
-            f"choose another --workdir, or start a changed run from this one with --fork {workdir}"
+            f"{key} was {before!r} in {workdir} and is now {after!r}; expected {expected}. "
+            f"Choose another --workdir, or start a changed run from this one with --fork {workdir}"
         )

@@ -23,11 +23,11 @@ class UserError(ValueError):
     code = 2  # exit code of the command; a subclass has its own code, so that scripts can tell mistakes apart
 
 
-def choose(what: str, name: str, choices: Iterable[str]) -> str:
+def choose(subject: str, name: str, choices: Iterable[str]) -> str:
     """Returns a name if it is one of the choices.
 
     Args:
-      what: name of the thing, for the error.
+      subject: name of the thing, for the error.
       name: the name.
       choices: the choices.
 
@@ -37,10 +37,24 @@ def choose(what: str, name: str, choices: Iterable[str]) -> str:
     choices = choices if isinstance(choices, Collection) else [*choices]
     if name in choices:
         return name
-    near = difflib.get_close_matches(str(name), choices, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    listed = f"choices are {', '.join(choices) or 'none'}" if len(choices) <= 16 or not near else ""
-    raise UserError(f"unknown {what} {name!r}: {hint}{listed}")
+    hint = nearest(name, choices)
+    listed = ", ".join(choices) if len(choices) <= 16 or not hint else f"{len(choices)} names"
+    expected = f"one of {listed}" if len(choices) > 1 else listed or "none"
+    raise UserError(f"unknown {subject} {name!r}; expected {expected}{hint}")
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Returns the last sentence of an error about an unknown name, which asks for the nearest choice.
+
+    Args:
+      name: the name.
+      choices: the choices.
+
+    Returns:
+      The sentence, with the end of the sentence before it. Without a near choice it is empty.
+    """
+    near = difflib.get_close_matches(str(name), [*choices], 1)
+    return f". Did you mean {near[0]!r}?" if near else ""
 
 
 def whole_number(text: str) -> int | None:
@@ -53,21 +67,23 @@ def whole_number(text: str) -> int | None:
 
 
 @contextmanager
-def readable(what: str) -> Iterator[None]:
+def readable(path: str, expected: str) -> Iterator[None]:
     """Reports in one line that a file cannot be read, because a damaged file makes its reader raise any exception.
 
     Args:
-      what: the file and its fault, such as `a.png: not a readable image`.
+      path: name of the file.
+      expected: the expected kind of file, such as `an image`.
 
     Raises:
-      UserError: for any exception of the body. The message ends with the reason.
+      UserError: for any exception of the body. The message has the reason.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001
-        raise UserError(f"{what} ({' '.join(str(error).split())[:200] or type(error).__name__})") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path} is not readable ({reason}); expected {expected}") from None
 
 
 def check_whole(name: str, value: Any, least: int = 1) -> None:
@@ -82,19 +98,19 @@ def check_whole(name: str, value: Any, least: int = 1) -> None:
       UserError: for such a value.
     """
     if not isinstance(value, Integral) or value < least:
-        raise UserError(f"{name} {value}: expected a whole number, at least {least}")
+        raise UserError(f"{name} is {value}; expected a whole number, at least {least}")
 
 
-def printable(text: str, kept: str = "\n\t") -> str:
+def printable(text: str, allowed_controls: str = "\n\t") -> str:
     """Returns a text with escape sequences instead of its control characters, except for given characters.
 
     Names and levels in a file from another person may contain control characters, which a terminal obeys.
 
     Args:
       text: the text.
-      kept: control characters that stay; by default newline and tab.
+      allowed_controls: control characters that stay; by default newline and tab.
     """
-    return CONTROLS.sub(lambda found: found[0] if found[0] in kept else ascii(found[0])[1:-1], text)
+    return CONTROLS.sub(lambda found: found[0] if found[0] in allowed_controls else ascii(found[0])[1:-1], text)
 
 
 def check_strengths(**strengths: float) -> None:
@@ -108,4 +124,4 @@ def check_strengths(**strengths: float) -> None:
     """
     for name, value in strengths.items():
         if value < 0:
-            raise UserError(f"{name} {value}: expected at least 0, which is no prior")
+            raise UserError(f"{name} is {value}; expected at least 0, which is no prior")

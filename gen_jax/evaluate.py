@@ -33,7 +33,7 @@ FLAGS = {
 def main(argv: list[str]) -> None:
     """Scores `--workdir`, prints a table and writes `evaluation.json`, and for a table of rows the page `table.png`."""
     flags = command_line.parse(argv, FLAGS, required="workdir")
-    other = stored(flags.against) if flags.against else None
+    other_run = stored(flags.against) if flags.against else None
     if flags.record:
         check_result(Path(flags.record), Path(flags.workdir), flags.config)
     startup.start()
@@ -56,9 +56,9 @@ def main(argv: list[str]) -> None:
         print(f"these scores are not kept: {error}")
     if flags.record:
         write_result(Path(flags.record), evaluation, replica, flags.config)
-    if other is not None:
-        print("\n" + comparison_table(scored(flags.workdir, evaluation), other, marks))
-        refuse_other_protocol(evaluation.scores, other.scores, other.name)
+    if other_run is not None:
+        print("\n" + comparison_table(scored(flags.workdir, evaluation), other_run, marks))
+        refuse_other_protocol(evaluation.scores, other_run.scores, other_run.name)
 
 
 if __name__ == "__main__":

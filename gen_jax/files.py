@@ -37,7 +37,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+        raise UserError(f"cannot write {path} ({error.strerror}); expected a file that can be written") from None
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -86,9 +86,9 @@ def read_json(path: Path) -> dict:
       UserError: if it cannot be read.
     """
     try:
-        found = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} cannot be read: expected an object, not {found!r}")
-    return found
+        raise UserError(f"{path} is not readable ({error}); expected a JSON file") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds {content!r}; expected a JSON object")
+    return content

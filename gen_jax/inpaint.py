@@ -59,7 +59,9 @@ def main(argv: list[str]) -> None:
     )
     spec = loaded.spec
     if out.suffix == ".png" and not kind_of(spec).pixels:
-        raise UserError(f"--out {out}: {spec.name} holds {spec.kind} data, whose completions are arrays: expected .npz")
+        raise UserError(
+            f"--out is {out} and {spec.name} holds {spec.kind} data; expected .npz, because its completions are arrays"
+        )
     mask = parse_mask(flags.mask, flags.num, flags.seed, spec)
     origin, rows = read_rows(spec, loaded.config["data"], flags.split, flags.data, flags.num)
     completions = complete(loaded.model, loaded.state, spec, rows, mask, flags.completions, flags.seed)

@@ -49,28 +49,30 @@ def main(argv: list[str]) -> None:
     between = PATHS[choose("kind of --latents", flags.latents, PATHS)]
     command_line.check_bounds(flags, LIMITS)
     if flags.traverse and flags.between:
-        raise UserError("--traverse and --between are two kinds of paths: choose one")
+        raise UserError("--traverse and --between are both given; expected one of them")
     if not flags.between and (flags.split or flags.data):
-        raise UserError("--split and --data say which rows to walk between: add --between")
+        raise UserError(
+            "--between is missing; expected it beside --split or --data, which choose the rows to walk between"
+        )
     startup.start()
     loaded = loading.load(
         flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
     )
     closed = out.suffix == ".gif"
-    what, rows = f"{flags.latents} paths", None
+    description, rows = f"{flags.latents} paths", None
     if flags.traverse:
         order, which = by_activity(loaded)
         x = traversals(loaded, order, flags.num, flags.steps, flags.seed)
         x = np.concatenate([x, x[:, -2:0:-1]], axis=1) if closed else x  # there and back
-        what = f"traversals of {which} ({', '.join(map(str, order[: len(x)]))})"
+        description = f"traversals of {which} ({', '.join(map(str, order[: len(x)]))})"
     else:
         if flags.between:
             num = flags.num * (CORNERS if closed else 2)
             origin, rows = read_rows(loaded.spec, loaded.config["data"], flags.split, flags.data, num)
-            what += f" between {num} rows of {origin}"
+            description += f" between {num} rows of {origin}"
         x = paths(loaded, flags.num, flags.steps, flags.seed, between, closed, rows)
     files.write(out, animate([*x.swapaxes(0, 1)], loaded.spec) if closed else strip(x, loaded.spec))
-    print(f"{len(x)} {what} of step {loaded.step} in {out}")
+    print(f"{len(x)} {description} of step {loaded.step} in {out}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen_jax.data.spec import Spec
+from gen_jax.errors import UserError, choose
 from gen_jax.references import described
 
 P = ParamSpec("P")
@@ -25,34 +27,45 @@ class Model(NamedTuple):
     `key` is a `jax.random.key`. `batch` is a dict with the reserved keys `x`, `y` (labels), `mask` (observed cells),
     `length` [B], `weight` [B] (0 for padding rows) and `reset` [B]. The training loop compiles `init` and `step`. The
     other functions take concrete states and compile inside.
+
+    Attributes:
+      init: function (key, batch) -> state; its shapes depend on `batch` and arguments only.
+      step: function (key, state, batch) -> (state, metrics), one unit of training. Metrics are numbers [] by name.
+      sample: function (key, state, num, given=None, how=None) -> batch, as a training batch.
+      log_prob: function (key, state, batch) -> [B] nats, exact; by default None.
+      log_prob_bound: function (key, state, batch, num_samples=1) -> [B] nats, a lower bound; by default None.
+      prior: function (key, state, num) -> latent, a dict with `z` [num, ...]; by default None.
+      encode: function (key, state, batch) -> latent; by default None.
+      decode: function (key, state, latent) -> batch; differentiable, unless `z` holds codes; by default None.
+      given: keys of a batch that `sample` honours as conditions; by default none.
+      options: options in `how`, such as a temperature, with their defaults; by default none.
+      extras: functions that only some families offer, by name; by default none. `free_parameters`: (state) -> number
+        of trained parameters, for the BIC. `network`: (state) -> a Bayesian network, and the confidence in each edge
+        [D, D]. `information`: (state, first, second, given) -> I(first; second | given) of columns in nats, exactly.
+        It is H(first | given) if `second` is `first`. `integer_network`: (state) -> a `coding.integer.Network`, which
+        compresses images. `facts`: () -> plain data by name. A run stores them in its spec as `model_NAME`, so that
+        the model can be rebuilt without the files that the facts come from.
+      origin: the `model` section of a config that makes this model, see `family`; by default None.
+      spec: facts of the data for which the model is built, see `family`; by default None.
     """
 
-    init: Callable[..., State]  # (key, batch) -> state; its shapes depend on `batch` and arguments only
-    step: Callable[
-        ..., tuple[State, dict[str, jax.Array]]
-    ]  # (key, state, batch) -> (state, metrics): one unit of training
-    sample: Callable[..., Batch]  # (key, state, num, given=None, how=None) -> batch, as a training batch
-    log_prob: Callable[..., jax.Array] | None = None  # (key, state, batch) -> [B] nats, exact
-    # (key, state, batch, num_samples=1) -> [B] nats, a lower bound
+    init: Callable[..., State]
+    step: Callable[..., tuple[State, dict[str, jax.Array]]]
+    sample: Callable[..., Batch]
+    log_prob: Callable[..., jax.Array] | None = None
     log_prob_bound: Callable[..., jax.Array] | None = None
-    prior: Callable[..., Batch] | None = None  # (key, state, num) -> latent, a dict with `z` [num, ...]
-    encode: Callable[..., Batch] | None = None  # (key, state, batch) -> latent
-    decode: Callable[..., Batch] | None = None  # (key, state, latent) -> batch; differentiable, unless `z` holds codes
-    given: tuple[str, ...] = ()  # keys of a batch that `sample` honours as conditions
-    options: Mapping[str, Any] = NOTHING  # options in `how`, such as a temperature, with their defaults
-    # Functions that only some families offer. `free_parameters`: (state) -> number of trained parameters, for the BIC.
-    # `network`: (state) -> a Bayesian network, and the confidence in each edge [D, D].
-    # `information`: (state, first, second, given) -> I(first; second | given) of columns in nats, exactly. It is
-    # H(first | given) if `second` is `first`.
-    # `integer_network`: (state) -> a `coding.integer.Network`, which compresses images.
-    # `facts`: () -> plain data by name. A run stores them in its spec as `model_NAME`, so that the model can be rebuilt
-    # without the files that the facts come from.
+    prior: Callable[..., Batch] | None = None
+    encode: Callable[..., Batch] | None = None
+    decode: Callable[..., Batch] | None = None
+    given: tuple[str, ...] = ()
+    options: Mapping[str, Any] = NOTHING
     extras: Mapping[str, Callable[..., Any]] = NOTHING
-    origin: Mapping[str, Any] | None = None  # the `model` section of a config that makes this model, see `family`
+    origin: Mapping[str, Any] | None = None
+    spec: Spec | None = None
 
 
 def family(name: str) -> Callable[[Callable[P, Model]], Callable[P, Model]]:
-    """Returns a decorator of a family, a function (spec, **options) -> Model. Its models store their `origin`.
+    """Returns a decorator of a family, a function (spec, **options) -> Model. Its models store `origin` and `spec`.
 
     Args:
       name: name of the family in a config.
@@ -62,14 +75,42 @@ def family(name: str) -> Callable[[Callable[P, Model]], Callable[P, Model]]:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        def made(*args: P.args, **kwargs: P.kwargs) -> Model:
-            arguments = [*signature.bind(*args, **kwargs).arguments.items()]
-            options = {option: described(value) for option, value in arguments[1:]}
-            return function(*args, **kwargs)._replace(origin={"name": name, **options})
+        def make_model(*args: P.args, **kwargs: P.kwargs) -> Model:
+            refuse_arguments(name, signature, args, kwargs)
+            (_, spec), *arguments = signature.bind(*args, **kwargs).arguments.items()
+            options = {option: described(value) for option, value in arguments}
+            return function(*args, **kwargs)._replace(origin={"name": name, **options}, spec=spec)
 
-        return made
+        return make_model
 
     return decorated
+
+
+def refuse_arguments(name: str, signature: inspect.Signature, args: tuple, kwargs: Mapping[str, Any]) -> None:
+    """Refuses a call of a family without the facts of the data, or with an unknown option.
+
+    Args:
+      name: name of the family.
+      signature: signature of the family.
+      args: arguments of the call.
+      kwargs: arguments of the call by name.
+
+    Raises:
+      UserError: for such a call.
+    """
+    parameters = signature.parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for option in kwargs:
+            choose(f"option of model {name!r}", option, parameters)
+    fix = f"Call gen_jax.models.{name}(data.spec, ...) with options by name."
+    try:
+        spec = next(iter(signature.bind(*args, **kwargs).arguments.values()))
+    except TypeError as error:
+        raise UserError(f"model {name!r} is called with wrong arguments: {error}. {fix}") from None
+    if not isinstance(spec, Spec):
+        raise UserError(
+            f"model {name!r} is called with an object of type {type(spec).__name__}; expected a Spec. {fix}"
+        )
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

@@ -33,7 +33,7 @@ def run_file(path: Path) -> ModuleType:
         return module
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UserError(f"{path} is no Python file")
+        raise UserError(f"{path} is no Python file; expected a file that ends in .py")
     module = importlib.util.module_from_spec(spec)
     module.stamp_of_file = stamp  # type: ignore[attr-defined]
     sys.modules[name] = module
@@ -56,16 +56,19 @@ def resolve(reference: str) -> Any:
     """
     place, _, name = reference.rpartition(":")
     if not place or not name:
-        raise UserError(f"{reference!r} names no object: expected module:name or file.py:name")
+        raise UserError(f"reference is {reference!r}; expected module:name or file.py:name")
     try:
-        found: Any = run_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        target: Any = run_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except Exception as error:  # noqa: BLE001 (a user's file may raise anything)
-        raise UserError(f"{reference!r}: {place} cannot be imported ({type(error).__name__}: {error})") from None
+        raise UserError(
+            f"{place} of {reference!r} cannot be imported ({type(error).__name__}: {error}); expected a module or a "
+            "file that runs"
+        ) from None
     for part in name.split("."):
-        if not hasattr(found, part):
-            raise UserError(f"{reference!r}: {place} has no {name!r}")
-        found = getattr(found, part)
-    return found
+        if not hasattr(target, part):
+            raise UserError(f"{place} has no {name!r}; expected the name of an object in it")
+        target = getattr(target, part)
+    return target
 
 
 def place_of(thing: Any) -> str:

@@ -10,12 +10,19 @@ from gen_jax.references import PLACE, resolve
 
 
 class Choices(NamedTuple):
-    """Describes the possible values of an argument of a family, in its annotation `Annotated[..., Choices(...)]`."""
+    """Describes the possible values of an argument of a family, in its annotation `Annotated[..., Choices(...)]`.
 
-    table: Mapping[str, Callable]  # name -> function of options; empty for a number that may be a schedule
-    facts: int = 0  # number of arguments that the model itself gives to the function
-    others: Mapping[str, Any] = {}  # further options that are not parameters of the function, with their defaults
-    schedules: bool = False  # whether numbers among the options may be schedules
+    Attributes:
+      table: name -> function of options; empty for a number that may be a schedule.
+      facts: number of arguments that the model itself gives to the function; by default 0.
+      others: further options that are not parameters of the function, with their defaults; by default none.
+      schedules: whether numbers among the options may be schedules; by default False.
+    """
+
+    table: Mapping[str, Callable]
+    facts: int = 0
+    others: Mapping[str, Any] = {}
+    schedules: bool = False
 
 
 SCHEDULE = Choices({}, schedules=True)  # a number or a schedule
@@ -54,11 +61,11 @@ def options_of(choices: Choices, name: str) -> dict[str, inspect.Parameter]:
     return options
 
 
-def build(what: str, choices: Mapping[str, Callable], options: Any, *args) -> Any:
+def build(part: str, choices: Mapping[str, Callable], options: Any, *args) -> Any:
     """Builds one part of a model.
 
     Args:
-      what: name of the part, for the errors.
+      part: name of the part, for the errors.
       choices: functions by name.
       options: the part. `{"name": NAME, **options}` calls the function in `choices`, or of a reference `module:name`,
         with `args` and the options. `{"object": reference, **options}` calls the referenced object with the options
@@ -73,25 +80,28 @@ def build(what: str, choices: Mapping[str, Callable], options: Any, *args) -> An
     if not isinstance(options, Mapping):
         if not is_builder(options):
             return options
-        refuse_other_signature(what, options, args)
+        refuse_other_signature(part, options, args)
         return options(*args)
     options = dict(options)
     if "object" in options:
         if options["object"] is None:
-            raise UserError(f"{what} {options.get('type')} is an object that only the program that made it has")
+            raise UserError(
+                f"{part} is {options.get('type')}, an object that only the program that made it has; expected a name, "
+                "or module:name"
+            )
         reference = options.pop("object")
-        return call(what, reference, resolve(reference), options, ())
+        return call(part, reference, resolve(reference), options, ())
     if options.get("name") is None:
-        raise UserError(f"{what} has no name; choices are {', '.join(choices)}")
+        raise UserError(f"name of {part} is missing; expected one of {', '.join(choices)}")
     name = options.pop("name")
-    return call(what, name, pick(what, choices, name), options, args)
+    return call(part, name, pick(part, choices, name), options, args)
 
 
-def refuse_other_signature(what: str, function: Callable, args: tuple) -> None:
+def refuse_other_signature(part: str, function: Callable, args: tuple) -> None:
     """Raises UserError if a function or a class in the place of a part cannot be called with the facts of the model.
 
     Args:
-      what: name of the part, for the errors.
+      part: name of the part, for the errors.
       function: the function or the class.
       args: facts that the model gives to the part.
     """
@@ -103,18 +113,18 @@ def refuse_other_signature(what: str, function: Callable, args: tuple) -> None:
     except TypeError as error:
         facts = ", ".join(type(fact).__name__ for fact in args) or "nothing"
         raise UserError(
-            f"{what} {name} cannot be called with the facts of the model ({facts}): {error}; expected an object, such as "
+            f"{part} {name} cannot be called with the facts of the model ({facts}): {error}; expected an object, such as "
             f"{name}(...), or a function of these facts that returns one"
         ) from None
     except ValueError:  # a builtin without a signature
         return
 
 
-def pick(what: str, choices: Mapping[str, Any], value: Any) -> Any:
+def pick(part: str, choices: Mapping[str, Any], value: Any) -> Any:
     """Returns the value of a name in `choices`, the object of a reference `module:name`, or an object itself.
 
     Args:
-      what: name of the part, for the errors.
+      part: name of the part, for the errors.
       choices: functions by name.
       value: a name, a reference or an object.
 
@@ -125,7 +135,45 @@ def pick(what: str, choices: Mapping[str, Any], value: Any) -> Any:
         return value
     if value not in choices and ":" in value:
         return resolve(value)
-    return choices[choose(what, value, choices)]
+    return choices[choose(part, value, choices)]
+
+
+def function_of(what: str, choices: Mapping[str, Callable], value: Any, inputs: str) -> Callable:
+    """Returns the function of a name in `choices`, of a reference `module:name`, or a function of the user.
+
+    Args:
+      what: name of the part, for the errors.
+      choices: functions by name.
+      value: a name, a reference or a function.
+      inputs: names of the arguments of the function.
+
+    Raises:
+      UserError: for an unknown name, or an object that is no function of so many arguments.
+    """
+    function = pick(what, choices, value)
+    if not callable(function):
+        raise UserError(f"{what} is {function!r}; expected a function ({inputs}), or a name: {', '.join(choices)}")
+    refuse_other_arguments(what, function, inputs)
+    return function
+
+
+def refuse_other_arguments(what: str, function: Callable, inputs: str) -> None:
+    """Refuses a function of another number of arguments.
+
+    Args:
+      what: name of the function, for the error.
+      function: the function.
+      inputs: names of its arguments, with commas between them.
+
+    Raises:
+      UserError: for such a function.
+    """
+    try:
+        inspect.signature(function).bind(*inputs.split(", "))
+    except TypeError as error:
+        raise UserError(f"{what} {getattr(function, '__name__', function)}: {error}; expected ({inputs})") from None
+    except ValueError:  # a builtin without a signature
+        return
 
 
 def is_builder(thing: Any) -> bool:
@@ -137,11 +185,11 @@ def is_builder(thing: Any) -> bool:
     return isinstance(thing, type | functools.partial) or inspect.isroutine(thing)
 
 
-def call(what: str, name: str, function: Callable, options: Mapping[str, Any], args: tuple) -> Any:
+def call(part: str, name: str, function: Callable, options: Mapping[str, Any], args: tuple) -> Any:
     """Calls a function with its options.
 
     Args:
-      what: name of the part, for the errors.
+      part: name of the part, for the errors.
       name: name of the function, for the errors.
       function: the function.
       options: its options.
@@ -154,7 +202,7 @@ def call(what: str, name: str, function: Callable, options: Mapping[str, Any], a
     open_ended = any(facts.kind is facts.VAR_KEYWORD for facts in parameters.values())
     for option in options:
         if not open_ended:
-            choose(f"option of {what} {name!r}", option, parameters)
+            choose(f"option of {part} {name!r}", option, parameters)
     missing = [
         parameter
         for parameter, facts in parameters.items()
@@ -162,5 +210,5 @@ def call(what: str, name: str, function: Callable, options: Mapping[str, Any], a
         if parameter not in options
     ]
     if missing:
-        raise UserError(f"{what} {name!r} lacks {', '.join(missing)}")
+        raise UserError(f"{part} {name!r} lacks {', '.join(missing)}; expected a value for each")
     return function(*args, **options)

@@ -13,6 +13,7 @@ from gen_jax.data.feed.rows import given_rows, read_rows
 from gen_jax.data.kinds import kind_of, pictures
 from gen_jax.data.kinds.sample_files import encode as encode_files
 from gen_jax.data.spec import Spec
+from gen_jax.data.tables import evidence
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.files import write
 from gen_jax.metrics import catalogue
@@ -33,11 +34,18 @@ class Curve(NamedTuple):
 
 
 class Samples(Mapping[str, np.ndarray]):
-    """Rows in the data's own domain: `x` [N, *shape], and `y` and `length` if the data have them."""
+    """Rows in the data's own domain: `x` [N, *shape], and `y` and `length` if the data have them.
 
-    def __init__(self, arrays: Rows, spec: Spec) -> None:
+    Attributes:
+      arrays: the rows.
+      spec: facts of the data.
+      table: the file whose missing cells were drawn, if the rows complete a file; its cells are written as they stand.
+    """
+
+    def __init__(self, arrays: Rows, spec: Spec, table: evidence.Table | None = None) -> None:
         self.arrays = arrays
         self.spec = spec
+        self.table = table
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.arrays[name]
@@ -54,7 +62,7 @@ class Samples(Mapping[str, np.ndarray]):
         Raises:
           UserError: for data of a kind that has no pictures.
         """
-        return pictures.drawn(self.arrays, self.spec)
+        return pictures.picture_of(self.arrays, self.spec)
 
     def save(self, path: str | Path) -> None:
         """Writes the rows into a file: arrays as .npz, or what the kind of the data has, such as .png, .txt, .mid or .csv.
@@ -63,6 +71,10 @@ class Samples(Mapping[str, np.ndarray]):
           UserError: for a suffix that such data do not have, or a file that cannot be written.
         """
         path = Path(path)
+        if self.table is not None:
+            choose("file type of completed rows", path.suffix, (".csv", ".npz"))
+            write(path, evidence.completed(self.spec, self.table, self["x"], path.suffix))
+            return
         for suffix, content in encode_files(self.arrays, self.spec, path.suffix).items():
             write(path.with_suffix(suffix), content)
 
@@ -85,6 +97,8 @@ class Samples(Mapping[str, np.ndarray]):
         return pictures.picture(self.arrays, self.spec)
 
     def __repr__(self) -> str:
+        if self.table is not None:
+            return evidence.completed(self.spec, self.table, self["x"], ".csv").decode()
         writers = kind_of(self.spec).write
         text = next((suffix for suffix in (".txt", ".csv") if suffix in writers), None)
         if text is not None:
@@ -148,6 +162,10 @@ class Run(loading.Loaded):
                         f"given {name!r} has the shape {[*array.shape]}; expected {num} rows, one for each sample"
                     )
             return Samples(draw.draw(self.model, self.state, self.spec, seed, num, arrays, how), self.spec)
+        if evidence.is_file(given):
+            raise UserError(
+                f"given {given!r} is a file; expected a condition. run.complete({given!r}) draws its missing cells"
+            )
         request = parse_given(given, num, self.spec, length or self.config["sample"].get("length"))
         rows = draw.draw(
             self.model,
@@ -157,23 +175,25 @@ class Run(loading.Loaded):
             num,
             request.given,
             how,
-            known=request.cells,
+            fixed_cells=request.cells,
             fits=request.fits,
         )
         return Samples(rows, self.spec)
 
-    def score(self, names: Iterable[str] = (), num: int | None = None) -> Scored:
+    def score(self, names: str | Iterable[str] = (), num: int | None = None) -> Scored:
         """Returns metrics of the run on the rows of its data.
 
         Args:
-          names: of metrics; none for those of its config, or if it names none, for all that apply.
+          names: of metrics, or the name of one metric; none for those of its config, or if it names none, for all that apply.
           num: number of samples; by default as in its config.
 
         Raises:
           UserError: for data that have changed or cannot be read, or metrics that do not apply.
         """
         settings = self.config["evaluate"]
-        chosen = [*names] or catalogue.current(settings["metrics"]) or [catalogue.ALL]
+        chosen = (
+            [names] if isinstance(names, str) else [*names] or catalogue.current(settings["metrics"]) or [catalogue.ALL]
+        )
         scores: Scores = score.scorer_of(self, chosen, num or settings["num"]).score(self.model, self.state)
         return Scored(scores)
 
@@ -262,6 +282,28 @@ class Run(loading.Loaded):
             seen = np.broadcast_to(np.asarray(mask) > 0, rows["x"].shape)
         return complete.complete(self.model, self.state, self.spec, rows, seen, completions, seed)
 
+    def complete(self, path: str | Path, *, seed: int = 0) -> Samples:
+        """Draws the missing cells of a table, given the observed cells of their row.
+
+        Args:
+          path: a CSV or Parquet file with columns of the run's table.
+          seed: of the draws; another seed gives another completion.
+
+        Returns:
+          The rows of the file without missing cells. `save` writes observed cells as they stand in the file.
+
+        Raises:
+          UserError: for data that are no table, a model that cannot complete, or a file that cannot be read.
+        """
+        if not self.spec.tabular:
+            raise UserError(
+                f"{self.spec.name} holds {self.spec.kind} data; expected a table. run.inpaint completes images"
+            )
+        file = evidence.read_file(self.spec, str(path))
+        given = evidence.as_given(self.spec, file.x)
+        rows = draw.draw(self.model, self.state, self.spec, seed, len(file.x), given, fixed_cells=file.x)
+        return Samples(rows, self.spec, file)
+
     def query(self, of: str, given: str | None = None, *, seed: int = 0) -> queries.Distribution:
         """Returns the distribution of one column of a table: `levels` with their probabilities, or `quantiles`.
 
@@ -320,7 +362,7 @@ class Run(loading.Loaded):
         Raises:
           UserError: for data of a kind that has no pictures.
         """
-        return pictures.drawn(self._rows(x, None), self.spec)
+        return pictures.picture_of(self._rows(x, None), self.spec)
 
     def strip(self, x: Any) -> Image.Image:
         """Returns paths, completions or other series of raw rows as one picture: images in N rows of T, vectors as N lines.

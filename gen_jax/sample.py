@@ -65,7 +65,7 @@ def main(argv: list[str]) -> None:
     """
     flags = command_line.parse(argv, FLAGS, required="workdir")
     if flags.stream and flags["num"].present and flags.num != 1:
-        raise UserError(f"--num={flags.num}: --stream prints one text, expected 1")
+        raise UserError(f"--num is {flags.num} with --stream; expected 1, because --stream prints one text")
     num, saved = 1 if flags.stream else flags.num, flags.out is not None or not flags.stream
     if saved:
         suffixes = dict.fromkeys(suffix for kind in KINDS.values() for suffix in kind.suffixes)
@@ -81,7 +81,9 @@ def main(argv: list[str]) -> None:
         complete(flags, loaded)
         return
     if flags["completions"].present:
-        raise UserError(f"--completions={flags.completions}: expected a file in --given, whose rows are completed")
+        raise UserError(
+            f"--completions is {flags.completions} without a file in --given; expected a file, whose rows are completed"
+        )
     request = parse_given(flags.given, num, loaded.spec, length)
     options = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
     how: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
@@ -90,7 +92,9 @@ def main(argv: list[str]) -> None:
     if flags.stream:
         how["stream"] = printer(loaded.spec)
     known, fits = request.cells, request.fits
-    samples = draw(loaded.model, loaded.state, loaded.spec, flags.seed, num, request.given, how, known=known, fits=fits)
+    samples = draw(
+        loaded.model, loaded.state, loaded.spec, flags.seed, num, request.given, how, fixed_cells=known, fits=fits
+    )
     if flags.stream:
         print()
     if saved:
@@ -112,14 +116,20 @@ def complete(flags: FlagValues, loaded: loading.Loaded) -> None:
     """
     spec, times, out = loaded.spec, flags.completions, Path(flags.out)
     if not spec.tabular:
-        raise UserError(f"--given {flags.given}: {spec.name} holds {spec.kind} data, and only tables are completed")
+        raise UserError(
+            f"--given is {flags.given} and {spec.name} holds {spec.kind} data; expected a table, whose rows are "
+            "completed"
+        )
     choose("file type of completed rows", out.suffix, (".csv", ".npz"))
     if flags["num"].present:
-        raise UserError(f"--num={flags.num}: --given {flags.given} says which rows are drawn; see --completions")
+        raise UserError(
+            f"--num is {flags.num} with --given {flags.given}; expected no --num, because a file has its number of "
+            "rows. See --completions"
+        )
     table = evidence.read_file(spec, flags.given)
     known = np.tile(table.x, (times, 1))
     given = evidence.as_given(spec, known)
-    drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given, known=known)
+    drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given, fixed_cells=known)
     files = [out] if times == 1 else [out.with_name(f"{out.stem}-{each + 1}{out.suffix}") for each in range(times)]
     for file, x in zip(files, np.split(drawn["x"], times)):
         content = evidence.completed(spec, table, x, out.suffix)
@@ -162,7 +172,7 @@ def printer(spec: Spec) -> Callable[[np.ndarray], None]:
     """
     stream = kind_of(spec).stream
     if stream is None:
-        raise UserError(f"--stream prints text, and {spec.name} holds {spec.kind} data")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected text for --stream")
     read = stream(spec)
     return lambda tokens: print(read(tokens[0]), end="", flush=True)
 

@@ -18,8 +18,11 @@ import pytest
 import gen_jax as gj
 from gen_jax import references
 from gen_jax.config import load_file
+from gen_jax.distributions.pixels import fitting
 from gen_jax.errors import choose
+from gen_jax.losses.adversarial import AdversarialLoss
 from gen_jax.models.families import Families
+from gen_jax.nets.ladder import Nets
 from gen_jax.nets.nnx import NnxNet
 from gen_jax.training.fit import changed_config
 
@@ -106,10 +109,13 @@ def test_arrays_are_data(data):
     ("make", "message"),
     [
         (lambda: gj.data.arrays(X, X[:5, 0] > 0), "labels 'y'.*expected 200"),
-        (lambda: gj.data.arrays(X, test=(X, X[:, 0] > 0)), "labels y: expected them of both splits"),
+        (lambda: gj.data.arrays(X, test=(X, X[:, 0] > 0)), "labels y are missing in one split"),
         (lambda: gj.data.arrays(X, test=X[:, :1]), "one shape for both splits"),
-        (lambda: gj.data.arrays([[1.0, 2.0], [1.0]]), "rows of several shapes"),
-        (lambda: gj.data.arrays(X, transfrom="none"), "unknown setting of data 'transfrom': did you mean 'transform'"),
+        (lambda: gj.data.arrays([[1.0, 2.0], [1.0]]), "rows of .* have several shapes"),
+        (
+            lambda: gj.data.arrays(X, transfrom="none"),
+            "unknown setting of data 'transfrom'; expected .*Did you mean 'transform'",
+        ),
         (lambda: gj.data.open("digits").rows("valid"), "unknown split of digits.* 'valid'"),
     ],
 )
@@ -123,6 +129,24 @@ def test_a_model_runs_without_the_loop(data):
     state = model.init(jax.random.key(0), data.batch(0))
     _, metrics = jax.jit(model.step)(jax.random.key(1), state, data.batch(0))
     assert np.isfinite(metrics["elbo"])
+
+
+def test_a_run_completes_a_table(tmp_path):
+    lines = ["id,city,age"] + [f"P-{i},{'Rome' if i % 2 else 'Oslo'},{20 + i % 7 + 20 * (i % 2)}" for i in range(120)]
+    (tmp_path / "people.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "gaps.csv").write_text("id,age,city\nP-7, 41.0,\nP-8,,Oslo\n")
+    data = gj.data.open(tmp_path / "people.csv", schema='{"id": {"kind": "id"}}', order="all")
+    run = gj.fit(gj.models.forest(data.spec, trees=3), data, workdir=tmp_path / "run", steps=1, batch_size=64)
+    rows = run.complete(tmp_path / "gaps.csv")
+    assert rows["x"].shape == (2, 2) and not np.isnan(rows["x"]).any()
+    rows.save(tmp_path / "full.csv")
+    full = (tmp_path / "full.csv").read_text()
+    assert repr(rows) == full
+    head, first, second = (line.split(",") for line in full.split())
+    assert head == ["id", "age", "city"] and first[0] == "P-7" and first[2] in ("Oslo", "Rome")
+    assert second[0] == "P-8" and second[2] == "Oslo" and 20 <= float(second[1]) <= 46
+    with pytest.raises(gj.UserError, match=r"run\.complete\('.*gaps\.csv'\) draws its missing cells"):
+        run.sample(2, given=str(tmp_path / "gaps.csv"))
 
 
 def test_a_run_holds_curves_samples_scores_codes_and_completions(data, tmp_path):
@@ -149,8 +173,8 @@ def test_a_run_holds_curves_samples_scores_codes_and_completions(data, tmp_path)
 @pytest.mark.parametrize(
     ("num", "given", "message"),
     [
-        (0, None, "number of samples 0: expected a whole number, at least 1"),
-        (2.5, None, "number of samples 2.5: expected a whole number"),
+        (0, None, "number of samples is 0; expected a whole number, at least 1"),
+        (2.5, None, "number of samples is 2.5; expected a whole number"),
         (2, {"x": np.zeros((3, 2))}, r"given 'x' has the shape \[3, 2\]; expected 2 rows"),
         (2, {"x": 1}, r"given 'x' has the shape \[\]; expected 2 rows"),
     ],
@@ -194,9 +218,9 @@ def test_a_config_file_with_changed_settings():
     assert config.model.generator_optimizer.learning_rate == 1e-3 and config.model.generator_optimizer.b1 == 0
     assert changed_config(file, {"model": {"penalty": r1}}).model.penalty == "gen_jax.losses.penalties:r1"
     for settings, message in (
-        ({"step": 10}, "did you mean 'steps'"),
-        ({"data": {"nmae": "x"}}, "did you mean 'data.name'"),
-        ({"model": "vae"}, "model 'vae': expected its options"),
+        ({"step": 10}, "Did you mean 'steps'"),
+        ({"data": {"nmae": "x"}}, "Did you mean 'data.name'"),
+        ({"model": "vae"}, "model is 'vae'; expected its options"),
     ):
         with pytest.raises(gj.UserError, match=message):
             changed_config(file, settings)
@@ -263,7 +287,7 @@ def test_arrays_are_asked_for_where_a_command_needs_rows(data, tmp_path, monkeyp
 
 
 def test_losses_penalties_priors_and_schedules_may_be_functions(data, tmp_path):
-    from gen_jax.losses.adversarial import AdversarialLoss, hinge_discriminator, non_saturating_generator
+    from gen_jax.losses.adversarial import hinge_discriminator, non_saturating_generator
     from gen_jax.losses.penalties import r1
 
     make = partial(gj.models.gan, data.spec, latent_size=2)
@@ -357,7 +381,7 @@ def test_a_registered_family_makes_models_that_know_their_origin(data, monkeypat
     del MODELS["plain"]
     for name, kind, message in (
         ("vae", "model", "is a name of gen_jax itself"),
-        ("x", "modle", "did you mean 'model'"),
+        ("x", "modle", "Did you mean 'model'"),
     ):
         with pytest.raises(gj.UserError, match=message):
             gj.register(name, plain, kind)
@@ -375,9 +399,9 @@ def test_an_installed_package_offers_families(data, tmp_path, monkeypatch):
     offered = Families({"gaussian": gj.models.gaussian})
     assert [*offered] == ["gaussian", "flow", "lost"] and "flow" in offered and "flows" not in sys.modules
     assert offered["flow"](data.spec, width=2).origin == {"name": "flow", "width": 2}
-    with pytest.raises(gj.UserError, match="model 'lost' of flows:lost, which another package offers, fails"):
+    with pytest.raises(gj.UserError, match="model 'lost' of flows:lost fails"):
         offered["lost"]
-    with pytest.raises(gj.UserError, match="unknown model 'flew': did you mean 'flow'"):
+    with pytest.raises(gj.UserError, match="unknown model 'flew'; expected .*Did you mean 'flow'"):
         choose("model", "flew", offered)
 
 
@@ -402,8 +426,8 @@ def test_fit_runs_in_a_thread(data, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"step": 3}, "unknown setting 'step': did you mean 'steps'"),
-        ({"steps": "many"}, "steps 'many'"),
+        ({"step": 3}, "unknown setting 'step'; expected .*Did you mean 'steps'"),
+        ({"steps": "many"}, "steps is 'many'"),
         ({"evaluate": {"metric": ()}}, "unknown setting 'evaluate.metric'"),
     ],
 )
@@ -417,10 +441,13 @@ def test_a_call_of_fit_without_what_it_needs_is_one_line(data, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     model, config = gj.models.gaussian(data.spec), ROOT / "configs" / "gaussian.py"
     for call, message in (
-        (lambda: gj.fit(model, data), "lacks workdir"),
-        (lambda: gj.fit(model, X, workdir="run"), r"fit\(model, ndarray\): expected data, as gen_jax.data.open"),
-        (lambda: gj.fit(config), "expected one directory of the run"),
-        (lambda: gj.fit(config, "run", workdir="other"), "expected one directory of the run"),
+        (lambda: gj.fit(model, data), "workdir of gen_jax.fit.* is missing"),
+        (
+            lambda: gj.fit(model, X, workdir="run"),
+            r"fit\(model, data\) is of type ndarray; expected data, as gen_jax.data.open",
+        ),
+        (lambda: gj.fit(config), "expected the directory of the run"),
+        (lambda: gj.fit(config, "run", workdir="other"), "expected the directory of the run"),
     ):
         with pytest.raises(gj.UserError, match=message):
             call()
@@ -461,6 +488,27 @@ class Short(nn.Module):
         return nn.Dense(2)(z)
 
 
+class Up(nn.Module):
+    """The features of a ladder of one layer."""
+
+    @nn.compact
+    def __call__(self, x, y=None):
+        return [nn.Dense(3)(x)]
+
+
+class Down(nn.Module):
+    """A path of a ladder whose output has a wrong shape."""
+
+    size: int
+
+    @nn.compact
+    def __call__(self, z, features=None, y=None, fixed=False):
+        return nn.Dense(self.size)(z), z, z, z
+
+
+LOSS = AdversarialLoss(lambda real, fake: fake - real, lambda fake, real: -fake)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -492,12 +540,152 @@ class Short(nn.Module):
             "expected a gen_jax.distributions.pixels.Likelihood",
         ),
         (lambda spec: gj.register("gap", lambda x: x, "measure"), "measure 'gap' is an object of type function"),
+        (
+            lambda spec: gj.models.vae(spec, optimizer=optax.adam),
+            r"optimizer is the function adam.*Call it.*adam\(1e-3\)",
+        ),
+        (lambda spec: gj.models.vae(spec, optimizer=1e-3), "optimizer is 0.001; expected an Optax transformation"),
+        (
+            lambda spec: gj.models.vae(spec, optimizer=lambda: 3),
+            "optimizer is an object of type int; expected an Optax",
+        ),
+        (lambda spec: gj.models.gan(spec, gamma="high"), "schedule is 'high'; expected a number"),
+        (
+            lambda spec: gj.models.vae(gj.data.arrays(X)),
+            r"object of type DataSet; expected a Spec. Call.*vae\(data.spec",
+        ),
+        (lambda spec: gj.models.vae(), "wrong arguments: missing a required argument: 'spec'"),
+        (
+            lambda spec: gj.models.vae(spec, latent_siz=2),
+            "unknown option of model 'vae' 'latent_siz': did you mean 'latent_size'",
+        ),
+        (lambda spec: gj.models.vae(spec._replace(shape=(3,))), r"the shape of arrays is \[2\]; expected \[3\]"),
+        (lambda spec: gj.models.vae(spec._replace(classes=("a",))), "the number of labels of arrays is 0; expected 1"),
+        (
+            lambda spec: gj.models.gan(spec, loss=LOSS._replace(discriminator=lambda real, fake: (fake - real).mean())),
+            r"loss.discriminator gives values of shape \[\]; expected \[\d+\], a number for each example. Leave out a mean",
+        ),
+        (
+            lambda spec: gj.models.gan(spec, loss=LOSS._replace(generator=lambda fake, real: -fake.sum())),
+            r"loss.generator gives values of shape \[\]; expected \[\d+\]",
+        ),
+        (
+            lambda spec: gj.models.gan(spec, loss=LOSS._replace(generator=lambda fake: -fake)),
+            r"loss.generator <lambda>: too many positional arguments; expected \(fake, real\)",
+        ),
+        (
+            lambda spec: gj.models.gan(spec, penalty=lambda key, critic, real, fake: critic(real, 0)),
+            r"penalty returns an object of type \w+; expected \(real logits",
+        ),
+        (
+            lambda spec: gj.models.gan(
+                spec, penalty=lambda key, critic, real, fake: (critic(real, 0), critic(fake, 1), {"p": jnp.ones(())})
+            ),
+            r"penalty p gives values of shape \[\]",
+        ),
+        (lambda spec: gj.models.gan(spec, penalty=lambda critic, x: x), r"expected \(key, critic, real, fake\)"),
+        (
+            lambda spec: gj.models.gan(spec, prior=3),
+            r"prior is 3; expected a function \(key, shape\), or a name: normal",
+        ),
+        (
+            lambda spec: gj.models.vae(
+                spec, likelihood=fitting(spec, None)._replace(log_prob=lambda own, out, x: out.sum())
+            ),
+            r"likelihood.log_prob gives values of shape \[\]",
+        ),
+        (
+            lambda spec: gj.models.vae(
+                spec, likelihood=fitting(spec, None)._replace(shape=(), log_prob=lambda own, out, x: out.sum((1, 2)))
+            ),
+            r"likelihood.log_prob gives values of shape \[\d+\]; expected \[\d+, 2\]",
+        ),
+        (
+            lambda spec: gj.models.ladder(spec, net=Flat()),
+            "ladder is an object of type Flat; expected a gen_jax.nets.ladder",
+        ),
+        (
+            lambda spec: gj.models.ladder(spec, net=Nets(Short(), Flat(), (2,))),
+            r"ladder up Short: too many positional arguments; expected __call__\(self, x, labels\)",
+        ),
+        (lambda spec: gj.models.ladder(spec, net=Nets(Flat(), Flat(), (2,))), "expected a list of 1 features"),
+        (lambda spec: gj.models.ladder(spec, net=Nets(Up(), Flat(), (2,))), "ladder down Flat: too many positional"),
+        (
+            lambda spec: gj.models.ladder(spec, net=Nets(Up(), Down(3), (2,))),
+            "ladder down Down gives an output of shape",
+        ),
+        (lambda spec: gj.models.ladder(spec, net=Nets(3, Flat(), (2,))), "ladder up is an object of type int"),
     ],
 )
 def test_an_object_that_does_not_fit_its_place_is_one_line(data, tmp_path, make, message):
     with pytest.raises(gj.UserError, match=message):
         gj.fit(make(data.spec), data, workdir=tmp_path / "run", **FIT)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": Flat()}, r"encoder Flat gives an output of shape \[\d+, 8, 8, 3\]; expected \[N, 4, 4, 16\]"),
+        ({"decoder": Flat()}, r"decoder Flat gives an output of shape \[\d+, 4, 4, 3\]; expected \[N, 8, 8, 1, \d\]"),
+        ({"encoder": 3}, "encoder is an object of type int, which has no init"),
+        ({"prior": Flat()}, "prior is an object of type Flat; expected a gen_jax.nets.recurrent.Recurrent"),
+    ],
+)
+def test_a_net_of_images_that_does_not_fit_its_place_is_one_line(options, message):
+    data = gj.data.open("digits")
+    with pytest.raises(gj.UserError, match=message):
+        model = gj.models.vqvae(data.spec, **options)
+        key, batch = jax.random.key(0), data.batch(0)
+        jax.eval_shape(model.step, key, jax.eval_shape(model.init, key, batch), batch)
+
+
+def test_a_batch_of_more_rows_than_the_data_is_said(data, tmp_path, capsys):
+    gj.fit(gj.models.gaussian(data.spec), data, workdir=tmp_path / "run", steps=1, batch_size=500)
+    assert "batch_size is 500 and arrays has 200 rows: each step reads a row more than once" in capsys.readouterr().out
+    run = gj.load(tmp_path / "run")
+    assert [*run.score("nll")] == ["nll"]
+    with pytest.raises(gj.UserError, match="given is 3; expected a text, such as 'y=3', or arrays by name"):
+        run.sample(2, given=3)
+
+
+OBJECTS = """
+import flax.linen as nn
+import optax
+from gen_jax.config import base_config
+
+
+class Encoder(nn.Module):
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, x, y=None):
+        return nn.Dense(4)(x)
+
+
+class Generator(nn.Module):
+    shape: tuple
+    classes: int = 0
+
+
+def get_config():
+    config = base_config()
+    config.model = {"name": "vae", "encoder": Encoder(width=5), "decoder": Generator}
+    return config
+"""
+
+
+def test_objects_in_a_config_file_are_references(tmp_path):
+    file = tmp_path / "objects.py"
+    file.write_text(OBJECTS)
+    model = load_file(file).model
+    assert model.encoder.to_dict() == {"object": f"{file}:Encoder", "width": 5}
+    assert model.decoder == f"{file}:Generator"
+    file.write_text(OBJECTS.replace("Encoder(width=5)", "optax.adam(1e-3)"))
+    with pytest.raises(
+        gj.UserError, match="config.model.encoder is an object of type optax.*no other process can build"
+    ):
+        load_file(file)
 
 
 class Scorer(nn.Module):

@@ -215,10 +215,10 @@ def test_evidence_interventions_and_explanations():
     np.testing.assert_array_equal(best, [[*np.unravel_index(joint.argmax(), (3, 2)), 1]] * 2)
     with pytest.raises(UserError, match="both observed and set"):
         model.sample(KEY, state, num, {"x": x, "mask": mask, "do": {"x": x, "mask": mask}})
-    with pytest.raises(UserError, match=r"temperature 0\.5: expected 1, or 0"):
+    with pytest.raises(UserError, match=r"temperature is 0\.5; expected 1, or 0"):
         model.sample(KEY, state, 1, how={"temperature": 0.5})
     for wrong in ("cold", [0, 0], 2, np.nan, []):
-        with pytest.raises(UserError, match="temperature .*: expected a number from 0 to 1"):
+        with pytest.raises(UserError, match="temperature .*; expected a number from 0 to 1"):
             model.sample(KEY, state, 1, how={"temperature": wrong})
     with pytest.raises(UserError, match="of all rows"):
         model.sample(KEY, state, 2, how={"temperature": [0, 1]})
@@ -280,7 +280,7 @@ def test_a_network_from_a_file(tmp_path):
     x = np.float32([[1, 1, 2], [0, 1, 0]])  # dry, off, no; wet, off, hard
     log_prob = model.log_prob(KEY, model.init(KEY, rows(x)), rows(x))
     np.testing.assert_allclose(np.exp(log_prob), [0.6 * 0.5 * 0.99, 0.1 * 1.0 * 1.0], rtol=1e-5)
-    with pytest.raises(UserError, match="leave model.structure out"):
+    with pytest.raises(UserError, match="expected no model.structure"):
         bayes_net(spec, FIXED, bif=str(path))
     with pytest.raises(UserError, match="unknown column .*'rain'"):
         bayes_net(table_spec(2, 2), bif=str(path))
@@ -289,16 +289,16 @@ def test_a_network_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"structure": {"name": "searched"}}, "unknown structure 'searched': did you mean 'search'"),
+        ({"structure": {"name": "searched"}}, "unknown structure 'searched'; expected .*Did you mean 'search'"),
         ({"structure": {"name": "fixed", "edges": [("x0", "x9")]}}, "unknown column in structure.edges"),
         ({"structure": {"name": "fixed", "edges": [("x0", "x1"), ("x1", "x0")]}}, "a cycle, x0 -> x1 -> x0"),
         (
             {"structure": {"name": "search", "required": [("x0", "x1")], "forbidden": [("x0", "x1")]}},
             "both required and",
         ),
-        ({"structure": {"name": "search", "score": {"name": "bdue"}}}, "did you mean 'bdeu'"),
+        ({"structure": {"name": "search", "score": {"name": "bdue"}}}, "Did you mean 'bdeu'"),
         ({"structure": {"name": "search", "required": EDGES, "max_parents": 1}}, "'x2' 2 parents"),
-        ({"max_bins": 1}, "max_bins 1: expected a whole number, at least 2"),
+        ({"max_bins": 1}, "max_bins is 1; expected a whole number, at least 2"),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -63,7 +63,7 @@ def test_what_the_runner_refuses(benchmark, tmp_path, monkeypatch):
     run = benchmark("run")
     monkeypatch.chdir(tmp_path)
     for flags, said in (
-        (["--only", "dcgam"], "did you mean 'dcgan'"),
+        (["--only", "dcgam"], "Did you mean 'dcgan'"),
         (["--device", "tpu"], "cpu, gpu"),
         (["--rounds", "0"], "at least 1"),
         (["--table"], "nothing was measured yet"),

@@ -146,7 +146,9 @@ def test_what_has_no_greys_is_refused(transform, tmp_path):
     np.save(tmp_path / "unbounded.npy", np.zeros((4, 3, 3), np.int16))
     paths = [{"path": str(tmp_path / f"{name}.npy")} for name in ("vectors", "floats", "unbounded")]
     for options in (*paths, {"name": "tiny_shakespeare"}, {"name": "gaussians", "variant": "ring"}):
-        with pytest.raises(UserError, match=f"data.transform '{transform}': expected images .*known domain.*holds"):
+        with pytest.raises(
+            UserError, match=f"data.transform is '{transform}' and .* holds .*expected images .*known domain"
+        ):
             load(transform=transform, **options)
 
 
@@ -161,7 +163,7 @@ def test_a_test_split_of_another_set(transform, feed, pictures):
     plain, whole = load(path=pictures, resize=8, transform=transform), load(transform="static_binary")
     loaded = load(path=pictures, resize=8, transform=transform, feed=feed)
     assert loaded.read("test", None) == {}
-    with pytest.raises(UserError, match="data.test_split.*'tests'.*did you mean 'test'"):
+    with pytest.raises(UserError, match="data.test_split.*'tests'.*Did you mean 'test'"):
         load(path=pictures, resize=8, transform=transform, test_name="digits", test_split="tests")
     loaded = load(path=pictures, resize=8, transform=transform, feed=feed, test_name="digits")
     assert loaded.spec.sizes == {"train": 40, "test": 359} and loaded.spec.classes == ()
@@ -188,10 +190,10 @@ def test_labels_go_where_the_other_set_has_none(pictures):
 
 def test_a_test_split_that_does_not_fit_is_refused(pictures):
     for options, message in {
-        (("path", pictures),): r"has shape \(8, 8, 1\); expected \(16, 16, 1\)",
-        (("path", pictures), ("resize", 8)): r"has domain \(0, 16\); expected \(0, 255\)",
-        (("name", "tiny_shakespeare"),): "data.test_name 'digits' is for image or vector; .* holds text",
-        (("test_split", "train"),): "data.test_name 'digits': data.test_split is 'train', as is data.split",
+        (("path", pictures),): r"is \(8, 8, 1\); expected \(16, 16, 1\)",
+        (("path", pictures), ("resize", 8)): r"is \(0, 16\); expected \(0, 255\)",
+        (("name", "tiny_shakespeare"),): "data.test_name is 'digits' and .* holds text data; expected image or vector",
+        (("test_split", "train"),): "data.test_split of data.test_name 'digits' is 'train', as is data.split",
     }.items():
         with pytest.raises(UserError, match=message):
             load(test_name="digits", **dict(options))
@@ -232,5 +234,5 @@ def test_a_run_of_another_transform_is_refused(tmp_path):
     with pytest.raises(UserError, match="data.transform was 'dynamic_binary'.*now 'static_binary'"):
         train.main(["train", *flags, "--config.steps=6", "--config.data.transform=static_binary"])
     config, spec = json.loads((tmp_path / "run" / "config.json").read_text()), directory.read_spec(tmp_path / "run")
-    with pytest.raises(UserError, match="info was {'dynamic_binary'.*now {'static_binary'"):
+    with pytest.raises(UserError, match="info of the data was {'dynamic_binary'.*now {'static_binary'"):
         directory.refuse_other(tmp_path / "run", config, config, spec._replace(info={"static_binary": [0, 16]}), None)

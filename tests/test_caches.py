@@ -144,5 +144,5 @@ def test_a_prepared_set_imports_nothing_of_its_own(name, prepared, tmp_path, mon
     with pytest.raises(UserError, match="expected classes of tensorflow_datasets alone"):
         rows(name="grey", data_dir=str(folder))
     (folder / "grey" / "1.0.0" / "features.json").write_text("[" * 100_000)
-    with pytest.raises(UserError, match="not readable features"):
+    with pytest.raises(UserError, match="expected features"):
         rows(name="grey", data_dir=str(folder))

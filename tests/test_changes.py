@@ -95,17 +95,17 @@ def test_none_removes_an_option():
     [
         (
             "--config.model.generator.hiden=3",
-            "unknown config key 'model.generator.hiden': did you mean 'model.generator.hidden'",
+            "unknown config key 'model.generator.hiden'; expected .*Did you mean 'model.generator.hidden'",
         ),
-        ("--config.model.generator.name=mpl", "unknown generator 'mpl': did you mean 'mlp'"),
-        ("--config.model.latent_size.start=1", "latent_size is 16, which has no settings of its own"),
+        ("--config.model.generator.name=mpl", "unknown generator 'mpl'; expected .*Did you mean 'mlp'"),
+        ("--config.model.latent_size.start=1", "is a setting of latent_size 16; expected a part that has settings"),
         (f"{OPTIMIZER}.learning_rate=fast", "expected one of its settings"),
         (f"{OPTIMIZER}.b1=fast", "expected float"),
         (f"{OPTIMIZER}.b9=None", "unknown config key 'model.generator_optimizer.b9'"),
     ],
 )
 def test_what_nobody_can_set_is_one_line(argument, message):
-    with pytest.raises(UserError, match=re.escape(message)):
+    with pytest.raises(UserError, match=message):
         model_of(GAN, argument)
 
 

@@ -292,7 +292,7 @@ def test_impossible_evidence_and_levels_that_are_none_are_refused():
     with pytest.raises(UserError, match="row 2 is impossible"):
         model.sample(KEY, state, 2, {"x": np.array([[0, 0], [1, 0]]), "mask": np.ones((2, 2))})
     for wrong in (3, -1, 0.5):
-        with pytest.raises(UserError, match=f"x has {wrong:g} in row 0, column 1: expected a level from 0 to 2"):
+        with pytest.raises(UserError, match=f"row 0, column 1 of x is {wrong:g}; expected a level from 0 to 2"):
             model.log_prob(KEY, state, batch_of([[0, wrong]]))
     assert np.isfinite(model.log_prob(KEY, state, batch_of([[0, 3]], [[True, False]])))
 
@@ -300,17 +300,21 @@ def test_impossible_evidence_and_levels_that_are_none_are_refused():
 @pytest.mark.parametrize(
     ("options", "columns", "words"),
     [
-        ({"name": "bernoulli"}, (2, None), "of made-up these hold numbers: 'x1'. Choose the model mixture"),
-        ({"name": "bernoulli", "strength": -1}, (2,), "strength -1"),
-        ({"name": "gaussian"}, (None, 2), "of made-up these have levels: 'x1'. Choose the model mixture"),
+        ({"name": "bernoulli"}, (2, None), "columns 'x1' of made-up hold numbers; .* Choose the model mixture"),
+        ({"name": "bernoulli", "strength": -1}, (2,), "strength is -1"),
+        ({"name": "gaussian"}, (None, 2), "columns 'x1' of made-up have levels; .* Choose the model mixture"),
         ({"name": "gaussian", "covariance": "tied"}, (None,), "unknown covariance 'tied'"),
-        ({"name": "gaussian", "shrinkage": 0.5}, (None,), "covariance='shrunk', not 'full'"),
-        ({"name": "gaussian", "covariance": "shrunk", "shrinkage": 2.0}, (None,), "shrinkage 2.0: expected 0 to 1"),
-        ({"name": "gaussian", "floor": -1.0}, (None,), "floor -1.0"),
-        ({"name": "mixture", "components": 0}, (None,), "components 0"),
-        ({"name": "mixture", "components": 65}, (None,), "has 64 rows, expected at most as many components"),
-        ({"name": "mixture", "batches": 0}, (None,), "batches 0"),
-        ({"name": "mixture", "floor": -1.0}, (None,), "floor -1.0"),
+        ({"name": "gaussian", "shrinkage": 0.5}, (None,), "with covariance 'full'; .*covariance='shrunk'"),
+        (
+            {"name": "gaussian", "covariance": "shrunk", "shrinkage": 2.0},
+            (None,),
+            "shrinkage is 2.0 with .* expected 0 to 1",
+        ),
+        ({"name": "gaussian", "floor": -1.0}, (None,), "floor is -1.0"),
+        ({"name": "mixture", "components": 0}, (None,), "components is 0"),
+        ({"name": "mixture", "components": 65}, (None,), "components is 65; expected at most 64"),
+        ({"name": "mixture", "batches": 0}, (None,), "batches is 0"),
+        ({"name": "mixture", "floor": -1.0}, (None,), "floor is -1.0"),
     ],
 )
 def test_unusable_arguments_are_refused(options, columns, words):
@@ -320,7 +324,7 @@ def test_unusable_arguments_are_refused(options, columns, words):
 
 def test_only_columns_are_modelled():
     for name in ("bernoulli", "gaussian", "mixture"):
-        with pytest.raises(UserError, match="holds image data: expected a table, or vectors"):
+        with pytest.raises(UserError, match="holds image data; expected a table, or vectors"):
             build_model({"name": name}, make_spec("image", (8, 8, 1)))
 
 

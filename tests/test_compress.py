@@ -366,9 +366,9 @@ def deep(file):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda at: None, "no such file"),
+        (lambda at: None, "does not exist"),
         (lambda at: at.write_bytes(b"text"), "expected a .npy array or a folder"),
-        (lambda at: np.save(at, np.zeros((2, 7, 7, 1), np.uint8)), "7x7 pixels of 1 channel; this model .*5x6 pixels"),
+        (lambda at: np.save(at, np.zeros((2, 7, 7, 1), np.uint8)), "7x7 pixels of 1 channel; expected .*5x6 pixels"),
         (lambda at: np.save(at, np.zeros((0, 7, 7, 1), np.uint8)), "7x7 pixels of 1 channel"),
         (lambda at: np.save(at, np.zeros((2, *SHAPE))), r"holds float64\[2, 6, 5, 1\]; expected images"),
         (lambda at: np.save(at, np.zeros((2, 30), np.uint8)), r"holds uint8\[2, 30\]"),
@@ -387,13 +387,13 @@ def test_what_cannot_be_compressed_is_said(home, make, message):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda at: (at / "notes.txt").write_text(""), "notes.txt: only PNG"),
-        (lambda at: (at / "a.png").write_text(""), "a.png: not a readable PNG"),
-        (lambda at: Image.new("I;16", (5, 6)).save(at / "a.png"), "a.png: expected one picture of 8 bits"),
-        (lambda at: deep(at / "a.png"), "a.png: expected one picture of 8 bits"),
+        (lambda at: (at / "notes.txt").write_text(""), "notes.txt is no PNG file"),
+        (lambda at: (at / "a.png").write_text(""), "a.png is not readable .*a PNG file"),
+        (lambda at: Image.new("I;16", (5, 6)).save(at / "a.png"), "a.png .*expected one picture of 8 bits"),
+        (lambda at: deep(at / "a.png"), "a.png .*expected one picture of 8 bits"),
         (lambda at: Image.new("P", (5, 6)).save(at / "a.png"), "mode P"),
         (lambda at: Image.new("L", (5, 6)).save(at / "a.png", transparency=3), "expected one picture"),
-        (lambda at: Image.new("L", (5, 7)).save(at / "z.png"), "z.png is 5x7 pixels of 1 channel, and b.png is 5x6"),
+        (lambda at: Image.new("L", (5, 7)).save(at / "z.png"), "z.png is 5x7 pixels of 1 channel; expected 5x6"),
     ],
 )
 def test_a_folder_of_anything_else_is_refused(home, make, message):
@@ -410,7 +410,7 @@ def test_another_model_and_another_version_are_named(home, binary, monkeypatch):
     with pytest.raises(container.OtherModel, match=digest.hex()):
         images_in(content, binary, bytes(32))
     monkeypatch.setattr(container, "CODER", b"constriction 0.6")
-    with pytest.raises(container.OtherVersion, match=r"needs constriction 0\.5, here is constriction 0\.6"):
+    with pytest.raises(container.OtherVersion, match=r"is constriction 0\.5; expected constriction 0\.6"):
         images_in(content, binary, digest)
     assert {error.code for error in (container.Damaged, container.OtherModel, container.OtherVersion)} == {3, 4, 5}
 
@@ -451,7 +451,7 @@ def test_results_replace_files_and_nothing_else(home, binary):
         ((), "IN is missing; expected --workdir runs/gan IN OUT"),
         (("x.npy",), "OUT is missing"),
         (("x.npy", "y", "z"), "unexpected argument 'z'"),
-        (("x.npy", "y", "--chunk=0"), "--chunk=0: expected 1 to 65536"),
+        (("x.npy", "y", "--chunk=0"), "--chunk is 0; expected 1 to 65536"),
     ],
 )
 def test_the_command_line(home, arguments, message):
@@ -496,7 +496,9 @@ def test_a_network_of_other_numbers_writes_no_file(tmp_path, binary, monkeypatch
     wrong = layer._replace(**{field: np.full_like(getattr(layer, field), value)})
     model = own_model(lambda state: binary._replace(decoder=[binary.decoder[0], wrong]))
     monkeypatch.setattr(loading, "load", lambda workdir: loading.Loaded(model, 0, None, {}, 7, tmp_path))
-    with pytest.raises(UserError, match="layer 1 of the decoder has weights that are no whole numbers of 16 bits"):
+    with pytest.raises(
+        UserError, match="layer 1 of the decoder has weights of another type; expected whole numbers of 16 bits"
+    ):
         make_compressor(tmp_path)
     assert not [*tmp_path.iterdir()]
 
@@ -513,15 +515,15 @@ def test_a_run_of_a_vae_compresses(tmp_path):
 def test_a_network_that_would_not_be_exact_is_refused():
     wanted = described("bernoulli")
     wide = [(np.full((30, 8), 1e6), np.full(8, 2.0**60)), wanted.encoder[1]]
-    with pytest.raises(UserError, match="layer 0 of the encoder has sums of up to .*: they would not be exact"):
+    with pytest.raises(UserError, match="layer 0 of the encoder has sums of up to .* are exact"):
         integer.make(wanted._replace(encoder=wide))
     with pytest.raises(UserError, match="not finite"):
         integer.make(wanted._replace(encoder=[(wide[0][0] * np.nan, wide[0][1]), wide[1]]))
     with pytest.raises(UserError, match="the decoder has layers of .*; expected 3 numbers in and 60 out"):
         integer.make(wanted._replace(likelihood="beta_binomial"))
-    with pytest.raises(UserError, match="'poisson': choices are bernoulli, beta_binomial|unknown likelihood"):
+    with pytest.raises(UserError, match="'poisson'; expected one of bernoulli, beta_binomial|unknown likelihood"):
         integer.make(wanted._replace(likelihood="poisson"))
-    with pytest.raises(UserError, match="2 levels, not 256"):
+    with pytest.raises(UserError, match="levels is 256; expected 2"):
         integer.make(wanted._replace(levels=256))
 
 
@@ -544,7 +546,7 @@ def test_a_damaged_compressor_is_said(tmp_path, binary):
 def test_tables_that_the_coder_would_panic_at_are_refused(binary, field, value):
     changed = getattr(binary, field).copy()
     changed.flat[-1] = value
-    with pytest.raises(UserError, match="no scales or no probabilities"):
+    with pytest.raises(UserError, match="lack scales or probabilities"):
         integer.from_bytes(integer.to_bytes(binary._replace(**{field: changed})))
 
 

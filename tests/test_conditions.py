@@ -73,15 +73,15 @@ def test_ranges_and_lists_mean_what_they_say(text, same):
 @pytest.mark.parametrize(
     ("text", "words"),
     {
-        "age>90": "no row fits, because column 'age' holds 0 to 90",
-        "age in 30..20": "no row fits, because column 'age' holds 0 to 90",
-        "day>2025-01-01": "column 'day' holds 2024-01-01 to 2024-03-31",
+        "age>90": "no row fits; .*'age', which holds 0 to 90",
+        "age in 30..20": "no row fits; .*'age', which holds 0 to 90",
+        "day>2025-01-01": "column 'day', which holds 2024-01-01 to 2024-03-31",
         "day>1.2.2024": "expected a date of the format",
         "age>old": "holds 'old'; expected a number",
-        "agee>3": "unknown column of made-up in --given 'agee': did you mean 'age'",
+        "agee>3": "unknown column of made-up in --given 'agee'; expected .*Did you mean 'age'",
         "city>Wien": "the levels of column 'city' have no order; expected city=LEVEL or city in LEVEL,LEVEL",
-        "city in Wien,Grz": "'Grz': did you mean 'Graz'",
-        "size>L": "no row fits; the levels of 'size' are S, M, L",
+        "city in Wien,Grz": "'Grz'; expected .*Did you mean 'Graz'",
+        "size>L": "no row fits; .*'size', which are S, M, L",
         "do(age)>3": "expected do.age.=VALUE",
         "age": "expected NAME=VALUE",
         "age>": "expected NAME=VALUE",
@@ -164,6 +164,6 @@ def test_a_query_under_a_range_agrees_with_the_exact_sum_over_its_levels(folder,
 
 def test_a_range_in_a_config_is_refused_before_training(folder):
     flags = ["--config", str(CONFIG), "--workdir", str(folder / "new"), f"--config.data.path={folder / 't.csv'}"]
-    with pytest.raises(UserError, match="sample.given age>60: expected NAME=VALUE while a run trains"):
+    with pytest.raises(UserError, match="sample.given is age>60; expected NAME=VALUE while a run trains"):
         train.main(["train", *flags, "--config.sample.given=age>60"])
     assert not (folder / "new").exists()

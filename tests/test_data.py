@@ -109,7 +109,7 @@ def test_once_shows_each_row_once_and_refuses_a_second_pass():
     loaded = load(batch_size=1000, steps=2, order="once")
     weights = [loaded.at(step)["weight"] for step in range(2)]
     assert [weight.sum() for weight in weights] == [1000, 438]
-    with pytest.raises(UserError, match="second pass.*--config.steps=2"):
+    with pytest.raises(UserError, match="expected at most 2, .*--config.steps=2"):
         load(batch_size=1000, steps=3, order="once")
 
 
@@ -176,12 +176,55 @@ def test_a_users_images_with_labels(tmp_path, feed):
 def test_a_folder_of_images_resized(tmp_path):
     for index, size in enumerate([(20, 10), (12, 12)]):
         Image.new("RGB", size, (index * 100, 50, 200)).save(tmp_path / f"{index}.png")
-    with pytest.raises(UserError, match=r"1\.png: 12x12 pixels.*data.resize="):
+    with pytest.raises(UserError, match=r"1\.png has 12x12 pixels.*data.resize="):
         load(path=str(tmp_path))
     loaded = load(path=str(tmp_path), resize=8)
     x = loaded.read("train", None)["x"]
     assert x.shape == (2, 8, 8, 3)
     np.testing.assert_array_equal(x[1], np.full((8, 8, 3), (100, 50, 200)))
+
+
+def images_of(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), sum(map(ord, path)) % 256).save(folder / path)
+
+
+def test_sub_folders_are_the_classes_of_images(tmp_path):
+    images_of(tmp_path, "dog/a.png", "cat/b.png", "cat/deep/c.png", "eel/d.png", ".cache/dog/e.png")
+    loaded = load(path=str(tmp_path))
+    assert loaded.spec.classes == ("cat", "dog", "eel") and loaded.spec.sizes == {"train": 4}
+    rows = loaded.read("train", None)
+    assert rows["y"].tolist() == [0, 0, 1, 2]
+    shades = [sum(map(ord, path)) % 256 for path in ("cat/b.png", "cat/deep/c.png", "dog/a.png", "eel/d.png")]
+    assert rows["x"][:, 0, 0, 0].tolist() == shades
+    content = loaded.spec.content
+    (tmp_path / "dog/a.png").rename(tmp_path / "eel/a.png")
+    assert load(path=str(tmp_path)).spec.content != content  # a row has another label
+
+
+@pytest.mark.parametrize("paths", [("a.png", "b.png"), ("a.png", "cat/b.png", "dog/c.png"), ("all/a.png", "all/b.png")])
+def test_images_outside_several_sub_folders_have_no_labels(paths, tmp_path, capsys):
+    images_of(tmp_path, *paths)
+    loaded = load(path=str(tmp_path))
+    assert not loaded.spec.classes and set(loaded.read("train", None)) == {"x"}
+    assert ("images have no labels, because 1 of them lie outside sub-folders" in capsys.readouterr().out) == (
+        len(paths) == 3
+    )
+
+
+def test_sub_folders_with_the_names_of_splits_are_splits(tmp_path):
+    images_of(tmp_path, "train/cat/a.png", "train/dog/b.png", "test/dog/c.png", "val/cat/d.png", "val/dog/e.png")
+    loaded = load(path=str(tmp_path))
+    assert loaded.spec.sizes == {"train": 2, "validation": 2, "test": 1} and loaded.spec.classes == ("cat", "dog")
+    assert [loaded.read(split, None)["y"].tolist() for split in ("train", "validation", "test")] == [
+        [0, 1],
+        [0, 1],
+        [1],
+    ]
+    images_of(tmp_path, "test/dot/c.png")
+    with pytest.raises(UserError, match="unknown class sub-folder in the test split of .*'dot': did you mean 'dog'"):
+        load(path=str(tmp_path))
 
 
 def test_the_cache_follows_the_content(tmp_path):
@@ -216,7 +259,7 @@ def test_decoding_that_fails_leaves_nothing(tmp_path, monkeypatch):
     Image.new("L", (8, 8)).save(tmp_path / "0.png")
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:40])
     before = set(os.listdir(cache.cache_folder() / "arrays"))
-    with pytest.raises(UserError, match=r"1\.png: not a readable image"):
+    with pytest.raises(UserError, match=r"1\.png is not readable"):
         load(path=str(tmp_path))
     assert set(os.listdir(cache.cache_folder() / "arrays")) - {".writable"} == before
 
@@ -259,5 +302,5 @@ def test_stacked_images_are_drawn_from_the_grey_ones_with_their_labels(tmp_path)
         assert stacked.classes[label] == " ".join(str(part % 4) for part in parts)
     again = stacked.rows("train", np.array([0]))
     assert np.array_equal(again["x"][0], rows["x"][1]) and not np.array_equal(rows["x"][0], rows["x"][1])
-    with pytest.raises(UserError, match="data.stack 5"):
+    with pytest.raises(UserError, match="data.stack is 5"):
         opening.open_source({"path": str(tmp_path / "grey.npz"), "stack": 5})

@@ -1,18 +1,32 @@
 """The pages of the site, without Sphinx: what is generated is complete, and links, code and commands of written pages hold."""
 
+import importlib
+import itertools
+import json
 import re
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from gen_jax.cli import command_line
 from gen_jax.config import MEANINGS
 from gen_jax.data.kinds import KINDS
+from gen_jax.data.kinds.kind import Kind
+from gen_jax.data.spec import Spec
+from gen_jax.distributions.frames import Head
+from gen_jax.distributions.pixels import Likelihood
+from gen_jax.losses.adversarial import AdversarialLoss
 from gen_jax.metrics import catalogue
+from gen_jax.metrics.measure import Computation, Measure, Metric
+from gen_jax.model import Model
 from gen_jax.models import MODELS
+from gen_jax.nets.ladder import Nets
+from gen_jax.training.hooks import Snapshot
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -114,6 +128,54 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec("\n".join(blocks(README, "python")).replace("steps=500", "steps=3"), {})  # noqa: S102 (our own README)
     assert {path.name for path in tmp_path.iterdir()} >= {"digits.png", "rows.npz", "runs"}
+
+
+def test_the_measure_of_the_page_scores_a_run_and_is_evaluated(tmp_path, monkeypatch, capsys):
+    from gen_jax import evaluate
+    from gen_jax.storage import registration
+
+    page = DOCS / "start" / "own_measure.md"
+    module, program = blocks(page, "python")
+    (command,) = blocks(page, "sh")
+    (tmp_path / "brightness.py").write_text(module)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(catalogue, "MEASURES", catalogue.MEASURES)
+    monkeypatch.setattr(registration, "OWN", {})
+    monkeypatch.delitem(sys.modules, "brightness", raising=False)
+    exec(program, {})  # noqa: S102 (our own page)
+    evaluate.main(shlex.split(command)[2:])
+    monkeypatch.delitem(sys.modules, "brightness")
+    printed = capsys.readouterr().out
+    assert printed.count("brightness_gap v") + printed.count("brightness_gap \N{DOWNWARDS ARROW}") == 2
+    config = json.loads((tmp_path / "runs" / "mine" / "config.json").read_text())
+    assert config["registered"] == {"measure": {"brightness": "brightness:BRIGHTNESS"}}
+
+
+def test_help_of_a_family_leads_to_the_contracts_of_its_parts():
+    for name in ("gan", "vae"):
+        text = MODELS[name].__doc__
+        assert "class " in text and "def __call__(self" in text
+        for module, record in re.findall(r"`(gen_jax\.[a-z_.]+)\.([A-Z]\w+)`", text):
+            assert "Attributes:" in getattr(importlib.import_module(module), record).__doc__
+    for record in (Model, Spec, Kind, Measure, Metric, Computation, Snapshot, Likelihood, AdversarialLoss, Head, Nets):
+        assert [*generate.parse_docstring(record.__doc__).attributes] == [*record._fields], record
+
+
+@pytest.mark.parametrize("name", ["start/own_data", "guides/latents", "guides/missing_values", "guides/questions"])
+def test_the_python_of_pages_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shade = np.random.default_rng(0)
+    for split, kind in itertools.product(("train", "test"), ("circle", "square")):
+        (tmp_path / "shapes" / split / kind).mkdir(parents=True)
+        for number in range(4):
+            image = Image.fromarray(shade.integers(0, 256, (8, 8, 3), np.uint8))
+            image.save(tmp_path / "shapes" / split / kind / f"{number}.png")
+    lines = [f"{20 + number % 9},{'yes' if number % 2 else ''}" for number in range(60)]
+    (tmp_path / "patients.csv").write_text("\n".join(["age,smoker", *lines, ",no"]) + "\n")
+    code = "\n".join(blocks(DOCS / f"{name}.md", "python"))
+    exec(re.sub(r"steps=(800|2000)", "steps=2", code).replace("resize=32", "resize=8"), {})  # noqa: S102 (our own pages)
 
 
 def normal(path: Path) -> list[str]:

@@ -152,6 +152,6 @@ def test_a_loss_without_a_gradient_is_learnt_from():
 @pytest.mark.parametrize("pairs, deviation", [(0, 0.1), (-3, 0.1), (4, 0.0), (4, -1.0), (4, float("nan"))])
 def test_impossible_settings_are_named(pairs, deviation):
     with pytest.raises(
-        UserError, match=f"pairs {pairs} and deviation {deviation}: expected at least 1 and more than 0"
+        UserError, match=f"pairs is {pairs} and deviation is {deviation}; expected at least 1 and more than 0"
     ):
         evolution_gradient(KEY, linear, THETA, pairs, deviation)

@@ -138,13 +138,13 @@ def test_batch_norm_bears_a_part_that_is_all_padding(options):
 
 
 WRONG = [
-    ({"pack": 0}, "pack 0: expected at least 1"),
-    ({"n_critic": 0}, "n_critic 0: expected at least 1"),
-    ({"latent_size": -1}, "latent_size -1: expected at least 1"),
-    ({"weight_clip": 0.0}, "weight_clip 0.0: expected more than 0"),
+    ({"pack": 0}, "pack is 0; expected at least 1"),
+    ({"n_critic": 0}, "n_critic is 0; expected at least 1"),
+    ({"latent_size": -1}, "latent_size is -1; expected at least 1"),
+    ({"weight_clip": 0.0}, "weight_clip is 0.0; expected more than 0"),
     (
         {"conditional": True, "pack": 2, "discriminator": {"name": "dcgan"}},
-        "pack 2: of a conditional gan only .* 'mlp'",
+        "pack is 2 in a conditional gan; expected .* 'mlp'",
     ),
     ({"loss": "hinges"}, "'hinges'.*hinge"),
     ({"penalty": "r3"}, "'r3'.*r1"),

@@ -695,16 +695,16 @@ def test_both_scans_learn_alike():
 
 
 WRONG = [
-    ({"states": 0}, "states 0: expected at least 1"),
-    ({"states": 31}, "31 states.*at most 30"),
-    ({"emission": {"name": "gausian"}}, "did you mean 'gaussian'"),
-    ({"emission": {"name": "categorical"}}, "does not fit.*expected 'gaussian'"),
+    ({"states": 0}, "states is 0; expected at least 1"),
+    ({"states": 31}, "states is 31.*at most 30"),
+    ({"emission": {"name": "gausian"}}, "Did you mean 'gaussian'"),
+    ({"emission": {"name": "categorical"}}, "emission is .*expected 'gaussian'"),
     ({"emission": {"name": "gaussian", "covariance": "tied"}}, "covariance 'tied'.*diagonal, full"),
-    ({"emission": {"name": "gaussian", "flor": 1.0}}, "did you mean 'floor'"),
-    ({"emission": {"name": "gaussian", "floor": 0.0}}, "floor 0.0.*try 1e-4"),
-    ({"emission": {"name": "gaussian", "strength": -1.0}}, "strength -1.0"),
-    ({"transition_strength": -0.1}, "transition_strength -0.1"),
-    ({"stepwise": 0.5}, "stepwise 0.5.*such as 0.7"),
+    ({"emission": {"name": "gaussian", "flor": 1.0}}, "Did you mean 'floor'"),
+    ({"emission": {"name": "gaussian", "floor": 0.0}}, "floor is 0.0.*such as 1e-4"),
+    ({"emission": {"name": "gaussian", "strength": -1.0}}, "strength is -1.0"),
+    ({"transition_strength": -0.1}, "transition_strength is -0.1"),
+    ({"stepwise": 0.5}, "stepwise is 0.5.*such as 0.7"),
     ({"scan": "parallel"}, "unknown scan 'parallel'"),
 ]
 
@@ -717,44 +717,44 @@ def test_wrong_arguments_are_refused(options, message):
 
 
 def test_wrong_data_are_refused():
-    with pytest.raises(UserError, match="sequences, not data of kind 'image'"):
+    with pytest.raises(UserError, match="holds image data; expected sequences"):
         hmm(make_spec("image", (8, 8, 1)))
     with pytest.raises(UserError, match="expected 'bernoulli'"):
         hmm(make_spec("roll", (30, 4)), 3, {"name": "gaussian"})
     model, _, state, _ = prepared("full")
     x = np.zeros((2, 5, 3), np.float32)
     for change, message in (
-        ({"length": np.array([0, 5])}, "length 0: expected 2 whole numbers from 1 to 5"),
-        ({"length": np.array([1, 6])}, "length 6"),
+        ({"length": np.array([0, 5])}, "length is 0; expected 2 whole numbers from 1 to 5"),
+        ({"length": np.array([1, 6])}, "length is 6"),
         ({"x": np.zeros((2, 5, 4), np.float32)}, r"expected sequences \[B, T, 3\]"),
-        ({"x": np.full((2, 5, 3), np.nan, np.float32)}, "x has nan: expected a finite number"),
+        ({"x": np.full((2, 5, 3), np.nan, np.float32)}, "x holds nan; expected a finite number"),
         ({"x": np.zeros((2, 5, 3), np.int32)}, "expected float32"),
-        ({"mask": np.ones((2, 4))}, r"mask of shape \(2, 4\): expected one for frames, \(2, 5\)"),
+        ({"mask": np.ones((2, 4))}, r"mask is \(2, 4\); expected one number for each frame, \(2, 5\)"),
         ({"mask": np.ones((2, 5, 3))}, "full covariances need whole frames"),
     ):
         for verb in (model.log_prob, model.encode):
             with pytest.raises(UserError, match=message):
                 verb(KEY, state, {"x": x, **change})
-    with pytest.raises(UserError, match="6 states, but this batch has 5 frames"):
+    with pytest.raises(UserError, match="states is 6; expected at most 5, .* this batch"):
         hmm(make_spec("series", (30, 3)), 6).step(KEY, state, {"x": x[:1]})
 
 
 def test_wrong_conditions_are_refused():
     model, _, state, _ = prepared("categorical")
     for given, message in (
-        ({"y": np.zeros(2)}, "cannot be conditioned on 'y'; it takes length, x, mask"),
-        ({"x": np.zeros((2, 5), np.int32)}, "x alone: expected x and mask"),
-        ({"mask": np.ones((2, 5))}, "mask alone"),
-        ({"length": np.array([3])}, "length of shape.*2 rows"),
-        ({"length": np.array([3, 0])}, "length 0"),
-        ({"length": np.array([2.5, 2.0])}, "length of type float64"),
-        ({"x": np.full((2, 5), 9, np.int32), "mask": np.ones((2, 5))}, "x has 9: expected a token from 0 to 4"),
-        ({"x": np.zeros((2, 5), np.int32), "mask": np.ones((2, 4))}, "mask of shape"),
+        ({"y": np.zeros(2)}, "cannot be conditioned on 'y'; expected length, x, mask"),
+        ({"x": np.zeros((2, 5), np.int32)}, "x is alone; expected x and mask"),
+        ({"mask": np.ones((2, 5))}, "mask is alone"),
+        ({"length": np.array([3])}, "shape of given length .*2 rows"),
+        ({"length": np.array([3, 0])}, "length is 0"),
+        ({"length": np.array([2.5, 2.0])}, "length is float64"),
+        ({"x": np.full((2, 5), 9, np.int32), "mask": np.ones((2, 5))}, "x holds 9; expected a token from 0 to 4"),
+        ({"x": np.zeros((2, 5), np.int32), "mask": np.ones((2, 4))}, "shape of mask"),
     ):
         with pytest.raises(UserError, match=message):
             model.sample(KEY, state, 2, given)
     never = state._replace(emission=Categorical(logs(np.tile([0.0, 1, 0, 0, 0], (3, 1)))))
     with pytest.raises(UserError, match="sequence 2 is impossible"):
         model.sample(KEY, never, 2, {"x": np.array([[1, 1], [1, 0]], np.int32), "mask": np.ones((2, 2))})
-    with pytest.raises(UserError, match="x has 2.0: expected 0 or 1"):
+    with pytest.raises(UserError, match="x holds 2.0; expected 0 or 1"):
         prepared("bernoulli")[0].log_prob(KEY, prepared("bernoulli")[2], {"x": np.full((1, 2, 4), 2, np.float32)})

@@ -103,7 +103,7 @@ def test_a_hook_that_fails_is_named_and_costs_nothing(fit, undisturbed):
     def my_plot(moment):
         return {}["no such key"]
 
-    with pytest.raises(UserError, match="hook 'my_plot' failed after step 6: KeyError: 'no such key'") as error:
+    with pytest.raises(UserError, match="hook 'my_plot' failed after step 6 .KeyError: 'no such key'") as error:
         fit("run", [gen_jax.every(6, my_plot)])
     assert isinstance(error.value.__cause__, KeyError)
     assert state_bytes(fit("run")) == state_bytes(undisturbed())
@@ -112,11 +112,11 @@ def test_a_hook_that_fails_is_named_and_costs_nothing(fit, undisturbed):
 @pytest.mark.parametrize(
     "returned, message",
     [
-        ([1], r"returned \[1\]: expected None, or numbers by name"),
-        ({"d_loss": 1}, "returned a number named 'd_loss': expected a name that is not logged already"),
+        ([1], r"returned \[1\]; expected None, or numbers by name"),
+        ({"d_loss": 1}, "returned a number named 'd_loss'; expected a name that is not logged already"),
         ({"step": 1}, "returned a number named 'step'"),
         ({1: 1}, "returned a number named 1"),
-        ({"width": "wide"}, "returned 'width' as 'wide': expected a number"),
+        ({"width": "wide"}, "returned 'width' as 'wide'; expected a number"),
     ],
 )
 def test_what_cannot_be_logged_is_refused(fit, returned, message):
@@ -129,9 +129,9 @@ def test_what_cannot_be_logged_is_refused(fit, returned, message):
 
 def test_what_is_no_hook_is_refused(fit, tmp_path):
     for period in (0, -1, 2.5, "100", True):
-        with pytest.raises(UserError, match=f"every\\({period!r}, .*expected a whole number of steps"):
+        with pytest.raises(UserError, match=f"every\\(\\) is {period!r}; expected a whole number of steps"):
             gen_jax.every(period, print)
-    with pytest.raises(UserError, match="every\\(100, 'print'\\): expected a function"):
+    with pytest.raises(UserError, match="every\\(\\) is 'print'; expected a function"):
         gen_jax.every(100, "print")
     for hooks in (gen_jax.every(1, print), print, [print]):
         with pytest.raises(UserError, match=r"expected a list, as in hooks=\[gen_jax.every\(100, function\)\]"):

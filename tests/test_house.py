@@ -207,3 +207,93 @@ def test_broken_rules_are_found():
     assert families_named_in('if name == "gan" or name in ("vae", "mlp"): """A gan."""') == {"gan", "vae"}
     assert lodgers({"distributions.x": set(), "models.hmm.state_paths": {"distributions.x"}}) == ["distributions.x"]
     assert not lodgers({"distributions.x": set(), "models.hmm": {"distributions.x"}, "models.vae": {"distributions.x"}})
+
+
+NO_NOUNS = frozenset(
+    "each found known own told asked wanted kept seen taken made chosen one other rest left most said drawn written read shown "
+    "held needed what which here there mine".split()
+)
+LIFE = 3  # lines from the first to the last place of a name that is no noun
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+SCOPES = (ast.FunctionDef, ast.ClassDef, ast.Lambda, *COMPREHENSIONS)
+
+
+def nodes_of(scope: ast.AST) -> Iterator[ast.AST]:
+    """Yields the nodes of a scope, and the scopes directly inside it without their contents."""
+    waiting = [*ast.iter_child_nodes(scope)]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, SCOPES):
+            waiting += ast.iter_child_nodes(node)
+
+
+def targets_of_walruses(nodes: Iterable[ast.AST]) -> set[str]:
+    walks = (ast.walk(node) for node in nodes)
+    return {node.target.id for walk in walks for node in walk if isinstance(node, ast.NamedExpr)}
+
+
+def names_bound_in(scope: ast.AST) -> set[str]:
+    """Returns the variables and arguments of a scope; a walrus in a comprehension binds in the scope around it."""
+    nodes = [*nodes_of(scope)]
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    if isinstance(scope, COMPREHENSIONS):
+        return names - targets_of_walruses([scope])
+    arguments = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    return names | arguments | targets_of_walruses(node for node in nodes if isinstance(node, COMPREHENSIONS))
+
+
+def places_of_names(tree: ast.AST) -> dict[tuple[ast.AST, str], list[ast.Name]]:
+    """Returns where each scope's variables stand, in the scopes inside it too."""
+    places: dict[tuple[ast.AST, str], list[ast.Name]] = defaultdict(list)
+
+    def visit(node: ast.AST, scopes: list[tuple[ast.AST, set[str]]]):
+        if isinstance(node, (ast.Module, *SCOPES)):
+            scopes = [(node, names_bound_in(node)), *scopes]
+        if isinstance(node, ast.Name):
+            scope = next((scope for scope, names in scopes if node.id in names), None)
+            if scope:
+                places[scope, node.id].append(node)
+        for child in ast.iter_child_nodes(node):
+            visit(child, scopes)
+
+    visit(tree, [])
+    return places
+
+
+def is_noun(name: str, scope: ast.AST) -> bool:
+    """Returns whether a name may live long; `left` is a noun beside `right`."""
+    return name.strip("_") not in NO_NOUNS or (name == "left" and "right" in names_bound_in(scope))
+
+
+def names_without_noun(source: str) -> list[str]:
+    """Returns the functions, arguments and long-lived variables whose names are no nouns.
+
+    Fields of classes may have such names, and functions that read may be named `read`, which is a verb.
+    """
+    tree = ast.parse(source)
+    faults = set()
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        arguments = [node for node in ast.walk(function.args) if isinstance(node, ast.arg)]
+        faults |= {(node.lineno, node.arg) for node in arguments if not is_noun(node.arg, function)}
+        if function.name.strip("_") in NO_NOUNS - {"read"}:
+            faults.add((function.lineno, function.name))
+    for (scope, name), nodes in places_of_names(tree).items():
+        lines = [node.lineno for node in nodes]
+        if max(lines) - min(lines) > LIFE and not is_noun(name, scope) and not isinstance(scope, ast.ClassDef):
+            faults.add((min(lines), name))
+    return [f"{line}: {name}" for line, name in sorted(faults)]
+
+
+def test_names_are_nouns():
+    faults = {name: names_without_noun(path.read_text()) for name, path in MODULES.items()}
+    assert {name: found for name, found in faults.items() if found} == {}
+
+
+def test_a_name_without_a_noun_is_found():
+    loop = "for each in range(3):\n" + "    print()\n" * LIFE
+    assert names_without_noun("def kept(what): pass") == ["1: kept", "1: what"]
+    assert names_without_noun("def read(left, right): pass") == []
+    assert names_without_noun(loop + "    print(each)") == ["1: each"]
+    assert names_without_noun(loop + "print([each for each in ()])") == []
+    assert names_without_noun("class Table:\n    left: int\n" + "    x: int\n" * LIFE + "    y = left") == []

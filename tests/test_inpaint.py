@@ -118,20 +118,23 @@ def test_what_cannot_be_searched():
     good = {"x": np.zeros((2, 3), np.float32), "mask": np.ones((2, 3))}
     model = with_latent_search(line(), LINE)
     for given, message in {
-        "y": "cannot be conditioned on 'y'; it takes no condition",
-        "mask": "x and mask belong together: mask is missing",
-        "x": "x and mask belong together: x is missing",
+        "y": "cannot be conditioned on 'y'; expected no condition",
+        "mask": "given mask is missing; expected x and mask",
+        "x": "given x is missing; expected x and mask",
     }.items():
         asked = {**good, "y": np.zeros(2, np.int32)} if given == "y" else {k: v for k, v in good.items() if k != given}
         with pytest.raises(UserError, match=message):
             model.sample(jax.random.key(0), None, 2, asked)
-    with pytest.raises(UserError, match=r"given x of shape \(2, 2\): expected \(2, 3\)"):
+    with pytest.raises(UserError, match=r"shape of given x is \(2, 2\); expected \(2, 3\)"):
         model.sample(jax.random.key(0), None, 2, {"x": np.zeros((2, 2), np.float32), "mask": np.ones((2, 2))})
     labelled = with_latent_search(line(True)._replace(sample=None), LINE)  # labels are checked without a draw
-    for y, message in (([0, 3], "given y=3: expected a class from 0 to 2"), ([0.0, 1.0], "expected 2 whole numbers")):
+    for y, message in (
+        ([0, 3], "given y is 3; expected a class from 0 to 2"),
+        ([0.0, 1.0], "expected 2 whole numbers"),
+    ):
         with pytest.raises(UserError, match=message):
             labelled.sample(jax.random.key(0), None, 2, {**good, "y": np.array(y)})
-    with pytest.raises(UserError, match="no prior and decode to search a latent by"):
+    with pytest.raises(UserError, match="no prior and decode"):
         with_latent_search(line()._replace(decode=None), LINE)
 
 
@@ -151,7 +154,7 @@ def test_masks(tmp_path):
         mask = complete.parse_mask(str(tmp_path / "hole.npy"), 5, 0, spec)
         np.testing.assert_array_equal(mask, np.broadcast_to(hole[None, ..., None] > 0, (5, 8, 6, 3)))
     assert complete.parse_mask("random:0.5", 4, 0, make_spec("vector", (6,))).sum(1).tolist() == [3] * 4
-    with pytest.raises(UserError, match="holds vector data, expected random:0.5"):
+    with pytest.raises(UserError, match="holds vector data; expected random:0.5"):
         complete.parse_mask("lower", 4, 0, make_spec("vector", (6,)))
 
 
@@ -159,17 +162,17 @@ def test_masks(tmp_path):
     "flags, message",
     [
         ([], "--mask is missing; expected centre, lower"),
-        (["--mask=lowr"], "unknown --mask 'lowr': did you mean 'lower'.*expected centre.*random:0.5"),
-        (["--mask=random:50"], "--mask random:50: expected a share that is hidden, above 0 and at most 1"),
-        (["--mask=random:half"], "--mask random:half: expected a share"),
-        (["--mask=no.npy"], "--mask no.npy: not a readable .npy file"),
-        (["--mask=wide.npy"], r"shape \(8, 9\); expected \(8, 8\) or \(8, 8, 1\) or \(8, 8, 8, 1\)"),
-        (["--mask=twos.npy"], "expected 1 for what is seen and 0 for what is hidden, nothing else"),
-        (["--mask=ones.npy"], "it hides nothing"),
-        (["--mask=lower", "--num=0"], "--num=0: expected 1 to"),
-        (["--mask=lower", "--num=400"], "has 359 rows in its split 'test': expected at least 400"),
-        (["--mask=lower", "--completions=0"], "--completions=0: expected 1 to"),
-        (["--mask=lower", "--data=bare.npy"], "reads the label beside x, and these rows have none"),
+        (["--mask=lowr"], "unknown --mask 'lowr'; expected centre.*random:0.5.*Did you mean 'lower'"),
+        (["--mask=random:50"], "--mask is random:50; expected a share that is hidden, above 0 and at most 1"),
+        (["--mask=random:half"], "--mask is random:half; expected a share"),
+        (["--mask=no.npy"], "--mask no.npy is not readable"),
+        (["--mask=wide.npy"], r"wide.npy is \(8, 9\); expected \(8, 8\) or \(8, 8, 1\) or \(8, 8, 8, 1\)"),
+        (["--mask=twos.npy"], "expected 1 for what is seen and 0 for what is hidden"),
+        (["--mask=ones.npy"], "hides nothing"),
+        (["--mask=lower", "--num=0"], "--num is 0; expected 1 to"),
+        (["--mask=lower", "--num=400"], "split 'test' of .* has 359 rows; expected at least 400"),
+        (["--mask=lower", "--completions=0"], "--completions is 0; expected 1 to"),
+        (["--mask=lower", "--data=bare.npy"], "labels of these rows are missing"),
         (["--mask=lower", "--out=x.jpg"], "unknown file type of --out '.jpg'"),
     ],
 )

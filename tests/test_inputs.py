@@ -210,7 +210,7 @@ def test_a_table_without_a_test_file_has_a_test_split_that_its_rows_decide(tmp_p
     assert again.content == source.content and (again.rows("test", np.arange(30))["x"][:, 0] == test_rows).all()
     assert opened(tmp_path / "t.csv", holdout=0).sizes == {"train": 300}
     assert opened(tmp_path / "t.csv", test_path=str(tmp_path / "t.csv")).sizes == {"train": 300, "test": 300}
-    with pytest.raises(UserError, match="data.holdout 1.5: expected a share"):
+    with pytest.raises(UserError, match="data.holdout is 1.5; expected a share"):
         opened(tmp_path / "t.csv", holdout=1.5)
     for row in (3, 150, 299):  # is named as it stands in the file, whichever split it is in
         lines = [f"{'inf' if number == row else number / 4},{'xy'[number % 2]}\n" for number in range(300)]
@@ -401,7 +401,7 @@ def test_labels_are_those_of_the_data(y, names, whole, tmp_path):
     assert np.load(io.BytesIO(arrays(rows, spec)))["y"].tolist() == whole
     assert parse_given(f"y={names[-1]}", 2, spec).given["y"].tolist() == [len(names) - 1] * 2
     if names[0] == "5":
-        with pytest.raises(UserError, match="unknown class of l '0'.*choices are 5, 6, 7, 9"):
+        with pytest.raises(UserError, match="unknown class of l '0'.*expected one of 5, 6, 7, 9"):
             parse_given("y=0", 2, spec)
 
 
@@ -466,13 +466,13 @@ DEEP = Image.fromarray(np.full((8, 8), 1000, np.uint16))
 @pytest.mark.parametrize(
     "files, words",
     [
-        ({"a_png": TOP, "b_png": RED}, "b.png: has colours, and the first image, a.png, has grey pixels"),
-        ({"a_png": TOP, "b_png": RED.convert("P")}, "b.png: has colours"),
-        ({"a_png": RED, "b_png": CLEAR}, "b.png: has transparency, and the first image, a.png, has none"),
-        ({"a_png": RED, "b_png": CLEAR.convert("LA")}, "b.png: has transparency"),
-        ({"a_png": DEEP}, "a.png: pixels of more than 8 bits"),
-        ({"a_png": TOP, "b_tif": DEEP}, "b.tif: pixels of more than 8 bits"),
-        ({"a_png": RED, "b_png": RED.resize((9, 8))}, "b.png: 9x8 pixels, the first image has 8x8"),
+        ({"a_png": TOP, "b_png": RED}, "b.png has colours and the first image, a.png, has grey pixels"),
+        ({"a_png": TOP, "b_png": RED.convert("P")}, "b.png has colours"),
+        ({"a_png": RED, "b_png": CLEAR}, "b.png has transparency and the first image, a.png, has none"),
+        ({"a_png": RED, "b_png": CLEAR.convert("LA")}, "b.png has transparency"),
+        ({"a_png": DEEP}, "a.png have more than 8 bits"),
+        ({"a_png": TOP, "b_tif": DEEP}, "b.tif have more than 8 bits"),
+        ({"a_png": RED, "b_png": RED.resize((9, 8))}, "b.png has 9x8 pixels; expected 8x8"),
     ],
 )
 def test_pictures_that_would_lose_something_are_refused_by_name(files, words, tmp_path):
@@ -489,7 +489,7 @@ def test_colours_of_16_bits_are_refused(tmp_path):
     chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0))
     (tmp_path / "a.png").write_bytes(png + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b""))
-    with pytest.raises(UserError, match="a.png: pixels of more than 8 bits"):
+    with pytest.raises(UserError, match="a.png have more than 8 bits"):
         opened(tmp_path)
 
 
@@ -529,7 +529,7 @@ def test_another_test_file_is_scored_itself_and_a_changed_one_is_other_data(tmp_
     )
     assert one < 5 and other > 100
     gaussian_rows(tmp_path / "near.csv", 3)
-    with pytest.raises(UserError, match="the data changed since"):
+    with pytest.raises(UserError, match="of the data was"):
         train_on(tmp_path, "one", "gaussian", path, near)
 
 
@@ -744,9 +744,9 @@ def test_a_query_is_the_conditional_distribution_by_names(tmp_path, capsys):
     query.main(["query", "--workdir", str(tmp_path / "run"), "--of=claim", "--given=smoker=yes"])
     assert capsys.readouterr().out.splitlines()[0] == f"P(claim=yes | smoker=yes) = {given_yes[0]:.4f}"
     for flags, words in (
-        (["--of=clam"], "unknown column of n in --of 'clam': did you mean 'claim'"),
+        (["--of=clam"], "unknown column of n in --of 'clam'; expected .*Did you mean 'claim'"),
         (["--of=claim", "--given=claim=yes"], "'claim' stands in --of and in --given"),
-        (["--of=claim", "--given=do(smoker)=yes"], "do.. is not answered here"),
+        (["--of=claim", "--given=do(smoker)=yes"], "has do..; expected a condition without do"),
     ):
         with pytest.raises(UserError, match=words):
             query.main(["query", "--workdir", str(tmp_path / "run"), *flags])

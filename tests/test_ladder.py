@@ -246,7 +246,7 @@ def test_the_loss_is_the_formula_on_the_path_of_its_latents():
 
 
 def test_a_conditional_model_needs_labels_to_score():
-    with pytest.raises(UserError, match="lacks y"):
+    with pytest.raises(UserError, match="y of the batch is missing"):
         tiny(conditional=True).log_prob_bound(KEY, None, {"x": OUTCOMES})
 
 
@@ -254,15 +254,15 @@ def test_a_conditional_model_needs_labels_to_score():
     ("options", "message"),
     [
         ({"net": {"name": "rnn"}}, "unknown ladder 'rnn'"),
-        ({"net": {"name": "mlp", "latents": ()}}, "without latents"),
-        ({"net": {"name": "mlp", "latents": (4, 0)}}, "latents 0"),
+        ({"net": {"name": "mlp", "latents": ()}}, "latents of a ladder are missing"),
+        ({"net": {"name": "mlp", "latents": (4, 0)}}, "latents is 0"),
         ({"net": {"name": "conv"}}, "for images"),
-        ({"kl": 0}, "kl 0: expected more than 0"),
-        ({"free_nats": -1}, "free_nats -1"),
-        ({"sweeps": 0}, "sweeps 0"),
+        ({"kl": 0}, "kl is 0; expected more than 0"),
+        ({"free_nats": -1}, "free_nats is -1"),
+        ({"sweeps": 0}, "sweeps is 0"),
         ({"likelihood": {"name": "gaussian"}}, "expected bernoulli"),
-        ({"spec": make_spec("text", (4,))}, "not data of kind 'text'"),
-        ({"spec": BITS._replace(classes=()), "conditional": True}, "reads labels"),
+        ({"spec": make_spec("text", (4,))}, "holds text data"),
+        ({"spec": BITS._replace(classes=()), "conditional": True}, "expected labels"),
         ({"spec": make_spec("image", (8, 8, 1)), "net": {"name": "conv", "layers": (1, 1, 1)}}, "layers"),
         ({"spec": make_spec("image", (8, 8, 1)), "net": {"name": "conv", "layers": (0, 0)}}, "expected some"),
     ],

@@ -92,7 +92,9 @@ def test_a_density_is_one_of_the_datas_own_units(units):
     error = 3 * scores["nelbo"]["details"]["standard_error"]
     assert scores["nelbo"]["value"] == pytest.approx(entropy, abs=error)
     assert scores["nll_bound"]["value"] == scores["nelbo"]["value"]
-    with pytest.raises(UserError, match="'bits_per_dim' needs images or vectors of whole numbers, and a test split"):
+    with pytest.raises(
+        UserError, match="'bits_per_dim'; expected images or vectors of whole numbers, and a test split"
+    ):
         make_scorer(real_data(spec, reals, SPLITS), ["bits_per_dim"], num=10, seed=0)
 
 
@@ -204,7 +206,7 @@ def test_bounds_of_a_conditional_model_say_so(images):
     scores = score(model, None)
     assert all(each["protocol"]["given"] == "y" for each in scores.values()) and len(scores) == 6
     others = score(model._replace(prior=lambda key, state, num: {"z": jnp.zeros((num, 2))}), None)
-    with pytest.raises(UserError, match="nelbo does not compare with .*: given is 'y' here and None there"):
+    with pytest.raises(UserError, match="given of nelbo is 'y'; expected None"):
         refuse_other_protocol(scores, others, "runs/other")
     with pytest.raises(UserError, match="'probe_accuracy' needs codes that are made without the label, which this"):
         make_scorer(real_data(spec, reals, SPLITS), ["probe_accuracy"], num=10, seed=0).score(model, None)
@@ -218,11 +220,13 @@ def test_what_models_and_data_cannot_have(images):
             make_scorer(real_data(spec, reals, SPLITS), [name], num=10, seed=0).score(model_of(), None)
     plain = spec._replace(classes=())
     assert make_scorer(real_data(plain, reals, SPLITS), [], num=10, seed=0).score(model_of(), None) == {}
-    with pytest.raises(UserError, match="'probe_accuracy' needs .* labels of two classes or more, and a test split"):
+    with pytest.raises(
+        UserError, match="'probe_accuracy'; expected .* labels of two classes or more, and a test split"
+    ):
         make_scorer(real_data(plain, reals, SPLITS), ["probe_accuracy"], num=10, seed=0)
-    with pytest.raises(UserError, match="'nelbo' needs images, vectors or a table, and a test split; made-up has none"):
+    with pytest.raises(UserError, match="'nelbo'; expected images, vectors or a table, and a test split"):
         make_scorer(real_data(spec._replace(sizes={"train": 2000}), reals, SPLITS), ["nelbo"], num=10, seed=0)
-    with pytest.raises(UserError, match="'valid/nelbo' needs images, vectors or a table, and a validation split"):
+    with pytest.raises(UserError, match="'valid/nelbo'; expected images, vectors or a table, and a validation split"):
         make_scorer(
             real_data(spec._replace(sizes={"train": 1, "test": 1}), reals, SPLITS), ["valid/nelbo"], num=10, seed=0
         )
@@ -265,5 +269,5 @@ def test_a_real_run_is_scored_by_its_command(tmp_path, one_device, capsys):
     del settings["sample"]["num_samples"]  # as runs of earlier versions have it
     (tmp_path / "run" / "config.json").write_text(json.dumps(settings))
     assert scores("--metrics=nll_bound")["nll_bound"]["protocol"]["num_samples"] == 100
-    with pytest.raises(UserError, match="--num_samples=0: expected a whole number, at least 1"):
+    with pytest.raises(UserError, match="--num_samples is 0; expected a whole number, at least 1"):
         scores("--num_samples=0")

@@ -191,7 +191,7 @@ def test_a_spread_state_learns_the_same_in_a_quarter_of_the_memory(folder, alone
     spread = alone("spread", 4, f"--config.steps={SAVES}", "--config.sharding=fsdp")
     assert_near(state_of(spread, SAVES), state_of(alone("one", 4, f"--config.steps={SAVES}"), SAVES))
     assert sizes[0][0] < 0.3 * sizes[0][1]
-    with pytest.raises(UserError, match="sharding fsdp: .* expected replicas 1"):
+    with pytest.raises(UserError, match="sharding is fsdp .* expected replicas=1"):
         alone("refused", 4, "--config.sharding=fsdp", "--config.replicas=4")
 
 

@@ -181,14 +181,14 @@ def test_data_have_a_likelihood_of_their_own():
     assert widths == [1, 2, 1, 1]
     assert pixels.fitting(columns, None).weights and not pixels.fitting(bits, None).weights
     for spec, options, line in (
-        (sixteen, {"name": "bernoulli"}, "whole numbers, expected .*dynamic_binary makes images bits"),
-        (bits, {"name": "beta_binomial"}, "made-up has bits, expected bernoulli"),
-        (real, {"name": "categorical"}, "real numbers, expected gaussian"),
-        (columns, {"name": "logistic_mixture"}, "real numbers, expected gaussian"),
-        (sixteen, {"name": "beta_binomal"}, "did you mean 'beta_binomial'"),
-        (sixteen, {"name": "logistic_mixture", "components": 0}, "components 0: expected"),
-        (sixteen, {"name": "logistic_mixture", "component": 3}, "did you mean 'components'"),
-        (sixteen, {"components": 3}, "likelihood has no name"),
+        (sixteen, {"name": "bernoulli"}, "whole numbers; expected .*dynamic_binary to make images bits"),
+        (bits, {"name": "beta_binomial"}, "made-up has bits; expected bernoulli"),
+        (real, {"name": "categorical"}, "real numbers; expected gaussian"),
+        (columns, {"name": "logistic_mixture"}, "real numbers; expected gaussian"),
+        (sixteen, {"name": "beta_binomal"}, "Did you mean 'beta_binomial'"),
+        (sixteen, {"name": "logistic_mixture", "components": 0}, "components is 0; expected"),
+        (sixteen, {"name": "logistic_mixture", "component": 3}, "Did you mean 'components'"),
+        (sixteen, {"components": 3}, "name of likelihood is missing"),
     ):
         with pytest.raises(UserError, match=line) as error:
             pixels.fitting(spec, options)

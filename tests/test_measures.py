@@ -96,7 +96,9 @@ def test_all_likelihoods_are_negative_and_lower_is_better():
 def test_a_log_likelihood_of_earlier_versions_is_named_as_its_negative(old, new):
     spec = make_spec("vector", (2,))._replace(sizes={"train": 10})
     real = real_data(spec, lambda split, num: {"x": np.zeros((10, 2), np.float32)}, ("train", "test"))
-    with pytest.raises(UserError, match=f"metric '{old}' is '{new}' now, its negative: lower is better"):
+    with pytest.raises(
+        UserError, match=f"metric '{old}' has a new name; expected '{new}', its negative .lower is better"
+    ):
         make_scorer(real, [old], num=5, seed=0)
     assert catalogue.current([old, "bic"]) == (new, "bic")
 
@@ -119,12 +121,12 @@ def test_a_new_measure_scores_and_selects(listed, tmp_path, one_device):
 def test_errors_list_a_new_measure(listed, tmp_path):
     spec = make_spec("vector", (2,))._replace(sizes={"train": 10})
     real = real_data(spec, lambda split, num: {"x": np.zeros((10, 2), np.float32)}, ("train", "test"))
-    with pytest.raises(UserError, match="unknown metric 'spred': did you mean 'spread'"):
+    with pytest.raises(UserError, match="unknown metric 'spred'; expected .*Did you mean 'spread'"):
         make_scorer(real, ["spred"], num=5, seed=0)
-    with pytest.raises(UserError, match="choices are modes, .* spread, prior_mean"):
+    with pytest.raises(UserError, match="expected one of modes, .* spread, prior_mean"):
         make_scorer(real, ["zzz"], num=5, seed=0)
     flags = ["--config", str(CONFIG), "--workdir", str(tmp_path / "run"), "--config.select=zzz", *FEW]
-    with pytest.raises(UserError, match="unknown metric to select by 'zzz': choices are modes, .* spread"):
+    with pytest.raises(UserError, match="unknown metric to select by 'zzz'; expected one of modes, .* spread"):
         train.main(["train", *flags])
 
 

@@ -144,7 +144,7 @@ def test_draws_have_the_frequencies_of_enumeration(kind):
 def test_draws_never_have_probability_zero():
     log_prob = jnp.log(jnp.array([0, 0.3, 0, 0.7, 0]))[:, None]
     shares = jnp.array([0, 1e-7, 0.2, 0.31, 0.8, 1 - 2.0**-23])  # the least and the largest that can be drawn
-    assert inference.drawn(shares, jnp.tile(log_prob, (1, 6))).tolist() == [1, 1, 1, 3, 3, 3]
+    assert inference.level_of_share(shares, jnp.tile(log_prob, (1, 6))).tolist() == [1, 1, 1, 3, 3, 3]
 
 
 @pytest.mark.parametrize("kind", ("mixed", "same", "mixed do"))

@@ -42,9 +42,15 @@ EXPECTED = {  # pictures, and what its texts tell
 AUTHORS = (  # modules that are public for who writes families, nets, measures and config files
     "gen_jax.conditions",
     "gen_jax.config",
+    "gen_jax.distributions.frames",
+    "gen_jax.distributions.pixels",
+    "gen_jax.losses.adversarial",
+    "gen_jax.losses.penalties",
     "gen_jax.metrics.measure",
     "gen_jax.model",
+    "gen_jax.nets.ladder",
     "gen_jax.nets.nnx",
+    "gen_jax.nets.recurrent",
     "gen_jax.optimizers",
 )
 BY_AUTHORS = ("05_write_your_own_model",)

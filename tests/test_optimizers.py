@@ -56,10 +56,10 @@ def test_moving_average_halves_in_its_half_life():
     "options, message",
     [
         ({"name": "adm"}, "unknown optimizer 'adm'.*adam"),
-        ({"learning_rate": 1.0}, "no name"),
+        ({"learning_rate": 1.0}, "is missing"),
         ({"name": "adam", "learning_rat": 1.0}, "'learning_rat'.*learning_rate"),
         ({"name": "adam", "learning_rate": {"start": 1.0}}, "schedule.*stop, examples"),
-        ({"name": "adam", "learning_rate": {"start": 1.0, "stop": 0.1, "examples": 0}}, "0 examples"),
+        ({"name": "adam", "learning_rate": {"start": 1.0, "stop": 0.1, "examples": 0}}, "examples of a schedule is 0"),
         ({"name": "sgd", "learning_rate": {"start": 1.0, "stop": 0.1, "examples": 9, "shape": "cubic"}}, "'cubic'"),
         ({"name": "sgd"}, "sgd.*lacks learning_rate"),
     ],

@@ -103,7 +103,7 @@ def test_lines_of_metrics_that_are_none_are_left_out(line, received):
 def test_settings_too_deep_to_read_are_one_line(received):
     folder = received()
     (folder / "config.json").write_text('{"a":' * 10**5)
-    with pytest.raises(UserError, match="config.json cannot be read"):
+    with pytest.raises(UserError, match="config.json is not readable"):
         reports.read([str(folder)])
 
 
@@ -127,7 +127,7 @@ def test_our_files_are_not_written_through_a_link(tmp_path):
     with pytest.raises(UserError, match="cannot write to"), directory.locked(tmp_path / "run"):
         pass
     with pytest.raises(UserError, match="cannot write to the cache"):
-        cache.made(tmp_path / "run")
+        cache.make_folder(tmp_path / "run")
     files.write_json(tmp_path / "run" / "config.json", {})
     assert victim.read_text() == "precious" and not (tmp_path / "run" / "config.json").is_symlink()
 
@@ -150,7 +150,7 @@ def test_the_umask_of_the_user_is_kept(tmp_path):
     ["//tmp/x.png", "/x.png", "../x.png", "a/../../x.png", "x.py", "x", "", ".", "a\0.png"],
 )
 def test_images_are_given_back_inside_their_folder_alone(name, tmp_path):
-    with pytest.raises(Damaged, match="expected that of a PNG file inside the folder"):
+    with pytest.raises(Damaged, match="expected the name of a PNG file inside the folder"):
         images.refuse_names(tmp_path / "out", ["good.png", name])
 
 
@@ -211,13 +211,13 @@ def test_a_flipped_byte_of_cached_rows_is_noticed(tmp_path, monkeypatch):
 def test_a_pipe_is_no_file_of_data(tmp_path):
     os.mkfifo(tmp_path / "x.csv")
     options = config.plain(config.base_config())["data"] | {"path": str(tmp_path / "x.csv")}
-    with pytest.raises(UserError, match="neither a file nor a folder, but a pipe or a device"):
+    with pytest.raises(UserError, match="is a pipe or a device"):
         resident.open_source(options)
 
 
 def test_a_name_of_a_run_that_cannot_be_printed_is_refused_at_the_start():
     for name in ("runs/\udcff", "runs/a\nb"):
-        with pytest.raises(UserError, match="is no name for a run"):
+        with pytest.raises(UserError, match="expected characters that can be printed"):
             directory.read_config(Path(name))
 
 
@@ -228,7 +228,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
     for name in ("HOME", "GEN_JAX_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", no_home)
-    with pytest.raises(UserError, match="name a folder by GEN_JAX_CACHE"):
+    with pytest.raises(UserError, match="Set GEN_JAX_CACHE"):
         cache.cache_folder()
 
 
@@ -276,12 +276,10 @@ def test_a_file_that_takes_more_memory_than_it_may_names_the_setting(write, tmp_
     options = config.plain(config.base_config())["data"] | {"path": str(write(tmp_path))}
     resident.open_source(options)
     monkeypatch.setenv("GEN_JAX_LARGEST", "100000")
-    with pytest.raises(
-        UserError, match="expected at most 0.0 GB, which the environment variable GEN_JAX_LARGEST raises"
-    ):
+    with pytest.raises(UserError, match="expected at most 0.0 GB. Set the environment variable GEN_JAX_LARGEST"):
         resident.open_source(options)
     monkeypatch.setenv("GEN_JAX_LARGEST", "9" * 5000)
-    with pytest.raises(UserError, match="GEN_JAX_LARGEST=9+: expected a number of bytes"):
+    with pytest.raises(UserError, match="GEN_JAX_LARGEST is 9+; expected a number of bytes"):
         resident.open_source(options)
 
 
@@ -289,7 +287,7 @@ def test_a_picture_of_another_format_starts_no_program(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: pytest.fail("it started a program"))
     monkeypatch.setattr(subprocess, "check_call", lambda *args, **options: pytest.fail("it started a program"))
-    with pytest.raises(UserError, match="a.png: not a readable image"):
+    with pytest.raises(UserError, match="a.png is not readable"):
         resident.open_source(config.plain(config.base_config())["data"] | {"path": str(tmp_path)})
 
 
@@ -302,7 +300,7 @@ def test_a_network_of_too_many_parents_is_refused_before_its_table_is_made(tmp_p
         + f"probability ( w40 | {names} ) {{ default 0.5, 0.5; }}\n"
         + "".join(f"probability ( w{at} ) {{ table 0.5, 0.5; }}\n" for at in range(40))
     )
-    with pytest.raises(UserError, match=r"P\(w40\): it takes 17,592.2 GB of memory"):
+    with pytest.raises(UserError, match=r"P\(w40\) takes 17,592.2 GB of memory"):
         bif.read_bif(path)
 
 
@@ -340,7 +338,7 @@ def test_a_step_that_needs_more_memory_than_is_free_is_refused_before_the_run(tm
     flags += ["--config.sample_every=0"]
     monkeypatch.setattr(placement, "free_bytes", lambda mesh: 1)
     monkeypatch.setattr(prepare, "work_bytes", lambda job: 2 * 10**9)
-    with pytest.raises(UserError, match="works with 2.0 GB of memory, and 0.0 GB are free: expected fewer replicas"):
+    with pytest.raises(UserError, match="works with 2.0 GB of memory, and 0.0 GB are free; expected less"):
         train.main(["train", *flags])
     assert not (tmp_path / "run" / "config.json").exists()
     monkeypatch.undo()

@@ -67,7 +67,7 @@ def test_breaks_of_the_schema_are_named(results):
     schema = results("schema")
     record = json.loads((ROOT / "results" / "vae.json").read_text(), parse_float=Decimal)
     metrics = record["results"]["vae"]["metrics"]
-    metrics["elbo"] = {"value": "-90.2", "colour": 1}
+    metrics["nelbo"] = {"value": "90.2", "colour": 1}
     metrics["other"] = {"value": 1}
     record["results"]["vae"].pop("seeds")
     record["measures"]["bits"]["better"] = "up"
@@ -75,7 +75,7 @@ def test_breaks_of_the_schema_are_named(results):
     assert "measures.bits.better is 'up'" in lines and "results.vae.seeds is missing" in lines
     record["results"]["vae"]["seeds"] = 1
     lines = "\n".join(schema.faults(record))
-    for part in ("elbo.value is '-90.2'", "elbo.colour is unknown", "metrics.other is not among the measures"):
+    for part in ("nelbo.value is '90.2'", "nelbo.colour is unknown", "metrics.other is not among the measures"):
         assert part in lines
 
 
@@ -87,7 +87,7 @@ def test_rendered_files_are_fresh(results):
 def test_a_changed_figure_makes_its_page_stale(results):
     render = results("render")
     records = render.load()
-    records["vae"]["results"]["vae"]["metrics"]["elbo"]["value"] = Decimal("-90.20")
+    records["vae"]["results"]["vae"]["metrics"]["nelbo"]["value"] = Decimal("90.20")
     assert render.stale(records) == [ROOT / "docs" / "results" / "autoencoders.md"]
 
 
@@ -133,7 +133,7 @@ def test_evaluate_records_a_result(undisturbed, results, tmp_path, monkeypatch):
     assert float(record["measures"]["modes"]["oracle"]) == stored["oracle"]
     assert (entry["config"], entry["flags"], entry["seeds"]) == (config.as_posix(), "", [0])
     assert entry["time"]["value"] > 0 and record["hardware"]["processor"] and entry["commit"]["measured"]
-    with pytest.raises(UserError, match="the file exists"):
+    with pytest.raises(UserError, match="exists; expected a new name"):
         evaluate.main(command)
     changed = {**json.loads((workdir / "config.json").read_text()), "steps": 24}
     assert result_file.changed_flags(config, changed) == "--config.steps=24"

@@ -80,7 +80,7 @@ def test_a_run_on_a_network_is_bound_to_its_tables_and_not_to_the_place_of_its_f
     assert gen_jax.load(tmp_path / "run").step == 2
     spec["info"]["network"]["tables"][0] = [0.5, 0.5]
     file.write_text(json.dumps(spec))
-    with pytest.raises(UserError, match="the data changed since"):
+    with pytest.raises(UserError, match="of the data was"):
         train.main([*command, "--config.steps=3"])
 
 
@@ -204,7 +204,7 @@ def test_a_metric_that_is_not_finite_stops_the_run(start, tmp_path):
         "--config.model.discriminator_optimizer.learning_rate=1e38",
         "--config.log_every=3",
     ]
-    with pytest.raises(UserError, match=r"[dgr]\w+ is not finite at step [1-3]: .*saved no checkpoint yet"):
+    with pytest.raises(UserError, match=r"[dgr]\w+ is not finite at step [1-3] in .*saved no checkpoint yet"):
         start("run", *blow_up)
     assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
 
@@ -212,7 +212,7 @@ def test_a_metric_that_is_not_finite_stops_the_run(start, tmp_path):
 def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
     with checkpoint.opened(tmp_path, keep=2) as manager:
         checkpoint.save(manager, 1, {"w": np.ones(3, np.float32)})
-        with pytest.raises(UserError, match=r"not finite at step 2: \['w'\]"):
+        with pytest.raises(UserError, match=r"not finite at step 2 .\['w'\]"):
             checkpoint.save(manager, 2, {"w": np.array([1, np.nan, 1], np.float32)})
         manager.wait_until_finished()
         assert manager.all_steps() == [1]
@@ -265,7 +265,7 @@ def test_a_fork_keeps_its_own_first_checkpoint(start, begun):
 def test_a_fork_starts_from_the_other_run(start, undisturbed, begun, capsys):
     whole, origin = undisturbed(), begun("origin", 8)
     change = "--config.model.gamma=0.2"
-    with pytest.raises(UserError, match="model.gamma was 0.1 in .*origin and is now 0.2: .*--fork .*origin"):
+    with pytest.raises(UserError, match="model.gamma was 0.1 in .*origin and is now 0.2; .*--fork .*origin"):
         start("origin", change)
     forked = start("forked", change, "--fork", str(origin))
     assert "forked from step 8" in capsys.readouterr().out

@@ -105,7 +105,7 @@ def test_the_vocabulary_is_that_of_the_split_that_trains(tmp_path):
 def test_bytes_take_any_file(tmp_path):
     content = bytes(range(256)) * 4
     (tmp_path / "own.txt").write_bytes(content)
-    with pytest.raises(UserError, match=r"byte 128 is not UTF-8.*vocabulary=bytes"):
+    with pytest.raises(UserError, match=r"byte 128 of .* is not UTF-8.*vocabulary=bytes"):
         open_source({**OPTIONS, "path": str(tmp_path / "own.txt")})
     source = open_source({**OPTIONS, "path": str(tmp_path / "own.txt"), "vocabulary": "bytes"})
     parts = [raw_text(source, split)[0].tobytes() for split in source.sizes]
@@ -137,9 +137,9 @@ def test_lanes_go_on_where_they_were(tmp_path, feed):
             assert np.array_equal(batch["x"][:, 0], (batches[step - 1]["x"][:, -1] + 1) % 26)
     assert np.array_equal(batches[0]["x"], batches[22]["x"])
     assert loaded(4, None, path=str(tmp_path / "own.txt"), window=10, order="lanes", epochs=1).steps == 22
-    with pytest.raises(UserError, match="'lanes' reads 4 lanes side by side and there are 1 rows"):
+    with pytest.raises(UserError, match="rows is 1 with data.order 'lanes'; expected at least 4"):
         loaded(4, 10, path=str(tmp_path / "own.txt"), order="lanes", window=1000)
-    with pytest.raises(UserError, match=r"'lanes' continues sequences .* own \(text\) has none: .*data.window=64"):
+    with pytest.raises(UserError, match=r"own \(text\) has no windows of sequences; .*data.window=64"):
         loaded(4, 10, path=str(tmp_path / "own.txt"), order="lanes")
 
 
@@ -165,11 +165,11 @@ def test_lanes_begin_anew_with_each_text(monkeypatch, order):
 @pytest.mark.parametrize(
     "option, message",
     [
-        ({"window": 3}, "data.window 3 is for text or audio or roll or series; gaussians.* holds vector"),
-        ({"vocabulary": "bytes"}, "data.vocabulary 'bytes' is for text"),
-        ({"encoding": "waveform"}, "data.encoding 'waveform' is for audio"),
-        ({"label": "speaker"}, "data.label 'speaker' is for audio"),
-        ({"kind": "series"}, "data.kind 'series' is for series"),
+        ({"window": 3}, "data.window is 3 and gaussians.* holds vector data; expected text or audio"),
+        ({"vocabulary": "bytes"}, "data.vocabulary is 'bytes' and .* expected text"),
+        ({"encoding": "waveform"}, "data.encoding is 'waveform' and .* expected audio"),
+        ({"label": "speaker"}, "data.label is 'speaker' and .* expected audio"),
+        ({"kind": "series"}, "data.kind is 'series' and .* expected series"),
     ],
 )
 def test_options_of_other_data_are_refused(option, message):
@@ -189,7 +189,9 @@ def test_a_run_over_lanes_goes_on_where_it_stopped(tmp_path, one_device):
     assert straight.state.context.shape == (4, 2)
     chex.assert_trees_all_equal(host(straight.state), host(stopped.state))
     assert straight.state.counts[2].sum() == 12 * 4 * 20 - 4 * 2  # no 3-gram is lost between batches
-    with pytest.raises(UserError, match="batch_size 4: with data.order 'lanes' expected a multiple of the 3 devices"):
+    with pytest.raises(
+        UserError, match="batch_size is 4 with data.order 'lanes'; expected a multiple of the 3 devices"
+    ):
         options = {**OPTIONS, "path": str(tmp_path / "own.txt"), "window": 20, "order": "lanes"}
         data.load(options, batch_size=4, seed=0, steps=12, multiple=3)
 
@@ -197,11 +199,11 @@ def test_a_run_over_lanes_goes_on_where_it_stopped(tmp_path, one_device):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (b"", {}, "it holds no text"),
-        (b" \n ", {}, "it holds no text"),
-        (b"abc", {"window": 0}, "data.window 0: expected at least 1"),
+        (b"", {}, "holds no text"),
+        (b" \n ", {}, "holds no text"),
+        (b"abc", {"window": 0}, "data.window is 0; expected at least 1"),
         (b"abc", {"vocabulary": "words"}, "unknown data.vocabulary 'words'"),
-        (b"abc" * 50, {"transform": "unit"}, "data.transform 'unit': .* holds tokens"),
+        (b"abc" * 50, {"transform": "unit"}, "data.transform is 'unit' and .* holds tokens"),
     ],
 )
 def test_unusable_text(tmp_path, content, options, message):
@@ -238,7 +240,10 @@ def test_rolls_are_read_with_their_lengths(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"traindata": pieces_of(3), "testdata": pieces_of(3)}, "lacks the field 'validdata'; its fields are t"),
+        (
+            {"traindata": pieces_of(3), "testdata": pieces_of(3)},
+            "field 'validdata' of .* is missing; expected it beside t",
+        ),
         ({key: [np.ones((3, 80))] for key in ("traindata", "validdata", "testdata")}, r"shape \(3, 80\)"),
         ({key: [np.full((3, 88), 7.0)] for key in ("traindata", "validdata", "testdata")}, "keys that are 0 or 1"),
     ],
@@ -248,7 +253,7 @@ def test_unusable_rolls(tmp_path, fields, message):
     with pytest.raises(UserError, match=message):
         loaded(path=str(tmp_path / "own.mat"))
     (tmp_path / "torn.mat").write_bytes(b"no MATLAB")
-    with pytest.raises(UserError, match="not a readable .mat"):
+    with pytest.raises(UserError, match="is not readable .*expected a .mat file"):
         loaded(path=str(tmp_path / "torn.mat"))
 
 
@@ -306,14 +311,14 @@ def test_mu_law_is_its_inverse_and_fine_near_zero():
 
 def test_unusable_recordings(tmp_path, archive):
     (tmp_path / "torn.zip").write_bytes(archive[0].read_bytes()[:200])
-    with pytest.raises(UserError, match="not a readable archive"):
+    with pytest.raises(UserError, match="is not readable .*expected an archive"):
         loaded(path=str(tmp_path / "torn.zip"))
     with zipfile.ZipFile(tmp_path / "none.zip", "w") as file:
         for name in ("readme.txt", "10_ann_0.wav", "__MACOSX/._1_ann_0.wav"):
             file.writestr(name, "nothing")
-    with pytest.raises(UserError, match=r"expected recordings DIGIT_SPEAKER_NUMBER.wav"):
+    with pytest.raises(UserError, match=r"expected files DIGIT_SPEAKER_NUMBER.wav"):
         loaded(path=str(tmp_path / "none.zip"))
-    with pytest.raises(UserError, match="unknown data.encoding 'mulaw': did you mean 'mu_law'"):
+    with pytest.raises(UserError, match="unknown data.encoding 'mulaw'; expected .*Did you mean 'mu_law'"):
         loaded(path=str(archive[0]), encoding="mulaw")
 
 
@@ -332,7 +337,7 @@ def test_series_are_scaled_and_the_inverse_is_kept(tmp_path):
     np.testing.assert_allclose(model_space.max((0, 1)), 1, atol=1e-6)
     np.testing.assert_allclose(to_data(found.spec, model_space), x, rtol=1e-5)
     assert loaded(50, path=str(tmp_path / "own.npy")).spec.kind == "image"
-    with pytest.raises(UserError, match="unknown data.kind 'serie': did you mean 'series'"):
+    with pytest.raises(UserError, match="unknown data.kind 'serie'; expected .*Did you mean 'series'"):
         loaded(path=str(tmp_path / "own.npy"), kind="serie")
 
 
@@ -413,13 +418,15 @@ def test_given_prefix_and_length():
     assert given["x"].tolist() == [[1, 2, 0, 3, 4, 0, 0, 0, 0]] * 3 and given["length"].tolist() == [9] * 3
     assert given["mask"].tolist() == [[True] * 5 + [False] * 4] * 3
     assert parse_given(None, 2, text_spec()).given is None
-    with pytest.raises(UserError, match=r"character 'Q' of 'aQ' is not in the vocabulary of made-up: abcd"):
+    with pytest.raises(
+        UserError, match=r"character 'Q' of 'aQ' is not in the vocabulary of made-up; expected characters of abcd"
+    ):
         parse_given("prefix=aQ", 1, text_spec())
-    with pytest.raises(UserError, match=r"--given prefx=a: expected y=CLASS or y=all, or prefix=TEXT"):
+    with pytest.raises(UserError, match=r"--given is prefx=a; expected y=CLASS or y=all, or prefix=TEXT"):
         parse_given("prefx=a", 1, text_spec())
-    with pytest.raises(UserError, match="--length 5: made-up holds image data"):
+    with pytest.raises(UserError, match="--length is 5 and made-up holds image data"):
         parse_given(None, 1, make_spec("image", (8, 8, 1)), 5)
-    with pytest.raises(UserError, match="--length 3000000000: expected 1 to"):
+    with pytest.raises(UserError, match="--length is 3000000000; expected 1 to"):
         parse_given(None, 1, text_spec(), 3_000_000_000)
 
 

@@ -92,9 +92,9 @@ def test_the_last_config_counts(config_file, tmp_path):
 
 def test_a_config_without_a_model_is_named(tmp_path):
     (tmp_path / "config.py").write_text("from ml_collections import ConfigDict\ndef get_config(): return ConfigDict()")
-    with pytest.raises(UserError, match="the config lacks 'batch_size'"):
+    with pytest.raises(UserError, match="'batch_size' is missing in the config"):
         train.main(["train", "--config", str(tmp_path / "config.py"), "--workdir", str(tmp_path / "run")])
-    with pytest.raises(UserError, match="model has no name"):
+    with pytest.raises(UserError, match="name of model is missing"):
         gen_jax.fit(base_config(), tmp_path / "run")
 
 

@@ -291,8 +291,8 @@ def test_given_numbers_that_do_not_fit_are_one_line():
     for given, line in (
         ({"x": x}, "mask is missing"),
         ({"mask": ones}, "x is missing"),
-        ({"x": x[:1], "mask": ones}, r"given x of shape \(1, 1, 3, 1\): expected \(2, 1, 3, 1\)"),
-        ({"x": x, "mask": ones[..., 0]}, "given mask of shape"),
+        ({"x": x[:1], "mask": ones}, r"shape of given x is \(1, 1, 3, 1\); expected \(2, 1, 3, 1\)"),
+        ({"x": x, "mask": ones[..., 0]}, "shape of given mask"),
         ({"x": x * np.nan, "mask": ones}, "not finite"),
         ({"y": np.zeros(2, int)}, "cannot be conditioned on 'y'"),
     ):
@@ -398,29 +398,29 @@ def test_conditional_bounds_need_labels_and_read_them():
     sample = model.sample(KEY, state, 32, given)
     assert (sample["y"] == 2).all() and np.array_equal(sample["x"][:, 0], batch["x"][:, 0])
     for function in (model.log_prob_bound, model.encode):
-        with pytest.raises(UserError, match="reads y beside x, and the batch lacks it"):
+        with pytest.raises(UserError, match="y of the batch is missing"):
             function(KEY, state, {"x": batch["x"]})
         with pytest.raises(UserError, match="expected a class from 0 to 2"):
             function(KEY, state, {**batch, "y": batch["y"] + 1})
-    with pytest.raises(UserError, match="num_samples 0: expected"):
+    with pytest.raises(UserError, match="num_samples is 0; expected"):
         model.log_prob_bound(KEY, state, batch, num_samples=0)
 
 
 TEXT = make_spec("text", (5,))
 WRONG = {
-    "latent_size": (VECTOR, {"latent_size": 0}, "latent_size 0: expected a whole number"),
-    "num_samples": (VECTOR, {"num_samples": 1.5}, "num_samples 1.5: expected a whole number"),
-    "sweeps": (VECTOR, {"sweeps": 0}, "sweeps 0: expected"),
-    "objective": (VECTOR, {"objective": "iwea"}, "did you mean 'iwae'"),
-    "kl": (VECTOR, {"kl": -1.0}, "kl -1.0: expected 0 or more"),
-    "free": (VECTOR, {"free_nats": -1.0}, "free_nats -1.0: expected 0 or more"),
-    "free iwae": (VECTOR, {"free_nats": 1.0, "objective": "iwae"}, "'iwae' has no KL to keep free"),
-    "deterministic": (VECTOR, {"kl": 0, "num_samples": 3}, "kl 0 makes a deterministic autoencoder"),
+    "latent_size": (VECTOR, {"latent_size": 0}, "latent_size is 0; expected a whole number"),
+    "num_samples": (VECTOR, {"num_samples": 1.5}, "num_samples is 1.5; expected a whole number"),
+    "sweeps": (VECTOR, {"sweeps": 0}, "sweeps is 0; expected"),
+    "objective": (VECTOR, {"objective": "iwea"}, "Did you mean 'iwae'"),
+    "kl": (VECTOR, {"kl": -1.0}, "kl is -1.0; expected 0 or more"),
+    "free": (VECTOR, {"free_nats": -1.0}, "free_nats is -1.0; expected 0 or more"),
+    "free iwae": (VECTOR, {"free_nats": 1.0, "objective": "iwae"}, "objective 'iwae'; expected 0"),
+    "deterministic": (VECTOR, {"kl": 0, "num_samples": 3}, "with kl 0; .* deterministic autoencoder"),
     "schedule": (VECTOR, {"kl": {"start": 0.0, "stop": 1.0}}, "schedule 'schedule' lacks examples"),
-    "encoder": (VECTOR, {"encoder": {"name": "cnov"}}, "did you mean 'conv'"),
-    "decoder": (VECTOR, {"decoder": {"name": "mlp", "hiden": 3}}, "did you mean 'hidden'"),
-    "labels": (VECTOR._replace(classes=()), {"conditional": True}, "has none: set model.conditional=False"),
-    "kind": (TEXT, {}, "images, class maps, vectors, tables; not data of kind 'text'"),
+    "encoder": (VECTOR, {"encoder": {"name": "cnov"}}, "Did you mean 'conv'"),
+    "decoder": (VECTOR, {"decoder": {"name": "mlp", "hiden": 3}}, "Did you mean 'hidden'"),
+    "labels": (VECTOR._replace(classes=()), {"conditional": True}, "are missing; .* Set model.conditional=False"),
+    "kind": (TEXT, {}, "holds text data; expected images, class maps, vectors, tables"),
 }
 
 
@@ -435,7 +435,7 @@ def test_wrong_arguments_are_one_line(case):
 @pytest.mark.parametrize("net", ["encoder", "decoder"])
 @pytest.mark.parametrize("norm", ["batch", "spectral"])
 def test_nets_with_a_state_of_their_own_are_refused(net, norm):
-    with pytest.raises(UserError, match="choose norm='none'"):
+    with pytest.raises(UserError, match="expected norm='none'"):
         vae(VECTOR, **{net: {**NET, "norm": norm}}).init(KEY, vectors())
 
 
@@ -481,10 +481,14 @@ REFUSED = {  # what cannot be an integer network
     "labels": (
         GREY._replace(classes=("a", "b")),
         {"conditional": True},
-        "compression needs a vae of .* without conditions",
+        "this model cannot compress; expected a vae of .* without conditions",
     ),
-    "deterministic": (GREY, {"kl": 0}, "compression needs a vae of images of whole numbers, with kl above 0"),
-    "vector": (VECTOR, {}, "compression needs a vae of images of whole numbers"),
+    "deterministic": (
+        GREY,
+        {"kl": 0},
+        "this model cannot compress; expected a vae of images of whole numbers, with kl above 0",
+    ),
+    "vector": (VECTOR, {}, "this model cannot compress; expected a vae of images of whole numbers"),
     "likelihood": (GREY, {"likelihood": {"name": "categorical"}}, "likelihood to compress with 'categorical'"),
 }
 
@@ -533,10 +537,10 @@ def test_conv_nets_read_labels_and_learn_everywhere():
 
 
 def test_conv_nets_refuse_sides_they_cannot_halve():
-    for shape, line in (((18, 18, 1), "a conv net cannot halve 18x18"), ((2,), "choose mlp")):
+    for shape, line in (((18, 18, 1), "a conv net cannot halve 18x18"), ((2,), "Choose mlp")):
         with pytest.raises(UserError, match=line):
             jax.eval_shape(lambda x: ENCODERS["conv"]((5,)).init(KEY, x), jnp.zeros((2, *shape)))
-    with pytest.raises(UserError, match="blocks -1: expected"):
+    with pytest.raises(UserError, match="blocks is -1; expected"):
         jax.eval_shape(lambda x: ENCODERS["conv"]((5,), blocks=-1).init(KEY, x), jnp.zeros((2, 8, 8, 1)))
 
 

@@ -124,7 +124,7 @@ def test_pictures_of_other_shapes():
     numbers, spec = np.linspace(-1, 1, 24).reshape(4, 6, 1), make_spec("vector", (1,))
     assert pixels(strip(numbers, spec)).shape == (500, 500, 3) and len(frames(animate(numbers, spec))) == 4
     for draw in (strip, animate, lambda x, spec: picture({"x": x}, spec)):
-        with pytest.raises(UserError, match="unknown kind of data to draw 'text': choices are image, vector"):
+        with pytest.raises(UserError, match="unknown kind of data to draw 'text'; expected one of image, vector"):
             draw(numbers, make_spec("text", (1,)))
 
 
@@ -215,24 +215,27 @@ def test_vectors_are_drawn(call, monkeypatch, out, pictures):
 def test_models_without_a_latent_path_are_named():
     model = conditional([])
     for lacking in ("prior", "decode"):
-        with pytest.raises(UserError, match=f"no {lacking}, so no latent paths: use gen_jax.sample"):
+        with pytest.raises(UserError, match=f"no {lacking}; .* latent paths. Use gen_jax.sample"):
             paths.draws(model._replace(**{lacking: None}), None, 0, 4)
     whole = model._replace(prior=lambda key, state, num: {"z": jnp.zeros((num, 3), jnp.int32)})
-    with pytest.raises(UserError, match="latent of this model is int32: only a continuous one has paths"):
+    with pytest.raises(UserError, match="latent of this model is int32; expected real numbers"):
         paths.draws(whole, None, 0, 4)
 
 
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--out=x.jpg"], "unknown file type of --out '.jpg': .*choices are .png, .gif"),
-        ([], "--out is missing, for example --out paths.png"),
-        (["--out=x.png", "--steps=1"], "--steps=1: expected 2 to 1000"),
-        (["--out=x.png", "--num=0"], "--num=0: expected 1 to 1000"),
-        (["--out=x.png", "--seed=-1"], "--seed=-1: expected 0 to"),
-        (["--out=x.png", "--latents=sperical"], "unknown kind of --latents 'sperical': did you mean 'spherical'"),
-        (["--out=x.png", "--step=7"], r"no checkpoint of step 7 in .*there are \[10, 20\]"),
-        (["--out=x.png", "--workdir=/no/such/run"], "no run in /no/such/run: no such directory"),
+        (["--out=x.jpg"], "unknown file type of --out '.jpg'; expected one of .png, .gif"),
+        ([], "--out is missing; .* --out paths.png"),
+        (["--out=x.png", "--steps=1"], "--steps is 1; expected 2 to 1000"),
+        (["--out=x.png", "--num=0"], "--num is 0; expected 1 to 1000"),
+        (["--out=x.png", "--seed=-1"], "--seed is -1; expected 0 to"),
+        (
+            ["--out=x.png", "--latents=sperical"],
+            "unknown kind of --latents 'sperical'; expected .*Did you mean 'spherical'",
+        ),
+        (["--out=x.png", "--step=7"], r"no checkpoint of step 7 in .*expected one of \[10, 20\]"),
+        (["--out=x.png", "--workdir=/no/such/run"], "no run in /no/such/run, which does not exist"),
         (["--out=/proc/x.png"], "cannot write /proc/x.png"),
     ],
 )
@@ -299,16 +302,16 @@ def test_pruning_leaves_the_run_alone(trained, call):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--out=x.jpg"], "unknown file type of --out '.jpg': .*choices are .png, .json"),
-        ([], "--out is missing, for example --out curve.png"),
-        (["--out=x.png", "--sparsity=0,1.2"], "'1.2': expected shares of the weights from 0 to 1, for example"),
-        (["--out=x.png", "--sparsity=50"], "--sparsity '50': expected .* from 0 to 1; 50 % is 0.5"),
-        (["--out=x.png", "--sparsity=half"], "--sparsity 'half': expected shares"),
-        (["--out=x.png", "--sparsity=nan"], "--sparsity 'nan': expected shares"),
-        (["--out=x.png", "--metrics=mode"], "unknown metric 'mode': did you mean 'modes'"),
-        (["--out=x.png", "--num=0"], "--num=0: expected a whole number, at least 1"),
-        (["--out=x.png", "--step=7"], r"no checkpoint of step 7 in .*there are \[10, 20\]"),
-        (["--out=x.png", "--workdir=/no/such/run"], "no run in /no/such/run: no such directory"),
+        (["--out=x.jpg"], "unknown file type of --out '.jpg'; expected one of .png, .json"),
+        ([], "--out is missing; .* --out curve.png"),
+        (["--out=x.png", "--sparsity=0,1.2"], "'1.2'; expected shares of the weights from 0 to 1, for example"),
+        (["--out=x.png", "--sparsity=50"], "--sparsity is '50'; expected .* from 0 to 1. Write 50 % as 0.5"),
+        (["--out=x.png", "--sparsity=half"], "--sparsity is 'half'; expected shares"),
+        (["--out=x.png", "--sparsity=nan"], "--sparsity is 'nan'; expected shares"),
+        (["--out=x.png", "--metrics=mode"], "unknown metric 'mode'; expected .*Did you mean 'modes'"),
+        (["--out=x.png", "--num=0"], "--num is 0; expected a whole number, at least 1"),
+        (["--out=x.png", "--step=7"], r"no checkpoint of step 7 in .*expected one of \[10, 20\]"),
+        (["--out=x.png", "--workdir=/no/such/run"], "no run in /no/such/run, which does not exist"),
         (["--out=/proc/x.png", "--sparsity=0", "--num=5"], "cannot write /proc/x.png"),
     ],
 )

@@ -86,9 +86,9 @@ def test_a_dead_code_begins_anew_and_the_others_stay():
 
 def test_new_codes_are_different_vectors_and_never_padding():
     z, weight = np.arange(12, dtype=np.float32)[:, None], np.repeat([1, 0], [8, 4]).astype(np.float32)
-    drawn = np.asarray(quantise.drawn(KEY, z, weight, 8))
+    drawn = np.asarray(quantise.draw_vectors(KEY, z, weight, 8))
     assert sorted(drawn[:, 0]) == list(range(8))
-    assert np.array_equal(quantise.drawn(KEY, z[:8], weight[:8], 5), quantise.drawn(KEY, z, weight, 5))
+    assert np.array_equal(quantise.draw_vectors(KEY, z[:8], weight[:8], 5), quantise.draw_vectors(KEY, z, weight, 5))
 
 
 def test_perplexity_counts_codes_in_even_use():
@@ -231,17 +231,17 @@ def test_errors_are_one_line():
     model, state, batch, _ = learnt()
     image, bad = SPEC, np.full((1, 2, 2), 3)
     for message, call in {
-        "models images, not data of kind 'vector'": lambda: vqvae(make_spec("vector", (2,))),
-        "has none: set model.conditional=False": lambda: vqvae(image._replace(classes=()), conditional=True),
-        "codebook_size 0: expected a whole number": lambda: vqvae(image, codebook_size=0),
-        "decay 1: expected from 0 to below 1": lambda: vqvae(image, decay=1),
-        "commitment -1": lambda: vqvae(image, commitment=-1),
-        "unknown encoder 'cnv': did you mean 'conv'": lambda: vqvae(image, encoder={"name": "cnv"}),
-        "unknown prior 'gruu': did you mean 'gru'": lambda: vqvae(image, prior={"name": "gruu"}),
+        "holds vector data; expected images": lambda: vqvae(make_spec("vector", (2,))),
+        "are missing; .* Set model.conditional=False": lambda: vqvae(image._replace(classes=()), conditional=True),
+        "codebook_size is 0; expected a whole number": lambda: vqvae(image, codebook_size=0),
+        "decay is 1; expected from 0 to below 1": lambda: vqvae(image, decay=1),
+        "commitment is -1": lambda: vqvae(image, commitment=-1),
+        "unknown encoder 'cnv'; expected .*Did you mean 'conv'": lambda: vqvae(image, encoder={"name": "cnv"}),
+        "unknown prior 'gruu'; expected .*Did you mean 'gru'": lambda: vqvae(image, prior={"name": "gruu"}),
         "cannot be conditioned on 'x'": lambda: model.sample(KEY, state, 1, {"x": bad, "mask": bad}),
-        "latent z: expected codes": lambda: model.decode(KEY, state, {"z": bad}),
-        "num_samples 0": lambda: model.log_prob_bound(KEY, state, batch, num_samples=0),
-        "lacks y": lambda: learnt(True)[0].log_prob_bound(KEY, state, {"x": batch["x"]}),
+        "latent z is .*; expected codes": lambda: model.decode(KEY, state, {"z": bad}),
+        "num_samples is 0": lambda: model.log_prob_bound(KEY, state, batch, num_samples=0),
+        "y of the batch is missing": lambda: learnt(True)[0].log_prob_bound(KEY, state, {"x": batch["x"]}),
     }.items():
         with pytest.raises(UserError, match=message) as error:
             call()

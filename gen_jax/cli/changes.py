@@ -134,7 +134,9 @@ def opened(section: ConfigDict, option: str, choices: Choices | None, schedules:
     elif schedules:
         set_free(section, option, ConfigDict(MOVING))
     else:
-        raise UserError(f"--config.{setting}: {option} is {section[option]!r}, which has no settings of its own")
+        raise UserError(
+            f"--config.{setting} is a setting of {option} {section[option]!r}; expected a part that has settings"
+        )
     return section[option]
 
 

@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from gen_jax.config import load_file
-from gen_jax.errors import UserError, choose, whole_number
+from gen_jax.errors import UserError, choose, nearest, whole_number
 
 EXAMPLES = {"config": "configs/gan.py", "workdir": "runs/gan"}
 DEFINE: dict[type, Callable[..., Any]] = {  # type of a default -> definition of a flag; other types are strings
@@ -50,9 +50,9 @@ def parse(
     values = flags.FlagValues()
     for name, (default, text) in options.items():
         DEFINE.get(type(default), flags.DEFINE_string)(name, default, text, flag_values=values)
-    needed = [*([f"--{required} {EXAMPLES[required]}"] if required else []), *usage_of(positional, options)]
+    usage = [*([f"--{required} {EXAMPLES[required]}"] if required else []), *usage_of(positional, options)]
     if {"--help", "-h", "-help"} & set(argv):
-        print_help(Path(argv[0]).stem, needed, required, values)
+        print_help(Path(argv[0]).stem, usage, required, values)
         if required == "config" and read_config_flags(argv).file is not None:
             print_settings(argv)
         raise SystemExit(0)
@@ -61,7 +61,7 @@ def parse(
     else:
         arguments = read_arguments(argv, values)
     place_arguments(arguments, positional, values)
-    refuse_missing(required, positional, needed, values)
+    refuse_missing(required, positional, usage, values)
     return values
 
 
@@ -75,16 +75,16 @@ def usage_of(positional: Sequence[str], options: Mapping[str, Any]) -> list[str]
     return [f"{name} [{name} ...]" if isinstance(options[name][0], list) else name for name in positional]
 
 
-def print_help(command: str, needed: list[str], required: str | None, values: flags.FlagValues) -> None:
+def print_help(command: str, usage: list[str], required: str | None, values: flags.FlagValues) -> None:
     """Prints the usage of a command and its flags.
 
     Args:
       command: name of the command.
-      needed: required arguments in the form of a line of usage.
+      usage: required arguments in the form of a line of usage.
       required: name of the flag that must be given, or None.
       values: the flags.
     """
-    print(f"usage: python -m gen_jax.{' '.join([command, *needed])} [flags]\n")
+    print(f"usage: python -m gen_jax.{' '.join([command, *usage])} [flags]\n")
     if required == "config":
         print("  --config: the experiment's file; --config.a.b=VALUE changes one of its settings\n")
     print(values.get_help())
@@ -145,16 +145,16 @@ def without_settings(arguments: list[str], removed: set[str]) -> list[str]:
       arguments: the arguments.
       removed: the removed settings.
     """
-    kept: list[str] = []
-    left = [*arguments]
-    while left:
-        argument = left.pop(0)
+    other_arguments: list[str] = []
+    queue = [*arguments]
+    while queue:
+        argument = queue.pop(0)
         flag, equals, _ = argument.partition("=")
         if flag.startswith(("--config.", "-config.")) and flag.partition(".")[2] in removed:
-            del left[: 0 if equals else 1]
+            del queue[: 0 if equals else 1]
             continue
-        kept.append(argument)
-    return kept
+        other_arguments.append(argument)
+    return other_arguments
 
 
 def read_config_flags(argv: list[str]) -> ConfigFlags:
@@ -163,21 +163,21 @@ def read_config_flags(argv: list[str]) -> ConfigFlags:
     Args:
       argv: the command and its arguments.
     """
-    file, changes, rest = None, {}, []
-    left = [*argv]
-    while left:
-        argument = left.pop(0)
+    file, changes, arguments = None, {}, []
+    queue = [*argv]
+    while queue:
+        argument = queue.pop(0)
         flag, equals, value = argument.partition("=")
-        if not equals and left:
-            value = left[0]
+        if not equals and queue:
+            value = queue[0]
         if flag in ("--config", "-config"):
             file = value or file
-            del left[: 0 if equals else 1]
+            del queue[: 0 if equals else 1]
             continue
-        rest.append(argument)
+        arguments.append(argument)
         if flag.startswith(("--config.", "-config.")):
             changes[flag.partition(".")[2]] = value
-    return ConfigFlags(file, changes, rest)
+    return ConfigFlags(file, changes, arguments)
 
 
 def config_file(argv: list[str]) -> Path:
@@ -191,12 +191,12 @@ def config_file(argv: list[str]) -> Path:
     """
     file = read_config_flags(argv).file
     if file is None:
-        raise UserError(f"--config is missing, for example --config {EXAMPLES['config']}")
+        raise UserError(f"--config is missing; expected a file, for example --config {EXAMPLES['config']}")
     path = Path(file)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.py")], 5, 0)
-        hint = f"; of those in {path.parent}, {', '.join(near)} are nearest" if near else ""
-        raise UserError(f"no config file {str(path)!r}{hint}")
+        hint = f". The nearest names in {path.parent} are {', '.join(near)}" if near else ""
+        raise UserError(f"no config file {str(path)!r}; expected a file that exists{hint}")
     return path
 
 
@@ -214,12 +214,15 @@ def read_arguments(argv: list[str], values: flags.FlagValues) -> list[str]:
         return values(argv)[1:]
     except flags.IllegalFlagValueError as error:
         name, value = str(error).removeprefix("flag --").split(": ")[0].split("=", 1)
-        if not name.startswith("config."):
-            raise UserError(str(error)) from None
-        expected = kind_of(values["config"].value, name.removeprefix("config."))
-        raise UserError(f"--{name}={value}: expected {expected}") from None
+        setting = name.removeprefix("config.")
+        own_flag = setting == name
+        expected = values[name].flag_type() if own_flag else kind_of(values["config"].value, setting, value)
+        raise UserError(f"--{name} is {value}; expected {expected}") from None
+    except flags.UnrecognizedFlagError as error:
+        name = error.flagname
+        raise UserError(f"unknown flag {name!r}; expected a flag that --help lists{nearest(name, values)}") from None
     except flags.Error as error:
-        raise UserError(str(error)) from None
+        raise UserError(f"the command line is not readable ({error}); expected flags as --name=value") from None
 
 
 def place_arguments(arguments: list[str], positional: Sequence[str], values: flags.FlagValues) -> None:
@@ -239,41 +242,42 @@ def place_arguments(arguments: list[str], positional: Sequence[str], values: fla
         if takes_all:
             return
     if len(arguments) > len(positional):
-        raise UserError(f"unexpected argument {arguments[len(positional)]!r}; flags are given as --name=value")
+        raise UserError(f"unexpected argument {arguments[len(positional)]!r}; expected flags as --name=value")
 
 
-def refuse_missing(
-    required: str | None, positional: Sequence[str], needed: list[str], values: flags.FlagValues
-) -> None:
+def refuse_missing(required: str | None, positional: Sequence[str], usage: list[str], values: flags.FlagValues) -> None:
     """Refuses a command line that lacks a required flag.
 
     Args:
       required: the flag that must be given, or None.
       positional: names of the positional flags.
-      needed: required arguments in the form of a line of usage.
+      usage: required arguments in the form of a line of usage.
       values: the flags.
 
     Raises:
       UserError: for the first missing flag.
     """
     if required and values[required].value is None:
-        raise UserError(f"--{required} is missing, for example --{required} {EXAMPLES[required]}")
+        raise UserError(f"--{required} is missing; expected a value, for example --{required} {EXAMPLES[required]}")
     for name in positional:
         if not values[name].value:
-            raise UserError(f"{name} is missing; expected {' '.join(needed)}")
+            raise UserError(f"{name} is missing; expected {' '.join(usage)}")
 
 
-def kind_of(config: ConfigDict, setting: str) -> str:
+def kind_of(config: ConfigDict, setting: str, text: str) -> str:
     """Returns in words which values a setting may have.
 
     Args:
       config: the config.
       setting: the setting.
+      text: the value that it cannot have.
     """
     *sections, name = setting.split(".")
     for section in sections:
         config = config[section]
     value = config[name]
+    if isinstance(value, ConfigDict) and "name" in value:
+        return f"a name, as in --config.{setting}.name={text}"
     if isinstance(value, ConfigDict):
         return f"one of its settings, for example --config.{setting}.{next(iter(value))}=VALUE"
     kind = config.get_type(name).__name__
@@ -295,7 +299,7 @@ def integer(name: str, text: str | None, low: int = 0) -> int | None:
         return None
     value = whole_number(text)
     if value is None or value < low:
-        raise UserError(f"--{name}={text[:80]}: expected a whole number, at least {low}")
+        raise UserError(f"--{name} is {text[:80]}; expected a whole number, at least {low}")
     return value
 
 
@@ -312,7 +316,7 @@ def number(name: str, text: str | None) -> int | float | None:
     for kind in (int, float):
         with suppress(ValueError):
             return None if text is None else kind(text)
-    raise UserError(f"--{name}={text}: expected a number")
+    raise UserError(f"--{name} is {text}; expected a number")
 
 
 def output_file(text: str | None, example: str, suffixes: tuple[str, ...]) -> Path:
@@ -327,7 +331,7 @@ def output_file(text: str | None, example: str, suffixes: tuple[str, ...]) -> Pa
       UserError: if the file is missing, or has another suffix.
     """
     if text is None:
-        raise UserError(f"--out is missing, for example --out {example}")
+        raise UserError(f"--out is missing; expected a file, for example --out {example}")
     choose("file type of --out", Path(text).suffix, suffixes)
     return Path(text)
 
@@ -345,4 +349,4 @@ def check_bounds(values: flags.FlagValues, limits: Mapping[str, tuple[int, int]]
     for name, (low, high) in limits.items():
         value = getattr(values, name)
         if not low <= value <= high:
-            raise UserError(f"--{name}={value}: expected {low} to {high}")
+            raise UserError(f"--{name} is {value}; expected {low} to {high}")

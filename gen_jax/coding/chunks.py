@@ -63,7 +63,7 @@ def to_symbols(pixels: np.ndarray, levels: int, start: int = 0) -> tuple[np.ndar
         index = int(alien.any(1).argmax())
         value = pixels[index].flat[alien[index].argmax()]
         known = f"0 and one other value, here {step}" if levels == 2 else f"0 to {levels - 1}"
-        raise UserError(f"image {start + index} holds the value {value}; this model compresses images of {known}")
+        raise UserError(f"image {start + index} holds the value {value}; expected {known}, which this model compresses")
     return symbols, step
 
 
@@ -115,9 +115,9 @@ def decode(network: Network, chunk: Chunk, num: int, progress: Callable = lambda
     except (ValueError, lzma.LZMAError) as error:
         raise Damaged(f"the file does not decode: {error}") from None
     if zlib.crc32(pack(symbols, levels)) != chunk.check:
-        raise Damaged("the file decodes to other images than it was made of")
+        raise Damaged("the file decodes to other images; expected the images that it was made of")
     return (symbols * np.uint8(chunk.step)).reshape(num, *network.shape)
 
 
-def _unsqueezed(payload: bytes, most: int) -> bytes:
-    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS).decompress(payload, most + 1)
+def _unsqueezed(payload: bytes, max_size: int) -> bytes:
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS).decompress(payload, max_size + 1)

@@ -83,7 +83,7 @@ def decode(
         coder = AnsCoder(words)
         for x in symbols:
             if coder.is_empty():
-                raise UserError("the bits ran out")
+                raise UserError("the bits ran out; expected the bits of all images")
             direct = coder.decode(_flag)
             z = coder.decode(_coarse if direct else _prior, latents)
             x[:] = coder.decode(_pixel, _weights(network, z, direct))
@@ -91,13 +91,13 @@ def decode(
                 mean, scale = integer.posterior(network, x[None])
                 coder.encode_reverse(z, _posterior, mean[0], scale[0])
             progress(1)
-        left = not coder.is_empty()
+        surplus = not coder.is_empty()
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # noqa: BLE001 (a panic of Rust is no Exception)
-        raise UserError(f"the coder stopped: {error}") from None
-    if left:
-        raise UserError("bits are left over")
+        raise UserError(f"the coder stopped ({error}); expected bits that it has written") from None
+    if surplus:
+        raise UserError("bits are surplus over; expected none")
     return symbols
 
 

@@ -83,24 +83,30 @@ def read(content: bytes, model: bytes) -> tuple[Header, list[Chunk]]:
       OtherVersion: for a file of another format or another version of the entropy coder.
     """
     if content[: len(MAGIC)] != MAGIC:
-        raise Damaged("no file of gen_jax.compress")
+        raise Damaged("the file begins with other bytes; expected a file of gen_jax.compress")
     if content[len(MAGIC) : len(MAGIC) + 1] not in (bytes([FORMAT]), b""):
-        raise OtherVersion(f"format {content[len(MAGIC)]}; this version of gen_jax reads {FORMAT}")
+        raise OtherVersion(
+            f"format of the file is {content[len(MAGIC)]}; expected {FORMAT}. Use the version of gen_jax that wrote it"
+        )
     if len(content) < FIXED.size:
-        raise Damaged("the file is cut off")
+        raise Damaged("the file is cut off; expected a whole file of gen_jax.compress")
     _, _, coder, digest, num, size, *shape, dims, dtype, length = FIXED.unpack_from(content)
     table = FIXED.size + length
     end = table + ENTRY.size * -(-num // max(size, 1))
     if len(content) < end + CHECK.size:
-        raise Damaged("the file is cut off, or its header is damaged")
+        raise Damaged("the file is cut off, or its header is damaged; expected a whole file of gen_jax.compress")
     if zlib.crc32(content[:end]) != CHECK.unpack_from(content, end)[0]:
-        raise Damaged("the header of the file is damaged")
+        raise Damaged("the header of the file is damaged; expected a header that fits its checksum")
     if coder != CODER:
-        raise OtherVersion(f"the file needs {coder.decode(errors='replace').strip()}, here is {CODER.decode().strip()}")
+        raise OtherVersion(
+            f"coder of the file is {coder.decode(errors='replace').strip()}; expected {CODER.decode().strip()}"
+        )
     if digest != model:
-        raise OtherModel(f"another model wrote the file: it needs the compressor.npz whose SHA-256 is {digest.hex()}")
+        raise OtherModel(
+            f"another model wrote the file; expected the model whose compressor.npz has the SHA-256 {digest.hex()}"
+        )
     if not 1 <= size <= LARGEST_CHUNK or dims not in (0, 3, 4) or dtype >= len(TYPES):
-        raise Damaged("the header of the file makes no sense")
+        raise Damaged("the header of the file makes no sense; expected a file of gen_jax.compress")
     names = _names(content[FIXED.size : table], num) if dims == 0 else ()
     header = Header(digest, num, size, tuple(shape), dims, TYPES[dtype], names)
     return header, _chunks(content[end + CHECK.size :], list(ENTRY.iter_unpack(content[table:end])))
@@ -110,24 +116,26 @@ def _names(packed: bytes, num: int) -> tuple[str, ...]:
     try:
         unpacked = zlib.decompressobj().decompress(packed, LONGEST_NAME * num) if packed else b""
     except zlib.error as error:
-        raise Damaged(f"the names in the file are damaged: {error}") from None
+        raise Damaged(f"the names in the file are damaged ({error}); expected compressed names") from None
     names = tuple(os.fsdecode(unpacked).split("\0")) if unpacked else ()
     if len(names) != num:
-        raise Damaged(f"the file has {len(names)} names for {num} images")
+        raise Damaged(f"number of names in the file is {len(names)}; expected {num}, one for each image")
     return names
 
 
 def _chunks(content: bytes, entries: list[tuple]) -> list[Chunk]:
     """Returns the chunks that the entries of the table describe. They must fill `content`."""
     if sum(length for _, _, length, _, _ in entries) != len(content):
-        raise Damaged("the file is cut off, or something follows it")
+        raise Damaged("the file is cut off, or something follows it; expected a whole file of gen_jax.compress")
     chunks, place = [], 0
     for index, (method, step, length, check, check_images) in enumerate(entries):
         payload = content[place : place + length]
         place += length
         if zlib.crc32(payload) != check:
-            raise Damaged(f"chunk {index} of the file is damaged")
+            raise Damaged(f"chunk {index} of the file is damaged; expected bytes that fit their checksum")
         if method not in METHODS:
-            raise Damaged(f"chunk {index} of the file has the unknown method {method}")
+            raise Damaged(
+                f"method of chunk {index} of the file is {method}; expected one of {', '.join(map(str, METHODS))}"
+            )
         chunks.append(Chunk(method, step, payload, check_images))
     return chunks

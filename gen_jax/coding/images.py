@@ -42,12 +42,12 @@ def open_images(path: Path) -> Images:
       UserError: for any other path.
     """
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder")
+        raise UserError(f"{path} does not exist; expected a file or a folder")
     return _folder(path) if path.is_dir() else _array(path)
 
 
 def _array(path: Path) -> Images:
-    with readable(f"{path}: expected a .npy array or a folder of PNG files"):
+    with readable(f"{path}", "a .npy array or a folder of PNG files"):
         array = read_array(path)
     if array.dtype.name not in TYPES or array.ndim not in (3, 4):
         raise UserError(
@@ -65,14 +65,14 @@ def _folder(path: Path) -> Images:
     files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
     other = [file for file in files if file.suffix.lower() != ".png"]
     if other:
-        raise UserError(f"{other[0]}: only PNG files (.png) are compressed, and nothing is left out")
+        raise UserError(f"{other[0]} is no PNG file; expected PNG files (.png) alone, because nothing is left out")
     shape = _read(files[0]).shape if files else ()
 
     def read(start: int, stop: int) -> np.ndarray:
         images = [_read(file) for file in files[start:stop]]
         for file, image in zip(files[start:stop], images):
             if image.shape != shape:
-                raise UserError(f"{file} is {describe(image.shape)}, and {files[0].name} is {describe(shape)}")
+                raise UserError(f"{file} is {describe(image.shape)}; expected {describe(shape)}, as {files[0].name}")
         return np.stack(images)
 
     return Images(len(files), shape, 0, "uint8", tuple(file.relative_to(path).as_posix() for file in files), read)
@@ -80,13 +80,16 @@ def _folder(path: Path) -> Images:
 
 def _read(file: Path) -> np.ndarray:
     """Returns the pixels [H, W, C] of a PNG file; refuses a file with content that the pixels do not hold."""
-    with readable(f"{file}: not a readable PNG file"):
+    with readable(f"{file}", "a PNG file"):
         content = file.read_bytes()
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             mode, pixels, frames = image.mode, np.asarray(image), getattr(image, "n_frames", 1)
             more = "transparency" in image.info or frames > 1 or content[DEPTH] > 8
     if mode not in MODES or more:
-        raise UserError(f"{file}: expected one picture of 8 bits of {', '.join(MODES)}, found more, or mode {mode}")
+        raise UserError(
+            f"{file} holds several pictures, or one of mode {mode}; expected one picture of 8 bits of "
+            f"{', '.join(MODES)}"
+        )
     return (pixels * np.uint8(255) if mode == "1" else pixels).reshape(*pixels.shape[:2], MODES[mode])
 
 
@@ -122,7 +125,7 @@ def whole(path: Path) -> Iterator[Path]:
     """
     path, folder = path.resolve(), None
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise UserError(f"cannot write {path}: expected the name of a file")
+        raise UserError(f"cannot write {path}; expected the name of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -133,7 +136,7 @@ def whole(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
         os.replace(target, path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+        raise UserError(f"cannot write {path} ({error.strerror}); expected a place that can be written") from None
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -151,9 +154,11 @@ def save(path: Path, header: Header, chunks: Iterator[np.ndarray]) -> None:
       UserError: for a wrong type of file, or a path that cannot be written.
     """
     if header.dims and path.suffix != ".npy":
-        raise UserError(f"{path}: the file holds an array, expected a name that ends in .npy")
+        raise UserError(
+            f"name of the output is {path}; expected a name that ends in .npy, because the file holds an array"
+        )
     if not header.dims and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} exists; the file holds a folder, expected a new name")
+        raise UserError(f"{path} exists; expected a new name, because the file holds a folder")
     with whole(path) as target:
         (_save_array if header.dims else _save_folder)(target, header, chunks)
 
@@ -181,14 +186,14 @@ def refuse_names(folder: Path, names: Sequence[str]) -> None:
     Raises:
       Damaged: for the first such name.
     """
-    home, taken = folder.resolve(), set()
+    home, places = folder.resolve(), set()
     for name in names:
         place = (home / name).resolve() if "\0" not in name else home
         if home not in place.parents or place != home / name or PurePosixPath(name).suffix.lower() != ".png":
-            raise Damaged(f"the file holds the name {name!r}; expected that of a PNG file inside the folder")
-        if place in taken:
-            raise Damaged(f"the file holds the name {name!r} twice")
-        taken.add(place)
+            raise Damaged(f"the file holds the name {name!r}; expected the name of a PNG file inside the folder")
+        if place in places:
+            raise Damaged(f"the file holds the name {name!r} twice; expected it once")
+        places.add(place)
 
 
 def _save_folder(path: Path, header: Header, chunks: Iterator[np.ndarray]) -> None:

@@ -69,7 +69,7 @@ def make(description: Description) -> Network:
       UserError: for a likelihood without tables, weights that do not fit together, or sums that would not be exact.
     """
     tables = LIKELIHOODS[choose("likelihood to compress with", description.likelihood, LIKELIHOODS)](description.levels)
-    (kernel, bias), *rest = description.encoder
+    (kernel, bias), *later_layers = description.encoder
     kernel = np.asarray(kernel, np.float64)
     bias = bias - kernel.sum(0) * (description.shift / description.scale)
     scales = np.exp(row_values(16 << ROW_BITS)) * 2**LATENT_BITS  # log scales within [-8, 8]
@@ -77,7 +77,7 @@ def make(description: Description) -> Network:
     network = Network(
         (height, width, channels),
         description.levels,
-        _rounded([(kernel / description.scale, bias), *rest], 0),
+        _rounded([(kernel / description.scale, bias), *later_layers], 0),
         _rounded(description.decoder, LATENT_BITS),
         scales,
         tables,
@@ -92,7 +92,7 @@ def _rounded(layers: list[tuple[np.ndarray, np.ndarray]], bits: int) -> list[Lay
     for kernel, bias in layers:
         kernel, bias = np.asarray(kernel, np.float64), np.asarray(bias, np.float64)
         if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-            raise UserError("the weights are not finite: this model cannot compress")
+            raise UserError("the weights are not finite; expected finite weights in a model that compresses")
         fine = int(np.floor(np.log2(WEIGHT / max(np.abs(kernel).max(initial=0), 2.0**-9))))
         rounded.append(
             Layer(np.rint(kernel * 2.0**fine), np.rint(bias * 2.0 ** (fine + bits)), fine + bits - ACTIVATION_BITS)
@@ -113,7 +113,9 @@ def check(network: Network) -> None:
     """
     numbers = np.isfinite(network.scales).all() and np.isfinite(network.tables).all()
     if not numbers or network.scales.min() <= 0 or network.tables.min() < 0:
-        raise UserError("the tables hold no scales or no probabilities")
+        raise UserError(
+            "the tables lack scales or probabilities; expected positive scales and probabilities of at least 0"
+        )
     pixels, latents = int(np.prod(network.shape)), network.decoder[0].kernel.shape[0]
     for name, layers, ends, largest in (
         ("encoder", network.encoder, (pixels, 2 * latents), network.levels - 1),
@@ -126,10 +128,15 @@ def check(network: Network) -> None:
         for place, layer in enumerate(layers):
             weights = np.rint(layer.kernel).clip(-WEIGHT - 1, WEIGHT)
             if not (np.array_equal(layer.kernel, weights) and np.array_equal(layer.bias, np.rint(layer.bias))):
-                raise UserError(f"layer {place} of the {name} has weights that are no whole numbers of 16 bits")
+                raise UserError(
+                    f"layer {place} of the {name} has weights of another type; expected whole numbers of 16 bits"
+                )
             total = (np.abs(layer.kernel).sum(0) * largest + np.abs(layer.bias)).max()
             if not total < EXACT:
-                raise UserError(f"layer {place} of the {name} has sums of up to {total:.3g}: they would not be exact")
+                raise UserError(
+                    f"layer {place} of the {name} has sums of up to {total:.3g}; expected less than {EXACT:.3g}, so "
+                    "that sums are exact"
+                )
             largest = ACTIVATION
 
 
@@ -214,7 +221,7 @@ def bernoulli(levels: int) -> np.ndarray:
       UserError: for another number of symbols.
     """
     if levels != 2:
-        raise UserError(f"a bernoulli likelihood codes 2 levels, not {levels}")
+        raise UserError(f"number of levels is {levels}; expected 2 for a bernoulli likelihood")
     logits = row_values(32 << ROW_BITS)
     return np.stack([1 / (1 + np.exp(logits)), 1 / (1 + np.exp(-logits))], axis=-1)[None]
 
@@ -274,10 +281,13 @@ def from_bytes(content: bytes) -> Network:
     Raises:
       UserError: for other content, or another format.
     """
-    with readable("not the file of a compressor"):
+    with readable("compressor.npz", "the file of a compressor"):
         arrays = read_archive(io.BytesIO(content))
         if arrays["format"] != FORMAT:
-            raise UserError(f"format {arrays['format']} of the compressor; this version of gen_jax reads {FORMAT}")
+            raise UserError(
+                f"format of the compressor is {arrays['format']}; expected {FORMAT}. Use the version of gen_jax that "
+                "wrote it"
+            )
         encoder, decoder = (_layers(arrays, name) for name in ("encoder", "decoder"))
         tables = arrays["tables"]
         height, width, channels = map(int, arrays["shape"])

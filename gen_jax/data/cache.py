@@ -24,10 +24,12 @@ def cache_folder() -> Path:
     try:
         return Path.home() / ".cache" / "gen_jax"
     except (RuntimeError, KeyError):
-        raise UserError("this user has no home for the cache: name a folder by GEN_JAX_CACHE") from None
+        raise UserError(
+            "home folder of this user is missing; expected a folder for the cache. Set GEN_JAX_CACHE=FOLDER"
+        ) from None
 
 
-def made(folder: Path) -> Path:
+def make_folder(folder: Path) -> Path:
     """Returns a folder of the cache, and creates the folder if it is absent.
 
     Args:
@@ -42,22 +44,23 @@ def made(folder: Path) -> Path:
             return folder
     except OSError as error:
         raise UserError(
-            f"cannot write to the cache {folder}: {error.strerror}; choose another by GEN_JAX_CACHE"
+            f"cannot write to the cache {folder} ({error.strerror}); expected a folder that can be written. Set "
+            "GEN_JAX_CACHE=FOLDER"
         ) from None
 
 
-def forget_oldest(folder: Path, most: int) -> None:
-    """Deletes the least recently used files of a folder of the cache, until at most `most` bytes stay.
+def forget_oldest(folder: Path, max_bytes: int) -> None:
+    """Deletes the least recently used files of a folder of the cache, until at most `max_bytes` bytes stay.
 
     Args:
       folder: the folder.
-      most: number of bytes that may stay.
+      max_bytes: number of bytes that may stay.
     """
     with suppress(OSError):  # because another process may delete the same files
         facts = [(path, path.stat()) for path in folder.rglob("*") if path.is_file()]
         total = sum(status.st_size for _, status in facts)
         for path, status in sorted(facts, key=lambda file: max(file[1].st_atime, file[1].st_mtime)):
-            if total <= most:
+            if total <= max_bytes:
                 return
             path.unlink()
             total -= status.st_size
@@ -101,11 +104,11 @@ def folder_hash(folder: Path) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     statuses = [(path.resolve(), path.stat()) for path in files]
     facts = [(str(path), status.st_size, status.st_mtime_ns, status.st_ino) for path, status in statuses]
-    kept = made(cache_folder() / "hashes") / content_hash(facts)
+    hash_file = make_folder(cache_folder() / "hashes") / content_hash(facts)
     with suppress(OSError):
-        return kept.read_text()
+        return hash_file.read_text()
     digest = content_hash([str(path.relative_to(folder)) for path in files], files_hash(files))
-    unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
+    unfinished = hash_file.with_name(f".{hash_file.name}.{os.getpid()}")
     unfinished.write_text(digest)
-    os.replace(unfinished, kept)
+    os.replace(unfinished, hash_file)
     return digest

@@ -93,10 +93,12 @@ def arrays(
     if test is not None:
         parts[options["test_split"]] = rows_of(*test) if isinstance(test, tuple) else rows_of(test)
     if len({frozenset(part) for part in parts.values()}) > 1:
-        raise UserError("labels y: expected them of both splits, or of none")
+        raise UserError("labels y are missing in one split; expected labels in both splits, or in none")
     shapes = {part["x"].shape[1:] for part in parts.values()}
     if len(shapes) > 1:
-        raise UserError(f"rows of shapes {' and '.join(map(str, sorted(shapes)))}: expected one shape for both splits")
+        raise UserError(
+            f"shapes of rows are {' and '.join(map(str, sorted(shapes)))}; expected one shape for both splits"
+        )
     together = {key: np.concatenate([part[key] for part in parts.values()]) for key in parts["train"]}
     content = hash_of_parts(parts)
     source = split_rows(
@@ -123,7 +125,7 @@ def rows_of(x: Any, y: Any = None) -> dict[str, np.ndarray]:
     try:
         return {name: np.asarray(value) for name, value in given.items()}
     except ValueError:
-        raise UserError(f"rows of several shapes in {' or '.join(given)}: expected one shape for all") from None
+        raise UserError(f"rows of {' or '.join(given)} have several shapes; expected one shape for all") from None
 
 
 def hash_of_parts(parts: Mapping[str, dict[str, np.ndarray]]) -> str:
@@ -139,7 +141,7 @@ def hash_of_parts(parts: Mapping[str, dict[str, np.ndarray]]) -> str:
     for split, part in parts.items():
         for key, array in part.items():
             if array.dtype.hasobject:
-                raise UserError(f"{key} of {split}: an array of objects, expected numbers or texts of one type")
+                raise UserError(f"{key} of {split} is an array of objects; expected numbers or texts of one type")
             facts += [[split, key, array.dtype.str, list(array.shape)], np.ascontiguousarray(array).tobytes()]
     return content_hash(*facts)
 
@@ -184,7 +186,7 @@ def open(name: str | Path, **settings: Any) -> DataSet:
     if Path(name).expanduser().exists():
         options["path"] = str(name)
     elif isinstance(name, Path):
-        raise UserError(f"{name}: no such file or folder")
+        raise UserError(f"{name} does not exist; expected a file or a folder")
     else:
         options["name"] = name
     return DataSet(options, open_source(options))

@@ -25,16 +25,16 @@ def largest() -> int:
         return LARGEST
     number = whole_number(setting)
     if number is None:
-        raise UserError(f"{SETTING}={setting[:80]}: expected a number of bytes")
+        raise UserError(f"{SETTING} is {setting[:80]}; expected a number of bytes")
     return number
 
 
-def ask(size: int, what: Path | str) -> None:
+def ask(size: int, file_name: Path | str) -> None:
     """Refuses a file that would take too many bytes.
 
     Args:
       size: number of bytes.
-      what: name of the file, for the error.
+      file_name: name of the file, for the error.
 
     Raises:
       UserError: with the setting that raises the limit.
@@ -42,8 +42,8 @@ def ask(size: int, what: Path | str) -> None:
     most = largest()
     if size > most:
         raise UserError(
-            f"{what}: it takes {size / 1e9:,.1f} GB of memory; expected at most {most / 1e9:.1f} GB, which the environment "
-            f"variable {SETTING} raises (bytes)"
+            f"{file_name} takes {size / 1e9:,.1f} GB of memory; expected at most {most / 1e9:.1f} GB. Set the environment "
+            f"variable {SETTING} to more bytes"
         )
 
 
@@ -53,8 +53,8 @@ class Bounded(io.RawIOBase):
     Compressed files do not state their full size.
     """
 
-    def __init__(self, file: BinaryIO, what: Path | str) -> None:
-        self.file, self.what, self.size = file, what, 0
+    def __init__(self, file: BinaryIO, file_name: Path | str) -> None:
+        self.file, self.file_name, self.size = file, file_name, 0
 
     def readable(self) -> bool:
         """Returns True: the stream can be read."""
@@ -71,7 +71,7 @@ class Bounded(io.RawIOBase):
         """
         content = self.file.read(largest() - self.size + 1 if size < 0 else size)
         self.size += len(content)
-        ask(self.size, self.what)
+        ask(self.size, self.file_name)
         return content
 
     def close(self) -> None:

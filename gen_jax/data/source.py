@@ -88,14 +88,17 @@ def image_or_vector(name: str, shape: tuple, resize: int | None) -> tuple[str, t
     """
     if len(shape) == 1:
         if resize is not None:
-            raise UserError(f"data.resize {resize}: {name} holds vectors of {shape[0]}, not images")
+            raise UserError(f"data.resize is {resize} and {name} holds vectors of {shape[0]} numbers; expected images")
         return "vector", tuple(shape)
     if len(shape) != 3 or not 1 <= (shape[2] or 0) <= 4:
         raise UserError(
-            f"{name}: rows of shape {tuple(shape)}; expected images [H, W, C] with 1 to 4 channels, or vectors [D]"
+            f"shape of the rows of {name} is {tuple(shape)}; expected images [H, W, C] with 1 to 4 channels, or "
+            "vectors [D]"
         )
     if resize is not None:
         return "image", (resize, resize, shape[2])
     if None in shape:
-        raise UserError(f"{name}: its images differ in size; choose one, for example --config.data.resize=64")
+        raise UserError(
+            f"images of {name} differ in size; expected one size. Choose one, for example --config.data.resize=64"
+        )
     return "image", tuple(shape)

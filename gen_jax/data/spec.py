@@ -22,22 +22,38 @@ class Spec(NamedTuple):
 
     Models are trained in model space, x = (raw - shift) / scale. Samples are saved in the domain of the data, by
     `to_data`.
+
+    Attributes:
+      name: name of the data set, for messages.
+      kind: a name in `data.kinds.KINDS`, whose record describes rows of this kind.
+      shape: shape of one row, without the batch axis.
+      dtype: type of the values in the data.
+      shift: a of x = (raw - a) / b, a number or one for each column.
+      scale: b of x = (raw - a) / b, a number or one for each column.
+      low: smallest value of the domain of the data.
+      high: largest value of the domain of the data.
+      classes: names of the labels `y`; empty if the rows have no labels.
+      sizes: number of rows of each split, by name.
+      content: hash that changes if the data change.
+      info: facts that few data sets have; several modules read them by the properties below.
+      split: split that is trained on; by default 'train'.
+      condition: facts of `c`, the condition that stands beside x; by default None, if the rows have none.
     """
 
     name: str
-    kind: str  # a name in `data.kinds.KINDS`, whose record describes rows of this kind
-    shape: tuple[int, ...]  # shape of one row, without the batch axis
-    dtype: str  # type of the values in the data
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str
     shift: float | list[float]
     scale: float | list[float]
-    low: float | list[float]  # smallest value of the domain of the data
-    high: float | list[float]  # largest value of the domain of the data
-    classes: tuple[str, ...]  # names of the labels `y`; empty if the rows have no labels
-    sizes: dict[str, int]  # number of rows of each split
-    content: str  # hash that changes if the data change
-    info: dict[str, Any]  # facts that few data sets have; several modules read them by the properties below
-    split: str = "train"  # split that is trained on
-    condition: "Spec | None" = None  # facts of `c`, the condition that stands beside x; None if rows have none
+    low: float | list[float]
+    high: float | list[float]
+    classes: tuple[str, ...]
+    sizes: dict[str, int]
+    content: str
+    info: dict[str, Any]
+    split: str = "train"
+    condition: "Spec | None" = None
 
     @property
     def fields(self) -> dict[str, "Spec"]:
@@ -134,7 +150,7 @@ def columns(spec: Spec) -> list[dict[str, Any]]:
     if spec.tabular:
         return spec.info["columns"]
     if len(spec.shape) != 1 or levels(spec) or spec.ragged:
-        raise UserError(f"{spec.name} holds {spec.kind} data: expected a table, or vectors")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected a table, or vectors")
     low, high = (np.broadcast_to(each, spec.shape).tolist() for each in (spec.low, spec.high))
     facts = {
         "missing": False,
@@ -150,14 +166,14 @@ def schema_of(spec: Spec) -> dict[str, dict[str, Any]]:
       spec: facts of the data.
     """
     facts = ("kind", "levels", "other", "decimals", "format", "missing", "bounded", "empty", "symbols")
-    found = {
+    schema = {
         column["name"]: {
             fact: column[fact] for fact in facts if fact in column and (fact, column[fact]) != ("decimals", FULL)
         }
         for column in columns(spec)
     }
     ids = [facts["name"] for facts in spec.ids]
-    return {**found, **{name: {"kind": "id" if name in ids else "drop"} for name in spec.dropped}}
+    return {**schema, **{name: {"kind": "id" if name in ids else "drop"} for name in spec.dropped}}
 
 
 def schema_lines(spec: Spec) -> list[str]:

@@ -31,13 +31,13 @@ class Affine(NamedTuple):
     high: ArrayLike  # largest value of the domain
 
 
-def affine(source: Source, options: Mapping[str, Any], kept: Mapping[str, np.ndarray]) -> Affine:
+def affine(source: Source, options: Mapping[str, Any], resident_rows: Mapping[str, np.ndarray]) -> Affine:
     """Returns the transform that `data.transform` names, or the default transform of the kind of data.
 
     Args:
       source: the rows.
       options: the `data` section of a config.
-      kept: raw rows [N, ...] of the split, if they are in memory; else empty.
+      resident_rows: raw rows [N, ...] of the split, if they are in memory; else empty.
 
     Raises:
       UserError: for a transform that does not fit the data, or a number that is not finite.
@@ -52,7 +52,7 @@ def affine(source: Source, options: Mapping[str, Any], kept: Mapping[str, np.nda
             low, high = (np.asarray(limit, np.float64) for limit in source.limits)
             rms = float(high)
         else:
-            low, high, rms = measured_range(source, options["split"], kept)
+            low, high, rms = measured_range(source, options["split"], resident_rows)
         if transform in ("signed", "unit"):
             next_number = low + np.maximum(1, np.spacing(np.abs(low)))  # because beyond 2^53 low + 1 equals low
             high = np.where(high > low, high, next_number)  # a constant column maps to a constant
@@ -60,8 +60,8 @@ def affine(source: Source, options: Mapping[str, Any], kept: Mapping[str, np.nda
         ends = ((np.stack([low, high]) - shift) / scale).astype(np.float32)
     if not (np.isfinite(ends).all() and np.isfinite(scale).all()):
         raise UserError(
-            f"data.transform {transform!r}: {source.name} has values of {np.min(low):g} to {np.max(high):g}, which it does not "
-            f"bring into the range of float32; expected signed, or smaller values"
+            f"values of {source.name} are {np.min(low):g} to {np.max(high):g}; expected smaller values for "
+            f"data.transform {transform!r}, which float32 can hold. Choose signed"
         )
     return Affine(shift, scale, low, high)
 
@@ -81,23 +81,26 @@ def transform_of(source: Source, options: Mapping[str, Any]) -> str:
     transform = choose("data.transform", options.get("transform") or default, TRANSFORMS)
     if tokens and transform != "none":
         raise UserError(
-            f"data.transform {transform!r}: {source.name} holds tokens, which stay as they are; expected none"
+            f"data.transform is {transform!r} and {source.name} holds tokens; expected 'none', because tokens stay as "
+            "they are"
         )
     if source.limits and transform == "rms":
         raise UserError(
-            f"data.transform 'rms' is for real numbers of any size; {source.name} has values of {source.limits[0]} "
-            f"to {source.limits[1]}: choose signed or unit"
+            f"values of {source.name} are {source.limits[0]} to {source.limits[1]}; expected real numbers of any size "
+            "for data.transform 'rms'. Choose signed or unit"
         )
     return transform
 
 
-def measured_range(source: Source, split: str, kept: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, float]:
+def measured_range(
+    source: Source, split: str, resident_rows: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Measures the range of a split in one pass over its rows.
 
     Args:
       source: the rows.
       split: name of the split.
-      kept: raw rows [N, ...] of the split, if they are in memory; else empty.
+      resident_rows: raw rows [N, ...] of the split, if they are in memory; else empty.
 
     Returns:
       The smallest and the largest value, and the root mean square of all values. If the kind of the data has columns,
@@ -111,7 +114,7 @@ def measured_range(source: Source, split: str, kept: Mapping[str, np.ndarray]) -
     num = source.sizes[split]
     for start in range(0, num, ROWS):
         indices = np.arange(start, min(start + ROWS, num))
-        x = np.asarray(kept["x"][indices] if kept else source.rows(split, indices)["x"], np.float64)
+        x = np.asarray(resident_rows["x"][indices] if resident_rows else source.rows(split, indices)["x"], np.float64)
         refuse_infinite(source.name, x, start)
         low, high = np.minimum(low, x.min(axes)), np.maximum(high, x.max(axes))
         square += np.square(x).sum()

@@ -63,7 +63,10 @@ def joined() -> Iterator[None]:
             heartbeat_timeout_seconds=HEARTBEAT,
         )
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"GEN_JAX_DISTRIBUTED is set, and the processes do not find each other: {error}") from None
+        raise UserError(
+            f"GEN_JAX_DISTRIBUTED is set, and the processes do not find each other ({error}); expected one "
+            "coordinator that all reach"
+        ) from None
     if not leads():
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     try:
@@ -75,7 +78,10 @@ def joined() -> Iterator[None]:
         if lost and os.environ["GEN_JAX_DISTRIBUTED"] == "supervised":
             sys.exit(code)
         if lost:
-            raise Lost("another process of this run has ended: start all again, to go on from the newest checkpoint")
+            raise Lost(
+                "another process of this run has ended; expected all processes. Start all again, to resume from the "
+                "newest checkpoint"
+            )
         raise
 
 
@@ -118,11 +124,11 @@ def first(value: bool) -> bool:
     return value if alone() else bool(multihost_utils.broadcast_one_to_all(np.bool_(value)))
 
 
-def meet(what: str, facts: str = "") -> None:
+def meet(subject: str, facts: str = "") -> None:
     """Waits until all processes have called this function.
 
     Args:
-      what: name of the facts, for the error.
+      subject: name of the facts, for the error.
       facts: text that must be the same in all processes; by default empty.
 
     Raises:
@@ -132,18 +138,21 @@ def meet(what: str, facts: str = "") -> None:
         return
     digest = np.frombuffer(hashlib.blake2b(facts.encode(), digest_size=8).digest(), np.uint32)
     if len(np.unique(multihost_utils.process_allgather(digest), axis=0)) > 1:
-        raise UserError(f"the processes do not see the same {what}: give all one command and a --workdir they share")
+        raise UserError(
+            f"{subject} differs between the processes; expected the same in all. Give all processes one command and a "
+            "shared --workdir"
+        )
 
 
-def stop_request(asked: Callable[[], int]) -> Callable[[int], bool]:
+def stop_request(received_signal: Callable[[], int]) -> Callable[[int], bool]:
     """Returns a function of the step, to be called after each step: whether all processes stop after it.
 
     If one process gets a SIGTERM, JAX tells all processes, and names the same step to all of them.
 
     Args:
-      asked: function that returns the signal that this process got, or 0.
+      received_signal: function that returns the signal that this process got, or 0.
     """
-    return (lambda step: asked() > 0) if alone() else multihost_utils.reached_preemption_sync_point
+    return (lambda step: received_signal() > 0) if alone() else multihost_utils.reached_preemption_sync_point
 
 
 def hosts() -> tuple[int, int]:

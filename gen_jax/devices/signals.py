@@ -21,15 +21,15 @@ def stop_requests(alone: bool = True) -> Iterator[Callable[[], int]]:
     Args:
       alone: whether the run has only this process; by default True.
     """
-    asked: list[int] = []
+    received_signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0  # because only the main thread may handle signals
         return
 
     def note(number: int, frame: Any) -> None:
-        if asked:
+        if received_signals:
             raise KeyboardInterrupt
-        asked.append(number)
+        received_signals.append(number)
         with suppress(OSError):  # not print, which may not be entered twice; nobody may read the stream any more
             os.write(2, b"\nstopping after this step; once more to stop at once\n")
         if not alone:
@@ -39,7 +39,7 @@ def stop_requests(alone: bool = True) -> Iterator[Callable[[], int]]:
     if INTERRUPTS:
         raise KeyboardInterrupt
     try:
-        yield lambda: asked[0] if asked else 0
+        yield lambda: received_signals[0] if received_signals else 0
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -49,7 +49,7 @@ def check_levels(levels: Levels, x: jax.Array, mask: jax.Array | None) -> None:
     if wrong.any():
         row, at = np.argwhere(wrong)[0]
         place, last = levels.columns[at], levels.sizes[at] - 1
-        raise UserError(f"x has {codes[row, at]:g} in row {row}, column {place}: expected a level from 0 to {last}")
+        raise UserError(f"row {row}, column {place} of x is {codes[row, at]:g}; expected a level from 0 to {last}")
 
 
 def indicators(levels: Levels, x: jax.Array, mask: jax.Array | None) -> jax.Array:
@@ -88,19 +88,19 @@ def log_shares(levels: Levels, counts: jax.Array, strength: float) -> jax.Array:
     return jnp.where(totals > 0, jnp.log(counts) - jnp.log(totals), -jnp.log(sizes))
 
 
-def log_prob(held: jax.Array, log_p: jax.Array) -> jax.Array:
+def log_prob(level_indicators: jax.Array, log_p: jax.Array) -> jax.Array:
     """Returns the log-probabilities of rows under tables of levels, -inf for a row with an impossible level.
 
     Args:
-      held: indicators of the levels of rows [B, L].
+      level_indicators: indicators of the levels of rows [B, L].
       log_p: log-probabilities of the levels [K, L].
 
     Returns:
       Log-probabilities [B, K] in nats.
     """
     never = jnp.isneginf(log_p)
-    impossible = matmul(held, never.astype(jnp.float32).T)
-    return jnp.where(impossible > 0, -jnp.inf, matmul(held, jnp.where(never, 0, log_p).T))
+    impossible = matmul(level_indicators, never.astype(jnp.float32).T)
+    return jnp.where(impossible > 0, -jnp.inf, matmul(level_indicators, jnp.where(never, 0, log_p).T))
 
 
 def places(levels: Levels) -> tuple[np.ndarray, np.ndarray]:

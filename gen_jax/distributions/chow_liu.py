@@ -6,21 +6,21 @@ import jax.numpy as jnp
 from gen_jax.distributions.linalg import matmul
 
 
-def pair_counts(x: jax.Array, observed: jax.Array, weight: jax.Array, most: int) -> jax.Array:
+def pair_counts(x: jax.Array, observed: jax.Array, weight: jax.Array, max_levels: int) -> jax.Array:
     """Counts the rows in which two levels occur together, among the rows in which both cells are observed.
 
     Args:
       x: indices of levels [B, D].
       observed: which cells are observed [B, D] bool.
       weight: weights of the rows [B].
-      most: largest number of levels of a column, R.
+      max_levels: largest number of levels of a column, R.
 
     Returns:
       Counts [D, R, D, R] float32.
     """
-    held = (x[..., None] == jnp.arange(most, dtype=x.dtype)[None, None]) & observed[..., None]  # [B, D, R]
+    held = (x[..., None] == jnp.arange(max_levels, dtype=x.dtype)[None, None]) & observed[..., None]  # [B, D, R]
     held = held.reshape(len(x), -1).astype(jnp.float32)
-    return matmul(held.T, held * weight[:, None]).reshape(x.shape[1], most, x.shape[1], most)
+    return matmul(held.T, held * weight[:, None]).reshape(x.shape[1], max_levels, x.shape[1], max_levels)
 
 
 def mutual_information(counts: jax.Array, valid: jax.Array, pseudo_count: float) -> jax.Array:

@@ -71,12 +71,13 @@ def check_kind(family: str, spec: Spec, takes: Callable[[Kind], bool]) -> None:
     """
     if not takes(kind_of(spec)):
         taken = ", ".join(kind.plural for kind in KINDS.values() if takes(kind))
-        raise UserError(f"a {family} models {taken}; not data of kind {spec.kind!r} ({spec.name})")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected {taken} for a {family}")
     schema = columns(spec) if spec.tabular else []
     lacking = [column["name"] for column in schema if not {"levels", "modes"} & set(column)]
     if lacking:
         raise UserError(
-            f"a {family} reads the number {lacking[0]!r} by the modes of its column: set --config.data.transform=modes"
+            f"column {lacking[0]!r} has no modes; expected modes of numbers for a {family}. Set "
+            "--config.data.transform=modes"
         )
 
 
@@ -88,12 +89,12 @@ def layout_of(spec: Spec) -> Layout:
     """
     schema = columns(spec)
     real = np.array(["modes" in column for column in schema])
-    known = [len(column["modes"]["mean"] if "modes" in column else column["levels"]) for column in schema]
+    counts = [len(column["modes"]["mean"] if "modes" in column else column["levels"]) for column in schema]
     empty = np.array([bool(column["missing"]) for column in schema])
-    sizes = np.array(known) + empty
+    sizes = np.array(counts) + empty
     column = np.repeat(np.arange(len(schema)), sizes)
     code = np.concatenate([np.arange(size) for size in sizes])
-    possible = code < np.array(known)[column]
+    possible = code < np.array(counts)[column]
     fills = {"weight": NEVER, "mean": 0.0, "deviation": 1.0}
     facts = {name: np.full(len(column), fill, np.float32) for name, fill in fills.items()}
     for name, flat in facts.items():
@@ -159,7 +160,7 @@ def row(layout: Layout, code: jax.Array, distance: jax.Array) -> jax.Array:
     return code.at[:, layout.numbers].set(centre + width * jnp.clip(distance, -1, 1))
 
 
-def drawn(layout: Layout, key: jax.Array | None, logits: jax.Array, distance: jax.Array) -> jax.Array:
+def draw_rows(layout: Layout, key: jax.Array | None, logits: jax.Array, distance: jax.Array) -> jax.Array:
     """Draws rows by the logits of modes and levels. No cell is missing.
 
     Args:
@@ -212,12 +213,12 @@ def read(layout: Layout, key: jax.Array | None, x: jax.Array) -> jax.Array:
     Returns:
       Flat vectors [N, W].
     """
-    seen, x = ~jnp.isnan(x), jnp.nan_to_num(x)
+    observed, x = ~jnp.isnan(x), jnp.nan_to_num(x)
     log_r = log_responsibilities(layout, x)
     code = likeliest(layout, log_r if key is None else log_r + jax.random.gumbel(key, log_r.shape))
-    held = categorical.indicators(layout.groups, jnp.where(seen, code, layout.groups.sizes[None] - 1.0), None)
+    held = categorical.indicators(layout.groups, jnp.where(observed, code, layout.groups.sizes[None] - 1.0), None)
     centre, width = (matmul(held * flat[None], layout.member) for flat in (layout.mean, layout.width))
-    distance = jnp.where(seen, jnp.clip((x - centre) / width, -1, 1), 0)[:, layout.numbers]
+    distance = jnp.where(observed, jnp.clip((x - centre) / width, -1, 1), 0)[:, layout.numbers]
     return jnp.concatenate([distance, held], 1)
 
 
@@ -241,7 +242,7 @@ def representation(spec: Spec) -> Representation:
 
     def draw(key: jax.Array, out: jax.Array) -> jax.Array:
         distance, logits = split(layout, out)
-        return drawn(layout, key, logits, jnp.tanh(distance))
+        return draw_rows(layout, key, logits, jnp.tanh(distance))
 
     shape = (len(layout.numbers) + len(layout.possible),)
     plain = Representation(shape, lambda key, x: read(layout, key, x), relaxed, draw)
@@ -255,18 +256,18 @@ def representation(spec: Spec) -> Representation:
         log_p = normalised(layout, split(layout, out)[1])
         return -jnp.take_along_axis(log_p, jnp.asarray(place)[y][:, None], 1)[:, 0]
 
-    def asked(x: jax.Array, mask: jax.Array) -> np.ndarray:
+    def requested_class(x: jax.Array, mask: jax.Array) -> np.ndarray:
         observed = np.asarray(mask)
         rows, at = np.nonzero(observed & np.isin(np.arange(observed.shape[1]), levelled)[None])
         if not (observed.sum(1) == 1).all() or len(rows) != len(observed):
             raise UserError(
-                f"given x: this model can be asked for one level of one column in each row, and for nothing else; columns "
-                f"with levels are {', '.join(columns(spec)[each]['name'] for each in levelled)}"
+                "given x is not one level of one column; expected one level in each row, of a column among "
+                f"{', '.join(columns(spec)[each]['name'] for each in levelled)}"
             )
         first = np.searchsorted(layout.groups.column[place], at)
         return (first + np.asarray(x)[rows, at]).astype(np.int32)
 
-    return plain._replace(mismatch=mismatch, shares=shares, asked=asked)
+    return plain._replace(mismatch=mismatch, shares=shares, asked=requested_class)
 
 
 def of_class_map(spec: Spec) -> Representation:

@@ -17,12 +17,17 @@ LEAST = 1e-3  # smallest standard deviation of a component, in model space
 
 
 class Choice(NamedTuple):
-    """Options of the draw of a frame: numbers [], or [B] for rows. Both filters are None if all tokens may be drawn."""
+    """Options of the draw of a frame: numbers [], or [B] for rows. Both filters are None if all tokens may be drawn.
 
-    # divides logits and multiplies standard deviations; 0 takes the likeliest value
+    Attributes:
+      temperature: divides logits and multiplies standard deviations. With 0 the likeliest value is taken.
+      top_k: number of the likeliest tokens that may be drawn; 0 for all tokens; by default None, no filter.
+      top_p: share of the probability that the likeliest tokens must reach (nucleus); 1 for all tokens; by default
+        None, no filter.
+    """
+
     temperature: jax.Array | np.ndarray
-    top_k: jax.Array | np.ndarray | None = None  # number of the likeliest tokens that may be drawn; 0: all
-    # share of the probability that the likeliest tokens must reach (nucleus); 1: all
+    top_k: jax.Array | np.ndarray | None = None
     top_p: jax.Array | np.ndarray | None = None
 
 
@@ -30,12 +35,22 @@ PLAIN = {"temperature": np.float32(1), "top_k": np.int32(0), "top_p": np.float32
 
 
 class Head(NamedTuple):
-    """A density of frames, in nats. `weights` are trained with the net; `out` is the output of the net."""
+    """Describes a density of frames given the output of a net.
 
-    width: int  # W, number of outputs of the net for a frame
-    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]  # (weights, out [..., W], x [..., *frame]) -> [...]
-    draw: Callable[[jax.Array, dict, jax.Array, Choice], jax.Array]  # (key, weights, out [W], choice) -> x [*frame]
-    weights: Mapping[str, tuple[int, ...]] = {}  # name -> shape
+    For a head of your own, pass a function (spec) -> Head as the argument `head` of a family, or register it. `weights`
+    in the functions are trained with the net, and `out` is the output of the net.
+
+    Attributes:
+      width: W, number of outputs of the net for a frame.
+      log_prob: function (weights, out [..., W], x [..., *frame]) -> nats [...].
+      draw: function (key, weights, out [W], choice) -> x [*frame].
+      weights: shapes of the weights of the head itself, by name; by default none.
+    """
+
+    width: int
+    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]
+    draw: Callable[[jax.Array, dict, jax.Array, Choice], jax.Array]
+    weights: Mapping[str, tuple[int, ...]] = {}
 
 
 def categorical(spec: Spec) -> Head:
@@ -73,7 +88,7 @@ def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
     likeliest, noise = logits.argmax(), jax.random.gumbel(key, logits.shape)
     logits = logits / jnp.where(choice.temperature > 0, choice.temperature, 1)
     if choice.top_k is None or choice.top_p is None:
-        drawn = (logits + noise).argmax()
+        token = (logits + noise).argmax()
     else:
         order = jnp.argsort(-logits)
         logits, rank = logits[order], jnp.arange(len(logits))
@@ -81,8 +96,8 @@ def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
         share = jax.nn.softmax(logits)
         before = jnp.cumsum(share) - share
         nucleus = (before < choice.top_p) | (rank == 0) | (choice.top_p >= 1)  # because rounded sums may reach 1
-        drawn = order[jnp.where(nucleus, logits + noise[order], -jnp.inf).argmax()]
-    return jnp.where(choice.temperature > 0, drawn, likeliest).astype(jnp.int32)
+        token = order[jnp.where(nucleus, logits + noise[order], -jnp.inf).argmax()]
+    return jnp.where(choice.temperature > 0, token, likeliest).astype(jnp.int32)
 
 
 def bernoulli(spec: Spec) -> Head:
@@ -291,7 +306,8 @@ def fitting(spec: Spec, options: Mapping | Head | None) -> Head:
     options = options or {"name": FITTING[frames][0]}
     if isinstance(options, Mapping) and options.get("name") in HEADS and options["name"] not in FITTING[frames]:
         raise UserError(
-            f"head {options['name']!r}: {spec.name} has frames of {frames}, expected {' or '.join(FITTING[frames])}"
+            f"head is {options['name']!r} and {spec.name} has frames of {frames}; expected "
+            f"{' or '.join(FITTING[frames])}"
         )
     return build("head", HEADS, options, spec)
 
@@ -316,5 +332,5 @@ def choice_of(options: Mapping[str, Any], num: int, values: int) -> Choice:
     choice = Choice(**numbers)
     filters = [name for name in ("top_k", "top_p") if (numbers[name] != PLAIN[name]).any()]
     if filters and not values:
-        raise UserError(f"{filters[0]} filters tokens, and this model draws none")
+        raise UserError(f"{filters[0]} filters tokens, and this model draws none; expected a model of tokens")
     return choice if filters else unfiltered(choice)

@@ -72,11 +72,11 @@ def expected(
     """
 
     def row(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, ...]:
-        seen = jnp.where(mask[None], covariance, 0)  # [D, D]: covariances of all numbers with the observed numbers
-        root, white, half = _whitened_both(mean, covariance, x, mask, seen.T)
+        cross = jnp.where(mask[None], covariance, 0)  # [D, D]: covariances of all numbers with the observed numbers
+        root, white, half = _whitened_both(mean, covariance, x, mask, cross.T)
         solved = solve_triangular(root, white, lower=True, trans="T")
         spread = jnp.where(mask[:, None] | mask[None], 0, covariance - matmul(half.T, half))
-        return jnp.where(mask, x, mean + matmul(seen, solved)), spread, _log_density(root, white, mask)
+        return jnp.where(mask, x, mean + matmul(cross, solved)), spread, _log_density(root, white, mask)
 
     def part(spread: jax.Array, rows: tuple) -> tuple[jax.Array, tuple]:
         filled, each, log_density = jax.vmap(row)(*rows[1:])
@@ -132,19 +132,19 @@ def moments(weight: jax.Array, x: jax.Array, spread: jax.Array | None = None) ->
     return Moments(count, mean, quotient(scatter, count))
 
 
-def merged(one: Moments, other: Moments) -> Moments:
+def merged(first: Moments, second: Moments) -> Moments:
     """Returns the moments of two groups of rows together (Chan, Golub & LeVeque 1983, eq. 2.1).
 
     Args:
-      one: moments of the first group.
-      other: moments of the second group.
+      first: moments of the first group.
+      second: moments of the second group.
     """
-    count = one.count + other.count
-    share = quotient(other.count, count)[..., None]
-    gap = other.mean - one.mean
+    count = first.count + second.count
+    share = quotient(second.count, count)[..., None]
+    gap = second.mean - first.mean
     between = (share * (1 - share) * gap)[..., :, None] * gap[..., None, :]
-    within = one.covariance + share[..., None] * (other.covariance - one.covariance)
-    return Moments(count, one.mean + share * gap, within + between)
+    within = first.covariance + share[..., None] * (second.covariance - first.covariance)
+    return Moments(count, first.mean + share * gap, within + between)
 
 
 def oracle_share(covariance: jax.Array, count: jax.Array) -> jax.Array:

@@ -24,20 +24,39 @@ SHARPEST = -7.0  # smallest log scale of a logistic, for values in [-1, 1] (Sali
 
 
 class Likelihood(NamedTuple):
-    """A density p(x | out) of x [N, *shape] in model space.
+    """Describes a density p(x | out) of x [N, *shape] in model space.
 
-    `own` holds the weights of the likelihood itself, with the shapes in `weights`.
+    For a likelihood of your own, pass a record, or a function (spec) -> Likelihood. The functions below take `params`, the
+    weights of the likelihood itself, and `out` [N, *shape, W], the output of the net:
+
+        def log_prob(params, out, x):
+            return jax.scipy.stats.laplace.logpdf(x, out[..., 0])
+
+        likelihood = Likelihood(1, log_prob, lambda params, out: out[..., 0], draw)
+
+    Unless `shape` is set, `log_prob` is called on rows of numbers: out [N, D, W] and x [N, D].
+
+    Attributes:
+      width: W, number of outputs of the net for each number of x.
+      log_prob: function (params, out, x) -> nats of each number of x, in the shape of x. Not a mean or a sum.
+      mean: function (params, out) -> mean of x.
+      draw: function (key, params, out) -> draw of x.
+      weights: shapes of `params` by name; the weights start at 0; by default none.
+      smooth: function (key, x) -> the x that is scored in training, such as x with noise; by default x itself.
+      read: function x -> the input of an encoder; by default x itself.
+      shape: shape of the output of the net for a row; by default (*shape of a row, W).
+      name: name in `LIKELIHOODS`, by which a compressor finds its tables; by default empty.
     """
 
-    width: int  # W, number of outputs of the net for each number of x
-    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]  # (own, out [N, *shape, W], x) -> nats of each number
-    mean: Callable[[dict, jax.Array], jax.Array]  # (own, out) -> x
-    draw: Callable[[jax.Array, dict, jax.Array], jax.Array]  # (key, own, out) -> x
+    width: int
+    log_prob: Callable[[dict, jax.Array, jax.Array], jax.Array]
+    mean: Callable[[dict, jax.Array], jax.Array]
+    draw: Callable[[jax.Array, dict, jax.Array], jax.Array]
     weights: Mapping[str, tuple[int, ...]] = {}
-    smooth: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, x: x  # (key, x) -> the x to score
-    read: Callable[[jax.Array], jax.Array] = lambda x: x  # x -> the input of an encoder
-    shape: tuple[int, ...] = ()  # shape of the output of the net for a row
-    name: str = ""  # its name in `LIKELIHOODS`, by which a compressor finds its tables
+    smooth: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, x: x
+    read: Callable[[jax.Array], jax.Array] = lambda x: x
+    shape: tuple[int, ...] = ()
+    name: str = ""
 
 
 def initial_weights(likelihood: Likelihood) -> dict[str, jax.Array]:
@@ -83,7 +102,7 @@ def whole_numbers(spec: Spec) -> Whole:
     """
     values = whole(spec)
     if values is None:
-        raise UserError(f"{spec.name} has real numbers, expected whole numbers of one range")
+        raise UserError(f"{spec.name} holds real numbers; expected whole numbers of one range")
     return values
 
 
@@ -95,13 +114,13 @@ def bernoulli(spec: Spec) -> Likelihood:
     """
     values = whole_numbers(spec)
 
-    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(params: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         return values.of(x) * out[..., 0] - jax.nn.softplus(out[..., 0])
 
-    def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
+    def draw(key: jax.Array, params: dict, out: jax.Array) -> jax.Array:
         return values.back((out[..., 0] + jax.random.logistic(key, out.shape[:-1]) > 0).astype(jnp.float32))
 
-    return Likelihood(1, log_prob, lambda own, out: values.back(jax.nn.sigmoid(out[..., 0])), draw, name="bernoulli")
+    return Likelihood(1, log_prob, lambda params, out: values.back(jax.nn.sigmoid(out[..., 0])), draw, name="bernoulli")
 
 
 def categorical(spec: Spec) -> Likelihood:
@@ -112,14 +131,14 @@ def categorical(spec: Spec) -> Likelihood:
     """
     values = whole_numbers(spec)
 
-    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(params: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         chosen = jnp.take_along_axis(out, values.of(x).astype(jnp.int32)[..., None], -1)[..., 0]
         return chosen - jax.nn.logsumexp(out, -1)
 
-    def mean(own: dict, out: jax.Array) -> jax.Array:
+    def mean(params: dict, out: jax.Array) -> jax.Array:
         return values.back(jax.nn.softmax(out) @ jnp.arange(values.top + 1, dtype=jnp.float32))
 
-    def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
+    def draw(key: jax.Array, params: dict, out: jax.Array) -> jax.Array:
         return values.back(jax.random.categorical(key, out).astype(jnp.float32))
 
     return Likelihood(values.top + 1, log_prob, mean, draw, name="categorical")
@@ -171,15 +190,15 @@ def beta_binomial(spec: Spec) -> Likelihood:
         a, b = (jnp.exp(jnp.clip(out[..., place], -LARGEST, LARGEST)) for place in (0, 1))
         return a, b
 
-    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(params: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         (a, b), heads = numbers(out), values.of(x)
         return jnp.asarray(ways)[heads.astype(jnp.int32)] + log_beta_binomial(heads, values.top, a, b)
 
-    def mean(own: dict, out: jax.Array) -> jax.Array:
+    def mean(params: dict, out: jax.Array) -> jax.Array:
         a, b = numbers(out)
         return values.back(values.top * a / (a + b))
 
-    def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
+    def draw(key: jax.Array, params: dict, out: jax.Array) -> jax.Array:
         coin_key, toss_key = jax.random.split(key)
         coin = jax.random.beta(coin_key, *numbers(out))
         return values.back(jax.random.binomial(toss_key, values.top, jnp.clip(coin, 0, 1)).astype(jnp.float32))
@@ -206,7 +225,7 @@ def logistic_mixture(spec: Spec, components: int = 5) -> Likelihood:
         share, mean, log_scale = jnp.split(out, 3, -1)
         return jax.nn.log_softmax(share), mean, jnp.clip(log_scale, SHARPEST, -SHARPEST)
 
-    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(params: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         share, mean, log_scale = parts(out)
         place = values.of(x)[..., None]
         centred = 2 * half * place - 1 - mean
@@ -217,7 +236,7 @@ def logistic_mixture(spec: Spec, components: int = 5) -> Likelihood:
         each = jnp.where(last, 0, above) + jnp.where(first, 0, below) + jnp.where(first | last, 0, between)
         return jax.nn.logsumexp(share + each, -1)
 
-    def mean(own: dict, out: jax.Array) -> jax.Array:
+    def mean(params: dict, out: jax.Array) -> jax.Array:
         """Returns the mean of the components clipped to [-1, 1].
 
         It is the sum of shares times the integral of P(above t) from -1 to 1.
@@ -227,7 +246,7 @@ def logistic_mixture(spec: Spec, components: int = 5) -> Likelihood:
         above = scale * (jax.nn.softplus((mean + 1) / scale) - jax.nn.softplus((mean - 1) / scale))
         return values.back(jnp.sum(jnp.exp(share) * above, -1) / (2 * half))
 
-    def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
+    def draw(key: jax.Array, params: dict, out: jax.Array) -> jax.Array:
         which_key, noise_key = jax.random.split(key)
         share, mean, log_scale = parts(out)
         which = jax.random.categorical(which_key, share)[..., None]
@@ -253,14 +272,14 @@ def gaussian(spec: Spec) -> Likelihood:
     def smooth(key: jax.Array, x: jax.Array) -> jax.Array:
         return x + bin_size * jax.random.uniform(key, x.shape, minval=-0.5, maxval=0.5) if values else x
 
-    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
-        return gaussian_log_prob(x, out[..., 0], own["log_scale"]) + np.log(bin_size)
+    def log_prob(params: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        return gaussian_log_prob(x, out[..., 0], params["log_scale"]) + np.log(bin_size)
 
-    def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
-        return out[..., 0] + jnp.exp(own["log_scale"]) * jax.random.normal(key, out.shape[:-1])
+    def draw(key: jax.Array, params: dict, out: jax.Array) -> jax.Array:
+        return out[..., 0] + jnp.exp(params["log_scale"]) * jax.random.normal(key, out.shape[:-1])
 
     weights = {"log_scale": ()}
-    return Likelihood(1, log_prob, lambda own, out: out[..., 0], draw, weights, smooth, name="gaussian")
+    return Likelihood(1, log_prob, lambda params, out: out[..., 0], draw, weights, smooth, name="gaussian")
 
 
 def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
@@ -285,43 +304,43 @@ def mixed(spec: Spec, temperature: float = 1.0) -> Likelihood:
       UserError: for a temperature below 0.
     """
     if not temperature >= 0:
-        raise UserError(f"temperature {temperature}: expected at least 0, which takes the likeliest")
+        raise UserError(f"temperature is {temperature}; expected at least 0, which takes the likeliest")
     layout = form.layout_of(spec)
     real = np.isin(np.arange(len(layout.groups.sizes)), layout.numbers)
     spread = layout.member[:, layout.numbers].T  # [G, L]
     column = layout.groups.column
 
-    def parts(own: dict, out: jax.Array) -> tuple[jax.Array, ...]:
+    def parts(params: dict, out: jax.Array) -> tuple[jax.Array, ...]:
         distance, logits = form.split(layout, out)
-        return jnp.tanh(distance), jnp.where(layout.possible[None], logits, form.NEVER), scale(own)
+        return jnp.tanh(distance), jnp.where(layout.possible[None], logits, form.NEVER), scale(params)
 
-    def scale(own: dict) -> jax.Array:
-        log_scale = own.get("log_scale", jnp.zeros(0))
+    def scale(params: dict) -> jax.Array:
+        log_scale = params.get("log_scale", jnp.zeros(0))
         return jnp.logaddexp(log_scale, np.float32(np.log(SHARP)))  # [G]; a hard bound would stop training
 
-    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
-        distance, logits, log_scale = parts(own, out)
-        seen, x = ~jnp.isnan(x), jnp.nan_to_num(x)
+    def log_prob(params: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        distance, logits, log_scale = parts(params, out)
+        observed, x = ~jnp.isnan(x), jnp.nan_to_num(x)
         centre = layout.mean[None] + layout.width[None] * matmul(distance, spread)  # [N, L]
         of_number = gaussian_log_prob(
             x[:, column], centre, matmul(log_scale, spread)[None] + np.log(layout.width)[None]
         )
         log_r = form.normalised(layout, form.log_responsibilities(layout, x))
         each = form.normalised(layout, logits) + jnp.where(layout.levelled[None], 0, of_number) - log_r
-        return jnp.where(seen, matmul(jnp.exp(log_r) * each, layout.member), 0)
+        return jnp.where(observed, matmul(jnp.exp(log_r) * each, layout.member), 0)
 
-    def mean(own: dict, out: jax.Array) -> jax.Array:
+    def mean(params: dict, out: jax.Array) -> jax.Array:
         """Returns the means of numbers and the likeliest levels."""
-        distance, logits, _ = parts(own, out)
+        distance, logits, _ = parts(params, out)
         centre = layout.mean[None] + layout.width[None] * matmul(distance, spread)
         middle = matmul(jnp.exp(form.normalised(layout, logits)) * centre, layout.member)
         return jnp.where(real[None], middle, form.likeliest(layout, logits))
 
-    def draw(key: jax.Array, own: dict, out: jax.Array) -> jax.Array:
+    def draw(key: jax.Array, params: dict, out: jax.Array) -> jax.Array:
         noise_key, key = jax.random.split(key)
-        distance, logits, log_scale = parts(own, out)
+        distance, logits, log_scale = parts(params, out)
         distance = distance + jnp.exp(log_scale)[None] * jax.random.normal(noise_key, distance.shape)
-        return form.drawn(layout, key if temperature > 0 else None, logits / (temperature or 1), distance)
+        return form.draw_rows(layout, key if temperature > 0 else None, logits / (temperature or 1), distance)
 
     count = len(layout.numbers)
     weights = {"log_scale": (count,)} if count else {}  # because an array without elements cannot be saved
@@ -364,24 +383,32 @@ def fitting(spec: Spec, options: Mapping | Likelihood | None) -> Likelihood:
     kind = "columns" if spec.tabular else kind
     options = options or {"name": FITTING[kind][0]}
     if isinstance(options, Mapping) and options.get("name") in LIKELIHOODS and options["name"] not in FITTING[kind]:
-        hint = "; --config.data.transform=dynamic_binary makes images bits" if options["name"] == "bernoulli" else ""
-        raise UserError(
-            f"likelihood {options['name']!r}: {spec.name} has {kind}, expected {' or '.join(FITTING[kind])}{hint}"
+        hint = (
+            ". Set --config.data.transform=dynamic_binary to make images bits" if options["name"] == "bernoulli" else ""
         )
-    found = build("likelihood", LIKELIHOODS, options, spec)
-    if not isinstance(found, Likelihood):
         raise UserError(
-            f"likelihood is an object of type {type(found).__name__}; expected a gen_jax.distributions.pixels.Likelihood"
+            f"likelihood is {options['name']!r} and {spec.name} has {kind}; expected {' or '.join(FITTING[kind])}{hint}"
         )
-    if found.shape:
-        return found
+    likelihood = build("likelihood", LIKELIHOODS, options, spec)
+    if not isinstance(likelihood, Likelihood):
+        raise UserError(
+            f"likelihood is an object of type {type(likelihood).__name__}; expected a gen_jax.distributions.pixels.Likelihood"
+        )
+    if likelihood.shape:
+        return likelihood
 
-    def log_prob(own: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(params: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         """Returns the log-probabilities of images, computed on rows of numbers.
 
         Because XLA:CPU vectorises the last axis, a grey image with its single channel would take 30 times as long.
         """
-        rows = out.reshape(len(x), -1, found.width), x.reshape(len(x), -1)
-        return found.log_prob(own, *rows).reshape(x.shape)
+        rows = out.reshape(len(x), -1, likelihood.width), x.reshape(len(x), -1)
+        nats = likelihood.log_prob(params, *rows)
+        if jnp.shape(nats) != rows[1].shape:
+            raise UserError(
+                f"likelihood.log_prob gives values of shape {[*jnp.shape(nats)]}; expected {[*rows[1].shape]}, nats of "
+                f"each number of x. Leave out a mean or a sum"
+            )
+        return nats.reshape(x.shape)
 
-    return found._replace(log_prob=log_prob, shape=(*spec.shape, found.width))
+    return likelihood._replace(log_prob=log_prob, shape=(*spec.shape, likelihood.width))

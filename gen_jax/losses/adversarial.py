@@ -12,15 +12,28 @@ import jax.numpy as jnp
 from jax.nn import relu, softplus
 
 from gen_jax.errors import UserError
-from gen_jax.registry import pick
+from gen_jax.registry import pick, refuse_other_arguments
 
 
 class AdversarialLoss(NamedTuple):
-    """The two losses of a two-player game, and whether the loss of the generator reads real examples."""
+    """Describes the two losses of a two-player game. Both are functions of logits, and both are minimised.
 
-    discriminator: Callable[[jax.Array, jax.Array], jax.Array]  # (real [B], fake [B]) -> [B]
-    generator: Callable[..., jax.Array]  # (fake [B], real [B], or None unless `pairs`) -> [B]
-    pairs: bool = False  # whether the loss of the generator reads `real`
+    A loss of your own returns a number for each example, not a mean, so that padding rows can be left out:
+
+        loss = AdversarialLoss(
+            discriminator=lambda real, fake: softplus(-real) + softplus(fake),
+            generator=lambda fake, real: softplus(-fake),
+        )
+
+    Attributes:
+      discriminator: function (real [B], fake [B]) -> losses [B].
+      generator: function (fake [B], real) -> losses [B]. `real` is [B] if `pairs`, else None.
+      pairs: whether the loss of the generator reads `real`; by default False.
+    """
+
+    discriminator: Callable[[jax.Array, jax.Array], jax.Array]
+    generator: Callable[..., jax.Array]
+    pairs: bool = False
 
 
 def adversarial_loss(options: "str | AdversarialLoss") -> "AdversarialLoss":
@@ -38,6 +51,8 @@ def adversarial_loss(options: "str | AdversarialLoss") -> "AdversarialLoss":
             f"adversarial loss is an object of type {type(loss).__name__}; expected a gen_jax.losses.adversarial."
             f"AdversarialLoss(discriminator, generator) of functions (real [B], fake [B]) -> [B] and (fake [B], real) -> [B]"
         )
+    refuse_other_arguments("loss.discriminator", loss.discriminator, "real, fake")
+    refuse_other_arguments("loss.generator", loss.generator, "fake, real")
     return loss
 
 

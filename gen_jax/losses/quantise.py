@@ -88,7 +88,7 @@ def moved(codebook: Codebook, decay: float, z: jax.Array, codes: jax.Array, weig
     return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, codebook, new)
 
 
-def drawn(key: jax.Array, z: jax.Array, weight: jax.Array, num: int) -> jax.Array:
+def draw_vectors(key: jax.Array, z: jax.Array, weight: jax.Array, num: int) -> jax.Array:
     """Draws `num` vectors of z by stratified sampling: one vector from each 1/`num` of the total weight.
 
     The vectors are different if there are enough of them. Padding rows behind the other rows are never drawn, and do

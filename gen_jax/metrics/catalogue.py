@@ -71,11 +71,11 @@ def current(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(negated(name) or name for name in names)
 
 
-def checked_name(what: str, name: str, choices: Iterable[str]) -> str:
+def checked_name(setting: str, name: str, choices: Iterable[str]) -> str:
     """Returns the name of a metric if it is a choice.
 
     Args:
-      what: the setting, for the message.
+      setting: the setting, for the message.
       name: of a metric.
       choices: names of metrics.
 
@@ -84,8 +84,8 @@ def checked_name(what: str, name: str, choices: Iterable[str]) -> str:
     """
     new_name = negated(name)
     if new_name is not None:
-        raise UserError(f"{what} {name!r} is {new_name!r} now, its negative: lower is better")
-    return choose(what, name, choices)
+        raise UserError(f"{setting} {name!r} has a new name; expected {new_name!r}, its negative (lower is better)")
+    return choose(setting, name, choices)
 
 
 def defaults() -> tuple[str, ...]:

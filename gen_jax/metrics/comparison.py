@@ -31,7 +31,7 @@ def replica_values(entry: Mapping[str, Any]) -> list[float | None]:
     return entry.get("values") or [entry["value"]]
 
 
-def difference(entry: Mapping[str, Any], other: Mapping[str, Any], paired: bool) -> Difference | None:
+def difference(entry: Mapping[str, Any], other_entry: Mapping[str, Any], paired: bool) -> Difference | None:
     """Returns the difference of two scores; None if one of them has no value.
 
     The error of pairs is the standard deviation of their differences, divided by the root of their number. The error of
@@ -39,16 +39,18 @@ def difference(entry: Mapping[str, Any], other: Mapping[str, Any], paired: bool)
 
     Args:
       entry: a score.
-      other: the score that is subtracted.
+      other_entry: the score that is subtracted.
       paired: whether the replicas have equal seeds, one by one.
     """
     if paired:
-        pairs = [pair for pair in zip(replica_values(entry), replica_values(other), strict=True) if None not in pair]
+        pairs = [
+            pair for pair in zip(replica_values(entry), replica_values(other_entry), strict=True) if None not in pair
+        ]
         if not pairs:
             return None
         differences = np.array(pairs, np.float64) @ [1.0, -1.0]
         return Difference(float(differences.mean()), standard_error(differences), len(pairs))
-    values, others = ([value for value in replica_values(each) if value is not None] for each in (entry, other))
+    values, others = ([value for value in replica_values(each) if value is not None] for each in (entry, other_entry))
     if not values or not others:
         return None
     first, second = standard_error(values), standard_error(others)
@@ -56,36 +58,36 @@ def difference(entry: Mapping[str, Any], other: Mapping[str, Any], paired: bool)
     return Difference(float(np.mean(values) - np.mean(others)), error, 0)
 
 
-def pairs_up(run: Scored, other: Scored, name: str) -> bool:
+def pairs_up(run: Scored, other_run: Scored, name: str) -> bool:
     """Returns whether the replicas of two runs have equal seeds, one by one.
 
     Args:
       run: a run.
-      other: another run.
+      other_run: another run.
       name: of the metric whose values are paired.
     """
-    counts = {len(replica_values(scored.scores[name])) for scored in (run, other)}
-    return run.seeds == other.seeds and counts == {len(run.seeds)}
+    counts = {len(replica_values(scored.scores[name])) for scored in (run, other_run)}
+    return run.seeds == other_run.seeds and counts == {len(run.seeds)}
 
 
-def comparison_table(run: Scored, other: Scored, marks: Marks = MARKS) -> str:
+def comparison_table(run: Scored, other_run: Scored, marks: Marks = MARKS) -> str:
     """Returns the scores of two runs and their differences as text, a line for each metric.
 
     Args:
       run: the run.
-      other: the run whose scores are subtracted.
+      other_run: the run whose scores are subtracted.
       marks: signs of the table.
     """
     rows = [["metric", "this run", "other run", "difference"]]
     for name, entry in run.scores.items():
-        other_entry = other.scores.get(name)
+        other_entry = other_run.scores.get(name)
         cells = [value_cell(entry, marks)]
         if other_entry is None:
             cells += ["not scored", ""]
         else:
-            cells += [value_cell(other_entry, marks), difference_cell(run, other, name, marks)]
+            cells += [value_cell(other_entry, marks), difference_cell(run, other_run, name, marks)]
         rows.append([marked(name, marks), *cells])
-    head = f"this run beside {other.name}; {marks.error} standard error over replicas (their number)"
+    head = f"this run beside {other_run.name}; {marks.error} standard error over replicas (their number)"
     return f"{head}\n{aligned(rows)}"
 
 
@@ -99,22 +101,22 @@ def value_cell(entry: Mapping[str, Any], marks: Marks) -> str:
     return f"{shown} ({len(values)})"
 
 
-def difference_cell(run: Scored, other: Scored, name: str, marks: Marks) -> str:
+def difference_cell(run: Scored, other_run: Scored, name: str, marks: Marks) -> str:
     """Returns the difference of a metric, or why there is none."""
-    fact = differing_fact(run.scores[name], other.scores[name])
+    fact = differing_fact(run.scores[name], other_run.scores[name])
     if fact is not None:
         return f"not taken alike: {fact}"
-    found = difference(run.scores[name], other.scores[name], pairs_up(run, other, name))
-    if found is None:
+    gap = difference(run.scores[name], other_run.scores[name], pairs_up(run, other_run, name))
+    if gap is None:
         return "-"
-    kind = f"paired ({found.pairs})" if found.pairs else "unpaired"
-    error = f"{marks.error} {found.error:.2g}" if found.error is not None else "without an error,"
-    return f"{found.value:+.4g} {error} {kind}"
+    kind = f"paired ({gap.pairs})" if gap.pairs else "unpaired"
+    error = f"{marks.error} {gap.error:.2g}" if gap.error is not None else "without an error,"
+    return f"{gap.value:+.4g} {error} {kind}"
 
 
-def differing_fact(entry: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+def differing_fact(entry: Mapping[str, Any], other_entry: Mapping[str, Any]) -> str | None:
     """Returns the name of the first entry of the protocol in which two scores differ; None if they agree."""
-    protocol, other_protocol = config.plain(entry["protocol"]), config.plain(other["protocol"])
+    protocol, other_protocol = config.plain(entry["protocol"]), config.plain(other_entry["protocol"])
     facts = {**protocol, **other_protocol}
     return next((fact for fact in facts if protocol.get(fact) != other_protocol.get(fact)), None)
 
@@ -137,5 +139,5 @@ def refuse_other_protocol(scores: Scores, others: Scores, origin: str) -> None:
         if fact is not None:
             value, other_value = (config.plain(entry[name]["protocol"]).get(fact) for entry in (scores, others))
             raise UserError(
-                f"{name} does not compare with that of {origin}: {fact} is {value!r} here and {other_value!r} there"
+                f"{fact} of {name} is {value!r}; expected {other_value!r}, as in {origin}. Measure both in the same way"
             )

@@ -29,18 +29,31 @@ class Features(NamedTuple):
 
 
 class Real(NamedTuple):
-    """The real data that samples are measured against."""
+    """The real data that samples are measured against.
+
+    Attributes:
+      spec: facts of the data.
+      train: name of the training split.
+      test: name of the test split; None if the data have none.
+      rows: function (split) -> raw rows `x` [N, *shape], and `y` [N] if the data have labels; at most `MOST_ROWS`
+        rows.
+      whole: function (split) -> all raw rows of a split.
+      held_out: function (num) -> the first rows of the test split, at most `num`; empty without a test split.
+      classifier: function () -> classifier of the labels, which the first call trains; None without two classes, or
+        for stacked images.
+      features: embedding of raw rows; None for long rows without labels.
+      target: name of the column that classifiers of a table predict; by default None, the last column with levels.
+    """
 
     spec: Spec
-    train: str  # name of the training split
-    test: str | None  # name of the test split; None if the data have none
-    rows: Callable[[str], Rows]  # rows of a split, at most `MOST_ROWS`
-    whole: Callable[[str], Rows]  # all rows of a split
-    held_out: Callable[[int], Rows]  # the first rows of the test split, at most that number
-    # Trained at the first call; None without two classes, or of stacked images.
+    train: str
+    test: str | None
+    rows: Callable[[str], Rows]
+    whole: Callable[[str], Rows]
+    held_out: Callable[[int], Rows]
     classifier: Callable[[], Classifier] | None
-    features: Features | None  # None for long rows without labels
-    target: str | None = None  # name of the column that classifiers of a table predict; None: the last one with levels
+    features: Features | None
+    target: str | None = None
 
 
 def real_data(
@@ -60,15 +73,15 @@ def real_data(
     """
     train = splits[0]
     test = splits[1] if spec.sizes.get(splits[1]) else None
-    most = min(MOST_ROWS, MOST_NUMBERS // int(np.prod(spec.shape)))
+    max_rows = min(MOST_ROWS, MOST_NUMBERS // int(np.prod(spec.shape)))
 
     @cache
     def rows(split: str) -> Rows:
-        return reals(split, most)
+        return reals(split, max_rows)
 
     @cache
     def held_out(num: int) -> Rows:
-        return reals(test, min(num, most)) if test else {}
+        return reals(test, min(num, max_rows)) if test else {}
 
     @cache
     def classifier() -> Classifier:

@@ -10,29 +10,29 @@ from tqdm import tqdm
 DELAY = 1  # seconds after which a bar appears
 
 
-def progress(items: Iterable, what: str, unit: str) -> tqdm:
+def progress(items: Iterable, title: str, unit: str) -> tqdm:
     """Returns items behind a bar with their rate and the remaining time, which is removed at the end.
 
     Args:
       items: the items, which take about equally long. Items of unknown number or of unequal cost come as an iterator:
         they are counted, and no remaining time is shown.
-      what: name of the bar.
+      title: name of the bar.
       unit: noun for one item.
     """
-    return tqdm(items, desc=what, unit=unit, delay=DELAY, **layout())
+    return tqdm(items, desc=title, unit=unit, delay=DELAY, **layout())
 
 
-def counter(total: int, what: str, unit: str, shown: bool) -> tqdm:
+def counter(total: int, title: str, unit: str, visible: bool) -> tqdm:
     """Returns a bar with the rate and the remaining time, which its `update(number)` moves.
 
     Args:
       total: number of items.
-      what: name of the bar.
+      title: name of the bar.
       unit: noun for one item.
-      shown: whether there is a bar at all.
+      visible: whether there is a bar at all.
     """
-    options = layout() if shown else {"disable": True}
-    return tqdm(total=total, desc=what, unit=unit, delay=DELAY, **options)
+    options = layout() if visible else {"disable": True}
+    return tqdm(total=total, desc=title, unit=unit, delay=DELAY, **options)
 
 
 def stages(items: Sequence, unit: str, name: Callable[[Any], str]) -> Iterator:

@@ -41,22 +41,37 @@ class Lacking(UserError):
 
 
 class Subject(NamedTuple):
-    """A trained model that is scored, and how its latents are drawn."""
+    """A trained model that is scored, and how its latents are drawn.
+
+    Attributes:
+      model: the model.
+      state: its state.
+      spec: facts of the data.
+      seed: seed of the latents.
+      num_samples: number of latents of each row for the importance weighted bound.
+    """
 
     model: Model
     state: State
     spec: Spec
     seed: int
-    num_samples: int  # latents of each row for the importance weighted bound
+    num_samples: int
 
 
 class Reading(NamedTuple):
-    """A function of raw rows that a model gives."""
+    """A function of raw rows that a model gives.
 
-    need: str  # what the model must have, in words
-    function: Callable[[Subject], Callable[..., Any] | None]  # -> the function of raw rows; None if the model lacks it
-    facts: Callable[[Subject], dict[str, Any]]  # what the function depends on besides the model, for the protocol
-    no_oracle: str = "model only"  # why real data by themselves have no figure, in a few words
+    Attributes:
+      need: what the model must have, in words.
+      function: function (subject) -> the function of raw rows; None if the model lacks it.
+      facts: function (subject) -> facts on which the function depends besides the model, for the protocol.
+      no_oracle: why real data by themselves have no figure, in a few words; by default 'model only'.
+    """
+
+    need: str
+    function: Callable[[Subject], Callable[..., Any] | None]
+    facts: Callable[[Subject], dict[str, Any]]
+    no_oracle: str = "model only"
 
 
 def read(reading: Reading, subject: Subject) -> tuple[Callable[..., Any], dict[str, Any]]:

@@ -92,7 +92,10 @@ def read_scores(workdir: str) -> Scores:
       UserError: for a run without scores, and as `read_evaluation`.
     """
     if not (Path(workdir) / "evaluation.json").exists():
-        raise UserError(f"{workdir} has no scores yet; first run: python -m gen_jax.evaluate --workdir {workdir}")
+        raise UserError(
+            f"scores of {workdir} are missing; expected a scored run. Run python -m gen_jax.evaluate --workdir "
+            f"{workdir}"
+        )
     return read_evaluation(Path(workdir))[1]
 
 
@@ -106,7 +109,10 @@ def read_evaluation(workdir: Path) -> tuple[int, Scores]:
     content = files.read_json(path)
     step, scores = content.get("step"), content.get("metrics")
     if not (isinstance(step, int) and isinstance(scores, dict) and all(map(_is_score, scores.values()))):
-        raise UserError(f"{path} holds no scores; write it anew: python -m gen_jax.evaluate --workdir {workdir}")
+        raise UserError(
+            f"{path} holds no scores; expected the scores of a run. Write it anew: python -m gen_jax.evaluate "
+            f"--workdir {workdir}"
+        )
     return step, todays(scores)
 
 

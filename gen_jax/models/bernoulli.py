@@ -131,7 +131,7 @@ def check_columns(spec: Spec) -> None:
     numbers = [column["name"] for column in columns(spec) if "levels" not in column]
     if numbers:
         raise UserError(
-            f"a Bernoulli model has columns of levels, and of {spec.name} these hold numbers: {', '.join(map(repr, numbers))}. "
-            f"Choose the model mixture or gaussian, or make them levels by "
+            f"columns {', '.join(map(repr, numbers))} of {spec.name} hold numbers; expected levels. Choose the model "
+            "mixture or gaussian, or make them levels by "
             f"{schema_setting({name: {'kind': 'categorical'} for name in numbers})}"
         )

@@ -30,7 +30,9 @@ class Families(UserDict[str, Callable[..., Model]]):
         try:
             function = entry.load()
         except Exception as error:
-            raise UserError(f"model {name!r} of {entry.value}, which another package offers, fails: {error}") from error
+            raise UserError(
+                f"model {name!r} of {entry.value} fails ({error}); expected a package that can be imported"
+            ) from error
         self.data[name] = family(name)(function)
         return self.data[name]
 

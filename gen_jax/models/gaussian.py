@@ -50,7 +50,7 @@ def gaussian(spec: Spec, covariance: str = "full", shrinkage: float | None = Non
       covariance: `full`, `diagonal` or `shrunk`; by default `full`. `shrunk` moves the covariance towards a multiple of
         the identity, for few rows of many columns.
       shrinkage: share of the identity in a shrunk covariance, 0 to 1. None, the default, estimates it by the oracle
-        approximating shrinkage (OAS).
+        approximating shrinkage (OAS) of Chen, Wiesel, Eldar & Hero 2010 (arXiv 0907.4698).
       floor: number added to every variance, in squared units of model space; by default 1e-6. Numbers of a table have
         variance 1 there.
 
@@ -212,10 +212,12 @@ def check_arguments(spec: Spec, covariance: str, shrinkage: float | None, floor:
     if levelled:
         names = ", ".join(map(repr, levelled))
         raise UserError(
-            f"a Gaussian has columns of numbers, and of {spec.name} these have levels: {names}. Choose the model mixture, or "
-            f"leave them out by {schema_setting({name: {'kind': 'drop'} for name in levelled})}"
+            f"columns {names} of {spec.name} have levels; expected numbers. Choose the model mixture, or leave them "
+            f"out by {schema_setting({name: {'kind': 'drop'} for name in levelled})}"
         )
     if shrinkage is not None and (covariance != "shrunk" or not 0 <= shrinkage <= 1):
-        raise UserError(f"shrinkage {shrinkage}: expected 0 to 1, and covariance='shrunk', not {covariance!r}")
+        raise UserError(
+            f"shrinkage is {shrinkage} with covariance {covariance!r}; expected 0 to 1, and covariance='shrunk'"
+        )
     if floor < 0:
-        raise UserError(f"floor {floor}: expected at least 0")
+        raise UserError(f"floor is {floor}; expected at least 0")

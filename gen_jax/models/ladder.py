@@ -23,7 +23,8 @@ from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, layer_kl, log_likelihood, started, updated
 from gen_jax.nets import LADDERS, LadderChoice
 from gen_jax.nets.conditions import NONE, Conditions, Given
-from gen_jax.nets.net import Net
+from gen_jax.nets.ladder import Nets
+from gen_jax.nets.net import Net, refuse_inputs, refuse_no_net, refuse_output
 from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 200.0}
@@ -41,16 +42,25 @@ class LadderState(NamedTuple):
 
 
 class Ladder(NamedTuple):
-    """Describes a ladder without its weights. `c` is the conditions of N rows by name or None, and Z is the sum of `sizes`."""
+    """Describes a ladder without its weights. `c` is the conditions of N rows by name or None, and Z is the sum of `sizes`.
 
-    up: Net  # (x, c) -> features of each layer, top first
-    # (z, features or None, c, fixed) -> input of the likelihood, then z, mean and log scale [N, Z] of q
+    Attributes:
+      up: net (x, c) -> features of each layer, top first.
+      down: net (z, features or None, c, fixed) -> input of the likelihood, then z, mean and log scale [N, Z] of q.
+      likelihood: density of x, see `gen_jax.distributions.pixels.Likelihood`.
+      shape: shape of a row.
+      sizes: latent size of each layer, top first.
+      conditions: conditions that both nets read; by default none.
+      free_nats: KL in nats of each layer below which the KL is not reduced further; by default 0.0.
+    """
+
+    up: Net
     down: Net
     likelihood: Likelihood
-    shape: tuple[int, ...]  # shape of a row
-    sizes: tuple[int, ...]  # latent size of each layer, top first
-    conditions: Conditions = NONE  # conditions that both nets read
-    free_nats: float = 0.0  # KL in nats of each layer below which the KL is not reduced further
+    shape: tuple[int, ...]
+    sizes: tuple[int, ...]
+    conditions: Conditions = NONE
+    free_nats: float = 0.0
 
 
 @family("ladder")
@@ -84,7 +94,8 @@ def ladder(
 
     Args:
       spec: facts of the data, which are images or vectors.
-      net: a `name` in `LADDERS` and its options, which define the layers; by default `mlp`.
+      net: a `name` in `LADDERS` and its options, which define the layers, or a `gen_jax.nets.ladder.Nets`; by default
+        `mlp`.
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
         likelihood that fits the data.
       conditional: whether both nets read the conditions of the data, labels and `c`; by default False. `given={"y": labels}` then chooses labels, and
@@ -103,7 +114,7 @@ def ladder(
     check_arguments(spec, kl, free_nats, sweeps)
     conditions = conditions_of("ladder", spec, conditional)
     density = pixels.fitting(spec, likelihood)
-    up, down, sizes = build("ladder", LADDERS, net, density.shape, conditions)
+    up, down, sizes = build_ladder(net, density.shape, conditions)
     nets = Ladder(up, down, density, spec.shape, sizes, conditions, free_nats)
     tx = optimizers.optimizer(optimizer)
     return latent_model(
@@ -111,6 +122,28 @@ def ladder(
         partial(init, nets, tx),
         partial(step, nets, optimizers.schedule(kl), tx, ema_half_life),
     )
+
+
+def build_ladder(net: Any, shape: tuple[int, ...], conditions: Conditions) -> Nets:
+    """Returns the nets of a ladder.
+
+    Args:
+      net: see `ladder`.
+      shape: shape of the input of the likelihood for a row.
+      conditions: conditions that both nets read.
+
+    Raises:
+      UserError: for an unknown name or option, or an object that is no `gen_jax.nets.ladder.Nets` of two nets.
+    """
+    nets = build("ladder", LADDERS, net, shape, conditions)
+    if not isinstance(nets, Nets):
+        raise UserError(
+            f"ladder is an object of type {type(nets).__name__}; expected a gen_jax.nets.ladder.Nets(up, down, sizes), see "
+            f"help(gen_jax.nets.ladder.Nets)"
+        )
+    refuse_no_net("ladder up", nets.up)
+    refuse_no_net("ladder down", nets.down)
+    return nets
 
 
 def init(nets: Ladder, tx: Callable, key: jax.Array, batch: Batch) -> LadderState:
@@ -121,16 +154,45 @@ def init(nets: Ladder, tx: Callable, key: jax.Array, batch: Batch) -> LadderStat
       tx: function from the number of examples to an Optax transformation.
       key: random key of the weights.
       batch: not used, because `nets` gives the shapes.
+
+    Raises:
+      UserError: for nets with other inputs or outputs than those of `gen_jax.nets.ladder.Nets`.
     """
     up_key, down_key = jax.random.split(key)
     c = example_conditions(nets.conditions, 1)
-    features, up = nets.up.init_with_output(up_key, jnp.zeros((1, *nets.shape)), c)
-    params = {
-        "up": up,
-        "down": nets.down.init(down_key, jnp.zeros((1, sum(nets.sizes))), features, c),
-        "likelihood": initial_weights(nets.likelihood),
-    }
+    x, z = jnp.zeros((1, *nets.shape)), jnp.zeros((1, sum(nets.sizes)))
+    refuse_inputs("ladder up", nets.up, "x, c", (x, c))
+    features, up = nets.up.init_with_output(up_key, x, c)
+    if not isinstance(features, list | tuple) or len(features) != len(nets.sizes):
+        raise UserError(
+            f"ladder up {type(nets.up).__name__} gives an output of type {type(features).__name__}; expected a list of "
+            f"{len(nets.sizes)} features, one for each layer"
+        )
+    refuse_inputs("ladder down", nets.down, "z, features, c, fixed", (z, features, c, False))
+    outputs, down = nets.down.init_with_output(down_key, z, features, c)
+    refuse_outputs(nets, outputs)
+    params = {"up": up, "down": down, "likelihood": initial_weights(nets.likelihood)}
     return LadderState(**started(tx, nets.conditions.classes, params))
+
+
+def refuse_outputs(nets: Ladder, outputs: Any) -> None:
+    """Refuses outputs of the net `down` of a ladder that are not four arrays of the right shapes.
+
+    Args:
+      nets: the ladder.
+      outputs: outputs of `nets.down`.
+
+    Raises:
+      UserError: for such outputs.
+    """
+    if not isinstance(outputs, tuple) or len(outputs) != 4:
+        raise UserError(
+            f"ladder down {type(nets.down).__name__} gives an output of type {type(outputs).__name__}; expected four "
+            f"arrays: the input of the likelihood, and z, its mean and its log scale"
+        )
+    total = sum(nets.sizes)
+    for output, shape in zip(outputs, (nets.likelihood.shape, (total,), (total,), (total,))):
+        refuse_output("ladder down", nets.down, output, shape)
 
 
 def step(
@@ -277,9 +339,9 @@ def check_arguments(spec: Spec, kl: float | Mapping | Callable, free_nats: float
       UserError: with the argument, its value and the expected value.
     """
     if kind_of(spec).time or spec.tabular:
-        raise UserError(f"a ladder models images and vectors, not data of kind {spec.kind!r} ({spec.name})")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected images or vectors for a ladder")
     if isinstance(kl, int | float) and kl <= 0:
-        raise UserError(f"kl {kl}: expected more than 0")
+        raise UserError(f"kl is {kl}; expected more than 0")
     if free_nats < 0:
-        raise UserError(f"free_nats {free_nats}: expected 0 or more")
+        raise UserError(f"free_nats is {free_nats}; expected 0 or more")
     check_whole("sweeps", sweeps)

@@ -21,7 +21,7 @@ from gen_jax.conditions import (
 )
 from gen_jax.distributions.multivariate_normal import gaussian_kl, gaussian_log_prob
 from gen_jax.distributions.pixels import Likelihood
-from gen_jax.errors import check_whole
+from gen_jax.errors import UserError, check_whole
 from gen_jax.losses.variational import importance_bound
 from gen_jax.model import Batch, Model, State, observed, saturated
 from gen_jax.models.completion import Joint, repaired
@@ -166,8 +166,17 @@ def log_likelihood(likelihood: Likelihood, params: Any, out: jax.Array, x: jax.A
       params: weights of the model.
       out: output decoded from z [N, *shape, W].
       x: rows [N, *shape] in model space.
+
+    Raises:
+      UserError: for a likelihood that does not return nats of each row.
     """
-    return likelihood.log_prob(params["likelihood"], out, x).reshape(len(x), -1).sum(1)
+    nats = likelihood.log_prob(params["likelihood"], out, x)
+    if jnp.shape(nats)[:1] != (len(x),):
+        raise UserError(
+            f"likelihood.log_prob gives values of shape {[*jnp.shape(nats)]}; expected nats of each number of x "
+            f"{[*x.shape]}. Leave out a mean or a sum over the rows"
+        )
+    return nats.reshape(len(x), -1).sum(1)
 
 
 def log_ratio(proposal: Proposal) -> jax.Array:
@@ -306,12 +315,12 @@ def posterior(latent: Latent, params: Any, x: jax.Array, c: Given | None) -> dic
     return {"z": centre.mean, "scale": scale, **(c or {})}
 
 
-def encode(latent: Latent, read: Callable, key: jax.Array, state: State, batch: Batch) -> dict:
+def encode(latent: Latent, compiled_posterior: Callable, key: jax.Array, state: State, batch: Batch) -> dict:
     """Returns the latents of the rows of a batch.
 
     Args:
       latent: the model without its weights.
-      read: `posterior` of this latent, compiled.
+      compiled_posterior: `posterior` of this latent, compiled.
       key: not used.
       state: the state of the model.
       batch: `x` [N, *shape], and the conditions that the model reads.
@@ -319,7 +328,7 @@ def encode(latent: Latent, read: Callable, key: jax.Array, state: State, batch: 
     Raises:
       UserError: for a batch without the conditions that the model reads.
     """
-    return read(state.average, observed(batch), batch_conditions(batch, latent.conditions))
+    return compiled_posterior(state.average, observed(batch), batch_conditions(batch, latent.conditions))
 
 
 def decode(form: Latent, key: jax.Array, state: State, latent: dict) -> Batch:

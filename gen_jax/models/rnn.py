@@ -29,8 +29,7 @@ from gen_jax.model import Batch, Model, family, saturated
 from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, frame_lengths, like_rows
 from gen_jax.nets.conditions import Given
 from gen_jax.nets.predictor import Predictor
-from gen_jax.nets.recurrent import RECURRENT, Cell
-from gen_jax.registry import build
+from gen_jax.nets.recurrent import Cell, build_recurrent
 
 ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}
 OPTIONS = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "stream": None}  # options of the sampler, with their defaults
@@ -82,7 +81,8 @@ def rnn(
 
     Args:
       spec: facts of the data, which are tokens, rolls, sound or series.
-      cell: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; by default one LSTM layer.
+      cell: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; by default one LSTM layer
+        (Hochreiter & Schmidhuber 1997).
       head: a `name` in `distributions.frames.HEADS` and its options. None, the default, takes the first head that fits
         the data.
       conditional: whether the net reads the conditions of the row, labels and `c`, together with every frame; by default
@@ -98,7 +98,7 @@ def rnn(
     check_data(spec)
     density = frames.fitting(spec, head)
     conditions = conditions_of("rnn", spec, conditional)
-    layers = build("cell", RECURRENT, cell)
+    layers = build_recurrent("cell", cell)
     predictor = Predictor(layers, density.width, levels(spec), kind_of(spec).binary, conditions, density.weights)
     net = RecurrentNet(predictor, partial(predictor.apply, method="unroll"), density, tuple(spec.shape[1:]))
     tx = optimizers.optimizer(optimizer)
@@ -122,7 +122,7 @@ def check_data(spec: Spec) -> None:
       UserError: with the kind of the data.
     """
     if not kind_of(spec).time:
-        raise UserError(f"an rnn models sequences, not data of kind {spec.kind!r} ({spec.name})")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected sequences for an rnn")
 
 
 def init(net: RecurrentNet, tx: Callable, key: jax.Array, batch: Batch) -> RnnState:
@@ -270,7 +270,10 @@ def continued(state: RnnState, batch: Batch, fresh: Lanes) -> Lanes:
     """
     if "reset" not in batch:
         if state.lanes is not None:
-            raise UserError("a batch without reset: this state carries lanes, which every batch continues or resets")
+            raise UserError(
+                "reset of the batch is missing; expected it, because the state carries lanes, which every batch "
+                "continues or resets"
+            )
         return fresh
     continued_lanes(None if state.lanes is None else state.lanes[1], len(batch["x"]))
     return jax.tree.map(lambda old, new: jnp.where(like_rows(batch["reset"], old), new, old), state.lanes, fresh)
@@ -290,7 +293,7 @@ def log_prob(net: RecurrentNet, compiled: Callable, key: jax.Array, state: RnnSt
       UserError: for a batch that the net cannot read, or a batch with `mask`.
     """
     if "mask" in batch:
-        raise UserError("a batch with mask: an rnn needs every frame, expected x and length only")
+        raise UserError("the batch holds mask; expected x and length only, because an rnn needs every frame")
     predictor = net.predictor
     batch = {**batch, **(batch_conditions(batch, predictor.conditions) or {})}
     check_sequences(batch, net.frame, predictor.values, predictor.binary)

@@ -45,7 +45,7 @@ def frames_of(batch: Batch, whole: bool = False) -> Frames:
     mask = jnp.asarray(batch["mask"]).astype(bool) if "mask" in batch else jnp.ones(shape, bool)
     if mask.shape not in (shape, shape if whole else x.shape):
         cells = ": full covariances need whole frames" if whole else f", or for cells, {x.shape}"
-        raise UserError(f"mask of shape {mask.shape}: expected one for frames, {shape}{cells}")
+        raise UserError(f"shape of mask is {mask.shape}; expected one number for each frame, {shape}{cells}")
     frame = valid & (weight > 0)[:, None]
     if frame.ndim < x.ndim:
         frame = frame[..., None]
@@ -109,7 +109,10 @@ def continued_lanes(carried: jax.Array | None, rows: int) -> jax.Array:
       UserError: if the state has no lanes, or another number of lanes.
     """
     if carried is None or len(carried) != rows:
-        raise UserError("a batch with `reset` continues the one before: every batch needs it, and as many rows")
+        raise UserError(
+            "the batch has reset, and the state has no such lanes; expected reset and the same number of rows in "
+            "every batch"
+        )
     return carried
 
 
@@ -127,16 +130,16 @@ def check_sequences(batch: Batch, shape: tuple[int, ...], values: int, binary: b
     """
     x = np.asarray(batch["x"])
     if x.ndim != 2 + len(shape) or x.shape[2:] != shape or x.shape[1] == 0:
-        raise UserError(f"x of shape {x.shape}: expected sequences [B, T{''.join(f', {size}' for size in shape)}]")
+        raise UserError(f"shape of x is {x.shape}; expected sequences [B, T{''.join(f', {size}' for size in shape)}]")
     if (x.dtype.kind in "iu") != bool(values):
-        raise UserError(f"x of type {x.dtype}: expected {'whole numbers' if values else 'float32'}")
+        raise UserError(f"type of x is {x.dtype}; expected {'whole numbers' if values else 'float32'}")
     length = np.asarray(batch.get("length", np.full(len(x), x.shape[1])))
-    expected = f"expected {len(x)} whole numbers from 1 to {x.shape[1]}, one a sequence"
+    expected = f"{len(x)} whole numbers from 1 to {x.shape[1]}, one for each sequence"
     if length.shape != x.shape[:1] or length.dtype.kind not in "iu":
-        raise UserError(f"length of type {length.dtype} and shape {length.shape}: {expected}")
+        raise UserError(f"length is {length.dtype} of shape {length.shape}; expected {expected}")
     wrong = length[(length < 1) | (length > x.shape[1])]
     if wrong.size:
-        raise UserError(f"length {wrong[0]}: {expected}")
+        raise UserError(f"length is {wrong[0]}; expected {expected}")
     mask = np.asarray(batch["mask"]).astype(bool) if "mask" in batch else np.ones(x.shape[:2], bool)
     if mask.shape in (x.shape[:2], x.shape):  # because `frames_of` refuses other masks
         x = x[mask & inside(x, length).reshape(*x.shape[:2], *(1,) * (mask.ndim - 2))]
@@ -150,7 +153,7 @@ def check_sequences(batch: Batch, shape: tuple[int, ...], values: int, binary: b
         right = np.isfinite(x)
         expected = "a finite number"
     if not right.all():
-        raise UserError(f"x has {x[~right][0]}: expected {expected}")
+        raise UserError(f"x holds {x[~right][0]}; expected {expected}")
 
 
 def asked_for(given: dict | None, num: int, spec: Spec) -> Batch:
@@ -168,10 +171,10 @@ def asked_for(given: dict | None, num: int, spec: Spec) -> Batch:
     refuse_given(given, ("length", "x", "mask"))
     given = {name: np.asarray(value) for name, value in (given or {}).items()}
     if ("x" in given) != ("mask" in given):
-        raise UserError(f"given {'x' if 'x' in given else 'mask'} alone: expected x and mask, 1 where x is observed")
+        raise UserError(f"given {'x' if 'x' in given else 'mask'} is alone; expected x and mask, 1 where x is observed")
     for name, value in given.items():
         if value.shape[:1] != (num,):
-            raise UserError(f"given {name} of shape {value.shape}: expected {num} rows, one a sample")
+            raise UserError(f"shape of given {name} is {value.shape}; expected {num} rows, one for each sample")
     whole = "length" in given and given["length"].dtype.kind in "iu"  # `check_sequences` refuses other lengths
     if whole:
         given["length"] = given["length"].astype(np.int32)
@@ -205,15 +208,17 @@ def asked_prefix(given: dict | None, num: int, spec: Spec) -> tuple[Batch, Array
     check_sequences(batch, tuple(spec.shape[1:]), levels(spec), kind_of(spec).binary)
     mask, shape = batch["mask"] > 0, batch["x"].shape[:2]
     if mask.shape != shape:
-        raise UserError(f"given mask of shape {mask.shape}: expected one of frames, {shape}")
+        raise UserError(f"shape of given mask is {mask.shape}; expected one number for each frame, {shape}")
     prefix = mask.sum(1, dtype=np.int32)
     if (mask != inside(mask, prefix)).any():
-        raise UserError("given mask: this model continues a prefix, so the observed frames must come first")
+        raise UserError(
+            "given mask has gaps; expected the observed frames first, because this model continues a prefix"
+        )
     short = np.flatnonzero(batch.get("length", prefix) < prefix)
     if short.size:
         row = short[0]
         raise UserError(
-            f"given length {batch['length'][row]}: expected {prefix[row]} or more, the length of its prefix"
+            f"given length is {batch['length'][row]}; expected {prefix[row]} or more, the length of its prefix"
         )
     return {**batch, "x": batch["x"].astype(np.int32 if levels(spec) else np.float32)}, prefix
 
@@ -230,4 +235,4 @@ def refuse_few_frames(states: int, frames: int, source: str) -> None:
       UserError: if there are more states than frames.
     """
     if states > frames:
-        raise UserError(f"{states} states, but {source} has {frames} frames: expected at most {frames} states")
+        raise UserError(f"number of states is {states}; expected at most {frames}, the number of frames of {source}")

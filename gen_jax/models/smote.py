@@ -40,7 +40,7 @@ class Table(NamedTuple):
 
 @family("smote")
 def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
-    """Returns a model that draws between rows: x_i + u (x_j - x_i) (SMOTE, Chawla et al. 2002, JAIR 16, section 4.2).
+    """Returns a model that draws between rows: x_i + u (x_j - x_i) (SMOTE; Chawla et al. 2002, arXiv 1106.1813, section 4.2).
 
     Row j is one of the nearest rows of row i, and u ~ U(0, 1). A level comes from row j with probability u, and
     otherwise from row i. The paper's variant SMOTE-NC votes instead, which makes rare levels rarer. If both rows lack a
@@ -59,7 +59,7 @@ def smote(spec: Spec, neighbours: int = 5, within: str = "") -> Model:
       UserError: for data without columns, fewer than two rows, or an argument out of its range.
     """
     table = table_of(spec, neighbours, within)
-    draw = jax.jit(partial(drawn, table))
+    draw = jax.jit(partial(draw_rows, table))
 
     def sample(
         key: jax.Array, state: SmoteState, num: int, given: dict | None = None, how: dict | None = None
@@ -87,7 +87,7 @@ def table_of(spec: Spec, neighbours: int, within: str) -> Table:
     schema, rows = columns(spec), spec.sizes[spec.split]
     check_whole("neighbours", neighbours)
     if rows < 2:
-        raise UserError(f"smote draws between two rows, and {spec.name} has {rows}")
+        raise UserError(f"{spec.name} has {rows} rows; expected at least 2, because smote draws between two rows")
     levels = categorical.levels_of(schema)
     numbers = np.setdiff1d(np.arange(len(schema)), levels.columns)
     shared = np.zeros(len(levels.code), bool)
@@ -125,11 +125,11 @@ def step(table: Table, key: jax.Array, state: SmoteState, batch: Batch) -> tuple
     x = observed(batch)
     real = batch.get("weight", jnp.ones(len(x))) > 0
     place = jnp.where(real, (state.seen + jnp.cumsum(real) - 1) % table.rows, table.rows)  # a padding row has no place
-    kept = state.x.at[place].set(jnp.nan_to_num(x), mode="drop")
+    stored_x = state.x.at[place].set(jnp.nan_to_num(x), mode="drop")
     mask = state.mask.at[place].set(~jnp.isnan(x), mode="drop")
     seen = state.seen + real.sum(dtype=jnp.int32)
     metrics = {"rows": jnp.minimum(seen, table.rows).astype(jnp.float32)}
-    return SmoteState(state.step + 1, seen, kept, mask), metrics
+    return SmoteState(state.step + 1, seen, stored_x, mask), metrics
 
 
 def features(table: Table, x: jax.Array, mask: jax.Array) -> jax.Array:
@@ -193,20 +193,20 @@ def row_pairs(
       Indices of the first and the second rows, [B] each.
     """
     stored, stands = features(table, state.x, state.mask), state.mask.any(1)  # [N, F], [N]
-    asked = mask.any(1, keepdims=True)  # [B, 1]
+    has_evidence = mask.any(1, keepdims=True)  # [B, 1]
     base = jax.random.categorical(base_key, jnp.where(stands, 0.0, -jnp.inf), shape=(len(x),))
-    anchor = jnp.where(asked, features(table, x, mask), stored[base])
-    counted = (mask | ~asked)[:, table.column].astype(jnp.float32)
-    itself = ~asked & (jnp.arange(table.rows)[None] == base[:, None])  # [B, N]
+    anchor = jnp.where(has_evidence, features(table, x, mask), stored[base])
+    counted = (mask | ~has_evidence)[:, table.column].astype(jnp.float32)
+    itself = ~has_evidence & (jnp.arange(table.rows)[None] == base[:, None])  # [B, N]
     nearness = jnp.where(stands[None] & ~itself, -distances(table, anchor, counted, stored), -jnp.inf)
     values, rows = jax.lax.top_k(nearness, table.neighbours)  # [B, k]
     logits = jnp.where(jnp.isneginf(values), -jnp.inf, 0.0)
     places = jax.random.categorical(neighbour_key, logits[:, None], shape=(len(x), 2))
     pair = jnp.take_along_axis(rows, places, 1)  # [B, 2]
-    return jnp.where(asked[:, 0], pair[:, 0], base), pair[:, 1]
+    return jnp.where(has_evidence[:, 0], pair[:, 0], base), pair[:, 1]
 
 
-def drawn(table: Table, key: jax.Array, state: SmoteState, x: jax.Array, mask: jax.Array) -> jax.Array:
+def draw_rows(table: Table, key: jax.Array, state: SmoteState, x: jax.Array, mask: jax.Array) -> jax.Array:
     """Draws rows, each between two stored rows; observed cells stay.
 
     Args:

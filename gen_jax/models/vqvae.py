@@ -36,10 +36,9 @@ from gen_jax.models.latent_variable import log_likelihood
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS, GridDecoderChoice, GridEncoderChoice
 from gen_jax.nets.conditions import NONE, Conditions, Given
 from gen_jax.nets.layers import stage_sides
-from gen_jax.nets.net import Net
+from gen_jax.nets.net import CheckedNet
 from gen_jax.nets.raster import Raster, draw_codes
-from gen_jax.nets.recurrent import RECURRENT, Cell
-from gen_jax.registry import build
+from gen_jax.nets.recurrent import Cell
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
 UNUSED = 0.01  # share of the mean use of a code below which a code does not count as used
@@ -57,19 +56,33 @@ class VqvaeState(NamedTuple):
 
 
 class Vqvae(NamedTuple):
-    """Describes a vector-quantised autoencoder without its weights. A grid has the sides h, w of the prior."""
+    """Describes a vector-quantised autoencoder without its weights. A grid has the sides h, w of the prior.
 
-    encoder: Net  # x -> [N, h, w, D]
-    decoder: Net  # [N, h, w, D] -> input of the likelihood
-    prior: Raster  # (codes [N, h, w], c or None) -> logits [N, h, w, K]
+    Attributes:
+      encoder: net x -> [N, h, w, D].
+      decoder: net [N, h, w, D] -> input of the likelihood [N, *likelihood.shape].
+      prior: net (codes [N, h, w], c or None) -> logits [N, h, w, K].
+      likelihood: density of x, see `gen_jax.distributions.pixels.Likelihood`.
+      shape: shape of an image.
+      codebook_size: K, number of codes.
+      code_size: D, number of dimensions of the vector of a code.
+      conditions: conditions that the prior reads; by default none.
+      commitment: weight of ||z - sg(e)||^2; by default 0.25.
+      decay: decay of the running counts and sums of the codebook in a step; by default 0.99.
+      restart: share of the mean use of a code below which a code is replaced; by default 0.02.
+    """
+
+    encoder: CheckedNet
+    decoder: CheckedNet
+    prior: Raster
     likelihood: Likelihood
-    shape: tuple[int, ...]  # shape of an image
-    codebook_size: int  # K
-    code_size: int  # D
-    conditions: Conditions = NONE  # conditions that the prior reads
-    commitment: float = 0.25  # weight of ||z - sg(e)||^2
-    decay: float = 0.99  # decay of the running counts and sums of the codebook in a step
-    restart: float = 0.02  # share of the mean use of a code below which a code is replaced
+    shape: tuple[int, ...]
+    codebook_size: int
+    code_size: int
+    conditions: Conditions = NONE
+    commitment: float = 0.25
+    decay: float = 0.99
+    restart: float = 0.02
 
 
 @family("vqvae")
@@ -101,8 +114,10 @@ def vqvae(
 
     Args:
       spec: facts of the data, which are images.
-      encoder: a `name` in `GRID_ENCODERS` and the options of that net; by default `conv`.
-      decoder: a `name` in `GRID_DECODERS` and the options of that net; by default `conv`.
+      encoder: a `name` in `GRID_ENCODERS` and the options of that net, or a net from x to [N, h, w, code_size]; by
+        default `conv`.
+      decoder: a `name` in `GRID_DECODERS` and the options of that net, or a net from [N, h, w, code_size] to the input of
+        the likelihood; by default `conv`.
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
         likelihood that fits the data.
       grid: side of the grid of codes, in codes. 0, the default, halves the images until a side has 4 to 7 pixels.
@@ -130,9 +145,11 @@ def vqvae(
     height, width = stage_sides(spec.shape, base, "a vqvae")[0]
     density = pixels.fitting(spec, likelihood)
     nets = Vqvae(
-        encoder=build("encoder", GRID_ENCODERS, encoder, code_size, base),
-        decoder=build("decoder", GRID_DECODERS, decoder, density.shape, base),
-        prior=Raster(build("prior", RECURRENT, prior), codebook_size, height, width, conditions),
+        encoder=build_net(
+            "encoder", GRID_ENCODERS, encoder, code_size, base, inputs="x", shape=(height, width, code_size)
+        ),
+        decoder=build_net("decoder", GRID_DECODERS, decoder, density.shape, base, inputs="codes", shape=density.shape),
+        prior=Raster(build_recurrent("prior", prior), codebook_size, height, width, conditions),
         likelihood=density,
         shape=spec.shape,
         codebook_size=codebook_size,
@@ -204,12 +221,12 @@ def step(
       The new state, and the metrics.
     """
     weight = batch.get("weight", jnp.ones(len(batch["x"])))
-    seen = state.examples.astype(jnp.float32)
+    examples = state.examples.astype(jnp.float32)
     first = state.step == 0
     gradient, terms = jax.grad(partial(loss, nets), has_aux=True)(state.params, key, batch, state.codebook, first)
     params, optimizer = {}, {}
     for name, tx in txs.items():
-        updates, optimizer[name] = tx(seen).update(gradient[name], state.optimizer[name], state.params[name])
+        updates, optimizer[name] = tx(examples).update(gradient[name], state.optimizer[name], state.params[name])
         params[name] = optax.apply_updates(state.params[name], updates)
     codebook = quantise.moved(terms.codebook, nets.decay, terms.z, terms.codes, terms.weight)
     metrics = {
@@ -277,7 +294,7 @@ def loss(
     place_weight = jnp.repeat(weight, nets.prior.height * nets.prior.width)  # [M]
     z = nets.encoder.apply(params["images"]["encoder"], x)  # [N, h, w, D]
     flat = jax.lax.stop_gradient(z.reshape(-1, nets.code_size))  # [M, D]
-    fresh = quantise.drawn(fresh_key, flat, place_weight, nets.codebook_size)  # [K, D]
+    fresh = quantise.draw_vectors(fresh_key, flat, place_weight, nets.codebook_size)  # [K, D]
     codebook = jax.tree.map(partial(jnp.where, first), quantise.begun(fresh, place_weight), codebook)
     e = quantise.vectors(codebook)  # [K, D]
     codes = quantise.nearest(jax.lax.stop_gradient(z), e)  # [N, h, w]
@@ -424,7 +441,10 @@ def decode(nets: Vqvae, show: Callable, key: jax.Array, state: VqvaeState, laten
     z = np.asarray(latent["z"])
     height, width, size = nets.prior.height, nets.prior.width, nets.codebook_size
     if z.dtype.kind not in "iu" or z.shape[1:] != (height, width) or not ((0 <= z) & (z < size)).all():
-        raise UserError(f"latent z: expected codes [N, {height}, {width}], whole numbers from 0 to {size - 1}")
+        raise UserError(
+            f"latent z is {z.dtype} of shape {z.shape}; expected codes [N, {height}, {width}], whole numbers from 0 "
+            f"to {size - 1}"
+        )
     return show(key, state, {**latent, "z": jnp.asarray(z)})
 
 
@@ -509,10 +529,10 @@ def check_arguments(
       UserError: with the argument, its value and the expected value.
     """
     if not kind_of(spec).pixels:
-        raise UserError(f"a vqvae models images, not data of kind {spec.kind!r} ({spec.name})")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected images for a vqvae")
     check_whole("grid", grid, 0)
     check_whole("codebook_size", codebook_size)
     check_whole("code_size", code_size)
     for name, value, above in (("decay", decay, 1), ("restart", restart, 1), ("commitment", commitment, np.inf)):
         if not 0 <= value < above:
-            raise UserError(f"{name} {value}: expected from 0 to below {above}")
+            raise UserError(f"{name} is {value}; expected from 0 to below {above}")

@@ -213,7 +213,7 @@ CELLS: dict[str, Gated | Linear] = {
 }
 
 
-def held(valid: jax.Array | None, new: Carry, old: Carry) -> Carry:
+def next_carry(valid: jax.Array | None, new: Carry, old: Carry) -> Carry:
     """Returns the new carry of rows that continue, and the old carry of rows beyond their end.
 
     Args:
@@ -245,7 +245,7 @@ def unroll_gated(
     def move(carry: Carry, now: tuple) -> tuple[Carry, jax.Array]:
         x, valid = now
         new = cell.gates(carry, x @ weights["input"] + weights["bias"][None], weights["recurrent"])
-        new = held(valid, new, carry)
+        new = next_carry(valid, new, carry)
         return new, new[0]
 
     return jax.lax.scan(move, carry, (x, valid))
@@ -288,7 +288,7 @@ def gathered_forward(gates: Callable, weights: dict, carry: Carry, x: jax.Array,
         from_x = x @ weights["input"] + weights["bias"][None]
         from_h = carry[0] @ weights["recurrent"]
         from_h = from_h + weights["hidden_bias"][None] if "hidden_bias" in weights else from_h
-        new = held(valid, gates(carry, from_x, from_h), carry)
+        new = next_carry(valid, gates(carry, from_x, from_h), carry)
         return new, (new[0], carry, from_x, from_h)
 
     last, (h, *seen) = jax.lax.scan(move, carry, (x, valid))
@@ -310,29 +310,29 @@ def over_frames(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.tensordot(x, y, ((0, 1), (0, 1)))
 
 
-def gathered_backward(gates: Callable, kept: tuple, cotangent: tuple) -> tuple:
+def gathered_backward(gates: Callable, residuals: tuple, cotangent: tuple) -> tuple:
     """Returns the gradients of `gathered`: of the weights, the carry and the frames, and None for `valid`.
 
     Args:
       gates: the gates of the cell.
-      kept: values kept by `gathered_forward`.
+      residuals: values kept by `gathered_forward`.
       cotangent: cotangents of the last carry, and of h [T, B, H].
     """
-    weights, x, valid, seen = kept
+    weights, x, valid, carries = residuals
     last, h = cotangent
     back = weights["recurrent"].T
 
     def move(later: Carry, now: tuple) -> tuple[Carry, tuple]:
         (carry, from_x, from_h), valid, h = now
-        _, pull = jax.vjp(lambda *now: held(valid, gates(*now), now[0]), carry, from_x, from_h)
+        _, pull = jax.vjp(lambda *now: next_carry(valid, gates(*now), now[0]), carry, from_x, from_h)
         carry, from_x, from_h = pull((later[0] + h, *later[1:]))
         return (carry[0] + from_h @ back, *carry[1:]), (from_x, from_h)
 
-    carry, (from_x, from_h) = jax.lax.scan(move, last, (seen, valid, h), reverse=True)
+    carry, (from_x, from_h) = jax.lax.scan(move, last, (carries, valid, h), reverse=True)
     gradient = {
         "input": over_frames(x, from_x),
         "bias": from_x.sum((0, 1)),
-        "recurrent": over_frames(seen[0][0], from_h),
+        "recurrent": over_frames(carries[0][0], from_h),
         "hidden_bias": from_h.sum((0, 1)),
     }
     return {name: gradient[name] for name in weights}, carry, from_x @ weights["input"].T, None
@@ -357,9 +357,9 @@ def unroll_cudnn(weights: dict, carry: Carry, x: jax.Array, valid: jax.Array | N
     """
     units, inputs, rows = carry[0].shape[-1], x.shape[-1], x.shape[1]
 
-    def flat(each: jax.Array) -> jax.Array:
+    def flat(weight: jax.Array) -> jax.Array:
         """Returns weights [D, 4 H] in cuDNN's layout: gates in the order i, f, g, o, with [H, D] for a gate."""
-        i, f, o, g = jnp.split(each, 4, -1)
+        i, f, o, g = jnp.split(weight, 4, -1)
         return jnp.concatenate([gate.T.ravel() for gate in (i, f, g, o)])
 
     parts = [flat(weight) for weight in (weights["input"], weights["recurrent"], weights["bias"][None])]
@@ -368,7 +368,7 @@ def unroll_cudnn(weights: dict, carry: Carry, x: jax.Array, valid: jax.Array | N
     h, c = (each[None] for each in carry)
     shape = {"input_size": inputs, "hidden_size": units, "num_layers": 1, "dropout": 0.0, "bidirectional": False}
     out, h, c = rnn.lstm(x.swapaxes(0, 1), h, c, kernels, jnp.maximum(length, 1), **shape)
-    return held((length > 0)[:, None], (h[0], c[0]), carry), out.swapaxes(0, 1)
+    return next_carry((length > 0)[:, None], (h[0], c[0]), carry), out.swapaxes(0, 1)
 
 
 def unroll_linear(

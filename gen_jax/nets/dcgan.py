@@ -147,6 +147,6 @@ def check_kernel(kernel: int, stages: int) -> None:
       UserError: for a kernel below 2, and for fewer than 2 stages.
     """
     if kernel < 2:
-        raise UserError(f"a dcgan with kernel {kernel}: expected at least 2, its stride")
+        raise UserError(f"kernel of a dcgan is {kernel}; expected at least 2, its stride")
     if stages < 2:
-        raise UserError("a dcgan for images of the base size: expected at least twice the base; choose mlp")
+        raise UserError("images of a dcgan have the base size; expected at least twice the base. Choose mlp")

@@ -61,10 +61,18 @@ class Stage(NamedTuple):
 
 
 class Nets(NamedTuple):
-    """The nets of a ladder of `len(sizes)` layers; their latents are concatenated to [N, sum(sizes)], top first."""
+    """Holds the nets of a ladder of `len(sizes)` layers, whose latents are concatenated to [N, sum(sizes)], top first.
 
-    up: nn.Module  # (x [N, *], conditions or None) -> features of each layer
-    down: nn.Module  # (z, features or None, conditions, fixed) -> out [N, *shape]; z, mean and log scale [N, Z] of q
+    Attributes:
+      up: net (x [N, ...], y [N] or None) -> list of the features of each layer, top first. `down` reads them; their
+        shapes are free.
+      down: net (z [N, sum(sizes)], features or None, y, fixed) -> out [N, *shape], and z, mean and log scale [N,
+        sum(sizes)] of q. For `features` and `fixed`, see `Down`.
+      sizes: size of each layer's latent, top first.
+    """
+
+    up: nn.Module
+    down: nn.Module
     sizes: tuple[int, ...]
 
 
@@ -176,7 +184,7 @@ class Down(nn.Module):
           out [N, *shape]; z, mean and log scale of q(z | x), [N, Z] each.
         """
         top, num = self.stages[0], len(z)
-        found: list[list[jax.Array]] = []
+        posteriors: list[list[jax.Array]] = []
         vector = as_vector(Embedder(self.conditions, name="condition")(c))
         start = jnp.zeros((num, 1)) if vector is None else vector
         h = nn.Dense(math.prod(top.sides) * top.width, name="start")(start).reshape(num, *top.sides, top.width)
@@ -185,12 +193,12 @@ class Down(nn.Module):
             for channels in stage.latents:
                 size = math.prod(stage.sides) * channels
                 eps, z = z[:, :size].reshape(num, *stage.sides, channels), z[:, size:]
-                feature = features[len(found)] if features else None
-                h, *q = Layer(channels, self.kit, name=f"layer_{len(found) + 1}")(h, eps, feature, fixed)
-                found.append([each.reshape(num, -1) for each in q])
+                feature = features[len(posteriors)] if features else None
+                h, *q = Layer(channels, self.kit, name=f"layer_{len(posteriors) + 1}")(h, eps, feature, fixed)
+                posteriors.append([each.reshape(num, -1) for each in q])
             h = h if stage.latents else self.kit.block(name=f"block_{number}")(h)
         out = self.kit.leave(math.prod(self.shape) // math.prod(self.stages[-1].sides), name="leave")(nn.silu(h))
-        return out.reshape(num, *self.shape), *(jnp.concatenate(each, -1) for each in zip(*found))
+        return out.reshape(num, *self.shape), *(jnp.concatenate(each, -1) for each in zip(*posteriors))
 
 
 def _nets(shape: Sequence[int], conditions: Conditions, stages: Sequence[Stage], kit: Kit) -> Nets:
@@ -216,7 +224,7 @@ def mlp_ladder(
       UserError: for no latents, or sizes below 1.
     """
     if not latents:
-        raise UserError("a ladder without latents: expected the size of each layer's, top first")
+        raise UserError("latents of a ladder are missing; expected the size of each layer, top first")
     for size in latents:
         check_whole("latents", size)
     widths = stage_channels(hidden, len(latents))
@@ -249,7 +257,7 @@ def conv_ladder(
     for each in layers:
         check_whole("layers", each, 0)
     if not any(layers) or len(layers) > len(sides):
-        raise UserError(f"layers {tuple(layers)}: expected some, in at most the {len(sides)} stages of these images")
+        raise UserError(f"layers is {tuple(layers)}; expected some, in at most the {len(sides)} stages of these images")
     counts = [*layers, *[0] * (len(sides) - len(layers))]
     widths = stage_channels(channels, len(sides))
     stages = [Stage(side, width, (latent_channels,) * num) for side, width, num in zip(sides, widths, counts)]

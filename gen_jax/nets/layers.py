@@ -86,9 +86,11 @@ def stage_sides(shape: Sequence[int], base: int | None = None, net: str = "an r3
         resolution above 7 pixels both ways, because a dense layer there grows with its square.
     """
     if base is not None and base < 1:
-        raise UserError(f"{net} with base {base}: expected at least 1")
+        raise UserError(f"base of {net} is {base}; expected at least 1")
     if len(shape) != 3:
-        raise UserError(f"{net} is for images [H, W, C], these data have rows of shape {tuple(shape)}; choose mlp")
+        raise UserError(
+            f"{net} is for images, and the shape of the rows is {tuple(shape)}; expected images [H, W, C]. Choose mlp"
+        )
     sides = [(shape[0], shape[1])]
     while all(side % 2 == 0 and side >= (2 * base if base else 8) for side in sides[0]):
         sides.insert(0, (sides[0][0] // 2, sides[0][1] // 2))
@@ -98,8 +100,8 @@ def stage_sides(shape: Sequence[int], base: int | None = None, net: str = "an r3
         if base:
             side = base * 2 ** max(1, round(np.log2(max(shape[:2]) / base)))
         raise UserError(
-            f"{net} cannot halve {shape[0]}x{shape[1]} down to {base or '4..7'} pixels a side; "
-            f"resize the images, for example --config.data.resize={side}"
+            f"{net} cannot halve {shape[0]}x{shape[1]} down to {base or '4..7'} pixels a side; expected a size that "
+            f"halves. Resize the images, for example --config.data.resize={side}"
         )
     return sides
 
@@ -115,7 +117,7 @@ def stage_channels(channels: Sequence[int], stages: int) -> list[int]:
       UserError: for no width, or a width that is no whole number above 0.
     """
     if not channels or not all(isinstance(width, int) and width > 0 for width in channels):
-        raise UserError(f"channels {tuple(channels)}: expected whole numbers above 0, one or more")
+        raise UserError(f"channels is {tuple(channels)}; expected whole numbers above 0, one or more")
     return [channels[min(stage, len(channels) - 1)] for stage in range(stages)]
 
 

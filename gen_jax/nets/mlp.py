@@ -85,7 +85,7 @@ class MLP(nn.Module):
         """
         if not all(isinstance(width, int) and width > 0 for width in (*self.hidden, self.pieces)):
             raise UserError(
-                f"an mlp with hidden {self.hidden} and pieces {self.pieces}: expected whole numbers above 0"
+                f"hidden {self.hidden} or pieces {self.pieces} of an mlp is wrong; expected whole numbers above 0"
             )
         kernel_init = INITIALIZERS[choose("initializer", self.initializer, INITIALIZERS)](self.scale)
         activation = ACTIVATIONS[choose("activation", self.activation, ACTIVATIONS)]

@@ -48,7 +48,7 @@ class CheckedNet:
         Raises:
           UserError: if the net does not take these inputs.
         """
-        self.refuse_inputs(inputs)
+        refuse_inputs(self.what, self.net, self.inputs, inputs)
         return self.net.init(key, *inputs)
 
     def init_with_output(self, key: Any, *inputs: Any) -> tuple[Any, Any]:
@@ -61,9 +61,9 @@ class CheckedNet:
         Raises:
           UserError: if the net does not take these inputs, or its output has another shape.
         """
-        self.refuse_inputs(inputs)
+        refuse_inputs(self.what, self.net, self.inputs, inputs)
         output, weights = self.net.init_with_output(key, *inputs)
-        self.refuse_output(output)
+        refuse_output(self.what, self.net, output, self.shape)
         return output, weights
 
     def apply(self, weights: Any, *inputs: Any, **options: Any) -> Any:
@@ -77,47 +77,76 @@ class CheckedNet:
         Raises:
           UserError: if the net does not take these inputs, or its output has another shape.
         """
-        self.refuse_inputs(inputs)
+        refuse_inputs(self.what, self.net, self.inputs, inputs)
         result = self.net.apply(weights, *inputs, **options)
-        self.refuse_output(result[0] if "mutable" in options else result)
+        refuse_output(self.what, self.net, result[0] if "mutable" in options else result, self.shape)
         return result
 
-    def refuse_inputs(self, inputs: tuple[Any, ...]) -> None:
-        """Raises UserError if the net does not take so many inputs.
 
-        Args:
-          inputs: the inputs.
-        """
-        if not callable(self.net):
-            return
-        try:
-            inspect.signature(self.net).bind(*inputs)
-        except TypeError as error:
-            raise UserError(
-                f"{self.what} {type(self.net).__name__}: {error}; expected __call__(self, {self.inputs})"
-            ) from None
+def refuse_inputs(what: str, net: Net, names: str, inputs: tuple[Any, ...]) -> None:
+    """Refuses a net that does not take so many inputs.
 
-    def refuse_output(self, output: Any) -> None:
-        """Raises UserError if an output has another shape than its place in the model needs.
+    Args:
+      what: name of the place, for the error.
+      net: the net.
+      names: the inputs in words, for the error.
+      inputs: the inputs.
 
-        Args:
-          output: of the net.
-        """
-        shape = getattr(output, "shape", None)
-        accepted = [self.shape] if self.shape else [(), (1,)]  # logits may have a last axis
-        if shape is None or tuple(shape[1:]) not in accepted:
-            found = f"an output of type {type(output).__name__}" if shape is None else f"an output of shape {[*shape]}"
-            expected = ", ".join(map(str, ("N", *self.shape)))
-            raise UserError(f"{self.what} {type(self.net).__name__} gives {found}; expected [{expected}]")
+    Raises:
+      UserError: for such a net.
+    """
+    if not callable(net):
+        return
+    try:
+        inspect.signature(net).bind(*inputs)
+    except TypeError as error:
+        raise UserError(f"{what} {type(net).__name__}: {error}; expected __call__(self, {names})") from None
+
+
+def refuse_output(what: str, net: Net, output: Any, expected: tuple[int, ...]) -> None:
+    """Refuses an output of another shape than its place in the model needs.
+
+    Args:
+      what: name of the place, for the error.
+      net: the net.
+      output: output of the net.
+      expected: shape of the output without its first axis.
+
+    Raises:
+      UserError: for such an output.
+    """
+    shape = getattr(output, "shape", None)
+    accepted = [expected] if expected else [(), (1,)]  # logits may have a last axis
+    if shape is None or tuple(shape[1:]) not in accepted:
+        found = f"an output of type {type(output).__name__}" if shape is None else f"an output of shape {[*shape]}"
+        axes = ", ".join(map(str, ("N", *expected)))
+        raise UserError(f"{what} {type(net).__name__} gives {found}; expected [{axes}]")
+
+
+def refuse_no_net(what: str, net: Any) -> None:
+    """Refuses an object that is no net.
+
+    Args:
+      what: name of the place, for the error.
+      net: the object.
+
+    Raises:
+      UserError: for an object without `init` and `apply`.
+    """
+    if not hasattr(net, "init") or not hasattr(net, "apply"):
+        raise UserError(
+            f"{what} is an object of type {type(net).__name__}, which has no init and apply; expected a Flax linen module, "
+            f"or an NNX module as gen_jax.nets.NnxNet(lambda rngs: {type(net).__name__}(..., rngs=rngs))"
+        )
 
 
 def build_net(
-    what: str, choices: Mapping[str, Callable], options: Any, *facts: Any, inputs: str, shape: tuple
+    place: str, choices: Mapping[str, Callable], options: Any, *facts: Any, inputs: str, shape: tuple
 ) -> CheckedNet:
     """Builds a net of a model, which is checked when it is traced: also nets that a user has registered under a name.
 
     Args:
-      what: name of the place, for the errors.
+      place: name of the place, for the errors.
       choices: functions by name.
       options: the net, as `registry.build` takes it.
       *facts: facts that the model gives to the functions.
@@ -127,10 +156,6 @@ def build_net(
     Raises:
       UserError: as `registry.build`, and for an object that is no net.
     """
-    net = build(what, choices, options, *facts)
-    if not hasattr(net, "init") or not hasattr(net, "apply"):
-        raise UserError(
-            f"{what} is an object of type {type(net).__name__}, which has no init and apply; expected a Flax linen module, "
-            f"or an NNX module as gen_jax.nets.NnxNet(lambda rngs: {type(net).__name__}(..., rngs=rngs))"
-        )
-    return CheckedNet(what, net, inputs, tuple(shape))
+    net = build(place, choices, options, *facts)
+    refuse_no_net(place, net)
+    return CheckedNet(place, net, inputs, tuple(shape))

@@ -46,7 +46,7 @@ class NnxNet:
         _, *parts = nnx.split(self.module(key), nnx.Param, ...)
         weights, others = parts
         if jax.tree.leaves(others):
-            raise ValueError("an NNX net with variables that are no nnx.Param: expected weights alone")
+            raise ValueError("an NNX net has variables that are no nnx.Param; expected weights alone")
         return {"params": nnx.to_pure_dict(weights)}
 
     def init_with_output(self, key: jax.Array, *inputs: Any) -> tuple[Any, Any]:

@@ -130,11 +130,13 @@ class Block(nn.Module):
         """Returns images [N, H, W, C] from images x of the same shape."""
         channels = x.shape[-1]
         if self.expansion < 1:
-            raise UserError(f"an r3 net with expansion {self.expansion}: expected at least 1")
+            raise UserError(f"expansion of an r3 net is {self.expansion}; expected at least 1")
         hidden = channels * self.expansion
         groups = hidden // self.group_width if self.group_width else 1
         if self.group_width and hidden % self.group_width:
-            raise UserError(f"group_width {self.group_width} does not divide the {hidden} channels of an r3 block")
+            raise UserError(
+                f"group_width is {self.group_width}; expected a divisor of the {hidden} channels of an r3 block"
+            )
         gain = 2 / (1 + 0.2**2) / np.sqrt(self.blocks)
         scaled = nn.initializers.variance_scaling(gain, "fan_in", "normal")
         expand = self.param("expand", scaled, (channels, hidden), jnp.float32)

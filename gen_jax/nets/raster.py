@@ -35,13 +35,13 @@ class Raster(nn.Module):
         self.predictor = Predictor(self.recurrent, self.size, 0, True, self.conditions, {})
 
     def move(
-        self, carry: tuple, left: jax.Array, above: jax.Array, place: jax.Array, c: Given | None = None
+        self, carry: tuple, left_codes: jax.Array, above: jax.Array, place: jax.Array, c: Given | None = None
     ) -> tuple[tuple, jax.Array]:
         """Computes the logits of the codes at several places.
 
         Args:
           carry: the carry before the first place.
-          left: codes to the left [N, T]; -1 for no code.
+          left_codes: codes to the left [N, T]; -1 for no code.
           above: codes above [N, T]; -1 for no code.
           place: indices of the places in the grid [T].
           c: conditions, which are concatenated with each code; by default None.
@@ -50,8 +50,8 @@ class Raster(nn.Module):
           The carry after the last place, and logits [N, T, K].
         """
         at = jax.nn.one_hot(place, self.height * self.width)
-        at = jnp.broadcast_to(at, (*left.shape, at.shape[-1]))
-        frames = jnp.concatenate([jax.nn.one_hot(left, self.size), jax.nn.one_hot(above, self.size), at], -1)
+        at = jnp.broadcast_to(at, (*left_codes.shape, at.shape[-1]))
+        frames = jnp.concatenate([jax.nn.one_hot(left_codes, self.size), jax.nn.one_hot(above, self.size), at], -1)
         return self.predictor.unroll(carry, frames, c)[:2]
 
     def __call__(self, codes: jax.Array, c: Given | None = None) -> jax.Array:

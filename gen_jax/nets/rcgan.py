@@ -14,8 +14,7 @@ from flax.core import FrozenDict
 from gen_jax.errors import UserError, choose
 from gen_jax.nets.conditions import Embedded
 from gen_jax.nets.mlp import ACTIVATIONS
-from gen_jax.nets.recurrent import RECURRENT, Cell, conditioned
-from gen_jax.registry import build
+from gen_jax.nets.recurrent import Cell, build_recurrent, conditioned
 
 LSTM: FrozenDict[str, Any] = FrozenDict(name="lstm", units=64)
 
@@ -31,7 +30,7 @@ def unrolled(cell: Mapping, x: jax.Array, c: Embedded | None) -> jax.Array:
     Returns:
       h [N, T, units].
     """
-    layers = build("cell", RECURRENT, cell)
+    layers = build_recurrent("cell", cell)
     return layers.unroll(layers.init_carry(len(x)), conditioned(x, c))[1]
 
 
@@ -105,7 +104,10 @@ def shared_out(z: jax.Array, frames: int) -> jax.Array:
       UserError: if Z is no multiple of T.
     """
     if z.shape[1] % frames:
-        raise UserError(f"latent_size {z.shape[1]}: a recurrent generator of {frames} frames needs a multiple of that")
+        raise UserError(
+            f"latent_size is {z.shape[1]}; expected a multiple of {frames}, the number of frames of a recurrent "
+            "generator"
+        )
     return z.reshape(len(z), frames, -1)
 
 
@@ -135,4 +137,4 @@ def check_series(shape: Sequence[int]) -> None:
       UserError: for such rows.
     """
     if len(shape) != 2:
-        raise UserError(f"a recurrent net is for series [T, D], these data have rows of shape {tuple(shape)}")
+        raise UserError(f"shape of the rows is {tuple(shape)}; expected series [T, D] for a recurrent net")

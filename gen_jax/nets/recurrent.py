@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -12,7 +12,7 @@ from flax.linen import initializers
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.nets.cells import CELLS, Carry, Linear, unroll_cudnn, unroll_gated, unroll_linear
 from gen_jax.nets.conditions import Embedded, as_vector
-from gen_jax.registry import Choices
+from gen_jax.registry import Choices, build
 
 SCANS = ("auto", "sequential", "associative", "cudnn")
 NORMS = {"none": lambda: lambda x: x, "rms": nn.RMSNorm, "layer": nn.LayerNorm}
@@ -136,12 +136,16 @@ class Recurrent(nn.Module):
             check_whole(name, getattr(self, name), least)
         for name in ("dropout", "input_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)}: expected a share from 0 to below 1")
+                raise UserError(f"{name} is {getattr(self, name)}; expected a share from 0 to below 1")
         if self.scan == "associative" and not isinstance(CELLS[self.cell], Linear):
             linear = ", ".join(name for name, cell in CELLS.items() if isinstance(cell, Linear))
-            raise UserError(f"scan 'associative': {self.cell} is not linear in h; of {linear} it can be")
+            raise UserError(
+                f"scan is 'associative' and cell is {self.cell}; expected a cell that is linear in h: {linear}"
+            )
         if self.scan == "cudnn" and (self.cell != "lstm" or jax.default_backend() != "gpu"):
-            raise UserError(f"scan 'cudnn': {self.cell} on {jax.default_backend()}, expected lstm on an NVIDIA GPU")
+            raise UserError(
+                f"scan is 'cudnn' with {self.cell} on {jax.default_backend()}; expected lstm on an NVIDIA GPU"
+            )
 
 
 def conditioned(x: jax.Array, c: Embedded | None) -> jax.Array:
@@ -213,3 +217,22 @@ class Layer(nn.Module):
 
 RECURRENT = {cell: partial(Recurrent, cell) for cell in CELLS}  # net(**options)
 Cell = Annotated[Mapping, Choices(RECURRENT)]
+
+
+def build_recurrent(what: str, options: Any) -> Recurrent:
+    """Builds recurrent layers.
+
+    Args:
+      what: name of their place in a model, for the errors.
+      options: a `name` in `RECURRENT` and the options of `Recurrent`; or an object with the methods of `Recurrent`.
+
+    Raises:
+      UserError: for an unknown name or option, or another object.
+    """
+    layers = build(what, RECURRENT, options)
+    if not hasattr(layers, "init_carry"):
+        raise UserError(
+            f"{what} is an object of type {type(layers).__name__}; expected a gen_jax.nets.recurrent.Recurrent, or a section with "
+            f"a name: {', '.join(RECURRENT)}"
+        )
+    return layers

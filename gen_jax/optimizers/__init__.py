@@ -47,15 +47,17 @@ def schedule(value: float | Mapping | Callable[[jax.Array], Any]) -> Callable[[j
     """
     if callable(value):
         return value
+    if isinstance(value, str):
+        raise UserError(f"schedule is {value!r}; expected a number, or a section with start, stop and examples")
     if not isinstance(value, Mapping):
-        return lambda seen: value
+        return lambda examples: value
     return build("schedule", {"schedule": _moving}, {"name": "schedule", **value})
 
 
 def _moving(start: float, stop: float, examples: int, shape: str = "cosine") -> Callable[[jax.Array], jax.Array]:
     curve = SHAPES[choose("schedule shape", shape, SHAPES)]
     if examples < 1:
-        raise UserError(f"a schedule over {examples} examples: expected at least 1")
+        raise UserError(f"number of examples of a schedule is {examples}; expected at least 1")
     return lambda seen: curve(start, stop, jnp.clip(seen / examples, 0, 1))
 
 
@@ -71,21 +73,42 @@ def optimizer(
         the largest global norm of a gradient. Or an Optax transformation, which counts steps itself.
 
     Raises:
-      UserError: for an unknown name, argument or schedule.
+      UserError: for an unknown name, argument or schedule, or an object that is no Optax transformation.
     """
     if not isinstance(options, Mapping):
-        transformation = build("optimizer", OPTIMIZERS, options)
-        return lambda seen: transformation
+        transformation = transformation_of(options)
+        return lambda examples: transformation
     arguments = {name: schedule(value) for name, value in options.items() if name != "name"}
 
-    def at(seen: jax.Array) -> optax.GradientTransformation:
-        values = {name: value(seen) for name, value in arguments.items()}
+    def at(examples: jax.Array) -> optax.GradientTransformation:
+        values = {name: value(examples) for name, value in arguments.items()}
         clip_norm = values.pop("clip_norm", None)
         tx = build("optimizer", OPTIMIZERS, {"name": options.get("name"), **values})
         return tx if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), tx)
 
     at(jnp.zeros(()))  # because a wrong name or argument must raise now, not at the first step
     return at
+
+
+def transformation_of(thing: Any) -> optax.GradientTransformation:
+    """Returns an Optax transformation, or the transformation that a function without arguments returns.
+
+    Args:
+      thing: the transformation or the function.
+
+    Raises:
+      UserError: for anything else, such as a learning rate or an Optax function that is not called.
+    """
+    expected = "expected an Optax transformation, or a section with a name and a learning_rate"
+    if thing in OPTIMIZERS.values():
+        name = thing.__name__
+        raise UserError(f"optimizer is the function {name}; {expected}. Call it with a learning rate: {name}(1e-3)")
+    if isinstance(thing, float | int):
+        raise UserError(f"optimizer is {thing}; {expected}. Pass {{'name': 'adam', 'learning_rate': {thing}}}")
+    transformation = build("optimizer", OPTIMIZERS, thing)
+    if not hasattr(transformation, "init") or not hasattr(transformation, "update"):
+        raise UserError(f"optimizer is an object of type {type(transformation).__name__}; {expected}")
+    return transformation
 
 
 def moving_average(average: Any, params: Any, examples: jax.Array, half_life: jax.Array) -> Any:

@@ -65,7 +65,7 @@ def evolution_gradient(
       UserError: for no pairs, or a deviation not above 0.
     """
     if pairs < 1 or not deviation > 0:
-        raise UserError(f"pairs {pairs} and deviation {deviation}: expected at least 1 and more than 0")
+        raise UserError(f"pairs is {pairs} and deviation is {deviation}; expected at least 1 and more than 0")
     theta, unravel = ravel_pytree(params)  # [D]
 
     def shifted(e: jax.Array) -> jax.Array:

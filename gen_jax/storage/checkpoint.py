@@ -129,7 +129,10 @@ def save(manager: CheckpointManager, step: int, state: Any) -> None:
     sums, broken = checksums(state)
     if broken:
         finish(manager)
-        raise UserError(f"the state is not finite at step {step}: {broken}; {left(manager)}")
+        raise UserError(
+            f"the state is not finite at step {step} ({broken}); expected finite numbers. The run stops: "
+            f"{describe_latest(manager)}"
+        )
     facts = {name: [*shape_and_type, sums[name]] for name, shape_and_type in layout(state).items()}
     args = ocp.args.Composite(state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(facts))
     attempt(manager, partial(manager.save, step, args=args))
@@ -147,7 +150,7 @@ def finish(manager: CheckpointManager) -> None:
     attempt(manager, manager.wait_until_finished)
 
 
-def left(manager: CheckpointManager) -> str:
+def describe_latest(manager: CheckpointManager) -> str:
     """Returns in words which checkpoint a run that ends has saved.
 
     Args:
@@ -176,8 +179,8 @@ def attempt(manager: CheckpointManager, function: Callable[[], Any]) -> None:
         reason = reason_of(error)
     # Raised outside of the handler, because a reference to the first error would keep the failed tasks of Orbax alive.
     raise UserError(
-        f"cannot save a checkpoint in {manager.directory}: {reason}; the run stops, {left(manager)}: "
-        f"mend that, and the same command goes on from there"
+        f"cannot save a checkpoint in {manager.directory} ({reason}); expected a disk that can be written. The run "
+        f"stops: {describe_latest(manager)}. Mend that, and the same command goes on from there"
     )
 
 
@@ -209,7 +212,7 @@ def restore(manager: CheckpointManager, step: int, abstract: Any) -> Any:
     sums, _ = checksums(state)
     for name, (_, _, expected) in facts.items():
         if sums[name] != expected:
-            raise Damaged(f"the checksum of {name} is {sums[name]}, expected {expected}")
+            raise Damaged(f"the checksum of {name} is {sums[name]}; expected {expected}")
     return state
 
 
@@ -249,22 +252,22 @@ def saved_layout(facts: Any) -> dict[str, list]:
         raise Damaged(str(error)) from None
 
 
-def refuse_other_layout(saved: dict[str, list], wanted: dict[str, list], what: str) -> None:
+def refuse_other_layout(saved: dict[str, list], model_layout: dict[str, list], checkpoint_name: str) -> None:
     """Refuses a saved state that has other arrays than the state of the model.
 
     Args:
       saved: layout of the saved state.
-      wanted: layout of the state of the model.
-      what: name of the checkpoint, for the error.
+      model_layout: layout of the state of the model.
+      checkpoint_name: name of the checkpoint, for the error.
 
     Raises:
       UserError: for the first array that differs.
     """
-    for name in sorted(saved.keys() | wanted.keys()):
-        if saved.get(name) != wanted.get(name):
+    for name in sorted(saved.keys() | model_layout.keys()):
+        if saved.get(name) != model_layout.get(name):
             raise UserError(
-                f"{what} does not fit this model: {name} was {saved.get(name, 'absent')} and is now "
-                f"{wanted.get(name, 'absent')}; it is of other code or settings"
+                f"{checkpoint_name} does not fit this model, because {name} was {saved.get(name, 'absent')}; expected "
+                f"{model_layout.get(name, 'absent')}. Other code or settings wrote it"
             )
 
 
@@ -296,7 +299,8 @@ def newest_in(folder: Path, abstract: Any, step: int | None = None) -> tuple[int
                     return checkpoint
             time.sleep(PAUSE)
     raise UserError(
-        f"{folder}: its checkpoints are deleted before they are read; a larger --config.keep keeps more of them"
+        f"checkpoints of {folder} are deleted before they are read; expected a checkpoint that stays. Set a larger "
+        "--config.keep"
     )
 
 
@@ -338,7 +342,7 @@ def newest(
     last = max(steps, default=0)
     if step is not None:
         if step not in steps:
-            raise UserError(f"no checkpoint of step {step} in {manager.directory}; there are {steps[::-1]}")
+            raise UserError(f"no checkpoint of step {step} in {manager.directory}; expected one of {steps[::-1]}")
         steps = [step]
     damaged: list[int] = []
     for candidate in steps:
@@ -357,7 +361,8 @@ def newest(
         damaged.append(candidate)
     if steps:
         raise UserError(
-            f"no whole checkpoint in {manager.directory}: all of {steps[::-1]} are damaged; nothing was changed"
+            f"no whole checkpoint in {manager.directory}, because all of {steps[::-1]} are damaged; expected one. "
+            "Nothing was changed"
         )
     return None
 

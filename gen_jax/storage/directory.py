@@ -31,7 +31,7 @@ def read_config(workdir: Path) -> dict | None:
       UserError: if the directory holds anything but a run.
     """
     if not str(workdir).isprintable():
-        raise UserError(f"{str(workdir)!r} is no name for a run: expected characters that can be printed")
+        raise UserError(f"directory of the run is {str(workdir)!r}; expected characters that can be printed")
     if not workdir.exists():
         return None
     if not workdir.is_dir():
@@ -50,7 +50,8 @@ def read_config(workdir: Path) -> dict | None:
         others -= {"checkpoints"}  # a folder of gen_jax or an empty folder; a folder of another program is refused
     if others:
         raise UserError(
-            f"{workdir} holds {min(others)!r} but no config.json, so it is not a run: choose another --workdir"
+            f"{workdir} holds {min(others)!r} but no config.json; expected a run, or an empty directory. Choose "
+            "another --workdir"
         )
     return None
 
@@ -71,8 +72,8 @@ def begun_config(workdir: Path) -> dict | None:
         return config
     if steps_in(workdir / BEST) and (not (workdir / "checkpoints").exists() or _went_beyond_a_save(workdir, config)):
         raise UserError(
-            f"{workdir / 'checkpoints'} holds no checkpoint any more, and {workdir / BEST} does: put it back, or choose another "
-            f"--workdir; gen_jax.sample and gen_jax.evaluate read the best one"
+            f"{workdir / 'checkpoints'} holds no checkpoint any more, and {workdir / BEST} does; expected both. Put "
+            "it back, or choose another --workdir (gen_jax.sample and gen_jax.evaluate read the best one)"
         )
     return None
 
@@ -104,7 +105,9 @@ def read_spec(workdir: Path) -> Spec:
     try:
         return from_json(read_json(workdir / "spec.json"))
     except (KeyError, TypeError) as error:
-        raise UserError(f"{workdir / 'spec.json'} was written by other code than this ({error}): use that") from None
+        raise UserError(
+            f"{workdir / 'spec.json'} was written by other code than this ({error}); expected facts of data. Use that code"
+        ) from None
 
 
 @contextmanager
@@ -122,21 +125,25 @@ def locked(workdir: Path) -> Iterator[None]:
         handle = own_file(str(workdir / ".lock"), os.O_RDWR | os.O_CREAT)
     except FileExistsError:
         raise UserError(
-            f"{workdir} is a file, or a link to nothing: expected a folder, or a new name for one"
+            f"{workdir} is a file, or a link to nothing; expected a folder, or a new name for one"
         ) from None
     except OSError as error:
-        raise UserError(f"cannot write to {workdir}: {error.strerror}") from None
+        raise UserError(
+            f"cannot write to {workdir} ({error.strerror}); expected a directory that can be written"
+        ) from None
     with os.fdopen(handle, "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = file.read().strip() or "unknown"
             raise UserError(
-                f"{workdir} is in use by process {owner}: stop it first, or choose another --workdir"
+                f"{workdir} is in use by process {owner}; expected no other process. Stop it first, or choose another "
+                "--workdir"
             ) from None
         except OSError as error:
             raise UserError(
-                f"files in {workdir} cannot be locked ({error.strerror}): choose another --workdir"
+                f"files in {workdir} cannot be locked ({error.strerror}); expected a file system with locks. Choose "
+                "another --workdir"
             ) from None
         file.truncate(0)
         file.write(f"{os.getpid()} on {platform.node()}")
@@ -160,7 +167,9 @@ def refuse_other(workdir: Path, begun: dict, config: dict, spec: Spec, fork: Pat
     refuse_changes(begun, config, workdir)
     origin = read_json(workdir / "fork.json")["from"] if (workdir / "fork.json").exists() else None
     if fork is not None and str(fork.resolve()) != origin:
-        raise UserError(f"{workdir} has begun already and is no fork of {fork}: give a new --workdir")
+        raise UserError(
+            f"{workdir} has begun already and is no fork of {fork}; expected a new directory. Choose another --workdir"
+        )
     old, new = to_json(read_spec(workdir)), json.loads(json.dumps(to_json(spec)))
     for info in (old["info"], new["info"]):
         for network in NETWORKS & info.keys():
@@ -168,8 +177,8 @@ def refuse_other(workdir: Path, begun: dict, config: dict, spec: Spec, fork: Pat
     for name in new:
         if old[name] != new[name]:
             raise UserError(
-                f"the data changed since {workdir} was started: {name} was {old[name]!r} and is now {new[name]!r}; "
-                f"choose another --workdir"
+                f"{name} of the data was {old[name]!r} in {workdir} and is now {new[name]!r}; expected the same data. "
+                "Choose another --workdir"
             )
 
 
@@ -210,4 +219,6 @@ def refuse_incomplete(config: dict, workdir: Path) -> None:
     """
     lacking = base_config().keys() - config.keys()
     if lacking:
-        raise UserError(f"{workdir / 'config.json'} lacks {min(lacking)!r}: other code than this wrote it, use that")
+        raise UserError(
+            f"{workdir / 'config.json'} lacks {min(lacking)!r}; expected all settings. Use the code that wrote it"
+        )

@@ -50,11 +50,12 @@ def load(
     workdir = Path(workdir)
     config = read_config(workdir)
     if config is None:
-        raise UserError(f"no run in {workdir}: " + ("it is empty" if workdir.exists() else "no such directory"))
+        state = "is empty" if workdir.exists() else "does not exist"
+        raise UserError(f"no run in {workdir}, which {state}; expected the directory of a run")
     refuse_incomplete(config, workdir)
     seeds = config["replicas"]
     if not 0 <= replica < seeds:
-        raise UserError(f"replica {replica}: {workdir} has {seeds}, numbered from 0")
+        raise UserError(f"replica is {replica}; expected 0 to {seeds - 1}, as {workdir} has {seeds}")
     spec = read_spec(workdir)
     if model is None:
         refuse_untrusted(config, workdir)
@@ -62,8 +63,8 @@ def load(
     lost = lost_objects(config["model"], "model")
     if model is None and lost:
         raise UserError(
-            f"{workdir} was trained with {lost[0]}, an object that only the program that made it has: pass the model, as "
-            f"in gen_jax.load({str(workdir)!r}, model=model)"
+            f"{workdir} was trained with {lost[0]}, an object that only the program that made it has; expected the "
+            f"model, as in gen_jax.load({str(workdir)!r}, model=model)"
         )
     model = model or models.build_model(config["model"], spec)
     lanes = ORDERS[config["data"]["order"]].lanes
@@ -71,9 +72,13 @@ def load(
     abstract = placement.abstract_state(placement.make_mesh(jax.devices()[:1]), shapes, seeds)
     selected = steps_in(workdir / BEST)
     if selected and not last and (step is None or step in selected):
-        found = checkpoint.newest_in(workdir / BEST, abstract, step)
+        step_and_state = checkpoint.newest_in(workdir / BEST, abstract, step)
     else:
-        found = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
-    if found is None:
-        raise UserError(f"{workdir} has no checkpoint yet: it was stopped before the first save")
-    return Loaded(model, replicas.replica(found[1], replica, seeds), spec, config, found[0], workdir)
+        step_and_state = checkpoint.newest_in(workdir / "checkpoints", abstract, step)
+    if step_and_state is None:
+        raise UserError(
+            f"{workdir} has no checkpoint yet, because it was stopped before the first save; expected one. Resume the "
+            "run"
+        )
+    number, state = step_and_state
+    return Loaded(model, replicas.replica(state, replica, seeds), spec, config, number, workdir)

@@ -17,17 +17,17 @@ def read_metrics(workdir: Path) -> list[dict]:
     objects = []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         try:
-            found = json.loads(line)
+            record = json.loads(line)
         except (ValueError, RecursionError):
             break
-        if not _is_record(found):
+        if not _is_record(record):
             break
-        objects.append(found)
+        objects.append(record)
     return objects
 
 
-def _is_record(found: Any) -> bool:
+def _is_record(record: Any) -> bool:
     """Returns whether an object holds a step, its seconds, and numbers or None by name."""
-    if not isinstance(found, dict) or not isinstance(found.get("step"), int) or found.get("seconds") is None:
+    if not isinstance(record, dict) or not isinstance(record.get("step"), int) or record.get("seconds") is None:
         return False
-    return all(value is None or isinstance(value, int | float) for value in found.values())
+    return all(value is None or isinstance(value, int | float) for value in record.values())

@@ -60,7 +60,7 @@ def register(name: str, thing: Any, kind: str = "model") -> Any:
         return register_measure(name, thing)
     table: MutableMapping[str, Any] = TABLES[kind]
     if name in table and (kind, name) not in OWN:
-        raise UserError(f"{kind} {name!r} is a name of gen_jax itself: choose another")
+        raise UserError(f"{kind} {name!r} is a name of gen_jax itself; expected another name")
     OWN[kind, name] = thing
     table[name] = family(name)(thing) if kind == "model" else thing
     return table[name]
@@ -83,7 +83,7 @@ def register_measure(name: str, measure: Measure) -> Measure:
     others = tuple(other for other in catalogue.MEASURES if other is not OWN.get(("measure", name)))
     taken = {metric for other in others for metric in names_of(other)} & {*names_of(measure)}
     if taken:
-        raise UserError(f"metric {min(taken)!r} is a name of another measure: choose another")
+        raise UserError(f"metric {min(taken)!r} is a name of another measure; expected another name")
     catalogue.MEASURES = (*others, measure)
     OWN["measure", name] = measure
     return measure
@@ -144,6 +144,6 @@ def restore(homes: Mapping[str, Mapping[str, str]], workdir: Any) -> None:
                 register(name, resolve(home), kind)
             except UserError as error:
                 raise UserError(
-                    f"{workdir} needs the {kind} {name!r} of {home}, which this process cannot find ({error}): call "
-                    f"gen_jax.register({name!r}, ..., {kind!r}) first"
+                    f"{kind} {name!r} of {workdir} cannot be loaded from {home} ({error}); expected a registered "
+                    f"{kind}. Call gen_jax.register({name!r}, ..., {kind!r}) first"
                 ) from None

@@ -34,7 +34,7 @@ def silence() -> Callable[[], None]:
     loggers = logging.get_absl_logger(), getLogger("asyncio")
     before, active = sys.unraisablehook, [True]
 
-    def kept(record: LogRecord) -> bool:
+    def passes(record: LogRecord) -> bool:
         return not is_of_orbax(record)
 
     def hook(unraisable: Any) -> None:
@@ -44,12 +44,12 @@ def silence() -> Callable[[], None]:
     def undo() -> None:
         active.clear()  # because the hook may stay, below the hook of another thread
         for logger in loggers:
-            logger.removeFilter(kept)
+            logger.removeFilter(passes)
         if sys.unraisablehook is hook:
             sys.unraisablehook = before
 
     for logger in loggers:
-        logger.addFilter(kept)
+        logger.addFilter(passes)
     sys.unraisablehook = hook
     return undo
 

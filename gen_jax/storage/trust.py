@@ -89,6 +89,6 @@ def refuse_untrusted(config: Mapping[str, Any], workdir: Path) -> None:
     unknown = sorted(references_of(config) - trusted())
     if unknown:
         raise UserError(
-            f"{workdir} names code that this user has not trained with, {unknown[0]}, which loading would run: if you trust "
-            f"it, set {VARIABLE}={','.join(unknown)}"
+            f"{workdir} names the code {unknown[0]}, which loading would run; expected code that this user has "
+            f"trained with. If you trust it, set {VARIABLE}={','.join(unknown)}"
         )

@@ -92,11 +92,13 @@ def fit(
     if isinstance(experiment, Model):
         if not isinstance(place, DataSet):
             raise UserError(
-                f"gen_jax.fit(model, {type(place).__name__}): expected data, as gen_jax.data.open or gen_jax.data.arrays returns"
+                f"data of gen_jax.fit(model, data) is of type {type(place).__name__}; expected data, as "
+                "gen_jax.data.open or gen_jax.data.arrays returns"
             )
         if workdir is None:
             raise UserError(
-                "gen_jax.fit(model, data) lacks workdir, the directory of the run: expected workdir='runs/NAME'"
+                "workdir of gen_jax.fit(model, data) is missing; expected the directory of the run, as in "
+                "workdir='runs/NAME'"
             )
         source = None if "data" in settings else place.source
         job = prepare(settings_of_fit(experiment, place, settings), Path(workdir), quiet, experiment, source)
@@ -105,7 +107,8 @@ def fit(
     folders = [folder for folder in (place, workdir) if folder is not None]
     if len(folders) != 1:
         raise UserError(
-            "gen_jax.fit(config): expected one directory of the run, as in gen_jax.fit(config, 'runs/NAME')"
+            "directory of gen_jax.fit(config) is missing; expected the directory of the run, as in "
+            "gen_jax.fit(config, 'runs/NAME')"
         )
     job = prepare(changed_config(experiment, settings), Path(folders[0]), quiet)
     train(job, None, f"gen_jax.fit(config, {str(folders[0])!r})", users)
@@ -140,14 +143,14 @@ def changed_config(experiment: str | Path | ConfigDict, settings: Mapping[str, A
       UserError: for an unknown setting, or a value of another type than it may have.
     """
     if isinstance(experiment, ConfigDict):
-        complete = config.unshared(experiment)
+        complete = config.referenced(config.unshared(experiment))
     else:
         complete = config.load_file(experiment)
     others = dict(settings)
     if "model" in others:
         options = others.pop("model")
         if not isinstance(options, Mapping):
-            raise UserError(f"model {options!r}: expected its options, as in model={{'latent_size': 2}}")
+            raise UserError(f"model is {options!r}; expected its options, as in model={{'latent_size': 2}}")
         complete.model = ConfigDict(described(changed_part(complete.model.to_dict(), options)))
     change_settings(complete, config.flat(others))
     return complete
@@ -180,10 +183,11 @@ def change_settings(complete: ConfigDict, changes: Mapping[str, Any]) -> None:
     for setting, value in changes.items():
         choose("setting", setting, [key for key in config.flat(complete, inner=True) if not key.startswith("model")])
         section, _, name = setting.rpartition(".")
+        settings = complete[section] if section else complete
         try:
-            (complete[section] if section else complete)[name] = value
-        except TypeError as error:
-            raise UserError(f"{setting} {value!r}: {error}") from None
+            settings[name] = value
+        except TypeError:
+            raise UserError(f"{setting} is {value!r}; expected {settings.get_type(name).__name__}") from None
 
 
 def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -> int:
@@ -203,11 +207,11 @@ def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -
     """
     workdir, total = job.workdir, job.data.steps
     if fork is not None and fork.resolve() == workdir.resolve():
-        raise UserError(f"--fork {fork} is the run itself: give a new --workdir")
+        raise UserError(f"--fork {fork} is the run itself; expected another run. Choose another --workdir")
     refuse_too_large(job)
     trust(config.plain(job.settings))
     leads, alone = processes.leads(), processes.alone()
-    with directory.locked(workdir) if leads else nullcontext(), stop_requests(alone) as asked:
+    with directory.locked(workdir) if leads else nullcontext(), stop_requests(alone) as received_signal:
         begun = directory.begun_config(workdir)
         if begun is None and leads:
             remove_unfinished_start(workdir)
@@ -215,24 +219,28 @@ def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -
         with checkpoint.opened(workdir / "checkpoints", job.settings.keep) as manager:
             start, state = first_state(job, manager, fork)
             if start > total:
-                raise UserError(f"{workdir} starts at step {start}, beyond the {total} asked for: give more steps")
+                raise UserError(
+                    f"{workdir} starts at step {start}; expected at most {total}, the number of steps asked for. Give "
+                    "more steps"
+                )
             if start == total and begun is not None:
                 print(f"{workdir} is complete: all {total} steps are done")
                 return 0
             if not job.quiet:
                 describe(job)
             print_late_schedules(job)
+            print_large_batch(job)
             if start:
                 print(f"resuming after step {start}")
             logged = log.opened(workdir, start, total, job.metrics, job.quiet) if leads else nullcontext(log.SILENT)
             with logged as journal, selection.opened(workdir, job.settings.select) as offer:
                 hooks = hooks_of_run(job, manager, journal, offer, users)
-                done = loop(job, hooks, manager, journal, start, state, processes.stop_request(asked))
+                done = loop(job, hooks, manager, journal, start, state, processes.stop_request(received_signal))
         if leads:
             curves.draw_curves(workdir)
     if done < total:
         print(f"stopped: step {done} of {total} is saved; resume with\n  {again}")
-        return 128 + (asked() or signal.SIGTERM)  # JAX tells the other processes of a SIGTERM
+        return 128 + (received_signal() or signal.SIGTERM)  # JAX tells the other processes of a SIGTERM
     outputs = [f"{what} in {workdir / name}" for what, name in OUTPUTS.items() if (workdir / name).exists()]
     print("done: " + ", ".join(outputs))
     return 0
@@ -272,6 +280,14 @@ def print_late_schedules(job: Job) -> None:
             late.setdefault(value, []).append(name)
     for end, names in late.items():
         print(f"schedules: {', '.join(names)} end at {end:,} examples; this run sees {examples:,}")
+
+
+def print_large_batch(job: Job) -> None:
+    """Prints that a step reads rows several times, if the batch size is larger than the number of rows."""
+    data, settings = job.data.spec, job.settings
+    rows, size = data.sizes[settings.data.split], settings.batch_size
+    if settings.data.order == "shuffle" and size > rows:
+        print(f"batch_size is {size:,} and {data.name} has {rows:,} rows: each step reads a row more than once")
 
 
 def settings_by_section(settings: ConfigDict) -> dict[str, list[str]]:

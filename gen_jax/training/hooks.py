@@ -60,21 +60,38 @@ class Moment(NamedTuple):
 
 
 class Hook(NamedTuple):
-    """Describes a task that the loop does between steps."""
+    """Describes a task that the loop does between steps.
+
+    Attributes:
+      name: name for error messages.
+      due: function (clock) -> whether the hook runs now.
+      run: function (job, moment) -> numbers to log by name, or None.
+    """
 
     name: str
-    due: Callable[[Clock], bool]  # schedule
-    run: Callable[[Job, Moment], Mapping[str, float | None] | None]  # returns numbers to log, or None
+    due: Callable[[Clock], bool]
+    run: Callable[[Job, Moment], Mapping[str, float | None] | None]
 
 
 class Snapshot(NamedTuple):
-    """Holds a run after a step, for a user's hook. The arrays are copies, which stay valid."""
+    """Holds a run after a step, for a user's hook. The arrays are copies, which stay valid.
 
-    step: int  # number of steps that are done
-    total: int  # number of steps of the whole run
-    state: State  # state of the first replica on one device, as `model.sample` takes it
-    states: tuple[State, ...]  # states of all replicas
-    metrics: Numbers  # metrics of this step, with scores and the numbers of earlier hooks
+    Attributes:
+      step: number of steps that are done.
+      total: number of steps of the whole run.
+      state: state of the first replica on one device, as `model.sample` takes it.
+      states: states of all replicas.
+      metrics: metrics of this step, with scores and the numbers of earlier hooks.
+      model: the model.
+      spec: facts of the data.
+      workdir: directory of the run.
+    """
+
+    step: int
+    total: int
+    state: State
+    states: tuple[State, ...]
+    metrics: Numbers
     model: Model
     spec: Spec
     workdir: Path
@@ -95,9 +112,9 @@ def every(period: int, function: Callable[[Snapshot], Mapping[str, float] | None
       UserError: for a period that is not a whole number of steps, or an object that cannot be called.
     """
     if isinstance(period, bool) or not isinstance(period, int) or period < 1:
-        raise UserError(f"every({period!r}, ...): expected a whole number of steps, at least 1")
+        raise UserError(f"period of every() is {period!r}; expected a whole number of steps, at least 1")
     if not callable(function):
-        raise UserError(f"every({period}, {function!r}): expected a function of a snapshot of the run")
+        raise UserError(f"function of every() is {function!r}; expected a function of a snapshot of the run")
     return Hook(name_of(function), partial(regular, period), partial(call, function))
 
 
@@ -121,12 +138,12 @@ def check_hooks(hooks: Any) -> list[Hook]:
     Raises:
       UserError: for anything but a sequence of hooks.
     """
-    expected = "expected a list, as in hooks=[gen_jax.every(100, function)]"
+    expected = "a list, as in hooks=[gen_jax.every(100, function)]"
     if isinstance(hooks, Hook) or not isinstance(hooks, Sequence):
-        raise UserError(f"hooks is {hooks!r:.80}: {expected}")
+        raise UserError(f"hooks is {hooks!r:.80}; expected {expected}")
     for hook in hooks:
         if not isinstance(hook, Hook):
-            raise UserError(f"hooks holds {hook!r:.80}: {expected}")
+            raise UserError(f"hooks holds {hook!r:.80}; expected {expected}")
     return [*hooks]
 
 
@@ -283,17 +300,19 @@ def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbe
         returned = function(snapshot)
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
-        raise UserError(f"hook {name_of(function)!r} failed after step {step}: {what}") from error
+        raise UserError(
+            f"hook {name_of(function)!r} failed after step {step} ({what}); expected a hook that returns"
+        ) from error
     return returned_numbers(name_of(function), returned, {"step", "seconds", job.settings.select, *metrics})
 
 
-def returned_numbers(name: str, returned: Any, taken: set[str]) -> Numbers | None:
+def returned_numbers(name: str, returned: Any, logged_names: set[str]) -> Numbers | None:
     """Returns the result of a user's hook as numbers that can be logged.
 
     Args:
       name: name of the hook.
       returned: result of the hook.
-      taken: names that are logged already.
+      logged_names: names that are logged already.
 
     Raises:
       UserError: with the name of the hook, for anything but None or numbers by new names.
@@ -301,14 +320,14 @@ def returned_numbers(name: str, returned: Any, taken: set[str]) -> Numbers | Non
     if returned is None:
         return None
     if not isinstance(returned, Mapping):
-        raise UserError(f"hook {name!r} returned {returned!r:.80}: expected None, or numbers by name to be logged")
+        raise UserError(f"hook {name!r} returned {returned!r:.80}; expected None, or numbers by name to be logged")
     for key, value in returned.items():
-        if not isinstance(key, str) or key in taken:
+        if not isinstance(key, str) or key in logged_names:
             raise UserError(
-                f"hook {name!r} returned a number named {key!r}: expected a name that is not logged already"
+                f"hook {name!r} returned a number named {key!r}; expected a name that is not logged already"
             )
         if not (isinstance(value, Real) or getattr(value, "shape", None) == ()):
-            raise UserError(f"hook {name!r} returned {key!r} as {value!r:.80}: expected a number")
+            raise UserError(f"hook {name!r} returned {key!r} as {value!r:.80}; expected a number")
     return {key: finite(float(value)) for key, value in returned.items()}
 
 

@@ -127,6 +127,9 @@ def finite_numbers(job: Job, manager: CheckpointManager, metrics: dict, broken: 
     name = min(first, key=first.__getitem__)
     if first[name] < NEVER:
         checkpoint.finish(manager)
-        left = checkpoint.left(manager)
-        raise UserError(f"{name} is not finite at step {first[name]}: the run in {job.workdir} stops; {left}")
+        left = checkpoint.describe_latest(manager)
+        raise UserError(
+            f"{name} is not finite at step {first[name]} in {job.workdir}; expected finite numbers. The run stops: "
+            f"{left}"
+        )
     return {name: float(value) for name, value in metrics.items()}

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from gen_jax import config, data
 from gen_jax.data.feed.order import ORDERS
 from gen_jax.data.source import Source
-from gen_jax.data.spec import Spec
+from gen_jax.data.spec import Spec, levels
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.keys import root
@@ -81,6 +81,8 @@ def prepare(
     mesh = mesh_of(settings.replicas)
     opened = open_data(settings, mesh, quiet, source)
     plain = config.plain(settings)
+    if model is not None:
+        refuse_other_data(model, opened.spec)
     model, spec = build(plain["model"], opened.spec, None if before is None else directory.read_spec(workdir), model)
     opened = opened._replace(spec=spec)
     init_key, step_key = run_keys(settings.seed, settings.replicas)
@@ -145,6 +147,32 @@ def build(settings: dict, spec: Spec, begun: Spec | None, model: Model | None) -
     return model, spec._replace(info={**spec.info, **kept})
 
 
+def refuse_other_data(model: Model, spec: Spec) -> None:
+    """Refuses a model that is built for rows of another kind or shape than those of the run.
+
+    Args:
+      model: the model. A model of a function that is not registered as a family does not know its data.
+      spec: facts of the data of the run.
+
+    Raises:
+      UserError: with the first fact that differs.
+    """
+    if model.spec is None:
+        return
+    facts = {
+        "kind": (model.spec.kind, spec.kind),
+        "shape": ([*model.spec.shape], [*spec.shape]),
+        "number of levels": (levels(model.spec), levels(spec)),
+        "number of labels": (len(model.spec.classes), len(spec.classes)),
+    }
+    for name, (expected, value) in facts.items():
+        if expected != value:
+            raise UserError(
+                f"the {name} of {spec.name} is {value}; expected {expected}, for which the model is built. Build the model "
+                f"with the spec of these data: data.spec"
+            )
+
+
 def mesh_of(number: int) -> Mesh:
     """Returns the devices of a run: all devices, or the largest number of devices that divides the number of replicas.
 
@@ -158,7 +186,10 @@ def mesh_of(number: int) -> Mesh:
     if number == 1:
         return mesh
     if not processes.alone():
-        raise UserError(f"replicas {number}: expected 1 in a run of several processes; they share the devices of one")
+        raise UserError(
+            f"replicas is {number} in a run of several processes; expected 1, because replicas share the devices of "
+            "one process"
+        )
     most = max(count for count in range(1, mesh.size + 1) if number % count == 0)
     return placement.make_mesh([*mesh.devices.flat[:most]])
 
@@ -241,8 +272,8 @@ def refuse_condition(model: Model, opened: data.Data, settings: ConfigDict, trac
     request = parse_given(how.given, 1, spec, how.length)
     if request.fits:
         raise UserError(
-            f"sample.given {how.given}: expected NAME=VALUE while a run trains; gen_jax.sample --given takes ranges "
-            f"and lists of a trained run"
+            f"sample.given is {how.given}; expected NAME=VALUE while a run trains. For ranges and lists, use "
+            "gen_jax.sample --given on the trained run"
         )
     if request.given:
         key = root(settings.seed, "training")  # only its shape is read
@@ -289,7 +320,7 @@ def refuse_too_large(job: Job) -> None:
         print(f"memory: a step works with {need / 1e9:.1f} GB beside the data{available}")
     if free is not None and need > free:
         raise UserError(
-            f"a step works with {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: expected fewer replicas "
-            f"(--config.replicas=1), fewer rows a step (--config.data.order=once --config.batch_size=1000, and of a mixture "
-            f"--config.model.batches), or a smaller model"
+            f"a step works with {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; expected less. Set "
+            "--config.replicas=1, or --config.data.order=once --config.batch_size=1000 (and --config.model.batches "
+            "of a mixture), or choose a smaller model"
         )

@@ -70,17 +70,22 @@ def replica(workdir: Path, text: str) -> int:
     if number is not None:
         return number
     if text != "best":
-        raise UserError(f"--replica={text}: expected a number, or best")
+        raise UserError(f"--replica is {text}; expected a number, or best")
     path = Path(workdir) / directory.BEST / REPLICAS
     if not path.exists():
-        raise UserError(f"--replica=best: {workdir} has no replicas that a metric selects among: set --config.select")
-    found = files.read_json(path)
+        raise UserError(
+            f"--replica is best, and {workdir} has no replicas that a metric selects among; expected a number. Set "
+            "--config.select to train with a selection"
+        )
+    record = files.read_json(path)
     signs = catalogue.signs()
     signs |= {old: -signs[name] for old, name in catalogue.NEGATED.items() if name in signs}
-    if found.get("metric") not in signs or not isinstance(found.get("values"), list):
-        raise UserError(f"{path} holds no values of a metric: choose a replica by its number")
-    sign = signs[found["metric"]]
+    if record.get("metric") not in signs or not isinstance(record.get("values"), list):
+        raise UserError(
+            f"{path} holds no values of a metric; expected some for --replica best. Choose a replica by its number"
+        )
+    sign = signs[record["metric"]]
     return max(
-        range(len(found["values"])),
-        key=lambda one: -math.inf if found["values"][one] is None else sign * found["values"][one],
+        range(len(record["values"])),
+        key=lambda one: -math.inf if record["values"][one] is None else sign * record["values"][one],
     )

@@ -91,7 +91,7 @@ def state_of_fork(job: Job, fork: Path) -> tuple[int, State]:
     """
     old, rows = directory.begun_config(fork), job.settings.batch_size
     if old is None:
-        raise UserError(f"--fork {fork}: there is no run with a checkpoint to start from")
+        raise UserError(f"--fork {fork} holds no checkpoint; expected a run with a checkpoint to start from")
     lanes = ORDERS[job.settings.data.order].lanes and ORDERS[old["data"]["order"]].lanes
     if not lanes or old["batch_size"] == rows:
         return whole_checkpoint(checkpoint.newest_in(fork / "checkpoints", job.state), fork)
@@ -113,7 +113,7 @@ def whole_checkpoint(newest: tuple[int, State] | None, workdir: Path) -> tuple[i
       UserError: if the run has lost its checkpoints.
     """
     if newest is None:
-        raise UserError(f"{workdir / 'checkpoints'} holds no checkpoint that can be read: put one back")
+        raise UserError(f"{workdir / 'checkpoints'} holds no checkpoint that can be read; expected one. Put one back")
     return newest
 
 

@@ -70,11 +70,11 @@ def _samples(files: dict[str, bytes]) -> Any:
     from tensorboardX import summary
     from tensorboardX.proto.summary_pb2 import Summary
 
-    found = Summary()
+    message = Summary()
     if ".png" in files:
         picture = Image.open(io.BytesIO(files[".png"]))
         facts = {"width": picture.width, "height": picture.height, "colorspace": len(picture.getbands())}
-        found.value.add(tag="samples", image=Summary.Image(**facts, encoded_image_string=files[".png"]))
+        message.value.add(tag="samples", image=Summary.Image(**facts, encoded_image_string=files[".png"]))
     if ".txt" in files:
-        found.MergeFrom(summary.text("samples", indent(files[".txt"].decode(), "    ")))  # a code block of Markdown
-    return found
+        message.MergeFrom(summary.text("samples", indent(files[".txt"].decode(), "    ")))  # a code block of Markdown
+    return message

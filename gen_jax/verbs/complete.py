@@ -9,7 +9,7 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.pictures import strip
 from gen_jax.data.npz_files import read_array
 from gen_jax.data.spec import Spec, to_model
-from gen_jax.errors import UserError, choose, readable
+from gen_jax.errors import UserError, nearest, readable
 from gen_jax.model import Model, State
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.latent_search import with_latent_search
@@ -47,39 +47,40 @@ def parse_mask(text: str, num: int, seed: int, spec: Spec) -> np.ndarray:
         except ValueError:
             share = -1.0
         if not 0 < share <= 1:
-            raise UserError(f"--mask {text}: expected a share that is hidden, above 0 and at most 1: random:0.5")
+            raise UserError(
+                f"--mask is {text}; expected a share that is hidden, above 0 and at most 1, such as random:0.5"
+            )
         size = int(np.prod(pixels))
         orders = [np.random.default_rng([seed, row]).permutation(size) for row in range(num)]
         mask = (np.stack(orders) >= round(share * size)).reshape(num, *pixels)
     elif not kind_of(spec).pixels:
         raise UserError(
-            f"--mask {text}: {spec.name} holds {spec.kind} data, expected random:0.5 (the share that is hidden) or "
-            f"a .npy file (1 = seen, 0 = hidden)"
+            f"--mask is {text} and {spec.name} holds {spec.kind} data; expected random:0.5 (the share that is hidden) "
+            "or a .npy file (1 = seen, 0 = hidden)"
         )
     else:
         mask = np.ones((num, *pixels), bool)
         mask[:, *HALVES[_named(text)](*pixels)] = False
     if mask.all():
-        raise UserError(f"--mask {text}: it hides nothing (1 is what is seen, 0 what is hidden)")
+        raise UserError(f"--mask {text} hides nothing; expected at least one 0 (1 is what is seen, 0 what is hidden)")
     mask = mask.reshape(*mask.shape, *(1,) * (1 + len(spec.shape) - mask.ndim))
     return np.broadcast_to(mask, (num, *spec.shape))
 
 
 def _named(text: str) -> str:
-    try:
-        return choose("--mask", text, HALVES)
-    except UserError as error:
-        raise UserError(f"{str(error).split('choices are')[0]}expected {EXPECTED}") from None
+    if text not in HALVES:
+        raise UserError(f"unknown --mask {text!r}; expected {EXPECTED}{nearest(text, HALVES)}")
+    return text
 
 
 def _read_mask(path: Path, num: int, pixels: tuple[int, ...], spec: Spec) -> np.ndarray:
-    with readable(f"--mask {path}: not a readable .npy file"):
+    with readable(f"--mask {path}", "a .npy file"):
         mask = read_array(path)
     shapes = tuple(dict.fromkeys((pixels, spec.shape, (num, *spec.shape))))
     if mask.shape not in shapes:
-        raise UserError(f"--mask {path}: shape {mask.shape}; expected {' or '.join(map(str, shapes))}")
+        raise UserError(f"shape of --mask {path} is {mask.shape}; expected {' or '.join(map(str, shapes))}")
     if mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
-        raise UserError(f"--mask {path}: expected 1 for what is seen and 0 for what is hidden, nothing else")
+        raise UserError(f"--mask {path} holds other numbers; expected 1 for what is seen and 0 for what is hidden")
     return (mask > 0) if mask.shape[:1] == (num,) and mask.ndim > len(spec.shape) else np.stack([mask > 0] * num)
 
 
@@ -116,7 +117,10 @@ def complete(
     given = {"x": np.where(mask, to_model(spec, rows["x"]), 0), "mask": mask}
     if "y" in model.given:
         if "y" not in rows:
-            raise UserError("this model reads the label beside x, and these rows have none: give a .npz with x and y")
+            raise UserError(
+                "labels of these rows are missing; expected labels beside x, which this model reads. Give a .npz "
+                "with x and y"
+            )
         given["y"] = rows["y"]
     given = {name: np.repeat(value, completions, axis=0) for name, value in given.items()}
     x = draw(model, state, spec, seed, num * completions, given, size=SIZE)["x"]

@@ -66,7 +66,9 @@ def compress(
       UserError: for images that the network does not model.
     """
     if images.shape not in (network.shape, ()):
-        raise UserError(f"the images are {describe(images.shape)}; this model compresses {describe(network.shape)}")
+        raise UserError(
+            f"the images are {describe(images.shape)}; expected {describe(network.shape)}, which this model compresses"
+        )
     coded = [
         chunks.encode(network, pixels, index * size, progress) for index, pixels in enumerate(pieces(images, size))
     ]
@@ -92,7 +94,10 @@ def verify(content: bytes, images: Images, network: Network, digest: bytes, prog
     if held != (images.num, images.dims, images.dtype, images.names) or not all(
         np.array_equal(*pair) for pair in zip(decoded, pieces(images, header.size), strict=True)
     ):
-        raise container.Damaged("the images do not come back as they were, so nothing is written: please report this")
+        raise container.Damaged(
+            "the decoded images differ from the images; expected the same images, so nothing is written. Please "
+            "report this"
+        )
 
 
 def report(content: bytes, images: Images, network: Network, digest: bytes, model: Path) -> None:

@@ -43,7 +43,7 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+        raise UserError(f"cannot read {path} ({error.strerror}); expected a file of gen_jax.compress") from None
 
 
 def decompress(
@@ -60,9 +60,11 @@ def decompress(
     Raises:
       UserError: for a damaged file, another model or another version, also during decoding; see `container.read`.
     """
-    header, held = container.read(content, digest)
+    header, stored_chunks = container.read(content, digest)
     if header.shape != network.shape:
-        raise container.Damaged(f"the file holds {images.describe(header.shape)}, not {images.describe(network.shape)}")
+        raise container.Damaged(
+            f"the file holds {images.describe(header.shape)}; expected {images.describe(network.shape)}"
+        )
     ask(header.size * int(np.prod(header.shape)), "a chunk of images")
     nums = (min(header.size, header.num - start) for start in range(0, header.num, header.size))
-    return header, (chunks.decode(network, chunk, num, progress) for chunk, num in zip(held, nums))
+    return header, (chunks.decode(network, chunk, num, progress) for chunk, num in zip(stored_chunks, nums))

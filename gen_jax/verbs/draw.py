@@ -32,9 +32,9 @@ def draw(
     given: Conditions | None = None,
     how: Mapping[str, Any] | None = None,
     size: int | None = None,
-    known: np.ndarray | None = None,
+    fixed_cells: np.ndarray | None = None,
     fits: Callable[[np.ndarray], np.ndarray] | None = None,
-    shown: bool = False,
+    show_progress: bool = False,
 ) -> dict[str, np.ndarray]:
     """Draws samples in the domain of the data, with all arrays that the model draws.
 
@@ -47,11 +47,11 @@ def draw(
       given: conditions, whose leaves have the leading axis `num`; by default None.
       how: options of the sampler. An array has the leading axis `num`. By default None.
       size: number of samples of one compiled call; by default `CHUNK`, and `SHORT` for sequences.
-      known: cells [num, D] of a table that `given` holds fixed, in the domain of the data; NaN in other cells. By
+      fixed_cells: cells [num, D] of a table that `given` holds fixed, in the domain of the data; NaN in other cells. By
         default None.
       fits: function (rows x [N, D] of a table) -> whether each row stays [N]; by default None. The samples are then the
         first `num` rows that stay, and all rows of `given` must be equal.
-      shown: whether the number of drawn samples is shown on the terminal; by default False.
+      show_progress: whether the number of drawn samples is shown on the terminal; by default False.
 
     Returns:
       `x` [num, *shape] in the type of the data, and other arrays of the model such as `y` and `length`.
@@ -62,14 +62,14 @@ def draw(
     size = size or (SHORT if kind_of(spec).time else CHUNK)
     chunks = _chunks(model, state, seed, None if fits else num, given or {}, how or {}, size)
     if fits:
-        return _first_that_fit(spec, chunks, num, known, fits)
-    found: list[dict] = []
-    with counter(num, "drawing samples", "sample", shown) as bar:
+        return _first_that_fit(spec, chunks, num, fixed_cells, fits)
+    results: list[dict] = []
+    with counter(num, "drawing samples", "sample", show_progress) as bar:
         for chunk in chunks:
-            found.append(chunk)
-            found[-2:-1] = jax.device_get(found[-2:-1])  # while the next chunk is drawn
-            bar.update(size * (len(found) - 1) - bar.n)
-    return _together(spec, jax.device_get(found), num, known)
+            results.append(chunk)
+            results[-2:-1] = jax.device_get(results[-2:-1])  # while the next chunk is drawn
+            bar.update(size * (len(results) - 1) - bar.n)
+    return _together(spec, jax.device_get(results), num, fixed_cells)
 
 
 def _chunks(
@@ -88,30 +88,34 @@ def _chunks(
         yield model.sample(fold_in(key, number), state, size, conditions or None, options or None)
 
 
-def _together(spec: Spec, chunks: Sequence[dict], num: int, known: np.ndarray | None) -> dict[str, np.ndarray]:
+def _together(spec: Spec, chunks: Sequence[dict], num: int, fixed_cells: np.ndarray | None) -> dict[str, np.ndarray]:
     """Returns the first `num` samples of chunks in the domain of the data. Known cells keep their values."""
     samples = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
     x = to_data(spec, samples["x"])
-    return {**samples, "x": x if known is None else np.where(np.isnan(known), x, known)}
+    return {**samples, "x": x if fixed_cells is None else np.where(np.isnan(fixed_cells), x, fixed_cells)}
 
 
 def _first_that_fit(
-    spec: Spec, chunks: Iterable[dict], num: int, known: np.ndarray | None, fits: Callable[[np.ndarray], np.ndarray]
+    spec: Spec,
+    chunks: Iterable[dict],
+    num: int,
+    fixed_cells: np.ndarray | None,
+    fits: Callable[[np.ndarray], np.ndarray],
 ) -> dict[str, np.ndarray]:
-    found, fitting, drawn = [], 0, 0
+    survivors, fitting, num_drawn = [], 0, 0
     with tqdm(total=num, desc="rows that fit", unit="row", delay=2) as bar:
         for chunk in chunks:
             size = len(chunk["x"])
-            part = _together(spec, [jax.device_get(chunk)], size, None if known is None else known[:1])
+            part = _together(spec, [jax.device_get(chunk)], size, None if fixed_cells is None else fixed_cells[:1])
             stays = fits(part["x"])
-            found.append({name: value[stays] for name, value in part.items()})
-            fitting, drawn = fitting + int(stays.sum()), drawn + size
+            survivors.append({name: value[stays] for name, value in part.items()})
+            fitting, num_drawn = fitting + int(stays.sum()), num_drawn + size
             bar.update(int(stays.sum()))
             if fitting >= num:
                 break
-            if drawn >= MOST_DRAWN and fitting < RAREST * drawn:
+            if num_drawn >= MOST_DRAWN and fitting < RAREST * num_drawn:
                 raise UserError(
-                    f"given: {fitting} of {drawn:,} drawn rows fit; expected a condition that more rows fit"
+                    f"given: {fitting} of {num_drawn:,} drawn rows fit; expected a condition that more rows fit"
                 )
-    print(f"{fitting / drawn:.2%} of the drawn rows fit")
-    return {name: np.concatenate([part[name] for part in found])[:num] for name in found[0]}
+    print(f"{fitting / num_drawn:.2%} of the drawn rows fit")
+    return {name: np.concatenate([part[name] for part in survivors])[:num] for name in survivors[0]}

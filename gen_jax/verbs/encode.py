@@ -33,9 +33,14 @@ def encode(model: Model, state: State, spec: Spec, rows: Rows) -> Rows:
       UserError: for a model without `encode`, or rows without the labels that the model reads.
     """
     if model.encode is None:
-        raise UserError("this model has no encode: only autoencoders and hidden Markov models have codes of data")
+        raise UserError(
+            "this model has no encode; expected an autoencoder or a hidden Markov model, which have codes of data"
+        )
     if "y" in model.given and "y" not in rows:
-        raise UserError("this model reads the label beside x, and these rows have none: give a .npz with x and y")
+        raise UserError(
+            "labels of these rows are missing; expected labels beside x, which this model reads. Give a .npz with x "
+            "and y"
+        )
     key, num, chunks = root(0, "codes"), len(rows["x"]), []
     for start in range(0, num, CHUNK):
         chosen = np.arange(start, start + CHUNK) % num  # fills the last chunk, so that there is one compilation
@@ -92,26 +97,26 @@ def plot(codes: Mapping[str, np.ndarray], spec: Spec, by: str) -> bytes:
 
     z = codes["z"]
     if not np.issubdtype(z.dtype, np.floating):
-        raise UserError(f"the codes of this model are {z.dtype}, which have no plot: leave --plot out")
+        raise UserError(f"codes of this model are {z.dtype}; expected real numbers for --plot. Leave --plot out")
     z, y = z.reshape(len(z), -1), codes.get("y", np.zeros(len(z), np.int32))
     if len(z) < 4:
-        raise UserError(f"--plot of {len(z)} codes: expected at least 4")
+        raise UserError(f"number of codes is {len(z)}; expected at least 4 for --plot")
     if by == "tsne" and z.shape[1] > 2:
         z, y = z[:TSNE_ROWS], y[:TSNE_ROWS]
     at, names = (z, ("z[0]", "z[1]")) if z.shape[1] <= 2 else BY[by](z)
-    seen = np.unique(y)
-    labels = [spec.classes[each] if each < len(spec.classes) else str(each) for each in seen]
+    classes = np.unique(y)
+    labels = [spec.classes[each] if each < len(spec.classes) else str(each) for each in classes]
     figure = FigureCanvasAgg(Figure(figsize=(7, 6), dpi=100, layout="constrained")).figure
     panel = figure.subplots()
     from matplotlib import color_sequences, colormaps
 
-    if len(seen) <= LEGEND:
-        colours = np.asarray(color_sequences["tab10" if len(seen) <= 10 else "tab20"][: len(seen)])
+    if len(classes) <= LEGEND:
+        colours = np.asarray(color_sequences["tab10" if len(classes) <= 10 else "tab20"][: len(classes)])
     else:
-        colours = colormaps["turbo"](np.linspace(0, 1, len(seen)))
+        colours = colormaps["turbo"](np.linspace(0, 1, len(classes)))
     if at.shape[1] == 1:
         panel.hist(
-            [at[y == each, 0] for each in seen],
+            [at[y == each, 0] for each in classes],
             60,
             stacked=True,
             histtype="stepfilled",
@@ -121,14 +126,14 @@ def plot(codes: Mapping[str, np.ndarray], spec: Spec, by: str) -> bytes:
         panel.set_ylabel("rows")
     else:
         order = np.random.default_rng(0).permutation(len(at))  # so that no class covers the other classes
-        points = colours[np.searchsorted(seen, y)]
+        points = colours[np.searchsorted(classes, y)]
         size = float(np.clip(20_000 / len(at), 4, 16))
         panel.scatter(at[order, 0], at[order, 1], s=size, alpha=0.6, linewidths=0, c=points[order])
         for colour, label in zip(colours, labels):
             panel.scatter([], [], s=16, color=[colour], label=label)
         panel.set_ylabel(names[1])
     panel.set_xlabel(names[0])
-    if "y" in codes and len(seen) <= LEGEND:
+    if "y" in codes and len(classes) <= LEGEND:
         panel.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

@@ -62,7 +62,7 @@ def evaluate_run(
         samples = scorer.draw(loaded.model, loaded.state)
     scores = replica_scores(scorer, workdir, loaded, others, samples)
     if not scores:
-        raise UserError(f"no metric applies to {loaded.spec.name}")
+        raise UserError(f"no metric applies to {loaded.spec.name}; expected data that a metric measures")
     if step is None and loaded.config.get("select"):
         newest = loading.load(workdir, None, replica or 0, last=True)
         for name, entry in replica_scores(scorer, workdir, newest, others).items():
@@ -84,7 +84,7 @@ def replica_scores(
     """
     others = [*others]
     scores = []
-    with counter(1 + len(others), "replicas", "replica", shown=bool(others)) as bar:
+    with counter(1 + len(others), "replicas", "replica", visible=bool(others)) as bar:
         scores.append(scorer.score(loaded.model, loaded.state, samples))
         bar.update()
         for other in others:

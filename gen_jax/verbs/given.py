@@ -37,10 +37,12 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
         sequences.
     """
     kind = kind_of(spec)
+    if text is not None and not isinstance(text, str):
+        raise UserError(f"given is {text!r}; expected a text, such as 'y={text}', or arrays by name: {{'y': labels}}")
     if length is not None and not kind.time:
-        raise UserError(f"--length {length}: {spec.name} holds {spec.kind} data, no sequences")
+        raise UserError(f"--length is {length} and {spec.name} holds {spec.kind} data; expected sequences")
     if length is not None and not 1 <= length < config.LARGEST:
-        raise UserError(f"--length {length}: expected 1 to {config.LARGEST - 1}")
+        raise UserError(f"--length is {length}; expected 1 to {config.LARGEST - 1}")
     given: evidence.Given = {} if length is None else {"length": np.full(num, length, np.int32)}
     if text is not None and spec.tabular:
         condition = evidence.condition_of(spec, text)
@@ -57,7 +59,7 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
             readers["prefix"] = partial(_prefix, kind.tokens)
             expected += ", or prefix=TEXT"
         if name not in readers or not value:
-            raise UserError(f"--given {text}: expected {expected}")
+            raise UserError(f"--given is {text}; expected {expected}")
         given |= readers[name](text, value, num, spec, length)
     return Request(given or None)
 
@@ -73,7 +75,7 @@ def _prefix(
 
 def _labels(text: str, value: str, num: int, spec: Spec, length: int | None) -> dict[str, np.ndarray]:
     if not spec.classes:
-        raise UserError(f"--given {text}: {spec.name} has no labels")
+        raise UserError(f"{spec.name} has no labels; expected labels for --given {text}")
     if value == "all":
         return {"y": np.arange(num, dtype=np.int32) % len(spec.classes)}
     if value in spec.classes:

@@ -73,7 +73,9 @@ def with_latent_search(
       UserError: for a model without `prior` and `decode`. `sample` raises it for a latent of whole numbers.
     """
     if model.prior is None or model.decode is None:
-        raise UserError("this model has no prior and decode to search a latent by, so it cannot complete data")
+        raise UserError(
+            "this model has no prior and decode; expected both, because data are completed by a search of the latent"
+        )
     tx = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
     search = Search(
         model=model,
@@ -211,7 +213,7 @@ def sample(
     latent = {**search.prior(prior_key, state, num), **asked}
     z = latent.pop("z")
     if not np.issubdtype(z.dtype, np.floating):
-        raise UserError(f"the latent of this model is {z.dtype}: only a continuous one can be searched")
+        raise UserError(f"latent of this model is {z.dtype}; expected real numbers, which can be searched")
     rows = np.arange(DRAWS) % num
     deviation, scale = search.spread(
         spread_key, state, {name: leaf[rows] for name, leaf in asked.items() if name != "y"}

@@ -70,7 +70,9 @@ def latent_functions(model: Model) -> tuple[Callable[..., Batch], Callable[..., 
     """
     if model.prior is None or model.decode is None:
         lacking = [name for name in ("prior", "decode") if getattr(model, name) is None]
-        raise UserError(f"this model has no {' and no '.join(lacking)}, so no latent paths: use gen_jax.sample instead")
+        raise UserError(
+            f"this model has no {' and no '.join(lacking)}; expected both for latent paths. Use gen_jax.sample"
+        )
     return model.prior, model.decode
 
 
@@ -85,7 +87,7 @@ def draws(model: Model, state: State, seed: int, num: int) -> dict[str, np.ndarr
     chunks = [jax.device_get(prior(jax.random.fold_in(key, chunk), state, CHUNK)) for chunk in range(-(-num // CHUNK))]
     latent = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:num], *chunks)
     if not np.issubdtype(latent["z"].dtype, np.floating):
-        raise UserError(f"the latent of this model is {latent['z'].dtype}: only a continuous one has paths")
+        raise UserError(f"latent of this model is {latent['z'].dtype}; expected real numbers, which have paths")
     return latent
 
 
@@ -135,7 +137,9 @@ def paths(
     """
     corners = CORNERS if closed else 2
     if rows is not None and len(rows["x"]) != num * corners:
-        raise UserError(f"{len(rows['x'])} rows: expected {num * corners}, {corners} for each of {num} paths")
+        raise UserError(
+            f"number of rows is {len(rows['x'])}; expected {num * corners}, {corners} for each of {num} paths"
+        )
     draws_of = draws(loaded.model, loaded.state, seed, num * CORNERS if rows is None else 1)
     latent = draws_of if rows is None else codes(loaded, rows, tuple(draws_of))
     ends = {name: leaf.reshape(num, -1, *leaf.shape[1:]) for name, leaf in latent.items()}
@@ -161,15 +165,15 @@ def traversals(loaded: loading.Loaded, order: np.ndarray, num: int, steps: int, 
     A latent goes from -3 to 3 standard deviations of the prior around its mean, as far as draws of the prior reach.
     """
     latent = draws(loaded.model, loaded.state, seed, 1)
-    known = draws(loaded.model, loaded.state, 0, PRIOR_ROWS)["z"].reshape(PRIOR_ROWS, -1).astype(np.float64)
+    prior_z = draws(loaded.model, loaded.state, 0, PRIOR_ROWS)["z"].reshape(PRIOR_ROWS, -1).astype(np.float64)
     order = order[:num]
     walked = {
         name: np.tile(leaf[:, None], (len(order), steps, *(1,) * (leaf.ndim - 1))) for name, leaf in latent.items()
     }
     z = walked["z"].reshape(len(order), steps, -1)
     for row, each in zip(z, order):
-        path = known[:, each].mean() + known[:, each].std() * np.linspace(-REACH, REACH, steps)
-        row[:, each] = np.clip(path, known[:, each].min(), known[:, each].max())
+        path = prior_z[:, each].mean() + prior_z[:, each].std() * np.linspace(-REACH, REACH, steps)
+        row[:, each] = np.clip(path, prior_z[:, each].min(), prior_z[:, each].max())
     return decoded(loaded, {**walked, "z": z.reshape(walked["z"].shape)})
 
 

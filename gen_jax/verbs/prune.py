@@ -61,7 +61,7 @@ def share_of_zeros(state: State) -> float:
     """
     weights = [np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(state) if is_weight(path, leaf)]
     if not weights:
-        raise UserError("this model has no weight arrays, so there is nothing to prune")
+        raise UserError("this model has no weight arrays; expected weights to prune")
     return sum(int(np.sum(each == 0)) for each in weights) / sum(each.size for each in weights)
 
 
@@ -75,14 +75,14 @@ def parse_sparsity(text: str) -> list[float]:
       UserError: for the first text that is not such a share.
     """
     shares = set()
-    for each in text.split(","):
+    for item in text.split(","):
         try:
-            share = float(each)
+            share = float(item)
         except ValueError:
             share = -1.0
         if not 0 <= share <= 1:
-            hint = f"; {share:g} % is {share / 100:g}" if 2 <= share <= 100 else ", for example 0,0.5,0.9"
-            raise UserError(f"--sparsity {each!r}: expected shares of the weights from 0 to 1{hint}")
+            hint = f". Write {share:g} % as {share / 100:g}" if 2 <= share <= 100 else ", for example 0,0.5,0.9"
+            raise UserError(f"--sparsity is {item!r}; expected shares of the weights from 0 to 1{hint}")
         shares.add(share)
     return sorted(shares)
 
@@ -97,11 +97,11 @@ def draw_curves(figures: dict) -> bytes:
 
     metrics = figures["metrics"]
     figure = Figure(figsize=(4 * len(metrics), 3.2), layout="constrained")
-    for panel, (name, each) in zip(figure.subplots(1, len(metrics), squeeze=False).flat, metrics.items()):
-        values = [np.nan if value is None else value for value in each["values"]]
+    for panel, (name, entry) in zip(figure.subplots(1, len(metrics), squeeze=False).flat, metrics.items()):
+        values = [np.nan if value is None else value for value in entry["values"]]
         panel.plot(figures["sparsity"], values, marker="o", markersize=4)
-        if each["oracle"] is not None:
-            panel.axhline(each["oracle"], color="grey", linestyle="--", linewidth=1, label="real data")
+        if entry["oracle"] is not None:
+            panel.axhline(entry["oracle"], color="grey", linestyle="--", linewidth=1, label="real data")
             panel.legend(fontsize=8)
         panel.set_title(name, fontsize=10)
         panel.set_xlabel("share of weights removed", fontsize=9)
@@ -143,7 +143,7 @@ def measure(loaded: loading.Loaded, shares: list[float], names: list[str], num: 
     states = (prune(loaded.state, share) for share in shares)
     zeros, scores = zip(*((share_of_zeros(state), scorer.score(loaded.model, state)) for state in states))
     if not scores[0]:
-        raise UserError(f"no metric applies to {loaded.spec.name}")
+        raise UserError(f"no metric applies to {loaded.spec.name}; expected data that a metric measures")
     metrics = {
         name: {
             "values": [score[name]["value"] for score in scores],

@@ -61,7 +61,7 @@ def distribution(loaded: loading.Loaded, of: str | None, given: str | None, seed
     of = choose(f"column of {loaded.spec.name} in --of", of or "", names)
     condition = None if given is None else condition_of(loaded.spec, given)
     if condition and condition.done:
-        raise UserError(f"--given {given}: do() is not answered here; use gen_jax.sample")
+        raise UserError(f"--given {given} has do(); expected a condition without do(). Use gen_jax.sample")
     column = columns(loaded.spec)[names.index(of)]
     if "levels" not in column:
         x = drawn_column(loaded, of, condition, seed)
@@ -91,7 +91,7 @@ def level_probabilities(loaded: loading.Loaded, of: str, condition: Condition | 
     spec, model = loaded.spec, loaded.model
     if model.log_prob is None or "mask" not in model.given:
         raise UserError(
-            "this model has no exact likelihood of a part of a row: query a bayes_net, mixture, forest or bernoulli"
+            "this model has no exact likelihood of a part of a row; expected a bayes_net, mixture, forest or bernoulli"
         )
     names = column_names(spec)
     place = names.index(choose(f"column of {spec.name} in --of", of, names))
@@ -106,7 +106,10 @@ def level_probabilities(loaded: loading.Loaded, of: str, condition: Condition | 
     rows[:, place] = np.arange(len(levels))
     log_p = np.asarray(model.log_prob(root(0, "scores"), loaded.state, as_given(spec, rows)), np.float64)
     if np.isneginf(log_p).all():
-        raise UserError(f"--given {condition.text if condition else None}: impossible under this model")
+        raise UserError(
+            f"--given {condition.text if condition else None} is impossible under this model; expected a probability "
+            "above 0"
+        )
     p = np.exp(log_p - log_p.max())
     return dict(zip(levels, (p / p.sum()).tolist()))
 
@@ -124,7 +127,8 @@ def drawn_column(loaded: loading.Loaded, of: str, condition: Condition | None, s
     given, cells = None, None
     if condition is not None:
         given, cells = model_condition(spec, condition, DRAWS), condition_cells(spec, condition, DRAWS)
-    rows = draw(loaded.model, loaded.state, spec, seed, DRAWS, given, known=cells, fits=row_filter(condition))["x"]
+    fits = row_filter(condition)
+    rows = draw(loaded.model, loaded.state, spec, seed, DRAWS, given, fixed_cells=cells, fits=fits)["x"]
     return rows[:, column_names(spec).index(of)]
 
 
@@ -180,7 +184,9 @@ def estimated_information(
     for place in (*of, *about, *given):
         column = columns(loaded.spec)[place]
         if "levels" not in column:
-            raise UserError(f"column {column['name']!r} holds numbers: expected levels; a bayes_net would bin them")
+            raise UserError(
+                f"column {column['name']!r} holds numbers; expected levels. Train a bayes_net, which bins numbers"
+            )
     codes = draw(loaded.model, loaded.state, loaded.spec, seed, num, size=SIZE)["x"]
     return information_of_samples(codes, of, about, given)
 

@@ -72,7 +72,8 @@ def read(folders: Sequence[str]) -> list[RunFacts]:
 def _read_run(folder: Path, name: str, number: int) -> RunFacts:
     settings = directory.read_config(folder)
     if settings is None:
-        raise UserError(f"no run in {folder}: " + ("it is empty" if folder.exists() else "no such directory"))
+        state = "is empty" if folder.exists() else "does not exist"
+        raise UserError(f"no run in {folder}, which {state}; expected a directory of runs")
     directory.refuse_incomplete(settings, folder)
     scored: int | None = None
     scores: Scores = {}
@@ -103,7 +104,7 @@ def names_of(folders: Sequence[Path]) -> list[str]:
     parts = [folder.resolve().parts for folder in folders]
     for place, path in enumerate(parts):
         if path in parts[:place]:
-            raise UserError(f"{folders[place]} is given twice")
+            raise UserError(f"{folders[place]} is given twice; expected it once")
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["/".join(path[-depth:]) for path in parts]
         if len(set(names)) == len(names):
@@ -176,14 +177,14 @@ def overview(runs: Sequence[RunFacts]) -> Html:
 def differences(runs: Sequence[RunFacts]) -> Html:
     """Returns the settings in which the runs differ, and the settings that they share."""
 
-    def shown(run: RunFacts, key: str) -> str:
+    def value_text(run: RunFacts, key: str) -> str:
         return json.dumps(run.settings[key]) if key in run.settings else ""
 
     keys = sorted({key for run in runs for key in run.settings})
-    differing = [key for key in keys if len({shown(run, key) for run in runs}) > 1]
-    rows = [[key, *(shown(run, key) for run in runs)] for key in differing]
+    differing = [key for key in keys if len({value_text(run, key) for run in runs}) > 1]
+    rows = [[key, *(value_text(run, key) for run in runs)] for key in differing]
     different = table(["setting", *map(title, runs)], rows) if differing else ""
-    shared = [[key, shown(runs[0], key)] for key in keys if key not in differing]
+    shared = [[key, value_text(runs[0], key)] for key in keys if key not in differing]
     summary = "the settings that they share" if len(runs) > 1 else "its settings"
     same = table(["setting", "of every run"], shared)
     return joined(different, element("details", element("summary", summary), same))

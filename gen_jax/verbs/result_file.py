@@ -33,11 +33,11 @@ def check_result(path: Path, workdir: Path, config: str | None) -> None:
       UserError: for a file that exists, another suffix than `.json`, or a config file that does not exist.
     """
     if path.suffix != ".json":
-        raise UserError(f"--record {path}: the suffix is {path.suffix!r}; expected a name such as results/gan.json")
+        raise UserError(f"suffix of --record {path} is {path.suffix!r}; expected a name such as results/gan.json")
     if path.exists():
-        raise UserError(f"--record {path}: the file exists; remove it to measure again, or choose another name")
+        raise UserError(f"--record {path} exists; expected a new name. Remove the file to measure again")
     if config is not None and not Path(config).is_file():
-        raise UserError(f"--config {config}: no such file; expected the config that {workdir} was trained by")
+        raise UserError(f"--config {config} does not exist; expected the config that {workdir} was trained by")
 
 
 def write_result(path: Path, evaluation: Evaluation, replica: int | None = None, config: str | None = None) -> None:

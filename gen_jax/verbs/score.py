@@ -71,7 +71,7 @@ def make_scorer(
     length: int | None = None,
     num_samples: int = 100,
     also: str | None = None,
-    shown: bool = False,
+    show_progress: bool = False,
 ) -> Scorer:
     """Returns a scorer of models by samples, or by what the models give for real rows.
 
@@ -86,7 +86,7 @@ def make_scorer(
       length: of samples that are sequences, in tokens or frames; None: as the rows of the data.
       num_samples: latents of each row for the importance weighted bound.
       also: a metric beside the others.
-      shown: show the measure at work on the terminal from the start, and the number of samples that are drawn.
+      show_progress: show the measure at work on the terminal from the start, and the number of samples that are drawn.
 
     Raises:
       UserError: for an unknown metric, and for a metric that the data, or so few samples, do not have.
@@ -97,13 +97,13 @@ def make_scorer(
         wanted = [*catalogue.metrics()]
     else:
         wanted = [*(names or catalogue.defaults())]
-    chosen = choose_measures([*wanted, *required], required, real, num)
+    measures = choose_measures([*wanted, *required], required, real, num)
     given = parse_given(None, num, spec, length).given
     protocol = {"data": spec.name, "shape": list(spec.shape), "content": spec.content}
     drawn = {"samples": num, "seed": seed}
     if length is not None:
         drawn["length"] = length
-    plan = Plan(spec, chosen, required, num, seed, given, num_samples, protocol, drawn, shown)
+    plan = Plan(spec, measures, required, num, seed, given, num_samples, protocol, drawn, show_progress)
     return Scorer(partial(score, plan), partial(draw_samples, plan))
 
 
@@ -115,7 +115,7 @@ def draw_samples(plan: Plan, model: Model, state: State) -> Rows:
       model: the model.
       state: its state.
     """
-    return draw(model, state, plan.spec, plan.seed, plan.num, plan.given, shown=plan.shown)
+    return draw(model, state, plan.spec, plan.seed, plan.num, plan.given, show_progress=plan.shown)
 
 
 def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -> Scores:
@@ -139,34 +139,34 @@ def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -
         return drawn
 
     scores: Scores = {}
-    at_work = stages(plan.chosen, "measure", lambda chosen: ", ".join(chosen.names)) if plan.shown else plan.chosen
-    for chosen in at_work:
+    at_work = stages(plan.chosen, "measure", lambda choice: ", ".join(choice.names)) if plan.shown else plan.chosen
+    for choice in at_work:
         try:
-            values, oracle = measured(plan, chosen, subject, checked_samples)
+            values, oracle = measured(plan, choice, subject, checked_samples)
         except Lacking as lack:
-            if plan.required.intersection(chosen.names):
-                raise UserError(f"metric {chosen.names[0]!r} needs {lack}") from None
+            if plan.required.intersection(choice.names):
+                raise UserError(f"metric {choice.names[0]!r} needs {lack}; expected another metric") from None
             continue
-        protocol = {**plan.protocol, **oracle.origin, **chosen.computation.protocol()}
-        scores |= entries(chosen.names, chosen.measure, values, oracle.values, oracle.reason, protocol)
+        protocol = {**plan.protocol, **oracle.origin, **choice.computation.protocol()}
+        scores |= entries(choice.names, choice.measure, values, oracle.values, oracle.reason, protocol)
     return scores
 
 
 def measured(
-    plan: Plan, chosen: Chosen, subject: Subject, samples: Callable[[], Rows]
+    plan: Plan, choice: Chosen, subject: Subject, samples: Callable[[], Rows]
 ) -> tuple[Mapping[str, Any], Oracle]:
     """Returns the figures of a model, and the figures of real rows with the facts that both depend on.
 
     Args:
       plan: facts of the samples.
-      chosen: the measure.
+      choice: the measure.
       subject: the model.
       samples: () -> samples of the model.
 
     Raises:
       Lacking: for a model that lacks what the measure needs.
     """
-    measure, computation = chosen.measure, chosen.computation
+    measure, computation = choice.measure, choice.computation
     if measure.reading is not None:
         function, facts = read(measure.reading, subject)
         return computation.values(function), Oracle({}, measure.reading.no_oracle, facts)
@@ -174,7 +174,7 @@ def measured(
     if lacking:
         raise Lacking(f"samples with {lacking[0]!r}, which this model does not draw")
     values = computation.values(samples())
-    oracle = chosen.oracle()
+    oracle = choice.oracle()
     return values, oracle._replace(origin={**plan.drawn, **oracle.origin})
 
 
@@ -192,20 +192,22 @@ def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, 
     """
     measures = catalogue.measures()
     wanted = dict.fromkeys(catalogue.checked_name("metric", name, measures) for name in names)
-    chosen = []
+    choices = []
     for measure in dict.fromkeys(measures[name] for name in wanted):
-        asked = tuple(name for name in wanted if name in names_of(measure))
+        metrics = tuple(name for name in wanted if name in names_of(measure))
         computation = measure.prepare(real)
         if computation is None:
-            refused = [name for name in asked if name in required]
+            refused = [name for name in metrics if name in required]
             if refused:
-                raise UserError(f"metric {refused[0]!r} needs {measure.data}; {real.spec.name} has none")
+                raise UserError(f"{real.spec.name} does not fit metric {refused[0]!r}; expected {measure.data}")
             continue
         if num < measure.least:
-            raise UserError(f"metric {asked[0]!r} needs at least {measure.least} samples, not {num}: draw more")
+            raise UserError(
+                f"number of samples is {num}; expected at least {measure.least} for metric {metrics[0]!r}. Draw more"
+            )
         oracle = cache(partial(real_figures, measure, computation, real, num))
-        chosen.append(Chosen(measure, computation, asked, oracle))
-    return tuple(chosen)
+        choices.append(Chosen(measure, computation, metrics, oracle))
+    return tuple(choices)
 
 
 def real_figures(measure: Measure, computation: Computation, real: Real, num: int) -> Oracle:
@@ -237,7 +239,7 @@ def refuse_broken(samples: Rows) -> None:
     """
     broken = int((~np.isfinite(samples["x"]).reshape(len(samples["x"]), -1).all(1)).sum()) if samples else 0
     if broken:
-        raise UserError(f"{broken} of {len(samples['x'])} samples are not finite: there is nothing to score")
+        raise UserError(f"{broken} of {len(samples['x'])} samples are not finite; expected finite numbers to score")
 
 
 def scorer_of(
@@ -262,7 +264,7 @@ def scorer_of(
     real = real_data(loaded.spec, reals, splits, features, how.get("target"))
     num_samples = num_samples or settings["num_samples"]
     return make_scorer(
-        real, names, num=num, seed=how["seed"], length=settings["length"], num_samples=num_samples, shown=True
+        real, names, num=num, seed=how["seed"], length=settings["length"], num_samples=num_samples, show_progress=True
     )
 
 
@@ -282,7 +284,9 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Scorer
         target_of(spec, how.get("target"))  # because a wrong target should be refused before the run
     if not settings["eval_every"]:
         if select:
-            raise UserError(f"select {select!r} needs scores while the model trains: set --config.eval_every")
+            raise UserError(
+                f"select is {select!r} without scores while the model trains; expected scores. Set --config.eval_every"
+            )
         return None
     if select:
         catalogue.checked_name("metric to select by", select, catalogue.signs())

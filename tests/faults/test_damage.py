@@ -84,7 +84,7 @@ def test_not_a_number_in_a_batch_stops_the_run_and_costs_nothing(start, undistur
 
     with monkeypatch.context() as patch:
         patch.setattr(placement, "place_rows", spoiled)  # once for the first state, then at each step
-        with pytest.raises(UserError, match="is not finite at step 7: .*its last good checkpoint is of step 4"):
+        with pytest.raises(UserError, match="is not finite at step 7 in .*its last good checkpoint is of step 4"):
             start("broken")
     assert state_bytes(start("broken")) == state_bytes(whole)
 
@@ -94,11 +94,11 @@ def test_a_full_disk_under_the_log_is_said(tmp_path, monkeypatch):
         pytest.skip("needs /dev/full")
     with log.opened(tmp_path, 0, 1, (), True) as journal:
         monkeypatch.setattr(log, "own_file", lambda path, flags: os.open("/dev/full", flags))
-        with pytest.raises(UserError, match="cannot write .*metrics.jsonl: No space left"):
+        with pytest.raises(UserError, match="cannot write .*metrics.jsonl .No space left"):
             journal.record(1, {"loss": 1.0})
     monkeypatch.setattr(record_writer, "open_file", lambda path: open("/dev/full", "wb"))  # noqa: SIM115
     with (
-        pytest.raises(UserError, match="cannot write .*tensorboard: No space left"),
+        pytest.raises(UserError, match="cannot write .*tensorboard .No space left"),
         log.opened(tmp_path, 0, 1, (), True),
     ):
         pass
@@ -127,7 +127,7 @@ def prepared(tmp_path, monkeypatch):
 def test_a_truncated_set_is_named(prepared, tmp_path, feed):
     file = next((tmp_path / "cache").rglob("*train.array_record*"))
     file.write_bytes(file.read_bytes()[:-20_000])
-    with pytest.raises(UserError, match="digits.* is damaged .*remove it, and prepare the data set again"):
+    with pytest.raises(UserError, match="digits.* is damaged .*Remove it, and prepare the data set again"):
         prepared(feed)
 
 

@@ -68,7 +68,7 @@ def test_a_full_disk_and_a_second_process_are_one_line_each_and_cost_nothing(tmp
     workdir = tmp_path / "full"
     with after_a_save(workdir) as process:
         process.send_signal(signal.SIGSTOP)
-        with pytest.raises(UserError, match=f"is in use by process {process.pid} on .*: stop it first"):
+        with pytest.raises(UserError, match=f"is in use by process {process.pid} on .* Stop it first"):
             finished(workdir)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (8000, resource.RLIM_INFINITY))  # bytes a file
         process.send_signal(signal.SIGCONT)
@@ -76,5 +76,5 @@ def test_a_full_disk_and_a_second_process_are_one_line_each_and_cost_nothing(tmp
         assert process.returncode == 2 and errors.count("\n") == 1, errors
     steps = [int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal()]
     assert "error: cannot save a checkpoint in" in errors and "File too large" in errors
-    assert f"its last good checkpoint is of step {max(steps)}:" in errors
+    assert f"its last good checkpoint is of step {max(steps)}." in errors
     assert finished(workdir) == finished(tmp_path / "whole")

@@ -169,6 +169,6 @@ def test_rows_come_back_from_the_vectors_that_nets_read(table, seed):
         assert np.isin(held, (0, 1)).all() and (np.abs(distance) <= 1).all()
         assert (np.asarray(held) @ layout.member == 1).all()
         assert ((np.asarray(held) * ~layout.possible) @ layout.member == ~seen).all()  # cells that are missing
-    back = np.asarray(columns.drawn(layout, None, jnp.log(held), distance))
+    back = np.asarray(columns.draw_rows(layout, None, jnp.log(held), distance))
     assert np.isfinite(back).all()
     np.testing.assert_allclose(back[seen], x[seen], atol=1e-4)

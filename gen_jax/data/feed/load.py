@@ -122,7 +122,7 @@ def rows_of_split(source: Source, split: str) -> int:
     """
     choose(f"data.split of {source.name}:", split, source.sizes)
     if source.sizes[split] == 0:
-        raise UserError(f"{source.name}: its split {split!r} is empty")
+        raise UserError(f"split {split!r} of {source.name} is empty; expected at least one row")
     return source.sizes[split]
 
 
@@ -152,18 +152,18 @@ def all_rows(source: Source, split: str) -> np.ndarray:
     return source.rows(split, np.arange(source.sizes[split]))["x"]
 
 
-def spec_of(source: Source, options: Mapping[str, Any], kept: Rows) -> Spec:
+def spec_of(source: Source, options: Mapping[str, Any], resident_rows: Rows) -> Spec:
     """Returns the facts of a data set.
 
     Args:
       source: the rows.
       options: the `data` section of a config.
-      kept: raw rows [N, ...] of the split, if they are in memory; else empty.
+      resident_rows: raw rows [N, ...] of the split, if they are in memory; else empty.
 
     Raises:
       UserError: for a transform that does not fit the data, or a number that is not finite.
     """
-    shift, scale, low, high = (np.asarray(value).tolist() for value in affine(source, options, kept))
+    shift, scale, low, high = (np.asarray(value).tolist() for value in affine(source, options, resident_rows))
     spec = Spec(
         name=source.name,
         kind=source.kind,
@@ -178,22 +178,24 @@ def spec_of(source: Source, options: Mapping[str, Any], kept: Rows) -> Spec:
         content=source.content,
         info=dict(source.info),
         split=options["split"],
-        condition=None if source.condition is None else condition_of(source.condition, options, kept),
+        condition=None if source.condition is None else condition_of(source.condition, options, resident_rows),
     )
     if source.tabular and options.get("transform") == "modes":
         return with_modes(spec, all_rows(source, options["split"]))
     return spec
 
 
-def condition_of(source: Source, options: Mapping[str, Any], kept: Rows) -> Spec:
+def condition_of(source: Source, options: Mapping[str, Any], resident_rows: Rows) -> Spec:
     """Returns the facts of the condition `c` of a data set. Its numbers have the default transform of their kind.
 
     Args:
       source: the conditions alone.
       options: the `data` section of a config.
-      kept: raw rows [N, ...] of the split, if they are in memory; else empty.
+      resident_rows: raw rows [N, ...] of the split, if they are in memory; else empty.
     """
-    return spec_of(source, {**options, "transform": None, "order": "shuffle"}, {"x": kept["c"]} if kept else {})
+    return spec_of(
+        source, {**options, "transform": None, "order": "shuffle"}, {"x": resident_rows["c"]} if resident_rows else {}
+    )
 
 
 def levels_of_table(spec: Spec, x: np.ndarray) -> Levels:

@@ -99,7 +99,7 @@ def length_of_run(order: Order, rows: int, batch_size: int, steps: int | None, e
         last = max(1, round(epochs * rows_of_epoch))
         return Length(size, -(-last // size), last)
     if steps is None:
-        raise UserError("neither steps nor epochs is set: choose one, for example --config.steps=1000")
+        raise UserError("steps and epochs are missing; expected one of them, for example --config.steps=1000")
     return Length(size, steps, rows if order.once else steps * size)
 
 
@@ -221,8 +221,8 @@ def refuse_second_pass(reading: Reading) -> None:
     passes = -(-reading.rows // reading.batch_size)
     if reading.steps > passes:
         raise UserError(
-            f"data.order 'once' shows each of {reading.rows} rows once, in {passes} batches of {reading.batch_size}; "
-            f"{reading.steps} steps would begin a second pass: set --config.steps={passes} or fewer"
+            f"steps is {reading.steps} with data.order 'once'; expected at most {passes}, because {reading.rows} rows "
+            f"give {passes} batches of {reading.batch_size}. Set --config.steps={passes}"
         )
 
 
@@ -239,17 +239,18 @@ def refuse_no_lanes(reading: Reading) -> None:
     source = reading.source
     if not source.info.get("pieces"):
         raise UserError(
-            f"data.order 'lanes' continues sequences cut into windows, and {source.name} ({source.kind}) has none: "
-            f"choose shuffle, or set --config.data.window=64"
+            f"{source.name} ({source.kind}) has no windows of sequences; expected windows for data.order 'lanes'. "
+            "Choose shuffle, or set --config.data.window=64"
         )
     if reading.rows < reading.batch_size:
         raise UserError(
-            f"data.order 'lanes' reads {reading.batch_size} lanes side by side and there are {reading.rows} rows: choose a "
-            f"smaller --config.batch_size, or a smaller --config.data.window"
+            f"number of rows is {reading.rows} with data.order 'lanes'; expected at least {reading.batch_size}, one "
+            "for each lane. Choose a smaller --config.batch_size or --config.data.window"
         )
     if reading.batch_size % reading.multiple:
         raise UserError(
-            f"batch_size {reading.batch_size}: with data.order 'lanes' expected a multiple of the {reading.multiple} devices"
+            f"batch_size is {reading.batch_size} with data.order 'lanes'; expected a multiple of the "
+            f"{reading.multiple} devices"
         )
 
 
@@ -264,8 +265,8 @@ def refuse_no_levels(reading: Reading) -> None:
     """
     if not any("levels" in column for column in reading.source.info.get("columns", ())):
         raise UserError(
-            f"data.order 'by_level' draws rows by the levels of a table, and {reading.source.name} has none: set "
-            f"--config.data.order=shuffle and, of a gan, --config.model.conditional=False"
+            f"{reading.source.name} has no levels; expected a table with levels for data.order 'by_level'. Set "
+            "--config.data.order=shuffle and, for a gan, --config.model.conditional=False"
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from gen_jax.data.cache import cache_folder, content_hash, made
+from gen_jax.data.cache import cache_folder, content_hash, make_folder
 from gen_jax.data.source import Source
 from gen_jax.data.sources.opening import IN_MEMORY, open_source
 from gen_jax.errors import UserError
@@ -50,7 +50,7 @@ def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quie
             return _arrays(folder)
         except (OSError, ValueError, EOFError):
             shutil.rmtree(folder, ignore_errors=True)  # damaged
-    made(folder.parent)
+    make_folder(folder.parent)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder.parent))
     try:
         _decode(source, options, split, unfinished, quiet)
@@ -58,7 +58,10 @@ def resident_arrays(source: Source, options: Mapping[str, Any], split: str, quie
         os.rename(unfinished, folder)
     except OSError as error:
         if not folder.exists():  # otherwise another process has written the same bytes first
-            raise UserError(f"cannot write the decoded data to {folder}: {error.strerror or error}") from None
+            raise UserError(
+                f"cannot write the decoded data to {folder} ({error.strerror or error}); expected a folder with free "
+                "space. Set GEN_JAX_CACHE=FOLDER"
+            ) from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return _arrays(folder)
@@ -105,7 +108,9 @@ def _decode(source: Source, options: Mapping[str, Any], split: str, folder: Path
         jobs = [json.dumps([facts, split, str(folder), start, stop]) for start, stop in pairwise(cuts)]
         codes = _work_together(jobs, bar.update)
     if any(codes):
-        raise UserError(f"{source.name}: decoding failed, its processes ended with {codes}; see above")
+        raise UserError(
+            f"decoding of {source.name} ended with the exit codes {codes}; expected 0. See the errors above"
+        )
 
 
 def _work_together(jobs: Sequence[str], done: Callable[[int], Any]) -> list[int]:

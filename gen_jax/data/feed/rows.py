@@ -35,7 +35,7 @@ def opened(spec: Spec, options: Mapping[str, Any]) -> Source:
     """
     source = open_source(options)
     if source.content != spec.content:
-        raise UserError(f"the data that this run was trained on have changed: {source.name}")
+        raise UserError(f"data of {source.name} have changed; expected the data that this run was trained on")
     return source
 
 
@@ -61,7 +61,7 @@ def read_rows(
         split = next(iter(sizes)) if len(sizes) == 1 and path else options["test_split"]
     choose(f"--split of {source.name}", split, sizes)
     if num is not None and sizes[split] < num:
-        raise UserError(f"{source.name} has {sizes[split]} rows in its split {split!r}: expected at least {num}")
+        raise UserError(f"split {split!r} of {source.name} has {sizes[split]} rows; expected at least {num}")
     origin = f"the {split} split of {source.name}" if path is None or len(sizes) > 1 else path
     if path is None:
         return origin, read_split(source, options, split, num)
@@ -87,7 +87,7 @@ def given_rows(spec: Spec, x: Any, y: Any = None) -> Rows:
         x = x[..., None]
     free = int(kind_of(spec).time)  # the length of sequences
     if x.shape[1 + free :] != tuple(spec.shape[free:]) or x.ndim != 1 + len(spec.shape):
-        raise UserError(f"x of shape {x.shape}: expected rows {list(spec.shape)} of {spec.name}")
+        raise UserError(f"shape of x is {x.shape}; expected rows {list(spec.shape)} of {spec.name}")
     return {"x": x} if y is None else {"x": x, "y": np.asarray(y, np.int32)}
 
 
@@ -107,11 +107,13 @@ def _users(spec: Spec, options: Mapping[str, Any], path: str) -> Source:
     free = int(kind_of(source).time and spec.kind == source.kind)  # the length of sequences
     if (source.kind, tuple(source.shape[free:])) != (spec.kind, spec.shape[free:]):
         raise UserError(
-            f"--data {path}: rows are of kind {source.kind} and shape {tuple(source.shape)}; this run models "
-            f"{spec.kind} of shape {spec.shape}"
+            f"rows of --data {path} are of kind {source.kind} and shape {tuple(source.shape)}; expected kind "
+            f"{spec.kind} and shape {spec.shape}, as in this run"
         )
     if list(source.info.get("vocabulary", ())) != list(spec.vocabulary):
-        raise UserError(f"--data {path}: its vocabulary is not that of {spec.name}, which this run models")
+        raise UserError(
+            f"vocabulary of --data {path} is another one; expected the vocabulary of {spec.name}, as in this run"
+        )
     if options.get("transform") in BINARY and not _bits(source):
         source = binarised(source, options["transform"])
     if source.classes and spec.classes and source.classes != spec.classes:
@@ -151,10 +153,10 @@ def _check_values(spec: Spec, x: np.ndarray, path: str) -> None:
     """
     whole = np.dtype(spec.dtype).kind in "iu"
     if whole and x.dtype.kind not in "iu":
-        raise UserError(f"--data {path}: values of type {x.dtype}; this run models {spec.dtype}, so expected that")
+        raise UserError(f"values of --data {path} are {x.dtype}; expected {spec.dtype}, as in this run")
     low, high = (np.broadcast_to(limit, x.shape) for limit in (spec.low, spec.high))
     wrong = (x < low) | (x > high) if whole else ~np.isfinite(x)
     if wrong.any():
         place = tuple(np.argwhere(wrong)[0].tolist())
         expected = f"{low[place]:g} to {high[place]:g}" if whole else "a finite number"
-        raise UserError(f"--data {path}: row {place[0]} holds {x[place]}; expected {expected}, as in {spec.name}")
+        raise UserError(f"row {place[0]} of --data {path} holds {x[place]}; expected {expected}, as in {spec.name}")

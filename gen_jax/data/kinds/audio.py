@@ -71,7 +71,7 @@ def spectrogram(sound: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.maximum(power / max(power.max(), 1e-12), 1e-12))
 
 
-def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
+def recordings(path: Path, options: Mapping[str, Any], file_hash: str) -> Source:
     """Opens the Free Spoken Digit recordings in a .zip archive of files `{digit}_{speaker}_{number}.wav`.
 
     Rows have a `length`. `data.encoding` is mu_law (256 tokens) or waveform (amplitudes in [-1, 1]). `data.label`
@@ -80,7 +80,7 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
     Args:
       path: the archive.
       options: the `data` section of a config.
-      known: hash of the content of the file.
+      file_hash: hash of the content of the file.
 
     Raises:
       UserError: for an archive that cannot be read or holds no such recordings, or an unknown option.
@@ -89,16 +89,18 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
 
     encoding = choose("data.encoding", options.get("encoding") or ENCODINGS[0], ENCODINGS)
     label = choose("data.label", options.get("label") or LABELS[0], LABELS)
-    with readable(f"data.path {path}: not a readable archive of recordings"):
+    with readable(f"data.path {path}", "an archive of recordings"):
         archive = zipfile.ZipFile(path)
         ask(sum(info.file_size for info in archive.infolist()), f"data.path {path}")
         matches = [match for name in sorted(archive.namelist()) if (match := NAME.search(name))]
         sounds = [wavfile.read(io.BytesIO(archive.read(match.string))) for match in matches]
     if not matches:
-        raise UserError(f"data.path {path}: expected recordings DIGIT_SPEAKER_NUMBER.wav in it, found none")
+        raise UserError(f"data.path {path} holds no recording; expected files DIGIT_SPEAKER_NUMBER.wav")
     rates, shapes = {rate for rate, _ in sounds}, {(sound.dtype.str, sound.ndim) for _, sound in sounds}
     if len(rates) > 1 or shapes != {("<i2", 1)}:
-        raise UserError(f"data.path {path}: expected mono recordings of 16 bits and one rate, got {rates} Hz, {shapes}")
+        raise UserError(
+            f"recordings of data.path {path} have {rates} Hz and shapes {shapes}; expected one rate, mono and 16 bits"
+        )
     facts = [match.groups() for match in matches]
     classes = tuple(sorted({fact[LABELS.index(label)] for fact in facts}))
     tested = np.array([int(number) < TESTED for _, _, number in facts])
@@ -109,12 +111,12 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
     silence = to_mu_law(np.zeros(())) if encoding == "mu_law" else np.zeros(())
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        chosen = places[split][indices]
-        x = np.full((len(chosen), longest), silence, dtype)
-        for row, number in enumerate(chosen):
+        numbers = places[split][indices]
+        x = np.full((len(numbers), longest), silence, dtype)
+        for row, number in enumerate(numbers):
             sound = sounds[number][1] / FULL
             x[row, : len(sound)] = to_mu_law(sound) if encoding == "mu_law" else sound
-        labels = np.array([classes.index(facts[number][LABELS.index(label)]) for number in chosen], np.int32)
+        labels = np.array([classes.index(facts[number][LABELS.index(label)]) for number in numbers], np.int32)
         return {"x": x, "length": lengths[split][indices].astype(np.int32), "y": labels}
 
     info: dict[str, Any] = {"rate": int(min(rates)), "ragged": True}
@@ -129,7 +131,7 @@ def recordings(path: Path, options: Mapping[str, Any], known: str) -> Source:
         dtype,
         sizes,
         rows,
-        content_hash(known, encoding, label),
+        content_hash(file_hash, encoding, label),
         classes,
         limits,
         info,

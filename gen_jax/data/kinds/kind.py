@@ -16,23 +16,44 @@ Draw = Callable[[np.ndarray, Spec], Image.Image]  # (x in the domain of the data
 
 
 class Kind(NamedTuple):
-    """Describes a kind of data. Other modules read these attributes, and never the name of a kind."""
+    """Describes a kind of data. Other modules read these attributes, and never the name of a kind.
 
-    name: str  # value of `spec.kind`, and of `data.kind` if "kind" is one of the options
-    plural: str  # name of such data in error messages, such as "images"
-    axes: str  # a letter for each axis of a row: T time, H height, W width, C channels, D numbers or keys
-    columns: bool = False  # whether each entry of the last axis is a column with its own range and unit
-    binary: bool = False  # whether the numbers of a row are 0 or 1, so that a likelihood is a probability
-    sound: bool = False  # whether a row is a recording, which can be heard
-    default_transform: str = "signed"  # `data.transform` if unset; tokens are never transformed
-    scored_with_test: tuple[str, ...] = ()  # splits whose rows belong to the held-out rows of a likelihood
-    options: tuple[str, ...] = ()  # settings of the `data` section that this kind has, but not all kinds
-    read: Mapping[str, Read] = {}  # suffix of a user's file -> reader
-    write: Mapping[str, Write] = {}  # suffix of a file of samples -> writer; a picture is written with the file
-    picture: Draw | None = None  # draws x [N, *shape]; NaN beyond the end of a sequence
-    strip: Draw | None = None  # draws N paths x [N, T, *shape] of T steps
-    tokens: Callable[[Spec, str], np.ndarray] | None = None  # (spec, text of a user) -> tokens [T] int32
-    stream: Callable[[Spec], Callable[[int], str]] | None = None  # spec -> (next token -> the text that it completes)
+    Attributes:
+      name: value of `spec.kind`, and of `data.kind` if "kind" is one of the options.
+      plural: name of such data in error messages, such as "images".
+      axes: a letter for each axis of a row: T time, H height, W width, C channels, D numbers or keys.
+      columns: whether each entry of the last axis is a column with its own range and unit; by default False.
+      binary: whether the numbers of a row are 0 or 1, so that a likelihood is a probability; by default False.
+      sound: whether a row is a recording, which can be heard; by default False.
+      default_transform: `data.transform` if unset; tokens are never transformed; by default 'signed'.
+      scored_with_test: splits whose rows belong to the held-out rows of a likelihood; by default none.
+      options: settings of the `data` section that this kind has, but not all kinds; by default none.
+      read: suffix of a user's file -> reader (file, `data` section of a config, hash of the content) -> source; by
+        default none.
+      write: suffix of a file of samples -> writer (samples, spec) -> bytes. A picture is written with the file; by
+        default none.
+      picture: function (x [N, *shape], spec) -> picture of the rows, with NaN beyond the end of a sequence; by
+        default None.
+      strip: function (x [N, T, *shape], spec) -> picture of N paths of T steps; by default None.
+      tokens: function (spec, text of a user) -> tokens [T] int32; by default None.
+      stream: function spec -> (next token -> the text that it completes); by default None.
+    """
+
+    name: str
+    plural: str
+    axes: str
+    columns: bool = False
+    binary: bool = False
+    sound: bool = False
+    default_transform: str = "signed"
+    scored_with_test: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    read: Mapping[str, Read] = {}
+    write: Mapping[str, Write] = {}
+    picture: Draw | None = None
+    strip: Draw | None = None
+    tokens: Callable[[Spec, str], np.ndarray] | None = None
+    stream: Callable[[Spec], Callable[[int], str]] | None = None
 
     @property
     def rank(self) -> int:

@@ -18,7 +18,7 @@ FRAME = 60  # milliseconds for which an animation shows a frame; a GIF counts in
 
 
 def picture(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
-    """Returns samples as one PNG, see `drawn`.
+    """Returns samples as one PNG, see `picture_of`.
 
     Args:
       samples: samples in the domain of the data.
@@ -27,10 +27,10 @@ def picture(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
     Raises:
       UserError: for data of a kind without pictures.
     """
-    return _file([drawn(samples, spec)], "PNG")
+    return _file([picture_of(samples, spec)], "PNG")
 
 
-def drawn(samples: Mapping[str, np.ndarray], spec: Spec) -> Image.Image:
+def picture_of(samples: Mapping[str, np.ndarray], spec: Spec) -> Image.Image:
     """Returns samples as one picture. A sequence is drawn up to its `length`.
 
     Args:
@@ -73,9 +73,9 @@ def animate(frames: Sequence[np.ndarray], spec: Spec) -> bytes:
     return _file([_paletted(draw(x, spec)) for x in frames], "GIF")
 
 
-def _drawing(spec: Spec, what: str) -> Draw:
+def _drawing(spec: Spec, field: str) -> Draw:
     """Returns the function by which the kind of the data draws a `picture` or a `strip`."""
-    drawings = {name: getattr(kind, what) for name, kind in KINDS.items() if getattr(kind, what)}
+    drawings = {name: getattr(kind, field) for name, kind in KINDS.items() if getattr(kind, field)}
     return drawings[choose("kind of data to draw", spec.kind, drawings)]
 
 

@@ -25,7 +25,7 @@ NUMBER = 8  # bytes of a number in memory; the file may store it in one byte
 REST = 2  # number of frames between the pieces of one file
 
 
-def rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
+def rolls(path: Path, options: Mapping[str, Any], file_hash: str) -> Source:
     """Opens the pieces of a .mat file as rolls [T, 88].
 
     The file has the splits of Boulanger-Lewandowski et al. 2012 (arXiv 1206.6392).
@@ -33,21 +33,21 @@ def rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
     Args:
       path: the file.
       options: not used.
-      known: hash of the content of the file.
+      file_hash: hash of the content of the file.
 
     Raises:
       UserError: for a file that cannot be read, lacks a field, or holds anything but rolls of 88 keys.
     """
     from scipy.io import loadmat  # slow to import
 
-    with readable(f"data.path {path}: not a readable .mat file"):
+    with readable(f"data.path {path}", "a .mat file"):
         content = path.read_bytes()
         ask_for_elements(content, f"data.path {path}")
         loaded = loadmat(io.BytesIO(content))
     lacking = [field for field in FIELDS.values() if field not in loaded]
     if lacking:
         found = ", ".join(name for name in loaded if not name.startswith("__")) or "none"
-        raise UserError(f"data.path {path}: it lacks the field {lacking[0]!r}; its fields are {found}")
+        raise UserError(f"field {lacking[0]!r} of data.path {path} is missing; expected it beside {found}")
     pieces = {split: [np.asarray(piece) for piece in loaded[field].ravel()] for split, field in FIELDS.items()}
     for split, each in pieces.items():
         for number, piece in enumerate(each):
@@ -57,7 +57,7 @@ def rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
                     f"expected frames of {KEYS} keys that are 0 or 1"
                 )
     if not pieces["train"]:
-        raise UserError(f"data.path {path}: {FIELDS['train']} holds no piece")
+        raise UserError(f"field {FIELDS['train']!r} of data.path {path} is empty; expected at least one piece")
     longest = max(len(piece) for each in pieces.values() for piece in each)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
@@ -71,15 +71,15 @@ def rolls(path: Path, options: Mapping[str, Any], known: str) -> Source:
     info = {"ragged": True}
     shape, dtype = (longest, KEYS), np.dtype(np.uint8)
     lengths = {split: np.array([len(piece) for piece in each], int) for split, each in pieces.items()}
-    return Source(path.stem, "roll", shape, dtype, sizes, rows, known, (), (0, 1), info, lengths.__getitem__)
+    return Source(path.stem, "roll", shape, dtype, sizes, rows, file_hash, (), (0, 1), info, lengths.__getitem__)
 
 
-def ask_for_elements(content: bytes, what: str) -> None:
+def ask_for_elements(content: bytes, file_name: str) -> None:
     """Refuses a .mat file of version 5 whose compressed elements expand beyond the size limit; see `limits.ask`.
 
     Args:
       content: bytes of the file.
-      what: name of the file, for the error.
+      file_name: name of the file, for the error.
     """
     order = ">" if content[126:128] == b"MI" else "<"
     size, place = 0, HEADER
@@ -90,7 +90,7 @@ def ask_for_elements(content: bytes, what: str) -> None:
         while kind == COMPRESSED and (part := stream.decompress(rest, 1 << 20)):
             rest = stream.unconsumed_tail
             size += len(part)
-            ask(NUMBER * size, what)
+            ask(NUMBER * size, file_name)
         place += length
 
 

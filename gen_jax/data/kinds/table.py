@@ -33,23 +33,23 @@ def margins(x: np.ndarray, spec: Spec) -> Image.Image:
     return margins_of(schema, spec.marginals, drawn, "share: grey learnt from, blue samples")
 
 
-def margins_of(schema: Sequence[Mapping], real: Sequence, drawn: Sequence, label: str) -> Image.Image:
+def margins_of(schema: Sequence[Mapping], real: Sequence, synthetic: Sequence, label: str) -> Image.Image:
     """Returns a picture of the shares of columns, with one panel a column.
 
     Args:
       schema: facts of the columns.
       real: shares of each column in the data.
-      drawn: shares of each column in the samples.
+      synthetic: shares of each column in the samples.
       label: text at the left side.
     """
     figure, panels = panels_of(len(schema))
-    for each in zip(panels, schema, real, drawn):
+    for each in zip(panels, schema, real, synthetic):
         margin(*each)
     figure.supylabel(label, fontsize=8)
     return image_of(figure)
 
 
-def margin(panel, column: Mapping[str, Any], real: Sequence[float], drawn: Sequence[float]) -> None:
+def margin(panel, column: Mapping[str, Any], real: Sequence[float], synthetic: Sequence[float]) -> None:
     """Draws the shares of a column's levels or of the parts of its range.
 
     Grey bars are the data. The samples are dots for levels, and a line for a range.
@@ -58,12 +58,12 @@ def margin(panel, column: Mapping[str, Any], real: Sequence[float], drawn: Seque
       panel: the panel of Matplotlib.
       column: facts of the column.
       real: shares in the data.
-      drawn: shares in the samples.
+      synthetic: shares in the samples.
     """
     edges, names = parts(column), column.get("levels", ())
     places = (edges[1:] + edges[:-1]) / 2
     panel.stairs(real, edges, fill=True, color="0.8")
-    panel.plot(places, drawn, marker=".", markersize=4, linewidth=0 if names else 0.8, color="C0")
+    panel.plot(places, synthetic, marker=".", markersize=4, linewidth=0 if names else 0.8, color="C0")
     panel.set_title(short(column["name"], 32), fontsize=7)
     panel.locator_params(nbins=4)
     panel.xaxis.get_offset_text().set_fontsize(6)
@@ -76,14 +76,14 @@ def margin(panel, column: Mapping[str, Any], real: Sequence[float], drawn: Seque
         panel.set_xticks(places, names)
 
 
-def short(name: str, most: int) -> str:
+def short(name: str, max_length: int) -> str:
     """Returns a name, cut to a number of letters.
 
     Args:
       name: the name.
-      most: largest number of letters.
+      max_length: largest number of letters.
     """
-    return name if len(name) <= most else name[: most - 1] + "…"
+    return name if len(name) <= max_length else name[: max_length - 1] + "…"
 
 
 TABLE = Kind(

@@ -28,7 +28,7 @@ def text_source(
     documents: Callable[[str], Sequence[bytes]],
     splits: Sequence[str],
     options: Mapping[str, Any],
-    known: str,
+    text_hash: str,
 ) -> Source:
     """Returns documents as rows of tokens. Rows have a `length`.
 
@@ -37,7 +37,7 @@ def text_source(
       documents: function from a split to its texts in UTF-8 (any bytes if `data.vocabulary` is "bytes").
       splits: names of the splits.
       options: the `data` section of a config.
-      known: hash of the texts.
+      text_hash: hash of the texts.
 
     Raises:
       UserError: for an unknown vocabulary, a training split without text, or bytes that are not UTF-8.
@@ -46,9 +46,9 @@ def text_source(
     codes = {split: [_codes(name, kind, each) for each in documents(split) if each] for split in splits}
     train = choose(f"data.split of {name}:", options["split"], codes)
     if not codes[train]:
-        raise UserError(f"{name}: its split {train!r} has no text; expected at least one character")
-    seen = np.arange(256) if kind == "bytes" else np.unique(np.concatenate(codes[train]))
-    symbols = seen if kind == "bytes" else np.union1d(seen, [ord(UNSEEN)])
+        raise UserError(f"split {train!r} of {name} has no text; expected at least one character")
+    train_codes = np.arange(256) if kind == "bytes" else np.unique(np.concatenate(codes[train]))
+    symbols = train_codes if kind == "bytes" else np.union1d(train_codes, [ord(UNSEEN)])
     dtype = np.min_scalar_type(len(symbols) - 1)
     lengths = {split: np.array([len(text) for text in each], int) for split, each in codes.items()}
     longest = max(int(each.max(initial=0)) for each in lengths.values())
@@ -56,33 +56,33 @@ def text_source(
     @cache
     def tokens(split: str) -> np.ndarray:
         flat = np.concatenate([*codes[split], np.empty(0, np.uint32)])
-        return np.searchsorted(symbols, np.where(np.isin(flat, seen), flat, ord(UNSEEN))).astype(dtype)
+        return np.searchsorted(symbols, np.where(np.isin(flat, train_codes), flat, ord(UNSEEN))).astype(dtype)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        ends, chosen = np.cumsum(lengths[split]), lengths[split][indices]
+        ends, row_lengths = np.cumsum(lengths[split]), lengths[split][indices]
         x = np.zeros((len(indices), longest), dtype)
-        for row, (end, length) in enumerate(zip(ends[indices], chosen)):
+        for row, (end, length) in enumerate(zip(ends[indices], row_lengths)):
             x[row, :length] = tokens(split)[end - length : end]
-        return {"x": x, "length": chosen.astype(np.int32)}
+        return {"x": x, "length": row_lengths.astype(np.int32)}
 
-    unseen = {split: int(sum((~np.isin(each, seen)).sum() for each in codes[split])) for split in codes}
+    unseen = {split: int(sum((~np.isin(each, train_codes)).sum() for each in codes[split])) for split in codes}
     info = {
         "vocabulary": symbols.tolist() if kind == "bytes" else [chr(code) for code in symbols],
         "unseen": {split: count for split, count in unseen.items() if count},
         "ragged": True,
     }
     sizes = {split: len(each) for split, each in lengths.items()}
-    content, limits = content_hash(known, kind, symbols.tolist()), (0, len(symbols) - 1)
+    content, limits = content_hash(text_hash, kind, symbols.tolist()), (0, len(symbols) - 1)
     return Source(name, "text", (longest,), dtype, sizes, rows, content, (), limits, info, lengths.__getitem__)
 
 
-def text_file(path: Path, options: Mapping[str, Any], known: str) -> Source:
+def text_file(path: Path, options: Mapping[str, Any], file_hash: str) -> Source:
     """Opens a user's text file. Its first 90 % are the training split, the next 5 % validation, and the rest test.
 
     Args:
       path: the file.
       options: the `data` section of a config.
-      known: hash of the content of the file.
+      file_hash: hash of the content of the file.
 
     Raises:
       UserError: for a file that is empty or cannot be read, and in the cases of `text_source`.
@@ -90,12 +90,12 @@ def text_file(path: Path, options: Mapping[str, Any], known: str) -> Source:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise UserError(f"data.path {path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"data.path {path} is not readable ({error.strerror}); expected a text file") from None
     if not text.strip():
-        raise UserError(f"data.path {path}: it holds no text; expected at least one character")
+        raise UserError(f"data.path {path} holds no text; expected at least one character")
     ends = [_whole(text, round(len(text) * share)) for share in (0.0, *SHARES.values())]
     parts = {split: text[start:stop] for split, start, stop in zip(SHARES, ends, ends[1:])}
-    return text_source(path.stem, lambda split: [parts[split]], list(SHARES), options, known)
+    return text_source(path.stem, lambda split: [parts[split]], list(SHARES), options, file_hash)
 
 
 def characters(spec: Spec) -> list[str]:
@@ -160,7 +160,10 @@ def tokens_of(spec: Spec, text: str) -> np.ndarray:
     for character in text:
         if character not in numbers:
             seen = "".join(symbol for symbol in letters if symbol.isprintable() and symbol != UNSEEN)
-            raise UserError(f"character {character!r} of {text!r} is not in the vocabulary of {spec.name}: {seen}")
+            raise UserError(
+                f"character {character!r} of {text!r} is not in the vocabulary of {spec.name}; expected characters of "
+                f"{seen}"
+            )
     return np.array([numbers[character] for character in text], np.int32)
 
 
@@ -172,7 +175,8 @@ def _codes(name: str, kind: str, text: bytes) -> np.ndarray:
         return np.frombuffer(text.decode("utf-8").encode("utf-32-le"), np.uint32)
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{name}: byte {error.start} is not UTF-8 text; --config.data.vocabulary=bytes takes any file"
+            f"byte {error.start} of {name} is not UTF-8 text; expected UTF-8. Set --config.data.vocabulary=bytes, "
+            "which takes any file"
         ) from None
 
 

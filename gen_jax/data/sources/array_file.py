@@ -36,13 +36,13 @@ def array_file(path: Path, options: Mapping[str, Any]) -> Source:
 
 
 def source_of_arrays(
-    name: str, what: str, arrays: Mapping[str, np.ndarray], options: Mapping[str, Any], content: str
+    name: str, origin: str, arrays: Mapping[str, np.ndarray], options: Mapping[str, Any], content: str
 ) -> Source:
     """Returns arrays as the training split of a source.
 
     Args:
       name: name of the data.
-      what: name of the arrays, for messages.
+      origin: name of the arrays, for messages.
       arrays: `x` [N, ...], and labels `y` [N] if there are labels.
       options: the `data` section of a config, of which `resize` and `kind` are read.
       content: hash of the content.
@@ -51,11 +51,11 @@ def source_of_arrays(
       UserError: for arrays that are not rows.
     """
     resize, declared = options.get("resize"), options.get("kind")
-    x = _values(what, arrays["x"], declared)
-    y = _labels(what, arrays["y"], len(x)) if "y" in arrays else None
+    x = _values(origin, arrays["x"], declared)
+    y = _labels(origin, arrays["y"], len(x)) if "y" in arrays else None
     if resize is not None and x.dtype != np.uint8:
-        raise UserError(f"data.resize {resize}: only uint8 images are resized, {what} holds {x.dtype}")
-    kind, shape = (declared, x.shape[1:]) if declared else image_or_vector(what, x.shape[1:], resize)
+        raise UserError(f"data.resize is {resize} and {origin} holds {x.dtype}; expected uint8 images")
+    kind, shape = (declared, x.shape[1:]) if declared else image_or_vector(origin, x.shape[1:], resize)
     info: dict[str, Any] = {}
     classes: tuple[str, ...] = ()
     codes = None
@@ -88,16 +88,16 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
       UserError: for a file that cannot be read, or several arrays without an `x`.
     """
-    with readable(f"data.path {path}: not a readable array file"):
+    with readable(f"data.path {path}", "an array file"):
         arrays = {"x": read_array(path)} if path.suffix.lower() == ".npy" else read_archive(path)
     if "x" in arrays:
         return arrays
     if len(arrays) != 1:
-        raise UserError(f"data.path {path}: expected an array named 'x', found {', '.join(arrays) or 'none'}")
+        raise UserError(f"data.path {path} holds {', '.join(arrays) or 'no array'}; expected an array named 'x'")
     return {"x": next(iter(arrays.values()))}
 
 
-def _values(what: str, x: np.ndarray, declared: str | None) -> np.ndarray:
+def _values(origin: str, x: np.ndarray, declared: str | None) -> np.ndarray:
     """Returns rows [N, ...] in a type that JAX takes, and images with their channels, [N, H, W, C].
 
     Raises:
@@ -108,20 +108,22 @@ def _values(what: str, x: np.ndarray, declared: str | None) -> np.ndarray:
     if x.dtype.kind in "iuf":  # because JAX takes only the byte order of the machine, and at most 64 bits
         x = x.astype(np.float64 if x.dtype.itemsize > 8 else x.dtype.newbyteorder("="), copy=False)
     if not np.issubdtype(x.dtype, np.number) or np.iscomplexobj(x):
-        raise UserError(f"{what}: values of type {x.dtype}; expected integers or real numbers")
+        raise UserError(f"{origin} holds values of type {x.dtype}; expected integers or real numbers")
     if declared is None and x.ndim not in (2, 3, 4):
-        raise UserError(f"{what}: shape {x.shape}; expected vectors [N, D] or images [N, H, W] or [N, H, W, C]")
+        raise UserError(
+            f"{origin} has the shape {x.shape}; expected vectors [N, D] or images [N, H, W] or [N, H, W, C]"
+        )
     if x.size == 0:
-        raise UserError(f"{what}: it is empty, shape {x.shape}")
+        raise UserError(f"{origin} is empty, shape {x.shape}; expected at least one row")
     if declared is None:
         return x[..., None] if x.ndim == 3 else x
     kind = KINDS[choose("data.kind", declared, [name for name, kind in KINDS.items() if "kind" in kind.options])]
     if x.ndim != 1 + kind.rank:
-        raise UserError(f"{what}: shape {x.shape}; expected {declared} [N, {', '.join(kind.axes)}]")
+        raise UserError(f"{origin} has the shape {x.shape}; expected {declared} [N, {', '.join(kind.axes)}]")
     return x
 
 
-def _labels(what: str, y: np.ndarray, num: int) -> np.ndarray:
+def _labels(origin: str, y: np.ndarray, num: int) -> np.ndarray:
     """Returns labels [num], whole numbers or texts.
 
     Raises:
@@ -130,7 +132,7 @@ def _labels(what: str, y: np.ndarray, num: int) -> np.ndarray:
     if y.dtype.kind == "f" and (y == np.rint(y)).all():
         y = y.astype(np.int64)
     if y.shape != (num,) or y.dtype.kind not in "biuUS":
-        raise UserError(f"{what}: labels 'y' {y.dtype}{list(y.shape)}; expected {num} whole numbers or texts")
+        raise UserError(f"labels 'y' of {origin} are {y.dtype}{list(y.shape)}; expected {num} whole numbers or texts")
     return y
 
 

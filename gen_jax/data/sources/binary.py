@@ -44,8 +44,8 @@ def binarised(source: Source, transform: str) -> Source:
     """
     if not kind_of(source).pixels or source.limits is None or not small(source.dtype):
         raise UserError(
-            f"data.transform {transform!r}: expected images of whole numbers with a known domain, such as 8 bits; "
-            f"{source.name} holds {source.kind} data of {source.dtype}"
+            f"data.transform is {transform!r} and {source.name} holds {source.kind} data of {source.dtype}; expected "
+            "images of whole numbers with a known domain, such as 8 bits"
         )
 
     limits = [int(limit) for limit in source.limits]

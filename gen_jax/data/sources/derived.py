@@ -27,9 +27,9 @@ def stacked(source: Source, channels: int) -> Source:
       UserError: for images that are not grey, or another number of channels.
     """
     if not kind_of(source).pixels or source.shape[2] != 1:
-        raise UserError(f"data.stack {channels}: expected grey images, {source.name} has rows of {source.shape}")
+        raise UserError(f"data.stack is {channels} and {source.name} has rows of {source.shape}; expected grey images")
     if not 2 <= channels <= 4:
-        raise UserError(f"data.stack {channels}: expected 2 to 4 channels")
+        raise UserError(f"data.stack is {channels}; expected 2 to 4 channels")
     sizes = {split: STACKED_ROWS.get(split, 26_000) for split, rows in source.sizes.items() if rows}
 
     @lru_cache
@@ -75,7 +75,9 @@ def joined(source: Source, test: Source, split: str) -> Source:
     for fact, field in {"kind": "kind", "shape": "shape", "domain": "limits"}.items():
         expected, value = getattr(source, field), getattr(test, field)
         if value != expected:
-            raise UserError(f"data.test_name: {test.name} has {fact} {value}; expected {expected}, as {source.name}")
+            raise UserError(
+                f"{fact} of data.test_name {test.name} is {value}; expected {expected}, as in {source.name}"
+            )
     labelled = source.classes == test.classes
 
     def rows(part: str, indices: np.ndarray) -> dict[str, np.ndarray]:

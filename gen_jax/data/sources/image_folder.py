@@ -8,17 +8,23 @@ from PIL import Image, ImageOps
 
 from gen_jax.data.cache import content_hash, files_hash
 from gen_jax.data.source import Source, fit, image_or_vector, say_once
-from gen_jax.errors import UserError, readable
+from gen_jax.errors import UserError, choose, readable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 # Formats of the content, for any suffix. Pillow's readers of other formats may run a program, so they are not listed.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> mode of Pillow
 WAY = "as a viewer shows them"  # part of the hash, because earlier versions ignored the orientation of images
+# Name of a sub-folder -> its split.
+SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
 def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
-    """Opens a folder of images and its subfolders as the training split.
+    """Opens a folder of images and its sub-folders.
+
+    A sub-folder for each class gives the labels, in the order of the names, as `ImageFolder` of torchvision does.
+    Sub-folders `train` and `test`, and perhaps `validation`, give the splits. Without them all images are in the
+    training split.
 
     Args:
       path: the folder.
@@ -26,31 +32,89 @@ def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
       content: hash of the content, if it is known; None reads the files.
 
     Raises:
-      UserError: for a folder without images, or a first image that cannot be read.
+      UserError: for a folder without images, a first image that cannot be read, or splits with different classes.
     """
-    present = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    present = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
     files = [file for file in present if file.suffix.lower() in SUFFIXES]
     if not files:
-        raise UserError(f"data.path {path}: no images in this folder ({', '.join(SUFFIXES)})")
+        raise UserError(f"data.path {path} holds no images; expected files of {', '.join(SUFFIXES)}")
     report_others(path, [file for file in present if file.suffix.lower() not in SUFFIXES], len(files))
-    with readable(f"{files[0]}: not a readable image"), _opened(files[0]) as first:
-        channels = channels_of(first)
-        width, height = ImageOps.exif_transpose(first).size
+    roots = split_roots(path, files)
+    images = {split: [file for file in files if file.is_relative_to(root)] for split, root in roots.items()}
+    folders = {split: [_top(file, root) for file in images[split]] for split, root in roots.items()}
+    classes = classes_of(path, folders)
+    first = images["train"][0]
+    with readable(f"{first}", "an image"), _opened(first) as image:
+        channels = channels_of(image)
+        width, height = ImageOps.exif_transpose(image).size
     shape = image_or_vector(str(path), (height, width, channels), resize)[1]
+    codes = {name: code for code, name in enumerate(classes)}
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        return {"x": np.stack([_read(files[index], files[0], shape, resize) for index in indices])}
+        batch = {"x": np.stack([_read(images[split][index], first, shape, resize) for index in indices])}
+        if not classes:
+            return batch
+        return {**batch, "y": np.array([codes[folders[split][index]] for index in indices], np.int32)}
 
+    # Because files are hashed by their names alone, folders that have a meaning are a part of the hash.
+    meaning = [[str(file.relative_to(path)) for file in files]] if classes or len(roots) > 1 else []
     return Source(
         name=path.name,
         kind="image",
         shape=shape,
         dtype=np.dtype(np.uint8),
-        sizes={"train": len(files)},
+        sizes={split: len(images[split]) for split in roots},
         rows=rows,
-        content=content or content_hash(files_hash(files), WAY),
+        content=content or content_hash(files_hash(files), WAY, *meaning),
+        classes=classes,
         limits=(0, 255),
+        info={"labels": "U"} if classes else {},
     )
+
+
+def split_roots(path: Path, files: list[Path]) -> dict[str, Path]:
+    """Returns the folder of each split: sub-folders with the names of splits, or the whole folder as `train`.
+
+    Args:
+      path: the folder.
+      files: its images.
+    """
+    tops = {_top(file, path) for file in files}
+    roots = {split: path / name for name, split in SPLITS.items() if name in tops}
+    return roots if "train" in roots and len(roots) == len(tops) else {"train": path}
+
+
+def classes_of(path: Path, folders: dict[str, list[str]]) -> tuple[str, ...]:
+    """Returns the names of the classes in their order; empty if the images have no labels.
+
+    Args:
+      path: the folder.
+      folders: the sub-folder of each image by split; empty for an image outside sub-folders.
+
+    Raises:
+      UserError: for a split whose classes are not among the classes of the training split.
+    """
+    classes = tuple(sorted(set(folders["train"])))
+    outside = folders["train"].count("")
+    if outside and len(classes) > 1:
+        say_once(f"data.path {path}: images have no labels, because {outside} of them lie outside sub-folders")
+    if outside or len(classes) == 1:
+        return ()
+    for split, names in folders.items():
+        for name in sorted(set(names)):
+            choose(f"class sub-folder in the {split} split of {path}:", name, classes)
+    return classes
+
+
+def _top(file: Path, root: Path) -> str:
+    """Returns the name of the first folder between a root and a file; empty for a file in the root itself."""
+    parts = file.relative_to(root).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def _hidden(file: Path, path: Path) -> bool:
+    """Returns whether a file or one of its folders below a path is hidden."""
+    return any(part.startswith(".") for part in file.relative_to(path).parts)
 
 
 def report_others(path: Path, files: list[Path], num_images: int) -> None:
@@ -88,7 +152,9 @@ def _opened(file: Path) -> Image.Image:
     image = Image.open(file, formats=FORMATS)
     if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
         image.close()
-        raise UserError(f"{file}: pixels of more than 8 bits ({image.mode}); save them as a .npy array instead")
+        raise UserError(
+            f"pixels of {file} have more than 8 bits ({image.mode}); expected 8 bits. Save the images as a .npy array"
+        )
     return image
 
 
@@ -98,18 +164,18 @@ def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -
     Raises:
       UserError: for an image that would lose its colours or its transparency, or has another size.
     """
-    with readable(f"{file}: not a readable image"), _opened(file) as image:
+    with readable(f"{file}", "an image"), _opened(file) as image:
         channels = channels_of(image)
         if channels > shape[2]:
             has, lacks = ("transparency", "none") if channels == 4 else ("colours", "grey pixels")
             raise UserError(
-                f"{file}: has {has}, and the first image, {first.name}, has {lacks}; save all images in one mode"
+                f"{file} has {has} and the first image, {first.name}, has {lacks}; expected one mode for all images"
             )
         x = np.asarray(fit(ImageOps.exif_transpose(image).convert(MODES[shape[2]]), resize))
     x = x if x.ndim == 3 else x[..., None]
     if x.shape != shape:
         raise UserError(
-            f"{file}: {x.shape[1]}x{x.shape[0]} pixels, the first image has {shape[1]}x{shape[0]}; "
-            f"choose one size, for example --config.data.resize={min(64, shape[0])}"
+            f"{file} has {x.shape[1]}x{x.shape[0]} pixels; expected {shape[1]}x{shape[0]}, as in the first image. "
+            f"Choose one size, for example --config.data.resize={min(64, shape[0])}"
         )
     return x

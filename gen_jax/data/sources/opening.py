@@ -40,7 +40,7 @@ def open_source(options: Mapping[str, Any]) -> Source:
       UserError: for data that do not exist, are not prepared, or cannot be modelled.
     """
     if options.get("resize") is not None and options["resize"] < 1:
-        raise UserError(f"data.resize {options['resize']}: expected a side of at least 1 pixel")
+        raise UserError(f"data.resize is {options['resize']}; expected a side of at least 1 pixel")
     if options.get("path") is not None:
         source = open_files(Path(options["path"]), options)
     elif options["name"].startswith(IN_MEMORY):
@@ -70,8 +70,8 @@ def held_source(name: str) -> Source:
     """
     if name not in HELD:
         raise UserError(
-            f"{name}: these data were arrays in the memory of the program that trained: open the same arrays first, by "
-            f"gen_jax.data.arrays, or name a file of rows"
+            f"data of {name} were arrays in the program that trained; expected the same arrays, or a file of rows. "
+            "Open the arrays first, by gen_jax.data.arrays"
         )
     return HELD[name].source
 
@@ -90,7 +90,9 @@ def refuse_options(source: Source, options: Mapping[str, Any]) -> None:
         value = options.get(option)
         kinds = [name for name, kind in KINDS.items() if option in kind.options]
         if value is not None and source.kind not in kinds:
-            raise UserError(f"data.{option} {value!r} is for {' or '.join(kinds)}; {source.name} holds {source.kind}")
+            raise UserError(
+                f"data.{option} is {value!r} and {source.name} holds {source.kind} data; expected {' or '.join(kinds)}"
+            )
 
 
 def with_test_set(source: Source, options: Mapping[str, Any]) -> Source:
@@ -105,6 +107,9 @@ def with_test_set(source: Source, options: Mapping[str, Any]) -> Source:
     """
     name = options["test_name"]
     if options["test_split"] == options["split"]:
-        raise UserError(f"data.test_name {name!r}: data.test_split is {options['split']!r}, as is data.split")
+        raise UserError(
+            f"data.test_split of data.test_name {name!r} is {options['split']!r}, as is data.split; expected another "
+            "split"
+        )
     test = open_source({**options, "path": None, "name": name, "variant": None, "test_name": None})
     return joined(source, test, options["test_split"])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.builders import BUILDERS, find
-from gen_jax.data.cache import cache_folder, content_hash, folder_hash, made
+from gen_jax.data.cache import cache_folder, content_hash, folder_hash, make_folder
 from gen_jax.data.kinds.text import text_source
 from gen_jax.data.source import Source, image_or_vector, resized
 from gen_jax.data.tables.sets import TABLES
@@ -46,7 +46,7 @@ def open_tfds(options: Mapping[str, Any]) -> Source:
     builder = _our_builder(name, variant) if ours else _prepared_builder(name, variant, data_dir)
     features = builder.info.features
     if features is None or not hasattr(features, "items"):
-        raise UserError(f"{name}: its features are not named: {features}")
+        raise UserError(f"features of {name} are {features}; expected features with names")
     content = _content_of(builder, ours)
     texts = _named_features(builder, "Text")
     if len(texts) == len(features):
@@ -86,7 +86,7 @@ def _row_source(builder: Any, options: Mapping[str, Any], content: str) -> Sourc
     shapes = {key: feature.shape for key, feature in features.items() if key not in labels}
     usable = [key for key, shape in shapes.items() if shape is not None and len(shape) in (1, 2, 3)]
     if not usable:
-        raise UserError(f"{name}: none of its features ({', '.join(features)}) is an image or a vector")
+        raise UserError(f"features of {name} are {', '.join(features)}; expected an image or a vector among them")
     x_name = max(usable, key=lambda key: len(shapes[key]))
     info = dict(builder.info.metadata or {})
     if "kind" in info:
@@ -139,7 +139,7 @@ def _our_builder(name: str, variant: str | None) -> Any:
     variants = [config.name for config in cls.BUILDER_CONFIGS]
     if variant is not None:
         choose(f"data.variant of {name}:", variant, variants)
-    home = made(cache_folder() / "tfds")
+    home = make_folder(cache_folder() / "tfds")
 
     def open_builder() -> Any:
         return cls(data_dir=str(home), config=variant, file_format="array_record")
@@ -154,7 +154,10 @@ def _our_builder(name: str, variant: str | None) -> Any:
                 with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
                     builder.download_and_prepare()
             except (OSError, RuntimeError) as error:
-                raise UserError(f"cannot prepare {name} in {builder.data_dir}: {error}") from None
+                raise UserError(
+                    f"cannot prepare {name} in {builder.data_dir} ({error}); expected network and a folder that can "
+                    "be written"
+                ) from None
             builder = open_builder()
     return builder
 
@@ -170,7 +173,9 @@ def _readable(folder: Path | str) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 (a damaged file makes TFDS and array_record raise any error)
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder} is damaged ({reason}): remove it, and prepare the data set again") from None
+        raise UserError(
+            f"{folder} is damaged ({reason}); expected a whole data set. Remove it, and prepare the data set again"
+        ) from None
 
 
 def _tfds_module() -> ModuleType:
@@ -196,9 +201,12 @@ def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> A
     if not versions:
         variants = [path.name for path in (root / name).glob("*") if _versions(path)]
         if variants and variant is None:
-            raise UserError(f"{name} has variants in {root}: choose one by --config.data.variant={variants[0]}")
+            raise UserError(
+                f"data.variant of {name} is missing; expected one of {', '.join(variants)} in {root}. Choose one, for "
+                f"example --config.data.variant={variants[0]}"
+            )
         raise UserError(
-            f"data set {full!r} is not prepared in {root}; built in: {', '.join([*BUILDERS, *TABLES])}. "
+            f"data set {full!r} is not prepared in {root}; expected it there, or one of those built in: {', '.join([*BUILDERS, *TABLES])}. "
             f"Prepare it once, with network: "
             f'{python} -m pip install tensorflow && {python} -c "import tensorflow_datasets as tfds; '
             f"tfds.builder('{full}', data_dir='{root}', file_format='array_record').download_and_prepare()\""
@@ -206,15 +214,15 @@ def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> A
     refuse_foreign_classes(versions[-1] / "features.json")
     try:
         builder = tfds.builder_from_directory(versions[-1])
-        written = builder.info.file_format.value
+        file_format = builder.info.file_format.value
     except Exception as error:  # noqa: BLE001 (TFDS raises any error)
-        raise UserError(f"{versions[-1]} is not a whole TFDS data set: {error}") from None
-    if written != "array_record":
+        raise UserError(f"{versions[-1]} is not readable ({error}); expected a whole TFDS data set") from None
+    if file_format != "array_record":
         raise UserError(
-            f"{versions[-1]} is written as {written}, which cannot be read by index. Convert it once: {python} -m pip "
-            f"install tensorflow && tfds convert_format --dataset_version_dir={versions[-1]} "
-            f"--out_file_format=array_record --out_dir=CONVERTED/{versions[-1].relative_to(root)} "
-            f"and then give --config.data.data_dir=CONVERTED"
+            f"{versions[-1]} is written as {file_format}; expected array_record, which is read by index. Convert it once: "
+            f"{python} -m pip install tensorflow && tfds convert_format --dataset_version_dir={versions[-1]} "
+            f"--out_file_format=array_record --out_dir=CONVERTED/{versions[-1].relative_to(root)} and then give "
+            "--config.data.data_dir=CONVERTED"
         )
     return builder
 
@@ -231,7 +239,7 @@ def refuse_foreign_classes(file: Path) -> None:
     try:
         waiting = [json.loads(file.read_text())]
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file}: not readable features of a TFDS data set ({error})") from None
+        raise UserError(f"{file} is not readable ({error}); expected features of a TFDS data set") from None
     while waiting:
         part = waiting.pop()
         if isinstance(part, list):

@@ -26,11 +26,9 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
     """
     path = path.expanduser()
     if not path.exists():
-        raise UserError(f"data.path {path}: no such file or folder")
+        raise UserError(f"data.path {path} does not exist; expected a file or a folder")
     if not path.is_dir() and not path.is_file():
-        raise UserError(
-            f"data.path {path}: neither a file nor a folder, but a pipe or a device; expected a file or a folder"
-        )
+        raise UserError(f"data.path {path} is a pipe or a device; expected a file or a folder")
     if path.is_dir():
         return image_folder(path, options.get("resize"), options.get("content"))
     if path.suffix.lower() in (".npy", ".npz"):
@@ -40,5 +38,7 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
     readers = {suffix: read for kind in KINDS.values() for suffix, read in kind.read.items()}
     if suffix not in readers:
         listed = ".npy, .npz, " + ", ".join(readers)
-        raise UserError(f"data.path {path}: expected a folder of images or a file of {listed}, got {suffix!r}")
+        raise UserError(
+            f"file type of data.path {path} is {suffix!r}; expected a folder of images or a file of {listed}"
+        )
     return readers[suffix](path, options, options.get("content") or files_hash([path]))

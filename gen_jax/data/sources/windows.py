@@ -23,7 +23,7 @@ def windowed(source: Source, window: int) -> Source:
       UserError: for a window below 1.
     """
     if window < 1:
-        raise UserError(f"data.window {window}: expected at least 1 frame a row, or none for whole sequences")
+        raise UserError(f"data.window is {window}; expected at least 1 frame a row, or none for whole sequences")
 
     @cache
     def places(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -31,25 +31,25 @@ def read_bif(path: Path) -> Network:
     try:
         text = Path(path).expanduser().read_bytes().decode("utf-8-sig")  # as bytes, to keep carriage returns
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a BIF file: {error}") from None
+        raise UserError(f"{path} is not readable ({error}); expected a BIF file") from None
     try:
         words = (word for word in TOKEN.findall(text) if not word.startswith(COMMENTS))
         levels, distributions = _blocks(words, str(path))
     except StopIteration:
-        raise UserError(f"{path}: ends in the middle of a block; expected a whole BIF file") from None
+        raise UserError(f"{path} ends in the middle of a block; expected a whole BIF file") from None
     names = tuple(levels)
     if not names:
-        raise UserError(f"{path}: no variable in it; expected a BIF file")
+        raise UserError(f"{path} holds no variable; expected a BIF file")
     places = {name: place for place, name in enumerate(names)}
     parents, tables = [], []
     for name in names:
         if name not in distributions:
-            raise UserError(f"{path}: variable {name!r} has no probability block")
+            raise UserError(f"{path}: variable {name!r} has no probability block; expected one")
         above, rows = distributions[name]
         parents.append(tuple(places[parent] for parent in above))
         tables.append(_table(f"{path}: P({name})", [levels[parent] for parent in above], levels[name], rows))
     if circle := cycle(names, parents):
-        raise UserError(f"{path}: the network has a cycle, {circle}; expected none")
+        raise UserError(f"{path}: the network has the cycle {circle}; expected none")
     return Network(names, tuple(levels.values()), tuple(parents), tuple(tables))
 
 
@@ -59,18 +59,18 @@ def _blocks(tokens: Iterator[str], path: str) -> tuple[dict[str, tuple[str, ...]
     distributions: dict[str, tuple[list[str], list]] = {}
     for word in tokens:
         if word not in ("network", "variable", "probability"):
-            raise UserError(f"{path}: {word!r} where network, variable or probability was expected: no BIF file")
+            raise UserError(f"{path}: {word!r} begins a block; expected network, variable or probability")
         head = _until(tokens, "{")
         statements = _statements(tokens)
         if word == "variable":
             name = head[0].strip('"') if head else ""
             if name in levels:
-                raise UserError(f"{path}: variable {name!r}: expected once, and of type discrete")
+                raise UserError(f"{path}: variable {name!r} is declared twice; expected it once")
             levels[name] = _levels(name, statements, path)
         elif word == "probability":
             variable, *parents = _scope(head, levels, path)
             if variable in distributions:
-                raise UserError(f"{path}: P({variable}) stands there twice, or has a parent twice")
+                raise UserError(f"{path}: P({variable}) is declared twice; expected it once")
             distributions[variable] = parents, statements
     return levels, distributions
 
@@ -79,12 +79,12 @@ def _levels(name: str, statements: list[list[str]], path: str) -> tuple[str, ...
     """Returns the levels of a variable from `type discrete [ 2 ] { yes, no };`."""
     types = [words for words in statements if words[:2] == ["type", "discrete"] and "{" in words]
     if len(types) != 1 or not name:
-        raise UserError(f"{path}: variable {name!r}: expected once, and of type discrete")
+        raise UserError(f"{path}: variable {name!r} is not discrete; expected one type discrete")
     words = types[0]
     levels = tuple(word.strip('"') for word in words[words.index("{") + 1 : -1] if word != ",")
     if words[3:4] != [str(len(levels))] or len(set(levels)) < len(levels):
         size = words[3] if len(words) > 3 and words[3].isdecimal() else "a number of"
-        raise UserError(f"{path}: variable {name!r}: expected {size} different levels, not {levels}")
+        raise UserError(f"{path}: variable {name!r} has the levels {levels}; expected {size} different levels")
     return levels
 
 
@@ -92,11 +92,11 @@ def _scope(head: list[str], levels: dict[str, tuple[str, ...]], path: str) -> li
     """Returns the variable and the parents of a distribution from `( NAME | PARENT, ... )`."""
     scope = [word.strip('"') for word in head if word not in "()|,"]
     if not scope:
-        raise UserError(f"{path}: a probability block of no variable; expected probability ( NAME | PARENT, ... )")
+        raise UserError(f"{path}: a probability block has no variable; expected probability ( NAME | PARENT, ... )")
     for name in scope:
         choose(f"variable in {path}:", name, levels)
     if len(set(scope)) < len(scope):
-        raise UserError(f"{path}: P({scope[0]}) stands there twice, or has a parent twice")
+        raise UserError(f"{path}: P({scope[0]}) has a parent twice; expected different parents")
     return scope
 
 
@@ -151,7 +151,7 @@ def _fill(where: str, above: list[tuple[str, ...]], words: list[str], table: np.
     """
     if words[0] == "table":
         if not np.isnan(table).all():
-            raise UserError(f"{where}: table is not alone")
+            raise UserError(f"{where}: table is not alone; expected no other statement")
         # Because the first axis of a whole table is the variable, it is moved behind the parents.
         values = _numbers(where, words[1:], table.size).reshape(table.shape[-1:] + table.shape[:-1])
         table[...] = np.moveaxis(values, 0, -1)
@@ -165,10 +165,10 @@ def _fill(where: str, above: list[tuple[str, ...]], words: list[str], table: np.
         place = tuple(names.index(choose(f"level in {where}:", level, names)) for names, level in zip(above, given))
         values = _numbers(where, words[end + 1 :], table.shape[-1])
         if not np.isnan(table[place]).all():
-            raise UserError(f"{where}: the levels {given} stand there twice")
+            raise UserError(f"{where}: the levels {given} are given twice; expected them once")
         table[place] = values
     else:
-        raise UserError(f"{where}: {words[0]!r} where table, default or levels of the parents were expected")
+        raise UserError(f"{where}: {words[0]!r} begins a statement; expected table, default or levels of the parents")
 
 
 def _numbers(where: str, words: list[str], size: int) -> np.ndarray:
@@ -226,6 +226,6 @@ def quoted(word: str) -> str:
       UserError: for a word with quotation marks.
     """
     if '"' in word:
-        raise UserError(f"{word!r} cannot be written to a BIF file: expected no quotation marks")
+        raise UserError(f"{word!r} holds quotation marks; expected none in a BIF file")
     plain = TOKEN.fullmatch(word) and word not in [*"{}()[],;|"] and not word.startswith(COMMENTS)
     return word if plain else f'"{word}"'

@@ -47,14 +47,14 @@ def modes(subset: np.ndarray, x: np.ndarray) -> dict[str, list[float]]:
       subset: values [n] of the column to which the modes are fitted.
       x: all values [N] of the column, which are used if all cells of the subset are missing.
     """
-    seen = subset[~np.isnan(subset)]
-    if not len(seen):
-        seen = x[~np.isnan(x)]
-    values, counts = np.unique(seen, return_counts=True)
-    frequent = counts > SPIKE * len(seen)
-    spikes, weight = values[frequent], counts[frequent] / len(seen)
+    observed = subset[~np.isnan(subset)]
+    if not len(observed):
+        observed = x[~np.isnan(x)]
+    values, counts = np.unique(observed, return_counts=True)
+    frequent = counts > SPIKE * len(observed)
+    spikes, weight = values[frequent], counts[frequent] / len(observed)
     facts = {"weight": weight, "mean": spikes, "deviation": np.full(len(spikes), NARROW)}
-    rest = seen[~np.isin(seen, spikes)]
+    rest = observed[~np.isin(observed, spikes)]
     if len(rest) > 1:
         fitted = _mixture(rest)
         fitted["weight"] = fitted["weight"] * (1 - weight.sum())

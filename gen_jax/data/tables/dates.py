@@ -77,7 +77,7 @@ def to_text(number: float, form: str) -> str:
     try:
         moment = EPOCH + (timedelta(seconds=number) if "%H" in form else timedelta(days=number))
     except OverflowError:
-        raise UserError(f"{number:g} is no date of the years 1 to 9999") from None
+        raise UserError(f"date is {number:g}; expected a date of the years 1 to 9999") from None
     # Because %Y reads four digits, but writes the year 999 without a zero on Linux, the year is written here.
     return moment.strftime(form.replace("%Y", f"{moment.year:04}"))
 

@@ -53,7 +53,7 @@ def condition_of(spec: Spec, text: str) -> Condition:
         if relation.operator != "=":
             condition.tests.append(relations.row_test(spec, text, relation))
         elif relation.name in {**condition.observed, **condition.done}:
-            raise UserError(f"--given {text}: column {relation.name!r} is given twice")
+            raise UserError(f"--given {text}: column {relation.name!r} is given twice; expected it once")
         elif relation.do:
             condition.done[relation.name] = cells_of(relation.values)
         else:

@@ -34,7 +34,8 @@ def open_network(path: Path, options: Mapping[str, Any], content: str) -> Source
     for option in ("test_path", "schema"):
         if options.get(option) is not None:
             raise UserError(
-                f"data.{option} {options[option]!r} is for a file of rows; {path} is a network, which draws its own"
+                f"data.{option} is {options[option]!r} and {path} is a network, which draws its own rows; expected a "
+                "file of rows"
             )
     network = read_bif(path)
     schema = [_column(name, levels) for name, levels in zip(network.names, network.levels)]
@@ -116,7 +117,8 @@ def refuse_other_columns(spec: Spec, path: str, network: Network) -> None:
         theirs = network.levels[network.names.index(name)]
         if {*levels} != {*theirs}:
             raise UserError(
-                f"{path}: {name!r} has the levels {', '.join(theirs)}, in {spec.name} {', '.join(levels) or 'numbers'}"
+                f"levels of {name!r} in {path} are {', '.join(theirs)}; expected {', '.join(levels) or 'numbers'}, as "
+                f"in {spec.name}"
             )
 
 

@@ -50,11 +50,11 @@ def cycle(names: Sequence[str], parents: Sequence[Sequence[int]]) -> str | None:
       names: names of the variables.
       parents: parents of each variable.
     """
-    left = set(range(len(parents))) - set(topological_order(parents))
-    if not left:
+    unordered_nodes = set(range(len(parents))) - set(topological_order(parents))
+    if not unordered_nodes:
         return None
-    walk = [min(left)]
-    while (above := min(set(parents[walk[-1]]) & left)) not in walk:
+    walk = [min(unordered_nodes)]
+    while (above := min(set(parents[walk[-1]]) & unordered_nodes)) not in walk:
         walk.append(above)
     walk = [above, *walk[walk.index(above) :][::-1]]
     return " -> ".join(names[variable] for variable in walk)

@@ -12,7 +12,7 @@ from gen_jax.data.tables.values import numbers, texts_of
 from gen_jax.errors import UserError, choose
 
 EXPECTED = (
-    "expected NAME=VALUE,NAME=VALUE with names of columns, NAME>VALUE, NAME in LOW..HIGH or NAME in VALUE,VALUE for a part of "
+    "NAME=VALUE,NAME=VALUE with names of columns, NAME>VALUE, NAME in LOW..HIGH or NAME in VALUE,VALUE for a part of "
     'its values, do(NAME)=VALUE for what is set from outside, a pair with a comma in it in quotes, as in "NAME=a, b", or a file'
 )
 COMPARED = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}
@@ -56,7 +56,7 @@ def read(spec: Spec, text: str) -> list[Relation]:
         elif piece and relations and relations[-1].operator == "in":
             relations[-1].values.append(piece)
         else:
-            raise UserError(f"--given {text}: {EXPECTED}")
+            raise UserError(f"--given is {text}; expected {EXPECTED}")
     return [_with_range(schema[relation.name], relation) for relation in relations]
 
 
@@ -133,26 +133,28 @@ def _fitting_levels(column: dict[str, Any], text: str, relation: Relation) -> np
     fits = _compared(*_places(column, text, relation), relation.operator)
     if not fits.any():
         listed = ", ".join(column["levels"])
-        raise UserError(f"--given {text}: no row fits; the levels of {relation.name!r} are {listed}")
+        raise UserError(f"--given {text}: no row fits; expected a level of {relation.name!r}, which are {listed}")
     return fits
 
 
-def _refuse_beyond(column: dict[str, Any], text: str, wanted: np.ndarray, operator: str) -> None:
+def _refuse_beyond(column: dict[str, Any], text: str, values: np.ndarray, operator: str) -> None:
     """Refuses a relation that no value in the range of a column fits."""
     low, high = column["low"], column["high"]
-    tried = np.array([low, high, *wanted])
+    tried = np.array([low, high, *values])
     tried = tried[(tried >= low) & (tried <= high)]
-    if not _compared(tried, wanted, operator).any():
+    if not _compared(tried, values, operator).any():
         ends = " to ".join(texts_of(column, np.array([low, high])))
-        raise UserError(f"--given {text}: no row fits, because column {column['name']!r} holds {ends}")
+        raise UserError(
+            f"--given {text}: no row fits; expected a value of column {column['name']!r}, which holds {ends}"
+        )
 
 
-def _compared(x: np.ndarray, wanted: np.ndarray, operator: str) -> np.ndarray:
+def _compared(x: np.ndarray, values: np.ndarray, operator: str) -> np.ndarray:
     if operator in COMPARED:
-        return COMPARED[operator](x, wanted[0])
+        return COMPARED[operator](x, values[0])
     if operator == "..":
-        return (x >= wanted[0]) & (x <= wanted[1])
-    return np.isin(x, wanted) == (operator == "in")
+        return (x >= values[0]) & (x <= values[1])
+    return np.isin(x, values) == (operator == "in")
 
 
 def _places(column: dict[str, Any], text: str, relation: Relation) -> tuple[np.ndarray, np.ndarray]:

@@ -81,11 +81,13 @@ def all_fit(
     if not unfit:
         return columns
     mended = {**schema, **{name: error.facts for name, error in unfit.items()}}
-    reasons = "; ".join(f"column {name!r} {error}" for name, error in unfit.items())
+    reasons = ", ".join(f"column {name!r} {error}" for name, error in unfit.items())
     what = "leaves it out" if all(error.facts == {"kind": "drop"} for error in unfit.values()) else "mends it"
     if len(unfit) > 1:
         what = what.replace("it", "them")
-    raise UserError(f"{table}: {reasons}. This {what}: {schema_setting(mended)}")
+    raise UserError(
+        f"{table} does not fit: {reasons}; expected columns to learn from. This {what}: {schema_setting(mended)}"
+    )
 
 
 def same_columns(where: str, part: Mapping[str, Cells], expected: Sequence[str]) -> None:
@@ -101,7 +103,7 @@ def same_columns(where: str, part: Mapping[str, Cells], expected: Sequence[str])
     """
     for column in expected:
         if column not in part:
-            raise UserError(f"{where} lacks the column {column!r}; its columns are {', '.join(part)}")
+            raise UserError(f"column {column!r} of {where} is missing; expected it beside {', '.join(part)}")
     names = {*expected}
     for column in part:
         if column not in names:
@@ -143,9 +145,12 @@ def refuse_facts(column: str, facts: Mapping[str, Any]) -> None:
     for fact, value in facts.items():
         kind, expected = TYPES[fact]
         if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-            raise UserError(f"column {column!r} in data.schema: {fact} is {str(value)[:80]!r}; expected {expected}")
+            raise UserError(f"{fact} of column {column!r} in data.schema is {str(value)[:80]!r}; expected {expected}")
     if not 0 <= facts.get("decimals", 0) <= FULL or facts.get("common", 2) < 2:
-        raise UserError(f"column {column!r} in data.schema: expected 0 to {FULL} decimals, at least 2 common levels")
+        raise UserError(
+            f"decimals or common of column {column!r} in data.schema is out of range; expected 0 to {FULL} decimals, "
+            "at least 2 common levels"
+        )
 
 
 def schema_json(text: str | None) -> dict[str, dict]:
@@ -162,9 +167,9 @@ def schema_json(text: str | None) -> dict[str, dict]:
     try:
         schema = json.loads(text if text.lstrip().startswith("{") else Path(text).expanduser().read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"data.schema {text[:200]}: not a readable JSON file ({error})") from None
+        raise UserError(f"data.schema {text[:200]} is not readable ({error}); expected JSON, or a JSON file") from None
     if not isinstance(schema, dict) or not all(isinstance(facts, dict) for facts in schema.values()):
         raise UserError(
-            f'data.schema {text[:200]}: expected columns with their facts, such as {{"age": {{"kind": "integer"}}}}'
+            f'data.schema is {text[:200]}; expected columns with their facts, such as {{"age": {{"kind": "integer"}}}}'
         )
     return schema

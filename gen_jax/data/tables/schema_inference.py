@@ -145,11 +145,13 @@ def facts_of_levels(
       Unfit: if `other` of the schema is not a level, and in the cases of `levels_of`.
     """
     levels = levels_of(kind, texts, parts, schema)
-    other = schema.get("other", OTHER)
-    if "other" in schema and "levels" in schema and other not in levels:
-        raise Unfit(f"has no level {other!r}, which is to take other texts", {**schema, "levels": [*levels, other]})
-    if other in levels and {"other", "common"} & schema.keys():
-        return {"levels": levels, "other": other}
+    other_level = schema.get("other", OTHER)
+    if "other" in schema and "levels" in schema and other_level not in levels:
+        raise Unfit(
+            f"has no level {other_level!r}, which is to take other texts", {**schema, "levels": [*levels, other_level]}
+        )
+    if other_level in levels and {"other", "common"} & schema.keys():
+        return {"levels": levels, "other": other_level}
     return {"levels": levels}
 
 
@@ -167,7 +169,7 @@ def levels_of(kind: str, texts: Sequence[str], parts: Sequence[Cells], schema: M
     """
     numeric = all(map(is_number, texts))
     if kind == "ordered" and "levels" not in schema and not numeric:
-        raise Unfit("is ordered: expected its levels in data.schema, from the least to the greatest")
+        raise Unfit("is ordered and lacks its levels in data.schema, from the least to the greatest")
     in_order = sorted(texts, key=float if numeric else str)
     if "common" in schema and len(in_order) > schema["common"]:
         counts = counted(parts)
@@ -195,7 +197,7 @@ def refuse_too_many(levels: Sequence[str], parts: Sequence[Cells]) -> None:
         return
     odd = next((text for text in levels if not is_number(text)), levels[0])
     rows = max(len(cells.codes) for cells in parts)
-    many = f"has {len(levels):,} levels, such as {odd!r}; expected at most {MOST_LEVELS}"
+    many = f"has {len(levels):,} levels, such as {odd!r}, and at most {MOST_LEVELS} are possible"
     if len(levels) > 0.9 * rows:
         raise Unfit(f"{many} (with a value of its own in nearly every row it is an id)", {"kind": "id"})
     raise Unfit(f"{many} (the {COMMON} commonest stay, as here, and the rest are one level)", {"common": COMMON})
@@ -249,7 +251,7 @@ def refuse_stray(parts: Sequence[Cells]) -> None:
     """
     counts = counted(parts)
     form = nearly(sorted(counts), STRAY)
-    what = "numbers" if form is None else "dates"
+    cell_kind = "numbers" if form is None else "dates"
     stray = {text for text in counts if not (is_number(text) if form is None else is_date(text, form))}
     share = 1 - sum(counts[text] for text in stray) / max(sum(counts.values()), 1)
     if not stray or share < STRAY or len(counts) - len(stray) < 10:
@@ -260,7 +262,7 @@ def refuse_stray(parts: Sequence[Cells]) -> None:
             place = int(np.flatnonzero(odd)[0])
             text = cells.texts[cells.codes[place]]
             raise Unfit(
-                f"holds {text!r} in row {cells.row(place)}, and {what} in {share:.1%} of its cells (texts may be made empty cells, "
+                f"holds {text!r} in row {cells.row(place)}, and {cell_kind} in {share:.1%} of its cells (texts may be made empty cells, "
                 f'as here, or all cells levels, by {{"kind": "categorical"}})',
                 {"empty": sorted(stray)},
             )
@@ -277,7 +279,7 @@ def date_format(texts: Sequence[str]) -> str:
     """
     formats = formats_of(texts)
     if not formats:
-        raise Unfit(f"holds {texts[0]!r}; expected dates of one format, such as 2024-12-31 or 31.12.2024 23:59")
+        raise Unfit(f"holds {texts[0]!r}, and its dates have no common format, such as 2024-12-31 or 31.12.2024 23:59")
     if len(formats) > 1:
         listed = " or ".join(formats)
         raise Unfit(f"holds dates such as {texts[0]!r}, of the format {listed}", {"kind": "date", "format": formats[0]})
@@ -308,8 +310,8 @@ def with_range(column: Mapping[str, Any], x: np.ndarray, cells: Cells) -> dict[s
     Raises:
       Unfit: for a column without values, or with values so far apart that float32 cannot resolve them.
     """
-    seen = x[~np.isnan(x)]
-    if not len(seen):
+    observed = x[~np.isnan(x)]
+    if not len(observed):
         raise Unfit("is empty in every row that is learnt from")
     if "levels" in column:
         return {**column, "low": 0.0, "high": float(len(column["levels"]) - 1)}
@@ -317,7 +319,7 @@ def with_range(column: Mapping[str, Any], x: np.ndarray, cells: Cells) -> dict[s
     if column["kind"] == "integer" and len(cells.texts) == len(x) >= UNIQUE_ROWS:
         name = column["name"]
         say_once(f"column {name!r} differs in every row; if it is an id: {schema_setting({name: {'kind': 'id'}})}")
-    return {**column, "low": float(seen.min()), "high": float(seen.max())}
+    return {**column, "low": float(observed.min()), "high": float(observed.max())}
 
 
 def refuse_far(x: np.ndarray, cells: Cells) -> None:
@@ -330,11 +332,11 @@ def refuse_far(x: np.ndarray, cells: Cells) -> None:
     Raises:
       Unfit: for the far value, with facts that make its cell missing.
     """
-    seen = x[~np.isnan(x)]
-    if not np.isfinite(seen.max() - seen.min()):
-        raise Unfit(f"reaches from {seen.min():g} to {seen.max():g}, farther than a float64")
-    low, high = np.percentile(seen, (1, 99))
-    if not 0 < high - low < FAR * mean_and_deviation(seen)[1]:
+    observed = x[~np.isnan(x)]
+    if not np.isfinite(observed.max() - observed.min()):
+        raise Unfit(f"reaches from {observed.min():g} to {observed.max():g}, farther than a float64")
+    low, high = np.percentile(observed, (1, 99))
+    if not 0 < high - low < FAR * mean_and_deviation(observed)[1]:
         return
     place = int(np.nanargmax(abs(x - np.nanmedian(x))))
     text = cells.texts[cells.codes[place]]

@@ -88,7 +88,10 @@ def binary(options: Mapping[str, Any]) -> Source:
     folder = Path(options.get("data_dir") or ".").expanduser()
     names = sorted(file.name.removesuffix(".train.data") for file in folder.glob("*.train.data"))
     if options.get("set") is None:
-        raise UserError(f"data.name 'binary' needs --config.data.set=NAME; {folder} holds {', '.join(names) or 'none'}")
+        raise UserError(
+            f"data.set is missing with data.name 'binary'; expected one of {', '.join(names) or 'none'} in {folder}. "
+            "Give --config.data.set=NAME"
+        )
     choose(f"data.set in data.data_dir {folder}:", options["set"], names)
     files = {split: folder / f"{options['set']}.{part}.data" for split, part in PARTS.items()}
     files = {split: file for split, file in files.items() if file.exists()}
@@ -118,7 +121,8 @@ def _file(options: Mapping[str, Any], name: str) -> Path:
         if path.exists():
             return path
     raise UserError(
-        f"data.name {options['name']!r}: {folder} holds no {name} or {name}.gz; give their folder by --config.data.data_dir"
+        f"{folder} holds no {name} or {name}.gz; expected the files of data.name {options['name']!r}. Give their "
+        "folder by --config.data.data_dir"
     )
 
 
@@ -140,7 +144,9 @@ def open_set(options: Mapping[str, Any]) -> Source:
       UserError: for an option that the table does not have, or missing files.
     """
     if options.get("test_path") is not None:
-        raise UserError(f"data.test_path {options['test_path']}: goes with a file of your own in data.path")
+        raise UserError(f"data.test_path is {options['test_path']} without data.path; expected both")
     if options.get("set") is not None and options["name"] != "binary":
-        raise UserError(f"data.set {options['set']!r} is for data.name 'binary', not {options['name']!r}")
+        raise UserError(
+            f"data.set is {options['set']!r} with data.name {options['name']!r}; expected data.name 'binary'"
+        )
     return TABLES[options["name"]](options)

@@ -47,12 +47,12 @@ def parts(column: Mapping[str, Any]) -> np.ndarray:
     """
     low, high = column["low"], column["high"]
     digits = 0 if "levels" in column or column["kind"] == "integer" else column["decimals"]
-    most = len(column["levels"]) if "levels" in column else BINS
+    max_parts = len(column["levels"]) if "levels" in column else BINS
     gap = 10.0**-digits
     if digits >= FULL or (high - low) / gap + 1 > gap * MOST_VALUES:
         return np.linspace(low, max(high, low + 1e-9), BINS + 1)
     values = round((high - low) / gap) + 1
-    width = -(-values // most)
+    width = -(-values // max_parts)
     return low + gap * (width * np.arange(-(-values // width) + 1) - 0.5)
 
 

@@ -53,7 +53,7 @@ def table_source(
         x = {other: numbers(f"{name}, {other}", schema, part) for other, part in parts.items()}
     else:
         if len(next(iter(parts[split].values())).codes) < 2:
-            raise UserError(f"{name} has one row to learn from, expected more")
+            raise UserError(f"{name} has one row to learn from; expected at least two")
         kept = [column for column in names if column not in dropped]
         schema = inferred_schema(name, kept, parts, facts, users)
         x = {other: numbers(f"{name}, {other}", schema, part) for other, part in parts.items()}
@@ -91,7 +91,7 @@ def inferred_schema(
       UserError: for columns that cannot be modelled, or a schema that drops all columns.
     """
     if not names:
-        raise UserError(f"{table}: its schema drops every column: nothing is left to learn")
+        raise UserError(f"schema of {table} drops every column; expected at least one column to learn")
     facts_of = lambda name: infer(name, [part[name] for part in parts.values()], facts.get(name, {}))
     return all_fit(table, users, names, facts_of)
 
@@ -169,17 +169,17 @@ def with_holdout(
     """
     share, split, test = options.get("holdout") or 0, options["split"], options["test_split"]
     if not 0 <= share < 1:
-        raise UserError(f"data.holdout {share}: expected a share from 0 to below 1")
+        raise UserError(f"data.holdout is {share}; expected a share from 0 to below 1")
     rows = len(next(iter(parts[split].values())).codes)
     num = round(share * rows)
     if not num or rows < FEWEST_HELD_OUT or split == test:
         return parts
-    held = np.zeros(rows, bool)
-    held[np.random.default_rng([HOLDOUT, rows]).permutation(rows)[:num]] = True
+    held_out = np.zeros(rows, bool)
+    held_out[np.random.default_rng([HOLDOUT, rows]).permutation(rows)[:num]] = True
     say_once(
         f"{path}: {num:,} of its {rows:,} rows are the test split; --config.data.holdout=0 learns from all of them"
     )
     return {
         name: {column: Cells(cells.texts, cells.codes[chosen], chosen) for column, cells in parts[split].items()}
-        for name, chosen in ((split, np.flatnonzero(~held)), (test, np.flatnonzero(held)))
+        for name, chosen in ((split, np.flatnonzero(~held_out)), (test, np.flatnonzero(held_out)))
     }

@@ -128,7 +128,7 @@ def read_cells(
     """
     path = path.expanduser()
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path} does not exist; expected a file")
     decimal: str | None = "."
     nameless: frozenset[str] = frozenset()
     if path.suffix.lower() == ".parquet":
@@ -140,7 +140,7 @@ def read_cells(
     if double:
         raise UserError(f"{path}: two columns are named {min(double)!r}; expected one of each name")
     if not table.num_rows or not table.num_columns:
-        raise UserError(f"{path}: it has {table.num_columns} columns and no rows; expected at least one row")
+        raise UserError(f"{path} has {table.num_columns} columns and no rows; expected at least one row")
     columns = {}
     for name in table.column_names:
         texts, codes = _column(path, name, table[name])
@@ -199,7 +199,7 @@ def _parquet(path: Path) -> Any:
     except UserError:
         raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({_line(error)})") from None
+        raise UserError(f"{path} is not readable ({_line(error)}); expected a Parquet file") from None
 
 
 def _csv(path: Path, names: Sequence[str] | None, separator: str | None) -> tuple[Any, Layout]:
@@ -232,11 +232,13 @@ def _rows(path: Path, layout: Layout) -> Any:
         raise
     except (pyarrow.ArrowException, OSError, EOFError, UnicodeError, zlib.error) as error:
         if wrong := RAGGED.search(str(error)):
-            cells = f"{wrong[2]} cells; expected {len(names)}, as in the first row"
-            raise UserError(f"{path}: row {wrong[1]} has {cells}: {_line(wrong[3])}") from None
+            raise UserError(
+                f"{path}: row {wrong[1]} has {wrong[2]} cells; expected {len(names)}, as in the first row: "
+                f"{_line(wrong[3])}"
+            ) from None
         if layout.encoding == "utf-8" and ("UTF8" in str(error) or isinstance(error, UnicodeError)):
             raise UnicodeError from None
-        raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None
+        raise UserError(f"{path} is not readable ({_line(error)}); expected a CSV file") from None
 
 
 def _layout(path: Path, names: Sequence[str] | None, separator: str | None, encoding: str | None = None) -> Layout:
@@ -266,9 +268,9 @@ def _layout(path: Path, names: Sequence[str] | None, separator: str | None, enco
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         first = next(reader, [])
     except (csv.Error, TypeError) as error:
-        raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None
+        raise UserError(f"{path} is not readable ({_line(error)}); expected a CSV file") from None
     if not first:
-        raise UserError(f"{path}: it is empty; expected a first row with the names of the columns, then rows")
+        raise UserError(f"{path} is empty; expected a first row with the names of the columns, then rows")
     if names is not None:
         return Layout(encoding, separator, skipped, [*names])
     if all(is_number(cell.strip()) for cell in first):  # no row of names
@@ -289,7 +291,7 @@ def _beginning(path: Path) -> tuple[bytes, bool]:
                 head += rest
             return head, not file.read(1)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: not a readable CSV file ({_line(error)})") from None
+        raise UserError(f"{path} is not readable ({_line(error)}); expected a CSV file") from None
 
 
 def _separator(path: Path, text: str) -> str:

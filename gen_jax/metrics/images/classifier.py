@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.data.cache import cache_folder, content_hash, made
+from gen_jax.data.cache import cache_folder, content_hash, make_folder
 from gen_jax.data.spec import Spec, to_model
 from gen_jax.files import write
 from gen_jax.metrics.progress import progress
@@ -144,7 +144,7 @@ def largest_shift(shape: tuple[int, ...]) -> int:
     return max(1, min(shape[:2]) // 14)
 
 
-def fit(spec: Spec, x: np.ndarray, y: np.ndarray, what: str) -> Any:
+def fit(spec: Spec, x: np.ndarray, y: np.ndarray, title: str) -> Any:
     """Trains a classifier and returns its weights.
 
     The optimizer is AdamW with a cosine from `learning_rate` to 0, on shuffled batches, for `epochs` but at least
@@ -154,7 +154,7 @@ def fit(spec: Spec, x: np.ndarray, y: np.ndarray, what: str) -> Any:
       spec: facts of the data.
       x: raw rows [N, *shape].
       y: their labels [N].
-      what: name of the progress bar.
+      title: name of the progress bar.
     """
     compiled, batch = functions(spec.shape, len(spec.classes)), RECIPE.batch
     steps = max(RECIPE.least_steps, RECIPE.epochs * len(x) // batch)
@@ -165,7 +165,7 @@ def fit(spec: Spec, x: np.ndarray, y: np.ndarray, what: str) -> Any:
     if len(spec.shape) == 3:
         shifts = random.integers(0, 2 * largest_shift(spec.shape) + 1, (steps, 2), np.int32)
     state = compiled.init()
-    for number in progress(range(steps), what, "step"):
+    for number in progress(range(steps), title, "step"):
         rate = np.float32(RECIPE.learning_rate * (1 + np.cos(np.pi * number / steps)) / 2)
         rows = order[number]
         state = compiled.step(state, signed(spec, x[rows]), y[rows], np.int32(number), rate, shifts[number, :2])
@@ -225,7 +225,7 @@ def trained(spec: Spec, rows: Callable[[str], dict[str, np.ndarray]], train: str
       UserError: if the cache cannot be written.
     """
     facts = [spec.content, spec.name, list(spec.shape), spec.low, spec.high, len(spec.classes), train, test]
-    path = made(cache_folder() / "classifiers") / f"{content_hash(facts, RECIPE._asdict())}.npz"
+    path = make_folder(cache_folder() / "classifiers") / f"{content_hash(facts, RECIPE._asdict())}.npz"
     shapes = jax.eval_shape(functions(spec.shape, len(spec.classes)).init).params
     cached = load(path, shapes)
     if cached is None:

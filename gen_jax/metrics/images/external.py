@@ -36,17 +36,21 @@ def embedding(file: str, spec: Spec) -> tuple[Callable[[np.ndarray], np.ndarray]
       UserError: for data that are not images of 1 or 3 channels, a missing PyTorch, or a file that is no TorchScript.
     """
     if not kind_of(spec).pixels or spec.shape[2] not in (1, 3):
-        raise UserError(f"features of {file} are of images with 1 or 3 channels, and {spec.name} has none")
+        raise UserError(
+            f"{spec.name} holds no images with 1 or 3 channels; expected such images for the features of {file}"
+        )
     if not Path(file).is_file():
-        raise UserError(f"no such file of features: {file}")
+        raise UserError(f"{file} does not exist; expected a file of features")
     try:
         import torch  # type: ignore[import-not-found]  # only the benchmarks have it
     except ImportError:
-        raise UserError(f"features of {file} need PyTorch: pip install 'gen_jax[bench]'") from None
+        raise UserError(
+            f"PyTorch is missing; expected it for the features of {file}. Run pip install 'gen_jax[bench]'"
+        ) from None
     try:
         network = torch.jit.load(file, map_location="cpu").eval()
     except RuntimeError as error:
-        raise UserError(f"{file} is no TorchScript file: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{file} is not readable ({str(error).splitlines()[0]}); expected a TorchScript file") from None
     options = {"return_features": True} if "return_features" in str(network.forward.schema) else {}
 
     def features(x: np.ndarray) -> np.ndarray:

@@ -55,16 +55,16 @@ def parzen(real: Real) -> Computation | None:
     spec = real.spec
     if real.test is None or not kind_of(spec).pixels:
         return None
-    chosen = max(1, min(VALIDATION, spec.sizes[real.train] // 4))
+    num_validation = max(1, min(VALIDATION, spec.sizes[real.train] // 4))
 
     def values(samples: Rows) -> Mapping[str, Any]:
-        validation, test = real.rows(real.train)["x"][-chosen:], real.held_out(TESTED)["x"]
+        validation, test = real.rows(real.train)["x"][-num_validation:], real.held_out(TESTED)["x"]
         return parzen_statistics(unit(spec, samples["x"]), unit(spec, validation), unit(spec, test))
 
     def oracle(num: int) -> tuple[str, Rows]:
-        return real.train, subset({"x": real.rows(real.train)["x"][:-chosen]}, num)
+        return real.train, subset({"x": real.rows(real.train)["x"][:-num_validation]}, num)
 
-    protocol = {"validation": f"last {chosen} rows of {real.train}", "tested_on": real.test, **NEGATIVE}
+    protocol = {"validation": f"last {num_validation} rows of {real.train}", "tested_on": real.test, **NEGATIVE}
     return Computation(values, lambda: protocol, oracle)
 
 

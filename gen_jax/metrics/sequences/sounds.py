@@ -34,7 +34,9 @@ def spoken(real: Real) -> Computation | None:
     if len(spec.classes) < 2:
         return None
     content = content_hash([spec.content, "spectrograms", SIDE, RANGE, WINDOW])
-    drawn = Spec(spec.name, "image", (SIDE, SIDE, 1), "uint8", 0, 255, 0, 255, spec.classes, spec.sizes, content, {})
+    picture_spec = Spec(
+        spec.name, "image", (SIDE, SIDE, 1), "uint8", 0, 255, 0, 255, spec.classes, spec.sizes, content, {}
+    )
 
     def whole(split: str) -> Rows:
         return joined(spec, real.whole(split))
@@ -45,7 +47,7 @@ def spoken(real: Real) -> Computation | None:
 
     @cache
     def classifier() -> Classifier:
-        return trained(drawn, pictures, real.train, real.test)
+        return trained(picture_spec, pictures, real.train, real.test)
 
     def values(samples: Rows) -> Mapping[str, Any]:
         predicted = classifier().describe(images(spec, samples))[1].argmax(1)

@@ -26,13 +26,13 @@ def associations(spec: Spec, x: np.ndarray) -> np.ndarray:
     has_levels, matrix = levelled(spec), np.eye(x.shape[1])
     numbers, levels = np.flatnonzero(~has_levels), np.flatnonzero(has_levels)
     z = standardised(spec, x)  # [N, G]
-    seen = (~np.isnan(z)).astype(float)
-    z = np.nan_to_num(z - np.nansum(z, 0) / np.maximum(seen.sum(0), 1))
+    observed = (~np.isnan(z)).astype(float)
+    z = np.nan_to_num(z - np.nansum(z, 0) / np.maximum(observed.sum(0), 1))
     square = z**2
-    matrix[np.ix_(numbers, numbers)] = _quotient(z.T @ z, np.sqrt((square.T @ seen) * (seen.T @ square)))
+    matrix[np.ix_(numbers, numbers)] = _quotient(z.T @ z, np.sqrt((square.T @ observed) * (observed.T @ square)))
     blocks = indicators(spec, x)
     for place, block in zip(levels, blocks):
-        counts, sums = block.T @ seen, block.T @ z  # [K, G]
+        counts, sums = block.T @ observed, block.T @ z  # [K, G]
         ratio = np.sqrt(_quotient(_quotient(sums**2, counts).sum(0), (block.T @ square).sum(0)))
         matrix[place, numbers] = matrix[numbers, place] = np.minimum(ratio, 1)
         for other_place, other in zip(levels, blocks):

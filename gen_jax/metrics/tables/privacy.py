@@ -36,22 +36,22 @@ def nearer(samples: np.ndarray, train: np.ndarray, others: np.ndarray) -> np.nda
     return np.concatenate(parts)
 
 
-def _none_of(rows: int, drawn: int, near: np.ndarray) -> np.ndarray:
+def _none_of(rows: int, num_drawn: int, near: np.ndarray) -> np.ndarray:
     """Returns the probability that none of the near rows is among the drawn rows.
 
     Args:
       rows: number of rows.
-      drawn: number of rows that are drawn without replacement.
+      num_drawn: number of rows that are drawn without replacement.
       near: number of near rows [N].
     """
     far = rows - near
     log_p = (
         gammaln(far + 1.0)
-        - gammaln(np.maximum(far - drawn, 0) + 1.0)
+        - gammaln(np.maximum(far - num_drawn, 0) + 1.0)
         - gammaln(rows + 1.0)
-        + gammaln(rows - drawn + 1.0)
+        + gammaln(rows - num_drawn + 1.0)
     )
-    return np.where(far >= drawn, np.exp(log_p), 0.0)
+    return np.where(far >= num_drawn, np.exp(log_p), 0.0)
 
 
 def nearest_record(real: Real) -> Computation | None:

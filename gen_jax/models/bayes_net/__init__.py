@@ -20,7 +20,15 @@ from gen_jax.model import Batch, Model, family
 from gen_jax.models.bayes_net import batched, cpds
 from gen_jax.models.bayes_net.inference import Evidence, evidence_of
 from gen_jax.models.bayes_net.information_theory import network_information
-from gen_jax.models.bayes_net.structures import STRUCTURES, Graph, Rows, Structure, StructureChoice, kept, tree_of
+from gen_jax.models.bayes_net.structures import (
+    STRUCTURES,
+    Graph,
+    Rows,
+    Structure,
+    StructureChoice,
+    fixed_structure,
+    tree_of,
+)
 from gen_jax.registry import build
 
 OPTIONS = {"temperature": 1.0}  # options of the sampler, with their defaults
@@ -130,8 +138,8 @@ def structure_of(
     if network is None:
         return build("structure", STRUCTURES, structure or {"name": "search"}, names, cards)
     if structure is not None:
-        raise UserError("model.bif has a graph already: leave model.structure out")
-    return kept(network.parents, cards)
+        raise UserError("model.bif has a graph already; expected no model.structure beside it")
+    return fixed_structure(network.parents, cards)
 
 
 def init(net: BayesNet, key: jax.Array, batch: Batch) -> BayesNetState:
@@ -143,13 +151,13 @@ def init(net: BayesNet, key: jax.Array, batch: Batch) -> BayesNetState:
       batch: see `step`. The bins are fitted to its numbers.
     """
     variables, _, levels = net.shape
-    most = net.structure.max_parents
+    max_parents = net.structure.max_parents
     x, observed, _ = cells_of(batch)
     cut = bins.fit(x, observed & net.numeric[None], net.max_bins)
-    parents = jnp.full((variables, most), -1, jnp.int32)
+    parents = jnp.full((variables, max_parents), -1, jnp.int32)
     tables = categorical.normalised(jnp.zeros(net.shape), valid_levels(net, cut), 0.0)
     if net.network is not None:
-        parents = jnp.asarray(cpds.padded_parents(net.network.parents, most))
+        parents = jnp.asarray(cpds.padded_parents(net.network.parents, max_parents))
         tables = jnp.asarray(cpds.padded_tables(net.network.tables, net.shape))
     return BayesNetState(
         step=jnp.int32(0),
@@ -395,7 +403,7 @@ def most_probable(temperature: Any, num: int) -> bool:
     values = sorted({*option_numbers("temperature", temperature, num, 0, 1).tolist()})
     if values not in ([], [0], [1]):
         wrong = next((value for value in values if value not in (0, 1)), values[0])
-        raise UserError(f"temperature {wrong:g}: expected 1, or 0 for the most probable explanation, of all rows")
+        raise UserError(f"temperature is {wrong:g}; expected 1, or 0 for the most probable explanation, of all rows")
     return values == [0]
 
 

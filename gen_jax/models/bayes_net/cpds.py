@@ -83,15 +83,15 @@ def parent_lists(parents: Array) -> Parents:
     return tuple(tuple(parent for parent in row if parent >= 0) for row in np.asarray(parents).tolist())
 
 
-def padded_parents(parents: Sequence[Sequence[int]], most: int) -> np.ndarray:
+def padded_parents(parents: Sequence[Sequence[int]], num_places: int) -> np.ndarray:
     """Returns the parents of each variable as an array [D, P] int32: the inverse of `parent_lists`.
 
     Args:
       parents: parents of each variable.
-      most: number of places P.
+      num_places: number of places P.
     """
-    rows = [[*above, *[-1] * (most - len(above))] for above in parents]
-    return np.array(rows, np.int32).reshape(len(parents), most)
+    rows = [[*above, *[-1] * (num_places - len(above))] for above in parents]
+    return np.array(rows, np.int32).reshape(len(parents), num_places)
 
 
 def table_list(tables: np.ndarray, parents: Parents, cards: Sequence[int]) -> list[np.ndarray]:

@@ -98,8 +98,8 @@ def refuse_too_wide(cards: Sequence[int], steps: Sequence[Bucket]) -> None:
     if size > LARGEST_TABLE:
         raise UserError(
             f"this network is too wide for exact inference: a table of {len(largest.scope)} variables would hold "
-            f"{size:.3g} numbers, {4 * size / 2**30:.3g} GiB for every row; expected at most {LARGEST_TABLE:,}: "
-            f"fewer parents, fewer levels or more evidence"
+            f"{size:.3g} numbers, {4 * size / 2**30:.3g} GiB for every row; expected at most {LARGEST_TABLE:,}. "
+            "Choose fewer parents, fewer levels or more evidence"
         )
 
 
@@ -296,7 +296,7 @@ def forward(plan: Plan, factors: Mapping[int, Array], reduce: Callable = log_sum
     return Elimination(tables[:-1], messages[:-1], tables[-1])
 
 
-def joints(plan: Plan, elimination: Elimination, kept: Array) -> list[Array]:
+def joints(plan: Plan, elimination: Elimination, last_joint: Array) -> list[Array]:
     """Returns P(scope of the bucket | evidence) [levels ..., rows] of every bucket, in one reverse pass.
 
     This is the derivative of log P(evidence) by the table of each bucket, written out. It is a conditional, exp(table -
@@ -305,14 +305,14 @@ def joints(plan: Plan, elimination: Elimination, kept: Array) -> list[Array]:
     Args:
       plan: the plan.
       elimination: the tables of the plan, by `log_sum`.
-      kept: probabilities of the kept variables given the evidence, [levels ..., rows].
+      last_joint: probabilities of the kept variables given the evidence, [levels ..., rows].
 
     Returns:
-      The joint of each bucket, and `kept` as the last joint.
+      The joint of each bucket, and `last_joint` as the last joint.
     """
     steps = (*plan.buckets, plan.kept)
     receivers = {i: number for number, bucket in enumerate(steps) for i in bucket.messages}
-    probabilities: list[Array] = [None] * len(plan.buckets) + [kept]
+    probabilities: list[Array] = [None] * len(plan.buckets) + [last_joint]
     for number in reversed(range(len(plan.buckets))):
         receiver = receivers[number]
         above = marginal(probabilities[receiver], steps[receiver].scope, steps[number].scope[1:])

@@ -310,12 +310,12 @@ def completed(query: Query, evidence: Evidence, shares: Array, best: bool = Fals
     """
     plan = query.plan
     eliminated = elimination.forward(plan, factors(query, evidence), log_max if best else log_sum)
-    levels = elimination.trace_back(plan, eliminated.tables, likeliest if best else drawn, shares)
+    levels = elimination.trace_back(plan, eliminated.tables, likeliest if best else level_of_share, shares)
     x = [evidence.x[i] if i in query.pattern.observed else levels[i] for i in range(len(plan.cards))]
     return x, eliminated.kept + row_zeros(evidence)
 
 
-def drawn(share: Array, log_prob: Array) -> Array:
+def level_of_share(share: Array, log_prob: Array) -> Array:
     """Returns the level [B] int32 of each distribution at a share of its mass, but never a level of probability zero.
 
     Args:

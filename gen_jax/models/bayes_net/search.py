@@ -93,13 +93,13 @@ def toggles(local: LocalScore, edges: np.ndarray, child: int, limits: Limits, ca
     parents = parents_in(edges, child)
     score = local(child, parents)
     gains = np.full(len(edges), -np.inf)
-    for other in range(len(edges)):
-        if other == child:
+    for candidate in range(len(edges)):
+        if candidate == child:
             continue
-        new = parents ^ {other}
+        new = parents ^ {candidate}
         few = len(new) <= limits.max_parents and prod(cards[parent] for parent in new) <= limits.max_configurations
-        if few or other in parents:
-            gains[other] = local(child, new) - score
+        if few or candidate in parents:
+            gains[candidate] = local(child, new) - score
     return gains
 
 

@@ -79,12 +79,12 @@ def fixed(names: Sequence[str], cards: Sequence[int], edges: Edges = ()) -> Stru
       UserError: for an unknown name, a pair of equal names, or a cycle.
     """
     parents = parents_of(edge_matrix("structure.edges", edges, names), names)
-    structure = kept(parents, cards)
+    structure = fixed_structure(parents, cards)
     padded = cpds.padded_parents(parents, structure.max_parents)
     return structure._replace(find=partial(replace_parents, padded))
 
 
-def kept(parents: Sequence[Sequence[int]], cards: Sequence[int]) -> Structure:
+def fixed_structure(parents: Sequence[Sequence[int]], cards: Sequence[int]) -> Structure:
     """Returns the method that keeps the graph of the first state.
 
     Args:
@@ -245,7 +245,7 @@ def edge_matrix(option: str, edges: Edges, names: Sequence[str]) -> np.ndarray:
     for edge in edges:
         if isinstance(edge, str) or len(edge) != 2 or edge[0] == edge[1]:
             raise UserError(
-                f"{option}: {edge!r}: expected pairs of different columns, such as ({names[0]!r}, {names[-1]!r})"
+                f"{option} holds {edge!r}; expected pairs of different columns, such as ({names[0]!r}, {names[-1]!r})"
             )
         source, target = (list(names).index(choose(f"column in {option}:", name, names)) for name in edge)
         present[source, target] = True
@@ -283,7 +283,9 @@ def check_limits(limits: search.Limits, names: Sequence[str], cards: Sequence[in
     both = np.argwhere(limits.required & limits.forbidden)
     if len(both):
         source, target = both[0]
-        raise UserError(f"the edge {names[source]} -> {names[target]} is both required and forbidden")
+        raise UserError(
+            f"the edge {names[source]} -> {names[target]} is both required and forbidden; expected one of them"
+        )
     for name, above in zip(names, parents_of(limits.required, names)):
         size = prod(cards[parent] for parent in above)
         if len(above) > limits.max_parents or size > limits.max_configurations:

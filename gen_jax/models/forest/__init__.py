@@ -51,7 +51,9 @@ def forest(
     pseudo_rows: float = 0.1,
     delta: float = 0.0,
 ) -> Model:
-    """Returns an adversarial random forest as a density (Watson, Blesch, Kapar & Wright 2023, ARF, FORDE and FORGE).
+    """Returns an adversarial random forest as a density (Watson, Blesch, Kapar & Wright 2023, arXiv 2205.09435).
+
+    The paper calls the forest ARF, its density FORDE and its sampler FORGE.
 
     A step is one adversarial round on its batch, which should hold all rows (`data.order` all). Synthetic rows are
     drawn with independent cells within the current leaves; at first there is one leaf. Trees are trained to tell
@@ -83,7 +85,7 @@ def forest(
     layout = growth.layout
     whole = jax.jit(partial(leaf_mixture.log_prob, layout))
     posterior = partial(leaf_mixture.posterior, layout, jax.jit(partial(leaf_mixture.joint, layout)))
-    free = jax.jit(partial(drawn, growth), static_argnums=2)
+    free = jax.jit(partial(draw_rows, growth), static_argnums=2)
     complete = jax.jit(lambda key, forest, *cells: leaf_mixture.draw(key, layout, forest.leaves, *cells))
 
     def log_prob(key: jax.Array, state: ForestState, batch: Batch) -> jax.Array:
@@ -216,17 +218,17 @@ def grow(
     # Because NumPy pads seeds with zeros, default_rng(seed) would draw what default_rng([seed, 0]) draws for tree 0.
     rng = np.random.default_rng([int(seed), growth.shape[0]])
     real_x, observed, real_leaf = x[real], mask[real], leaf[:, real]
-    drawn = growing.resampled(rng, real_x, observed, real_leaf)
+    synthetic = growing.resampled(rng, real_x, observed, real_leaf)
     hidden = np.flatnonzero(~observed.all(1))
     cells = growing.resampled(rng, real_x, observed, real_leaf, hidden)
     places = np.flatnonzero(real)[hidden]
     full = np.where(mask, x, 0)
     full[places] = np.where(mask[places], x[places], cells)
-    grown, accuracy = growing.grown(int(seed), full[real], drawn, growth.unordered, growth.shape, growth.min_rows)
+    grown, accuracy = growing.grown(int(seed), full[real], synthetic, growth.unordered, growth.shape, growth.min_rows)
     return grown, full, np.float32(accuracy)
 
 
-def drawn(growth: Growth, key: jax.Array, forest: Forest, num: int) -> jax.Array:
+def draw_rows(growth: Growth, key: jax.Array, forest: Forest, num: int) -> jax.Array:
     """Draws rows [num, D].
 
     Args:
@@ -258,7 +260,7 @@ def check_rows(layout: inside.Layout, batch: Batch, hidden: np.ndarray) -> None:
         categorical.check_levels(layout.levels, batch["x"], batch.get("mask"))
     elif len(hidden):
         raise UserError(
-            f"row {hidden[0] + 1} has cells that are not observed: a forest has gradients of whole rows alone"
+            f"row {hidden[0] + 1} has missing cells; expected whole rows, because a forest has gradients of these alone"
         )
 
 
@@ -288,7 +290,7 @@ def growth_of(
     schema = columns(spec)
     layout = inside.layout_of(spec, pseudo_rows, choose("leaves", leaves, LEAVES) == "chow_liu")
     if leaves == "chow_liu" and not len(layout.levels.columns):
-        raise UserError(f"leaves 'chow_liu' are trees of levels, and {spec.name} has none: expected 'independent'")
+        raise UserError(f"leaves is 'chow_liu' and {spec.name} has no levels; expected 'independent'")
     shape = check_arguments(spec, layout, trees, min_rows, max_leaves, delta)
     ordered = [column["kind"] == "ordered" or len(column.get("levels", ())) <= 2 for column in schema]
     unordered = [0 if order else len(column["levels"]) for order, column in zip(ordered, schema)]
@@ -315,15 +317,15 @@ def check_arguments(
         check_whole(name, value)
     check_strengths(pseudo_rows=layout.pseudo_rows)
     if not 0 <= delta <= 0.5:
-        raise UserError(f"delta {delta}: expected 0 to 0.5")
+        raise UserError(f"delta is {delta}; expected 0 to 0.5")
     if max_leaves is not None:
         check_whole("max_leaves", max_leaves, 2)
-    most = max(2, max_leaves or spec.sizes.get(spec.split, 2) // (2 * min_rows))
+    leaf_limit = max(2, max_leaves or spec.sizes.get(spec.split, 2) // (2 * min_rows))
     count, width = layout.valid.shape
-    numbers = trees * most * (4 * len(layout.numbers) + count * (width if layout.dependent else 1) * width)
+    numbers = trees * leaf_limit * (4 * len(layout.numbers) + count * (width if layout.dependent else 1) * width)
     if numbers > MOST:
         raise UserError(
-            f"{trees} trees of up to {most} leaves hold {numbers:,} numbers, expected at most {MOST:,}: choose a smaller "
-            f"max_leaves, a larger min_rows or fewer trees"
+            f"{trees} trees of up to {leaf_limit} leaves hold {numbers:,} numbers; expected at most {MOST:,}. Choose a "
+            "smaller max_leaves, a larger min_rows or fewer trees"
         )
-    return trees, most, len(columns(spec)), width
+    return trees, leaf_limit, len(columns(spec)), width

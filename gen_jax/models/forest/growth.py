@@ -65,14 +65,14 @@ def resampled(
     """
     rows = np.arange(len(x)) if rows is None else rows
     shape = len(rows), x.shape[1]
-    drawn = np.empty(shape, x.dtype)
-    chosen = rng.integers(len(leaf), size=len(rows))
+    synthetic = np.empty(shape, x.dtype)
+    tree_of_row = rng.integers(len(leaf), size=len(rows))
     uniform = rng.random(shape)
     count = observed.sum(0)
     partly = (count > 0) & (count < len(x))  # columns with missing and with observed cells
     leaf = leaf.astype(np.min_scalar_type(leaf.max(initial=0)))  # because few bits are sorted in linear time
     for tree, leaf_of_row in enumerate(leaf):
-        places = np.flatnonzero(chosen == tree)
+        places = np.flatnonzero(tree_of_row == tree)
         asked = leaf_of_row[rows[places]]
         order = np.argsort(leaf_of_row, kind="stable")
         for columns, donors in donors_of(observed, partly, order):
@@ -80,8 +80,8 @@ def resampled(
             cells = np.ix_(places, columns)
             donor = first[:, None] + (uniform[cells] * (last - first)[:, None]).astype(int)
             donor = np.minimum(donor, last[:, None] - 1)
-            drawn[cells] = x[donors[donor], columns[None]]
-    return drawn
+            synthetic[cells] = x[donors[donor], columns[None]]
+    return synthetic
 
 
 def donors_of(observed: np.ndarray, partly: np.ndarray, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -114,7 +114,7 @@ def donor_ranges(donor_leaf: np.ndarray, leaf: np.ndarray) -> tuple[np.ndarray, 
 def grown(
     seed: int,
     real: np.ndarray,
-    drawn: np.ndarray,
+    synthetic: np.ndarray,
     unordered: Sequence[int],
     shape: tuple[int, int, int, int],
     min_rows: int,
@@ -126,7 +126,7 @@ def grown(
     Args:
       seed: seed of all draws.
       real: rows [B, D] float32.
-      drawn: synthetic rows [B, D] float32.
+      synthetic: synthetic rows [B, D] float32.
       unordered: number of levels [D] of each column whose levels have no order; 0 for another column.
       shape: T, L, D, R as in `Trees`.
       min_rows: smallest number of real rows of a leaf.
@@ -136,7 +136,7 @@ def grown(
     """
     from sklearn.tree import DecisionTreeClassifier  # slow to import, and no other family needs it
 
-    rows = np.concatenate([real, drawn])
+    rows = np.concatenate([real, synthetic])
     labels = np.arange(len(rows)) < len(real)
     forest = stumps(shape)
     votes = np.zeros(len(rows))
@@ -271,13 +271,13 @@ def merge_small(learnt: Any, depths: Sequence[np.ndarray], rows: np.ndarray, lea
     goal = np.where(stays_right & ~stays_left, right, goal)
     while (goal[goal] != goal).any():  # a child that takes the place of its parent may be replaced by its own child
         goal = goal[goal]
-    kept = np.zeros(len(rows), bool)
-    kept[goal[0]] = True
+    survivors = np.zeros(len(rows), bool)
+    survivors[goal[0]] = True
     for nodes in depths:
-        above = nodes[kept[nodes] & splits[nodes]]
-        kept[goal[left[above]]] = True
-        kept[goal[right[above]]] = True
-    return Merged(goal, np.flatnonzero(kept & splits), np.flatnonzero(kept & ~splits))
+        above = nodes[survivors[nodes] & splits[nodes]]
+        survivors[goal[left[above]]] = True
+        survivors[goal[right[above]]] = True
+    return Merged(goal, np.flatnonzero(survivors & splits), np.flatnonzero(survivors & ~splits))
 
 
 def write_tree(forest: Grown, tree: int, learnt: Any, rows: np.ndarray, merged: Merged) -> None:

@@ -103,11 +103,11 @@ def route_by_chance(key: jax.Array, layout: Layout, tree: Trees[jax.Array], x: j
         inner = jnp.maximum(node, 0)
         column = tree.feature[inner]
         share = tree.share[inner]
-        seen = mask[rows, column]
-        right = jnp.where(seen, cells[rows, column] > tree.threshold[inner], uniform >= share)
+        observed = mask[rows, column]
+        right = jnp.where(observed, cells[rows, column] > tree.threshold[inner], uniform >= share)
         within = jnp.where(right, (uniform - share) / (1 - share), uniform / share)
         node = jnp.where(node < 0, node, tree.children[inner, right.astype(jnp.int32)])
-        return node, jnp.where(seen, uniform, within)
+        return node, jnp.where(observed, uniform, within)
 
     start = jnp.zeros(len(x), jnp.int32), jax.random.uniform(key, (len(x),))
     node, _ = jax.lax.while_loop(lambda paths: (paths[0] >= 0).any(), descend, start)
@@ -272,8 +272,8 @@ def posterior(
     trees, num_leaves = forest.leaves.rows.shape
     uniform = np.asarray(jax.random.uniform(key, (num,)), np.float64)
     observed = np.concatenate([np.where(mask, x, 0), mask], 1)
-    distinct, which = np.unique(observed, axis=0, return_inverse=True)
-    which = which.ravel()
+    distinct, group = np.unique(observed, axis=0, return_inverse=True)
+    group = group.ravel()
     evidence = np.empty(num)
     place = np.empty(num, int)
     size = max(1, NUMBERS // (trees * num_leaves))  # number of distinct rows that are computed together
@@ -282,8 +282,8 @@ def posterior(
         part_x, part_mask = part[:, :columns], part[:, columns:] > 0
         candidates = candidates_of(layout, forest.trees, part_x, part_mask)
         log_p = log_joint(layout, joint, forest, candidates, part_x, part_mask)
-        members = np.flatnonzero((which >= start) & (which < start + size))
-        drawn = draw_places(candidates, log_p, which[members] - start, uniform[members])
+        members = np.flatnonzero((group >= start) & (group < start + size))
+        drawn = draw_places(candidates, log_p, group[members] - start, uniform[members])
         evidence[members], place[members] = drawn
     tree, leaf = np.divmod(place, num_leaves)
     return evidence, tree, leaf
@@ -317,17 +317,17 @@ def log_joint(
     return np.concatenate(log_p).astype(np.float64)[: len(row)]
 
 
-def equal_parts(num: int, most: int) -> np.ndarray:
+def equal_parts(num: int, max_size: int) -> np.ndarray:
     """Returns the numbers from 0 to num - 1 in K parts of one size S, [K, S].
 
-    The size is a power of two or `most`. The last number is repeated to the end of the last part. Few sizes mean few
+    The size is a power of two or `max_size`. The last number is repeated to the end of the last part. Few sizes mean few
     compilations.
 
     Args:
       num: number of all numbers.
-      most: largest size of a part.
+      max_size: largest size of a part.
     """
-    size = min(max(1, most), max(FEWEST, 1 << (num - 1).bit_length()))
+    size = min(max(1, max_size), max(FEWEST, 1 << (num - 1).bit_length()))
     parts = -(-num // size)
     return np.minimum(np.arange(parts * size), num - 1).reshape(-1, size)
 
@@ -405,12 +405,12 @@ def draw(
     number_key, level_key = jax.random.split(key)
     leaf_of_row = jax.tree.map(lambda array: array[tree, leaf], leaves)
     numbers = inside.numbers_of(leaf_of_row)
-    drawn = x
+    samples = x
     if numbers is not None:
         values = inside.draw_numbers(number_key, layout, leaf_of_row.rows, numbers)
-        drawn = drawn.at[:, layout.numbers].set(values)
+        samples = samples.at[:, layout.numbers].set(values)
     if leaf_of_row.tables is not None:
         allowed = inside.agreeing(layout, inside.codes(layout, x), mask[:, layout.levels.columns])
         levels = inside.draw_levels(level_key, leaf_of_row.tables, leaf_of_row.parents, allowed)
-        drawn = drawn.at[:, layout.levels.columns].set(levels.astype(x.dtype))
-    return jnp.where(mask, x, drawn)
+        samples = samples.at[:, layout.levels.columns].set(levels.astype(x.dtype))
+    return jnp.where(mask, x, samples)

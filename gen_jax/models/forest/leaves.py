@@ -133,11 +133,11 @@ def blank(layout: Layout, num: int) -> Leaves:
     numbers = blank_numbers(layout, num) if len(layout.numbers) else None
     if not len(layout.valid):
         return joined(rows, numbers)
-    count, most = layout.valid.shape
+    count, max_levels = layout.valid.shape
     even = jnp.asarray(layout.valid / layout.valid.sum(1, keepdims=True), jnp.float32)  # [C, R]
     if not layout.dependent:
-        return joined(rows, numbers, jnp.broadcast_to(even[None, :, None], (num, count, 1, most)))
-    tables = jnp.broadcast_to(even[None, :, None], (num, count, most, most))
+        return joined(rows, numbers, jnp.broadcast_to(even[None, :, None], (num, count, 1, max_levels)))
+    tables = jnp.broadcast_to(even[None, :, None], (num, count, max_levels, max_levels))
     return joined(rows, numbers, tables, jnp.full((num, count), -1, jnp.int32))
 
 
@@ -168,15 +168,15 @@ def codes(layout: Layout, x: jax.Array) -> jax.Array:
     return jnp.clip(cells, 0, jnp.asarray(layout.levels.sizes, jnp.int32)[None] - 1)
 
 
-def agreeing(layout: Layout, code: jax.Array, seen: jax.Array) -> jax.Array:
+def agreeing(layout: Layout, code: jax.Array, observed: jax.Array) -> jax.Array:
     """Returns 1 for the levels that agree with the observed cells, else 0: [B, C, R] float32.
 
     Args:
       layout: layout of the table.
       code: levels of rows [B, C].
-      seen: observed cells, [B, C] bool.
+      observed: observed cells, [B, C] bool.
     """
-    return jnp.where(seen[..., None], jax.nn.one_hot(code, layout.valid.shape[1]), 1)
+    return jnp.where(observed[..., None], jax.nn.one_hot(code, layout.valid.shape[1]), 1)
 
 
 def shares(layout: Layout, x: jax.Array, mask: jax.Array) -> jax.Array:
@@ -227,12 +227,12 @@ def fit_numbers(layout: Layout, x: jax.Array, mask: jax.Array, leaf: jax.Array, 
     """
     num = len(region.allowed)
     x = x[:, layout.numbers]
-    seen = mask[:, layout.numbers].astype(jnp.float32)
-    count = jax.ops.segment_sum(seen, leaf, num)  # [L, N]
-    mean = jax.ops.segment_sum(seen * x, leaf, num) / jnp.maximum(count, 1)
-    variance = jax.ops.segment_sum(seen * jnp.square(x - mean[leaf]), leaf, num) / jnp.maximum(count, 1)
-    smallest = jax.ops.segment_min(jnp.where(seen > 0, x, BEYOND), leaf, num)
-    largest = jax.ops.segment_max(jnp.where(seen > 0, x, -BEYOND), leaf, num)
+    observed = mask[:, layout.numbers].astype(jnp.float32)
+    count = jax.ops.segment_sum(observed, leaf, num)  # [L, N]
+    mean = jax.ops.segment_sum(observed * x, leaf, num) / jnp.maximum(count, 1)
+    variance = jax.ops.segment_sum(observed * jnp.square(x - mean[leaf]), leaf, num) / jnp.maximum(count, 1)
+    smallest = jax.ops.segment_min(jnp.where(observed > 0, x, BEYOND), leaf, num)
+    largest = jax.ops.segment_max(jnp.where(observed > 0, x, -BEYOND), leaf, num)
     gap = layout.gap[None]
     single = (count > 0) & (largest - smallest < gap / 2)
     # Because a rounded number stands for an interval as wide as the gap, gap^2 / 12 is added to the variance.
@@ -257,14 +257,14 @@ def fit_levels(
     prior = jnp.where(allowed, prior[None], 0)
     prior = prior / jnp.maximum(prior.sum(2, keepdims=True), 1e-30)  # [L, C, R]
     code = codes(layout, x)
-    seen = mask[:, layout.levels.columns]
+    observed = mask[:, layout.levels.columns]
     places = np.arange(code.shape[1])[None]
-    counts = jnp.zeros(prior.shape).at[leaf[:, None], places, code].add(seen)
+    counts = jnp.zeros(prior.shape).at[leaf[:, None], places, code].add(observed)
     marginals = smoothed(counts, prior, layout.pseudo_rows)
     if not layout.dependent:
         return marginals[:, :, None], None
     pull = PULL if layout.pseudo_rows > 0 else 0.0
-    return fit_level_trees(code, seen, leaf, marginals, allowed, pull)
+    return fit_level_trees(code, observed, leaf, marginals, allowed, pull)
 
 
 def smoothed(counts: jax.Array, prior: jax.Array, pseudo_rows: float) -> jax.Array:
@@ -280,13 +280,13 @@ def smoothed(counts: jax.Array, prior: jax.Array, pseudo_rows: float) -> jax.Arr
 
 
 def fit_level_trees(
-    code: jax.Array, seen: jax.Array, leaf: jax.Array, marginals: jax.Array, allowed: jax.Array, pull: float
+    code: jax.Array, observed: jax.Array, leaf: jax.Array, marginals: jax.Array, allowed: jax.Array, pull: float
 ) -> tuple[jax.Array, jax.Array]:
     """Returns tables [L, C, R, R] and parents [L, C] of a Chow-Liu tree in each leaf.
 
     Args:
       code: levels of rows [B, C].
-      seen: observed cells, [B, C] bool.
+      observed: observed cells, [B, C] bool.
       leaf: leaf [B] of each row.
       marginals: probabilities of levels [L, C, R].
       allowed: levels that can be in a leaf, [L, C, R] bool.
@@ -295,27 +295,27 @@ def fit_level_trees(
     order = jnp.argsort(leaf)
     padding = (0, CHUNK), (0, 0)  # because the last chunk of rows may end after the last row
     code = jnp.pad(code[order], padding)
-    seen = jnp.pad(seen[order], padding)
+    observed = jnp.pad(observed[order], padding)
     size = jax.ops.segment_sum(jnp.ones(len(leaf), jnp.int32), leaf, len(allowed))  # [L]
     first = jnp.cumsum(size) - size
 
     def fit_leaf(facts: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         first, size, marginals, allowed = facts
-        pairs = count_pairs(code, seen, first, size, marginals.shape[1])
+        pairs = count_pairs(code, observed, first, size, marginals.shape[1])
         return fit_level_tree(pairs, size, marginals, allowed, pull)
 
     return jax.lax.map(fit_leaf, (first, size, marginals, allowed))
 
 
-def count_pairs(code: jax.Array, seen: jax.Array, first: jax.Array, size: jax.Array, most: int) -> jax.Array:
+def count_pairs(code: jax.Array, observed: jax.Array, first: jax.Array, size: jax.Array, max_levels: int) -> jax.Array:
     """Returns the number of rows of a leaf in which two levels occur together, [C, R, C, R].
 
     Args:
       code: levels [B + CHUNK, C] of rows in the order of their leaves.
-      seen: observed cells, [B + CHUNK, C] bool.
+      observed: observed cells, [B + CHUNK, C] bool.
       first: number [] of the first row of the leaf.
       size: number [] of rows of the leaf.
-      most: largest number of levels of a column, R.
+      max_levels: largest number of levels of a column, R.
     """
     count = code.shape[1]
 
@@ -323,11 +323,11 @@ def count_pairs(code: jax.Array, seen: jax.Array, first: jax.Array, size: jax.Ar
         start = first + chunk * CHUNK
         in_leaf = start + jnp.arange(CHUNK) < first + size
         chunk_code = jax.lax.dynamic_slice_in_dim(code, start, CHUNK)
-        chunk_seen = jax.lax.dynamic_slice_in_dim(seen, start, CHUNK)
-        return pairs + chow_liu.pair_counts(chunk_code, chunk_seen, in_leaf.astype(jnp.float32), most)
+        chunk_observed = jax.lax.dynamic_slice_in_dim(observed, start, CHUNK)
+        return pairs + chow_liu.pair_counts(chunk_code, chunk_observed, in_leaf.astype(jnp.float32), max_levels)
 
     chunks = (size + CHUNK - 1) // CHUNK
-    return jax.lax.fori_loop(0, chunks, add_chunk, jnp.zeros((count, most, count, most)))
+    return jax.lax.fori_loop(0, chunks, add_chunk, jnp.zeros((count, max_levels, count, max_levels)))
 
 
 def fit_level_tree(
@@ -444,7 +444,7 @@ def draw_numbers(key: jax.Array, layout: Layout, rows: jax.Array, numbers: Numbe
 
 
 def log_levels(
-    layout: Layout, leaves: Leaves, leaf: jax.Array, code: jax.Array, seen: jax.Array | None = None
+    layout: Layout, leaves: Leaves, leaf: jax.Array, code: jax.Array, observed: jax.Array | None = None
 ) -> jax.Array:
     """Returns the log-probability [B] of the observed levels of each row; 0 [] if no column has levels.
 
@@ -453,7 +453,7 @@ def log_levels(
       leaves: leaves [L].
       leaf: leaf [B] of each row.
       code: levels of rows [B, C].
-      seen: observed cells, [B, C] bool; by default None, all cells.
+      observed: observed cells, [B, C] bool; by default None, all cells.
     """
     tables, parents = leaves.tables, leaves.parents
     if tables is None:
@@ -461,11 +461,11 @@ def log_levels(
     places = jnp.arange(code.shape[1])[None]
     if parents is None:
         log_p = jnp.log(tables[leaf[:, None], places, 0, code])  # [B, C]
-        if seen is not None:
-            log_p = jnp.where(seen, log_p, 0)
+        if observed is not None:
+            log_p = jnp.where(observed, log_p, 0)
         return log_p.sum(1)
-    if seen is not None:
-        evidence = jnp.log(agreeing(layout, code, seen))
+    if observed is not None:
+        evidence = jnp.log(agreeing(layout, code, observed))
         return jax.vmap(pass_upward)(tables[leaf], parents[leaf], evidence)[1]
     parent = parents[leaf]  # [B, C]
     parent_code = jnp.take_along_axis(code, jnp.maximum(parent, 0), 1)
@@ -555,10 +555,10 @@ def draw_level_tree(tables: jax.Array, parents: jax.Array, evidence: jax.Array, 
     order = parents_first(parents)
     below, _ = pass_upward(tables, parents, evidence)
 
-    def visit(number: jax.Array, drawn: jax.Array) -> jax.Array:
+    def visit(number: jax.Array, levels: jax.Array) -> jax.Array:
         column = order[number]
-        parent_level = jnp.where(parents[column] < 0, 0, drawn[parents[column]])
+        parent_level = jnp.where(parents[column] < 0, 0, levels[parents[column]])
         level = (jnp.log(tables[column, parent_level]) + below[column] + noise[column]).argmax()
-        return drawn.at[column].set(level.astype(jnp.int32))
+        return levels.at[column].set(level.astype(jnp.int32))
 
     return jax.lax.fori_loop(0, len(order), visit, jnp.zeros(len(order), jnp.int32))

@@ -30,7 +30,7 @@ from gen_jax.nets import DISCRIMINATORS, GENERATORS, Discriminator, Generator
 from gen_jax.nets.conditions import ConditionedNet
 from gen_jax.nets.net import Net, build_net
 from gen_jax.optimizers import Optimizer, Schedule, optimizer, schedule
-from gen_jax.registry import Choices, build, pick
+from gen_jax.registry import Choices, build, function_of
 
 PRIORS: Mapping[str, Callable[..., jax.Array]] = {
     "normal": jax.random.normal,
@@ -67,11 +67,24 @@ def gan(
     number of examples: the number of real rows that the discriminator has read. The default loss and penalty are the
     choices of R3GAN (Huang et al. 2024, arXiv 2501.05441).
 
+    A net of your own is a Flax module. A generator maps latents z [N, Z], labels [N] or None, and a mask [N] (0 for
+    padding rows) to rows [N, *shape]. A discriminator maps rows, labels and mask to logits [N]. For a table, `shape` is
+    that of the encoded row, which an error names.
+
+        class Generator(nn.Module):
+            @nn.compact
+            def __call__(self, z, labels=None, mask=None):
+                return nn.Dense(2)(z)
+
+        gen_jax.models.gan(data.spec, generator=Generator())
+
+    A loss of your own is a `gen_jax.losses.adversarial.AdversarialLoss` of two functions of logits. A penalty is a
+    function (key, critic, real, fake), see `gen_jax.losses.penalties`.
+
     Args:
       spec: facts of the data.
-      generator: a `name` in `nets.GENERATORS` and the options of that net; by default an MLP. For the inputs and the
-        output of your own nets, see `Adversaries`.
-      discriminator: a `name` in `nets.DISCRIMINATORS` and the options of that net; by default an MLP.
+      generator: a `name` in `nets.GENERATORS` and the options of that net, or a net; by default an MLP.
+      discriminator: a `name` in `nets.DISCRIMINATORS` and the options of that net, or a net; by default an MLP.
       loss: a name in `losses.adversarial.LOSSES`; by default `relativistic`, which compares real with generated rows.
       penalty: a name in `losses.penalties.PENALTIES`; by default `r1_r2`, the squared gradients of the discriminator at
         real and at generated rows.
@@ -120,8 +133,8 @@ def gan(
             build_net("discriminator", DISCRIMINATORS, discriminator, inputs="x, c, mask", shape=()), conditions
         ),
         loss=adversarial_loss(loss),
-        penalty=pick("penalty", PENALTIES, penalty),
-        prior=pick("prior", PRIORS, prior),
+        penalty=function_of("penalty", PENALTIES, penalty, "key, critic, real, fake"),
+        prior=function_of("prior", PRIORS, prior, "key, shape"),
         form=form,
         shape=spec.shape,
         latent_size=latent_size,
@@ -229,11 +242,11 @@ def sample(
     sampler_options(how)
     refuse_given(given, honoured(nets))
     cells = given_observed(given, num, nets.shape)
-    asked = given_conditions(given, num, nets.conditions)
-    if cells is not None and nets.form.asked and "y" not in asked:
-        asked["y"] = nets.form.asked(*cells)
+    requested = given_conditions(given, num, nets.conditions)
+    if cells is not None and nets.form.asked and "y" not in requested:
+        requested["y"] = nets.form.asked(*cells)
     z_key, x_key = jax.random.split(key)
-    rows = decoder(x_key, state, {**draw_prior(nets, z_key, state, num), **asked})
+    rows = decoder(x_key, state, {**draw_prior(nets, z_key, state, num), **requested})
     if cells is None:
         return rows
     x, mask = cells
@@ -268,16 +281,18 @@ def check_arguments(
     for name, value in {"n_critic": n_critic, "latent_size": latent_size, "pack": pack}.items():
         least = 0 if name == "latent_size" and condition else 1
         if value < least:
-            raise UserError(f"{name} {value}: expected at least {least}")
+            raise UserError(f"{name} is {value}; expected at least {least}")
     if conditional and not spec.classes and not condition:
         raise UserError(
-            f"a conditional gan learns labels, and {spec.name} has none: set model.conditional=False, or make labels "
-            f"of the levels of its columns by data.order=by_level"
+            f"labels of {spec.name} are missing; expected labels for a conditional gan. Set model.conditional=False, "
+            "or make labels of the levels of its columns by data.order=by_level"
         )
     packs = not isinstance(discriminator, Mapping) or discriminator.get("name") == "mlp"
     if condition and pack > 1:
         raise UserError(f"pack is {pack}; expected 1, because rows with a condition are judged one by one")
     if conditional and pack > 1 and not packs:
-        raise UserError(f"pack {pack}: of a conditional gan only discriminator 'mlp' reads labels together, expected 1")
+        raise UserError(
+            f"pack is {pack} in a conditional gan; expected 1, or discriminator 'mlp', which reads labels together"
+        )
     if weight_clip is not None and weight_clip <= 0:
-        raise UserError(f"weight_clip {weight_clip}: expected more than 0, or None")
+        raise UserError(f"weight_clip is {weight_clip}; expected more than 0, or None")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from gen_jax.conditions import conditions_in
 from gen_jax.distributions.columns import Representation
+from gen_jax.errors import UserError
 from gen_jax.losses.adversarial import AdversarialLoss
 from gen_jax.losses.penalties import Critic, squared_gradient
 from gen_jax.losses.reconstruction import Reconstruction
@@ -18,20 +19,37 @@ from gen_jax.nets.layers import packed
 
 
 class Adversaries(NamedTuple):
-    """Describes a GAN without its weights: two nets and the facts that their losses read."""
+    """Describes a GAN without its weights: two nets and the facts that their losses read.
 
-    generator: ConditionedNet  # (z [N, Z], conditions or None, weight [N]) -> output [N, *form.shape]
-    discriminator: ConditionedNet  # (packs [P, ...], conditions or None, weight [P]) -> logits [P] or [P, patches]
+    Attributes:
+      generator: net (z [N, Z], y [N] or None, weight [N]) -> output [N, *form.shape]. The weight of a padding row is
+        0.
+      discriminator: net (packs [P, ...], y [P] or [P, pack] or None, weight [P]) -> logits [P].
+      loss: losses of logits, see `gen_jax.losses.adversarial.AdversarialLoss`.
+      penalty: function (key, critic, real, fake) -> (real logits [P], fake logits [P], {name: penalties [P]}), see
+        `gen_jax.losses.penalties`.
+      prior: function (key, shape) -> z.
+      form: representation of rows that the nets read and write.
+      shape: shape of a row in model space.
+      latent_size: Z, number of dimensions of z.
+      conditions: conditions that both nets read; by default none.
+      reconstruction: further term of the generator's loss; by default none.
+      pack: number of rows that the discriminator judges together; by default 1.
+      monitor: whether both squared gradients are measured, for any penalty; by default False.
+    """
+
+    generator: ConditionedNet
+    discriminator: ConditionedNet
     loss: AdversarialLoss
-    penalty: Callable  # a function of `losses.penalties`
-    prior: Callable  # (key, shape) -> z
-    form: Representation  # representation of rows that the nets read and write
-    shape: tuple[int, ...]  # shape of a row in model space
-    latent_size: int  # Z
-    conditions: Conditions = NONE  # conditions that both nets read
-    reconstruction: Reconstruction = Reconstruction(None, 0.0, "none")  # further term of the generator's loss
-    pack: int = 1  # number of rows that the discriminator judges together
-    monitor: bool = False  # whether both squared gradients are measured, for any penalty
+    penalty: Callable
+    prior: Callable
+    form: Representation
+    shape: tuple[int, ...]
+    latent_size: int
+    conditions: Conditions = NONE
+    reconstruction: Reconstruction = Reconstruction(None, 0.0, "none")
+    pack: int = 1
+    monitor: bool = False
 
 
 class GanState(NamedTuple):
@@ -198,8 +216,12 @@ def discriminator_loss(
     draws = draw(nets, key, len(batch["x"]))
     fake = generate(nets, state.generator, draws, batch)
     packs = pack_rows(nets, {**state.discriminator, "params": params}, draws.judging, batch, fake.x)
-    real_logits, fake_logits, penalties = nets.penalty(draws.noise, packs.critic, packs.real, packs.fake)
-    value = weighted_mean(over_patches(nets.loss.discriminator(real_logits, fake_logits)), packs.weight)
+    real_logits, fake_logits, penalties = penalised(
+        nets.penalty(draws.noise, packs.critic, packs.real, packs.fake), len(packs.weight)
+    )
+    losses = nets.loss.discriminator(real_logits, fake_logits)
+    refuse_other_rows("loss.discriminator", losses, jnp.shape(real_logits))
+    value = weighted_mean(over_patches(losses), packs.weight)
     penalties = {name: weighted_mean(values, packs.weight) for name, values in penalties.items()}
     sign = weighted_mean(over_patches(jnp.sign(real_logits - fake_logits)), packs.weight)
     metrics = {"d_loss": value, "d_sign": sign, **penalties}
@@ -215,6 +237,49 @@ def over_patches(values: jax.Array) -> jax.Array:
       values: a value of each logit, [P] or [P, patches].
     """
     return values if values.ndim == 1 else values.reshape(len(values), -1).mean(1)
+
+
+def penalised(results: Any, num: int) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+    """Returns the results of a penalty: real logits, generated logits and penalties by name, [P] each.
+
+    Args:
+      results: what the function of the penalty returned.
+      num: P, number of packs.
+
+    Raises:
+      UserError: for other results.
+    """
+    if not isinstance(results, tuple | list) or len(results) != 3 or not isinstance(results[2], dict):
+        raise UserError(
+            f"penalty returns an object of type {type(results).__name__}; expected (real logits [{num}], fake logits "
+            f"[{num}], {{name: penalties [{num}]}}), as gen_jax.losses.penalties.r1 does"
+        )
+    real_logits, fake_logits, penalties = results
+    patches = jnp.shape(real_logits)[1:] if jnp.ndim(real_logits) == 2 else ()
+    for name, values in {"real logits": real_logits, "fake logits": fake_logits}.items():
+        refuse_other_rows(f"penalty {name}", values, (num, *patches))
+    for name, values in penalties.items():
+        refuse_other_rows(f"penalty {name}", values, (num,))
+    return real_logits, fake_logits, penalties
+
+
+def refuse_other_rows(name: str, values: Any, expected: tuple[int, ...]) -> None:
+    """Refuses values of a user's function that are not one number for each pack, or for each patch of a pack.
+
+    Args:
+      name: name of the values, for the error.
+      values: the values. They may have a last axis of 1, as logits may.
+      expected: number of packs, and number of patches if logits have patches.
+
+    Raises:
+      UserError: for such values.
+    """
+    shape = jnp.shape(values)
+    if shape not in (expected, (*expected, 1)):
+        raise UserError(
+            f"{name} gives values of shape {[*shape]}; expected {[*expected]}, a number for each example. Leave out a mean "
+            f"or a sum over the examples"
+        )
 
 
 def squared_gradients(packs: Packs) -> dict:
@@ -299,7 +364,9 @@ def adversarial_term(nets: Adversaries, draws: Draws, state: GanState, batch: Ba
     packs = pack_rows(nets, state.discriminator, draws.judging, batch, fake.x)
     fake_logits = packs.critic(packs.fake, 1)
     real_logits = packs.critic(packs.real, 0) if nets.loss.pairs else None
-    return weighted_mean(over_patches(nets.loss.generator(fake_logits, real_logits)), packs.weight)
+    losses = nets.loss.generator(fake_logits, real_logits)
+    refuse_other_rows("loss.generator", losses, jnp.shape(fake_logits))
+    return weighted_mean(over_patches(losses), packs.weight)
 
 
 def weights(batch: Batch) -> jax.Array:

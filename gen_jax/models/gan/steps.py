@@ -96,8 +96,8 @@ def init(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Gan
     batch_stats = discriminator.pop("batch_stats", None)  # dropped, because each pass normalises by its own batch
     if batch_stats and nets.penalty is not PENALTIES["none"]:
         raise UserError(
-            f"penalty {nets.penalty.__name__!r} needs each row's own gradient, and batch norm mixes the rows of the "
-            f"discriminator: give it norm='spectral' or norm='none'"
+            f"batch norm mixes the rows of the discriminator, and penalty {getattr(nets.penalty, '__name__', nets.penalty)!r} needs the "
+            "gradient of each row; expected norm='spectral' or norm='none'"
         )
     return GanState(
         step=zero,
@@ -134,16 +134,16 @@ def step(nets: Adversaries, recipe: Recipe, key: jax.Array, state: GanState, bat
     for number in range(0 if recipe.plain else recipe.n_critic):  # unrolled: XLA's CPU convolutions are slow in a loop
         state, metrics = update_discriminator(nets, recipe, keys[number], state, part_of(parts, number))
     state, after = update_generator(nets, recipe, keys[-1], state, part_of(parts, -1))
-    seen = parts["weight"][:, : recipe.n_critic].sum()
+    examples = parts["weight"][:, : recipe.n_critic].sum()
     half_life = recipe.half_life(state.examples.astype(jnp.float32))
     classes = state.classes
     if classes is not None:
         classes = counted_labels(classes, parts["weight"].ravel(), parts["y"].ravel())
     state = state._replace(
         step=state.step + 1,
-        examples=saturated(state.examples, seen.astype(jnp.int32)),
+        examples=saturated(state.examples, examples.astype(jnp.int32)),
         classes=classes,
-        generator_ema=moving_average(state.generator_ema, state.generator, seen, half_life),
+        generator_ema=moving_average(state.generator_ema, state.generator, examples, half_life),
     )
     return state, {**after, **metrics}
 
@@ -165,13 +165,13 @@ def deal(nets: Adversaries, recipe: Recipe, key: jax.Array, batch: Batch) -> Bat
     rows, parts = len(batch["x"]), recipe.n_critic + nets.loss.pairs
     if rows % (parts * nets.pack):
         raise UserError(
-            f"a batch of {rows} rows cannot be split into the {parts} parts, in packs of {nets.pack}, "
-            f"that this gan learns from: expected a multiple of {parts * nets.pack}"
+            f"a batch of {rows} rows cannot be split into the {parts} parts, in packs of {nets.pack}, that this gan "
+            f"learns from; expected a multiple of {parts * nets.pack}"
         )
-    read = {"x": nets.form.read(key, observed(batch)), "weight": weights(batch)}
-    read |= conditions_in(batch, nets.conditions) or {}
+    inputs = {"x": nets.form.read(key, observed(batch)), "weight": weights(batch)}
+    inputs |= conditions_in(batch, nets.conditions) or {}
     # Parts are strided, so that no row leaves its device.
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, parts, *leaf.shape[1:]), read)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, parts, *leaf.shape[1:]), inputs)
 
 
 def part_of(parts: Batch, number: int) -> Batch:

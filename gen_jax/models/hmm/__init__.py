@@ -133,12 +133,12 @@ def check_arguments(
       UserError: naming the argument, its value and what was expected.
     """
     if states < 1:
-        raise UserError(f"states {states}: expected at least 1")
+        raise UserError(f"states is {states}; expected at least 1")
     if spec.sizes:
         refuse_few_frames(states, max(spec.sizes.values()) * spec.shape[0], spec.name)
     check_strengths(initial_strength=initial, transition_strength=transition)
     if stepwise is not None and not 0.5 < stepwise <= 1:
-        raise UserError(f"stepwise {stepwise}: expected None or an exponent above 0.5 up to 1, such as 0.7")
+        raise UserError(f"stepwise is {stepwise}; expected None or an exponent above 0.5 up to 1, such as 0.7")
     choose("scan", scan, inference.SCANS)
 
 

@@ -31,17 +31,15 @@ def fitting(spec: Spec, options: Mapping | Emission | None) -> Emission:
       UserError: for data that are no sequences, a density that does not fit them, or an unknown name or option.
     """
     if not kind_of(spec).time:
-        raise UserError(f"an hmm models sequences, not data of kind {spec.kind!r} ({spec.name})")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected sequences for an hmm")
     if kind_of(spec).binary and (spec.shift, spec.scale) != (0.0, 1.0):
-        raise UserError(f"an hmm of {spec.name} needs keys that are 0 or 1: set --config.data.transform=none")
+        raise UserError(f"keys of {spec.name} are not 0 or 1; expected keys that are. Set --config.data.transform=none")
     fits = "categorical" if levels(spec) else "bernoulli" if kind_of(spec).binary else "gaussian"
     options = {"name": fits} if options is None else options
     if not isinstance(options, Mapping):
         return options
     if choose("emission", options.get("name", fits), EMISSIONS) != fits:
-        raise UserError(
-            f"emission {options['name']!r} does not fit {spec.name} (kind {spec.kind!r}): expected {fits!r}"
-        )
+        raise UserError(f"emission is {options['name']!r} and {spec.name} holds {spec.kind} data; expected {fits!r}")
     if levels(spec):
         return build("emission", EMISSIONS, options, levels(spec))
     return build("emission", EMISSIONS, options)

@@ -55,7 +55,7 @@ def gaussian(
     choose("covariance", covariance, COVARIANCES)
     check_strengths(strength=strength, variance=variance)
     if floor <= 0:
-        raise UserError(f"floor {floor}: a variance is positive, try 1e-4")
+        raise UserError(f"floor is {floor}; expected more than 0, such as 1e-4, because a variance is positive")
     prior = Prior(strength, variance, floor)
     if covariance == "full":
         return Emission(
@@ -143,12 +143,12 @@ def full_statistics(x: jax.Array, observed: jax.Array, shares: jax.Array) -> Mom
       shares: shares of the frames [T, B, K].
     """
     middle = mean_cells(x, observed)
-    seen = observed.all(-1, keepdims=True) & observed
-    x = _about(middle, x, seen)
-    sums = gathered(shares, jnp.concatenate([seen.astype(jnp.float32), x], -1))
+    complete_cells = observed.all(-1, keepdims=True) & observed
+    x = _about(middle, x, complete_cells)
+    sums = gathered(shares, jnp.concatenate([complete_cells.astype(jnp.float32), x], -1))
     count, total = jnp.split(sums, 2, -1)
     mean = quotient(total, count)
-    scatter = jax.lax.map(lambda state: scatter_about(x, seen, *state), (jnp.moveaxis(shares, -1, 0), mean))
+    scatter = jax.lax.map(lambda state: scatter_about(x, complete_cells, *state), (jnp.moveaxis(shares, -1, 0), mean))
     return Moments(count, mean + middle[None], scatter)
 
 
@@ -157,19 +157,19 @@ def _about(middle: jax.Array, x: jax.Array, observed: jax.Array) -> jax.Array:
     return jnp.where(observed, x - middle.reshape(1, 1, -1), 0)
 
 
-def scatter_about(x: jax.Array, seen: jax.Array, share: jax.Array, mean: jax.Array) -> jax.Array:
+def scatter_about(x: jax.Array, observed: jax.Array, share: jax.Array, mean: jax.Array) -> jax.Array:
     """Returns sum_t,b share_tb (x_tb - mean) (x_tb - mean)^T over the observed frames, without cancellation.
 
     Args:
       x: frames [T, B, D].
-      seen: observed frames [T, B, D] bool.
+      observed: observed frames [T, B, D] bool.
       share: shares of the frames [T, B].
       mean: mean [D].
 
     Returns:
       [D, D].
     """
-    gap = _about(mean, x, seen)
+    gap = _about(mean, x, observed)
     return matmul((gap * share[..., None]).reshape(-1, len(mean)).T, gap.reshape(-1, len(mean)))
 
 
@@ -204,8 +204,8 @@ def maximise_diagonal(prior: Prior, statistics: Moments, params: Gaussian) -> Ga
     count, mean, scatter = statistics
     spread = quotient(scatter + prior.strength * prior.variance, count + prior.strength)
     log_variance = jnp.log(jnp.maximum(spread, prior.floor))
-    seen = count > 0
-    return Gaussian(jnp.where(seen, mean, params.mean), jnp.where(seen, log_variance, params.log_variance))
+    occupied = count > 0
+    return Gaussian(jnp.where(occupied, mean, params.mean), jnp.where(occupied, log_variance, params.log_variance))
 
 
 def maximise_full(prior: Prior, statistics: Moments, params: Gaussian) -> Gaussian:
@@ -217,13 +217,13 @@ def maximise_full(prior: Prior, statistics: Moments, params: Gaussian) -> Gaussi
       params: the density before; states without observations keep it.
     """
     count, mean, scatter = statistics
-    seen = count > 0
+    occupied = count > 0
     total = scatter + prior.strength * prior.variance * jnp.eye(scatter.shape[-1])[None]
     spread = quotient(total, jnp.broadcast_to(count[..., None] + prior.strength, scatter.shape))
     values, axes = jnp.linalg.eigh(spread)
     log_variance = matmul(axes * jnp.log(jnp.maximum(values, prior.floor))[:, None], axes.mT)
-    mean = jnp.where(seen, mean, params.mean)
-    return Gaussian(mean, jnp.where(seen[..., None], log_variance, params.log_variance))
+    mean = jnp.where(occupied, mean, params.mean)
+    return Gaussian(mean, jnp.where(occupied[..., None], log_variance, params.log_variance))
 
 
 def diagonal_penalty(prior: Prior, params: Gaussian) -> jax.Array:

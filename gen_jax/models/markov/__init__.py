@@ -76,7 +76,9 @@ def markov(
     def log_prob(key: jax.Array, state: MarkovState, batch: Batch) -> jax.Array:
         refuse_overflow(state)
         if "mask" in batch:
-            raise UserError("a batch with mask: a Markov chain needs every token, expected x and length only")
+            raise UserError(
+                "the batch holds mask; expected x and length only, because a Markov chain needs every token"
+            )
         check_sequences(batch, (), values)
         return score(state, batch["x"], ngrams.lengths(batch["x"], batch.get("length")))
 
@@ -159,11 +161,11 @@ def log_probability(chain: Chain, state: MarkovState, x: jax.Array, length: jax.
     def mix(shorter: tuple, longer: tuple) -> tuple[tuple, None]:
         log_p, context = shorter  # [B, T], given up to `size` - 1 tokens
         size, level = longer
-        seen, reserve = ngrams.masses(chain.smoothing, level, context)
+        seen_mass, reserve = ngrams.masses(chain.smoothing, level, context)
         entry = ngrams.find(level.keys, level.first, context, x, chain.values)
         count = level.before[entry + 1] - level.before[entry] - level.discount
         kept = jnp.log(jnp.where(entry < 0, 0.0, jnp.maximum(count, 0.0)))
-        mixed = jnp.logaddexp(kept, jnp.log(reserve) + log_p) - jnp.log(seen + reserve)
+        mixed = jnp.logaddexp(kept, jnp.log(reserve) + log_p) - jnp.log(seen_mass + reserve)
         return (jnp.where(reads(chain, size, time), mixed, log_p), ngrams.later(entry)), None
 
     uniform = jnp.full(x.shape, -np.log(chain.values), jnp.float32)
@@ -244,14 +246,14 @@ def table_size(spec: Spec, order: int, max_ngrams: int | None) -> int:
     """
     values = levels(spec)
     if not values or len(spec.shape) != 1:
-        raise UserError(f"a Markov chain models rows of tokens, and {spec.name} ({spec.kind}) has none")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected rows of tokens for a Markov chain")
     if not isinstance(order, int) or not 0 <= order <= 15:
-        raise UserError(f"order {order}: expected 0 to 15")
-    most = (2**32 - 1) // values
-    if max_ngrams is not None and not (0 < max_ngrams <= most and int(max_ngrams) == max_ngrams):
-        raise UserError(f"max_ngrams {max_ngrams}: expected 1 to {most}, for {values} tokens")
+        raise UserError(f"order is {order}; expected 0 to 15")
+    max_entries = (2**32 - 1) // values
+    if max_ngrams is not None and not (0 < max_ngrams <= max_entries and int(max_ngrams) == max_ngrams):
+        raise UserError(f"max_ngrams is {max_ngrams}; expected 1 to {max_entries}, for {values} tokens")
     tokens = max(spec.sizes.values(), default=1) * spec.shape[0]
-    return int(max_ngrams or 0) or min(values ** (order + 1), tokens, MAX_NGRAMS, most)
+    return int(max_ngrams or 0) or min(values ** (order + 1), tokens, MAX_NGRAMS, max_entries)
 
 
 def placed(context: jax.Array | None, batch: Batch) -> tuple[jax.Array, jax.Array | None, int]:
@@ -290,4 +292,7 @@ def refuse_overflow(state: MarkovState) -> None:
     """
     size, capacity = 1 + int(np.argmax(state.used)), state.keys.shape[1]
     if np.max(state.used) > capacity:
-        raise UserError(f"more than {capacity} distinct {size}-grams: raise max_ngrams or lower order")
+        raise UserError(
+            f"number of distinct {size}-grams is above {capacity}; expected at most max_ngrams. Raise max_ngrams or "
+            "lower order"
+        )

@@ -52,7 +52,7 @@ def additive(values: int, alpha: float = 0.1) -> Smoothing:
       UserError: for alpha not above 0.
     """
     if not alpha > 0:
-        raise UserError(f"alpha {alpha}: expected more than 0")
+        raise UserError(f"alpha is {alpha}; expected more than 0")
     return Smoothing(lambda distinct, discount: jnp.full(distinct.shape, alpha * values), backs_off=False)
 
 
@@ -112,8 +112,8 @@ def insert(
     def grow(above: tuple, level: tuple) -> tuple[tuple, tuple]:
         moved, parent = above  # [M] new indices of the parents, [B, L] new index of each prefix
         keys, counts = level
-        known = (parent >= 0) & (tokens >= 0)
-        query = jnp.where(known, key_of(parent, tokens, values), EMPTY)
+        valid = (parent >= 0) & (tokens >= 0)
+        query = jnp.where(valid, key_of(parent, tokens, values), EMPTY)
         old = jnp.where(keys == EMPTY, EMPTY, key_of(moved[keys // values], keys % values, values))
         merged = jnp.sort(jnp.concatenate([old, query.ravel()]))
         distinct = (merged != EMPTY) & (merged != jnp.concatenate([jnp.full(1, EMPTY), merged[:-1]]))
@@ -121,8 +121,8 @@ def insert(
         keys = jnp.full_like(keys, EMPTY).at[place].set(merged, mode="drop")
         moved, entry = (jnp.searchsorted(keys, each).astype(jnp.int32) for each in (old, query))
         counts = jnp.zeros_like(counts).at[moved].add(counts, mode="drop")
-        counts = counts.at[entry].add((known & once).astype(jnp.int32), mode="drop")
-        return (moved, later(jnp.where(known, entry, -1))), (keys, counts, distinct.sum(dtype=jnp.int32))
+        counts = counts.at[entry].add((valid & once).astype(jnp.int32), mode="drop")
+        return (moved, later(jnp.where(valid, entry, -1))), (keys, counts, distinct.sum(dtype=jnp.int32))
 
     root = jnp.zeros(keys.shape[1], jnp.int32), jnp.zeros_like(tokens)
     return jax.lax.scan(grow, root, (keys, counts))[1]
@@ -212,11 +212,11 @@ def draw(
       The token, and whether the choice falls on the seen continuations and not on h'.
     """
     low, high = children(level.first, context)
-    seen, reserve = masses(smoothing, level, context)
-    mass = uniform * (seen + reserve)
+    seen_mass, reserve = masses(smoothing, level, context)
+    mass = uniform * (seen_mass + reserve)
     up_to = lambda end: level.before[end] - level.before[low] - level.discount * (end - low)
     entry = bisect(lambda i: up_to(i + 1) <= mass, low, high, values)
-    return (level.keys[entry] % values).astype(jnp.int32), mass < seen
+    return (level.keys[entry] % values).astype(jnp.int32), mass < seen_mass
 
 
 def find(keys: jax.Array, first: jax.Array, parent: jax.Array, token: jax.Array, values: int) -> jax.Array:

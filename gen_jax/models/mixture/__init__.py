@@ -259,7 +259,7 @@ def check_arguments(spec: Spec, components: int, floor: float, strength: float, 
     check_whole("batches", batches)
     check_strengths(strength=strength)
     if floor < 0:
-        raise UserError(f"floor {floor}: expected at least 0")
+        raise UserError(f"floor is {floor}; expected at least 0")
     rows = spec.sizes.get(spec.split, components)
     if components > rows:
-        raise UserError(f"components {components}: {spec.name} has {rows} rows, expected at most as many components")
+        raise UserError(f"components is {components}; expected at most {rows}, the number of rows of {spec.name}")

@@ -110,10 +110,12 @@ def log_joint(params: Parameters, cells: Cells) -> jax.Array:
       cells: cells of B rows.
     """
 
-    def one(own: tuple) -> jax.Array:  # loops over groups, because batched products are several times slower on a CPU
-        return jax.lax.map(lambda group: multivariate_normal.log_density(*group), (*own, cells.x, cells.mask)).sum(0)
+    def log_density(gaussian: tuple) -> jax.Array:
+        # loops over groups, because batched products are several times slower on a CPU
+        groups = (*gaussian, cells.x, cells.mask)
+        return jax.lax.map(lambda group: multivariate_normal.log_density(*group), groups).sum(0)
 
-    density = jax.lax.map(one, (params.mean, params.covariance))
+    density = jax.lax.map(log_density, (params.mean, params.covariance))
     return params.log_weight[None] + density.T + categorical.log_prob(cells.held, params.log_p)
 
 
@@ -141,60 +143,60 @@ def expectation(params: Parameters, shares: jax.Array, cells: Cells) -> Statisti
       cells: cells of B rows.
     """
 
-    def one(own: tuple) -> Moments:
-        share, *known = own
+    def moments_of(component: tuple) -> Moments:
+        share, *gaussian = component
         if cells.mask is None:
             return jax.lax.map(lambda x: multivariate_normal.moments(share, x), cells.x)
         group = lambda each: multivariate_normal.expected(share, *each)[0]
-        return jax.lax.map(group, (*known, cells.x, cells.mask))
+        return jax.lax.map(group, (*gaussian, cells.x, cells.mask))
 
-    moments = jax.lax.map(one, (shares.T, params.mean, params.covariance))
+    moments = jax.lax.map(moments_of, (shares.T, params.mean, params.covariance))
     return Statistics(shares.sum(0), moments, matmul(shares.T, cells.held))
 
 
-def maximise(levels: Levels, params: Parameters, found: Statistics, floor: float, strength: float) -> Parameters:
+def maximise(levels: Levels, params: Parameters, statistics: Statistics, floor: float, strength: float) -> Parameters:
     """Returns the parameters that fit the statistics. A component without rows keeps its parameters.
 
     Args:
       levels: places of the levels.
       params: parameters before.
-      found: expected statistics.
+      statistics: expected statistics.
       floor: number added to every variance.
       strength: pseudo-counts of each level.
     """
-    seen = found.count > LEAST
-    weight, unit = quotient(found.count, found.count.sum()), jnp.eye(params.mean.shape[-1])
-    covariance = found.moments.covariance + floor * unit[None, None]
+    occupied = statistics.count > LEAST
+    weight, unit = quotient(statistics.count, statistics.count.sum()), jnp.eye(params.mean.shape[-1])
+    covariance = statistics.moments.covariance + floor * unit[None, None]
     return Parameters(
         jnp.log(jnp.maximum(weight, 1e-30)),
-        jnp.where(seen[:, None, None], found.moments.mean, params.mean),
-        jnp.where(seen[:, None, None, None], covariance, params.covariance),
-        jnp.where(seen[:, None], categorical.log_shares(levels, found.held, strength), params.log_p),
+        jnp.where(occupied[:, None, None], statistics.moments.mean, params.mean),
+        jnp.where(occupied[:, None, None, None], covariance, params.covariance),
+        jnp.where(occupied[:, None], categorical.log_shares(levels, statistics.held, strength), params.log_p),
     )
 
 
-def merged(one: Statistics, other: Statistics) -> Statistics:
+def merged(first: Statistics, second: Statistics) -> Statistics:
     """Returns the statistics of two groups of rows together.
 
     Args:
-      one: statistics of the first group.
-      other: statistics of the second group.
+      first: statistics of the first group.
+      second: statistics of the second group.
     """
-    moments = multivariate_normal.merged(one.moments, other.moments)
-    return Statistics(one.count + other.count, moments, one.held + other.held)
+    moments = multivariate_normal.merged(first.moments, second.moments)
+    return Statistics(first.count + second.count, moments, first.held + second.held)
 
 
-def pooled(found: Statistics) -> Statistics:
+def pooled(statistics: Statistics) -> Statistics:
     """Returns the statistics with the mean covariance within components for every component.
 
     Thus no component begins too narrow.
 
     Args:
-      found: expected statistics.
+      statistics: expected statistics.
     """
-    covariance = found.moments.covariance
-    within = jnp.average(covariance, 0, found.count + 1e-12)[None] * jnp.ones_like(covariance)
-    return found._replace(moments=found.moments._replace(covariance=within))
+    covariance = statistics.moments.covariance
+    within = jnp.average(covariance, 0, statistics.count + 1e-12)[None] * jnp.ones_like(covariance)
+    return statistics._replace(moments=statistics.moments._replace(covariance=within))
 
 
 def clusters(key: jax.Array, cells: Cells, weight: jax.Array, components: int) -> jax.Array:

@@ -41,17 +41,29 @@ class VaeState(NamedTuple):
 
 
 class Autoencoder(NamedTuple):
-    """Describes an autoencoder without its weights. `c` is the conditions of N rows by name, or None."""
+    """Describes an autoencoder without its weights. `c` is the conditions of N rows by name, or None.
 
-    encoder: ConditionedNet  # (x, c) -> [N, 2, Z], mean and log scale of q(z | x)
-    decoder: ConditionedNet  # (z, c) -> input of the likelihood
+    Attributes:
+      encoder: net (x, c) -> [N, 2, Z], mean and log scale of q(z | x).
+      decoder: net (z, c) -> input of the likelihood [N, *likelihood.shape].
+      likelihood: density of x, see `gen_jax.distributions.pixels.Likelihood`.
+      shape: shape of a row.
+      latent_size: Z, number of dimensions of z.
+      conditions: conditions that both nets read; by default none.
+      deterministic: whether the code is the mean of q, with a prior that is fitted to the codes; by default False.
+      num_samples: K, number of latents drawn for each row; by default 1.
+      free_nats: KL in nats of each latent below which the KL is not reduced further; by default 0.0.
+    """
+
+    encoder: ConditionedNet
+    decoder: ConditionedNet
     likelihood: Likelihood
-    shape: tuple[int, ...]  # shape of a row
-    latent_size: int  # Z
-    conditions: Conditions = NONE  # conditions that both nets read
-    deterministic: bool = False  # whether the code is the mean of q, with a prior that is fitted to the codes
-    num_samples: int = 1  # K, number of latents drawn for each row
-    free_nats: float = 0.0  # KL in nats of each latent below which the KL is not reduced further
+    shape: tuple[int, ...]
+    latent_size: int
+    conditions: Conditions = NONE
+    deterministic: bool = False
+    num_samples: int = 1
+    free_nats: float = 0.0
 
 
 @family("vae")
@@ -78,10 +90,19 @@ def vae(
     mean of x. `given` takes `y`, and `x` with `mask` [num, *shape], observed cells that a sample keeps and completes by
     its posterior.
 
+    A net of your own is a Flax module. An encoder maps x [N, *shape] and labels [N] or None to [N, 2, latent_size], the
+    mean and the log scale of q(z | x). A decoder maps z [N, latent_size] and labels to the input of the likelihood
+    [N, *likelihood.shape]. A likelihood of your own is a `gen_jax.distributions.pixels.Likelihood`.
+
+        class Encoder(nn.Module):
+            @nn.compact
+            def __call__(self, x, labels=None):
+                return nn.Dense(2 * 16)(x.reshape(len(x), -1)).reshape(len(x), 2, 16)
+
     Args:
       spec: facts of the data, which are images, vectors or columns.
-      encoder: a `name` in `ENCODERS` and the options of that net; by default `mlp`.
-      decoder: a `name` in `DECODERS` and the options of that net; by default `mlp`.
+      encoder: a `name` in `ENCODERS` and the options of that net, or a net; by default `mlp`.
+      decoder: a `name` in `DECODERS` and the options of that net, or a net; by default `mlp`.
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
         likelihood that fits the data.
       latent_size: number of dimensions of the latent; by default 16.
@@ -154,7 +175,7 @@ def init(nets: Autoencoder, tx: Callable, key: jax.Array, batch: Batch) -> VaeSt
         "likelihood": initial_weights(nets.likelihood),
     }
     if any(set(params[name]) != {"params"} for name in ("encoder", "decoder")):
-        raise UserError("the nets of a vae may not normalise by statistics of a batch: choose norm='none'")
+        raise UserError("the nets of the vae normalise by statistics of a batch; expected norm='none'")
     moments = (jnp.zeros(nets.latent_size), jnp.eye(nets.latent_size)) if nets.deterministic else None
     return VaeState(moments=moments, **started(tx, nets.conditions.classes, params))
 
@@ -484,10 +505,14 @@ def check_arguments(
         check_whole(name, value)
     choose("objective", objective, OBJECTIVES)
     if isinstance(kl, int | float) and kl < 0:
-        raise UserError(f"kl {kl}: expected 0 or more")
+        raise UserError(f"kl is {kl}; expected 0 or more")
     if free_nats < 0:
-        raise UserError(f"free_nats {free_nats}: expected 0 or more")
+        raise UserError(f"free_nats is {free_nats}; expected 0 or more")
     if kl == 0 and (objective, num_samples, free_nats) != ("elbo", 1, 0):
-        raise UserError("kl 0 makes a deterministic autoencoder: objective, num_samples and free_nats are of others")
+        raise UserError(
+            "objective, num_samples or free_nats is set with kl 0; expected none of them in a deterministic autoencoder"
+        )
     if objective != "elbo" and free_nats:
-        raise UserError(f"free_nats {free_nats}: objective {objective!r} has no KL to keep free, expected 0")
+        raise UserError(
+            f"free_nats is {free_nats} with objective {objective!r}; expected 0, because it has no KL to keep free"
+        )

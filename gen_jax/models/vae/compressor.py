@@ -36,7 +36,9 @@ def integer_network(spec: Spec, nets: Any, state: State) -> Network:
     likelihood, conditional = nets.likelihood, bool(nets.conditions.names)
     deterministic = state.moments is not None
     if conditional or deterministic or not kind_of(spec).pixels or values is None:
-        raise UserError("compression needs a vae of images of whole numbers, with kl above 0 and without conditions")
+        raise UserError(
+            "this model cannot compress; expected a vae of images of whole numbers, with kl above 0 and without conditions"
+        )
     height, width, channels = spec.shape
     params = jax.device_get(state.average)
     description = Description(
