@@ -1,7 +1,7 @@
 """Reads the conditions in `given` and the sampler options in `how`, and refuses faulty values."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,39 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.errors import UserError
 from gen_jax.model import NOTHING, Batch
-from gen_jax.nets.conditions import Conditions
 
+Given = Mapping[str, jax.Array]  # conditions as in a batch: `y` [N], `c` [N, ...] and `c_length` [N]
 HELP = "docs/concepts/conditions.md"
+
+
+class Conditions(NamedTuple):
+    """Holds the facts of the conditions that a model reads.
+
+    Attributes:
+      classes: number of classes of the label `y`; 0 if the model reads no label.
+      field: facts of the condition `c`; None if the model reads no such condition.
+      text_size: number of dimensions of the vector of a token, if `c` is a text.
+    """
+
+    classes: int = 0
+    field: Spec | None = None
+    text_size: int = 64
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Returns the keys of a batch that hold the conditions."""
+        label = ("y",) if self.classes else ()
+        if self.field is None:
+            return label
+        return (*label, "c", "c_length") if self.field.ragged else (*label, "c")
+
+    @property
+    def text(self) -> bool:
+        """Returns whether `c` is a sequence of tokens, whose vectors are trained with the net."""
+        return self.field is not None and kind_of(self.field).time and levels(self.field) > 0
+
+
+NONE = Conditions()
 
 
 def refuse_given(given: dict | None, honoured: tuple[str, ...] = ()) -> None:
@@ -110,12 +140,12 @@ def given_conditions(given: Mapping[str, Any] | None, num: int, conditions: Cond
       UserError: for labels that are not `num` classes of the model, and for a missing or wrong `c`.
     """
     given = given or {}
-    read: dict[str, jax.Array] = {}
+    values: dict[str, jax.Array] = {}
     if conditions.classes and "y" in given:
-        read["y"] = checked_labels(given["y"], num, conditions.classes)
+        values["y"] = checked_labels(given["y"], num, conditions.classes)
     if conditions.field is not None:
-        read |= checked_condition(given, num, conditions.field)
-    return read
+        values |= checked_condition(given, num, conditions.field)
+    return values
 
 
 def checked_labels(y: Any, num: int, num_classes: int) -> jax.Array:

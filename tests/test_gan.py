@@ -12,6 +12,7 @@ import optax
 import pytest
 from conftest import make_spec
 
+from gen_jax.conditions import Conditions
 from gen_jax.distributions.columns import representation
 from gen_jax.errors import UserError
 from gen_jax.losses.adversarial import LOSSES
@@ -19,7 +20,7 @@ from gen_jax.losses.penalties import PENALTIES
 from gen_jax.models.gan import gan
 from gen_jax.models.gan.losses import Adversaries, discriminator_loss, draw, generate, generator_loss
 from gen_jax.models.gan.steps import Recipe, backpropagation, init
-from gen_jax.nets.conditions import ConditionedNet, Conditions, with_vector
+from gen_jax.nets.embedding import ConditionedNet, with_vector
 from gen_jax.optimizers import optimizer, schedule
 
 KEY = jax.random.key(0)

@@ -10,13 +10,13 @@ import optax
 import pytest
 from conftest import host, make_spec
 
+from gen_jax.conditions import Conditions
 from gen_jax.distributions import pixels
 from gen_jax.distributions.multivariate_normal import gaussian_kl, gaussian_log_prob
 from gen_jax.errors import UserError
 from gen_jax.models.ladder import Ladder, decode, elbo_loss, encode, ladder, propose, retrace
 from gen_jax.models.ladder import init as ladder_init
 from gen_jax.models.latent_variable import layer_kl
-from gen_jax.nets.conditions import Conditions
 from gen_jax.nets.ladder import mlp_ladder
 
 KEY = jax.random.key(0)
@@ -220,12 +220,13 @@ def test_the_loss_is_the_formula_on_the_path_of_its_latents():
     nets, params, batch = by_hand()
     loss, metrics = elbo_loss(nets, params, jax.random.key(2), batch, 0.5)
     noise = jax.random.normal(jax.random.split(jax.random.key(2))[0], (6, 3))
-    features = encode(nets, params, batch["x"], batch["y"])
-    proposal = propose(nets, params, features, noise, batch["y"])
+    c = {"y": batch["y"]}
+    features = encode(nets, params, batch["x"], c)
+    proposal = propose(nets, params, features, noise, c)
     z, mean, log_scale, out = proposal
     np.testing.assert_allclose(z, mean + np.exp(log_scale) * noise, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(decode(nets, params, z, batch["y"]), out, rtol=1e-5, atol=1e-6)
-    again = retrace(nets, params, features, z, batch["y"])
+    np.testing.assert_allclose(decode(nets, params, z, c), out, rtol=1e-5, atol=1e-6)
+    again = retrace(nets, params, features, z, c)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), again, proposal)
     log_x = gaussian_log_prob(batch["x"], out[..., 0], params["likelihood"]["log_scale"]).sum(1)
     kl = 0.5 * (np.exp(2 * log_scale) + mean**2 - 1) - log_scale  # [6, 3]
@@ -262,7 +263,7 @@ def test_a_conditional_model_needs_labels_to_score():
         ({"sweeps": 0}, "sweeps is 0"),
         ({"likelihood": {"name": "gaussian"}}, "expected bernoulli"),
         ({"spec": make_spec("text", (4,))}, "holds text data"),
-        ({"spec": BITS._replace(classes=()), "conditional": True}, "expected labels"),
+        ({"spec": BITS._replace(classes=()), "conditional": True}, "expected labels or a condition"),
         ({"spec": make_spec("image", (8, 8, 1)), "net": {"name": "conv", "layers": (1, 1, 1)}}, "layers"),
         ({"spec": make_spec("image", (8, 8, 1)), "net": {"name": "conv", "layers": (0, 0)}}, "expected some"),
     ],

@@ -11,8 +11,8 @@ import scipy.signal
 
 from gen_jax.errors import UserError
 from gen_jax.nets import DISCRIMINATORS, GENERATORS
-from gen_jax.nets.conditions import Embedded
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
+from gen_jax.nets.embedding import Embedded
 from gen_jax.nets.layers import BatchNorm, packed, stage_sides, strided_product, upconvolve
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.r3 import (

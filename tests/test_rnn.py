@@ -20,6 +20,7 @@ from jax.test_util import check_grads
 
 import gen_jax
 from gen_jax import sample, train
+from gen_jax.conditions import NONE
 from gen_jax.distributions.frames import Choice, draw_token, fitting
 from gen_jax.errors import UserError
 from gen_jax.metrics.features import real_data
@@ -28,6 +29,7 @@ from gen_jax.models.markov import markov
 from gen_jax.models.rnn import RecurrentNet, first_lanes, next_frame_loss, rnn
 from gen_jax.models.rnn import init as rnn_init
 from gen_jax.nets.cells import CELLS, Linear, unroll_gated
+from gen_jax.nets.embedding import Embedded
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.rcgan import RecurrentDiscriminator, RecurrentGenerator
 from gen_jax.nets.recurrent import Recurrent, evened
@@ -286,7 +288,7 @@ ROLL = make_spec("roll", (2, 3))
 
 @pytest.mark.parametrize("values", [3, 300])
 def test_tokens_reach_the_layers_as_loudly_whatever_the_vocabulary(values):
-    net = Predictor(Recurrent("vanilla", 64), 1, values, False, 0, {})
+    net = Predictor(Recurrent("vanilla", 64), 1, values, False, NONE, {})
     carry, tokens = net.recurrent.init_carry(64), jnp.arange(64)[:, None] % values
     carry, _, _ = net.apply(net.init(KEY, carry, tokens, method="unroll"), carry, tokens, method="unroll")
     assert 0.25 < float(jnp.arctanh(carry[0][0]).std()) < 1.5  # bare one-hot rows have 0.17 and 0.07
@@ -396,7 +398,7 @@ def test_the_loss_is_a_function_that_can_be_differentiated(spec, head):
     """By hand, without a model: the gradient is that of finite differences along itself."""
     density = fitting(spec, {"name": head})
     values = 3 if head == "categorical" else 0
-    predictor = Predictor(Recurrent("gru", 6), density.width, values, not values, 0, density.weights)
+    predictor = Predictor(Recurrent("gru", 6), density.width, values, not values, NONE, density.weights)
     net = RecurrentNet(predictor, partial(predictor.apply, method="unroll"), density, spec.shape[1:])
     x = jnp.arange(4 * np.prod(spec.shape)).reshape(4, *spec.shape) % 7 % 3
     batch = {
@@ -564,7 +566,7 @@ def test_only_tokens_have_a_nucleus():
         (ROLL, {"cell": {"name": "gru", "input_dropout": -1}}, "input_dropout is -1"),
         (ROLL, {"cell": {"name": "gru", "norm": "batch"}}, "norm"),
         (ROLL, {"cell": {"name": "gru", "unit": 3}}, "option of cell 'gru'"),
-        (ROLL, {"conditional": True}, "expected labels for a conditional rnn"),
+        (ROLL, {"conditional": True}, "expected labels or a condition for a conditional rnn"),
     ],
 )
 def test_an_unusable_model_is_refused(spec, options, words):
@@ -597,17 +599,17 @@ def test_a_conditional_model_draws_and_scores_by_label():
 
 def test_a_recurrent_critic_minds_the_order_of_time():
     x = np.random.default_rng(0).normal(size=(4, 6, 2)).astype(np.float32)
-    critic = RecurrentDiscriminator(3, {"name": "gru", "units": 8})
-    y = np.arange(4) % 3
-    params = jax.jit(critic.init)(KEY, x, y)
-    logits = critic.apply(params, x, y)
+    critic = RecurrentDiscriminator({"name": "gru", "units": 8})
+    c, other = (Embedded(jnp.eye(3)[(np.arange(4) + shift) % 3]) for shift in (0, 1))
+    params = jax.jit(critic.init)(KEY, x, c)
+    logits = critic.apply(params, x, c)
     assert logits.shape == (4,)
-    assert np.abs(logits - critic.apply(params, x[:, ::-1], y)).min() > 1e-3
-    assert np.abs(logits - critic.apply(params, x, (y + 1) % 3)).min() > 1e-3
+    assert np.abs(logits - critic.apply(params, x[:, ::-1], c)).min() > 1e-3
+    assert np.abs(logits - critic.apply(params, x, other)).min() > 1e-3
 
 
 def test_frames_of_a_recurrent_generator_follow_from_the_noise_before():
-    generator = RecurrentGenerator((6, 2), 0, {"name": "gru", "units": 8})
+    generator = RecurrentGenerator((6, 2), {"name": "gru", "units": 8})
     z = jax.random.normal(KEY, (3, 18))
     params = jax.jit(generator.init)(KEY, z)
     x, later = generator.apply(params, z), generator.apply(params, z.at[:, 9:].add(1))  # frame 3 on
@@ -621,7 +623,7 @@ def test_frames_of_a_recurrent_generator_follow_from_the_noise_before():
 
 
 def test_noise_of_the_series_stands_beside_every_frame():
-    generator = RecurrentGenerator((6, 2), 0, {"name": "gru", "units": 8}, "series")
+    generator = RecurrentGenerator((6, 2), {"name": "gru", "units": 8}, "series")
     z = jax.random.normal(KEY, (3, 5))
     params = jax.jit(generator.init)(KEY, z)
     slopes = jax.jacobian(lambda z: generator.apply(params, z[None])[0])(z[0])  # [6, 2, 5]
@@ -630,7 +632,7 @@ def test_noise_of_the_series_stands_beside_every_frame():
 
 def test_the_gradient_of_a_penalty_is_right():
     """Reverse over reverse, through the gathered gradients of the weights."""
-    critic, x = RecurrentDiscriminator(0, {"name": "lstm", "units": 4}), jax.random.normal(KEY, (2, 5, 3))
+    critic, x = RecurrentDiscriminator({"name": "lstm", "units": 4}), jax.random.normal(KEY, (2, 5, 3))
     params = jax.jit(critic.init)(KEY, x)
 
     def penalty(params):

@@ -20,7 +20,7 @@ from gen_jax.models.completion import Joint, repaired
 from gen_jax.models.vae import Autoencoder, elbo_loss, iwae_loss, reconstruction_loss, vae
 from gen_jax.models.vae import init as vae_init
 from gen_jax.nets import DECODERS, ENCODERS
-from gen_jax.nets.conditions import Embedded
+from gen_jax.nets.embedding import Embedded
 from gen_jax.registry import build
 
 KEY = jax.random.key(0)
@@ -462,7 +462,7 @@ def test_the_integer_network_says_what_the_vae_says(low, high, transform):
     z = np.rint(rng.normal(size=(5, 2)) * codec.UNIT)
     weights = integer.likelihood(network, z)  # [N, pixels, levels]
     likelihood = pixels.fitting(spec, None)
-    net = DECODERS["mlp"]((*spec.shape, likelihood.width), 0, hidden=(8,), activation="relu")
+    net = DECODERS["mlp"]((*spec.shape, likelihood.width), hidden=(8,), activation="relu")
     out = net.apply(state.average["decoder"], jnp.float32(z / codec.UNIT)).reshape(5, 6, -1)
     values = to_model(spec, np.arange(low, high + 1, dtype=np.int16))
     table = np.stack([likelihood.log_prob({}, out, jnp.full((5, 6), value)) for value in values], -1)
@@ -549,7 +549,7 @@ def test_a_loss_is_a_function_that_can_be_differentiated(loss):
     """By hand, without a model: the gradient is that of finite differences along itself."""
     spec = make_spec("image", (4, 4, 1))
     likelihood = pixels.fitting(spec, {"name": "gaussian"})
-    nets = build("encoder", ENCODERS, NET, (2, 3), 0), build("decoder", DECODERS, NET, likelihood.shape, 0)
+    nets = build("encoder", ENCODERS, NET, (2, 3)), build("decoder", DECODERS, NET, likelihood.shape)
     made = Autoencoder(*nets, likelihood, spec.shape, 3, num_samples=2)
     x = jax.random.normal(jax.random.key(1), (6, 4, 4, 1))
     params = jax.jit(partial(vae_init, made, lambda examples: optax.sgd(0.1)))(jax.random.key(0), {"x": x}).params

@@ -11,6 +11,7 @@ import pytest
 from conftest import host, make_spec
 from scipy.stats import chisquare
 
+from gen_jax.conditions import Conditions
 from gen_jax.distributions import pixels
 from gen_jax.errors import UserError
 from gen_jax.losses import quantise
@@ -18,7 +19,6 @@ from gen_jax.losses.quantise import Codebook
 from gen_jax.models.vqvae import Vqvae, decode_draw, decode_mean, loss, nearest_codes, vqvae
 from gen_jax.models.vqvae import init as vqvae_init
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS
-from gen_jax.nets.conditions import Conditions
 from gen_jax.nets.raster import Raster, draw_codes
 from gen_jax.nets.recurrent import Recurrent
 from gen_jax.registry import build
@@ -194,7 +194,7 @@ def test_the_loss_is_a_function_that_can_be_differentiated(first):
         mean = nets.decoder.apply(params["images"]["decoder"], z + offset)[..., 0]
         log_scale = params["images"]["likelihood"]["log_scale"]
         log_x = -0.5 * jnp.square((batch["x"] - mean) / jnp.exp(log_scale)) - log_scale - 0.5 * np.log(2 * np.pi)
-        logits = jax.nn.log_softmax(nets.prior.apply(params["prior"], codes, batch["y"]))
+        logits = jax.nn.log_softmax(nets.prior.apply(params["prior"], codes, {"y": batch["y"]}))
         log_codes = jnp.take_along_axis(logits, codes[..., None], -1)
         distance = jnp.square(z - e)
         parts = (-log_x[:5], -log_codes[:5], 0.7 * distance[:5])  # the last row is padding

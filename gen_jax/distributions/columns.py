@@ -287,13 +287,13 @@ def of_class_map(spec: Spec) -> Representation:
     def relaxed(key: jax.Array, out: jax.Array) -> jax.Array:
         return jax.nn.softmax(out)
 
-    def drawn(key: jax.Array, out: jax.Array) -> jax.Array:
+    def likeliest_class(key: jax.Array, out: jax.Array) -> jax.Array:
         return out.argmax(-1).astype(jnp.int32)
 
     def hidden(fake: jax.Array, real: jax.Array) -> jax.Array:
         return fake * (real.sum(-1, keepdims=True) > 0)
 
-    return Representation((*spec.shape, classes), read, relaxed, drawn, hidden=hidden)
+    return Representation((*spec.shape, classes), read, relaxed, likeliest_class, hidden=hidden)
 
 
 def _largest(layout: Layout, flat: jax.Array) -> tuple[jax.Array, jax.Array]:

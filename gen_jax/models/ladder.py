@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import conditions_in, conditions_of, example_conditions
+from gen_jax.conditions import NONE, Conditions, Given, conditions_in, conditions_of, example_conditions
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
@@ -22,7 +22,6 @@ from gen_jax.losses.variational import free_bits
 from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, layer_kl, log_likelihood, started, updated
 from gen_jax.nets import LADDERS, LadderChoice
-from gen_jax.nets.conditions import NONE, Conditions, Given
 from gen_jax.nets.ladder import Nets
 from gen_jax.nets.net import Net, refuse_inputs, refuse_no_net, refuse_output
 from gen_jax.registry import build

@@ -10,6 +10,8 @@ import numpy as np
 import optax
 
 from gen_jax.conditions import (
+    Conditions,
+    Given,
     batch_conditions,
     conditions_in,
     counted_labels,
@@ -25,7 +27,6 @@ from gen_jax.errors import UserError, check_whole
 from gen_jax.losses.variational import importance_bound
 from gen_jax.model import Batch, Model, State, observed, saturated
 from gen_jax.models.completion import Joint, repaired
-from gen_jax.nets.conditions import Conditions, Given
 from gen_jax.optimizers import moving_average
 
 TOGETHER = 4  # number of latents of a row that are scored at once

@@ -10,6 +10,7 @@ import optax
 
 from gen_jax import optimizers
 from gen_jax.conditions import (
+    Given,
     batch_conditions,
     conditions_in,
     conditions_of,
@@ -27,7 +28,6 @@ from gen_jax.distributions.frames import Choice, Head
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, family, saturated
 from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, frame_lengths, like_rows
-from gen_jax.nets.conditions import Given
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import Cell, build_recurrent
 

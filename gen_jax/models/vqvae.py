@@ -14,6 +14,9 @@ import optax
 
 from gen_jax import optimizers
 from gen_jax.conditions import (
+    NONE,
+    Conditions,
+    Given,
     batch_conditions,
     conditions_in,
     conditions_of,
@@ -34,11 +37,10 @@ from gen_jax.losses.quantise import Codebook
 from gen_jax.model import Batch, Model, family, observed, saturated, weighted_mean
 from gen_jax.models.latent_variable import log_likelihood
 from gen_jax.nets import GRID_DECODERS, GRID_ENCODERS, GridDecoderChoice, GridEncoderChoice
-from gen_jax.nets.conditions import NONE, Conditions, Given
 from gen_jax.nets.layers import stage_sides
-from gen_jax.nets.net import CheckedNet
+from gen_jax.nets.net import CheckedNet, build_net
 from gen_jax.nets.raster import Raster, draw_codes
-from gen_jax.nets.recurrent import Cell
+from gen_jax.nets.recurrent import Cell, build_recurrent
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
 UNUSED = 0.01  # share of the mean use of a code below which a code does not count as used

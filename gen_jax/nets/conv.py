@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 
 from gen_jax.errors import check_whole
-from gen_jax.nets.conditions import Embedded, with_image, with_vector
+from gen_jax.nets.embedding import Embedded, with_image, with_vector
 from gen_jax.nets.layers import UpConv, stage_channels, stage_sides
 
 HE = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")

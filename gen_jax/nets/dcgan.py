@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import UserError, choose
-from gen_jax.nets.conditions import Embedded, Table, as_vector
+from gen_jax.nets.embedding import Embedded, Table, as_vector
 from gen_jax.nets.layers import NORMS, BatchNorm, UpConv, spectrally, stage_channels, stage_sides, strided_product
 from gen_jax.nets.mlp import ACTIVATIONS
 

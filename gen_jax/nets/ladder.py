@@ -13,9 +13,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gen_jax.conditions import NONE, Conditions, Given
 from gen_jax.errors import UserError, check_whole
-from gen_jax.nets.conditions import NONE, Conditions, Embedder, Given, as_vector, with_image, with_vector
 from gen_jax.nets.conv import HE, Block
+from gen_jax.nets.embedding import Embedder, as_vector, with_image, with_vector
 from gen_jax.nets.layers import UpConv, stage_channels, stage_sides
 
 BOUND = 5.0  # smooth bound on the magnitude of a log scale (Vahdat & Kautz 2020, arXiv 2007.03898, appendix)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import UserError
-from gen_jax.nets.conditions import Embedded, Table, as_vector
+from gen_jax.nets.embedding import Embedded, Table, as_vector
 
 NORMS = ("none", "batch", "spectral")
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import UserError, choose
-from gen_jax.nets.conditions import Embedded, with_vector
+from gen_jax.nets.embedding import Embedded, with_vector
 from gen_jax.nets.layers import NORMS, BatchNorm, spectrally
 
 ACTIVATIONS = {

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 from flax.linen import initializers
 
-from gen_jax.nets.conditions import Conditions, Embedder, Given
+from gen_jax.conditions import Conditions, Given
+from gen_jax.nets.embedding import Embedder
 from gen_jax.nets.recurrent import Recurrent, conditioned, evened
 
 

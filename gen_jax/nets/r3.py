@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import UserError
-from gen_jax.nets.conditions import Embedded, Table, as_vector
+from gen_jax.nets.embedding import Embedded, Table, as_vector
 from gen_jax.nets.layers import stage_channels, stage_sides
 
 LOW_PASS = np.array([1.0, 3.0, 3.0, 1.0]) / 8  # [1, 2, 1] * [1, 1]

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gen_jax.nets.conditions import Conditions, Given
+from gen_jax.conditions import Conditions, Given
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import Recurrent
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 
 from gen_jax.errors import UserError, choose
-from gen_jax.nets.conditions import Embedded
+from gen_jax.nets.embedding import Embedded
 from gen_jax.nets.mlp import ACTIVATIONS
 from gen_jax.nets.recurrent import Cell, build_recurrent, conditioned
 

@@ -11,7 +11,7 @@ from flax.linen import initializers
 
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.nets.cells import CELLS, Carry, Linear, unroll_cudnn, unroll_gated, unroll_linear
-from gen_jax.nets.conditions import Embedded, as_vector
+from gen_jax.nets.embedding import Embedded, as_vector
 from gen_jax.registry import Choices, build
 
 SCANS = ("auto", "sequential", "associative", "cudnn")

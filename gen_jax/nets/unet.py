@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import UserError, check_whole, choose
-from gen_jax.nets.conditions import Embedded, as_image, with_image
 from gen_jax.nets.conv import HE
+from gen_jax.nets.embedding import Embedded, as_image, with_image
 from gen_jax.nets.layers import UpConv, spectrally
 from gen_jax.nets.mlp import ACTIVATIONS
 

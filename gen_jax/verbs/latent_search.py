@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.conditions import given_conditions, given_observed, refuse_given, sampler_options
+from gen_jax.conditions import Conditions, given_conditions, given_observed, refuse_given, sampler_options
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, State
-from gen_jax.nets.conditions import Conditions
 
 DRAWS = 1024  # number of draws of the prior from which its standard deviation is estimated
 LEAST = 1e-6  # number added to standard deviations, because they are divisors
@@ -208,15 +207,15 @@ def sample(
     sampler_options(how)
     x, mask = cells
     refuse_given(given, (*search.conditions.names, "x", "mask"))
-    asked = given_conditions(given, num, search.conditions)
+    requested = given_conditions(given, num, search.conditions)
     prior_key, spread_key, start_key, noise_key, decode_key, move_key = jax.random.split(key, 6)
-    latent = {**search.prior(prior_key, state, num), **asked}
+    latent = {**search.prior(prior_key, state, num), **requested}
     z = latent.pop("z")
     if not np.issubdtype(z.dtype, np.floating):
         raise UserError(f"latent of this model is {z.dtype}; expected real numbers, which can be searched")
     rows = np.arange(DRAWS) % num
     deviation, scale = search.spread(
-        spread_key, state, {name: leaf[rows] for name, leaf in asked.items() if name != "y"}
+        spread_key, state, {name: leaf[rows] for name, leaf in requested.items() if name != "y"}
     )
     noisy = x + scale * jax.random.normal(noise_key, x.shape)
     target = Target(noisy, mask, z, deviation, scale)

@@ -27,7 +27,7 @@ from gen_jax.model import Batch, Model, family
 from gen_jax.models.gan.losses import Adversaries, GanState
 from gen_jax.models.gan.steps import ESTIMATORS, Recipe, init, step
 from gen_jax.nets import DISCRIMINATORS, GENERATORS, Discriminator, Generator
-from gen_jax.nets.conditions import ConditionedNet
+from gen_jax.nets.embedding import ConditionedNet
 from gen_jax.nets.net import Net, build_net
 from gen_jax.optimizers import Optimizer, Schedule, optimizer, schedule
 from gen_jax.registry import Choices, build, function_of

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gen_jax.conditions import conditions_in
+from gen_jax.conditions import NONE, Conditions, conditions_in
 from gen_jax.distributions.columns import Representation
 from gen_jax.errors import UserError
 from gen_jax.losses.adversarial import AdversarialLoss
 from gen_jax.losses.penalties import Critic, squared_gradient
 from gen_jax.losses.reconstruction import Reconstruction
 from gen_jax.model import Batch, weighted_mean
-from gen_jax.nets.conditions import NONE, ConditionedNet, Conditions
+from gen_jax.nets.embedding import ConditionedNet
 from gen_jax.nets.layers import packed
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax import optimizers
-from gen_jax.conditions import conditions_in, conditions_of, example_conditions
+from gen_jax.conditions import NONE, Conditions, Given, conditions_in, conditions_of, example_conditions
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import pixels
 from gen_jax.distributions.columns import check_kind
@@ -21,7 +21,7 @@ from gen_jax.model import Batch, Model, family, observed, weighted_mean
 from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio, started, updated
 from gen_jax.models.vae.compressor import integer_network
 from gen_jax.nets import DECODERS, ENCODERS, Decoder, Encoder
-from gen_jax.nets.conditions import NONE, ConditionedNet, Conditions, Given
+from gen_jax.nets.embedding import ConditionedNet
 from gen_jax.nets.net import build_net
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}

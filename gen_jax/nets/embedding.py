@@ -4,7 +4,6 @@ A net takes an `Embedded` and decides where the condition enters. `as_vector` an
 vector or as an image, so that a net that knows one of the two forms takes every condition.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,10 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gen_jax.data.kinds import kind_of
-from gen_jax.data.spec import Spec, levels
-
-Given = Mapping[str, jax.Array]  # conditions as in a batch: `y` [N], `c` [N, ...] and `c_length` [N]
+from gen_jax.conditions import NONE, Conditions, Given
+from gen_jax.data.spec import levels
 
 
 class Embedded(NamedTuple):
@@ -32,36 +29,6 @@ class Embedded(NamedTuple):
     image: jax.Array | None = None
     sequence: jax.Array | None = None
     mask: jax.Array | None = None
-
-
-class Conditions(NamedTuple):
-    """Holds the facts of the conditions that a model reads.
-
-    Attributes:
-      classes: number of classes of the label `y`; 0 if the model reads no label.
-      field: facts of the condition `c`; None if the model reads no such condition.
-      text_size: number of dimensions of the vector of a token, if `c` is a text.
-    """
-
-    classes: int = 0
-    field: Spec | None = None
-    text_size: int = 64
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Returns the keys of a batch that hold the conditions."""
-        label = ("y",) if self.classes else ()
-        if self.field is None:
-            return label
-        return (*label, "c", "c_length") if self.field.ragged else (*label, "c")
-
-    @property
-    def text(self) -> bool:
-        """Returns whether `c` is a sequence of tokens, whose vectors are trained with the net."""
-        return self.field is not None and kind_of(self.field).time and levels(self.field) > 0
-
-
-NONE = Conditions()
 
 
 class TextEncoder(nn.Module):
