@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from gen_jax.errors import UserError, choose
 from gen_jax.metrics import latent, likelihood
-from gen_jax.metrics.images import distances, labels, modes, neighbours, parzen
+from gen_jax.metrics.images import distances, labels, modes, neighbours, parzen, segmentation, translation
 from gen_jax.metrics.measure import Measure, Metric
 from gen_jax.metrics.sequences import copies, timegan
 from gen_jax.metrics.tables import detection, efficacy, marginal, pairwise, privacy
@@ -24,6 +24,8 @@ MEASURES: tuple[Measure, ...] = (  # in the order of the scores
     labels.CLASSES,
     labels.LABEL_ACCURACY,
     labels.CLASSIFICATION_ACCURACY,
+    segmentation.SEGMENTATION,
+    translation.RECONSTRUCTION_ERROR,
     copies.MEMORISATION,
     copies.DUPLICATES,
     parzen.PARZEN,

@@ -21,8 +21,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from orbax.checkpoint import CheckpointManager
 
+from gen_jax.data.feed.order import Rows
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.sample_files import encode
 from gen_jax.data.spec import Spec
@@ -35,6 +37,7 @@ from gen_jax.storage import checkpoint
 from gen_jax.training import curves
 from gen_jax.training.log import Log
 from gen_jax.training.prepare import Job
+from gen_jax.verbs.conditioning import conditions_of_rows, needs_condition
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.given import parse_given
 from gen_jax.verbs.score import Scorer
@@ -359,13 +362,34 @@ def draw_samples(journal: Log, job: Job, moment: Moment) -> None:
     step, total, _ = moment.clock
     how, spec = job.settings.sample, job.data.spec
     given = parse_given(how.given, how.num, spec, how.length).given
-    samples = draw(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, how.num, given)
+    truth: dict[str, np.ndarray] = {}
+    num = how.num
+    if needs_condition(job.model) and "c" not in (given or {}):
+        rows = rows_for_pictures(job, num)
+        num = len(rows["x"])
+        asked = conditions_of_rows(job.model, spec, rows)
+        given = {**(given or {}), **asked.given}
+        truth = {} if asked.truth is None else {"truth": asked.truth}
+    samples = draw(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, num, given) | truth
     contents = encode(samples, spec, kind_of(spec).suffixes[0])
     journal.show(step, contents)
     for suffix, content in contents.items():
         write(job.workdir / "samples" / f"{step}{suffix}", content)
     if 0 < step < total:  # because `train` draws the curves after the last step
         curves.draw_curves(job.workdir)
+
+
+def rows_for_pictures(job: Job, num: int) -> Rows:
+    """Returns the first raw rows of the validation split, or else of the test split, or else of the training split.
+
+    Args:
+      job: the prepared run.
+      num: largest number of rows.
+    """
+    settings = job.settings.data
+    splits = dict.fromkeys(("validation", settings.test_split, settings.split))
+    split = next(name for name in splits if job.data.spec.sizes.get(name))
+    return job.data.read(split, min(num, job.data.spec.sizes[split]))
 
 
 def save(manager: CheckpointManager, job: Job, moment: Moment) -> None:

@@ -92,6 +92,8 @@ def _together(spec: Spec, chunks: Sequence[dict], num: int, fixed_cells: np.ndar
     """Returns the first `num` samples of chunks in the domain of the data. Known cells keep their values."""
     samples = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
     x = to_data(spec, samples["x"])
+    if spec.condition is not None and "c" in samples:
+        samples["c"] = to_data(spec.condition, samples["c"])
     return {**samples, "x": x if fixed_cells is None else np.where(np.isnan(fixed_cells), x, fixed_cells)}
 
 

@@ -19,6 +19,7 @@ from gen_jax.metrics.scores import Scores, entries
 from gen_jax.metrics.tables.encoding import target_of
 from gen_jax.model import Model, State
 from gen_jax.storage import loading
+from gen_jax.verbs.conditioning import conditions_of_rows, needs_condition
 from gen_jax.verbs.draw import Conditions, draw
 from gen_jax.verbs.given import parse_given
 
@@ -56,6 +57,7 @@ class Plan(NamedTuple):
     num: int  # samples
     seed: int
     given: Conditions | None  # the length of each sample, if it is asked for
+    held_out: Callable[[int], Rows]  # (num) -> first test rows, whose conditions are given to a model that needs them
     num_samples: int  # latents of each row for the importance weighted bound
     protocol: Mapping[str, Any]  # facts of the data
     drawn: Mapping[str, Any]  # facts of the samples
@@ -103,19 +105,40 @@ def make_scorer(
     drawn = {"samples": num, "seed": seed}
     if length is not None:
         drawn["length"] = length
-    plan = Plan(spec, measures, required, num, seed, given, num_samples, protocol, drawn, show_progress)
+    plan = Plan(spec, measures, required, num, seed, given, real.held_out, num_samples, protocol, drawn, show_progress)
     return Scorer(partial(score, plan), partial(draw_samples, plan))
 
 
 def draw_samples(plan: Plan, model: Model, state: State) -> Rows:
     """Draws the samples that are scored.
 
+    A model that needs a condition gets the conditions of the first test rows. Its samples have their true rows as
+    `truth`.
+
     Args:
       plan: number and seed of the samples.
       model: the model.
       state: its state.
+
+    Raises:
+      Lacking: for a model that needs a condition, and data without test rows.
     """
-    return draw(model, state, plan.spec, plan.seed, plan.num, plan.given, show_progress=plan.shown)
+    if not needs_condition(model):
+        return draw(model, state, plan.spec, plan.seed, plan.num, plan.given, show_progress=plan.shown)
+    rows = plan.held_out(plan.num)
+    if not rows:
+        raise Lacking("test rows, whose conditions are given to the model")
+    given, truth = conditions_of_rows(model, plan.spec, rows)
+    samples = draw(
+        model,
+        state,
+        plan.spec,
+        plan.seed,
+        len(rows["x"]),
+        {**(plan.given or {}), **given},
+        show_progress=plan.shown,
+    )
+    return samples if truth is None else {**samples, "truth": truth}
 
 
 def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -> Scores:
@@ -175,7 +198,8 @@ def measured(
         raise Lacking(f"samples with {lacking[0]!r}, which this model does not draw")
     values = computation.values(samples())
     oracle = choice.oracle()
-    return values, oracle._replace(origin={**plan.drawn, **oracle.origin})
+    number = {"samples": len(samples()["x"])}
+    return values, oracle._replace(origin={**plan.drawn, **number, **oracle.origin})
 
 
 def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, num: int) -> tuple[Chosen, ...]:

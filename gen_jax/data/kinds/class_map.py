@@ -28,14 +28,15 @@ def colours_of(spec: Spec) -> np.ndarray:
     return np.array([*colours[:num], UNLABELLED], np.uint8)
 
 
-def picture(x: np.ndarray, spec: Spec) -> Image.Image:
+def picture(x: np.ndarray, spec: Spec, columns: int | None = None) -> Image.Image:
     """Returns maps in a grid, in the colours of their classes.
 
     Args:
       x: maps [N, H, W] of classes from 0; the number of classes stands for no class.
       spec: facts of the data.
+      columns: number of maps in a row; by default the maps form a square.
     """
-    return grid(colours_of(spec)[x], spec._replace(low=0, high=255))
+    return grid(colours_of(spec)[x], spec._replace(low=0, high=255), columns)
 
 
 CLASS_MAP = Kind("class_map", "class maps", "HW", default_transform="none", picture=picture)

@@ -36,6 +36,7 @@ class Kind(NamedTuple):
         default None.
       strip: function (x [N, T, *shape], spec) -> picture of N paths of T steps; by default None.
       tokens: function (spec, text of a user) -> tokens [T] int32; by default None.
+      read_tokens: function (spec, tokens [T]) -> their text; by default None.
       stream: function spec -> (next token -> the text that it completes); by default None.
     """
 
@@ -53,6 +54,7 @@ class Kind(NamedTuple):
     picture: Draw | None = None
     strip: Draw | None = None
     tokens: Callable[[Spec, str], np.ndarray] | None = None
+    read_tokens: Callable[[Spec, np.ndarray], str] | None = None
     stream: Callable[[Spec], Callable[[int], str]] | None = None
 
     @property

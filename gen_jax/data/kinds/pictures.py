@@ -4,16 +4,21 @@ The same arrays give the same bytes.
 """
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from gen_jax.data.kinds import KINDS
+from gen_jax.data.kinds import KINDS, kind_of
 from gen_jax.data.kinds.kind import Draw
 from gen_jax.data.spec import Spec
 from gen_jax.errors import choose
 
+LINES = 8  # largest number of samples below one another beside their conditions
+GAP = 8  # pixels between two groups of lines
+GROUND = (64, 64, 64)  # colour behind the images
+TEXT_WIDTH, LETTERS, FONT = 150, 24, 15  # width of a text in pixels and in letters, and height of a line of text
 FRAME = 60  # milliseconds for which an animation shows a frame; a GIF counts in tens of milliseconds
 
 
@@ -33,6 +38,8 @@ def picture(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
 def picture_of(samples: Mapping[str, np.ndarray], spec: Spec) -> Image.Image:
     """Returns samples as one picture. A sequence is drawn up to its `length`.
 
+    Samples with a condition `c` are drawn one below the other: the condition, the sample and, if there is one, `truth`.
+
     Args:
       samples: samples in the domain of the data.
       spec: facts of the data.
@@ -41,9 +48,85 @@ def picture_of(samples: Mapping[str, np.ndarray], spec: Spec) -> Image.Image:
       UserError: for data of a kind without pictures.
     """
     x = samples["x"]
+    if "c" in samples and spec.condition is not None and is_still(spec):
+        return beside_condition(samples, spec)
     if "length" in samples:
         x = np.where(_frames(samples["length"], x), x.astype(np.float64), np.nan)
     return _drawing(spec, "picture")(x, spec)
+
+
+def is_still(spec: Spec) -> bool:
+    """Returns whether a row is one image, or the classes of its pixels.
+
+    Args:
+      spec: facts of the data.
+    """
+    return kind_of(spec).pixels or kind_of(spec).class_map
+
+
+def beside_condition(samples: Mapping[str, np.ndarray], spec: Spec) -> Image.Image:
+    """Returns images beside their conditions, in groups of lines that stand side by side.
+
+    Args:
+      samples: `x`, `c`, and `truth` if it is known, in the domain of the data; `c_length` if the lengths of `c` differ.
+      spec: facts of the data.
+    """
+    num = len(samples["x"])
+    groups = -(-num // LINES)
+    lines = -(-num // groups)
+    columns = []
+    for start in range(0, num, lines):
+        rows = {name: value[start : start + lines] for name, value in samples.items()}
+        columns += [column_of(rows["x"], spec)]
+        columns[-1:-1] = [condition_column(rows, spec, columns[-1].height // len(rows["x"]))]
+        if "truth" in rows:
+            columns.append(column_of(rows["truth"], spec))
+        columns.append(Image.new("RGB", (GAP, 1), GROUND))
+    columns.pop()
+    height = max(column.height for column in columns)
+    canvas = Image.new("RGB", (sum(column.width for column in columns), height), GROUND)
+    left = 0
+    for column in columns:
+        canvas.paste(column, (left, 0))
+        left += column.width
+    return canvas
+
+
+def column_of(x: np.ndarray, spec: Spec) -> Image.Image:
+    """Returns images one below the other.
+
+    Args:
+      x: images or class maps [N, ...] in the domain of the data.
+      spec: facts of the data.
+    """
+    return _drawing(spec, "picture")(x, spec, 1).convert("RGB")  # type: ignore[call-arg]
+
+
+def condition_column(samples: Mapping[str, np.ndarray], spec: Spec, line: int) -> Image.Image:
+    """Returns conditions one below the other: images, enlarged to the height of a line, or texts.
+
+    Args:
+      samples: `c`, and `c_length` if the lengths differ.
+      spec: facts of the data.
+      line: height of a line in pixels.
+    """
+    condition, c = spec.condition, samples["c"]
+    assert condition is not None
+    num = len(c)
+    if is_still(condition):
+        column = column_of(c, condition)
+        height = num * line
+        return column.resize((round(column.width * height / column.height), height), Image.Resampling.NEAREST)
+    canvas = Image.new("RGB", (TEXT_WIDTH, num * line), GROUND)
+    draw = ImageDraw.Draw(canvas)
+    for number in range(num):
+        length = samples["c_length"][number] if "c_length" in samples else len(c[number])
+        value = c[number][:length]
+        read = kind_of(condition).read_tokens
+        text = ", ".join(f"{entry:g}" for entry in value.ravel()) if read is None else read(condition, value)
+        lines = textwrap.wrap(text, LETTERS)[: max(1, line // FONT)]
+        draw.multiline_text((2, number * line), "\n".join(lines), fill="white")
+    return canvas
 
 
 def strip(x: np.ndarray, spec: Spec) -> bytes:

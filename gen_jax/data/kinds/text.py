@@ -197,5 +197,6 @@ TEXT = Kind(
     read={".txt": text_file},
     write={".txt": text},
     tokens=tokens_of,
+    read_tokens=read_text,
     stream=reader,
 )

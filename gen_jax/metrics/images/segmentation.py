@@ -1,0 +1,121 @@
+"""Measures of class maps against the true maps of the same conditions: mIoU and pixel accuracy, beside their floors.
+
+One matrix counts the pixels of all maps together. A pixel without a true class counts nowhere.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import levels
+from gen_jax.metrics.features import Real, Rows
+from gen_jax.metrics.measure import Computation, Measure, Metric
+
+THUMBNAIL = (12, 16)  # height and width at which conditions are compared for the nearest train row
+
+
+def confusion(x: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+    """Returns the number of pixels of each true class (rows) and each class of the maps (columns), [K, K] int64.
+
+    Args:
+      x: maps [N, H, W] of classes below K.
+      truth: true maps [N, H, W]; classes of K and above are no class.
+      classes: number of classes K.
+    """
+    known = truth < classes
+    pairs = truth[known].astype(np.int64) * classes + x[known].clip(0, classes - 1)
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def segmentation_scores(counts: np.ndarray) -> dict[str, float]:
+    """Returns the mean over classes of intersection over union, and the share of right pixels.
+
+    Classes that are in no map and in no true map are left out of the mean.
+
+    Args:
+      counts: pixels of each true class and each class of the maps [K, K].
+    """
+    hits = np.diag(counts)
+    union = counts.sum(0) + counts.sum(1) - hits
+    present = union > 0
+    return {"miou": float((hits[present] / union[present]).mean()), "pixel_accuracy": float(hits.sum() / counts.sum())}
+
+
+def commonest_classes(maps: np.ndarray, classes: int) -> np.ndarray:
+    """Returns the most frequent class of each position, [H, W].
+
+    Args:
+      maps: maps [N, H, W].
+      classes: number of classes.
+    """
+    return np.stack([(maps == number).sum(0) for number in range(classes)]).argmax(0)
+
+
+def thumbnails(c: np.ndarray) -> np.ndarray:
+    """Returns images of `THUMBNAIL` size as vectors [N, D] float32.
+
+    Args:
+      c: images [N, H, W, C] of uint8.
+    """
+    height, width = THUMBNAIL
+    small = [Image.fromarray(image.squeeze()).resize((width, height), Image.Resampling.BOX) for image in c]
+    return np.stack([np.asarray(image, np.float32).ravel() for image in small])
+
+
+def nearest_rows(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Returns the number of the nearest row of each query by Euclidean distance, [N].
+
+    Args:
+      queries: vectors [N, D].
+      rows: vectors [M, D].
+    """
+    distance = (rows**2).sum(1)[None] - 2 * queries @ rows.T
+    return distance.argmin(1)
+
+
+def segmentation(real: Real) -> Computation | None:
+    """Prepares mIoU and pixel accuracy of class maps, and the same figures of two rules that learn no net."""
+    spec = real.spec
+    if not kind_of(spec).class_map or spec.condition is None or real.test is None:
+        return None
+    classes, test = levels(spec), real.test
+    photos = kind_of(spec.condition).pixels and spec.condition.dtype == "uint8"
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        counts = confusion(samples["x"], samples["truth"], classes)
+        train, held_out = real.rows(real.train), real.held_out(len(samples["x"]))
+        prior = np.broadcast_to(commonest_classes(train["x"], classes), samples["truth"].shape)
+        scores = segmentation_scores(counts)
+        scores["miou_prior"] = segmentation_scores(confusion(prior, samples["truth"], classes))["miou"]
+        if photos:
+            nearest = nearest_rows(thumbnails(held_out["c"]), thumbnails(train["c"]))
+            copies = train["x"][nearest].clip(0, classes - 1)
+            scores["miou_nearest"] = segmentation_scores(confusion(copies, samples["truth"], classes))["miou"]
+        hits = np.diag(counts)
+        union = np.maximum(counts.sum(0) + counts.sum(1) - hits, 1)
+        by_class = {str(name): float(hits[place] / union[place]) for place, name in enumerate(spec.vocabulary)}
+        return {**scores, "iou_of_classes": by_class}
+
+    def oracle(num: int) -> tuple[str, Rows]:
+        rows = real.held_out(num)
+        return test, {"x": rows["x"], "truth": rows["x"]}
+
+    return Computation(values, lambda: {"classes": classes, "sides": list(spec.shape)}, oracle)
+
+
+SEGMENTATION = Measure(
+    (
+        Metric("miou", "mean over the classes of intersection over union with the true map", "1", better=1),
+        Metric("pixel_accuracy", "share of the pixels with the true class", "1", better=1),
+        Metric("miou_prior", "mIoU of the most frequent class of each position in the train maps: a floor", better=0),
+        Metric("miou_nearest", "mIoU of the map of the nearest train condition at 12x16 pixels: a floor", better=0),
+    ),
+    segmentation,
+    data="class maps with a condition, and a test split",
+    fields=("x", "truth"),
+    oracle="the true maps",
+    reference="Long et al. 2015 (arXiv 1411.4038), section 5",
+)
