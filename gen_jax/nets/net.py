@@ -116,8 +116,8 @@ def refuse_output(what: str, net: Net, output: Any, expected: tuple[int, ...]) -
       UserError: for such an output.
     """
     shape = getattr(output, "shape", None)
-    accepted = [expected] if expected else [(), (1,)]  # logits may have a last axis
-    if shape is None or tuple(shape[1:]) not in accepted:
+    fits = shape is not None and (tuple(shape[1:]) == expected if expected else len(shape) <= 2)  # logits of patches
+    if not fits:
         found = f"an output of type {type(output).__name__}" if shape is None else f"an output of shape {[*shape]}"
         axes = ", ".join(map(str, ("N", *expected)))
         raise UserError(f"{what} {type(net).__name__} gives {found}; expected [{axes}]")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gen_jax.data.feed.augmentation import changed, pixels_of_step
 from gen_jax.data.feed.order import Order, Plan, Rows
 from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import DYNAMIC, drawn_from, noise
@@ -34,6 +35,7 @@ class Batches(NamedTuple):
     feed: Feed
     padded: int  # number of rows of a batch, including padding rows
     part: slice  # part of a batch that this host feeds
+    changes: tuple[str, ...] = ()  # random changes of images, names in `augmentation.CHANGES`
 
 
 def resident(spec: Spec, rows: Rows) -> Feed:
@@ -85,8 +87,9 @@ def rows_of_step(batches: Batches, step: int) -> Rows:
 
 def _rows_of_replica(batches: Batches, plan: Plan, step: int) -> Rows:
     rows = batches.order.rows(plan, step)
-    weight = np.ones(len(rows["index"]), np.float32)
-    rows = {name: _padded(value, batches.padded)[batches.part] for name, value in {**rows, "weight": weight}.items()}
+    num = len(rows["index"])
+    rows |= {"weight": np.ones(num, np.float32), **pixels_of_step(batches.spec, batches.changes, plan.seed, step, num)}
+    rows = {name: _padded(value, batches.padded)[batches.part] for name, value in rows.items()}
     greys = _greys(batches.spec)
     if greys:
         shape = (batches.padded, *batches.spec.shape)
@@ -95,8 +98,8 @@ def _rows_of_replica(batches: Batches, plan: Plan, step: int) -> Rows:
 
 
 def _padded(values: np.ndarray, size: int) -> np.ndarray:
-    """Returns values [n] with zeros appended, [size]."""
-    padded = np.zeros(size, values.dtype)
+    """Returns values [n, ...] with zeros appended, [size, ...]."""
+    padded = np.zeros((size, *values.shape[1:]), values.dtype)
     padded[: len(values)] = values
     return padded
 
@@ -129,7 +132,7 @@ def batch_on_device(spec: Spec, arrays: Rows, fed: Rows) -> Rows:
     begins = batch.pop("reset", None)  # true for the first piece of a sequence
     if "again" in batch:  # whether all lanes begin their stretches
         batch["reset"] = begins | batch.pop("again")
-    return small_to_model(spec, batch)
+    return small_to_model(spec, changed(spec, batch))
 
 
 def _greys(spec: Spec) -> list[int] | None:

@@ -78,6 +78,11 @@ class Kind(NamedTuple):
         return self.axes == "HW"
 
     @property
+    def still(self) -> bool:
+        """Returns whether a row is one image, or the classes of its pixels."""
+        return self.pixels or self.class_map
+
+    @property
     def suffixes(self) -> tuple[str, ...]:
         """Returns the suffixes of files of samples, without .npz arrays. Training uses the first suffix."""
         return (*self.write, *((".png",) if self.picture else ()))

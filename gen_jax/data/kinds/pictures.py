@@ -48,20 +48,11 @@ def picture_of(samples: Mapping[str, np.ndarray], spec: Spec) -> Image.Image:
       UserError: for data of a kind without pictures.
     """
     x = samples["x"]
-    if "c" in samples and spec.condition is not None and is_still(spec):
+    if "c" in samples and spec.condition is not None and kind_of(spec).still:
         return beside_condition(samples, spec)
     if "length" in samples:
         x = np.where(_frames(samples["length"], x), x.astype(np.float64), np.nan)
     return _drawing(spec, "picture")(x, spec)
-
-
-def is_still(spec: Spec) -> bool:
-    """Returns whether a row is one image, or the classes of its pixels.
-
-    Args:
-      spec: facts of the data.
-    """
-    return kind_of(spec).pixels or kind_of(spec).class_map
 
 
 def beside_condition(samples: Mapping[str, np.ndarray], spec: Spec) -> Image.Image:
@@ -113,7 +104,7 @@ def condition_column(samples: Mapping[str, np.ndarray], spec: Spec, line: int) -
     condition, c = spec.condition, samples["c"]
     assert condition is not None
     num = len(c)
-    if is_still(condition):
+    if kind_of(condition).still:
         column = column_of(c, condition)
         height = num * line
         return column.resize((round(column.width * height / column.height), height), Image.Resampling.NEAREST)
