@@ -17,29 +17,29 @@ CHANGES = ("flip", "shift")
 SHARE = 12  # a shift moves an image by at most a twelfth of its side
 
 
-def refuse_changes(spec: Spec, changes: Sequence[str]) -> None:
-    """Refuses unknown changes, and changes of rows that are no images.
+def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
+    """Returns the changes that `data.augment` names.
 
     Args:
       spec: facts of the data.
-      changes: names in `CHANGES`.
+      text: names in `CHANGES` between commas; None for no change.
 
     Raises:
       UserError: for an unknown change, rows without images, or a row and a condition of different sides.
     """
-    for change in changes:
-        choose("data.augment", change, CHANGES)
-    if not changes:
-        return
+    if text is None:
+        return ()
+    changes = tuple(choose("data.augment", change.strip(), CHANGES) for change in text.split(","))
     fields = [field for field in spec.fields.values() if kind_of(field).still]
     if not kind_of(spec).still:
-        raise UserError(f"data.augment is {', '.join(changes)} and {spec.name} holds {spec.kind} data; expected images")
+        raise UserError(f"data.augment is {text} and {spec.name} holds {spec.kind} data; expected images")
     sides = {tuple(field.shape[:2]) for field in fields}
     if len(sides) > 1:
         raise UserError(
-            f"data.augment is {', '.join(changes)} and the images of a row have sides {' and '.join(map(str, sides))}; "
+            f"data.augment is {text} and the images of a row have sides {' and '.join(map(str, sides))}; "
             "expected equal sides"
         )
+    return changes
 
 
 def pixels_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, num: int) -> Rows:

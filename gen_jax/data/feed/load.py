@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen_jax.data.feed.augmentation import refuse_changes
+from gen_jax.data.feed.augmentation import changes_of
 from gen_jax.data.feed.batches import Batches, batch_on_device, resident, row_bytes, rows_of_step, stream, streaming
 from gen_jax.data.feed.order import (
     NO_LEVELS,
@@ -99,8 +99,7 @@ def load(
     )
     padded = -(-length.size // multiple) * multiple
     part = slice(padded * host[0] // host[1], padded * (host[0] + 1) // host[1])
-    changes = tuple(options.get("augment") or ())
-    refuse_changes(spec, changes)
+    changes = changes_of(spec, options.get("augment"))
     batches = Batches(spec, order, plans, feed, padded, part, changes)
     return Data(
         spec=spec,
