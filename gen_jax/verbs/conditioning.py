@@ -1,23 +1,37 @@
-"""Conditions of samples from rows of the data: what a model is asked for, beside the true rows."""
+"""Conditions of samples, such as images and texts: read from files, from the command line, or from rows of the data."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gen_jax.data.feed.order import Rows
+from gen_jax.data.feed.rows import read_rows
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.source import size_of
+from gen_jax.data.sources.class_list import class_list_of
+from gen_jax.data.sources.image_folder import SUFFIXES, read_image
+from gen_jax.data.sources.picture_files import read_class_map
 from gen_jax.data.spec import Spec, to_model
+from gen_jax.errors import UserError
 from gen_jax.model import Model
+from gen_jax.verbs.given import parse_given
+
+Read = Callable[[Spec, Mapping[str, Any], str], Rows]  # (condition, config of the run, VALUE) -> raw c [n, ...]
 
 
 class Asked(NamedTuple):
-    """Holds conditions for a model, and the true rows of these conditions.
+    """Holds the conditions of a number of samples, and the true rows of these conditions.
 
     Attributes:
       given: conditions by name [num, ...] in model space.
+      num: number of samples.
       truth: true rows `x` [num, *shape] in the domain of the data; None if they are not known.
     """
 
     given: dict[str, np.ndarray]
+    num: int
     truth: np.ndarray | None = None
 
 
@@ -36,7 +50,7 @@ def conditions_of_rows(model: Model, spec: Spec, rows: Rows) -> Asked:
     Args:
       model: the model.
       spec: facts of the data.
-      rows: raw rows with `c`, and `y` and `c_length` if the data have them.
+      rows: raw rows with `c`, and with `x`, `y` and `c_length` if they are known.
     """
     given: dict[str, np.ndarray] = {}
     for name in ("y", "c", "c_length"):
@@ -44,4 +58,174 @@ def conditions_of_rows(model: Model, spec: Spec, rows: Rows) -> Asked:
             given[name] = np.asarray(rows[name])
     if spec.condition is not None and "c" in given:
         given["c"] = np.asarray(to_model(spec.condition, given["c"]))
-    return Asked(given, np.asarray(rows["x"]))
+    return Asked(given, len(rows["c"]), np.asarray(rows["x"]) if "x" in rows else None)
+
+
+def ask(
+    model: Model, spec: Spec, config: Mapping[str, Any], texts: Sequence[str], num: int, counted: bool = False
+) -> Asked:
+    """Returns the conditions that `--given` asks for, of a model that needs a condition.
+
+    Args:
+      model: the model.
+      spec: facts of the data.
+      config: config of the run, whose `data` section opens the rows of `split=NAME`.
+      texts: texts NAME=VALUE, see `EXPECTED`; labels too, as `parse_given` takes them.
+      num: number of samples.
+      counted: whether the user set this number; by default False. Otherwise a folder, a file of texts or a split may
+        have fewer rows.
+
+    Raises:
+      UserError: for a missing or an unknown condition, a file that does not fit, or another number of rows than `num`.
+    """
+    condition = spec.condition
+    assert condition is not None
+    readers = {"split": None, **readers_of(condition)}
+    wanted = [text for text in texts if text.partition("=")[0] in readers]
+    if len(wanted) != 1:
+        raise UserError(
+            f"--given has {len(wanted) or 'no'} condition of kind {condition.kind}; expected one of "
+            f"{' or '.join(EXPECTED[name] for name in readers)}"
+        )
+    name, _, value = wanted[0].partition("=")
+    if not value:
+        raise UserError(f"--given {wanted[0]} has no value; expected {EXPECTED[name]}")
+    read = readers[name]
+    if read is None:
+        rows = rows_of_split(spec, config, value, num, counted)
+    else:
+        rows = read(condition, config, value)
+        repeated = len(rows["c"]) == 1
+        if repeated:
+            rows = {key: np.repeat(array, num, 0) for key, array in rows.items()}
+        elif counted and len(rows["c"]) != num:
+            raise UserError(f"--given {wanted[0]} holds {len(rows['c'])} conditions; expected {num}, as --num says")
+    asked = conditions_of_rows(model, spec, rows)
+    given = dict(asked.given)
+    for text in texts:
+        if text not in wanted:
+            given |= {key: np.asarray(array) for key, array in (parse_given(text, asked.num, spec).given or {}).items()}
+    return asked._replace(given=given)
+
+
+EXPECTED = {
+    "split": "split=NAME",
+    "image": "image=FILE or image=FOLDER",
+    "text": "text=WORDS or text=@FILE",
+    "numbers": "numbers=A,B,...",
+}
+
+
+def readers_of(condition: Spec) -> dict[str, Read]:
+    """Returns the reader of a condition by the name that `--given` takes.
+
+    Args:
+      condition: facts of the condition.
+    """
+    kind = kind_of(condition)
+    if kind.still:
+        return {"image": read_pictures}
+    return {"text": read_texts} if kind.tokens else {"numbers": read_numbers}
+
+
+def rows_of_split(spec: Spec, config: Mapping[str, Any], split: str, num: int, counted: bool) -> Rows:
+    """Returns the first raw rows of a split, at most `num`.
+
+    Args:
+      spec: facts of the data.
+      config: config of the run.
+      split: name of the split.
+      num: number of rows.
+      counted: whether fewer rows are refused.
+
+    Raises:
+      UserError: for an unknown split, fewer rows, or data that have changed.
+    """
+    size = spec.sizes.get(split, num)
+    return read_rows(spec, config["data"], split, num=num if counted else min(num, size))[1]
+
+
+def read_pictures(condition: Spec, config: Mapping[str, Any], value: str) -> Rows:
+    """Returns picture files as conditions `c` [n, ...], in the sides of the run.
+
+    Args:
+      condition: facts of the condition.
+      config: config of the run, whose `data.resize` says whether pictures are resized.
+      value: a picture, or a folder of pictures.
+
+    Raises:
+      UserError: for a file that cannot be read, or a picture that does not fit.
+    """
+    path = Path(value).expanduser()
+    files = sorted(file for file in path.glob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+    if not path.exists() or not files:
+        raise UserError(f"--given image={value} is no picture; expected a file or a folder of {', '.join(SUFFIXES)}")
+    size = size_of(config["data"])
+    if kind_of(condition).class_map:
+        facts = condition.info.get("class_list") or {"classes": list(condition.vocabulary)}
+        classes = class_list_of(facts, condition.name)
+        maps = [read_class_map(file, classes, size) for file in files]
+        for file, x in zip(files, maps):
+            if x.shape != condition.shape:
+                raise UserError(f"{file} has {x.shape[1]}x{x.shape[0]} pixels; expected {sides_in_words(condition)}")
+        return {"c": np.stack(maps)}
+    return {"c": np.stack([read_image(file, files[0], condition.shape, size) for file in files])}
+
+
+def sides_in_words(spec: Spec) -> str:
+    """Returns the sides of images as `WIDTHxHEIGHT`.
+
+    Args:
+      spec: facts of the images.
+    """
+    return f"{spec.shape[1]}x{spec.shape[0]}"
+
+
+def read_texts(condition: Spec, config: Mapping[str, Any], value: str) -> Rows:
+    """Returns texts as conditions `c` [n, L] with `c_length` [n].
+
+    Args:
+      condition: facts of the condition.
+      config: not used.
+      value: a text, or `@` and a file with a text in each line.
+
+    Raises:
+      UserError: for a word or a character that the vocabulary lacks, a text that is too long, or an unreadable file.
+    """
+    texts = [value]
+    if value.startswith("@"):
+        try:
+            texts = [line for line in Path(value[1:]).read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"--given text={value} cannot be read ({error}); expected a file of UTF-8 text") from None
+    tokens_of = kind_of(condition).tokens
+    assert tokens_of is not None
+    rows = [tokens_of(condition, text) for text in texts]
+    longest = condition.shape[0]
+    c = np.zeros((len(rows), longest), condition.dtype)
+    for number, tokens in enumerate(rows):
+        if len(tokens) > longest:
+            raise UserError(f"text {texts[number]!r} has {len(tokens)} tokens; expected at most {longest}")
+        c[number, : len(tokens)] = tokens
+    return {"c": c, "c_length": np.array([len(tokens) for tokens in rows], np.int32)}
+
+
+def read_numbers(condition: Spec, config: Mapping[str, Any], value: str) -> Rows:
+    """Returns numbers as a condition `c` [1, *shape].
+
+    Args:
+      condition: facts of the condition.
+      config: not used.
+      value: numbers between commas.
+
+    Raises:
+      UserError: for anything but as many numbers as the condition has.
+    """
+    size = int(np.prod(condition.shape))
+    try:
+        numbers = np.array([float(number) for number in value.split(",")])
+    except ValueError:
+        numbers = np.empty(0)
+    if numbers.size != size:
+        raise UserError(f"--given numbers={value} does not fit; expected {size} numbers between commas")
+    return {"c": numbers.reshape(1, *condition.shape).astype(condition.dtype)}
