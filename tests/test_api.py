@@ -102,9 +102,74 @@ def test_arrays_are_data(data):
     np.testing.assert_array_equal(labelled.rows("test")["y"], [0, 0, 0])
 
 
+TOKENS = np.arange(60).reshape(20, 3) % 4
+TABLE = {"age": [3, None, 5.5, np.nan] * 30, "sex": np.array(["a", "b", "b", "a"] * 30), "n": range(120)}
+
+
+class Frame:
+    """A data frame as pandas has it: columns by name, and two axes."""
+
+    ndim = 2
+    items = staticmethod(TABLE.items)
+
+
+def test_every_kind_of_rows_comes_from_memory(tmp_path, capsys):
+    tokens = gj.data.arrays(TOKENS, kind="tokens")
+    assert (tokens.spec.kind, tokens.spec.vocabulary, tokens.batch()["x"].dtype) == ("tokens", [0, 1, 2, 3], np.int32)
+    assert capsys.readouterr().out == ""
+    assert gj.data.arrays(TOKENS).spec.kind == "vector"
+    assert "kind='tokens' reads sequences" in capsys.readouterr().out
+    for x, kind in ((TOKENS, "vector"), (np.zeros((5, 4, 4)), "image")):
+        assert gj.data.arrays(x, kind=kind).spec.kind == kind
+    ragged = gj.data.arrays([[1, 2, 3], [0]], [4, 5], test=([[2]], [4]), kind="tokens").rows("train")
+    np.testing.assert_array_equal(ragged["x"], [[1, 2, 3], [0, 0, 0]])
+    np.testing.assert_array_equal(ragged["length"], [3, 1])
+    series = gj.data.arrays([X[:5], X[:3]], test=[X[:7]], kind="series", window=4)
+    assert series.spec.shape == (4, 2) and series.spec.sizes == {"train": 3, "test": 2}
+    texts = gj.data.arrays(["one", "two texts"], test=np.array(["no"]))
+    assert (texts.spec.kind, texts.spec.shape, texts.rows("test")["length"]) == ("text", (9,), [2])
+    (tmp_path / "table.csv").write_text(
+        "age,sex,n\n" + "".join(f"{('3', '', '5.5', '')[n % 4]},{'abba'[n % 4]},{n}\n" for n in range(120))
+    )
+    file, *tables = gj.data.open(tmp_path / "table.csv"), gj.data.arrays(TABLE), gj.data.arrays(Frame())
+    for table in tables:
+        assert table.spec.info == file.spec.info and table.spec.sizes == {"train": 108, "test": 12}
+        np.testing.assert_array_equal(table.rows("test")["x"], file.rows("test")["x"])
+    assert gj.data.arrays(X, kind="table", test=X[:9]).spec.sizes == {"train": 200, "test": 9}
+
+
+def test_tokens_are_drawn_after_a_prefix_and_saved_as_lines(tmp_path):
+    data = gj.data.arrays(TOKENS, kind="tokens", name="codes")
+    run = gj.fit(gj.models.markov(data.spec, order=1), data, workdir=tmp_path / "run", steps=1, batch_size=20)
+    drawn = run.sample(2, given="prefix=3 0")
+    assert repr(drawn) == "3 0 1\n3 0 1\n"
+    drawn.save(tmp_path / "drawn.txt")
+    assert (tmp_path / "drawn.txt").read_text() == repr(drawn)
+    with pytest.raises(gj.UserError, match="token '4' of '3 4': expected whole numbers from 0 to 3"):
+        run.sample(2, given="prefix=3 4")
+    np.save(tmp_path / "codes.npy", TOKENS)
+    assert gj.data.open(tmp_path / "codes.npy", kind="tokens").spec.vocabulary == data.spec.vocabulary
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: gj.data.arrays(3), "x is of type int: expected rows"),
+        (
+            lambda: gj.data.arrays(X, kind="audio"),
+            "unknown kind of values in memory 'audio': choices are image, vector",
+        ),
+        (lambda: gj.data.arrays(X, kind="tokens"), "tokens of type float32; expected whole numbers from 0"),
+        (lambda: gj.data.arrays(TOKENS - 1, kind="tokens"), "tokens from -1 to 2; expected whole numbers from 0"),
+        (lambda: gj.data.arrays([[1, 2], [1]]), "rows of several shapes.*kind='series' and kind='tokens'"),
+        (lambda: gj.data.arrays([X, X[:, :1]], kind="series"), "sequences that differ only in length"),
+        (lambda: gj.data.arrays("a text"), "'a text' is no list of texts"),
+        (lambda: gj.data.arrays(["a", 3]), "train: row 1 is of type int; expected a text"),
+        (lambda: gj.data.arrays(["a"], [1]), "labels y: expected none beside text data"),
+        (lambda: gj.data.arrays({"a": [1, "x"]}), "column 'a' is no list of numbers or of texts of one type"),
+        (lambda: gj.data.arrays({"a": [1, 2], "b": [1]}), "columns of several lengths, 'a' 2, 'b' 1"),
+        (lambda: gj.data.arrays([[[1]]], kind="table"), "a table of type list: expected columns by name"),
+        (lambda: gj.data.open("digits", kind="vector"), "data.kind 'vector': digits.* holds image"),
         (lambda: gj.data.arrays(X, X[:5, 0] > 0), "labels 'y'.*expected 200"),
         (lambda: gj.data.arrays(X, test=(X, X[:, 0] > 0)), "labels y: expected them of both splits"),
         (lambda: gj.data.arrays(X, test=X[:, :1]), "one shape for both splits"),

@@ -88,9 +88,11 @@ def test_a_made_up_kind_is_refused_by_its_attributes(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"expected track \[N, T, D\]"):
         open_source({**options, "kind": "track"})
     np.save(tmp_path / "rows.npy", np.zeros((8, 5, 2)))
-    with pytest.raises(UserError, match="data.window 2 is for text or audio or roll or series; rows holds track"):
+    with pytest.raises(
+        UserError, match="data.window 2 is for text or tokens or audio or roll or series; rows holds track"
+    ):
         open_source({**options, "kind": "track", "window": 2})
-    with pytest.raises(UserError, match="unknown data.kind 'roll': choices are series, .*track"):
+    with pytest.raises(UserError, match="unknown data.kind 'roll': choices are image, .*series, .*track"):
         open_source({**options, "kind": "roll"})
 
 

@@ -49,6 +49,19 @@ def open_source(options: Mapping[str, Any]) -> Source:
         source = open_set(options)
     else:
         source = open_tfds(options)
+    return prepared(source, options)
+
+
+def prepared(source: Source, options: Mapping[str, Any]) -> Source:
+    """Returns a source as the options ask for it: in windows, stacked, black and white, or with another test split.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for an option that does not fit the rows.
+    """
     refuse_options(source, options)
     if options.get("window") is not None:
         source = windowed(source, options["window"])
@@ -73,7 +86,7 @@ def held_source(name: str) -> Source:
             f"{name}: these data were arrays in the memory of the program that trained: open the same arrays first, by "
             f"gen_jax.data.arrays, or name a file of rows"
         )
-    return HELD[name].source
+    return HELD[name].held
 
 
 def refuse_options(source: Source, options: Mapping[str, Any]) -> None:
@@ -91,6 +104,8 @@ def refuse_options(source: Source, options: Mapping[str, Any]) -> None:
         kinds = [name for name, kind in KINDS.items() if option in kind.options]
         if value is not None and source.kind not in kinds:
             raise UserError(f"data.{option} {value!r} is for {' or '.join(kinds)}; {source.name} holds {source.kind}")
+    if options.get("kind") not in (None, source.kind):
+        raise UserError(f"data.kind {options['kind']!r}: {source.name} holds {source.kind}; expected data.kind unset")
 
 
 def with_test_set(source: Source, options: Mapping[str, Any]) -> Source:
