@@ -1,6 +1,6 @@
 """gen_jax: generative models in JAX behind one record of functions and one loop.
 
-`data` opens rows, `models` holds the families, `fit` trains, `load` loads a run, `every` makes a hook, and `register` gives
+`data` opens rows, `models` holds the families, `fit` trains, `load` loads a run, `every` makes a hook, which stops a run by `STOP`, and `register` gives
 a name to a family, a net or a loss of your own.
 
 An author of a family, a net, a measure or a config file may also import `gen_jax.model`, `gen_jax.conditions`,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gen_jax.run import Run, load
     from gen_jax.storage.registration import register
     from gen_jax.training.fit import fit
-    from gen_jax.training.hooks import every
+    from gen_jax.training.hooks import STOP, every
 
 try:
     __version__ = version("gen_jax")
@@ -30,6 +30,7 @@ HOMES = {  # imported on use: a worker that only reads data never starts JAX
     "DataSet": "gen_jax.data.dataset",
     "Model": "gen_jax.model",
     "Run": "gen_jax.run",
+    "STOP": "gen_jax.training.hooks",
     "UserError": "gen_jax.errors",
     "every": "gen_jax.training.hooks",
     "fit": "gen_jax.training.fit",
@@ -37,7 +38,7 @@ HOMES = {  # imported on use: a worker that only reads data never starts JAX
     "register": "gen_jax.storage.registration",
 }
 ROOMS = ("data", "models", "nets")
-__all__ = ["DataSet", "Model", "Run", "UserError", "data", "every", "fit", "load", "models", "nets", "register"]
+__all__ = ["STOP", "DataSet", "Model", "Run", "UserError", "data", "every", "fit", "load", "models", "nets", "register"]
 
 
 def __getattr__(name: str) -> Any:
