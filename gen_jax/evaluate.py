@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
     if flags.record:
         write_result(Path(flags.record), evaluation, replica, flags.config)
     if other is not None:
-        print("\n" + comparison_table(scored(flags.workdir, evaluation), other, marks))
+        print("\n" + comparison_table(scored(evaluation.loaded, evaluation.scores), other, marks))
         refuse_other_protocol(evaluation.scores, other.scores, other.name)
 
 

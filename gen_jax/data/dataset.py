@@ -148,6 +148,8 @@ def held_arrays(name: str, splits: Mapping[str, Any], options: Mapping[str, Any]
     if len(shapes) > 1:
         raise UserError(f"rows of shapes {' and '.join(map(str, sorted(shapes)))}: expected one shape for both splits")
     content = hash_of_parts(parts)
+    if kind is not None and KINDS[kind].symbols:
+        content = content_hash(content, kind)
     together = {key: np.concatenate([part[key] for part in parts.values()]) for key in parts["train"]}
     if kind is None and together["x"].ndim == 2 and together["x"].dtype.kind in "iu":
         say_once(

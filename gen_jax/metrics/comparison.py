@@ -68,6 +68,30 @@ def pairs_up(run: Scored, other: Scored, name: str) -> bool:
     return run.seeds == other.seeds and counts == {len(run.seeds)}
 
 
+def differences(run: Scored, other: Scored) -> dict[str, dict[str, Any]]:
+    """Returns the difference of each metric that two runs have.
+
+    An entry holds `value`, `other`, `difference` (None if one of them has no value), and the `standard_error` and the
+    `pairs` of the difference, see `Difference`.
+
+    Args:
+      run: the run.
+      other: the run whose scores are subtracted.
+
+    Raises:
+      UserError: for scores that were not taken in the same way.
+    """
+    refuse_other_protocol(run.scores, other.scores, other.name)
+    entries = {}
+    for name in (name for name in run.scores if name in other.scores):
+        entry, other_entry = run.scores[name], other.scores[name]
+        found = difference(entry, other_entry, pairs_up(run, other, name))
+        value, error, pairs = (None, None, 0) if found is None else found
+        facts = {"difference": value, "standard_error": error, "pairs": pairs}
+        entries[name] = {"value": entry["value"], "other": other_entry["value"], **facts}
+    return entries
+
+
 def comparison_table(run: Scored, other: Scored, marks: Marks = MARKS) -> str:
     """Returns the scores of two runs and their differences as text, a line for each metric.
 

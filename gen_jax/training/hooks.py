@@ -340,7 +340,9 @@ def returned_numbers(name: str, returned: Any, taken: set[str]) -> Numbers | Non
     if returned is None:
         return None
     if not isinstance(returned, Mapping):
-        raise UserError(f"hook {name!r} returned {returned!r:.80}: expected None, gen_jax.STOP, or numbers by name to be logged")
+        raise UserError(
+            f"hook {name!r} returned {returned!r:.80}: expected None, gen_jax.STOP, or numbers by name to be logged"
+        )
     for key, value in returned.items():
         if not isinstance(key, str) or key in taken:
             raise UserError(

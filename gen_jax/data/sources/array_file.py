@@ -32,6 +32,8 @@ def array_file(path: Path, options: Mapping[str, Any]) -> Source:
     if source.content:
         return source
     content = files_hash([path])
+    if "vocabulary" in source.info:
+        content = content_hash(content, source.kind)
     # Because an earlier version wrote rows with other labels to the cache, the classes are a part of the hash.
     return source._replace(content=content_hash(content, source.classes) if "labels" in source.info else content)
 
@@ -56,15 +58,15 @@ def source_of_arrays(
     y = _labels(what, arrays["y"], len(x)) if "y" in arrays else None
     if resize is not None and x.dtype != np.uint8:
         raise UserError(f"data.resize {resize}: only uint8 images are resized, {what} holds {x.dtype}")
-    kind, shape = declared, x.shape[1:]
     if declared is None or KINDS[declared].pixels:
         kind, shape = image_or_vector(what, x.shape[1:], resize)
+    else:
+        kind, shape = declared, x.shape[1:]
     limits = LIMITS.get(str(arrays["x"].dtype)) if x.ndim == 4 else None
     info: dict[str, Any] = {}
     if KINDS[kind].symbols:
         x, vocabulary = _symbols(what, x)
         info["vocabulary"], limits = vocabulary, (0, len(vocabulary) - 1)
-        content = content_hash(content, kind, len(vocabulary))
     lengths = arrays.get("length")
     if lengths is not None:
         info["ragged"] = True
