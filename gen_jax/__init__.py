@@ -8,7 +8,6 @@ An author of a family, a net, a measure or a config file may also import `gen_ja
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
     from gen_jax.storage.registration import register
     from gen_jax.training.fit import fit
     from gen_jax.training.hooks import STOP, every
-
-try:
-    __version__ = version("gen_jax")
-except PackageNotFoundError:  # the source tree, not installed
-    __version__ = "0"
 
 HOMES = {  # imported on use: a worker that only reads data never starts JAX
     "DataSet": "gen_jax.data.dataset",
@@ -46,7 +40,19 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(HOMES[name]), name)
     if name in ROOMS:
         return import_module(f"gen_jax.{name}")
+    if name == "__version__":
+        return installed_version()
     raise AttributeError(f"module 'gen_jax' has no attribute {name!r}")
+
+
+def installed_version() -> str:
+    """Returns the version of the installed package; 0 for a source tree that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # takes 20 times as long to import as this package
+
+    try:
+        return version("gen_jax")
+    except PackageNotFoundError:
+        return "0"
 
 
 def __dir__() -> list[str]:

@@ -21,8 +21,7 @@ from gen_jax.metrics.scores import marks_for, table
 from gen_jax.model import Model
 from gen_jax.storage import loading
 from gen_jax.storage.metrics_file import read_metrics
-from gen_jax.training import selection
-from gen_jax.verbs import complete, draw, encode, evaluation, graphs, paths, queries, score
+from gen_jax.verbs import best_replica, complete, draw, encode, evaluation, graphs, paths, queries, score
 from gen_jax.verbs.given import parse_given
 
 
@@ -398,5 +397,5 @@ def load(
     Raises:
       UserError: if there is no run, no whole checkpoint or no such replica, or the model cannot be built.
     """
-    number = selection.replica(Path(workdir), replica) if isinstance(replica, str) else replica
+    number = best_replica.replica(Path(workdir), replica) if isinstance(replica, str) else replica
     return Run(*loading.load(workdir, step, number, last, model))

@@ -22,6 +22,7 @@ from gen_jax.config import load_file
 from gen_jax.errors import choose
 from gen_jax.models.families import Families
 from gen_jax.nets.nnx import NnxNet
+from gen_jax.training import log
 from gen_jax.training.fit import changed_config
 
 ROOT = Path(__file__).parents[1]
@@ -89,8 +90,18 @@ def test_the_names_of_the_package():
 
 
 def test_importing_starts_neither_jax_nor_a_log(tmp_path):
-    code = "import sys, logging, gen_jax; print('jax' in sys.modules, logging.getLogger('absl').disabled)"
-    assert python(code).stdout.split() == ["False", "False"]
+    code = "import sys, logging, gen_jax; "
+    code += "print(*('jax' in sys.modules, 'importlib.metadata' in sys.modules, logging.getLogger('absl').disabled))"
+    assert python(code).stdout.split() == ["False", "False", "False"]
+
+
+def test_a_terminal_without_a_size_gets_lines(tmp_path, monkeypatch, capsys):
+    leader, follower = os.openpty()  # of 0 columns and 0 lines
+    with open(leader, "rb", buffering=0), open(follower, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with log.opened(tmp_path, 0, 1, ("loss",), quiet=False) as journal:
+            journal.record(1, {"loss": 2.5})
+    assert capsys.readouterr().out.startswith("step 1/1") and not log.sizeless(sys.stdout)
 
 
 def test_arrays_are_data(data):
