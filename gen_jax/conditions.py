@@ -85,12 +85,25 @@ def given_labels(given: dict | None, num: int, num_classes: int) -> dict:
     if not given:
         return {}
     y = np.asarray(given["y"])
-    if y.shape != (num,) or y.dtype.kind not in "iu":
-        raise UserError(f"given y is {y.dtype} of shape {y.shape}; expected {num} whole numbers, one for each sample")
+    check_labels(y, num)
     wrong = y[(y < 0) | (y >= num_classes)]
     if wrong.size:
         raise UserError(f"given y is {wrong[0]}; expected a class from 0 to {num_classes - 1}")
     return {"y": jnp.asarray(y, jnp.int32)}
+
+
+def check_labels(y: Any, num: int) -> None:
+    """Refuses labels that are not one whole number for each row.
+
+    Args:
+      y: the labels, or what stands for them in a compiled function.
+      num: number of rows.
+
+    Raises:
+      UserError: for labels of another shape or type.
+    """
+    if y.shape != (num,) or y.dtype.kind not in "iu":
+        raise UserError(f"given y: expected {num} whole numbers, one a sample, not {y.dtype} of shape {y.shape}")
 
 
 def label_count(family: str, spec: Spec, conditional: bool) -> int:
@@ -117,6 +130,8 @@ def label_count(family: str, spec: Spec, conditional: bool) -> int:
 def batch_labels(batch: Batch, num_classes: int) -> dict:
     """Returns the labels of a batch that a conditional model reads, `{"y": [B] int32}`; empty without classes.
 
+    In a compiled function the labels have no values yet, so that only their shape and their type are checked.
+
     Args:
       batch: the batch.
       num_classes: number of classes of the model.
@@ -128,6 +143,10 @@ def batch_labels(batch: Batch, num_classes: int) -> dict:
         return {}
     if "y" not in batch:
         raise UserError("y of the batch is missing; expected labels beside x, because the model is conditional")
+    y = batch["y"]
+    if isinstance(y, jax.core.Tracer):
+        check_labels(y, len(batch["x"]))
+        return {"y": y.astype(jnp.int32)}
     return given_labels({"y": batch["y"]}, len(batch["x"]), num_classes)
 
 

@@ -14,6 +14,7 @@ before it repeats the step and its hooks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -23,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import CheckpointManager
 
+from gen_jax import config
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.sample_files import encode
 from gen_jax.data.spec import Spec
@@ -42,12 +44,22 @@ from gen_jax.verbs.score import Scorer
 Numbers = dict[str, float | None]
 
 
+class Stop(Enum):
+    """Holds what a user's hook returns to stop its run."""
+
+    STOP = "stop"
+
+
+STOP = Stop.STOP
+
+
 class Clock(NamedTuple):
     """Holds the progress of a run between two steps."""
 
     step: int  # number of steps that are done
     total: int  # number of steps of the whole run
-    stops: bool = False  # whether the run was asked to stop, and ends here
+    stops: bool = False  # whether the run ends here, because it was asked to stop
+    stopper: str | None = None  # name of the hook that asked, if it was a hook
 
 
 class Moment(NamedTuple):
@@ -65,12 +77,12 @@ class Hook(NamedTuple):
     Attributes:
       name: name for error messages.
       due: function (clock) -> whether the hook runs now.
-      run: function (job, moment) -> numbers to log by name, or None.
+      run: function (job, moment) -> numbers to log by name, STOP to end the run, or None.
     """
 
     name: str
     due: Callable[[Clock], bool]
-    run: Callable[[Job, Moment], Mapping[str, float | None] | None]
+    run: Callable[[Job, Moment], Mapping[str, float | None] | Stop | None]
 
 
 class Snapshot(NamedTuple):
@@ -95,18 +107,20 @@ class Snapshot(NamedTuple):
     model: Model
     spec: Spec
     workdir: Path
+    config: dict[str, Any]  # settings of the run, as `config.json` holds them
 
 
-def every(period: int, function: Callable[[Snapshot], Mapping[str, float] | None]) -> Hook:
+def every(period: int, function: Callable[[Snapshot], Mapping[str, float] | Stop | None]) -> Hook:
     """Returns a hook that calls a function after every `period` steps and after the last step.
 
-    The function cannot change the training. If a run has several processes, the first process calls the function. A run
+    If the function returns `gen_jax.STOP`, the run is saved and ends after this step. `gen_jax.fit` then returns the run,
+    and goes on if it is called again. Apart from this, the function cannot change the training. If a run has several processes, the first process calls the function. A run
     that was killed and resumed calls it again at the steps that it repeats.
 
     Args:
       period: number of steps between two calls, at least 1.
-      function: function of a `Snapshot`. It may return None, or numbers by name, which are logged with the metrics. A
-        number that is not finite is logged as null.
+      function: function of a `Snapshot`. It may return None, `gen_jax.STOP`, or numbers by name, which are logged with the
+        metrics. A number that is not finite is logged as null.
 
     Raises:
       UserError: for a period that is not a whole number of steps, or an object that cannot be called.
@@ -229,18 +243,26 @@ def any_due(schedules: list[Callable[[Clock], bool]], clock: Clock) -> bool:
     return any(due(clock) for due in schedules)
 
 
-def run_hooks(job: Job, hooks: list[Hook], moment: Moment) -> None:
-    """Runs hooks one after the other. A hook gets the numbers that earlier hooks returned.
+def run_hooks(job: Job, hooks: list[Hook], moment: Moment) -> Clock:
+    """Runs the hooks that are due, one after the other. A hook gets the numbers that earlier hooks returned.
 
     Args:
       job: the prepared run.
-      hooks: the hooks.
+      hooks: all hooks of the run.
       moment: the arguments of the loop.
+
+    Returns:
+      The progress of the run, which ends here if a hook stops it. The later hooks know it, so that the run is saved.
     """
     for hook in hooks:
-        numbers = hook.run(job, moment)
-        if numbers:
-            moment = moment._replace(returned={**moment.returned, **numbers})
+        if not hook.due(moment.clock):
+            continue
+        returned = hook.run(job, moment)
+        if isinstance(returned, Stop):
+            moment = moment._replace(clock=moment.clock._replace(stops=True, stopper=hook.name))
+        elif returned:
+            moment = moment._replace(returned={**moment.returned, **returned})
+    return moment.clock
 
 
 def score_and_offer(scorer: Scorer, offer: Callable[[int, Scores, State], None], job: Job, moment: Moment) -> Numbers:
@@ -277,8 +299,8 @@ def score(scorer: Scorer, job: Job, state: State, step: int) -> Scores:
     return scores
 
 
-def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbers | None:
-    """Calls a user's function with a snapshot of the run, in the first process.
+def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbers | Stop | None:
+    """Calls a user's function with a snapshot of the run, in the first process. All processes stop if it says so.
 
     Args:
       function: the function.
@@ -289,13 +311,28 @@ def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbe
       UserError: with the name of the function, if it fails or returns anything but numbers by name.
     """
     state = gathered(job, moment.state)
-    if not processes.leads():
-        return None
+    returned = called(function, job, moment, state) if processes.leads() else None
+    return STOP if processes.first(returned is STOP) else returned
+
+
+def called(function: Callable[[Snapshot], Any], job: Job, moment: Moment, state: State) -> Numbers | Stop | None:
+    """Returns what a user's function returns for a snapshot of the run.
+
+    Args:
+      function: the function.
+      job: the prepared run.
+      moment: the arguments of the loop.
+      state: state of all replicas on this process.
+
+    Raises:
+      UserError: as `call`.
+    """
     views = (replicas.replica(state, index, job.replicas) for index in range(job.replicas))
     states = tuple(jax.tree.map(jnp.copy, view) for view in views)  # because the next step donates the arrays
-    step, total, _ = moment.clock
+    step, total, *_ = moment.clock
     metrics = {**moment.metrics, **moment.returned}
-    snapshot = Snapshot(step, total, states[0], states, metrics, job.model, job.data.spec, job.workdir)
+    settings = config.plain(job.settings)
+    snapshot = Snapshot(step, total, states[0], states, metrics, job.model, job.data.spec, job.workdir, settings)
     try:
         returned = function(snapshot)
     except Exception as error:
@@ -303,6 +340,8 @@ def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbe
         raise UserError(
             f"hook {name_of(function)!r} failed after step {step} ({what}); expected a hook that returns"
         ) from error
+    if returned is STOP:
+        return STOP
     return returned_numbers(name_of(function), returned, {"step", "seconds", job.settings.select, *metrics})
 
 
@@ -320,7 +359,9 @@ def returned_numbers(name: str, returned: Any, logged_names: set[str]) -> Number
     if returned is None:
         return None
     if not isinstance(returned, Mapping):
-        raise UserError(f"hook {name!r} returned {returned!r:.80}; expected None, or numbers by name to be logged")
+        raise UserError(
+            f"hook {name!r} returned {returned!r:.80}; expected None, gen_jax.STOP, or numbers by name to be logged"
+        )
     for key, value in returned.items():
         if not isinstance(key, str) or key in logged_names:
             raise UserError(
@@ -356,7 +397,7 @@ def draw_samples(journal: Log, job: Job, moment: Moment) -> None:
     state = gathered(job, moment.state)
     if not processes.leads():
         return
-    step, total, _ = moment.clock
+    step, total, *_ = moment.clock
     how, spec = job.settings.sample, job.data.spec
     given = parse_given(how.given, how.num, spec, how.length).given
     samples = draw(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, how.num, given)
