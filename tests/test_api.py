@@ -141,7 +141,8 @@ def test_every_kind_of_rows_comes_from_memory(tmp_path, capsys):
     np.testing.assert_array_equal(ragged["length"], [3, 1])
     series = gj.data.arrays([X[:5], X[:3]], test=[X[:7]], kind="series", window=4)
     assert series.spec.shape == (4, 2) and series.spec.sizes == {"train": 3, "test": 2}
-    texts = gj.data.arrays(["one", "two texts"], test=np.array(["no"]))
+    assert gj.data.arrays(([1.0, 2.0], [3.0, 4.0])).spec.sizes == {"train": 2}  # a tuple of rows
+    texts = gj.data.arrays(("one", "two texts"), test=np.array(["no"]))
     assert (texts.spec.kind, texts.spec.shape, texts.rows("test")["length"]) == ("text", (9,), [2])
     (tmp_path / "table.csv").write_text(
         "age,sex,n\n" + "".join(f"{('3', '', '5.5', '')[n % 4]},{'abba'[n % 4]},{n}\n" for n in range(120))
@@ -178,6 +179,7 @@ def test_tokens_are_drawn_after_a_prefix_and_saved_as_lines(tmp_path):
         (lambda: gj.data.arrays(TOKENS - 1, kind="tokens"), "tokens from -1 to 2; expected whole numbers from 0"),
         (lambda: gj.data.arrays([[1, 2], [1]]), "rows of several shapes.*kind='series' and kind='tokens'"),
         (lambda: gj.data.arrays([X, X[:, :1]], kind="series"), "sequences that differ only in length"),
+        (lambda: gj.data.arrays(X, test=(X, None, X)), "test is a tuple of 3; expected rows"),
         (lambda: gj.data.arrays("a text"), "'a text' is no list of texts"),
         (lambda: gj.data.arrays(["a", 3]), "train: row 1 is of type int; expected a text"),
         (lambda: gj.data.arrays(["a"], [1]), "labels y: expected none beside text data"),

@@ -107,13 +107,17 @@ def arrays(
     else:
         kind = next((each for each, facts in KINDS.items() if facts.recognises and facts.recognises(x)), None)
     hold = None if kind is None else KINDS[kind].hold
-    splits = {"train": x if y is None else (x, y)}
-    if test is not None:
+    splits = {"train": (x, y)}
+    if isinstance(test, tuple):
+        if len(test) != 2:
+            raise UserError(f"test is a tuple of {len(test)}; expected rows, or (rows, labels)")
         splits[options["test_split"]] = test
+    elif test is not None:
+        splits[options["test_split"]] = (test, None)
     if hold is not None:
-        if any(isinstance(values, tuple) for values in splits.values()):
+        if any(labels is not None for _, labels in splits.values()):
             raise UserError(f"labels y stand beside {kind} data; expected x alone")
-        held = hold(name, splits, options)
+        held = hold(name, {split: rows for split, (rows, _) in splits.items()}, options)
     else:
         options["kind"] = kind
         held = held_arrays(name, splits, options)
@@ -123,12 +127,12 @@ def arrays(
     return data
 
 
-def held_arrays(name: str, splits: Mapping[str, Any], options: Mapping[str, Any]) -> Source:
+def held_arrays(name: str, splits: Mapping[str, tuple[Any, Any]], options: Mapping[str, Any]) -> Source:
     """Returns arrays of a program as a source.
 
     Args:
       name: name of the data.
-      splits: x or (x, y) of each split.
+      splits: x, and y or None, of each split.
       options: the `data` section of a config.
 
     Raises:
@@ -136,10 +140,7 @@ def held_arrays(name: str, splits: Mapping[str, Any], options: Mapping[str, Any]
     """
     kind = options["kind"]
     time = kind is not None and KINDS[kind].time
-    parts = {}
-    for split, values in splits.items():
-        x, y = values if isinstance(values, tuple) else (values, None)
-        parts[split] = rows_of(x, y, time)
+    parts = {split: rows_of(x, y, time) for split, (x, y) in splits.items()}
     if len({"y" in part for part in parts.values()}) > 1:
         raise UserError("labels y are missing in one split; expected labels in both splits, or in none")
     if any("length" in part for part in parts.values()):
