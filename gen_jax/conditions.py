@@ -103,7 +103,7 @@ def check_labels(y: Any, num: int) -> None:
       UserError: for labels of another shape or type.
     """
     if y.shape != (num,) or y.dtype.kind not in "iu":
-        raise UserError(f"given y: expected {num} whole numbers, one a sample, not {y.dtype} of shape {y.shape}")
+        raise UserError(f"given y is {y.dtype} of shape {y.shape}; expected {num} whole numbers, one for each sample")
 
 
 def label_count(family: str, spec: Spec, conditional: bool) -> int:

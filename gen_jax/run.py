@@ -117,9 +117,9 @@ class Scored(dict[str, dict[str, Any]]):
 class Comparison(dict[str, dict[str, Any]]):
     """Metrics of two runs by name: `value`, `other`, `difference`, `standard_error` and `pairs`; printed as a table."""
 
-    def __init__(self, run: comparison.Scored, other: comparison.Scored) -> None:
-        super().__init__(comparison.differences(run, other))
-        self.runs = run, other
+    def __init__(self, run: comparison.Scored, other_run: comparison.Scored) -> None:
+        super().__init__(comparison.differences(run, other_run))
+        self.runs = run, other_run
 
     def __repr__(self) -> str:
         return comparison.comparison_table(*self.runs, marks_for(sys.stdout))
@@ -208,13 +208,13 @@ class Run(loading.Loaded):
         scorer = score.scorer_of(self, chosen, num or self.config["evaluate"]["num"])
         return Scored(evaluation.replica_scores(scorer, self))
 
-    def compare(self, other: "Run | str | Path", names: Iterable[str] = (), num: int | None = None) -> Comparison:
+    def compare(self, other_run: "Run | str | Path", names: Iterable[str] = (), num: int | None = None) -> Comparison:
         """Scores this run beside another run, and returns the differences with their standard errors.
 
         Replicas of equal seeds are compared in pairs.
 
         Args:
-          other: a run, which is scored now; or the directory of a run, whose scores `gen_jax.evaluate` has stored.
+          other_run: a run, which is scored now; or the directory of a run, whose scores `gen_jax.evaluate` has stored.
           names: as in `score`.
           num: number of samples of both runs; by default as in the config of this run.
 
@@ -223,9 +223,9 @@ class Run(loading.Loaded):
         """
         num = num or self.config["evaluate"]["num"]
         scored = evaluation.scored(self, self.score(names, num))
-        if isinstance(other, Run):
-            return Comparison(scored, evaluation.scored(other, other.score(names, num)))
-        return Comparison(scored, evaluation.stored(str(other)))
+        if isinstance(other_run, Run):
+            return Comparison(scored, evaluation.scored(other_run, other_run.score(names, num)))
+        return Comparison(scored, evaluation.stored(str(other_run)))
 
     def encode(self, x: Any = None, y: Any = None) -> Rows:
         """Returns the codes of raw rows, `z` [N, ...] and what else the model has of them.

@@ -161,7 +161,7 @@ def test_tokens_are_drawn_after_a_prefix_and_saved_as_lines(tmp_path):
     assert repr(drawn) == "3 0 1\n3 0 1\n"
     drawn.save(tmp_path / "drawn.txt")
     assert (tmp_path / "drawn.txt").read_text() == repr(drawn)
-    with pytest.raises(gj.UserError, match="token '4' of '3 4': expected whole numbers from 0 to 3"):
+    with pytest.raises(gj.UserError, match="token '4' of '3 4' is unknown; expected whole numbers from 0 to 3"):
         run.sample(2, given="prefix=3 4")
     np.save(tmp_path / "codes.npy", TOKENS)
     assert gj.data.open(tmp_path / "codes.npy", kind="tokens").spec.vocabulary == data.spec.vocabulary
@@ -170,23 +170,23 @@ def test_tokens_are_drawn_after_a_prefix_and_saved_as_lines(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: gj.data.arrays(3), "x is of type int: expected rows"),
+        (lambda: gj.data.arrays(3), "x is of type int; expected rows"),
         (
             lambda: gj.data.arrays(X, kind="audio"),
-            "unknown kind of values in memory 'audio': choices are image, vector",
+            "unknown kind of values in memory 'audio'; expected one of image, vector",
         ),
         (lambda: gj.data.arrays(X, kind="tokens"), "tokens of type float32; expected whole numbers from 0"),
         (lambda: gj.data.arrays(TOKENS - 1, kind="tokens"), "tokens from -1 to 2; expected whole numbers from 0"),
-        (lambda: gj.data.arrays([[1, 2], [1]]), "rows of several shapes.*kind='series' and kind='tokens'"),
+        (lambda: gj.data.arrays([[1, 2], [1]]), "rows of x have several shapes.*kind='series' or kind='tokens'"),
         (lambda: gj.data.arrays([X, X[:, :1]], kind="series"), "sequences that differ only in length"),
         (lambda: gj.data.arrays(X, test=(X, None, X)), "test is a tuple of 3; expected rows"),
         (lambda: gj.data.arrays("a text"), "'a text' is no list of texts"),
         (lambda: gj.data.arrays(["a", 3]), "train: row 1 is of type int; expected a text"),
-        (lambda: gj.data.arrays(["a"], [1]), "labels y: expected none beside text data"),
-        (lambda: gj.data.arrays({"a": [1, "x"]}), "column 'a' is no list of numbers or of texts of one type"),
-        (lambda: gj.data.arrays({"a": [1, 2], "b": [1]}), "columns of several lengths, 'a' 2, 'b' 1"),
-        (lambda: gj.data.arrays([[[1]]], kind="table"), "a table of type list: expected columns by name"),
-        (lambda: gj.data.open("digits", kind="vector"), "data.kind 'vector': digits.* holds image"),
+        (lambda: gj.data.arrays(["a"], [1]), "labels y stand beside text data; expected x alone"),
+        (lambda: gj.data.arrays({"a": [1, "x"]}), "column 'a' of .* mixes types"),
+        (lambda: gj.data.arrays({"a": [1, 2], "b": [1]}), "have several lengths, 'a' 2, 'b' 1"),
+        (lambda: gj.data.arrays([[[1]]], kind="table"), "table is of type list; expected columns by name"),
+        (lambda: gj.data.open("digits", kind="vector"), "data.kind is 'vector' and digits.* holds image"),
         (lambda: gj.data.arrays(X, X[:5, 0] > 0), "labels 'y'.*expected 200"),
         (lambda: gj.data.arrays(X, test=(X, X[:, 0] > 0)), "labels y are missing in one split"),
         (lambda: gj.data.arrays(X, test=X[:, :1]), "one shape for both splits"),
@@ -232,7 +232,7 @@ def test_labels_of_a_batch_are_checked_in_a_compiled_step_too():
     batch = {"x": X[:4], "y": np.array([0, 2, 1, 1])}
     read = jax.jit(lambda batch: batch_labels(batch, 3)["y"])
     np.testing.assert_array_equal(read(batch), batch["y"])
-    with pytest.raises(gj.UserError, match="expected 4 whole numbers, one a sample"):
+    with pytest.raises(gj.UserError, match="expected 4 whole numbers, one for each sample"):
         read({**batch, "y": batch["y"][:3]})
     with pytest.raises(gj.UserError, match="expected a class from 0 to 2"):
         batch_labels({**batch, "y": batch["y"] + 1}, 3)

@@ -25,13 +25,13 @@ class DataSet:
     Attributes:
       options: the `data` section of a config that opens these rows.
       source: the raw rows.
-      held: the rows of a program before windows and other changes by `options`; None for rows of a file or a name.
+      origin: the rows of a program before windows and other changes by `options`; None for rows of a file or a name.
     """
 
-    def __init__(self, options: dict[str, Any], source: Source, held: Source | None = None) -> None:
+    def __init__(self, options: dict[str, Any], source: Source, origin: Source | None = None) -> None:
         self.options = options
         self.source = source
-        self.held = held
+        self.origin = origin
 
     @cached_property
     def spec(self) -> Spec:
@@ -117,12 +117,12 @@ def arrays(
     if hold is not None:
         if any(labels is not None for _, labels in splits.values()):
             raise UserError(f"labels y stand beside {kind} data; expected x alone")
-        held = hold(name, {split: rows for split, (rows, _) in splits.items()}, options)
+        origin = hold(name, {split: rows for split, (rows, _) in splits.items()}, options)
     else:
         options["kind"] = kind
-        held = held_arrays(name, splits, options)
-    options["name"] = f"{IN_MEMORY}{held.content}"
-    data = DataSet(options, prepared(held, options), held)
+        origin = held_arrays(name, splits, options)
+    options["name"] = f"{IN_MEMORY}{origin.content}"
+    data = DataSet(options, prepared(origin, options), origin)
     HELD[options["name"]] = data
     return data
 

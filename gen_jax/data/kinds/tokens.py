@@ -33,7 +33,9 @@ def tokens_of(spec: Spec, text: str) -> np.ndarray:
     for word in text.split():
         number = whole_number(word)
         if number is None or not 0 <= number < levels(spec):
-            raise UserError(f"token {word!r} of {text!r}: expected whole numbers from 0 to {levels(spec) - 1}")
+            raise UserError(
+                f"token {word!r} of {text!r} is unknown; expected whole numbers from 0 to {levels(spec) - 1}"
+            )
         numbers.append(number)
     return np.array(numbers, np.int32)
 

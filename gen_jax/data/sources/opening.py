@@ -86,7 +86,7 @@ def held_source(name: str) -> Source:
             f"data of {name} were arrays in the program that trained; expected the same arrays, or a file of rows. "
             "Open the arrays first, by gen_jax.data.arrays"
         )
-    return HELD[name].held
+    return HELD[name].origin
 
 
 def refuse_options(source: Source, options: Mapping[str, Any]) -> None:

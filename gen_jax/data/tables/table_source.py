@@ -204,7 +204,7 @@ def columns_in(values: Any) -> dict[str, Any]:
     except ValueError:
         x = np.empty(0)
     if x.ndim != 2:
-        raise UserError(f"a table of type {type(values).__name__}: expected columns by name, or an array [N, D]")
+        raise UserError(f"table is of type {type(values).__name__}; expected columns by name, or an array [N, D]")
     return {f"x{place}": x[:, place] for place in range(x.shape[1])}
 
 

@@ -141,7 +141,7 @@ def read_cells(
 
 
 def cells_of_values(
-    what: str,
+    origin: str,
     values: Mapping[str, Any],
     levels: Mapping[str, Collection[str]] = MappingProxyType({}),
     empty: Mapping[str, Collection[str]] = MappingProxyType({}),
@@ -150,7 +150,7 @@ def cells_of_values(
     """Returns columns of values in memory by name. Their cells are read as those of a Parquet file.
 
     Args:
-      what: name of the table, for the errors.
+      origin: name of the table, for the errors.
       values: values by column: numbers, texts, truth values or dates; None and NaN are missing cells.
       levels: as in `read_cells`.
       empty: as in `read_cells`.
@@ -167,13 +167,13 @@ def cells_of_values(
             arrays[name] = pyarrow.array(column, from_pandas=True)
         except (pyarrow.ArrowException, TypeError, ValueError) as error:
             raise UserError(
-                f"{what}: column {name!r} is no list of numbers or of texts of one type ({_line(error)})"
+                f"column {name!r} of {origin} mixes types ({_line(error)}); expected a list of numbers, or of texts"
             ) from None
     lengths = {name: len(column) for name, column in arrays.items()}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name!r} {length}" for name, length in lengths.items())
-        raise UserError(f"{what}: columns of several lengths, {listed:.80}; expected one length")
-    return _columns(what, pyarrow.table(arrays), levels, empty, symbols, ".")
+        raise UserError(f"columns of {origin} have several lengths, {listed:.80}; expected one length")
+    return _columns(origin, pyarrow.table(arrays), levels, empty, symbols, ".")
 
 
 def _columns(

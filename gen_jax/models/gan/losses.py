@@ -238,11 +238,11 @@ def penalised(results: Any, num: int) -> tuple[jax.Array, jax.Array, dict[str, j
     return real_logits, fake_logits, penalties
 
 
-def refuse_other_rows(what: str, values: Any, num: int) -> None:
+def refuse_other_rows(subject: str, values: Any, num: int) -> None:
     """Refuses values of a user's function that are not one number for each pack.
 
     Args:
-      what: name of the values, for the error.
+      subject: name of the values, for the error.
       values: the values. They may have a last axis of 1, as logits may.
       num: number of packs.
 
@@ -252,7 +252,7 @@ def refuse_other_rows(what: str, values: Any, num: int) -> None:
     shape = jnp.shape(values)
     if shape not in ((num,), (num, 1)):
         raise UserError(
-            f"{what} gives values of shape {[*shape]}; expected [{num}], a number for each example. Leave out a mean or a "
+            f"{subject} gives values of shape {[*shape]}; expected [{num}], a number for each example. Leave out a mean or a "
             f"sum over the examples"
         )
 
