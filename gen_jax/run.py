@@ -173,7 +173,7 @@ class Run(loading.Loaded):
                         f"given {name!r} has the shape {[*array.shape]}; expected {num} rows, one for each sample"
                     )
             return Samples(draw.draw(self.model, self.state, self.spec, seed, num, arrays, how), self.spec)
-        if evidence.is_file(given):
+        if isinstance(given, str) and evidence.is_file(given):
             raise UserError(
                 f"given {given!r} is a file; expected a condition. run.complete({given!r}) draws its missing cells"
             )

@@ -97,6 +97,7 @@ class Snapshot(NamedTuple):
       model: the model.
       spec: facts of the data.
       workdir: directory of the run.
+      config: settings of the run, as `config.json` holds them.
     """
 
     step: int
@@ -107,15 +108,16 @@ class Snapshot(NamedTuple):
     model: Model
     spec: Spec
     workdir: Path
-    config: dict[str, Any]  # settings of the run, as `config.json` holds them
+    config: dict[str, Any]
 
 
 def every(period: int, function: Callable[[Snapshot], Mapping[str, float] | Stop | None]) -> Hook:
     """Returns a hook that calls a function after every `period` steps and after the last step.
 
     If the function returns `gen_jax.STOP`, the run is saved and ends after this step. `gen_jax.fit` then returns the run,
-    and goes on if it is called again. Apart from this, the function cannot change the training. If a run has several processes, the first process calls the function. A run
-    that was killed and resumed calls it again at the steps that it repeats.
+    and goes on if it is called again. Apart from this, the function cannot change the training. If a run has several
+    processes, the first process calls the function. A run that was killed and resumed calls it again at the steps that it
+    repeats.
 
     Args:
       period: number of steps between two calls, at least 1.

@@ -71,8 +71,10 @@ def chosen_names(loaded: loading.Loaded, names: Iterable[str]) -> list[str]:
 
     Args:
       loaded: the run.
-      names: names; none for those of the config.
+      names: a name, or several names; by none, the names of the config.
     """
+    if isinstance(names, str):
+        return [names]
     return [*names] or [*catalogue.current(loaded.config["evaluate"]["metrics"])] or [catalogue.ALL]
 
 
