@@ -25,7 +25,6 @@ from gen_jax import config, data, train
 from gen_jax.data.spec import Spec, columns
 from gen_jax.data.tables.csv_files import to_csv
 from gen_jax.data.tables.evidence import as_given
-from gen_jax.training import selection
 from gen_jax.verbs.draw import draw
 
 CONFIG = Path(__file__).parents[1] / "configs" / "mixture.py"
@@ -54,7 +53,7 @@ def by_model(
     options.append("--config.data.holdout=0")
     options += ["--config.evaluate.metrics=('bic',)", f"--config.seed={seed}", "--config.sample_every=0", *settings]
     train.main(["train", "--config", flags.config, "--workdir", str(folder / "run"), "--quiet", *options])
-    run = gen_jax.load(folder / "run", replica=selection.replica(folder / "run", flags.replica))
+    run = gen_jax.load(folder / "run", replica=flags.replica)
     given = as_given(run.spec, x)
     many = np.stack([draw(run.model, run.state, run.spec, each, len(x), given, size=8192)["x"] for each in range(20)])
     middle = many.mean(0)

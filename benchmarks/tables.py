@@ -23,8 +23,8 @@ from gen_jax.devices import startup
 from gen_jax.errors import choose
 from gen_jax.metrics.tables.efficacy import scores, summary
 from gen_jax.metrics.tables.encoding import target_of
-from gen_jax.training import selection
-from gen_jax.verbs import draw
+from gen_jax.storage import directory
+from gen_jax.verbs import best_replica, draw
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 MODELS = {  # name -> config, and settings for adult
@@ -51,7 +51,7 @@ def drawn(options: list[str], settings: list[str], workdir: Path, seed: int, num
     name, *more = options
     quiet = ["--config.sample_every=0", f"--config.seed={seed}", "--quiet"]
     train.main(["train", f"--config={CONFIGS / name}", f"--workdir={workdir}", *more, *settings, *quiet])
-    chosen = selection.replica(workdir, "best") if (workdir / selection.FOLDER / selection.REPLICAS).exists() else 0
+    chosen = "best" if (workdir / directory.BEST / best_replica.REPLICAS).exists() else 0
     run = gen_jax.load(workdir, replica=chosen)
     num = num or run.spec.sizes[run.spec.split]
     return draw.draw(run.model, run.state, run.spec, seed, num)["x"], run.spec

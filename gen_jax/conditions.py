@@ -199,6 +199,8 @@ def checked_condition(given: Mapping[str, Any], num: int, field: Spec) -> dict[s
 def batch_conditions(batch: Batch, conditions: Conditions) -> dict[str, jax.Array] | None:
     """Returns the conditions of a batch that a model reads, after a check; None if it reads none.
 
+    In a compiled function the labels have no values yet, so that only their shape and their type are checked.
+
     Args:
       batch: the batch.
       conditions: facts of the conditions.

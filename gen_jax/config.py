@@ -126,7 +126,7 @@ MEANINGS = {  # meaning of each setting of `base_config`
     "data.schema": "what the columns of a table are: a JSON file, or JSON itself",
     "data.separator": "of the columns of a CSV file; unset: guessed",
     "data.decimal": "comma or point in the numbers of a CSV file; unset: guessed",
-    "data.kind": "series, if an array file [N, T, D] holds them",
+    "data.kind": "of an array file: series [N, T, D], tokens [N, T], image or vector; unset: an image or a vector",
     "data.window": "frames of a row of sequences; unset: whole sequences",
     "data.vocabulary": "of text: characters, or bytes",
     "data.encoding": "of recordings: mu_law, or waveform",

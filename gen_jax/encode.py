@@ -19,7 +19,7 @@ from gen_jax.devices import startup
 from gen_jax.errors import choose
 from gen_jax.files import write
 from gen_jax.storage import loading
-from gen_jax.training import selection
+from gen_jax.verbs import best_replica
 from gen_jax.verbs.encode import BY, encode, plot
 
 
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     choose("way to draw --by", flags.by, BY)
     startup.start()
     loaded = loading.load(
-        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
+        flags.workdir, command_line.integer("step", flags.step), best_replica.replica(flags.workdir, flags.replica)
     )
     origin, rows = read_rows(loaded.spec, loaded.config["data"], flags.split, flags.data, num)
     codes = encode(loaded.model, loaded.state, loaded.spec, rows)

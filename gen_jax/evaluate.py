@@ -12,7 +12,7 @@ from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.metrics.comparison import comparison_table, refuse_other_protocol
 from gen_jax.metrics.scores import marks_for, table
-from gen_jax.training import selection
+from gen_jax.verbs import best_replica
 from gen_jax.verbs.evaluation import evaluate_run, keep, scored, stored
 from gen_jax.verbs.result_file import check_result, write_result
 
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
     if flags.record:
         check_result(Path(flags.record), Path(flags.workdir), flags.config)
     startup.start()
-    replica = None if flags.replica is None else selection.replica(flags.workdir, flags.replica)
+    replica = None if flags.replica is None else best_replica.replica(flags.workdir, flags.replica)
     evaluation = evaluate_run(
         flags.workdir,
         names=flags.metrics.split(",") if flags.metrics else (),
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
     if flags.record:
         write_result(Path(flags.record), evaluation, replica, flags.config)
     if other_run is not None:
-        print("\n" + comparison_table(scored(flags.workdir, evaluation), other_run, marks))
+        print("\n" + comparison_table(scored(evaluation.loaded, evaluation.scores), other_run, marks))
         refuse_other_protocol(evaluation.scores, other_run.scores, other_run.name)
 
 

@@ -9,7 +9,7 @@ from gen_jax.cli.process import command
 from gen_jax.data.tables.bif import write_bif
 from gen_jax.devices import startup
 from gen_jax.storage import loading
-from gen_jax.training import selection
+from gen_jax.verbs import best_replica
 from gen_jax.verbs.graphs import network_of, picture
 
 FLAGS = {
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> None:
     out = command_line.output_file(flags.out, "network.png", (".png", ".bif"))
     startup.start()
     step = command_line.integer("step", flags.step)
-    loaded = loading.load(flags.workdir, step, selection.replica(flags.workdir, flags.replica))
+    loaded = loading.load(flags.workdir, step, best_replica.replica(flags.workdir, flags.replica))
     network, confidence = network_of(loaded)
     files.write(out, write_bif(network) if out.suffix == ".bif" else picture(network, confidence))
     edges = sum(map(len, network.parents))

@@ -8,7 +8,7 @@ from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.devices import startup
 from gen_jax.storage import loading
-from gen_jax.training import selection
+from gen_jax.verbs import best_replica
 from gen_jax.verbs.queries import information_between, places_of
 
 FLAGS = {
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     command_line.check_bounds(flags, {"num": (2, config.LARGEST - 1), "seed": (0, config.LARGEST - 1)})
     startup.start()
     step = command_line.integer("step", flags.step)
-    loaded = loading.load(flags.workdir, step, selection.replica(flags.workdir, flags.replica))
+    loaded = loading.load(flags.workdir, step, best_replica.replica(flags.workdir, flags.replica))
     of, about, given = (places_of(loaded.spec, flag, flags[flag].value) for flag in ("of", "about", "given"))
     of = of or [*range(loaded.spec.shape[0])]
     answer = information_between(loaded, of, about, given, flags.num, flags.seed)

@@ -22,7 +22,7 @@ from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.files import write
 from gen_jax.storage import loading
-from gen_jax.training import selection
+from gen_jax.verbs import best_replica
 from gen_jax.verbs.complete import EXPECTED, complete, draw_rows, parse_mask
 
 LIMITS = {"num": (1, 100_000), "completions": (1, 1000), "seed": (0, config.LARGEST - 1)}
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
     command_line.check_bounds(flags, LIMITS)
     startup.start()
     loaded = loading.load(
-        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
+        flags.workdir, command_line.integer("step", flags.step), best_replica.replica(flags.workdir, flags.replica)
     )
     spec = loaded.spec
     if out.suffix == ".png" and not kind_of(spec).pixels:

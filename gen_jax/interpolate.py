@@ -16,7 +16,7 @@ from gen_jax.data.kinds.pictures import animate, strip
 from gen_jax.devices import startup
 from gen_jax.errors import UserError, choose
 from gen_jax.storage import loading
-from gen_jax.training import selection
+from gen_jax.verbs import best_replica
 from gen_jax.verbs.paths import CORNERS, PATHS, by_activity, paths, traversals
 
 LIMITS = {"num": (1, 1000), "steps": (2, 1000), "seed": (0, config.LARGEST - 1)}
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
         )
     startup.start()
     loaded = loading.load(
-        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
+        flags.workdir, command_line.integer("step", flags.step), best_replica.replica(flags.workdir, flags.replica)
     )
     closed = out.suffix == ".gif"
     description, rows = f"{flags.latents} paths", None

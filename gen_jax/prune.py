@@ -11,7 +11,7 @@ from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.devices import startup
 from gen_jax.storage import loading
-from gen_jax.training import selection
+from gen_jax.verbs import best_replica
 from gen_jax.verbs.prune import draw_curves, measure, parse_sparsity, show
 
 
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     shares = parse_sparsity(flags.sparsity)
     startup.start()
     loaded = loading.load(
-        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
+        flags.workdir, command_line.integer("step", flags.step), best_replica.replica(flags.workdir, flags.replica)
     )
     settings = loaded.config["evaluate"]
     names = flags.metrics.split(",") if flags.metrics else settings["metrics"]

@@ -12,7 +12,7 @@ from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.devices import startup
 from gen_jax.storage import loading
-from gen_jax.training import selection
+from gen_jax.verbs import best_replica
 from gen_jax.verbs.queries import DRAWS, distribution
 
 FLAGS = {
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
     command_line.check_bounds(flags, {"seed": (0, config.LARGEST - 1)})
     startup.start()
     step = command_line.integer("step", flags.step)
-    loaded = loading.load(flags.workdir, step, selection.replica(flags.workdir, flags.replica))
+    loaded = loading.load(flags.workdir, step, best_replica.replica(flags.workdir, flags.replica))
     answer = distribution(loaded, flags.of, flags.given, flags.seed)
     condition = f" | {flags.given}" if flags.given else ""
     for share, text in answer.quantiles.items():

@@ -16,13 +16,13 @@ from gen_jax.data.spec import Spec
 from gen_jax.data.tables import evidence
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.files import write
-from gen_jax.metrics import catalogue
+from gen_jax.metrics import comparison
 from gen_jax.metrics.features import Rows
-from gen_jax.metrics.scores import Scores, marks_for, table
+from gen_jax.metrics.scores import marks_for, table
 from gen_jax.model import Model
 from gen_jax.storage import loading
 from gen_jax.storage.metrics_file import read_metrics
-from gen_jax.verbs import complete, draw, encode, graphs, paths, queries, score
+from gen_jax.verbs import best_replica, complete, draw, encode, evaluation, graphs, paths, queries, score
 from gen_jax.verbs.given import parse_given
 
 
@@ -114,6 +114,17 @@ class Scored(dict[str, dict[str, Any]]):
         return table(self, marks_for(sys.stdout))
 
 
+class Comparison(dict[str, dict[str, Any]]):
+    """Metrics of two runs by name: `value`, `other`, `difference`, `standard_error` and `pairs`; printed as a table."""
+
+    def __init__(self, run: comparison.Scored, other_run: comparison.Scored) -> None:
+        super().__init__(comparison.differences(run, other_run))
+        self.runs = run, other_run
+
+    def __repr__(self) -> str:
+        return comparison.comparison_table(*self.runs, marks_for(sys.stdout))
+
+
 class Run(loading.Loaded):
     """A trained run: the model, its state, the facts of the data, the config, the step and the directory."""
 
@@ -162,7 +173,7 @@ class Run(loading.Loaded):
                         f"given {name!r} has the shape {[*array.shape]}; expected {num} rows, one for each sample"
                     )
             return Samples(draw.draw(self.model, self.state, self.spec, seed, num, arrays, how), self.spec)
-        if evidence.is_file(given):
+        if isinstance(given, str) and evidence.is_file(given):
             raise UserError(
                 f"given {given!r} is a file; expected a condition. run.complete({given!r}) draws its missing cells"
             )
@@ -183,6 +194,9 @@ class Run(loading.Loaded):
     def score(self, names: str | Iterable[str] = (), num: int | None = None) -> Scored:
         """Returns metrics of the run on the rows of its data.
 
+        A run of several replicas has the mean as `value`, its `standard_error`, and the `values` of the replicas, unless
+        `load` was asked for one replica.
+
         Args:
           names: of metrics, or the name of one metric; none for those of its config, or if it names none, for all that apply.
           num: number of samples; by default as in its config.
@@ -190,12 +204,28 @@ class Run(loading.Loaded):
         Raises:
           UserError: for data that have changed or cannot be read, or metrics that do not apply.
         """
-        settings = self.config["evaluate"]
-        chosen = (
-            [names] if isinstance(names, str) else [*names] or catalogue.current(settings["metrics"]) or [catalogue.ALL]
-        )
-        scores: Scores = score.scorer_of(self, chosen, num or settings["num"]).score(self.model, self.state)
-        return Scored(scores)
+        chosen = evaluation.chosen_names(self, names)
+        scorer = score.scorer_of(self, chosen, num or self.config["evaluate"]["num"])
+        return Scored(evaluation.replica_scores(scorer, self))
+
+    def compare(self, other_run: "Run | str | Path", names: Iterable[str] = (), num: int | None = None) -> Comparison:
+        """Scores this run beside another run, and returns the differences with their standard errors.
+
+        Replicas of equal seeds are compared in pairs.
+
+        Args:
+          other_run: a run, which is scored now; or the directory of a run, whose scores `gen_jax.evaluate` has stored.
+          names: as in `score`.
+          num: number of samples of both runs; by default as in the config of this run.
+
+        Raises:
+          UserError: as `score`, for a directory without scores, or for scores that were not taken in the same way.
+        """
+        num = num or self.config["evaluate"]["num"]
+        scored = evaluation.scored(self, self.score(names, num))
+        if isinstance(other_run, Run):
+            return Comparison(scored, evaluation.scored(other_run, other_run.score(names, num)))
+        return Comparison(scored, evaluation.stored(str(other_run)))
 
     def encode(self, x: Any = None, y: Any = None) -> Rows:
         """Returns the codes of raw rows, `z` [N, ...] and what else the model has of them.
@@ -387,14 +417,19 @@ class Run(loading.Loaded):
 
 
 def load(
-    workdir: str | Path, step: int | None = None, replica: int = 0, last: bool = False, model: Model | None = None
+    workdir: str | Path,
+    step: int | None = None,
+    replica: int | str | None = None,
+    last: bool = False,
+    model: Model | None = None,
 ) -> Run:
     """Loads a trained run from its directory.
 
     Args:
       workdir: directory of the run.
       step: of the checkpoint; by default the best one if the config of the run selects, else the newest whole one.
-      replica: which replica of the run, from 0.
+      replica: number of a replica, from 0, or `best`, the replica with the best value of the metric that selects; by
+        default None: the state of replica 0, and scores of all replicas.
       last: whether the newest checkpoint is loaded even if the run selects.
       model: the model, if the run was trained with objects that no other process can build, such as an Optax
         transformation; built from the config by default.
@@ -402,4 +437,5 @@ def load(
     Raises:
       UserError: if there is no run, no whole checkpoint or no such replica, or the model cannot be built.
     """
-    return Run(*loading.load(workdir, step, replica, last, model))
+    number = best_replica.replica(Path(workdir), replica) if isinstance(replica, str) else replica
+    return Run(*loading.load(workdir, step, number, last, model))

@@ -28,7 +28,7 @@ from gen_jax.devices import startup
 from gen_jax.errors import UserError, choose
 from gen_jax.files import write
 from gen_jax.storage import loading
-from gen_jax.training import selection
+from gen_jax.verbs import best_replica
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.given import parse_given
 
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> None:
     command_line.check_bounds(flags, limits)
     startup.start()
     loaded = loading.load(
-        flags.workdir, command_line.integer("step", flags.step), selection.replica(flags.workdir, flags.replica)
+        flags.workdir, command_line.integer("step", flags.step), best_replica.replica(flags.workdir, flags.replica)
     )
     length = command_line.integer("length", flags.length, 1) or loaded.config["sample"].get("length")
     if evidence.is_file(flags.given):

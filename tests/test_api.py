@@ -17,6 +17,7 @@ import pytest
 
 import gen_jax as gj
 from gen_jax import references
+from gen_jax.conditions import batch_labels
 from gen_jax.config import load_file
 from gen_jax.distributions.pixels import fitting
 from gen_jax.errors import choose
@@ -24,6 +25,7 @@ from gen_jax.losses.adversarial import AdversarialLoss
 from gen_jax.models.families import Families
 from gen_jax.nets.ladder import Nets
 from gen_jax.nets.nnx import NnxNet
+from gen_jax.training import log
 from gen_jax.training.fit import changed_config
 
 ROOT = Path(__file__).parents[1]
@@ -91,8 +93,18 @@ def test_the_names_of_the_package():
 
 
 def test_importing_starts_neither_jax_nor_a_log(tmp_path):
-    code = "import sys, logging, gen_jax; print('jax' in sys.modules, logging.getLogger('absl').disabled)"
-    assert python(code).stdout.split() == ["False", "False"]
+    code = "import sys, logging, gen_jax; "
+    code += "print(*('jax' in sys.modules, 'importlib.metadata' in sys.modules, logging.getLogger('absl').disabled))"
+    assert python(code).stdout.split() == ["False", "False", "False"]
+
+
+def test_a_terminal_without_a_size_gets_lines(tmp_path, monkeypatch, capsys):
+    leader, follower = os.openpty()  # of 0 columns and 0 lines
+    with open(leader, "rb", buffering=0), open(follower, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with log.opened(tmp_path, 0, 1, ("loss",), quiet=False) as journal:
+            journal.record(1, {"loss": 2.5})
+    assert capsys.readouterr().out.startswith("step 1/1") and not log.sizeless(sys.stdout)
 
 
 def test_arrays_are_data(data):
@@ -105,9 +117,76 @@ def test_arrays_are_data(data):
     np.testing.assert_array_equal(labelled.rows("test")["y"], [0, 0, 0])
 
 
+TOKENS = np.arange(60).reshape(20, 3) % 4
+TABLE = {"age": [3, None, 5.5, np.nan] * 30, "sex": np.array(["a", "b", "b", "a"] * 30), "n": range(120)}
+
+
+class Frame:
+    """A data frame as pandas has it: columns by name, and two axes."""
+
+    ndim = 2
+    items = staticmethod(TABLE.items)
+
+
+def test_every_kind_of_rows_comes_from_memory(tmp_path, capsys):
+    tokens = gj.data.arrays(TOKENS, kind="tokens")
+    assert (tokens.spec.kind, tokens.spec.vocabulary, tokens.batch()["x"].dtype) == ("tokens", [0, 1, 2, 3], np.int32)
+    assert capsys.readouterr().out == ""
+    assert gj.data.arrays(TOKENS).spec.kind == "vector"
+    assert "kind='tokens' reads sequences" in capsys.readouterr().out
+    for x, kind in ((TOKENS, "vector"), (np.zeros((5, 4, 4)), "image")):
+        assert gj.data.arrays(x, kind=kind).spec.kind == kind
+    ragged = gj.data.arrays([[1, 2, 3], [0]], [4, 5], test=([[2]], [4]), kind="tokens").rows("train")
+    np.testing.assert_array_equal(ragged["x"], [[1, 2, 3], [0, 0, 0]])
+    np.testing.assert_array_equal(ragged["length"], [3, 1])
+    series = gj.data.arrays([X[:5], X[:3]], test=[X[:7]], kind="series", window=4)
+    assert series.spec.shape == (4, 2) and series.spec.sizes == {"train": 3, "test": 2}
+    assert gj.data.arrays(([1.0, 2.0], [3.0, 4.0])).spec.sizes == {"train": 2}  # a tuple of rows
+    texts = gj.data.arrays(("one", "two texts"), test=np.array(["no"]))
+    assert (texts.spec.kind, texts.spec.shape, texts.rows("test")["length"]) == ("text", (9,), [2])
+    (tmp_path / "table.csv").write_text(
+        "age,sex,n\n" + "".join(f"{('3', '', '5.5', '')[n % 4]},{'abba'[n % 4]},{n}\n" for n in range(120))
+    )
+    file, *tables = gj.data.open(tmp_path / "table.csv"), gj.data.arrays(TABLE), gj.data.arrays(Frame())
+    for table in tables:
+        assert table.spec.info == file.spec.info and table.spec.sizes == {"train": 108, "test": 12}
+        np.testing.assert_array_equal(table.rows("test")["x"], file.rows("test")["x"])
+    assert gj.data.arrays(X, kind="table", test=X[:9]).spec.sizes == {"train": 200, "test": 9}
+
+
+def test_tokens_are_drawn_after_a_prefix_and_saved_as_lines(tmp_path):
+    data = gj.data.arrays(TOKENS, kind="tokens", name="codes")
+    run = gj.fit(gj.models.markov(data.spec, order=1), data, workdir=tmp_path / "run", steps=1, batch_size=20)
+    drawn = run.sample(2, given="prefix=3 0")
+    assert repr(drawn) == "3 0 1\n3 0 1\n"
+    drawn.save(tmp_path / "drawn.txt")
+    assert (tmp_path / "drawn.txt").read_text() == repr(drawn)
+    with pytest.raises(gj.UserError, match="token '4' of '3 4' is unknown; expected whole numbers from 0 to 3"):
+        run.sample(2, given="prefix=3 4")
+    np.save(tmp_path / "codes.npy", TOKENS)
+    assert gj.data.open(tmp_path / "codes.npy", kind="tokens").spec.vocabulary == data.spec.vocabulary
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: gj.data.arrays(3), "x is of type int; expected rows"),
+        (
+            lambda: gj.data.arrays(X, kind="audio"),
+            "unknown kind of values in memory 'audio'; expected one of image, vector",
+        ),
+        (lambda: gj.data.arrays(X, kind="tokens"), "tokens of type float32; expected whole numbers from 0"),
+        (lambda: gj.data.arrays(TOKENS - 1, kind="tokens"), "tokens from -1 to 2; expected whole numbers from 0"),
+        (lambda: gj.data.arrays([[1, 2], [1]]), "rows of x have several shapes.*kind='series' or kind='tokens'"),
+        (lambda: gj.data.arrays([X, X[:, :1]], kind="series"), "sequences that differ only in length"),
+        (lambda: gj.data.arrays(X, test=(X, None, X)), "test is a tuple of 3; expected rows"),
+        (lambda: gj.data.arrays("a text"), "'a text' is no list of texts"),
+        (lambda: gj.data.arrays(["a", 3]), "train: row 1 is of type int; expected a text"),
+        (lambda: gj.data.arrays(["a"], [1]), "labels y stand beside text data; expected x alone"),
+        (lambda: gj.data.arrays({"a": [1, "x"]}), "column 'a' of .* mixes types"),
+        (lambda: gj.data.arrays({"a": [1, 2], "b": [1]}), "have several lengths, 'a' 2, 'b' 1"),
+        (lambda: gj.data.arrays([[[1]]], kind="table"), "table is of type list; expected columns by name"),
+        (lambda: gj.data.open("digits", kind="vector"), "data.kind is 'vector' and digits.* holds image"),
         (lambda: gj.data.arrays(X, X[:5, 0] > 0), "labels 'y'.*expected 200"),
         (lambda: gj.data.arrays(X, test=(X, X[:, 0] > 0)), "labels y are missing in one split"),
         (lambda: gj.data.arrays(X, test=X[:, :1]), "one shape for both splits"),
@@ -147,6 +226,16 @@ def test_a_run_completes_a_table(tmp_path):
     assert second[0] == "P-8" and second[2] == "Oslo" and 20 <= float(second[1]) <= 46
     with pytest.raises(gj.UserError, match=r"run\.complete\('.*gaps\.csv'\) draws its missing cells"):
         run.sample(2, given=str(tmp_path / "gaps.csv"))
+
+
+def test_labels_of_a_batch_are_checked_in_a_compiled_step_too():
+    batch = {"x": X[:4], "y": np.array([0, 2, 1, 1])}
+    read = jax.jit(lambda batch: batch_labels(batch, 3)["y"])
+    np.testing.assert_array_equal(read(batch), batch["y"])
+    with pytest.raises(gj.UserError, match="expected 4 whole numbers, one for each sample"):
+        read({**batch, "y": batch["y"][:3]})
+    with pytest.raises(gj.UserError, match="expected a class from 0 to 2"):
+        batch_labels({**batch, "y": batch["y"] + 1}, 3)
 
 
 def test_a_run_holds_curves_samples_scores_codes_and_completions(data, tmp_path):
@@ -283,7 +372,7 @@ def test_arrays_are_asked_for_where_a_command_needs_rows(data, tmp_path, monkeyp
     result = subprocess.run(
         [sys.executable, "-m", "gen_jax.evaluate", "--workdir", "run"], capture_output=True, text=True, check=False
     )
-    assert result.returncode == 2 and "open the same arrays first" in result.stderr and "Traceback" not in result.stderr
+    assert result.returncode == 2 and "Open the arrays first" in result.stderr and "Traceback" not in result.stderr
 
 
 def test_losses_penalties_priors_and_schedules_may_be_functions(data, tmp_path):
@@ -557,7 +646,7 @@ LOSS = AdversarialLoss(lambda real, fake: fake - real, lambda fake, real: -fake)
         (lambda spec: gj.models.vae(), "wrong arguments: missing a required argument: 'spec'"),
         (
             lambda spec: gj.models.vae(spec, latent_siz=2),
-            "unknown option of model 'vae' 'latent_siz': did you mean 'latent_size'",
+            "unknown option of model 'vae' 'latent_siz'.*Did you mean 'latent_size'",
         ),
         (lambda spec: gj.models.vae(spec._replace(shape=(3,))), r"the shape of arrays is \[2\]; expected \[3\]"),
         (lambda spec: gj.models.vae(spec._replace(classes=("a",))), "the number of labels of arrays is 0; expected 1"),

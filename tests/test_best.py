@@ -13,7 +13,8 @@ import gen_jax
 from gen_jax import evaluate, sample, train
 from gen_jax.errors import UserError
 from gen_jax.storage import metrics_file
-from gen_jax.training import hooks, selection
+from gen_jax.training import hooks
+from gen_jax.verbs import best_replica
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FEW = ["--config.data.variant=ring", "--config.batch_size=16", "--config.evaluate.num=200", "--config.sample_every=0"]
@@ -122,18 +123,18 @@ def test_a_start_that_was_killed_leaves_no_best_of_other_settings(start):
 
 def test_the_best_replica_is_the_one_that_the_metric_prefers(start):
     workdir, _ = start(4)
-    assert selection.replica(workdir, "best") == 1 and selection.replica(workdir, "2") == 2
+    assert best_replica.replica(workdir, "best") == 1 and best_replica.replica(workdir, "2") == 2
     kept = workdir / "best" / "replicas.json"
     kept.write_text(kept.read_text().replace("high_quality", "reverse_kl"))
-    assert selection.replica(workdir, "best") == 0
+    assert best_replica.replica(workdir, "best") == 0
     kept.write_text(kept.read_text().replace("reverse_kl", "valid/elbo"))  # as earlier versions called it
-    assert selection.replica(workdir, "best") == 1
+    assert best_replica.replica(workdir, "best") == 1
     for text, message in (("worst", "expected a number, or best"), ("-1", "expected a number, or best")):
         with pytest.raises(UserError, match=message):
-            selection.replica(workdir, text)
+            best_replica.replica(workdir, text)
     kept.unlink()
     with pytest.raises(UserError, match=r"--replica is best, .* Set --config.select"):
-        selection.replica(workdir, "best")
+        best_replica.replica(workdir, "best")
 
 
 def test_the_cheap_scores_stay_beside_the_one_that_selects(tmp_path, one_device):

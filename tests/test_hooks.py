@@ -1,5 +1,7 @@
 """The hooks of the loop: what a user's hook sees, that it changes nothing, and when it is called."""
 
+import signal
+
 import jax
 import numpy as np
 import pytest
@@ -109,10 +111,31 @@ def test_a_hook_that_fails_is_named_and_costs_nothing(fit, undisturbed):
     assert state_bytes(fit("run")) == state_bytes(undisturbed())
 
 
+def test_a_hook_stops_a_run_that_goes_on_later(fit, undisturbed, capsys):
+    def enough(moment):
+        assert moment.config["steps"] == 12 and moment.config["model"]["name"] == "gan"
+        return gen_jax.STOP if moment.step == 6 else None
+
+    workdir = fit("run", [gen_jax.every(3, enough)], save_every=0)
+    assert gen_jax.load(workdir).step == 6 and [line["step"] for line in logged(workdir)][-1] == 6
+    assert "stopped by hook 'enough': step 6 of 12 is saved; resume with" in capsys.readouterr().out
+    assert state_bytes(fit("run")) == state_bytes(undisturbed())
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_a_signal_saves_the_run_and_ends_the_program(fit, tmp_path, number, error):
+    with pytest.raises(error) as raised:
+        fit("run", [gen_jax.every(4, lambda moment: signal.raise_signal(number))])
+    assert gen_jax.load(tmp_path / "run").step == 5
+    assert error is KeyboardInterrupt or raised.value.code == 128 + signal.SIGTERM
+
+
 @pytest.mark.parametrize(
     "returned, message",
     [
-        ([1], r"returned \[1\]; expected None, or numbers by name"),
+        ([1], r"returned \[1\]; expected None, gen_jax.STOP, or numbers by name"),
         ({"d_loss": 1}, "returned a number named 'd_loss'; expected a name that is not logged already"),
         ({"step": 1}, "returned a number named 'step'"),
         ({1: 1}, "returned a number named 1"),

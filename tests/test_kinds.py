@@ -88,9 +88,9 @@ def test_a_made_up_kind_is_refused_by_its_attributes(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"expected track \[N, T, D\]"):
         open_source({**options, "kind": "track"})
     np.save(tmp_path / "rows.npy", np.zeros((8, 5, 2)))
-    with pytest.raises(UserError, match="data.window is 2 and rows holds track data; expected text or audio"):
+    with pytest.raises(UserError, match="data.window is 2 and rows holds track data; expected text or tokens or audio"):
         open_source({**options, "kind": "track", "window": 2})
-    with pytest.raises(UserError, match="unknown data.kind 'roll'; expected one of series, .*track"):
+    with pytest.raises(UserError, match="unknown data.kind 'roll'; expected one of image, .*series, .*track"):
         open_source({**options, "kind": "roll"})
 
 

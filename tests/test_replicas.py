@@ -1,5 +1,6 @@
 """Replicas: several seeds in one run are the runs of those seeds, on one device and on several."""
 
+import shutil
 from pathlib import Path
 
 import chex
@@ -10,7 +11,7 @@ import pytest
 from conftest import host
 
 import gen_jax
-from gen_jax import sample, train
+from gen_jax import evaluate, sample, train
 from gen_jax.devices import placement, replicas
 from gen_jax.errors import UserError
 from gen_jax.storage import metrics_file
@@ -88,6 +89,34 @@ def test_replicas_are_sampled_apart(run, tmp_path):
     assert not np.array_equal(*draws)
     with pytest.raises(UserError, match="replica is 2; expected 0 to 1"):
         gen_jax.load(run(replicas=2), replica=2)
+
+
+def test_replicas_are_scored_and_compared_as_the_command_does(run, capsys):
+    workdir = run(replicas=2)
+    names, num = ["recall"], 60
+    both = gen_jax.load(workdir)
+    scores = both.score(names, num)["recall"]
+    apart = [gen_jax.load(workdir, replica=replica).score(names, num)["recall"]["value"] for replica in (0, 1)]
+    assert scores["values"] == apart and scores["value"] == pytest.approx(np.mean(apart))
+    assert scores["standard_error"] == pytest.approx(np.std(apart, ddof=1) / 2**0.5)
+    with pytest.raises(UserError, match="scores of .* are missing"):
+        both.compare(workdir, names, num)
+    evaluate.main(["evaluate", "--workdir", str(workdir), "--metrics=recall", f"--num={num}"])
+    capsys.readouterr()
+    for other in (workdir, both):
+        compared = both.compare(other, names, num)
+        facts = {"difference": 0, "standard_error": 0, "pairs": 2}
+        assert compared["recall"] == {"value": scores["value"], "other": scores["value"], **facts}
+    evaluate.main(["evaluate", "--workdir", str(workdir), "--metrics=recall", f"--num={num}", f"--against={workdir}"])
+    assert capsys.readouterr().out.endswith(f"\n\n{compared!r}\n")
+    one = both.compare(gen_jax.load(workdir, replica=1), names, num)["recall"]
+    assert one["difference"] == pytest.approx(scores["value"] - apart[1]) and one["pairs"] == 0
+    with pytest.raises(UserError, match="samples of recall is 50; expected 60, as in"):
+        both.compare(workdir, names, 50)
+    (workdir / "best").mkdir()
+    (workdir / "best" / "replicas.json").write_text('{"metric": "recall", "values": [0.1, 0.2]}')
+    assert gen_jax.load(workdir, replica="best").replica == 1
+    shutil.rmtree(workdir / "best")
 
 
 def convolved(x):

@@ -11,9 +11,10 @@ from gen_jax.config import base_config, plain
 from gen_jax.data.cache import content_hash
 from gen_jax.data.feed.load import load, reader
 from gen_jax.data.feed.order import Rows
-from gen_jax.data.source import Source
+from gen_jax.data.kinds import KINDS
+from gen_jax.data.source import Source, say_once
 from gen_jax.data.sources.array_file import source_of_arrays
-from gen_jax.data.sources.opening import HELD, IN_MEMORY, open_source
+from gen_jax.data.sources.opening import HELD, IN_MEMORY, open_source, prepared
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
 
@@ -24,11 +25,13 @@ class DataSet:
     Attributes:
       options: the `data` section of a config that opens these rows.
       source: the raw rows.
+      origin: the rows of a program before windows and other changes by `options`; None for rows of a file or a name.
     """
 
-    def __init__(self, options: dict[str, Any], source: Source) -> None:
+    def __init__(self, options: dict[str, Any], source: Source, origin: Source | None = None) -> None:
         self.options = options
         self.source = source
+        self.origin = origin
 
     @cached_property
     def spec(self) -> Spec:
@@ -70,62 +73,162 @@ def arrays(
     y: Any = None,
     *,
     test: tuple[Any, Any] | Any = None,
+    kind: str | None = None,
     name: str = "arrays",
     **settings: Any,
 ) -> DataSet:
-    """Returns a data set of arrays in memory.
+    """Returns a data set of values in memory: arrays, texts, or a table.
 
-    A run on these arrays knows the hash of their content. To load the run in another process, open the same arrays
+    A run on these values knows the hash of their content. To load the run in another process, open the same values
     first, if a measure or a command needs the rows.
 
     Args:
-      x: rows: vectors [N, D], images [N, H, W] or [N, H, W, C], or series [N, T, D] with `kind="series"`.
-      y: labels [N], whole numbers or texts; by default None.
-      test: rows of the test split, x or (x, y); by default None.
+      x: rows. Arrays are vectors [N, D], images [N, H, W] or [N, H, W, C], and by `kind` series [N, T, D] or tokens
+        [N, T], which are whole numbers from 0. A list of series or of tokens may have several lengths. A list of texts
+        holds a document a row. A mapping of names to columns, or a data frame, is a table of numbers, texts and dates,
+        in which None and NaN are missing cells.
+      y: labels [N], whole numbers or texts; by default None. Texts have no labels, and the label of a table is a
+        column.
+      test: rows of the test split, x or (x, y); by default None, which holds out the share `holdout` of the rows of a
+        table, and no other rows.
+      kind: `image`, `vector`, `series`, `tokens`, `text` or `table`; by default None, by the type and the shape of x.
+        Whole numbers [N, D] are then vectors, and a line says so.
       name: name of the data in messages; by default `arrays`.
-      **settings: further settings of the `data` section of a config, such as `kind`, `transform` or `order`.
+      **settings: further settings of the `data` section of a config, such as `transform`, `window`, `schema` or
+        `order`.
 
     Raises:
-      UserError: for arrays that are not rows, or an unknown setting.
+      UserError: for values that are not rows of the kind, or an unknown setting.
     """
     options = data_settings(settings)
-    parts = {"train": rows_of(x, y)}
-    if test is not None:
-        parts[options["test_split"]] = rows_of(*test) if isinstance(test, tuple) else rows_of(test)
-    if len({frozenset(part) for part in parts.values()}) > 1:
+    kinds = [each for each, facts in KINDS.items() if facts.hold or "kind" in facts.options]
+    if kind is not None:
+        choose("kind of values in memory", kind, kinds)
+    else:
+        kind = next((each for each, facts in KINDS.items() if facts.recognises and facts.recognises(x)), None)
+    hold = None if kind is None else KINDS[kind].hold
+    splits = {"train": (x, y)}
+    if isinstance(test, tuple):
+        if len(test) != 2:
+            raise UserError(f"test is a tuple of {len(test)}; expected rows, or (rows, labels)")
+        splits[options["test_split"]] = test
+    elif test is not None:
+        splits[options["test_split"]] = (test, None)
+    if hold is not None:
+        if any(labels is not None for _, labels in splits.values()):
+            raise UserError(f"labels y stand beside {kind} data; expected x alone")
+        origin = hold(name, {split: rows for split, (rows, _) in splits.items()}, options)
+    else:
+        options["kind"] = kind
+        origin = held_arrays(name, splits, options)
+    options["name"] = f"{IN_MEMORY}{origin.content}"
+    data = DataSet(options, prepared(origin, options), origin)
+    HELD[options["name"]] = data
+    return data
+
+
+def held_arrays(name: str, splits: Mapping[str, tuple[Any, Any]], options: Mapping[str, Any]) -> Source:
+    """Returns arrays of a program as a source.
+
+    Args:
+      name: name of the data.
+      splits: x, and y or None, of each split.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for arrays that are not rows, or splits that differ in shape or labels.
+    """
+    kind = options["kind"]
+    time = kind is not None and KINDS[kind].time
+    parts = {split: rows_of(x, y, time) for split, (x, y) in splits.items()}
+    if len({"y" in part for part in parts.values()}) > 1:
         raise UserError("labels y are missing in one split; expected labels in both splits, or in none")
+    if any("length" in part for part in parts.values()):
+        parts = of_one_length(parts)
     shapes = {part["x"].shape[1:] for part in parts.values()}
     if len(shapes) > 1:
         raise UserError(
             f"shapes of rows are {' and '.join(map(str, sorted(shapes)))}; expected one shape for both splits"
         )
-    together = {key: np.concatenate([part[key] for part in parts.values()]) for key in parts["train"]}
     content = hash_of_parts(parts)
-    source = split_rows(
+    if kind is not None and KINDS[kind].symbols:
+        content = content_hash(content, kind)
+    together = {key: np.concatenate([part[key] for part in parts.values()]) for key in parts["train"]}
+    if kind is None and together["x"].ndim == 2 and together["x"].dtype.kind in "iu":
+        say_once(
+            f"{name}: whole numbers [N, D] are read as vectors; kind='tokens' reads sequences, kind='vector' vectors"
+        )
+    return split_rows(
         source_of_arrays(name, name, together, options, content),
         {split: len(part["x"]) for split, part in parts.items()},
     )
-    options["name"] = f"{IN_MEMORY}{content}"
-    data = DataSet(options, source)
-    HELD[options["name"]] = data
-    return data
 
 
-def rows_of(x: Any, y: Any = None) -> dict[str, np.ndarray]:
+def rows_of(x: Any, y: Any = None, time: bool = False) -> dict[str, np.ndarray]:
     """Returns the arrays of one split by name.
 
     Args:
       x: rows [N, ...].
       y: labels [N], or None.
+      time: whether rows are sequences. If their lengths differ, zeros fill them up, and `length` [N] holds the lengths.
 
     Raises:
       UserError: for rows of different shapes.
     """
     given = {"x": x} if y is None else {"x": x, "y": y}
     try:
-        return {name: np.asarray(value) for name, value in given.items()}
+        rows = {name: np.asarray(value) for name, value in given.items()}
     except ValueError:
-        raise UserError(f"rows of {' or '.join(given)} have several shapes; expected one shape for all") from None
+        if time:
+            return filled_rows(x) if y is None else {**filled_rows(x), "y": np.asarray(y)}
+        raise UserError(
+            f"rows of {' or '.join(given)} have several shapes; expected one shape for all. Set kind='series' or "
+            "kind='tokens' for sequences of several lengths"
+        ) from None
+    for name, array in rows.items():
+        if array.ndim == 0:
+            raise UserError(f"{name} is of type {type(given[name]).__name__}; expected rows, such as an array [N, ...]")
+    return rows
+
+
+def filled_rows(x: Any) -> dict[str, np.ndarray]:
+    """Returns sequences of several lengths as one array `x` [N, T, ...] with zeros behind them, and `length` [N].
+
+    Args:
+      x: the sequences.
+
+    Raises:
+      UserError: for sequences that differ in more than their length.
+    """
+    try:
+        rows = [np.asarray(row) for row in x]
+        shapes = {row.shape[1:] for row in rows}
+        length = np.array([len(row) for row in rows])
+        filled = np.zeros((len(rows), length.max(), *shapes.pop()), np.result_type(*rows))
+    except (TypeError, ValueError):
+        shapes = {()}
+    if shapes:
+        raise UserError("rows of x have several shapes; expected sequences that differ only in length")
+    for row, values in zip(filled, rows, strict=True):
+        row[: len(values)] = values
+    return {"x": filled, "length": length}
+
+
+def of_one_length(parts: Mapping[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
+    """Returns splits of sequences with zeros behind them up to the length of the longest, and with `length` [N] in all.
+
+    Args:
+      parts: arrays of each split by name.
+    """
+    longest = max(part["x"].shape[1] for part in parts.values())
+    filled = {}
+    for split, part in parts.items():
+        num, length, *_ = part["x"].shape
+        padding = [(0, 0)] * part["x"].ndim
+        padding[1] = (0, longest - length)
+        lengths = part.get("length", np.full(num, length))
+        filled[split] = {**part, "x": np.pad(part["x"], padding), "length": lengths}
+    return filled
 
 
 def hash_of_parts(parts: Mapping[str, dict[str, np.ndarray]]) -> str:
@@ -154,7 +257,12 @@ def split_rows(source: Source, sizes: dict[str, int]) -> Source:
       sizes: number of rows of each split.
     """
     first = dict(zip(sizes, np.cumsum([0, *sizes.values()])))
-    return source._replace(sizes=sizes, rows=lambda split, indices: source.rows("train", first[split] + indices))
+    lengths = source.lengths
+    return source._replace(
+        sizes=sizes,
+        rows=lambda split, indices: source.rows("train", first[split] + indices),
+        lengths=None if lengths is None else lambda split: lengths("train")[first[split] :][: sizes[split]],
+    )
 
 
 def data_settings(settings: dict[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,30 @@ def pairs_up(run: Scored, other_run: Scored, name: str) -> bool:
     return run.seeds == other_run.seeds and counts == {len(run.seeds)}
 
 
+def differences(run: Scored, other_run: Scored) -> dict[str, dict[str, Any]]:
+    """Returns the difference of each metric that two runs have.
+
+    An entry holds `value`, `other`, `difference` (None if one of them has no value), and the `standard_error` and the
+    `pairs` of the difference, see `Difference`.
+
+    Args:
+      run: the run.
+      other_run: the run whose scores are subtracted.
+
+    Raises:
+      UserError: for scores that were not taken in the same way.
+    """
+    refuse_other_protocol(run.scores, other_run.scores, other_run.name)
+    entries = {}
+    for name in (name for name in run.scores if name in other_run.scores):
+        entry, other_entry = run.scores[name], other_run.scores[name]
+        gap = difference(entry, other_entry, pairs_up(run, other_run, name))
+        value, error, pairs = (None, None, 0) if gap is None else gap
+        facts = {"difference": value, "standard_error": error, "pairs": pairs}
+        entries[name] = {"value": entry["value"], "other": other_entry["value"], **facts}
+    return entries
+
+
 def comparison_table(run: Scored, other_run: Scored, marks: Marks = MARKS) -> str:
     """Returns the scores of two runs and their differences as text, a line for each metric.
 

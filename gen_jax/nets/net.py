@@ -27,13 +27,13 @@ class CheckedNet:
     """A net in its place in a model. When it is traced, it refuses other inputs and outputs than the place has.
 
     Attributes:
-      what: name of the place, for the errors.
+      place: name of the place, for the errors.
       net: the net.
       inputs: the inputs in words, for the errors.
       shape: shape of an output without its first axis.
     """
 
-    what: str
+    place: str
     net: Net
     inputs: str
     shape: tuple[int, ...]
@@ -48,7 +48,7 @@ class CheckedNet:
         Raises:
           UserError: if the net does not take these inputs.
         """
-        refuse_inputs(self.what, self.net, self.inputs, inputs)
+        refuse_inputs(self.place, self.net, self.inputs, inputs)
         return self.net.init(key, *inputs)
 
     def init_with_output(self, key: Any, *inputs: Any) -> tuple[Any, Any]:
@@ -61,9 +61,9 @@ class CheckedNet:
         Raises:
           UserError: if the net does not take these inputs, or its output has another shape.
         """
-        refuse_inputs(self.what, self.net, self.inputs, inputs)
+        refuse_inputs(self.place, self.net, self.inputs, inputs)
         output, weights = self.net.init_with_output(key, *inputs)
-        refuse_output(self.what, self.net, output, self.shape)
+        refuse_output(self.place, self.net, output, self.shape)
         return output, weights
 
     def apply(self, weights: Any, *inputs: Any, **options: Any) -> Any:
@@ -77,17 +77,17 @@ class CheckedNet:
         Raises:
           UserError: if the net does not take these inputs, or its output has another shape.
         """
-        refuse_inputs(self.what, self.net, self.inputs, inputs)
+        refuse_inputs(self.place, self.net, self.inputs, inputs)
         result = self.net.apply(weights, *inputs, **options)
-        refuse_output(self.what, self.net, result[0] if "mutable" in options else result, self.shape)
+        refuse_output(self.place, self.net, result[0] if "mutable" in options else result, self.shape)
         return result
 
 
-def refuse_inputs(what: str, net: Net, names: str, inputs: tuple[Any, ...]) -> None:
+def refuse_inputs(place: str, net: Net, names: str, inputs: tuple[Any, ...]) -> None:
     """Refuses a net that does not take so many inputs.
 
     Args:
-      what: name of the place, for the error.
+      place: name of the place, for the error.
       net: the net.
       names: the inputs in words, for the error.
       inputs: the inputs.
@@ -100,14 +100,14 @@ def refuse_inputs(what: str, net: Net, names: str, inputs: tuple[Any, ...]) -> N
     try:
         inspect.signature(net).bind(*inputs)
     except TypeError as error:
-        raise UserError(f"{what} {type(net).__name__}: {error}; expected __call__(self, {names})") from None
+        raise UserError(f"{place} {type(net).__name__}: {error}; expected __call__(self, {names})") from None
 
 
-def refuse_output(what: str, net: Net, output: Any, expected: tuple[int, ...]) -> None:
+def refuse_output(place: str, net: Net, output: Any, expected: tuple[int, ...]) -> None:
     """Refuses an output of another shape than its place in the model needs.
 
     Args:
-      what: name of the place, for the error.
+      place: name of the place, for the error.
       net: the net.
       output: output of the net.
       expected: shape of the output without its first axis.
@@ -120,14 +120,14 @@ def refuse_output(what: str, net: Net, output: Any, expected: tuple[int, ...]) -
     if not fits:
         found = f"an output of type {type(output).__name__}" if shape is None else f"an output of shape {[*shape]}"
         axes = ", ".join(map(str, ("N", *expected)))
-        raise UserError(f"{what} {type(net).__name__} gives {found}; expected [{axes}]")
+        raise UserError(f"{place} {type(net).__name__} gives {found}; expected [{axes}]")
 
 
-def refuse_no_net(what: str, net: Any) -> None:
+def refuse_no_net(place: str, net: Any) -> None:
     """Refuses an object that is no net.
 
     Args:
-      what: name of the place, for the error.
+      place: name of the place, for the error.
       net: the object.
 
     Raises:
@@ -135,7 +135,7 @@ def refuse_no_net(what: str, net: Any) -> None:
     """
     if not hasattr(net, "init") or not hasattr(net, "apply"):
         raise UserError(
-            f"{what} is an object of type {type(net).__name__}, which has no init and apply; expected a Flax linen module, "
+            f"{place} is an object of type {type(net).__name__}, which has no init and apply; expected a Flax linen module, "
             f"or an NNX module as gen_jax.nets.NnxNet(lambda rngs: {type(net).__name__}(..., rngs=rngs))"
         )
 

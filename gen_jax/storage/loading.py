@@ -20,10 +20,15 @@ class Loaded(NamedTuple):
     config: dict
     step: int
     workdir: Path
+    replica: int | None = None  # number of the replica; None: replica 0 stands for all replicas of the run
 
 
 def load(
-    workdir: str | Path, step: int | None = None, replica: int = 0, last: bool = False, model: Model | None = None
+    workdir: str | Path,
+    step: int | None = None,
+    replica: int | None = None,
+    last: bool = False,
+    model: Model | None = None,
 ) -> Loaded:
     """Rebuilds a run from its directory alone, with its best or its newest intact checkpoint.
 
@@ -32,7 +37,7 @@ def load(
     Args:
       workdir: directory of the run.
       step: step of the checkpoint; by default None, the best or the newest checkpoint.
-      replica: number of the replica, from 0; by default 0.
+      replica: number of the replica, from 0; by default None, the state of replica 0 for all replicas.
       last: whether to load the newest checkpoint even if a metric selects; by default False.
       model: the model, if the config holds objects that no other process can build; by default None.
 
@@ -54,7 +59,7 @@ def load(
         raise UserError(f"no run in {workdir}, which {state}; expected the directory of a run")
     refuse_incomplete(config, workdir)
     seeds = config["replicas"]
-    if not 0 <= replica < seeds:
+    if replica is not None and not 0 <= replica < seeds:
         raise UserError(f"replica is {replica}; expected 0 to {seeds - 1}, as {workdir} has {seeds}")
     spec = read_spec(workdir)
     if model is None:
@@ -81,4 +86,5 @@ def load(
             "run"
         )
     number, state = step_and_state
-    return Loaded(model, replicas.replica(state, replica, seeds), spec, config, number, workdir)
+    state = replicas.replica(state, replica or 0, seeds)
+    return Loaded(model, state, spec, config, number, workdir, replica)

@@ -70,7 +70,8 @@ def fit(
     """Trains a config, `fit(config, workdir)`, or a model on data, `fit(model, data, workdir=...)`, and loads the run.
 
     Called again it resumes, or finds the run complete and loads it. In the main thread, Ctrl-C (a notebook's stop button)
-    saves first.
+    saves the run and raises KeyboardInterrupt, so that a script does not go on with a model that is not trained. A hook
+    that returns `gen_jax.STOP` saves and ends the run, which is then returned.
 
     Args:
       experiment: a config file, or the config that its `get_config` returns; or a model of `data.spec`.
@@ -87,6 +88,8 @@ def fit(
 
     Raises:
       UserError: for whatever the command refuses, and if a hook fails.
+      KeyboardInterrupt: after a Ctrl-C. The run is saved.
+      SystemExit: after a SIGTERM, with the exit code of the command. The run is saved.
     """
     users = check_hooks(hooks)
     if isinstance(experiment, Model):
@@ -102,7 +105,7 @@ def fit(
             )
         source = None if "data" in settings else place.source
         job = prepare(settings_of_fit(experiment, place, settings), Path(workdir), quiet, experiment, source)
-        train(job, None, f"gen_jax.fit(model, data, workdir={str(workdir)!r}, ...)", users)
+        end_if_stopped(train(job, None, f"gen_jax.fit(model, data, workdir={str(workdir)!r}, ...)", users))
         return load(workdir, model=experiment)
     folders = [folder for folder in (place, workdir) if folder is not None]
     if len(folders) != 1:
@@ -111,8 +114,24 @@ def fit(
             "gen_jax.fit(config, 'runs/NAME')"
         )
     job = prepare(changed_config(experiment, settings), Path(folders[0]), quiet)
-    train(job, None, f"gen_jax.fit(config, {str(folders[0])!r})", users)
+    end_if_stopped(train(job, None, f"gen_jax.fit(config, {str(folders[0])!r})", users))
     return load(folders[0])
+
+
+def end_if_stopped(code: int) -> None:
+    """Ends the program of a user as the signal would have done that stopped its run.
+
+    Args:
+      code: what `train` returned.
+
+    Raises:
+      KeyboardInterrupt: for 128 + SIGINT.
+      SystemExit: for 128 + another signal.
+    """
+    if code == 128 + signal.SIGINT:
+        raise KeyboardInterrupt
+    if code:
+        raise SystemExit(code)
 
 
 def settings_of_fit(model: Model, data: DataSet, settings: Mapping[str, Any]) -> ConfigDict:
@@ -200,7 +219,8 @@ def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -
       users: the hooks of the user.
 
     Returns:
-      0; or 128 + the signal that stopped the run, as a shell would, so that whoever restarts failed commands restarts it.
+      0, also if a hook stopped the run; or 128 + the signal that stopped it, as a shell would, so that whoever restarts
+      failed commands restarts it.
 
     Raises:
       UserError: if the run belongs to other settings or another process, a metric is not finite, or a hook fails.
@@ -235,12 +255,14 @@ def train(job: Job, fork: Path | None, again: str, users: Sequence[Hook] = ()) -
             logged = log.opened(workdir, start, total, job.metrics, job.quiet) if leads else nullcontext(log.SILENT)
             with logged as journal, selection.opened(workdir, job.settings.select) as offer:
                 hooks = hooks_of_run(job, manager, journal, offer, users)
-                done = loop(job, hooks, manager, journal, start, state, processes.stop_request(received_signal))
+                end = loop(job, hooks, manager, journal, start, state, processes.stop_request(received_signal))
         if leads:
             curves.draw_curves(workdir)
-    if done < total:
-        print(f"stopped: step {done} of {total} is saved; resume with\n  {again}")
-        return 128 + (received_signal() or signal.SIGTERM)  # JAX tells the other processes of a SIGTERM
+    if end.step < total:
+        by = f" by hook {end.stopper!r}" if end.stopper else ""
+        print(f"stopped{by}: step {end.step} of {total} is saved; resume with\n  {again}")
+        # Because JAX tells the other processes of a SIGTERM, it is the signal if this process got none.
+        return 0 if end.stopper else 128 + (received_signal() or signal.SIGTERM)
     outputs = [f"{what} in {workdir / name}" for what, name in OUTPUTS.items() if (workdir / name).exists()]
     print("done: " + ", ".join(outputs))
     return 0

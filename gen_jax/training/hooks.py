@@ -14,6 +14,7 @@ before it repeats the step and its hooks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -21,10 +22,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from orbax.checkpoint import CheckpointManager
 
-from gen_jax.data.feed.order import Rows
+from gen_jax import config
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.sample_files import encode
 from gen_jax.data.spec import Spec
@@ -37,7 +37,7 @@ from gen_jax.storage import checkpoint
 from gen_jax.training import curves
 from gen_jax.training.log import Log
 from gen_jax.training.prepare import Job
-from gen_jax.verbs.conditioning import conditions_of_rows, needs_condition
+from gen_jax.verbs.conditioning import Asked, ask, conditions_of_rows, needs_condition
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.given import parse_given
 from gen_jax.verbs.score import Scorer
@@ -45,12 +45,22 @@ from gen_jax.verbs.score import Scorer
 Numbers = dict[str, float | None]
 
 
+class Stop(Enum):
+    """Holds what a user's hook returns to stop its run."""
+
+    STOP = "stop"
+
+
+STOP = Stop.STOP
+
+
 class Clock(NamedTuple):
     """Holds the progress of a run between two steps."""
 
     step: int  # number of steps that are done
     total: int  # number of steps of the whole run
-    stops: bool = False  # whether the run was asked to stop, and ends here
+    stops: bool = False  # whether the run ends here, because it was asked to stop
+    stopper: str | None = None  # name of the hook that asked, if it was a hook
 
 
 class Moment(NamedTuple):
@@ -68,12 +78,12 @@ class Hook(NamedTuple):
     Attributes:
       name: name for error messages.
       due: function (clock) -> whether the hook runs now.
-      run: function (job, moment) -> numbers to log by name, or None.
+      run: function (job, moment) -> numbers to log by name, STOP to end the run, or None.
     """
 
     name: str
     due: Callable[[Clock], bool]
-    run: Callable[[Job, Moment], Mapping[str, float | None] | None]
+    run: Callable[[Job, Moment], Mapping[str, float | None] | Stop | None]
 
 
 class Snapshot(NamedTuple):
@@ -88,6 +98,7 @@ class Snapshot(NamedTuple):
       model: the model.
       spec: facts of the data.
       workdir: directory of the run.
+      config: settings of the run, as `config.json` holds them.
     """
 
     step: int
@@ -98,18 +109,21 @@ class Snapshot(NamedTuple):
     model: Model
     spec: Spec
     workdir: Path
+    config: dict[str, Any]
 
 
-def every(period: int, function: Callable[[Snapshot], Mapping[str, float] | None]) -> Hook:
+def every(period: int, function: Callable[[Snapshot], Mapping[str, float] | Stop | None]) -> Hook:
     """Returns a hook that calls a function after every `period` steps and after the last step.
 
-    The function cannot change the training. If a run has several processes, the first process calls the function. A run
-    that was killed and resumed calls it again at the steps that it repeats.
+    If the function returns `gen_jax.STOP`, the run is saved and ends after this step. `gen_jax.fit` then returns the run,
+    and goes on if it is called again. Apart from this, the function cannot change the training. If a run has several
+    processes, the first process calls the function. A run that was killed and resumed calls it again at the steps that it
+    repeats.
 
     Args:
       period: number of steps between two calls, at least 1.
-      function: function of a `Snapshot`. It may return None, or numbers by name, which are logged with the metrics. A
-        number that is not finite is logged as null.
+      function: function of a `Snapshot`. It may return None, `gen_jax.STOP`, or numbers by name, which are logged with the
+        metrics. A number that is not finite is logged as null.
 
     Raises:
       UserError: for a period that is not a whole number of steps, or an object that cannot be called.
@@ -232,18 +246,26 @@ def any_due(schedules: list[Callable[[Clock], bool]], clock: Clock) -> bool:
     return any(due(clock) for due in schedules)
 
 
-def run_hooks(job: Job, hooks: list[Hook], moment: Moment) -> None:
-    """Runs hooks one after the other. A hook gets the numbers that earlier hooks returned.
+def run_hooks(job: Job, hooks: list[Hook], moment: Moment) -> Clock:
+    """Runs the hooks that are due, one after the other. A hook gets the numbers that earlier hooks returned.
 
     Args:
       job: the prepared run.
-      hooks: the hooks.
+      hooks: all hooks of the run.
       moment: the arguments of the loop.
+
+    Returns:
+      The progress of the run, which ends here if a hook stops it. The later hooks know it, so that the run is saved.
     """
     for hook in hooks:
-        numbers = hook.run(job, moment)
-        if numbers:
-            moment = moment._replace(returned={**moment.returned, **numbers})
+        if not hook.due(moment.clock):
+            continue
+        returned = hook.run(job, moment)
+        if isinstance(returned, Stop):
+            moment = moment._replace(clock=moment.clock._replace(stops=True, stopper=hook.name))
+        elif returned:
+            moment = moment._replace(returned={**moment.returned, **returned})
+    return moment.clock
 
 
 def score_and_offer(scorer: Scorer, offer: Callable[[int, Scores, State], None], job: Job, moment: Moment) -> Numbers:
@@ -280,8 +302,8 @@ def score(scorer: Scorer, job: Job, state: State, step: int) -> Scores:
     return scores
 
 
-def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbers | None:
-    """Calls a user's function with a snapshot of the run, in the first process.
+def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbers | Stop | None:
+    """Calls a user's function with a snapshot of the run, in the first process. All processes stop if it says so.
 
     Args:
       function: the function.
@@ -292,13 +314,28 @@ def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbe
       UserError: with the name of the function, if it fails or returns anything but numbers by name.
     """
     state = gathered(job, moment.state)
-    if not processes.leads():
-        return None
+    returned = called(function, job, moment, state) if processes.leads() else None
+    return STOP if processes.first(returned is STOP) else returned
+
+
+def called(function: Callable[[Snapshot], Any], job: Job, moment: Moment, state: State) -> Numbers | Stop | None:
+    """Returns what a user's function returns for a snapshot of the run.
+
+    Args:
+      function: the function.
+      job: the prepared run.
+      moment: the arguments of the loop.
+      state: state of all replicas on this process.
+
+    Raises:
+      UserError: as `call`.
+    """
     views = (replicas.replica(state, index, job.replicas) for index in range(job.replicas))
     states = tuple(jax.tree.map(jnp.copy, view) for view in views)  # because the next step donates the arrays
-    step, total, _ = moment.clock
+    step, total, *_ = moment.clock
     metrics = {**moment.metrics, **moment.returned}
-    snapshot = Snapshot(step, total, states[0], states, metrics, job.model, job.data.spec, job.workdir)
+    settings = config.config.plain(job.settings)
+    snapshot = Snapshot(step, total, states[0], states, metrics, job.model, job.data.spec, job.workdir, settings)
     try:
         returned = function(snapshot)
     except Exception as error:
@@ -306,6 +343,8 @@ def call(function: Callable[[Snapshot], Any], job: Job, moment: Moment) -> Numbe
         raise UserError(
             f"hook {name_of(function)!r} failed after step {step} ({what}); expected a hook that returns"
         ) from error
+    if returned is STOP:
+        return STOP
     return returned_numbers(name_of(function), returned, {"step", "seconds", job.settings.select, *metrics})
 
 
@@ -323,7 +362,9 @@ def returned_numbers(name: str, returned: Any, logged_names: set[str]) -> Number
     if returned is None:
         return None
     if not isinstance(returned, Mapping):
-        raise UserError(f"hook {name!r} returned {returned!r:.80}; expected None, or numbers by name to be logged")
+        raise UserError(
+            f"hook {name!r} returned {returned!r:.80}; expected None, gen_jax.STOP, or numbers by name to be logged"
+        )
     for key, value in returned.items():
         if not isinstance(key, str) or key in logged_names:
             raise UserError(
@@ -359,18 +400,12 @@ def draw_samples(journal: Log, job: Job, moment: Moment) -> None:
     state = gathered(job, moment.state)
     if not processes.leads():
         return
-    step, total, _ = moment.clock
+    step, total, *_ = moment.clock
     how, spec = job.settings.sample, job.data.spec
-    given = parse_given(how.given, how.num, spec, how.length).given
-    truth: dict[str, np.ndarray] = {}
-    num = how.num
-    if needs_condition(job.model) and "c" not in (given or {}):
-        rows = rows_for_pictures(job, num)
-        num = len(rows["x"])
-        asked = conditions_of_rows(job.model, spec, rows)
-        given = {**(given or {}), **asked.given}
-        truth = {} if asked.truth is None else {"truth": asked.truth}
-    samples = draw(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, num, given) | truth
+    asked = asked_for_pictures(job)
+    samples = draw(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, asked.num, asked.given)
+    if asked.truth is not None:
+        samples["truth"] = asked.truth
     contents = encode(samples, spec, kind_of(spec).suffixes[0])
     journal.show(step, contents)
     for suffix, content in contents.items():
@@ -379,17 +414,24 @@ def draw_samples(journal: Log, job: Job, moment: Moment) -> None:
         curves.draw_curves(job.workdir)
 
 
-def rows_for_pictures(job: Job, num: int) -> Rows:
-    """Returns the first raw rows of the validation split, or else of the test split, or else of the training split.
+def asked_for_pictures(job: Job) -> Asked:
+    """Returns the conditions of the pictures of a run.
+
+    A model that needs a condition gets `sample.given`, or else the conditions of the validation split, or of the test
+    split, or of the training split.
 
     Args:
       job: the prepared run.
-      num: largest number of rows.
     """
+    how, spec, model = job.settings.sample, job.data.spec, job.model
+    if not needs_condition(model):
+        return Asked(parse_given(how.given, how.num, spec, how.length).given or {}, how.num)
+    if how.given is not None:
+        return ask(model, spec, config.plain(job.settings), [how.given], how.num)
     settings = job.settings.data
     splits = dict.fromkeys(("validation", settings.test_split, settings.split))
-    split = next(name for name in splits if job.data.spec.sizes.get(name))
-    return job.data.read(split, min(num, job.data.spec.sizes[split]))
+    split = next(name for name in splits if spec.sizes.get(name))
+    return conditions_of_rows(model, spec, job.data.read(split, min(how.num, spec.sizes[split])))
 
 
 def save(manager: CheckpointManager, job: Job, moment: Moment) -> None:

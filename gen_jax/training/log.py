@@ -1,12 +1,13 @@
 """Writes the log of a run: metrics.jsonl, TensorBoard events and the progress bar."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -45,6 +46,7 @@ def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quie
     before = kept[-1]["seconds"] if kept else 0.0
     began = time.perf_counter()
     pace = 0.2 if sys.stderr.isatty() else 5.0  # seconds
+    quiet = quiet or sizeless(sys.stderr)
     bar = tqdm(total=total, initial=start, unit="step", disable=quiet, dynamic_ncols=True, mininterval=pace)
     bar.set_postfix_str("compiling")
     with _tensorboard(workdir / "tensorboard", start + 1) as event, bar:
@@ -68,6 +70,18 @@ def opened(workdir: Path, start: int, total: int, metrics: tuple[str, ...], quie
             bar.update(step - bar.n)
 
         yield Log(record, show, tick)
+
+
+def sizeless(stream: Any) -> bool:
+    """Returns whether a stream is a terminal of 0 columns or 0 lines, on which tqdm shows no bar.
+
+    Args:
+      stream: the stream.
+    """
+    try:
+        return stream.isatty() and 0 in os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError, AttributeError):  # a stream without a file
+        return False
 
 
 def _short(value: float | None) -> str:

@@ -57,7 +57,7 @@ def loop(
     start: int,
     state: State,
     stopping: Callable[[int], bool],
-) -> int:
+) -> Clock:
     """Trains to the last step, or until the run is asked to stop.
 
     The metrics of a step are fetched from the device only if a hook is due after it.
@@ -72,7 +72,7 @@ def loop(
       stopping: function of a step that returns whether all processes stop after it.
 
     Returns:
-      The last step, which is saved.
+      The progress of the run after its last step, which is saved.
 
     Raises:
       UserError: if a metric is not finite, or a hook fails.
@@ -83,20 +83,19 @@ def loop(
     broken = initially_broken(job)
     clock = Clock(start, total)
     if start == 0:
-        run_hooks(job, [hook for hook in hooks if hook.due(clock)], Moment(clock, state, {}, {}))
+        run_hooks(job, hooks, Moment(clock, state, {}, {}))
     for step, fed in zip(range(start, total), job.data.stream(start, total)):
         fed = placement.place_rows(job.mesh, fed)
         state, broken, metrics = step_fn(state, broken, np.int32(step), arrays, fed)
         clock = Clock(step + 1, total, stopping(step + 1))
         journal.tick(clock.step)
-        due = [hook for hook in hooks if hook.due(clock)]
-        if due:
+        if any(hook.due(clock) for hook in hooks):
             numbers = finite_numbers(job, manager, metrics, broken)
-            run_hooks(job, due, Moment(clock, state, numbers, {}))
+            clock = run_hooks(job, hooks, Moment(clock, state, numbers, {}))
         if clock.stops:
             break
     checkpoint.finish(manager)
-    return clock.step
+    return clock
 
 
 def initially_broken(job: Job) -> dict[str, jax.Array]:

@@ -10,13 +10,11 @@ from pathlib import Path
 
 from gen_jax import files
 from gen_jax.devices import processes
-from gen_jax.errors import UserError, whole_number
 from gen_jax.metrics import catalogue
 from gen_jax.model import State
 from gen_jax.storage import checkpoint, directory
 from gen_jax.storage.metrics_file import read_metrics
-
-REPLICAS = "replicas.json"
+from gen_jax.verbs.best_replica import REPLICAS
 
 
 @contextmanager
@@ -52,40 +50,3 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
                 checkpoint.finish(manager)  # before a newer checkpoint, after which this score does not come again
 
         yield offer
-
-
-def replica(workdir: Path, text: str) -> int:
-    """Returns the number of the replica that `--replica` names: a number, or `best`.
-
-    `best` is the replica with the best value of the metric that selects.
-
-    Args:
-      workdir: directory of the run.
-      text: a number, or `best`.
-
-    Raises:
-      UserError: for another text, or if no metric has selected among the replicas.
-    """
-    number = whole_number(text)
-    if number is not None:
-        return number
-    if text != "best":
-        raise UserError(f"--replica is {text}; expected a number, or best")
-    path = Path(workdir) / directory.BEST / REPLICAS
-    if not path.exists():
-        raise UserError(
-            f"--replica is best, and {workdir} has no replicas that a metric selects among; expected a number. Set "
-            "--config.select to train with a selection"
-        )
-    record = files.read_json(path)
-    signs = catalogue.signs()
-    signs |= {old: -signs[name] for old, name in catalogue.NEGATED.items() if name in signs}
-    if record.get("metric") not in signs or not isinstance(record.get("values"), list):
-        raise UserError(
-            f"{path} holds no values of a metric; expected some for --replica best. Choose a replica by its number"
-        )
-    sign = signs[record["metric"]]
-    return max(
-        range(len(record["values"])),
-        key=lambda one: -math.inf if record["values"][one] is None else sign * record["values"][one],
-    )

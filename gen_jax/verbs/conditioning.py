@@ -30,7 +30,7 @@ class Asked(NamedTuple):
       truth: true rows `x` [num, *shape] in the domain of the data; None if they are not known.
     """
 
-    given: dict[str, np.ndarray]
+    given: Mapping[str, Any]
     num: int
     truth: np.ndarray | None = None
 

@@ -50,53 +50,65 @@ def evaluate_run(
     Raises:
       UserError: for a directory without a run, data that have changed, or metrics that do not apply.
     """
-    loaded = loading.load(workdir, step, replica or 0)
-    settings = loaded.config["evaluate"]
-    num = num or settings["num"]
-    scorer = scorer_of(
-        loaded, [*names] or catalogue.current(settings["metrics"]) or [catalogue.ALL], num, features, num_samples
-    )
-    others = range(1, loaded.config["replicas"]) if replica is None else range(0)
+    loaded = loading.load(workdir, step, replica)
+    num = num or loaded.config["evaluate"]["num"]
+    scorer = scorer_of(loaded, chosen_names(loaded, names), num, features, num_samples)
     samples = None
     if loaded.spec.tabular:
         samples = scorer.draw(loaded.model, loaded.state)
-    scores = replica_scores(scorer, workdir, loaded, others, samples)
+    scores = replica_scores(scorer, loaded, samples)
     if not scores:
         raise UserError(f"no metric applies to {loaded.spec.name}; expected data that a metric measures")
     if step is None and loaded.config.get("select"):
-        newest = loading.load(workdir, None, replica or 0, last=True)
-        for name, entry in replica_scores(scorer, workdir, newest, others).items():
+        newest = loading.load(workdir, None, replica, last=True)
+        for name, entry in replica_scores(scorer, newest).items():
             scores[name]["last"] = entry["value"]
     return Evaluation(loaded, num, scores, samples)
 
 
-def replica_scores(
-    scorer: Scorer, workdir: str, loaded: loading.Loaded, others: Iterable[int], samples: Rows | None = None
-) -> Scores:
-    """Returns the scores of a run and of its other replicas as one.
+def chosen_names(loaded: loading.Loaded, names: Iterable[str]) -> list[str]:
+    """Returns the names of metrics: the given names, or those of the config of a run, or the name of all that apply.
+
+    Args:
+      loaded: the run.
+      names: a name, or several names; by none, the names of the config.
+    """
+    if isinstance(names, str):
+        return [names]
+    return [*names] or [*catalogue.current(loaded.config["evaluate"]["metrics"])] or [catalogue.ALL]
+
+
+def replica_scores(scorer: Scorer, loaded: loading.Loaded, samples: Rows | None = None) -> Scores:
+    """Returns the scores of a run: of the replica that was loaded, or of all replicas as one.
 
     Args:
       scorer: the scorer.
-      workdir: directory of the run.
-      loaded: the run with its first replica.
-      others: numbers of the other replicas.
-      samples: raw samples of the first replica; None: they are drawn.
+      loaded: the run.
+      samples: raw samples of the loaded replica; None: they are drawn.
     """
-    others = [*others]
+    others = range(1, loaded.config["replicas"]) if loaded.replica is None else range(0)
     scores = []
     with counter(1 + len(others), "replicas", "replica", visible=bool(others)) as bar:
         scores.append(scorer.score(loaded.model, loaded.state, samples))
         bar.update()
         for other in others:
-            state = loading.load(workdir, loaded.step, other).state
+            state = loading.load(loaded.workdir, loaded.step, other, model=loaded.model).state
             scores.append(scorer.score(loaded.model, state))
             bar.update()
     return mean_scores(scores)
 
 
-def scored(workdir: str, evaluation: Evaluation) -> Scored:
-    """Returns the scores of a run, for a comparison."""
-    return Scored(workdir, evaluation.scores, seeds_of(evaluation.loaded.config))
+def scored(loaded: loading.Loaded, scores: Scores) -> Scored:
+    """Returns the scores of a run, for a comparison.
+
+    Args:
+      loaded: the run.
+      scores: its scores.
+    """
+    seeds = seeds_of(loaded.config)
+    if loaded.replica is not None:
+        seeds = seeds[loaded.replica : loaded.replica + 1]
+    return Scored(str(loaded.workdir), scores, seeds)
 
 
 def stored(workdir: str) -> Scored:

@@ -8,6 +8,7 @@ from gen_jax.data.kinds.roll import ROLL
 from gen_jax.data.kinds.series import SERIES
 from gen_jax.data.kinds.table import TABLE
 from gen_jax.data.kinds.text import TEXT
+from gen_jax.data.kinds.tokens import TOKENS
 from gen_jax.data.kinds.vector import VECTOR
 from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec
@@ -20,6 +21,7 @@ KINDS: dict[str, Kind] = {
         CLASS_MAP,
         VECTOR,
         TEXT,
+        TOKENS,
         AUDIO,
         ROLL,
         SERIES,

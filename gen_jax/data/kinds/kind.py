@@ -11,6 +11,9 @@ from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec
 
 Read = Callable[[Path, Mapping[str, Any], str], Source]  # (file, `data` section of a config, hash of the content)
+Hold = Callable[
+    [str, Mapping[str, Any], Mapping[str, Any]], Source
+]  # (name, values by split, `data` section of a config)
 Write = Callable[[dict[str, np.ndarray], Spec], bytes]  # (samples in the domain of the data, spec) -> content of a file
 Draw = Callable[[np.ndarray, Spec], Image.Image]  # (x in the domain of the data, spec) -> picture
 
@@ -24,12 +27,16 @@ class Kind(NamedTuple):
       axes: a letter for each axis of a row: T time, H height, W width, C channels, D numbers or keys.
       columns: whether each entry of the last axis is a column with its own range and unit; by default False.
       binary: whether the numbers of a row are 0 or 1, so that a likelihood is a probability; by default False.
+      symbols: whether the numbers of an array are symbols 0, 1, ... without an order; by default False.
       sound: whether a row is a recording, which can be heard; by default False.
       default_transform: `data.transform` if unset; tokens are never transformed; by default 'signed'.
       scored_with_test: splits whose rows belong to the held-out rows of a likelihood; by default none.
       options: settings of the `data` section that this kind has, but not all kinds; by default none.
       read: suffix of a user's file -> reader (file, `data` section of a config, hash of the content) -> source; by
         default none.
+      hold: function (name, values by split, `data` section of a config) -> source, for values of a program that are no
+        arrays; by default None.
+      recognises: function of values -> whether `hold` opens them, if the program names no kind; by default None.
       write: suffix of a file of samples -> writer (samples, spec) -> bytes. A picture is written with the file; by
         default none.
       picture: function (x [N, *shape], spec) -> picture of the rows, with NaN beyond the end of a sequence; by
@@ -45,11 +52,14 @@ class Kind(NamedTuple):
     axes: str
     columns: bool = False
     binary: bool = False
+    symbols: bool = False
     sound: bool = False
     default_transform: str = "signed"
     scored_with_test: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     read: Mapping[str, Read] = {}
+    hold: Hold | None = None
+    recognises: Callable[[Any], bool] | None = None
     write: Mapping[str, Write] = {}
     picture: Draw | None = None
     strip: Draw | None = None

@@ -12,7 +12,7 @@ from gen_jax.data.spec import Spec, columns
 from gen_jax.data.tables.csv_files import to_csv
 from gen_jax.data.tables.network_source import open_network
 from gen_jax.data.tables.statistics import parts, shares
-from gen_jax.data.tables.table_source import open_table
+from gen_jax.data.tables.table_source import is_table, open_table, table_in_memory
 from gen_jax.data.tables.text_columns import SUFFIXES
 
 LETTERS, MOST_NAMES = 22, 20  # largest numbers of letters side by side and of names of levels, below a panel
@@ -94,6 +94,8 @@ TABLE = Kind(
     default_transform="standard",
     options=("schema", "test_path", "set"),
     read={".bif": open_network, **dict.fromkeys(SUFFIXES, open_table)},
+    hold=table_in_memory,
+    recognises=is_table,
     write={".csv": to_csv},
     picture=margins,
 )

@@ -98,6 +98,43 @@ def text_file(path: Path, options: Mapping[str, Any], file_hash: str) -> Source:
     return text_source(path.stem, lambda split: [parts[split]], list(SHARES), options, file_hash)
 
 
+def are_texts(x: Any) -> bool:
+    """Returns whether values are texts: a text, or a sequence that begins with a text.
+
+    Args:
+      x: the values.
+    """
+    if isinstance(x, str | bytes):
+        return True
+    one_axis = isinstance(x, Sequence) or getattr(x, "ndim", 0) == 1
+    return one_axis and len(x) > 0 and isinstance(next(iter(x)), str | bytes)
+
+
+def texts_in_memory(name: str, parts: Mapping[str, Any], options: Mapping[str, Any]) -> Source:
+    """Opens texts of a program. A row is a text.
+
+    Args:
+      name: name of the data.
+      parts: texts of each split, str or bytes in UTF-8.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for anything but sequences of texts, and in the cases of `text_source`.
+    """
+    encoded: dict[str, list[bytes]] = {}
+    for split, texts in parts.items():
+        if isinstance(texts, str | bytes) or not hasattr(texts, "__iter__"):
+            raise UserError(
+                f"{name}, {split}: {texts!r:.40} is no list of texts; expected such as ['a text', 'another']"
+            )
+        for row, text in enumerate(texts):
+            if not isinstance(text, str | bytes):
+                raise UserError(f"{name}, {split}: row {row} is of type {type(text).__name__}; expected a text")
+        encoded[split] = [text.encode() if isinstance(text, str) else bytes(text) for text in texts]
+    known = content_hash(*(part for split, texts in encoded.items() for part in ([split, *map(len, texts)], *texts)))
+    return text_source(name, encoded.__getitem__, [*encoded], options, known)
+
+
 def characters(spec: Spec) -> list[str]:
     """Returns the symbols of the vocabulary that are characters; empty if the symbols are bytes.
 
@@ -195,6 +232,8 @@ TEXT = Kind(
     scored_with_test=("validation",),
     options=("window", "vocabulary"),
     read={".txt": text_file},
+    hold=texts_in_memory,
+    recognises=are_texts,
     write={".txt": text},
     tokens=tokens_of,
     read_tokens=read_text,

@@ -60,4 +60,4 @@ def plane(spec: Spec):
     return figure, panel
 
 
-VECTOR = Kind("vector", "vectors", "D", columns=True, options=("test_name",), picture=scatter, strip=lines)
+VECTOR = Kind("vector", "vectors", "D", columns=True, options=("test_name", "kind"), picture=scatter, strip=lines)

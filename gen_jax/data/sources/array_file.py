@@ -13,6 +13,7 @@ from gen_jax.data.source import Source, image_or_vector, resized
 from gen_jax.errors import UserError, choose, readable
 
 LIMITS = {"uint8": (0, 255), "bool": (0, 1)}  # domain of images by the type of their pixels
+LARGEST_SYMBOL = 2**16 - 1
 
 
 def array_file(path: Path, options: Mapping[str, Any]) -> Source:
@@ -31,6 +32,8 @@ def array_file(path: Path, options: Mapping[str, Any]) -> Source:
     if source.content:
         return source
     content = files_hash([path])
+    if "vocabulary" in source.info:
+        content = content_hash(content, source.kind)
     # Because an earlier version wrote rows with other labels to the cache, the classes are a part of the hash.
     return source._replace(content=content_hash(content, source.classes) if "labels" in source.info else content)
 
@@ -43,7 +46,7 @@ def source_of_arrays(
     Args:
       name: name of the data.
       origin: name of the arrays, for messages.
-      arrays: `x` [N, ...], and labels `y` [N] if there are labels.
+      arrays: `x` [N, ...], labels `y` [N] if there are labels, and `length` [N] of sequences if their lengths differ.
       options: the `data` section of a config, of which `resize` and `kind` are read.
       content: hash of the content.
 
@@ -55,17 +58,29 @@ def source_of_arrays(
     y = _labels(origin, arrays["y"], len(x)) if "y" in arrays else None
     if resize is not None and x.dtype != np.uint8:
         raise UserError(f"data.resize is {resize} and {origin} holds {x.dtype}; expected uint8 images")
-    kind, shape = (declared, x.shape[1:]) if declared else image_or_vector(origin, x.shape[1:], resize)
+    if declared is None or KINDS[declared].pixels:
+        kind, shape = image_or_vector(origin, x.shape[1:], resize)
+    else:
+        kind, shape = declared, x.shape[1:]
+    limits = LIMITS.get(str(arrays["x"].dtype)) if x.ndim == 4 else None
     info: dict[str, Any] = {}
+    if KINDS[kind].symbols:
+        x, vocabulary = _symbols(origin, x)
+        info["vocabulary"], limits = vocabulary, (0, len(vocabulary) - 1)
+    lengths = arrays.get("length")
+    if lengths is not None:
+        info["ragged"] = True
     classes: tuple[str, ...] = ()
     codes = None
     if y is not None:
         classes, codes = classes_of(y)
         if classes != tuple(map(str, range(len(classes)))):  # labels are not 0 to K - 1
-            info = {"labels": y.dtype.kind}
+            info["labels"] = y.dtype.kind
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         batch = {"x": np.stack([resized(row, resize) for row in x[indices]]) if resize else x[indices]}
+        if lengths is not None:
+            batch["length"] = lengths[indices].astype(np.int32)
         return batch if codes is None else {**batch, "y": codes[indices]}
 
     return Source(
@@ -77,8 +92,9 @@ def source_of_arrays(
         rows=rows,
         content=content,
         classes=classes,
-        limits=LIMITS.get(str(arrays["x"].dtype)) if x.ndim == 4 else None,
+        limits=limits,
         info=info,
+        lengths=None if lengths is None else lambda split: lengths,
     )
 
 
@@ -118,9 +134,27 @@ def _values(origin: str, x: np.ndarray, declared: str | None) -> np.ndarray:
     if declared is None:
         return x[..., None] if x.ndim == 3 else x
     kind = KINDS[choose("data.kind", declared, [name for name, kind in KINDS.items() if "kind" in kind.options])]
+    if kind.pixels and x.ndim == kind.rank:
+        x = x[..., None]
     if x.ndim != 1 + kind.rank:
         raise UserError(f"{origin} has the shape {x.shape}; expected {declared} [N, {', '.join(kind.axes)}]")
     return x
+
+
+def _symbols(origin: str, x: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Returns symbols in their smallest type, and the vocabulary 0, 1, ... up to the largest symbol.
+
+    Raises:
+      UserError: for numbers that are not whole, negative, or too large for a vocabulary.
+    """
+    if x.dtype.kind not in "iu":
+        raise UserError(f"{origin} holds tokens of type {x.dtype}; expected whole numbers from 0")
+    low, high = int(x.min()), int(x.max())
+    if low < 0 or high > LARGEST_SYMBOL:
+        raise UserError(
+            f"{origin} holds tokens from {low} to {high}; expected whole numbers from 0 to {LARGEST_SYMBOL}"
+        )
+    return x.astype(np.min_scalar_type(high)), list(range(high + 1))
 
 
 def _labels(origin: str, y: np.ndarray, num: int) -> np.ndarray:

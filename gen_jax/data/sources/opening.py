@@ -49,6 +49,19 @@ def open_source(options: Mapping[str, Any]) -> Source:
         source = open_set(options)
     else:
         source = open_tfds(options)
+    return prepared(source, options)
+
+
+def prepared(source: Source, options: Mapping[str, Any]) -> Source:
+    """Returns a source as the options ask for it: in windows, stacked, black and white, or with another test split.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for an option that does not fit the rows.
+    """
     refuse_options(source, options)
     if options.get("window") is not None:
         source = windowed(source, options["window"])
@@ -73,7 +86,7 @@ def held_source(name: str) -> Source:
             f"data of {name} were arrays in the program that trained; expected the same arrays, or a file of rows. "
             "Open the arrays first, by gen_jax.data.arrays"
         )
-    return HELD[name].source
+    return HELD[name].origin
 
 
 def refuse_options(source: Source, options: Mapping[str, Any]) -> None:
@@ -93,6 +106,10 @@ def refuse_options(source: Source, options: Mapping[str, Any]) -> None:
             raise UserError(
                 f"data.{option} is {value!r} and {source.name} holds {source.kind} data; expected {' or '.join(kinds)}"
             )
+    if options.get("kind") not in (None, source.kind):
+        raise UserError(
+            f"data.kind is {options['kind']!r} and {source.name} holds {source.kind} data; expected data.kind unset"
+        )
 
 
 def with_test_set(source: Source, options: Mapping[str, Any]) -> Source:

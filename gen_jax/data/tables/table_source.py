@@ -12,7 +12,7 @@ from gen_jax.data.tables.ids import facts_of_ids
 from gen_jax.data.tables.schema import NOT_MODELLED, Columns, all_fit, facts_of_text, read_schema, same_columns
 from gen_jax.data.tables.schema_inference import infer, with_range
 from gen_jax.data.tables.statistics import marginals
-from gen_jax.data.tables.text_columns import Cells, read_cells
+from gen_jax.data.tables.text_columns import Cells, cells_of_values, read_cells
 from gen_jax.data.tables.values import numbers
 from gen_jax.errors import UserError
 
@@ -154,13 +154,67 @@ def open_table(path: Path, options: Mapping[str, Any], content: str) -> Source:
     return table_source(path.name.split(".")[0], parts, options, content)
 
 
+def is_table(x: Any) -> bool:
+    """Returns whether values are columns by name, as in a dictionary or a data frame.
+
+    Args:
+      x: the values.
+    """
+    return hasattr(x, "items") and getattr(x, "ndim", 2) == 2  # because a series of pandas has `items` too
+
+
+def table_in_memory(name: str, parts: Mapping[str, Any], options: Mapping[str, Any]) -> Source:
+    """Opens a table of a program, whose cells are read as those of a file.
+
+    Without a test split, a share `data.holdout` of the rows is the test split, as in `open_table`.
+
+    Args:
+      name: name of the data.
+      parts: columns by name of each split, or an array [N, D], whose columns are x0, x1, ...
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for values that are not a table, and in the cases of `table_source`.
+    """
+    texts = facts_of_text(options)
+    cells = {split: cells_of_values(f"{name}, {split}", columns_in(values), *texts) for split, values in parts.items()}
+    facts = [
+        [split, column, each.texts, each.codes.tolist()]
+        for split, columns in cells.items()
+        for column, each in columns.items()
+    ]
+    if len(cells) == 1 and not options.get("columns"):
+        cells = with_holdout(name, cells, options)
+    return table_source(name, cells, options, content_hash(*facts))
+
+
+def columns_in(values: Any) -> dict[str, Any]:
+    """Returns the columns of a table by name.
+
+    Args:
+      values: columns by name, or an array [N, D].
+
+    Raises:
+      UserError: for anything else.
+    """
+    if is_table(values):
+        return {str(name): column for name, column in values.items()}
+    try:
+        x = np.asarray(values)
+    except ValueError:
+        x = np.empty(0)
+    if x.ndim != 2:
+        raise UserError(f"table is of type {type(values).__name__}; expected columns by name, or an array [N, D]")
+    return {f"x{place}": x[:, place] for place in range(x.shape[1])}
+
+
 def with_holdout(
-    path: Path, parts: dict[str, dict[str, Cells]], options: Mapping[str, Any]
+    path: Path | str, parts: dict[str, dict[str, Cells]], options: Mapping[str, Any]
 ) -> dict[str, dict[str, Cells]]:
     """Returns the rows of a table in two splits. The held-out rows depend on the number of rows alone.
 
     Args:
-      path: the file of the table.
+      path: file or name of the table.
       parts: columns of the only split.
       options: the `data` section of a config.
 

@@ -136,6 +136,54 @@ def read_cells(
     else:
         table, layout = _csv(path, names, options.get("separator"))
         decimal, nameless = options.get("decimal") or ("." if layout.separator == "," else None), layout.nameless
+    columns = _columns(path, table, levels, empty, symbols, decimal)
+    return {name: cells for name, cells in columns.items() if cells.texts or name not in nameless}
+
+
+def cells_of_values(
+    origin: str,
+    values: Mapping[str, Any],
+    levels: Mapping[str, Collection[str]] = MappingProxyType({}),
+    empty: Mapping[str, Collection[str]] = MappingProxyType({}),
+    symbols: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> dict[str, Cells]:
+    """Returns columns of values in memory by name. Their cells are read as those of a Parquet file.
+
+    Args:
+      origin: name of the table, for the errors.
+      values: values by column: numbers, texts, truth values or dates; None and NaN are missing cells.
+      levels: as in `read_cells`.
+      empty: as in `read_cells`.
+      symbols: as in `read_cells`.
+
+    Raises:
+      UserError: for columns of unequal length, a column of several types or axes, or a table without rows.
+    """
+    import pyarrow
+
+    arrays = {}
+    for name, column in values.items():
+        try:
+            arrays[name] = pyarrow.array(column, from_pandas=True)
+        except (pyarrow.ArrowException, TypeError, ValueError) as error:
+            raise UserError(
+                f"column {name!r} of {origin} mixes types ({_line(error)}); expected a list of numbers, or of texts"
+            ) from None
+    lengths = {name: len(column) for name, column in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name!r} {length}" for name, length in lengths.items())
+        raise UserError(f"columns of {origin} have several lengths, {listed:.80}; expected one length")
+    return _columns(origin, pyarrow.table(arrays), levels, empty, symbols, ".")
+
+
+def _columns(
+    path: Path | str,
+    table: Any,
+    levels: Mapping[str, Collection[str]],
+    empty: Mapping[str, Collection[str]],
+    symbols: Mapping[str, Collection[str]],
+    decimal: str | None,
+) -> dict[str, Cells]:
     double = [name for name, times in Counter(table.column_names).items() if times > 1]
     if double:
         raise UserError(f"{path}: two columns are named {min(double)!r}; expected one of each name")
@@ -147,7 +195,7 @@ def read_cells(
         texts = [without(text, symbols[name]) for text in texts] if name in symbols else texts
         texts = _with_points(path, name, texts, decimal)
         columns[name] = trimmed(texts, codes, EMPTY.union(empty.get(name, ())).difference(levels.get(name, ())))
-    return {name: cells for name, cells in columns.items() if cells.texts or name not in nameless}
+    return columns
 
 
 def without(text: str, symbols: Collection[str]) -> str:
@@ -162,7 +210,7 @@ def without(text: str, symbols: Collection[str]) -> str:
     return text.strip()
 
 
-def _column(path: Path, name: str, column: Any) -> tuple[list[str], np.ndarray]:
+def _column(path: Path | str, name: str, column: Any) -> tuple[list[str], np.ndarray]:
     import pyarrow
 
     try:
@@ -173,7 +221,7 @@ def _column(path: Path, name: str, column: Any) -> tuple[list[str], np.ndarray]:
     return coded.dictionary.to_pylist(), coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
 
 
-def _with_points(path: Path, name: str, texts: list[str], decimal: str | None) -> list[str]:
+def _with_points(path: Path | str, name: str, texts: list[str], decimal: str | None) -> list[str]:
     """Returns the texts of a column with decimal points instead of decimal commas.
 
     If `decimal` is None, the decimal sign is guessed from all texts.
