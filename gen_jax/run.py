@@ -156,8 +156,8 @@ class Run(loading.Loaded):
         Args:
           num: number of samples.
           seed: of the draws.
-          given: a condition: text as `gen_jax.sample --given` takes it, such as `y=3`, or arrays [num, ...] by name, as
-            `Model.given` lists them.
+          given: a condition: text as `gen_jax.sample --given` takes it, such as `y=3` or `split=test`, or arrays
+            [num, ...] by name, as `Model.given` lists them. A condition `c` is in its own domain, such as 0 to 255.
           length: of sequences, in tokens or frames, if they are to be shorter or longer than those of the data.
           **how: options of the sampler, as `Model.options` lists them, such as `temperature`.
 
@@ -167,6 +167,8 @@ class Run(loading.Loaded):
         check_whole("number of samples", num)
         if isinstance(given, Mapping):
             arrays = {name: np.asarray(value) for name, value in given.items()}
+            if self.spec.condition is not None and "c" in arrays:
+                arrays["c"] = np.asarray(to_model(self.spec.condition, arrays["c"]))
             for name, array in arrays.items():
                 if array.shape[:1] != (num,):
                     raise UserError(

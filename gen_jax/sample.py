@@ -8,7 +8,7 @@ python -m gen_jax.sample --workdir runs/mixture --given patients.csv --out compl
 python -m gen_jax.sample --workdir runs/mingru --stream [--given prefix=ROMEO:] [--length 1000]
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from gen_jax.errors import UserError, choose
 from gen_jax.files import write
 from gen_jax.storage import loading
 from gen_jax.verbs import best_replica
+from gen_jax.verbs.conditioning import Asked, ask, needs_condition
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.given import parse_given
 
@@ -39,8 +40,9 @@ FLAGS = {
     "step": (None, "checkpoint to draw from; the newest, or the selected one, where unset"),
     "replica": ("0", "which of a run's replicas to draw from: a number, or best"),
     "given": (
-        None,
-        "a condition: y=CLASS, or y=all for each class in turn; prefix=TEXT of text; of a table NAME=VALUE, NAME>VALUE, "
+        [],
+        "a condition, and several flags for several conditions: y=CLASS, or y=all for each class in turn; prefix=TEXT of "
+        + "text; of paired data image=FILE or FOLDER, text=WORDS or @FILE, or split=NAME; of a table NAME=VALUE, NAME>VALUE, "
         + "NAME in LOW..HIGH, NAME in VALUE,VALUE, several between commas, or a CSV or Parquet file whose empty cells are drawn",
     ),
     "completions": (1, "how often the file of --given is completed: from 2 on into as many files, OUT-1, OUT-2, ..."),
@@ -77,39 +79,69 @@ def main(argv: list[str]) -> None:
         flags.workdir, command_line.integer("step", flags.step), best_replica.replica(flags.workdir, flags.replica)
     )
     length = command_line.integer("length", flags.length, 1) or loaded.config["sample"].get("length")
-    if evidence.is_file(flags.given):
-        complete(flags, loaded)
+    paired = needs_condition(loaded.model)
+    text = None if paired else only_text(flags.given)
+    if evidence.is_file(text):
+        complete(flags, loaded, str(text))
         return
     if flags["completions"].present:
         raise UserError(
             f"--completions is {flags.completions} without a file in --given; expected a file, whose rows are completed"
         )
-    request = parse_given(flags.given, num, loaded.spec, length)
+    if paired:
+        asked = ask(loaded.model, loaded.spec, loaded.config, flags.given, num, flags["num"].present or flags.stream)
+    else:
+        request = parse_given(text, num, loaded.spec, length)
+        asked = Asked(request.given or {}, num, cells=request.cells, fits=request.fits)
     options = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
     how: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if saved:
         command_line.output_file(flags.out, "samples.npz", (".npz", *kind_of(loaded.spec).suffixes))
     if flags.stream:
         how["stream"] = printer(loaded.spec)
-    known, fits = request.cells, request.fits
     samples = draw(
-        loaded.model, loaded.state, loaded.spec, flags.seed, num, request.given, how, fixed_cells=known, fits=fits
+        loaded.model,
+        loaded.state,
+        loaded.spec,
+        flags.seed,
+        asked.num,
+        asked.given,
+        how,
+        fixed_cells=asked.cells,
+        fits=asked.fits,
     )
+    if asked.truth is not None:
+        samples["truth"] = asked.truth
     if flags.stream:
         print()
     if saved:
         out = Path(flags.out)
         for suffix, content in encode(samples, loaded.spec, out.suffix).items():
             write(out.with_suffix(suffix), safe(flags, loaded.spec, suffix, content))
-        print(f"{num} samples of step {loaded.step} in {out}")
+        print(f"{asked.num} samples of step {loaded.step} in {out}")
 
 
-def complete(flags: FlagValues, loaded: loading.Loaded) -> None:
+def only_text(texts: Sequence[str]) -> str | None:
+    """Returns the only value of `--given`, or None.
+
+    Args:
+      texts: values of `--given`.
+
+    Raises:
+      UserError: for several values, because only models of paired data take several conditions.
+    """
+    if len(texts) > 1:
+        raise UserError(f"--given has {len(texts)} values; expected one, with several conditions between commas")
+    return texts[0] if texts else None
+
+
+def complete(flags: FlagValues, loaded: loading.Loaded, path: str) -> None:
     """Writes the rows of the file that `--given` names with their missing cells drawn, `--completions` times.
 
     Args:
       flags: the flags of the command.
       loaded: the run.
+      path: the file.
 
     Raises:
       UserError: if the data of the run are not a table, and in the cases of `evidence.read_file`.
@@ -117,16 +149,15 @@ def complete(flags: FlagValues, loaded: loading.Loaded) -> None:
     spec, times, out = loaded.spec, flags.completions, Path(flags.out)
     if not spec.tabular:
         raise UserError(
-            f"--given is {flags.given} and {spec.name} holds {spec.kind} data; expected a table, whose rows are "
-            "completed"
+            f"--given is {path} and {spec.name} holds {spec.kind} data; expected a table, whose rows are completed"
         )
     choose("file type of completed rows", out.suffix, (".csv", ".npz"))
     if flags["num"].present:
         raise UserError(
-            f"--num is {flags.num} with --given {flags.given}; expected no --num, because a file has its number of "
+            f"--num is {flags.num} with --given {path}; expected no --num, because a file has its number of "
             "rows. See --completions"
         )
-    table = evidence.read_file(spec, flags.given)
+    table = evidence.read_file(spec, path)
     known = np.tile(table.x, (times, 1))
     given = evidence.as_given(spec, known)
     drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given, fixed_cells=known)

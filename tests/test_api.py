@@ -17,7 +17,7 @@ import pytest
 
 import gen_jax as gj
 from gen_jax import references
-from gen_jax.conditions import batch_labels
+from gen_jax.conditions import Conditions, batch_conditions
 from gen_jax.config import load_file
 from gen_jax.distributions.pixels import fitting
 from gen_jax.errors import choose
@@ -230,12 +230,12 @@ def test_a_run_completes_a_table(tmp_path):
 
 def test_labels_of_a_batch_are_checked_in_a_compiled_step_too():
     batch = {"x": X[:4], "y": np.array([0, 2, 1, 1])}
-    read = jax.jit(lambda batch: batch_labels(batch, 3)["y"])
+    read = jax.jit(lambda batch: batch_conditions(batch, Conditions(3))["y"])
     np.testing.assert_array_equal(read(batch), batch["y"])
     with pytest.raises(gj.UserError, match="expected 4 whole numbers, one for each sample"):
         read({**batch, "y": batch["y"][:3]})
     with pytest.raises(gj.UserError, match="expected a class from 0 to 2"):
-        batch_labels({**batch, "y": batch["y"] + 1}, 3)
+        batch_conditions({**batch, "y": batch["y"] + 1}, Conditions(3))
 
 
 def test_a_run_holds_curves_samples_scores_codes_and_completions(data, tmp_path):

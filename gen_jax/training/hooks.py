@@ -334,7 +334,7 @@ def called(function: Callable[[Snapshot], Any], job: Job, moment: Moment, state:
     states = tuple(jax.tree.map(jnp.copy, view) for view in views)  # because the next step donates the arrays
     step, total, *_ = moment.clock
     metrics = {**moment.metrics, **moment.returned}
-    settings = config.config.plain(job.settings)
+    settings = config.plain(job.settings)
     snapshot = Snapshot(step, total, states[0], states, metrics, job.model, job.data.spec, job.workdir, settings)
     try:
         returned = function(snapshot)

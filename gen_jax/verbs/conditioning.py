@@ -14,6 +14,7 @@ from gen_jax.data.sources.class_list import class_list_of
 from gen_jax.data.sources.image_folder import SUFFIXES, read_image
 from gen_jax.data.sources.picture_files import read_class_map
 from gen_jax.data.spec import Spec, to_model
+from gen_jax.data.tables.relations import RowTest
 from gen_jax.errors import UserError
 from gen_jax.model import Model
 from gen_jax.verbs.given import parse_given
@@ -27,12 +28,16 @@ class Asked(NamedTuple):
     Attributes:
       given: conditions by name [num, ...] in model space.
       num: number of samples.
-      truth: true rows `x` [num, *shape] in the domain of the data; None if they are not known.
+      truth: true rows `x` [num, *shape] in the domain of the data; by default None, if they are not known.
+      cells: fixed cells [num, D] of a table, NaN in free cells; by default None.
+      fits: test of the ranges and lists of a table's condition; by default None.
     """
 
     given: Mapping[str, Any]
     num: int
     truth: np.ndarray | None = None
+    cells: np.ndarray | None = None
+    fits: RowTest | None = None
 
 
 def needs_condition(model: Model) -> bool:

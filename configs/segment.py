@@ -1,0 +1,49 @@
+"""Segmentation: a U-Net from photos to class maps, by cross-entropy, with a patch critic or without.
+
+    python -m gen_jax.train --config configs/segment.py --config.data.path=FOLDER
+
+FOLDER holds `train`, `validation` and `test`, each with the folders `image` and `label`, whose files have equal names. A
+JSON file in FOLDER lists the classes, see docs/guides/pictures_from_pictures.md. Pictures are resized to 64x48 pixels.
+
+Without the critic, the plain baseline: --config.model.adversarial=0. For a GPU: --config.data.resize=96
+--config.data.width=128 --config.model.generator.channels=64 --config.model.generator.depth=5
+--config.model.discriminator.channels=64 --config.model.discriminator.layers=3 --config.batch_size=16.
+"""
+
+from gen_jax.config import base_config
+
+
+def get_config():
+    config = base_config()
+    config.steps = 7500
+    config.batch_size = 8
+    config.log_every = 100
+    config.sample_every = 1500
+    config.eval_every = 1500
+    config.save_every = 1500
+    config.data.path = "camvid"
+    config.data.target = "label"
+    config.data.condition = "image"
+    config.data.resize = 48
+    config.data.width = 64
+    config.data.augment = "flip,shift"
+    config.sample.num = 16
+    examples = config.steps * config.batch_size
+    config.model = {
+        "name": "gan",
+        "conditional": True,
+        "generator": {"name": "unet", "channels": 24, "depth": 4},
+        "discriminator": {"name": "patch", "channels": 24, "layers": 2},
+        "loss": "non_saturating",
+        "penalty": "none",
+        "latent_size": 0,
+        "reconstruction": {"name": "cross_entropy", "weight": 1.0},
+        "adversarial": 0.01,
+        "generator_optimizer": {
+            "name": "adam",
+            "learning_rate": {"start": 1e-3, "stop": 1e-5, "examples": examples},
+        },
+        "discriminator_optimizer": {"name": "adam", "learning_rate": 2e-4, "b1": 0.5},
+    }
+    config.evaluate.metrics = ("miou", "pixel_accuracy")
+    return config
