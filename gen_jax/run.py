@@ -12,7 +12,7 @@ from PIL import Image
 from gen_jax.data.feed.rows import given_rows, read_rows
 from gen_jax.data.kinds import kind_of, pictures
 from gen_jax.data.kinds.sample_files import encode as encode_files
-from gen_jax.data.spec import Spec
+from gen_jax.data.spec import Spec, to_model
 from gen_jax.data.tables import evidence
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.files import write
@@ -23,6 +23,7 @@ from gen_jax.model import Model
 from gen_jax.storage import loading
 from gen_jax.storage.metrics_file import read_metrics
 from gen_jax.verbs import best_replica, complete, draw, encode, evaluation, graphs, paths, queries, score
+from gen_jax.verbs.conditioning import ask, needs_condition
 from gen_jax.verbs.given import parse_given
 
 
@@ -175,6 +176,11 @@ class Run(loading.Loaded):
                         f"given {name!r} has the shape {[*array.shape]}; expected {num} rows, one for each sample"
                     )
             return Samples(draw.draw(self.model, self.state, self.spec, seed, num, arrays, how), self.spec)
+        if needs_condition(self.model):
+            texts = [] if given is None else [given]
+            asked = ask(self.model, self.spec, self.config, texts, num)
+            rows = draw.draw(self.model, self.state, self.spec, seed, asked.num, asked.given, how)
+            return Samples(rows if asked.truth is None else {**rows, "truth": asked.truth}, self.spec)
         if isinstance(given, str) and evidence.is_file(given):
             raise UserError(
                 f"given {given!r} is a file; expected a condition. run.complete({given!r}) draws its missing cells"

@@ -79,20 +79,10 @@ def main(argv: list[str]) -> None:
         flags.workdir, command_line.integer("step", flags.step), best_replica.replica(flags.workdir, flags.replica)
     )
     length = command_line.integer("length", flags.length, 1) or loaded.config["sample"].get("length")
-    paired = needs_condition(loaded.model)
-    text = None if paired else only_text(flags.given)
-    if evidence.is_file(text):
-        complete(flags, loaded, str(text))
+    if len(flags.given) == 1 and not needs_condition(loaded.model) and evidence.is_file(flags.given[0]):
+        complete(flags, loaded, flags.given[0])
         return
-    if flags["completions"].present:
-        raise UserError(
-            f"--completions is {flags.completions} without a file in --given; expected a file, whose rows are completed"
-        )
-    if paired:
-        asked = ask(loaded.model, loaded.spec, loaded.config, flags.given, num, flags["num"].present or flags.stream)
-    else:
-        request = parse_given(text, num, loaded.spec, length)
-        asked = Asked(request.given or {}, num, cells=request.cells, fits=request.fits)
+    asked = asked_for(flags, loaded, num, length)
     options = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
     how: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if saved:
@@ -119,6 +109,29 @@ def main(argv: list[str]) -> None:
         for suffix, content in encode(samples, loaded.spec, out.suffix).items():
             write(out.with_suffix(suffix), safe(flags, loaded.spec, suffix, content))
         print(f"{asked.num} samples of step {loaded.step} in {out}")
+
+
+def asked_for(flags: FlagValues, loaded: loading.Loaded, num: int, length: int | None) -> Asked:
+    """Returns the conditions of the flag `--given`.
+
+    Args:
+      flags: the flags of the command.
+      loaded: the run.
+      num: number of samples.
+      length: length of sequences, or None.
+
+    Raises:
+      UserError: for `--completions` without a file, and as `ask` and `parse_given`.
+    """
+    if flags["completions"].present:
+        raise UserError(
+            f"--completions is {flags.completions} without a file in --given; expected a file, whose rows are completed"
+        )
+    if needs_condition(loaded.model):
+        counted = flags["num"].present or flags.stream
+        return ask(loaded.model, loaded.spec, loaded.config, flags.given, num, counted)
+    request = parse_given(only_text(flags.given), num, loaded.spec, length)
+    return Asked(request.given or {}, num, cells=request.cells, fits=request.fits)
 
 
 def only_text(texts: Sequence[str]) -> str | None:
