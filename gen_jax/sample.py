@@ -33,7 +33,7 @@ from gen_jax.verbs.conditioning import Asked, ask, needs_condition
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.given import parse_given
 
-FLAGS = {
+FLAGS: dict[str, tuple[Any, str]] = {
     "workdir": (None, "directory of the run"),
     "num": (64, "how many samples"),
     "seed": (0, "of the draw"),
@@ -128,7 +128,7 @@ def asked_for(flags: FlagValues, loaded: loading.Loaded, num: int, length: int |
             f"--completions is {flags.completions} without a file in --given; expected a file, whose rows are completed"
         )
     if needs_condition(loaded.model):
-        counted = flags["num"].present or flags.stream
+        counted = bool(flags["num"].present or flags.stream)
         return ask(loaded.model, loaded.spec, loaded.config, flags.given, num, counted)
     request = parse_given(only_text(flags.given), num, loaded.spec, length)
     return Asked(request.given or {}, num, cells=request.cells, fits=request.fits)
