@@ -1,4 +1,4 @@
-"""A deterministic autoencoder of small digits, offline: ten numbers a digit, for dimension reduction.
+"""A deterministic autoencoder of small digits, offline: ten numbers for each digit, for dimension reduction.
 
     python -m gen_jax.train --config configs/autoencoder.py
 

@@ -1,4 +1,4 @@
-"""A Bayesian network of a table, its graph searched by BIC; numbers are cut into bins. Iris, which needs no network.
+"""A Bayesian network of iris, offline. Its graph is searched by BIC, and numbers are cut into bins.
 
     python -m gen_jax.train --config configs/bayes_net.py [--config.data.path=FILE.csv]
 

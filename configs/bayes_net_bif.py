@@ -1,4 +1,4 @@
-"""A Bayesian network read from a BIF file: samples, completions and exact probabilities without any training rows.
+"""A Bayesian network from a BIF file: samples, completions and exact probabilities without training rows.
 
     python -m gen_jax.train --config configs/bayes_net_bif.py [--config.model.bif=FILE.bif]
 

@@ -1,4 +1,4 @@
-"""A beta-VAE of small digits, offline: a KL that weighs four times as much, after a warm-up (Higgins et al. 2017).
+"""A beta-VAE of small digits, offline. The KL divergence has the weight 4 after a warm-up (Higgins et al. 2017).
 
     python -m gen_jax.train --config configs/beta_vae.py
 

@@ -1,4 +1,4 @@
-"""A conditional GAN on MNIST: the label beside the input of both nets (Mirza & Osindero 2014), R3GAN's recipe on MLPs.
+"""A conditional GAN on MNIST (Mirza & Osindero 2014). Both nets also read the label; R3GAN's recipe on MLPs.
 
     python -m gen_jax.train --config configs/cgan.py --config.data.data_dir=DIR
 

@@ -1,4 +1,4 @@
-"""A Chow-Liu tree of columns of levels, counted in one pass. Asia (offline), or the sets of 0 and 1 of density estimation.
+"""A Chow-Liu tree of columns of levels, counted in one pass. Asia (offline), or the binary sets of density estimation.
 
     python -m gen_jax.train --config configs/chow_liu.py
     python -m gen_jax.train --config configs/chow_liu.py --config.data.name=binary --config.data.data_dir=FOLDER --config.data.set=nltcs

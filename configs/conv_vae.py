@@ -1,4 +1,4 @@
-"""A VAE of small digits, offline, by residual convolutions.
+"""A VAE of small digits, offline, with residual convolutional nets.
 
     python -m gen_jax.train --config configs/conv_vae.py
 

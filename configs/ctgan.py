@@ -1,4 +1,4 @@
-"""CTGAN (Xu et al. 2019, arXiv 1907.00503) of a table: the GAN with modes of numbers, training by sampling and packs of ten.
+"""CTGAN of a table (Xu et al. 2019, arXiv 1907.00503): a GAN with modes of numbers, training by sampling, and packs of ten.
 
     python -m gen_jax.train --config configs/ctgan.py [--config.data.path=FILE.csv]
 

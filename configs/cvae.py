@@ -1,4 +1,4 @@
-"""A conditional VAE of small digits, offline: the label beside the input of both nets (Sohn et al. 2015).
+"""A conditional VAE of small digits, offline (Sohn et al. 2015). Both nets also read the label.
 
     python -m gen_jax.train --config configs/cvae.py
 

@@ -1,4 +1,4 @@
-"""A generative forest of a table: trees that tell real rows from drawn ones, a density in their leaves. Iris (offline).
+"""A generative forest of iris, offline: trees that classify real and drawn rows, with a density in each leaf.
 
     python -m gen_jax.train --config configs/forest.py [--config.data.path=FILE.csv]
 

@@ -1,4 +1,4 @@
-"""A GAN on the grid of 25 Gaussians, or on the ring of 8, where mode collapse shows.
+"""A GAN on a grid of 25 Gaussians, or on a ring of 8 Gaussians, which show mode collapse.
 
     python -m gen_jax.train --config configs/gan_gaussians.py
 

@@ -1,4 +1,4 @@
-r"""A GRU of 46 units with independent keys over four-part chorales: Chung et al. 2014 (arXiv 1412.3555) again.
+r"""A GRU of 46 units with independent keys over four-part chorales (Chung et al. 2014, arXiv 1412.3555).
 
     python -m gen_jax.train --config configs/jsb_gru.py --config.data.path=JSB_Chorales.mat
 

@@ -1,4 +1,4 @@
-"""A GRU of 128 units whose head knows that keys sound together, over four-part chorales.
+"""A GRU of 128 units over four-part chorales, with a head that models the dependence between keys.
 
     python -m gen_jax.train --config configs/jsb_gru_structured.py --config.data.path=JSB_Chorales.mat
 

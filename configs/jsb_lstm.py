@@ -1,4 +1,4 @@
-"""An LSTM of 36 units with independent keys over four-part chorales: Chung et al. 2014 (arXiv 1412.3555) again.
+"""An LSTM of 36 units with independent keys over four-part chorales (Chung et al. 2014, arXiv 1412.3555).
 
     python -m gen_jax.train --config configs/jsb_lstm.py --config.data.path=JSB_Chorales.mat
 

@@ -1,4 +1,4 @@
-"""A recurrent GAN over TimeGAN's sines: GRUs that write and read frame by frame (RCGAN: Esteban et al. 2017).
+"""A recurrent GAN of TimeGAN's sines: GRUs that draw and judge frame by frame (RCGAN: Esteban et al. 2017).
 
     python -m gen_jax.train --config configs/rcgan.py
 

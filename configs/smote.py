@@ -1,4 +1,4 @@
-"""SMOTE-like interpolation between rows of a table (Chawla et al. 2002), which learns nothing: the baseline of iris (offline).
+"""SMOTE-like interpolation between rows of a table (Chawla et al. 2002), without training: the baseline of iris (offline).
 
     python -m gen_jax.train --config configs/smote.py [--config.data.path=FILE.csv] [--config.model.within=COLUMN]
 

@@ -1,4 +1,4 @@
-"""A GRU over the samples of spoken digits, in 64 lanes, the digit beside every sample.
+"""A GRU over the samples of spoken digits, in 64 lanes, which reads the digit at every sample.
 
     python -m gen_jax.train --config configs/speech_rnn.py --config.data.path=free-spoken-digit-dataset.zip
 

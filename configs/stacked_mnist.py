@@ -1,4 +1,4 @@
-"""Stacked-MNIST, three digits as the channels of one image, on whose 1,000 modes GANs collapse: R3GAN's recipe on MLPs.
+"""Stacked-MNIST: R3GAN's recipe on MLPs for three digits as the channels of one image, whose 1,000 modes show collapse.
 
     python -m gen_jax.train --config configs/stacked_mnist.py --config.data.data_dir=DIR
 

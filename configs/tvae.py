@@ -1,4 +1,4 @@
-"""TVAE (Xu et al. 2019, arXiv 1907.00503) of a table: the VAE with modes of numbers, and levels.
+"""TVAE of a table (Xu et al. 2019, arXiv 1907.00503): a VAE with modes of numbers, and levels.
 
     python -m gen_jax.train --config configs/tvae.py [--config.data.path=FILE.csv]
 

@@ -1,4 +1,4 @@
-"""A vector-quantised autoencoder (van den Oord et al. 2017) on the embedded 8x8 digits: 4x4 codes of 32, and their prior.
+"""A vector-quantised autoencoder of the 8x8 digits, offline (van den Oord et al. 2017): 4x4 codes of 32, and a prior.
 
     python -m gen_jax.train --config configs/vqvae.py
 

@@ -509,7 +509,7 @@ def command_page(name: str) -> str:
     rows = [flag_row(flag, flags) for flag in (*flags.positional, *set_in_order(flags))]
     if flags.required == "config":
         rows.insert(
-            0, ("`--config`", "required", "the file of the experiment; `--config.a.b=VALUE` changes a setting of it")
+            0, ("`--config`", "required", "config file of the experiment; `--config.a.b=VALUE` changes a setting")
         )
     return page(
         f"`{name}`",

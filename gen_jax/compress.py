@@ -20,11 +20,14 @@ from gen_jax.verbs.compress import compress, make_compressor, report, verify
 from gen_jax.verbs.decompress import MODEL, compressor
 
 FLAGS = {
-    "workdir": (None, f"directory of the run, or one that holds its {MODEL}"),
+    "workdir": (None, f"directory of the run, or a directory with its {MODEL}"),
     "IN": (None, "images: a .npy array, or a folder of PNG files"),
     "OUT": (None, "file to write"),
-    "chunk": (1000, "images that are coded as one; more take a little less room, fewer less memory"),
-    "verify": (True, "decode the result and compare before it is written"),
+    "chunk": (
+        1000,
+        "number of images that are coded together; more images need less space, fewer images need less memory",
+    ),
+    "verify": (True, "decode the result and compare it with the images before the file is written"),
 }
 
 

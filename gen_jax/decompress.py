@@ -16,9 +16,9 @@ from gen_jax.coding import images
 from gen_jax.verbs.decompress import MODEL, compressor, decompress, read_file
 
 FLAGS = {
-    "workdir": (None, f"directory of the run that wrote the file; {MODEL} is all that it must hold"),
+    "workdir": (None, f"directory of the run that wrote the file; only {MODEL} is needed"),
     "IN": (None, "file that gen_jax.compress wrote"),
-    "OUT": (None, "file or folder to write: .npy where an array was compressed, a new folder where a folder was"),
+    "OUT": (None, "file or folder to write: a .npy file for a compressed array, a new folder for a compressed folder"),
 }
 
 

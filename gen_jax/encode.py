@@ -1,4 +1,4 @@
-"""CLI: the codes of a run's test rows, or of a user's own file, by an autoencoder.
+"""CLI: encodes the test rows of a run, or the rows of your file, by an autoencoder.
 
 python -m gen_jax.encode --workdir runs/vae --out codes.npz [--plot codes.png] [--split test | --data images.npy]
 
@@ -34,11 +34,11 @@ def main(argv: list[str]) -> None:
         {
             "workdir": (None, "directory of the run"),
             **FLAGS,
-            "num": (None, "how many rows, from the first on; all where unset"),
-            "step": (None, "checkpoint to encode by; the newest, or the selected one, where unset"),
-            "replica": ("0", "which of a run's replicas to encode by: a number, or best"),
-            "plot": (None, "a .png file for a picture of the codes, coloured by label"),
-            "by": ("pca", "how more than two latents are drawn: pca, or tsne"),
+            "num": (None, "number of rows from the start of the split; by default all rows"),
+            "step": (None, "step of the checkpoint; by default the selected checkpoint, or else the newest"),
+            "replica": ("0", "number of the replica, from 0, or best"),
+            "plot": (None, ".png file for a picture of the codes, coloured by label; by default none"),
+            "by": ("pca", "projection of more than two latents in the picture: pca, or tsne"),
             "out": (None, "file to write: .npz with z (posterior means), scale and y"),
         },
         required="workdir",

@@ -1,4 +1,4 @@
-"""CLI: score a trained run, beside the scores of real held-out data.
+"""CLI: scores a trained run, beside the scores of real held-out data.
 
 python -m gen_jax.evaluate --workdir runs/gan [--metrics frechet,coverage] [--against runs/other]
 """
@@ -18,15 +18,24 @@ from gen_jax.verbs.result_file import check_result, write_result
 
 FLAGS = {
     "workdir": (None, "directory of the run"),
-    "num": (None, "number of samples; as in its config if unset"),
-    "metrics": (None, "names, separated by commas; as in its config, or all that apply, if unset"),
-    "num_samples": (None, "latents of each row for the importance weighted bound nll_bound; as in its config if unset"),
-    "step": (None, "checkpoint to score; the newest, or the selected one beside it, if unset"),
-    "replica": (None, "replica to score, a number or best; the mean of all, with its standard error, if unset"),
-    "features": (None, "TorchScript file of a network (Inception, for the FID) that replaces the classifier"),
-    "against": (None, "another run, whose stored scores are printed beside these with the differences"),
-    "record": (None, "new file results/NAME.json for the scores with commit, flags, seeds, hardware and seconds"),
-    "config": (None, "config file that the run was trained by, for --record; configs/NAME.py for runs/NAME if unset"),
+    "num": (None, "number of samples; by default as in the config"),
+    "metrics": (None, "names of metrics, separated by commas; by default as in the config, or else all that apply"),
+    "num_samples": (
+        None,
+        "number of latents for each row in the importance weighted bound nll_bound; by default as in the config",
+    ),
+    "step": (None, "step of the checkpoint; by default the newest checkpoint, and the selected checkpoint beside it"),
+    "replica": (
+        None,
+        "number of the replica, from 0, or best; by default the mean of all replicas, with its standard error",
+    ),
+    "features": (None, "TorchScript file of a network that replaces the classifier, such as Inception for the FID"),
+    "against": (
+        None,
+        "directory of another run, whose stored scores are printed beside the scores, with the differences",
+    ),
+    "record": (None, "new file results/NAME.json for the scores, with commit, flags, seeds, hardware and seconds"),
+    "config": (None, "config file of the run, for --record; by default configs/NAME.py for runs/NAME"),
 }
 
 

@@ -1,4 +1,4 @@
-"""CLI: the network that a run of a Bayesian network has found, as a picture or as a BIF file.
+"""CLI: draws the graph of a Bayesian network, or writes the network to a BIF file.
 
 python -m gen_jax.graph --workdir runs/bayes_net --out network.png
 """
@@ -14,9 +14,9 @@ from gen_jax.verbs.graphs import network_of, picture
 
 FLAGS = {
     "workdir": (None, "directory of the run"),
-    "step": (None, "checkpoint to read; the newest, or the selected one, if unset"),
-    "replica": ("0", "replica of the run: a number, or best"),
-    "out": (None, "file to write: .png, or .bif"),
+    "step": (None, "step of the checkpoint; by default the selected checkpoint, or else the newest"),
+    "replica": ("0", "number of the replica, from 0, or best"),
+    "out": (None, "file to write: picture (.png) or network (.bif)"),
 }
 
 

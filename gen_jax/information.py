@@ -1,4 +1,4 @@
-"""CLI: entropies and mutual informations of the columns of a table, under the model of a run.
+"""CLI: prints entropies and mutual informations of the columns of a table, under the model of a run.
 
 python -m gen_jax.information --workdir runs/bayes_net_bif --of lung --about smoke [--given bronc,xray]
 """
@@ -13,13 +13,16 @@ from gen_jax.verbs.queries import information_between, places_of
 
 FLAGS = {
     "workdir": (None, "directory of the run"),
-    "of": (None, "columns NAME,NAME; all if unset"),
-    "about": (None, "columns whose information about the columns of --of is printed; if unset, the entropy of --of is"),
-    "given": (None, "columns of the condition"),
-    "num": (10_000, "number of samples, for a model that is no Bayesian network"),
-    "seed": (0, "of the samples"),
-    "step": (None, "checkpoint; the newest, or the selected one, if unset"),
-    "replica": ("0", "replica of the run: a number, or best"),
+    "of": (None, "columns NAME,NAME whose entropy is printed; by default all columns"),
+    "about": (
+        None,
+        "columns whose mutual information with the columns of --of is printed; by default the entropy of --of is printed",
+    ),
+    "given": (None, "columns NAME,NAME of the condition; by default none"),
+    "num": (10_000, "number of samples, for a model other than a Bayesian network"),
+    "seed": (0, "seed of the samples"),
+    "step": (None, "step of the checkpoint; by default the selected checkpoint, or else the newest"),
+    "replica": ("0", "number of the replica, from 0, or best"),
 }
 
 

@@ -1,4 +1,4 @@
-"""CLI: how good a trained run stays when its smallest weights are removed.
+"""CLI: scores a trained run after its smallest weights are removed.
 
 python -m gen_jax.prune --workdir runs/gan --sparsity 0,0.5,0.8,0.9 --metrics high_quality,modes --out curve.png
 
@@ -26,13 +26,13 @@ def main(argv: list[str]) -> None:
         {
             "workdir": (None, "directory of the run"),
             "sparsity": ("0,0.5,0.8,0.9", "shares of the weights to remove, separated by commas"),
-            "metrics": (None, "names, separated by commas; as in its config where unset"),
-            "num": (None, "how many samples; as in its config where unset"),
-            "step": (None, "checkpoint to prune; the newest, or the selected one, where unset"),
-            "replica": ("0", "which of a run's replicas to prune: a number, or best"),
+            "metrics": (None, "names of metrics, separated by commas; by default as in the config"),
+            "num": (None, "number of samples; by default as in the config"),
+            "step": (None, "step of the checkpoint; by default the selected checkpoint, or else the newest"),
+            "replica": ("0", "number of the replica, from 0, or best"),
             "out": (
                 None,
-                "file to write: .png holds the curves, with a .json of the figures beside it; .json only those",
+                "file to write: curves (.png, with the figures in a .json file beside it) or figures alone (.json)",
             ),
         },
         required="workdir",

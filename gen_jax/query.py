@@ -1,4 +1,4 @@
-"""CLI: the distribution of one column of a table given other columns, under the model of a run.
+"""CLI: prints the distribution of one column of a table given other columns, under the model of a run.
 
 python -m gen_jax.query --workdir runs/bayes_net_bif --of lung [--given "smoke=yes,xray=no"]
 python -m gen_jax.query --workdir runs/forest --of claim --given "age>60,city in Wien,Graz"
@@ -17,11 +17,11 @@ from gen_jax.verbs.queries import DRAWS, distribution
 
 FLAGS = {
     "workdir": (None, "directory of the run"),
-    "of": (None, "the column whose distribution is printed"),
-    "given": (None, "the condition: NAME=VALUE,NAME=VALUE"),
-    "seed": (0, "of the draws, for a column of numbers or a range"),
-    "step": (None, "checkpoint; the newest, or the selected one, if unset"),
-    "replica": ("0", "replica of the run: a number, or best"),
+    "of": (None, "column whose distribution is printed"),
+    "given": (None, "condition NAME=VALUE,NAME=VALUE; by default none"),
+    "seed": (0, "seed of the samples, for a column of numbers or a range"),
+    "step": (None, "step of the checkpoint; by default the selected checkpoint, or else the newest"),
+    "replica": ("0", "number of the replica, from 0, or best"),
 }
 
 

@@ -1,4 +1,4 @@
-"""CLI: runs as one page of HTML that needs no other file: samples over time, scores, curves, and differing settings.
+"""CLI: writes runs to one HTML page without other files: samples over time, scores, curves and differing settings.
 
 python -m gen_jax.report runs/gan runs/vae --out report.html
 """
@@ -8,7 +8,7 @@ from gen_jax.cli.process import command
 from gen_jax.files import write
 from gen_jax.verbs.reports import evaluation, page, read
 
-FLAGS = {"DIR": ([], "directories of runs"), "out": ("report.html", "the page")}
+FLAGS = {"DIR": ([], "directories of runs"), "out": ("report.html", "HTML file to write")}
 
 
 def main(argv: list[str]) -> None:

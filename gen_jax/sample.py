@@ -35,27 +35,34 @@ from gen_jax.verbs.given import parse_given
 
 FLAGS: dict[str, tuple[Any, str]] = {
     "workdir": (None, "directory of the run"),
-    "num": (64, "how many samples"),
-    "seed": (0, "of the draw"),
-    "step": (None, "checkpoint to draw from; the newest, or the selected one, where unset"),
-    "replica": ("0", "which of a run's replicas to draw from: a number, or best"),
+    "num": (64, "number of samples"),
+    "seed": (0, "seed of the samples"),
+    "step": (None, "step of the checkpoint; by default the selected checkpoint, or else the newest"),
+    "replica": ("0", "number of the replica, from 0, or best"),
     "given": (
         [],
-        "a condition, and several flags for several conditions: y=CLASS, or y=all for each class in turn; prefix=TEXT of "
-        + "text; of paired data image=FILE or FOLDER, text=WORDS or @FILE, or split=NAME; of a table NAME=VALUE, NAME>VALUE, "
-        + "NAME in LOW..HIGH, NAME in VALUE,VALUE, several between commas, or a CSV or Parquet file whose empty cells are drawn",
+        "condition: y=CLASS, or y=all for each class in turn; prefix=TEXT for text; for paired data image=FILE, image=FOLDER, "
+        + "text=WORDS, text=@FILE, numbers=A,B or split=NAME, and a further --given for a label; for a table NAME=VALUE, "
+        + "NAME>VALUE, NAME in LOW..HIGH, NAME in VALUE,VALUE, with commas between conditions, or a CSV or Parquet file whose "
+        + "missing cells are drawn",
     ),
-    "completions": (1, "how often the file of --given is completed: from 2 on into as many files, OUT-1, OUT-2, ..."),
-    "length": (None, "of sequences, in tokens or frames; where unset as in the run's config, or its data"),
-    "temperature": (None, "of sequences: below 1 is bolder towards the likely, 0 takes the likeliest"),
-    "top_k": (None, "of tokens: only the so many likeliest are drawn"),
-    "top_p": (None, "of tokens: only the likeliest that together have this probability are drawn"),
+    "completions": (
+        1,
+        "number of completions of the file of --given; several completions are written to OUT-1, OUT-2, ...",
+    ),
+    "length": (None, "length of sequences, in tokens or frames; by default as in the config, or else as in the data"),
+    "temperature": (None, "temperature of sequences: below 1 favours likely values, 0 takes the likeliest value"),
+    "top_k": (None, "number of likeliest tokens from which a token is drawn"),
+    "top_p": (None, "total probability of the likeliest tokens from which a token is drawn"),
     "spreadsheet": (
         False,
-        "of a CSV file: an apostrophe before cells that a spreadsheet would run as formulas, such as =1+1",
+        "write an apostrophe before cells of a CSV file that a spreadsheet would run as formulas, such as =1+1",
     ),
-    "stream": (False, "print one text while it is written, with --out or without"),
-    "out": (None, "file to write: .npz holds arrays, .png a picture, .txt text, .mid music, .wav sound, .csv rows"),
+    "stream": (False, "print one text while it is drawn; --out is then optional"),
+    "out": (
+        None,
+        "file to write: arrays (.npz), picture (.png), text (.txt), music (.mid), sound (.wav) or rows (.csv)",
+    ),
 }
 
 

@@ -25,9 +25,9 @@ def main(argv: list[str]) -> None:
     flags = command_line.parse(
         argv,
         {
-            "workdir": (None, "directory of the run; runs/NAME of the config where unset"),
-            "fork": (None, "another run, whose newest checkpoint this changed run starts from"),
-            "quiet": (False, "a line per log instead of settings and a bar"),
+            "workdir": (None, "directory of the run; by default runs/NAME for configs/NAME.py"),
+            "fork": (None, "directory of another run, whose newest checkpoint the changed run starts from"),
+            "quiet": (False, "print a line at each log instead of the settings and a bar"),
         },
         required="config",
     )

@@ -114,7 +114,7 @@ def test_help_lists_the_settings_with_what_they_mean(capsys):
         model_of(GAN, "--help", f"{OPTIMIZER}.name=rmsprop")
     text = capsys.readouterr().out
     for line in (
-        "--config.batch_size=128  rows of a step",
+        "--config.batch_size=128  number of rows in a step",
         "--config.model.latent_size=16  number of dimensions of the latent z",
         "--config.model.generator.norm=none  `batch`",
         "--config.model.generator_optimizer.decay=0.9  Decay used",

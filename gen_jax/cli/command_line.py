@@ -86,7 +86,7 @@ def print_help(command: str, usage: list[str], required: str | None, values: fla
     """
     print(f"usage: python -m gen_jax.{' '.join([command, *usage])} [flags]\n")
     if required == "config":
-        print("  --config: the experiment's file; --config.a.b=VALUE changes one of its settings\n")
+        print("  --config: config file of the experiment; --config.a.b=VALUE changes a setting of the config\n")
     print(values.get_help())
 
 

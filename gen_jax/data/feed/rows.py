@@ -18,8 +18,8 @@ from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
 
 FLAGS = {
-    "split": (None, "of the run's data set, or of --data; the test split if unset"),
-    "data": (None, "a file or folder of your own in the place of the run's data set, as data.path takes"),
+    "split": (None, "split of the data set of the run, or of --data; by default the test split"),
+    "data": (None, "your file or folder, as data.path; replaces the data set of the run"),
 }
 
 
