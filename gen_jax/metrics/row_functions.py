@@ -177,9 +177,7 @@ BOUND = Reading(
     lambda subject: {"num_samples": subject.num_samples, **latent_facts(subject)},
 )
 CODES = Reading("an encoder and a decoder", codes_in, latent_facts)
-SAMPLES_GIVEN = Reading(
-    "samples given a condition c", samples_given, lambda subject: {"seed": subject.seed}, no_oracle="compared with it"
-)
+SAMPLES_GIVEN = Reading("samples given a condition c", samples_given, lambda subject: {"seed": subject.seed})
 RECONSTRUCTIONS = Reading("an encoder and a decoder", reconstructions_in, latent_facts)
 
 

@@ -108,7 +108,7 @@ PSNR = Measure(
     psnr,
     data="a folder of photos with data.patch and data.shrink, and test photos",
     reading=SAMPLES_GIVEN,
-    reference="Timofte et al. 2014 (A+), section 4",
+    reference="Dong et al. 2014 (arXiv 1501.00092), section 4",
 )
 VALID_PSNR = Measure(
     (
