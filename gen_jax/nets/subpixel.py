@@ -49,7 +49,7 @@ class ParametricReLU(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns images [N, H, W, C] from images x of the same shape."""
         slope = self.param("slope", nn.initializers.constant(SLOPE), x.shape[-1:], jnp.float32).astype(x.dtype)
-        return jnp.maximum(x, 0) + slope * jnp.minimum(x, 0)
+        return jnp.maximum(x, 0) + slope[None, None, None] * jnp.minimum(x, 0)
 
 
 class SuperResolver(nn.Module):
