@@ -106,7 +106,9 @@ def refuse_arguments(name: str, signature: inspect.Signature, args: tuple, kwarg
     try:
         spec = next(iter(signature.bind(*args, **kwargs).arguments.values()))
     except TypeError as error:
-        raise UserError(f"model {name!r} is called with wrong arguments: {error}. {fix}") from None
+        raise UserError(
+            f"model {name!r} is called with wrong arguments ({error}); expected its arguments. {fix}"
+        ) from None
     if not isinstance(spec, Spec):
         raise UserError(
             f"model {name!r} is called with an object of type {type(spec).__name__}; expected a Spec. {fix}"

@@ -138,11 +138,11 @@ def pick(part: str, choices: Mapping[str, Any], value: Any) -> Any:
     return choices[choose(part, value, choices)]
 
 
-def function_of(what: str, choices: Mapping[str, Callable], value: Any, inputs: str) -> Callable:
+def function_of(part: str, choices: Mapping[str, Callable], value: Any, inputs: str) -> Callable:
     """Returns the function of a name in `choices`, of a reference `module:name`, or a function of the user.
 
     Args:
-      what: name of the part, for the errors.
+      part: name of the part, for the errors.
       choices: functions by name.
       value: a name, a reference or a function.
       inputs: names of the arguments of the function.
@@ -150,18 +150,18 @@ def function_of(what: str, choices: Mapping[str, Callable], value: Any, inputs: 
     Raises:
       UserError: for an unknown name, or an object that is no function of so many arguments.
     """
-    function = pick(what, choices, value)
+    function = pick(part, choices, value)
     if not callable(function):
-        raise UserError(f"{what} is {function!r}; expected a function ({inputs}), or a name: {', '.join(choices)}")
-    refuse_other_arguments(what, function, inputs)
+        raise UserError(f"{part} is {function!r}; expected a function ({inputs}), or a name: {', '.join(choices)}")
+    refuse_other_arguments(part, function, inputs)
     return function
 
 
-def refuse_other_arguments(what: str, function: Callable, inputs: str) -> None:
+def refuse_other_arguments(part: str, function: Callable, inputs: str) -> None:
     """Refuses a function of another number of arguments.
 
     Args:
-      what: name of the function, for the error.
+      part: name of the function, for the error.
       function: the function.
       inputs: names of its arguments, with commas between them.
 
@@ -171,7 +171,7 @@ def refuse_other_arguments(what: str, function: Callable, inputs: str) -> None:
     try:
         inspect.signature(function).bind(*inputs.split(", "))
     except TypeError as error:
-        raise UserError(f"{what} {getattr(function, '__name__', function)}: {error}; expected ({inputs})") from None
+        raise UserError(f"{part} {getattr(function, '__name__', function)}: {error}; expected ({inputs})") from None
     except ValueError:  # a builtin without a signature
         return
 

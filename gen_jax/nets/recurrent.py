@@ -219,20 +219,20 @@ RECURRENT = {cell: partial(Recurrent, cell) for cell in CELLS}  # net(**options)
 Cell = Annotated[Mapping, Choices(RECURRENT)]
 
 
-def build_recurrent(what: str, options: Any) -> Recurrent:
+def build_recurrent(place: str, options: Any) -> Recurrent:
     """Builds recurrent layers.
 
     Args:
-      what: name of their place in a model, for the errors.
+      place: name of their place in a model, for the errors.
       options: a `name` in `RECURRENT` and the options of `Recurrent`; or an object with the methods of `Recurrent`.
 
     Raises:
       UserError: for an unknown name or option, or another object.
     """
-    layers = build(what, RECURRENT, options)
+    layers = build(place, RECURRENT, options)
     if not hasattr(layers, "init_carry"):
         raise UserError(
-            f"{what} is an object of type {type(layers).__name__}; expected a gen_jax.nets.recurrent.Recurrent, or a section with "
+            f"{place} is an object of type {type(layers).__name__}; expected a gen_jax.nets.recurrent.Recurrent, or a section with "
             f"a name: {', '.join(RECURRENT)}"
         )
     return layers

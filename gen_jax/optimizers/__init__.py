@@ -99,15 +99,17 @@ def transformation_of(thing: Any) -> optax.GradientTransformation:
     Raises:
       UserError: for anything else, such as a learning rate or an Optax function that is not called.
     """
-    expected = "expected an Optax transformation, or a section with a name and a learning_rate"
+    expected = "an Optax transformation, or a section with a name and a learning_rate"
     if thing in OPTIMIZERS.values():
         name = thing.__name__
-        raise UserError(f"optimizer is the function {name}; {expected}. Call it with a learning rate: {name}(1e-3)")
+        raise UserError(
+            f"optimizer is the function {name}; expected {expected}. Call it with a learning rate: {name}(1e-3)"
+        )
     if isinstance(thing, float | int):
-        raise UserError(f"optimizer is {thing}; {expected}. Pass {{'name': 'adam', 'learning_rate': {thing}}}")
+        raise UserError(f"optimizer is {thing}; expected {expected}. Pass {{'name': 'adam', 'learning_rate': {thing}}}")
     transformation = build("optimizer", OPTIMIZERS, thing)
     if not hasattr(transformation, "init") or not hasattr(transformation, "update"):
-        raise UserError(f"optimizer is an object of type {type(transformation).__name__}; {expected}")
+        raise UserError(f"optimizer is an object of type {type(transformation).__name__}; expected {expected}")
     return transformation
 
 

@@ -14,6 +14,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 # Formats of the content, for any suffix. Pillow's readers of other formats may run a program, so they are not listed.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> mode of Pillow
+ROTATION = 0x0112  # EXIF tag of the orientation of an image; from `SIDEWAYS` on, its sides are exchanged
+SIDEWAYS = 5
 WAY = "as a viewer shows them"  # part of the hash, because earlier versions ignored the orientation of images
 # Name of a sub-folder -> its split.
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
@@ -34,17 +36,13 @@ def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
     Raises:
       UserError: for a folder without images, a first image that cannot be read, or splits with different classes.
     """
-    present = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
-    files = [file for file in present if file.suffix.lower() in SUFFIXES]
-    if not files:
-        raise UserError(f"data.path {path} holds no images; expected files of {', '.join(SUFFIXES)}")
-    report_others(path, [file for file in present if file.suffix.lower() not in SUFFIXES], len(files))
+    files = images_in(path)
     roots = split_roots(path, files)
     images = {split: [file for file in files if file.is_relative_to(root)] for split, root in roots.items()}
     folders = {split: [_top(file, root) for file in images[split]] for split, root in roots.items()}
     classes = classes_of(path, folders)
     first = images["train"][0]
-    with readable(f"{first}", "an image"), _opened(first) as image:
+    with readable(f"{first}", "an image"), opened_image(first) as image:
         channels = channels_of(image)
         width, height = ImageOps.exif_transpose(image).size
     shape = image_or_vector(str(path), (height, width, channels), resize)[1]
@@ -117,10 +115,29 @@ def _hidden(file: Path, path: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(path).parts)
 
 
-def report_others(path: Path, files: list[Path], num_images: int) -> None:
+def images_in(path: Path, setting: str = "data.path") -> list[Path]:
+    """Returns the image files of a folder and its sub-folders, and reports the other files.
+
+    Args:
+      path: the folder.
+      setting: the setting that names the folder, for messages; by default `data.path`.
+
+    Raises:
+      UserError: for a folder without images.
+    """
+    present = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
+    files = [file for file in present if file.suffix.lower() in SUFFIXES]
+    if not files:
+        raise UserError(f"{setting} {path} holds no images; expected files of {', '.join(SUFFIXES)}")
+    report_others(setting, path, [file for file in present if file.suffix.lower() not in SUFFIXES], len(files))
+    return files
+
+
+def report_others(setting: str, path: Path, files: list[Path], num_images: int) -> None:
     """Prints once how many files of a folder are not read as images.
 
     Args:
+      setting: the setting that names the folder.
       path: the folder.
       files: the files that are not read.
       num_images: number of images.
@@ -128,7 +145,7 @@ def report_others(path: Path, files: list[Path], num_images: int) -> None:
     if files:
         suffixes = Counter(file.suffix.lower() or "no suffix" for file in files)
         listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
-        say_once(f"data.path {path}: {num_images} images are read and {len(files)} files left out ({listed})")
+        say_once(f"{setting} {path}: {num_images} images are read and {len(files)} files left out ({listed})")
 
 
 def channels_of(image: Image.Image) -> int:
@@ -142,8 +159,26 @@ def channels_of(image: Image.Image) -> int:
     return 1 if image.mode in ("1", "L") else 3
 
 
-def _opened(file: Path) -> Image.Image:
+def sides_of(file: Path) -> tuple[int, int]:
+    """Returns the height and the width of a picture as a viewer shows it, without its pixels.
+
+    Args:
+      file: the file.
+
+    Raises:
+      UserError: for a file that is not an image.
+    """
+    with readable(f"{file}", "an image"), opened_image(file) as image:
+        width, height = image.size
+        turned = image.getexif().get(ROTATION, 1) >= SIDEWAYS
+    return (width, height) if turned else (height, width)
+
+
+def opened_image(file: Path) -> Image.Image:
     """Opens an image whose pixels have 8 bits a channel.
+
+    Args:
+      file: the file.
 
     Raises:
       UserError: for a file that is not an image, or an image with more bits, of which Pillow would drop some.
@@ -164,7 +199,7 @@ def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -
     Raises:
       UserError: for an image that would lose its colours or its transparency, or has another size.
     """
-    with readable(f"{file}", "an image"), _opened(file) as image:
+    with readable(f"{file}", "an image"), opened_image(file) as image:
         channels = channels_of(image)
         if channels > shape[2]:
             has, lacks = ("transparency", "none") if channels == 4 else ("colours", "grey pixels")

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from gen_jax.data.kinds import KINDS
 from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import BINARY, binarised
-from gen_jax.data.sources.derived import joined, stacked
+from gen_jax.data.sources.derived import joined, stacked, with_shrunk
 from gen_jax.data.sources.tfds import open_tfds
 from gen_jax.data.sources.user_files import open_files
 from gen_jax.data.sources.windows import windowed
@@ -50,6 +50,9 @@ def open_source(options: Mapping[str, Any]) -> Source:
     else:
         source = open_tfds(options)
     refuse_options(source, options)
+    refuse_photo_options(source, options)
+    if options.get("shrink") is not None and "shrink" not in source.info:
+        source = with_shrunk(source, options["shrink"])
     if options.get("window") is not None:
         source = windowed(source, options["window"])
     if options.get("stack") is not None:
@@ -92,6 +95,30 @@ def refuse_options(source: Source, options: Mapping[str, Any]) -> None:
         if value is not None and source.kind not in kinds:
             raise UserError(
                 f"data.{option} is {value!r} and {source.name} holds {source.kind} data; expected {' or '.join(kinds)}"
+            )
+
+
+def refuse_photo_options(source: Source, options: Mapping[str, Any]) -> None:
+    """Refuses options of a folder of photos that is cut into patches for other images, and the reverse.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for the first such option that is set.
+    """
+    photos = "photos" in source.info
+    for option in ("patch", "stride", "channels", "test_path"):
+        if options.get(option) is not None and source.kind == "image" and not photos:
+            raise UserError(
+                f"data.{option} is {options[option]!r} and {source.name} is not cut into patches; expected a folder of photos "
+                f"as data.path, and data.patch"
+            )
+    for option in ("stack", "test_name"):
+        if options.get(option) is not None and (photos or options.get("shrink") is not None):
+            raise UserError(
+                f"data.{option} is {options[option]!r} beside data.patch or data.shrink; expected one of the two"
             )
 
 

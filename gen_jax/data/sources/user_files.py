@@ -10,6 +10,7 @@ from gen_jax.data.limits import ask
 from gen_jax.data.source import Source
 from gen_jax.data.sources.array_file import array_file
 from gen_jax.data.sources.image_folder import image_folder
+from gen_jax.data.sources.photo_patches import photo_patches
 from gen_jax.data.tables.text_columns import suffix_of
 from gen_jax.errors import UserError
 
@@ -29,6 +30,8 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
         raise UserError(f"data.path {path} does not exist; expected a file or a folder")
     if not path.is_dir() and not path.is_file():
         raise UserError(f"data.path {path} is a pipe or a device; expected a file or a folder")
+    if path.is_dir() and options.get("patch") is not None:
+        return photo_patches(path, options)
     if path.is_dir():
         return image_folder(path, options.get("resize"), options.get("content"))
     if path.suffix.lower() in (".npy", ".npz"):

@@ -82,11 +82,11 @@ def all_fit(
         return columns
     mended = {**schema, **{name: error.facts for name, error in unfit.items()}}
     reasons = ", ".join(f"column {name!r} {error}" for name, error in unfit.items())
-    what = "leaves it out" if all(error.facts == {"kind": "drop"} for error in unfit.values()) else "mends it"
+    remedy = "leaves it out" if all(error.facts == {"kind": "drop"} for error in unfit.values()) else "mends it"
     if len(unfit) > 1:
-        what = what.replace("it", "them")
+        remedy = remedy.replace("it", "them")
     raise UserError(
-        f"{table} does not fit: {reasons}; expected columns to learn from. This {what}: {schema_setting(mended)}"
+        f"{table} does not fit: {reasons}; expected columns to learn from. This {remedy}: {schema_setting(mended)}"
     )
 
 
