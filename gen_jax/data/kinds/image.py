@@ -45,4 +45,4 @@ def rows(x: np.ndarray, spec: Spec) -> Image.Image:
     return grid(x.reshape(-1, *x.shape[2:]), spec, columns=x.shape[1])
 
 
-IMAGE = Kind("image", "images", "HWC", options=("resize", "test_name"), picture=grid, strip=rows)
+IMAGE = Kind("image", "images", "HWC", options=("resize", "width", "test_name"), picture=grid, strip=rows)

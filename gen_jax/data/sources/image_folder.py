@@ -7,22 +7,23 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from gen_jax.data.cache import content_hash, files_hash
-from gen_jax.data.source import Source, fit, image_or_vector, say_once
+from gen_jax.data.source import Size, Source, fit, image_or_vector, say_once
 from gen_jax.errors import UserError, readable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 # Formats of the content, for any suffix. Pillow's readers of other formats may run a program, so they are not listed.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> mode of Pillow
+HALVES = ("left", "right")  # names of the halves of an image that holds a pair side by side
 WAY = "as a viewer shows them"  # part of the hash, because earlier versions ignored the orientation of images
 
 
-def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
+def image_folder(path: Path, resize: Size | None, content: str | None) -> Source:
     """Opens a folder of images and its subfolders as the training split.
 
     Args:
       path: the folder.
-      resize: side of the images in pixels; None keeps their size.
+      resize: height and width of the images in pixels; None keeps their size.
       content: hash of the content, if it is known; None reads the files.
 
     Raises:
@@ -33,13 +34,13 @@ def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
     if not files:
         raise UserError(f"data.path {path}: no images in this folder ({', '.join(SUFFIXES)})")
     report_others(path, [file for file in present if file.suffix.lower() not in SUFFIXES], len(files))
-    with readable(f"{files[0]}: not a readable image"), _opened(files[0]) as first:
+    with readable(f"{files[0]}: not a readable image"), opened_image(files[0]) as first:
         channels = channels_of(first)
         width, height = ImageOps.exif_transpose(first).size
     shape = image_or_vector(str(path), (height, width, channels), resize)[1]
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        return {"x": np.stack([_read(files[index], files[0], shape, resize) for index in indices])}
+        return {"x": np.stack([read_image(files[index], files[0], shape, resize) for index in indices])}
 
     return Source(
         name=path.name,
@@ -78,8 +79,31 @@ def channels_of(image: Image.Image) -> int:
     return 1 if image.mode in ("1", "L") else 3
 
 
-def _opened(file: Path) -> Image.Image:
+def half_of(image: Image.Image, half: str | None, file: Path) -> Image.Image:
+    """Returns the left or the right half of an image.
+
+    Args:
+      image: the image.
+      half: `left` or `right`; None returns the image unchanged.
+      file: file of the image, for the error.
+
+    Raises:
+      UserError: for an odd width.
+    """
+    if half is None:
+        return image
+    width, height = image.size
+    if width % 2:
+        raise UserError(f"{file}: {width} pixels wide; expected two halves side by side, so an even width")
+    start = 0 if half == HALVES[0] else width // 2
+    return image.crop((start, 0, start + width // 2, height))
+
+
+def opened_image(file: Path) -> Image.Image:
     """Opens an image whose pixels have 8 bits a channel.
+
+    Args:
+      file: the file.
 
     Raises:
       UserError: for a file that is not an image, or an image with more bits, of which Pillow would drop some.
@@ -92,20 +116,30 @@ def _opened(file: Path) -> Image.Image:
     return image
 
 
-def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -> np.ndarray:
+def read_image(
+    file: Path, first: Path, shape: tuple[int, ...], resize: Size | None, half: str | None = None
+) -> np.ndarray:
     """Reads an image [H, W, C] as an image viewer shows it: rotated by EXIF, with the channels of the first image.
+
+    Args:
+      file: the file.
+      first: file of the first image, for the errors.
+      shape: shape of the image after resizing.
+      resize: height and width in pixels; None keeps the size.
+      half: `left` or `right` for one half of the image; by default None, the whole image.
 
     Raises:
       UserError: for an image that would lose its colours or its transparency, or has another size.
     """
-    with readable(f"{file}: not a readable image"), _opened(file) as image:
+    with readable(f"{file}: not a readable image"), opened_image(file) as image:
         channels = channels_of(image)
         if channels > shape[2]:
             has, lacks = ("transparency", "none") if channels == 4 else ("colours", "grey pixels")
             raise UserError(
                 f"{file}: has {has}, and the first image, {first.name}, has {lacks}; save all images in one mode"
             )
-        x = np.asarray(fit(ImageOps.exif_transpose(image).convert(MODES[shape[2]]), resize))
+        upright = half_of(ImageOps.exif_transpose(image), half, file)
+        x = np.asarray(fit(upright.convert(MODES[shape[2]]), resize))
     x = x if x.ndim == 3 else x[..., None]
     if x.shape != shape:
         raise UserError(

@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from gen_jax.data.kinds import KINDS
-from gen_jax.data.source import Source
+from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.binary import BINARY, binarised
 from gen_jax.data.sources.derived import joined, stacked
 from gen_jax.data.sources.tfds import open_tfds
@@ -39,8 +39,7 @@ def open_source(options: Mapping[str, Any]) -> Source:
     Raises:
       UserError: for data that do not exist, are not prepared, or cannot be modelled.
     """
-    if options.get("resize") is not None and options["resize"] < 1:
-        raise UserError(f"data.resize {options['resize']}: expected a side of at least 1 pixel")
+    size_of(options)  # because a wrong size is refused before the data are read
     if options.get("path") is not None:
         source = open_files(Path(options["path"]), options)
     elif options["name"].startswith(IN_MEMORY):

@@ -7,7 +7,7 @@ from typing import Any
 from gen_jax.data.cache import files_hash
 from gen_jax.data.kinds import KINDS
 from gen_jax.data.limits import ask
-from gen_jax.data.source import Source
+from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.array_file import array_file
 from gen_jax.data.sources.image_folder import image_folder
 from gen_jax.data.tables.text_columns import suffix_of
@@ -32,7 +32,7 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
             f"data.path {path}: neither a file nor a folder, but a pipe or a device; expected a file or a folder"
         )
     if path.is_dir():
-        return image_folder(path, options.get("resize"), options.get("content"))
+        return image_folder(path, size_of(options), options.get("content"))
     if path.suffix.lower() in (".npy", ".npz"):
         return array_file(path, options)
     ask(path.stat().st_size, f"data.path {path}")

@@ -1,0 +1,187 @@
+"""Lists of classes for class maps: a JSON with the names, the colours, and the number that counts nowhere."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gen_jax.data.limits import ask
+from gen_jax.errors import UserError, readable
+
+NONE = 255  # mark of a number without a class
+MOST = 254  # largest number of classes, so that a class, or no class, is a number of 8 bits below `NONE`
+
+
+class ClassList(NamedTuple):
+    """Holds the classes of maps, and how files write them.
+
+    The classes that count are 0 to K - 1, and K stands for a pixel without a class.
+    """
+
+    origin: str  # file of the list, for errors
+    names: list[str]  # of the K classes
+    colours: list[list[int]]  # of the K classes; empty if the list has no colours
+    numbers: np.ndarray  # [256] uint8: number in a file -> class, K for no class, `NONE` for an unknown number
+    codes: dict[int, int]  # colour in a file, as one number -> class, or K for no class
+    facts: dict[str, Any]  # classes, colours and ignored, as in the file
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Returns the facts of the list that `spec.info` holds."""
+        colours = {"colours": self.colours} if self.colours else {}
+        return {"vocabulary": self.names, **colours, "class_list": self.facts}
+
+
+def find_class_list(path: Path, setting: str | None) -> ClassList | None:
+    """Returns the list of classes of a data set; None if it has none.
+
+    Args:
+      path: file or folder of the data. A folder may hold the list as `classes.json`, or with the name of the folder.
+      setting: file of the list that the user names, or None.
+
+    Raises:
+      UserError: for a file that is not a list of classes.
+    """
+    if setting is not None:
+        file = Path(setting).expanduser()
+        if not file.is_file():
+            raise UserError(f"data.classes {setting}: no such file; expected a JSON file with classes and colours")
+        return read_class_list(file)
+    files = [path / f"{path.resolve().name}.json", path / "classes.json"] if path.is_dir() else []
+    file = next((file for file in files if file.is_file() and "classes" in _read_json(file)), None)
+    return None if file is None else read_class_list(file)
+
+
+def read_class_list(file: Path) -> ClassList:
+    """Reads a list of classes from a JSON file.
+
+    Args:
+      file: the file.
+
+    Raises:
+      UserError: for a file that is not a list of classes.
+    """
+    content = _read_json(file)
+    if not isinstance(content, Mapping):
+        raise UserError(f"{file}: it holds a {type(content).__name__}; expected classes and, perhaps, colours, ignored")
+    facts = {key: content[key] for key in ("classes", "colours", "ignored") if content.get(key) is not None}
+    return class_list_of(facts, str(file))
+
+
+def class_list_of(facts: Mapping[str, Any], origin: str) -> ClassList:
+    """Returns a list of classes from its facts, which `spec.info` holds as `class_list`.
+
+    Args:
+      facts: `classes` (names in the order of their numbers), and perhaps `colours` (red, green and blue of each class)
+        and `ignored` (number of a class that counts nowhere).
+      origin: file of the list, for errors.
+
+    Raises:
+      UserError: for facts that do not fit together.
+    """
+    names, colours, ignored = facts.get("classes"), facts.get("colours") or [], facts.get("ignored")
+    if not _are_names(names):
+        raise UserError(f"{origin}: classes {str(names)[:60]!r}; expected a list of 1 to {MOST} different names")
+    if colours and not _are_colours(colours, len(names)):
+        raise UserError(
+            f"{origin}: expected {len(names)} different colours [red, green, blue] of 0 to 255, one for each class"
+        )
+    if ignored is not None and (type(ignored) is not int or not 0 <= ignored <= 255):
+        raise UserError(f"{origin}: ignored {ignored!r}; expected the number of a class, 0 to 255")
+    counted = [number for number in range(len(names)) if number != ignored]
+    if not counted:
+        raise UserError(f"{origin}: its only class is ignored; expected a class that counts")
+    numbers = np.full(256, NONE, np.uint8)
+    numbers[counted] = np.arange(len(counted))
+    if ignored is not None:
+        numbers[ignored] = len(counted)
+    codes = {_code(colour): int(numbers[number]) for number, colour in enumerate(colours)}
+    counted_colours = [list(colours[number]) for number in counted] if colours else []
+    return ClassList(origin, [names[number] for number in counted], counted_colours, numbers, codes, {**facts})
+
+
+def classes_of_pixels(classes: ClassList, pixels: np.ndarray) -> np.ndarray:
+    """Returns the class of each pixel [...], uint8; `NONE` for a pixel whose number or colour is unknown.
+
+    Args:
+      classes: the classes.
+      pixels: numbers [H, W], or colours [H, W, 3], of uint8.
+    """
+    if pixels.ndim == 2:
+        return classes.numbers[pixels]
+    parts = pixels.astype(np.int32)
+    colours, places = np.unique(parts[..., 0] << 16 | parts[..., 1] << 8 | parts[..., 2], return_inverse=True)
+    table = np.array([classes.codes.get(int(colour), NONE) for colour in colours], np.uint8)
+    return table[places].reshape(pixels.shape[:2])
+
+
+def is_class_map(classes: ClassList, pixels: np.ndarray) -> bool:
+    """Returns whether an image is a map of classes: whether most of its pixels have a number or a colour of the list.
+
+    Args:
+      classes: the classes.
+      pixels: numbers [H, W], or colours [H, W, 3], of uint8.
+    """
+    return bool((classes_of_pixels(classes, pixels) != NONE).mean() > 0.5)
+
+
+def known_classes(classes: ClassList, pixels: np.ndarray, origin: str) -> np.ndarray:
+    """Returns the class of each pixel [H, W], uint8; the number of classes stands for no class.
+
+    Args:
+      classes: the classes.
+      pixels: numbers [H, W], or colours [H, W, 3], of uint8.
+      origin: file of the pixels, for the error.
+
+    Raises:
+      UserError: for the first pixel whose number or colour is unknown.
+    """
+    x = classes_of_pixels(classes, pixels)
+    unknown = np.argwhere(x == NONE)
+    if not len(unknown):
+        return x
+    row, column = unknown[0].tolist()
+    value = pixels[row, column].tolist()
+    if pixels.ndim == 2:
+        fault = f"number {value}, which is no class of {classes.origin}; expected {_listed_numbers(classes)}"
+    else:
+        colours = np.array(classes.colours)
+        nearest = int(np.abs(colours - pixels[row, column]).sum(1).argmin())
+        fault = (
+            f"colour {tuple(value)}, which is no class of {classes.origin}; the nearest is {classes.names[nearest]!r}, "
+            f"{tuple(classes.colours[nearest])}"
+        )
+    raise UserError(f"{origin}: the pixel in row {row}, column {column} has {fault}")
+
+
+def _listed_numbers(classes: ClassList) -> str:
+    numbers = np.flatnonzero(classes.numbers != NONE)
+    return f"0 to {numbers[-1]}" if len(numbers) == numbers[-1] + 1 else f"0 to {numbers[-2]}, or {numbers[-1]}"
+
+
+def _read_json(file: Path) -> Any:
+    ask(file.stat().st_size, file)
+    with readable(f"{file}: not a readable JSON file"):
+        return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _are_names(names: Any) -> bool:
+    texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return texts and 1 <= len(names) <= MOST and len({*names}) == len(names)
+
+
+def _are_colours(colours: Any, num: int) -> bool:
+    if not isinstance(colours, list) or len(colours) != num:
+        return False
+    for colour in colours:
+        if not isinstance(colour, list) or len(colour) != 3:
+            return False
+        if any(type(part) is not int or not 0 <= part <= 255 for part in colour):
+            return False
+    return len({_code(colour) for colour in colours}) == num
+
+
+def _code(colour: list[int]) -> int:
+    return colour[0] << 16 | colour[1] << 8 | colour[2]
