@@ -1,15 +1,17 @@
 """Lists of classes for class maps: a JSON with the names, the colours, and the number that counts nowhere."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gen_jax.data.limits import ask
+from gen_jax.data.source import Source
 from gen_jax.errors import UserError, readable
 
+Rows = Callable[[str, np.ndarray], dict[str, np.ndarray]]
 NONE = 255  # mark of a number without a class
 MOST = 254  # largest number of classes, so that a class, or no class, is a number of 8 bits below `NONE`
 
@@ -50,8 +52,12 @@ def find_class_list(path: Path, setting: str | None) -> ClassList | None:
             raise UserError(f"data.classes {setting}: no such file; expected a JSON file with classes and colours")
         return read_class_list(file)
     files = [path / f"{path.resolve().name}.json", path / "classes.json"] if path.is_dir() else []
-    file = next((file for file in files if file.is_file() and "classes" in _read_json(file)), None)
-    return None if file is None else read_class_list(file)
+    for file in files:
+        if file.is_file():
+            content = _read_json(file)
+            if isinstance(content, Mapping) and "classes" in content:
+                return read_class_list(file)
+    return None
 
 
 def read_class_list(file: Path) -> ClassList:
@@ -127,7 +133,7 @@ def is_class_map(classes: ClassList, pixels: np.ndarray) -> bool:
     return bool((classes_of_pixels(classes, pixels) != NONE).mean() > 0.5)
 
 
-def known_classes(classes: ClassList, pixels: np.ndarray, origin: str) -> np.ndarray:
+def checked_classes(classes: ClassList, pixels: np.ndarray, origin: str) -> np.ndarray:
     """Returns the class of each pixel [H, W], uint8; the number of classes stands for no class.
 
     Args:
@@ -154,6 +160,31 @@ def known_classes(classes: ClassList, pixels: np.ndarray, origin: str) -> np.nda
             f"{tuple(classes.colours[nearest])}"
         )
     raise UserError(f"{origin}: the pixel in row {row}, column {column} has {fault}")
+
+
+def class_map_source(
+    name: str, shape: tuple[int, ...], sizes: dict[str, int], rows: Rows, classes: ClassList
+) -> Source:
+    """Returns a source of class maps.
+
+    Args:
+      name: name of the data.
+      shape: height and width.
+      sizes: number of rows of each split.
+      rows: function (split, row numbers [n]) -> maps `x` [n, H, W].
+      classes: the classes.
+    """
+    return Source(
+        name=name,
+        kind="class_map",
+        shape=tuple(shape),
+        dtype=np.dtype(np.uint8),
+        sizes=sizes,
+        rows=rows,
+        content="",
+        limits=(0, len(classes.names)),
+        info=classes.info,
+    )
 
 
 def _listed_numbers(classes: ClassList) -> str:

@@ -13,7 +13,7 @@ from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.binary import BINARY, binarised
 from gen_jax.data.sources.derived import joined, stacked
 from gen_jax.data.sources.tfds import open_tfds
-from gen_jax.data.sources.user_files import open_files
+from gen_jax.data.sources.user_files import SETTINGS, open_files
 from gen_jax.data.sources.windows import windowed
 from gen_jax.data.tables.sets import TABLES, open_set
 from gen_jax.errors import UserError
@@ -49,6 +49,7 @@ def open_source(options: Mapping[str, Any]) -> Source:
     else:
         source = open_tfds(options)
     refuse_options(source, options)
+    refuse_condition(source, options)
     if options.get("window") is not None:
         source = windowed(source, options["window"])
     if options.get("stack") is not None:
@@ -85,11 +86,35 @@ def refuse_options(source: Source, options: Mapping[str, Any]) -> None:
     Raises:
       UserError: for the first such option that is set.
     """
+    kinds_of_rows = {source.kind} if source.condition is None else {source.kind, source.condition.kind}
     for option in dict.fromkeys(option for kind in KINDS.values() for option in kind.options):
         value = options.get(option)
         kinds = [name for name, kind in KINDS.items() if option in kind.options]
-        if value is not None and source.kind not in kinds:
+        if value is not None and not kinds_of_rows & {*kinds}:
             raise UserError(f"data.{option} {value!r} is for {' or '.join(kinds)}; {source.name} holds {source.kind}")
+
+
+def refuse_condition(source: Source, options: Mapping[str, Any]) -> None:
+    """Refuses settings of paired data for other data, and settings that paired data do not have.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for the first such setting.
+    """
+    for option in SETTINGS if options.get("path") is None else ():
+        if options.get(option) is not None:
+            raise UserError(
+                f"data.{option} {options[option]!r} is for paired data in files of your own, by data.path; "
+                f"{source.name} is a set by name"
+            )
+    for option in ("window", "stack", "test_name"):
+        if options.get(option) is not None and source.condition is not None:
+            raise UserError(
+                f"data.{option} {options[option]!r}: the rows of {source.name} have a condition, with which they stay whole"
+            )
 
 
 def with_test_set(source: Source, options: Mapping[str, Any]) -> Source:

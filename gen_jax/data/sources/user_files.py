@@ -1,5 +1,6 @@
-"""Files of a user as a source of rows, by their suffix: arrays, images, text, piano rolls, recordings, tables."""
+"""Files of a user as a source of rows, by their suffix: arrays, images, text, piano rolls, recordings, tables, pairs."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,12 @@ from gen_jax.data.limits import ask
 from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.array_file import array_file
 from gen_jax.data.sources.image_folder import image_folder
+from gen_jax.data.sources.pairs import open_array_pairs, open_folder_of_pairs
+from gen_jax.data.sources.text_pairs import TABLES, line_files, open_line_pairs, open_tsv_pairs
 from gen_jax.data.tables.text_columns import suffix_of
 from gen_jax.errors import UserError
+
+SETTINGS = ("target", "condition", "metadata", "classes")  # settings of paired data
 
 
 def open_files(path: Path, options: Mapping[str, Any]) -> Source:
@@ -31,14 +36,52 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
         raise UserError(
             f"data.path {path}: neither a file nor a folder, but a pipe or a device; expected a file or a folder"
         )
+    settings = [setting for setting in SETTINGS if options.get(setting) is not None]
     if path.is_dir():
-        return image_folder(path, size_of(options), options.get("content"))
+        return open_folder(path, options) if settings else image_folder(path, size_of(options), options.get("content"))
     if path.suffix.lower() in (".npy", ".npz"):
-        return array_file(path, options)
+        return open_array_pairs(path, options) if settings or holds_condition(path) else array_file(path, options)
     ask(path.stat().st_size, f"data.path {path}")
     suffix = suffix_of(path).lower()
+    if suffix in TABLES and {"target", "condition"} & {*settings}:
+        return open_tsv_pairs(path, options)
+    if settings:
+        raise UserError(
+            f"data.{settings[0]} {options[settings[0]]!r} is for paired data; expected data.path to be a folder, a .npz file "
+            f"or a .tsv file, got {path}"
+        )
     readers = {suffix: read for kind in KINDS.values() for suffix, read in kind.read.items()}
     if suffix not in readers:
         listed = ".npy, .npz, " + ", ".join(readers)
         raise UserError(f"data.path {path}: expected a folder of images or a file of {listed}, got {suffix!r}")
     return readers[suffix](path, options, options.get("content") or files_hash([path]))
+
+
+def open_folder(path: Path, options: Mapping[str, Any]) -> Source:
+    """Opens a folder of paired data: files of lines that belong together, or pictures.
+
+    Args:
+      path: the folder.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for data that cannot be read, or an unknown field.
+    """
+    names = {options[name] for name in ("target", "condition") if options.get(name) is not None}
+    files = line_files(path)
+    if names and any(names <= {*by_name} for by_name in files.values()):
+        return open_line_pairs(path, options, files)
+    return open_folder_of_pairs(path, options)
+
+
+def holds_condition(path: Path) -> bool:
+    """Returns whether an .npz file holds a condition `c`.
+
+    Args:
+      path: the file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "c.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):  # because the reader of the file reports this fault
+        return False
