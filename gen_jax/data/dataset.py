@@ -13,9 +13,10 @@ from gen_jax.data.feed.load import load, reader
 from gen_jax.data.feed.order import Rows
 from gen_jax.data.source import Source
 from gen_jax.data.sources.array_file import source_of_arrays
+from gen_jax.data.sources.array_pairs import fields_of_arrays
 from gen_jax.data.sources.class_list import find_class_list
 from gen_jax.data.sources.opening import HELD, IN_MEMORY, open_source, refuse_options
-from gen_jax.data.sources.pairs import Pairs, fields_of_arrays, source_of_pairs
+from gen_jax.data.sources.pairs import Pairs, source_of_pairs
 from gen_jax.data.sources.splits import regrouped
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose

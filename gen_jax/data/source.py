@@ -123,7 +123,7 @@ def sampled(x: np.ndarray, size: Size | None) -> np.ndarray:
     """
     if size is None or x.shape[:2] == size:
         return x
-    left, upper, right, lower = crop_box(*x.shape[:2], size)
+    left, upper, right, lower = crop_box(x.shape[0], x.shape[1], size)
     rows = upper + (2 * np.arange(size[0]) + 1) * (lower - upper) // (2 * size[0])
     columns = left + (2 * np.arange(size[1]) + 1) * (right - left) // (2 * size[1])
     return x[rows[:, None], columns[None, :]]

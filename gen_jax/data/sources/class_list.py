@@ -87,9 +87,9 @@ def class_list_of(facts: Mapping[str, Any], origin: str) -> ClassList:
     Raises:
       UserError: for facts that do not fit together.
     """
-    names, colours, ignored = facts.get("classes"), facts.get("colours") or [], facts.get("ignored")
+    names, colours, ignored = facts.get("classes") or [], facts.get("colours") or [], facts.get("ignored")
     if not _are_names(names):
-        raise UserError(f"{origin}: classes {str(names)[:60]!r}; expected a list of 1 to {MOST} different names")
+        raise UserError(f"{origin}: classes {str(names)[:60]}; expected a list of 1 to {MOST} different names")
     if colours and not _are_colours(colours, len(names)):
         raise UserError(
             f"{origin}: expected {len(names)} different colours [red, green, blue] of 0 to 255, one for each class"

@@ -68,10 +68,13 @@ def read_rows_of_text(file: Path, separator: str) -> list[list[str]]:
     Raises:
       UserError: for a file that cannot be read, or has rows of different lengths.
     """
-    quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
     with readable(f"{file}: not readable text"):
         text = read_whole_text(file)
-        cells = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting)
+        lines = io.StringIO(text, newline="")
+        if separator == "\t":
+            cells = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
+        else:
+            cells = csv.reader(lines, delimiter=separator)
         rows = [(cells.line_num, row) for row in cells if row]
     for line, row in rows:
         if len(row) != len(rows[0][1]):

@@ -11,6 +11,7 @@ from gen_jax.errors import UserError
 
 Places = Mapping[str, np.ndarray]  # split -> numbers of its rows [n]
 SPLIT_NAMES = {"valid": "validation", "val": "validation", "dev": "validation"}  # other names of splits
+SPLITS = {"train", "validation", "test", *SPLIT_NAMES}  # names of folders and files that are splits
 
 
 def split_name(name: str) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 from gen_jax.data.source import Source
 from gen_jax.data.sources.fields import text_field
-from gen_jax.data.sources.pairs import SPLITS, Pairs, names_of, source_of_pairs
+from gen_jax.data.sources.pairs import Pairs, names_of, source_of_pairs
 from gen_jax.data.sources.records import SPLIT, read_rows_of_text, read_whole_text
-from gen_jax.data.sources.splits import held_out, split_name, splits_by_name
+from gen_jax.data.sources.splits import SPLITS, held_out, split_name, splits_by_name
 from gen_jax.data.tables.text_columns import OPEN
 from gen_jax.errors import UserError, readable
 

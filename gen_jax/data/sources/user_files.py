@@ -10,8 +10,9 @@ from gen_jax.data.kinds import KINDS
 from gen_jax.data.limits import ask
 from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.array_file import array_file
+from gen_jax.data.sources.array_pairs import open_array_pairs
+from gen_jax.data.sources.folder_pairs import open_folder_of_pairs
 from gen_jax.data.sources.image_folder import image_folder
-from gen_jax.data.sources.pairs import open_array_pairs, open_folder_of_pairs
 from gen_jax.data.sources.text_pairs import TABLES, line_files, open_line_pairs, open_tsv_pairs
 from gen_jax.data.tables.text_columns import suffix_of
 from gen_jax.errors import UserError
