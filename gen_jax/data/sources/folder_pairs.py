@@ -64,7 +64,8 @@ def sub_folders(path: Path, names: set[str]) -> tuple[dict[str, Path], list[str]
     tops = _folders_in(path)
     if names & {*tops}:
         return {"": path}, tops
-    roots = {split_name(top): path / top for top in tops if names & {*_folders_in(path / top)} or top in SPLITS}
+    train_first = sorted(tops, key=lambda top: (top != "train", top))
+    roots = {split_name(top): path / top for top in train_first if names & {*_folders_in(path / top)} or top in SPLITS}
     fields = [name for root in roots.values() for name in _folders_in(root)]
     return roots, [*dict.fromkeys(fields or tops)]
 
@@ -271,6 +272,7 @@ def pictures_with_metadata(
             columns.setdefault(name, []).extend(values)
         files += [folder / str(name) for name in part[PICTURE]]
         splits += [str(name) for name in part.get(SPLIT, [folder.name] * len(part[PICTURE]))]
+    names = names_of(options, path.name, [*columns], PICTURE)
     alone = [file for file in files if not file.is_file()]
     if alone:
         raise UserError(f"{next(iter(tables))}: {_listed(path, alone)} do not exist; expected a picture for each row")
@@ -281,7 +283,6 @@ def pictures_with_metadata(
         places = splits_by_name(splits)
     else:
         places = held_out(f"data.path {path}", [str(name) for name in columns[PICTURE]], options)
-    names = names_of(options, path.name, [*columns], PICTURE)
 
     def field(name: str) -> Source:
         if name == PICTURE:
