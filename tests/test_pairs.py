@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import gen_jax as gj
+from gen_jax.data.feed.rows import read_rows
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.text import UNSEEN, read_text, reader, tokens_of
 from gen_jax.data.source import resized, sampled
@@ -194,6 +195,26 @@ def test_words_are_learnt_from_the_training_split(captions):
     data = gj.data.open(captions, condition="text", metadata=str(captions.parent / "own.csv"), test_split="tone")
     assert data.source.sizes == {"train": 3, "tone": 1} and data.spec.condition.unseen == {"tone": 1}
     assert read_text(data.spec.condition, data.rows("tone")["c"][0][:2]) == f"red {UNSEEN}"
+
+
+def test_another_file_has_the_vocabulary_of_the_run(captions, tmp_path):
+    data = gj.data.open(captions, condition="text", holdout=0.0)
+    spec = data.spec.condition
+    photo(tmp_path / "own" / "a.png"), photo(tmp_path / "own" / "b.png")
+    table = tmp_path / "own" / "metadata.csv"
+    table.write_text("file_name,text\na.png,small red cat\nb.png,man")
+    rows = read_rows(data.spec, data.options, path=str(tmp_path / "own"))[1]
+    assert [read_text(spec, c[:length]) for c, length in zip(rows["c"], rows["c_length"])] == [
+        f"small red {UNSEEN}",
+        "man",
+    ]
+    assert rows["c"].shape == (2, *spec.shape) and rows["c"].dtype == spec.dtype
+    table.write_text("file_name,text\na.png,a red red red red cat\nb.png,man")
+    with pytest.raises(UserError, match="a text of 6 tokens; this run reads at most 5"):
+        read_rows(data.spec, data.options, path=str(tmp_path / "own"))
+    table.write_text("file_name,text\na.png,1\nb.png,2")
+    with pytest.raises(UserError, match=r"conditions are of kind vector and shape \(1,\); this run reads text"):
+        read_rows(data.spec, data.options, path=str(tmp_path / "own"))
 
 
 def test_metadata_in_each_split(captions):

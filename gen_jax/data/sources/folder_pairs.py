@@ -146,11 +146,8 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
     files = [file for file in present if file.suffix.lower() in SUFFIXES]
     files = files or [file for file in present if file.suffix.lower() == TEXT_SUFFIX]
     if files:
-        report_others(
-            folder,
-            [file for file in present if file.suffix.lower() != files[0].suffix.lower() and file not in {*files}],
-            len(files),
-        )
+        members = {*files}
+        report_others(folder, [file for file in present if file not in members], len(files))
     stems = {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
     if len(stems) < len(files):
         times = Counter(file.relative_to(folder).with_suffix("").as_posix() for file in files)
