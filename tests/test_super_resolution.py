@@ -239,8 +239,8 @@ def test_a_net_of_patches_enlarges_whole_photos(folder):
     scores = scorer.score(model, state)
     assert scores["psnr"]["value"] == pytest.approx(scores["psnr_bicubic"]["value"], abs=6)
     assert scores["psnr"]["value"] != scores["psnr_bicubic"]["value"] and scores["valid/psnr"]["value"] > 0
-    c = np.zeros((2, 5, 9, 3), np.float32)
+    c = np.zeros((2, 5, 9, 3), np.float32)  # sides of no patch
     assert model.sample(jax.random.key(0), state, 2, {"c": c})["x"].shape == (2, 15, 27, 3)
     other = gan(spec, generator={"name": "sr", "scale": 2, **sizes}, latent_size=0, conditional=True)
     with pytest.raises(UserError, match="generator SuperResolver gives an output of shape .*; expected"):
-        other.sample(jax.random.key(0), state, 2, {"c": c[:, :4, :4]})
+        other.sample(jax.random.key(0), other.init(jax.random.key(0), batch), 2, {"c": c[:, :4, :4]})

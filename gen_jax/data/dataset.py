@@ -13,7 +13,11 @@ from gen_jax.data.feed.load import load, reader
 from gen_jax.data.feed.order import Rows
 from gen_jax.data.source import Source
 from gen_jax.data.sources.array_file import source_of_arrays
-from gen_jax.data.sources.opening import HELD, IN_MEMORY, open_source
+from gen_jax.data.sources.array_pairs import fields_of_arrays
+from gen_jax.data.sources.class_list import find_class_list
+from gen_jax.data.sources.opening import HELD, IN_MEMORY, open_source, refuse_options
+from gen_jax.data.sources.pairs import Pairs, source_of_pairs
+from gen_jax.data.sources.splits import regrouped
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
 
@@ -69,7 +73,9 @@ def arrays(
     x: Any,
     y: Any = None,
     *,
-    test: tuple[Any, Any] | Any = None,
+    c: Any = None,
+    c_length: Any = None,
+    test: tuple[Any, ...] | Any = None,
     name: str = "arrays",
     **settings: Any,
 ) -> DataSet:
@@ -81,7 +87,10 @@ def arrays(
     Args:
       x: rows: vectors [N, D], images [N, H, W] or [N, H, W, C], or series [N, T, D] with `kind="series"`.
       y: labels [N], whole numbers or texts; by default None.
-      test: rows of the test split, x or (x, y); by default None.
+      c: conditions of the rows [N, ...]: images, vectors, class maps (with `classes`, a JSON file), texts [N], or tokens
+        [N, T]; by default None.
+      c_length: number of tokens of each condition [N], if `c` holds tokens; by default None.
+      test: rows of the test split, x, (x, y), (x, y, c) or (x, y, c, c_length); by default None.
       name: name of the data in messages; by default `arrays`.
       **settings: further settings of the `data` section of a config, such as `kind`, `transform` or `order`.
 
@@ -89,11 +98,11 @@ def arrays(
       UserError: for arrays that are not rows, or an unknown setting.
     """
     options = data_settings(settings)
-    parts = {"train": rows_of(x, y)}
+    parts = {"train": rows_of(x, y, c, c_length)}
     if test is not None:
         parts[options["test_split"]] = rows_of(*test) if isinstance(test, tuple) else rows_of(test)
     if len({frozenset(part) for part in parts.values()}) > 1:
-        raise UserError("labels y are missing in one split; expected labels in both splits, or in none")
+        raise UserError("labels y or conditions c are missing in one split; expected them in both splits, or in none")
     shapes = {part["x"].shape[1:] for part in parts.values()}
     if len(shapes) > 1:
         raise UserError(
@@ -101,31 +110,58 @@ def arrays(
         )
     together = {key: np.concatenate([part[key] for part in parts.values()]) for key in parts["train"]}
     content = hash_of_parts(parts)
-    source = split_rows(
-        source_of_arrays(name, name, together, options, content),
-        {split: len(part["x"]) for split, part in parts.items()},
-    )
+    source = source_of_parts(name, together, {split: len(part["x"]) for split, part in parts.items()}, options, content)
     options["name"] = f"{IN_MEMORY}{content}"
     data = DataSet(options, source)
     HELD[options["name"]] = data
     return data
 
 
-def rows_of(x: Any, y: Any = None) -> dict[str, np.ndarray]:
+def source_of_parts(
+    name: str, arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int], options: Mapping[str, Any], content: str
+) -> Source:
+    """Returns arrays as a source with consecutive splits.
+
+    Args:
+      name: name of the data.
+      arrays: the arrays of all splits, one after the other, by name.
+      sizes: number of rows of each split.
+      options: the `data` section of a config.
+      content: hash of the arrays.
+
+    Raises:
+      UserError: for arrays that are not rows, or a setting that they do not have.
+    """
+    ends = np.cumsum([*sizes.values()])
+    places = {split: np.arange(end - sizes[split], end) for split, end in zip(sizes, ends)}
+    settings = {**options, "content": content}
+    if "c" in arrays:
+        classes = find_class_list(Path(name), options.get("classes"))
+        fields = fields_of_arrays(name, name, arrays, {}, ("x", "c"), places, settings, classes)
+        source = source_of_pairs(Pairs(*fields, ("x", "c"), (), places), settings, classes)
+        refuse_options(source, options)
+        return source
+    return regrouped(source_of_arrays(name, name, arrays, options, content), places)
+
+
+def rows_of(x: Any, y: Any = None, c: Any = None, c_length: Any = None) -> dict[str, np.ndarray]:
     """Returns the arrays of one split by name.
 
     Args:
       x: rows [N, ...].
       y: labels [N], or None.
+      c: conditions [N, ...], or None.
+      c_length: number of tokens of each condition [N], or None.
 
     Raises:
       UserError: for rows of different shapes.
     """
-    given = {"x": x} if y is None else {"x": x, "y": y}
+    rows = {"x": x, "y": y, "c": c, "c_length": c_length}
+    rows = {name: value for name, value in rows.items() if value is not None}
     try:
-        return {name: np.asarray(value) for name, value in given.items()}
+        return {name: np.asarray(value) for name, value in rows.items()}
     except ValueError:
-        raise UserError(f"rows of {' or '.join(given)} have several shapes; expected one shape for all") from None
+        raise UserError(f"rows of {' or '.join(rows)} have several shapes; expected one shape for all") from None
 
 
 def hash_of_parts(parts: Mapping[str, dict[str, np.ndarray]]) -> str:
@@ -144,17 +180,6 @@ def hash_of_parts(parts: Mapping[str, dict[str, np.ndarray]]) -> str:
                 raise UserError(f"{key} of {split} is an array of objects; expected numbers or texts of one type")
             facts += [[split, key, array.dtype.str, list(array.shape)], np.ascontiguousarray(array).tobytes()]
     return content_hash(*facts)
-
-
-def split_rows(source: Source, sizes: dict[str, int]) -> Source:
-    """Returns a source whose rows, all in `train`, are cut into several consecutive splits.
-
-    Args:
-      source: the source.
-      sizes: number of rows of each split.
-    """
-    first = dict(zip(sizes, np.cumsum([0, *sizes.values()])))
-    return source._replace(sizes=sizes, rows=lambda split, indices: source.rows("train", first[split] + indices))
 
 
 def data_settings(settings: dict[str, Any]) -> dict[str, Any]:

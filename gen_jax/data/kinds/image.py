@@ -46,4 +46,6 @@ def rows(x: np.ndarray, spec: Spec) -> Image.Image:
 
 
 PHOTO_OPTIONS = ("patch", "shrink", "stride", "channels", "test_path")
-IMAGE = Kind("image", "images", "HWC", options=("resize", "test_name", *PHOTO_OPTIONS), picture=grid, strip=rows)
+IMAGE = Kind(
+    "image", "images", "HWC", options=("resize", "width", "test_name", *PHOTO_OPTIONS), picture=grid, strip=rows
+)

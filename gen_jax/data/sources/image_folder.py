@@ -7,21 +7,21 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from gen_jax.data.cache import content_hash, files_hash
-from gen_jax.data.source import Source, fit, image_or_vector, say_once
+from gen_jax.data.source import Size, Source, fit, image_or_vector, say_once
+from gen_jax.data.sources.splits import SPLITS
 from gen_jax.errors import UserError, choose, readable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 # Formats of the content, for any suffix. Pillow's readers of other formats may run a program, so they are not listed.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> mode of Pillow
+HALVES = ("left", "right")  # names of the halves of an image that holds a pair side by side
 ROTATION = 0x0112  # EXIF tag of the orientation of an image; from `SIDEWAYS` on, its sides are exchanged
 SIDEWAYS = 5
 WAY = "as a viewer shows them"  # part of the hash, because earlier versions ignored the orientation of images
-# Name of a sub-folder -> its split.
-SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
-def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
+def image_folder(path: Path, resize: Size | None, content: str | None) -> Source:
     """Opens a folder of images and its sub-folders.
 
     A sub-folder for each class gives the labels, in the order of the names, as `ImageFolder` of torchvision does.
@@ -30,7 +30,7 @@ def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
 
     Args:
       path: the folder.
-      resize: side of the images in pixels; None keeps their size.
+      resize: height and width of the images in pixels; None keeps their size.
       content: hash of the content, if it is known; None reads the files.
 
     Raises:
@@ -49,7 +49,7 @@ def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
     codes = {name: code for code, name in enumerate(classes)}
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        batch = {"x": np.stack([_read(images[split][index], first, shape, resize) for index in indices])}
+        batch = {"x": np.stack([read_image(images[split][index], first, shape, resize) for index in indices])}
         if not classes:
             return batch
         return {**batch, "y": np.array([codes[folders[split][index]] for index in indices], np.int32)}
@@ -125,12 +125,22 @@ def images_in(path: Path, setting: str = "data.path") -> list[Path]:
     Raises:
       UserError: for a folder without images.
     """
-    present = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
-    files = [file for file in present if file.suffix.lower() in SUFFIXES]
+    files, others = visible_files(path)
     if not files:
         raise UserError(f"{setting} {path} holds no images; expected files of {', '.join(SUFFIXES)}")
-    report_others(setting, path, [file for file in present if file.suffix.lower() not in SUFFIXES], len(files))
+    report_others(setting, path, others, len(files))
     return files
+
+
+def visible_files(path: Path) -> tuple[list[Path], list[Path]]:
+    """Returns the image files of a folder and its sub-folders, and the other files; both sorted, without hidden files.
+
+    Args:
+      path: the folder.
+    """
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
+    images = [file for file in files if file.suffix.lower() in SUFFIXES]
+    return images, [file for file in files if file.suffix.lower() not in SUFFIXES]
 
 
 def report_others(setting: str, path: Path, files: list[Path], num_images: int) -> None:
@@ -174,6 +184,26 @@ def sides_of(file: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def half_of(image: Image.Image, half: str | None, file: Path) -> Image.Image:
+    """Returns the left or the right half of an image.
+
+    Args:
+      image: the image.
+      half: `left` or `right`; None returns the image unchanged.
+      file: file of the image, for the error.
+
+    Raises:
+      UserError: for an odd width.
+    """
+    if half is None:
+        return image
+    width, height = image.size
+    if width % 2:
+        raise UserError(f"{file} is {width} pixels wide; expected an even width, because it holds two halves")
+    start = 0 if half == HALVES[0] else width // 2
+    return image.crop((start, 0, start + width // 2, height))
+
+
 def opened_image(file: Path) -> Image.Image:
     """Opens an image whose pixels have 8 bits a channel.
 
@@ -193,8 +223,17 @@ def opened_image(file: Path) -> Image.Image:
     return image
 
 
-def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -> np.ndarray:
+def read_image(
+    file: Path, first: Path, shape: tuple[int, ...], resize: Size | None, half: str | None = None
+) -> np.ndarray:
     """Reads an image [H, W, C] as an image viewer shows it: rotated by EXIF, with the channels of the first image.
+
+    Args:
+      file: the file.
+      first: file of the first image, for the errors.
+      shape: shape of the image after resizing.
+      resize: height and width in pixels; None keeps the size.
+      half: `left` or `right` for one half of the image; by default None, the whole image.
 
     Raises:
       UserError: for an image that would lose its colours or its transparency, or has another size.
@@ -206,7 +245,8 @@ def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -
             raise UserError(
                 f"{file} has {has} and the first image, {first.name}, has {lacks}; expected one mode for all images"
             )
-        x = np.asarray(fit(ImageOps.exif_transpose(image).convert(MODES[shape[2]]), resize))
+        upright = half_of(ImageOps.exif_transpose(image), half, file)
+        x = np.asarray(fit(upright.convert(MODES[shape[2]]), resize))
     x = x if x.ndim == 3 else x[..., None]
     if x.shape != shape:
         raise UserError(

@@ -10,7 +10,7 @@ from PIL import ImageOps
 
 from gen_jax.data.cache import content_hash, files_hash
 from gen_jax.data.resizing import cropped, luminance, shrunk
-from gen_jax.data.source import Source, say_once
+from gen_jax.data.source import Source
 from gen_jax.data.sources.image_folder import (
     MODES,
     WAY,
@@ -19,6 +19,7 @@ from gen_jax.data.sources.image_folder import (
     opened_image,
     sides_of,
 )
+from gen_jax.data.sources.splits import held_out
 from gen_jax.errors import UserError, check_whole, choose, readable
 
 CHANNELS = {"luminance": 1, "rgb": 3}  # value of `data.channels` -> number of channels
@@ -148,22 +149,11 @@ def files_of_splits(path: Path, options: Mapping[str, Any]) -> dict[str, list[Pa
     Raises:
       UserError: for a folder without images, or a share that is out of range.
     """
-    files, share = images_in(path), options.get("holdout") or 0
-    if not 0 <= share < 1:
-        raise UserError(f"data.holdout is {share}; expected a share from 0 to below 1")
-    test_path, test_split = options.get("test_path"), options["test_split"]
-    held_out = test_split if test_path is None else VALIDATION
-    splits = {options["split"]: files}
-    if share and len(files) > 1 and held_out != options["split"]:
-        num = min(max(1, round(share * len(files))), len(files) - 1)
-        chosen = {*sorted(files, key=lambda file: content_hash(str(file.relative_to(path))))[:num]}
-        splits = {
-            options["split"]: [file for file in files if file not in chosen],
-            held_out: [file for file in files if file in chosen],
-        }
-        say_once(
-            f"{path}: {num} of its {len(files)} photos are the {held_out} split; --config.data.holdout=0 trains on all"
-        )
+    files, test_path, test_split = images_in(path), options.get("test_path"), options["test_split"]
+    names = [str(file.relative_to(path)) for file in files]
+    settings = {**options, "test_split": test_split if test_path is None else VALIDATION}
+    places = held_out(f"data.path {path}", names, settings, "photos")
+    splits = {split: [files[place] for place in numbers] for split, numbers in places.items()}
     if test_path is not None and test_split == options["split"]:
         raise UserError(
             f"data.test_split of data.test_path {test_path} is {test_split!r}, as is data.split; expected another split"
