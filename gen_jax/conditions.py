@@ -42,6 +42,11 @@ class Conditions(NamedTuple):
         """Returns whether `c` is a sequence of tokens, whose vectors are trained with the net."""
         return self.field is not None and kind_of(self.field).time and levels(self.field) > 0
 
+    @property
+    def sides(self) -> tuple[int, ...] | None:
+        """Returns the height and the width of `c` in training; None if `c` is no image."""
+        return tuple(self.field.shape[:2]) if self.field is not None and kind_of(self.field).pixels else None
+
 
 NONE = Conditions()
 

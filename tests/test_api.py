@@ -643,7 +643,7 @@ LOSS = AdversarialLoss(lambda real, fake: fake - real, lambda fake, real: -fake)
             lambda spec: gj.models.vae(gj.data.arrays(X)),
             r"object of type DataSet; expected a Spec. Call.*vae\(data.spec",
         ),
-        (lambda spec: gj.models.vae(), "wrong arguments: missing a required argument: 'spec'"),
+        (lambda spec: gj.models.vae(), "wrong arguments .missing a required argument: 'spec'"),
         (
             lambda spec: gj.models.vae(spec, latent_siz=2),
             "unknown option of model 'vae' 'latent_siz'.*Did you mean 'latent_size'",

@@ -202,7 +202,7 @@ def test_a_run_over_lanes_goes_on_where_it_stopped(tmp_path, one_device):
         (b"", {}, "holds no text"),
         (b" \n ", {}, "holds no text"),
         (b"abc", {"window": 0}, "data.window is 0; expected at least 1"),
-        (b"abc", {"vocabulary": "words"}, "unknown data.vocabulary 'words'"),
+        (b"abc", {"vocabulary": "letters"}, "unknown data.vocabulary 'letters'"),
         (b"abc" * 50, {"transform": "unit"}, "data.transform is 'unit' and .* holds tokens"),
     ],
 )

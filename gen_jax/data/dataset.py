@@ -14,7 +14,11 @@ from gen_jax.data.feed.order import Rows
 from gen_jax.data.kinds import KINDS
 from gen_jax.data.source import Source, say_once
 from gen_jax.data.sources.array_file import source_of_arrays
-from gen_jax.data.sources.opening import HELD, IN_MEMORY, open_source, prepared
+from gen_jax.data.sources.array_pairs import fields_of_arrays
+from gen_jax.data.sources.class_list import find_class_list
+from gen_jax.data.sources.opening import HELD, IN_MEMORY, open_source, prepared, refuse_options
+from gen_jax.data.sources.pairs import Pairs, source_of_pairs
+from gen_jax.data.sources.splits import regrouped
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
 
@@ -72,7 +76,9 @@ def arrays(
     x: Any,
     y: Any = None,
     *,
-    test: tuple[Any, Any] | Any = None,
+    c: Any = None,
+    c_length: Any = None,
+    test: tuple[Any, ...] | Any = None,
     kind: str | None = None,
     name: str = "arrays",
     **settings: Any,
@@ -89,7 +95,10 @@ def arrays(
         in which None and NaN are missing cells.
       y: labels [N], whole numbers or texts; by default None. Texts have no labels, and the label of a table is a
         column.
-      test: rows of the test split, x or (x, y); by default None, which holds out the share `holdout` of the rows of a
+      c: conditions of the rows [N, ...]: images, vectors, class maps (with `classes`, a JSON file), texts [N], or tokens
+        [N, T]; by default None.
+      c_length: number of tokens of each condition [N], if `c` holds tokens; by default None.
+      test: rows of the test split, x, (x, y), (x, y, c) or (x, y, c, c_length); by default None, which holds out the share `holdout` of the rows of a
         table, and no other rows.
       kind: `image`, `vector`, `series`, `tokens`, `text` or `table`; by default None, by the type and the shape of x.
         Whole numbers [N, D] are then vectors, and a line says so.
@@ -107,17 +116,17 @@ def arrays(
     else:
         kind = next((each for each, facts in KINDS.items() if facts.recognises and facts.recognises(x)), None)
     hold = None if kind is None else KINDS[kind].hold
-    splits = {"train": (x, y)}
+    splits: dict[str, tuple[Any, ...]] = {"train": (x, y, c, c_length)}
     if isinstance(test, tuple):
-        if len(test) != 2:
-            raise UserError(f"test is a tuple of {len(test)}; expected rows, or (rows, labels)")
+        if not 2 <= len(test) <= 4:
+            raise UserError(f"test is a tuple of {len(test)}; expected (rows, labels), and conditions behind them")
         splits[options["test_split"]] = test
     elif test is not None:
-        splits[options["test_split"]] = (test, None)
-    if hold is not None:
-        if any(labels is not None for _, labels in splits.values()):
+        splits[options["test_split"]] = (test,)
+    if hold is not None and c is None:
+        if any(part is not None for parts in splits.values() for part in parts[1:]):
             raise UserError(f"labels y stand beside {kind} data; expected x alone")
-        origin = hold(name, {split: rows for split, (rows, _) in splits.items()}, options)
+        origin = hold(name, {split: parts[0] for split, parts in splits.items()}, options)
     else:
         options["kind"] = kind
         origin = held_arrays(name, splits, options)
@@ -127,12 +136,12 @@ def arrays(
     return data
 
 
-def held_arrays(name: str, splits: Mapping[str, tuple[Any, Any]], options: Mapping[str, Any]) -> Source:
+def held_arrays(name: str, splits: Mapping[str, tuple[Any, ...]], options: Mapping[str, Any]) -> Source:
     """Returns arrays of a program as a source.
 
     Args:
       name: name of the data.
-      splits: x, and y or None, of each split.
+      splits: x, and y, c and c_length or None, of each split.
       options: the `data` section of a config.
 
     Raises:
@@ -140,9 +149,9 @@ def held_arrays(name: str, splits: Mapping[str, tuple[Any, Any]], options: Mappi
     """
     kind = options["kind"]
     time = kind is not None and KINDS[kind].time
-    parts = {split: rows_of(x, y, time) for split, (x, y) in splits.items()}
-    if len({"y" in part for part in parts.values()}) > 1:
-        raise UserError("labels y are missing in one split; expected labels in both splits, or in none")
+    parts = {split: rows_of(*arrays, time=time) for split, arrays in splits.items()}
+    if len({frozenset(part) - {"length"} for part in parts.values()}) > 1:
+        raise UserError("labels y or conditions c are missing in one split; expected them in both splits, or in none")
     if any("length" in part for part in parts.values()):
         parts = of_one_length(parts)
     shapes = {part["x"].shape[1:] for part in parts.values()}
@@ -158,29 +167,66 @@ def held_arrays(name: str, splits: Mapping[str, tuple[Any, Any]], options: Mappi
         say_once(
             f"{name}: whole numbers [N, D] are read as vectors; kind='tokens' reads sequences, kind='vector' vectors"
         )
-    return split_rows(
-        source_of_arrays(name, name, together, options, content),
-        {split: len(part["x"]) for split, part in parts.items()},
-    )
+    sizes = {split: len(part["x"]) for split, part in parts.items()}
+    if "c" in together:
+        return pairs_of_arrays(name, together, sizes, options, content)
+    return regrouped(source_of_arrays(name, name, together, options, content), places_of(sizes))
 
 
-def rows_of(x: Any, y: Any = None, time: bool = False) -> dict[str, np.ndarray]:
+def places_of(sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Returns the row numbers of consecutive splits.
+
+    Args:
+      sizes: number of rows of each split.
+    """
+    ends = np.cumsum([*sizes.values()])
+    return {split: np.arange(end - sizes[split], end) for split, end in zip(sizes, ends)}
+
+
+def pairs_of_arrays(
+    name: str, arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int], options: Mapping[str, Any], content: str
+) -> Source:
+    """Returns rows with a condition as a source with consecutive splits.
+
+    Args:
+      name: name of the data.
+      arrays: the arrays of all splits, one after the other, by name.
+      sizes: number of rows of each split.
+      options: the `data` section of a config.
+      content: hash of the arrays.
+
+    Raises:
+      UserError: for arrays that are not rows, or a setting that they do not have.
+    """
+    settings = {**options, "content": content}
+    classes = find_class_list(Path(name), options.get("classes"))
+    places = places_of(sizes)
+    fields = fields_of_arrays(name, name, arrays, {}, ("x", "c"), places, settings, classes)
+    source = source_of_pairs(Pairs(*fields, ("x", "c"), (), places), settings, classes)
+    refuse_options(source, options)
+    return source
+
+
+def rows_of(x: Any, y: Any = None, c: Any = None, c_length: Any = None, *, time: bool = False) -> dict[str, np.ndarray]:
     """Returns the arrays of one split by name.
 
     Args:
       x: rows [N, ...].
       y: labels [N], or None.
+      c: conditions [N, ...], or None.
+      c_length: number of tokens of each condition [N], or None.
       time: whether rows are sequences. If their lengths differ, zeros fill them up, and `length` [N] holds the lengths.
 
     Raises:
       UserError: for rows of different shapes.
     """
-    given = {"x": x} if y is None else {"x": x, "y": y}
+    fields = {"x": x, "y": y, "c": c, "c_length": c_length}
+    given = {name: value for name, value in fields.items() if value is not None}
     try:
         rows = {name: np.asarray(value) for name, value in given.items()}
     except ValueError:
         if time:
-            return filled_rows(x) if y is None else {**filled_rows(x), "y": np.asarray(y)}
+            return {**filled_rows(x), **{name: np.asarray(value) for name, value in given.items() if name != "x"}}
         raise UserError(
             f"rows of {' or '.join(given)} have several shapes; expected one shape for all. Set kind='series' or "
             "kind='tokens' for sequences of several lengths"
@@ -247,22 +293,6 @@ def hash_of_parts(parts: Mapping[str, dict[str, np.ndarray]]) -> str:
                 raise UserError(f"{key} of {split} is an array of objects; expected numbers or texts of one type")
             facts += [[split, key, array.dtype.str, list(array.shape)], np.ascontiguousarray(array).tobytes()]
     return content_hash(*facts)
-
-
-def split_rows(source: Source, sizes: dict[str, int]) -> Source:
-    """Returns a source whose rows, all in `train`, are cut into several consecutive splits.
-
-    Args:
-      source: the source.
-      sizes: number of rows of each split.
-    """
-    first = dict(zip(sizes, np.cumsum([0, *sizes.values()])))
-    lengths = source.lengths
-    return source._replace(
-        sizes=sizes,
-        rows=lambda split, indices: source.rows("train", first[split] + indices),
-        lengths=None if lengths is None else lambda split: lengths("train")[first[split] :][: sizes[split]],
-    )
 
 
 def data_settings(settings: dict[str, Any]) -> dict[str, Any]:

@@ -46,57 +46,109 @@ def say_once(text: str) -> None:
     print(text)
 
 
-def fit(image: Image.Image, side: int | None) -> Image.Image:
-    """Returns the largest centred square of an image, resized to `side` pixels.
+Size = tuple[int, int]  # height and width in pixels
+
+
+def size_of(options: Mapping[str, Any]) -> Size | None:
+    """Returns the height and the width of images after resizing; None keeps their size.
+
+    Args:
+      options: the `data` section of a config, of which `resize` (side of a square, or the height if `width` is set) and
+        `width` are read.
+
+    Raises:
+      UserError: for a side below 1, or a width without a height.
+    """
+    height, width = options.get("resize"), options.get("width")
+    if height is None and width is not None:
+        raise UserError(f"data.width is {width} without data.resize; expected the height in pixels as data.resize")
+    if height is None:
+        return None
+    for setting, side in (("resize", height), ("width", width)):
+        if side is not None and side < 1:
+            raise UserError(f"data.{setting} is {side}; expected a side of at least 1 pixel")
+    return height, height if width is None else width
+
+
+def crop_box(height: int, width: int, size: Size) -> tuple[int, int, int, int]:
+    """Returns the largest centred rectangle of an image that has the aspect of `size`: left, upper, right, lower.
+
+    Args:
+      height: height of the image in pixels.
+      width: width of the image in pixels.
+      size: height and width after resizing.
+    """
+    crop_height = max(1, min(height, round(width * size[0] / size[1])))
+    crop_width = max(1, min(width, round(height * size[1] / size[0])))
+    left, upper = (width - crop_width) // 2, (height - crop_height) // 2
+    return left, upper, left + crop_width, upper + crop_height
+
+
+def fit(image: Image.Image, size: Size | None) -> Image.Image:
+    """Returns the largest centred rectangle of an image that has the aspect of `size`, resized to `size`.
 
     Args:
       image: the image.
-      side: side in pixels; None returns the image unchanged.
+      size: height and width in pixels; None returns the image unchanged.
     """
-    if side is None:
+    if size is None:
         return image
     width, height = image.size
-    edge = min(width, height)
-    left, upper = (width - edge) // 2, (height - edge) // 2
-    box = (left, upper, left + edge, upper + edge)
-    return image.resize((side, side), Image.Resampling.LANCZOS, box=box)
+    return image.resize(size[::-1], Image.Resampling.LANCZOS, box=crop_box(height, width, size))
 
 
-def resized(x: np.ndarray, side: int | None) -> np.ndarray:
+def resized(x: np.ndarray, size: Size | None) -> np.ndarray:
     """Returns one image of uint8 as `fit` resizes it.
 
     Args:
       x: image [H, W, C] of uint8.
-      side: side in pixels; None returns the image unchanged.
+      size: height and width in pixels; None returns the image unchanged.
     """
-    if side is None or x.shape[:2] == (side, side):
+    if size is None or x.shape[:2] == size:
         return x
-    planes = [np.asarray(fit(Image.fromarray(plane), side)) for plane in np.moveaxis(x, -1, 0)]
+    planes = [np.asarray(fit(Image.fromarray(plane), size)) for plane in np.moveaxis(x, -1, 0)]
     return np.stack(planes, axis=-1)
 
 
-def image_or_vector(name: str, shape: tuple, resize: int | None) -> tuple[str, tuple[int, ...]]:
+def sampled(x: np.ndarray, size: Size | None) -> np.ndarray:
+    """Returns an image of numbers that have no mean, such as classes, with the rectangle of `fit` and its size.
+
+    A pixel is the pixel in the middle of its cell.
+
+    Args:
+      x: image [H, W, ...].
+      size: height and width in pixels; None returns the image unchanged.
+    """
+    if size is None or x.shape[:2] == size:
+        return x
+    left, upper, right, lower = crop_box(x.shape[0], x.shape[1], size)
+    rows = upper + (2 * np.arange(size[0]) + 1) * (lower - upper) // (2 * size[0])
+    columns = left + (2 * np.arange(size[1]) + 1) * (right - left) // (2 * size[1])
+    return x[rows[:, None], columns[None, :]]
+
+
+def image_or_vector(name: str, shape: tuple, size: Size | None) -> tuple[str, tuple[int, ...]]:
     """Returns the kind and the shape of rows after resizing.
 
     Args:
       name: name of the data, for the errors.
       shape: shape of a row. The sides of an image are None if they vary.
-      resize: side of the images in pixels, or None.
+      size: height and width of the images in pixels, or None.
 
     Raises:
-      UserError: for a shape of another rank, images without 1 to 4 channels, or varying sides without `resize`.
+      UserError: for a shape of another rank, images without 1 to 4 channels, or varying sides without `size`.
     """
     if len(shape) == 1:
-        if resize is not None:
-            raise UserError(f"data.resize is {resize} and {name} holds vectors of {shape[0]} numbers; expected images")
+        if size is not None:
+            raise UserError(f"data.resize is {size[0]} and {name} holds vectors of {shape[0]} numbers; expected images")
         return "vector", tuple(shape)
     if len(shape) != 3 or not 1 <= (shape[2] or 0) <= 4:
         raise UserError(
             f"shape of the rows of {name} is {tuple(shape)}; expected images [H, W, C] with 1 to 4 channels, or "
             "vectors [D]"
         )
-    if resize is not None:
-        return "image", (resize, resize, shape[2])
+    if size is not None:
+        return "image", (*size, shape[2])
     if None in shape:
         raise UserError(
             f"images of {name} differ in size; expected one size. Choose one, for example --config.data.resize=64"

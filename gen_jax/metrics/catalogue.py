@@ -4,7 +4,16 @@ from collections.abc import Iterable
 
 from gen_jax.errors import UserError, choose
 from gen_jax.metrics import latent, likelihood
-from gen_jax.metrics.images import distances, labels, modes, neighbours, parzen, segmentation, translation
+from gen_jax.metrics.images import (
+    distances,
+    labels,
+    modes,
+    neighbours,
+    parzen,
+    segmentation,
+    super_resolution,
+    translation,
+)
 from gen_jax.metrics.measure import Measure, Metric
 from gen_jax.metrics.sequences import copies, timegan
 from gen_jax.metrics.tables import detection, efficacy, marginal, pairwise, privacy
@@ -29,6 +38,8 @@ MEASURES: tuple[Measure, ...] = (  # in the order of the scores
     copies.MEMORISATION,
     copies.DUPLICATES,
     parzen.PARZEN,
+    super_resolution.PSNR,
+    super_resolution.VALID_PSNR,
     copies.MEMORISED_TEXT,
     timegan.DISCRIMINATIVE,
     timegan.PREDICTIVE,

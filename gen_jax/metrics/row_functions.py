@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from gen_jax.data.kinds import kind_of
-from gen_jax.data.spec import Spec, rows_to_model, to_data
+from gen_jax.data.spec import Spec, rows_to_model, to_data, to_model
 from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.metrics.features import Rows
@@ -140,6 +140,24 @@ def reconstructions_in(subject: Subject) -> Callable[[Rows], Iterator[Reconstruc
     return partial(reconstructions_of_rows, model.encode, model.decode, subject.state, subject.spec, subject.seed)
 
 
+def samples_given(subject: Subject) -> Callable[[Rows], np.ndarray] | None:
+    """Returns the function of raw conditions `c` -> one raw sample of each; None if a model takes no such condition.
+
+    The sides of images may differ from the sides of the rows, if the nets of the model take images of any sides.
+    """
+    spec, model = subject.spec, subject.model
+    field = spec.condition
+    if field is None or "c" not in model.given:
+        return None
+
+    def samples(rows: Rows) -> np.ndarray:
+        given = {**rows, "c": to_model(field, rows["c"])}
+        batch = model.sample(root(subject.seed, "samples"), subject.state, len(rows["c"]), given)
+        return to_data(spec, batch["x"])
+
+    return samples
+
+
 def no_facts(subject: Subject) -> dict[str, Any]:
     """Returns nothing: an exact likelihood draws no latent."""
     return {}
@@ -174,6 +192,7 @@ BOUND = Reading(
     lambda subject: {"num_samples": subject.num_samples, **latent_facts(subject)},
 )
 CODES = Reading("an encoder and a decoder", codes_in, latent_facts)
+SAMPLES_GIVEN = Reading("samples given a condition c", samples_given, lambda subject: {"seed": subject.seed})
 RECONSTRUCTIONS = Reading("an encoder and a decoder", reconstructions_in, latent_facts)
 
 

@@ -13,6 +13,7 @@ from gen_jax.nets.nnx import NnxNet
 from gen_jax.nets.r3 import R3Discriminator, R3Generator
 from gen_jax.nets.rcgan import RecurrentDiscriminator, RecurrentGenerator
 from gen_jax.nets.recurrent import RECURRENT
+from gen_jax.nets.subpixel import SuperResolver
 from gen_jax.nets.unet import PatchDiscriminator, UNet
 from gen_jax.registry import Choices
 
@@ -39,6 +40,7 @@ __all__ = [
     "R3Generator",
     "RecurrentDiscriminator",
     "RecurrentGenerator",
+    "SuperResolver",
     "UNet",
 ]
 
@@ -50,7 +52,14 @@ def __dir__() -> list[str]:
 # Net(shape, **options): (z [N, Z], conditions or None, mask [N] or None, 0 for padding) -> x [N, *shape]
 Nets = Mapping[str, Callable[..., Any]]
 
-GENERATORS: Nets = {"mlp": MLP, "dcgan": DCGenerator, "r3": R3Generator, "recurrent": RecurrentGenerator, "unet": UNet}
+GENERATORS: Nets = {
+    "mlp": MLP,
+    "dcgan": DCGenerator,
+    "r3": R3Generator,
+    "recurrent": RecurrentGenerator,
+    "unet": UNet,
+    "sr": SuperResolver,
+}
 # Net(**options): (x [N, ...], conditions, mask) -> logits [N], or [N, P] for P patches
 DISCRIMINATORS: Nets = {
     "mlp": partial(MLP, ()),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gen_jax.errors import UserError
+from gen_jax.nets.embedding import Embedded
 from gen_jax.registry import build
 
 
@@ -31,12 +32,15 @@ class CheckedNet:
       net: the net.
       inputs: the inputs in words, for the errors.
       shape: shape of an output without its first axis.
+      sides: height and width of the images that condition the net in training; None if there are none. If a condition
+        has other sides, as a whole photo does after patches, images may have other sides too.
     """
 
     place: str
     net: Net
     inputs: str
     shape: tuple[int, ...]
+    sides: tuple[int, ...] | None = None
 
     def init(self, key: Any, *inputs: Any) -> Any:
         """Returns the weights.
@@ -63,7 +67,7 @@ class CheckedNet:
         """
         refuse_inputs(self.place, self.net, self.inputs, inputs)
         output, weights = self.net.init_with_output(key, *inputs)
-        refuse_output(self.place, self.net, output, self.shape)
+        refuse_output(self.place, self.net, output, self.shape, self.takes_other_sides(inputs))
         return output, weights
 
     def apply(self, weights: Any, *inputs: Any, **options: Any) -> Any:
@@ -79,8 +83,18 @@ class CheckedNet:
         """
         refuse_inputs(self.place, self.net, self.inputs, inputs)
         result = self.net.apply(weights, *inputs, **options)
-        refuse_output(self.place, self.net, result[0] if "mutable" in options else result, self.shape)
+        output = result[0] if "mutable" in options else result
+        refuse_output(self.place, self.net, output, self.shape, self.takes_other_sides(inputs))
         return result
+
+    def takes_other_sides(self, inputs: tuple[Any, ...]) -> bool:
+        """Returns whether the images of a condition have other sides than in training.
+
+        Args:
+          inputs: inputs of the net.
+        """
+        images = [value.image for value in inputs if isinstance(value, Embedded) and value.image is not None]
+        return self.sides is not None and any(image.shape[1:3] != self.sides for image in images)
 
 
 def refuse_inputs(place: str, net: Net, names: str, inputs: tuple[Any, ...]) -> None:
@@ -103,7 +117,7 @@ def refuse_inputs(place: str, net: Net, names: str, inputs: tuple[Any, ...]) -> 
         raise UserError(f"{place} {type(net).__name__}: {error}; expected __call__(self, {names})") from None
 
 
-def refuse_output(place: str, net: Net, output: Any, expected: tuple[int, ...]) -> None:
+def refuse_output(place: str, net: Net, output: Any, expected: tuple[int, ...], free_sides: bool = False) -> None:
     """Refuses an output of another shape than its place in the model needs.
 
     Args:
@@ -111,11 +125,14 @@ def refuse_output(place: str, net: Net, output: Any, expected: tuple[int, ...]) 
       net: the net.
       output: output of the net.
       expected: shape of the output without its first axis.
+      free_sides: whether an image may have any sides; by default False.
 
     Raises:
       UserError: for such an output.
     """
     shape = getattr(output, "shape", None)
+    if free_sides and len(expected) == 3 and shape is not None and len(shape) == 4:
+        expected = (*shape[1:3], expected[2])
     fits = shape is not None and (tuple(shape[1:]) == expected if expected else len(shape) <= 2)  # logits of patches
     if not fits:
         found = f"an output of type {type(output).__name__}" if shape is None else f"an output of shape {[*shape]}"
@@ -141,7 +158,13 @@ def refuse_no_net(place: str, net: Any) -> None:
 
 
 def build_net(
-    place: str, choices: Mapping[str, Callable], options: Any, *facts: Any, inputs: str, shape: tuple
+    place: str,
+    choices: Mapping[str, Callable],
+    options: Any,
+    *facts: Any,
+    inputs: str,
+    shape: tuple,
+    sides: tuple[int, ...] | None = None,
 ) -> CheckedNet:
     """Builds a net of a model, which is checked when it is traced: also nets that a user has registered under a name.
 
@@ -152,10 +175,11 @@ def build_net(
       *facts: facts that the model gives to the functions.
       inputs: the inputs in words, for the errors.
       shape: shape of an output without its first axis.
+      sides: height and width of the images that condition the net in training; by default None.
 
     Raises:
       UserError: as `registry.build`, and for an object that is no net.
     """
     net = build(place, choices, options, *facts)
     refuse_no_net(place, net)
-    return CheckedNet(place, net, inputs, tuple(shape))
+    return CheckedNet(place, net, inputs, tuple(shape), sides)

@@ -72,7 +72,7 @@ class UNet(nn.Module):
         height, width = self.shape[:2]
         image = as_image(c, height, width)
         if image is None:
-            raise UserError("a unet makes an image of a condition; expected conditional=True and data with a condition")
+            raise UserError("condition of a unet is missing; expected conditional=True and data with a condition")
         widths = [self.channels * 2 ** min(stage, 3) for stage in range(self.depth + 1)]
         h = nn.Conv(widths[0], (3, 3), kernel_init=HE, dtype=self.dtype, name="enter")(image.astype(self.dtype))
         skips = []
@@ -144,7 +144,9 @@ def check_sides(shape: Sequence[int], depth: int) -> None:
     """
     check_whole("depth", depth)
     if len(shape) != 3:
-        raise UserError(f"a unet makes images [H, W, C]; the data have rows of shape {tuple(shape)}. Choose mlp")
+        raise UserError(
+            f"rows of a unet have the shape {tuple(shape)}; expected images [H, W, C]. Choose generator mlp"
+        )
     if shape[0] % 2**depth or shape[1] % 2**depth:
         raise UserError(
             f"a unet of depth {depth} cannot halve {shape[0]}x{shape[1]} pixels; expected sides that are multiples of "

@@ -9,6 +9,7 @@ import numpy as np
 from gen_jax.data.feed.load import read_split
 from gen_jax.data.feed.order import Rows
 from gen_jax.data.kinds import kind_of
+from gen_jax.data.kinds.text import UNSEEN
 from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import BINARY, binarised, drawn_from
 from gen_jax.data.sources.opening import open_source
@@ -114,6 +115,8 @@ def _users(spec: Spec, options: Mapping[str, Any], path: str) -> Source:
         raise UserError(
             f"vocabulary of --data {path} is another one; expected the vocabulary of {spec.name}, as in this run"
         )
+    if spec.condition is not None:
+        source = _with_conditions_of_run(spec.condition, source, path)
     if options.get("transform") in BINARY and not _bits(source):
         source = binarised(source, options["transform"])
     if source.classes and spec.classes and source.classes != spec.classes:
@@ -136,6 +139,52 @@ def _relabelled(spec: Spec, source: Source, path: str) -> Source:
         return {**batch, "y": codes[batch["y"]]} if "y" in batch else batch
 
     return source._replace(rows=rows, classes=spec.classes)
+
+
+def _with_conditions_of_run(spec: Spec, source: Source, path: str) -> Source:
+    """Returns a source whose texts `c` have the vocabulary and the length of the run's conditions.
+
+    Args:
+      spec: facts of the run's conditions.
+      source: rows of the user.
+      path: their file, for errors.
+
+    Raises:
+      UserError: for rows without a condition, or conditions of another kind, shape, or list of classes.
+    """
+    condition = source.condition
+    if condition is None:
+        raise UserError(
+            f"rows of --data {path} have no condition; expected conditions of kind {spec.kind}, as in this run"
+        )
+    text = kind_of(spec).time and spec.kind == condition.kind
+    if (condition.kind, condition.shape[int(text) :]) != (spec.kind, spec.shape[int(text) :]):
+        raise UserError(
+            f"conditions of --data {path} are of kind {condition.kind} and shape {tuple(condition.shape)}; expected kind "
+            f"{spec.kind} and shape {spec.shape}, as in this run"
+        )
+    symbols = list(condition.info.get("vocabulary", ()))
+    if symbols == list(spec.vocabulary) and tuple(condition.shape) == spec.shape:
+        return source
+    numbers = {symbol: number for number, symbol in enumerate(spec.vocabulary)}
+    if not text or UNSEEN not in numbers:
+        raise UserError(
+            f"conditions of --data {path} have another vocabulary; expected the vocabulary of {spec.name}, as in this run"
+        )
+    table = np.array([numbers.get(symbol, numbers[UNSEEN]) for symbol in symbols], spec.dtype)
+
+    def rows(split: str, indices: np.ndarray) -> Rows:
+        batch = source.rows(split, indices)
+        longest = int(batch["c_length"].max())
+        if longest > spec.shape[0]:
+            raise UserError(
+                f"a text of --data {path} has {longest} tokens; expected at most {spec.shape[0]}, as in this run"
+            )
+        c = np.zeros((len(indices), *spec.shape), spec.dtype)
+        c[:, :longest] = table[batch["c"][:, :longest]]
+        return {**batch, "c": c}
+
+    return source._replace(rows=rows)
 
 
 def _bits(source: Source) -> bool:

@@ -39,4 +39,6 @@ def picture(x: np.ndarray, spec: Spec, columns: int | None = None) -> Image.Imag
     return grid(colours_of(spec)[x], spec._replace(low=0, high=255), columns)
 
 
-CLASS_MAP = Kind("class_map", "class maps", "HW", default_transform="none", picture=picture)
+CLASS_MAP = Kind(
+    "class_map", "class maps", "HW", default_transform="none", options=("resize", "width"), picture=picture
+)

@@ -1,9 +1,11 @@
 """Text [T] as tokens: the vocabulary, rows of tokens, and tokens as text.
 
-Only the text file of a user is opened here.
+Tokens are characters, bytes, or words in lower case. Only the text file of a user is opened here.
 """
 
 import codecs
+import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,8 +19,10 @@ from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec, sequences
 from gen_jax.errors import UserError, choose
 
-UNSEEN = "\ufffd"  # symbol for every character that the training split lacks
-VOCABULARIES = ("characters", "bytes")
+UNSEEN = "\ufffd"  # symbol for every character, or word, that the training split lacks
+VOCABULARIES = ("characters", "bytes", "words")
+WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")  # a word, or a punctuation mark
+BEFORE_MARK = re.compile(r" (?=[,.:;!?])")  # space that is not written
 LINE = "\n" + "-" * 80 + "\n"  # separates texts
 SHARES = {"train": 0.9, "validation": 0.95, "test": 1.0}  # ends of the splits of a user's text, as in tiny Shakespeare
 
@@ -43,12 +47,14 @@ def text_source(
       UserError: for an unknown vocabulary, a training split without text, or bytes that are not UTF-8.
     """
     kind = choose("data.vocabulary", options.get("vocabulary") or VOCABULARIES[0], VOCABULARIES)
-    codes = {split: [_codes(name, kind, each) for each in documents(split) if each] for split in splits}
+    numbers = {UNSEEN: 0}  # word -> its code
+    codes = {split: [_codes(name, kind, each, numbers) for each in documents(split) if each] for split in splits}
     train = choose(f"data.split of {name}:", options["split"], codes)
     if not codes[train]:
         raise UserError(f"split {train!r} of {name} has no text; expected at least one character")
     train_codes = np.arange(256) if kind == "bytes" else np.unique(np.concatenate(codes[train]))
-    symbols = train_codes if kind == "bytes" else np.union1d(train_codes, [ord(UNSEEN)])
+    unseen_code = numbers[UNSEEN] if kind == "words" else ord(UNSEEN)
+    symbols = train_codes if kind == "bytes" else np.union1d(train_codes, [unseen_code])
     dtype = np.min_scalar_type(len(symbols) - 1)
     lengths = {split: np.array([len(text) for text in each], int) for split, each in codes.items()}
     longest = max(int(each.max(initial=0)) for each in lengths.values())
@@ -56,7 +62,7 @@ def text_source(
     @cache
     def tokens(split: str) -> np.ndarray:
         flat = np.concatenate([*codes[split], np.empty(0, np.uint32)])
-        return np.searchsorted(symbols, np.where(np.isin(flat, train_codes), flat, ord(UNSEEN))).astype(dtype)
+        return np.searchsorted(symbols, np.where(np.isin(flat, train_codes), flat, unseen_code)).astype(dtype)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         ends, row_lengths = np.cumsum(lengths[split]), lengths[split][indices]
@@ -66,13 +72,16 @@ def text_source(
         return {"x": x, "length": row_lengths.astype(np.int32)}
 
     unseen = {split: int(sum((~np.isin(each, train_codes)).sum() for each in codes[split])) for split in codes}
+    vocabulary = _names(kind, symbols, numbers)
     info = {
-        "vocabulary": symbols.tolist() if kind == "bytes" else [chr(code) for code in symbols],
+        "vocabulary": vocabulary,
+        **({"words": True} if kind == "words" else {}),
         "unseen": {split: count for split, count in unseen.items() if count},
         "ragged": True,
     }
     sizes = {split: len(each) for split, each in lengths.items()}
-    content, limits = content_hash(text_hash, kind, symbols.tolist()), (0, len(symbols) - 1)
+    content = content_hash(text_hash, kind, vocabulary if kind == "words" else symbols.tolist())
+    limits = (0, len(symbols) - 1)
     return Source(name, "text", (longest,), dtype, sizes, rows, content, (), limits, info, lengths.__getitem__)
 
 
@@ -135,8 +144,26 @@ def texts_in_memory(name: str, parts: Mapping[str, Any], options: Mapping[str, A
     return text_source(name, encoded.__getitem__, [*encoded], options, known)
 
 
+def has_words(spec: Spec) -> bool:
+    """Returns whether the symbols of the vocabulary are words.
+
+    Args:
+      spec: facts of the data.
+    """
+    return spec.info.get("words", False)
+
+
+def words_of(text: str) -> list[str]:
+    """Returns the words and punctuation marks of a text, in lower case.
+
+    Args:
+      text: the text.
+    """
+    return WORD.findall(text.lower())
+
+
 def characters(spec: Spec) -> list[str]:
-    """Returns the symbols of the vocabulary that are characters; empty if the symbols are bytes.
+    """Returns the symbols of the vocabulary that are characters or words; empty if the symbols are bytes.
 
     Args:
       spec: facts of the data.
@@ -152,6 +179,8 @@ def read_text(spec: Spec, tokens: np.ndarray) -> str:
       tokens: tokens [T].
     """
     letters = characters(spec)
+    if has_words(spec):
+        return BEFORE_MARK.sub("", " ".join(letters[token] for token in tokens))
     if letters:
         return "".join(letters[token] for token in tokens)
     return bytes(np.asarray(tokens, np.uint8)).decode("utf-8", "replace")
@@ -174,6 +203,8 @@ def reader(spec: Spec) -> Callable[[int], str]:
       spec: facts of the data.
     """
     letters = characters(spec)
+    if has_words(spec):
+        return _word_reader(letters)
     if letters:
         return letters.__getitem__
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -188,12 +219,16 @@ def tokens_of(spec: Spec, text: str) -> np.ndarray:
       text: the text.
 
     Raises:
-      UserError: with the first character that the vocabulary lacks.
+      UserError: with the first character, or all words, that the vocabulary lacks.
     """
     letters = characters(spec)
     if not letters:
         return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
     numbers = {symbol: number for number, symbol in enumerate(letters)}
+    if has_words(spec):
+        words = words_of(text)
+        refuse_unknown_words(spec, text, words)
+        return np.array([numbers[word] for word in words], np.int32)
     for character in text:
         if character not in numbers:
             seen = "".join(symbol for symbol in letters if symbol.isprintable() and symbol != UNSEEN)
@@ -204,17 +239,70 @@ def tokens_of(spec: Spec, text: str) -> np.ndarray:
     return np.array([numbers[character] for character in text], np.int32)
 
 
-def _codes(name: str, kind: str, text: bytes) -> np.ndarray:
-    """Returns the code points, or the bytes, of a text."""
+def refuse_unknown_words(spec: Spec, text: str, words: Sequence[str]) -> None:
+    """Refuses words that the vocabulary lacks.
+
+    Args:
+      spec: facts of the data.
+      text: the text of the words, for the error.
+      words: words in lower case.
+
+    Raises:
+      UserError: with such words, and the nearest words of the vocabulary.
+    """
+    vocabulary = [symbol for symbol in characters(spec) if symbol != UNSEEN]
+    members = {*vocabulary}
+    unknown = [word for word in dict.fromkeys(words) if word not in members]
+    hints = []
+    for word in unknown[:3]:
+        near = difflib.get_close_matches(word, vocabulary, 3)
+        hints.append(f"{word!r} (nearest: {', '.join(near) or 'none'})")
+    if hints:
+        raise UserError(
+            f"text {text!r} has unknown words {', '.join(hints)}; expected the {len(vocabulary):,} words of {spec.name}"
+        )
+
+
+def _word_reader(words: Sequence[str]) -> Callable[[int], str]:
+    """Returns a function from one token after the other to its word, with a space before it if one is written."""
+    started = False
+
+    def text_of(token: int) -> str:
+        nonlocal started
+        text = BEFORE_MARK.sub("", f" {words[token]}") if started else words[token]
+        started = True
+        return text
+
+    return text_of
+
+
+def _codes(name: str, kind: str, text: bytes, numbers: dict[str, int]) -> np.ndarray:
+    """Returns the code points, the bytes, or the numbers of the words of a text.
+
+    New words are added to `numbers`.
+    """
     if kind == "bytes":
         return np.frombuffer(text, np.uint8)
     try:
+        if kind == "words":
+            words = words_of(text.decode("utf-8"))
+            return np.array([numbers.setdefault(word, len(numbers)) for word in words], np.uint32)
         return np.frombuffer(text.decode("utf-8").encode("utf-32-le"), np.uint32)
     except UnicodeDecodeError as error:
         raise UserError(
             f"byte {error.start} of {name} is not UTF-8 text; expected UTF-8. Set --config.data.vocabulary=bytes, "
             "which takes any file"
         ) from None
+
+
+def _names(kind: str, symbols: np.ndarray, numbers: Mapping[str, int]) -> list[Any]:
+    """Returns the symbols of a vocabulary: bytes as numbers, characters, or words."""
+    if kind == "bytes":
+        return symbols.tolist()
+    if kind == "words":
+        words = [*numbers]
+        return [words[code] for code in symbols]
+    return [chr(code) for code in symbols]
 
 
 def _whole(text: bytes, end: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from gen_jax.data.cache import content_hash, files_hash
 from gen_jax.data.kinds import KINDS
 from gen_jax.data.npz_files import read_archive, read_array
-from gen_jax.data.source import Source, image_or_vector, resized
+from gen_jax.data.source import Source, image_or_vector, resized, size_of
 from gen_jax.errors import UserError, choose, readable
 
 LIMITS = {"uint8": (0, 255), "bool": (0, 1)}  # domain of images by the type of their pixels
@@ -21,7 +21,7 @@ def array_file(path: Path, options: Mapping[str, Any]) -> Source:
 
     Args:
       path: the file.
-      options: the `data` section of a config. `resize`, `kind` and `content` (hash of the content, if it is known) are
+      options: the `data` section of a config. `resize`, `width`, `kind` and `content` (hash of the content, if it is known) are
         read.
 
     Raises:
@@ -47,17 +47,17 @@ def source_of_arrays(
       name: name of the data.
       origin: name of the arrays, for messages.
       arrays: `x` [N, ...], labels `y` [N] if there are labels, and `length` [N] of sequences if their lengths differ.
-      options: the `data` section of a config, of which `resize` and `kind` are read.
+      options: the `data` section of a config, of which `resize`, `width` and `kind` are read.
       content: hash of the content.
 
     Raises:
       UserError: for arrays that are not rows.
     """
-    resize, declared = options.get("resize"), options.get("kind")
+    resize, declared = size_of(options), options.get("kind")
     x = _values(origin, arrays["x"], declared)
     y = _labels(origin, arrays["y"], len(x)) if "y" in arrays else None
     if resize is not None and x.dtype != np.uint8:
-        raise UserError(f"data.resize is {resize} and {origin} holds {x.dtype}; expected uint8 images")
+        raise UserError(f"data.resize is {resize[0]} and {origin} holds {x.dtype}; expected uint8 images")
     if declared is None or KINDS[declared].pixels:
         kind, shape = image_or_vector(origin, x.shape[1:], resize)
     else:

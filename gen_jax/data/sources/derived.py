@@ -1,4 +1,4 @@
-"""Makes sources from other sources: stacked images, and a test split of another data set."""
+"""Makes sources from other sources: stacked images, shrunk images beside images, a test split of another data set."""
 
 from functools import lru_cache
 from itertools import product
@@ -7,6 +7,7 @@ import numpy as np
 
 from gen_jax.data.cache import content_hash
 from gen_jax.data.kinds import kind_of
+from gen_jax.data.resizing import shrunk
 from gen_jax.data.source import Source
 from gen_jax.errors import UserError, choose
 
@@ -55,6 +56,45 @@ def stacked(source: Source, channels: int) -> Source:
         content=content_hash(source.content, channels, sizes),
         classes=classes,
         info={**source.info, "stacked": channels},
+    )
+
+
+def with_shrunk(source: Source, scale: int) -> Source:
+    """Returns images with the condition `c`, their shrunk images.
+
+    Args:
+      source: images.
+      scale: ratio of the sides of an image and its shrunk image.
+
+    Raises:
+      UserError: for rows that are not images of 8 bits, rows with a condition, or sides that the scale does not divide.
+    """
+    if not kind_of(source).pixels or source.dtype != np.uint8 or source.condition is not None:
+        raise UserError(
+            f"data.shrink is {scale} and {source.name} holds other rows; expected images of 8 bits without a condition"
+        )
+    height, width, channels = source.shape
+    if scale < 2 or height % scale or width % scale:
+        raise UserError(f"data.shrink is {scale}; expected 2 or more that divides the sides {height} and {width}")
+    low, high = source.limits or (0, 255)
+
+    def small(x: np.ndarray) -> np.ndarray:
+        return np.stack([np.clip(shrunk(image, scale), low, high) for image in x]).astype(np.uint8)
+
+    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        batch = source.rows(split, indices)
+        return {**batch, "c": small(batch["x"])}
+
+    condition = source._replace(
+        shape=(height // scale, width // scale, channels),
+        rows=lambda split, indices: {"x": rows(split, indices)["c"]},
+        classes=(),
+    )
+    return source._replace(
+        rows=rows,
+        content=content_hash(source.content, "shrink", scale),
+        info={**source.info, "shrink": scale},
+        condition=condition,
     )
 
 

@@ -7,19 +7,21 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from gen_jax.data.cache import content_hash, files_hash
-from gen_jax.data.source import Source, fit, image_or_vector, say_once
+from gen_jax.data.source import Size, Source, fit, image_or_vector, say_once
+from gen_jax.data.sources.splits import SPLITS
 from gen_jax.errors import UserError, choose, readable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 # Formats of the content, for any suffix. Pillow's readers of other formats may run a program, so they are not listed.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> mode of Pillow
+HALVES = ("left", "right")  # names of the halves of an image that holds a pair side by side
+ROTATION = 0x0112  # EXIF tag of the orientation of an image; from `SIDEWAYS` on, its sides are exchanged
+SIDEWAYS = 5
 WAY = "as a viewer shows them"  # part of the hash, because earlier versions ignored the orientation of images
-# Name of a sub-folder -> its split.
-SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
-def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
+def image_folder(path: Path, resize: Size | None, content: str | None) -> Source:
     """Opens a folder of images and its sub-folders.
 
     A sub-folder for each class gives the labels, in the order of the names, as `ImageFolder` of torchvision does.
@@ -28,30 +30,26 @@ def image_folder(path: Path, resize: int | None, content: str | None) -> Source:
 
     Args:
       path: the folder.
-      resize: side of the images in pixels; None keeps their size.
+      resize: height and width of the images in pixels; None keeps their size.
       content: hash of the content, if it is known; None reads the files.
 
     Raises:
       UserError: for a folder without images, a first image that cannot be read, or splits with different classes.
     """
-    present = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
-    files = [file for file in present if file.suffix.lower() in SUFFIXES]
-    if not files:
-        raise UserError(f"data.path {path} holds no images; expected files of {', '.join(SUFFIXES)}")
-    report_others(path, [file for file in present if file.suffix.lower() not in SUFFIXES], len(files))
+    files = images_in(path)
     roots = split_roots(path, files)
     images = {split: [file for file in files if file.is_relative_to(root)] for split, root in roots.items()}
     folders = {split: [_top(file, root) for file in images[split]] for split, root in roots.items()}
     classes = classes_of(path, folders)
     first = images["train"][0]
-    with readable(f"{first}", "an image"), _opened(first) as image:
+    with readable(f"{first}", "an image"), opened_image(first) as image:
         channels = channels_of(image)
         width, height = ImageOps.exif_transpose(image).size
     shape = image_or_vector(str(path), (height, width, channels), resize)[1]
     codes = {name: code for code, name in enumerate(classes)}
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        batch = {"x": np.stack([_read(images[split][index], first, shape, resize) for index in indices])}
+        batch = {"x": np.stack([read_image(images[split][index], first, shape, resize) for index in indices])}
         if not classes:
             return batch
         return {**batch, "y": np.array([codes[folders[split][index]] for index in indices], np.int32)}
@@ -117,10 +115,39 @@ def _hidden(file: Path, path: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(path).parts)
 
 
-def report_others(path: Path, files: list[Path], num_images: int) -> None:
+def images_in(path: Path, setting: str = "data.path") -> list[Path]:
+    """Returns the image files of a folder and its sub-folders, and reports the other files.
+
+    Args:
+      path: the folder.
+      setting: the setting that names the folder, for messages; by default `data.path`.
+
+    Raises:
+      UserError: for a folder without images.
+    """
+    files, others = visible_files(path)
+    if not files:
+        raise UserError(f"{setting} {path} holds no images; expected files of {', '.join(SUFFIXES)}")
+    report_others(setting, path, others, len(files))
+    return files
+
+
+def visible_files(path: Path) -> tuple[list[Path], list[Path]]:
+    """Returns the image files of a folder and its sub-folders, and the other files; both sorted, without hidden files.
+
+    Args:
+      path: the folder.
+    """
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
+    images = [file for file in files if file.suffix.lower() in SUFFIXES]
+    return images, [file for file in files if file.suffix.lower() not in SUFFIXES]
+
+
+def report_others(setting: str, path: Path, files: list[Path], num_images: int) -> None:
     """Prints once how many files of a folder are not read as images.
 
     Args:
+      setting: the setting that names the folder.
       path: the folder.
       files: the files that are not read.
       num_images: number of images.
@@ -128,7 +155,7 @@ def report_others(path: Path, files: list[Path], num_images: int) -> None:
     if files:
         suffixes = Counter(file.suffix.lower() or "no suffix" for file in files)
         listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
-        say_once(f"data.path {path}: {num_images} images are read and {len(files)} files left out ({listed})")
+        say_once(f"{setting} {path}: {num_images} images are read and {len(files)} files left out ({listed})")
 
 
 def channels_of(image: Image.Image) -> int:
@@ -142,8 +169,46 @@ def channels_of(image: Image.Image) -> int:
     return 1 if image.mode in ("1", "L") else 3
 
 
-def _opened(file: Path) -> Image.Image:
+def sides_of(file: Path) -> tuple[int, int]:
+    """Returns the height and the width of a picture as a viewer shows it, without its pixels.
+
+    Args:
+      file: the file.
+
+    Raises:
+      UserError: for a file that is not an image.
+    """
+    with readable(f"{file}", "an image"), opened_image(file) as image:
+        width, height = image.size
+        turned = image.getexif().get(ROTATION, 1) >= SIDEWAYS
+    return (width, height) if turned else (height, width)
+
+
+def half_of(image: Image.Image, half: str | None, file: Path) -> Image.Image:
+    """Returns the left or the right half of an image.
+
+    Args:
+      image: the image.
+      half: `left` or `right`; None returns the image unchanged.
+      file: file of the image, for the error.
+
+    Raises:
+      UserError: for an odd width.
+    """
+    if half is None:
+        return image
+    width, height = image.size
+    if width % 2:
+        raise UserError(f"{file} is {width} pixels wide; expected an even width, because it holds two halves")
+    start = 0 if half == HALVES[0] else width // 2
+    return image.crop((start, 0, start + width // 2, height))
+
+
+def opened_image(file: Path) -> Image.Image:
     """Opens an image whose pixels have 8 bits a channel.
+
+    Args:
+      file: the file.
 
     Raises:
       UserError: for a file that is not an image, or an image with more bits, of which Pillow would drop some.
@@ -158,20 +223,30 @@ def _opened(file: Path) -> Image.Image:
     return image
 
 
-def _read(file: Path, first: Path, shape: tuple[int, ...], resize: int | None) -> np.ndarray:
+def read_image(
+    file: Path, first: Path, shape: tuple[int, ...], resize: Size | None, half: str | None = None
+) -> np.ndarray:
     """Reads an image [H, W, C] as an image viewer shows it: rotated by EXIF, with the channels of the first image.
+
+    Args:
+      file: the file.
+      first: file of the first image, for the errors.
+      shape: shape of the image after resizing.
+      resize: height and width in pixels; None keeps the size.
+      half: `left` or `right` for one half of the image; by default None, the whole image.
 
     Raises:
       UserError: for an image that would lose its colours or its transparency, or has another size.
     """
-    with readable(f"{file}", "an image"), _opened(file) as image:
+    with readable(f"{file}", "an image"), opened_image(file) as image:
         channels = channels_of(image)
         if channels > shape[2]:
             has, lacks = ("transparency", "none") if channels == 4 else ("colours", "grey pixels")
             raise UserError(
                 f"{file} has {has} and the first image, {first.name}, has {lacks}; expected one mode for all images"
             )
-        x = np.asarray(fit(ImageOps.exif_transpose(image).convert(MODES[shape[2]]), resize))
+        upright = half_of(ImageOps.exif_transpose(image), half, file)
+        x = np.asarray(fit(upright.convert(MODES[shape[2]]), resize))
     x = x if x.ndim == 3 else x[..., None]
     if x.shape != shape:
         raise UserError(

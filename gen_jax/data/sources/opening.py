@@ -9,11 +9,11 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from gen_jax.data.kinds import KINDS
-from gen_jax.data.source import Source
+from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.binary import BINARY, binarised
-from gen_jax.data.sources.derived import joined, stacked
+from gen_jax.data.sources.derived import joined, stacked, with_shrunk
 from gen_jax.data.sources.tfds import open_tfds
-from gen_jax.data.sources.user_files import open_files
+from gen_jax.data.sources.user_files import SETTINGS, open_files
 from gen_jax.data.sources.windows import windowed
 from gen_jax.data.tables.sets import TABLES, open_set
 from gen_jax.errors import UserError
@@ -39,8 +39,7 @@ def open_source(options: Mapping[str, Any]) -> Source:
     Raises:
       UserError: for data that do not exist, are not prepared, or cannot be modelled.
     """
-    if options.get("resize") is not None and options["resize"] < 1:
-        raise UserError(f"data.resize is {options['resize']}; expected a side of at least 1 pixel")
+    size_of(options)  # because a wrong size is refused before the data are read
     if options.get("path") is not None:
         source = open_files(Path(options["path"]), options)
     elif options["name"].startswith(IN_MEMORY):
@@ -63,6 +62,10 @@ def prepared(source: Source, options: Mapping[str, Any]) -> Source:
       UserError: for an option that does not fit the rows.
     """
     refuse_options(source, options)
+    refuse_photo_options(source, options)
+    if options.get("shrink") is not None and "shrink" not in source.info:
+        source = with_shrunk(source, options["shrink"])
+    refuse_condition(source, options)
     if options.get("window") is not None:
         source = windowed(source, options["window"])
     if options.get("stack") is not None:
@@ -99,10 +102,11 @@ def refuse_options(source: Source, options: Mapping[str, Any]) -> None:
     Raises:
       UserError: for the first such option that is set.
     """
+    kinds_of_rows = kinds_in(source)
     for option in dict.fromkeys(option for kind in KINDS.values() for option in kind.options):
         value = options.get(option)
         kinds = [name for name, kind in KINDS.items() if option in kind.options]
-        if value is not None and source.kind not in kinds:
+        if value is not None and not kinds_of_rows & {*kinds}:
             raise UserError(
                 f"data.{option} is {value!r} and {source.name} holds {source.kind} data; expected {' or '.join(kinds)}"
             )
@@ -110,6 +114,61 @@ def refuse_options(source: Source, options: Mapping[str, Any]) -> None:
         raise UserError(
             f"data.kind is {options['kind']!r} and {source.name} holds {source.kind} data; expected data.kind unset"
         )
+
+
+def kinds_in(source: Source) -> set[str]:
+    """Returns the kinds of the rows and of their condition.
+
+    Args:
+      source: the rows.
+    """
+    return {source.kind} if source.condition is None else {source.kind, source.condition.kind}
+
+
+def refuse_photo_options(source: Source, options: Mapping[str, Any]) -> None:
+    """Refuses options of a folder of photos that is cut into patches for other images, and the reverse.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for the first such option that is set.
+    """
+    photos = "photos" in source.info
+    for option in ("patch", "stride", "channels", "test_path"):
+        if options.get(option) is not None and "image" in kinds_in(source) and not photos:
+            raise UserError(
+                f"data.{option} is {options[option]!r} and {source.name} is not cut into patches; expected a folder of photos "
+                f"as data.path, and data.patch"
+            )
+    for option in ("stack", "test_name", *SETTINGS):
+        if options.get(option) is not None and photos:
+            raise UserError(f"data.{option} is {options[option]!r} beside data.patch; expected one of the two")
+
+
+def refuse_condition(source: Source, options: Mapping[str, Any]) -> None:
+    """Refuses settings of paired data for other data, and settings that paired data do not have.
+
+    Args:
+      source: the rows.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for the first such setting.
+    """
+    for option in SETTINGS if options.get("path") is None else ():
+        if options.get(option) is not None:
+            raise UserError(
+                f"data.{option} is {options[option]!r} and {source.name} is a set by name; expected paired data in files "
+                f"of your own, by data.path"
+            )
+    for option in ("window", "stack", "test_name"):
+        if options.get(option) is not None and source.condition is not None:
+            raise UserError(
+                f"data.{option} is {options[option]!r} and the rows of {source.name} have a condition; expected rows without, "
+                f"because a row stays whole beside its condition"
+            )
 
 
 def with_test_set(source: Source, options: Mapping[str, Any]) -> Source:

@@ -18,7 +18,7 @@ import numpy as np
 from gen_jax.data.builders import BUILDERS, find
 from gen_jax.data.cache import cache_folder, content_hash, folder_hash, make_folder
 from gen_jax.data.kinds.text import text_source
-from gen_jax.data.source import Source, image_or_vector, resized
+from gen_jax.data.source import Size, Source, image_or_vector, resized, size_of
 from gen_jax.data.tables.sets import TABLES
 from gen_jax.errors import UserError, choose
 from gen_jax.files import own_file
@@ -81,7 +81,7 @@ def _row_source(builder: Any, options: Mapping[str, Any], content: str) -> Sourc
 
     An image is preferred to a vector, and the first label is `y`.
     """
-    name, resize, features = options["name"], options.get("resize"), builder.info.features
+    name, resize, features = options["name"], size_of(options), builder.info.features
     labels = _named_features(builder, "ClassLabel")
     shapes = {key: feature.shape for key, feature in features.items() if key not in labels}
     usable = [key for key, shape in shapes.items() if shape is not None and len(shape) in (1, 2, 3)]
@@ -112,7 +112,7 @@ def _row_source(builder: Any, options: Mapping[str, Any], content: str) -> Sourc
 
 
 def _rows_reader(
-    builder: Any, x_name: str, y_name: str | None, resize: int | None
+    builder: Any, x_name: str, y_name: str | None, resize: Size | None
 ) -> Callable[[str, np.ndarray], dict[str, np.ndarray]]:
     """Returns the function (split, row numbers [n]) -> rows `x` [n, *shape], with labels `y` [n] if `y_name` is set."""
     data_source = lru_cache(lambda split: builder.as_data_source(split=split))

@@ -1,5 +1,6 @@
-"""Files of a user as a source of rows, by their suffix: arrays, images, text, piano rolls, recordings, tables."""
+"""Files of a user as a source of rows, by their suffix: arrays, images, text, piano rolls, recordings, tables, pairs."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,17 @@ from typing import Any
 from gen_jax.data.cache import files_hash
 from gen_jax.data.kinds import KINDS
 from gen_jax.data.limits import ask
-from gen_jax.data.source import Source
+from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.array_file import array_file
+from gen_jax.data.sources.array_pairs import open_array_pairs
+from gen_jax.data.sources.folder_pairs import open_folder_of_pairs
 from gen_jax.data.sources.image_folder import image_folder
+from gen_jax.data.sources.photo_patches import photo_patches
+from gen_jax.data.sources.text_pairs import TABLES, line_files, open_line_pairs, open_tsv_pairs
 from gen_jax.data.tables.text_columns import suffix_of
 from gen_jax.errors import UserError
+
+SETTINGS = ("target", "condition", "metadata", "classes")  # settings of paired data
 
 
 def open_files(path: Path, options: Mapping[str, Any]) -> Source:
@@ -29,12 +36,22 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
         raise UserError(f"data.path {path} does not exist; expected a file or a folder")
     if not path.is_dir() and not path.is_file():
         raise UserError(f"data.path {path} is a pipe or a device; expected a file or a folder")
+    if path.is_dir() and options.get("patch") is not None:
+        return photo_patches(path, options)
+    settings = [setting for setting in SETTINGS if options.get(setting) is not None]
     if path.is_dir():
-        return image_folder(path, options.get("resize"), options.get("content"))
+        return open_folder(path, options) if settings else image_folder(path, size_of(options), options.get("content"))
     if path.suffix.lower() in (".npy", ".npz"):
-        return array_file(path, options)
+        return open_array_pairs(path, options) if settings or holds_condition(path) else array_file(path, options)
     ask(path.stat().st_size, f"data.path {path}")
     suffix = suffix_of(path).lower()
+    if suffix in TABLES and {"target", "condition"} & {*settings}:
+        return open_tsv_pairs(path, options)
+    if settings:
+        raise UserError(
+            f"data.{settings[0]} is {options[settings[0]]!r} and data.path is {path}; expected paired data: a folder, a .npz "
+            f"file or a .tsv file"
+        )
     readers = {suffix: read for kind in KINDS.values() for suffix, read in kind.read.items()}
     if suffix not in readers:
         listed = ".npy, .npz, " + ", ".join(readers)
@@ -42,3 +59,33 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
             f"file type of data.path {path} is {suffix!r}; expected a folder of images or a file of {listed}"
         )
     return readers[suffix](path, options, options.get("content") or files_hash([path]))
+
+
+def open_folder(path: Path, options: Mapping[str, Any]) -> Source:
+    """Opens a folder of paired data: files of lines that belong together, or pictures.
+
+    Args:
+      path: the folder.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for data that cannot be read, or an unknown field.
+    """
+    names = {options[name] for name in ("target", "condition") if options.get(name) is not None}
+    files = line_files(path)
+    if names and any(names <= {*by_name} for by_name in files.values()):
+        return open_line_pairs(path, options, files)
+    return open_folder_of_pairs(path, options)
+
+
+def holds_condition(path: Path) -> bool:
+    """Returns whether an .npz file holds a condition `c`.
+
+    Args:
+      path: the file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "c.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):  # because the reader of the file reports this fault
+        return False

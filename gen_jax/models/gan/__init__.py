@@ -126,7 +126,15 @@ def gan(
     form = representation(spec if conditional else spec._replace(classes=()))
     nets = Adversaries(
         generator=ConditionedNet(
-            build_net("generator", GENERATORS, generator, form.shape, inputs="z, c, mask", shape=form.shape),
+            build_net(
+                "generator",
+                GENERATORS,
+                generator,
+                form.shape,
+                inputs="z, c, mask",
+                shape=form.shape,
+                sides=conditions.sides,
+            ),
             conditions,
         ),
         discriminator=ConditionedNet(
