@@ -40,5 +40,5 @@ def get_config():
         },
         "discriminator_optimizer": {"name": "adam", "learning_rate": 2e-4, "b1": 0.5},
     }
-    config.evaluate.metrics = ("absolute_error", "retrieval")
+    config.evaluate.metrics = ("absolute_error", "retrieval", "absolute_error_copy", "absolute_error_mean")
     return config

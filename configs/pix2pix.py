@@ -38,5 +38,5 @@ def get_config():
         "discriminator_optimizer": {"name": "adam", "learning_rate": 2e-4, "b1": 0.5},
         "ema_half_life": 2000.0,
     }
-    config.evaluate.metrics = ("absolute_error",)
+    config.evaluate.metrics = ("absolute_error", "absolute_error_mean")
     return config

@@ -45,5 +45,5 @@ def get_config():
         },
         "discriminator_optimizer": {"name": "adam", "learning_rate": 2e-4, "b1": 0.5},
     }
-    config.evaluate.metrics = ("miou", "pixel_accuracy")
+    config.evaluate.metrics = ("miou", "pixel_accuracy", "miou_prior", "miou_nearest")
     return config

@@ -38,5 +38,5 @@ def get_config():
             "learning_rate": {"start": 1e-3, "stop": 1e-5, "examples": config.steps * config.batch_size},
         },
     }
-    config.evaluate.metrics = ("psnr",)
+    config.evaluate.metrics = ("psnr", "psnr_bicubic")
     return config

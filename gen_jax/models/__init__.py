@@ -102,13 +102,16 @@ def example_batch(spec: Spec, rows: int = 1, lanes: bool = False) -> dict[str, j
       lanes: whether each row continues the same row of the previous batch. A state may then hold a value for each row.
     """
     batch = {
-        "x": jax.ShapeDtypeStruct((rows, *spec.shape), np.int32 if levels(spec) else np.float32),
-        "weight": jax.ShapeDtypeStruct((rows,), np.float32),
+        name: jax.ShapeDtypeStruct((rows, *field.shape), np.int32 if levels(field) else np.float32)
+        for name, field in spec.fields.items()
     }
+    batch["weight"] = jax.ShapeDtypeStruct((rows,), np.float32)
     if spec.classes:
         batch["y"] = jax.ShapeDtypeStruct((rows,), np.int32)
     if spec.ragged:
         batch["length"] = jax.ShapeDtypeStruct((rows,), np.int32)
+    if spec.condition is not None and spec.condition.ragged:
+        batch["c_length"] = jax.ShapeDtypeStruct((rows,), np.int32)
     if may_miss(spec):
         batch["mask"] = jax.ShapeDtypeStruct((rows, *spec.shape), np.bool_)
     if lanes:

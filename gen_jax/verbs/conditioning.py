@@ -89,7 +89,7 @@ def ask(
     wanted = [text for text in texts if text.partition("=")[0] in readers]
     if len(wanted) != 1:
         raise UserError(
-            f"--given has {len(wanted) or 'no'} condition of kind {condition.kind}; expected one of "
+            f"--given names {len(wanted) or 'no'} condition of kind {condition.kind}; expected "
             f"{' or '.join(EXPECTED[name] for name in readers)}"
         )
     name, _, value = wanted[0].partition("=")

@@ -45,7 +45,7 @@ def rows(x: np.ndarray, spec: Spec) -> Image.Image:
     return grid(x.reshape(-1, *x.shape[2:]), spec, columns=x.shape[1])
 
 
-PHOTO_OPTIONS = ("patch", "shrink", "stride", "channels", "test_path")
+PHOTO_OPTIONS = ("patch", "shrink", "hole", "stride", "channels", "test_path")
 IMAGE = Kind(
     "image", "images", "HWC", options=("resize", "width", "test_name", "kind", *PHOTO_OPTIONS), picture=grid, strip=rows
 )

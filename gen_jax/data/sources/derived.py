@@ -11,6 +11,7 @@ from gen_jax.data.resizing import shrunk
 from gen_jax.data.source import Source
 from gen_jax.errors import UserError, choose
 
+HOLE = 5  # first number of the seeds, so that no two uses share their noise
 STACKED_ROWS = {"train": 128_000}  # rows of a stacked set, as in PacGAN's experiments; other splits have 26,000 rows
 
 
@@ -94,6 +95,55 @@ def with_shrunk(source: Source, scale: int) -> Source:
         rows=rows,
         content=content_hash(source.content, "shrink", scale),
         info={**source.info, "shrink": scale},
+        condition=condition,
+    )
+
+
+def with_hole(source: Source, share: float) -> Source:
+    """Returns images with the condition `c`, the same images with a square hole and a channel that shows the hole.
+
+    The hole is grey, and the channel is 255 inside. Its place depends on the split and the number of the row alone.
+
+    Args:
+      source: images.
+      share: ratio of the sides of the hole and of the image.
+
+    Raises:
+      UserError: for rows that are not images of 8 bits with at most 3 channels, rows with a condition, or a share that is
+        not between 0 and 1.
+    """
+    eight_bits = kind_of(source).pixels and source.dtype == np.uint8 and source.shape[2] <= 3
+    if not eight_bits or source.condition is not None:
+        raise UserError(
+            f"data.hole is {share} and {source.name} holds other rows; expected images of 8 bits without a condition"
+        )
+    if not 0 < share < 1:
+        raise UserError(f"data.hole is {share}; expected a share of the sides between 0 and 1")
+    height, width, channels = source.shape
+    sides = [max(1, round(share * side)) for side in (height, width)]
+    low, high = source.limits or (0, 255)
+
+    def broken(split: str, indices: np.ndarray, x: np.ndarray) -> np.ndarray:
+        c = np.concatenate([x, np.full_like(x[..., :1], low)], -1)
+        for row, index in enumerate(indices):
+            random = np.random.default_rng([HOLE, int(index), *split.encode()])
+            top, left = (int(random.integers(side - hole + 1)) for side, hole in zip((height, width), sides))
+            c[row, top : top + sides[0], left : left + sides[1]] = [*[(low + high) // 2] * channels, high]
+        return c
+
+    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        batch = source.rows(split, indices)
+        return {**batch, "c": broken(split, indices, batch["x"])}
+
+    condition = source._replace(
+        shape=(height, width, channels + 1),
+        rows=lambda split, indices: {"x": rows(split, indices)["c"]},
+        classes=(),
+    )
+    return source._replace(
+        rows=rows,
+        content=content_hash(source.content, "hole", share),
+        info={**source.info, "hole": share},
         condition=condition,
     )
 

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from gen_jax.data.kinds import KINDS
 from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.binary import BINARY, binarised
-from gen_jax.data.sources.derived import joined, stacked, with_shrunk
+from gen_jax.data.sources.derived import joined, stacked, with_hole, with_shrunk
 from gen_jax.data.sources.tfds import open_tfds
 from gen_jax.data.sources.user_files import SETTINGS, open_files
 from gen_jax.data.sources.windows import windowed
@@ -65,6 +65,8 @@ def prepared(source: Source, options: Mapping[str, Any]) -> Source:
     refuse_photo_options(source, options)
     if options.get("shrink") is not None and "shrink" not in source.info:
         source = with_shrunk(source, options["shrink"])
+    if options.get("hole") is not None:
+        source = with_hole(source, options["hole"])
     refuse_condition(source, options)
     if options.get("window") is not None:
         source = windowed(source, options["window"])

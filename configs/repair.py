@@ -1,0 +1,42 @@
+"""Repair: a conditional GAN that fills a square hole in an image, on the digits that scikit-learn ships.
+
+    python -m gen_jax.train --config configs/repair.py
+
+The condition is the image with a grey hole, and a channel that shows the hole. Without the critic, the plain baseline:
+--config.model.adversarial=0. The command gen_jax.inpaint repairs images by any model with a latent instead, and needs no
+training on holes. Your own photos: --config.data.path=FOLDER --config.data.resize=64 --config.model.generator.depth=4.
+"""
+
+from gen_jax.config import base_config
+
+
+def get_config():
+    config = base_config()
+    config.steps = 6000
+    config.batch_size = 32
+    config.log_every = 100
+    config.sample_every = 2000
+    config.eval_every = 2000
+    config.save_every = 2000
+    config.data.name = "digits"
+    config.data.hole = 0.5
+    config.sample.num = 16
+    examples = config.steps * config.batch_size
+    config.model = {
+        "name": "gan",
+        "conditional": True,
+        "generator": {"name": "unet", "channels": 32, "depth": 2, "output": "tanh"},
+        "discriminator": {"name": "patch", "channels": 32, "layers": 1},
+        "loss": "non_saturating",
+        "penalty": "none",
+        "latent_size": 8,
+        "reconstruction": {"name": "l1", "weight": 20.0},
+        "generator_optimizer": {
+            "name": "adam",
+            "learning_rate": {"start": 1e-3, "stop": 1e-5, "examples": examples},
+            "b1": 0.5,
+        },
+        "discriminator_optimizer": {"name": "adam", "learning_rate": 2e-4, "b1": 0.5},
+    }
+    config.evaluate.metrics = ("absolute_error", "absolute_error_mean")
+    return config
