@@ -279,7 +279,7 @@ def test_conditions_of_arrays_in_memory(pairs):
     assert len({d.source.content for d in (data, maps, text)}) == 3
     with pytest.raises(UserError, match="labels y or conditions c are missing in one split"):
         gj.data.arrays(x[:4], c=c[:4], test=x[4:])
-    with pytest.raises(UserError, match="'c' has 3 rows; expected 4"):
+    with pytest.raises(UserError, match="'c' of arrays has 3 rows; expected 4"):
         gj.data.arrays(x[:4], c=c[:3])
 
 

@@ -137,9 +137,9 @@ def refuse_photo_options(source: Source, options: Mapping[str, Any]) -> None:
     Raises:
       UserError: for the first such option that is set.
     """
-    photos = "photos" in source.info
+    photos, pixels = "photos" in source.info, any(KINDS[kind].pixels for kind in kinds_in(source))
     for option in ("patch", "stride", "channels", "test_path"):
-        if options.get(option) is not None and "image" in kinds_in(source) and not photos:
+        if options.get(option) is not None and pixels and not photos:
             raise UserError(
                 f"data.{option} is {options[option]!r} and {source.name} is not cut into patches; expected a folder of photos "
                 f"as data.path, and data.patch"
