@@ -23,6 +23,9 @@ class UserError(ValueError):
     code = 2  # exit code of the command; a subclass has its own code, so that scripts can tell mistakes apart
 
 
+LISTED = 480  # largest number of letters of the choices that a message lists
+
+
 def choose(subject: str, name: str, choices: Iterable[str]) -> str:
     """Returns a name if it is one of the choices.
 
@@ -38,7 +41,8 @@ def choose(subject: str, name: str, choices: Iterable[str]) -> str:
     if name in choices:
         return name
     hint = nearest(name, choices)
-    listed = ", ".join(choices) if len(choices) <= 16 or not hint else f"{len(choices)} names"
+    few = len(choices) <= 16 or (not hint and len(", ".join(choices)) <= LISTED)
+    listed = ", ".join(choices) if few else f"{len(choices)} names, such as {', '.join([*choices][:3])}"
     expected = f"one of {listed}" if len(choices) > 1 else listed or "none"
     raise UserError(f"unknown {subject} {name!r}; expected {expected}{hint}")
 

@@ -178,24 +178,24 @@ class Run(loading.Loaded):
             return Samples(draw.draw(self.model, self.state, self.spec, seed, num, arrays, how), self.spec)
         if needs_condition(self.model):
             texts = [] if given is None else [given]
-            asked = ask(self.model, self.spec, self.config, texts, num)
-            rows = draw.draw(self.model, self.state, self.spec, seed, asked.num, asked.given, how)
-            return Samples(rows if asked.truth is None else {**rows, "truth": asked.truth}, self.spec)
+            request = ask(self.model, self.spec, self.config, texts, num)
+            rows = draw.draw(self.model, self.state, self.spec, seed, request.num, request.given, how)
+            return Samples(rows if request.truth is None else {**rows, "truth": request.truth}, self.spec)
         if isinstance(given, str) and evidence.is_file(given):
             raise UserError(
                 f"given {given!r} is a file; expected a condition. run.complete({given!r}) draws its missing cells"
             )
-        request = parse_given(given, num, self.spec, length or self.config["sample"].get("length"))
+        condition = parse_given(given, num, self.spec, length or self.config["sample"].get("length"))
         rows = draw.draw(
             self.model,
             self.state,
             self.spec,
             seed,
             num,
-            request.given,
+            condition.given,
             how,
-            fixed_cells=request.cells,
-            fits=request.fits,
+            fixed_cells=condition.cells,
+            fits=condition.fits,
         )
         return Samples(rows, self.spec)
 

@@ -89,7 +89,7 @@ def main(argv: list[str]) -> None:
     if len(flags.given) == 1 and not needs_condition(loaded.model) and evidence.is_file(flags.given[0]):
         complete(flags, loaded, flags.given[0])
         return
-    asked = asked_for(flags, loaded, num, length)
+    request = asked_for(flags, loaded, num, length)
     options = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
     how: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if saved:
@@ -101,21 +101,21 @@ def main(argv: list[str]) -> None:
         loaded.state,
         loaded.spec,
         flags.seed,
-        asked.num,
-        asked.given,
+        request.num,
+        request.given,
         how,
-        fixed_cells=asked.cells,
-        fits=asked.fits,
+        fixed_cells=request.cells,
+        fits=request.fits,
     )
-    if asked.truth is not None:
-        samples["truth"] = asked.truth
+    if request.truth is not None:
+        samples["truth"] = request.truth
     if flags.stream:
         print()
     if saved:
         out = Path(flags.out)
         for suffix, content in encode(samples, loaded.spec, out.suffix).items():
             write(out.with_suffix(suffix), safe(flags, loaded.spec, suffix, content))
-        print(f"{asked.num} samples of step {loaded.step} in {out}")
+        print(f"{request.num} samples of step {loaded.step} in {out}")
 
 
 def asked_for(flags: FlagValues, loaded: loading.Loaded, num: int, length: int | None) -> Asked:
@@ -137,8 +137,8 @@ def asked_for(flags: FlagValues, loaded: loading.Loaded, num: int, length: int |
     if needs_condition(loaded.model):
         counted = bool(flags["num"].present or flags.stream)
         return ask(loaded.model, loaded.spec, loaded.config, flags.given, num, counted)
-    request = parse_given(only_text(flags.given), num, loaded.spec, length)
-    return Asked(request.given or {}, num, cells=request.cells, fits=request.fits)
+    condition = parse_given(only_text(flags.given), num, loaded.spec, length)
+    return Asked(condition.given or {}, num, cells=condition.cells, fits=condition.fits)
 
 
 def only_text(texts: Sequence[str]) -> str | None:

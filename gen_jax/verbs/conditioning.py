@@ -19,7 +19,16 @@ from gen_jax.errors import UserError
 from gen_jax.model import Model
 from gen_jax.verbs.given import parse_given
 
+SPLIT = "split"  # name in `--given` of the rows of a split
 Read = Callable[[Spec, Mapping[str, Any], str], Rows]  # (condition, config of the run, VALUE) -> raw c [n, ...]
+
+
+class Form(NamedTuple):
+    """Describes how `--given` names a condition."""
+
+    name: str  # name before the equals sign
+    usage: str  # possible texts, for messages
+    read: Read
 
 
 class Asked(NamedTuple):
@@ -75,7 +84,7 @@ def ask(
       model: the model.
       spec: facts of the data.
       config: config of the run, whose `data` section opens the rows of `split=NAME`.
-      texts: texts NAME=VALUE, see `EXPECTED`; labels too, as `parse_given` takes them.
+      texts: texts NAME=VALUE, see `form_of`; labels too, as `parse_given` takes them.
       num: number of samples.
       counted: whether the user set this number; by default False. Otherwise a folder, a file of texts or a split may
         have fewer rows.
@@ -85,52 +94,61 @@ def ask(
     """
     condition = spec.condition
     assert condition is not None
-    readers = {"split": None, **readers_of(condition)}
-    wanted = [text for text in texts if text.partition("=")[0] in readers]
-    if len(wanted) != 1:
+    form = form_of(condition)
+    chosen_texts = [text for text in texts if text.partition("=")[0] in (SPLIT, form.name)]
+    if len(chosen_texts) != 1:
         raise UserError(
-            f"--given names {len(wanted) or 'no'} condition of kind {condition.kind}; expected "
-            f"{' or '.join(EXPECTED[name] for name in readers)}"
+            f"--given names {len(chosen_texts) or 'no'} condition of kind {condition.kind}; expected {form.usage} or "
+            f"{SPLIT}=NAME"
         )
-    name, _, value = wanted[0].partition("=")
+    name, _, value = chosen_texts[0].partition("=")
     if not value:
-        raise UserError(f"--given {wanted[0]} has no value; expected {EXPECTED[name]}")
-    read = readers[name]
-    if read is None:
+        raise UserError(f"--given {chosen_texts[0]} has no value; expected {form.usage} or {SPLIT}=NAME")
+    if name == SPLIT:
         rows = rows_of_split(spec, config, value, num, counted)
     else:
-        rows = read(condition, config, value)
-        repeated = len(rows["c"]) == 1
-        if repeated:
-            rows = {key: np.repeat(array, num, 0) for key, array in rows.items()}
-        elif counted and len(rows["c"]) != num:
-            raise UserError(f"--given {wanted[0]} holds {len(rows['c'])} conditions; expected {num}, as --num says")
-    asked = conditions_of_rows(model, spec, rows)
-    given = dict(asked.given)
+        rows = repeated(form.read(condition, config, value), num, counted, chosen_texts[0])
+    request = conditions_of_rows(model, spec, rows)
+    given = dict(request.given)
     for text in texts:
-        if text not in wanted:
-            given |= {key: np.asarray(array) for key, array in (parse_given(text, asked.num, spec).given or {}).items()}
-    return asked._replace(given=given)
+        if text not in chosen_texts:
+            labels = parse_given(text, request.num, spec).given or {}
+            given |= {key: np.asarray(array) for key, array in labels.items()}
+    return request._replace(given=given)
 
 
-EXPECTED = {
-    "split": "split=NAME",
-    "image": "image=FILE or image=FOLDER",
-    "text": "text=WORDS or text=@FILE",
-    "numbers": "numbers=A,B,...",
-}
+def repeated(rows: Rows, num: int, counted: bool, text: str) -> Rows:
+    """Returns conditions of a number of rows: one condition is repeated.
+
+    Args:
+      rows: raw conditions.
+      num: number of samples.
+      counted: whether the user set this number.
+      text: the value of `--given`, for the error.
+
+    Raises:
+      UserError: for several conditions of another number than the user set.
+    """
+    held = len(rows["c"])
+    if held == 1:
+        return {name: np.repeat(array, num, 0) for name, array in rows.items()}
+    if counted and held != num:
+        raise UserError(f"--given {text} holds {held} conditions; expected {num}, as --num says")
+    return rows
 
 
-def readers_of(condition: Spec) -> dict[str, Read]:
-    """Returns the reader of a condition by the name that `--given` takes.
+def form_of(condition: Spec) -> Form:
+    """Returns how `--given` names a condition, and its reader.
 
     Args:
       condition: facts of the condition.
     """
     kind = kind_of(condition)
     if kind.still:
-        return {"image": read_pictures}
-    return {"text": read_texts} if kind.tokens else {"numbers": read_numbers}
+        return Form("image", "image=FILE, image=FOLDER", read_pictures)
+    if kind.tokens:
+        return Form("text", "text=WORDS, text=@FILE", read_texts)
+    return Form("numbers", "numbers=A,B,...", read_numbers)
 
 
 def rows_of_split(spec: Spec, config: Mapping[str, Any], split: str, num: int, counted: bool) -> Rows:

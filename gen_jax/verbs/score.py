@@ -128,17 +128,17 @@ def draw_samples(plan: Plan, model: Model, state: State) -> Rows:
     rows = plan.held_out(plan.num)
     if not rows:
         raise Lacking("test rows, whose conditions are given to the model")
-    asked = conditions_of_rows(model, plan.spec, rows)
+    request = conditions_of_rows(model, plan.spec, rows)
     samples = draw(
         model,
         state,
         plan.spec,
         plan.seed,
-        asked.num,
-        {**(plan.given or {}), **asked.given},
+        request.num,
+        {**(plan.given or {}), **request.given},
         show_progress=plan.shown,
     )
-    return samples if asked.truth is None else {**samples, "truth": asked.truth}
+    return samples if request.truth is None else {**samples, "truth": request.truth}
 
 
 def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -> Scores:

@@ -159,7 +159,8 @@ def refuse_condition(source: Source, options: Mapping[str, Any]) -> None:
     Raises:
       UserError: for the first such setting.
     """
-    for option in SETTINGS if options.get("path") is None else ():
+    held = (options.get("name") or "").startswith(IN_MEMORY) or source.condition is not None
+    for option in SETTINGS if options.get("path") is None and not held else ():
         if options.get(option) is not None:
             raise UserError(
                 f"data.{option} is {options[option]!r} and {source.name} is a set by name; expected paired data in files "
