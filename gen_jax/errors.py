@@ -41,8 +41,9 @@ def choose(subject: str, name: str, choices: Iterable[str]) -> str:
     if name in choices:
         return name
     hint = nearest(name, choices)
-    few = len(choices) <= 16 or (not hint and len(", ".join(choices)) <= LISTED)
-    listed = ", ".join(choices) if few else f"{len(choices)} names, such as {', '.join([*choices][:3])}"
+    listed = ", ".join(choices)
+    if len(choices) > 16 and (hint or len(listed) > LISTED):
+        listed = f"{len(choices)} names" + ("" if hint else f", such as {', '.join([*choices][:3])}")
     expected = f"one of {listed}" if len(choices) > 1 else listed or "none"
     raise UserError(f"unknown {subject} {name!r}; expected {expected}{hint}")
 

@@ -6,7 +6,7 @@ After a step the hooks that are due run in this order:
 2. the user's hooks, in the order in which `gen_jax.fit` got them;
 3. `log` writes the metrics after every `log_every` steps, and the numbers of the hooks before it at any step;
 4. `sample` draws samples, after every `sample_every` steps and before the first;
-5. `save` saves a checkpoint, after every `save_every` steps and when the run is request to stop.
+5. `save` saves a checkpoint, after every `save_every` steps and when the run is asked to stop.
 
 All hooks are also due after the last step, unless their period is 0. With a period of 0 only `log` and `save` are due
 then. Saving is last, so that a checkpoint implies that all other tasks of its step are done. A run that was killed
@@ -59,8 +59,8 @@ class Clock(NamedTuple):
 
     step: int  # number of steps that are done
     total: int  # number of steps of the whole run
-    stops: bool = False  # whether the run ends here, because it was request to stop
-    stopper: str | None = None  # name of the hook that request, if it was a hook
+    stops: bool = False  # whether the run ends here, because it was asked to stop
+    stopper: str | None = None  # name of the hook that asked, if it was a hook
 
 
 class Moment(NamedTuple):

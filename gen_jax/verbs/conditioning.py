@@ -129,11 +129,11 @@ def repeated(rows: Rows, num: int, counted: bool, text: str) -> Rows:
     Raises:
       UserError: for several conditions of another number than the user set.
     """
-    held = len(rows["c"])
-    if held == 1:
+    num_conditions = len(rows["c"])
+    if num_conditions == 1:
         return {name: np.repeat(array, num, 0) for name, array in rows.items()}
-    if counted and held != num:
-        raise UserError(f"--given {text} holds {held} conditions; expected {num}, as --num says")
+    if counted and num_conditions != num:
+        raise UserError(f"--given {text} holds {num_conditions} conditions; expected {num}, as --num says")
     return rows
 
 
