@@ -11,12 +11,12 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 8000
+    config.steps = 3000
     config.batch_size = 16
     config.log_every = 100
-    config.sample_every = 2000
-    config.eval_every = 2000
-    config.save_every = 2000
+    config.sample_every = 1500
+    config.eval_every = 1500
+    config.save_every = 1500
     config.data.path = "emoji_32.npz"
     config.data.target = "twemoji"
     config.data.condition = "noto"

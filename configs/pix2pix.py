@@ -11,12 +11,12 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 7500
+    config.steps = 3000
     config.batch_size = 8
     config.log_every = 100
-    config.sample_every = 1500
-    config.eval_every = 1500
-    config.save_every = 1500
+    config.sample_every = 1000
+    config.eval_every = 1000
+    config.save_every = 1000
     config.data.path = "camvid"
     config.data.target = "image"
     config.data.condition = "label"

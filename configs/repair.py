@@ -12,12 +12,12 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 6000
+    config.steps = 3000
     config.batch_size = 32
     config.log_every = 100
-    config.sample_every = 2000
-    config.eval_every = 2000
-    config.save_every = 2000
+    config.sample_every = 1500
+    config.eval_every = 1500
+    config.save_every = 1500
     config.data.name = "digits"
     config.data.hole = 0.5
     config.sample.num = 16

@@ -12,12 +12,12 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 20_000
+    config.steps = 9000
     config.batch_size = 16
     config.log_every = 100
-    config.sample_every = 5000
-    config.eval_every = 5000
-    config.save_every = 5000
+    config.sample_every = 3000
+    config.eval_every = 3000
+    config.save_every = 3000
     config.data.path = "t91"
     config.data.patch = 72
     config.data.shrink = 3

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import savemat, wavfile
 
 import gen_jax
@@ -54,6 +55,42 @@ SMALLER = {  # what takes long to compile or to run
 pytestmark = pytest.mark.usefixtures("one_device")
 
 
+def streets(folder: Path, random: np.random.Generator) -> list[str]:
+    """Photos with class maps, in two folders of each split."""
+    for split, num in {"train": 10, "validation": 2, "test": 5}.items():
+        for name, shape, top in (("image", (12, 16, 3), 256), ("label", (12, 16), 3)):
+            place = folder / "streets" / split / name
+            place.mkdir(parents=True)
+            for number in range(num):
+                Image.fromarray(random.integers(0, top, shape, dtype=np.uint8)).save(place / f"{number}.png")
+    facts = {"classes": ["sky", "road", "unlabelled"], "ignored": 2}
+    (folder / "streets" / "classes.json").write_text(json.dumps(facts))
+    small = [f"--config.model.{net}.channels=4" for net in ("generator", "discriminator")]
+    return [f"--config.data.path={folder / 'streets'}", *small]
+
+
+def styles(folder: Path, random: np.random.Generator) -> list[str]:
+    """Pictures of two styles, with the split of each row in a JSON file."""
+    x = random.integers(0, 256, (2, 20, 32, 32, 3), dtype=np.uint8)
+    np.savez(folder / "styles.npz", noto=x[0], twemoji=x[1])
+    records = [{"split": "test_tone" if number < 5 else "train"} for number in range(20)]
+    (folder / "styles.json").write_text(json.dumps(records))
+    small = [f"--config.model.{net}.channels=4" for net in ("generator", "discriminator")]
+    return [f"--config.data.path={folder / 'styles.npz'}", f"--config.data.metadata={folder / 'styles.json'}", *small]
+
+
+def photos(folder: Path, random: np.random.Generator) -> list[str]:
+    """Photos of several sizes."""
+    (folder / "photos").mkdir()
+    for number in range(4):
+        pixels = random.integers(0, 256, (150 + 6 * number, 160, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "photos" / f"{number}.png")
+    return [f"--config.data.path={folder / 'photos'}", "--config.model.generator.width=8"]
+
+
+PAIRED = {"segment": streets, "pix2pix": streets, "emoji_style": styles, "super_resolution": photos}
+
+
 def stand_in(config_file: Path, folder: Path) -> list[str]:
     """Flags that give a config whose data need the network made-up data of the same kind."""
     if load_file(config_file).data.path == str(ASIA):
@@ -74,6 +111,8 @@ def stand_in(config_file: Path, folder: Path) -> list[str]:
                 wavfile.write(sound, 8000, random.integers(-9999, 9999, 700, np.int16))
                 archive.writestr(f"{number % 2}_ann_{number}.wav", sound.getvalue())
         return [f"--config.data.path={folder / 'sounds.zip'}"]
+    if config_file.stem in PAIRED:
+        return PAIRED[config_file.stem](folder, random)
     channels = 3 if load_file(config_file).data.name == "cifar10" else 1
     x = random.integers(0, 256, (300, 8, 8, channels), dtype=np.uint8)
     np.savez(folder / "images.npz", x=x, y=np.arange(300) % 10)
@@ -87,7 +126,8 @@ def test_config_runs_two_steps_and_samples(path, tmp_path):
     train.main(["train", "--config", str(path), "--workdir", str(tmp_path / "run"), "--quiet", *flags])
     loaded = gen_jax.load(tmp_path / "run")
     assert loaded.step == 2
-    sample.main(["sample", "--workdir", str(tmp_path / "run"), "--num=5", "--out", str(tmp_path / "x.npz")])
+    given = [] if loaded.spec.condition is None else ["--given", f"split={loaded.config['data']['test_split']}"]
+    sample.main(["sample", "--workdir", str(tmp_path / "run"), "--num=5", *given, "--out", str(tmp_path / "x.npz")])
     drawn, suffixes = dict(np.load(tmp_path / "x.npz")), kind_of(loaded.spec).suffixes
     assert all(content for suffix in suffixes for content in encode(drawn, loaded.spec, suffix).values())
     x = drawn["x"]
