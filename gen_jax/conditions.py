@@ -194,10 +194,14 @@ def checked_condition(given: Mapping[str, Any], num: int, field: Spec) -> dict[s
                 f"sample. Pass --given split=test, or a condition of your own: {HELP}"
             )
     shape = (num, *field.shape)
-    free = kind_of(field).time or kind_of(field).pixels  # texts of any length, images of any sides
-    fits = np.ndim(given["c"]) == len(shape) and len(given["c"]) == num
-    if not fits or not (free or np.shape(given["c"]) == shape):
-        raise UserError(f"given c has the shape {[*np.shape(given['c'])]}; expected {[*shape]}")
+    shape_given = np.shape(given["c"])
+    fits = shape_given == shape
+    if kind_of(field).time:  # texts of any length
+        fits = len(shape_given) == len(shape) and shape_given[0] == num and shape_given[2:] == shape[2:]
+    if kind_of(field).pixels:  # images of any sides, for nets that take them
+        fits = len(shape_given) == 4 and (shape_given[0], shape_given[3]) == (num, shape[3])
+    if not fits:
+        raise UserError(f"given c has the shape {[*shape_given]}; expected {[*shape]}")
     return {name: jnp.asarray(given[name]) for name in names}
 
 

@@ -11,6 +11,7 @@ from gen_jax.data.npz_files import read_array
 from gen_jax.data.spec import Spec, to_model
 from gen_jax.errors import UserError, nearest, readable
 from gen_jax.model import Model, State
+from gen_jax.verbs.conditioning import conditions_of_rows, needs_condition
 from gen_jax.verbs.draw import draw
 from gen_jax.verbs.latent_search import with_latent_search
 
@@ -122,6 +123,8 @@ def complete(
                 "with x and y"
             )
         given["y"] = rows["y"]
+    if needs_condition(model):
+        given |= conditions_of_rows(model, spec, rows).given
     given = {name: np.repeat(value, completions, axis=0) for name, value in given.items()}
     x = draw(model, state, spec, seed, num * completions, given, size=SIZE)["x"]
     x = x.reshape(num, completions, *spec.shape)

@@ -47,7 +47,8 @@ def encode(model: Model, state: State, spec: Spec, rows: Rows) -> Rows:
         part = {name: value[chosen] for name, value in rows.items()}
         codes = model.encode(jax.random.fold_in(key, start // CHUNK), state, rows_to_model(spec, part))
         chunks.append(jax.device_get(codes))
-    found = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
+    codes_of_model = [name for name in chunks[0] if name not in ("c", "c_length")]  # the rows have them already
+    found = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in codes_of_model}
     return {**found, **({"y": rows["y"]} if "y" in rows else {})}
 
 
