@@ -42,7 +42,7 @@ class Encoder(nn.Module):
     width: int = 8
 
     @nn.compact
-    def __call__(self, x, y=None):
+    def __call__(self, x, c=None):
         return nn.Dense(4)(jnp.tanh(nn.Dense(self.width)(x))).reshape(len(x), 2, 2)
 
 
@@ -54,7 +54,7 @@ class NnxEncoder(nnx.Module):
     def __init__(self, rngs):
         self.layer = nnx.Linear(2, 4, rngs=rngs)
 
-    def __call__(self, x, y=None):
+    def __call__(self, x, c=None):
         return self.layer(x).reshape(len(x), 2, 2)
 """
 LOAD = "import gen_jax as gj; run = gj.load('run'); print(run.step, float(run.sample(3)['x'].sum()))"
@@ -402,11 +402,10 @@ from gen_jax.metrics.measure import Computation, Measure, Metric
 
 class Line(nn.Module):
     shape: tuple
-    classes: int = 0
     bias: bool = True
 
     @nn.compact
-    def __call__(self, z, y=None, mask=None):
+    def __call__(self, z, c=None, mask=None):
         return nn.Dense(64, use_bias=self.bias)(z).reshape(len(z), *self.shape)
 
 
@@ -565,8 +564,16 @@ class Flat(nn.Module):
     size: int = 3
 
     @nn.compact
-    def __call__(self, z, labels=None, mask=None):
+    def __call__(self, z, c=None, mask=None):
         return nn.Dense(self.size)(z)
+
+
+class Cube(nn.Module):
+    """A discriminator whose logits have too many axes."""
+
+    @nn.compact
+    def __call__(self, x, c=None, mask=None):
+        return nn.Dense(4)(x).reshape(len(x), 2, 2)
 
 
 class Short(nn.Module):
@@ -581,7 +588,7 @@ class Up(nn.Module):
     """The features of a ladder of one layer."""
 
     @nn.compact
-    def __call__(self, x, y=None):
+    def __call__(self, x, c=None):
         return [nn.Dense(3)(x)]
 
 
@@ -591,7 +598,7 @@ class Down(nn.Module):
     size: int
 
     @nn.compact
-    def __call__(self, z, features=None, y=None, fixed=False):
+    def __call__(self, z, features=None, c=None, fixed=False):
         return nn.Dense(self.size)(z), z, z, z
 
 
@@ -606,12 +613,12 @@ LOSS = AdversarialLoss(lambda real, fake: fake - real, lambda fake, real: -fake)
             r"generator Flat gives an output of shape \[\d+, 3\]; expected \[N, 2\]",
         ),
         (
-            lambda spec: gj.models.gan(spec, discriminator=Flat(3)),
-            r"discriminator Flat gives an output of shape \[\d+, 3\]; expected \[N\]",
+            lambda spec: gj.models.gan(spec, discriminator=Cube()),
+            r"discriminator Cube gives an output of shape \[\d+, 2, 2\]; expected \[N\]",
         ),
         (
             lambda spec: gj.models.gan(spec, generator=Short()),
-            r"generator Short: too many positional arguments; expected __call__\(self, z, labels, mask\)",
+            r"generator Short: too many positional arguments; expected __call__\(self, z, c, mask\)",
         ),
         (
             lambda spec: gj.models.gan(spec, generator=Short),
@@ -748,13 +755,12 @@ class Encoder(nn.Module):
     width: int = 8
 
     @nn.compact
-    def __call__(self, x, y=None):
+    def __call__(self, x, c=None):
         return nn.Dense(4)(x)
 
 
 class Generator(nn.Module):
     shape: tuple
-    classes: int = 0
 
 
 def get_config():
@@ -783,7 +789,7 @@ class Scorer(nn.Module):
     last_axis: bool
 
     @nn.compact
-    def __call__(self, x, labels=None, mask=None):
+    def __call__(self, x, c=None, mask=None):
         logits = nn.Dense(1)(x)
         return logits if self.last_axis else logits[:, 0]
 

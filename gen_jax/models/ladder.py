@@ -97,8 +97,8 @@ def ladder(
         `mlp`.
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
         likelihood that fits the data.
-      conditional: whether both nets read the conditions of the data, labels and `c`; by default False. `given={"y": labels}` then chooses labels, and
-        bounds are bounds of log p(x | y).
+      conditional: whether both nets read the conditions of the data, labels and `c`; by default False. `given={"y":
+        labels}` then chooses labels, and bounds are bounds of log p(x | y).
       kl: weight of the KL in training, a number or a schedule over examples (warm-up); by default 1.
       free_nats: free bits of each layer, in nats; by default 0. A KL below this value, on average over a batch, costs
         this constant.

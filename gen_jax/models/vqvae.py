@@ -132,8 +132,8 @@ def vqvae(
         0.02. 0 replaces no code.
       prior: a `name` in `CELLS` and the options of `nets.recurrent.Recurrent`, for the net that predicts each code of a
         grid; by default a GRU with 128 units.
-      conditional: whether the prior reads the conditions of the data, labels and `c`; by default False. `given={"y": labels}` then chooses labels, a
-        sample has its label as `y`, and bounds are bounds of log p(x | y).
+      conditional: whether the prior reads the conditions of the data, labels and `c`; by default False. `given={"y":
+        labels}` then chooses labels, a sample has its label as `y`, and bounds are bounds of log p(x | y).
       means: whether a sample is the mean of x given its codes instead of a draw; by default False.
       optimizer: optimizer of the autoencoder, see `gen_jax.optimizers.optimizer`; by default Adam.
       prior_optimizer: optimizer of the prior; by default Adam.

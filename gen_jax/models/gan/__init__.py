@@ -67,13 +67,14 @@ def gan(
     number of examples: the number of real rows that the discriminator has read. The default loss and penalty are the
     choices of R3GAN (Huang et al. 2024, arXiv 2501.05441).
 
-    A net of your own is a Flax module. A generator maps latents z [N, Z], labels [N] or None, and a mask [N] (0 for
-    padding rows) to rows [N, *shape]. A discriminator maps rows, labels and mask to logits [N]. For a table, `shape` is
-    that of the encoded row, which an error names.
+    A net of your own is a Flax module. A generator maps latents z [N, Z], conditions or None (see
+    `gen_jax.nets.embedding.Embedded`), and a mask [N] (0 for padding rows) to rows [N, *shape]. A discriminator maps
+    rows, conditions and mask to logits [N], or to logits [N, P] of P patches. For a table, `shape` is that of the
+    encoded row, which an error names.
 
         class Generator(nn.Module):
             @nn.compact
-            def __call__(self, z, labels=None, mask=None):
+            def __call__(self, z, c=None, mask=None):
                 return nn.Dense(2)(z)
 
         gen_jax.models.gan(data.spec, generator=Generator())
@@ -93,8 +94,8 @@ def gan(
       prior: distribution of every dimension of z: `normal` N(0, 1), the default, or `uniform` U(-1, 1).
       conditional: whether both nets read the conditions of the data, labels `y` and a condition `c`; by default False.
         `given={"y": labels}` then chooses labels, and a sample has its label as `y`. A condition `c`, such as an image or
-        a text, must be given. Labels may be levels of a table (`data.order` by_level). Then `x` and `mask` with
-        one observed level a row choose labels too, and the generator's loss demands the label. See CTGAN (Xu et al.
+        a text, must be given. Labels may be levels of a table (`data.order` by_level). Then `x` and `mask` with one
+        observed level a row choose labels too, and the generator's loss demands the label. See CTGAN (Xu et al.
         2019, arXiv 1907.00503, section 4.3).
       n_critic: number of updates of the discriminator in a step; by default 1. Each update has its own part of the
         batch. The generator also has a part if its loss reads real rows.

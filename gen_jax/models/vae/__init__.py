@@ -90,13 +90,14 @@ def vae(
     mean of x. `given` takes `y`, and `x` with `mask` [num, *shape], observed cells that a sample keeps and completes by
     its posterior.
 
-    A net of your own is a Flax module. An encoder maps x [N, *shape] and labels [N] or None to [N, 2, latent_size], the
-    mean and the log scale of q(z | x). A decoder maps z [N, latent_size] and labels to the input of the likelihood
+    A net of your own is a Flax module. An encoder maps x [N, *shape] and conditions or None (see
+    `gen_jax.nets.embedding.Embedded`) to [N, 2, latent_size], the mean and the log scale of q(z | x). A decoder maps
+    z [N, latent_size] and conditions to the input of the likelihood
     [N, *likelihood.shape]. A likelihood of your own is a `gen_jax.distributions.pixels.Likelihood`.
 
         class Encoder(nn.Module):
             @nn.compact
-            def __call__(self, x, labels=None):
+            def __call__(self, x, c=None):
                 return nn.Dense(2 * 16)(x.reshape(len(x), -1)).reshape(len(x), 2, 16)
 
     Args:
@@ -106,8 +107,8 @@ def vae(
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options. None, the default, takes the first
         likelihood that fits the data.
       latent_size: number of dimensions of the latent; by default 16.
-      conditional: whether both nets read the conditions of the data, labels and `c`; by default False. `given={"y": labels}` then chooses labels, a
-        sample has its label as `y`, and bounds are bounds of log p(x | y).
+      conditional: whether both nets read the conditions of the data, labels and `c`; by default False. `given={"y": labels}`
+        then chooses labels, a sample has its label as `y`, and bounds are bounds of log p(x | y).
       kl: weight of the KL (beta in Higgins et al. 2017), a number or a schedule over examples; by default 1. With 0 the
         autoencoder is deterministic and has no bound. Its prior is a Gaussian that is fitted to the codes (Ghosh et al.
         2020, arXiv 1903.12436).
