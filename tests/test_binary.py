@@ -179,8 +179,9 @@ def test_a_test_split_of_another_set(transform, feed, pictures):
 
 
 def test_labels_go_where_the_other_set_has_none(pictures):
-    unlabelled = opening.open_source({**OPTIONS, "name": None, "path": pictures, "resize": 8})._replace(
-        sizes={"test": 40}, limits=(0, 16)
+    images = opening.open_source({**OPTIONS, "name": None, "path": pictures, "resize": 8})
+    unlabelled = images._replace(
+        sizes={"test": 40}, limits=(0, 16), rows=lambda split, indices: images.rows("train", indices)
     )
     digits = opening.open_source(OPTIONS)
     both = derived.joined(digits, unlabelled, "test")

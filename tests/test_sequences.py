@@ -165,11 +165,11 @@ def test_lanes_begin_anew_with_each_text(monkeypatch, order):
 @pytest.mark.parametrize(
     "option, message",
     [
-        ({"window": 3}, "data.window is 3 and gaussians.* holds vector data; expected text or audio"),
+        ({"window": 3}, "data.window is 3 and gaussians.* holds vector data; expected text or tokens or audio"),
         ({"vocabulary": "bytes"}, "data.vocabulary is 'bytes' and .* expected text"),
         ({"encoding": "waveform"}, "data.encoding is 'waveform' and .* expected audio"),
         ({"label": "speaker"}, "data.label is 'speaker' and .* expected audio"),
-        ({"kind": "series"}, "data.kind is 'series' and .* expected series"),
+        ({"kind": "series"}, "data.kind is 'series' and .* expected data.kind unset"),
     ],
 )
 def test_options_of_other_data_are_refused(option, message):

@@ -97,7 +97,7 @@ def decode(
     except BaseException as error:  # noqa: BLE001 (a panic of Rust is no Exception)
         raise UserError(f"the coder stopped ({error}); expected bits that it has written") from None
     if surplus:
-        raise UserError("bits are surplus over; expected none")
+        raise UserError("bits are left over; expected none")
     return symbols
 
 
