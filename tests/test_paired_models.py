@@ -204,3 +204,30 @@ def test_pixels_without_a_class_are_hidden_from_the_critic_and_the_loss():
         > 1e-6
     )
     assert np.asarray(model.sample(KEY, state, NUM, conditions(batch))["x"]).max() < 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"conditional": False, "reconstruction": L1},
+            "reconstruction is 'l1' without a condition; expected data with",
+        ),
+        ({"reconstruction": {"name": "cross_entropy"}}, "reconstruction is 'cross_entropy' and .*; expected l1 or l2"),
+        (
+            {"reconstruction": {"name": "l1", "weight": -1.0}},
+            "reconstruction.weight is -1.0; expected a number of at least",
+        ),
+        ({"adversarial": 0}, "adversarial is 0 without a reconstruction; expected more than 0"),
+        ({"pack": 2}, "pack is 2; expected 1, because rows with a condition"),
+        (
+            {"generator": {**UNET, "depth": 4}},
+            "unet of depth 4 cannot halve 8x8 pixels; expected sides that are multiples",
+        ),
+    ],
+)
+def test_arguments_that_no_pair_can_have(options, message):
+    spec = IMAGE._replace(condition=PHOTO)
+    with pytest.raises(UserError, match=message):
+        model = gan(spec, **{**PICTURES, "penalty": "none", "conditional": True, **options})
+        jax.eval_shape(model.init, KEY, {"x": jnp.zeros((2, 8, 8, 1))})

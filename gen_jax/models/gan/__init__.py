@@ -16,12 +16,13 @@ from gen_jax.conditions import (
     refuse_given,
     sampler_options,
 )
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions.columns import check_kind, representation
 from gen_jax.errors import UserError
 from gen_jax.losses.adversarial import AdversarialLoss, adversarial_loss
 from gen_jax.losses.penalties import PENALTIES
-from gen_jax.losses.reconstruction import ReconstructionChoice
+from gen_jax.losses.reconstruction import Reconstruction, ReconstructionChoice
 from gen_jax.losses.reconstruction import reconstruction as reconstruction_term
 from gen_jax.model import Batch, Model, family
 from gen_jax.models.gan.losses import Adversaries, GanState
@@ -148,7 +149,7 @@ def gan(
         shape=spec.shape,
         latent_size=latent_size,
         conditions=conditions,
-        reconstruction=reconstruction_term(reconstruction),
+        reconstruction=paired_term(spec, conditional, reconstruction, adversarial),
         pack=pack,
         monitor=monitor,
     )
@@ -260,6 +261,37 @@ def sample(
         return rows
     x, mask = cells
     return {**rows, "x": jnp.where(mask, x, rows["x"])}
+
+
+def paired_term(
+    spec: Spec, conditional: bool, options: Mapping | Reconstruction, adversarial: float | Mapping | Callable
+) -> Reconstruction:
+    """Returns the reconstruction term, which compares a generated row with the true row of the same condition.
+
+    Args:
+      spec: facts of the data.
+      conditional: see `gan`.
+      options: `reconstruction` of `gan`.
+      adversarial: see `gan`.
+
+    Raises:
+      UserError: for a term without a condition, a term that does not fit the rows, or no term at all beside no critic.
+    """
+    term = reconstruction_term(options)
+    if term.distance is None:
+        if isinstance(adversarial, int | float) and adversarial == 0:
+            raise UserError(
+                "adversarial is 0 without a reconstruction; expected more than 0, or reconstruction.name=l1"
+            )
+        return term
+    if not conditional or spec.condition is None:
+        raise UserError(
+            f"reconstruction is {term.name!r} without a condition; expected data with a condition and "
+            "model.conditional=True. Set model.reconstruction.name=none"
+        )
+    if term.name == "cross_entropy" and not kind_of(spec).class_map:
+        raise UserError(f"reconstruction is 'cross_entropy' and {spec.name} holds {spec.kind} data; expected l1 or l2")
+    return term
 
 
 def check_arguments(
