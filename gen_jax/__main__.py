@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+from gen_jax.cli.process import command
+
 HOME = Path(__file__).parent
 CONFIGS = Path("configs")  # folder of configs in the current directory
 PREFIX = "CLI: "  # beginning of the first line of the file of a command
@@ -40,10 +42,14 @@ def lines() -> list[str]:
     return overview
 
 
-def main() -> None:
-    """Prints the overview."""
+def main(argv: list[str]) -> None:
+    """Prints the overview.
+
+    Args:
+      argv: the command, without arguments.
+    """
     print("\n".join(lines()))
 
 
 if __name__ == "__main__":
-    main()
+    command(main)
