@@ -5,9 +5,13 @@
 FOLDER holds `train`, `validation` and `test`, each with the folders `image` and `label`, whose files have equal names. A
 JSON file in FOLDER lists the classes, see docs/guides/pictures_from_pictures.md. Pictures are resized to 64x48 pixels.
 
-Without the critic, the plain baseline: --config.model.adversarial=0. For a GPU: --config.data.resize=96
---config.data.width=128 --config.model.generator.channels=64 --config.model.generator.depth=5
---config.model.discriminator.channels=64 --config.model.discriminator.layers=3 --config.batch_size=16.
+Without the critic, the plain baseline: --config.model.adversarial=0. It takes 230 s on two shared CPU cores on CamVid:
+mIoU 0.346 and 75.3 % of the pixels right on the 233 test photos, one seed. The most frequent class of each position has
+mIoU 0.171, and the map of the nearest train photo 0.214. The critic was not yet measured.
+
+For a GPU: --config.data.resize=96 --config.data.width=128 --config.model.generator.channels=64
+--config.model.generator.depth=5 --config.model.discriminator.channels=64 --config.model.discriminator.layers=3
+--config.batch_size=16 --config.steps=20000.
 """
 
 from gen_jax.config import base_config
