@@ -2,10 +2,11 @@
 
     python -m gen_jax.train --config configs/repair.py
 
-The condition is the image with a grey hole, and a channel that shows the hole. 44 s on two shared CPU cores. The
-score of one seed on held-out digits: absolute error 0.094 over all pixels, where the mean train image has 0.382. Without the critic, the plain baseline:
---config.model.adversarial=0. The command gen_jax.inpaint repairs images by any model with a latent instead, and needs no
-training on holes. Your own photos: --config.data.path=FOLDER --config.data.resize=64 --config.model.generator.depth=4.
+The condition is the image with a grey hole, and a channel that shows the hole. 44 s on two shared CPU cores. The score
+of one seed on held-out digits: absolute error 0.094 over all pixels, where the mean train image has 0.382.
+
+Without the critic, the plain baseline: --config.model.adversarial=0. The command gen_jax.inpaint repairs images by any
+model with a latent instead, and needs no training on holes. Your own photos: --config.data.path=FOLDER --config.data.resize=64 --config.model.generator.depth=4.
 """
 
 from gen_jax.config import base_config
