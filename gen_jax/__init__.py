@@ -1,13 +1,13 @@
 """gen_jax: generative models in JAX behind one record of functions and one loop.
 
-`data` opens rows, `models` holds the families, `fit` trains, `load` loads a run, `every` makes a hook, which stops a run by `STOP`, and `register` gives
-a name to a family, a net or a loss of your own.
+`data` opens rows, `models` holds the families, `fit` trains, `load` loads a run, `every` makes a hook, which stops a
+run by `STOP`, and `register` gives a name to a family, a net or a loss of your own.
 
 These modules are public too, for authors:
 
   - of a family: `gen_jax.model`, `gen_jax.conditions` and `gen_jax.optimizers`;
-  - of a net: `gen_jax.nets.nnx`, `gen_jax.nets.ladder` and `gen_jax.nets.recurrent`;
-  - of a loss or a penalty: `gen_jax.losses.adversarial` and `gen_jax.losses.penalties`;
+  - of a net: `gen_jax.nets.embedding`, `gen_jax.nets.nnx`, `gen_jax.nets.ladder` and `gen_jax.nets.recurrent`;
+  - of a loss or a penalty: `gen_jax.losses.adversarial`, `gen_jax.losses.penalties` and `gen_jax.losses.reconstruction`;
   - of a likelihood: `gen_jax.distributions.pixels`, and `gen_jax.distributions.frames` for sequences;
   - of a measure: `gen_jax.metrics.measure`;
   - of a config file: `gen_jax.config`.

@@ -113,6 +113,8 @@ def as_vector(c: Embedded | None) -> jax.Array | None:
     if c.sequence is not None:
         count = jnp.ones(c.sequence.shape[:2]).sum(1) if c.mask is None else c.mask.sum(1)
         parts.append(c.sequence.sum(1) / jnp.maximum(count, 1)[:, None])
+    if not parts:
+        return None
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, -1)
 
 
@@ -128,7 +130,7 @@ def as_image(c: Embedded | None, height: int, width: int) -> jax.Array | None:
     """
     if c is None:
         return None
-    image, vector = c.image, as_vector(c._replace(image=None)) if c[0] is not None or c[2] is not None else None
+    image, vector = c.image, as_vector(c._replace(image=None))
     planes = []
     if image is not None:
         same = image.shape[1:3] == (height, width)
