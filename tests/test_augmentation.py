@@ -1,0 +1,65 @@
+"""Random flips and shifts of images: the same for a row and its condition, and a pure function of seed and step."""
+
+import numpy as np
+import pytest
+
+import gen_jax as gj
+from gen_jax.data.feed.augmentation import pixels_of_step
+from gen_jax.errors import UserError
+
+X = np.random.default_rng(0).integers(0, 256, (20, 12, 24, 1), dtype=np.uint8)
+
+
+def opened(**settings):
+    return gj.data.arrays(X, c=255 - X, **settings)
+
+
+def rows_like(image: np.ndarray) -> list[np.ndarray]:
+    """Rows of the data that an image without a shift shows, flipped or not."""
+    levels = np.rint(image * 127.5 + 127.5)
+    return [row for row in X for view in (row, row[:, ::-1]) if np.array_equal(levels, view)]
+
+
+def test_a_row_and_its_condition_change_alike():
+    data = opened(augment="flip,shift")
+    batch = data.batch(3, batch_size=16, seed=1)
+    np.testing.assert_allclose(batch["c"], -np.asarray(batch["x"]), atol=1e-6)
+    assert set(batch) == {"x", "c", "weight"}
+    np.testing.assert_array_equal(batch["x"], data.batch(3, batch_size=16, seed=1)["x"])
+    assert not np.array_equal(batch["x"], data.batch(4, batch_size=16, seed=1)["x"])
+    assert not np.array_equal(batch["x"], opened().batch(3, batch_size=16, seed=1)["x"])
+
+
+def test_a_flip_shows_rows_or_their_mirror_images():
+    plain, flipped = (opened(**settings).batch(0, batch_size=16) for settings in ({}, {"augment": "flip"}))
+    mirrored = [not np.array_equal(*pair) for pair in zip(plain["x"], flipped["x"])]
+    assert 2 < sum(mirrored) < 14
+    for before, after, turned in zip(plain["x"], flipped["x"], mirrored):
+        np.testing.assert_array_equal(after, np.asarray(before)[:, ::-1] if turned else before)
+        assert rows_like(np.asarray(after))
+
+
+def test_a_shift_repeats_the_border_and_stays_small():
+    pixels = pixels_of_step(opened().spec, ("shift",), 0, 0, 1000)
+    assert set(np.unique(pixels["lines"] - np.arange(12))) <= {-1, 0, 1}
+    assert set(np.unique(pixels["columns"] - np.arange(24))) <= {-2, -1, 0, 1, 2}
+    assert pixels["lines"].min() == 0 and pixels["lines"].max() == 11
+
+
+def test_rows_of_both_feeds_change_alike():
+    batches = [opened(augment="flip,shift", feed=feed).batch(2, batch_size=8) for feed in ("resident", "streaming")]
+    for name in ("x", "c"):
+        np.testing.assert_array_equal(batches[0][name], batches[1][name])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gj.data.arrays(X, augment="flop").spec, "unknown data.augment 'flop'.*Did you mean 'flip'"),
+        (lambda: gj.data.arrays(X[:, 0, :, 0], augment="flip").spec, "holds vector data; expected images"),
+        (lambda: gj.data.arrays(X, c=X[:, ::2], augment="flip").spec, "have sides .*; expected equal sides"),
+    ],
+)
+def test_changes_that_no_data_can_have_are_refused(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
