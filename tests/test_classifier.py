@@ -24,7 +24,18 @@ SEQUENCES = {"bits_per_token", "perplexity", "discriminative_score", "predictive
 SEQUENCES |= {name for name in catalogue.metrics() if "nats" in name}  # what only sequences have
 LATENTS = {"nelbo", "valid/nelbo", "nll_bound", "bits_per_dim", "active_units", "reconstruction", "probe_accuracy"}
 TABLES = {"nll", "bic", "marginal", "pairwise", "detection", "tstr_f1", "nearest_record"}
-OTHERS = SEQUENCES | LATENTS | TABLES
+PAIRED = {
+    "miou",
+    "pixel_accuracy",
+    "miou_prior",
+    "miou_nearest",
+    "psnr",
+    "psnr_bicubic",
+    "valid/psnr",
+    "valid/psnr_bicubic",
+}
+PAIRED |= {name for name in catalogue.metrics() if name.startswith("absolute_error")} | {"retrieval"}
+OTHERS = SEQUENCES | LATENTS | TABLES | PAIRED
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -118,7 +118,7 @@ def test_what_cannot_be_searched():
     good = {"x": np.zeros((2, 3), np.float32), "mask": np.ones((2, 3))}
     model = with_latent_search(line(), LINE)
     for given, message in {
-        "y": "cannot be conditioned on 'y'; expected no condition",
+        "y": "cannot be conditioned on 'y'; expected x, mask",
         "mask": "given mask is missing; expected x and mask",
         "x": "given x is missing; expected x and mask",
     }.items():

@@ -210,7 +210,7 @@ def test_pixels_without_a_class_are_hidden_from_the_critic_and_the_loss():
     ("options", "message"),
     [
         (
-            {"conditional": False, "reconstruction": L1},
+            {"conditional": False, "latent_size": 2, "reconstruction": L1},
             "reconstruction is 'l1' without a condition; expected data with",
         ),
         ({"reconstruction": {"name": "cross_entropy"}}, "reconstruction is 'cross_entropy' and .*; expected l1 or l2"),
