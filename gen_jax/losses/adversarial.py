@@ -20,10 +20,8 @@ class AdversarialLoss(NamedTuple):
 
     A loss of your own returns a number for each example, not a mean, so that padding rows can be left out:
 
-        loss = AdversarialLoss(
-            discriminator=lambda real, fake: softplus(-real) + softplus(fake),
-            generator=lambda fake, real: softplus(-fake),
-        )
+        discriminator = lambda real, fake: softplus(-real) + softplus(fake)
+        loss = AdversarialLoss(discriminator, generator=lambda fake, real: softplus(-fake))
 
     Attributes:
       discriminator: function (real [B], fake [B]) -> losses [B].

@@ -49,7 +49,7 @@ def interleave(real: jax.Array, fake: jax.Array) -> jax.Array:
 
 
 def apart(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the logits of real and of generated rows, [B, ...] each, of `interleave`d rows.
+    """Returns the logits of real and of generated rows, [B, ...] each, for the rows that `interleave` returns.
 
     Args:
       logits: logits [2B, ...].
