@@ -124,9 +124,7 @@ def test_pictures_of_other_shapes():
     numbers, spec = np.linspace(-1, 1, 24).reshape(4, 6, 1), make_spec("vector", (1,))
     assert pixels(strip(numbers, spec)).shape == (500, 500, 3) and len(frames(animate(numbers, spec))) == 4
     for draw in (strip, animate, lambda x, spec: picture({"x": x}, spec)):
-        with pytest.raises(
-            UserError, match="unknown kind of data to draw 'text'; expected one of image,.* vector"
-        ):
+        with pytest.raises(UserError, match="unknown kind of data to draw 'text'; expected one of image,.* vector"):
             draw(numbers, make_spec("text", (1,)))
 
 
