@@ -22,9 +22,7 @@ from gen_jax.metrics.scores import marks_for, table
 from gen_jax.model import Model
 from gen_jax.storage import loading
 from gen_jax.storage.metrics_file import read_metrics
-from gen_jax.verbs import best_replica, complete, draw, encode, evaluation, graphs, paths, queries, score
-from gen_jax.verbs.conditioning import ask, needs_condition
-from gen_jax.verbs.given import parse_given
+from gen_jax.verbs import best_replica, complete, conditioning, draw, encode, evaluation, graphs, paths, queries, score
 
 
 class Curve(NamedTuple):
@@ -176,28 +174,14 @@ class Run(loading.Loaded):
                         f"given {name!r} has the shape {[*array.shape]}; expected {num} rows, one for each sample"
                     )
             return Samples(draw.draw(self.model, self.state, self.spec, seed, num, arrays, how), self.spec)
-        if needs_condition(self.model):
-            texts = [] if given is None else [given]
-            request = ask(self.model, self.spec, self.config, texts, num)
-            rows = draw.draw(self.model, self.state, self.spec, seed, request.num, request.given, how)
-            return Samples(rows if request.truth is None else {**rows, "truth": request.truth}, self.spec)
         if isinstance(given, str) and evidence.is_file(given):
             raise UserError(
                 f"given {given!r} is a file; expected a condition. run.complete({given!r}) draws its missing cells"
             )
-        condition = parse_given(given, num, self.spec, length or self.config["sample"].get("length"))
-        rows = draw.draw(
-            self.model,
-            self.state,
-            self.spec,
-            seed,
-            num,
-            condition.given,
-            how,
-            fixed_cells=condition.cells,
-            fits=condition.fits,
-        )
-        return Samples(rows, self.spec)
+        texts = [] if given is None else [given]
+        length = length or self.config["sample"].get("length")
+        request = conditioning.request_of(self.model, self.spec, self.config, texts, num, length)
+        return Samples(draw.draw_request(self.model, self.state, self.spec, seed, request, how), self.spec)
 
     def score(self, names: str | Iterable[str] = (), num: int | None = None) -> Scored:
         """Returns metrics of the run on the rows of its data.

@@ -8,7 +8,7 @@ python -m gen_jax.sample --workdir runs/mixture --given patients.csv --out compl
 python -m gen_jax.sample --workdir runs/mingru --stream [--given prefix=ROMEO:] [--length 1000]
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ from gen_jax.errors import UserError, choose
 from gen_jax.files import write
 from gen_jax.storage import loading
 from gen_jax.verbs import best_replica
-from gen_jax.verbs.conditioning import Asked, ask, needs_condition
-from gen_jax.verbs.draw import draw
-from gen_jax.verbs.given import parse_given
+from gen_jax.verbs.conditioning import needs_condition, request_of
+from gen_jax.verbs.draw import draw, draw_request
+from gen_jax.verbs.given import Request
 
 FLAGS: dict[str, tuple[Any, str]] = {
     "workdir": (None, "directory of the run"),
@@ -96,19 +96,7 @@ def main(argv: list[str]) -> None:
         command_line.output_file(flags.out, "samples.npz", (".npz", *kind_of(loaded.spec).suffixes))
     if flags.stream:
         how["stream"] = printer(loaded.spec)
-    samples = draw(
-        loaded.model,
-        loaded.state,
-        loaded.spec,
-        flags.seed,
-        request.num,
-        request.given,
-        how,
-        fixed_cells=request.cells,
-        fits=request.fits,
-    )
-    if request.truth is not None:
-        samples["truth"] = request.truth
+    samples = draw_request(loaded.model, loaded.state, loaded.spec, flags.seed, request, how)
     if flags.stream:
         print()
     if saved:
@@ -118,7 +106,7 @@ def main(argv: list[str]) -> None:
         print(f"{request.num} samples of step {loaded.step} in {out}")
 
 
-def asked_for(flags: FlagValues, loaded: loading.Loaded, num: int, length: int | None) -> Asked:
+def asked_for(flags: FlagValues, loaded: loading.Loaded, num: int, length: int | None) -> Request:
     """Returns the conditions of the flag `--given`.
 
     Args:
@@ -128,31 +116,14 @@ def asked_for(flags: FlagValues, loaded: loading.Loaded, num: int, length: int |
       length: length of sequences, or None.
 
     Raises:
-      UserError: for `--completions` without a file, and as `ask` and `parse_given`.
+      UserError: for `--completions` without a file, and as `request_of`.
     """
     if flags["completions"].present:
         raise UserError(
             f"--completions is {flags.completions} without a file in --given; expected a file, whose rows are completed"
         )
-    if needs_condition(loaded.model):
-        counted = bool(flags["num"].present or flags.stream)
-        return ask(loaded.model, loaded.spec, loaded.config, flags.given, num, counted)
-    condition = parse_given(only_text(flags.given), num, loaded.spec, length)
-    return Asked(condition.given or {}, num, cells=condition.cells, fits=condition.fits)
-
-
-def only_text(texts: Sequence[str]) -> str | None:
-    """Returns the only value of `--given`, or None.
-
-    Args:
-      texts: values of `--given`.
-
-    Raises:
-      UserError: for several values, because only models of paired data take several conditions.
-    """
-    if len(texts) > 1:
-        raise UserError(f"--given has {len(texts)} values; expected one, with several conditions between commas")
-    return texts[0] if texts else None
+    counted = bool(flags["num"].present or flags.stream)
+    return request_of(loaded.model, loaded.spec, loaded.config, flags.given, num, length, counted)
 
 
 def complete(flags: FlagValues, loaded: loading.Loaded, path: str) -> None:

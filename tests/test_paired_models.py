@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import make_spec
+from recorder import recording
 
 from gen_jax.data.kinds import kind_of
 from gen_jax.errors import UserError
@@ -185,6 +186,21 @@ def test_padding_rows_change_nothing(name):
     for metric, value in results[0].items():
         if metric not in ("perplexity", "used"):
             np.testing.assert_allclose(value, results[1][metric], rtol=2e-4, atol=1e-5, err_msg=metric)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_key_is_used_twice(name):
+    model, state, _, batch = trained(name)
+    uses = {
+        "init": lambda key: jax.jit(model.init)(key, batch),
+        "step": lambda key: jax.jit(model.step)(key, state, batch),
+        "sample": lambda key: model.sample(key, state, NUM, conditions(batch)),
+    }
+    with recording() as (key, recorded):
+        for number, (use, function) in enumerate(uses.items()):
+            recorded.counts.clear()
+            jax.block_until_ready(function(jax.random.fold_in(key, number)))
+            assert recorded.counts and not recorded.faults(), use
 
 
 def test_a_plain_generator_trains_no_critic():

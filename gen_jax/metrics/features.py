@@ -56,6 +56,18 @@ class Real(NamedTuple):
     target: str | None = None
 
 
+def true_rows(real: Real, split: str, num: int) -> tuple[str, Rows]:
+    """Returns the name of a split, and its first rows in the place of samples and of their `truth`.
+
+    Args:
+      real: the real data.
+      split: name of the test split.
+      num: largest number of rows.
+    """
+    rows = real.held_out(num)
+    return split, {"x": rows["x"], "truth": rows["x"]}
+
+
 def real_data(
     spec: Spec, reals: Reals, splits: tuple[str, str], file: str | None = None, target: str | None = None
 ) -> Real:

@@ -37,9 +37,9 @@ from gen_jax.storage import checkpoint
 from gen_jax.training import curves
 from gen_jax.training.log import Log
 from gen_jax.training.prepare import Job
-from gen_jax.verbs.conditioning import Asked, ask, conditions_of_rows, needs_condition
-from gen_jax.verbs.draw import draw
-from gen_jax.verbs.given import parse_given
+from gen_jax.verbs.conditioning import conditions_of_rows, needs_condition, request_of
+from gen_jax.verbs.draw import draw_request
+from gen_jax.verbs.given import Request
 from gen_jax.verbs.score import Scorer
 
 Numbers = dict[str, float | None]
@@ -403,9 +403,7 @@ def draw_samples(journal: Log, job: Job, moment: Moment) -> None:
     step, total, *_ = moment.clock
     how, spec = job.settings.sample, job.data.spec
     request = asked_for_pictures(job)
-    samples = draw(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, request.num, request.given)
-    if request.truth is not None:
-        samples["truth"] = request.truth
+    samples = draw_request(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, request)
     contents = encode(samples, spec, kind_of(spec).suffixes[0])
     journal.show(step, contents)
     for suffix, content in contents.items():
@@ -414,7 +412,7 @@ def draw_samples(journal: Log, job: Job, moment: Moment) -> None:
         curves.draw_curves(job.workdir)
 
 
-def asked_for_pictures(job: Job) -> Asked:
+def asked_for_pictures(job: Job) -> Request:
     """Returns the conditions of the pictures of a run.
 
     A model that needs a condition gets `sample.given`, or else the conditions of the validation split, or of the test
@@ -424,10 +422,9 @@ def asked_for_pictures(job: Job) -> Asked:
       job: the prepared run.
     """
     how, spec, model = job.settings.sample, job.data.spec, job.model
-    if not needs_condition(model):
-        return Asked(parse_given(how.given, how.num, spec, how.length).given or {}, how.num)
-    if how.given is not None:
-        return ask(model, spec, config.plain(job.settings), [how.given], how.num)
+    if how.given is not None or not needs_condition(model):
+        texts = [] if how.given is None else [how.given]
+        return request_of(model, spec, config.plain(job.settings), texts, how.num, how.length)
     settings = job.settings.data
     splits = dict.fromkeys(("validation", settings.test_split, settings.split))
     split = next(name for name in splits if spec.sizes.get(name))

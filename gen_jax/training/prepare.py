@@ -20,7 +20,7 @@ from gen_jax.model import Model, State
 from gen_jax.models import build_model, complete_settings, example_batch, state_shapes
 from gen_jax.storage import directory
 from gen_jax.storage.registration import registered
-from gen_jax.verbs.given import parse_given
+from gen_jax.verbs.conditioning import needs_condition, request_of
 from gen_jax.verbs.score import Scorer, scorer_while_training
 
 LARGE = 1 << 18  # numbers in the rows of a step from which its memory is planned, because a plan costs a compilation
@@ -269,7 +269,10 @@ def refuse_condition(model: Model, opened: data.Data, settings: ConfigDict, trac
       UserError: for a condition that cannot be read, that the model does not honour, or that has ranges or lists.
     """
     how, spec = settings.sample, opened.spec
-    request = parse_given(how.given, 1, spec, how.length)
+    if how.given is None and needs_condition(model):  # because its pictures take conditions of the data
+        return
+    texts = [] if how.given is None else [how.given]
+    request = request_of(model, spec, config.plain(settings), texts, 1, how.length)
     if request.fits:
         raise UserError(
             f"sample.given is {how.given}; expected NAME=VALUE while a run trains. For ranges and lists, use "
@@ -279,7 +282,7 @@ def refuse_condition(model: Model, opened: data.Data, settings: ConfigDict, trac
         key = root(settings.seed, "training")  # only its shape is read
         # Because some families read numbers of their state after they have checked the condition, tracing may fail.
         with suppress(jax.errors.JAXTypeError):
-            jax.eval_shape(lambda state: model.sample(key, state, 1, request.given), traced.state)
+            jax.eval_shape(lambda state: model.sample(key, state, request.num, request.given), traced.state)
 
 
 def work_bytes(job: Job) -> int:

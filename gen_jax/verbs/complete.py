@@ -124,7 +124,7 @@ def complete(
             )
         given["y"] = rows["y"]
     if needs_condition(model):
-        given |= conditions_of_rows(model, spec, rows).given
+        given |= conditions_of_rows(model, spec, rows).given or {}
     given = {name: np.repeat(value, completions, axis=0) for name, value in given.items()}
     x = draw(model, state, spec, seed, num * completions, given, size=SIZE)["x"]
     x = x.reshape(num, completions, *spec.shape)

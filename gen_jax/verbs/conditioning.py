@@ -14,10 +14,9 @@ from gen_jax.data.sources.class_list import class_list_of
 from gen_jax.data.sources.image_folder import SUFFIXES, read_image
 from gen_jax.data.sources.picture_files import read_class_map
 from gen_jax.data.spec import Spec, to_model
-from gen_jax.data.tables.relations import RowTest
 from gen_jax.errors import UserError
 from gen_jax.model import Model
-from gen_jax.verbs.given import parse_given
+from gen_jax.verbs.given import Request, parse_given, refuse_no_text
 
 SPLIT = "split"  # name in `--given` of the rows of a split
 Read = Callable[[Spec, Mapping[str, Any], str], Rows]  # (condition, config of the run, VALUE) -> raw c [n, ...]
@@ -31,24 +30,6 @@ class Form(NamedTuple):
     read: Read
 
 
-class Asked(NamedTuple):
-    """Holds the conditions of a number of samples, and the true rows of these conditions.
-
-    Attributes:
-      given: conditions by name [num, ...] in model space.
-      num: number of samples.
-      truth: true rows `x` [num, *shape] in the domain of the data; by default None, if they are not known.
-      cells: fixed cells [num, D] of a table, NaN in free cells; by default None.
-      fits: test of the ranges and lists of a table's condition; by default None.
-    """
-
-    given: Mapping[str, Any]
-    num: int
-    truth: np.ndarray | None = None
-    cells: np.ndarray | None = None
-    fits: RowTest | None = None
-
-
 def needs_condition(model: Model) -> bool:
     """Returns whether a model draws samples for a condition `c` only, which has no prior.
 
@@ -58,7 +39,7 @@ def needs_condition(model: Model) -> bool:
     return "c" in model.given
 
 
-def conditions_of_rows(model: Model, spec: Spec, rows: Rows) -> Asked:
+def conditions_of_rows(model: Model, spec: Spec, rows: Rows) -> Request:
     """Returns the conditions of raw rows, as a model reads them, with the true rows.
 
     Args:
@@ -72,26 +53,41 @@ def conditions_of_rows(model: Model, spec: Spec, rows: Rows) -> Asked:
             given[name] = np.asarray(rows[name])
     if spec.condition is not None and "c" in given:
         given["c"] = np.asarray(to_model(spec.condition, given["c"]))
-    return Asked(given, len(rows["c"]), np.asarray(rows["x"]) if "x" in rows else None)
+    return Request(given, len(rows["c"]), truth=np.asarray(rows["x"]) if "x" in rows else None)
 
 
-def ask(
-    model: Model, spec: Spec, config: Mapping[str, Any], texts: Sequence[str], num: int, counted: bool = False
-) -> Asked:
-    """Returns the conditions that `--given` asks for, of a model that needs a condition.
+def request_of(
+    model: Model,
+    spec: Spec,
+    config: Mapping[str, Any],
+    texts: Sequence[str],
+    num: int,
+    length: int | None = None,
+    counted: bool = False,
+) -> Request:
+    """Returns the conditions that values of `--given` ask for.
 
     Args:
       model: the model.
       spec: facts of the data.
       config: config of the run, whose `data` section opens the rows of `split=NAME`.
-      texts: texts NAME=VALUE, see `form_of`; labels too, as `parse_given` takes them.
+      texts: values of `--given`: one as `parse_given` takes it, or for a model that needs a condition, NAME=VALUE with
+        a name of `form_of`, and labels.
       num: number of samples.
+      length: length of sequences, in tokens or frames; by default the length of the data.
       counted: whether the user set this number; by default False. Otherwise a folder, a file of texts or a split may
         have fewer rows.
 
     Raises:
       UserError: for a missing or an unknown condition, a file that does not fit, or another number of rows than `num`.
+        For several values, if the model needs no condition, and in the cases of `parse_given`.
     """
+    if not needs_condition(model):
+        if len(texts) > 1:
+            raise UserError(f"--given has {len(texts)} values; expected one, with several conditions between commas")
+        return parse_given(texts[0] if texts else None, num, spec, length)
+    for text in texts:
+        refuse_no_text(text)
     condition = spec.condition
     assert condition is not None
     form = form_of(condition)
@@ -109,11 +105,10 @@ def ask(
     else:
         rows = repeated(form.read(condition, config, value), num, counted, chosen_texts[0])
     request = conditions_of_rows(model, spec, rows)
-    given = dict(request.given)
-    for text in texts:
-        if text not in chosen_texts:
-            labels = parse_given(text, request.num, spec).given or {}
-            given |= {key: np.asarray(array) for key, array in labels.items()}
+    given = dict(request.given or {})
+    labels = [text for text in texts if text not in chosen_texts]
+    for condition_text in (None, *labels):  # None for the length alone
+        given |= parse_given(condition_text, request.num, spec, length).given or {}
     return request._replace(given=given)
 
 

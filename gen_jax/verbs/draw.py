@@ -15,6 +15,7 @@ from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.metrics.progress import counter
 from gen_jax.model import Model, State
+from gen_jax.verbs.given import Request
 
 Conditions = Mapping[str, np.ndarray | Mapping[str, np.ndarray]]  # the first axis of a leaf is the number of samples
 fold_in = jax.jit(jax.random.fold_in)  # compiled, because otherwise it takes a third of a millisecond a chunk
@@ -70,6 +71,44 @@ def draw(
             results[-2:-1] = jax.device_get(results[-2:-1])  # while the next chunk is drawn
             bar.update(size * (len(results) - 1) - bar.n)
     return _together(spec, jax.device_get(results), num, fixed_cells)
+
+
+def draw_request(
+    model: Model,
+    state: State,
+    spec: Spec,
+    seed: int,
+    request: Request,
+    how: Mapping[str, Any] | None = None,
+    show_progress: bool = False,
+) -> dict[str, np.ndarray]:
+    """Draws the samples of a request in the domain of the data, with their true rows as `truth` if these are known.
+
+    Args:
+      model: the model.
+      state: the state.
+      spec: facts of the data.
+      seed: seed of the draws.
+      request: number and conditions of the samples.
+      how: options of the sampler; by default None.
+      show_progress: whether the number of drawn samples is shown on the terminal; by default False.
+
+    Raises:
+      UserError: for a condition that hardly any row fits.
+    """
+    samples = draw(
+        model,
+        state,
+        spec,
+        seed,
+        request.num,
+        request.given,
+        how,
+        fixed_cells=request.cells,
+        fits=request.fits,
+        show_progress=show_progress,
+    )
+    return samples if request.truth is None else {**samples, "truth": request.truth}
 
 
 def _chunks(

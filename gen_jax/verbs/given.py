@@ -1,8 +1,8 @@
 """Reads the condition of `--given`: labels, a prefix, or cells of a table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,13 @@ from gen_jax.errors import UserError, choose, whole_number
 
 
 class Request(NamedTuple):
-    """Holds the conditions of `--given` and `--length`."""
+    """Holds the conditions of a number of samples, as `--given` and `--length` state them."""
 
-    given: evidence.Given | None  # condition for the model; None without a condition
+    given: Mapping[str, Any] | None  # conditions for the model, in model space; None without a condition
+    num: int  # number of samples
     cells: np.ndarray | None = None  # fixed cells [num, D] in the domain of the table; NaN in a free cell
     fits: RowTest | None = None  # test of the ranges and lists for rows of a table
+    truth: np.ndarray | None = None  # true rows `x` [num, *shape] of the conditions, in the domain of the data
 
 
 def parse_given(text: str | None, num: int, spec: Spec, length: int | None = None) -> Request:
@@ -37,8 +39,7 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
         sequences.
     """
     kind = kind_of(spec)
-    if text is not None and not isinstance(text, str):
-        raise UserError(f"given is {text!r}; expected a text, such as 'y={text}', or arrays by name: {{'y': labels}}")
+    refuse_no_text(text)
     if length is not None and not kind.time:
         raise UserError(f"--length is {length} and {spec.name} holds {spec.kind} data; expected sequences")
     if length is not None and not 1 <= length < config.LARGEST:
@@ -48,6 +49,7 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
         condition = evidence.condition_of(spec, text)
         return Request(
             evidence.model_condition(spec, condition, num),
+            num,
             evidence.condition_cells(spec, condition, num),
             evidence.row_filter(condition),
         )
@@ -61,7 +63,20 @@ def parse_given(text: str | None, num: int, spec: Spec, length: int | None = Non
         if name not in readers or not value:
             raise UserError(f"--given is {text}; expected {expected}")
         given |= readers[name](text, value, num, spec, length)
-    return Request(given or None)
+    return Request(given or None, num)
+
+
+def refuse_no_text(text: Any) -> None:
+    """Refuses a condition of a program that is neither a text nor None.
+
+    Args:
+      text: the condition.
+
+    Raises:
+      UserError: for such a condition.
+    """
+    if text is not None and not isinstance(text, str):
+        raise UserError(f"given is {text!r}; expected a text, such as 'y={text}', or arrays by name: {{'y': labels}}")
 
 
 def _prefix(

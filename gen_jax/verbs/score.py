@@ -20,7 +20,7 @@ from gen_jax.metrics.tables.encoding import target_of
 from gen_jax.model import Model, State
 from gen_jax.storage import loading
 from gen_jax.verbs.conditioning import conditions_of_rows, needs_condition
-from gen_jax.verbs.draw import Conditions, draw
+from gen_jax.verbs.draw import Conditions, draw, draw_request
 from gen_jax.verbs.given import parse_given
 
 
@@ -129,16 +129,8 @@ def draw_samples(plan: Plan, model: Model, state: State) -> Rows:
     if not rows:
         raise Lacking("test rows, whose conditions are given to the model")
     request = conditions_of_rows(model, plan.spec, rows)
-    samples = draw(
-        model,
-        state,
-        plan.spec,
-        plan.seed,
-        request.num,
-        {**(plan.given or {}), **request.given},
-        show_progress=plan.shown,
-    )
-    return samples if request.truth is None else {**samples, "truth": request.truth}
+    request = request._replace(given={**(plan.given or {}), **(request.given or {})})
+    return draw_request(model, state, plan.spec, plan.seed, request, show_progress=plan.shown)
 
 
 def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -> Scores:

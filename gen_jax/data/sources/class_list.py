@@ -162,6 +162,9 @@ def checked_classes(classes: ClassList, pixels: np.ndarray, origin: str) -> np.n
     if pixels.ndim == 2:
         fault = f"number {value}, which is no class"
         expected = f"{_listed_numbers(classes)}, as in {classes.origin}"
+    elif not classes.colours:
+        fault = f"colour {tuple(value)}"
+        expected = f"a grey picture of class numbers, because {classes.origin} lists no colours"
     else:
         colours = np.array(classes.colours)
         nearest = int(np.abs(colours - pixels[row, column]).sum(1).argmin())

@@ -1,5 +1,6 @@
 """Makes sources from other sources: stacked images, shrunk images beside images, a test split of another data set."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import product
 
@@ -60,6 +61,50 @@ def stacked(source: Source, channels: int) -> Source:
     )
 
 
+Derive = Callable[[str, np.ndarray, np.ndarray], np.ndarray]  # (split, row numbers, images of 8 bits) -> conditions
+
+
+def with_derived(source: Source, setting: str, value: float, shape: tuple[int, ...], derive: Derive) -> Source:
+    """Returns images with the condition `c`, which is derived from the images.
+
+    Args:
+      source: images.
+      setting: name of the setting of the `data` section, which becomes a fact of the data.
+      value: value of the setting.
+      shape: shape of a condition.
+      derive: function that derives the conditions.
+    """
+
+    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        batch = source.rows(split, indices)
+        return {**batch, "c": derive(split, indices, batch["x"])}
+
+    condition = source._replace(shape=shape, rows=lambda split, indices: {"x": rows(split, indices)["c"]}, classes=())
+    return source._replace(
+        rows=rows,
+        content=content_hash(source.content, setting, value),
+        info={**source.info, setting: value},
+        condition=condition,
+    )
+
+
+def refuse_other_rows(source: Source, setting: str, value: float) -> None:
+    """Refuses rows from which no condition can be derived.
+
+    Args:
+      source: the rows.
+      setting: name of the setting of the `data` section.
+      value: value of the setting.
+
+    Raises:
+      UserError: for rows that are not images of 8 bits, or rows with a condition.
+    """
+    if not kind_of(source).pixels or source.dtype != np.uint8 or source.condition is not None:
+        raise UserError(
+            f"data.{setting} is {value} and {source.name} holds other rows; expected images of 8 bits without a condition"
+        )
+
+
 def with_shrunk(source: Source, scale: int) -> Source:
     """Returns images with the condition `c`, their shrunk images.
 
@@ -68,84 +113,52 @@ def with_shrunk(source: Source, scale: int) -> Source:
       scale: ratio of the sides of an image and its shrunk image.
 
     Raises:
-      UserError: for rows that are not images of 8 bits, rows with a condition, or sides that the scale does not divide.
+      UserError: for a scale that does not divide the sides, and as `refuse_other_rows`.
     """
-    if not kind_of(source).pixels or source.dtype != np.uint8 or source.condition is not None:
-        raise UserError(
-            f"data.shrink is {scale} and {source.name} holds other rows; expected images of 8 bits without a condition"
-        )
+    low, high = source.limits or (0, 255)
+
+    def derive(split: str, indices: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return np.stack([np.clip(shrunk(image, scale), low, high) for image in x]).astype(np.uint8)
+
+    refuse_other_rows(source, "shrink", scale)
     height, width, channels = source.shape
     if scale < 2 or height % scale or width % scale:
         raise UserError(f"data.shrink is {scale}; expected 2 or more that divides the sides {height} and {width}")
-    low, high = source.limits or (0, 255)
-
-    def small(x: np.ndarray) -> np.ndarray:
-        return np.stack([np.clip(shrunk(image, scale), low, high) for image in x]).astype(np.uint8)
-
-    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        batch = source.rows(split, indices)
-        return {**batch, "c": small(batch["x"])}
-
-    condition = source._replace(
-        shape=(height // scale, width // scale, channels),
-        rows=lambda split, indices: {"x": rows(split, indices)["c"]},
-        classes=(),
-    )
-    return source._replace(
-        rows=rows,
-        content=content_hash(source.content, "shrink", scale),
-        info={**source.info, "shrink": scale},
-        condition=condition,
-    )
+    return with_derived(source, "shrink", scale, (height // scale, width // scale, channels), derive)
 
 
 def with_hole(source: Source, share: float) -> Source:
-    """Returns images with the condition `c`, the same images with a square hole and a channel that shows the hole.
+    """Returns images with the condition `c`, the same images with a hole and a further channel that shows the hole.
 
-    The hole is grey, and the channel is 255 inside. Its place depends on the split and the number of the row alone.
+    The hole is grey, and the channel has the largest value inside. The place of the hole depends on the split and the
+    number of the row alone.
 
     Args:
-      source: images.
+      source: images of at most 3 channels.
       share: ratio of the sides of the hole and of the image.
 
     Raises:
-      UserError: for rows that are not images of 8 bits with at most 3 channels, rows with a condition, or a share that is
-        not between 0 and 1.
+      UserError: for a share that is not between 0 and 1, images of 4 channels, and as `refuse_other_rows`.
     """
-    eight_bits = kind_of(source).pixels and source.dtype == np.uint8 and source.shape[2] <= 3
-    if not eight_bits or source.condition is not None:
-        raise UserError(
-            f"data.hole is {share} and {source.name} holds other rows; expected images of 8 bits without a condition"
-        )
-    if not 0 < share < 1:
-        raise UserError(f"data.hole is {share}; expected a share of the sides between 0 and 1")
-    height, width, channels = source.shape
-    sides = [max(1, round(share * side)) for side in (height, width)]
     low, high = source.limits or (0, 255)
 
-    def broken(split: str, indices: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def derive(split: str, indices: np.ndarray, x: np.ndarray) -> np.ndarray:
         c = np.concatenate([x, np.full_like(x[..., :1], low)], -1)
+        holes = [max(1, round(share * side)) for side in x.shape[1:3]]
         for row, index in enumerate(indices):
             random = np.random.default_rng([HOLE, int(index), *split.encode()])
-            top, left = (int(random.integers(side - hole + 1)) for side, hole in zip((height, width), sides))
-            c[row, top : top + sides[0], left : left + sides[1]] = [*[(low + high) // 2] * channels, high]
+            top, left = (int(random.integers(side - hole + 1)) for side, hole in zip(x.shape[1:3], holes))
+            c[row, top : top + holes[0], left : left + holes[1]] = [*[(low + high) // 2] * x.shape[3], high]
         return c
 
-    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        batch = source.rows(split, indices)
-        return {**batch, "c": broken(split, indices, batch["x"])}
-
-    condition = source._replace(
-        shape=(height, width, channels + 1),
-        rows=lambda split, indices: {"x": rows(split, indices)["c"]},
-        classes=(),
-    )
-    return source._replace(
-        rows=rows,
-        content=content_hash(source.content, "hole", share),
-        info={**source.info, "hole": share},
-        condition=condition,
-    )
+    refuse_other_rows(source, "hole", share)
+    height, width, channels = source.shape
+    if not 0 < share < 1 or channels > 3:
+        raise UserError(
+            f"data.hole is {share} for images of {channels} channels; expected a share of the sides between 0 and 1, and at "
+            "most 3 channels"
+        )
+    return with_derived(source, "hole", share, (height, width, channels + 1), derive)
 
 
 def joined(source: Source, test: Source, split: str) -> Source:

@@ -4,6 +4,7 @@ One matrix counts the pixels of all maps together. A pixel without a true class 
 """
 
 from collections.abc import Mapping
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import levels
-from gen_jax.metrics.features import Real, Rows
+from gen_jax.metrics.features import Real, Rows, true_rows
 from gen_jax.metrics.measure import Computation, Measure, Metric
 
 THUMBNAIL = (12, 16)  # height and width at which conditions are compared for the nearest train row
@@ -30,6 +31,17 @@ def confusion(x: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
+def overlaps(counts: np.ndarray) -> np.ndarray:
+    """Returns the intersection over union of each class [K]; NaN for a class that is in no map and in no true map.
+
+    Args:
+      counts: pixels of each true class and each class of the maps [K, K].
+    """
+    hits = np.diag(counts)
+    union = counts.sum(0) + counts.sum(1) - hits
+    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+
+
 def segmentation_scores(counts: np.ndarray) -> dict[str, float]:
     """Returns the mean over classes of intersection over union, and the share of right pixels.
 
@@ -38,10 +50,8 @@ def segmentation_scores(counts: np.ndarray) -> dict[str, float]:
     Args:
       counts: pixels of each true class and each class of the maps [K, K].
     """
-    hits = np.diag(counts)
-    union = counts.sum(0) + counts.sum(1) - hits
-    present = union > 0
-    return {"miou": float((hits[present] / union[present]).mean()), "pixel_accuracy": float(hits.sum() / counts.sum())}
+    accuracy = np.trace(counts) / counts.sum()
+    return {"miou": float(np.nanmean(overlaps(counts))), "pixel_accuracy": float(accuracy)}
 
 
 def commonest_classes(maps: np.ndarray, classes: int) -> np.ndarray:
@@ -81,29 +91,28 @@ def segmentation(real: Real) -> Computation | None:
     spec = real.spec
     if not kind_of(spec).class_map or spec.condition is None or real.test is None:
         return None
-    classes, test = levels(spec), real.test
+    classes = levels(spec)
     photos = kind_of(spec.condition).pixels and spec.condition.dtype == "uint8"
 
-    def values(samples: Rows) -> Mapping[str, Any]:
-        counts = confusion(samples["x"], samples["truth"], classes)
-        train, held_out = real.rows(real.train), real.held_out(len(samples["x"]))
-        prior = np.broadcast_to(commonest_classes(train["x"], classes), samples["truth"].shape)
-        scores = segmentation_scores(counts)
-        scores["miou_prior"] = segmentation_scores(confusion(prior, samples["truth"], classes))["miou"]
+    @cache
+    def floors(num: int) -> dict[str, float]:
+        train, held_out = real.rows(real.train), real.held_out(num)
+        prior = np.broadcast_to(commonest_classes(train["x"], classes), held_out["x"].shape)
+        scores = {"miou_prior": segmentation_scores(confusion(prior, held_out["x"], classes))["miou"]}
         if photos:
             nearest = nearest_rows(thumbnails(held_out["c"]), thumbnails(train["c"]))
             copies = train["x"][nearest].clip(0, classes - 1)
-            scores["miou_nearest"] = segmentation_scores(confusion(copies, samples["truth"], classes))["miou"]
-        hits = np.diag(counts)
-        union = np.maximum(counts.sum(0) + counts.sum(1) - hits, 1)
-        by_class = {str(name): float(hits[place] / union[place]) for place, name in enumerate(spec.vocabulary)}
-        return {**scores, "iou_of_classes": by_class}
+            scores["miou_nearest"] = segmentation_scores(confusion(copies, held_out["x"], classes))["miou"]
+        return scores
 
-    def oracle(num: int) -> tuple[str, Rows]:
-        rows = real.held_out(num)
-        return test, {"x": rows["x"], "truth": rows["x"]}
+    def values(samples: Rows) -> Mapping[str, Any]:
+        counts = confusion(samples["x"], samples["truth"], classes)
+        by_class = dict(zip(map(str, spec.vocabulary), overlaps(counts).tolist()))
+        return {**segmentation_scores(counts), **floors(len(samples["x"])), "iou_of_classes": by_class}
 
-    return Computation(values, lambda: {"classes": classes, "sides": list(spec.shape)}, oracle)
+    return Computation(
+        values, lambda: {"classes": classes, "sides": list(spec.shape)}, partial(true_rows, real, real.test)
+    )
 
 
 SEGMENTATION = Measure(
