@@ -10,12 +10,17 @@ from conftest import make_spec
 from recorder import recording
 
 from gen_jax.data.kinds import kind_of
+from gen_jax.distributions.columns import representation
 from gen_jax.errors import UserError
+from gen_jax.losses.penalties import PENALTIES, squared_gradient
+from gen_jax.losses.reconstruction import absolute_error, class_entropy, squared_error
 from gen_jax.models.gan import gan
+from gen_jax.models.gan.losses import over_patches
 from gen_jax.models.ladder import ladder
 from gen_jax.models.rnn import rnn
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
+from gen_jax.nets.embedding import Embedded, as_image, as_vector
 
 KEY = jax.random.key(0)
 NUM = 12
@@ -247,3 +252,69 @@ def test_arguments_that_no_pair_can_have(options, message):
     with pytest.raises(UserError, match=message):
         model = gan(spec, **{**PICTURES, "penalty": "none", "conditional": True, **options})
         jax.eval_shape(model.init, KEY, {"x": jnp.zeros((2, 8, 8, 1))})
+
+
+def test_a_class_map_is_read_in_smooth_channels_without_hidden_pixels():
+    form = representation(MAP)
+    x = jnp.asarray([[[0, 1], [2, 3]]])  # 3 is no class
+    read = np.asarray(form.read(None, x))
+    np.testing.assert_allclose(read[0, 0, 0], [0.9 + 0.1 / 3, 0.1 / 3, 0.1 / 3], rtol=1e-6)
+    np.testing.assert_allclose(read.sum(-1), [[[1, 1], [1, 0]]], rtol=1e-6)
+    out = jax.random.normal(KEY, (1, 2, 2, 3))
+    relaxed = form.relaxed(KEY, out)
+    np.testing.assert_allclose(relaxed.sum(-1), 1, rtol=1e-6)
+    hidden = np.asarray(form.hidden(relaxed, read))
+    np.testing.assert_allclose(hidden.sum(-1), [[[1, 1], [1, 0]]], rtol=1e-6)
+    np.testing.assert_array_equal(form.drawn(KEY, out), np.asarray(out).argmax(-1))
+
+
+def test_the_loss_of_patches_is_the_mean_over_patches():
+    logits = jnp.asarray([[1.0, -2.0, 0.5], [3.0, 0.0, -1.0]])
+    np.testing.assert_allclose(over_patches(logits), logits.mean(1), rtol=1e-6)
+    np.testing.assert_array_equal(over_patches(logits[:, 0]), logits[:, 0])
+    kernel = jax.random.normal(KEY, (4, 3))
+    x = jax.random.normal(jax.random.key(1), (5, 4))
+    patches, squared = squared_gradient(lambda x, call: x @ kernel, x, 0)
+    assert patches.shape == (5, 3)
+    np.testing.assert_allclose(squared, np.full(5, np.square(np.asarray(kernel).mean(1)).sum()), rtol=1e-5)
+    real, fake, penalties = PENALTIES["r1_r2"](KEY, lambda x, call: x @ kernel, x, x + 1)
+    np.testing.assert_allclose(real, x @ kernel, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fake, (x + 1) @ kernel, rtol=1e-4, atol=1e-5)
+    assert penalties["r1"].shape == penalties["r2"].shape == (5,)
+
+
+def test_the_cross_entropy_is_that_of_the_labelled_pixels():
+    out, classes = (
+        jax.random.normal(KEY, (3, 2, 2, 3)),
+        np.array([[[0, 1], [2, 3]], [[3, 3], [3, 3]], [[1, 1], [0, 3]]]),
+    )
+    real = representation(MAP).read(None, jnp.asarray(classes))
+    nats = -np.asarray(jax.nn.log_softmax(out))
+    expected = []
+    for row in range(3):
+        seen = [nats[row, i, j, classes[row, i, j]] for i in range(2) for j in range(2) if classes[row, i, j] < 3]
+        expected.append(np.mean(seen) if seen else 0)
+    np.testing.assert_allclose(class_entropy(out, out, real), expected, rtol=1e-5)
+    extreme = class_entropy(out * 1e4, out, real)
+    assert (
+        np.isfinite(extreme).all()
+        and np.isfinite(jax.grad(lambda out: class_entropy(out * 1e4, out, real).sum())(out)).all()
+    )
+    np.testing.assert_allclose(absolute_error(out, out, out + 2), 2, rtol=1e-6)
+    np.testing.assert_allclose(squared_error(out, out, out + 2), 4, rtol=1e-6)
+
+
+def test_a_condition_takes_the_form_that_a_net_knows():
+    vector, image = jnp.arange(6.0).reshape(2, 3), jnp.arange(2 * 4 * 4.0).reshape(2, 4, 4, 1)
+    sequence = jnp.ones((2, 5, 2)).at[:, 3:].set(0)
+    mask = jnp.asarray([[1.0, 1, 1, 0, 0]] * 2)
+    flat = as_vector(Embedded(vector, image, sequence, mask))
+    assert flat.shape == (2, 3 + 16 + 2)
+    np.testing.assert_array_equal(flat[:, :3], vector)
+    np.testing.assert_array_equal(flat[:, -2:], 1)  # the mean over three tokens of ones
+    planes = as_image(Embedded(vector, image), 4, 4)
+    assert planes.shape == (2, 4, 4, 4)
+    np.testing.assert_array_equal(planes[..., :1], image)
+    np.testing.assert_array_equal(planes[:, 1, 2, 1:], vector)
+    assert as_image(Embedded(image=image), 2, 2).shape == (2, 2, 2, 1)
+    assert as_vector(None) is None and as_image(None, 2, 2) is None
