@@ -174,6 +174,8 @@ def test_tokens_beyond_the_length_change_nothing(name):
     other = {**batch, "c": jnp.where(beyond, (batch["c"] + 1) % 4, batch["c"])}
     assert beyond.any()
     np.testing.assert_array_equal(scores(name, other), scores(name, batch))
+    longer = {**batch, "c": jnp.pad(batch["c"], ((0, 0), (0, 3)))}
+    np.testing.assert_allclose(scores(name, longer), scores(name, batch), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
