@@ -11,7 +11,7 @@ from gen_jax.cli.process import command
 from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.metrics.comparison import comparison_table, refuse_other_protocol
-from gen_jax.metrics.scores import marks_for, table
+from gen_jax.metrics.scores import heading, marks_for, table
 from gen_jax.verbs import best_replica
 from gen_jax.verbs.evaluation import evaluate_run, keep, scored, stored
 from gen_jax.verbs.result_file import check_result, write_result
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
         features=flags.features,
     )
     marks = marks_for(sys.stdout)
-    print(f"step {evaluation.loaded.step}, {evaluation.num} samples")
+    print(heading(evaluation.loaded.step, evaluation.scores))
     print(table(evaluation.scores, marks))
     try:
         keep(Path(flags.workdir), evaluation)

@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 
 import gen_jax as gj
-from gen_jax import sample, train
+from gen_jax import evaluate, prune, sample, train
 from gen_jax.config import base_config
 from gen_jax.data.kinds.pictures import picture_of
 from gen_jax.data.sources.derived import HOLE
 from gen_jax.errors import UserError
+from gen_jax.metrics.scores import heading
 from gen_jax.verbs.complete import complete
 
 RANDOM = np.random.default_rng(0)
@@ -253,3 +254,14 @@ def test_a_hole_follows_from_the_split_and_the_number_of_the_row():
 def test_settings_of_conditions_have_meanings():
     settings = base_config().data
     assert all(settings.get(name) is None for name in ("augment", "hole", "target", "condition", "shrink"))
+
+
+def test_scores_state_the_number_of_samples_that_were_drawn(folder, tmp_path, capsys):
+    asked = ["--workdir", str(folder / "run"), "--metrics=absolute_error", "--num=50"]
+    capsys.readouterr()
+    evaluate.main(["evaluate", *asked])
+    prune.main(["prune", *asked, "--sparsity=0,0.5", "--out", str(tmp_path / "curve.json")])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("step")] == ["step 2, 4 samples"] * 2  # there are 4 test rows
+    assert json.loads((tmp_path / "curve.json").read_text())["samples"] == 4
+    assert heading(2, {"nelbo": {"protocol": {"num_samples": 10}}}) == "step 2"

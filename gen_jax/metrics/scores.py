@@ -58,6 +58,20 @@ def entries(
     return scores
 
 
+def sample_count(scores: Scores) -> int:
+    """Returns the number of samples behind scores; 0 if no measure reads samples.
+
+    It is below the number asked for if a model needs conditions, and the test rows hold fewer.
+    """
+    return max((entry["protocol"].get("samples", 0) for entry in scores.values()), default=0)
+
+
+def heading(step: int, scores: Scores) -> str:
+    """Returns the line above a table of scores: the step, and the number of samples if there are samples."""
+    num = sample_count(scores)
+    return f"step {step}, {num} samples" if num else f"step {step}"
+
+
 def finite(value: float | None) -> float | None:
     """Returns a value that JSON can hold: None for a value that is not finite."""
     return value if value is not None and math.isfinite(value) else None

@@ -21,7 +21,6 @@ class Evaluation(NamedTuple):
     """The scores of a run at one step."""
 
     loaded: loading.Loaded
-    num: int  # samples
     scores: Scores
     samples: Rows | None  # the samples of a table, of which `keep` draws a page
 
@@ -63,7 +62,7 @@ def evaluate_run(
         newest = loading.load(workdir, None, replica, last=True)
         for name, entry in replica_scores(scorer, newest).items():
             scores[name]["last"] = entry["value"]
-    return Evaluation(loaded, num, scores, samples)
+    return Evaluation(loaded, scores, samples)
 
 
 def chosen_names(loaded: loading.Loaded, names: Iterable[str]) -> list[str]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import UserError
+from gen_jax.metrics.scores import heading, sample_count
 from gen_jax.model import State
 from gen_jax.storage import loading
 from gen_jax.verbs.score import scorer_of
@@ -118,7 +119,7 @@ def show(figures: dict) -> None:
       figures: results of `measure`.
     """
     names = list(figures["metrics"])
-    print(f"step {figures['step']}, {figures['samples']} samples")
+    print(heading(figures["step"], figures["metrics"]))
     print("".join(f"{title:>14}" for title in ("sparsity", "zeros", *names)))
     columns = (figures["metrics"][name]["values"] for name in names)
     for row in zip(figures["sparsity"], figures["zeros"], *columns):
@@ -152,4 +153,5 @@ def measure(loaded: loading.Loaded, shares: list[float], names: list[str], num: 
         }
         for name, each in scores[0].items()
     }
-    return {"step": loaded.step, "samples": num, "sparsity": shares, "zeros": list(zeros), "metrics": metrics}
+    facts = {"step": loaded.step, "samples": sample_count(scores[0]), "sparsity": shares, "zeros": list(zeros)}
+    return {**facts, "metrics": metrics}

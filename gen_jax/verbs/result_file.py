@@ -14,6 +14,7 @@ from gen_jax import files
 from gen_jax.config import flat, load_file, plain
 from gen_jax.errors import UserError
 from gen_jax.metrics import catalogue
+from gen_jax.metrics.scores import sample_count
 from gen_jax.models import default_settings
 from gen_jax.storage.metrics_file import read_metrics
 from gen_jax.verbs.evaluation import Evaluation
@@ -60,6 +61,7 @@ def write_result(path: Path, evaluation: Evaluation, replica: int | None = None,
 def result(evaluation: Evaluation, replica: int | None, config: str | None) -> dict[str, Any]:
     """Returns a measured result as plain data; see `write_result`."""
     loaded, scores = evaluation.loaded, evaluation.scores
+    num = sample_count(scores)
     settings = loaded.config
     file = config_file(loaded.workdir, config)
     seeds = [settings["seed"] + index for index in range(settings["replicas"])]
@@ -79,7 +81,7 @@ def result(evaluation: Evaluation, replica: int | None, config: str | None) -> d
     return {
         "title": f"{loaded.workdir.name} on {loaded.spec.name}",
         "measured_by": "python -m gen_jax.evaluate",
-        "protocol": f"{evaluation.num:,} samples; the protocol of each metric stands beside it.",
+        "protocol": (f"{num:,} samples. " if num else "") + "Each measure states its protocol in this file.",
         "hardware": hardware(),
         "software": {name: version(name) for name in LIBRARIES},
         "shared": {},
