@@ -2,8 +2,9 @@
 
     python -m gen_jax.train --config configs/autoencoder.py
 
-43 seconds on one CPU core beside other runs. Of the 359 test digits, one seed: 83.8 % of their variance is explained
-(PCA with ten components 72.9 %), and a linear probe of the ten numbers reads 93.6 % of them (PCA 92.8 %).
+The run takes 43 seconds on one CPU core beside other runs. On the 359 test digits, with one seed, the ten numbers
+explain 83.8 % of the variance (PCA with ten components: 72.9 %). A linear probe of the ten numbers gives the right
+class for 93.6 % of the digits (PCA: 92.8 %).
 
     python -m gen_jax.encode --workdir runs/autoencoder --out codes.npz --plot codes.png
 """

@@ -2,7 +2,7 @@
 
     python -m gen_jax.train --config configs/bayes_net.py [--config.data.path=FILE.csv]
 
-15 seconds on one CPU core. Test rows of iris: negative log-likelihood 2.85 nats.
+The run takes 15 seconds on one CPU core. The negative log-likelihood of the test rows of iris is 2.85 nats a row.
 
     python -m gen_jax.sample --workdir runs/bayes_net --num 5 --given "species=setosa" --out setosa.csv
     python -m gen_jax.graph --workdir runs/bayes_net --out network.png

@@ -2,8 +2,9 @@
 
     python -m gen_jax.train --config configs/bbans_8bit.py --config.data.data_dir=DIR
 
-4 minutes (235 s of its own time) of a CPU core, 20 epochs. Of the 10,000 test images, one seed: NELBO 749.9 nats, 1.380
-bits a pixel (published 1.39). With the constant rate of 1e-3 and no average 1.401.
+The 20 epochs take 4 minutes of one CPU core (235 s of CPU time). On the 10,000 test images, with one seed, the NELBO
+is 749.9 nats, or 1.380 bits a pixel (published 1.39). With a constant learning rate of 1e-3 and without the average of
+the weights it is 1.401 bits a pixel.
 """
 
 from pathlib import Path

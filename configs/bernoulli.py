@@ -2,14 +2,14 @@
 
     python -m gen_jax.train --config configs/bernoulli.py
 
-8 seconds of one CPU core. Negative log-likelihood of the 10,000 test rows of asia: 3.007 nats a row. The sets of 0 and 1 of the
-twenty of density estimation:
+The run takes 8 seconds of one CPU core. The negative log-likelihood of the 10,000 test rows of asia is 3.007 nats a
+row. The same config reads the twenty sets of binary columns on which density estimators are compared:
 
     python -m gen_jax.train --config configs/bernoulli.py --config.data.name=binary --config.data.data_dir=FOLDER --config.data.set=nltcs
 
-FOLDER holds nltcs.train.data, nltcs.valid.data and nltcs.test.data. Learnt from the train split alone, negative log-likelihood
-of the test split: nltcs 9.2336 nats a row, plants 31.2662, jester 63.8831.
-Any table of levels by --config.data.path=FILE.csv --config.data.test_path=OTHER.csv.
+FOLDER holds nltcs.train.data, nltcs.valid.data and nltcs.test.data. The model is trained on the train split alone. The
+negative log-likelihood of the test split is 9.2336 nats a row for nltcs, 31.2662 for plants and 63.8831 for jester.
+The flags --config.data.path=FILE.csv --config.data.test_path=OTHER.csv read any other table of levels.
 """
 
 from gen_jax.config import base_config

@@ -3,8 +3,10 @@
     python -m gen_jax.train --config configs/chow_liu.py
     python -m gen_jax.train --config configs/chow_liu.py --config.data.name=binary --config.data.data_dir=FOLDER --config.data.set=nltcs
 
-10 seconds on one CPU core. Test rows, pseudo-count 1, the first column is the root, negative log-likelihood: asia 2.307 nats (its network,
-which is no tree, 2.251); nltcs 6.7590, plants 16.5240, jester 58.2265 nats, the published figures.
+The run takes 10 seconds on one CPU core. The pseudo-count is 1, and the first column is the root. The negative
+log-likelihood of the test rows of asia is 2.307 nats. The network from which asia is drawn has 2.251 nats, and it is
+not a tree. The test rows of nltcs have 6.7590 nats, plants 16.5240 and jester 58.2265. These three figures are equal to
+the published figures.
 """
 
 from pathlib import Path

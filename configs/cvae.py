@@ -2,8 +2,8 @@
 
     python -m gen_jax.train --config configs/cvae.py
 
-110 seconds on one CPU core beside eight other runs. Of the 359 test digits given their labels, one seed: NELBO 85.8
-nats, by 100 samples 83.1.
+The run takes 110 seconds on one CPU core beside eight other runs. On the 359 test digits given their labels, with one
+seed, the NELBO is 85.8 nats, and the bound by 100 samples a digit is 83.1 nats.
 
     python -m gen_jax.sample --workdir runs/cvae --given y=7 --out sevens.png
 """

@@ -2,8 +2,8 @@
 
     python -m gen_jax.train --config configs/gru.py
 
-8 minutes (485 s) on one CPU core beside another run. Validation and test together: 1.482 nats per character, validation
-alone 1.424; one seed.
+The run takes 8 minutes (485 s) on one CPU core beside another run. With one seed, the validation and test splits
+together have 1.482 nats per character, and the validation split alone has 1.424.
 """
 
 from pathlib import Path

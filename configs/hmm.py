@@ -2,8 +2,8 @@
 
     python -m gen_jax.train --config configs/hmm.py
 
-25 seconds on one CPU core. Validation and test together (111,540 characters): 2.26 nats per character, one seed; Markov
-chains of order 1 and 2 have 2.49 and 2.05.
+The run takes 25 seconds on one CPU core. With one seed, the validation and test splits together (111,540 characters)
+have 2.26 nats per character. Markov chains of order 1 and 2 have 2.49 and 2.05.
 """
 
 from gen_jax.config import base_config

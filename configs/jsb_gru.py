@@ -2,11 +2,13 @@ r"""A GRU of 46 units with independent keys over four-part chorales (Chung et al
 
     python -m gen_jax.train --config configs/jsb_gru.py --config.data.path=JSB_Chorales.mat
 
-106 to 202 seconds on one CPU core beside another run. Test split, all 88 keys, first frame included, by the checkpoint
-that validation prefers: 8.542, 8.553 and 8.548 nats per frame, seeds 0 to 2, with 22,904 weights; published 8.54. The
-dropouts and the schedule were chosen in sight of the figures of seed 0.
+The run takes 106 to 202 seconds on one CPU core beside another run. The figures are for the test split with all 88 keys
+and the first frame, by the checkpoint that is best on the validation split. Seeds 0 to 2 have 8.542, 8.553 and 8.548
+nats per frame with 22,904 weights (published 8.54). The figures of seed 0 were known when the dropouts and the schedule
+were chosen.
 
-Piano-midi, 7.851 nats per frame in 49 seconds, seed 0 (`jsb_gru_structured.py` with the same flags: 7.145 in 90 seconds):
+On Piano-midi, seed 0 has 7.851 nats per frame after 49 seconds. With the same flags `jsb_gru_structured.py` has 7.145
+after 90 seconds:
 
     python -m gen_jax.train --config configs/jsb_gru.py --config.data.path=Piano_midi.mat --config.data.window=100 \
         --config.data.order=lanes --config.steps=3000

@@ -2,9 +2,9 @@
 
     python -m gen_jax.train --config configs/markov.py
 
-6 seconds on one CPU core. Validation and test together (111,540 characters): 1.669 nats per character (2.408 bits), the
-floor that every neural model of text is shown against. Order 5 with kneser_ney has 1.558. Samples of any length, from
-any beginning:
+The run takes 6 seconds on one CPU core. The validation and test splits together (111,540 characters) have 1.669 nats
+per character (2.408 bits). This figure is the baseline for every neural model of text. Order 5 with kneser_ney has
+1.558. Samples have any length, and continue any prefix:
 
     python -m gen_jax.sample --workdir runs/markov --num 4 --length 1000 --given "prefix=ROMEO:" --out romeo.txt
 """

@@ -2,8 +2,9 @@
 
     python -m gen_jax.train --config configs/r3gan_cifar10.py --config.data.data_dir=DIR
 
-For a GPU, and NOT run to its end here: the paper takes 4 days (5,760 minutes) on 8 L40 and reaches a FID of 1.96 with
-augmentation, which this config has not. Seen to work: two steps and samples, in the tests, with small nets.
+This config is for a GPU, and was NOT run to its end here. The paper takes 4 days (5,760 minutes) on 8 L40. It reaches a
+FID of 1.96 with augmentation, which this config does not have. The tests run two steps and draw samples, with small
+nets.
 """
 
 from pathlib import Path

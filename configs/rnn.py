@@ -2,8 +2,8 @@
 
     python -m gen_jax.train --config configs/rnn.py
 
-3 minutes (190 s) on one CPU core beside another run. Validation and test together: 1.605 nats per character, validation
-alone 1.568; one seed.
+The run takes 3 minutes (190 s) on one CPU core beside another run. With one seed, the validation and test splits
+together have 1.605 nats per character, and the validation split alone has 1.568.
 """
 
 from pathlib import Path

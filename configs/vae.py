@@ -2,9 +2,9 @@
 
     python -m gen_jax.train --config configs/vae.py
 
-43 seconds on one CPU core beside other runs. Of the 359 test digits, one seed: NELBO 90.2 nats (2.03 bits a pixel), by
-100 samples 87.2; all 16 latents are in use; a linear probe of their means reads 94.4 % of the digits (PCA with as many
-components 93.0 %).
+The run takes 43 seconds on one CPU core beside other runs. On the 359 test digits, with one seed, the NELBO is 90.2
+nats (2.03 bits a pixel). The bound by 100 samples a digit is 87.2 nats. All 16 latents are in use. A linear probe of
+their means gives the right class for 94.4 % of the digits (PCA with as many components: 93.0 %).
 
     python -m gen_jax.evaluate --workdir runs/vae
     python -m gen_jax.encode --workdir runs/vae --out codes.npz --plot codes.png
