@@ -224,14 +224,14 @@ def batch_conditions(batch: Batch, conditions: Conditions) -> dict[str, jax.Arra
 
 
 def conditions_in(batch: Batch, conditions: Conditions) -> dict[str, jax.Array] | None:
-    """Returns the conditions in a batch or in a latent that a model reads; None if it reads none.
+    """Returns the conditions that a model reads, from a batch or from a latent; None if the model reads no conditions.
 
     Args:
-      batch: arrays by name.
-      conditions: facts of the conditions.
+      batch: arrays by name, a batch or a latent.
+      conditions: facts of the conditions that the model reads.
 
     Raises:
-      UserError: if an array is missing.
+      UserError: if `batch` lacks the array of a condition.
     """
     missing = [name for name in conditions.names if name not in batch]
     if missing:

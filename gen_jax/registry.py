@@ -195,6 +195,9 @@ def call(part: str, name: str, function: Callable, options: Mapping[str, Any], a
       options: its options.
       args: its first arguments.
 
+    Returns:
+      The result of the function.
+
     Raises:
       UserError: for an unknown option, or a missing option.
     """

@@ -192,7 +192,7 @@ def set_free(section: ConfigDict, option: str, value: Any) -> None:
 
 
 def is_number(text: str) -> bool:
-    """Returns whether a text is a number.
+    """Returns whether a text is a number that `float` reads, which includes `nan` and `inf`.
 
     Args:
       text: the text.

@@ -51,12 +51,14 @@ def bicubic_matrix(size: int, new_size: int) -> np.ndarray:
 
 
 def bicubic(x: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Returns a resized image [height, width, C] of float64; its values may exceed the domain of the image.
+    """Returns an image [height, width, C] float64, resized by the filter of `bicubic_matrix`.
+
+    Values may be outside the range of the values of `x`.
 
     Args:
       x: image [H, W, C].
-      height: height in pixels.
-      width: width in pixels.
+      height: new height in pixels.
+      width: new width in pixels.
     """
     rows, columns = bicubic_matrix(x.shape[0], height), bicubic_matrix(x.shape[1], width)
     return np.einsum("wv,hvc->hwc", columns, np.tensordot(rows, x.astype(np.float64), 1), optimize=True)

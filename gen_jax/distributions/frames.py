@@ -237,6 +237,9 @@ def gaussian_mixture(spec: Spec, components: int = 8) -> Head:
     Args:
       spec: facts of the data.
       components: number of components m; by default 8.
+
+    Raises:
+      UserError: for a number of components that is not a whole number of at least 1.
     """
     numbers = int(np.prod(spec.shape[1:]))
     check_whole("components", components)

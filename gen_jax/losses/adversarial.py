@@ -104,9 +104,17 @@ def hinge_discriminator(real: jax.Array, fake: jax.Array) -> jax.Array:
 
 
 def wasserstein_discriminator(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """Computes the Wasserstein loss of the critic, fake - real, whose negative estimates the distance.
+    """Computes the Wasserstein loss of the critic, fake - real.
 
-    Arjovsky et al. 2017 (arXiv 1701.07875), eq. 3, negated.
+    The mean of the loss, negated, estimates the Wasserstein distance. Arjovsky et al. 2017 (arXiv 1701.07875), eq. 3,
+    negated.
+
+    Args:
+      real: outputs of the critic for real rows [B].
+      fake: outputs of the critic for drawn rows [B].
+
+    Returns:
+      Losses [B].
     """
     return fake - real
 

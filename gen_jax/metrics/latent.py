@@ -37,7 +37,11 @@ def nll_bound(real: Real) -> Computation | None:
 
 
 def bits_per_dim(real: Real) -> Computation | None:
-    """Prepares the negative ELBO in bits per number; None unless the data are whole numbers."""
+    """Prepares the mean negative ELBO of the test rows in bits per number; None unless the data are whole numbers.
+
+    Args:
+      real: the real data.
+    """
     if whole(real.spec) is None:
         return None
     rate = {"rate": "net rate of bits-back coding, by the ELBO"}

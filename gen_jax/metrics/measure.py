@@ -31,16 +31,16 @@ class Metric(NamedTuple):
 
 
 class Computation(NamedTuple):
-    """A measure that is ready for one data set.
+    """Holds the functions that compute a measure on one data set.
 
     Attributes:
       values: function (samples) -> figures by name, each a float. `samples` holds raw rows `x` [N, *shape], and what
         `Measure.fields` asks for. If the measure has a `reading`, the function takes what the reading gives. An entry
         that is not a metric of the measure is stored as a detail.
-      protocol: function () -> everything that a figure depends on besides the model and its samples, as plain data;
-        `dict` for nothing.
-      oracle: function (num) -> (split, the real rows that stand in the place of samples, if any); by default None,
-        the first test rows.
+      protocol: function () -> all facts on which a figure depends, apart from the model and its samples, as plain data;
+        `dict` if there are no such facts.
+      oracle: function (num) -> (name of a split or None, real rows of this split). The rows are scored in the place of
+        samples, and are empty if there are none. By default None, which takes the first test rows.
     """
 
     values: Callable[[Any], Mapping[str, Any]]

@@ -159,7 +159,11 @@ def samples_given(subject: Subject) -> Callable[[Rows], np.ndarray] | None:
 
 
 def no_facts(subject: Subject) -> dict[str, Any]:
-    """Returns nothing: an exact likelihood draws no latent."""
+    """Returns an empty dictionary, because an exact likelihood draws no latents that a protocol must state.
+
+    Args:
+      subject: the model that is scored; not used.
+    """
     return {}
 
 

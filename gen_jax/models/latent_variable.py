@@ -259,18 +259,20 @@ def bound(latent: Latent, key: jax.Array, state: State, x: jax.Array, c: Given |
 def log_prob_bound(
     latent: Latent, score: Callable, key: jax.Array, state: State, batch: Batch, num_samples: int = 1
 ) -> jax.Array:
-    """Returns a lower bound of log p(x) of each row, [N] nats.
+    """Returns a lower bound of log p(x) of each row, [N] nats; of log p(x | conditions) if the model reads conditions.
+
+    One latent gives the ELBO, and more latents give the importance weighted bound.
 
     Args:
       latent: the model without its weights.
-      score: `bound` of this latent, compiled.
+      score: the compiled function `bound` of this model.
       key: random key.
       state: the state of the model.
-      batch: `x` [N, *shape], and `mask` if numbers are missing, and the conditions that the model reads.
+      batch: `x` [N, *shape], `mask` if numbers are missing, and the conditions that the model reads.
       num_samples: number of latents of each row; by default 1.
 
     Raises:
-      UserError: for no samples, or a batch without the conditions that the model reads.
+      UserError: if `num_samples` is below 1, or the batch lacks the conditions that the model reads.
     """
     check_whole("num_samples", num_samples)
     return score(key, state, observed(batch), batch_conditions(batch, latent.conditions), num_samples)

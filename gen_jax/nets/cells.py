@@ -28,12 +28,15 @@ class Gated(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """A linear cell, h' = a h + b with (a, b) = terms(weights, x W + b). Layers above read out(weights, h)."""
+    """Describes a linear cell, h_t = a_t h_{t-1} + b_t, where a_t and b_t are terms(weights, x_t W + b).
+
+    The next layer reads out(weights, h_t).
+    """
 
     terms: Callable[[dict, jax.Array], tuple[jax.Array, jax.Array]]
-    width: int
+    width: int  # width of x W + b, in multiples of the number of units
     arrays: int = 1  # 2 if h is complex; the carry holds its real and imaginary parts
-    bias: Callable[[jax.Array], jax.Array] = lambda bias: bias
+    bias: Callable[[jax.Array], jax.Array] = lambda bias: bias  # zeros -> the initial b
     weights: Callable[[jax.Array, int], dict] = lambda key, units: {}  # (key, units) -> weights besides W and b
     out: Callable[[dict, jax.Array], jax.Array] = lambda weights, h: h
 

@@ -34,21 +34,23 @@ def normalised(x: jax.Array, norm: str) -> jax.Array:
 
 
 class UNet(nn.Module):
-    """A generator `z [N, Z], c -> x [N, *shape]` that halves the condition, and doubles it again with skips.
+    """Maps a condition that is an image, and a latent, to an image: `z [N, Z], c -> x [N, *shape]`.
 
-    A stage on the way up also reads the features of the same sides on the way down. The latent enters as further
-    channels at the smallest sides.
+    The net halves the sides of the condition `depth` times, and then doubles them as often (Isola et al. 2017, arXiv
+    1611.07004). A stage on the way up also reads the features of the same sides from the way down. At the smallest
+    sides a vector made of the latent is added to every pixel.
 
     Attributes:
       shape: H, W, C of the output; for class maps C is the number of classes.
       channels: width of the first stage; the width doubles from stage to stage, up to 8 times.
       depth: number of halvings.
-      norm: `instance` or `none`; not in the first and in the last layer, and not where a side has fewer than 4 pixels.
+      norm: `instance` or `none`. The first and the last layer are not normalised, and no features with a side of fewer
+        than 4 pixels.
       output: activation of the last layer, a name in `ACTIVATIONS`.
       dtype: type of the activations; weights and the output stay float32.
 
     Raises:
-      UserError: for a model without conditions, rows that are no images, and sides that cannot be halved so often.
+      UserError: for a model without conditions, rows that are not images, or sides that are not multiples of 2^depth.
     """
 
     shape: Sequence[int]

@@ -103,14 +103,14 @@ def state_of_fork(job: Job, fork: Path) -> tuple[int, State]:
 
 
 def whole_checkpoint(newest: tuple[int, State] | None, workdir: Path) -> tuple[int, State]:
-    """Returns the newest checkpoint of a run that has saved a state.
+    """Returns the newest checkpoint of a run that has saved a state: the number of its step, and the state.
 
     Args:
-      newest: the newest checkpoint, or None.
+      newest: the newest checkpoint; None if no checkpoint can be read.
       workdir: directory of the run, for the error.
 
     Raises:
-      UserError: if the run has lost its checkpoints.
+      UserError: if no checkpoint can be read.
     """
     if newest is None:
         raise UserError(f"{workdir / 'checkpoints'} holds no checkpoint that can be read; expected one. Put one back")

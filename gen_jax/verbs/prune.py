@@ -129,13 +129,13 @@ def show(figures: dict) -> None:
 
 
 def measure(loaded: loading.Loaded, shares: list[float], names: list[str], num: int) -> dict:
-    """Returns the results as plain data: the score of each metric for each sparsity.
+    """Scores the pruned model of a run, and returns the score of each metric for each sparsity as plain data.
 
     Args:
       loaded: the run.
-      shares: sparsities.
+      shares: sparsities, 0 to 1: shares of the entries of a weight array that are set to 0.
       names: names of the metrics.
-      num: number of samples.
+      num: number of samples that are scored.
 
     Raises:
       UserError: if the data of the run have changed, or no metric applies to them.

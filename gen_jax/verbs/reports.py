@@ -294,11 +294,11 @@ def samples(run: RunFacts) -> Html:
 
 
 def step_samples(step: int, files: Mapping[str, Path]) -> Html:
-    """Returns the samples of one step: a picture, a sound and a text, if there are such files.
+    """Returns the samples of one step as HTML: a picture, a sound and a text, if there are such files.
 
     Args:
-      step: the step.
-      files: by their names.
+      step: number of the step.
+      files: paths of the sample files of all steps, by their names.
     """
     paths = {suffix: files[f"{step}{suffix}"] for suffix in SAMPLE_SUFFIXES if f"{step}{suffix}" in files}
     content = []

@@ -129,7 +129,9 @@ def rows_of_split(source: Source, split: str) -> int:
 
 
 def is_resident(source: Source, options: Mapping[str, Any]) -> bool:
-    """Returns whether the rows of the split are kept in memory, by `data.feed`.
+    """Returns whether the setting `data.feed` keeps the rows of the training split in memory.
+
+    `auto` keeps the rows of a split of at most `RESIDENT_BYTES`.
 
     Args:
       source: the rows.

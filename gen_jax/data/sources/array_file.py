@@ -171,10 +171,10 @@ def _labels(origin: str, y: np.ndarray, num: int) -> np.ndarray:
 
 
 def classes_of(y: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """Returns the names of the classes in their order, and the class of each row [N].
+    """Returns the names of the classes, sorted by their labels, and the class of each row, [N] int32.
 
     Args:
-      y: labels [N], whole numbers or texts.
+      y: labels [N], whole numbers, bool or texts.
     """
     values, codes = np.unique(y.astype(np.uint8) if y.dtype == bool else y, return_inverse=True)
     names = tuple(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values)

@@ -11,7 +11,11 @@ ENCODING = "numbers with mean 0 and deviation 1, levels as indicators; an empty 
 
 
 def levelled(spec: Spec) -> np.ndarray:
-    """Returns which columns have levels [D] bool."""
+    """Returns whether each column of a table has levels, [D] bool.
+
+    Args:
+      spec: facts of the table.
+    """
     return np.array(["levels" in column for column in columns(spec)])
 
 

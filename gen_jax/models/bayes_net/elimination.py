@@ -37,8 +37,8 @@ class Plan(NamedTuple):
 
     cards: tuple[int, ...]  # number of levels of each of the D variables
     scopes: tuple[tuple[int, ...], ...]  # parents and variable of each family, without variables that are observed
-    buckets: tuple[Bucket, ...]
-    kept: Bucket  # last step: a table over the variables of the question
+    buckets: tuple[Bucket, ...]  # steps in their order; each sums out one variable
+    kept: Bucket  # last step, which makes a table over the variables of the question
 
 
 class Elimination(NamedTuple):

@@ -121,7 +121,7 @@ def joined(
 
 
 def blank(layout: Layout, num: int) -> Leaves:
-    """Returns equal leaves, of which the first has a row.
+    """Returns leaves with equal distributions. The first leaf has one row, and all other leaves have no rows.
 
     Numbers have mean 0 and variance 1, and the levels of a column are equally likely.
 
@@ -357,12 +357,14 @@ def fit_level_tree(
 
 
 def log_numbers(layout: Layout, leaves: Leaves, x: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Returns the log-density [...] of the observed numbers of each row; 0 [] if no column holds numbers.
+    """Returns the log-density [...] of the observed numbers of each row in nats; a scalar 0 if no column holds numbers.
+
+    The log-density is -inf if an observed number is outside the bounds of its leaf.
 
     Args:
       layout: layout of the table.
       leaves: leaf of each row, [...].
-      x: numbers [..., N].
+      x: numbers [..., N] in model space.
       mask: observed numbers, [..., N] bool; None if all are observed.
     """
     numbers = numbers_of(leaves)

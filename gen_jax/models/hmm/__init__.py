@@ -425,7 +425,7 @@ def sample(
     Args:
       model: the model.
       spec: facts of the data, among them the number of frames of a sequence.
-      compiled: function (key, state, batch) -> x and its evidence, `complete` of the model.
+      compiled: the compiled function `complete` of the model, (key, state, batch) -> (x, evidence).
       key: random key.
       state: the parameters.
       num: number of sequences.

@@ -251,12 +251,12 @@ def _variance_penalty(prior: Prior, log_variance: jax.Array) -> jax.Array:
 
 
 def draw_diagonal(key: jax.Array, params: Gaussian, z: jax.Array) -> jax.Array:
-    """Draws one frame [D].
+    """Draws one frame [D] from the diagonal Gaussian of a state.
 
     Args:
       key: random key.
-      params: the density.
-      z: state [].
+      params: the Gaussians of all states.
+      z: number of the state [].
     """
     noise = jax.random.normal(key, params.mean.shape[1:])
     return params.mean[z] + noise * jnp.exp(0.5 * params.log_variance[z])
