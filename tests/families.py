@@ -61,6 +61,20 @@ def images() -> dict:
     return batch_of(ramp + np.random.default_rng(0).normal(0, 0.1, ramp.shape))
 
 
+def pairs() -> dict:
+    """Returns images and their negatives, which are their condition, without labels."""
+    batch = images()
+    batch["x"] = batch["x"] * jnp.where(batch["y"] == 0, -1, 1)[:, None, None, None]
+    return {"x": batch["x"], "c": -batch["x"], "weight": batch["weight"]}
+
+
+def described_images() -> dict:
+    """Returns images that a text of one to three words describes: the first word is their sign."""
+    batch, sign = pairs(), np.arange(48) % 3 == 0
+    words = np.stack([sign, np.full(48, 2), np.full(48, 3)], 1)
+    return {**batch, "c": jnp.asarray(words, jnp.int32), "c_length": jnp.arange(48, dtype=jnp.int32) % 3 + 1}
+
+
 def bits() -> dict:
     batch = images()
     return {**batch, "x": (batch["x"] > 0).astype(jnp.float32)}
@@ -71,9 +85,21 @@ def ramps() -> dict:
     return batch_of(ramp + np.random.default_rng(0).normal(0, 0.1, ramp.shape))
 
 
+def asked(batch: dict, num: int) -> dict | None:
+    """Returns the conditions of `num` rows of a batch, over and over, if its rows have one; a label need not be given."""
+    conditions = {name: np.asarray(value) for name, value in batch.items() if name in ("c", "c_length")}
+    return {name: value[np.arange(num) % len(value)] for name, value in conditions.items()} or None
+
+
 def mean_distance(batch: dict, model, state) -> float:
-    sample = model.sample(KEY, state, 256)["x"]
+    sample = model.sample(KEY, state, 256, asked(batch, 256))["x"]
     return float(np.linalg.norm(np.mean(sample, 0) - np.mean(batch["x"], 0)))
+
+
+def paired_distance(batch: dict, model, state) -> float:
+    """Returns the mean error of samples to the true rows of their conditions."""
+    sample = model.sample(KEY, state, 48, asked(batch, 48))["x"]
+    return float(np.abs(np.asarray(sample) - batch["x"]).mean())
 
 
 def nats(batch: dict, least: float, model, state) -> float:
@@ -127,6 +153,12 @@ def gan_family(spec, batch: dict, net: dict, **options) -> Family:
         sgd["generator_gradient"] = {**options["generator_gradient"], "shaped": False}
     build = partial(gan, spec, **{**nets, **adam, "gamma": 0.1, "latent_size": 4, **options})
     return Family(build, batch, sgd, partial(mean_distance, batch))
+
+
+def paired_family(spec, batch: dict, **options) -> Family:
+    return gan_family(spec, batch, {}, conditional=True, loss="non_saturating", **options)._replace(
+        distance=partial(paired_distance, batch)
+    )
 
 
 def vae_family(spec, batch: dict, net: dict, **options) -> Family:
@@ -188,6 +220,10 @@ BLACK_WHITE = IMAGE._replace(dtype="uint8", low=0, high=1)
 RECURRENT = {"name": "recurrent", "cell": {"name": "gru", "units": 8}}
 GRID = {"name": "conv", "channels": (8,), "blocks": 1}
 QUICK = {"optimizer": {"name": "adam", "learning_rate": 0.03}}
+NEGATIVE = make_spec("image", (8, 8, 1))._replace(condition=make_spec("image", (8, 8, 1)))
+WORDS = make_spec("text", (3,))._replace(info={"vocabulary": ["dark", "light", "and", "small"], "ragged": True})
+DESCRIBED = NEGATIVE._replace(condition=WORDS)
+UNET, PATCH = {"name": "unet", "channels": 4, "depth": 2, "norm": "none"}, {"name": "patch", "channels": 4, "layers": 1}
 RAMP = make_spec("series", (4, 2))._replace(classes=("a", "b", "c"))
 SERIES = 3 * np.eye(3)[cycles(3, 2)][..., :2] + np.random.default_rng(0).normal(0, 0.4, (48, 12, 2))
 ENTROPY = 0.5 * np.log(2 * np.pi * np.e * 0.4**2)  # of that noise, in a dimension
@@ -242,6 +278,16 @@ FAMILIES = {
         IMAGE, images(), DCGAN, loss="non_saturating", penalty="none", conditional=True, ema_half_life=BURN_IN
     ),
     "gan_r3": gan_family(IMAGE, images(), R3),
+    "gan_image_given": paired_family(
+        NEGATIVE,
+        pairs(),
+        generator=UNET,
+        discriminator=PATCH,
+        penalty="none",
+        reconstruction={"name": "l1", "weight": 10.0},
+        latent_size=2,
+    ),
+    "gan_text_given": paired_family(DESCRIBED, described_images(), generator=SMALL, discriminator=SMALL, penalty="r1"),
     "markov": sequence_family(markov, "text", cycles(4, 1), 0.0, outcomes_of(4, (5,), "int32"), order=2),
     "hmm_roll": sequence_family(
         hmm, "roll", np.eye(3)[cycles(3, 2)], 0.1, outcomes_of(2, (3, 3), "float32"), states=6, scan="associative"
@@ -300,6 +346,7 @@ FAMILIES = {
     "vae": vae_family(
         VECTOR, vectors(), NARROW, conditional=True, kl=RISING, free_nats=0.05, num_samples=2, ema_half_life=100.0
     ),
+    "vae_text_given": vae_family(DESCRIBED, described_images(), NARROW, conditional=True),
     "vae_dreg": vae_family(BITS, pixels(), NARROW, objective="dreg", num_samples=3),
     "vae_conv": vae_family(IMAGE, images(), CONV, conditional=True),
     "autoencoder": vae_family(VECTOR, vectors(), {**NARROW, "dropout": (0.0, 0.1)}, kl=0),

@@ -1,10 +1,10 @@
-"""Random flips and shifts of images: the same for a row and its condition, and a pure function of seed and step."""
+"""Random changes of images: the same for a row and its condition, and a pure function of seed and step."""
 
 import numpy as np
 import pytest
 
 import gen_jax as gj
-from gen_jax.data.feed.augmentation import pixels_of_step
+from gen_jax.data.feed.augmentation import changes_of_step
 from gen_jax.errors import UserError
 
 X = np.random.default_rng(0).integers(0, 256, (20, 12, 24, 1), dtype=np.uint8)
@@ -40,7 +40,7 @@ def test_a_flip_shows_rows_or_their_mirror_images():
 
 
 def test_a_shift_repeats_the_border_and_stays_small():
-    pixels = pixels_of_step(opened().spec, ("shift",), 0, 0, 1000)
+    pixels = changes_of_step(opened().spec, ("shift",), 0, 0, 1000)
     assert set(np.unique(pixels["lines"] - np.arange(12))) <= {-1, 0, 1}
     assert set(np.unique(pixels["columns"] - np.arange(24))) <= {-2, -1, 0, 1, 2}
     assert pixels["lines"].min() == 0 and pixels["lines"].max() == 11
@@ -52,12 +52,30 @@ def test_rows_of_both_feeds_change_alike():
         np.testing.assert_array_equal(batches[0][name], batches[1][name])
 
 
+def test_the_light_changes_the_condition_alone_by_one_line_of_each_row():
+    plain, lit = (opened(**settings).batch(1, batch_size=16) for settings in ({}, {"augment": "light"}))
+    np.testing.assert_array_equal(lit["x"], plain["x"])
+    lines = []
+    for before, after in zip(np.asarray(plain["c"]), np.asarray(lit["c"])):
+        inside = np.abs(after) < 1
+        slope, offset = np.polyfit(before[inside], after[inside], 1)
+        np.testing.assert_allclose(after[inside], slope * before[inside] + offset, atol=1e-5)
+        lines.append((slope, offset))
+    slopes, offsets = np.array(lines).T
+    assert (
+        0.7 < slopes.min() < 0.9
+        and 1.1 < slopes.max() < 1.3
+        and -0.4 < offsets.min() < -0.1 < 0.1 < offsets.max() < 0.4
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: gj.data.arrays(X, augment="flop").spec, "unknown data.augment 'flop'.*Did you mean 'flip'"),
         (lambda: gj.data.arrays(X[:, 0, :, 0], augment="flip").spec, "holds vector data; expected images"),
         (lambda: gj.data.arrays(X, c=X[:, ::2], augment="flip").spec, "have sides .*; expected equal sides"),
+        (lambda: gj.data.arrays(X, augment="flip,light").spec, "is flip,light and no condition of .* is a photo"),
     ],
 )
 def test_changes_that_no_data_can_have_are_refused(make, message):

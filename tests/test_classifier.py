@@ -34,7 +34,7 @@ PAIRED = {
     "valid/psnr",
     "valid/psnr_bicubic",
 }
-PAIRED |= {name for name in catalogue.metrics() if name.startswith("absolute_error")} | {"retrieval"}
+PAIRED |= {name for name in catalogue.metrics() if name.startswith(("absolute_error", "segmented_"))} | {"retrieval"}
 OTHERS = SEQUENCES | LATENTS | TABLES | PAIRED
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import host
-from families import FAMILIES, HERE, KEY, compiled_of, every_family, model_of, trained
+from families import FAMILIES, HERE, KEY, asked, compiled_of, every_family, model_of, trained
 from recorder import recording
 
 from gen_jax.devices import placement, replicas
@@ -86,11 +86,12 @@ def test_metrics_are_finite_scalars(name):
 @every_family
 def test_sample_looks_like_a_batch(name):
     model, batch, state = model_of(name), FAMILIES[name].batch, trained(name, 3)[0]
-    sample = model.sample(KEY, state, 5)
+    given = asked(batch, 5)
+    sample = model.sample(KEY, state, 5, given)
     assert set(sample) <= set(batch)
     for field, value in sample.items():
         assert value.shape == (5, *batch[field].shape[1:]) and value.dtype == batch[field].dtype
-    again, other = model.sample(KEY, state, 5), model.sample(jax.random.key(1), state, 5)
+    again, other = model.sample(KEY, state, 5, given), model.sample(jax.random.key(1), state, 5, given)
     assert np.array_equal(sample["x"], again["x"])
     assert not np.array_equal(sample["x"], other["x"])
 
@@ -100,7 +101,7 @@ def test_decode_of_prior_is_a_sample(name):
     model, state = model_of(name), trained(name, 3)[0]
     if model.prior is None:
         pytest.skip("no latent")
-    latent = model.prior(KEY, state, 4)
+    latent = {**model.prior(KEY, state, 4), **(asked(FAMILIES[name].batch, 4) or {})}
     assert latent["z"].shape[0] == 4
     assert model.decode(KEY, state, latent)["x"].shape == (4, *FAMILIES[name].batch["x"].shape[1:])
     if not np.issubdtype(latent["z"].dtype, np.floating):
@@ -145,17 +146,24 @@ def test_unusable_given_raises(name):
 @every_family
 def test_default_options_change_nothing(name):
     model, (state, _) = model_of(name), trained(name, 0)
-    chex.assert_trees_all_equal(model.sample(KEY, state, 2), model.sample(KEY, state, 2, how=dict(model.options)))
+    given = asked(FAMILIES[name].batch, 2)
+    chex.assert_trees_all_equal(
+        model.sample(KEY, state, 2, given), model.sample(KEY, state, 2, given, how=dict(model.options))
+    )
 
 
 @every_family
 def test_given_names_what_a_sample_honours(name):
+    """A condition that the rows have must be given, and no other than the model names may be."""
     model, state, x = model_of(name), trained(name, 0)[0], FAMILIES[name].batch["x"][:2]
     for condition in {"x", "mask", "y", "length"} - set(model.given):
         with pytest.raises(UserError, match=f"conditioned on '{condition}'"):
             model.sample(KEY, state, 2, {condition: np.zeros(2, np.int32)})
+    if "c" in model.given:
+        with pytest.raises(UserError, match="given"):
+            model.sample(KEY, state, 2)
     if {"x", "mask"} <= set(model.given):
-        given = some_observed(FAMILIES[name].batch, 2)
+        given = {**some_observed(FAMILIES[name].batch, 2), **(asked(FAMILIES[name].batch, 2) or {})}
         drawn = np.asarray(model.sample(KEY, state, 2, given)["x"])
         assert np.array_equal(drawn[given["mask"]], np.asarray(x)[given["mask"]])
 
@@ -163,10 +171,10 @@ def test_given_names_what_a_sample_honours(name):
 @every_family
 def test_sample_has_the_labels_that_are_given(name):
     model, state = model_of(name), trained(name, 3)[0]
-    if "y" not in model.sample(KEY, state, 2):
+    if "y" not in model.sample(KEY, state, 2, asked(FAMILIES[name].batch, 2)):
         pytest.skip("models no labels")
-    asked = np.array([2, 0, 0, 1], np.int32)
-    assert np.array_equal(model.sample(KEY, state, 4, {"y": asked})["y"], asked)
+    labels = np.array([2, 0, 0, 1], np.int32)
+    assert np.array_equal(model.sample(KEY, state, 4, {"y": labels})["y"], labels)
     for wrong in (np.array([0, 1, 3, 0]), np.array([-1, 0, 0, 0]), np.zeros(3, int), np.zeros(4)):
         with pytest.raises(UserError, match="given y"):
             model.sample(KEY, state, 4, {"y": wrong})
@@ -284,12 +292,13 @@ def drawing(name: str, key: jax.Array) -> dict:
     uses = {
         "init": lambda key: jax.jit(model.init)(key, batch),
         "step": lambda key: jax.jit(model.step)(key, first, batch),
-        "sample": lambda key: model.sample(key, state, 5),
+        "sample": lambda key: model.sample(key, state, 5, asked(batch, 5)),
     }
     if {"x", "mask"} <= set(model.given):
-        uses["completion"] = lambda key: model.sample(key, state, 5, some_observed(batch, 5))
+        given = {**some_observed(batch, 5), **(asked(batch, 5) or {})}
+        uses["completion"] = lambda key: model.sample(key, state, 5, given)
     if model.prior is not None:
-        latent = model.prior(key, state, 5)
+        latent = {**model.prior(key, state, 5), **(asked(batch, 5) or {})}
         uses["prior"] = lambda key: model.prior(key, state, 5)
         uses["decode"] = lambda key: model.decode(key, state, latent)
     if model.encode is not None:

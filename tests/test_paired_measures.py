@@ -7,7 +7,7 @@ from conftest import make_spec
 from gen_jax.data.spec import to_model
 from gen_jax.errors import UserError
 from gen_jax.metrics.features import real_data
-from gen_jax.metrics.images import segmentation, translation
+from gen_jax.metrics.images import segmentation, segmenter, translation
 from gen_jax.model import Model
 from gen_jax.verbs.score import make_scorer
 
@@ -118,3 +118,77 @@ def test_data_without_pairs_are_refused():
     untested = IMAGE._replace(sizes={"train": 20})
     with pytest.raises(UserError, match="does not fit metric 'absolute_error'"):
         scored(untested, PAIRS, ["absolute_error"], PAIRS["test"]["x"])
+
+
+COLOURS = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200]])
+DRAWN = PHOTO._replace(sizes=SIZES, shape=(16, 16, 3), condition=MAP._replace(shape=(16, 16), condition=None))
+
+
+def blocks(num: int) -> dict[str, np.ndarray]:
+    """Maps of two areas and photos in the colours of their classes, with noise; the first line has no class."""
+    c = np.zeros((num, 16, 16), np.uint8)
+    for each, (left, right) in zip(c, RANDOM.integers(0, 3, (num, 2))):
+        each[:, :8], each[:, 8:] = left, right
+    c[:, 0] = 3
+    noise = RANDOM.normal(0, 20, (num, 16, 16, 3))
+    return {"x": (COLOURS[c.clip(0, 2)] + noise).clip(0, 255).astype(np.uint8), "c": c}
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """Real data whose segmenter learns quickly."""
+    monkeypatch.setattr(segmenter, "RECIPE", segmenter.Recipe(steps=60, learning_rate=5e-3, channels=8))
+    rows = {split: blocks(num) for split, num in SIZES.items()}
+    reals = lambda split, num: {name: value[:num] for name, value in rows[split].items()}  # noqa: E731
+    return rows, reals, real_data(DRAWN._replace(content="blocks"), reals, ("train", "test"))
+
+
+def test_a_segmenter_reads_the_maps_of_photos_and_is_kept(judged, monkeypatch):
+    rows, reals, real = judged
+    x, c = rows["test"]["x"], rows["test"]["c"]
+    features, read = real.segmenter().describe(x)
+    assert features.shape[0] == len(x) and read.shape == c.shape
+    assert (read == c)[c < 3].mean() > 0.95
+    assert real.segmenter().protocol["segmenter_accuracy"] == pytest.approx((read == c)[c < 3].mean())
+    np.testing.assert_array_equal(real.features.embed(x), features)
+    monkeypatch.setattr(segmenter, "fit", None)  # the cache has it
+    again = real_data(DRAWN._replace(content="blocks"), reals, ("train", "test"))
+    np.testing.assert_array_equal(again.segmenter().describe(x)[1], read)
+
+
+def test_drawn_photos_are_scored_by_the_maps_that_are_read_from_them(judged):
+    rows, _, real = judged
+    c = rows["test"]["c"]
+    measure = segmentation.drawn_photos(real)
+    split, oracle = measure.oracle(7)
+    best = measure.values(oracle)
+    assert split == "test" and best["segmented_miou"] > 0.9 and best["segmented_accuracy"] > 0.95
+    others = {"x": COLOURS[(c.clip(0, 2) + 1) % 3].astype(np.uint8), "c": c}  # the right areas in wrong colours
+    read = real.segmenter().describe(others["x"])[1]
+    wrong = measure.values(others)
+    assert wrong["segmented_miou"] == pytest.approx(miou_by_hand(read, c)) and wrong["segmented_miou"] < 0.3
+    assert wrong["segmented_miou_painted"] == best["segmented_miou_painted"] > 0.9
+
+
+def test_paint_has_the_mean_colour_of_each_class():
+    x, c = blocks(9)["x"], blocks(9)["c"]
+    colours = segmentation.class_colours(x, c, 4)
+    for number in range(3):
+        np.testing.assert_allclose(colours[number], x[c == number].mean(0))
+    np.testing.assert_allclose(segmentation.class_colours(x, c.clip(1, 1), 4)[0], x.reshape(-1, 3).mean(0))
+    paint = segmentation.painted(c, colours[:3], x.dtype)
+    assert paint.dtype == np.uint8
+    np.testing.assert_array_equal(paint[c == 1], np.tile(np.rint(colours[1]).astype(np.uint8), ((c == 1).sum(), 1)))
+    np.testing.assert_array_equal(paint[c == 3][0], np.rint(colours[:3].mean(0)).astype(np.uint8))
+
+
+def test_the_error_of_paint_stands_beside_that_of_drawn_photos():
+    rows = {split: blocks(num) for split, num in SIZES.items()}
+    reals = lambda split, num: {name: value[:num] for name, value in rows[split].items()}  # noqa: E731
+    measure = translation.reconstruction_error(real_data(DRAWN, reals, ("train", "test")))
+    test = rows["test"]
+    scores = measure.values({"x": test["x"], "truth": test["x"]})
+    colours = segmentation.class_colours(rows["train"]["x"], rows["train"]["c"], 3)
+    paint = segmentation.painted(test["c"], colours, np.dtype("uint8")).astype(float)
+    assert scores["absolute_error_painted"] == pytest.approx(np.abs(paint - test["x"]).mean() / 127.5)
+    assert 0 < scores["absolute_error_painted"] < scores["absolute_error_mean"]

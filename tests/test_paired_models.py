@@ -256,6 +256,19 @@ def test_arguments_that_no_pair_can_have(options, message):
         jax.eval_shape(model.init, KEY, {"x": jnp.zeros((2, 8, 8, 1))})
 
 
+@pytest.mark.parametrize(
+    ("class_weights", "message"),
+    [
+        ((1.0, 2.0), r"class_weights has 2 numbers; expected 3, one for each class of .*: sky, road, tree"),
+        ((1.0, 0.0, 2.0), r"class_weights is \(1.0, 0.0, 2.0\); expected a positive number for each class"),
+    ],
+)
+def test_class_weights_that_do_not_fit_the_classes_are_refused(class_weights, message):
+    spec, term = MAP._replace(condition=PHOTO), {"name": "cross_entropy", "class_weights": class_weights}
+    with pytest.raises(UserError, match=message):
+        gan(spec, **{**PICTURES, "penalty": "none", "conditional": True, "reconstruction": term})
+
+
 def test_a_class_map_is_read_in_smooth_channels_without_hidden_pixels():
     form = representation(MAP)
     x = jnp.asarray([[[0, 1], [2, 3]]])  # 3 is no class
@@ -297,6 +310,14 @@ def test_the_cross_entropy_is_that_of_the_labelled_pixels():
         seen = [nats[row, i, j, classes[row, i, j]] for i in range(2) for j in range(2) if classes[row, i, j] < 3]
         expected.append(np.mean(seen) if seen else 0)
     np.testing.assert_allclose(class_entropy(out, out, real), expected, rtol=1e-5)
+    share = np.array([0.5, 2.0, 4.0])
+    weighted = []
+    for row in range(3):
+        seen = [(i, j, classes[row, i, j]) for i in range(2) for j in range(2) if classes[row, i, j] < 3]
+        weighted.append(
+            np.average([nats[row][place] for place in seen], weights=[share[k] for *_, k in seen]) if seen else 0
+        )
+    np.testing.assert_allclose(class_entropy(out, out, real, tuple(share)), weighted, rtol=1e-5)
     extreme = class_entropy(out * 1e4, out, real)
     assert (
         np.isfinite(extreme).all()

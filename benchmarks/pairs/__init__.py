@@ -47,30 +47,36 @@ def picks(rows: int, size: int, num: int) -> np.ndarray:
     return np.random.default_rng(1).integers(0, rows, (num, size)).astype(np.int32)
 
 
-def training(model: Any, rows: np.ndarray, batches: np.ndarray, setting: Setting) -> Run:
-    """Training steps of a model over the batches of `rows` that `batches` [steps, B] names; the state goes on.
+def training(model: Any, rows: Any, batches: np.ndarray, setting: Setting) -> Run:
+    """Training steps of a model over the batches that `batches` [steps, B] names; the state goes on.
+
+    `rows` are the rows `x`, or a dictionary of `x` and the conditions.
 
     On a CPU each step is one dispatch, as in `gen_jax.train`; on a GPU all are scanned in one.
     """
     import jax
 
     init_key, key = jax.random.split(jax.random.key(0))
-    x = jax.device_put(rows)
-    held = [jax.jit(model.init)(init_key, {"x": x[: batches.shape[1]]}), 0]
+    arrays = jax.device_put(rows if isinstance(rows, dict) else {"x": rows})
 
-    def step(number: jax.Array, state: Any, x: jax.Array, pick: jax.Array) -> tuple:
-        return model.step(jax.random.fold_in(key, number), state, {"x": x[pick]})
+    def batch_of(arrays: dict, pick: Any) -> dict:
+        return {name: values[pick] for name, values in arrays.items()}
 
-    def scanned(number: jax.Array, state: Any, x: jax.Array, all_picks: jax.Array) -> tuple:
+    held = [jax.jit(model.init)(init_key, batch_of(arrays, slice(batches.shape[1]))), 0]
+
+    def step(number: jax.Array, state: Any, arrays: dict, pick: jax.Array) -> tuple:
+        return model.step(jax.random.fold_in(key, number), state, batch_of(arrays, pick))
+
+    def scanned(number: jax.Array, state: Any, arrays: dict, all_picks: jax.Array) -> tuple:
         numbers = number + jax.numpy.arange(len(all_picks))
-        return jax.lax.scan(lambda state, each: step(each[0], state, x, each[1]), state, (numbers, all_picks))
+        return jax.lax.scan(lambda state, each: step(each[0], state, arrays, each[1]), state, (numbers, all_picks))
 
     together = setting.device == "gpu"
     compiled = jax.jit(scanned if together else step, donate_argnums=1)
 
     def run() -> int:
         for pick in [batches] if together else batches:
-            held[0], metrics = compiled(np.int32(held[1]), held[0], x, pick)
+            held[0], metrics = compiled(np.int32(held[1]), held[0], arrays, pick)
             held[1] += len(batches) if together else 1
         jax.block_until_ready((held, metrics))
         return len(batches)

@@ -34,6 +34,7 @@ MEASURES: tuple[Measure, ...] = (  # in the order of the scores
     labels.LABEL_ACCURACY,
     labels.CLASSIFICATION_ACCURACY,
     segmentation.SEGMENTATION,
+    segmentation.DRAWN_PHOTOS,
     translation.RECONSTRUCTION_ERROR,
     copies.MEMORISATION,
     copies.DUPLICATES,

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gen_jax.data.spec import Spec, levels
+from gen_jax.metrics.images import segmenter as segmenters
 from gen_jax.metrics.images.classifier import Classifier, scaled, trained
 from gen_jax.metrics.images.external import embedding
+from gen_jax.metrics.images.segmenter import Segmenter
 
 Rows = dict[str, np.ndarray]  # raw rows: `x` [N, *shape], and `y` [N] if the data have labels
 Reals = Callable[[str, int | None], Rows]  # (split, num) -> the first `num` raw rows; none without such a split
@@ -42,6 +44,8 @@ class Real(NamedTuple):
       classifier: function () -> classifier of the labels, which the first call trains; None without two classes, or
         for stacked images.
       features: embedding of raw rows; None for long rows without labels.
+      segmenter: function () -> segmenter of photos, which the first call trains; None unless the data are photos with
+        a class map as their condition.
       target: name of the column that classifiers of a table predict; by default None, the last column with levels.
     """
 
@@ -53,6 +57,7 @@ class Real(NamedTuple):
     held_out: Callable[[int], Rows]
     classifier: Callable[[], Classifier] | None
     features: Features | None
+    segmenter: Callable[[], Segmenter] | None = None
     target: str | None = None
 
 
@@ -100,11 +105,17 @@ def real_data(
         judge = trained(spec, rows, train, test)
         return judge._replace(describe=remembered(judge.describe))
 
+    @cache
+    def segmenter() -> Segmenter:
+        judge = segmenters.trained(spec, rows, train, test)
+        return judge._replace(describe=remembered(judge.describe))
+
     judged = len(spec.classes) > 1 and comparable(spec) and not spec.stacked
     judge = classifier if judged else None
+    reader = segmenter if segmenters.judged_by_segmenter(spec) else None
     network = embedding(file, spec) if file else None
-    features = _features(spec, rows, train, judge, network)
-    return Real(spec, train, test, rows, lambda split: reals(split, None), held_out, judge, features, target)
+    features = _features(spec, rows, train, judge, reader, network)
+    return Real(spec, train, test, rows, lambda split: reals(split, None), held_out, judge, features, reader, target)
 
 
 def comparable(spec: Spec) -> bool:
@@ -120,12 +131,13 @@ def _features(
     rows: Callable[[str], Rows],
     train: str,
     classifier: Callable[[], Classifier] | None,
+    segmenter: Callable[[], Segmenter] | None,
     network: tuple[Embedding, dict[str, str]] | None,
 ) -> Features | None:
-    """Returns the features of the network, or else of the classifier, or else the rows themselves if they are short."""
+    """Returns the features of the network, or else of the classifier or the segmenter, or else short rows themselves."""
     if not comparable(spec):
         return None
-    if classifier is None and network is None and np.prod(spec.shape) > RAW:
+    if classifier is None and segmenter is None and network is None and np.prod(spec.shape) > RAW:
         return None
 
     if network is not None:
@@ -135,6 +147,8 @@ def _features(
             lambda x: classifier().describe(x)[0],
             lambda: {"features": "classifier", **classifier().protocol},
         )
+    elif segmenter is not None:
+        embed, facts = lambda x: segmenter().describe(x)[0], lambda: {"features": "segmenter", **segmenter().protocol}
     else:
         embed, facts = lambda x: unit(spec, x).astype(np.float64), lambda: {"features": UNIT}
     reference_rows = min(REFERENCE, spec.sizes[train])

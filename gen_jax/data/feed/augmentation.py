@@ -1,6 +1,7 @@
-"""Random flips and shifts of images, the same for the images of a row and its condition. On the host.
+"""Random changes of images in training: flips and shifts of a row and its condition alike, and the light of a condition.
 
-The host sends the numbers of the pixels that a changed image shows; the device gathers them.
+The host draws the numbers of a change: the pixels that a changed image shows, and the slope and offset of its light. The
+device applies them.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
 
 AUGMENT = 4  # first number of the seeds, so that no two uses share their noise
-CHANGES = ("flip", "shift")
+CHANGES = ("flip", "shift", "light")
 SHARE = 12  # a shift moves an image by at most a twelfth of its side
+CONTRAST, BRIGHTNESS, TINT = 0.3, 0.3, 0.1  # largest changes of the light of a photo in [-1, 1]
 
 
 def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
@@ -25,7 +27,8 @@ def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
       text: names in `CHANGES` between commas; None for no change.
 
     Raises:
-      UserError: for an unknown change, rows without images, or a row and a condition of different sides.
+      UserError: for an unknown change, rows without images, a row and a condition of different sides, or light without
+        a photo as condition.
     """
     if text is None:
         return ()
@@ -39,13 +42,28 @@ def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
             f"data.augment is {text} and the images of a row have sides {' and '.join(map(str, sides))}; "
             "expected equal sides"
         )
+    if "light" in changes and not lit_condition(spec):
+        raise UserError(
+            f"data.augment is {text} and no condition of {spec.name} is a photo; expected flip, shift, or flip,shift, "
+            "because light changes the photo that a row is made from"
+        )
     return changes
 
 
-def pixels_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, num: int) -> Rows:
-    """Returns the numbers of the lines [num, H] and of the columns [num, W] that the changed images of a step show.
+def lit_condition(spec: Spec) -> bool:
+    """Returns whether the condition is a photo, whose light may change.
 
-    An image that is shifted repeats the pixels of its border.
+    Args:
+      spec: facts of the data.
+    """
+    return spec.condition is not None and kind_of(spec.condition).pixels
+
+
+def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, num: int) -> Rows:
+    """Returns the numbers of the changes of a step.
+
+    `lines` [num, H] and `columns` [num, W] are the pixels that a changed image shows; an image that is shifted repeats
+    the pixels of its border. `slope` [num] and `offset` [num, C] are the light of a condition, if it changes.
 
     Args:
       spec: facts of the data.
@@ -65,11 +83,18 @@ def pixels_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, num
     lines, columns = places
     if "flip" in changes:
         columns = np.where(random.random((num, 1)) < 0.5, columns[:, ::-1], columns)
-    return {"lines": lines, "columns": columns}
+    pixels: Rows = {"lines": lines, "columns": columns}
+    if "light" not in changes:
+        return pixels
+    assert spec.condition is not None
+    slope = random.uniform(1 - CONTRAST, 1 + CONTRAST, num)
+    tint = random.uniform(-TINT, TINT, (num, spec.condition.shape[-1]))
+    light = random.uniform(-BRIGHTNESS, BRIGHTNESS, (num, 1)) + tint
+    return {**pixels, "slope": slope.astype(np.float32), "offset": light.astype(np.float32)}
 
 
 def changed(spec: Spec, batch: Rows) -> Rows:
-    """Returns a batch with the pixels that `pixels_of_step` names, and without these numbers. On the device.
+    """Returns a batch with the pixels that `changes_of_step` names, and without these numbers. On the device.
 
     Args:
       spec: facts of the data.
@@ -84,3 +109,17 @@ def changed(spec: Spec, batch: Rows) -> Rows:
         if kind_of(field).still:
             batch[name] = batch[name][rows, lines[:, :, None], columns[:, None, :]]
     return batch
+
+
+def lit(batch: Rows) -> Rows:
+    """Returns a batch whose condition has another light, slope c + offset, clipped to [-1, 1]. On the device.
+
+    Args:
+      batch: `c` [N, H, W, C] in model space and other arrays; `slope` and `offset` if the light changes.
+    """
+    if "slope" not in batch:
+        return batch
+    batch = dict(batch)
+    slope, offset = batch.pop("slope"), batch.pop("offset")
+    c = batch["c"] * slope[:, None, None, None] + offset[:, None, None]
+    return {**batch, "c": c.clip(-1, 1)}

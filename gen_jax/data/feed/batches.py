@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gen_jax.data.feed.augmentation import changed, pixels_of_step
+from gen_jax.data.feed.augmentation import changed, changes_of_step, lit
 from gen_jax.data.feed.order import Order, Plan, Rows
 from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import DYNAMIC, drawn_from, noise
@@ -88,7 +88,7 @@ def rows_of_step(batches: Batches, step: int) -> Rows:
 def _rows_of_replica(batches: Batches, plan: Plan, step: int) -> Rows:
     rows = batches.order.rows(plan, step)
     num = len(rows["index"])
-    rows |= {"weight": np.ones(num, np.float32), **pixels_of_step(batches.spec, batches.changes, plan.seed, step, num)}
+    rows |= {"weight": np.ones(num, np.float32), **changes_of_step(batches.spec, batches.changes, plan.seed, step, num)}
     rows = {name: _padded(value, batches.padded)[batches.part] for name, value in rows.items()}
     greys = _greys(batches.spec)
     if greys:
@@ -132,7 +132,7 @@ def batch_on_device(spec: Spec, arrays: Rows, fed: Rows) -> Rows:
     begins = batch.pop("reset", None)  # true for the first piece of a sequence
     if "again" in batch:  # whether all lanes begin their stretches
         batch["reset"] = begins | batch.pop("again")
-    return small_to_model(spec, changed(spec, batch))
+    return lit(small_to_model(spec, changed(spec, batch)))
 
 
 def _greys(spec: Spec) -> list[int] | None:

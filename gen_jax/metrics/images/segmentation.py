@@ -115,6 +115,77 @@ def segmentation(real: Real) -> Computation | None:
     )
 
 
+def class_colours(x: np.ndarray, maps: np.ndarray, classes: int) -> np.ndarray:
+    """Returns the mean colour of each class, [K, C]; the mean colour of all pixels for a class that no map has.
+
+    Args:
+      x: photos [N, H, W, C].
+      maps: their class maps [N, H, W].
+      classes: number of classes K.
+    """
+    pixels = x.reshape(-1, x.shape[-1])
+    mean = pixels.mean(0)
+    found = [maps.ravel() == number for number in range(classes)]
+    return np.stack([pixels[own].mean(0) if own.any() else mean for own in found])
+
+
+def painted(maps: np.ndarray, colours: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Returns photos [N, H, W, C] in which each class has one colour; pixels without a class have the mean colour.
+
+    Args:
+      maps: class maps [N, H, W].
+      colours: a colour of each class [K, C].
+      dtype: type of the photos.
+    """
+    table = np.concatenate([colours, colours.mean(0, keepdims=True)])
+    photos = table[np.minimum(maps, len(colours))]
+    return (np.rint(photos) if np.issubdtype(dtype, np.integer) else photos).astype(dtype)
+
+
+def drawn_photos(real: Real) -> Computation | None:
+    """Prepares the scores of the maps that a segmenter reads from photos, against the maps they were drawn from."""
+    spec, segmenter = real.spec, real.segmenter
+    if segmenter is None or spec.condition is None or real.test is None:
+        return None
+    classes = levels(spec.condition)
+
+    def scores(x: np.ndarray, c: np.ndarray) -> dict[str, float]:
+        return segmentation_scores(confusion(segmenter().describe(x)[1], c, classes))
+
+    @cache
+    def floor(num: int) -> float:
+        train, c = real.rows(real.train), real.held_out(num)["c"]
+        colours = class_colours(train["x"], train["c"], classes)
+        return scores(painted(c, colours, train["x"].dtype), c)["miou"]
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        own = scores(samples["x"], samples["c"])
+        return {
+            "segmented_miou": own["miou"],
+            "segmented_accuracy": own["pixel_accuracy"],
+            "segmented_miou_painted": floor(len(samples["x"])),
+        }
+
+    def oracle(num: int) -> tuple[str | None, Rows]:
+        rows = real.held_out(num)
+        return real.test, {"x": rows["x"], "c": rows["c"]}
+
+    return Computation(values, lambda: {"classes": classes, **segmenter().protocol}, oracle)
+
+
+DRAWN_PHOTOS = Measure(
+    (
+        Metric("segmented_miou", "mIoU of the maps that a segmenter reads from the photos", better=1),
+        Metric("segmented_accuracy", "pixel accuracy of the maps that a segmenter reads from the photos", better=1),
+        Metric("segmented_miou_painted", "the same mIoU of each class in its mean colour: a floor", better=0),
+    ),
+    drawn_photos,
+    data="photos whose condition is a class map of the same sides, and a test split",
+    fields=("x", "c"),
+    oracle="the real photos of the same maps",
+    reference="Isola et al. 2017 (arXiv 1611.07004), section 3.2, the FCN score",
+)
+
 SEGMENTATION = Measure(
     (
         Metric("miou", "mean over the classes of intersection over union with the true map", "1", better=1),

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import levels
 from gen_jax.metrics.features import Real, Rows, true_rows
+from gen_jax.metrics.images.segmentation import class_colours, painted
 from gen_jax.metrics.measure import Computation, Measure, Metric
 
 
@@ -35,12 +37,17 @@ def retrieval(x: np.ndarray, truth: np.ndarray) -> float:
 
 
 def reconstruction_error(real: Real) -> Computation | None:
-    """Prepares the error of images against the true images, and the errors of the mean image and of a copy."""
+    """Prepares the error of images against the true images, and the errors of images that no net drew.
+
+    These are the mean image, a copy of the condition, and each class in its mean colour.
+    """
     spec = real.spec
     if not kind_of(spec).pixels or spec.condition is None or real.test is None:
         return None
     span = float(np.max(spec.high) - np.min(spec.low))
     same = spec.condition.shape == spec.shape and spec.condition.kind == spec.kind
+    condition = spec.condition
+    mapped = kind_of(condition).class_map and condition.shape[:2] == spec.shape[:2]
 
     @cache
     def floors(num: int) -> dict[str, float]:
@@ -49,6 +56,10 @@ def reconstruction_error(real: Real) -> Computation | None:
         scores = {"absolute_error_mean": absolute_error(mean, held_out["x"], span)}
         if same:
             scores["absolute_error_copy"] = absolute_error(held_out["c"], held_out["x"], span)
+        if mapped:
+            colours = class_colours(real.rows(real.train)["x"], real.rows(real.train)["c"], levels(condition))
+            paint = painted(held_out["c"], colours, held_out["x"].dtype)
+            scores["absolute_error_painted"] = absolute_error(paint, held_out["x"], span)
         return scores
 
     def values(samples: Rows) -> Mapping[str, Any]:
@@ -67,6 +78,7 @@ RECONSTRUCTION_ERROR = Measure(
         Metric("retrieval", "share of images that are nearest to their own true image", "1", better=1),
         Metric("absolute_error_mean", "the same error of the mean train image: a floor", better=0),
         Metric("absolute_error_copy", "the same error of a copy of the condition: a floor", better=0),
+        Metric("absolute_error_painted", "the same error of each class in its mean colour: a floor", better=0),
     ),
     reconstruction_error,
     data="images with a condition, and a test split",

@@ -17,7 +17,7 @@ from gen_jax.conditions import (
     sampler_options,
 )
 from gen_jax.data.kinds import kind_of
-from gen_jax.data.spec import Spec
+from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions.columns import check_kind, representation
 from gen_jax.errors import UserError
 from gen_jax.losses.adversarial import AdversarialLoss, adversarial_loss
@@ -291,6 +291,11 @@ def paired_term(
         )
     if term.name == "cross_entropy" and not kind_of(spec).class_map:
         raise UserError(f"reconstruction is 'cross_entropy' and {spec.name} holds {spec.kind} data; expected l1 or l2")
+    if term.classes not in (None, levels(spec)):
+        raise UserError(
+            f"reconstruction.class_weights has {term.classes} numbers; expected {levels(spec)}, one for each class of "
+            f"{spec.name}: {', '.join(map(str, spec.vocabulary))}"
+        )
     return term
 
 

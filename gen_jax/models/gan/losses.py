@@ -344,10 +344,10 @@ def drawn_generator_loss(
         value = adversarial * adversarial_term(nets, draws, state, batch, fake)
     if nets.form.mismatch is not None:
         value = value + weighted_mean(nets.form.mismatch(fake.out, batch["y"]), weights(batch))
-    distance, weight, name = nets.reconstruction
-    if distance is not None:
-        metrics[name] = weighted_mean(distance(fake.out, fake.x, batch["x"]), weights(batch))
-        value = value + weight * metrics[name]
+    term = nets.reconstruction
+    if term.distance is not None:
+        metrics[term.name] = weighted_mean(term.distance(fake.out, fake.x, batch["x"]), weights(batch))
+        value = value + term.weight * metrics[term.name]
     return value, Pass(fake.statistics, metrics)
 
 
