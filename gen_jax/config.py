@@ -2,9 +2,9 @@
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
@@ -271,6 +271,8 @@ def setting_of(parameter: inspect.Parameter) -> Any:
     if value is not None and value is not parameter.empty:
         return value
     kinds = (*get_args(parameter.annotation), parameter.annotation)
+    if any(get_origin(kind) in (Sequence, tuple) for kind in kinds):
+        return placeholder(tuple)
     return placeholder(next((kind for kind in (int, str) if kind in kinds), float))
 
 

@@ -30,6 +30,7 @@ from gen_jax import data, train
 from gen_jax.data.spec import Spec
 from gen_jax.data.transforms import TRANSFORMS
 from gen_jax.devices import placement, startup
+from gen_jax.metrics.images import classifier
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[*HealthCheck])
@@ -52,15 +53,17 @@ def get_config():
 
 MOST_MAPS = 20_000
 ALONE = ("test_configs", "test_nets", "test_notebooks", "test_run")  # modules whose tests share nothing
+FIRST = ("test_notebooks", "test_launch", "test_kills", "test_paired_models", "test_laws", "test_laws_of_probability")
+LAST = ("test_nets", "test_configs")  # short tests, one by one, so that no worker waits for another at the end
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """One worker takes what shares compiled functions or runs: a family of the laws, or a module with fixtures.
 
-    The longest tests begin, so that no worker waits for one at the end.
+    The longest begin, and the shortest end; `--no-loadscope-reorder` keeps this order.
     """
-    items.sort(key=lambda item: item.module.__name__ not in ("test_notebooks", "test_run"))
+    items.sort(key=lambda item: [item.module.__name__ in LAST, item.module.__name__ not in FIRST])
     for item in items:
         module = item.module.__name__
         family = getattr(item, "callspec", None) if module.startswith("test_laws") else None
@@ -103,6 +106,12 @@ def one_device(monkeypatch):
     """The commands see one device, as on the machine of a newcomer."""
     first = placement.make_mesh(jax.devices()[:1])
     monkeypatch.setattr(placement, "make_mesh", lambda devices=None: first)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """A training of classifiers of a few steps, which have their own place in the cache."""
+    monkeypatch.setattr(classifier, "RECIPE", classifier.RECIPE._replace(least_steps=20, epochs=0))
 
 
 @pytest.fixture

@@ -160,7 +160,8 @@ def captioned(tmp_path_factory):
     texts = ["red fox", "a blue cat", "red cat, blue"] * 8
     y = np.arange(24) % 2
     data = gj.data.arrays(X, y, c=texts, test=(X[:6], y[:6], texts[:6]))
-    model = gj.models.vae(data.spec, conditional=True, latent_size=2)
+    net = {"name": "mlp", "hidden": (8,)}
+    model = gj.models.vae(data.spec, conditional=True, latent_size=2, encoder=net, decoder=net, sweeps=3)
     return data, gj.fit(model, data, workdir=tmp_path_factory.mktemp("captions") / "run", **FEW)
 
 

@@ -91,7 +91,7 @@ def test_replicas_are_sampled_apart(run, tmp_path):
         gen_jax.load(run(replicas=2), replica=2)
 
 
-def test_replicas_are_scored_and_compared_as_the_command_does(run, capsys):
+def test_replicas_are_scored_and_compared_as_the_command_does(run, capsys, short):
     workdir = run(replicas=2)
     names, num = ["recall"], 60
     both = gen_jax.load(workdir)

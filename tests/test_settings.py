@@ -66,6 +66,12 @@ def test_a_run_of_an_earlier_version_has_the_defaults(start):
     assert json.loads((workdir / "config.json").read_text())["model"]["n_critic"] == 1
 
 
+def test_a_flag_sets_a_sequence_that_is_unset(config_file):
+    config = str(CONFIGS / "segment.py")
+    flag = "--config.model.reconstruction.class_weights"
+    assert parsed("--config", config, f"{flag}=(1.0,2,0.5)").config.model.reconstruction.class_weights == (1.0, 2, 0.5)
+
+
 def test_a_flag_sets_what_the_config_leaves_out(config_file):
     flags = ["--config.model.n_critic=3", "--config.model.weight_clip", "0.25", "--config.model.conditional=True"]
     model = parsed("--config", str(config_file), *flags).config.model
