@@ -46,6 +46,18 @@ def test_a_shift_repeats_the_border_and_stays_small():
     assert pixels["lines"].min() == 0 and pixels["lines"].max() == 11
 
 
+def test_a_zoom_shows_the_middle_larger():
+    pixels = changes_of_step(opened().spec, ("zoom",), 0, 0, 1000)
+    for places in (pixels["lines"], pixels["columns"]):
+        side = places.shape[1]
+        span = places[:, -1] - places[:, 0]
+        assert (np.diff(places, axis=1) >= 0).all() and (np.diff(places, axis=1) <= 1).all()
+        assert span.max() == side - 1 and (side - 1) / 1.4 - 1 <= span.min() < (side - 1) / 1.25
+        np.testing.assert_allclose(places[:, 0] + places[:, -1], side - 1, atol=1)  # the middle stays
+    lines, columns = (np.ptp(pixels[name], 1) for name in ("lines", "columns"))
+    assert np.corrcoef(lines, columns)[0, 1] > 0.6  # both sides by the same ratio, in whole pixels
+
+
 def test_rows_of_both_feeds_change_alike():
     batches = [opened(augment="flip,shift", feed=feed).batch(2, batch_size=8) for feed in ("resident", "streaming")]
     for name in ("x", "c"):

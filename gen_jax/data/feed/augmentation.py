@@ -1,4 +1,4 @@
-"""Random changes of images in training: flips and shifts of a row and its condition alike, and the light of a condition.
+"""Random changes of images in training: of a row and its condition alike, and of the light of a condition.
 
 The host draws the numbers of a change: the pixels that a changed image shows, and the slope and offset of its light. The
 device applies them.
@@ -14,8 +14,9 @@ from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
 
 AUGMENT = 4  # first number of the seeds, so that no two uses share their noise
-CHANGES = ("flip", "shift", "light")
+CHANGES = ("flip", "shift", "zoom", "light")
 SHARE = 12  # a shift moves an image by at most a twelfth of its side
+ZOOM = 1.4  # largest enlargement
 CONTRAST, BRIGHTNESS, TINT = 0.3, 0.3, 0.1  # largest changes of the light of a photo in [-1, 1]
 
 
@@ -62,8 +63,9 @@ def lit_condition(spec: Spec) -> bool:
 def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, num: int) -> Rows:
     """Returns the numbers of the changes of a step.
 
-    `lines` [num, H] and `columns` [num, W] are the pixels that a changed image shows; an image that is shifted repeats
-    the pixels of its border. `slope` [num] and `offset` [num, C] are the light of a condition, if it changes.
+    `lines` [num, H] and `columns` [num, W] are the pixels that a changed image shows. An image that is shifted repeats
+    the pixels of its border, and an enlarged image shows the nearest pixels of its middle. `slope` [num] and `offset`
+    [num, C] are the light of a condition, if it changes.
 
     Args:
       spec: facts of the data.
@@ -75,11 +77,14 @@ def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, nu
     if not changes:
         return {}
     random = np.random.default_rng([AUGMENT, seed, step])
+    zoom = random.uniform(1, ZOOM, (num, 1)) if "zoom" in changes else np.ones((num, 1))
     places = []
     for side in spec.shape[:2]:
         most = side // SHARE if "shift" in changes else 0
         offset = random.integers(-most, most + 1, (num, 1))
-        places.append((np.arange(side)[None] + offset).clip(0, side - 1).astype(np.int32))
+        middle = (side - 1) / 2
+        pixel = np.rint(middle + (np.arange(side)[None] - middle) / zoom).astype(np.int32)
+        places.append((pixel + offset).clip(0, side - 1).astype(np.int32))
     lines, columns = places
     if "flip" in changes:
         columns = np.where(random.random((num, 1)) < 0.5, columns[:, ::-1], columns)
