@@ -30,6 +30,7 @@ NARROW += ["--config.model.prior.units=16"]
 WINDOWS = ["--config.data.order=shuffle", "--config.data.window=200", "--config.batch_size=100"]
 FAMILIES = {  # config and what makes its steps short; all data are built in
     "gan": ("gan", *SMALL),
+    "gan, image given": ("repair", *(f"--config.model.{net}.channels=4" for net in ("generator", "discriminator"))),
     "markov": ("markov", *WINDOWS, "--config.model.order=2"),
     "hmm": ("hmm", "--config.model.states=8", "--config.data.window=32"),
     "rnn": ("gru", "--config.model.cell.units=16", "--config.model.cell.layers=1", "--config.data.window=16"),

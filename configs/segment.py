@@ -19,7 +19,7 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 3000
+    config.steps = 2000
     config.batch_size = 8
     config.log_every = 100
     config.sample_every = 1000
@@ -30,7 +30,7 @@ def get_config():
     config.data.condition = "image"
     config.data.resize = 48
     config.data.width = 64
-    config.data.augment = "flip,shift"
+    config.data.augment = "flip,shift,zoom,light"
     config.sample.num = 16
     examples = config.steps * config.batch_size
     config.model = {

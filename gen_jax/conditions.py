@@ -23,11 +23,14 @@ class Conditions(NamedTuple):
       classes: number of classes of the label `y`; 0 if the model reads no label.
       field: facts of the condition `c`; None if the model reads no such condition.
       text_size: number of dimensions of the vector of a token, if `c` is a text.
+      any_sides: whether an image `c` may have other sides than in training, because the nets may take them; by default
+        False.
     """
 
     classes: int = 0
     field: Spec | None = None
     text_size: int = 64
+    any_sides: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -149,7 +152,7 @@ def given_conditions(given: Mapping[str, Any] | None, num: int, conditions: Cond
     if conditions.classes and "y" in given:
         values["y"] = checked_labels(given["y"], num, conditions.classes)
     if conditions.field is not None:
-        values |= checked_condition(given, num, conditions.field)
+        values |= checked_condition(given, num, conditions.field, conditions.any_sides)
     return values
 
 
@@ -175,13 +178,14 @@ def checked_labels(y: Any, num: int, num_classes: int) -> jax.Array:
     return jnp.asarray(y, jnp.int32)
 
 
-def checked_condition(given: Mapping[str, Any], num: int, field: Spec) -> dict[str, jax.Array]:
+def checked_condition(given: Mapping[str, Any], num: int, field: Spec, any_sides: bool = False) -> dict[str, jax.Array]:
     """Returns the condition `c` [num, *shape], with `c_length` [num] if its lengths differ.
 
     Args:
       given: conditions by name.
       num: number of rows.
       field: facts of the condition.
+      any_sides: whether an image may have any sides; by default False.
 
     Raises:
       UserError: for a missing condition, or another shape.
@@ -198,7 +202,7 @@ def checked_condition(given: Mapping[str, Any], num: int, field: Spec) -> dict[s
     fits = shape_given == shape
     if kind_of(field).time:  # texts of any length
         fits = len(shape_given) == len(shape) and shape_given[0] == num and shape_given[2:] == shape[2:]
-    if kind_of(field).pixels:  # images of any sides, for nets that take them
+    if any_sides and kind_of(field).pixels:
         fits = len(shape_given) == 4 and (shape_given[0], shape_given[3]) == (num, shape[3])
     if not fits:
         raise UserError(f"given c has the shape {[*shape_given]}; expected {[*shape]}")

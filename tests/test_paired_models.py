@@ -147,6 +147,20 @@ def test_a_sample_without_its_condition_is_refused(name):
         model.sample(KEY, state, NUM, {**conditions(batch), "c": batch["c"][1:]})
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gan, image", "other sides than in training, which generator MLP.* does not take; expected 8x8 pixels"),
+        ("vae, image", r"given c has the shape \[2, 4, 6, 2\]; expected \[2, 8, 8, 2\]"),
+        ("ladder, image", r"given c has the shape \[2, 4, 6, 2\]; expected \[2, 8, 8, 2\]"),
+    ],
+)
+def test_images_of_other_sides_are_refused_by_nets_that_do_not_take_them(name, message):
+    model, state, *_ = trained(name)
+    with pytest.raises(UserError, match=message):
+        model.sample(KEY, state, 2, {"c": np.zeros((2, 4, 6, 2), np.float32)})
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_rolled_conditions_change_what_a_model_says(name):
     *_, batch = trained(name)

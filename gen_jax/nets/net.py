@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from flax.errors import FlaxError
+
 from gen_jax.errors import UserError
 from gen_jax.nets.embedding import Embedded
 from gen_jax.registry import build
@@ -79,10 +81,19 @@ class CheckedNet:
           **options: as those of `flax.linen.Module.apply`.
 
         Raises:
-          UserError: if the net does not take these inputs, or its output has another shape.
+          UserError: if the net does not take these inputs or the sides of a condition, or its output has another shape.
         """
         refuse_inputs(self.place, self.net, self.inputs, inputs)
-        result = self.net.apply(weights, *inputs, **options)
+        try:
+            result = self.net.apply(weights, *inputs, **options)
+        except (FlaxError, TypeError, ValueError) as error:
+            if isinstance(error, UserError) or not self.takes_other_sides(inputs):
+                raise
+            assert self.sides is not None
+            raise UserError(
+                f"the images of given c have other sides than in training, which {self.place} {type(self.net).__name__} "
+                f"does not take; expected {self.sides[1]}x{self.sides[0]} pixels"
+            ) from None
         output = result[0] if "mutable" in options else result
         refuse_output(self.place, self.net, output, self.shape, self.takes_other_sides(inputs))
         return result

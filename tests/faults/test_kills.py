@@ -58,7 +58,7 @@ def ended(processes, *arguments) -> int:
 
 
 def test_every_family_is_killed():
-    assert {*FAMILIES} == {*MODELS}
+    assert {name.partition(",")[0] for name in FAMILIES} == {*MODELS}
 
 
 @pytest.mark.parametrize("name", FAMILIES)

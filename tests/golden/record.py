@@ -29,6 +29,7 @@ from kill_resume import FAMILIES
 import gen_jax
 from gen_jax import evaluate, sample, train
 from gen_jax.devices import startup
+from gen_jax.models import MODELS
 
 STEPS = 50
 SMALLER = {  # for a directory that is small enough to keep
@@ -82,7 +83,7 @@ def main() -> None:
     given = parser.parse_args()
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in FAMILIES:
+        for name in MODELS:
             workdir = Path(folder) / name
             train_run(name, workdir)
             if given.runs:

@@ -124,7 +124,7 @@ def gan(
         for a batch that cannot be split.
     """
     check_arguments(spec, latent_size, n_critic, pack, conditional, weight_clip, discriminator)
-    conditions = conditions_of("gan", spec, conditional)
+    conditions = conditions_of("gan", spec, conditional)._replace(any_sides=True)
     form = representation(spec if conditional else spec._replace(classes=()))
     nets = Adversaries(
         generator=ConditionedNet(
