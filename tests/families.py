@@ -333,6 +333,16 @@ FAMILIES = {
         cell={"name": "gru", "units": 8, "dropout": 0.1},
         **QUICK,
     ),
+    "rnn_transformer": sequence_family(
+        rnn,
+        "text",
+        cycles(4, 1),
+        0.0,
+        outcomes_of(4, (5,), "int32"),
+        lanes=True,
+        cell={"name": "transformer", "units": 8, "layers": 1, "heads": 2, "context": 4, "dropout": 0.1},
+        **QUICK,
+    )._replace(sgd={"optimizer": SGD}),
     "rnn_roll": sequence_family(
         rnn,
         "roll",

@@ -9,6 +9,7 @@ from flax.linen import initializers
 from gen_jax.conditions import Conditions, Given
 from gen_jax.nets.embedding import Embedder
 from gen_jax.nets.recurrent import Recurrent, conditioned, evened
+from gen_jax.nets.transformer import Transformer
 
 
 class Predictor(nn.Module):
@@ -23,7 +24,7 @@ class Predictor(nn.Module):
       weights: shapes by name of the weights that the head keeps here.
     """
 
-    recurrent: Recurrent
+    recurrent: Recurrent | Transformer
     width: int
     values: int
     binary: bool

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from gen_jax.conditions import Conditions, Given
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import Recurrent
+from gen_jax.nets.transformer import Transformer
 
 
 class Raster(nn.Module):
@@ -24,7 +25,7 @@ class Raster(nn.Module):
       conditions: facts of the conditions.
     """
 
-    recurrent: Recurrent
+    recurrent: Recurrent | Transformer
     size: int
     height: int
     width: int

@@ -1,6 +1,6 @@
 """Layers of recurrent cells; every cell has the same `init_carry`, `unroll` and `step`. Equations are in `cells`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from flax.linen import initializers
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.nets.cells import CELLS, Carry, Linear, unroll_cudnn, unroll_gated, unroll_linear
 from gen_jax.nets.embedding import Embedded, as_vector
+from gen_jax.nets.transformer import Transformer
 from gen_jax.registry import Choices, build
 
 SCANS = ("auto", "sequential", "associative", "cudnn")
@@ -65,7 +66,7 @@ class Recurrent(nn.Module):
 
     @nn.compact
     def unroll(
-        self, carry: tuple[Carry, ...], x: jax.Array, length: jax.Array | None = None, reset: jax.Array | None = None
+        self, carry: tuple, x: jax.Array, length: jax.Array | None = None, reset: jax.Array | None = None
     ) -> tuple[tuple[Carry, ...], jax.Array]:
         """Unrolls the layers over frames.
 
@@ -215,16 +216,20 @@ class Layer(nn.Module):
         return unroll_gated(cell, weights, carry, x, valid)
 
 
-RECURRENT = {cell: partial(Recurrent, cell) for cell in CELLS}  # net(**options)
+RECURRENT: dict[str, Callable[..., Any]] = {
+    **{cell: partial(Recurrent, cell) for cell in CELLS},
+    "transformer": Transformer,
+}
 Cell = Annotated[Mapping, Choices(RECURRENT)]
 
 
-def build_recurrent(place: str, options: Any) -> Recurrent:
-    """Builds recurrent layers.
+def build_recurrent(place: str, options: Any) -> Recurrent | Transformer:
+    """Builds recurrent layers, or a transformer with the functions of recurrent layers.
 
     Args:
       place: name of their place in a model, for the errors.
-      options: a `name` in `RECURRENT` and the options of `Recurrent`; or an object with the methods of `Recurrent`.
+      options: a `name` in `RECURRENT` and the options of `Recurrent` or `Transformer`; or an object with the methods of
+        `Recurrent`.
 
     Raises:
       UserError: for an unknown name or option, or another object.
