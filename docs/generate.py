@@ -50,6 +50,7 @@ API = {  # modules whose docstrings are the reference, and what each is for
     "gen_jax.nets.ladder": "The nets of a ladder.",
     "gen_jax.nets.embedding": "Conditions in the form that nets read.",
     "gen_jax.nets.recurrent": "Layers of recurrent cells.",
+    "gen_jax.nets.transformer": "A causal transformer with a cache.",
     "gen_jax.distributions.pixels": "The likelihoods of images, vectors and tables.",
     "gen_jax.distributions.frames": "The densities of the frames of sequences.",
     "gen_jax.metrics.measure": "The records of a measure.",

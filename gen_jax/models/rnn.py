@@ -1,4 +1,4 @@
-"""Recurrent nets over tokens, piano rolls, sound and series. Cells and heads are arguments."""
+"""Recurrent nets and transformers over tokens, piano rolls, sound and series. Cells and heads are arguments."""
 
 from collections.abc import Callable
 from functools import partial
@@ -82,7 +82,8 @@ def rnn(
     Args:
       spec: facts of the data, which are tokens, rolls, sound or series.
       cell: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; by default one LSTM layer
-        (Hochreiter & Schmidhuber 1997).
+        (Hochreiter & Schmidhuber 1997). Or `transformer` and the options of `nets.transformer.Transformer` (Vaswani et
+        al. 2017, arXiv 1706.03762).
       head: a `name` in `distributions.frames.HEADS` and its options. None, the default, takes the first head that fits
         the data.
       conditional: whether the net reads the conditions of the row, labels and `c`, together with every frame; by default

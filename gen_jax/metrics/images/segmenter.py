@@ -1,7 +1,7 @@
 """A U-Net that reads class maps from photos: the judge of photos that were drawn from class maps.
 
 It is trained once per data set on the real pairs of the training split, with a fixed seed, and kept in the cache of the
-user, as the classifier of `gen_jax.metrics.images.classifier`. It is no model of the project that is judged.
+user, as the classifier of `gen_jax.metrics.images.classifier` is. It never sees a drawn photo in training.
 """
 
 from collections.abc import Callable
