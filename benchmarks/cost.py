@@ -108,11 +108,13 @@ def memory(step: jax.stages.Compiled) -> float:
     return (found.argument_size_in_bytes + found.temp_size_in_bytes) / 1e6
 
 
-GRU = {"name": "rnn", "cell": {"name": "gru", "units": 128}}
+GRU = {"name": "autoregressive", "net": {"name": "gru", "units": 128}}
 STUDIES = {
     "batch": Study("gan, MLP", "rows of a batch", powers(32, 4096), lambda size: images("gan", size, 8)),
     "side": Study("gan, DCGAN", "pixels of a side, 16 images", powers(8, 128), lambda size: images("dcgan", 16, size)),
-    "length": Study("rnn, GRU", "tokens of a sequence, 16 rows", powers(32, 2048), lambda size: text(GRU, 16, size)),
+    "length": Study(
+        "autoregressive, GRU", "tokens of a sequence, 16 rows", powers(32, 2048), lambda size: text(GRU, 16, size)
+    ),
     "states": Study("hmm", "states", powers(8, 512), lambda size: text({"name": "hmm", "states": size}, 64, 128)),
     **{
         f"columns_{name}": Study(options["name"], f"columns, {rows:,} rows", sizes, partial(make, options, rows))

@@ -33,7 +33,7 @@ FAMILIES = {  # config and what makes its steps short; all data are built in
     "gan, image given": ("repair", *(f"--config.model.{net}.channels=4" for net in ("generator", "discriminator"))),
     "markov": ("markov", *WINDOWS, "--config.model.order=2"),
     "hmm": ("hmm", "--config.model.states=8", "--config.data.window=32"),
-    "rnn": ("gru", "--config.model.cell.units=16", "--config.model.cell.layers=1", "--config.data.window=16"),
+    "autoregressive": ("gru", "--config.model.net.units=16", "--config.model.net.layers=1", "--config.data.window=16"),
     "vae": ("vae",),
     "ladder": ("ladder_vae", "--config.model.net.latents=(4,4)", "--config.model.net.hidden=(16,16)"),
     "vqvae": ("vqvae", *NARROW),

@@ -13,5 +13,5 @@ from gen_jax.config import load_file
 
 def get_config():
     config = load_file(Path(__file__).with_name("lstm.py"))
-    config.model.cell.name = "gru"
+    config.model.net.name = "gru"
     return config

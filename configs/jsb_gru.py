@@ -32,8 +32,8 @@ def get_config():
     config.sample.num = 4
     config.sample.length = 64
     config.model = {
-        "name": "rnn",
-        "cell": {"name": "gru", "units": 46, "dropout": 0.1, "input_dropout": 0.2, "locked": False},
+        "name": "autoregressive",
+        "net": {"name": "gru", "units": 46, "dropout": 0.1, "input_dropout": 0.2, "locked": False},
         "head": {"name": "bernoulli"},
         "optimizer": {
             "name": "adam",

@@ -19,7 +19,7 @@ from gen_jax.config import load_file
 def get_config():
     config = load_file(Path(__file__).with_name("jsb_gru.py"))
     config.steps = 4000
-    config.model.cell.units, config.model.cell.dropout = 128, 0.3
+    config.model.net.units, config.model.net.dropout = 128, 0.3
     config.model.head.name = "visible"
     config.model.optimizer.learning_rate.examples = 4000 * 16
     return config

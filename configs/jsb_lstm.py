@@ -14,5 +14,5 @@ from gen_jax.config import load_file
 
 def get_config():
     config = load_file(Path(__file__).with_name("jsb_gru.py"))
-    config.model.cell.name, config.model.cell.units = "lstm", 36
+    config.model.net.name, config.model.net.units = "lstm", 36
     return config

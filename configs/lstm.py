@@ -30,8 +30,8 @@ def get_config():
     config.sample.num = 4
     config.sample.length = 500
     config.model = {
-        "name": "rnn",
-        "cell": {"name": "lstm", "units": 256, "layers": 2, "dropout": 0.1},
+        "name": "autoregressive",
+        "net": {"name": "lstm", "units": 256, "layers": 2, "dropout": 0.1},
         "optimizer": {
             "name": "adamw",
             "learning_rate": {"start": 4e-3, "stop": 4e-5, "examples": 1000 * 32},

@@ -19,7 +19,7 @@ def get_config():
     config = load_file(Path(__file__).with_name("lstm.py"))
     config.steps = 600
     config.sample_every = config.eval_every = config.save_every = 200
-    config.model.cell = {
+    config.model.net = {
         "name": "mingru",
         "units": 256,
         "layers": 4,

@@ -13,6 +13,6 @@ from gen_jax.config import load_file
 
 def get_config():
     config = load_file(Path(__file__).with_name("lstm.py"))
-    config.model.cell.name = "vanilla"
+    config.model.net.name = "vanilla"
     config.model.optimizer.learning_rate.start = 2e-3
     return config

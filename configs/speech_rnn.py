@@ -28,9 +28,9 @@ def get_config():
     config.evaluate.num = 200
     config.evaluate.metrics = ("label_accuracy", "nats_per_token")
     config.model = {
-        "name": "rnn",
+        "name": "autoregressive",
         "conditional": True,
-        "cell": {"name": "gru", "units": 128, "layers": 2},
+        "net": {"name": "gru", "units": 128, "layers": 2},
         "optimizer": {
             "name": "adam",
             "learning_rate": {"start": 3e-3, "stop": 3e-5, "examples": 2000 * 64},

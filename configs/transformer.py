@@ -2,14 +2,13 @@
 
     python -m gen_jax.train --config configs/transformer.py
 
-It has 4 layers of 128 units with 4 heads, and reads windows of 64 characters. nanoGPT states 1.88 nats per character for
-this size on the validation split, on windows without context.
+It has 4 layers of 128 units with 4 heads, and reads windows of 64 characters without context, as nanoGPT does.
 
     python -m gen_jax.sample --workdir runs/transformer --num 4 --length 1000 --given "prefix=ROMEO:" --out romeo.txt
 
-For a GPU, the size of nanoGPT's larger config: --config.model.cell.units=384 --config.model.cell.layers=6
---config.model.cell.heads=6 --config.model.cell.context=256 --config.model.cell.dropout=0.2
---config.model.cell.dtype=bfloat16 --config.data.window=256 --config.batch_size=64 --config.steps=5000.
+For a GPU, the size of nanoGPT's larger config: --config.model.net.units=384 --config.model.net.layers=6
+--config.model.net.heads=6 --config.model.net.context=256 --config.model.net.dropout=0.2
+--config.model.net.dtype=bfloat16 --config.data.window=256 --config.batch_size=64 --config.steps=5000.
 """
 
 from gen_jax.config import base_config
@@ -29,8 +28,8 @@ def get_config():
     config.sample.num = 4
     config.sample.length = 500
     config.model = {
-        "name": "rnn",
-        "cell": {"name": "transformer", "units": 128, "layers": 4, "heads": 4, "context": 64},
+        "name": "autoregressive",
+        "net": {"name": "transformer", "units": 128, "layers": 4, "heads": 4, "context": 64},
         "optimizer": {
             "name": "adamw",
             "learning_rate": {"start": 3e-3, "stop": 1e-4, "examples": config.steps * config.batch_size},

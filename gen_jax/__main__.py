@@ -34,7 +34,7 @@ def lines() -> list[str]:
     overview.append("families, as gen_jax.models.NAME(spec, ...) and as config.model.name:")
     for name, family in MODELS.items():
         text = (family.__doc__ or "").partition("\n")[0]
-        overview.append(f"  {name:<13}{text.removeprefix('Returns ')}")
+        overview.append(f"  {name:<15}{text.removeprefix('Returns ')}")
     files = sorted(CONFIGS.glob("*.py"))
     if files:
         overview.append("configs, as python -m gen_jax.train --config FILE (add --help for their settings):")

@@ -13,6 +13,7 @@ from conftest import make_spec, table_spec
 
 from gen_jax.data.tables.column_modes import with_modes
 from gen_jax.devices import placement
+from gen_jax.models.autoregressive import autoregressive
 from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.forest import forest
@@ -22,7 +23,6 @@ from gen_jax.models.hmm import hmm
 from gen_jax.models.ladder import ladder
 from gen_jax.models.markov import markov
 from gen_jax.models.mixture import mixture
-from gen_jax.models.rnn import rnn
 from gen_jax.models.smote import smote
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
@@ -323,33 +323,33 @@ FAMILIES = {
     ),
     "smote": columns_family(smote, False, {}, neighbours=3, within="x0"),
     "gan_recurrent": gan_family(RAMP, ramps(), RECURRENT, latent_size=8, conditional=True),
-    "rnn_text": sequence_family(
-        rnn,
+    "autoregressive_text": sequence_family(
+        autoregressive,
         "text",
         cycles(4, 1),
         0.0,
         outcomes_of(4, (5,), "int32"),
         lanes=True,
-        cell={"name": "gru", "units": 8, "dropout": 0.1},
+        net={"name": "gru", "units": 8, "dropout": 0.1},
         **QUICK,
     ),
-    "rnn_transformer": sequence_family(
-        rnn,
+    "transformer_text": sequence_family(
+        autoregressive,
         "text",
         cycles(4, 1),
         0.0,
         outcomes_of(4, (5,), "int32"),
         lanes=True,
-        cell={"name": "transformer", "units": 8, "layers": 1, "heads": 2, "context": 4, "dropout": 0.1},
+        net={"name": "transformer", "units": 8, "layers": 1, "heads": 2, "context": 4, "dropout": 0.1},
         **QUICK,
     )._replace(sgd={"optimizer": SGD}),
-    "rnn_roll": sequence_family(
-        rnn,
+    "autoregressive_roll": sequence_family(
+        autoregressive,
         "roll",
         np.eye(3)[cycles(3, 2)],
         0.1,
         outcomes_of(2, (3, 3), "float32"),
-        cell={"name": "lstm", "units": 8, "dropout": 0.05, "input_dropout": 0.05, "locked": False},
+        net={"name": "lstm", "units": 8, "dropout": 0.05, "input_dropout": 0.05, "locked": False},
         head={"name": "visible"},
         **QUICK,
     ),

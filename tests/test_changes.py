@@ -38,7 +38,7 @@ def test_options_that_the_config_leaves_out_can_be_set():
     assert model_of(GAN, f"{OPTIMIZER}.clip_norm=1.5")["generator_optimizer"]["clip_norm"] == 1.5
     assert model_of(GAN, f"{OPTIMIZER}.eps=1e-6")["generator_optimizer"]["eps"] == 1e-6
     assert model_of(GAN, "--config.model.generator.norm=batch")["generator"]["norm"] == "batch"
-    assert model_of(LSTM, "--config.model.cell.residual=True")["cell"]["residual"] is True
+    assert model_of(LSTM, "--config.model.net.residual=True")["net"]["residual"] is True
     assert model_of(VAE, "--config.model.encoder.hidden=8,8")["encoder"]["hidden"] == (8, 8)
 
 

@@ -223,7 +223,7 @@ def test_a_length_stands_beside_a_condition(tmp_path):
     c = RANDOM.normal(size=(24, 2))
     data = gj.data.arrays(RANDOM.normal(size=(24, 5, 2)), c=c, kind="series")
     run = gj.fit(
-        gj.models.rnn(data.spec, conditional=True, cell={"name": "gru", "units": 4}),
+        gj.models.autoregressive(data.spec, conditional=True, net={"name": "gru", "units": 4}),
         data,
         workdir=tmp_path / "run",
         **FEW,

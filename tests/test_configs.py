@@ -21,7 +21,7 @@ from gen_jax.data.tables.networks import ASIA
 from gen_jax.data.tables.sets import SHIPPED
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
-TINY = ["--config.model.cell.units=16", "--config.model.cell.layers=1", "--config.eval_every=0"]
+TINY = ["--config.model.net.units=16", "--config.model.net.layers=1", "--config.eval_every=0"]
 SERIES = [f"--config.model.{net}.cell.units=4" for net in ("generator", "discriminator")]
 NARROW = [f"--config.model.{net}.channels=(16,)" for net in ("generator", "discriminator")]
 ONE_BLOCK = [f"--config.model.{net}.blocks=1" for net in ("generator", "discriminator")]
@@ -35,7 +35,7 @@ SMALLER = {  # what takes long to compile or to run
     "gan_gaussians": ["--config.data.variant=ring"],
     "jsb_gru": ["--config.eval_every=2"],
     "jsb_lstm": ["--config.eval_every=2"],
-    "jsb_gru_structured": ["--config.model.cell.units=16", "--config.eval_every=2"],
+    "jsb_gru_structured": ["--config.model.net.units=16", "--config.eval_every=2"],
     "ladder_vae": ["--config.model.net.latents=(2,2)", "--config.model.net.hidden=(16,16)"],
     "markov": [
         "--config.model.order=2",

@@ -13,7 +13,8 @@ import pytest
 import gen_jax
 from gen_jax import sample, train
 from gen_jax.devices import startup
-from gen_jax.models import MODELS
+from gen_jax.models import MODELS, RENAMED
+from gen_jax.storage.directory import read_config
 
 GOLDEN = Path(__file__).parent / "golden"
 RUNS, STEPS = sorted((GOLDEN / "kept").iterdir()), 50
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_device")
 
 
 def test_every_family_of_then_has_a_run():
-    assert {path.name for path in RUNS} <= {*MODELS} and len(RUNS) == 13
+    assert {RENAMED.get(path.name, [path.name])[0] for path in RUNS} <= {*MODELS} and len(RUNS) == 13
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
@@ -41,7 +42,7 @@ def test_an_old_run_is_resumed(path, tmp_path):
         "from gen_jax.config import base_config\n\n"
         "def get_config():\n"
         "    config = base_config()\n"
-        f"    config.update(json.loads({(path / 'config.json').read_text()!r}))\n"
+        f"    config.update(json.loads({json.dumps(read_config(path))!r}))\n"
         "    return config\n"
     )
     flags = [f"--config.steps={STEPS + 2}", f"--config.save_every={STEPS + 2}", "--quiet"]

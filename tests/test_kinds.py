@@ -49,7 +49,7 @@ def blocks(x, spec) -> Image.Image:
 
 MADE_UP = {
     "profile": (Kind("profile", "profiles", "D", columns=True), (6,), {"name": "gaussian"}),
-    "track": (Kind("track", "tracks", "TD"), (5, 2), {"name": "rnn", "cell": {"name": "gru", "units": 4}}),
+    "track": (Kind("track", "tracks", "TD"), (5, 2), {"name": "autoregressive", "net": {"name": "gru", "units": 4}}),
     "cube": (Kind("cube", "cubes", "DHWC"), (3, 4, 4, 2), {"name": "vae", "latent_size": 2}),
 }
 

@@ -33,7 +33,12 @@ from scipy.special import logsumexp
 
 from gen_jax.models.vqvae import vqvae
 
-PREFIXED = ("markov", "rnn_text", "rnn_transformer", "rnn_roll")  # families that continue a prefix alone
+PREFIXED = (
+    "markov",
+    "autoregressive_text",
+    "transformer_text",
+    "autoregressive_roll",
+)  # families that continue a prefix alone
 DRAWS = 4096
 UNLIKELY = 1e-4  # p-values below it fail; all keys are fixed, so that a test always has the same one
 GRID, ROWS = 256, 400  # points in one coordinate, and rows that are integrated

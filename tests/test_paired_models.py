@@ -14,10 +14,10 @@ from gen_jax.distributions.columns import representation
 from gen_jax.errors import UserError
 from gen_jax.losses.penalties import PENALTIES, squared_gradient
 from gen_jax.losses.reconstruction import absolute_error, class_entropy, squared_error
+from gen_jax.models.autoregressive import autoregressive
 from gen_jax.models.gan import gan
 from gen_jax.models.gan.losses import over_patches
 from gen_jax.models.ladder import ladder
-from gen_jax.models.rnn import rnn
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
 from gen_jax.nets.embedding import Embedded, as_image, as_vector
@@ -77,8 +77,8 @@ MODELS = {
     "vqvae, text": (vqvae, LEVELS, WORDS, {**GRID, **CODES}),
     "ladder, image": (ladder, IMAGE, PHOTO, {"net": {"name": "mlp", "latents": (1, 2), "hidden": (8,)}}),
     "ladder, text": (ladder, IMAGE, WORDS, {"net": {"name": "conv", "channels": (4,), "latent_channels": 1}}),
-    "rnn, image": (rnn, make_spec("series", (4, 2)), PHOTO, {"cell": {"name": "gru", "units": 8}}),
-    "rnn, text": (rnn, make_spec("series", (4, 2)), WORDS, {"cell": {"name": "gru", "units": 8}}),
+    "autoregressive, image": (autoregressive, make_spec("series", (4, 2)), PHOTO, {"net": {"name": "gru", "units": 8}}),
+    "autoregressive, text": (autoregressive, make_spec("series", (4, 2)), WORDS, {"net": {"name": "gru", "units": 8}}),
 }
 
 

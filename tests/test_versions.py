@@ -11,8 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OLDEST, NEWEST = "3.11", "3.13"
 OTHER = NEWEST if sys.version_info < (3, 12) else OLDEST
-FAMILIES = "bernoulli or forest_tree or gan_hinge or gaussian or hmm_series or markov or rnn_text or vae_dreg"
-ROWS = ("gan", "markov", "hmm_roll", "rnn_text", "vae", "ladder_mlp", "vqvae")  # one of each family
+FAMILIES = (
+    "bernoulli or forest_tree or gan_hinge or gaussian or hmm_series or markov or autoregressive_text or vae_dreg"
+)
+ROWS = ("gan", "markov", "hmm_roll", "autoregressive_text", "vae", "ladder_mlp", "vqvae")  # one of each family
 ROWS += ("bernoulli", "gaussian", "mixture", "bayes_net", "forest", "smote")
 LAWS = "resume_is_bitwise or sample_looks or given_names or exact_log_prob or bounds_of_all or learning_helps"
 CHOSEN = {

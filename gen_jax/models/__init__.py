@@ -1,6 +1,7 @@
 """One family per file, each a function that returns a `Model`."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ from ml_collections import ConfigDict
 from gen_jax.config import settings_of, unshared
 from gen_jax.data.spec import Spec, levels, may_miss
 from gen_jax.model import Model, State
+from gen_jax.models.autoregressive import autoregressive
 from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.families import Families
@@ -19,7 +21,6 @@ from gen_jax.models.hmm import hmm
 from gen_jax.models.ladder import ladder
 from gen_jax.models.markov import markov
 from gen_jax.models.mixture import mixture
-from gen_jax.models.rnn import rnn
 from gen_jax.models.smote import smote
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
@@ -27,6 +28,7 @@ from gen_jax.registry import build
 
 MODELS = Families(  # family(spec, **options)
     {
+        "autoregressive": autoregressive,
         "bayes_net": bayes_net,
         "bernoulli": bernoulli,
         "forest": forest,
@@ -36,12 +38,12 @@ MODELS = Families(  # family(spec, **options)
         "ladder": ladder,
         "markov": markov,
         "mixture": mixture,
-        "rnn": rnn,
         "smote": smote,
         "vae": vae,
         "vqvae": vqvae,
     }
 )
+RENAMED = {"rnn": ("autoregressive", {"cell": "net"})}  # family of an earlier version -> its name and options of today
 
 
 def __getattr__(name: str) -> Callable[..., Model]:
@@ -76,6 +78,20 @@ def default_settings(name: str | None) -> ConfigDict:
     """
     family = MODELS.get(name or "")
     return ConfigDict() if family is None else settings_of(family)
+
+
+def rename_old_parts(model: dict[str, Any]) -> None:
+    """Gives the `model` section of the config of a run of an earlier version the names of today.
+
+    Args:
+      model: the section, which is changed.
+    """
+    name, options = RENAMED.get(model.get("name", ""), (None, {}))
+    if name is not None:
+        model["name"] = name
+        for old, new in options.items():
+            if old in model:
+                model[new] = model.pop(old)
 
 
 def complete_settings(config: ConfigDict, name: str | None = None) -> ConfigDict:

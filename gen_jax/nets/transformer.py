@@ -178,7 +178,7 @@ class Block(nn.Module):
         out = nn.Dense(units, use_bias=False, kernel_init=initializers.zeros, dtype=self.dtype, name="feedforward_out")(
             nn.silu(gate) * up
         )
-        cache = written(cache[0], key, before, length), written(cache[1], value, before, length)
+        cache = updated_cache(cache[0], key, before, length), updated_cache(cache[1], value, before, length)
         return h + drop(out.astype(jnp.float32)), cache
 
 
@@ -217,7 +217,7 @@ def visible(before: jax.Array, frames: int, context: int) -> jax.Array:
     return jnp.concatenate([old, causal], -1)
 
 
-def written(cache: jax.Array, new: jax.Array, before: jax.Array, length: jax.Array) -> jax.Array:
+def updated_cache(cache: jax.Array, new: jax.Array, before: jax.Array, length: jax.Array) -> jax.Array:
     """Returns a cache [B, context, heads, size] with the last frames of each row at the slots of their places.
 
     Args:

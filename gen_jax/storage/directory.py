@@ -37,12 +37,13 @@ def read_config(workdir: Path) -> dict | None:
     if not workdir.is_dir():
         raise UserError(f"{workdir} is a file; expected the directory of a run")
     if (workdir / "config.json").exists():
-        from gen_jax.models import default_settings  # slow to import
+        from gen_jax.models import default_settings, rename_old_parts  # slow to import
 
         config = read_json(workdir / "config.json")
         refuse_types(config, workdir / "config.json")
         config.setdefault("registered", {})  # because runs of earlier versions lack it
         if "model" in config:
+            rename_old_parts(config["model"])
             config["model"] = {**plain(default_settings(config["model"].get("name"))), **config["model"]}
         return config
     others = {path.name for path in workdir.iterdir() if not path.name.startswith(".")} - UNFINISHED

@@ -1,4 +1,4 @@
-"""Training steps and sampling of `models.rnn` beside torch.nn's LSTM and GRU (oneDNN on a CPU, cuDNN on a GPU), and a parallel minGRU.
+"""Training steps and sampling of `models.autoregressive` beside torch.nn's LSTM and GRU (oneDNN on a CPU, cuDNN on a GPU), and a parallel minGRU.
 
 Two layers of 256 units between one-hot tokens (65) and logits; 64 rows of 128 tokens; gradients clipped to norm 1; Adam. Texts are 64 of
 250 tokens, in PyTorch by a loop over frames. `products` is the LSTM's step without its gates: what no form of these could undercut.
@@ -32,10 +32,10 @@ def tokens() -> np.ndarray:
 
 def model_of(cell: str):
     """Our model."""
-    from gen_jax.models.rnn import ADAM, rnn
+    from gen_jax.models.autoregressive import ADAM, autoregressive
 
     spec = spec_of("text", (FRAMES,), 0, VALUES - 1, "int32", vocabulary=["a"] * VALUES)
-    return rnn(spec, {"name": cell, "units": UNITS, "layers": 2}, optimizer=ADAM)
+    return autoregressive(spec, {"name": cell, "units": UNITS, "layers": 2}, optimizer=ADAM)
 
 
 def ours(setting: Setting, cell: str) -> Run:

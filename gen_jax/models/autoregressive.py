@@ -1,4 +1,4 @@
-"""Recurrent nets and transformers over tokens, piano rolls, sound and series. Cells and heads are arguments."""
+"""Autoregressive models of tokens, piano rolls, sound and series. The net and the head are arguments."""
 
 from collections.abc import Callable
 from functools import partial
@@ -37,8 +37,8 @@ OPTIONS = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "stream": None}  # opti
 Lanes = tuple[tuple, jax.Array]
 
 
-class RnnState(NamedTuple):
-    """Holds the state of a recurrent net."""
+class AutoregressiveState(NamedTuple):
+    """Holds the state of an autoregressive model."""
 
     step: jax.Array  # [] int32
     examples: jax.Array  # [] int32, rows trained on
@@ -49,8 +49,8 @@ class RnnState(NamedTuple):
     lanes: Lanes | None  # carries and last frames at the end of the previous batch; None without lanes
 
 
-class RecurrentNet(NamedTuple):
-    """Describes a recurrent net without its weights."""
+class AutoregressiveNet(NamedTuple):
+    """Describes an autoregressive model without its weights."""
 
     predictor: Predictor
     unroll: Callable  # (params, carry, previous frames, y, length) -> carry, outputs [B, T, W], weights of the head
@@ -58,16 +58,18 @@ class RecurrentNet(NamedTuple):
     frame: tuple[int, ...]  # shape of a frame; () for tokens and for samples of sound
 
 
-@family("rnn")
-def rnn(
+@family("autoregressive")
+def autoregressive(
     spec: Spec,
-    cell: Cell = {"name": "lstm"},
+    net: Cell = {"name": "lstm"},
     head: frames.HeadChoice = None,
     conditional: bool = False,
     optimizer: optimizers.Optimizer = ADAM,
     ema_half_life: float = 0.0,
 ) -> Model:
-    """Returns a recurrent net that predicts each frame of a sequence from the frames before it.
+    """Returns a model of sequences that predicts each frame from the frames before it, p(x) = prod p(x_t | x_1..t-1).
+
+    Its net is a recurrent net or a causal transformer.
 
     A step is one update by the gradient of `next_frame_loss`. If a batch has `reset`, row i continues row i of the
     previous batch unless `reset[i]`. Gradients end at the border of the batches (truncated backpropagation through
@@ -81,7 +83,7 @@ def rnn(
 
     Args:
       spec: facts of the data, which are tokens, rolls, sound or series.
-      cell: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; by default one LSTM layer
+      net: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; by default one LSTM layer
         (Hochreiter & Schmidhuber 1997). Or `transformer` and the options of `nets.transformer.Transformer` (Vaswani et
         al. 2017, arXiv 1706.03762).
       head: a `name` in `distributions.frames.HEADS` and its options. None, the default, takes the first head that fits
@@ -98,16 +100,16 @@ def rnn(
     """
     check_data(spec)
     density = frames.fitting(spec, head)
-    conditions = conditions_of("rnn", spec, conditional)
-    layers = build_recurrent("cell", cell)
+    conditions = conditions_of("autoregressive model", spec, conditional)
+    layers = build_recurrent("net", net)
     predictor = Predictor(layers, density.width, levels(spec), kind_of(spec).binary, conditions, density.weights)
-    net = RecurrentNet(predictor, partial(predictor.apply, method="unroll"), density, tuple(spec.shape[1:]))
+    whole = AutoregressiveNet(predictor, partial(predictor.apply, method="unroll"), density, tuple(spec.shape[1:]))
     tx = optimizers.optimizer(optimizer)
     return Model(
-        partial(init, net, tx),
-        partial(step, net, tx, ema_half_life),
-        partial(sample, net, spec, jax.jit(partial(complete, net), static_argnames="stream")),
-        partial(log_prob, net, jax.jit(partial(score, net))),
+        partial(init, whole, tx),
+        partial(step, whole, tx, ema_half_life),
+        partial(sample, whole, spec, jax.jit(partial(complete, whole), static_argnames="stream")),
+        partial(log_prob, whole, jax.jit(partial(score, whole))),
         given=(*conditions.names, "x", "mask", "length"),
         options=OPTIONS,
     )
@@ -123,10 +125,10 @@ def check_data(spec: Spec) -> None:
       UserError: with the kind of the data.
     """
     if not kind_of(spec).time:
-        raise UserError(f"{spec.name} holds {spec.kind} data; expected sequences for an rnn")
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected sequences for an autoregressive model")
 
 
-def init(net: RecurrentNet, tx: Callable, key: jax.Array, batch: Batch) -> RnnState:
+def init(net: AutoregressiveNet, tx: Callable, key: jax.Array, batch: Batch) -> AutoregressiveState:
     """Returns the state before the first step. It carries lanes if the batch has `reset`.
 
     Args:
@@ -141,7 +143,7 @@ def init(net: RecurrentNet, tx: Callable, key: jax.Array, batch: Batch) -> RnnSt
     )
     zero = jnp.zeros((), jnp.int32)
     classes = net.predictor.conditions.classes
-    return RnnState(
+    return AutoregressiveState(
         step=zero,
         examples=zero,
         classes=jnp.zeros(classes) if classes else None,
@@ -153,8 +155,8 @@ def init(net: RecurrentNet, tx: Callable, key: jax.Array, batch: Batch) -> RnnSt
 
 
 def step(
-    net: RecurrentNet, tx: Callable, ema_half_life: float, key: jax.Array, state: RnnState, batch: Batch
-) -> tuple[RnnState, dict]:
+    net: AutoregressiveNet, tx: Callable, ema_half_life: float, key: jax.Array, state: AutoregressiveState, batch: Batch
+) -> tuple[AutoregressiveState, dict]:
     """Returns the state after one update by the gradient of `next_frame_loss`.
 
     Args:
@@ -180,7 +182,7 @@ def step(
     counts = state.classes
     if counts is not None:
         counts = counted_labels(counts, weight, batch["y"])
-    state = RnnState(
+    state = AutoregressiveState(
         step=state.step + 1,
         examples=saturated(state.examples, new),
         classes=counts,
@@ -194,7 +196,7 @@ def step(
 
 
 def next_frame_loss(
-    net: RecurrentNet, params: Any, key: jax.Array | None, batch: Batch, lanes: Lanes | None = None
+    net: AutoregressiveNet, params: Any, key: jax.Array | None, batch: Batch, lanes: Lanes | None = None
 ) -> tuple[jax.Array, Lanes]:
     """Returns the mean of -log p(x_t | x_1..t-1) over the frames of a batch in nats, and the lanes after it.
 
@@ -215,7 +217,7 @@ def next_frame_loss(
 
 
 def frame_log_prob(
-    net: RecurrentNet, params: Any, key: jax.Array | None, batch: Batch, length: jax.Array, lanes: Lanes
+    net: AutoregressiveNet, params: Any, key: jax.Array | None, batch: Batch, length: jax.Array, lanes: Lanes
 ) -> tuple[jax.Array, Lanes]:
     """Returns log p(x_t | x_1..t-1) [B, T] in nats, and the lanes after the end of each row.
 
@@ -241,7 +243,7 @@ def frame_log_prob(
     return values, (carry, jnp.where(like_rows(length > 0, ends), ends, last))
 
 
-def first_lanes(net: RecurrentNet, rows: int) -> Lanes:
+def first_lanes(net: AutoregressiveNet, rows: int) -> Lanes:
     """Returns lanes before their first frame.
 
     Args:
@@ -255,7 +257,7 @@ def first_lanes(net: RecurrentNet, rows: int) -> Lanes:
     return net.predictor.recurrent.init_carry(rows), last
 
 
-def continued(state: RnnState, batch: Batch, fresh: Lanes) -> Lanes:
+def continued(state: AutoregressiveState, batch: Batch, fresh: Lanes) -> Lanes:
     """Returns the lanes that a batch continues: the lanes of the state, or `fresh` lanes in rows that are reset.
 
     If the batch has no `reset` and the state has no lanes, all rows are fresh.
@@ -280,7 +282,9 @@ def continued(state: RnnState, batch: Batch, fresh: Lanes) -> Lanes:
     return jax.tree.map(lambda old, new: jnp.where(like_rows(batch["reset"], old), new, old), state.lanes, fresh)
 
 
-def log_prob(net: RecurrentNet, compiled: Callable, key: jax.Array, state: RnnState, batch: Batch) -> jax.Array:
+def log_prob(
+    net: AutoregressiveNet, compiled: Callable, key: jax.Array, state: AutoregressiveState, batch: Batch
+) -> jax.Array:
     """Returns log p(x) [B] of each sequence in nats, or log p(x | y) for a conditional net.
 
     Args:
@@ -294,7 +298,9 @@ def log_prob(net: RecurrentNet, compiled: Callable, key: jax.Array, state: RnnSt
       UserError: for a batch that the net cannot read, or a batch with `mask`.
     """
     if "mask" in batch:
-        raise UserError("the batch holds mask; expected x and length only, because an rnn needs every frame")
+        raise UserError(
+            "the batch holds mask; expected x and length only, because an autoregressive model needs every frame"
+        )
     predictor = net.predictor
     batch = {**batch, **(batch_conditions(batch, predictor.conditions) or {})}
     check_sequences(batch, net.frame, predictor.values, predictor.binary)
@@ -303,7 +309,7 @@ def log_prob(net: RecurrentNet, compiled: Callable, key: jax.Array, state: RnnSt
     )
 
 
-def score(net: RecurrentNet, params: Any, batch: Batch) -> jax.Array:
+def score(net: AutoregressiveNet, params: Any, batch: Batch) -> jax.Array:
     """Returns the log-probability [B] of each sequence of a batch, in nats.
 
     Args:
@@ -316,11 +322,11 @@ def score(net: RecurrentNet, params: Any, batch: Batch) -> jax.Array:
 
 
 def sample(
-    net: RecurrentNet,
+    net: AutoregressiveNet,
     spec: Spec,
     compiled: Callable,
     key: jax.Array,
-    state: RnnState,
+    state: AutoregressiveState,
     num: int,
     given: dict | None = None,
     how: dict | None = None,
@@ -334,8 +340,8 @@ def sample(
       key: random key of the draws.
       state: the state, whose averaged weights are used.
       num: number of sequences.
-      given: conditions, see `rnn`; by default None.
-      how: options of the sampler, see `rnn`; by default None.
+      given: conditions, see `autoregressive`; by default None.
+      how: options of the sampler, see `autoregressive`; by default None.
 
     Returns:
       `x` [num, T, *frame], `length` [num] if it is given, and `y` [num] for a conditional net.
@@ -361,7 +367,7 @@ def sample(
 
 
 def complete(
-    net: RecurrentNet,
+    net: AutoregressiveNet,
     key: jax.Array,
     params: Any,
     x: jax.Array,

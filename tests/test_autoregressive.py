@@ -25,9 +25,9 @@ from gen_jax.distributions.frames import Choice, draw_token, fitting
 from gen_jax.errors import UserError
 from gen_jax.metrics.features import real_data
 from gen_jax.metrics.sequences.timegan import discriminative_score, predictive_score
+from gen_jax.models.autoregressive import AutoregressiveNet, autoregressive, first_lanes, next_frame_loss
+from gen_jax.models.autoregressive import init as first_state
 from gen_jax.models.markov import markov
-from gen_jax.models.rnn import RecurrentNet, first_lanes, next_frame_loss, rnn
-from gen_jax.models.rnn import init as rnn_init
 from gen_jax.nets.cells import CELLS, Linear, unroll_gated
 from gen_jax.nets.embedding import Embedded
 from gen_jax.nets.predictor import Predictor
@@ -311,7 +311,7 @@ def learnt(head: str):
     outcomes = jnp.asarray([*product(range(values), repeat=int(np.prod(spec.shape)))], dtype)
     outcomes = {"x": outcomes.reshape(-1, *spec.shape)}
     fast = {"name": "adam", "learning_rate": 0.05}
-    model = rnn(spec, {"name": "gru", "units": 6}, {"name": head}, optimizer=fast)
+    model = autoregressive(spec, {"name": "gru", "units": 6}, {"name": head}, optimizer=fast)
     batch = {"x": outcomes["x"][:: len(outcomes["x"]) // 7]}
     state, step = model.init(KEY, batch), jax.jit(model.step)
     for _ in range(10):
@@ -333,7 +333,7 @@ def test_draws_have_the_probabilities_that_are_scored(head):
 
 def test_reals_are_a_density():
     spec = make_spec("series", (1, 1))
-    model = rnn(spec, {"name": "vanilla", "units": 4}, {"name": "gaussian_mixture", "components": 3})
+    model = autoregressive(spec, {"name": "vanilla", "units": 4}, {"name": "gaussian_mixture", "components": 3})
     x = jnp.linspace(-30, 30, 20_001)[:, None, None]
     state = jax.jit(model.init)(KEY, {"x": x})
     p = np.exp(np.float64(model.log_prob(KEY, state, {"x": x})))
@@ -352,7 +352,7 @@ def lanes_of(spec, rows: int, window: int, windows: int):
 @pytest.mark.parametrize("cell", ["lstm", "mingru"])
 def test_a_lane_goes_on_where_it_ended(cell):
     """Windows in turn have the likelihood of the whole; a reset makes them sequences of their own."""
-    model = rnn(tokens_spec(), {"name": cell, "units": 6, "layers": 2}, optimizer=SGD)
+    model = autoregressive(tokens_spec(), {"name": cell, "units": 6, "layers": 2}, optimizer=SGD)
     whole, batches = lanes_of(model, 2, 4, 3)
     state, step, found = model.init(KEY, batches[0]), jax.jit(model.step), []
     for batch in batches:
@@ -369,7 +369,7 @@ def test_a_lane_goes_on_where_it_ended(cell):
 
 
 def test_lanes_of_rolls_go_on_too():
-    model = rnn(ROLL, {"name": "gru", "units": 6}, optimizer=SGD)
+    model = autoregressive(ROLL, {"name": "gru", "units": 6}, optimizer=SGD)
     whole = np.float32(np.random.default_rng(0).random((2, 6, *ROLL.shape[1:])) < 0.5)
     first, second = ({"x": whole[:, i : i + 3], "reset": np.full(2, i == 0)} for i in (0, 3))
     state, before = jax.jit(model.step)(KEY, model.init(KEY, first), first)
@@ -380,7 +380,7 @@ def test_lanes_of_rolls_go_on_too():
 
 
 def test_a_lane_that_ends_within_a_window_keeps_its_last_frame():
-    model = rnn(tokens_spec(), {"name": "gru", "units": 6}, optimizer=SGD)
+    model = autoregressive(tokens_spec(), {"name": "gru", "units": 6}, optimizer=SGD)
     whole, (first, second, _) = lanes_of(model, 2, 4, 3)
     state, length, step = model.init(KEY, first), np.array([4, 2]), jax.jit(model.step)
     state, _ = step(KEY, state, {**first, "length": length})
@@ -399,14 +399,14 @@ def test_the_loss_is_a_function_that_can_be_differentiated(spec, head):
     density = fitting(spec, {"name": head})
     values = 3 if head == "categorical" else 0
     predictor = Predictor(Recurrent("gru", 6), density.width, values, not values, NONE, density.weights)
-    net = RecurrentNet(predictor, partial(predictor.apply, method="unroll"), density, spec.shape[1:])
+    net = AutoregressiveNet(predictor, partial(predictor.apply, method="unroll"), density, spec.shape[1:])
     x = jnp.arange(4 * np.prod(spec.shape)).reshape(4, *spec.shape) % 7 % 3
     batch = {
         "x": x if values else jnp.float32(x > 0),
         "length": np.array([5, 2, 4, 5]),
         "weight": np.array([1.0, 1.0, 1.0, 0.0]),
     }
-    params = host(jax.jit(partial(rnn_init, net, lambda examples: optax.sgd(0.1)))(KEY, batch).params)
+    params = host(jax.jit(partial(first_state, net, lambda examples: optax.sgd(0.1)))(KEY, batch).params)
     loss = jax.jit(partial(next_frame_loss, net))
 
     def value(params):
@@ -442,7 +442,7 @@ def test_scores_and_samples_are_compiled_once(caplog):
 
 def test_gradients_are_clipped_after_they_are_taken():
     clipped = {"name": "sgd", "learning_rate": 1.0, "clip_norm": 0.01}
-    model = rnn(tokens_spec(), {"name": "gru", "units": 6}, optimizer=clipped)
+    model = autoregressive(tokens_spec(), {"name": "gru", "units": 6}, optimizer=clipped)
     batch = {"x": np.ones((4, 5), np.int32)}
     state = jax.jit(model.init)(KEY, batch)
     after, metrics = jax.jit(model.step)(KEY, state, batch)
@@ -547,38 +547,38 @@ def test_only_tokens_have_a_nucleus():
 @pytest.mark.parametrize(
     "spec, options, words",
     [
-        (make_spec("vector", (2,)), {}, "expected sequences for an rnn"),
+        (make_spec("vector", (2,)), {}, "expected sequences for an autoregressive model"),
         (ROLL, {"head": {"name": "categorical"}}, "head is 'categorical' .* expected bernoulli or visible or nade"),
         (ROLL, {"head": {"name": "visibel"}}, "Did you mean 'visible'"),
         (
             ROLL,
-            {"cell": {"name": "gru", "scan": "associative"}},
+            {"net": {"name": "gru", "scan": "associative"}},
             "cell is gru; .* linear in h: mingru, minlstm, lru",
         ),
-        (ROLL, {"cell": {"name": "lstm", "scan": "cudnn"}}, "lstm on cpu; expected lstm on an NVIDIA GPU"),
-        (ROLL, {"cell": {"name": "grue"}}, "Did you mean 'gru'"),
-        (ROLL, {"cell": {"name": "gru", "units": 0}}, "units is 0; expected a whole number, at least 1"),
-        (ROLL, {"cell": {"name": "gru", "units": 2.5}}, "units is 2.5; expected a whole number"),
-        (ROLL, {"cell": {"name": "gru", "feedforward": -1}}, "feedforward is -1; expected a whole number, at least 0"),
+        (ROLL, {"net": {"name": "lstm", "scan": "cudnn"}}, "lstm on cpu; expected lstm on an NVIDIA GPU"),
+        (ROLL, {"net": {"name": "grue"}}, "Did you mean 'gru'"),
+        (ROLL, {"net": {"name": "gru", "units": 0}}, "units is 0; expected a whole number, at least 1"),
+        (ROLL, {"net": {"name": "gru", "units": 2.5}}, "units is 2.5; expected a whole number"),
+        (ROLL, {"net": {"name": "gru", "feedforward": -1}}, "feedforward is -1; expected a whole number, at least 0"),
         (ROLL, {"head": {"name": "bernoulli_mixture", "components": 0}}, "components is 0; expected a whole number"),
         (ROLL, {"head": {"name": "nade", "hidden": -1}}, "hidden is -1; expected a whole number, at least 1"),
-        (ROLL, {"cell": {"name": "gru", "dropout": 1.0}}, "dropout is 1.0"),
-        (ROLL, {"cell": {"name": "gru", "input_dropout": -1}}, "input_dropout is -1"),
-        (ROLL, {"cell": {"name": "gru", "norm": "batch"}}, "norm"),
-        (ROLL, {"cell": {"name": "gru", "unit": 3}}, "option of cell 'gru'"),
-        (ROLL, {"conditional": True}, "expected labels or a condition for a conditional rnn"),
+        (ROLL, {"net": {"name": "gru", "dropout": 1.0}}, "dropout is 1.0"),
+        (ROLL, {"net": {"name": "gru", "input_dropout": -1}}, "input_dropout is -1"),
+        (ROLL, {"net": {"name": "gru", "norm": "batch"}}, "norm"),
+        (ROLL, {"net": {"name": "gru", "unit": 3}}, "option of net 'gru'"),
+        (ROLL, {"conditional": True}, "expected labels or a condition for a conditional autoregressive model"),
     ],
 )
 def test_an_unusable_model_is_refused(spec, options, words):
     with pytest.raises(UserError, match=words):
-        model = rnn(spec, **options)
+        model = autoregressive(spec, **options)
         model.init(KEY, {"x": jnp.zeros((1, *spec.shape))})
 
 
 def test_a_conditional_model_draws_and_scores_by_label():
     spec = tokens_spec()._replace(classes=("a", "b", "c"))
     adam = {"name": "adam", "learning_rate": 0.05}
-    model = rnn(spec, {"name": "gru", "units": 8}, conditional=True, optimizer=adam)
+    model = autoregressive(spec, {"name": "gru", "units": 8}, conditional=True, optimizer=adam)
     y = np.array([0, 1, 2, 2])
     batch = {"x": np.int32(np.tile(y[:, None], 5)), "y": y}
     state, step = model.init(KEY, batch), jax.jit(model.step)
@@ -676,8 +676,8 @@ def test_timegans_scores_are_measured_with_their_oracle(monkeypatch):
 
 def test_a_fork_with_another_number_of_lanes_begins_them_anew(tmp_path, one_device, capsys):
     (tmp_path / "own.txt").write_text("to be or not to be, that is the question. " * 40)
-    flags = [f"--config.data.path={tmp_path / 'own.txt'}", "--config.data.window=8", "--config.model.cell.units=8"]
-    flags += ["--config.model.cell.layers=1", "--config.eval_every=0", "--config.sample_every=0", "--quiet"]
+    flags = [f"--config.data.path={tmp_path / 'own.txt'}", "--config.data.window=8", "--config.model.net.units=8"]
+    flags += ["--config.model.net.layers=1", "--config.eval_every=0", "--config.sample_every=0", "--quiet"]
     command = ["train", "--config", str(Path(__file__).parents[1] / "configs" / "mingru.py"), *flags, "--workdir"]
     train.main([*command, str(tmp_path / "four"), "--config.batch_size=4", "--config.steps=3"])
     four = ["--fork", str(tmp_path / "four"), "--config.steps=5"]
