@@ -2,7 +2,7 @@
 
     python -m gen_jax.train --config configs/transformer.py
 
-It has 4 layers of 128 units with 4 heads, and reads windows of 64 characters without context, as nanoGPT does.
+It has 4 layers of 128 units with 4 heads. A layer sees the last 64 characters, also those of the window before.
 
     python -m gen_jax.sample --workdir runs/transformer --num 4 --length 1000 --given "prefix=ROMEO:" --out romeo.txt
 
@@ -17,14 +17,14 @@ from gen_jax.config import base_config
 def get_config():
     config = base_config()
     config.steps = 2000
-    config.batch_size = 12
+    config.batch_size = 12  # lanes
     config.log_every = 100
     config.sample_every = 1000
     config.eval_every = 1000
     config.save_every = 1000
     config.data.name = "tiny_shakespeare"
     config.data.window = 64
-    config.data.order = "shuffle"
+    config.data.order = "lanes"
     config.sample.num = 4
     config.sample.length = 500
     config.model = {

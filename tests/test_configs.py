@@ -43,7 +43,7 @@ SMALLER = {  # what takes long to compile or to run
         "--config.data.window=200",
         "--config.batch_size=100",
     ],
-    **dict.fromkeys(("gru", "lstm", "mingru", "rnn"), TINY),
+    **dict.fromkeys(("gru", "lstm", "mingru", "rnn", "transformer"), TINY),
     "rcgan": ["--config.batch_size=8", "--config.sample.num=2", *SERIES],
     "speech_rnn": [*TINY, "--config.batch_size=8", "--config.sample.length=300", "--config.sample.num=2"],
     "bayes_net": ["--config.model.structure.bootstraps=2"],

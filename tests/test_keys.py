@@ -25,6 +25,7 @@ ROOT = Path(gen_jax.__file__).parents[1]
 SOURCES = [*ROOT.glob("gen_jax/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]
 JUDGE = (
     "gen_jax/metrics/images/classifier.py",
+    "gen_jax/metrics/images/segmenter.py",
 )  # its seed is a part of its recipe, which every Frechet distance depends on
 UNUSED = (
     "gen_jax/metrics/row_functions.py",

@@ -1,5 +1,7 @@
 """The transformer against attention by hand; its cache, its window, and the ends of its rows."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from gen_jax.nets.recurrent import build_recurrent
 from gen_jax.nets.transformer import Transformer, rotated, visible
 
 KEY = jax.random.key(0)
-ROWS, FRAMES, INPUTS = 3, 10, 5
+ROWS, FRAMES, INPUTS = 3, 8, 5
 X = jax.random.normal(KEY, (ROWS, FRAMES, INPUTS))
 
 
@@ -24,20 +26,25 @@ def weights_of(net: Transformer):
     )
 
 
-def unrolled(net: Transformer, params, x, length=None, carry=None, **options):
+@partial(jax.jit, static_argnums=0)
+def compiled(net: Transformer, params, carry, x, length, reset, rngs):
+    return net.apply(params, carry, x, length, reset, method="unroll", rngs=rngs)
+
+
+def unrolled(net: Transformer, params, x, length=None, carry=None, reset=None, rngs=None):
     carry = net.init_carry(len(x)) if carry is None else carry
-    return net.apply(params, carry, x, length, method="unroll", **options)
+    return compiled(net, params, carry, x, length, reset, rngs or {})
 
 
 def small(**options) -> Transformer:
     return Transformer(**{"units": 8, "layers": 2, "heads": 2, "context": 16, **options})
 
 
-@pytest.mark.parametrize("context", [1, 3, 4, 16])
-@pytest.mark.parametrize("pieces", [(1,) * FRAMES, (3, 4, 3), (7, 3)])
+@pytest.mark.parametrize(("context", "pieces"), [(1, (3, 5)), (3, (1,) * FRAMES), (4, (3, 3, 2)), (16, (7, 1))])
 def test_frames_in_pieces_are_the_frames_at_once(context, pieces):
     net = small(context=context)
     params = weights_of(net)
+    """Of a context of 1 the whole is read in pieces as well, for it has more than `LONG` contexts."""
     whole, carry, outs, start = unrolled(net, params, X)[1], net.init_carry(ROWS), [], 0
     for piece in pieces:
         carry, out = unrolled(net, params, X[:, start : start + piece], carry=carry)
@@ -55,9 +62,24 @@ def test_a_row_that_ends_goes_on_where_it_ended():
     more = unrolled(net, params, X[:, 5:], carry=carry)[1]
     for row, end in enumerate([2, 5, 0]):
         together = jnp.concatenate([X[row : row + 1, :end], X[row : row + 1, 5:]], 1)
-        expected = unrolled(net, params, together)[1]
+        expected = net.apply(params, net.init_carry(1), together, method="unroll")[1]
         np.testing.assert_allclose(more[row], expected[0, end:], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(out[row, :end], expected[0, :end], rtol=1e-4, atol=1e-5)
+
+
+def test_a_long_sequence_is_read_context_by_context():
+    x, length = jax.random.normal(KEY, (2, 19, INPUTS)), jnp.array([19, 7])
+    net = small(context=3)
+    params = weights_of(net)
+    carry, out = unrolled(net, params, x, length)  # 7 contexts
+    again, outs = net.init_carry(2), []
+    for start in range(0, 19, 9):  # at most 3 contexts
+        part = x[:, start : start + 9]
+        again, h = unrolled(net, params, part, (length - start).clip(0, part.shape[1]), carry=again)
+        outs.append(h)
+    np.testing.assert_allclose(np.concatenate(outs, 1), out, rtol=1e-4, atol=1e-5)
+    for one, two in zip(jax.tree.leaves(carry), jax.tree.leaves(again)):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 
 
 def test_a_row_that_is_reset_begins_anew():
@@ -65,7 +87,7 @@ def test_a_row_that_is_reset_begins_anew():
     params = weights_of(net)
     carry = unrolled(net, params, X)[0]
     reset = jnp.array([True, False, True])
-    out = net.apply(params, carry, X, None, reset, method="unroll")[1]
+    out = unrolled(net, params, X, carry=carry, reset=reset)[1]
     fresh, going_on = unrolled(net, params, X)[1], unrolled(net, params, X, carry=carry)[1]
     np.testing.assert_allclose(out, jnp.where(reset[:, None, None], fresh, going_on), rtol=1e-5, atol=1e-6)
     assert np.abs(np.asarray(fresh - going_on)[:, 0]).max() > 1e-3
@@ -83,7 +105,7 @@ def test_a_frame_sees_the_frames_of_its_window_alone(context):
 
 def test_one_layer_is_attention_by_hand():
     net = small(layers=1, context=16)
-    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), weights_of(net))["params"]
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), weights_of(net))["params"]["stack"]
     layer = params["layer_0"]
 
     def rms(x, name):
@@ -129,7 +151,7 @@ def test_the_cache_is_a_ring():
 def test_it_begins_as_the_normalised_projection_and_options_keep_the_output():
     net = small()
     params = net.init(KEY, net.init_carry(ROWS), X, method="unroll")
-    h = X @ params["params"]["project"]["kernel"] + params["params"]["project"]["bias"][None, None]
+    h = X @ params["params"]["stack"]["project"]["kernel"] + params["params"]["stack"]["project"]["bias"][None, None]
     out = unrolled(net, params, X)[1]
     np.testing.assert_allclose(out, h / jnp.sqrt((h**2).mean(-1, keepdims=True) + 1e-6), rtol=1e-4, atol=1e-5)
     params = weights_of(net)

@@ -16,6 +16,7 @@ from gen_jax.errors import UserError, check_whole, choose
 
 BASE = 10_000.0  # ratio of the slowest and the fastest rotation
 DTYPES = ("float32", "bfloat16")
+LONG = 4  # sequences of more contexts are read one context after another, because attention grows with the square
 Cache = tuple[jax.Array, jax.Array]  # keys and values [B, context, heads, size] float32, as a ring over the places
 
 
@@ -84,18 +85,17 @@ class Transformer(nn.Module):
         rows, frames = x.shape[:2]
         length = jnp.full(rows, frames) if length is None else length
         whole = not self.has_rng("dropout")
-        block = nn.remat(Block) if self.remat else Block
-        h = nn.Dense(self.units, bias_init=initializers.normal(0.1), name="project")(x)
-        h = nn.Dropout(self.dropout, deterministic=whole)(h)
-        after = []
-        for layer, cache in enumerate(caches):
-            layer_block = block(self.heads, self.dropout, whole, self.dtype, name=f"layer_{layer}")
-            h, cache = layer_block(h, cache, before, length)
-            after.append(cache)
-        h = nn.RMSNorm(name="norm")(h)
-        seen = jnp.arange(frames)[None] < length[:, None]
-        carry = before + length.astype(jnp.int32), tuple(after)
-        return carry, jnp.where(seen[..., None], h, 0)
+        options = {"units": self.units, "heads": self.heads, "dropout": self.dropout, "whole": whole}
+        options |= {"remat": self.remat, "dtype": self.dtype, "name": "stack"}
+        pieces = -(-frames // self.context)
+        if pieces <= LONG:
+            return Stack(**options)((before, caches), (x, length))
+        ends = pieces * self.context - frames
+        parts = jnp.pad(x, ((0, 0), (0, ends), (0, 0))).reshape(rows, pieces, self.context, -1).swapaxes(0, 1)
+        lengths = (length[None] - self.context * jnp.arange(pieces)[:, None]).clip(0, self.context)
+        stack = nn.scan(Stack, variable_broadcast="params", split_rngs={"params": False, "dropout": True})
+        carry, h = stack(**options)((before, caches), (parts, lengths))
+        return carry, h.swapaxes(0, 1).reshape(rows, pieces * self.context, -1)[:, :frames]
 
     def step(self, carry: tuple, x: jax.Array) -> tuple[tuple, jax.Array]:
         """Computes the output [B, units] of one frame.
@@ -126,6 +126,47 @@ class Transformer(nn.Module):
                 f"units is {self.units} for {self.heads} heads; expected a multiple of {2 * self.heads}, because a head "
                 "rotates pairs of numbers"
             )
+
+
+class Stack(nn.Module):
+    """The layers over a piece of frames, `carry, (x [B, T, D], length [B]) -> carry, outputs [B, T, units]`.
+
+    Attributes:
+      units: number of units.
+      heads: number of heads.
+      dropout: dropout rate.
+      whole: whether nothing is dropped.
+      remat: whether the activations of a layer are computed again for its gradient.
+      dtype: type of the activations.
+    """
+
+    units: int
+    heads: int
+    dropout: float
+    whole: bool
+    remat: bool
+    dtype: str
+
+    @nn.compact
+    def __call__(self, carry: tuple, piece: tuple[jax.Array, jax.Array]) -> tuple[tuple, jax.Array]:
+        """Returns the carry after the piece, and its outputs, 0 beyond the length.
+
+        Args:
+          carry: number of earlier frames [B], and the caches.
+          piece: frames, and their number in each row.
+        """
+        (before, caches), (x, length) = carry, piece
+        block = nn.remat(Block) if self.remat else Block
+        h = nn.Dense(self.units, bias_init=initializers.normal(0.1), name="project")(x)
+        h = nn.Dropout(self.dropout, deterministic=self.whole)(h)
+        after = []
+        for layer, cache in enumerate(caches):
+            layer_block = block(self.heads, self.dropout, self.whole, self.dtype, name=f"layer_{layer}")
+            h, cache = layer_block(h, cache, before, length)
+            after.append(cache)
+        seen = jnp.arange(x.shape[1])[None] < length[:, None]
+        h = jnp.where(seen[..., None], nn.RMSNorm(name="norm")(h), 0)
+        return (before + length.astype(jnp.int32), tuple(after)), h
 
 
 class Block(nn.Module):
