@@ -358,12 +358,12 @@ def test_a_run_is_read_while_it_trains_and_deletes_its_checkpoints(config_file, 
     process = command(config_file, workdir, *flags)
     try:
         wait_for_step(workdir, 3, process)
-        steps = [gen_jax.load(workdir).step for _ in range(20)]
+        steps = [gen_jax.load(workdir).step for _ in range(8)]
         assert process.poll() is None
     finally:
         process.kill()
         process.communicate()
-    assert steps == sorted(steps) and len({*steps}) > 5
+    assert steps == sorted(steps) and len({*steps}) > 3
     assert capfd.readouterr() == ("", "")
 
 
