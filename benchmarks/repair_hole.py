@@ -49,9 +49,11 @@ def main(argv: list[str]) -> None:
     options = run.config["data"]
     if not options.get("hole"):
         raise UserError(f"{flags.workdir} has no data.hole; expected a run of configs/repair.py")
-    source = data.open_source(options)
-    read = data.reader(source, options)
+    plain = {**options, "hole": None}
+    source = data.open_source(plain)
+    read = data.reader(source, plain)
     rows, train = read(options["test_split"], flags.num), read(options["split"], None)
+    rows = {**rows, "c": data.reader(data.open_source(options), options)(options["test_split"], flags.num)["c"]}
     x, mask = rows["x"], np.repeat(rows["c"][..., -1:] == np.min(rows["c"]), rows["x"].shape[-1], -1)
     spec = run.spec._replace(condition=None, classes=source.classes, content=source.content)
     judge = classifier.trained(spec, read, options["split"], options["test_split"])

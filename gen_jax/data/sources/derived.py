@@ -65,7 +65,9 @@ Derive = Callable[[str, np.ndarray, np.ndarray], np.ndarray]  # (split, row numb
 
 
 def with_derived(source: Source, setting: str, value: float, shape: tuple[int, ...], derive: Derive) -> Source:
-    """Returns images with the condition `c`, which is derived from the images.
+    """Returns images with the condition `c`, which is derived from the images. Labels are left out.
+
+    Whoever repairs or enlarges an image does not know its label, so that a model must not read it.
 
     Args:
       source: images.
@@ -76,13 +78,14 @@ def with_derived(source: Source, setting: str, value: float, shape: tuple[int, .
     """
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        batch = source.rows(split, indices)
-        return {**batch, "c": derive(split, indices, batch["x"])}
+        x = source.rows(split, indices)["x"]
+        return {"x": x, "c": derive(split, indices, x)}
 
     condition = source._replace(shape=shape, rows=lambda split, indices: {"x": rows(split, indices)["c"]}, classes=())
     return source._replace(
         rows=rows,
         content=content_hash(source.content, setting, value),
+        classes=(),
         info={**source.info, setting: value},
         condition=condition,
     )
