@@ -2,11 +2,14 @@
 
     python -m gen_jax.train --config configs/repair.py
 
-The condition is the image with a grey hole, and a channel that shows the hole. 42 s on two shared CPU cores. The score
-of one seed on held-out digits: absolute error 0.094 over all pixels, where the mean train image has 0.382.
+The condition is the image with a grey hole, and a channel that shows the hole. The run takes 105 seconds on two shared
+CPU cores. The scores are of one seed on the 359 test digits, for the hidden pixels: the absolute error is 0.301, and a
+classifier reads 88.0 % of the filled digits right. Without the critic (--config.model.adversarial=0) it is 0.294 and
+90.3 %. The nearest train digit by the seen pixels has 0.286 and 93.9 %, and the mean train digit 0.512 and 73.3 %.
 
-Without the critic, the plain baseline: --config.model.adversarial=0. The command gen_jax.inpaint repairs images by any
-model with a latent instead, and needs no training on holes. Your own photos: --config.data.path=FOLDER --config.data.resize=64 --config.model.generator.depth=4.
+The command gen_jax.inpaint repairs images by any model with a latent instead, and needs no training on holes. A search of
+the latent of `gan.py` has 0.332 and 86.1 %. Your own photos: --config.data.path=FOLDER --config.data.resize=64
+--config.model.generator.depth=4.
 """
 
 from gen_jax.config import base_config
