@@ -6,6 +6,7 @@ positions (Su et al. 2021, arXiv 2104.09864), normalised queries and keys (Henry
 """
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -85,7 +86,7 @@ class Transformer(nn.Module):
         rows, frames = x.shape[:2]
         length = jnp.full(rows, frames) if length is None else length
         whole = not self.has_rng("dropout")
-        options = {"units": self.units, "heads": self.heads, "dropout": self.dropout, "whole": whole}
+        options: dict[str, Any] = {"units": self.units, "heads": self.heads, "dropout": self.dropout, "whole": whole}
         options |= {"remat": self.remat, "dtype": self.dtype, "name": "stack"}
         pieces = -(-frames // self.context)
         if pieces <= LONG:
