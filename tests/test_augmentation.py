@@ -88,6 +88,10 @@ def test_the_light_changes_the_condition_alone_by_one_line_of_each_row():
         (lambda: gj.data.arrays(X[:, 0, :, 0], augment="flip").spec, "holds vector data; expected images"),
         (lambda: gj.data.arrays(X, c=X[:, ::2], augment="flip").spec, "have sides .*; expected equal sides"),
         (lambda: gj.data.arrays(X, augment="flip,light").spec, "is flip,light and no condition of .* is a photo"),
+        (
+            lambda: gj.data.arrays(X, hole=0.5, augment="light").spec,
+            "light and no condition of .* is a photo of its own",
+        ),
     ],
 )
 def test_changes_that_no_data_can_have_are_refused(make, message):

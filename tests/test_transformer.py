@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from recorder import recording
 
 from gen_jax.errors import UserError
 from gen_jax.nets.recurrent import build_recurrent
@@ -80,6 +81,16 @@ def test_a_long_sequence_is_read_context_by_context():
     np.testing.assert_allclose(np.concatenate(outs, 1), out, rtol=1e-4, atol=1e-5)
     for one, two in zip(jax.tree.leaves(carry), jax.tree.leaves(again)):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_no_key_of_a_long_sequence_is_used_twice_and_each_context_has_noise_of_its_own():
+    net = small(context=1, dropout=0.5)
+    params = weights_of(net)
+    with recording() as (key, recorded):
+        jax.block_until_ready(net.apply(params, net.init_carry(ROWS), X, method="unroll", rngs={"dropout": key})[1])
+        assert not recorded.faults() and recorded.counts
+    equal = unrolled(net, params, jnp.ones((1, FRAMES, INPUTS)), rngs={"dropout": KEY})[1][0]
+    assert len({frame.tobytes() for frame in np.asarray(equal)}) == FRAMES
 
 
 def test_a_row_that_is_reset_begins_anew():

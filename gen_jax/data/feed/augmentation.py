@@ -29,7 +29,7 @@ def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
 
     Raises:
       UserError: for an unknown change, rows without images, a row and a condition of different sides, or light without
-        a photo as condition.
+        a photo of its own as condition.
     """
     if text is None:
         return ()
@@ -45,19 +45,22 @@ def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
         )
     if "light" in changes and not lit_condition(spec):
         raise UserError(
-            f"data.augment is {text} and no condition of {spec.name} is a photo; expected flip, shift, or flip,shift, "
-            "because light changes the photo that a row is made from"
+            f"data.augment is {text} and no condition of {spec.name} is a photo of its own; expected flip, shift or "
+            "zoom, because light changes the photo that a row is made from"
         )
     return changes
 
 
 def lit_condition(spec: Spec) -> bool:
-    """Returns whether the condition is a photo, whose light may change.
+    """Returns whether the condition is a photo of its own, whose light may change.
+
+    A condition that is derived from the row, by `data.hole` or `data.shrink`, has the light of the row.
 
     Args:
       spec: facts of the data.
     """
-    return spec.condition is not None and kind_of(spec.condition).pixels
+    derived = {"hole", "shrink"} & spec.info.keys()
+    return spec.condition is not None and kind_of(spec.condition).pixels and not derived
 
 
 def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, num: int) -> Rows:

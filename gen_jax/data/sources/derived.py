@@ -12,6 +12,7 @@ from gen_jax.data.resizing import shrunk
 from gen_jax.data.source import Source
 from gen_jax.errors import UserError, choose
 
+UNLABELLED = "without labels"  # part of the hash, because an earlier version kept the labels
 HOLE = 5  # first number of the seeds, so that no two uses share their noise
 STACKED_ROWS = {"train": 128_000}  # rows of a stacked set, as in PacGAN's experiments; other splits have 26,000 rows
 
@@ -84,7 +85,7 @@ def with_derived(source: Source, setting: str, value: float, shape: tuple[int, .
     condition = source._replace(shape=shape, rows=lambda split, indices: {"x": rows(split, indices)["c"]}, classes=())
     return source._replace(
         rows=rows,
-        content=content_hash(source.content, setting, value),
+        content=content_hash(source.content, setting, value, *([UNLABELLED] if source.classes else [])),
         classes=(),
         info={**source.info, setting: value},
         condition=condition,

@@ -7,7 +7,7 @@ weights to the bit. Another number of cores gives other weights, because it sums
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -225,19 +225,39 @@ def trained(spec: Spec, rows: Callable[[str], dict[str, np.ndarray]], train: str
       UserError: if the cache cannot be written.
     """
     facts = [spec.content, spec.name, list(spec.shape), spec.low, spec.high, len(spec.classes), train, test]
-    path = make_folder(cache_folder() / "classifiers") / f"{content_hash(facts, RECIPE._asdict())}.npz"
     shapes = jax.eval_shape(functions(spec.shape, len(spec.classes)).init).params
-    cached = load(path, shapes)
-    if cached is None:
+
+    def learn() -> tuple[Any, float | None]:
         train_rows = rows(train)
         params = jax.device_get(fit(spec, train_rows["x"], train_rows["y"], f"training a classifier of {spec.name}"))
         test_rows = rows(test) if test else None
-        share = accuracy(spec, params, test_rows["x"], test_rows["y"]) if test_rows else None
-        save(path, params, share)
-    else:
-        params, share = cached
+        return params, accuracy(spec, params, test_rows["x"], test_rows["y"]) if test_rows else None
+
+    params, share = cached_weights("classifiers", [facts, RECIPE._asdict()], shapes, learn)
     protocol = {"classifier": weights_hash(params), "classifier_accuracy": share}
     return Classifier(partial(describe, spec, params), protocol)
+
+
+def cached_weights(
+    folder: str, facts: Sequence[Any], shapes: Any, learn: Callable[[], tuple[Any, float | None]]
+) -> tuple[Any, float | None]:
+    """Returns weights and their accuracy from the cache; learns and keeps them if the file is missing or damaged.
+
+    Args:
+      folder: name of the folder in the cache.
+      facts: all that the weights depend on, as plain data; their hash names the file.
+      shapes: of the weights.
+      learn: function that returns new weights and their accuracy on the test split, None without one.
+
+    Raises:
+      UserError: if the cache cannot be written.
+    """
+    path = make_folder(cache_folder() / folder) / f"{content_hash(*facts)}.npz"
+    cached = load(path, shapes)
+    if cached is None:
+        cached = learn()
+        save(path, *cached)
+    return cached
 
 
 def weights_hash(params: Any) -> str:

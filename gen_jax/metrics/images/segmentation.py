@@ -142,6 +142,19 @@ def painted(maps: np.ndarray, colours: np.ndarray, dtype: np.dtype) -> np.ndarra
     return (np.rint(photos) if np.issubdtype(dtype, np.integer) else photos).astype(dtype)
 
 
+def painted_photos(real: Real, num: int) -> np.ndarray:
+    """Returns photos of the first test maps, at most `num`, in the mean colours of the classes of the train photos.
+
+    Args:
+      real: photos whose condition is a class map.
+      num: largest number of photos.
+    """
+    assert real.spec.condition is not None
+    train, held_out = real.rows(real.train), real.held_out(num)
+    colours = class_colours(train["x"], train["c"], levels(real.spec.condition))
+    return painted(held_out["c"], colours, held_out["x"].dtype)
+
+
 def drawn_photos(real: Real) -> Computation | None:
     """Prepares the scores of the maps that a segmenter reads from photos, against the maps they were drawn from."""
     spec, segmenter = real.spec, real.segmenter
@@ -154,9 +167,7 @@ def drawn_photos(real: Real) -> Computation | None:
 
     @cache
     def floor(num: int) -> float:
-        train, c = real.rows(real.train), real.held_out(num)["c"]
-        colours = class_colours(train["x"], train["c"], classes)
-        return scores(painted(c, colours, train["x"].dtype), c)["miou"]
+        return scores(painted_photos(real, num), real.held_out(num)["c"])["miou"]
 
     def values(samples: Rows) -> Mapping[str, Any]:
         own = scores(samples["x"], samples["c"])

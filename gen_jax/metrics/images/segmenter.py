@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gen_jax.data.cache import cache_folder, content_hash, make_folder
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
-from gen_jax.metrics.images.classifier import load, save, signed, weights_hash
+from gen_jax.metrics.images.classifier import cached_weights, signed, weights_hash
 from gen_jax.metrics.progress import progress
 from gen_jax.nets.embedding import Embedded
 from gen_jax.nets.unet import UNet
@@ -124,21 +123,20 @@ def functions(shape: tuple[int, ...], classes: int, recipe: Recipe) -> Functions
     return Functions(init, step, describe)
 
 
-def fit(spec: Spec, x: np.ndarray, c: np.ndarray, recipe: Recipe) -> Any:
-    """Trains a segmenter and returns its weights.
+def fit(spec: Spec, x: np.ndarray, c: np.ndarray) -> Any:
+    """Trains a segmenter by `RECIPE`, and returns its weights.
 
-    The optimizer is Adam with a cosine. A pair is mirrored with probability 1/2.
+    The optimizer is Adam with a cosine. A batch is mirrored with probability 1/2.
 
     Args:
       spec: facts of the data.
       x: raw photos [N, H, W, C].
       c: their class maps [N, H, W].
-      recipe: the training.
     """
-    compiled, random = functions(spec.shape, classes_of(spec), recipe), np.random.default_rng(recipe.seed)
+    compiled, random = functions(spec.shape, classes_of(spec), RECIPE), np.random.default_rng(RECIPE.seed)
     state = compiled.init()
-    for _ in progress(range(recipe.steps), f"training a segmenter of {spec.name}", "step"):
-        rows = random.integers(0, len(x), recipe.batch)
+    for _ in progress(range(RECIPE.steps), f"training a segmenter of {spec.name}", "step"):
+        rows = random.integers(0, len(x), RECIPE.batch)
         flip = slice(None, None, -1 if random.random() < 0.5 else 1)
         state = compiled.step(state, signed(spec, x[rows])[:, :, flip], c[rows][:, :, flip].astype(np.int32))
     return state[0]
@@ -182,15 +180,14 @@ def trained(spec: Spec, rows: Callable[[str], dict[str, np.ndarray]], train: str
       UserError: if the cache cannot be written.
     """
     facts = [spec.content, spec.name, list(spec.shape), spec.low, spec.high, classes_of(spec), train, test]
-    path = make_folder(cache_folder() / "segmenters") / f"{content_hash(facts, RECIPE._asdict())}.npz"
-    cached = load(path, jax.eval_shape(functions(spec.shape, classes_of(spec), RECIPE).init)[0])
-    if cached is None:
+    shapes = jax.eval_shape(functions(spec.shape, classes_of(spec), RECIPE).init)[0]
+
+    def learn() -> tuple[Any, float | None]:
         pairs = rows(train)
-        params = jax.device_get(fit(spec, pairs["x"], pairs["c"], RECIPE))
-        share = accuracy(spec, params, rows(test)) if test else None
-        save(path, params, share)
-    else:
-        params, share = cached
+        params = jax.device_get(fit(spec, pairs["x"], pairs["c"]))
+        return params, accuracy(spec, params, rows(test)) if test else None
+
+    params, share = cached_weights("segmenters", [facts, RECIPE._asdict()], shapes, learn)
     return Segmenter(partial(describe, spec, params), {"segmenter": weights_hash(params), "segmenter_accuracy": share})
 
 

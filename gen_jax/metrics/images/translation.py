@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.kinds import kind_of
-from gen_jax.data.spec import levels
 from gen_jax.metrics.features import Real, Rows, true_rows
-from gen_jax.metrics.images.segmentation import class_colours, painted
+from gen_jax.metrics.images.segmentation import painted_photos
 from gen_jax.metrics.measure import Computation, Measure, Metric
 
 
@@ -46,8 +45,7 @@ def reconstruction_error(real: Real) -> Computation | None:
         return None
     span = float(np.max(spec.high) - np.min(spec.low))
     same = spec.condition.shape == spec.shape and spec.condition.kind == spec.kind
-    condition = spec.condition
-    mapped = kind_of(condition).class_map and condition.shape[:2] == spec.shape[:2]
+    mapped = kind_of(spec.condition).class_map and spec.condition.shape[:2] == spec.shape[:2]
 
     @cache
     def floors(num: int) -> dict[str, float]:
@@ -57,9 +55,7 @@ def reconstruction_error(real: Real) -> Computation | None:
         if same:
             scores["absolute_error_copy"] = absolute_error(held_out["c"], held_out["x"], span)
         if mapped:
-            colours = class_colours(real.rows(real.train)["x"], real.rows(real.train)["c"], levels(condition))
-            paint = painted(held_out["c"], colours, held_out["x"].dtype)
-            scores["absolute_error_painted"] = absolute_error(paint, held_out["x"], span)
+            scores["absolute_error_painted"] = absolute_error(painted_photos(real, num), held_out["x"], span)
         return scores
 
     def values(samples: Rows) -> Mapping[str, Any]:
