@@ -24,11 +24,11 @@ from gen_jax.verbs import complete
 
 
 def nearest(train: np.ndarray, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """`x` [N, *shape] with the hidden numbers of the training row that is nearest by the visible ones."""
-    flat, seen = train.reshape(len(train), -1), mask[0].reshape(-1)
-    known = flat[:, seen].astype(np.float32)
-    squares = np.square(known).sum(1)
-    found = [np.argmin(squares - 2 * known @ row.reshape(-1)[seen].astype(np.float32)) for row in x]
+    """`x` [N, *shape] with the hidden numbers of the training row that is nearest by the visible ones of each `mask`."""
+    rows = train.reshape(len(train), -1).astype(np.float32)
+    squares, seen = np.square(rows), mask.reshape(len(x), -1).astype(np.float32)
+    images = x.reshape(len(x), -1) * seen
+    found = [np.argmin(squares @ shown - 2 * rows @ image) for shown, image in zip(seen, images)]
     return np.where(mask, x, train[np.array(found)])
 
 

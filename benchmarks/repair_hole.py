@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from repair import nearest
 
 import gen_jax
 from gen_jax import data
@@ -22,13 +23,6 @@ from gen_jax.devices import startup
 from gen_jax.errors import UserError
 from gen_jax.metrics.images import classifier
 from gen_jax.verbs import complete
-
-
-def nearest(train: np.ndarray, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The training row that is nearest to each image by the pixels that are seen, [N, *shape]."""
-    rows = train.reshape(len(train), -1).astype(np.float32)
-    seen = zip(x.reshape(len(x), -1), mask.reshape(len(x), -1))
-    return train[[np.square((rows - image) * shown).sum(1).argmin() for image, shown in seen]]
 
 
 def main(argv: list[str]) -> None:
