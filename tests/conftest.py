@@ -56,12 +56,43 @@ ALONE = ("test_configs", "test_nets", "test_notebooks", "test_run")  # modules w
 FIRST = ("test_notebooks", "test_launch", "test_kills", "test_paired_models", "test_laws", "test_laws_of_probability")
 LAST = ("test_nets", "test_configs")  # short tests, one by one, so that no worker waits for another at the end
 
+LAW_REPEATS = """
+    gan_dropout gan_wasserstein gan_hinge gan_evolution gan_dcgan gan_r3 gan_text_given bayes_net_tree hmm_series vae_dreg
+    vae_conv vae_text_given forest_tree autoregressive_roll ladder_conv autoencoder
+"""
+CONFIG_REPEATS = """
+    autoencoder bayes_net_bif bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae gan_minimax gru hinge iwae
+    jsb_gru jsb_gru_structured jsb_lstm lsgan mingru pacgan pix2pix r3gan r3gan_cifar10 repair rnn stacked_mnist wgan wgan_gp
+"""
+PAIR_REPEATS = (
+    "gan, dcgan, text",
+    "gan, unet, text",
+    "gan, unet, plain",
+    "vae, conv, text",
+    "vqvae, text",
+    "ladder, text",
+)
+REPEATS = {  # rows that repeat a family or a command with other options; they are studies
+    "test_laws": LAW_REPEATS.split(),
+    "test_laws_of_probability": LAW_REPEATS.split(),
+    "test_paired_models": PAIR_REPEATS,
+    "test_a_killed_run_ends_with_the_same_bytes": "vae vqvae ladder mixture gaussian bayes_net bernoulli smote".split(),
+    "test_config_runs_two_steps_and_samples": CONFIG_REPEATS.split(),
+    "test_notebook_runs_in_a_fresh_kernel": [
+        "02_vae_latents",
+        "03_text_and_music",
+        "04_tables_and_networks",
+        "05_write_your_own_model",
+        "07_pictures_from_pictures",
+    ],
+}
+
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """One worker takes what shares compiled functions or runs: a family of the laws, or a module with fixtures.
 
-    The longest begin, and the shortest end; `--no-loadscope-reorder` keeps this order.
+    The longest begin, and the shortest end; `--no-loadscope-reorder` keeps this order. Repeats are marked as studies.
     """
     items.sort(key=lambda item: [item.module.__name__ in LAST, item.module.__name__ not in FIRST])
     for item in items:
@@ -70,6 +101,9 @@ def pytest_collection_modifyitems(items):
         group = f"laws-{family.id}" if family else module
         if module not in ALONE:
             item.add_marker(pytest.mark.xdist_group(group))
+        row = getattr(getattr(item, "callspec", None), "id", None)
+        if any(row in REPEATS.get(name, ()) for name in (module, item.originalname)):
+            item.add_marker(pytest.mark.study)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import CONFIG_REPEATS
 from PIL import Image
 from scipy.io import savemat, wavfile
 
 import gen_jax
 from gen_jax import sample, train
+from gen_jax.cli import command_line
 from gen_jax.config import load_file
 from gen_jax.data.builders import BUILDERS
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.sample_files import encode
 from gen_jax.data.tables.networks import ASIA
 from gen_jax.data.tables.sets import SHIPPED
+from gen_jax.training.prepare import prepare
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 TINY = ["--config.model.net.units=16", "--config.model.net.layers=1", "--config.eval_every=0"]
@@ -135,6 +138,17 @@ def test_config_runs_two_steps_and_samples(path, tmp_path):
     assert x.shape == (5, frames, *loaded.spec.shape[1:]) and str(x.dtype) == loaded.spec.dtype
     assert (tmp_path / "run" / "samples" / f"2{suffixes[0]}").exists()
     assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 2
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if path.stem in CONFIG_REPEATS.split()], ids=lambda p: p.stem
+)
+def test_config_is_checked_and_its_step_is_traced(path, tmp_path):
+    """What is quick of the test above, for the configs that it leaves to the studies."""
+    flags = [*stand_in(path, tmp_path), *SMALLER.get(path.stem, ()), *FEW]
+    config = command_line.parse(["train", "--config", str(path), *flags], {}, required="config").config
+    job = prepare(config, tmp_path / "run", quiet=True)
+    assert len(job.metrics) >= 1 and job.state is not None
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -58,10 +58,12 @@ def test_laws_hold_on_the_other_version():
         pytest.skip(f"needs make and Python {OTHER}, in the search path or in ~/.pyenv/versions")
     folder = f".venv-python{OTHER}"
     run(["make", f"PYTHON={python}", f"{folder}/installed-test"])
-    run([f"{folder}/bin/python", "-m", "pytest", "-n1", "tests/test_laws.py", "-k", FAMILIES])
+    run([f"{folder}/bin/python", "-m", "pytest", "-m", "", "-n1", "tests/test_laws.py", "-k", FAMILIES])
 
 
 @pytest.mark.study
 @pytest.mark.parametrize("file", CHOSEN)
 def test_every_family_holds_under_the_default_flags(file):
-    assert " passed" in run([sys.executable, "-m", "pytest", "-n1", file, "-k", CHOSEN[file]], DEFAULT_FLAGS="1")
+    assert " passed" in run(
+        [sys.executable, "-m", "pytest", "-m", "", "-n1", file, "-k", CHOSEN[file]], DEFAULT_FLAGS="1"
+    )
