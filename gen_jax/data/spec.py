@@ -66,6 +66,16 @@ class Spec(NamedTuple):
         return self.info.get("vocabulary", ())
 
     @property
+    def end(self) -> int | None:
+        """Returns the token that ends a text; None if texts have no such token."""
+        return self.info.get("end")
+
+    @property
+    def subwords(self) -> str | None:
+        """Returns the subwords of a text, see `data.kinds.subwords`; None if its tokens are others."""
+        return self.info.get("subwords")
+
+    @property
     def ragged(self) -> bool:
         """Returns whether each row has its own `length`."""
         return self.info.get("ragged", False)
@@ -224,14 +234,15 @@ def may_miss(spec: Spec) -> bool:
     return spec.tabular and any(column["missing"] for column in columns(spec))
 
 
-def sequences(rows: dict[str, Any]) -> list[np.ndarray]:
-    """Returns sequences `x` [N, T, ...] as a list. Each sequence is cut to its `length`.
+def sequences(rows: dict[str, Any], name: str = "x") -> list[np.ndarray]:
+    """Returns sequences [N, T, ...] as a list. Each sequence is cut to its length.
 
     Args:
       rows: rows with `x`, and `length` [N] if their lengths differ.
+      name: name of the sequences; by default x. The lengths of others, such as c, have the name `c_length`.
     """
-    lengths = rows.get("length", np.full(len(rows["x"]), rows["x"].shape[1]))
-    return [x[:length] for x, length in zip(rows["x"], lengths)]
+    lengths = rows.get("length" if name == "x" else f"{name}_length", np.full(len(rows[name]), rows[name].shape[1]))
+    return [row[:length] for row, length in zip(rows[name], lengths)]
 
 
 def small(dtype: DTypeLike) -> bool:

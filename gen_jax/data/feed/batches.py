@@ -127,6 +127,9 @@ def batch_on_device(spec: Spec, arrays: Rows, fed: Rows) -> Rows:
     if "index" in batch:
         index = batch.pop("index")
         batch |= {name: value[index] for name, value in arrays.items()}
+    if "frames" in batch:
+        frames = batch.pop("frames").shape[1]
+        batch |= {name: batch[name][:, :frames] for name, field in spec.fields.items() if field.ragged}
     if _greys(spec):
         batch["x"] = (batch.pop("noise") < batch["x"]).astype(np.uint8)
     begins = batch.pop("reset", None)  # true for the first piece of a sequence

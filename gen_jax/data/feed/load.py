@@ -18,6 +18,7 @@ from gen_jax.data.feed.order import (
     length_of_run,
     levels_of,
     permutations,
+    widths_of,
 )
 from gen_jax.data.feed.resident import resident_arrays
 from gen_jax.data.source import Source
@@ -92,9 +93,10 @@ def load(
     kept = drawn_from(resident_arrays(source, options, split, quiet)) if is_resident(source, options) else {}
     spec = spec_of(source, options, kept)
     levels = levels_of_table(spec, all_rows(source, split)) if order.levels else NO_LEVELS
+    widths = widths_of(lengths_of_rows(source, split)) if order.lengths else None
     feed = resident(spec, kept) if kept else streaming(spec, source, split)
     plans = tuple(
-        Plan(replica_seed, rows, length.size, length.last, permutations(replica_seed, rows), levels)
+        Plan(replica_seed, rows, length.size, length.last, permutations(replica_seed, rows), levels, widths)
         for replica_seed in range(seed, seed + replicas)
     )
     padded = -(-length.size // multiple) * multiple
@@ -200,6 +202,21 @@ def condition_of(source: Source, options: Mapping[str, Any], resident_rows: Rows
     return spec_of(
         source, {**options, "transform": None, "order": "shuffle"}, {"x": resident_rows["c"]} if resident_rows else {}
     )
+
+
+def lengths_of_rows(source: Source, split: str) -> np.ndarray:
+    """Returns the number of frames of each row of a split, or of its condition if that has more, int64 [N].
+
+    Args:
+      source: the rows, which have lengths.
+      split: name of the split.
+    """
+    assert source.lengths is not None  # because the order refuses other rows
+    lengths = np.asarray(source.lengths(split), np.int64)
+    condition = source.condition
+    if condition is None or condition.lengths is None:
+        return lengths
+    return np.maximum(lengths, condition.lengths(split))
 
 
 def levels_of_table(spec: Spec, x: np.ndarray) -> Levels:

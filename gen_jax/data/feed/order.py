@@ -12,7 +12,7 @@ import numpy as np
 from gen_jax.data.source import Source
 from gen_jax.errors import UserError
 
-BY_LEVEL = 3  # first number of the seeds, so that no two uses share their noise
+BY_LEVEL, BY_LENGTH = 3, 4  # first numbers of the seeds, so that no two uses share their noise
 
 Rows = dict[str, np.ndarray]  # `index`, row numbers int64 [n], and the arrays that an order adds to these rows
 
@@ -39,6 +39,7 @@ class Plan(NamedTuple):
     last: int  # position after the last row that a run reads, counted through all epochs
     permutation: Callable[[int], np.ndarray]  # epoch -> row numbers [rows]
     levels: Levels = NO_LEVELS  # levels, for orders that draw rows by their levels
+    widths: np.ndarray | None = None  # int64 [rows], frames of each row, rounded up, for orders by length
 
 
 class Reading(NamedTuple):
@@ -60,6 +61,7 @@ class Order(NamedTuple):
     once: bool = False  # whether a run ends before it reads a row a second time
     lanes: bool = False  # whether row i of a batch continues row i of the previous batch, by lanes in the state
     levels: bool = False  # whether the labels are the levels by which rows are drawn
+    lengths: bool = False  # whether the rows of a batch have similar lengths
 
 
 class Length(NamedTuple):
@@ -189,6 +191,40 @@ def rows_by_level(plan: Plan, step: int) -> Rows:
     return {"index": indices, "y": labels}
 
 
+def rows_by_length(plan: Plan, step: int) -> Rows:
+    """Returns rows of similar lengths, and `frames` [n, width], whose shape is the number of frames of their batch.
+
+    An epoch is cut into batches by length, whose order is drawn. Within a length the rows are drawn. The widths of the
+    steps are the same for all seeds.
+
+    Args:
+      plan: the facts of the order.
+      step: number of the step.
+    """
+    assert plan.widths is not None  # because the order has `lengths`
+    batches = -(-plan.rows // plan.size)
+    epoch, turn = divmod(step, batches)
+    place = int(np.random.default_rng([BY_LENGTH, epoch]).permutation(batches)[turn])
+    permuted = plan.permutation(epoch)
+    by_width = permuted[np.argsort(plan.widths[permuted], kind="stable")]
+    indices = by_width[place * plan.size : (place + 1) * plan.size]
+    return {"index": indices, "frames": np.zeros((len(indices), int(plan.widths[indices].max())), np.int8)}
+
+
+def widths_of(lengths: np.ndarray) -> np.ndarray:
+    """Returns the lengths of rows, rounded up to few numbers, because a step is compiled for each: 8, 12, 16, 24, 32, ...
+
+    Args:
+      lengths: number of frames of each row [N].
+
+    Returns:
+      int64 [N], at most the largest length.
+    """
+    steps = 1 << np.arange(2, max(3, int(lengths.max()).bit_length() + 1))
+    grid = np.sort(np.concatenate([2 * steps, 3 * steps]))
+    return np.minimum(grid[np.searchsorted(grid, lengths)], lengths.max())
+
+
 def levels_of(codes: np.ndarray, sizes: Sequence[int]) -> Levels:
     """Returns the rows of a table by their levels.
 
@@ -270,10 +306,27 @@ def refuse_no_levels(reading: Reading) -> None:
         )
 
 
+def refuse_no_lengths(reading: Reading) -> None:
+    """Refuses rows without a length of their own.
+
+    Args:
+      reading: the demands of the run.
+
+    Raises:
+      UserError: with the settings of another order.
+    """
+    if reading.source.lengths is None or reading.source.info.get("pieces"):
+        raise UserError(
+            f"{reading.source.name} has rows of one length; expected rows of different lengths for data.order "
+            "'by_length'. Set --config.data.order=shuffle"
+        )
+
+
 ORDERS = {
     "shuffle": Order(shuffled_rows),
     "once": Order(rows_in_turn, refuse_second_pass, once=True),
     "all": Order(whole_split, whole=True),
     "lanes": Order(rows_of_lanes, refuse_no_lanes, lanes=True),
     "by_level": Order(rows_by_level, refuse_no_levels, levels=True),
+    "by_length": Order(rows_by_length, refuse_no_lengths, lengths=True),
 }

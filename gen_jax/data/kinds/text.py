@@ -1,6 +1,6 @@
 """Text [T] as tokens: the vocabulary, rows of tokens, and tokens as text.
 
-Tokens are characters, bytes, or words in lower case. Only the text file of a user is opened here.
+Tokens are characters, bytes, words in lower case, or subwords. Only the text file of a user is opened here.
 """
 
 import codecs
@@ -14,15 +14,19 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.cache import content_hash
+from gen_jax.data.kinds import subwords
 from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec, sequences
 from gen_jax.errors import UserError, choose
 
 UNSEEN = "\ufffd"  # symbol for every character, or word, that the training split lacks
-VOCABULARIES = ("characters", "bytes", "words")
+VOCABULARIES = ("characters", "bytes", "words", "subwords")
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")  # a word, or a punctuation mark
 BEFORE_MARK = re.compile(r" (?=[,.:;!?])")  # space that is not written
+END_NAME = "<end>"  # name of the symbol that ends a text, which no text has
+SUBWORDS = 4000  # number of subwords, unless `data.subwords` is set
+BREAK = re.compile(r"[\t\r\n]")
 LINE = "\n" + "-" * 80 + "\n"  # separates texts
 SHARES = {"train": 0.9, "validation": 0.95, "test": 1.0}  # ends of the splits of a user's text, as in tiny Shakespeare
 
@@ -33,8 +37,9 @@ def text_source(
     splits: Sequence[str],
     options: Mapping[str, Any],
     text_hash: str,
+    corpus: Sequence[str] = (),
 ) -> Source:
-    """Returns documents as rows of tokens. Rows have a `length`.
+    """Returns documents as rows of tokens. Rows have a `length`, which counts their END if `data.end` is set.
 
     Args:
       name: name of the data.
@@ -42,21 +47,31 @@ def text_source(
       splits: names of the splits.
       options: the `data` section of a config.
       text_hash: hash of the texts.
+      corpus: texts from which subwords are learnt; by default the documents of the training split.
 
     Raises:
       UserError: for an unknown vocabulary, a training split without text, or bytes that are not UTF-8.
     """
     kind = choose("data.vocabulary", options.get("vocabulary") or VOCABULARIES[0], VOCABULARIES)
+    train = choose(f"data.split of {name}:", options["split"], splits)
+    model = None
+    if kind == "subwords":
+        texts = [_decoded(name, each) for each in documents(train) if each]
+        _refuse_empty(name, train, texts)
+        model = subwords.learnt(name, corpus or texts, options.get("subwords") or SUBWORDS)
     numbers = {UNSEEN: 0}  # word -> its code
-    codes = {split: [_codes(name, kind, each, numbers) for each in documents(split) if each] for split in splits}
-    train = choose(f"data.split of {name}:", options["split"], codes)
-    if not codes[train]:
-        raise UserError(f"split {train!r} of {name} has no text; expected at least one character")
-    train_codes = np.arange(256) if kind == "bytes" else np.unique(np.concatenate(codes[train]))
-    unseen_code = numbers[UNSEEN] if kind == "words" else ord(UNSEEN)
-    symbols = train_codes if kind == "bytes" else np.union1d(train_codes, [unseen_code])
-    dtype = np.min_scalar_type(len(symbols) - 1)
-    lengths = {split: np.array([len(text) for text in each], int) for split, each in codes.items()}
+    codes = {split: [_codes(name, kind, each, numbers, model) for each in documents(split) if each] for split in splits}
+    _refuse_empty(name, train, codes[train])
+    train_codes, unseen_code = _codes_of_symbols(kind, codes[train], numbers, model)
+    symbols = train_codes if kind in ("bytes", "subwords") else np.union1d(train_codes, [unseen_code])
+    vocabulary: list[Any] = _names(kind, symbols, numbers, model)
+    end = None
+    if options.get("end"):
+        end = len(symbols) if model is None else subwords.END
+        vocabulary += [256 if kind == "bytes" else END_NAME] if model is None else []
+    dtype = np.min_scalar_type(len(vocabulary) - 1)
+    sizes_of_texts = {split: np.array([len(text) for text in each], int) for split, each in codes.items()}
+    lengths = {split: sizes + (end is not None) for split, sizes in sizes_of_texts.items()}
     longest = max(int(each.max(initial=0)) for each in lengths.values())
 
     @cache
@@ -65,23 +80,27 @@ def text_source(
         return np.searchsorted(symbols, np.where(np.isin(flat, train_codes), flat, unseen_code)).astype(dtype)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        ends, row_lengths = np.cumsum(lengths[split]), lengths[split][indices]
+        sizes, row_lengths = sizes_of_texts[split], lengths[split][indices]
         x = np.zeros((len(indices), longest), dtype)
-        for row, (end, length) in enumerate(zip(ends[indices], row_lengths)):
-            x[row, :length] = tokens(split)[end - length : end]
+        for row, (stop, size) in enumerate(zip(np.cumsum(sizes)[indices], sizes[indices])):
+            x[row, :size] = tokens(split)[stop - size : stop]
+        if end is not None:
+            x[np.arange(len(indices)), row_lengths - 1] = end
         return {"x": x, "length": row_lengths.astype(np.int32)}
 
-    unseen = {split: int(sum((~np.isin(each, train_codes)).sum() for each in codes[split])) for split in codes}
-    vocabulary = _names(kind, symbols, numbers)
+    unseen = {split: int((~np.isin(np.concatenate(each), train_codes)).sum()) for split, each in codes.items() if each}
     info = {
         "vocabulary": vocabulary,
         **({"words": True} if kind == "words" else {}),
+        **({"subwords": model} if model is not None else {}),
+        **({"end": end} if end is not None else {}),
         "unseen": {split: count for split, count in unseen.items() if count},
         "ragged": True,
     }
     sizes = {split: len(each) for split, each in lengths.items()}
-    content = content_hash(text_hash, kind, vocabulary if kind == "words" else symbols.tolist())
-    limits = (0, len(symbols) - 1)
+    facts = [fact for fact in (end, model) if fact is not None]
+    content = content_hash(text_hash, kind, vocabulary if kind == "words" else symbols.tolist(), *facts)
+    limits = (0, len(vocabulary) - 1)
     return Source(name, "text", (longest,), dtype, sizes, rows, content, (), limits, info, lengths.__getitem__)
 
 
@@ -172,13 +191,18 @@ def characters(spec: Spec) -> list[str]:
 
 
 def read_text(spec: Spec, tokens: np.ndarray) -> str:
-    """Returns tokens as text.
+    """Returns tokens as text, up to the symbol that ends it.
 
     Args:
       spec: facts of the data.
       tokens: tokens [T].
     """
+    tokens = np.asarray(tokens)
+    if spec.end is not None and (tokens == spec.end).any():
+        tokens = tokens[: int((tokens == spec.end).argmax())]
     letters = characters(spec)
+    if spec.subwords is not None:
+        return b"".join(subwords.decoded(spec.subwords, tokens.tolist())).decode("utf-8", "replace")
     if has_words(spec):
         return BEFORE_MARK.sub("", " ".join(letters[token] for token in tokens))
     if letters:
@@ -189,11 +213,45 @@ def read_text(spec: Spec, tokens: np.ndarray) -> str:
 def text(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
     """Returns texts with a line between them, as the bytes of a file.
 
+    A text with a condition that is a text stands below it, and above the true text if that is known.
+
     Args:
-      samples: `x` [N, T], and `length` [N] if their lengths differ.
+      samples: `x` [N, T], and `length` [N] if their lengths differ; also `c` and `truth`, with their lengths.
       spec: facts of the data.
     """
-    return LINE.join(read_text(spec, x) for x in sequences(samples)).encode() + b"\n"
+    parts = [*columns_of_texts(samples, spec).values()]
+    return LINE.join("\n".join(texts) for texts in zip(*parts)).encode() + b"\n"
+
+
+def text_table(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
+    """Returns texts as the bytes of a TSV file with a header: condition, sample and truth, as far as they are known.
+
+    A tab or the end of a line within a text becomes a space.
+
+    Args:
+      samples: as those of `text`.
+      spec: facts of the data.
+    """
+    columns = columns_of_texts(samples, spec)
+    rows = [[*columns], *zip(*columns.values())]
+    return "".join("\t".join(BREAK.sub(" ", text) for text in row) + "\n" for row in rows).encode()
+
+
+def columns_of_texts(samples: dict[str, np.ndarray], spec: Spec) -> dict[str, list[str]]:
+    """Returns the texts of samples, with their conditions and their true texts if these are known.
+
+    Args:
+      samples: as those of `text`.
+      spec: facts of the data.
+    """
+    condition = spec.condition
+    columns = {}
+    if "c" in samples and condition is not None and condition.kind == spec.kind:
+        columns["condition"] = [read_text(condition, c) for c in sequences(samples, "c")]
+    columns["sample"] = [read_text(spec, x) for x in sequences(samples)]
+    if "truth" in samples:
+        columns["truth"] = [read_text(spec, x) for x in sequences(samples, "truth")]
+    return columns
 
 
 def reader(spec: Spec) -> Callable[[int], str]:
@@ -202,12 +260,26 @@ def reader(spec: Spec) -> Callable[[int], str]:
     Args:
       spec: facts of the data.
     """
+    text_of, ends = _token_reader(spec), False
+
+    def before_end(token: int) -> str:
+        nonlocal ends
+        ends = ends or token == spec.end
+        return "" if ends else text_of(token)
+
+    return before_end
+
+
+def _token_reader(spec: Spec) -> Callable[[int], str]:
     letters = characters(spec)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    if spec.subwords is not None:
+        meaning = subwords.byte_numbers(spec.subwords)
+        return lambda token: decoder.decode(meaning[token])
     if has_words(spec):
         return _word_reader(letters)
     if letters:
         return letters.__getitem__
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
     return lambda token: decoder.decode(bytes([token]))
 
 
@@ -222,6 +294,8 @@ def tokens_of(spec: Spec, text: str) -> np.ndarray:
       UserError: with the first character, or all words, that the vocabulary lacks.
     """
     letters = characters(spec)
+    if spec.subwords is not None:
+        return np.array(subwords.encoded(spec.subwords, text), np.int32)
     if not letters:
         return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
     numbers = {symbol: number for number, symbol in enumerate(letters)}
@@ -231,7 +305,7 @@ def tokens_of(spec: Spec, text: str) -> np.ndarray:
         return np.array([numbers[word] for word in words], np.int32)
     for character in text:
         if character not in numbers:
-            seen = "".join(symbol for symbol in letters if symbol.isprintable() and symbol != UNSEEN)
+            seen = "".join(symbol for symbol in letters if symbol.isprintable() and symbol not in (UNSEEN, END_NAME))
             raise UserError(
                 f"character {character!r} of {text!r} is not in the vocabulary of {spec.name}; expected characters of "
                 f"{seen}"
@@ -250,7 +324,7 @@ def refuse_unknown_words(spec: Spec, text: str, words: Sequence[str]) -> None:
     Raises:
       UserError: with such words, and the nearest words of the vocabulary.
     """
-    vocabulary = [symbol for symbol in characters(spec) if symbol != UNSEEN]
+    vocabulary = [symbol for symbol in characters(spec) if symbol not in (UNSEEN, END_NAME)]
     members = {*vocabulary}
     unknown = [word for word in dict.fromkeys(words) if word not in members]
     hints = []
@@ -276,18 +350,29 @@ def _word_reader(words: Sequence[str]) -> Callable[[int], str]:
     return text_of
 
 
-def _codes(name: str, kind: str, text: bytes, numbers: dict[str, int]) -> np.ndarray:
-    """Returns the code points, the bytes, or the numbers of the words of a text.
+def _refuse_empty(name: str, split: str, texts: Sequence[Any]) -> None:
+    if not texts:
+        raise UserError(f"split {split!r} of {name} has no text; expected at least one character")
+
+
+def _codes(name: str, kind: str, text: bytes, numbers: dict[str, int], model: str | None) -> np.ndarray:
+    """Returns the code points, the bytes, or the numbers of the words or subwords of a text.
 
     New words are added to `numbers`.
     """
     if kind == "bytes":
         return np.frombuffer(text, np.uint8)
+    letters = _decoded(name, text)
+    if model is not None:
+        return np.array(subwords.encoded(model, letters), np.uint32)
+    if kind == "words":
+        return np.array([numbers.setdefault(word, len(numbers)) for word in words_of(letters)], np.uint32)
+    return np.frombuffer(letters.encode("utf-32-le"), np.uint32)
+
+
+def _decoded(name: str, text: bytes) -> str:
     try:
-        if kind == "words":
-            words = words_of(text.decode("utf-8"))
-            return np.array([numbers.setdefault(word, len(numbers)) for word in words], np.uint32)
-        return np.frombuffer(text.decode("utf-8").encode("utf-32-le"), np.uint32)
+        return text.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(
             f"byte {error.start} of {name} is not UTF-8 text; expected UTF-8. Set --config.data.vocabulary=bytes, "
@@ -295,10 +380,21 @@ def _codes(name: str, kind: str, text: bytes, numbers: dict[str, int]) -> np.nda
         ) from None
 
 
-def _names(kind: str, symbols: np.ndarray, numbers: Mapping[str, int]) -> list[Any]:
-    """Returns the symbols of a vocabulary: bytes as numbers, characters, or words."""
+def _codes_of_symbols(
+    kind: str, train: Sequence[np.ndarray], numbers: Mapping[str, int], model: str | None
+) -> tuple[np.ndarray, int]:
+    """Returns the codes that texts may have, in order, and the code of what the training split lacks."""
+    if kind in ("bytes", "subwords"):
+        return np.arange(256 if model is None else len(subwords.symbols(model))), 0
+    return np.unique(np.concatenate(train)), numbers[UNSEEN] if kind == "words" else ord(UNSEEN)
+
+
+def _names(kind: str, symbols: np.ndarray, numbers: Mapping[str, int], model: str | None) -> list[Any]:
+    """Returns the symbols of a vocabulary: bytes as numbers, characters, words, or subwords."""
     if kind == "bytes":
         return symbols.tolist()
+    if model is not None:
+        return subwords.symbols(model)
     if kind == "words":
         words = [*numbers]
         return [words[code] for code in symbols]
@@ -318,11 +414,11 @@ TEXT = Kind(
     "T",
     default_transform="none",
     scored_with_test=("validation",),
-    options=("window", "vocabulary"),
+    options=("window", "vocabulary", "subwords", "end"),
     read={".txt": text_file},
     hold=texts_in_memory,
     recognises=are_texts,
-    write={".txt": text},
+    write={".txt": text, ".tsv": text_table},
     tokens=tokens_of,
     read_tokens=read_text,
     stream=reader,

@@ -33,7 +33,14 @@ def paired(source: Source, condition: Source, content: str) -> Source:
     return source._replace(rows=rows, content=content, condition=condition)
 
 
-def text_field(name: str, origin: str, texts: Sequence[str], places: Places, options: Mapping[str, Any]) -> Source:
+def text_field(
+    name: str,
+    origin: str,
+    texts: Sequence[str],
+    places: Places,
+    options: Mapping[str, Any],
+    corpus: Sequence[str] = (),
+) -> Source:
     """Returns texts as rows of tokens, which are words unless `data.vocabulary` is set.
 
     Args:
@@ -42,6 +49,7 @@ def text_field(name: str, origin: str, texts: Sequence[str], places: Places, opt
       texts: text of each row [N].
       places: numbers of the rows of each split.
       options: the `data` section of a config.
+      corpus: texts from which subwords are learnt; by default the texts of the training split.
 
     Raises:
       UserError: for a row without text, and in the cases of `text_source`.
@@ -54,7 +62,7 @@ def text_field(name: str, origin: str, texts: Sequence[str], places: Places, opt
     def documents(split: str) -> list[bytes]:
         return [texts[row].encode("utf-8", "replace") for row in places[split]]
 
-    return text_source(name, documents, [*places], settings, "")
+    return text_source(name, documents, [*places], settings, "", corpus)
 
 
 def array_field(

@@ -112,9 +112,10 @@ def _source(path: Path, options: Mapping[str, Any], parts: Mapping[str, Columns]
         places = held_out(f"data.path {path}", columns[target], options)
     else:
         places = splits_by_name([split for split, part in parts.items() for _ in part[target]])
-    fields = [
-        text_field(path.name.split(".")[0], f"data.path {path}, {name!r}", columns[name], places, options)
-        for name in names
-        if name is not None
+    fields = [name for name in names if name is not None]
+    corpus = [columns[name][row] for name in fields for row in places.get(options["split"], ())]  # one vocabulary
+    sources = [
+        text_field(path.name.split(".")[0], f"data.path {path}, {name!r}", columns[name], places, settings, corpus)
+        for name, settings in zip(fields, (options, {**options, "end": None}))
     ]
-    return source_of_pairs(Pairs(fields[0], fields[1] if condition else None, names, files, places), options)
+    return source_of_pairs(Pairs(sources[0], sources[1] if condition else None, names, files, places), options)
