@@ -75,6 +75,17 @@ def described_images() -> dict:
     return {**batch, "c": jnp.asarray(words, jnp.int32), "c_length": jnp.arange(48, dtype=jnp.int32) % 3 + 1}
 
 
+def translations() -> dict:
+    """Returns texts of one to four tokens, each the successor of its token in the condition, with an END of number 3."""
+    c = np.random.default_rng(0).integers(0, 3, (48, 4)).astype(np.int32)
+    length = np.arange(48, dtype=np.int32) % 4 + 1
+    inside = np.arange(4)[None] < length[:, None]
+    x = np.concatenate([np.where(inside, (c + 1) % 3, 0), np.zeros((48, 1))], 1).astype(np.int32)
+    x[np.arange(48), length] = 3
+    rows = {"x": x, "length": length + 1, "c": np.where(inside, c, 0), "c_length": length, "weight": np.ones(48)}
+    return {name: jnp.asarray(value, jnp.float32 if name == "weight" else jnp.int32) for name, value in rows.items()}
+
+
 def bits() -> dict:
     batch = images()
     return {**batch, "x": (batch["x"] > 0).astype(jnp.float32)}
@@ -227,6 +238,10 @@ UNET, PATCH = {"name": "unet", "channels": 4, "depth": 2, "norm": "none"}, {"nam
 RAMP = make_spec("series", (4, 2))._replace(classes=("a", "b", "c"))
 SERIES = 3 * np.eye(3)[cycles(3, 2)][..., :2] + np.random.default_rng(0).normal(0, 0.4, (48, 12, 2))
 ENTROPY = 0.5 * np.log(2 * np.pi * np.e * 0.4**2)  # of that noise, in a dimension
+TRANSLATED = make_spec("text", (5,))._replace(info={"vocabulary": ["a", "b", "c", "<end>"], "end": 3, "ragged": True})
+TRANSLATED = TRANSLATED._replace(
+    condition=make_spec("text", (4,))._replace(info={"vocabulary": ["a", "b", "c", "<end>"], "ragged": True})
+)
 R3 = {"name": "r3", "channels": (16, 8), "blocks": 1, "group_width": 8}
 DCGAN = {"name": "dcgan", "channels": (8,)}
 SPECTRAL = {**SMALL, "norm": "spectral"}
@@ -343,6 +358,29 @@ FAMILIES = {
         net={"name": "transformer", "units": 8, "layers": 1, "heads": 2, "context": 4, "dropout": 0.1},
         **QUICK,
     )._replace(sgd={"optimizer": SGD}),
+    "transformer_text_to_text": Family(
+        partial(
+            autoregressive,
+            TRANSLATED,
+            conditional=True,
+            label_smoothing=0.01,
+            net={
+                "name": "transformer",
+                "units": 16,
+                "layers": 1,
+                "encoder": 1,
+                "heads": 2,
+                "context": 8,
+                "dropout": 0.05,
+            }
+            | {"tied": True},
+            optimizer=FAST,
+        ),
+        translations(),
+        {"optimizer": SGD},
+        partial(nats, translations(), 0.05),
+        150,
+    ),
     "autoregressive_roll": sequence_family(
         autoregressive,
         "roll",

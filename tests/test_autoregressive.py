@@ -399,7 +399,7 @@ def test_the_loss_is_a_function_that_can_be_differentiated(spec, head):
     density = fitting(spec, {"name": head})
     values = 3 if head == "categorical" else 0
     predictor = Predictor(Recurrent("gru", 6), density.width, values, not values, NONE, density.weights)
-    net = AutoregressiveNet(predictor, partial(predictor.apply, method="unroll"), density, spec.shape[1:])
+    net = AutoregressiveNet(predictor, density, spec.shape[1:])
     x = jnp.arange(4 * np.prod(spec.shape)).reshape(4, *spec.shape) % 7 % 3
     batch = {
         "x": x if values else jnp.float32(x > 0),
@@ -423,7 +423,8 @@ def test_the_loss_is_a_function_that_can_be_differentiated(spec, head):
     alone = sum(loss(params, None, row)[0] * row["x"].shape[1] for row in rows)
     np.testing.assert_allclose(value(params), alone / 11, rtol=1e-5)
     halves = [{"x": batch["x"][:1, :2]}, {"x": batch["x"][:1, 2:]}]
-    first, lanes = loss(params, None, halves[0], first_lanes(net, 1))
+    first, (nats, lanes) = loss(params, None, halves[0], first_lanes(net, 1))
+    assert first == nats  # without label smoothing
     second, _ = loss(params, None, halves[1], lanes)
     np.testing.assert_allclose(2 * first + 3 * second, 5 * loss(params, None, rows[0])[0], rtol=1e-5)
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import host, make_spec
 from scipy.stats import chisquare
 
-from gen_jax.conditions import Conditions
+from gen_jax.conditions import NONE, Conditions
 from gen_jax.distributions import pixels
 from gen_jax.errors import UserError
 from gen_jax.losses import quantise
@@ -137,7 +137,7 @@ def test_the_bound_is_below_the_exact_log_prob_by_all_codes():
     model, state, batch, metrics = learnt()
     height, width = model.encode(KEY, state, batch)["z"].shape[1:]
     grids = np.array([*product(range(3), repeat=height * width)], np.int32).reshape(-1, height, width)
-    net = Raster(Recurrent("gru", 4), 3, height, width, 0)
+    net = Raster(Recurrent("gru", 4), 3, height, width, NONE)
     prior = log_prob(net, state.params["prior"], grids).sum((1, 2))
     p = np.asarray(model.decode(KEY, state, {"z": grids})["x"], np.float64)[:, None]  # [81, 1, 2, 2, 1]
     likely = np.log(np.where(batch["x"] > 0, p, 1 - p)).sum((2, 3, 4)) + prior[:, None]  # [81, 16]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.conditions import Conditions, Given
-from gen_jax.nets.predictor import Predictor
+from gen_jax.nets.predictor import Predictor, Read
 from gen_jax.nets.recurrent import Recurrent
 from gen_jax.nets.transformer import Transformer
 
@@ -35,17 +35,30 @@ class Raster(nn.Module):
         """Makes the inner net."""
         self.predictor = Predictor(self.recurrent, self.size, 0, True, self.conditions, {})
 
+    def read(self, c: Given | None) -> Read:
+        """Returns the conditions as `move` reads them. A sampler reads them once.
+
+        Args:
+          c: conditions of the grids; None without conditions.
+        """
+        return self.predictor.read(c)
+
     def move(
-        self, carry: tuple, left_codes: jax.Array, above: jax.Array, place: jax.Array, c: Given | None = None
-    ) -> tuple[tuple, jax.Array]:
+        self,
+        carry: tuple | None,
+        left_codes: jax.Array,
+        above: jax.Array,
+        place: jax.Array,
+        c: Given | Read | None = None,
+    ) -> tuple[tuple | None, jax.Array]:
         """Computes the logits of the codes at several places.
 
         Args:
-          carry: the carry before the first place.
+          carry: the carry before the first place; None at the beginning of grids that are known.
           left_codes: codes to the left [N, T]; -1 for no code.
           above: codes above [N, T]; -1 for no code.
           place: indices of the places in the grid [T].
-          c: conditions, which are concatenated with each code; by default None.
+          c: conditions, or what `read` returned for them; by default None.
 
         Returns:
           The carry after the last place, and logits [N, T, K].
@@ -60,12 +73,11 @@ class Raster(nn.Module):
 
         Args:
           codes: codes [N, h, w].
-          c: conditions, which are concatenated with each code; by default None.
+          c: conditions; by default None.
         """
         padded = jnp.pad(codes.reshape(len(codes), -1), ((0, 0), (self.width, 0)), constant_values=-1)
         left, above = padded[:, self.width - 1 : -1], padded[:, : -self.width]
-        carry = self.recurrent.init_carry(len(codes))
-        return self.move(carry, left, above, jnp.arange(left.shape[1]), c)[1].reshape(*codes.shape, self.size)
+        return self.move(None, left, above, jnp.arange(left.shape[1]), c)[1].reshape(*codes.shape, self.size)
 
 
 def draw_codes(net: Raster, key: jax.Array, params: Any, c: Given | None, num: int) -> jax.Array:
@@ -85,10 +97,11 @@ def draw_codes(net: Raster, key: jax.Array, params: Any, c: Given | None, num: i
 
     def draw(lanes: tuple, place: jax.Array) -> tuple[tuple, jax.Array]:
         carry, last = lanes  # the last w codes [num, w]; the first is above the next code
-        carry, logits = move(carry, last[:, -1:], last[:, :1], place[None], c)
+        carry, logits = move(carry, last[:, -1:], last[:, :1], place[None], conditions)
         code = jax.random.categorical(jax.random.fold_in(key, place), logits[:, 0]).astype(jnp.int32)
         return (carry, jnp.concatenate([last[:, 1:], code[:, None]], 1)), code
 
+    conditions = net.apply(params, c, method="read")
     lanes = net.recurrent.init_carry(num), jnp.full((num, net.width), -1, jnp.int32)
     codes = jax.lax.scan(draw, lanes, jnp.arange(net.height * net.width))[1]  # [T, num]
     return codes.T.reshape(num, net.height, net.width)

@@ -2,11 +2,12 @@
 
 The block is that of recent language models: RMS norms before each part (Zhang & Sennrich 2019, arXiv 1910.07467), rotary
 positions (Su et al. 2021, arXiv 2104.09864), normalised queries and keys (Henry et al. 2020, arXiv 2010.04245), SwiGLU
-(Shazeer 2020, arXiv 2002.05202), and projections to the residual stream that begin at zero.
+(Shazeer 2020, arXiv 2002.05202), and projections to the residual stream that begin at zero. A text that is a condition
+is read by layers of its own, and each layer attends to it (Vaswani et al. 2017, arXiv 1706.03762).
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -21,6 +22,20 @@ LONG = 4  # sequences of more contexts are read one context after another, becau
 Cache = tuple[jax.Array, jax.Array]  # keys and values [B, context, heads, size] float32, as a ring over the places
 
 
+class Memory(NamedTuple):
+    """Holds what the layers attend to: keys and values of the tokens of a text, for each layer.
+
+    Attributes:
+      keys: normalised keys [B, L, layers, heads, size].
+      values: values of the same shape.
+      mask: whether there is a token [B, L] bool.
+    """
+
+    keys: jax.Array
+    values: jax.Array
+    mask: jax.Array
+
+
 class Transformer(nn.Module):
     """Layers of causal attention. A frame sees itself and the `context - 1` frames before it.
 
@@ -32,6 +47,9 @@ class Transformer(nn.Module):
       layers: number of layers.
       heads: number of heads of attention.
       context: number of frames that a layer sees.
+      encoder: number of layers that read a text that is a condition, without a causal mask.
+      tied: whether a token is looked up in the matrix of the logits, and so is a token of a condition with the same
+        vocabulary.
       dropout: dropout rate of the projected frames and of the output of each part. It applies if a `dropout` key is
         given.
       remat: whether the activations of a layer are computed again for its gradient, which saves memory.
@@ -45,9 +63,20 @@ class Transformer(nn.Module):
     layers: int = 4
     heads: int = 4
     context: int = 64
+    encoder: int = 2
+    tied: bool = False
     dropout: float = 0.0
     remat: bool = False
     dtype: str = "float32"
+
+    def setup(self) -> None:
+        """Makes the layers. Weights of layers that are not used are not made."""
+        options: dict[str, Any] = {"heads": self.heads, "dropout": self.dropout, "dtype": self.dtype}
+        options |= {"units": self.units, "remat": self.remat, "whole": not self.has_rng("dropout")}
+        self.stack = Stack(**options, layers=self.layers)
+        self.reader = Stack(**options, layers=self.encoder, causal=False)
+        self.memory = nn.Dense(2 * self.layers * self.units, use_bias=False, dtype=self.dtype)
+        self.memory_norm = nn.RMSNorm()
 
     def init_carry(self, rows: int) -> tuple[jax.Array, tuple[Cache, ...]]:
         """Returns the carry before the first frame: no frames, and caches of zeros.
@@ -60,45 +89,62 @@ class Transformer(nn.Module):
         caches = tuple((jnp.zeros(shape), jnp.zeros(shape)) for _ in range(self.layers))
         return jnp.zeros(rows, jnp.int32), caches
 
-    @nn.compact
+    def remember(self, sequence: jax.Array, mask: jax.Array) -> Memory:
+        """Reads a text, to which the layers then attend.
+
+        Args:
+          sequence: vectors of the tokens [B, L, E].
+          mask: 1 where there is a token [B, L].
+        """
+        rows, tokens = mask.shape
+        h = self.reader(None, (sequence, mask.sum(1).astype(jnp.int32)))[1]
+        parts = self.memory(h).reshape(rows, tokens, 2, self.layers, self.heads, self.units // self.heads)
+        return Memory(self.memory_norm(parts[:, :, 0]), parts[:, :, 1], mask > 0)
+
     def unroll(
         self,
-        carry: tuple,
+        carry: tuple | None,
         x: jax.Array,
         length: jax.Array | None = None,
         reset: jax.Array | None = None,
-    ) -> tuple[tuple, jax.Array]:
+        memory: Memory | None = None,
+    ) -> tuple[tuple | None, jax.Array]:
         """Computes the output of each frame, given the frames before it.
 
         Args:
-          carry: the carry before the first frame.
+          carry: the carry before the first frame. None begins without earlier frames, and keeps no cache.
           x: frames [B, T, D].
           length: number of frames of each row [B]; beyond it the carry stays and the output is 0. By default None, all T
             frames.
           reset: rows that begin with an empty carry [B] bool; by default None.
+          memory: the text to which the layers attend, see `remember`; by default None.
 
         Returns:
           The carry after the last frame, and the outputs [B, T, units].
         """
-        before, caches = carry
-        if reset is not None:
-            before = jnp.where(reset, 0, before)  # no slot of the cache is then read
+        self.check()
         rows, frames = x.shape[:2]
         length = jnp.full(rows, frames) if length is None else length
-        whole = not self.has_rng("dropout")
-        options: dict[str, Any] = {"units": self.units, "heads": self.heads, "dropout": self.dropout, "whole": whole}
-        options |= {"remat": self.remat, "dtype": self.dtype, "name": "stack"}
         pieces = -(-frames // self.context)
+        if carry is None and pieces > 1:  # because a frame sees `context` frames alone
+            carry = self.init_carry(rows)
+        if carry is not None and reset is not None:
+            carry = jnp.where(reset, 0, carry[0]), carry[1]  # no slot of the cache is then read
         if pieces <= LONG:
-            return Stack(**options)((before, caches), (x, length))
+            return self.stack(carry, (x, length), memory)
         ends = pieces * self.context - frames
         parts = jnp.pad(x, ((0, 0), (0, ends), (0, 0))).reshape(rows, pieces, self.context, -1).swapaxes(0, 1)
         lengths = (length[None] - self.context * jnp.arange(pieces)[:, None]).clip(0, self.context)
-        stack = nn.scan(Stack, variable_broadcast="params", split_rngs={"params": False, "dropout": True})
-        carry, h = stack(**options)((before, caches), (parts, lengths))
+        scan = nn.scan(
+            lambda stack, carry, piece, memory: stack(carry, piece, memory),
+            variable_broadcast="params",
+            split_rngs={"params": False, "dropout": True},
+            in_axes=(0, nn.broadcast),
+        )
+        carry, h = scan(self.stack, carry, (parts, lengths), memory)
         return carry, h.swapaxes(0, 1).reshape(rows, pieces * self.context, -1)[:, :frames]
 
-    def step(self, carry: tuple, x: jax.Array) -> tuple[tuple, jax.Array]:
+    def step(self, carry: tuple, x: jax.Array) -> tuple[tuple | None, jax.Array]:
         """Computes the output [B, units] of one frame.
 
         Args:
@@ -108,8 +154,8 @@ class Transformer(nn.Module):
         Returns:
           The new carry, and the output.
         """
-        carry, h = self.unroll(carry, x[:, None])
-        return carry, h[:, 0]
+        after, h = self.unroll(carry, x[:, None])
+        return after, h[:, 0]
 
     def check(self) -> None:
         """Refuses options that no net can have.
@@ -117,8 +163,8 @@ class Transformer(nn.Module):
         Raises:
           UserError: for such an option.
         """
-        for name in ("units", "layers", "heads", "context"):
-            check_whole(name, getattr(self, name))
+        for name, least in {"units": 1, "layers": 1, "heads": 1, "context": 1, "encoder": 0}.items():
+            check_whole(name, getattr(self, name), least)
         choose("dtype", self.dtype, DTYPES)
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout is {self.dropout}; expected a share from 0 to below 1")
@@ -130,48 +176,64 @@ class Transformer(nn.Module):
 
 
 class Stack(nn.Module):
-    """The layers over a piece of frames, `carry, (x [B, T, D], length [B]) -> carry, outputs [B, T, units]`.
+    """The layers over a piece of frames.
 
     Attributes:
       units: number of units.
+      layers: number of layers.
       heads: number of heads.
       dropout: dropout rate.
       whole: whether nothing is dropped.
       remat: whether the activations of a layer are computed again for its gradient.
       dtype: type of the activations.
+      causal: whether a frame sees no later frames; by default True.
     """
 
     units: int
+    layers: int
     heads: int
     dropout: float
     whole: bool
     remat: bool
     dtype: str
+    causal: bool = True
 
     @nn.compact
-    def __call__(self, carry: tuple, piece: tuple[jax.Array, jax.Array]) -> tuple[tuple, jax.Array]:
-        """Returns the carry after the piece, and its outputs, 0 beyond the length.
+    def __call__(
+        self, carry: tuple | None, piece: tuple[jax.Array, jax.Array], memory: Memory | None = None
+    ) -> tuple[tuple | None, jax.Array]:
+        """Returns the carry after the piece, and its outputs [B, T, units], 0 beyond the length.
 
         Args:
-          carry: number of earlier frames [B], and the caches.
-          piece: frames, and their number in each row.
+          carry: number of earlier frames [B], and the caches; None without earlier frames.
+          piece: frames [B, T, D], and their number in each row [B].
+          memory: the text to which the layers attend; by default None.
         """
-        (before, caches), (x, length) = carry, piece
+        x, length = piece
+        rows, frames = x.shape[:2]
+        before, caches = (jnp.zeros(rows, jnp.int32), (None,) * self.layers) if carry is None else carry
+        inside = jnp.arange(frames)[None] < length[:, None]  # [B, T]
+        if not self.causal:
+            seen = jnp.broadcast_to(inside[:, None], (rows, frames, frames))
+        elif carry is None:
+            seen = jnp.broadcast_to(jnp.tri(frames, dtype=bool), (rows, frames, frames))
+        else:
+            seen = visible(before, frames, caches[0][0].shape[1])
         block = nn.remat(Block) if self.remat else Block
         h = nn.Dense(self.units, bias_init=initializers.normal(0.1), name="project")(x)
         h = nn.Dropout(self.dropout, deterministic=self.whole)(h)
-        after = []
-        for layer, cache in enumerate(caches):
+        after: list[Cache | None] = []
+        for layer, each in enumerate(caches):
             layer_block = block(self.heads, self.dropout, self.whole, self.dtype, name=f"layer_{layer}")
-            h, cache = layer_block(h, cache, before, length)
+            attended = None if memory is None else (memory.keys[:, :, layer], memory.values[:, :, layer], memory.mask)
+            h, cache = layer_block(h, seen, each, before, length, attended)
             after.append(cache)
-        seen = jnp.arange(x.shape[1])[None] < length[:, None]
-        h = jnp.where(seen[..., None], nn.RMSNorm(name="norm")(h), 0)
-        return (before + length.astype(jnp.int32), tuple(after)), h
+        h = jnp.where(inside[..., None], nn.RMSNorm(name="norm")(h), 0)
+        return None if carry is None else (before + length.astype(jnp.int32), tuple(after)), h
 
 
 class Block(nn.Module):
-    """One layer: attention and SwiGLU, each added to its input.
+    """One layer: attention, attention to a text if there is one, and SwiGLU, each added to its input.
 
     Attributes:
       heads: number of heads.
@@ -186,42 +248,67 @@ class Block(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, h: jax.Array, cache: Cache, before: jax.Array, length: jax.Array) -> tuple[jax.Array, Cache]:
+    def __call__(
+        self,
+        h: jax.Array,
+        seen: jax.Array,
+        cache: Cache | None,
+        before: jax.Array,
+        length: jax.Array,
+        memory: tuple[jax.Array, jax.Array, jax.Array] | None,
+    ) -> tuple[jax.Array, Cache | None]:
         """Returns the new residual stream [B, T, units] and the new cache.
 
         Args:
           h: residual stream [B, T, units].
-          cache: keys and values of earlier frames.
+          seen: which slots of the cache and which frames a frame sees, [B, T, context + T] bool; without a cache
+            [B, T, T].
+          cache: keys and values of earlier frames; None without earlier frames.
           before: number of earlier frames [B].
           length: number of frames of each row [B].
+          memory: keys and values [B, L, heads, size] of a text, and its mask [B, L]; None without a text.
         """
         rows, frames, units = h.shape
-        size, context = units // self.heads, cache[0].shape[1]
+        size = units // self.heads
         drop = nn.Dropout(self.dropout, deterministic=self.whole)
         places = before[:, None] + jnp.arange(frames)[None]  # [B, T]
 
+        def dense(width: int, name: str, **options: Any) -> nn.Dense:
+            return nn.Dense(width, use_bias=False, dtype=self.dtype, name=name, **options)
+
+        def attention(query: jax.Array, keys: jax.Array, values: jax.Array, seen: jax.Array) -> jax.Array:
+            query, keys, values = (part.astype(self.dtype) for part in (query, keys, values))
+            out = jax.nn.dot_product_attention(query, keys, values, mask=seen[:, None])
+            return out.reshape(rows, frames, units)
+
+        def added(out: jax.Array, name: str) -> jax.Array:
+            return drop(dense(units, name, kernel_init=initializers.zeros)(out).astype(jnp.float32))
+
         x = nn.RMSNorm(name="attention_norm")(h)
-        parts = nn.Dense(3 * units, use_bias=False, dtype=self.dtype, name="attention")(x)
-        query, key, value = (part.reshape(rows, frames, self.heads, size) for part in jnp.split(parts, 3, -1))
+        parts = jnp.split(dense(3 * units, "attention")(x), 3, -1)
+        query, key, value = (part.reshape(rows, frames, self.heads, size) for part in parts)
         query = rotated(nn.RMSNorm(name="query_norm")(query), places)
         key = rotated(nn.RMSNorm(name="key_norm")(key), places)
-        seen = visible(before, frames, context)
-        keys, values = (jnp.concatenate(pair, 1) for pair in zip(cache, (key, value.astype(jnp.float32))))
-        query, keys, values = (part.astype(self.dtype) for part in (query, keys, values))
-        out = jax.nn.dot_product_attention(query, keys, values, mask=seen[:, None])
-        out = nn.Dense(units, use_bias=False, kernel_init=initializers.zeros, dtype=self.dtype, name="attention_out")(
-            out.reshape(rows, frames, units)
-        )
-        h = h + drop(out.astype(jnp.float32))
+        if cache is None:
+            keys, values = key, value
+        else:
+            keys, values = (jnp.concatenate(pair, 1) for pair in zip(cache, (key, value.astype(jnp.float32))))
+            cache = updated_cache(cache[0], key, before, length), updated_cache(cache[1], value, before, length)
+        h = h + added(attention(query, keys, values, seen), "attention_out")
+
+        if memory is not None:
+            keys, values, mask = memory
+            query = dense(units, "text")(nn.RMSNorm(name="text_norm")(h)).reshape(rows, frames, self.heads, size)
+            query = nn.RMSNorm(name="text_query_norm")(query)
+            h = h + added(
+                attention(query, keys, values, jnp.broadcast_to(mask[:, None], seen.shape[:2] + mask.shape[1:])),
+                "text_out",
+            )
 
         x = nn.RMSNorm(name="feedforward_norm")(h)
         wide = 8 * math.ceil(units / 3)  # 8/3 of the units, so that the three matrices have the weights of two of 4
-        gate, up = jnp.split(nn.Dense(2 * wide, use_bias=False, dtype=self.dtype, name="feedforward")(x), 2, -1)
-        out = nn.Dense(units, use_bias=False, kernel_init=initializers.zeros, dtype=self.dtype, name="feedforward_out")(
-            nn.silu(gate) * up
-        )
-        cache = updated_cache(cache[0], key, before, length), updated_cache(cache[1], value, before, length)
-        return h + drop(out.astype(jnp.float32)), cache
+        gate, up = jnp.split(dense(2 * wide, "feedforward")(x), 2, -1)
+        return h + added(nn.silu(gate) * up, "feedforward_out"), cache
 
 
 def rotated(x: jax.Array, places: jax.Array) -> jax.Array:

@@ -36,7 +36,8 @@ def schedule(value: float | Mapping | Callable[[jax.Array], Any]) -> Callable[[j
     """Returns a schedule, a function from the number of examples seen to a value.
 
     The mapping `{"start": a, "stop": b, "examples": n, "shape": "cosine" | "linear" | "exponential"}` reaches b after n
-    examples and stays there (R3GAN, arXiv 2501.05441, appendix D). The default shape is cosine.
+    examples and stays there (R3GAN, arXiv 2501.05441, appendix D). The default shape is cosine. With `"warm_up": m` the
+    value also grows in proportion to the examples until there are m of them.
 
     Args:
       value: a number, which is constant; a mapping, which moves from `start` to `stop`; or a function of the number of
@@ -54,11 +55,17 @@ def schedule(value: float | Mapping | Callable[[jax.Array], Any]) -> Callable[[j
     return build("schedule", {"schedule": _moving}, {"name": "schedule", **value})
 
 
-def _moving(start: float, stop: float, examples: int, shape: str = "cosine") -> Callable[[jax.Array], jax.Array]:
+def _moving(
+    start: float, stop: float, examples: int, shape: str = "cosine", warm_up: int = 0
+) -> Callable[[jax.Array], jax.Array]:
     curve = SHAPES[choose("schedule shape", shape, SHAPES)]
     if examples < 1:
         raise UserError(f"number of examples of a schedule is {examples}; expected at least 1")
-    return lambda seen: curve(start, stop, jnp.clip(seen / examples, 0, 1))
+    if not 0 <= warm_up < examples:
+        raise UserError(f"warm_up of a schedule is {warm_up}; expected a number of examples from 0 to below {examples}")
+    if not warm_up:
+        return lambda seen: curve(start, stop, jnp.clip(seen / examples, 0, 1))
+    return lambda seen: curve(start, stop, jnp.clip(seen / examples, 0, 1)) * jnp.clip(seen / warm_up, 0, 1)
 
 
 def optimizer(

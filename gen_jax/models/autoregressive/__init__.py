@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gen_jax import optimizers
@@ -25,14 +26,22 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import frames
 from gen_jax.distributions.frames import Choice, Head
-from gen_jax.errors import UserError
+from gen_jax.errors import UserError, check_whole
 from gen_jax.model import Batch, Model, family, saturated
+from gen_jax.models.autoregressive.beam import beam_search
 from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, frame_lengths, like_rows
-from gen_jax.nets.predictor import Predictor
+from gen_jax.nets.predictor import Predictor, Read
 from gen_jax.nets.recurrent import Cell, build_recurrent
 
 ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}
-OPTIONS = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "stream": None}  # options of the sampler, with their defaults
+OPTIONS = {  # options of the sampler, with their defaults
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "stream": None,
+    "beam": 0,
+    "length_penalty": 0.6,
+}
 # Carry of each layer, leaves [B, ...], and the last frame [B, *frame]. The token -1 stands for no frame.
 Lanes = tuple[tuple, jax.Array]
 
@@ -53,9 +62,20 @@ class AutoregressiveNet(NamedTuple):
     """Describes an autoregressive model without its weights."""
 
     predictor: Predictor
-    unroll: Callable  # (params, carry, previous frames, y, length) -> carry, outputs [B, T, W], weights of the head
     head: Head  # density of a frame, given the output of the predictor
     frame: tuple[int, ...]  # shape of a frame; () for tokens and for samples of sound
+    end: int | None = None  # token that ends a row; None if rows have no such token
+    label_smoothing: float = 0.0  # share of the target of the loss that all tokens have alike
+
+    @property
+    def unroll(self) -> Callable:
+        """Returns (params, carry, previous frames, c, length) -> carry, outputs [B, T, W], weights of the head."""
+        return partial(self.predictor.apply, method="unroll")
+
+    @property
+    def read(self) -> Callable:
+        """Returns (params, conditions) -> the c of `unroll`. A sampler reads the conditions once."""
+        return partial(self.predictor.apply, method="read")
 
 
 @family("autoregressive")
@@ -66,6 +86,7 @@ def autoregressive(
     conditional: bool = False,
     optimizer: optimizers.Optimizer = ADAM,
     ema_half_life: float = 0.0,
+    label_smoothing: float = 0.0,
 ) -> Model:
     """Returns a model of sequences that predicts each frame from the frames before it, p(x) = prod p(x_t | x_1..t-1).
 
@@ -79,7 +100,9 @@ def autoregressive(
     `given` takes `length` [num] frames, and `x` with `mask` [num, T], an observed prefix that the sample continues. If
     the net is conditional, it also takes `y` [num] labels. `how` takes `temperature`, `top_k` and `top_p`, as a number
     for all samples or an array [num] (see `distributions.frames.Choice`). `how` also takes `stream`, a function that is
-    called with each frame [num, *frame] when it is drawn.
+    called with each frame [num, *frame] when it is drawn. If the texts end with a symbol (`data.end`), a sample ends
+    there, and has a `length`. For such data, `beam` takes the number of hypotheses of a beam search for the likeliest
+    text, in place of draws, and `length_penalty` the exponent of its lengths (see `autoregressive.beam`).
 
     Args:
       spec: facts of the data, which are tokens, rolls, sound or series.
@@ -88,11 +111,13 @@ def autoregressive(
         al. 2017, arXiv 1706.03762).
       head: a `name` in `distributions.frames.HEADS` and its options. None, the default, takes the first head that fits
         the data.
-      conditional: whether the net reads the conditions of the row, labels and `c`, together with every frame; by default
-        False. Likelihoods are then log p(x | conditions).
+      conditional: whether the net reads the conditions of the row, labels and `c`; by default False. They are
+        concatenated with every frame, but a transformer attends to a text. Likelihoods are then log p(x | conditions).
       optimizer: see `gen_jax.optimizers.optimizer`; by default Adam, with gradients clipped to a global norm of 1.
       ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 0, the newest
         weights.
+      label_smoothing: share of the target of the loss that all tokens have alike (Szegedy et al. 2016, arXiv
+        1512.00567, section 7); by default 0. Metrics are without it.
 
     Raises:
       UserError: for data that are not sequences, missing labels, a head that does not fit, or an unknown name or
@@ -101,14 +126,25 @@ def autoregressive(
     check_data(spec)
     density = frames.fitting(spec, head)
     conditions = conditions_of("autoregressive model", spec, conditional)
-    layers = build_recurrent("net", net)
-    predictor = Predictor(layers, density.width, levels(spec), kind_of(spec).binary, conditions, density.weights)
-    whole = AutoregressiveNet(predictor, partial(predictor.apply, method="unroll"), density, tuple(spec.shape[1:]))
+    layers, values, text = build_recurrent("net", net), levels(spec), conditions.field
+    if not 0 <= label_smoothing < 1 or (label_smoothing and density.width != values):
+        raise UserError(
+            f"label_smoothing is {label_smoothing}; expected a share from 0 to below 1, and 0 for frames that are no tokens"
+        )
+    shared = getattr(layers, "tied", False) and text is not None and list(text.vocabulary) == list(spec.vocabulary)
+    predictor = Predictor(layers, density.width, values, kind_of(spec).binary, conditions, density.weights, shared)
+    whole = AutoregressiveNet(
+        predictor=predictor,
+        head=density,
+        frame=tuple(spec.shape[1:]),
+        end=spec.end,
+        label_smoothing=label_smoothing,
+    )
     tx = optimizers.optimizer(optimizer)
     return Model(
         partial(init, whole, tx),
         partial(step, whole, tx, ema_half_life),
-        partial(sample, whole, spec, jax.jit(partial(complete, whole), static_argnames="stream")),
+        partial(sample, whole, spec, samplers(whole)),
         partial(log_prob, whole, jax.jit(partial(score, whole))),
         given=(*conditions.names, "x", "mask", "length"),
         options=OPTIONS,
@@ -171,9 +207,9 @@ def step(
       The new state, and the metrics.
     """
     rows = len(batch["x"])
-    lanes = continued(state, batch, first_lanes(net, rows))
+    lanes = continued(net, state, batch)
     loss = partial(next_frame_loss, net)
-    (value, lanes), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, key, batch, lanes)
+    (_, (value, lanes)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, key, batch, lanes)
     examples = state.examples.astype(jnp.float32)
     updates, tx_state = tx(examples).update(gradient, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -197,8 +233,8 @@ def step(
 
 def next_frame_loss(
     net: AutoregressiveNet, params: Any, key: jax.Array | None, batch: Batch, lanes: Lanes | None = None
-) -> tuple[jax.Array, Lanes]:
-    """Returns the mean of -log p(x_t | x_1..t-1) over the frames of a batch in nats, and the lanes after it.
+) -> tuple[jax.Array, tuple[jax.Array, Lanes]]:
+    """Returns the mean of -log p(x_t | x_1..t-1) over the frames of a batch in nats, with `label_smoothing`.
 
     Args:
       net: the net.
@@ -207,19 +243,31 @@ def next_frame_loss(
       batch: `x` [B, T, *frame], the conditions that the net reads, `length` [B] frames, and `weight` [B] (0 for padding
         rows).
       lanes: lanes from which each row continues. None, the default, begins before the first frame.
+
+    Returns:
+      The loss, and with it the mean without `label_smoothing` and the lanes after the batch.
     """
-    lanes = first_lanes(net, len(batch["x"])) if lanes is None else lanes
     length = frame_lengths(batch)
     if "weight" in batch:
         length = jnp.where(batch["weight"] > 0, length, 0)
-    values, lanes = frame_log_prob(net, params, key, batch, length, lanes)
-    return -values.sum() / jnp.maximum(length.sum(), 1), lanes
+    values, out, lanes = frame_log_prob(net, params, key, batch, length, lanes)
+    num = jnp.maximum(length.sum(), 1)
+    loss = nats = -values.sum() / num
+    if net.label_smoothing:
+        even = ended(out.mean(-1) - jax.nn.logsumexp(out, -1), length)  # mean of log p over all tokens
+        loss = (1 - net.label_smoothing) * nats - net.label_smoothing * even.sum() / num
+    return loss, (nats, lanes)
 
 
 def frame_log_prob(
-    net: AutoregressiveNet, params: Any, key: jax.Array | None, batch: Batch, length: jax.Array, lanes: Lanes
-) -> tuple[jax.Array, Lanes]:
-    """Returns log p(x_t | x_1..t-1) [B, T] in nats, and the lanes after the end of each row.
+    net: AutoregressiveNet,
+    params: Any,
+    key: jax.Array | None,
+    batch: Batch,
+    length: jax.Array,
+    lanes: Lanes | None = None,
+) -> tuple[jax.Array, jax.Array, Lanes]:
+    """Returns log p(x_t | x_1..t-1) [B, T] in nats, the outputs [B, T, W], and the lanes after the end of each row.
 
     The log-probability is 0 beyond the length of a row.
 
@@ -229,10 +277,10 @@ def frame_log_prob(
       key: random key of dropout; None for no dropout.
       batch: `x` [B, T, *frame], and the conditions that the net reads.
       length: number of frames of each row [B].
-      lanes: lanes from which each row continues.
+      lanes: lanes from which each row continues. None, the default, begins before the first frame.
     """
     x = batch["x"]
-    carry, last = lanes
+    carry, last = lanes or (None, no_frame(net, len(x)))
     before = jnp.concatenate([last[:, None], x[:, :-1]], 1)  # [B, T, *frame]
     rngs = {} if key is None else {"dropout": key}
     carry, out, weights = net.unroll(
@@ -240,7 +288,17 @@ def frame_log_prob(
     )
     values = ended(net.head.log_prob(weights, out, x), length)
     ends = jnp.take_along_axis(x, like_rows(jnp.maximum(length - 1, 0), x), 1)[:, 0]  # [B, *frame]
-    return values, (carry, jnp.where(like_rows(length > 0, ends), ends, last))
+    return values, out, (carry, jnp.where(like_rows(length > 0, ends), ends, last))
+
+
+def no_frame(net: AutoregressiveNet, rows: int) -> jax.Array:
+    """Returns what stands for the frame before the first one, [rows, *frame].
+
+    Args:
+      net: the net.
+      rows: number of rows.
+    """
+    return jnp.full(rows, -1, jnp.int32) if net.predictor.values else jnp.zeros((rows, *net.frame))
 
 
 def first_lanes(net: AutoregressiveNet, rows: int) -> Lanes:
@@ -250,22 +308,18 @@ def first_lanes(net: AutoregressiveNet, rows: int) -> Lanes:
       net: the net.
       rows: number of rows.
     """
-    if net.predictor.values:
-        last = jnp.full(rows, -1, jnp.int32)
-    else:
-        last = jnp.zeros((rows, *net.frame))
-    return net.predictor.recurrent.init_carry(rows), last
+    return net.predictor.recurrent.init_carry(rows), no_frame(net, rows)
 
 
-def continued(state: AutoregressiveState, batch: Batch, fresh: Lanes) -> Lanes:
-    """Returns the lanes that a batch continues: the lanes of the state, or `fresh` lanes in rows that are reset.
+def continued(net: AutoregressiveNet, state: AutoregressiveState, batch: Batch) -> Lanes | None:
+    """Returns the lanes that a batch continues: the lanes of the state, or fresh lanes in rows that are reset.
 
-    If the batch has no `reset` and the state has no lanes, all rows are fresh.
+    If the batch has no `reset` and the state has no lanes, there are none.
 
     Args:
+      net: the net.
       state: the state.
-      batch: the batch, of which `reset` [B] is read.
-      fresh: lanes before their first frame.
+      batch: the batch, of which `x` and `reset` [B] are read.
 
     Raises:
       UserError: if a batch continues lanes that the state does not carry, or lacks `reset` although the state has
@@ -277,8 +331,10 @@ def continued(state: AutoregressiveState, batch: Batch, fresh: Lanes) -> Lanes:
                 "reset of the batch is missing; expected it, because the state carries lanes, which every batch "
                 "continues or resets"
             )
-        return fresh
-    continued_lanes(None if state.lanes is None else state.lanes[1], len(batch["x"]))
+        return None
+    rows = len(batch["x"])
+    continued_lanes(None if state.lanes is None else state.lanes[1], rows)
+    fresh = first_lanes(net, rows)
     return jax.tree.map(lambda old, new: jnp.where(like_rows(batch["reset"], old), new, old), state.lanes, fresh)
 
 
@@ -317,14 +373,32 @@ def score(net: AutoregressiveNet, params: Any, batch: Batch) -> jax.Array:
       params: weights of the predictor.
       batch: `x` [B, T, *frame], `length` [B] frames, and the conditions that the net reads.
     """
-    lanes = first_lanes(net, len(batch["x"]))
-    return frame_log_prob(net, params, None, batch, frame_lengths(batch), lanes)[0].sum(1)
+    return frame_log_prob(net, params, None, batch, frame_lengths(batch))[0].sum(1)
+
+
+class Samplers(NamedTuple):
+    """Holds the compiled samplers."""
+
+    draw: Callable  # `complete` of the net: (key, params, x, prefix, length, c, choice, stream) -> x
+    search: Callable  # `likeliest` of the net: (params, x, prefix, length, c, penalty, beams) -> x
+
+
+def samplers(net: AutoregressiveNet) -> Samplers:
+    """Returns the samplers of a net, compiled.
+
+    Args:
+      net: the net.
+    """
+    return Samplers(
+        jax.jit(partial(complete, net), static_argnames="stream"),
+        jax.jit(partial(likeliest, net), static_argnames="beams"),
+    )
 
 
 def sample(
     net: AutoregressiveNet,
     spec: Spec,
-    compiled: Callable,
+    compiled: Samplers,
     key: jax.Array,
     state: AutoregressiveState,
     num: int,
@@ -336,7 +410,7 @@ def sample(
     Args:
       net: the net.
       spec: facts of the data, including the number of frames of a sequence.
-      compiled: `complete` of the net, compiled: (key, params, x, prefix, c, choice, stream) -> x.
+      compiled: the samplers of the net.
       key: random key of the draws.
       state: the state, whose averaged weights are used.
       num: number of sequences.
@@ -344,7 +418,8 @@ def sample(
       how: options of the sampler, see `autoregressive`; by default None.
 
     Returns:
-      `x` [num, T, *frame], `length` [num] if it is given, and `y` [num] for a conditional net.
+      `x` [num, T, *frame], `length` [num] if it is given or texts end with a symbol, and `y` [num] for a conditional
+      net.
 
     Raises:
       UserError: for a condition or an option that the net does not have, or values outside their range.
@@ -353,17 +428,54 @@ def sample(
     refuse_given(given, (*conditions.names, "length", "x", "mask"))
     options = sampler_options(how, OPTIONS)
     choice = frames.choice_of(options, num, net.predictor.values)
+    beams = beams_of(net, options)
     y_key, x_key = jax.random.split(key)
     beside = given_conditions(given, num, conditions)
     if state.classes is not None and "y" not in beside:
         beside["y"] = drawn_labels(y_key, state.classes, num)
     cells = {name: value for name, value in (given or {}).items() if name not in conditions.names}
     batch, prefix = asked_prefix(cells, num, spec)
-    x = compiled(x_key, state.average, batch["x"], prefix, beside or None, choice, options["stream"])
-    if "length" in batch:
-        beside["length"] = jnp.asarray(batch["length"])
+    asked = jnp.asarray(batch["length"]) if "length" in batch else None
+    start = state.average, batch["x"], prefix, asked, beside or None
+    if beams:
+        x = compiled.search(*start, np.float32(options["length_penalty"]), beams=beams)
+    else:
+        x = compiled.draw(x_key, *start, choice, stream=options["stream"])
+    length = asked
+    if net.end is not None:
+        ends = (x == net.end) & (jnp.arange(x.shape[1])[None] >= prefix[:, None])
+        first = jnp.where(ends.any(1), ends.argmax(1) + 1, x.shape[1])
+        length = first if asked is None else jnp.minimum(first, asked)
+    if length is not None:
+        beside["length"] = length.astype(jnp.int32)
         x = ended(x, beside["length"])
     return {"x": x, **beside}
+
+
+def beams_of(net: AutoregressiveNet, options: dict) -> int:
+    """Returns the number of hypotheses of a beam search; 0 for draws.
+
+    Args:
+      net: the net.
+      options: options of the sampler.
+
+    Raises:
+      UserError: for anything but such a number, rows without an end, or an option of draws beside it.
+    """
+    beams = options["beam"]
+    check_whole("beam", beams, 0)
+    if not beams:
+        return 0
+    if net.end is None:
+        raise UserError(f"beam is {beams} and the rows have no symbol that ends them; expected data with data.end=True")
+    changed = [name for name in ("temperature", "top_k", "top_p", "stream") if options[name] is not OPTIONS[name]]
+    if changed:
+        raise UserError(
+            f"beam is {beams} beside {changed[0]}; expected one of them, because a beam search draws nothing"
+        )
+    if not 0 <= options["length_penalty"] <= 10:
+        raise UserError(f"length_penalty is {options['length_penalty']}; expected a number from 0 to 10")
+    return int(beams)
 
 
 def complete(
@@ -372,6 +484,7 @@ def complete(
     params: Any,
     x: jax.Array,
     prefix: jax.Array,
+    asked: jax.Array | None,
     c: Given | None,
     choice: Choice,
     stream: Callable[[jax.Array], None] | None,
@@ -386,18 +499,21 @@ def complete(
       params: weights of the predictor.
       x: rows [num, T, *frame], of which the first `prefix` frames are kept.
       prefix: number of frames to keep in each row [num].
+      asked: number of frames of each row [num], before which no row ends; None for any length.
       c: conditions of the rows, or None.
       choice: options of the draw of a frame, leaves [num].
       stream: function that is called with each frame [num, *frame] when it is drawn, or None.
     """
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(x)))
+    conditions = net.read(params, c)
 
     def move(lanes: Lanes, now: tuple) -> tuple[Lanes, jax.Array]:
         carry, last = lanes
         time, observed = now
-        carry, out, weights = net.unroll(params, carry, last[:, None], c)
+        carry, out, weights = net.unroll(params, carry, last[:, None], conditions)
+        out = without_end(net, out[:, 0], time, asked)
         frame_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, time)
-        drawn = jax.vmap(net.head.draw, (0, None, 0, 0))(frame_keys, weights, out[:, 0], choice)
+        drawn = jax.vmap(net.head.draw, (0, None, 0, 0))(frame_keys, weights, out, choice)
         frame = jnp.where(like_rows(time < prefix, drawn), observed, drawn)
         if stream:
             jax.debug.callback(stream, frame, ordered=True)
@@ -405,3 +521,56 @@ def complete(
 
     times = jnp.arange(x.shape[1]), x.swapaxes(0, 1)
     return jax.lax.scan(move, first_lanes(net, len(x)), times)[1].swapaxes(0, 1)
+
+
+def without_end(net: AutoregressiveNet, logits: jax.Array, time: jax.Array, asked: jax.Array | None) -> jax.Array:
+    """Returns logits [num, V] that forbid the end of a row before its last frame, if its length is asked for.
+
+    Args:
+      net: the net.
+      logits: logits of the tokens [num, V].
+      time: number of the frame.
+      asked: number of frames of each row [num]; None for any length.
+    """
+    if net.end is None or asked is None:
+        return logits
+    return logits.at[:, net.end].set(jnp.where(time < asked - 1, -jnp.inf, logits[:, net.end]))
+
+
+def likeliest(
+    net: AutoregressiveNet,
+    params: Any,
+    x: jax.Array,
+    prefix: jax.Array,
+    asked: jax.Array | None,
+    c: Given | None,
+    penalty: jax.Array,
+    beams: int,
+) -> jax.Array:
+    """Returns x [num, T] with the tokens after the prefix of a row that a beam search finds.
+
+    Args:
+      net: the net.
+      params: weights of the predictor.
+      x: rows [num, T], of which the first `prefix` tokens are kept.
+      prefix: number of tokens to keep in each row [num].
+      asked: number of tokens of each row [num], before which no row ends; None for any length.
+      c: conditions of the rows, or None.
+      penalty: exponent of the lengths.
+      beams: number of hypotheses of a row.
+    """
+    assert net.end is not None  # because `beams_of` refuses other nets
+
+    def each(rows: Any) -> Any:
+        return jax.tree.map(lambda row: jnp.repeat(row, beams, 0), rows)
+
+    conditions: Read = each(net.read(params, c))
+    asked = None if asked is None else each(asked)
+
+    def move(lanes: Lanes, time: jax.Array) -> tuple[Lanes, jax.Array]:
+        """Returns the carry after the last tokens, and log p [num * beams, V] of the next ones."""
+        carry, last = lanes
+        carry, out, _ = net.unroll(params, carry, last[:, None], conditions)
+        return (carry, last), jax.nn.log_softmax(without_end(net, out[:, 0], time, asked))
+
+    return beam_search(move, first_lanes(net, len(x) * beams), x, prefix, net.end, beams, penalty)
