@@ -24,6 +24,8 @@ FLAGS = {
         None,
         "number of latents for each row in the importance weighted bound nll_bound; by default as in the config",
     ),
+    "temperature": (None, "temperature of the samples, as in gen_jax.sample; by default as in the config"),
+    "beam": (None, "number of hypotheses of a beam search, as in gen_jax.sample; by default as in the config"),
     "step": (None, "step of the checkpoint; by default the newest checkpoint, and the selected checkpoint beside it"),
     "replica": (
         None,
@@ -55,6 +57,10 @@ def main(argv: list[str]) -> None:
         step=command_line.integer("step", flags.step),
         replica=replica,
         features=flags.features,
+        sampler={
+            "temperature": command_line.number("temperature", flags.temperature),
+            "beam": command_line.integer("beam", flags.beam),
+        },
     )
     marks = marks_for(sys.stdout)
     print(heading(evaluation.loaded.step, evaluation.scores))

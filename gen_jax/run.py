@@ -158,12 +158,14 @@ class Run(loading.Loaded):
           given: a condition: text as `gen_jax.sample --given` takes it, such as `y=3` or `split=test`, or arrays
             [num, ...] by name, as `Model.given` lists them. A condition `c` is in its own domain, such as 0 to 255.
           length: of sequences, in tokens or frames, if they are to be shorter or longer than those of the data.
-          **how: options of the sampler, as `Model.options` lists them, such as `temperature`.
+          **how: options of the sampler, as `Model.options` lists them, such as `temperature`; by default as in the
+            config.
 
         Raises:
           UserError: for a condition or an option that the model does not take, or a condition of another number of rows.
         """
         check_whole("number of samples", num)
+        options = draw.chosen_options(self.config["sample"], how)
         if isinstance(given, Mapping):
             arrays = {name: np.asarray(value) for name, value in given.items()}
             if self.spec.condition is not None and "c" in arrays:
@@ -173,7 +175,7 @@ class Run(loading.Loaded):
                     raise UserError(
                         f"given {name!r} has the shape {[*array.shape]}; expected {num} rows, one for each sample"
                     )
-            return Samples(draw.draw(self.model, self.state, self.spec, seed, num, arrays, how), self.spec)
+            return Samples(draw.draw(self.model, self.state, self.spec, seed, num, arrays, options), self.spec)
         if isinstance(given, str) and evidence.is_file(given):
             raise UserError(
                 f"given {given!r} is a file; expected a condition. run.complete({given!r}) draws its missing cells"
@@ -181,7 +183,7 @@ class Run(loading.Loaded):
         texts = [] if given is None else [given]
         length = length or self.config["sample"].get("length")
         request = conditioning.request_of(self.model, self.spec, self.config, texts, num, length)
-        return Samples(draw.draw_request(self.model, self.state, self.spec, seed, request, how), self.spec)
+        return Samples(draw.draw_request(self.model, self.state, self.spec, seed, request, options), self.spec)
 
     def score(self, names: str | Iterable[str] = (), num: int | None = None) -> Scored:
         """Returns metrics of the run on the rows of its data.

@@ -30,7 +30,7 @@ from gen_jax.files import write
 from gen_jax.storage import loading
 from gen_jax.verbs import best_replica
 from gen_jax.verbs.conditioning import needs_condition, request_of
-from gen_jax.verbs.draw import draw, draw_request
+from gen_jax.verbs.draw import chosen_options, draw, draw_request
 from gen_jax.verbs.given import Request
 
 FLAGS: dict[str, tuple[Any, str]] = {
@@ -54,6 +54,14 @@ FLAGS: dict[str, tuple[Any, str]] = {
     "temperature": (None, "temperature of sequences: below 1 favours likely values, 0 takes the likeliest value"),
     "top_k": (None, "number of likeliest tokens from which a token is drawn"),
     "top_p": (None, "total probability of the likeliest tokens from which a token is drawn"),
+    "beam": (
+        None,
+        "number of hypotheses of a beam search for the likeliest text, for texts that end with a symbol; 0 draws texts",
+    ),
+    "length_penalty": (
+        None,
+        "exponent of the lengths that a beam search compares: higher favours longer texts; by default 0.6",
+    ),
     "spreadsheet": (
         False,
         "write an apostrophe before cells of a CSV file that a spreadsheet would run as formulas, such as =1+1",
@@ -90,8 +98,12 @@ def main(argv: list[str]) -> None:
         complete(flags, loaded, flags.given[0])
         return
     request = asked_for(flags, loaded, num, length)
-    options = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
-    how: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    asked = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
+    asked |= {
+        "beam": command_line.integer("beam", flags.beam),
+        "length_penalty": command_line.number("length_penalty", flags.length_penalty),
+    }
+    how = chosen_options(loaded.config["sample"], asked)
     if saved:
         command_line.output_file(flags.out, "samples.npz", (".npz", *kind_of(loaded.spec).suffixes))
     if flags.stream:

@@ -70,7 +70,8 @@ def true_rows(real: Real, split: str, num: int) -> tuple[str, Rows]:
       num: largest number of rows.
     """
     rows = real.held_out(num)
-    return split, {"x": rows["x"], "truth": rows["x"]}
+    lengths = {"length": rows["length"], "truth_length": rows["length"]} if "length" in rows else {}
+    return split, {"x": rows["x"], "truth": rows["x"], **lengths}
 
 
 def real_data(

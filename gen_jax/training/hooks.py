@@ -38,7 +38,7 @@ from gen_jax.training import curves
 from gen_jax.training.log import Log
 from gen_jax.training.prepare import Job
 from gen_jax.verbs.conditioning import conditions_of_rows, needs_condition, request_of
-from gen_jax.verbs.draw import draw_request
+from gen_jax.verbs.draw import chosen_options, draw_request
 from gen_jax.verbs.given import Request
 from gen_jax.verbs.score import Scorer
 
@@ -403,7 +403,8 @@ def draw_samples(journal: Log, job: Job, moment: Moment) -> None:
     step, total, *_ = moment.clock
     how, spec = job.settings.sample, job.data.spec
     request = asked_for_pictures(job)
-    samples = draw_request(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, request)
+    options = chosen_options(how)
+    samples = draw_request(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, request, options)
     contents = encode(samples, spec, kind_of(spec).suffixes[0])
     journal.show(step, contents)
     for suffix, content in contents.items():

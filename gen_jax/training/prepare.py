@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from gen_jax import config, data
+from gen_jax.conditions import sampler_options
 from gen_jax.data.feed.order import ORDERS
 from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec, levels
@@ -21,6 +22,7 @@ from gen_jax.models import build_model, complete_settings, example_batch, state_
 from gen_jax.storage import directory
 from gen_jax.storage.registration import registered
 from gen_jax.verbs.conditioning import needs_condition, request_of
+from gen_jax.verbs.draw import chosen_options
 from gen_jax.verbs.score import Scorer, scorer_while_training
 
 LARGE = 1 << 18  # numbers in the rows of a step from which its memory is planned, because a plan costs a compilation
@@ -269,6 +271,7 @@ def refuse_condition(model: Model, opened: data.Data, settings: ConfigDict, trac
       UserError: for a condition that cannot be read, that the model does not honour, or that has ranges or lists.
     """
     how, spec = settings.sample, opened.spec
+    sampler_options(chosen_options(how), model.options)  # because a wrong option should be refused before the run
     if how.given is None and needs_condition(model):  # because its pictures take conditions of the data
         return
     texts = [] if how.given is None else [how.given]

@@ -53,7 +53,8 @@ def conditions_of_rows(model: Model, spec: Spec, rows: Rows) -> Request:
             given[name] = np.asarray(rows[name])
     if spec.condition is not None and "c" in given:
         given["c"] = np.asarray(to_model(spec.condition, given["c"]))
-    return Request(given, len(rows["c"]), truth=np.asarray(rows["x"]) if "x" in rows else None)
+    truth, length = (np.asarray(rows[name]) if name in rows else None for name in ("x", "length"))
+    return Request(given, len(rows["c"]), truth=truth, truth_length=length)
 
 
 def request_of(

@@ -18,10 +18,24 @@ from gen_jax.model import Model, State
 from gen_jax.verbs.given import Request
 
 Conditions = Mapping[str, np.ndarray | Mapping[str, np.ndarray]]  # the first axis of a leaf is the number of samples
+CHOSEN = ("temperature", "beam")  # options of a sampler that a config may set
 fold_in = jax.jit(jax.random.fold_in)  # compiled, because otherwise it takes a third of a millisecond a chunk
 CHUNK = 256  # samples of a compiled call: any `num` needs one compilation, and sample i depends on (seed, i) alone
 SHORT = 16  # sequences of a compiled call
 MOST_DRAWN, RAREST = 2**18, 1e-4  # after MOST_DRAWN drawn rows, a share of fitting rows below RAREST is an error
+
+
+def chosen_options(settings: Mapping[str, Any], others: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Returns the options of a sampler: those that a config sets, and others, which replace them.
+
+    Args:
+      settings: the `sample` section of a config.
+      others: options by name, of which None sets nothing; by default none.
+    """
+    options = {name: settings.get(name) for name in CHOSEN} | {
+        name: value for name, value in (others or {}).items() if value is not None
+    }
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def draw(
@@ -82,7 +96,7 @@ def draw_request(
     how: Mapping[str, Any] | None = None,
     show_progress: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Draws the samples of a request in the domain of the data, with their true rows as `truth` if these are known.
+    """Draws the samples of a request in the domain of the data, with their true rows as `truth` if these are known, and `truth_length` if their lengths differ.
 
     Args:
       model: the model.
@@ -108,7 +122,8 @@ def draw_request(
         fits=request.fits,
         show_progress=show_progress,
     )
-    return samples if request.truth is None else {**samples, "truth": request.truth}
+    known = {"truth": request.truth, "truth_length": request.truth_length}
+    return {**samples, **{name: rows for name, rows in known.items() if rows is not None}}
 
 
 def _chunks(

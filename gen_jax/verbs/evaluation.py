@@ -34,6 +34,7 @@ def evaluate_run(
     step: int | None = None,
     replica: int | None = None,
     features: str | None = None,
+    sampler: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Scores a run.
 
@@ -45,13 +46,14 @@ def evaluate_run(
       step: checkpoint; None: the newest, or the selected one with the value of the newest as `last`.
       replica: which replica; None: the mean of all.
       features: TorchScript network whose features replace the features of the classifier.
+      sampler: options of the sampler; by default as in the config of the run.
 
     Raises:
       UserError: for a directory without a run, data that have changed, or metrics that do not apply.
     """
     loaded = loading.load(workdir, step, replica)
     num = num or loaded.config["evaluate"]["num"]
-    scorer = scorer_of(loaded, chosen_names(loaded, names), num, features, num_samples)
+    scorer = scorer_of(loaded, chosen_names(loaded, names), num, features, num_samples, sampler)
     samples = None
     if loaded.spec.tabular:
         samples = scorer.draw(loaded.model, loaded.state)

@@ -22,6 +22,7 @@ class Request(NamedTuple):
     cells: np.ndarray | None = None  # fixed cells [num, D] in the domain of the table; NaN in a free cell
     fits: RowTest | None = None  # test of the ranges and lists for rows of a table
     truth: np.ndarray | None = None  # true rows `x` [num, *shape] of the conditions, in the domain of the data
+    truth_length: np.ndarray | None = None  # number of frames of each true row [num], if these differ
 
 
 def parse_given(text: str | None, num: int, spec: Spec, length: int | None = None) -> Request:

@@ -20,7 +20,7 @@ from gen_jax.metrics.tables.encoding import target_of
 from gen_jax.model import Model, State
 from gen_jax.storage import loading
 from gen_jax.verbs.conditioning import conditions_of_rows, needs_condition
-from gen_jax.verbs.draw import Conditions, draw, draw_request
+from gen_jax.verbs.draw import Conditions, chosen_options, draw, draw_request
 from gen_jax.verbs.given import parse_given
 
 
@@ -57,6 +57,7 @@ class Plan(NamedTuple):
     num: int  # samples
     seed: int
     given: Conditions | None  # the length of each sample, if it is asked for
+    how: Mapping[str, Any]  # options of the sampler
     held_out: Callable[[int], Rows]  # (num) -> first test rows, whose conditions are given to a model that needs them
     num_samples: int  # latents of each row for the importance weighted bound
     protocol: Mapping[str, Any]  # facts of the data
@@ -71,6 +72,7 @@ def make_scorer(
     num: int,
     seed: int,
     length: int | None = None,
+    how: Mapping[str, Any] = {},
     num_samples: int = 100,
     also: str | None = None,
     show_progress: bool = False,
@@ -86,6 +88,7 @@ def make_scorer(
       num: number of samples.
       seed: of the samples and of the latents.
       length: of samples that are sequences, in tokens or frames; None: as the rows of the data.
+      how: options of the sampler; by default none.
       num_samples: latents of each row for the importance weighted bound.
       also: a metric beside the others.
       show_progress: show the measure at work on the terminal from the start, and the number of samples that are drawn.
@@ -102,10 +105,12 @@ def make_scorer(
     measures = choose_measures([*wanted, *required], required, real, num)
     given = parse_given(None, num, spec, length).given
     protocol = {"data": spec.name, "shape": list(spec.shape), "content": spec.content}
-    drawn = {"samples": num, "seed": seed}
+    drawn = {"samples": num, "seed": seed, **how}
     if length is not None:
         drawn["length"] = length
-    plan = Plan(spec, measures, required, num, seed, given, real.held_out, num_samples, protocol, drawn, show_progress)
+    plan = Plan(
+        spec, measures, required, num, seed, given, how, real.held_out, num_samples, protocol, drawn, show_progress
+    )
     return Scorer(partial(score, plan), partial(draw_samples, plan))
 
 
@@ -124,13 +129,13 @@ def draw_samples(plan: Plan, model: Model, state: State) -> Rows:
       Lacking: for a model that needs a condition, and data without test rows.
     """
     if not needs_condition(model):
-        return draw(model, state, plan.spec, plan.seed, plan.num, plan.given, show_progress=plan.shown)
+        return draw(model, state, plan.spec, plan.seed, plan.num, plan.given, plan.how, show_progress=plan.shown)
     rows = plan.held_out(plan.num)
     if not rows:
         raise Lacking("test rows, whose conditions are given to the model")
     request = conditions_of_rows(model, plan.spec, rows)
     request = request._replace(given={**(plan.given or {}), **(request.given or {})})
-    return draw_request(model, state, plan.spec, plan.seed, request, show_progress=plan.shown)
+    return draw_request(model, state, plan.spec, plan.seed, request, plan.how, show_progress=plan.shown)
 
 
 def score(plan: Plan, model: Model, state: State, samples: Rows | None = None) -> Scores:
@@ -259,7 +264,12 @@ def refuse_broken(samples: Rows) -> None:
 
 
 def scorer_of(
-    loaded: loading.Loaded, names: Iterable[str], num: int, features: str | None = None, num_samples: int | None = None
+    loaded: loading.Loaded,
+    names: Iterable[str],
+    num: int,
+    features: str | None = None,
+    num_samples: int | None = None,
+    sampler: Mapping[str, Any] | None = None,
 ) -> Scorer:
     """Returns the scorer of a trained run, on the data of the run.
 
@@ -269,6 +279,7 @@ def scorer_of(
       num: number of samples.
       features: TorchScript network whose features replace the features of the classifier.
       num_samples: latents of each row for the importance weighted bound; None: as in the config of the run.
+      sampler: options of the sampler, which replace those of the config of the run; by default none.
 
     Raises:
       UserError: if the data of the run have changed, and as `make_scorer`.
@@ -280,7 +291,14 @@ def scorer_of(
     real = real_data(loaded.spec, reals, splits, features, how.get("target"))
     num_samples = num_samples or settings["num_samples"]
     return make_scorer(
-        real, names, num=num, seed=how["seed"], length=settings["length"], num_samples=num_samples, show_progress=True
+        real,
+        names,
+        num=num,
+        seed=how["seed"],
+        length=settings["length"],
+        how=chosen_options(settings, sampler),
+        num_samples=num_samples,
+        show_progress=True,
     )
 
 
@@ -315,6 +333,7 @@ def scorer_while_training(settings: Mapping, spec: Spec, reals: Reals) -> Scorer
         num=how["num"],
         seed=how["seed"],
         length=sample["length"],
+        how=chosen_options(sample),
         num_samples=sample["num_samples"],
         also=select,
     )
