@@ -17,6 +17,7 @@ from gen_jax.errors import UserError
 from gen_jax.metrics.features import real_data
 from gen_jax.metrics.sequences.lexicon import learnt_lexicon, translated
 from gen_jax.metrics.sequences.paired_texts import nearest_translations, translation
+from gen_jax.metrics.sequences.summaries import SUMMARY, defined, first_words, rouge, summary
 from gen_jax.models.autoregressive import AutoregressiveNet, autoregressive, next_frame_loss
 from gen_jax.models.autoregressive.beam import beam_search
 
@@ -29,17 +30,20 @@ TARGET = make_spec("text", (FRAMES,))._replace(
 )
 SMALL = {"name": "transformer", "units": 8, "layers": 2, "encoder": 1, "heads": 2, "context": 8}
 NETS = {"transformer": SMALL, "gru": {"name": "gru", "units": 8}}
-every_net = pytest.mark.parametrize("net", NETS)
+SHARED = TARGET._replace(condition=SOURCE._replace(info={"vocabulary": ["a", "b", "<end>"], "ragged": True}))
+every_net = pytest.mark.parametrize("net", [*NETS, "copies"])
 
 
 @lru_cache
 def model_of(net: str = "transformer"):
+    if net == "copies":
+        return with_weights(SHARED, NETS["transformer"], copies=True)
     return with_weights(TARGET, NETS[net])
 
 
-def with_weights(spec, net: dict):
+def with_weights(spec, net: dict, **options):
     """A model whose weights are nowhere zero, so that each part takes part, and its state."""
-    model = autoregressive(spec, net, conditional=True)
+    model = autoregressive(spec, net, conditional=True, **options)
     batch = {"x": jnp.zeros((1, FRAMES), jnp.int32), **sources([[0, 1, 2]])}
     state = jax.jit(model.init)(KEY, batch)
     leaves, tree = jax.tree.flatten(state.params)
@@ -80,7 +84,7 @@ def log_probs(model, state, condition: list[int]) -> np.ndarray:
 
 
 @every_net
-@pytest.mark.parametrize("condition", [[0], [3, 1, 4]])
+@pytest.mark.parametrize("condition", [[0], [2, 1, 0]])
 def test_probabilities_of_all_texts_that_end_and_of_full_rows_sum_to_one(net, condition):
     model, state = model_of(net)
     assert np.exp(log_probs(model, state, condition)).sum() == pytest.approx(1, abs=1e-5)
@@ -90,19 +94,19 @@ def test_probabilities_of_all_texts_that_end_and_of_full_rows_sum_to_one(net, co
 def test_samples_end_with_the_probabilities_that_are_scored(net):
     model, state = model_of(net)
     num = 4096
-    drawn = jax.device_get(model.sample(KEY, state, num, sources([[3, 1, 4]] * num)))
+    drawn = jax.device_get(model.sample(KEY, state, num, sources([[2, 1, 0]] * num)))
     assert not drawn["x"][np.arange(FRAMES)[None] >= drawn["length"][:, None]].any()
     x, length = outcomes()
     shares = [((drawn["x"] == row).all(1) & (drawn["length"] == size)).mean() for row, size in zip(x, length)]
     assert sum(shares) == pytest.approx(1)
-    np.testing.assert_allclose(shares, np.exp(log_probs(model, state, [3, 1, 4])), atol=0.03)
+    np.testing.assert_allclose(shares, np.exp(log_probs(model, state, [2, 1, 0])), atol=0.03)
 
 
 @every_net
 def test_what_a_sampler_reads_once_is_what_a_score_reads(net):
     """The likeliest next token at every place, by the cache, is that of the whole row."""
     model, state = model_of(net)
-    given = sources([[0], [3, 1, 4], [2, 2]])
+    given = sources([[0], [2, 1, 0], [1, 1]])
     drawn = model.sample(KEY, state, 3, given, {"temperature": 0})
     for row in range(3):
         length = int(drawn["length"][row])
@@ -116,7 +120,7 @@ def test_what_a_sampler_reads_once_is_what_a_score_reads(net):
 @every_net
 def test_a_beam_of_one_is_greedy(net):
     model, state = model_of(net)
-    given = sources([[0], [3, 1, 4], [2, 2], [4]])
+    given = sources([[0], [2, 1, 0], [1, 1], [1]])
     greedy = model.sample(KEY, state, 4, given, {"temperature": 0})
     found = model.sample(KEY, state, 4, given, {"beam": 1})
     ends = np.asarray(greedy["x"] == END).any(1)
@@ -126,7 +130,7 @@ def test_a_beam_of_one_is_greedy(net):
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0])
 def test_a_full_beam_is_the_enumeration(penalty):
     model, state = model_of()
-    conditions = [[0], [3, 1, 4], [2, 2], [4], [1, 0]]
+    conditions = [[0], [2, 1, 0], [2, 2], [4], [1, 0]]
     how = {"beam": VALUES**FRAMES, "length_penalty": penalty}
     found = model.sample(KEY, state, len(conditions), sources(conditions), how)
     x, length = outcomes()
@@ -154,10 +158,10 @@ def test_a_prefix_stays_and_an_asked_length_is_not_cut_short(how):
     model, state = model_of()
     num = 32
     start = np.tile(np.array([[1, 0, 0, 0]], np.int32), (num, 1))
-    given = {**sources([[3, 1, 4]] * num), "x": start, "mask": np.tile([1, 0, 0, 0], (num, 1))}
+    given = {**sources([[2, 1, 0]] * num), "x": start, "mask": np.tile([1, 0, 0, 0], (num, 1))}
     drawn = model.sample(KEY, state, num, given, how)
     assert (np.asarray(drawn["x"])[:, 0] == 1).all()
-    drawn = model.sample(KEY, state, num, {**sources([[3, 1, 4]] * num), "length": np.full(num, 3, np.int32)}, how)
+    drawn = model.sample(KEY, state, num, {**sources([[2, 1, 0]] * num), "length": np.full(num, 3, np.int32)}, how)
     assert (np.asarray(drawn["length"]) == 3).all() and not (np.asarray(drawn["x"])[:, :2] == END).any()
 
 
@@ -183,8 +187,7 @@ def test_searches_that_cannot_be(spec, how, message):
 
 def test_a_tied_table_serves_both_sides_and_the_logits():
     """Tokens of a shared vocabulary: the weights are one table, and the gradient reaches it from all three."""
-    shared = TARGET._replace(condition=SOURCE._replace(info={"vocabulary": ["a", "b", "<end>"], "ragged": True}))
-    model, state = with_weights(shared, {**SMALL, "tied": True})
+    model, state = with_weights(SHARED, {**SMALL, "tied": True})
     weights = state.params["params"]
     assert {*weights} == {"table", "bias", "recurrent"} and weights["table"]["embedding"].shape == (VALUES, 8)
     model, state = with_weights(TARGET, {**SMALL, "tied": True})  # another vocabulary
@@ -192,6 +195,23 @@ def test_a_tied_table_serves_both_sides_and_the_logits():
     with pytest.raises(UserError, match="tied is true for a head without logits of tokens"):
         series = autoregressive(make_spec("series", (4, 2)), {**SMALL, "tied": True})
         series.init(KEY, {"x": jnp.zeros((1, 4, 2))})
+
+
+def test_what_is_copied_is_what_attention_points_to():
+    """With a closed gate a token has the sum of the shares of its places in the text, by hand; others are impossible."""
+    model, state = model_of("copies")
+    net, params = model.init.args[0], state.params["params"]
+    closed = {**params["gate"], "bias": jnp.full(1, -50.0), "kernel": 0 * params["gate"]["kernel"]}
+    params = {"params": {**params, "gate": closed}}
+    out = jax.jit(net.unroll)(params, None, jnp.full((1, 1), -1), sources([[0, 1, 0]]))[1]
+    shares = np.exp(np.asarray(out[0, 0]))
+    assert shares.sum() == pytest.approx(1) and shares[END] < 1e-15 and 0 < shares[1] < 1
+    for copy in ([0], [0, 0, 0]):
+        out = jax.jit(net.unroll)(params, None, jnp.full((1, 1), -1), sources([copy]))[1]
+        np.testing.assert_allclose(np.exp(np.asarray(out[0, 0])), [1, 0, 0], atol=1e-6)
+    for spec, net in ((TARGET, SMALL), (SHARED, NETS["gru"])):
+        with pytest.raises(UserError, match="copies is true; expected a transformer, and a text as condition"):
+            autoregressive(spec, net, conditional=True, copies=True)
 
 
 def test_label_smoothing_changes_the_step_and_not_the_metric():
@@ -302,9 +322,7 @@ def test_from_pairs_to_a_text_in_commands(run, tmp_path, capsys):
     assert len(shown.split("-" * 80)[0].strip().split("\n")) == 3  # condition, sample and truth
 
 
-def test_bleu_and_its_floors_are_sacrebleus(pairs):
-    from sacrebleu.metrics import BLEU
-
+def options_of(pairs) -> dict:
     options = {
         "path": str(pairs),
         "condition": "1",
@@ -313,8 +331,13 @@ def test_bleu_and_its_floors_are_sacrebleus(pairs):
         "subwords": 300,
         "end": True,
     }
-    options = {**gj.config.base_config().data.to_dict(), **options}
-    data = load(options, batch_size=4, seed=0, steps=1, quiet=True)
+    return {**gj.config.base_config().data.to_dict(), **options}
+
+
+def test_bleu_and_its_floors_are_sacrebleus(pairs):
+    from sacrebleu.metrics import BLEU
+
+    data = load(options_of(pairs), batch_size=4, seed=0, steps=1, quiet=True)
     real = real_data(data.spec, data.read, ("train", "test"))
     computation, rows = translation(real), real.held_out(10)
     drawn = {**rows, "x": np.roll(rows["x"], 1, 0), "length": np.roll(rows["length"], 1), "truth": rows["x"]}
@@ -328,3 +351,24 @@ def test_bleu_and_its_floors_are_sacrebleus(pairs):
     assert values["bleu"] == pytest.approx(BLEU().corpus_score(rolled, [truth]).score)
     assert values["bleu_lexicon"] == pytest.approx(100)  # for a digit is a word
     assert values["bleu_copy"] < 5 and "tok:13a" in computation.protocol()["bleu"]
+
+
+def test_rouge_and_the_rules_beside_it():
+    text = "Foo is an editor of plain texts for small and large screens. It contains a viewer."
+    assert (
+        defined(text) == "editor of plain texts for small and large"
+        and defined("A viewer of maps.") == "A viewer of maps."
+    )
+    assert first_words(text) == "Foo is an editor of plain texts for"
+    scores = rouge(["the cats sat", "a b"], ["the cat sat down", "c d"])
+    assert scores == pytest.approx({"rouge_1": 50 * 6 / 7, "rouge_2": 50 * 4 / 5, "rouge_l": 50 * 6 / 7})  # cats is cat
+
+
+def test_rouge_of_pairs_stands_beside_its_floors(pairs):
+    data = load(options_of(pairs), batch_size=4, seed=0, steps=1, quiet=True)
+    real = real_data(data.spec, data.read, ("train", "test"))
+    computation, rows = summary(real), real.held_out(5)
+    values = computation.values({**rows, "truth": rows["x"], "truth_length": rows["length"]})
+    assert values["rouge_1"] == values["rouge_l"] == pytest.approx(100)
+    assert values["rouge_1_lead"] == values["rouge_1_rule"] == 0 and 0 < values["rouge_1_nearest"] < 100
+    assert {*values} <= {metric.name for metric in SUMMARY.metrics}

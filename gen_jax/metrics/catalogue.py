@@ -15,7 +15,7 @@ from gen_jax.metrics.images import (
     translation,
 )
 from gen_jax.metrics.measure import Measure, Metric
-from gen_jax.metrics.sequences import copies, paired_texts, timegan
+from gen_jax.metrics.sequences import copies, paired_texts, summaries, timegan
 from gen_jax.metrics.tables import detection, efficacy, marginal, pairwise, privacy
 
 ALL = "all"  # the name that stands for every metric that applies
@@ -37,6 +37,7 @@ MEASURES: tuple[Measure, ...] = (  # in the order of the scores
     segmentation.DRAWN_PHOTOS,
     translation.RECONSTRUCTION_ERROR,
     paired_texts.TRANSLATION,
+    summaries.SUMMARY,
     copies.MEMORISATION,
     copies.DUPLICATES,
     parzen.PARZEN,

@@ -15,6 +15,8 @@ from gen_jax.nets.embedding import Embedded, Embedder
 from gen_jax.nets.recurrent import Recurrent, conditioned, evened
 from gen_jax.nets.transformer import Memory, Transformer
 
+TINY = 1e-30  # share of a token that a text lacks, so that its logarithm has a gradient
+
 
 class Read(NamedTuple):
     """Holds the conditions of rows as a predictor reads them.
@@ -22,10 +24,12 @@ class Read(NamedTuple):
     Attributes:
       beside: what is concatenated with each frame; None for nothing.
       memory: the text to which the layers attend; None without attention.
+      tokens: tokens of this text [B, L], which may be copied; None without copies.
     """
 
     beside: Embedded | None
     memory: Memory | None
+    tokens: jax.Array | None = None
 
 
 class Predictor(nn.Module):
@@ -40,8 +44,9 @@ class Predictor(nn.Module):
       binary: whether the numbers of a frame are zeros and ones.
       conditions: facts of the conditions.
       weights: shapes by name of the weights that the head keeps here.
-      shared: whether the tokens of a text that is a condition are looked up in the table of a `tied` transformer; by
-        default False.
+      shared: whether a text that is a condition has the same vocabulary, so that a `tied` transformer looks it up in the
+        same table; by default False.
+      copies: whether tokens of the text may be copied; by default False.
     """
 
     recurrent: Recurrent | Transformer
@@ -51,6 +56,7 @@ class Predictor(nn.Module):
     conditions: Conditions
     weights: Mapping[str, tuple[int, ...]]
     shared: bool = False
+    copies: bool = False
 
     def setup(self) -> None:
         """Makes the inner nets.
@@ -69,6 +75,9 @@ class Predictor(nn.Module):
             self.bias = self.param("bias", initializers.zeros, (self.values,))
         else:
             self.out = nn.Dense(self.width)
+        if self.copies:
+            self.pointer = nn.Dense(self.recurrent.units)
+            self.gate = nn.Dense(1)
         self.own = {name: self.param(name, initializers.normal(0.01), shape) for name, shape in self.weights.items()}
 
     def read(self, c: Given | None) -> Read:
@@ -79,13 +88,14 @@ class Predictor(nn.Module):
         """
         if c is None or not self.conditions.text or not isinstance(self.recurrent, Transformer):
             return Read(self.condition(c), None)
-        if not self.shared:
+        tokens = c["c"] if self.copies else None
+        if not (self.tied and self.shared):
             embedded: Any = self.condition(c)
-            return Read(embedded._replace(sequence=None), self.recurrent.remember(embedded.sequence, embedded.mask))
-        tokens = c["c"]
-        length = c["c_length"] if "c_length" in c else jnp.full(len(tokens), tokens.shape[1])
-        mask = jnp.arange(tokens.shape[1])[None] < length[:, None]
-        return Read(self.labels(c), self.recurrent.remember(self.vectors(tokens), mask))
+            memory = self.recurrent.remember(embedded.sequence, embedded.mask)
+            return Read(embedded._replace(sequence=None), memory, tokens)
+        length = c["c_length"] if "c_length" in c else jnp.full(len(c["c"]), c["c"].shape[1])
+        mask = jnp.arange(c["c"].shape[1])[None] < length[:, None]
+        return Read(self.labels(c), self.recurrent.remember(self.vectors(c["c"]), mask), tokens)
 
     def unroll(
         self,
@@ -105,7 +115,7 @@ class Predictor(nn.Module):
         Returns:
           The carry after the last frame, the outputs [B, T, W], and the weights of the head.
         """
-        beside, memory = c if isinstance(c, Read) else self.read(c)
+        beside, memory, tokens = c if isinstance(c, Read) else self.read(c)
         if self.tied:
             x = self.vectors(before)
         else:
@@ -116,7 +126,30 @@ class Predictor(nn.Module):
             carry, h = self.recurrent.unroll(carry, x, length, memory=memory)
         else:
             carry, h = self.recurrent.unroll(self.recurrent.init_carry(len(x)) if carry is None else carry, x, length)
-        return carry, self.table.attend(h) + self.bias[None, None] if self.tied else self.out(h), self.own
+        out = self.table.attend(h) + self.bias[None, None] if self.tied else self.out(h)
+        if tokens is not None and memory is not None:
+            out = self.with_copies(h, out, memory, tokens)
+        return carry, out, self.own
+
+    def with_copies(self, h: jax.Array, logits: jax.Array, memory: Memory, tokens: jax.Array) -> jax.Array:
+        """Returns log p = log(g softmax(logits) + (1 - g) a) [B, T, V], where a are the shares of the tokens of a text.
+
+        The shares are those of attention to the text, and g depends on the frame (See et al. 2017, arXiv 1704.04368,
+        equations 8 and 9).
+
+        Args:
+          h: outputs of the layers [B, T, units].
+          logits: logits of the tokens [B, T, V].
+          memory: the text, whose keys of the last layer are read.
+          tokens: tokens of the text [B, L].
+        """
+        keys = memory.keys[:, :, -1].reshape(*tokens.shape, -1)
+        scores = jnp.einsum("btu,blu->btl", self.pointer(h), keys) / math.sqrt(keys.shape[-1])
+        shares = jax.nn.softmax(jnp.where(memory.mask[:, None], scores, -jnp.inf))
+        copied = jax.vmap(lambda share, token: jax.ops.segment_sum(share.T, token, self.values).T)(shares, tokens)
+        gate = self.gate(h)
+        written = jax.nn.log_sigmoid(gate) + jax.nn.log_softmax(logits)
+        return jnp.logaddexp(written, jax.nn.log_sigmoid(-gate) + jnp.log(jnp.maximum(copied, TINY)))
 
     def vectors(self, tokens: jax.Array) -> jax.Array:
         """Returns the rows of the table, with a mean square of about 1; zeros for the token -1.

@@ -12,6 +12,15 @@ from gen_jax.metrics.measure import Computation, Measure, Metric
 from gen_jax.metrics.sequences.lexicon import learnt_lexicon, translated
 
 
+def reads_texts(spec: Spec) -> bool:
+    """Returns whether rows are tokens that can be read as a text.
+
+    Args:
+      spec: facts of the rows.
+    """
+    return kind_of(spec).read_tokens is not None and levels(spec) > 0
+
+
 def texts_of(spec: Spec, rows: Rows, name: str = "x") -> list[str]:
     """Returns rows of tokens as texts.
 
@@ -63,9 +72,9 @@ FLOORS: dict[str, Callable[[Sequence[str], Sequence[str], Sequence[str]], list[s
 def translation(real: Real) -> Computation | None:
     """Prepares BLEU and chrF of texts against the true texts, and the BLEU of texts that no network wrote."""
     spec, condition = real.spec, real.spec.condition
-    if kind_of(spec).read_tokens is None or not levels(spec) or condition is None or real.test is None:
+    if condition is None or not reads_texts(spec) or real.test is None:
         return None
-    told = kind_of(condition).read_tokens is not None and levels(condition) > 0
+    told = reads_texts(condition)
     from sacrebleu.metrics import BLEU, CHRF  # slow to import
 
     bleu, chrf = BLEU(), CHRF()

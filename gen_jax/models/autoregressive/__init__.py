@@ -32,6 +32,7 @@ from gen_jax.models.autoregressive.beam import beam_search
 from gen_jax.models.sequences import asked_prefix, check_sequences, continued_lanes, ended, frame_lengths, like_rows
 from gen_jax.nets.predictor import Predictor, Read
 from gen_jax.nets.recurrent import Cell, build_recurrent
+from gen_jax.nets.transformer import Transformer
 
 ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}
 OPTIONS = {  # options of the sampler, with their defaults
@@ -87,6 +88,7 @@ def autoregressive(
     optimizer: optimizers.Optimizer = ADAM,
     ema_half_life: float = 0.0,
     label_smoothing: float = 0.0,
+    copies: bool = False,
 ) -> Model:
     """Returns a model of sequences that predicts each frame from the frames before it, p(x) = prod p(x_t | x_1..t-1).
 
@@ -118,6 +120,8 @@ def autoregressive(
         weights.
       label_smoothing: share of the target of the loss that all tokens have alike (Szegedy et al. 2016, arXiv
         1512.00567, section 7); by default 0. Metrics are without it.
+      copies: whether a transformer may copy tokens of a text that is a condition (See et al. 2017, arXiv 1704.04368); by
+        default False.
 
     Raises:
       UserError: for data that are not sequences, missing labels, a head that does not fit, or an unknown name or
@@ -131,8 +135,21 @@ def autoregressive(
         raise UserError(
             f"label_smoothing is {label_smoothing}; expected a share from 0 to below 1, and 0 for frames that are no tokens"
         )
-    shared = getattr(layers, "tied", False) and text is not None and list(text.vocabulary) == list(spec.vocabulary)
-    predictor = Predictor(layers, density.width, values, kind_of(spec).binary, conditions, density.weights, shared)
+    shared = text is not None and values > 0 and list(text.vocabulary) == list(spec.vocabulary)
+    if copies and not (shared and isinstance(layers, Transformer)):
+        raise UserError(
+            "copies is true; expected a transformer, and a text as condition with the vocabulary of the rows, such as subwords"
+        )
+    predictor = Predictor(
+        layers,
+        density.width,
+        values,
+        kind_of(spec).binary,
+        conditions,
+        density.weights,
+        shared=shared,
+        copies=copies,
+    )
     whole = AutoregressiveNet(
         predictor=predictor,
         head=density,
