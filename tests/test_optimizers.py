@@ -1,5 +1,6 @@
 """Schedules and moving averages as functions of the examples seen."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -67,3 +68,48 @@ def test_moving_average_halves_in_its_half_life():
 def test_wrong_options_are_named(options, message):
     with pytest.raises(UserError, match=message):
         optimizer(options)
+
+
+def test_a_value_warms_up_in_proportion_to_the_examples():
+    value = schedule({"start": 1.0, "stop": 0.0, "examples": 1000, "shape": "linear", "warm_up": 100})
+    np.testing.assert_allclose(value(jnp.array([0.0, 50, 100, 500])), [0, 0.5 * 0.95, 0.9, 0.5], rtol=1e-5)
+    with pytest.raises(
+        UserError, match="warm_up of a schedule is 1000; expected a number of examples from 0 to below 1000"
+    ):
+        schedule({"start": 1.0, "stop": 0.0, "examples": 1000, "warm_up": 1000})
+
+
+WEIGHTS = {
+    "layer": {"kernel": jnp.diag(jnp.array([3.0, 1.0, 0.2])), "bias": jnp.ones(3)},
+    "table": {"embedding": jnp.eye(3)},
+}
+
+
+def test_muon_makes_the_singular_values_of_inner_matrices_alike_and_leaves_the_rest_to_adam():
+    at = optimizer({"name": "muon", "learning_rate": 0.01})(jnp.float32(0))
+    update = jax.jit(at.update)
+    updates, _ = update(WEIGHTS, at.init(WEIGHTS), WEIGHTS)
+    size = np.linalg.svd(updates["layer"]["kernel"], compute_uv=False)
+    assert size.max() / size.min() < 2  # 15 in the gradient
+    np.testing.assert_allclose(np.sqrt(np.mean(np.square(updates["layer"]["kernel"]))), 0.2 * 0.01, rtol=0.3)
+    adam = optax.adamw(0.01, b1=0.9, b2=0.95, weight_decay=0.0, nesterov=True)
+    expected = adam.update(WEIGHTS, adam.init(WEIGHTS), WEIGHTS)[0]
+    for part, name in (("layer", "bias"), ("table", "embedding")):
+        np.testing.assert_allclose(updates[part][name], expected[part][name], rtol=1e-5)
+
+
+def test_rates_multiply_the_updates_of_a_path_and_zero_freezes_it():
+    sgd = {"name": "sgd", "learning_rate": 1.0}
+    at = optimizer({**sgd, "rates": {"layer": 0.5, "bias": 0, "table/embedding": 2.0}})(jnp.float32(0))
+    updates, _ = at.update(WEIGHTS, at.init(WEIGHTS), WEIGHTS)
+    np.testing.assert_allclose(updates["layer"]["kernel"], -0.5 * WEIGHTS["layer"]["kernel"])
+    np.testing.assert_array_equal(updates["layer"]["bias"], np.zeros(3))
+    np.testing.assert_allclose(updates["table"]["embedding"], -2 * WEIGHTS["table"]["embedding"])
+    for rates, message in (
+        ({"layer": -1}, "rates.layer is -1; expected a number of at least 0"),
+        ({"layer": True}, "rates.layer is True; expected a number"),
+        ({"lair": 1.0}, "rates name 'lair', which no weight has in its path; expected one of bias, embedding, kernel"),
+    ):
+        with pytest.raises(UserError, match=message):
+            at = optimizer({**sgd, "rates": rates})(jnp.float32(0))
+            at.update(WEIGHTS, at.init(WEIGHTS), WEIGHTS)

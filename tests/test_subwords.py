@@ -1,5 +1,6 @@
 """Subwords: every text comes back to the byte; texts that end; batches of rows of similar length."""
 
+import gzip
 import json
 
 import numpy as np
@@ -135,3 +136,20 @@ def test_an_epoch_by_length_is_a_permutation(lengths, size, seed, epoch):
     assert sorted(np.concatenate([rows["index"] for rows in steps]).tolist()) == list(range(len(lengths)))
     ordered = sorted((widths[rows["index"]].min(), widths[rows["index"]].max()) for rows in steps)
     assert all(before[1] <= after[0] for before, after in zip(ordered, ordered[1:]))
+
+
+@pytest.mark.parametrize(
+    "names", [("train.txt", "val.txt", "test.txt"), ("train.abc.gz", "validation.abc.gz", "test.abc.gz")]
+)
+def test_a_folder_has_a_text_for_each_split(tmp_path, names):
+    for name, text in zip(names, ("abc " * 50, "cab ", "bac ")):
+        write = gzip.open if name.endswith("gz") else open
+        with write(tmp_path / name, "wt") as file:
+            file.write(text)
+    (tmp_path / "README").write_text("not a split")
+    spec, data = spec_of(path=str(tmp_path), window=8)
+    assert spec.sizes == {"train": 25, "validation": 1, "test": 1} and spec.shape == (8,)
+    assert read_text(spec, data.read("test", 1)["x"][0][:4]) == "bac "
+    (tmp_path / "train.notes").write_text("two suffixes")
+    with pytest.raises(UserError, match="expected"):
+        spec_of(path=str(tmp_path), window=8)

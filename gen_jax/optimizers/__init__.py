@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from gen_jax.errors import UserError, choose
+from gen_jax.optimizers.by_path import muon, scale_by_path
 from gen_jax.registry import SCHEDULE, Choices, build
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -15,6 +16,7 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
     "adamw": optax.adamw,
     "lion": optax.lion,
+    "muon": muon,
     "nadam": optax.nadam,
     "rmsprop": optax.rmsprop,
     "sgd": optax.sgd,
@@ -22,7 +24,8 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 
 Schedule = Annotated[float | Mapping | Callable[[jax.Array], Any], SCHEDULE]
 Optimizer = Annotated[
-    Mapping | optax.GradientTransformation, Choices(OPTIMIZERS, others={"clip_norm": None}, schedules=True)
+    Mapping | optax.GradientTransformation,
+    Choices(OPTIMIZERS, others={"clip_norm": None, "rates": None}, schedules=True),
 ]
 
 SHAPES = {  # (start, stop, fraction of the schedule) -> value
@@ -77,20 +80,24 @@ def optimizer(
 
     Args:
       options: a `name` in `OPTIMIZERS` and its arguments, each a number or a schedule. `clip_norm` may be among them:
-        the largest global norm of a gradient. Or an Optax transformation, which counts steps itself.
+        the largest global norm of a gradient. `rates` too: factors of the updates by a part of the path of a weight,
+        such as `{"condition": 0.1}`; 0 freezes the weights. Or an Optax transformation, which counts steps itself.
 
     Raises:
-      UserError: for an unknown name, argument or schedule, or an object that is no Optax transformation.
+      UserError: for an unknown name, argument or schedule, a rate that is no number of at least 0, or an object that is
+        no Optax transformation.
     """
     if not isinstance(options, Mapping):
         transformation = transformation_of(options)
         return lambda examples: transformation
-    arguments = {name: schedule(value) for name, value in options.items() if name != "name"}
+    rates = options.get("rates") or {}
+    arguments = {name: schedule(value) for name, value in options.items() if name not in ("name", "rates")}
 
     def at(examples: jax.Array) -> optax.GradientTransformation:
         values = {name: value(examples) for name, value in arguments.items()}
         clip_norm = values.pop("clip_norm", None)
         tx = build("optimizer", OPTIMIZERS, {"name": options.get("name"), **values})
+        tx = optax.chain(tx, scale_by_path(rates)) if rates else tx
         return tx if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), tx)
 
     at(jnp.zeros(()))  # because a wrong name or argument must raise now, not at the first step

@@ -15,6 +15,7 @@ from gen_jax.data.sources.folder_pairs import open_folder_of_pairs
 from gen_jax.data.sources.image_folder import image_folder
 from gen_jax.data.sources.photo_patches import photo_patches
 from gen_jax.data.sources.text_pairs import TABLES, line_files, open_line_pairs, open_tsv_pairs
+from gen_jax.data.sources.text_splits import open_split_texts, split_files
 from gen_jax.data.tables.text_columns import suffix_of
 from gen_jax.errors import UserError
 
@@ -25,7 +26,8 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
     """Opens the file or the folder that `data.path` names.
 
     Args:
-      path: an array file, a file with a suffix that a kind of data reads, or a folder of images.
+      path: an array file, a file with a suffix that a kind of data reads, a folder of images, or a folder with a text
+        file for each split.
       options: the `data` section of a config. `content` in it is the hash of the content, if it is known.
 
     Raises:
@@ -40,7 +42,14 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
         return photo_patches(path, options)
     settings = [setting for setting in SETTINGS if options.get(setting) is not None]
     if path.is_dir():
-        return open_folder(path, options) if settings else image_folder(path, size_of(options), options.get("content"))
+        if settings:
+            return open_folder(path, options)
+        texts = split_files(path)
+        return (
+            open_split_texts(path, options, texts)
+            if texts
+            else image_folder(path, size_of(options), options.get("content"))
+        )
     if path.suffix.lower() in (".npy", ".npz"):
         return open_array_pairs(path, options) if settings or holds_condition(path) else array_file(path, options)
     ask(path.stat().st_size, f"data.path {path}")
