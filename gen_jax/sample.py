@@ -98,12 +98,12 @@ def main(argv: list[str]) -> None:
         complete(flags, loaded, flags.given[0])
         return
     request = asked_for(flags, loaded, num, length)
-    asked = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
-    asked |= {
+    flag_options = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
+    flag_options |= {
         "beam": command_line.integer("beam", flags.beam),
         "length_penalty": command_line.number("length_penalty", flags.length_penalty),
     }
-    how = chosen_options(loaded.config["sample"], asked)
+    how = chosen_options(loaded.config["sample"], flag_options)
     if saved:
         command_line.output_file(flags.out, "samples.npz", (".npz", *kind_of(loaded.spec).suffixes))
     if flags.stream:

@@ -91,7 +91,24 @@ def photos(folder: Path, random: np.random.Generator) -> list[str]:
     return [f"--config.data.path={folder / 'photos'}", "--config.model.generator.width=8"]
 
 
-PAIRED = {"segment": streets, "pix2pix": streets, "emoji_style": styles, "super_resolution": photos}
+def sentences(folder: Path, random: np.random.Generator) -> list[str]:
+    """Sentences of two languages, in a file of each split and language."""
+    (folder / "sentences").mkdir()
+    for split, num in {"train": 40, "val": 5, "test_2016_flickr": 5}.items():
+        for language in ("en", "de"):
+            lines = ["".join(random.choice([*"ab "], 12)) + language for _ in range(num)]
+            (folder / "sentences" / f"{split}.{language}").write_text("\n".join(lines) + "\n")
+    small = ["--config.data.subwords=300", "--config.model.net.units=16", "--config.model.net.layers=1"]
+    return [f"--config.data.path={folder / 'sentences'}", *small, "--config.model.net.encoder=1"]
+
+
+PAIRED = {
+    "translate": sentences,
+    "segment": streets,
+    "pix2pix": streets,
+    "emoji_style": styles,
+    "super_resolution": photos,
+}
 
 
 def stand_in(config_file: Path, folder: Path) -> list[str]:

@@ -214,11 +214,11 @@ class Stack(nn.Module):
         before, caches = (jnp.zeros(rows, jnp.int32), (None,) * self.layers) if carry is None else carry
         inside = jnp.arange(frames)[None] < length[:, None]  # [B, T]
         if not self.causal:
-            seen = jnp.broadcast_to(inside[:, None], (rows, frames, frames))
+            mask = jnp.broadcast_to(inside[:, None], (rows, frames, frames))
         elif carry is None:
-            seen = jnp.broadcast_to(jnp.tri(frames, dtype=bool), (rows, frames, frames))
+            mask = jnp.broadcast_to(jnp.tri(frames, dtype=bool), (rows, frames, frames))
         else:
-            seen = visible(before, frames, caches[0][0].shape[1])
+            mask = visible(before, frames, caches[0][0].shape[1])
         block = nn.remat(Block) if self.remat else Block
         h = nn.Dense(self.units, bias_init=initializers.normal(0.1), name="project")(x)
         h = nn.Dropout(self.dropout, deterministic=self.whole)(h)
@@ -226,7 +226,7 @@ class Stack(nn.Module):
         for layer, each in enumerate(caches):
             layer_block = block(self.heads, self.dropout, self.whole, self.dtype, name=f"layer_{layer}")
             attended = None if memory is None else (memory.keys[:, :, layer], memory.values[:, :, layer], memory.mask)
-            h, cache = layer_block(h, seen, each, before, length, attended)
+            h, cache = layer_block(h, mask, each, before, length, attended)
             after.append(cache)
         h = jnp.where(inside[..., None], nn.RMSNorm(name="norm")(h), 0)
         return None if carry is None else (before + length.astype(jnp.int32), tuple(after)), h
@@ -251,7 +251,7 @@ class Block(nn.Module):
     def __call__(
         self,
         h: jax.Array,
-        seen: jax.Array,
+        mask: jax.Array,
         cache: Cache | None,
         before: jax.Array,
         length: jax.Array,
@@ -261,7 +261,7 @@ class Block(nn.Module):
 
         Args:
           h: residual stream [B, T, units].
-          seen: which slots of the cache and which frames a frame sees, [B, T, context + T] bool; without a cache
+          mask: which slots of the cache and which frames a frame sees, [B, T, context + T] bool; without a cache
             [B, T, T].
           cache: keys and values of earlier frames; None without earlier frames.
           before: number of earlier frames [B].
@@ -276,9 +276,9 @@ class Block(nn.Module):
         def dense(width: int, name: str, **options: Any) -> nn.Dense:
             return nn.Dense(width, use_bias=False, dtype=self.dtype, name=name, **options)
 
-        def attention(query: jax.Array, keys: jax.Array, values: jax.Array, seen: jax.Array) -> jax.Array:
+        def attention(query: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
             query, keys, values = (part.astype(self.dtype) for part in (query, keys, values))
-            out = jax.nn.dot_product_attention(query, keys, values, mask=seen[:, None])
+            out = jax.nn.dot_product_attention(query, keys, values, mask=mask[:, None])
             return out.reshape(rows, frames, units)
 
         def added(out: jax.Array, name: str) -> jax.Array:
@@ -294,16 +294,14 @@ class Block(nn.Module):
         else:
             keys, values = (jnp.concatenate(pair, 1) for pair in zip(cache, (key, value.astype(jnp.float32))))
             cache = updated_cache(cache[0], key, before, length), updated_cache(cache[1], value, before, length)
-        h = h + added(attention(query, keys, values, seen), "attention_out")
+        h = h + added(attention(query, keys, values, mask), "attention_out")
 
         if memory is not None:
-            keys, values, mask = memory
+            keys, values, tokens = memory
             query = dense(units, "text")(nn.RMSNorm(name="text_norm")(h)).reshape(rows, frames, self.heads, size)
             query = nn.RMSNorm(name="text_query_norm")(query)
-            h = h + added(
-                attention(query, keys, values, jnp.broadcast_to(mask[:, None], seen.shape[:2] + mask.shape[1:])),
-                "text_out",
-            )
+            mask = jnp.broadcast_to(tokens[:, None], (rows, frames, tokens.shape[1]))
+            h = h + added(attention(query, keys, values, mask), "text_out")
 
         x = nn.RMSNorm(name="feedforward_norm")(h)
         wide = 8 * math.ceil(units / 3)  # 8/3 of the units, so that the three matrices have the weights of two of 4

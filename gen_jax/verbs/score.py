@@ -105,11 +105,22 @@ def make_scorer(
     measures = choose_measures([*wanted, *required], required, real, num)
     given = parse_given(None, num, spec, length).given
     protocol = {"data": spec.name, "shape": list(spec.shape), "content": spec.content}
-    drawn = {"samples": num, "seed": seed, **how}
+    sample_facts = {"samples": num, "seed": seed, **how}
     if length is not None:
-        drawn["length"] = length
+        sample_facts["length"] = length
     plan = Plan(
-        spec, measures, required, num, seed, given, how, real.held_out, num_samples, protocol, drawn, show_progress
+        spec,
+        measures,
+        required,
+        num,
+        seed,
+        given,
+        how,
+        real.held_out,
+        num_samples,
+        protocol,
+        sample_facts,
+        show_progress,
     )
     return Scorer(partial(score, plan), partial(draw_samples, plan))
 

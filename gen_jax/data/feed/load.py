@@ -90,11 +90,11 @@ def load(
     length = length_of_run(order, rows, batch_size, steps, epochs)
     if order.refuse:
         order.refuse(Reading(source, rows, batch_size, length.steps, multiple))
-    kept = drawn_from(resident_arrays(source, options, split, quiet)) if is_resident(source, options) else {}
-    spec = spec_of(source, options, kept)
+    resident_rows = drawn_from(resident_arrays(source, options, split, quiet)) if is_resident(source, options) else {}
+    spec = spec_of(source, options, resident_rows)
     levels = levels_of_table(spec, all_rows(source, split)) if order.levels else NO_LEVELS
     widths = widths_of(lengths_of_rows(source, split)) if order.lengths else None
-    feed = resident(spec, kept) if kept else streaming(spec, source, split)
+    feed = resident(spec, resident_rows) if resident_rows else streaming(spec, source, split)
     plans = tuple(
         Plan(replica_seed, rows, length.size, length.last, permutations(replica_seed, rows), levels, widths)
         for replica_seed in range(seed, seed + replicas)
@@ -246,7 +246,7 @@ def read_split(
 ) -> Rows:
     """Returns raw rows of a split; an empty dictionary for an unknown or an empty split.
 
-    Rows are decoded once and kept in the cache, as for training, unless a split is too large.
+    Rows are decoded once and resident_rows in the cache, as for training, unless a split is too large.
 
     Args:
       source: the rows.

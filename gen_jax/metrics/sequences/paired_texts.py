@@ -34,36 +34,36 @@ def texts_of(spec: Spec, rows: Rows, name: str = "x") -> list[str]:
     return [read(spec, tokens) for tokens in sequences(rows, name)]
 
 
-def nearest_translations(sources: Sequence[str], targets: Sequence[str], asked: Sequence[str]) -> list[str]:
+def nearest_translations(sources: Sequence[str], targets: Sequence[str], queries: Sequence[str]) -> list[str]:
     """Returns the target of the training source that is nearest to each text, by the cosine of tf-idf vectors.
 
     Args:
       sources: source texts of the training split.
       targets: target texts of the training split.
-      asked: source texts.
+      queries: source texts.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer  # slow to import
 
     vectors = TfidfVectorizer(token_pattern=r"\w+|[^\w\s]")
     known = vectors.fit_transform(sources)
-    near = [(known @ row.T).toarray().argmax() for row in vectors.transform(asked)]
+    near = [(known @ row.T).toarray().argmax() for row in vectors.transform(queries)]
     return [targets[place] for place in near]
 
 
-def lexicon_translations(sources: Sequence[str], targets: Sequence[str], asked: Sequence[str]) -> list[str]:
+def lexicon_translations(sources: Sequence[str], targets: Sequence[str], queries: Sequence[str]) -> list[str]:
     """Returns texts whose words are each replaced by their likeliest translation.
 
     Args:
       sources: source texts of the training split.
       targets: target texts of the training split.
-      asked: source texts.
+      queries: source texts.
     """
     lexicon = learnt_lexicon([*map(WORD.findall, sources)], [*map(WORD.findall, targets)])
-    return [BEFORE_MARK.sub("", " ".join(translated(lexicon, WORD.findall(text)))) for text in asked]
+    return [BEFORE_MARK.sub("", " ".join(translated(lexicon, WORD.findall(text)))) for text in queries]
 
 
 FLOORS: dict[str, Callable[[Sequence[str], Sequence[str], Sequence[str]], list[str]]] = {
-    "bleu_copy": lambda sources, targets, asked: [*asked],
+    "bleu_copy": lambda sources, targets, queries: [*queries],
     "bleu_nearest": nearest_translations,
     "bleu_lexicon": lexicon_translations,
 }
@@ -74,29 +74,29 @@ def translation(real: Real) -> Computation | None:
     spec, condition = real.spec, real.spec.condition
     if condition is None or not reads_texts(spec) or real.test is None:
         return None
-    told = reads_texts(condition)
+    with_sources = reads_texts(condition)
     from sacrebleu.metrics import BLEU, CHRF  # slow to import
 
     bleu, chrf = BLEU(), CHRF()
 
     @cache
     def floors(num: int) -> dict[str, float]:
-        if not told:
+        if not with_sources:
             return {}
         rows, held_out = real.rows(real.train), real.held_out(num)
         sources, targets = texts_of(condition, rows, "c"), texts_of(spec, rows)
-        asked, truth = texts_of(condition, held_out, "c"), texts_of(spec, held_out)
+        queries, truth = texts_of(condition, held_out, "c"), texts_of(spec, held_out)
         return {
-            name: bleu.corpus_score(floor(sources, targets, asked), [truth]).score for name, floor in FLOORS.items()
+            name: bleu.corpus_score(floor(sources, targets, queries), [truth]).score for name, floor in FLOORS.items()
         }
 
     def values(samples: Rows) -> Mapping[str, Any]:
-        drawn, truth = texts_of(spec, samples), texts_of(spec, samples, "truth")
+        texts, truth = texts_of(spec, samples), texts_of(spec, samples, "truth")
         scores = {
-            "bleu": bleu.corpus_score(drawn, [truth]).score,
-            "chrf": chrf.corpus_score(drawn, [truth]).score,
+            "bleu": bleu.corpus_score(texts, [truth]).score,
+            "chrf": chrf.corpus_score(texts, [truth]).score,
         }
-        return {**scores, **floors(len(drawn))}
+        return {**scores, **floors(len(texts))}
 
     def protocol() -> dict[str, str]:
         return {"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())}

@@ -33,8 +33,8 @@ def defined(text: str) -> str:
 
 
 FLOORS: dict[str, Callable[[Texts, Texts, Texts], list[str]]] = {  # (train sources, train targets, sources) -> texts
-    "lead": lambda sources, targets, asked: [*map(first_words, asked)],
-    "rule": lambda sources, targets, asked: [*map(defined, asked)],
+    "lead": lambda sources, targets, queries: [*map(first_words, queries)],
+    "rule": lambda sources, targets, queries: [*map(defined, queries)],
     "nearest": nearest_translations,
 }
 
@@ -66,8 +66,8 @@ def summary(real: Real) -> Computation | None:
     def floors(num: int) -> dict[str, float]:
         rows, held_out = real.rows(real.train), real.held_out(num)
         train = texts_of(condition, rows, "c"), texts_of(spec, rows)
-        asked, truth = texts_of(condition, held_out, "c"), texts_of(spec, held_out)
-        scores = {name: rouge(floor(*train, asked), truth) for name, floor in FLOORS.items()}
+        queries, truth = texts_of(condition, held_out, "c"), texts_of(spec, held_out)
+        scores = {name: rouge(floor(*train, queries), truth) for name, floor in FLOORS.items()}
         return {f"{metric}_{name}": value for name, values in scores.items() for metric, value in values.items()}
 
     def values(samples: Rows) -> Mapping[str, Any]:

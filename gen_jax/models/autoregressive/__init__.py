@@ -396,7 +396,7 @@ def score(net: AutoregressiveNet, params: Any, batch: Batch) -> jax.Array:
 class Samplers(NamedTuple):
     """Holds the compiled samplers."""
 
-    draw: Callable  # `complete` of the net: (key, params, x, prefix, length, c, choice, stream) -> x
+    draw: Callable  # `complete` of the net: (key, params, x, prefix, asked_length, c, choice, stream) -> x
     search: Callable  # `likeliest` of the net: (params, x, prefix, length, c, penalty, beams) -> x
 
 
@@ -452,17 +452,17 @@ def sample(
         beside["y"] = drawn_labels(y_key, state.classes, num)
     cells = {name: value for name, value in (given or {}).items() if name not in conditions.names}
     batch, prefix = asked_prefix(cells, num, spec)
-    asked = jnp.asarray(batch["length"]) if "length" in batch else None
-    start = state.average, batch["x"], prefix, asked, beside or None
+    asked_length = jnp.asarray(batch["length"]) if "length" in batch else None
+    start = state.average, batch["x"], prefix, asked_length, beside or None
     if beams:
         x = compiled.search(*start, np.float32(options["length_penalty"]), beams=beams)
     else:
         x = compiled.draw(x_key, *start, choice, stream=options["stream"])
-    length = asked
+    length = asked_length
     if net.end is not None:
         ends = (x == net.end) & (jnp.arange(x.shape[1])[None] >= prefix[:, None])
         first = jnp.where(ends.any(1), ends.argmax(1) + 1, x.shape[1])
-        length = first if asked is None else jnp.minimum(first, asked)
+        length = first if asked_length is None else jnp.minimum(first, asked_length)
     if length is not None:
         beside["length"] = length.astype(jnp.int32)
         x = ended(x, beside["length"])
@@ -501,7 +501,7 @@ def complete(
     params: Any,
     x: jax.Array,
     prefix: jax.Array,
-    asked: jax.Array | None,
+    asked_length: jax.Array | None,
     c: Given | None,
     choice: Choice,
     stream: Callable[[jax.Array], None] | None,
@@ -516,7 +516,7 @@ def complete(
       params: weights of the predictor.
       x: rows [num, T, *frame], of which the first `prefix` frames are kept.
       prefix: number of frames to keep in each row [num].
-      asked: number of frames of each row [num], before which no row ends; None for any length.
+      asked_length: number of frames of each row [num], before which no row ends; None for any length.
       c: conditions of the rows, or None.
       choice: options of the draw of a frame, leaves [num].
       stream: function that is called with each frame [num, *frame] when it is drawn, or None.
@@ -528,7 +528,7 @@ def complete(
         carry, last = lanes
         time, observed = now
         carry, out, weights = net.unroll(params, carry, last[:, None], conditions)
-        out = without_end(net, out[:, 0], time, asked)
+        out = without_end(net, out[:, 0], time, asked_length)
         frame_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, time)
         drawn = jax.vmap(net.head.draw, (0, None, 0, 0))(frame_keys, weights, out, choice)
         frame = jnp.where(like_rows(time < prefix, drawn), observed, drawn)
@@ -540,18 +540,20 @@ def complete(
     return jax.lax.scan(move, first_lanes(net, len(x)), times)[1].swapaxes(0, 1)
 
 
-def without_end(net: AutoregressiveNet, logits: jax.Array, time: jax.Array, asked: jax.Array | None) -> jax.Array:
+def without_end(
+    net: AutoregressiveNet, logits: jax.Array, time: jax.Array, asked_length: jax.Array | None
+) -> jax.Array:
     """Returns logits [num, V] that forbid the end of a row before its last frame, if its length is asked for.
 
     Args:
       net: the net.
       logits: logits of the tokens [num, V].
       time: number of the frame.
-      asked: number of frames of each row [num]; None for any length.
+      asked_length: number of frames of each row [num]; None for any length.
     """
-    if net.end is None or asked is None:
+    if net.end is None or asked_length is None:
         return logits
-    return logits.at[:, net.end].set(jnp.where(time < asked - 1, -jnp.inf, logits[:, net.end]))
+    return logits.at[:, net.end].set(jnp.where(time < asked_length - 1, -jnp.inf, logits[:, net.end]))
 
 
 def likeliest(
@@ -559,7 +561,7 @@ def likeliest(
     params: Any,
     x: jax.Array,
     prefix: jax.Array,
-    asked: jax.Array | None,
+    asked_length: jax.Array | None,
     c: Given | None,
     penalty: jax.Array,
     beams: int,
@@ -571,23 +573,23 @@ def likeliest(
       params: weights of the predictor.
       x: rows [num, T], of which the first `prefix` tokens are kept.
       prefix: number of tokens to keep in each row [num].
-      asked: number of tokens of each row [num], before which no row ends; None for any length.
+      asked_length: number of tokens of each row [num], before which no row ends; None for any length.
       c: conditions of the rows, or None.
       penalty: exponent of the lengths.
       beams: number of hypotheses of a row.
     """
     assert net.end is not None  # because `beams_of` refuses other nets
 
-    def each(rows: Any) -> Any:
+    def copies_of(rows: Any) -> Any:
         return jax.tree.map(lambda row: jnp.repeat(row, beams, 0), rows)
 
-    conditions: Read = each(net.read(params, c))
-    asked = None if asked is None else each(asked)
+    conditions: Read = copies_of(net.read(params, c))
+    asked_length = None if asked_length is None else copies_of(asked_length)
 
     def move(lanes: Lanes, time: jax.Array) -> tuple[Lanes, jax.Array]:
         """Returns the carry after the last tokens, and log p [num * beams, V] of the next ones."""
         carry, last = lanes
         carry, out, _ = net.unroll(params, carry, last[:, None], conditions)
-        return (carry, last), jax.nn.log_softmax(without_end(net, out[:, 0], time, asked))
+        return (carry, last), jax.nn.log_softmax(without_end(net, out[:, 0], time, asked_length))
 
     return beam_search(move, first_lanes(net, len(x) * beams), x, prefix, net.end, beams, penalty)
