@@ -84,6 +84,7 @@ REPEATS = {  # rows that repeat a family or a command with other options; they a
         "04_tables_and_networks",
         "05_write_your_own_model",
         "07_pictures_from_pictures",
+        "08_translation_and_tunes",
     ],
 }
 

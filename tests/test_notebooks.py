@@ -42,6 +42,15 @@ EXPECTED = {  # pictures, and what its texts tell
         3,
         [r"contrast without critic: \d\.\d\ncontrast with critic: [23]\d\.\d\n", r"miou ↑ +0\.9"],
     ),
+    "08_translation_and_tunes": (
+        0,
+        [
+            r"right to the letter: (0\.[89]|1\.0)",
+            r"another row: [1-9]\.",
+            r"of their chord: (0\.9|1\.0)",
+            r"another row: 0\.[23]",
+        ],
+    ),
 }
 AUTHORS = (  # modules that are public for who writes families, nets, measures and config files
     "gen_jax.conditions",

@@ -153,3 +153,18 @@ def test_a_folder_has_a_text_for_each_split(tmp_path, names):
     (tmp_path / "train.notes").write_text("two suffixes")
     with pytest.raises(UserError, match="expected"):
         spec_of(path=str(tmp_path), window=8)
+
+
+@pytest.mark.parametrize("vocabulary", ["subwords", "characters"])
+def test_texts_in_memory_have_one_vocabulary_and_the_target_alone_ends(vocabulary):
+    sources = [text[::-1] for text in TEXTS]
+    data = gj.data.arrays(
+        TEXTS, c=sources, test=(TEXTS[:2], None, sources[:2]), vocabulary=vocabulary, end=True, subwords=320
+    )
+    spec, condition = data.spec, data.spec.condition
+    assert (spec.vocabulary == condition.vocabulary) == (vocabulary == "subwords")
+    assert spec.end is not None and condition.end is None
+    rows = data.rows("test")
+    assert [read_text(spec, x) for x in rows["x"]] == TEXTS[:2]
+    lengths = zip(rows["c"], rows["c_length"])
+    assert [read_text(condition, c[:length]) for c, length in lengths] == sources[:2]

@@ -128,7 +128,7 @@ def arrays(
             raise UserError(f"labels y stand beside {kind} data; expected x alone")
         origin = hold(name, {split: parts[0] for split, parts in splits.items()}, options)
     else:
-        options["kind"] = kind
+        options["kind"] = kind if kind is not None and "kind" in KINDS[kind].options else None
         origin = held_arrays(name, splits, options)
     options["name"] = f"{IN_MEMORY}{origin.content}"
     data = DataSet(options, prepared(origin, options), origin)

@@ -9,7 +9,7 @@ import numpy as np
 from gen_jax.data.npz_files import read_archive, read_array
 from gen_jax.data.source import Source
 from gen_jax.data.sources.class_list import ClassList, find_class_list
-from gen_jax.data.sources.fields import TEXTS, array_field, column_field
+from gen_jax.data.sources.fields import TEXTS, array_field, column_field, condition_options, texts_in
 from gen_jax.data.sources.pairs import Pairs, names_of, source_of_pairs
 from gen_jax.data.sources.records import SPLIT, metadata_file, read_columns
 from gen_jax.data.sources.splits import Places, held_out, splits_by_name
@@ -80,6 +80,9 @@ def fields_of_arrays(
       UserError: for arrays of different numbers of rows, or arrays that are not rows.
     """
     num = sum(len(rows) for rows in places.values())
+    texts = [texts_in(arrays[key] if key in arrays else columns[key]) for key in names if key is not None]
+    train = places.get(options["split"], ())
+    corpus = [rows[row] for rows in texts for row in train] if all(len(rows) == num for rows in texts) else ()
 
     def field(key: str, settings: Mapping[str, Any]) -> Source:
         values = arrays[key] if key in arrays else columns[key]
@@ -88,13 +91,13 @@ def fields_of_arrays(
                 f"{key!r} of {origin} has {len(values)} rows; expected {num}, as {names[0]!r} or the metadata"
             )
         if key not in arrays:
-            return column_field(name, f"{origin}, column {key!r}", columns[key], places, settings)
+            return column_field(name, f"{origin}, column {key!r}", columns[key], places, settings, corpus)
         parts = {"x": arrays[key]}
         if f"{key}{LENGTH}" in arrays:
             parts["length"] = arrays[f"{key}{LENGTH}"]
         if key == "x" and "y" in arrays:
             parts["y"] = arrays["y"]
-        return array_field(name, f"{origin}, {key!r}", parts, places, settings, classes)
+        return array_field(name, f"{origin}, {key!r}", parts, places, settings, classes, corpus)
 
     target, condition = names
-    return field(target, options), None if condition is None else field(condition, {**options, "kind": None})
+    return field(target, options), None if condition is None else field(condition, condition_options(options))

@@ -72,6 +72,7 @@ def array_field(
     places: Places,
     options: Mapping[str, Any],
     classes: ClassList | None,
+    corpus: Sequence[str] = (),
 ) -> Source:
     """Returns the rows of an array: images, vectors, class maps, tokens or texts.
 
@@ -82,14 +83,14 @@ def array_field(
       places: numbers of the rows of each split.
       options: the `data` section of a config.
       classes: the classes of maps, if the data have a list of them.
+      corpus: texts from which subwords are learnt, see `text_field`.
 
     Raises:
       UserError: for an array that does not hold rows.
     """
     x = arrays["x"]
     if x.dtype.kind in TEXTS and x.ndim == 1:
-        texts = np.char.decode(x, "utf-8", "replace") if x.dtype.kind == "S" else x
-        return text_field(name, origin, texts.tolist(), places, options)
+        return text_field(name, origin, texts_in(x), places, options, corpus)
     if "length" in arrays:
         return regrouped(_tokens(name, origin, x, arrays["length"]), places)
     if classes is not None and x.dtype.kind in "iu" and x.ndim == 3 and len(x) and 0 <= x.min() and x.max() <= 255:
@@ -100,7 +101,37 @@ def array_field(
     return regrouped(source_of_arrays(name, origin, arrays, settings, ""), places)
 
 
-def column_field(name: str, origin: str, values: Sequence[Any], places: Places, options: Mapping[str, Any]) -> Source:
+def texts_in(values: Any) -> list[str]:
+    """Returns the texts of an array or of a column; none if it holds anything else.
+
+    Args:
+      values: array [N, ...], or the value of each row [N].
+    """
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind not in TEXTS or values.ndim != 1:
+            return []
+        return (np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values).tolist()
+    texts = all(isinstance(value, str) for value in values) and not all(is_number(value.strip()) for value in values)
+    return [*values] if texts else []
+
+
+def condition_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a condition: those of its data, but its texts do not end with a symbol.
+
+    Args:
+      options: the `data` section of a config.
+    """
+    return {**options, "kind": None, "end": None}
+
+
+def column_field(
+    name: str,
+    origin: str,
+    values: Sequence[Any],
+    places: Places,
+    options: Mapping[str, Any],
+    corpus: Sequence[str] = (),
+) -> Source:
     """Returns a column of metadata as rows: texts, or numbers [D].
 
     Args:
@@ -109,12 +140,13 @@ def column_field(name: str, origin: str, values: Sequence[Any], places: Places, 
       values: value of each row [N]: a text, a number, or a list of D numbers.
       places: numbers of the rows of each split.
       options: the `data` section of a config.
+      corpus: texts from which subwords are learnt, see `text_field`.
 
     Raises:
       UserError: for values that are neither texts nor numbers.
     """
-    if all(isinstance(value, str) for value in values) and not all(is_number(value.strip()) for value in values):
-        return text_field(name, origin, values, places, options)
+    if texts_in(values):
+        return text_field(name, origin, texts_in(values), places, options, corpus)
     try:
         numbers = np.array(values, np.float64)
     except (TypeError, ValueError):

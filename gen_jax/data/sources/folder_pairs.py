@@ -9,7 +9,7 @@ import numpy as np
 
 from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.class_list import ClassList, find_class_list
-from gen_jax.data.sources.fields import column_field, text_field
+from gen_jax.data.sources.fields import column_field, condition_options, text_field
 from gen_jax.data.sources.image_folder import HALVES, SUFFIXES, report_others, visible_files
 from gen_jax.data.sources.pairs import Pairs, names_of, source_of_pairs
 from gen_jax.data.sources.picture_files import picture_field, refuse_sizes
@@ -99,7 +99,10 @@ def two_folders(
     else:
         places = splits_by_name([split for split, _ in keys])
     rows = {name: [files[name][split][stem] for split, stem in keys] for name in names}
-    fields = [_field_of_files(path, name, rows[name], places, options, classes) for name in names]
+    fields = [
+        _field_of_files(path, name, rows[name], places, settings, classes)
+        for name, settings in zip(names, (options, condition_options(options)))
+    ]
     drawn_pairs = condition is not None and all(rows[name][0].suffix.lower() != TEXT_SUFFIX for name in names)
     check = None
     if condition is not None and drawn_pairs:
@@ -274,15 +277,15 @@ def pictures_with_metadata(
     else:
         places = held_out(f"data.path {path}", [str(name) for name in columns[PICTURE]], options)
 
-    def field(name: str) -> Source:
+    def field(name: str, settings: Mapping[str, Any]) -> Source:
         if name == PICTURE:
             return picture_field(path.name, files, places, size_of(options), classes)
-        return column_field(path.name, f"{next(iter(tables))}, column {name!r}", columns[name], places, options)
+        return column_field(path.name, f"{next(iter(tables))}, column {name!r}", columns[name], places, settings)
 
     target, condition = names
     return Pairs(
-        target=field(target),
-        condition=None if condition is None else field(condition),
+        target=field(target, options),
+        condition=None if condition is None else field(condition, condition_options(options)),
         names=names,
         files=[*tables, *files],
         places=places,

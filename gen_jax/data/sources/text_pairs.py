@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gen_jax.data.source import Source
-from gen_jax.data.sources.fields import text_field
+from gen_jax.data.sources.fields import condition_options, text_field
 from gen_jax.data.sources.pairs import Pairs, names_of, source_of_pairs
 from gen_jax.data.sources.records import SPLIT, read_rows_of_text, read_whole_text
 from gen_jax.data.sources.splits import SPLITS, held_out, split_name, splits_by_name
@@ -116,6 +116,6 @@ def _source(path: Path, options: Mapping[str, Any], parts: Mapping[str, Columns]
     corpus = [columns[name][row] for name in fields for row in places.get(options["split"], ())]  # one vocabulary
     sources = [
         text_field(path.name.split(".")[0], f"data.path {path}, {name!r}", columns[name], places, settings, corpus)
-        for name, settings in zip(fields, (options, {**options, "end": None}))
+        for name, settings in zip(fields, (options, condition_options(options)))
     ]
     return source_of_pairs(Pairs(sources[0], sources[1] if condition else None, names, files, places), options)
