@@ -53,5 +53,5 @@ def get_config():
         },
         "ema_half_life": 2000.0,
     }
-    config.evaluate.metrics = ("valid/nats_per_token", "nats_per_token")
+    config.evaluate.metrics = ("nats_per_token",)
     return config

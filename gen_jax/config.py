@@ -34,6 +34,8 @@ LEAST = {
     "keep": 1,
     "sample.num": 1,
     "sample.length": 1,
+    "sample.temperature": 0,
+    "sample.beam": 0,
     "sample.num_samples": 1,
     "evaluate.num": 1,
     "seed": 0,

@@ -69,7 +69,7 @@ FLAGS: dict[str, tuple[Any, str]] = {
     "stream": (False, "print one text while it is drawn; --out is then optional"),
     "out": (
         None,
-        "file to write: arrays (.npz), picture (.png), text (.txt), music (.mid), sound (.wav) or rows (.csv)",
+        "file to write: arrays (.npz), picture (.png), text (.txt, .tsv), music (.mid), sound (.wav) or rows (.csv)",
     ),
 }
 
@@ -98,16 +98,18 @@ def main(argv: list[str]) -> None:
         complete(flags, loaded, flags.given[0])
         return
     request = asked_for(flags, loaded, num, length)
-    flag_options = {name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")}
+    flag_options: dict[str, Any] = {
+        name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")
+    }
     flag_options |= {
         "beam": command_line.integer("beam", flags.beam),
         "length_penalty": command_line.number("length_penalty", flags.length_penalty),
     }
+    if flags.stream:
+        flag_options["stream"] = printer(loaded.spec)
     how = chosen_options(loaded.config["sample"], flag_options)
     if saved:
         command_line.output_file(flags.out, "samples.npz", (".npz", *kind_of(loaded.spec).suffixes))
-    if flags.stream:
-        how["stream"] = printer(loaded.spec)
     samples = draw_request(loaded.model, loaded.state, loaded.spec, flags.seed, request, how)
     if flags.stream:
         print()

@@ -3,14 +3,17 @@
 import gzip
 import json
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import gen_jax as gj
 from gen_jax.data.feed.load import load
-from gen_jax.data.feed.order import ORDERS, Plan, permutations, widths_of
+from gen_jax.data.feed.order import ORDERS, Plan, length_of_run, permutations, widths_of
+from gen_jax.data.feed.rows import read_rows
 from gen_jax.data.kinds import subwords
 from gen_jax.data.kinds.text import read_text, reader, tokens_of
 from gen_jax.data.spec import from_json, levels, to_json
@@ -55,6 +58,14 @@ def test_the_same_texts_give_the_same_subwords_and_a_text_has_fewer_of_them_than
     assert len(subwords.symbols(MODEL)) <= 300
 
 
+def test_long_texts_and_texts_without_letters():
+    long = subwords.learnt("texts", ["a man is on a mat\n" * 100_000], 300)  # 1.8 million characters
+    assert len(subwords.encoded(long, TEXTS[0])) < len(TEXTS[0]) / 2
+    with pytest.raises(UserError, match="the texts of texts hold no letters"):
+        subwords.learnt("texts", ["\n"], 300)
+    assert subwords.encoded(MODEL, "a\udc80") == subwords.encoded(MODEL, "a?")
+
+
 @pytest.mark.parametrize(
     ("texts", "num", "message"),
     [
@@ -62,7 +73,7 @@ def test_the_same_texts_give_the_same_subwords_and_a_text_has_fewer_of_them_than
         (
             [chr(number) for number in range(0x4E00, 0x4F00)],
             300,
-            "texts of texts have 256 characters; expected at least 556",
+            "texts of texts have 256 characters; expected at least 514",
         ),
     ],
 )
@@ -92,9 +103,34 @@ def test_a_text_ends_in_every_vocabulary(pairs, vocabulary):
     text = read_text(spec, rows["x"][0])
     assert text and "<end>" not in text
     stream = reader(spec)
-    told = "".join(stream(int(token)) for token in [*rows["x"][0], *rows["x"][1]])
+    told = "".join(stream(jax.numpy.asarray(token)) for token in [*rows["x"][0], *rows["x"][1]])
     assert told == text  # nothing after the end
     np.testing.assert_array_equal(tokens_of(spec, text), rows["x"][0][: rows["length"][0] - 1])
+
+
+def test_a_file_of_the_user_has_the_subwords_of_the_run(pairs, tmp_path):
+    spec, _ = spec_of(**pairs, end=True)
+    (tmp_path / "other.tsv").write_text("a new mat\ttam wen a\nBrot\ttorB\n")
+    options = {**gj.config.base_config().data.to_dict(), **pairs, "end": True}
+    rows = read_rows(spec, options, None, str(tmp_path / "other.tsv"))[1]
+    assert [read_text(spec, x) for x in rows["x"]] == ["tam wen a", "torB"]
+
+
+def test_two_folders_of_texts_have_one_vocabulary(tmp_path):
+    for name, reverse in (("in", 1), ("out", -1)):
+        (tmp_path / name).mkdir()
+        for row, text in enumerate(TEXTS):
+            (tmp_path / name / f"{row}.txt").write_text(text[::reverse])
+    spec, _ = spec_of(path=str(tmp_path), condition="in", target="out", vocabulary="subwords", subwords=320, end=True)
+    assert spec.vocabulary == spec.condition.vocabulary and (spec.end, spec.condition.end) == (subwords.END, None)
+
+
+def test_epochs_by_length_read_each_row_as_often():
+    lengths = np.arange(1, 55)
+    length = length_of_run(ORDERS["by_length"], 54, 16, None, 3)
+    plan = Plan(0, 54, 16, length.last, permutations(0, 54), widths=widths_of(lengths))
+    rows = np.concatenate([ORDERS["by_length"].rows(plan, step)["index"] for step in range(length.steps)])
+    assert np.bincount(rows).tolist() == [3] * 54
 
 
 def test_batches_by_length_read_each_row_once_and_are_cut_to_the_longest(pairs):
@@ -150,9 +186,8 @@ def test_a_folder_has_a_text_for_each_split(tmp_path, names):
     spec, data = spec_of(path=str(tmp_path), window=8)
     assert spec.sizes == {"train": 25, "validation": 1, "test": 1} and spec.shape == (8,)
     assert read_text(spec, data.read("test", 1)["x"][0][:4]) == "bac "
-    (tmp_path / "train.notes").write_text("two suffixes")
-    with pytest.raises(UserError, match="expected"):
-        spec_of(path=str(tmp_path), window=8)
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "photo.png")  # then the text lists the photos
+    assert gj.data.open(tmp_path).spec.kind == "image"
 
 
 @pytest.mark.parametrize("vocabulary", ["subwords", "characters"])

@@ -20,6 +20,7 @@ from gen_jax.metrics.sequences.paired_texts import nearest_translations, transla
 from gen_jax.metrics.sequences.summaries import SUMMARY, defined, first_words, rouge, summary
 from gen_jax.models.autoregressive import AutoregressiveNet, autoregressive, next_frame_loss
 from gen_jax.models.autoregressive.beam import beam_search
+from gen_jax.verbs.draw import chosen_options
 
 CONFIG = Path(__file__).parents[1] / "configs" / "translate.py"
 KEY = jax.random.key(0)
@@ -170,7 +171,9 @@ def test_a_prefix_stays_and_an_asked_length_is_not_cut_short(how):
     [
         (TARGET, {"beam": -1}, "beam is -1; expected a whole number, at least 0"),
         (TARGET, {"beam": 2, "temperature": 0.5}, "beam is 2 beside temperature; expected one of them"),
-        (TARGET, {"beam": 2, "length_penalty": -1.0}, "length_penalty is -1.0; expected a number from 0 to 10"),
+        (TARGET, {"beam": 2, "stream": print}, "beam is 2 beside stream; expected one of them"),
+        (TARGET, {"length_penalty": 1.0}, "length_penalty is 1.0 without beam; expected a beam search"),
+        (TARGET, {"beam": 2, "length_penalty": -1.0}, "length_penalty is .*; expected a number from 0 to 10"),
         (
             TARGET._replace(info={"vocabulary": list("abc")}),
             {"beam": 2},
@@ -183,6 +186,26 @@ def test_searches_that_cannot_be(spec, how, message):
     model = autoregressive(spec, SMALL, conditional=True)
     with pytest.raises(UserError, match=message):
         model.sample(KEY, state, 2, sources([[0], [1]]), how)
+
+
+def test_defaults_beside_a_beam_change_nothing_and_a_row_that_has_ended_stays():
+    model, state = model_of()
+    given = sources([[0], [2, 1, 0]])
+    plain = model.sample(KEY, state, 2, given, {"beam": 2})
+    told = model.sample(KEY, state, 2, given, {"beam": 2, "temperature": 1.0, "top_p": 1.0, "length_penalty": 0.6})
+    np.testing.assert_array_equal(plain["x"], told["x"])
+    ended = {**given, "x": np.array([[0, END, 0, 0]] * 2, np.int32), "mask": np.array([[1, 1, 0, 0]] * 2)}
+    for how in ({"beam": 2}, {}):
+        drawn = model.sample(KEY, state, 2, ended, how)
+        assert drawn["length"].tolist() == [2, 2] and drawn["x"].tolist() == [[0, END, 0, 0]] * 2
+
+
+def test_options_of_a_user_replace_those_of_the_config():
+    assert chosen_options({"beam": 4, "temperature": None}) == {"beam": 4}
+    assert chosen_options({"beam": 4}, {"temperature": 0.5}) == {"temperature": 0.5}
+    assert chosen_options({"beam": 4}, {"stream": print}) == {"stream": print}
+    assert chosen_options({"temperature": 0.5}, {"beam": 2}) == {"beam": 2}
+    assert chosen_options({"beam": 4}, {"length_penalty": 1.0}) == {"beam": 4, "length_penalty": 1.0}
 
 
 def test_a_tied_table_serves_both_sides_and_the_logits():
@@ -209,6 +232,10 @@ def test_what_is_copied_is_what_attention_points_to():
     for copy in ([0], [0, 0, 0]):
         out = jax.jit(net.unroll)(params, None, jnp.full((1, 1), -1), sources([copy]))[1]
         np.testing.assert_allclose(np.exp(np.asarray(out[0, 0])), [1, 0, 0], atol=1e-6)
+    x, length = outcomes()
+    without = {"c": jnp.zeros((len(x), 3), jnp.int32), "c_length": jnp.zeros(len(x), jnp.int32)}
+    nats = model.log_prob(KEY, state, {"x": jnp.asarray(x), "length": length, **without})  # no token of the text
+    assert np.exp(np.asarray(nats)).sum() == pytest.approx(1, abs=1e-5)
     for spec, net in ((TARGET, SMALL), (SHARED, NETS["gru"])):
         with pytest.raises(UserError, match="copies is true; expected a transformer, and a text as condition"):
             autoregressive(spec, net, conditional=True, copies=True)
@@ -318,6 +345,8 @@ def test_from_pairs_to_a_text_in_commands(run, tmp_path, capsys):
     )
     sample.main(["sample", "--workdir", str(run), "--given", "split=test", "--num=2", "--out", str(tmp_path / "x.txt")])
     assert len((tmp_path / "x.txt").read_text().split("-" * 80)) == 2
+    for flags in (["--temperature=0"], ["--stream", "--num=1"]):  # the config asks for a beam
+        sample.main(["sample", "--workdir", str(run), "--given", "text=1 2", "--out", str(tmp_path / "x.txt"), *flags])
     shown = (run / "samples" / "30.txt").read_text()
     assert len(shown.split("-" * 80)[0].strip().split("\n")) == 3  # condition, sample and truth
 
@@ -351,6 +380,48 @@ def test_bleu_and_its_floors_are_sacrebleus(pairs):
     assert values["bleu"] == pytest.approx(BLEU().corpus_score(rolled, [truth]).score)
     assert values["bleu_lexicon"] == pytest.approx(100)  # for a digit is a word
     assert values["bleu_copy"] < 5 and "tok:13a" in computation.protocol()["bleu"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--config.data.target=3"], "has no column '3'; expected a number from 1 to 2, or a name of its first line"),
+        (["--config.batch_size=5000"], "batch_size is 5000 with data.order 'by_length'; expected at most"),
+        (["--config.sample.beam=-1"], "sample.beam is -1; expected 0 to"),
+        (
+            ["--config.data.end=False"],
+            "sample.beam is 4 and numbers has no symbol that ends a text; expected 0, or data.end",
+        ),
+        (["--config.data.subwords=0"], "data.subwords is 0; expected at least 300"),
+        (["--config.model.optimizer.rates=3"], "rates is 3.*; expected factors by a part of a path"),
+    ],
+)
+def test_mistakes_are_refused_before_the_run(pairs, tmp_path, flags, message):
+    settings = [
+        "--config",
+        str(CONFIG),
+        f"--config.data.path={pairs}",
+        "--workdir",
+        str(tmp_path / "run"),
+        *FLAGS.split(),
+    ]
+    with pytest.raises(UserError, match=message):
+        train.main(["train", *settings, *flags])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_beam_for_a_model_without_one_is_no_option(tmp_path, one_device):
+    markov = ["--config", str(CONFIG.with_name("markov.py")), "--config.model.order=1", "--config.data.window=200"]
+    flags = [
+        "--config.steps=2",
+        "--config.sample_every=0",
+        "--config.eval_every=0",
+        "--quiet",
+        "--config.batch_size=50",
+    ]
+    train.main(["train", *markov, "--workdir", str(tmp_path / "run"), *flags])
+    with pytest.raises(UserError, match="this model has no sampler option 'beam'"):
+        evaluate.main(["evaluate", "--workdir", str(tmp_path / "run"), "--num", "20", "--beam=2"])
 
 
 def test_rouge_and_the_rules_beside_it():

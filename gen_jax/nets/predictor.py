@@ -15,6 +15,7 @@ from gen_jax.nets.embedding import Embedded, Embedder
 from gen_jax.nets.recurrent import Recurrent, conditioned, evened
 from gen_jax.nets.transformer import Memory, Transformer
 
+NEVER = -1e9  # score of a place without a token
 TINY = 1e-30  # share of a token that a text lacks, so that its logarithm has a gradient
 
 
@@ -145,7 +146,7 @@ class Predictor(nn.Module):
         """
         keys = memory.keys[:, :, -1].reshape(*tokens.shape, -1)
         scores = jnp.einsum("btu,blu->btl", self.pointer(h), keys) / math.sqrt(keys.shape[-1])
-        shares = jax.nn.softmax(jnp.where(memory.mask[:, None], scores, -jnp.inf))
+        shares = jax.nn.softmax(jnp.where(memory.mask[:, None], scores, NEVER))
         copied = jax.vmap(lambda share, token: jax.ops.segment_sum(share.T, token, self.values).T)(shares, tokens)
         gate = self.gate(h)
         written = jax.nn.log_sigmoid(gate) + jax.nn.log_softmax(logits)

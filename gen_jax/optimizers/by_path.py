@@ -1,5 +1,6 @@
 """Rules of optimizers by the path of a weight: Muon for the matrices within a net, and rates of parts of a net."""
 
+import math
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
@@ -80,8 +81,10 @@ def scale_by_path(rates: Mapping[str, float]) -> optax.GradientTransformation:
     Raises:
       UserError: for a factor that is no number of at least 0, and at the first update for a part that no path has.
     """
+    if not isinstance(rates, Mapping):
+        raise UserError(f"rates is {rates!r}; expected factors by a part of a path, such as {{'table': 0.1}}")
     for part, rate in rates.items():
-        if not isinstance(rate, Real) or isinstance(rate, bool) or not 0 <= rate:
+        if not isinstance(rate, Real) or isinstance(rate, bool) or not 0 <= rate < math.inf:
             raise UserError(f"rates.{part} is {rate!r}; expected a number of at least 0, which multiplies its updates")
 
     def scaled(updates: Any, params: Any = None) -> Any:

@@ -272,6 +272,10 @@ def refuse_condition(model: Model, opened: data.Data, settings: ConfigDict, trac
     """
     how, spec = settings.sample, opened.spec
     sampler_options(chosen_options(how), model.options)  # because a wrong option should be refused before the run
+    if how.beam and spec.end is None:
+        raise UserError(
+            f"sample.beam is {how.beam} and {spec.name} has no symbol that ends a text; expected 0, or data.end=True"
+        )
     if how.given is None and needs_condition(model):  # because its pictures take conditions of the data
         return
     texts = [] if how.given is None else [how.given]

@@ -28,14 +28,19 @@ MOST_DRAWN, RAREST = 2**18, 1e-4  # after MOST_DRAWN drawn rows, a share of fitt
 def chosen_options(settings: Mapping[str, Any], others: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Returns the options of a sampler: those that a config sets, and others, which replace them.
 
+    An option of draws replaces the beam of a config, and a beam replaces the temperature of a config.
+
     Args:
       settings: the `sample` section of a config.
       others: options by name, of which None sets nothing; by default none.
     """
-    options = {name: settings.get(name) for name in CHOSEN} | {
-        name: value for name, value in (others or {}).items() if value is not None
-    }
-    return {name: value for name, value in options.items() if value is not None}
+    chosen = {name: value for name, value in (others or {}).items() if value is not None}
+    plain = {name: settings[name] for name in CHOSEN if settings.get(name) is not None}
+    if "beam" in chosen:
+        plain.pop("temperature", None)
+    elif chosen.keys() - {"length_penalty"}:
+        plain.pop("beam", None)
+    return {**plain, **chosen}
 
 
 def draw(
@@ -146,6 +151,11 @@ def _together(spec: Spec, chunks: Sequence[dict], num: int, fixed_cells: np.ndar
     """Returns the first `num` samples of chunks in the domain of the data. Known cells keep their values."""
     samples = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
     x = to_data(spec, samples["x"])
+    if spec.end is not None and "length" not in samples:  # because few families end a text themselves
+        ends = x == spec.end
+        length = np.where(ends.any(1), ends.argmax(1) + 1, x.shape[1])
+        samples["length"] = length.astype(np.int32)
+        x = np.where(np.arange(x.shape[1])[None] < length[:, None], x, 0)
     if spec.condition is not None and "c" in samples:
         samples["c"] = to_data(spec.condition, samples["c"])
     return {**samples, "x": x if fixed_cells is None else np.where(np.isnan(fixed_cells), x, fixed_cells)}

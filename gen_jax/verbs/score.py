@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gen_jax import config, data
+from gen_jax.conditions import sampler_options
 from gen_jax.data.feed.rows import opened
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
@@ -301,13 +302,15 @@ def scorer_of(
     splits = (options["split"], options["test_split"])
     real = real_data(loaded.spec, reals, splits, features, how.get("target"))
     num_samples = num_samples or settings["num_samples"]
+    how_drawn = chosen_options(settings, sampler)
+    sampler_options(how_drawn, loaded.model.options)  # because no option is ignored silently
     return make_scorer(
         real,
         names,
         num=num,
         seed=how["seed"],
         length=settings["length"],
-        how=chosen_options(settings, sampler),
+        how=how_drawn,
         num_samples=num_samples,
         show_progress=True,
     )

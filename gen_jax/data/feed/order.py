@@ -96,6 +96,9 @@ def length_of_run(order: Order, rows: int, batch_size: int, steps: int | None, e
       UserError: if neither `steps` nor `epochs` is set.
     """
     size = rows if order.whole else batch_size
+    if epochs is not None and order.lengths:
+        steps = max(1, round(epochs * -(-rows // size)))
+        return Length(size, steps, steps * size)
     if epochs is not None:
         rows_of_epoch = rows // size * size if order.lanes else rows
         last = max(1, round(epochs * rows_of_epoch))
@@ -204,7 +207,7 @@ def rows_by_length(plan: Plan, step: int) -> Rows:
     assert plan.widths is not None  # because the order has `lengths`
     batches = -(-plan.rows // plan.size)
     epoch, turn = divmod(step, batches)
-    place = int(np.random.default_rng([BY_LENGTH, epoch]).permutation(batches)[turn])
+    place = int(np.random.default_rng([BY_LENGTH, 0, epoch]).permutation(batches)[turn])
     permuted = plan.permutation(epoch)
     by_width = permuted[np.argsort(plan.widths[permuted], kind="stable")]
     indices = by_width[place * plan.size : (place + 1) * plan.size]
@@ -307,7 +310,7 @@ def refuse_no_levels(reading: Reading) -> None:
 
 
 def refuse_no_lengths(reading: Reading) -> None:
-    """Refuses rows without a length of their own.
+    """Refuses rows without a length of their own, and fewer rows than a batch.
 
     Args:
       reading: the demands of the run.
@@ -315,6 +318,11 @@ def refuse_no_lengths(reading: Reading) -> None:
     Raises:
       UserError: with the settings of another order.
     """
+    if reading.rows < reading.batch_size:
+        raise UserError(
+            f"batch_size is {reading.batch_size} with data.order 'by_length'; expected at most {reading.rows}, the "
+            "number of rows. Choose a smaller --config.batch_size"
+        )
     if reading.source.lengths is None or reading.source.info.get("pieces"):
         raise UserError(
             f"{reading.source.name} has rows of one length; expected rows of different lengths for data.order "

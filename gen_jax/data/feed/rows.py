@@ -9,7 +9,7 @@ import numpy as np
 from gen_jax.data.feed.load import read_split
 from gen_jax.data.feed.order import Rows
 from gen_jax.data.kinds import kind_of
-from gen_jax.data.kinds.text import UNSEEN
+from gen_jax.data.kinds.text import KNOWN, UNSEEN
 from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import BINARY, binarised, drawn_from
 from gen_jax.data.sources.opening import open_source
@@ -99,6 +99,8 @@ def _users(spec: Spec, options: Mapping[str, Any], path: str) -> Source:
       UserError: for rows of another kind, shape or vocabulary.
     """
     table = {"columns": spec.info.get("columns"), "schema": None, "test_path": None}
+    texts = [field.subwords for field in spec.fields.values() if field.subwords is not None]
+    table |= {KNOWN: texts[0]} if texts else {}
     try:
         source = open_files(Path(path), {**options, **table})
         if options.get("window") is not None and kind_of(source).time:
@@ -167,11 +169,11 @@ def _with_conditions_of_run(spec: Spec, source: Source, path: str) -> Source:
     if symbols == list(spec.vocabulary) and tuple(condition.shape) == spec.shape:
         return source
     numbers = {symbol: number for number, symbol in enumerate(spec.vocabulary)}
-    if not text or UNSEEN not in numbers:
+    if not text or (symbols != list(spec.vocabulary) and UNSEEN not in numbers):
         raise UserError(
             f"conditions of --data {path} have another vocabulary; expected the vocabulary of {spec.name}, as in this run"
         )
-    table = np.array([numbers.get(symbol, numbers[UNSEEN]) for symbol in symbols], spec.dtype)
+    table = np.array([numbers.get(symbol, numbers.get(UNSEEN, 0)) for symbol in symbols], spec.dtype)
 
     def rows(split: str, indices: np.ndarray) -> Rows:
         batch = source.rows(split, indices)

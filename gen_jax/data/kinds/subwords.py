@@ -13,7 +13,9 @@ import sentencepiece
 from gen_jax.errors import UserError
 
 SPACE = "\u2581"  # stands for a space in a subword, so that a text with this character needs its bytes
-LEAST = 300  # number of subwords: 256 bytes, END, and some characters
+LEAST = 300  # number of subwords
+FIXED = 258  # subwords that are no characters: the bytes, END, and a symbol of the library that is never used
+LONGEST = 10_000  # characters of a line; a longer line is cut where subwords are learnt
 END = 0  # number of the symbol that ends a text; it is in no text
 
 
@@ -26,14 +28,26 @@ def learnt(name: str, texts: Sequence[str], num: int) -> str:
       num: number of subwords, with 256 bytes among them. Few texts have fewer.
 
     Raises:
-      UserError: for a number below the number of characters of the texts and the bytes.
+      UserError: for a number below the number of characters of the texts and the bytes, or texts without letters.
     """
     if num < LEAST:
         raise UserError(f"data.subwords is {num}; expected at least {LEAST}, because 256 of them are bytes")
+    lines = [
+        line[start : start + LONGEST]
+        for text in texts
+        for line in text.split("\n")
+        for start in range(0, len(line), LONGEST)
+    ]
+    characters = {*"".join(lines)} - {" ", SPACE}
+    if num < FIXED + len(characters):
+        raise UserError(
+            f"data.subwords is {num} and the texts of {name} have {len(characters)} characters; expected at least "
+            f"{FIXED + len(characters)}: the characters, 256 bytes and END. Set --config.data.vocabulary=bytes for fewer"
+        )
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
+            sentence_iterator=iter(lines),
             model_writer=model,
             model_type="bpe",
             vocab_size=num,
@@ -43,7 +57,7 @@ def learnt(name: str, texts: Sequence[str], num: int) -> str:
             normalization_rule_name="identity",
             remove_extra_whitespaces=False,
             add_dummy_prefix=False,
-            max_sentence_length=1 << 20,
+            max_sentence_length=8 * LONGEST,
             eos_id=END,
             unk_id=END + 1,
             bos_id=-1,
@@ -52,10 +66,9 @@ def learnt(name: str, texts: Sequence[str], num: int) -> str:
             minloglevel=2,
         )
     except RuntimeError:
-        characters = len({*"".join(texts)})
         raise UserError(
-            f"data.subwords is {num} and the texts of {name} have {characters} characters; expected at least "
-            f"{characters + LEAST}. Set --config.data.subwords={characters + LEAST}, or --config.data.vocabulary=bytes"
+            f"the texts of {name} hold no letters; expected texts from which subwords can be learnt. Set "
+            "--config.data.vocabulary=bytes"
         ) from None
     return base64.b64encode(model.getvalue()).decode()
 
@@ -102,7 +115,7 @@ def encoded(model: str, text: str) -> list[int]:
       model: the subwords of `learnt`.
       text: the text.
     """
-    split = processor(model)
+    split, text = processor(model), text.encode("utf-8", "replace").decode()
     mark = [split.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE.encode()]
     numbers: list[int] = []
     for place, part in enumerate(text.split(SPACE)):

@@ -25,6 +25,7 @@ VOCABULARIES = ("characters", "bytes", "words", "subwords")
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")  # a word, or a punctuation mark
 BEFORE_MARK = re.compile(r" (?=[,.:;!?])")  # space that is not written
 END_NAME = "<end>"  # name of the symbol that ends a text, which no text has
+KNOWN = "known_subwords"  # entry of the options with the subwords of a run, by which a user's file is read
 SUBWORDS = 4000  # number of subwords, unless `data.subwords` is set
 BREAK = re.compile(r"[\t\r\n]")
 LINE = "\n" + "-" * 80 + "\n"  # separates texts
@@ -58,7 +59,8 @@ def text_source(
     if kind == "subwords":
         texts = [_decoded(name, each) for each in documents(train) if each]
         _refuse_empty(name, train, texts)
-        model = subwords.learnt(name, corpus or texts, options.get("subwords") or SUBWORDS)
+        num = SUBWORDS if options.get("subwords") is None else options["subwords"]
+        model = options.get(KNOWN) or subwords.learnt(name, corpus or texts, num)
     numbers = {UNSEEN: 0}  # word -> its code
     codes = {split: [_codes(name, kind, each, numbers, model) for each in documents(split) if each] for split in splits}
     _refuse_empty(name, train, codes[train])
@@ -275,7 +277,7 @@ def _token_reader(spec: Spec) -> Callable[[int], str]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     if spec.subwords is not None:
         meaning = subwords.byte_numbers(spec.subwords)
-        return lambda token: decoder.decode(meaning[token])
+        return lambda token: decoder.decode(meaning[int(token)])
     if has_words(spec):
         return _word_reader(letters)
     if letters:

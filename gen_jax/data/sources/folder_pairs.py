@@ -14,7 +14,7 @@ from gen_jax.data.sources.image_folder import HALVES, SUFFIXES, report_others, v
 from gen_jax.data.sources.pairs import Pairs, names_of, source_of_pairs
 from gen_jax.data.sources.picture_files import picture_field, refuse_sizes
 from gen_jax.data.sources.records import SPLIT, metadata_file, read_columns, read_whole_text
-from gen_jax.data.sources.splits import SPLITS, Places, held_out, split_name, splits_by_name
+from gen_jax.data.sources.splits import SPLITS, held_out, split_name, splits_by_name
 from gen_jax.errors import UserError, choose, readable
 
 PICTURE = "file_name"  # column with the picture of a row
@@ -99,10 +99,16 @@ def two_folders(
     else:
         places = splits_by_name([split for split, _ in keys])
     rows = {name: [files[name][split][stem] for split, stem in keys] for name in names}
-    fields = [
-        _field_of_files(path, name, rows[name], places, settings, classes)
-        for name, settings in zip(names, (options, condition_options(options)))
-    ]
+    texts = {name: _texts(rows[name]) for name in names if rows[name][0].suffix.lower() == TEXT_SUFFIX}
+    train = places.get(options["split"], ())
+    corpus = [texts[name][row] for name in names for row in train] if len(texts) == len(names) else ()
+    fields = []
+    for name, settings in zip(names, (options, condition_options(options))):
+        if name in texts:
+            field = text_field(path.name, f"data.path {path}, {name}", texts[name], places, settings, corpus)
+        else:
+            field = picture_field(path.name, rows[name], places, size_of(options), classes)
+        fields.append(field)
     drawn_pairs = condition is not None and all(rows[name][0].suffix.lower() != TEXT_SUFFIX for name in names)
     check = None
     if condition is not None and drawn_pairs:
@@ -124,16 +130,13 @@ def two_folders(
     )
 
 
-def _field_of_files(
-    path: Path, name: str, files: Sequence[Path], places: Places, options: Mapping[str, Any], classes: ClassList | None
-) -> Source:
-    if files[0].suffix.lower() != TEXT_SUFFIX:
-        return picture_field(path.name, files, places, size_of(options), classes)
+def _texts(files: Sequence[Path]) -> list[str]:
+    """Returns the text of each file."""
     texts = []
     for file in files:
         with readable(f"{file}", "a text file"):
             texts.append(read_whole_text(file))
-    return text_field(path.name, f"data.path {path}, {name}", texts, places, options)
+    return texts
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:

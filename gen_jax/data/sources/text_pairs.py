@@ -48,6 +48,12 @@ def _columns(file: Path, names: set[str]) -> Columns:
         raise UserError(f"{file} is empty; expected a pair of texts in each line, with a tab between them")
     numbers = [str(place + 1) for place in range(len(rows[0]))]
     header = not names <= {*numbers}
+    wrong = sorted(names - {*rows[0], *numbers})
+    if wrong:
+        raise UserError(
+            f"{file} has no column {wrong[0]!r}; expected a number from 1 to {len(rows[0])}, or a name of its first line: "
+            f"{', '.join(name[:30] for name in rows[0])}"
+        )
     return {name: [row[place] for row in rows[header:]] for place, name in enumerate(rows[0] if header else numbers)}
 
 
@@ -95,7 +101,7 @@ def open_line_pairs(path: Path, options: Mapping[str, Any], files: Mapping[str, 
 def _lines(file: Path) -> list[str]:
     with readable(f"{file}", "a text file"):
         text = read_whole_text(file)
-    lines = text.split("\n")
+    lines = text.replace("\r\n", "\n").split("\n")
     return lines[:-1] if not lines[-1] else lines
 
 

@@ -12,21 +12,24 @@ from gen_jax.data.sources.splits import SPLITS, split_name
 from gen_jax.data.tables.text_columns import OPEN
 from gen_jax.errors import readable
 
+SUFFIXES = ("txt", "abc")  # of text files
+OTHERS = ("png", "jpg", "jpeg", "csv", "tsv", "npz", "npy", "json")  # suffixes of files of other data
+
 
 def split_files(path: Path) -> dict[str, Path]:
-    """Returns the text files of a folder by split; none without a training split, or with several suffixes.
+    """Returns the text files of a folder by split; none without a training split, or in a folder that holds other data.
 
     Args:
       path: the folder.
     """
-    files: dict[tuple[str, ...], Path] = {}
+    files: dict[str, Path] = {}
     for file in sorted(path.iterdir()):
-        parts = tuple(part for part in file.name.split(".") if f".{part}".lower() not in OPEN)
-        if file.is_file() and len(parts) == 2 and parts[0] in SPLITS:
-            files[split_name(parts[0]), parts[1]] = file
-    if len({suffix for _, suffix in files}) != 1 or not any(split == "train" for split, _ in files):
-        return {}
-    return {split: file for (split, _), file in files.items()}
+        parts = [part for part in file.name.split(".") if f".{part}".lower() not in OPEN]
+        if file.is_dir() or parts[-1].lower() in OTHERS:
+            return {}
+        if len(parts) == 2 and parts[0] in SPLITS and parts[1].lower() in SUFFIXES:
+            files[split_name(parts[0])] = file
+    return files if "train" in files else {}
 
 
 def open_split_texts(path: Path, options: Mapping[str, Any], files: Mapping[str, Path]) -> Source:

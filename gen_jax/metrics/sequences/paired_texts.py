@@ -5,7 +5,7 @@ from functools import cache, partial
 from typing import Any
 
 from gen_jax.data.kinds import kind_of
-from gen_jax.data.kinds.text import BEFORE_MARK, WORD
+from gen_jax.data.kinds.text import BEFORE_MARK, WORD, has_words
 from gen_jax.data.spec import Spec, levels, sequences
 from gen_jax.metrics.features import Real, Rows, true_rows
 from gen_jax.metrics.measure import Computation, Measure, Metric
@@ -99,7 +99,8 @@ def translation(real: Real) -> Computation | None:
         return {**scores, **floors(len(texts))}
 
     def protocol() -> dict[str, str]:
-        return {"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())}
+        tokens = "words in lower case" if has_words(spec) else "as in the data"
+        return {"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature()), "texts": tokens}
 
     return Computation(values, protocol, partial(true_rows, real, real.test))
 

@@ -19,6 +19,7 @@ from gen_jax.conditions import (
     drawn_labels,
     example_conditions,
     given_conditions,
+    option_numbers,
     refuse_given,
     sampler_options,
 )
@@ -460,7 +461,7 @@ def sample(
         x = compiled.draw(x_key, *start, choice, stream=options["stream"])
     length = asked_length
     if net.end is not None:
-        ends = (x == net.end) & (jnp.arange(x.shape[1])[None] >= prefix[:, None])
+        ends = x == net.end
         first = jnp.where(ends.any(1), ends.argmax(1) + 1, x.shape[1])
         length = first if asked_length is None else jnp.minimum(first, asked_length)
     if length is not None:
@@ -479,19 +480,22 @@ def beams_of(net: AutoregressiveNet, options: dict) -> int:
     Raises:
       UserError: for anything but such a number, rows without an end, or an option of draws beside it.
     """
-    beams = options["beam"]
+    beams, penalty = options["beam"], options["length_penalty"]
     check_whole("beam", beams, 0)
+    option_numbers("length_penalty", penalty, 1, 0, 10)
     if not beams:
+        if penalty != OPTIONS["length_penalty"]:
+            raise UserError(f"length_penalty is {penalty} without beam; expected a beam search. Set beam to 4")
         return 0
     if net.end is None:
         raise UserError(f"beam is {beams} and the rows have no symbol that ends them; expected data with data.end=True")
-    changed = [name for name in ("temperature", "top_k", "top_p", "stream") if options[name] is not OPTIONS[name]]
-    if changed:
+    for name in ("temperature", "top_k", "top_p"):
+        if np.any(np.asarray(options[name]) != OPTIONS[name]):
+            raise UserError(f"beam is {beams} beside {name}; expected one of them, because a beam search draws nothing")
+    if options["stream"] is not None:
         raise UserError(
-            f"beam is {beams} beside {changed[0]}; expected one of them, because a beam search draws nothing"
+            f"beam is {beams} beside stream; expected one of them, because the best text is known at the end"
         )
-    if not 0 <= options["length_penalty"] <= 10:
-        raise UserError(f"length_penalty is {options['length_penalty']}; expected a number from 0 to 10")
     return int(beams)
 
 
