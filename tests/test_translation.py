@@ -4,6 +4,7 @@ from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -251,6 +252,26 @@ def test_label_smoothing_changes_the_step_and_not_the_metric():
     for share in (-0.1, 1.0):
         with pytest.raises(UserError, match="label_smoothing is .*; expected a share from 0"):
             autoregressive(TARGET, SMALL, label_smoothing=share)
+
+
+@pytest.mark.parametrize("lanes", [False, True])
+def test_gradients_of_parts_are_that_of_the_batch(lanes):
+    """Rows of different lengths, one of them padding; and lanes, which go on."""
+    spec = TARGET._replace(condition=None, info={"vocabulary": list("abc")})
+    x = jax.random.randint(KEY, (6, FRAMES), 0, VALUES)
+    batch = {"x": x, "weight": jnp.array([1.0, 1, 1, 1, 1, 0])}
+    batch |= {"reset": jnp.arange(6) < 3} if lanes else {"length": jnp.array([1, 4, 2, 3, 4, 4])}
+    results = []
+    for parts in (1, 3):
+        model = autoregressive(spec, NETS["gru"], optimizer={"name": "sgd", "learning_rate": 1.0}, accumulate=parts)
+        step, state = jax.jit(model.step), jax.jit(model.init)(KEY, batch)
+        for _ in range(2):
+            state, metrics = step(KEY, state, batch)
+        results.append((state, metrics))
+    chex.assert_trees_all_close(*results, rtol=1e-5, atol=1e-6)
+    with pytest.raises(UserError, match="accumulate is 4 and a batch has 6 rows; expected a divisor"):
+        model = autoregressive(spec, NETS["gru"], accumulate=4)
+        model.step(KEY, state, batch)
 
 
 def test_the_smoothed_loss_is_the_cross_entropy_with_smoothed_targets():

@@ -68,6 +68,7 @@ class AutoregressiveNet(NamedTuple):
     frame: tuple[int, ...]  # shape of a frame; () for tokens and for samples of sound
     end: int | None = None  # token that ends a row; None if rows have no such token
     label_smoothing: float = 0.0  # share of the target of the loss that all tokens have alike
+    parts: int = 1  # parts of a batch whose gradients are added one after the other
 
     @property
     def unroll(self) -> Callable:
@@ -90,6 +91,7 @@ def autoregressive(
     ema_half_life: float = 0.0,
     label_smoothing: float = 0.0,
     copies: bool = False,
+    accumulate: int = 1,
 ) -> Model:
     """Returns a model of sequences that predicts each frame from the frames before it, p(x) = prod p(x_t | x_1..t-1).
 
@@ -123,12 +125,15 @@ def autoregressive(
         1512.00567, section 7); by default 0. Metrics are without it.
       copies: whether a transformer may copy tokens of a text that is a condition (See et al. 2017, arXiv 1704.04368); by
         default False.
+      accumulate: number of parts of a batch whose gradients are added one after the other, which saves memory; by default
+        1. The update is that of the whole batch, but dropout has other noise.
 
     Raises:
       UserError: for data that are not sequences, missing labels, a head that does not fit, or an unknown name or
         option.
     """
     check_data(spec)
+    check_whole("accumulate", accumulate)
     density = frames.fitting(spec, head)
     conditions = conditions_of("autoregressive model", spec, conditional)
     layers, values, text = build_recurrent("net", net), levels(spec), conditions.field
@@ -157,6 +162,7 @@ def autoregressive(
         frame=tuple(spec.shape[1:]),
         end=spec.end,
         label_smoothing=label_smoothing,
+        parts=accumulate,
     )
     tx = optimizers.optimizer(optimizer)
     return Model(
@@ -226,8 +232,7 @@ def step(
     """
     rows = len(batch["x"])
     lanes = continued(net, state, batch)
-    loss = partial(next_frame_loss, net)
-    (_, (value, lanes)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, key, batch, lanes)
+    value, lanes, gradient = accumulated(net, state.params, key, batch, lanes)
     examples = state.examples.astype(jnp.float32)
     updates, tx_state = tx(examples).update(gradient, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -249,6 +254,52 @@ def step(
     return state, {f"nats_per_{unit}": value, "gradient_norm": optax.tree.norm(gradient)}
 
 
+def accumulated(
+    net: AutoregressiveNet, params: Any, key: jax.Array, batch: Batch, lanes: Lanes | None
+) -> tuple[jax.Array, Lanes, Any]:
+    """Returns the metric and the lanes of `next_frame_loss`, and its gradient, which is added up over parts of the rows.
+
+    Args:
+      net: the net.
+      params: weights of the predictor.
+      key: random key of dropout.
+      batch: see `next_frame_loss`.
+      lanes: lanes from which each row continues, or None.
+
+    Raises:
+      UserError: for rows that have no such number of equal parts.
+    """
+    loss = jax.value_and_grad(partial(next_frame_loss, net), has_aux=True)
+    rows, parts = len(batch["x"]), net.parts
+    if parts == 1:
+        (_, (value, lanes)), gradient = loss(params, key, batch, lanes)
+        return value, lanes, gradient
+    if rows % parts:
+        raise UserError(f"accumulate is {parts} and a batch has {rows} rows; expected a divisor of the rows")
+
+    def add(sums: tuple, part: tuple) -> tuple[tuple, Lanes]:
+        place, rows_of_part, lanes_of_part = part
+        weight = seen_length(rows_of_part).sum().astype(jnp.float32)
+        (_, (value, after)), gradient = loss(params, jax.random.fold_in(key, place), rows_of_part, lanes_of_part)
+        return jax.tree.map(lambda old, new: old + weight * new, sums, (1.0, value, gradient)), after
+
+    split = jax.tree.map(lambda leaf: leaf.reshape(parts, rows // parts, *leaf.shape[1:]), (batch, lanes))
+    zero = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), jnp.zeros(()), params))
+    (total, value, gradient), after = jax.lax.scan(add, zero, (jnp.arange(parts), *split))
+    value, gradient = jax.tree.map(lambda sums: sums / jnp.maximum(total, 1), (value, gradient))
+    return value, jax.tree.map(lambda leaf: leaf.reshape(rows, *leaf.shape[2:]), after), gradient
+
+
+def seen_length(batch: Batch) -> jax.Array:
+    """Returns the number of frames of each row [B] that count in the loss; 0 for padding rows.
+
+    Args:
+      batch: `x` [B, T, ...], and `length` and `weight` [B] if it has them.
+    """
+    length = frame_lengths(batch)
+    return jnp.where(batch["weight"] > 0, length, 0) if "weight" in batch else length
+
+
 def next_frame_loss(
     net: AutoregressiveNet, params: Any, key: jax.Array | None, batch: Batch, lanes: Lanes | None = None
 ) -> tuple[jax.Array, tuple[jax.Array, Lanes]]:
@@ -265,9 +316,7 @@ def next_frame_loss(
     Returns:
       The loss, and with it the mean without `label_smoothing` and the lanes after the batch.
     """
-    length = frame_lengths(batch)
-    if "weight" in batch:
-        length = jnp.where(batch["weight"] > 0, length, 0)
+    length = seen_length(batch)
     values, out, lanes = frame_log_prob(net, params, key, batch, length, lanes)
     num = jnp.maximum(length.sum(), 1)
     loss = nats = -values.sum() / num
