@@ -34,13 +34,13 @@ def chosen_options(settings: Mapping[str, Any], others: Mapping[str, Any] | None
       settings: the `sample` section of a config.
       others: options by name, of which None sets nothing; by default none.
     """
-    chosen = {name: value for name, value in (others or {}).items() if value is not None}
+    options = {name: value for name, value in (others or {}).items() if value is not None}
     plain = {name: settings[name] for name in CHOSEN if settings.get(name) is not None}
-    if "beam" in chosen:
+    if "beam" in options:
         plain.pop("temperature", None)
-    elif chosen.keys() - {"length_penalty"}:
+    elif options.keys() - {"length_penalty"}:
         plain.pop("beam", None)
-    return {**plain, **chosen}
+    return {**plain, **options}
 
 
 def draw(

@@ -1,0 +1,55 @@
+"""The net of an autoregressive model without its weights, and the lanes on which its rows continue."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gen_jax.distributions.frames import Head
+from gen_jax.nets.predictor import Predictor
+
+# Carry of each layer, leaves [B, ...], and the last frame [B, *frame]. The token -1 stands for no frame.
+Lanes = tuple[tuple, jax.Array]
+
+
+class AutoregressiveNet(NamedTuple):
+    """Describes an autoregressive model without its weights."""
+
+    predictor: Predictor
+    head: Head  # density of a frame, given the output of the predictor
+    frame: tuple[int, ...]  # shape of a frame; () for tokens and for samples of sound
+    end: int | None = None  # token that ends a row; None if rows have no such token
+    label_smoothing: float = 0.0  # share of the target of the loss that all tokens have alike
+    parts: int = 1  # parts of a batch whose gradients are added one after the other
+
+    @property
+    def unroll(self) -> Callable:
+        """Returns (params, carry, previous frames, c, length) -> carry, outputs [B, T, W], weights of the head."""
+        return partial(self.predictor.apply, method="unroll")
+
+    @property
+    def read(self) -> Callable:
+        """Returns (params, conditions) -> the c of `unroll`. A sampler reads the conditions once."""
+        return partial(self.predictor.apply, method="read")
+
+
+def no_frame(net: AutoregressiveNet, rows: int) -> jax.Array:
+    """Returns what stands for the frame before the first one, [rows, *frame].
+
+    Args:
+      net: the net.
+      rows: number of rows.
+    """
+    return jnp.full(rows, -1, jnp.int32) if net.predictor.values else jnp.zeros((rows, *net.frame))
+
+
+def first_lanes(net: AutoregressiveNet, rows: int) -> Lanes:
+    """Returns lanes before their first frame.
+
+    Args:
+      net: the net.
+      rows: number of rows.
+    """
+    return net.predictor.recurrent.init_carry(rows), no_frame(net, rows)
