@@ -2,10 +2,11 @@
 
     python -m gen_jax.train --config configs/pix2pix.py --config.data.path=FOLDER
 
-FOLDER is a folder as configs/segment.py takes it, read in the other direction. On CamVid a run of one seed took 134 s on
-two shared CPU cores for the first 1,444 of the 3,000 steps. Its score on the 233 test photos is then an absolute error
-of 0.222. The mean train photo has 0.322. Without the critic, the plain baseline: --config.model.adversarial=0. For a
-GPU, take the settings of configs/segment.py.
+FOLDER is a folder as configs/segment.py takes it, read in the other direction. On CamVid a run takes 600 s on two shared
+CPU cores, with tests beside it. The scores are those of the 233 test photos, as means over three seeds. With the critic
+the absolute error is 0.219, and without it, --config.model.adversarial=0, it is 0.211. The mean train photo has 0.322.
+The Fréchet distance in the features of a net that segments photos is 43.7 with the critic and 50.7 without it; real
+photos have 40.8. For a GPU, take the settings of configs/segment.py.
 """
 
 from gen_jax.config import base_config
