@@ -16,6 +16,8 @@ from gen_jax.errors import UserError
 from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import real_data, subset
 from gen_jax.metrics.images import classifier
+from gen_jax.metrics.sequences.paired_texts import TRANSLATION
+from gen_jax.metrics.sequences.summaries import SUMMARY
 from gen_jax.model import Model
 from gen_jax.verbs.score import make_scorer
 
@@ -35,7 +37,8 @@ PAIRED = {
     "valid/psnr_bicubic",
 }
 PAIRED |= {name for name in catalogue.metrics() if name.startswith(("absolute_error", "segmented_"))} | {"retrieval"}
-OTHERS = SEQUENCES | LATENTS | TABLES | PAIRED
+TEXTS = {metric.name for measure in (TRANSLATION, SUMMARY) for metric in measure.metrics}
+OTHERS = SEQUENCES | LATENTS | TABLES | PAIRED | TEXTS
 
 
 @pytest.fixture(scope="module", autouse=True)

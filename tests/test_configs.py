@@ -98,7 +98,12 @@ def sentences(folder: Path, random: np.random.Generator) -> list[str]:
         for language in ("en", "de"):
             lines = ["".join(random.choice([*"ab "], 12)) + language for _ in range(num)]
             (folder / "sentences" / f"{split}.{language}").write_text("\n".join(lines) + "\n")
-    small = ["--config.data.subwords=300", "--config.model.net.units=16", "--config.model.net.layers=1"]
+    small = [
+        "--config.data.subwords=300",
+        "--config.batch_size=20",
+        "--config.model.net.units=16",
+        "--config.model.net.layers=1",
+    ]
     return [f"--config.data.path={folder / 'sentences'}", *small, "--config.model.net.encoder=1"]
 
 
