@@ -61,9 +61,9 @@ LAW_REPEATS = """
     vae_conv vae_text_given forest_tree autoregressive_roll ladder_conv autoencoder
 """
 CONFIG_REPEATS = """
-    autoencoder bayes_net_bif bbans bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae emoji_style gan_minimax
-    gru hinge iwae jsb_gru jsb_gru_structured jsb_lstm lsgan mingru pacgan pix2pix r3gan r3gan_cifar10 repair rnn
-    speech_rnn stacked_mnist tvae wgan wgan_gp
+    autoencoder bayes_net_bif bbans bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae emoji_style
+    gan_gaussians gan_minimax gru hinge iwae jsb_gru jsb_gru_structured jsb_hmm jsb_lstm lsgan lstm mingru pacgan pix2pix r3gan r3gan_cifar10 rcgan repair rnn
+    speech_rnn stacked_mnist super_resolution tvae wgan wgan_gp
 """
 PAIR_REPEATS = (
     "gan, dcgan, text",
@@ -77,7 +77,7 @@ REPEATS = {  # rows that repeat a family or a command with other options; they a
     "test_laws": LAW_REPEATS.split(),
     "test_laws_of_probability": LAW_REPEATS.split(),
     "test_paired_models": PAIR_REPEATS,
-    "test_a_killed_run_ends_with_the_same_bytes": "vae vqvae ladder mixture gaussian bayes_net bernoulli smote hmm".split(),
+    "test_a_killed_run_ends_with_the_same_bytes": "vae vqvae ladder mixture gaussian bayes_net bernoulli smote hmm forest".split(),
     "test_config_runs_two_steps_and_samples": CONFIG_REPEATS.split(),
     "test_notebook_runs_in_a_fresh_kernel": [
         "02_vae_latents",
