@@ -16,6 +16,7 @@ from gen_jax.errors import UserError
 from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import real_data, subset
 from gen_jax.metrics.images import classifier
+from gen_jax.metrics.sequences.bars import VALID_BARS
 from gen_jax.metrics.sequences.paired_texts import TRANSLATION
 from gen_jax.metrics.sequences.summaries import SUMMARY
 from gen_jax.model import Model
@@ -37,7 +38,7 @@ PAIRED = {
     "valid/psnr_bicubic",
 }
 PAIRED |= {name for name in catalogue.metrics() if name.startswith(("absolute_error", "segmented_"))} | {"retrieval"}
-TEXTS = {metric.name for measure in (TRANSLATION, SUMMARY) for metric in measure.metrics}
+TEXTS = {metric.name for measure in (TRANSLATION, SUMMARY, VALID_BARS) for metric in measure.metrics}
 OTHERS = SEQUENCES | LATENTS | TABLES | PAIRED | TEXTS
 
 

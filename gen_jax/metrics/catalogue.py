@@ -15,7 +15,7 @@ from gen_jax.metrics.images import (
     translation,
 )
 from gen_jax.metrics.measure import Measure, Metric
-from gen_jax.metrics.sequences import copies, paired_texts, summaries, timegan
+from gen_jax.metrics.sequences import bars, copies, paired_texts, summaries, timegan
 from gen_jax.metrics.tables import detection, efficacy, marginal, pairwise, privacy
 
 ALL = "all"  # the name that stands for every metric that applies
@@ -44,6 +44,7 @@ MEASURES: tuple[Measure, ...] = (  # in the order of the scores
     super_resolution.PSNR,
     super_resolution.VALID_PSNR,
     copies.MEMORISED_TEXT,
+    bars.VALID_BARS,
     timegan.DISCRIMINATIVE,
     timegan.PREDICTIVE,
     likelihood.PER_TOKEN,
