@@ -108,7 +108,7 @@ def inner_bars(music: str, metre: Fraction, unit: Fraction) -> Iterator[tuple[Fr
       unit: duration of a note without a number.
     """
     lines = [(mark.start(), mark.end(), mark[0]) for mark in BAR.finditer(music)]
-    for (_, start, begin), (stop, _, end) in zip(lines, lines[1:]):
+    for (_, start, begin), (stop, _, end) in zip(lines, lines[1:-1]):
         if begin == end == "|" and music[start:stop].strip():
             yield unit * duration(music[start:stop]), metre
 
