@@ -2,10 +2,10 @@
 
     python -m gen_jax.train --config configs/summarise.py --config.data.path=debian_summaries/train.tsv.gz
 
-The columns of the file are name, text and summary, and val.tsv.gz and test.tsv.gz stand beside it. The run takes 1,388
-seconds on two shared CPU cores, with tests beside it. With one seed, the scores of its summaries of the test split by a
-beam of 4 are 38.27, 18.52 and 35.26 % ROUGE-1, ROUGE-2 and ROUGE-L. A rule has 35.3, 17.3 and 31.9: eight words of the
-first sentence, after "is a", "provides" or "contains". The nearest train summary has 22.7, 7.2 and 20.9.
+The columns of the file are name, text and summary, and val.tsv.gz and test.tsv.gz stand beside it. The run takes
+1,388 seconds on two shared CPU cores, with tests beside it. With one seed, the scores of its summaries of the test
+split by a beam of 4 are 38.27, 18.52 and 35.26 % ROUGE-1, ROUGE-2 and ROUGE-L. A rule has 35.3, 17.3 and 31.9: eight
+words of the first sentence, after "is a", "provides" or "contains". The nearest train summary has 22.7, 7.2 and 20.9.
 
     python -m gen_jax.sample --workdir runs/summarise --given split=test --num 20 --out summaries.tsv
 """

@@ -107,8 +107,19 @@ def sentences(folder: Path, random: np.random.Generator) -> list[str]:
     return [f"--config.data.path={folder / 'sentences'}", *small, "--config.model.net.encoder=1"]
 
 
+def synopses(folder: Path, random: np.random.Generator) -> list[str]:
+    """Names, texts and summaries, in a TSV file of each split."""
+    for split, num in {"train": 40, "val": 5, "test": 5}.items():
+        texts = ["".join(random.choice([*"ab "], 20)) for _ in range(num)]
+        rows = [f"name{row}\ta{text}b\tc{text[:4]}\n" for row, text in enumerate(texts)]
+        (folder / f"{split}.tsv").write_text("".join(rows))
+    small = ["--config.data.subwords=300", "--config.batch_size=20", "--config.model.net.units=16"]
+    return [f"--config.data.path={folder / 'train.tsv'}", *small]
+
+
 PAIRED = {
     "translate": sentences,
+    "summarise": synopses,
     "segment": streets,
     "pix2pix": streets,
     "emoji_style": styles,
