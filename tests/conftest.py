@@ -63,7 +63,7 @@ LAW_REPEATS = """
 CONFIG_REPEATS = """
     autoencoder bayes_net_bif bbans bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae emoji_style
     gan_gaussians gan_minimax gru hinge iwae jsb_gru jsb_gru_structured jsb_hmm jsb_lstm lsgan lstm mingru pacgan pix2pix r3gan r3gan_cifar10 rcgan repair rnn
-    speech_rnn stacked_mnist summarise super_resolution tvae wgan wgan_gp
+    speech_rnn stacked_mnist summarise super_resolution tunes tvae wgan wgan_gp
 """
 PAIR_REPEATS = (
     "gan, dcgan, text",

@@ -117,9 +117,18 @@ def synopses(folder: Path, random: np.random.Generator) -> list[str]:
     return [f"--config.data.path={folder / 'train.tsv'}", *small]
 
 
+def melodies(folder: Path, random: np.random.Generator) -> list[str]:
+    """A text of tunes for each split."""
+    (folder / "melodies").mkdir()
+    for split, num in {"train": 3000, "val": 300, "test": 300}.items():
+        (folder / "melodies" / f"{split}.abc").write_text("M:2/4\n" + "".join(random.choice([*"abc|"], num)))
+    return [f"--config.data.path={folder / 'melodies'}", *TINY, "--config.data.window=16"]
+
+
 PAIRED = {
     "translate": sentences,
     "summarise": synopses,
+    "tunes": melodies,
     "segment": streets,
     "pix2pix": streets,
     "emoji_style": styles,
