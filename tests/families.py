@@ -364,6 +364,7 @@ FAMILIES = {
             TRANSLATED,
             conditional=True,
             label_smoothing=0.01,
+            accumulate=2,
             net={
                 "name": "transformer",
                 "units": 16,

@@ -245,11 +245,15 @@ def accumulated(
         (_, (value, after)), gradient = loss(params, jax.random.fold_in(key, place), rows_of_part, lanes_of_part)
         return jax.tree.map(lambda old, new: old + weight * new, sums, (1.0, value, gradient)), after
 
-    split = jax.tree.map(lambda leaf: leaf.reshape(parts, rows // parts, *leaf.shape[1:]), (batch, lanes))
+    def in_parts(leaf: jax.Array) -> jax.Array:
+        """Row i is row i // parts of part i % parts, so that padding rows at the end move no row."""
+        return leaf.reshape(rows // parts, parts, *leaf.shape[1:]).swapaxes(0, 1)
+
+    split = jax.tree.map(in_parts, (batch, lanes))
     zero = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), jnp.zeros(()), params))
     (total, value, gradient), after = jax.lax.scan(add, zero, (jnp.arange(parts), *split))
     value, gradient = jax.tree.map(lambda sums: sums / jnp.maximum(total, 1), (value, gradient))
-    return value, jax.tree.map(lambda leaf: leaf.reshape(rows, *leaf.shape[2:]), after), gradient
+    return value, jax.tree.map(lambda leaf: leaf.swapaxes(0, 1).reshape(rows, *leaf.shape[2:]), after), gradient
 
 
 def seen_length(batch: Batch) -> jax.Array:
