@@ -9,32 +9,20 @@ lasts as long as the metre says, and 0.883 at temperature 0.8; of real tunes all
     python -m gen_jax.sample --workdir runs/tunes --num 4 --length 600 --temperature 0.8 --out tunes.txt
 """
 
-from gen_jax.config import base_config
+from pathlib import Path
+
+from gen_jax.config import load_file
 
 
 def get_config():
-    config = base_config()
-    config.steps = 2000
-    config.batch_size = 12  # lanes
-    config.log_every = 100
-    config.sample_every = 1000
+    config = load_file(Path(__file__).with_name("transformer.py"))
     config.eval_every = 500
     config.save_every = 500
     config.data.path = "nottingham_abc"
     config.data.window = 128
-    config.data.order = "lanes"
-    config.sample.num = 4
     config.sample.length = 600
-    config.model = {
-        "name": "autoregressive",
-        "net": {"name": "transformer", "units": 128, "layers": 4, "heads": 4, "context": 128, "dropout": 0.15},
-        "optimizer": {
-            "name": "adamw",
-            "learning_rate": {"start": 3e-3, "stop": 1e-4, "examples": config.steps * config.batch_size},
-            "weight_decay": 0.1,
-            "clip_norm": 1.0,
-        },
-        "ema_half_life": 600.0,
-    }
-    config.evaluate.metrics = ("valid/nats_per_token", "nats_per_token")
+    config.model.net.context = 128
+    config.model.net.dropout = 0.15
+    config.model.optimizer.weight_decay = 0.1
+    config.model.ema_half_life = 600.0
     return config

@@ -101,7 +101,9 @@ def draw_request(
     how: Mapping[str, Any] | None = None,
     show_progress: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Draws the samples of a request in the domain of the data, with their true rows as `truth` if these are known, and `truth_length` if their lengths differ.
+    """Draws the samples of a request in the domain of the data.
+
+    If their true rows are known, they are `truth`, with `truth_length` if their lengths differ.
 
     Args:
       model: the model.

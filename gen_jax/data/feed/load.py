@@ -246,7 +246,7 @@ def read_split(
 ) -> Rows:
     """Returns raw rows of a split; an empty dictionary for an unknown or an empty split.
 
-    Rows are decoded once and resident_rows in the cache, as for training, unless a split is too large.
+    Rows are decoded once and kept in the cache, as for training, unless a split is too large.
 
     Args:
       source: the rows.

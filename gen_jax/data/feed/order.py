@@ -318,15 +318,15 @@ def refuse_no_lengths(reading: Reading) -> None:
     Raises:
       UserError: with the settings of another order.
     """
-    if reading.rows < reading.batch_size:
-        raise UserError(
-            f"batch_size is {reading.batch_size} with data.order 'by_length'; expected at most {reading.rows}, the "
-            "number of rows. Choose a smaller --config.batch_size"
-        )
     if reading.source.lengths is None or reading.source.info.get("pieces"):
         raise UserError(
             f"{reading.source.name} has rows of one length; expected rows of different lengths for data.order "
             "'by_length'. Set --config.data.order=shuffle"
+        )
+    if reading.rows < reading.batch_size:
+        raise UserError(
+            f"batch_size is {reading.batch_size} with data.order 'by_length'; expected at most {reading.rows}, the "
+            "number of rows. Choose a smaller --config.batch_size"
         )
 
 

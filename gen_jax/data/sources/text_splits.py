@@ -7,13 +7,14 @@ from typing import Any
 from gen_jax.data.cache import files_hash
 from gen_jax.data.kinds.text import text_source
 from gen_jax.data.source import Source
+from gen_jax.data.sources.image_folder import SUFFIXES as PICTURES
 from gen_jax.data.sources.records import read_whole_text
 from gen_jax.data.sources.splits import SPLITS, split_name
 from gen_jax.data.tables.text_columns import OPEN
 from gen_jax.errors import readable
 
 SUFFIXES = ("txt", "abc")  # of text files
-OTHERS = ("png", "jpg", "jpeg", "csv", "tsv", "npz", "npy", "json")  # suffixes of files of other data
+OTHERS = (*(suffix[1:] for suffix in PICTURES), "csv", "tsv", "npz", "npy", "json")  # suffixes of other data
 
 
 def split_files(path: Path) -> dict[str, Path]:

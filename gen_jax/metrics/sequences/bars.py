@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax.data.kinds import kind_of
-from gen_jax.data.spec import levels, sequences
 from gen_jax.metrics.features import Real, Rows
 from gen_jax.metrics.measure import Computation, Measure, Metric
+from gen_jax.metrics.sequences.paired_texts import reads_texts, texts_of
 
 FIELD = re.compile(r"^([A-Za-z]):\s*(.*)$")  # a line of the header, or between lines of notes
 ENDING = re.compile(r"\[\d")  # number of an ending
@@ -126,12 +125,11 @@ def validity(texts: list[str]) -> float:
 def valid_bars(real: Real) -> Computation | None:
     """Prepares the share of right bars of texts, if the training text holds tunes in ABC notation."""
     spec = real.spec
-    reader = kind_of(spec).read_tokens
-    if reader is None or not levels(spec) or spec.condition is not None or real.test is None:
+    if not reads_texts(spec) or spec.condition is not None or real.test is None:
         return None
 
     def text_of(rows: Rows) -> str:
-        return "".join(reader(spec, tokens) for tokens in sequences(rows)) if spec.pieces else ""
+        return "".join(texts_of(spec, rows)) if spec.pieces else ""
 
     first = {name: values[:SEEN] for name, values in real.rows(real.train).items()}
     if np.isnan(validity([text_of(first)])):
@@ -139,7 +137,7 @@ def valid_bars(real: Real) -> Computation | None:
 
     def values(samples: Rows) -> Mapping[str, Any]:
         texts = samples.get("texts")
-        share = validity([reader(spec, tokens) for tokens in sequences(samples)] if texts is None else [*texts])
+        share = validity(texts_of(spec, samples) if texts is None else [*texts])
         return {"valid_bars": 0.0 if np.isnan(share) else share}
 
     def oracle(num: int) -> tuple[str | None, Rows]:

@@ -34,6 +34,23 @@ def texts_of(spec: Spec, rows: Rows, name: str = "x") -> list[str]:
     return [read(spec, tokens) for tokens in sequences(rows, name)]
 
 
+def texts_of_pairs(real: Real, condition: Spec, num: int) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Returns the conditions and the texts of the training split, and those of the first test rows.
+
+    Args:
+      real: the real data.
+      condition: facts of the conditions, which are texts.
+      num: number of test rows, at most.
+    """
+    train, test = real.rows(real.train), real.held_out(num)
+    return (
+        texts_of(condition, train, "c"),
+        texts_of(real.spec, train),
+        texts_of(condition, test, "c"),
+        texts_of(real.spec, test),
+    )
+
+
 def nearest_translations(sources: Sequence[str], targets: Sequence[str], queries: Sequence[str]) -> list[str]:
     """Returns the target of the training source that is nearest to each text, by the cosine of tf-idf vectors.
 
@@ -83,12 +100,8 @@ def translation(real: Real) -> Computation | None:
     def floors(num: int) -> dict[str, float]:
         if not with_sources:
             return {}
-        rows, held_out = real.rows(real.train), real.held_out(num)
-        sources, targets = texts_of(condition, rows, "c"), texts_of(spec, rows)
-        queries, truth = texts_of(condition, held_out, "c"), texts_of(spec, held_out)
-        return {
-            name: bleu.corpus_score(floor(sources, targets, queries), [truth]).score for name, floor in FLOORS.items()
-        }
+        *pairs, truth = texts_of_pairs(real, condition, num)
+        return {name: bleu.corpus_score(floor(*pairs), [truth]).score for name, floor in FLOORS.items()}
 
     def values(samples: Rows) -> Mapping[str, Any]:
         texts, truth = texts_of(spec, samples), texts_of(spec, samples, "truth")

@@ -9,7 +9,7 @@ import numpy as np
 
 from gen_jax.metrics.features import Real, Rows, true_rows
 from gen_jax.metrics.measure import Computation, Measure, Metric
-from gen_jax.metrics.sequences.paired_texts import nearest_translations, reads_texts, texts_of
+from gen_jax.metrics.sequences.paired_texts import nearest_translations, reads_texts, texts_of, texts_of_pairs
 
 KINDS = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # metric -> its name in the library
 SHORT = 8  # number of words of a rule
@@ -64,10 +64,8 @@ def summary(real: Real) -> Computation | None:
 
     @cache
     def floors(num: int) -> dict[str, float]:
-        rows, held_out = real.rows(real.train), real.held_out(num)
-        train = texts_of(condition, rows, "c"), texts_of(spec, rows)
-        queries, truth = texts_of(condition, held_out, "c"), texts_of(spec, held_out)
-        scores = {name: rouge(floor(*train, queries), truth) for name, floor in FLOORS.items()}
+        *pairs, truth = texts_of_pairs(real, condition, num)
+        scores = {name: rouge(floor(*pairs), truth) for name, floor in FLOORS.items()}
         return {f"{metric}_{name}": value for name, values in scores.items() for metric, value in values.items()}
 
     def values(samples: Rows) -> Mapping[str, Any]:
