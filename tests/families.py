@@ -224,6 +224,23 @@ def columns_family(build: Callable, labelled: bool, sgd: dict, **options) -> Fam
     return Family(partial(build, spec, **options), batch, sgd, distance)
 
 
+def made_family(spec, batch: dict, least: float, **options) -> Family:
+    few = [2] * 4 if spec.kind == "image" else [len(column["levels"]) for column in spec.info["columns"]]
+    outcomes = {"x": jnp.asarray([*product(*map(range, few))], jnp.float32).reshape(-1, *spec.shape)}
+    if options.get("conditional"):
+        outcomes["y"] = jnp.ones(len(outcomes["x"]), jnp.int32)
+    build = partial(autoregressive, spec, **{"optimizer": {"name": "adam", "learning_rate": 0.03}, **options})
+    return Family(build, batch, {"optimizer": SGD}, partial(nats, batch, least), 60, outcomes)
+
+
+def complete_table(*levels: int):
+    """A table whose cells are never missing."""
+    spec = table_spec(*levels)
+    for column in spec.info["columns"]:
+        column["missing"] = False
+    return spec
+
+
 VECTOR, IMAGE = (
     make_spec(*facts)._replace(classes=("a", "b", "c")) for facts in (("vector", (2,)), ("image", (8, 8, 1)))
 )
@@ -381,6 +398,19 @@ FAMILIES = {
         {"optimizer": SGD},
         partial(nats, translations(), 0.05),
         150,
+    ),
+    "made_table": made_family(
+        complete_table(2, 3, 2),
+        {"x": jnp.asarray(KINDS, jnp.float32), "weight": jnp.ones(48)},
+        np.log(3) / 3,
+        net={"name": "made", "hidden": (16,)},
+        ema_half_life=50.0,
+    ),
+    "made_orders": made_family(
+        BITS,
+        pixels(),
+        0.0,
+        net={"name": "made", "hidden": (16, 16), "orders": 3, "direct": False, "dropout": 0.1},
     ),
     "autoregressive_roll": sequence_family(
         autoregressive,

@@ -79,6 +79,8 @@ MODELS = {
     "ladder, text": (ladder, IMAGE, WORDS, {"net": {"name": "conv", "channels": (4,), "latent_channels": 1}}),
     "autoregressive, image": (autoregressive, make_spec("series", (4, 2)), PHOTO, {"net": {"name": "gru", "units": 8}}),
     "autoregressive, text": (autoregressive, make_spec("series", (4, 2)), WORDS, {"net": {"name": "gru", "units": 8}}),
+    "made, image": (autoregressive, LEVELS, PHOTO, {"net": {"name": "made", "hidden": (128,)}}),
+    "made, text": (autoregressive, LEVELS, WORDS, {"net": {"name": "made", "hidden": (8, 8), "orders": 2}}),
 }
 
 

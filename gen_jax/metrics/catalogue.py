@@ -52,6 +52,7 @@ MEASURES: tuple[Measure, ...] = (  # in the order of the scores
     likelihood.VALID_PER_TOKEN,
     likelihood.VALID_PER_FRAME,
     likelihood.NLL,
+    likelihood.VALID_NLL,
     likelihood.BIC,
     marginal.MARGINAL,
     pairwise.PAIRWISE,

@@ -10,7 +10,7 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions.pixels import whole
 from gen_jax.metrics.features import UNIT, Real, Rows, subset, unit
-from gen_jax.metrics.likelihood import DENSITY, VALID, in_units
+from gen_jax.metrics.likelihood import DENSITY, VALID, in_units, row_log_volume
 from gen_jax.metrics.measure import NEGATIVE, Computation, Measure, Metric
 from gen_jax.metrics.row_functions import BOUND, CODES, ELBO, RECONSTRUCTIONS, Coded, Lacking, Reconstructed
 
@@ -67,7 +67,7 @@ def _bound(
     def values(bound: Bound) -> Mapping[str, Any]:
         rows = real.whole(split)
         nats = np.asarray(bound(rows), np.float64)
-        nats = in_units(spec, nats, rows["x"]) if spec.tabular else nats - log_volume(spec)
+        nats = in_units(spec, nats, rows["x"]) if spec.tabular else nats - row_log_volume(spec)
         factor = -1 / unit_nats
         error = abs(factor) * nats.std() / np.sqrt(len(nats))
         return {name: float(factor * nats.mean()), "standard_error": float(error), "rows": len(nats)}
@@ -75,11 +75,6 @@ def _bound(
     units = "probability of whole numbers" if whole(spec) else "density in the data's own units"
     units = DENSITY if spec.tabular else units
     return Computation(values, lambda: {"split": split, "rows": spec.sizes[split], "units": units, **facts})
-
-
-def log_volume(spec: Spec) -> float:
-    """Returns the log volume, in the units of the data, of a unit cube of model space; 0 for whole numbers."""
-    return 0.0 if whole(spec) else float(np.log(np.broadcast_to(spec.scale, spec.shape)).sum())
 
 
 def active_units(real: Real) -> Computation | None:

@@ -1,4 +1,4 @@
-"""Exact likelihoods of whole splits: nats per token or frame of sequences, nats per row of tables and vectors."""
+"""Exact likelihoods of whole splits: nats per token or frame of sequences, nats per row of other data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, columns, levels
+from gen_jax.distributions.pixels import whole
 from gen_jax.metrics.features import Real, Rows
 from gen_jax.metrics.measure import NEGATIVE, Computation, Measure, Metric
 from gen_jax.metrics.row_functions import FIT, LOG_PROB
@@ -142,19 +143,39 @@ def _of_columns(spec: Spec) -> bool:
     return kind_of(spec).columns and not kind_of(spec).time
 
 
+def row_log_volume(spec: Spec) -> float:
+    """Returns the log volume, in the units of the data, of a unit cube of model space; 0 for whole numbers.
+
+    Args:
+      spec: facts of the data, which are no table.
+    """
+    return 0.0 if whole(spec) else float(np.log(np.broadcast_to(spec.scale, spec.shape)).sum())
+
+
 def per_row(real: Real) -> Computation | None:
     """Prepares the exact likelihood, or density, of the test rows."""
-    spec, test = real.spec, real.test
-    if not _of_columns(spec) or test is None:
+    return _row_likelihood(real, real.test, "nll")
+
+
+def valid_per_row(real: Real) -> Computation | None:
+    """Prepares the exact likelihood, or density, of the validation rows."""
+    return _row_likelihood(real, VALID, "valid/nll")
+
+
+def _row_likelihood(real: Real, split: str | None, name: str) -> Computation | None:
+    spec = real.spec
+    if kind_of(spec).time or kind_of(spec).class_map or split is None or not spec.sizes.get(split):
         return None
 
     def values(log_prob: LogProb) -> Mapping[str, Any]:
-        rows = real.whole(test)
-        row_nats = in_units(spec, log_prob(rows), rows["x"])
-        error = row_nats.std() / np.sqrt(len(row_nats))
-        return {"nll": -float(row_nats.mean()), "standard_error": float(error)}
+        rows = real.whole(split)
+        nats = log_prob(rows)
+        row_nats = in_units(spec, nats, rows["x"]) if _of_columns(spec) else nats - row_log_volume(spec)
+        error = row_nats.std(dtype=np.float64) / np.sqrt(len(row_nats))
+        return {name: -float(row_nats.mean(dtype=np.float64)), "standard_error": float(error)}
 
-    return Computation(values, lambda: {"split": test, "unit": DENSITY, **NEGATIVE})
+    unit = DENSITY if _of_columns(spec) else "nats a row, a probability of whole numbers or a density"
+    return Computation(values, lambda: {"split": split, "unit": unit, **NEGATIVE})
 
 
 def bic(real: Real) -> Computation | None:
@@ -217,7 +238,13 @@ NLL = Measure(
         ),
     ),
     per_row,
-    data="a table or vectors, and a test split (of a table of your own: data.test_path)",
+    data="images, vectors or a table, and a test split (of a table of your own: data.test_path)",
+    reading=LOG_PROB,
+)
+VALID_NLL = Measure(
+    (Metric("valid/nll", "nll of the validation split", better=-1, selects=True, default=True),),
+    valid_per_row,
+    data="images, vectors or a table, and a validation split",
     reading=LOG_PROB,
 )
 BIC = Measure(

@@ -20,7 +20,8 @@ from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError, check_whole
 from gen_jax.losses.variational import free_bits
 from gen_jax.model import Batch, Model, family, observed, weighted_mean
-from gen_jax.models.latent_variable import Latent, Proposal, latent_model, layer_kl, log_likelihood, started, updated
+from gen_jax.models.latent_variable import Latent, Proposal, latent_model, layer_kl, log_likelihood
+from gen_jax.models.updates import started, updated
 from gen_jax.nets import LADDERS, LadderChoice
 from gen_jax.nets.ladder import Nets
 from gen_jax.nets.net import Net, refuse_inputs, refuse_no_net, refuse_output

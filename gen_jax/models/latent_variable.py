@@ -7,14 +7,12 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from gen_jax.conditions import (
     Conditions,
     Given,
     batch_conditions,
     conditions_in,
-    counted_labels,
     drawn_labels,
     given_conditions,
     given_observed,
@@ -25,9 +23,8 @@ from gen_jax.distributions.multivariate_normal import gaussian_kl, gaussian_log_
 from gen_jax.distributions.pixels import Likelihood
 from gen_jax.errors import UserError, check_whole
 from gen_jax.losses.variational import importance_bound
-from gen_jax.model import Batch, Model, State, observed, saturated
+from gen_jax.model import Batch, Model, State, observed
 from gen_jax.models.completion import Joint, repaired
-from gen_jax.optimizers import moving_average
 
 TOGETHER = 4  # number of latents of a row that are scored at once
 
@@ -113,49 +110,6 @@ def latent_model(latent: Latent, init: Callable, step: Callable) -> Model:
         encode=partial(encode, latent, jax.jit(partial(posterior, latent))),
         decode=decode_mean,
         given=honoured(latent),
-    )
-
-
-def started(tx: Callable, classes: int, params: Any) -> dict[str, Any]:
-    """Returns the fields of a state that `updated` changes, before the first step.
-
-    Args:
-      tx: function from the number of examples to an Optax transformation.
-      classes: number of classes of the label; 0 if the model reads no label.
-      params: weights of the model.
-    """
-    zero = jnp.zeros((), jnp.int32)
-    return {
-        "step": zero,
-        "examples": zero,
-        "classes": jnp.zeros(classes) if classes else None,
-        "params": params,
-        "average": jax.tree.map(jnp.copy, params),
-        "optimizer": tx(zero).init(params),
-    }
-
-
-def updated(tx: Callable, ema_half_life: float, gradient: Any, state: State, batch: Batch) -> State:
-    """Returns the state after one update of its weights by a gradient.
-
-    Args:
-      tx: function from the number of examples to an Optax transformation.
-      ema_half_life: half-life of the averaged weights, in rows; 0 averages nothing.
-      gradient: gradient of a loss of this batch, a tree like `state.params`.
-      state: a NamedTuple with `step`, `examples`, `classes`, `params`, `average` and `optimizer`.
-      batch: `x` [N, ...]; `weight` [N] if the batch has it; and, if the model reads labels, `y` [N].
-    """
-    weight = batch.get("weight", jnp.ones(len(batch["x"])))
-    seen = state.examples.astype(jnp.float32)
-    updates, optimizer = tx(seen).update(gradient, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
-    return state._replace(
-        step=state.step + 1,
-        examples=saturated(state.examples, (weight > 0).sum()),
-        classes=None if state.classes is None else counted_labels(state.classes, weight, batch["y"]),
-        params=params,
-        average=moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life)),
-        optimizer=optimizer,
     )
 
 

@@ -210,7 +210,7 @@ class ConditionedNet:
         variables = self.net.init(key, x, c, *inputs)
         return {**variables, "params": {**variables["params"], "condition": weights["params"]}}
 
-    def apply(self, weights: Any, x: jax.Array, given: Given | None, *inputs: Any, **options: Any) -> Any:
+    def apply(self, weights: Any, x: Any, given: Given | None, *inputs: Any, **options: Any) -> Any:
         """Returns the output of the net.
 
         Args:

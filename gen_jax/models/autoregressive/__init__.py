@@ -1,8 +1,8 @@
-"""Autoregressive models of tokens, piano rolls, sound and series. The net and the head are arguments."""
+"""Autoregressive models: of sequences by a recurrent net or a transformer, of other rows by MADE."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -13,41 +13,34 @@ from gen_jax.conditions import (
     batch_conditions,
     conditions_in,
     conditions_of,
-    counted_labels,
     example_conditions,
 )
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
-from gen_jax.distributions import frames
+from gen_jax.distributions import frames, pixels
 from gen_jax.errors import UserError, check_whole
-from gen_jax.model import Batch, Model, family, saturated
-from gen_jax.models.autoregressive.lanes import AutoregressiveNet, Lanes, first_lanes, no_frame
+from gen_jax.model import Batch, Model, family
+from gen_jax.models.autoregressive.entries import entries_model
+from gen_jax.models.autoregressive.lanes import AutoregressiveNet, AutoregressiveState, Lanes, first_lanes, no_frame
 from gen_jax.models.autoregressive.sampling import OPTIONS, sample, samplers
 from gen_jax.models.sequences import check_sequences, continued_lanes, ended, frame_lengths, like_rows
+from gen_jax.models.updates import started, updated
+from gen_jax.nets.made import Made
 from gen_jax.nets.predictor import Predictor
-from gen_jax.nets.recurrent import Cell, build_recurrent
+from gen_jax.nets.recurrent import RECURRENT, build_recurrent
 from gen_jax.nets.transformer import Transformer
+from gen_jax.registry import Choices, build
 
 ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}
-
-
-class AutoregressiveState(NamedTuple):
-    """Holds the state of an autoregressive model."""
-
-    step: jax.Array  # [] int32
-    examples: jax.Array  # [] int32, rows trained on
-    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None without labels
-    params: Any  # weights of the predictor
-    average: Any  # moving average of params
-    optimizer: Any
-    lanes: Lanes | None  # carries and last frames at the end of the previous batch; None without lanes
+NETS: dict[str, Callable[..., Any]] = {**RECURRENT, "made": Made}
 
 
 @family("autoregressive")
 def autoregressive(
     spec: Spec,
-    net: Cell = {"name": "lstm"},
+    net: Annotated[Mapping, Choices(NETS)] = {"name": "lstm"},
     head: frames.HeadChoice = None,
+    likelihood: pixels.LikelihoodChoice = None,
     conditional: bool = False,
     optimizer: optimizers.Optimizer = ADAM,
     ema_half_life: float = 0.0,
@@ -55,9 +48,12 @@ def autoregressive(
     copies: bool = False,
     accumulate: int = 1,
 ) -> Model:
-    """Returns a model of sequences that predicts each frame from the frames before it, p(x) = prod p(x_t | x_1..t-1).
+    """Returns a model that predicts each frame of a sequence, or each entry of a row, from those before it.
 
-    Its net is a recurrent net or a causal transformer.
+    p(x) is the product of p(x_t | x_1..t-1). The net of sequences is a recurrent net or a causal transformer. Images,
+    vectors and tables of levels have the net `made` (Germain et al. 2015, arXiv 1502.03509). With several `orders` of
+    the entries it is trained in one order after another, and p(x) is the mean over the orders. `given` takes `x` and
+    `mask`, the first entries of a row, if the order is that of the data. What follows is about sequences.
 
     A step is one update by the gradient of `next_frame_loss`. If a batch has `reset`, row i continues row i of the
     previous batch unless `reset[i]`. Gradients end at the border of the batches (truncated backpropagation through
@@ -72,12 +68,14 @@ def autoregressive(
     text, in place of draws, and `length_penalty` the exponent of its lengths (see `autoregressive.beam`).
 
     Args:
-      spec: facts of the data, which are tokens, rolls, sound or series.
+      spec: facts of the data.
       net: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; by default one LSTM layer
         (Hochreiter & Schmidhuber 1997). Or `transformer` and the options of `nets.transformer.Transformer` (Vaswani et
-        al. 2017, arXiv 1706.03762).
+        al. 2017, arXiv 1706.03762). Or `made` and the options of `nets.made.Made`.
       head: a `name` in `distributions.frames.HEADS` and its options. None, the default, takes the first head that fits
         the data.
+      likelihood: density of a number, for `made` on images and vectors: a `name` in `distributions.pixels.LIKELIHOODS`
+        and its options. None, the default, takes the first likelihood that fits the data.
       conditional: whether the net reads the conditions of the row, labels and `c`; by default False. They are
         concatenated with every frame, but a transformer attends to a text. Likelihoods are then log p(x | conditions).
       optimizer: see `gen_jax.optimizers.optimizer`; by default Adam, with gradients clipped to a global norm of 1.
@@ -91,10 +89,15 @@ def autoregressive(
         1. The update is that of the whole batch, but dropout has other noise.
 
     Raises:
-      UserError: for data that are not sequences, missing labels, a head that does not fit, or an unknown name or
-        option.
+      UserError: for a net or a head that does not fit the data, missing labels, or an unknown name or option.
     """
-    check_data(spec)
+    tx = optimizers.optimizer(optimizer)
+    if not kind_of(spec).time:
+        if head is not None or label_smoothing or copies or accumulate != 1:
+            raise UserError(f"{spec.name} holds no sequences; expected no head, label_smoothing, copies or accumulate")
+        return entries_model(spec, made_of(spec, net), likelihood, conditional, tx, ema_half_life)
+    if likelihood is not None:
+        raise UserError(f"likelihood is set and {spec.name} holds sequences; expected a head")
     check_whole("accumulate", accumulate)
     density = frames.fitting(spec, head)
     conditions = conditions_of("autoregressive model", spec, conditional)
@@ -126,7 +129,6 @@ def autoregressive(
         label_smoothing=label_smoothing,
         parts=accumulate,
     )
-    tx = optimizers.optimizer(optimizer)
     return Model(
         partial(init, whole, tx),
         partial(step, whole, tx, ema_half_life),
@@ -137,17 +139,22 @@ def autoregressive(
     )
 
 
-def check_data(spec: Spec) -> None:
-    """Refuses data that are not sequences.
+def made_of(spec: Spec, net: Any) -> Made:
+    """Returns the net of rows that are no sequences.
 
     Args:
       spec: facts of the data.
+      net: the name `made` and its options, or the net.
 
     Raises:
-      UserError: with the kind of the data.
+      UserError: for another net.
     """
-    if not kind_of(spec).time:
-        raise UserError(f"{spec.name} holds {spec.kind} data; expected sequences for an autoregressive model")
+    if isinstance(net, Mapping) and net.get("name") in RECURRENT:
+        raise UserError(f"net is {net['name']!r} and {spec.name} holds {spec.kind} data, no sequences; expected 'made'")
+    layers = build("net", NETS, net)
+    if not isinstance(layers, Made):
+        raise UserError(f"net is an object of type {type(layers).__name__}; expected a gen_jax.nets.made.Made")
+    return layers
 
 
 def init(net: AutoregressiveNet, tx: Callable, key: jax.Array, batch: Batch) -> AutoregressiveState:
@@ -163,17 +170,8 @@ def init(net: AutoregressiveNet, tx: Callable, key: jax.Array, batch: Batch) -> 
     params = net.predictor.init(
         key, carry, last[:, None], example_conditions(net.predictor.conditions, 1), method="unroll"
     )
-    zero = jnp.zeros((), jnp.int32)
-    classes = net.predictor.conditions.classes
-    return AutoregressiveState(
-        step=zero,
-        examples=zero,
-        classes=jnp.zeros(classes) if classes else None,
-        params=params,
-        average=jax.tree.map(jnp.copy, params),
-        optimizer=tx(zero).init(params),
-        lanes=first_lanes(net, len(batch["x"])) if "reset" in batch else None,
-    )
+    lanes = first_lanes(net, len(batch["x"])) if "reset" in batch else None
+    return AutoregressiveState(lanes=lanes, **started(tx, net.predictor.conditions.classes, params))
 
 
 def step(
@@ -192,26 +190,10 @@ def step(
     Returns:
       The new state, and the metrics.
     """
-    rows = len(batch["x"])
     lanes = continued(net, state, batch)
     value, lanes, gradient = accumulated(net, state.params, key, batch, lanes)
-    examples = state.examples.astype(jnp.float32)
-    updates, tx_state = tx(examples).update(gradient, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
-    weight = batch.get("weight", jnp.ones(rows))
-    new = (weight > 0).sum()
-    counts = state.classes
-    if counts is not None:
-        counts = counted_labels(counts, weight, batch["y"])
-    state = AutoregressiveState(
-        step=state.step + 1,
-        examples=saturated(state.examples, new),
-        classes=counts,
-        params=params,
-        average=optimizers.moving_average(state.average, params, new, jnp.float32(ema_half_life)),
-        optimizer=tx_state,
-        lanes=None if state.lanes is None else jax.lax.stop_gradient(lanes),
-    )
+    lanes = None if state.lanes is None else jax.lax.stop_gradient(lanes)
+    state = updated(tx, ema_half_life, gradient, state, batch)._replace(lanes=lanes)
     unit = "token" if net.predictor.values else "frame"
     return state, {f"nats_per_{unit}": value, "gradient_norm": optax.tree.norm(gradient)}
 

@@ -1,8 +1,8 @@
-"""The net of an autoregressive model without its weights, and the lanes on which its rows continue."""
+"""The net and the state of an autoregressive model, and the lanes on which its rows continue."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,18 @@ from gen_jax.nets.predictor import Predictor
 
 # Carry of each layer, leaves [B, ...], and the last frame [B, *frame]. The token -1 stands for no frame.
 Lanes = tuple[tuple, jax.Array]
+
+
+class AutoregressiveState(NamedTuple):
+    """Holds the state of an autoregressive model."""
+
+    step: jax.Array  # [] int32
+    examples: jax.Array  # [] int32, rows trained on
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None without labels
+    params: Any  # weights of the predictor
+    average: Any  # moving average of params
+    optimizer: Any
+    lanes: Lanes | None  # carries and last frames at the end of the previous batch; None without lanes
 
 
 class AutoregressiveNet(NamedTuple):

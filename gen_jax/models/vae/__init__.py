@@ -18,7 +18,8 @@ from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.losses.variational import doubly_reparameterised, free_bits, importance_bound, running_moments
 from gen_jax.model import Batch, Model, family, observed, weighted_mean
-from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio, started, updated
+from gen_jax.models.latent_variable import Latent, Proposal, latent_model, log_likelihood, log_ratio
+from gen_jax.models.updates import started, updated
 from gen_jax.models.vae.compressor import integer_network
 from gen_jax.nets import DECODERS, ENCODERS, Decoder, Encoder
 from gen_jax.nets.embedding import ConditionedNet
