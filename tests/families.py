@@ -150,9 +150,10 @@ def sequence_family(
     lanes: bool = False,
     **options,
 ):
-    x = jnp.asarray(x, jnp.int32 if kind == "text" else jnp.float32)
+    symbols = kind in ("text", "voices")
+    x = jnp.asarray(x, jnp.int32 if symbols else jnp.float32)
     batch = {"x": x, "weight": jnp.ones(len(x)), **({"reset": jnp.arange(len(x)) < 2} if lanes else {})}
-    spec = make_spec(kind, x.shape[1:])._replace(info={"vocabulary": list("abcd")} if kind == "text" else {})
+    spec = make_spec(kind, x.shape[1:])._replace(info={"vocabulary": list("abcd")} if symbols else {})
     return Family(partial(family, spec, **options), batch, {}, partial(nats, batch, least), 60, outcomes)
 
 
@@ -420,6 +421,16 @@ FAMILIES = {
         outcomes_of(2, (3, 3), "float32"),
         net={"name": "lstm", "units": 8, "dropout": 0.05, "input_dropout": 0.05, "locked": False},
         head={"name": "visible"},
+        **QUICK,
+    ),
+    "autoregressive_voices": sequence_family(
+        autoregressive,
+        "voices",
+        np.stack([cycles(4, 2), (cycles(4, 2) + 1) % 4], -1),
+        0.2,
+        outcomes_of(4, (2, 2), "int32"),
+        net={"name": "gru", "units": 8},
+        head={"name": "voices", "hidden": 6},
         **QUICK,
     ),
     "vae": vae_family(

@@ -100,6 +100,41 @@ def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
     return jnp.where(choice.temperature > 0, token, likeliest).astype(jnp.int32)
 
 
+def voices(spec: Spec, hidden: int = 128) -> Head:
+    """Returns the symbols of V voices, one after the other, by a small net of the voices before it.
+
+    The logits of voice v are l_v + U_v relu(c + sum_{u<v} W_u[x_u]). Here l and c come from the net, and U and W are
+    trained with it (as `nade`, for symbols).
+
+    Args:
+      spec: facts of the data.
+      hidden: number of units of the small net; by default 128.
+    """
+    (num,), values = spec.shape[1:], levels(spec)
+    check_whole("hidden", hidden)
+
+    def parts(out: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return out[..., : num * values].reshape(*out.shape[:-1], num, values), out[..., num * values :]
+
+    def log_prob(weights: dict, out: jax.Array, x: jax.Array) -> jax.Array:
+        logits, sums = parts(out)
+        chosen = jax.nn.one_hot(x, values)
+        reach = jnp.einsum("...vp,vph->...vh", chosen, weights["from"])
+        units = jax.nn.relu(sums[..., None, :] + jnp.cumsum(reach, -2) - reach)
+        logits = logits + jnp.einsum("...vh,vph->...vp", units, weights["to"])
+        return ((logits * chosen).sum(-1) - jax.nn.logsumexp(logits, -1)).sum(-1)
+
+    def draw(key: jax.Array, weights: dict, out: jax.Array, choice: Choice) -> jax.Array:
+        logits, sums = parts(out)
+        drawn: list[jax.Array] = []
+        for voice, voice_key in enumerate(jax.random.split(key, num)):
+            drawn.append(draw_token(voice_key, logits[voice] + weights["to"][voice] @ jax.nn.relu(sums), choice))
+            sums = sums + weights["from"][voice, drawn[-1]]
+        return jnp.stack(drawn)
+
+    return Head(num * values + hidden, log_prob, draw, {"from": (num, values, hidden), "to": (num, values, hidden)})
+
+
 def bernoulli(spec: Spec) -> Head:
     """Returns independent bits: log p = sum_k x_k l_k - log(1 + exp l_k), with logits l from the net.
 
@@ -276,6 +311,7 @@ def unfiltered(choice: Choice) -> Choice:
 
 HEADS: dict[str, Callable[..., Head]] = {
     "categorical": categorical,
+    "voices": voices,
     "bernoulli": bernoulli,
     "visible": visible,
     "nade": nade,
@@ -285,6 +321,7 @@ HEADS: dict[str, Callable[..., Head]] = {
 HeadChoice = Annotated[Mapping | Head | None, Choices(HEADS, 1)]
 FITTING = {  # kind of frames -> the heads that fit them, the default first
     "tokens": ("categorical",),
+    "voices": ("voices",),
     "bits": ("bernoulli", "visible", "nade", "bernoulli_mixture"),
     "reals": ("gaussian_mixture",),
 }
@@ -301,7 +338,7 @@ def fitting(spec: Spec, options: Mapping | Head | None) -> Head:
       UserError: for an unknown name or option, or a head that does not fit the data.
     """
     if levels(spec):
-        frames = "tokens"
+        frames = "tokens" if len(spec.shape) == 1 else "voices"
     elif kind_of(spec).binary:
         frames = "bits"
     else:

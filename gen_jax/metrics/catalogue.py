@@ -15,7 +15,7 @@ from gen_jax.metrics.images import (
     translation,
 )
 from gen_jax.metrics.measure import Measure, Metric
-from gen_jax.metrics.sequences import bars, copies, paired_texts, summaries, timegan
+from gen_jax.metrics.sequences import bars, copies, paired_texts, summaries, timegan, voices_floor
 from gen_jax.metrics.tables import detection, efficacy, marginal, pairwise, privacy
 
 ALL = "all"  # the name that stands for every metric that applies
@@ -50,6 +50,7 @@ MEASURES: tuple[Measure, ...] = (  # in the order of the scores
     likelihood.PER_TOKEN,
     likelihood.PER_FRAME,
     likelihood.VALID_PER_TOKEN,
+    voices_floor.HOLD_OR_JUMP,
     likelihood.VALID_PER_FRAME,
     likelihood.NLL,
     likelihood.VALID_NLL,

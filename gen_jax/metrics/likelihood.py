@@ -38,8 +38,9 @@ def joined(spec: Spec, rows: Rows) -> Rows:
 
 
 def num_frames(spec: Spec, rows: Rows) -> int:
-    """Returns the number of tokens or frames in rows."""
-    return int(rows["length"].sum()) if "length" in rows else len(rows["x"]) * spec.shape[0]
+    """Returns the number of tokens or frames in rows; a frame of voices has a token for each voice."""
+    frames = int(rows["length"].sum()) if "length" in rows else len(rows["x"]) * spec.shape[0]
+    return frames * int(np.prod(spec.shape[1:])) if levels(spec) else frames
 
 
 def log_volume(spec: Spec) -> float:

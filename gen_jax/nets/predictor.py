@@ -109,7 +109,7 @@ class Predictor(nn.Module):
 
         Args:
           carry: the carry before the first frame; None begins anew, and a transformer then keeps no cache.
-          before: previous frames, tokens [B, T] (-1 for no frame) or numbers [B, T, D].
+          before: previous frames, tokens [B, T] or [B, T, V] (-1 for no frame) or numbers [B, T, D].
           c: conditions of the rows, or what `read` returned for them; by default None.
           length: number of frames of each row [B]; by default None, all T frames.
 
@@ -120,7 +120,8 @@ class Predictor(nn.Module):
         if self.tied:
             x = self.vectors(before)
         else:
-            x = jax.nn.one_hot(before, self.values) if self.values else before.reshape(*before.shape[:2], -1)
+            x = jax.nn.one_hot(before, self.values) if self.values else before
+            x = x.reshape(*before.shape[:2], -1)
             x = evened(x) if self.values or self.binary else x
         x = conditioned(x, beside)
         if isinstance(self.recurrent, Transformer):

@@ -1,7 +1,7 @@
-"""Random changes of images in training: of a row and its condition alike, and of the light of a condition.
+"""Random changes of rows in training: of images and their conditions alike, of their light, of the key of music.
 
-The host draws the numbers of a change: the pixels that a changed image shows, and the slope and offset of its light. The
-device applies them.
+The host draws the numbers of a change: the pixels that a changed image shows, the slope and offset of its light, and the
+semitones of a piece. The device applies them.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,11 @@ from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
 
 AUGMENT = 4  # first number of the seeds, so that no two uses share their noise
-CHANGES = ("flip", "shift", "zoom", "light")
+IMAGES = ("flip", "shift", "zoom", "light")  # changes of images
+CHANGES = (*IMAGES, "transpose")
 SHARE = 12  # a shift moves an image by at most a twelfth of its side
 ZOOM = 1.4  # largest enlargement
+LOWEST, HIGHEST = -5, 6  # semitones by which a piece moves; the twelve keys
 CONTRAST, BRIGHTNESS, TINT = 0.3, 0.3, 0.1  # largest changes of the light of a photo in [-1, 1]
 
 
@@ -28,12 +30,19 @@ def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
       text: names in `CHANGES` between commas; None for no change.
 
     Raises:
-      UserError: for an unknown change, rows without images, a row and a condition of different sides, or light without
-        a photo of its own as condition.
+      UserError: for an unknown change, a change of images for other rows, a row and a condition of different sides,
+        light without a photo of its own as condition, or transpose for rows that are no whole pieces of music.
     """
     if text is None:
         return ()
     changes = tuple(choose("data.augment", change.strip(), CHANGES) for change in text.split(","))
+    if "transpose" in changes:
+        if kind_of(spec).transpose is None or spec.pieces or len(changes) > 1:
+            raise UserError(
+                f"data.augment is {text} and {spec.name} holds {spec.kind} data; expected transpose alone, for whole "
+                "pieces of music without data.window"
+            )
+        return changes
     fields = [field for field in spec.fields.values() if kind_of(field).still]
     if not kind_of(spec).still:
         raise UserError(f"data.augment is {text} and {spec.name} holds {spec.kind} data; expected images")
@@ -68,7 +77,7 @@ def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, nu
 
     `lines` [num, H] and `columns` [num, W] are the pixels that a changed image shows. An image that is shifted repeats
     the pixels of its border, and an enlarged image shows the nearest pixels of its middle. `slope` [num] and `offset`
-    [num, C] are the light of a condition, if it changes.
+    [num, C] are the light of a condition, if it changes. `semitones` [num] move pieces of music.
 
     Args:
       spec: facts of the data.
@@ -80,6 +89,8 @@ def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, nu
     if not changes:
         return {}
     random = np.random.default_rng([AUGMENT, seed, step])
+    if "transpose" in changes:
+        return {"semitones": random.integers(LOWEST, HIGHEST + 1, num).astype(np.int32)}
     zoom = random.uniform(1, ZOOM, (num, 1)) if "zoom" in changes else np.ones((num, 1))
     places = []
     for side in spec.shape[:2]:
@@ -106,8 +117,13 @@ def changed(spec: Spec, batch: Rows) -> Rows:
 
     Args:
       spec: facts of the data.
-      batch: `x`, `c` and other arrays; `lines` and `columns` if images are changed.
+      batch: `x`, `c` and other arrays; `lines` and `columns` if images are changed, `semitones` if music is.
     """
+    if "semitones" in batch:
+        batch = dict(batch)
+        move = kind_of(spec).transpose
+        assert move is not None  # because `changes_of` refuses other rows
+        return {**batch, "x": move(batch["x"], batch.pop("semitones"), spec)}
     if "lines" not in batch:
         return batch
     batch = dict(batch)

@@ -35,7 +35,7 @@ class Batches(NamedTuple):
     feed: Feed
     padded: int  # number of rows of a batch, including padding rows
     part: slice  # part of a batch that this host feeds
-    changes: tuple[str, ...] = ()  # random changes of images, names in `augmentation.CHANGES`
+    changes: tuple[str, ...] = ()  # random changes of rows, names in `augmentation.CHANGES`
 
 
 def resident(spec: Spec, rows: Rows) -> Feed:

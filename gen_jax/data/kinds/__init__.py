@@ -10,6 +10,7 @@ from gen_jax.data.kinds.table import TABLE
 from gen_jax.data.kinds.text import TEXT
 from gen_jax.data.kinds.tokens import TOKENS
 from gen_jax.data.kinds.vector import VECTOR
+from gen_jax.data.kinds.voices import VOICES
 from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec
 from gen_jax.errors import choose
@@ -24,6 +25,7 @@ KINDS: dict[str, Kind] = {
         TOKENS,
         AUDIO,
         ROLL,
+        VOICES,
         SERIES,
         TABLE,
     )

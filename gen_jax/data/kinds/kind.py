@@ -44,6 +44,8 @@ class Kind(NamedTuple):
       strip: function (x [N, T, *shape], spec) -> picture of N paths of T steps; by default None.
       tokens: function (spec, text of a user) -> tokens [T] int32; by default None.
       read_tokens: function (spec, tokens [T]) -> their text; by default None.
+      transpose: function (x [N, *shape], semitones [N], spec) -> x of music in another key, on the device; by default
+        None.
       stream: function spec -> (next token -> the text that it completes); by default None.
     """
 
@@ -63,6 +65,7 @@ class Kind(NamedTuple):
     write: Mapping[str, Write] = {}
     picture: Draw | None = None
     strip: Draw | None = None
+    transpose: Callable[[Any, Any, Spec], Any] | None = None
     tokens: Callable[[Spec, str], np.ndarray] | None = None
     read_tokens: Callable[[Spec, np.ndarray], str] | None = None
     stream: Callable[[Spec], Callable[[int], str]] | None = None

@@ -133,6 +133,24 @@ def piano(x: np.ndarray, spec: Spec) -> Image.Image:
     return Image.fromarray(pixels.reshape(-1, pixels.shape[2]).repeat(factor, axis=1))
 
 
+def transposed(x: np.ndarray, shift: np.ndarray, spec: Spec) -> np.ndarray:
+    """Returns rolls that are moved by a number of semitones; rolls that would lose a key stay. On the device.
+
+    Args:
+      x: rolls [N, T, K].
+      shift: semitones of each roll [N].
+      spec: facts of the data.
+    """
+    last = spec.shape[-1] - 1
+    used, keys = x.max(1) > 0, np.arange(last + 1)[None]  # [N, K]
+    moved = keys + shift[:, None]
+    fits = (~used | ((moved >= 0) & (moved <= last))).all(1)
+    source = keys - (shift * fits)[:, None]
+    inside = (source >= 0) & (source <= last)
+    rows, frames = np.arange(len(x))[:, None, None], np.arange(x.shape[1])[None, :, None]
+    return x[rows, frames, source.clip(0, last)[:, None]] * inside[:, None]
+
+
 ROLL = Kind(
     "roll",
     "piano rolls",
@@ -143,4 +161,5 @@ ROLL = Kind(
     read={".mat": rolls},
     write={".mid": midi},
     picture=piano,
+    transpose=transposed,
 )

@@ -16,6 +16,7 @@ from gen_jax.data.sources.image_folder import image_folder
 from gen_jax.data.sources.photo_patches import photo_patches
 from gen_jax.data.sources.text_pairs import TABLES, line_files, open_line_pairs, open_tsv_pairs
 from gen_jax.data.sources.text_splits import open_split_texts, split_files
+from gen_jax.data.sources.voices_file import voices_file
 from gen_jax.data.tables.text_columns import suffix_of
 from gen_jax.errors import UserError
 
@@ -51,7 +52,7 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
             else image_folder(path, size_of(options), options.get("content"))
         )
     if path.suffix.lower() in (".npy", ".npz"):
-        return open_array_pairs(path, options) if settings or holds_condition(path) else array_file(path, options)
+        return open_arrays(path, options, bool(settings))
     ask(path.stat().st_size, f"data.path {path}")
     suffix = suffix_of(path).lower()
     if suffix in TABLES and {"target", "condition"} & {*settings}:
@@ -68,6 +69,22 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
             f"file type of data.path {path} is {suffix!r}; expected a folder of images or a file of {listed}"
         )
     return readers[suffix](path, options, options.get("content") or files_hash([path]))
+
+
+def open_arrays(path: Path, options: Mapping[str, Any], paired: bool) -> Source:
+    """Opens an array file: rows, rows with a condition, or pieces of voices.
+
+    Args:
+      path: the file.
+      options: the `data` section of a config.
+      paired: whether a setting of paired data is set.
+
+    Raises:
+      UserError: as the functions that read the file.
+    """
+    if paired or holds(path, "c"):
+        return open_array_pairs(path, options)
+    return voices_file(path, options) if holds(path, "x_train", "length_train") else array_file(path, options)
 
 
 def open_folder(path: Path, options: Mapping[str, Any]) -> Source:
@@ -87,14 +104,15 @@ def open_folder(path: Path, options: Mapping[str, Any]) -> Source:
     return open_folder_of_pairs(path, options)
 
 
-def holds_condition(path: Path) -> bool:
-    """Returns whether an .npz file holds a condition `c`.
+def holds(path: Path, *names: str) -> bool:
+    """Returns whether an .npz file holds some arrays.
 
     Args:
       path: the file.
+      *names: names of the arrays.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return "c.npy" in archive.namelist()
+            return {f"{name}.npy" for name in names} <= {*archive.namelist()}
     except (OSError, zipfile.BadZipFile):  # because the reader of the file reports this fault
         return False

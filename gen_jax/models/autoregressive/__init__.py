@@ -194,7 +194,7 @@ def step(
     value, lanes, gradient = accumulated(net, state.params, key, batch, lanes)
     lanes = None if state.lanes is None else jax.lax.stop_gradient(lanes)
     state = updated(tx, ema_half_life, gradient, state, batch)._replace(lanes=lanes)
-    unit = "token" if net.predictor.values else "frame"
+    unit = "frame" if net.frame or not net.predictor.values else "token"
     return state, {f"nats_per_{unit}": value, "gradient_norm": optax.tree.norm(gradient)}
 
 

@@ -31,7 +31,7 @@ class AutoregressiveNet(NamedTuple):
 
     predictor: Predictor
     head: Head  # density of a frame, given the output of the predictor
-    frame: tuple[int, ...]  # shape of a frame; () for tokens and for samples of sound
+    frame: tuple[int, ...]  # shape of a frame; () for tokens and for samples of sound, (V,) for voices
     end: int | None = None  # token that ends a row; None if rows have no such token
     label_smoothing: float = 0.0  # share of the target of the loss that all tokens have alike
     parts: int = 1  # parts of a batch whose gradients are added one after the other
@@ -54,7 +54,8 @@ def no_frame(net: AutoregressiveNet, rows: int) -> jax.Array:
       net: the net.
       rows: number of rows.
     """
-    return jnp.full(rows, -1, jnp.int32) if net.predictor.values else jnp.zeros((rows, *net.frame))
+    shape = (rows, *net.frame)
+    return jnp.full(shape, -1, jnp.int32) if net.predictor.values else jnp.zeros(shape)
 
 
 def first_lanes(net: AutoregressiveNet, rows: int) -> Lanes:

@@ -1,0 +1,27 @@
+"""A transformer over four-part chorales in quarter notes, with a head that models the dependence between keys.
+
+    python -m gen_jax.train --config configs/jsb_transformer.py --config.data.path=JSB_Chorales.mat
+"""
+
+from pathlib import Path
+
+from gen_jax.config import load_file
+
+
+def get_config():
+    config = load_file(Path(__file__).with_name("jsb_gru.py"))
+    config.steps = 3000
+    config.data.augment = "transpose"
+    config.data.order = "by_length"
+    config.model = {
+        "name": "autoregressive",
+        "net": {"name": "transformer", "units": 96, "layers": 3, "heads": 4, "context": 64, "dropout": 0.2},
+        "head": {"name": "visible"},
+        "optimizer": {
+            "name": "adamw",
+            "learning_rate": {"start": 2e-3, "stop": 1e-4, "examples": config.steps * config.batch_size},
+            "weight_decay": 0.1,
+            "clip_norm": 1.0,
+        },
+    }
+    return config
