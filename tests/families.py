@@ -16,6 +16,7 @@ from gen_jax.devices import placement
 from gen_jax.models.autoregressive import autoregressive
 from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli
+from gen_jax.models.diffusion import diffusion
 from gen_jax.models.forest import forest
 from gen_jax.models.gan import gan
 from gen_jax.models.gaussian import gaussian
@@ -234,6 +235,13 @@ def made_family(spec, batch: dict, least: float, **options) -> Family:
     return Family(build, batch, {"optimizer": SGD}, partial(nats, batch, least), 60, outcomes)
 
 
+def diffusion_family(spec, batch: dict, **options) -> Family:
+    few = spec.high == 1 and spec.dtype == "uint8"
+    outcomes = outcomes_of(2, spec.shape, "float32") if few else None
+    build = partial(diffusion, spec, **{"optimizer": FAST, "ema_half_life": 500.0, "ode_steps": 20, **options})
+    return Family(build, batch, {"optimizer": SGD}, partial(mean_distance, batch), outcomes=outcomes)
+
+
 def complete_table(*levels: int):
     """A table whose cells are never missing."""
     spec = table_spec(*levels)
@@ -261,6 +269,7 @@ TRANSLATED = TRANSLATED._replace(
     condition=make_spec("text", (4,))._replace(info={"vocabulary": ["a", "b", "c", "<end>"], "ragged": True})
 )
 R3 = {"name": "r3", "channels": (16, 8), "blocks": 1, "group_width": 8}
+NOISE = {"name": "mlp", "width": 32, "blocks": 1}
 DCGAN = {"name": "dcgan", "channels": (8,)}
 SPECTRAL = {**SMALL, "norm": "spectral"}
 EVOLUTION = {"name": "evolution", "pairs": 8, "deviation": 0.05}
@@ -440,6 +449,36 @@ FAMILIES = {
     "vae_dreg": vae_family(BITS, pixels(), NARROW, objective="dreg", num_samples=3),
     "vae_conv": vae_family(IMAGE, images(), CONV, conditional=True),
     "autoencoder": vae_family(VECTOR, vectors(), {**NARROW, "dropout": (0.0, 0.1)}, kl=0),
+    "diffusion": diffusion_family(VECTOR, vectors(), net={**NOISE, "dropout": 0.05}),
+    "diffusion_labels": diffusion_family(
+        IMAGE,
+        images(),
+        conditional=True,
+        drop=0.2,
+        net={"name": "transformer", "patch": 4, "units": 16, "layers": 1, "heads": 2, "dropout": 0.05},
+    ),
+    "diffusion_given": diffusion_family(
+        NEGATIVE,
+        pairs(),
+        conditional=True,
+        net={"name": "transformer", "patch": 4, "units": 16, "layers": 1, "heads": 2},
+        observed=True,
+        prediction="x",
+        target="u",
+        times={"name": "logit_normal"},
+    )._replace(distance=partial(paired_distance, pairs())),
+    "diffusion_levels": diffusion_family(
+        BITS, pixels(), net=NOISE, schedule={"name": "edm", "smallest": 0.001}, times={"name": "log_normal"}
+    ),
+    "diffusion_columns": columns_family(
+        diffusion,
+        False,
+        {"optimizer": SGD},
+        net={**NOISE, "width": 64},
+        schedule={"name": "cosine"},
+        optimizer=FAST,
+        ema_half_life=500.0,
+    )._replace(steps=300),
     "vqvae": levels_family(
         vqvae,
         3,

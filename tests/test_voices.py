@@ -107,7 +107,8 @@ def test_batches_are_transposed_by_seed_and_step(tmp_path):
         "test_split": "test",
     }
     opened = [
-        data.load({**options, "augment": augment}, batch_size=30, seed=0, steps=4) for augment in ("transpose", "transpose", None)
+        data.load({**options, "augment": augment}, batch_size=30, seed=0, steps=4)
+        for augment in ("transpose", "transpose", None)
     ]
     batches = [
         [jax.tree.map(np.asarray, each.batch(each.arrays, each.at(step))) for step in range(2)] for each in opened

@@ -13,6 +13,7 @@ from gen_jax.model import Model, State
 from gen_jax.models.autoregressive import autoregressive
 from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli
+from gen_jax.models.diffusion import diffusion
 from gen_jax.models.families import Families
 from gen_jax.models.forest import forest
 from gen_jax.models.gan import gan
@@ -31,6 +32,7 @@ MODELS = Families(  # family(spec, **options)
         "autoregressive": autoregressive,
         "bayes_net": bayes_net,
         "bernoulli": bernoulli,
+        "diffusion": diffusion,
         "forest": forest,
         "gan": gan,
         "gaussian": gaussian,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from gen_jax.nets.conv import ConvDecoder, ConvEncoder, GridDecoder, GridEncoder
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
+from gen_jax.nets.denoisers import DenoisingMLP, PatchTransformer
 from gen_jax.nets.ladder import conv_ladder, mlp_ladder
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.net import Net
@@ -19,6 +20,7 @@ from gen_jax.registry import Choices
 
 __all__ = [
     "DECODERS",
+    "DENOISERS",
     "DISCRIMINATORS",
     "ENCODERS",
     "GENERATORS",
@@ -31,11 +33,13 @@ __all__ = [
     "ConvEncoder",
     "DCDiscriminator",
     "DCGenerator",
+    "DenoisingMLP",
     "GridDecoder",
     "GridEncoder",
     "Net",
     "NnxNet",
     "PatchDiscriminator",
+    "PatchTransformer",
     "R3Discriminator",
     "R3Generator",
     "RecurrentDiscriminator",
@@ -71,6 +75,8 @@ DISCRIMINATORS: Nets = {
 # Net(shape, **options): (x [N, ...], conditions or None) -> [N, *shape]
 ENCODERS: Nets = {"mlp": MLP, "conv": ConvEncoder}
 DECODERS: Nets = {"mlp": MLP, "conv": ConvDecoder}
+# Net(shape, **options): (z [N, *shape], conditions or None, level [N], known [N, *shape, 2] or nothing) -> [N, *shape]
+DENOISERS: Nets = {"mlp": DenoisingMLP, "transformer": PatchTransformer}
 # Net(size, base, **options): x [N, H, W, C] -> grid [N, h, w, size]; Net(shape, base, **options): grid -> [N, *shape]
 GRID_ENCODERS: Nets = {"conv": GridEncoder}
 GRID_DECODERS: Nets = {"conv": GridDecoder}
@@ -82,6 +88,7 @@ Generator = Annotated[Mapping | Net, Choices(GENERATORS, 1)]
 Discriminator = Annotated[Mapping | Net, Choices(DISCRIMINATORS)]
 Encoder = Annotated[Mapping | Net, Choices(ENCODERS, 1)]
 Decoder = Annotated[Mapping | Net, Choices(DECODERS, 1)]
+Denoiser = Annotated[Mapping | Net, Choices(DENOISERS, 1)]
 GridEncoderChoice = Annotated[Mapping | Net, Choices(GRID_ENCODERS, 2)]
 GridDecoderChoice = Annotated[Mapping | Net, Choices(GRID_DECODERS, 2)]
 LadderChoice = Annotated[Mapping, Choices(LADDERS, 2)]

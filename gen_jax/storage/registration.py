@@ -14,7 +14,16 @@ from gen_jax.metrics import catalogue
 from gen_jax.metrics.measure import Measure, names_of
 from gen_jax.model import family
 from gen_jax.models import MODELS
-from gen_jax.nets import DECODERS, DISCRIMINATORS, ENCODERS, GENERATORS, GRID_DECODERS, GRID_ENCODERS, LADDERS
+from gen_jax.nets import (
+    DECODERS,
+    DENOISERS,
+    DISCRIMINATORS,
+    ENCODERS,
+    GENERATORS,
+    GRID_DECODERS,
+    GRID_ENCODERS,
+    LADDERS,
+)
 from gen_jax.references import place_of, reference_of, resolve
 
 TABLES: Mapping[str, Any] = {  # kind of a name -> names of this package, which users extend
@@ -23,6 +32,7 @@ TABLES: Mapping[str, Any] = {  # kind of a name -> names of this package, which 
     "discriminator": DISCRIMINATORS,
     "encoder": ENCODERS,
     "decoder": DECODERS,
+    "denoiser": DENOISERS,
     "grid_encoder": GRID_ENCODERS,
     "grid_decoder": GRID_DECODERS,
     "ladder_net": LADDERS,
@@ -46,7 +56,7 @@ def register(name: str, thing: Any, kind: str = "model") -> Any:
       name: the name, for `config.model.name`, for the `name` of a net, and so on.
       thing: a family (spec, **options) -> Model, a net, a loss, and so on. A measure is a record
         `metrics.measure.Measure`.
-      kind: kind of the object: model (the default), generator, discriminator, encoder, decoder, grid_encoder,
+      kind: kind of the object: model (the default), generator, discriminator, encoder, decoder, denoiser, grid_encoder,
         grid_decoder, ladder_net, optimizer, loss, penalty, likelihood, head or measure.
 
     Returns:

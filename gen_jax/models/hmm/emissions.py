@@ -31,9 +31,7 @@ def fitting(spec: Spec, options: Mapping | Emission | None) -> Emission:
       UserError: for data that are no sequences, a density that does not fit them, or an unknown name or option.
     """
     if not kind_of(spec).time or (levels(spec) and len(spec.shape) > 1):
-        raise UserError(
-            f"{spec.name} holds {spec.kind} data; expected sequences of tokens, bits or numbers for an hmm"
-        )
+        raise UserError(f"{spec.name} holds {spec.kind} data; expected sequences of tokens, bits or numbers for an hmm")
     if kind_of(spec).binary and (spec.shift, spec.scale) != (0.0, 1.0):
         raise UserError(f"keys of {spec.name} are not 0 or 1; expected keys that are. Set --config.data.transform=none")
     fits = "categorical" if levels(spec) else "bernoulli" if kind_of(spec).binary else "gaussian"

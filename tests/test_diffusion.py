@@ -1,0 +1,339 @@
+"""Diffusion: the change of basis, schedules, solvers and densities against closed forms, guidance, completion, refusals."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import make_spec, table_spec
+from scipy import stats
+
+from gen_jax.errors import UserError
+from gen_jax.models.diffusion import denoising_loss, diffusion, error_of
+from gen_jax.models.diffusion.denoising import Estimate
+from gen_jax.models.diffusion.sampling import Method, normal, solved, solver_of
+from gen_jax.models.diffusion.schedules import DENSITIES, PREDICTIONS, SCHEDULES, shares_of, strata
+from gen_jax.nets.denoisers import PatchTransformer, patches, unpatched
+
+KEY = jax.random.key(0)
+NOISE = {"name": "mlp", "width": 32, "blocks": 1}
+VECTOR = make_spec("vector", (2,))
+IMAGE = make_spec("image", (4, 4, 1))
+MEAN, SPREAD = np.array([0.3, -0.2]), 0.4
+TIMES = jnp.linspace(0.02, 0.98, 25)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_time_is_the_inverse_of_the_share_of_noise_and_velocities_are_slopes(name):
+    schedule = SCHEDULES[name]()
+    a, s = schedule.data(TIMES), schedule.noise(TIMES)
+    np.testing.assert_allclose(schedule.time(s / a), TIMES, atol=2e-5)
+    with jax.enable_x64(True):
+        for slope, curve in zip(schedule.velocity(TIMES), (schedule.data, schedule.noise)):
+            t, step = np.asarray(TIMES, np.float64), 1e-6
+            finite = (curve(jnp.asarray(t + step)) - curve(jnp.asarray(t - step))) / (2 * step)
+            np.testing.assert_allclose(slope, finite, rtol=1e-4, atol=1e-5)
+    if name == "cosine":
+        np.testing.assert_allclose(a**2 + s**2, 1, rtol=1e-6)
+    grid = schedule.grid(10)
+    assert (np.diff(grid.s) < 0).all() and (np.diff(grid.a) >= 0).all() and (grid.a[-1], grid.s[-1]) == (1, 0)
+
+
+def test_the_grid_of_edm_is_that_of_the_paper():
+    steps, low, high, rho = 18, 0.002, 80.0, 7.0
+    i = np.arange(steps)
+    expected = (high ** (1 / rho) + i / (steps - 1) * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    np.testing.assert_allclose(SCHEDULES["edm"]().grid(steps).s, [*expected, 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_a_prediction_gives_back_the_data_and_the_noise(schedule, name):
+    random = np.random.default_rng(0)
+    x, e = (jnp.asarray(random.normal(size=25), jnp.float32) for _ in range(2))
+    at = shares_of(SCHEDULES[schedule](), 0.7, TIMES)
+    p, q = at.predicted(name)
+    found = at.solved(name, at.a * x + at.s * e, p * x + q * e)
+    clear = np.asarray(at.s / at.a > 1e-3) & np.asarray(at.s / at.a < 1e3)  # float32 tells both apart
+    np.testing.assert_allclose(np.asarray(found[0])[clear], np.asarray(x)[clear], atol=2e-3)
+    np.testing.assert_allclose(np.asarray(found[1])[clear], np.asarray(e)[clear], atol=6e-2 if name == "x" else 2e-2)
+
+
+def test_v_is_the_output_of_edm_with_another_sign():
+    """c_skip, c_out and the target of the net of Karras et al. 2022, table 1."""
+    deviation, schedule = 0.5, SCHEDULES["edm"]()
+    at, sigma = shares_of(schedule, deviation, TIMES), np.asarray(schedule.noise(TIMES), np.float64)
+    x, e = np.random.default_rng(0).normal(size=(2, 25))
+    skip = deviation**2 / (sigma**2 + deviation**2)
+    out = sigma * deviation / np.sqrt(sigma**2 + deviation**2)
+    target = (x - skip * (x + sigma * e)) / out
+    p, q = (np.asarray(share, np.float64) for share in at.predicted("v"))
+    np.testing.assert_allclose(-(p * x + q * e), target, rtol=2e-3, atol=1e-3)
+
+
+def test_the_error_of_another_target_is_that_target_of_x_and_e():
+    random = np.random.default_rng(0)
+    x, e, wrong = (jnp.asarray(random.normal(size=(25, 2)), jnp.float32) for _ in range(3))
+    model = diffusion(VECTOR, net=NOISE, prediction="x", target="u").init.args[0]
+    at = shares_of(model.schedule, 1.0, TIMES[:, None])
+    z = at.a * x + at.s * e
+    seen = error_of(model, at, z, x, e, wrong)
+    noise = (z - at.a * wrong) / at.s  # that goes with the wrong x
+    expected = (wrong - noise) - (x - e)
+    np.testing.assert_allclose(seen[:-2], expected[:-2], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_times_follow_their_density(name):
+    schedule = SCHEDULES["edm"]() if name == "log_normal" else SCHEDULES["flow"]()
+    t = np.asarray(DENSITIES[name]()(schedule, (jnp.arange(2000) + 0.5) / 2000))
+    if name == "log_normal":
+        logs = np.log(np.asarray(schedule.noise(jnp.asarray(t))))
+        np.testing.assert_allclose((logs.mean(), logs.std()), (-1.2, 1.2), atol=0.02)
+    else:
+        cdf = stats.norm(0, 1).cdf(np.log(t / (1 - t))) if name == "logit_normal" else t
+        np.testing.assert_allclose(cdf, (np.arange(2000) + 0.5) / 2000, atol=1e-4)
+
+
+def test_every_stratum_has_one_row_and_padding_rows_take_none():
+    weight = jnp.asarray([1, 1, 0, 1, 1, 0, 0, 1.0])
+    u = np.asarray(strata(KEY, weight))[np.asarray(weight) > 0]
+    assert sorted(np.floor(5 * ((u - u[0]) % 1) + 1e-3).astype(int)) == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(u, strata(KEY, jnp.ones(5)), rtol=1e-6)
+
+
+def exact(schedule, z: jax.Array, t: jax.Array, weight: jax.Array) -> Estimate:
+    """The best estimate for data that are N(MEAN, SPREAD^2)."""
+    a, s = schedule.data(t), schedule.noise(t)
+    gain = a * SPREAD**2 / (a**2 * SPREAD**2 + s**2)
+    x = MEAN[None] + gain * (z - a * MEAN[None])
+    return Estimate(x, jnp.where(s > 0, (z - a * x) / jnp.where(s > 0, s, 1), 0))
+
+
+@cache
+def drawn(schedule: str, solver: str, steps: int, churn: float = 0.0) -> np.ndarray:
+    path = SCHEDULES[schedule]()
+    numbers = solver_of(path.grid(steps), churn, 1.0, 0.0, 1.0)
+    keys = jax.random.split(KEY, 4000)
+    scale = np.sqrt(numbers.s[0] ** 2 + SPREAD**2 * numbers.a[0] ** 2)
+    start = scale * normal(keys, (2,)) + numbers.a[0] * MEAN[None]
+    return np.asarray(solved(partial(exact, path), keys, start, numbers, Method(solver, False, churn > 0)))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(
+    "solver, steps, churn", [("euler", 200, 0.0), ("heun", 40, 0.0), ("multistep", 60, 0.0), ("euler", 400, 1.0)]
+)
+def test_solvers_end_at_the_gaussian_that_the_data_are(schedule, solver, steps, churn):
+    x = drawn(schedule, solver, steps, churn)
+    np.testing.assert_allclose(x.mean(0), MEAN, atol=0.03)
+    np.testing.assert_allclose(x.std(0), SPREAD, rtol=0.05)
+    for column in ((x - MEAN) / SPREAD).T:
+        assert stats.kstest(column, "norm").pvalue > 1e-4
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_solvers_have_their_order(schedule):
+    """The map from noise to data is linear; its slope is SPREAD over the scale of the noise."""
+
+    def error(solver: str, steps: int) -> float:
+        x = drawn(schedule, solver, steps)
+        return abs(x.std(0) - drawn(schedule, "heun", 640).std(0)).max()
+
+    rates = {solver: np.log2(error(solver, 40) / error(solver, 80)) for solver in ("euler", "heun", "multistep")}
+    assert 0.7 < rates["euler"] < 1.4 and rates["heun"] > 1.4 and rates["multistep"] > 1.4, rates
+
+
+@cache
+def fitted(schedule: str = "flow", ode_steps: int = 100):
+    """A model of N(MEAN, SPREAD^2), and its state after some steps."""
+    settings = {
+        "net": NOISE,
+        "deviation": 0.5,
+        "optimizer": {"name": "adam", "learning_rate": 3e-3},
+        "ema_half_life": 5e3,
+    }
+    model = diffusion(VECTOR, schedule={"name": schedule}, ode_steps=ode_steps, **settings)
+    step, state = jax.jit(model.step), jax.jit(model.init)(KEY, {"x": jnp.zeros((256, 2))})
+    random = np.random.default_rng(0)
+    for number in range(400):
+        x = MEAN + SPREAD * random.normal(size=(256, 2))
+        state, _ = step(jax.random.fold_in(KEY, number), state, {"x": jnp.asarray(x, jnp.float32)})
+    return model, state
+
+
+def test_the_density_integrates_to_one_and_is_that_of_the_data_and_of_the_samples():
+    model, state = fitted()
+    axis = np.linspace(-2.2, 2.8, 101)
+    grid = np.stack(np.meshgrid(axis, axis - 0.5, indexing="ij"), -1).reshape(-1, 2)
+    p = np.exp(np.asarray(model.log_prob(KEY, state, {"x": jnp.asarray(grid, jnp.float32)}), np.float64))
+    assert p.sum() * (axis[1] - axis[0]) ** 2 == pytest.approx(1, abs=2e-3)
+    x = MEAN + SPREAD * np.random.default_rng(1).normal(size=(2000, 2))
+    log_p = np.asarray(model.log_prob(KEY, state, {"x": jnp.asarray(x, jnp.float32)}))
+    assert abs(log_p - stats.norm.logpdf(x, MEAN, SPREAD).sum(1)).mean() < 0.1
+    samples = np.asarray(model.sample(KEY, state, 2000)["x"])
+    inside = p.reshape(101, 101).sum(1).cumsum() * (axis[1] - axis[0]) ** 2
+    assert stats.kstest(np.interp(samples[:, 0], axis + (axis[1] - axis[0]) / 2, inside), "uniform").pvalue > 1e-4
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_decoding_what_is_encoded_gives_it_back(schedule):
+    model, state = fitted(schedule, 200)
+    x = jnp.asarray(MEAN + SPREAD * np.random.default_rng(2).normal(size=(50, 2)), jnp.float32)
+    latent = model.encode(KEY, state, {"x": x})
+    np.testing.assert_allclose(model.decode(KEY, state, latent)["x"], x, atol=3e-3)
+    assert abs(np.asarray(latent["z"]).std() - 1) < 0.3
+
+
+LABELLED = make_spec("vector", (2,))._replace(classes=("left", "right"))
+
+
+@cache
+def of_two_labels():
+    """Labels whose rows lie at -1 and 1."""
+    model = diffusion(
+        LABELLED,
+        net=NOISE,
+        conditional=True,
+        drop=0.3,
+        optimizer={"name": "adam", "learning_rate": 3e-3},
+        ema_half_life=5e3,
+    )
+    random, step = np.random.default_rng(0), jax.jit(model.step)
+    batch = {"x": jnp.zeros((256, 2)), "y": jnp.zeros(256, jnp.int32)}
+    state = jax.jit(model.init)(KEY, batch)
+    for number in range(400):
+        y = random.integers(0, 2, 256)
+        x = (2 * y - 1)[:, None] + 0.6 * random.normal(size=(256, 2))
+        state, _ = step(jax.random.fold_in(KEY, number), state, {"x": jnp.asarray(x, jnp.float32), "y": jnp.asarray(y)})
+    return model, state
+
+
+def test_guidance_of_one_is_none_and_more_moves_samples_away_from_the_other_label():
+    model, state = of_two_labels()
+    given = {"y": jnp.zeros(500, jnp.int32)}
+    draws = [
+        np.asarray(model.sample(KEY, state, 500, given, how)["x"])
+        for how in (None, {"guidance": 1.0}, {"guidance": 3.0})
+    ]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert draws[0].mean() == pytest.approx(-1, abs=0.15) and draws[2].mean() < draws[0].mean() - 0.2
+    closed = np.asarray(
+        model.sample(KEY, state, 500, given, {"guidance": 3.0, "guide_from": 0.9, "guide_to": 0.1})["x"]
+    )
+    np.testing.assert_array_equal(closed, draws[0])
+    late = np.asarray(model.sample(KEY, state, 500, given, {"guidance": 3.0, "guide_from": 0.5})["x"])
+    assert draws[2].mean() < late.mean() < draws[0].mean()
+    none = np.asarray(model.sample(KEY, state, 500, given, {"guidance": 0.0})["x"])
+    assert abs(none.mean()) < 0.3 and none.std() > draws[0].std()  # as without labels
+
+
+def test_draws_of_a_row_do_not_depend_on_the_other_rows():
+    model, state = of_two_labels()
+    y = jnp.arange(9) % 2
+    for how in ({}, {"churn": 1.0, "solver": "euler"}, {"guidance": 2.0, "solver": "multistep"}):
+        few, many = (np.asarray(model.sample(KEY, state, num, {"y": y[:num]}, how)["x"]) for num in (4, 9))
+        np.testing.assert_allclose(few, many[:4], atol=1e-5)
+    turned = np.asarray(model.sample(KEY, state, 9, {"y": 1 - y})["x"])
+    assert (abs(turned - many) > 1e-3).any(1).all()
+
+
+def test_observed_numbers_stay_and_the_others_follow_them():
+    """The two numbers of a row are nearly equal."""
+    model = diffusion(
+        VECTOR, net=NOISE, observed=True, optimizer={"name": "adam", "learning_rate": 3e-3}, ema_half_life=5e3
+    )
+    assert model.log_prob is None and model.decode is None
+    step, state = jax.jit(model.step), jax.jit(model.init)(KEY, {"x": jnp.zeros((256, 2))})
+    random = np.random.default_rng(0)
+    for number in range(600):
+        x = random.normal(size=(256, 1)) * 0.5 + 0.05 * random.normal(size=(256, 2))
+        state, _ = step(jax.random.fold_in(KEY, number), state, {"x": jnp.asarray(x, jnp.float32)})
+    x = jnp.asarray(np.repeat(random.normal(size=(200, 1)) * 0.5, 2, 1), jnp.float32)
+    mask = jnp.asarray(np.arange(2)[None] == np.zeros((200, 1)))
+    drawn = np.asarray(model.sample(KEY, state, 200, {"x": jnp.where(mask, x, 77), "mask": mask})["x"])
+    np.testing.assert_array_equal(drawn[:, 0], x[:, 0])
+    assert np.corrcoef(drawn.T)[0, 1] > 0.9
+    free = np.asarray(model.sample(KEY, state, 200)["x"])
+    assert np.corrcoef(free.T)[0, 1] > 0.9 and free.std() == pytest.approx(0.5, abs=0.12)
+
+
+def test_gradients_of_the_loss_are_those_of_finite_differences():
+    model = diffusion(VECTOR, net=NOISE, prediction="e", schedule={"name": "cosine"}).init.args[0]
+    params = model.net.init(KEY, jnp.zeros((1, 2)), None, jnp.zeros(1))
+    leaves, tree = jax.tree.flatten(params)
+    params = tree.unflatten(
+        [leaf + 0.1 * jax.random.normal(jax.random.key(at), leaf.shape) for at, leaf in enumerate(leaves)]
+    )
+    batch = {"x": jax.random.normal(KEY, (16, 2))}
+    with jax.enable_x64(True):
+        params, batch = (jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), each) for each in (params, batch))
+        loss = partial(denoising_loss, model)
+        gradient = jax.grad(loss)(params, KEY, batch)
+        path = jax.tree.map(lambda leaf: jnp.asarray(np.random.default_rng(leaf.size).normal(size=leaf.shape)), params)
+        ends = [
+            loss(jax.tree.map(lambda leaf, way: leaf + step * way, params, path), KEY, batch) for step in (1e-5, -1e-5)
+        ]
+        slope = sum(jax.tree.leaves(jax.tree.map(lambda g, way: (g * way).sum(), gradient, path)))
+        np.testing.assert_allclose((ends[0] - ends[1]) / 2e-5, slope, rtol=1e-5)
+
+
+def test_patches_come_back_and_the_transformer_refuses_sizes_that_do_not_fit():
+    x = jax.random.normal(KEY, (3, 6, 4, 2))
+    np.testing.assert_array_equal(unpatched(patches(x, 2), 2, (6, 4, 2)), x)
+    np.testing.assert_array_equal(patches(x, 2)[0, 1], x[0, :2, 2:].reshape(-1))
+    for options, shape, line in (
+        ({"patch": 3}, (4, 4, 1), "patch of transformer is 3; expected a divisor of both sides of images of 4x4"),
+        ({"units": 20, "heads": 4}, (4, 4, 1), "units of transformer is 20 with 4 heads; expected a multiple of 16"),
+        ({}, (5,), "expected images for the net transformer, or the net mlp"),
+    ):
+        with pytest.raises(UserError, match=line):
+            PatchTransformer(shape, **options).check()
+
+
+@pytest.mark.parametrize(
+    "spec, options, line",
+    [
+        (VECTOR, {"prediction": "w"}, "unknown prediction 'w'; expected one of x, e, u, v"),
+        (VECTOR, {"target": "w"}, "unknown target 'w'"),
+        (VECTOR, {"schedule": {"name": "line"}}, "unknown schedule 'line'"),
+        (VECTOR, {"schedule": {"name": "edm", "smallest": 3.0, "largest": 2.0}}, "are no edm schedule"),
+        (VECTOR, {"times": {"name": "normal"}}, "unknown times 'normal'.*log_normal"),
+        (VECTOR, {"deviation": 0.0}, "deviation is 0.0; expected a number above 0"),
+        (VECTOR, {"drop": 1.0}, "drop is 1.0; expected a share"),
+        (VECTOR, {"ode_steps": 0}, "ode_steps is 0"),
+        (VECTOR, {"conditional": True}, "labels of .* are missing"),
+        (make_spec("text", (4,))._replace(info={"vocabulary": list("ab")}), {}, "holds text data; expected images"),
+        (table_spec(2, 3), {"observed": True}, "observed is true and .* holds table data"),
+    ],
+)
+def test_faulty_models_are_refused(spec, options, line):
+    with pytest.raises(UserError, match=line):
+        diffusion(spec, **options)
+
+
+@pytest.mark.parametrize(
+    "how, line",
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"solver": "rk4"}, "unknown solver 'rk4'; expected one of euler, heun, multistep"),
+        ({"churn": 2.0}, "churn is .*expected a number from 0 to 1"),
+        ({"guidance": 2.0}, "guidance is 2 and this model was trained without hidden conditions"),
+        ({"temperature": 1.0}, "no sampler option 'temperature'"),
+    ],
+)
+def test_faulty_options_of_the_sampler_are_refused(how, line):
+    model = diffusion(VECTOR, net=NOISE)
+    state = model.init(KEY, {"x": jnp.zeros((1, 2))})
+    with pytest.raises(UserError, match=line):
+        model.sample(KEY, state, 2, how=how)
+
+
+def test_samples_of_whole_numbers_are_whole_numbers_of_the_domain():
+    spec = IMAGE._replace(dtype="uint8", low=0, high=3)
+    model = diffusion(spec, net=NOISE)
+    state = model.init(KEY, {"x": jnp.zeros((1, 4, 4, 1))})
+    x = np.asarray(model.sample(KEY, state, 50, how={"steps": 2})["x"])
+    assert {*np.unique(x)} <= {0.0, 1.0, 2.0, 3.0}
+    assert model.log_prob is None and model.log_prob_bound is not None
