@@ -30,7 +30,7 @@ from gen_jax.files import write
 from gen_jax.storage import loading
 from gen_jax.verbs import best_replica
 from gen_jax.verbs.conditioning import needs_condition, request_of
-from gen_jax.verbs.draw import chosen_options, draw, draw_request
+from gen_jax.verbs.draw import chosen_options, draw, draw_request, options_in
 from gen_jax.verbs.given import Request
 
 FLAGS: dict[str, tuple[Any, str]] = {
@@ -61,6 +61,10 @@ FLAGS: dict[str, tuple[Any, str]] = {
     "length_penalty": (
         None,
         "exponent of the lengths that a beam search compares: higher favours longer texts; by default 0.6",
+    ),
+    "how": (
+        [],
+        "option of the sampler, NAME=VALUE, such as steps=20 or guidance=2 of a diffusion model; by default as in the config",
     ),
     "spreadsheet": (
         False,
@@ -105,6 +109,7 @@ def main(argv: list[str]) -> None:
         "beam": command_line.integer("beam", flags.beam),
         "length_penalty": command_line.number("length_penalty", flags.length_penalty),
     }
+    flag_options |= options_in(",".join(flags.how).split(","))
     if flags.stream:
         flag_options["stream"] = printer(loaded.spec)
     how = chosen_options(loaded.config["sample"], flag_options)

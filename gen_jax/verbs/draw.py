@@ -31,16 +31,49 @@ def chosen_options(settings: Mapping[str, Any], others: Mapping[str, Any] | None
     An option of draws replaces the beam of a config, and a beam replaces the temperature of a config.
 
     Args:
-      settings: the `sample` section of a config.
+      settings: the `sample` section of a config, whose `how` holds options in the form of `options_in`.
       others: options by name, of which None sets nothing; by default none.
     """
     options = {name: value for name, value in (others or {}).items() if value is not None}
     plain = {name: settings[name] for name in CHOSEN if settings.get(name) is not None}
+    plain |= options_in((settings.get("how") or "").split(","))
     if "beam" in options:
         plain.pop("temperature", None)
     elif options.keys() - {"length_penalty"}:
         plain.pop("beam", None)
     return {**plain, **options}
+
+
+def options_in(texts: Iterable[str]) -> dict[str, Any]:
+    """Returns options of a sampler that a user writes as NAME=VALUE. Values that are numbers become numbers.
+
+    Args:
+      texts: the options; empty texts count for nothing.
+
+    Raises:
+      UserError: for another form, or an option that is named twice.
+    """
+    options: dict[str, Any] = {}
+    for text in filter(None, map(str.strip, texts)):
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value) or name in options:
+            raise UserError(f"option {text!r} of the sampler is unclear; expected NAME=VALUE once, such as steps=20")
+        options[name] = value_of(value)
+    return options
+
+
+def value_of(text: str) -> int | float | str:
+    """Returns a number if a text is one, and else the text.
+
+    Args:
+      text: the text.
+    """
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
 
 
 def draw(
