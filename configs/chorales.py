@@ -20,7 +20,7 @@ def get_config():
     config.model = {
         "name": "autoregressive",
         "net": {"name": "transformer", "units": 128, "layers": 3, "heads": 4, "context": 64, "dropout": 0.1},
-        "head": {"name": "voices", "hidden": 128},
+        "head": {"name": "chord", "hidden": 128},
         "optimizer": {
             "name": "adamw",
             "learning_rate": {"start": 2e-3, "stop": 1e-4, "examples": config.steps * config.batch_size},

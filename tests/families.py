@@ -23,6 +23,7 @@ from gen_jax.models.gaussian import gaussian
 from gen_jax.models.hmm import hmm
 from gen_jax.models.ladder import ladder
 from gen_jax.models.markov import markov
+from gen_jax.models.masked import masked
 from gen_jax.models.mixture import mixture
 from gen_jax.models.smote import smote
 from gen_jax.models.vae import vae
@@ -242,6 +243,16 @@ def diffusion_family(spec, batch: dict, **options) -> Family:
     return Family(build, batch, {"optimizer": SGD}, partial(mean_distance, batch), outcomes=outcomes)
 
 
+def masked_family(columns: tuple, x: np.ndarray, net: dict) -> Family:
+    options = {"net": net, "optimizer": FAST, "ema_half_life": 500.0}
+    family = table_family(masked, columns, x, 0.2, 0.0, **options)
+
+    def distance(model, state) -> float:
+        return float(-np.mean(model.log_prob_bound(KEY, state, family.batch, 8)) / x.shape[1])
+
+    return family._replace(sgd={"optimizer": SGD}, distance=distance, steps=150)
+
+
 def complete_table(*levels: int):
     """A table whose cells are never missing."""
     spec = table_spec(*levels)
@@ -439,7 +450,7 @@ FAMILIES = {
         0.2,
         outcomes_of(4, (2, 2), "int32"),
         net={"name": "gru", "units": 8},
-        head={"name": "voices", "hidden": 6},
+        head={"name": "chord", "hidden": 6},
         **QUICK,
     ),
     "vae": vae_family(
@@ -479,6 +490,20 @@ FAMILIES = {
         optimizer=FAST,
         ema_half_life=500.0,
     )._replace(steps=300),
+    "masked_table": masked_family((2, 3, 2), SWITCH, {"name": "mlp", "width": 32, "blocks": 1, "dropout": 0.05}),
+    "masked_image": Family(
+        partial(
+            masked,
+            BITS._replace(classes=("a", "b", "c")),
+            conditional=True,
+            net={"name": "transformer", "units": 16, "layers": 1, "heads": 2},
+            optimizer=FAST,
+            ema_half_life=500.0,
+        ),
+        pixels(),
+        {"optimizer": SGD},
+        partial(mean_distance, pixels()),
+    ),
     "vqvae": levels_family(
         vqvae,
         3,

@@ -26,7 +26,7 @@ SPLITS = ("train", "test")
 SEQUENCES = {"bits_per_token", "perplexity", "discriminative_score", "predictive_score", "longest_copy", "overlap"}
 SEQUENCES |= {name for name in catalogue.metrics() if "nats" in name}  # what only sequences have
 LATENTS = {"nelbo", "valid/nelbo", "nll_bound", "bits_per_dim", "active_units", "reconstruction", "probe_accuracy"}
-TABLES = {"nll", "bic", "marginal", "pairwise", "detection", "tstr_f1", "nearest_record"}
+TABLES = {"nll", "valid/nll", "bic", "marginal", "pairwise", "detection", "tstr_f1", "nearest_record"}
 PAIRED = {
     "miou",
     "pixel_accuracy",

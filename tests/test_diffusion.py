@@ -12,8 +12,8 @@ from scipy import stats
 from gen_jax.errors import UserError
 from gen_jax.models.diffusion import denoising_loss, diffusion, error_of
 from gen_jax.models.diffusion.denoising import Estimate
-from gen_jax.models.diffusion.sampling import Method, normal, solved, solver_of
 from gen_jax.models.diffusion.schedules import DENSITIES, PREDICTIONS, SCHEDULES, shares_of, strata
+from gen_jax.models.diffusion.solvers import Method, normal, solved, solver_of
 from gen_jax.nets.denoisers import PatchTransformer, patches, unpatched
 
 KEY = jax.random.key(0)

@@ -327,6 +327,8 @@ BOUNDED = {  # a row for each family with a bound, where all outcomes can be enu
     "vae_dreg": vae_family(BITS, patterns(1), NARROW, objective="dreg", num_samples=3),
     "vae_conv": vae_family(BITS, patterns(1), CONV),
     "vae_columns": FAMILIES["vae_columns"],
+    "masked_table": FAMILIES["masked_table"],
+    "masked_image": FAMILIES["masked_image"]._replace(outcomes=outcomes_of(2, (2, 2, 1), "float32"), batch=patterns(1)),
     "diffusion_levels": diffusion_family(BITS, patterns(1), net=NOISE, deviation=1.0)._replace(steps=400),
     "ladder_mlp": FAMILIES["ladder_mlp"]._replace(batch=clusters()),
     "ladder_conv": quick_ladder(BITS, patterns(1))._replace(outcomes=outcomes_of(2, (2, 2, 1), "float32")),

@@ -149,7 +149,7 @@ def test_a_midi_file_holds_the_notes_of_each_voice(tmp_path):
 
 def test_the_head_is_the_product_of_the_conditionals_of_the_voices():
     spec = make_spec("voices", (4, 3))._replace(info={"vocabulary": list("abcd")})
-    head = frames.fitting(spec, {"name": "voices", "hidden": 5})
+    head = frames.fitting(spec, {"name": "chord", "hidden": 5})
     keys = iter(jax.random.split(jax.random.key(0), 3))
     weights = {name: jax.random.normal(next(keys), shape) for name, shape in head.weights.items()}
     out, x = jax.random.normal(next(keys), (head.width,)), np.array([2, 0, 3])
@@ -178,5 +178,5 @@ def test_families_of_tokens_refuse_voices(family):
     spec = make_spec("voices", (4, 3))._replace(info={"vocabulary": list("abcd")})
     with pytest.raises(UserError, match="holds voices data"):
         family(spec)
-    with pytest.raises(UserError, match="head is 'categorical' and .* has frames of voices; expected voices"):
+    with pytest.raises(UserError, match="head is 'categorical' and .* has frames of symbols; expected chord"):
         autoregressive(spec, net={"name": "gru"}, head={"name": "categorical"})

@@ -100,7 +100,7 @@ def draw_token(key: jax.Array, logits: jax.Array, choice: Choice) -> jax.Array:
     return jnp.where(choice.temperature > 0, token, likeliest).astype(jnp.int32)
 
 
-def voices(spec: Spec, hidden: int = 128) -> Head:
+def chord(spec: Spec, hidden: int = 128) -> Head:
     """Returns the symbols of V voices, one after the other, by a small net of the voices before it.
 
     The logits of voice v are l_v + U_v relu(c + sum_{u<v} W_u[x_u]). Here l and c come from the net, and U and W are
@@ -118,19 +118,19 @@ def voices(spec: Spec, hidden: int = 128) -> Head:
 
     def log_prob(weights: dict, out: jax.Array, x: jax.Array) -> jax.Array:
         logits, sums = parts(out)
-        chosen = jax.nn.one_hot(x, values)
-        reach = jnp.einsum("...vp,vph->...vh", chosen, weights["from"])
+        indicators = jax.nn.one_hot(x, values)
+        reach = jnp.einsum("...vp,vph->...vh", indicators, weights["from"])
         units = jax.nn.relu(sums[..., None, :] + jnp.cumsum(reach, -2) - reach)
         logits = logits + jnp.einsum("...vh,vph->...vp", units, weights["to"])
-        return ((logits * chosen).sum(-1) - jax.nn.logsumexp(logits, -1)).sum(-1)
+        return ((logits * indicators).sum(-1) - jax.nn.logsumexp(logits, -1)).sum(-1)
 
     def draw(key: jax.Array, weights: dict, out: jax.Array, choice: Choice) -> jax.Array:
         logits, sums = parts(out)
-        drawn: list[jax.Array] = []
+        symbols: list[jax.Array] = []
         for voice, voice_key in enumerate(jax.random.split(key, num)):
-            drawn.append(draw_token(voice_key, logits[voice] + weights["to"][voice] @ jax.nn.relu(sums), choice))
-            sums = sums + weights["from"][voice, drawn[-1]]
-        return jnp.stack(drawn)
+            symbols.append(draw_token(voice_key, logits[voice] + weights["to"][voice] @ jax.nn.relu(sums), choice))
+            sums = sums + weights["from"][voice, symbols[-1]]
+        return jnp.stack(symbols)
 
     return Head(num * values + hidden, log_prob, draw, {"from": (num, values, hidden), "to": (num, values, hidden)})
 
@@ -311,7 +311,7 @@ def unfiltered(choice: Choice) -> Choice:
 
 HEADS: dict[str, Callable[..., Head]] = {
     "categorical": categorical,
-    "voices": voices,
+    "chord": chord,
     "bernoulli": bernoulli,
     "visible": visible,
     "nade": nade,
@@ -321,7 +321,7 @@ HEADS: dict[str, Callable[..., Head]] = {
 HeadChoice = Annotated[Mapping | Head | None, Choices(HEADS, 1)]
 FITTING = {  # kind of frames -> the heads that fit them, the default first
     "tokens": ("categorical",),
-    "voices": ("voices",),
+    "symbols": ("chord",),
     "bits": ("bernoulli", "visible", "nade", "bernoulli_mixture"),
     "reals": ("gaussian_mixture",),
 }
@@ -338,7 +338,7 @@ def fitting(spec: Spec, options: Mapping | Head | None) -> Head:
       UserError: for an unknown name or option, or a head that does not fit the data.
     """
     if levels(spec):
-        frames = "tokens" if len(spec.shape) == 1 else "voices"
+        frames = "tokens" if len(spec.shape) == 1 else "symbols"
     elif kind_of(spec).binary:
         frames = "bits"
     else:

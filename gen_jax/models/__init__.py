@@ -21,6 +21,7 @@ from gen_jax.models.gaussian import gaussian
 from gen_jax.models.hmm import hmm
 from gen_jax.models.ladder import ladder
 from gen_jax.models.markov import markov
+from gen_jax.models.masked import masked
 from gen_jax.models.mixture import mixture
 from gen_jax.models.smote import smote
 from gen_jax.models.vae import vae
@@ -39,6 +40,7 @@ MODELS = Families(  # family(spec, **options)
         "hmm": hmm,
         "ladder": ladder,
         "markov": markov,
+        "masked": masked,
         "mixture": mixture,
         "smote": smote,
         "vae": vae,

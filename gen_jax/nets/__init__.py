@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from gen_jax.nets.conv import ConvDecoder, ConvEncoder, GridDecoder, GridEncoder
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
-from gen_jax.nets.denoisers import DenoisingMLP, PatchTransformer
+from gen_jax.nets.denoisers import DenoisingMLP, EntryTransformer, PatchTransformer
 from gen_jax.nets.ladder import conv_ladder, mlp_ladder
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.net import Net
@@ -26,6 +26,7 @@ __all__ = [
     "GENERATORS",
     "GRID_DECODERS",
     "GRID_ENCODERS",
+    "INFILLERS",
     "LADDERS",
     "MLP",
     "RECURRENT",
@@ -34,6 +35,7 @@ __all__ = [
     "DCDiscriminator",
     "DCGenerator",
     "DenoisingMLP",
+    "EntryTransformer",
     "GridDecoder",
     "GridEncoder",
     "Net",
@@ -75,8 +77,10 @@ DISCRIMINATORS: Nets = {
 # Net(shape, **options): (x [N, ...], conditions or None) -> [N, *shape]
 ENCODERS: Nets = {"mlp": MLP, "conv": ConvEncoder}
 DECODERS: Nets = {"mlp": MLP, "conv": ConvDecoder}
-# Net(shape, **options): (z [N, *shape], conditions or None, level [N], known [N, *shape, 2] or nothing) -> [N, *shape]
+# Net(shape, **options): (z [N, *shape], conditions or None, level [N], evidence [N, *shape, 2] or nothing) -> [N, *shape]
 DENOISERS: Nets = {"mlp": DenoisingMLP, "transformer": PatchTransformer}
+# Net((D, V), **options): (one-hot levels [N, D, V], conditions or None, share hidden [N], visible [N, D]) -> [N, D, V]
+INFILLERS: Nets = {"mlp": DenoisingMLP, "transformer": EntryTransformer}
 # Net(size, base, **options): x [N, H, W, C] -> grid [N, h, w, size]; Net(shape, base, **options): grid -> [N, *shape]
 GRID_ENCODERS: Nets = {"conv": GridEncoder}
 GRID_DECODERS: Nets = {"conv": GridDecoder}
@@ -89,6 +93,7 @@ Discriminator = Annotated[Mapping | Net, Choices(DISCRIMINATORS)]
 Encoder = Annotated[Mapping | Net, Choices(ENCODERS, 1)]
 Decoder = Annotated[Mapping | Net, Choices(DECODERS, 1)]
 Denoiser = Annotated[Mapping | Net, Choices(DENOISERS, 1)]
+Infiller = Annotated[Mapping | Net, Choices(INFILLERS, 1)]
 GridEncoderChoice = Annotated[Mapping | Net, Choices(GRID_ENCODERS, 2)]
 GridDecoderChoice = Annotated[Mapping | Net, Choices(GRID_DECODERS, 2)]
 LadderChoice = Annotated[Mapping, Choices(LADDERS, 2)]

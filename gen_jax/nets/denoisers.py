@@ -1,4 +1,4 @@
-"""Nets of diffusion models: from noisy rows, their conditions and the level of the noise to rows of the same shape."""
+"""Nets of diffusion models: from noisy or masked rows, their conditions and the level of the noise to predictions."""
 
 import math
 from collections.abc import Sequence
@@ -70,20 +70,22 @@ class DenoisingMLP(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, z: jax.Array, c: Embedded | None, level: jax.Array, known: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, z: jax.Array, c: Embedded | None, level: jax.Array, evidence: jax.Array | None = None
+    ) -> jax.Array:
         """Returns the prediction [N, *shape].
 
         Args:
           z: noisy rows [N, *shape].
           c: the conditions; None without conditions.
           level: levels of noise [N] in [-1, 1].
-          known: observed numbers and where they are [N, *shape, 2]; by default None, nothing is observed.
+          evidence: observed numbers and where they are [N, *shape, 2]; by default None, nothing is observed.
         """
         check_whole("width of mlp", self.width)
         check_whole("blocks of mlp", self.blocks)
         setting = Setting(self.width, name="setting")(level, c)
         x = z.reshape(len(z), -1)
-        x = x if known is None else jnp.concatenate([x, known.reshape(len(z), -1)], 1)
+        x = x if evidence is None else jnp.concatenate([x, evidence.reshape(len(z), -1)], 1)
         h = nn.Dense(self.width, name="first")(x)
         for block in range(self.blocks):
             scale, shift = jnp.split(nn.Dense(2 * self.width, name=f"scale_{block}")(setting), 2, 1)
@@ -115,18 +117,20 @@ class PatchTransformer(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, z: jax.Array, c: Embedded | None, level: jax.Array, known: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, z: jax.Array, c: Embedded | None, level: jax.Array, evidence: jax.Array | None = None
+    ) -> jax.Array:
         """Returns the prediction [N, H, W, C].
 
         Args:
           z: noisy images [N, H, W, C].
           c: the conditions; None without conditions. The layers also attend to the tokens of a text.
           level: levels of noise [N] in [-1, 1].
-          known: observed numbers and where they are [N, H, W, C, 2]; by default None, nothing is observed.
+          evidence: observed numbers and where they are [N, H, W, C, 2]; by default None, nothing is observed.
         """
         self.check()
         setting = Setting(self.units, name="setting")(level, c)
-        x = z if known is None else jnp.concatenate([z, *jnp.moveaxis(known, -1, 0)], -1)
+        x = z if evidence is None else jnp.concatenate([z, *jnp.moveaxis(evidence, -1, 0)], -1)
         x = (
             x
             if c is None or c.image is None or c.image.shape[1:3] != z.shape[1:3]
@@ -189,14 +193,57 @@ class Block(nn.Module):
         x = x + gate_1 * nn.Dropout(self.dropout, deterministic=fixed)(y)
         if text is not None:
             vectors, mask = text
-            there = None if mask is None else (mask > 0)[:, None, None]
+            presence = None if mask is None else (mask > 0)[:, None, None]
             attention = nn.MultiHeadDotProductAttention(
                 self.heads, normalize_qk=True, out_kernel_init=ZEROS, name="text_attention"
             )
-            x = x + attention(nn.LayerNorm()(x), vectors, mask=there)
+            x = x + attention(nn.LayerNorm()(x), vectors, mask=presence)
         y = nn.LayerNorm(use_bias=False, use_scale=False)(x) * (1 + scale_2) + shift_2
         y = nn.Dense(units, name="out")(nn.gelu(nn.Dense(4 * units, name="in")(y)))
         return x + gate_2 * nn.Dropout(self.dropout, deterministic=fixed)(y)
+
+
+class EntryTransformer(nn.Module):
+    """A transformer whose tokens are the entries of a row of levels, with the blocks of `PatchTransformer`.
+
+    Attributes:
+      shape: number of entries of a row, and of outputs of an entry.
+      units: number of units of an entry.
+      layers: number of blocks.
+      heads: number of heads of attention.
+      dropout: dropout rate of the output of each part. It applies if a `dropout` key is given.
+    """
+
+    shape: Sequence[int]
+    units: int = 64
+    layers: int = 2
+    heads: int = 4
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, z: jax.Array, c: Embedded | None, level: jax.Array, visible: jax.Array) -> jax.Array:
+        """Returns the outputs [N, D, V].
+
+        Args:
+          z: one-hot levels [N, D, V], 0 for hidden entries.
+          c: the conditions; None without conditions.
+          level: shares of hidden entries [N].
+          visible: 1 where an entry is visible [N, D].
+        """
+        for name in ("units", "layers", "heads"):
+            check_whole(f"{name} of transformer", getattr(self, name))
+        if self.units % self.heads:
+            raise UserError(f"units of transformer is {self.units} with {self.heads} heads; expected a multiple")
+        size = self.shape[0]
+        setting = Setting(self.units, name="setting")(level, c)
+        own = self.param("entries", initializers.normal(1.0), (size, z.shape[-1] + 1, self.units))
+        tokens = jnp.einsum("ndv,dvu->ndu", jnp.concatenate([z, 1 - visible[..., None]], -1), own)
+        text = None if c is None or c.sequence is None else (nn.Dense(self.units, name="text")(c.sequence), c.mask)
+        for layer in range(self.layers):
+            tokens = Block(self.heads, self.dropout, name=f"block_{layer}")(tokens, setting, text)
+        tokens = nn.LayerNorm()(tokens)
+        out = self.param("out", initializers.normal(0.02), (size, self.shape[1], self.units))
+        return jnp.einsum("ndu,dvu->ndv", tokens, out) + self.param("bias", ZEROS, tuple(self.shape))[None]
 
 
 def patches(x: jax.Array, side: int) -> jax.Array:

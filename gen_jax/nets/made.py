@@ -137,15 +137,15 @@ class Made(nn.Module):
         """
         weights = self.weights(layout, condition_size(c))
         degrees = self.degrees(layout, c is not None)
-        read = place[layout.owner]  # [L]
-        mask = read[:, None] < jnp.asarray(degrees[0])[None]
+        rank = place[layout.owner]  # [L]
+        mask = rank[:, None] < jnp.asarray(degrees[0])[None]
         total = x @ (weights.first * mask) + bias_of(weights, c)
         h = self.last_hidden(weights, degrees, total)
         mask = jnp.asarray(degrees[-1])[None] <= place[:, None]
         out = jnp.einsum("nh,dwh->ndw", h, weights.out * mask[:, None]) + weights.bias[None]
         if weights.direct is None:
             return out
-        return out + jnp.einsum("nl,dwl->ndw", x, weights.direct * (read[None] < place[:, None])[:, None])
+        return out + jnp.einsum("nl,dwl->ndw", x, weights.direct * (rank[None] < place[:, None])[:, None])
 
     def last_hidden(self, weights: Weights, degrees: list[np.ndarray], total: jax.Array) -> jax.Array:
         """Returns the units of the last hidden layer [N, H].

@@ -22,6 +22,7 @@ from gen_jax.nets import (
     GENERATORS,
     GRID_DECODERS,
     GRID_ENCODERS,
+    INFILLERS,
     LADDERS,
 )
 from gen_jax.references import place_of, reference_of, resolve
@@ -33,6 +34,7 @@ TABLES: Mapping[str, Any] = {  # kind of a name -> names of this package, which 
     "encoder": ENCODERS,
     "decoder": DECODERS,
     "denoiser": DENOISERS,
+    "infiller": INFILLERS,
     "grid_encoder": GRID_ENCODERS,
     "grid_decoder": GRID_DECODERS,
     "ladder_net": LADDERS,
@@ -56,7 +58,7 @@ def register(name: str, thing: Any, kind: str = "model") -> Any:
       name: the name, for `config.model.name`, for the `name` of a net, and so on.
       thing: a family (spec, **options) -> Model, a net, a loss, and so on. A measure is a record
         `metrics.measure.Measure`.
-      kind: kind of the object: model (the default), generator, discriminator, encoder, decoder, denoiser, grid_encoder,
+      kind: kind of the object: model (the default), generator, discriminator, encoder, decoder, denoiser, infiller, grid_encoder,
         grid_decoder, ladder_net, optimizer, loss, penalty, likelihood, head or measure.
 
     Returns:

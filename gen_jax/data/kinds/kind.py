@@ -42,10 +42,10 @@ class Kind(NamedTuple):
       picture: function (x [N, *shape], spec) -> picture of the rows, with NaN beyond the end of a sequence; by
         default None.
       strip: function (x [N, T, *shape], spec) -> picture of N paths of T steps; by default None.
-      tokens: function (spec, text of a user) -> tokens [T] int32; by default None.
-      read_tokens: function (spec, tokens [T]) -> their text; by default None.
       transpose: function (x [N, *shape], semitones [N], spec) -> x of music in another key, on the device; by default
         None.
+      tokens: function (spec, text of a user) -> tokens [T] int32; by default None.
+      read_tokens: function (spec, tokens [T]) -> their text; by default None.
       stream: function spec -> (next token -> the text that it completes); by default None.
     """
 

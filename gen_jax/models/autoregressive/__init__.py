@@ -51,9 +51,9 @@ def autoregressive(
     """Returns a model that predicts each frame of a sequence, or each entry of a row, from those before it.
 
     p(x) is the product of p(x_t | x_1..t-1). The net of sequences is a recurrent net or a causal transformer. Images,
-    vectors and tables of levels have the net `made` (Germain et al. 2015, arXiv 1502.03509). With several `orders` of
-    the entries it is trained in one order after another, and p(x) is the mean over the orders. `given` takes `x` and
-    `mask`, the first entries of a row, if the order is that of the data. What follows is about sequences.
+    vectors and tables of levels have the net `made`. With several `orders` of the entries it is trained in one order
+    after another, and p(x) is the mean over the orders. `given` takes `x` and `mask`, the first entries of a row, if
+    the order is that of the data. What follows is about sequences.
 
     A step is one update by the gradient of `next_frame_loss`. If a batch has `reset`, row i continues row i of the
     previous batch unless `reset[i]`. Gradients end at the border of the batches (truncated backpropagation through
@@ -71,7 +71,8 @@ def autoregressive(
       spec: facts of the data.
       net: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; by default one LSTM layer
         (Hochreiter & Schmidhuber 1997). Or `transformer` and the options of `nets.transformer.Transformer` (Vaswani et
-        al. 2017, arXiv 1706.03762). Or `made` and the options of `nets.made.Made`.
+        al. 2017, arXiv 1706.03762). Or `made` and the options of `nets.made.Made`
+        (Germain et al. 2015, arXiv 1502.03509).
       head: a `name` in `distributions.frames.HEADS` and its options. None, the default, takes the first head that fits
         the data.
       likelihood: density of a number, for `made` on images and vectors: a `name` in `distributions.pixels.LIKELIHOODS`

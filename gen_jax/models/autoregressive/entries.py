@@ -23,8 +23,9 @@ from gen_jax.conditions import (
     sampler_options,
 )
 from gen_jax.data.kinds import kind_of
-from gen_jax.data.spec import Spec, columns, schema_setting
+from gen_jax.data.spec import Spec
 from gen_jax.distributions import categorical, pixels
+from gen_jax.distributions.level_tables import levels_of, of_levels
 from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError
 from gen_jax.model import Batch, Model, weighted_mean
@@ -39,8 +40,8 @@ NEVER = -1e9  # the logit of a level that a column lacks
 class Entries(NamedTuple):
     """Describes an autoregressive model of the D entries of a row without its weights."""
 
-    made: Made
-    net: ConditionedNet  # made and its conditions
+    layers: Made
+    net: ConditionedNet  # the layers and the conditions that they read
     layout: Layout
     likelihood: Likelihood  # density of an entry, given its outputs
     levels: categorical.Levels | None  # levels of the columns of a table; None for other rows
@@ -55,13 +56,13 @@ class Entries(NamedTuple):
 
 
 def entries_model(
-    spec: Spec, made: Made, likelihood: pixels.LikelihoodChoice, conditional: bool, tx: Callable, ema_half_life: float
+    spec: Spec, layers: Made, likelihood: pixels.LikelihoodChoice, conditional: bool, tx: Callable, ema_half_life: float
 ) -> Model:
     """Returns a model of rows without time, see `autoregressive`.
 
     Args:
       spec: facts of the data.
-      made: the net.
+      layers: the net.
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; None for the first that fits.
       conditional: whether the net reads the conditions of the row.
       tx: function from the number of examples to an Optax transformation.
@@ -70,9 +71,9 @@ def entries_model(
     Raises:
       UserError: for columns of numbers, cells that may be missing, or a likelihood that gives a bound.
     """
-    made.check()
-    model = entries_of(spec, made, likelihood, conditions_of("autoregressive model", spec, conditional))
-    cells = ("x", "mask") if made.orders == 1 else ()
+    layers.check()
+    model = entries_of(spec, layers, likelihood, conditions_of("autoregressive model", spec, conditional))
+    cells = ("x", "mask") if layers.orders == 1 else ()
     return Model(
         partial(init, model, tx),
         partial(step, model, tx, ema_half_life),
@@ -82,12 +83,12 @@ def entries_model(
     )
 
 
-def entries_of(spec: Spec, made: Made, likelihood: pixels.LikelihoodChoice, conditions: Conditions) -> Entries:
+def entries_of(spec: Spec, layers: Made, likelihood: pixels.LikelihoodChoice, conditions: Conditions) -> Entries:
     """Returns the model without its weights.
 
     Args:
       spec: facts of the data.
-      made: the net.
+      layers: the net.
       likelihood: see `entries_model`.
       conditions: facts of the conditions that the net reads.
 
@@ -97,7 +98,7 @@ def entries_of(spec: Spec, made: Made, likelihood: pixels.LikelihoodChoice, cond
     size = int(np.prod(spec.shape))
     owner, levels = np.arange(size), None
     if spec.tabular:
-        levels = levels_of(spec)
+        levels = levels_of(spec, "autoregressive model")
         density, owner = of_levels(levels), levels.column
         possible = np.arange(density.width)[None] < levels.sizes[:, None]
     else:
@@ -112,53 +113,8 @@ def entries_of(spec: Spec, made: Made, likelihood: pixels.LikelihoodChoice, cond
                 f"likelihood {density.name!r} gives no exact probability of each number of {spec.name}; expected another one"
             )
     layout = Layout(owner, size, density.width)
-    net, places = ConditionedNet(made, conditions), made.places(size)
-    return Entries(made, net, layout, density, levels, possible, places, tuple(spec.shape), conditions)
-
-
-def levels_of(spec: Spec) -> categorical.Levels:
-    """Returns the levels of the columns of a table.
-
-    Args:
-      spec: facts of the data.
-
-    Raises:
-      UserError: for a column of numbers, or cells that may be missing.
-    """
-    for column in columns(spec):
-        if column["missing"]:
-            raise UserError(
-                f"cells of column {column['name']!r} may be missing; expected complete rows for an autoregressive model. "
-                "The models forest and bayes_net read missing cells"
-            )
-        if "levels" not in column:
-            raise UserError(
-                f"column {column['name']!r} of {spec.name} holds numbers; expected levels for an autoregressive model. "
-                f"Make them levels by {schema_setting({column['name']: {'kind': 'categorical'}})}"
-            )
-    return categorical.levels_of(columns(spec))
-
-
-def of_levels(levels: categorical.Levels) -> Likelihood:
-    """Returns the probability of the levels of a table, given their logits.
-
-    Args:
-      levels: places of the levels of all D columns.
-    """
-
-    def log_prob(params: dict, out: jax.Array, x: jax.Array) -> jax.Array:
-        return jnp.take_along_axis(jax.nn.log_softmax(out), x.astype(jnp.int32)[..., None], -1)[..., 0]
-
-    def draw(key: jax.Array, params: dict, out: jax.Array) -> jax.Array:
-        return jax.random.categorical(key, out).astype(jnp.float32)
-
-    return Likelihood(
-        int(levels.sizes.max()),
-        log_prob,
-        mean=lambda params, out: out.argmax(-1).astype(jnp.float32),
-        draw=draw,
-        read=lambda x: categorical.indicators(levels, x, None),
-    )
+    net, places = ConditionedNet(layers, conditions), layers.places(size)
+    return Entries(layers, net, layout, density, levels, possible, places, tuple(spec.shape), conditions)
 
 
 def init(model: Entries, tx: Callable, key: jax.Array, batch: Batch) -> AutoregressiveState:

@@ -18,9 +18,9 @@ from gen_jax.distributions import columns as form
 from gen_jax.distributions.pixels import whole
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.model import Batch, Model, family, observed, weighted_mean
-from gen_jax.models.diffusion import likelihood
+from gen_jax.models.diffusion import path
+from gen_jax.models.diffusion.bound import bound, log_prob_bound
 from gen_jax.models.diffusion.denoising import Diffusion, hidden, predict
-from gen_jax.models.diffusion.sampling import OPTIONS, draw, known_of, sample
 from gen_jax.models.diffusion.schedules import (
     PREDICTIONS,
     DensityChoice,
@@ -30,6 +30,7 @@ from gen_jax.models.diffusion.schedules import (
     built,
     strata,
 )
+from gen_jax.models.diffusion.solvers import OPTIONS, draw, evidence_of, sample
 from gen_jax.models.updates import started, updated
 from gen_jax.nets import DENOISERS, Denoiser
 from gen_jax.nets.embedding import ConditionedNet
@@ -82,7 +83,7 @@ def diffusion(
 
     Args:
       spec: facts of the data.
-      net: a `name` in `DENOISERS` and the options of that net, or a net (z, c, level, known) -> prediction.
+      net: a `name` in `DENOISERS` and the options of that net, or a net (z, c, level, evidence) -> prediction.
       schedule: a `name` in `SCHEDULES` and its options; by default `flow`.
       prediction: what the net predicts: x, e, u (velocity) or v; by default v.
       target: what the squared error compares; by default the prediction.
@@ -100,7 +101,7 @@ def diffusion(
     """
     check_arguments(spec, prediction, target, deviation, drop, observed, ode_steps)
     representation = representation_of(spec)
-    path, density = built(schedule, times)
+    curve, density = built(schedule, times)
     conditions = conditions_of("diffusion model", spec, conditional)
     shape = representation.shape
     model = Diffusion(
@@ -108,7 +109,7 @@ def diffusion(
         net=ConditionedNet(build_net("net", DENOISERS, net, shape, inputs="z, c, level", shape=shape), conditions),
         conditions=conditions,
         form=representation,
-        schedule=path,
+        schedule=curve,
         density=density,
         prediction=prediction,
         target=target or prediction,
@@ -138,17 +139,15 @@ def functions_of_path(model: Diffusion, steps: int) -> dict[str, Any]:
     spec, numbers = model.spec, whole(model.spec)
     functions: dict[str, Any] = {}
     plain = not (spec.tabular or kind_of(spec).class_map or model.observed)
-    if plain and len(spec.shape) == 1 and spec.shape[0] <= likelihood.MOST and numbers is None:
-        functions["log_prob"] = partial(
-            likelihood.log_prob, model, jax.jit(partial(likelihood.ode_log_prob, model, steps))
-        )
+    if plain and len(spec.shape) == 1 and spec.shape[0] <= path.MOST and numbers is None:
+        functions["log_prob"] = partial(path.log_prob, model, jax.jit(partial(path.ode_log_prob, model, steps)))
     if plain and numbers is not None:
-        bound = jax.jit(partial(likelihood.bound, model, numbers), static_argnames="num")
-        functions["log_prob_bound"] = partial(likelihood.log_prob_bound, model, bound)
+        compiled = jax.jit(partial(bound, model, numbers), static_argnames="num")
+        functions["log_prob_bound"] = partial(log_prob_bound, model, compiled)
     if plain:
-        functions["prior"] = partial(likelihood.prior, model)
-        functions["encode"] = partial(likelihood.encode, model, jax.jit(partial(likelihood.noise_of, model, steps)))
-        functions["decode"] = jax.jit(partial(likelihood.decode, model, steps))
+        functions["prior"] = partial(path.prior, model)
+        functions["encode"] = partial(path.encode, model, jax.jit(partial(path.noise_of, model, steps)))
+        functions["decode"] = jax.jit(partial(path.decode, model, steps))
     return functions
 
 
@@ -165,11 +164,11 @@ def representation_of(spec: Spec) -> form.Representation:
         return plain
     layout = form.layout_of(spec)
 
-    def drawn(key: jax.Array, out: jax.Array) -> jax.Array:
+    def nearest(key: jax.Array, out: jax.Array) -> jax.Array:
         distance, held = form.split(layout, out)
         return form.draw_rows(layout, None, held, distance)
 
-    return plain._replace(drawn=drawn)
+    return plain._replace(drawn=nearest)
 
 
 def init(model: Diffusion, tx: Callable, key: jax.Array, batch: Batch) -> DiffusionState:
@@ -182,8 +181,8 @@ def init(model: Diffusion, tx: Callable, key: jax.Array, batch: Batch) -> Diffus
       batch: not used, because `model` gives the shapes.
     """
     z, level = jnp.zeros((1, *model.form.shape)), jnp.zeros(1)
-    known = (jnp.zeros((*z.shape, 2)),) if model.observed else ()
-    params = model.net.init(key, z, example_conditions(model.conditions, 1), level, *known)
+    evidence = (jnp.zeros((*z.shape, 2)),) if model.observed else ()
+    params = model.net.init(key, z, example_conditions(model.conditions, 1), level, *evidence)
     return DiffusionState(**started(tx, model.conditions.classes, params))
 
 
@@ -224,10 +223,10 @@ def denoising_loss(model: Diffusion, params: Any, key: jax.Array, batch: Batch) 
     c = conditions_in(batch, model.conditions)
     if model.drop:
         c = hidden(model.conditions, c, jax.random.uniform(hide_key, (len(x),)) < model.drop)
-    known = known_of(model, x, random_mask(mask_key, x)) if model.observed else None
+    evidence = evidence_of(model, x, random_mask(mask_key, x)) if model.observed else None
     e = jax.random.normal(e_key, x.shape)
     a, s = (beside(curve(t), x) for curve in (model.schedule.data, model.schedule.noise))
-    out, at = predict(model, params, a * x + s * e, t, c, known, {"dropout": dropout_key})
+    out, at = predict(model, params, a * x + s * e, t, c, evidence, {"dropout": dropout_key})
     error = error_of(model, at, a * x + s * e, x, e, out)
     return weighted_mean(jnp.square(error).reshape(len(x), -1).mean(1), weight)
 

@@ -20,7 +20,7 @@ class Diffusion(NamedTuple):
 
     Attributes:
       spec: facts of the data.
-      net: (weights, z, conditions, level, known) -> prediction.
+      net: (weights, z, conditions, level, evidence) -> prediction.
       conditions: conditions that the net reads.
       form: how a row becomes an array of real numbers, and back.
       schedule: the path from noise to data.
@@ -58,7 +58,7 @@ def predict(
     z: jax.Array,
     t: jax.Array,
     c: Given | None,
-    known: jax.Array | None = None,
+    evidence: jax.Array | None = None,
     rngs: Mapping[str, jax.Array] | None = None,
 ) -> tuple[jax.Array, Shares]:
     """Returns the prediction of the net [N, *shape], and the facts of the times.
@@ -69,19 +69,19 @@ def predict(
       z: noisy rows [N, *shape].
       t: time of each row [N].
       c: conditions of the rows, or None.
-      known: observed numbers and where they are [N, *shape, 2]; None if the net reads none.
+      evidence: observed numbers and where they are [N, *shape, 2]; None if the net reads none.
       rngs: random keys of dropout; by default none.
     """
     at = shares_of(model.schedule, model.deviation, t)
     level = jnp.log(jnp.maximum(at.a, 1e-6)) - jnp.log(jnp.maximum(at.s, 1e-6))
     level = jnp.clip(level, -LARGEST, LARGEST) / LARGEST
-    inputs = () if known is None else (known,)
+    inputs = () if evidence is None else (evidence,)
     out = model.net.apply(params, z / beside(at.scale, z), c, level, *inputs, rngs=rngs or {})
     return out, Shares(*(beside(value, z) for value in at))
 
 
 def estimate(
-    model: Diffusion, params: Any, z: jax.Array, t: jax.Array, c: Given | None, known: jax.Array | None = None
+    model: Diffusion, params: Any, z: jax.Array, t: jax.Array, c: Given | None, evidence: jax.Array | None = None
 ) -> Estimate:
     """Returns the data and the noise in noisy rows.
 
@@ -91,9 +91,9 @@ def estimate(
       z: noisy rows [N, *shape].
       t: time of each row [N].
       c: conditions of the rows, or None.
-      known: observed numbers and where they are [N, *shape, 2]; None if the net reads none.
+      evidence: observed numbers and where they are [N, *shape, 2]; None if the net reads none.
     """
-    out, at = predict(model, params, z, t, c, known)
+    out, at = predict(model, params, z, t, c, evidence)
     return Estimate(*at.solved(model.prediction, z, out))
 
 

@@ -166,10 +166,10 @@ def draw(
     """
     noise_key, form_key = jax.random.split(key)
     keys = jax.vmap(partial(jax.random.fold_in, noise_key))(jnp.arange(num))
-    known = None if cells is None else known_of(model, *cells)
+    evidence = None if cells is None else evidence_of(model, *cells)
     start = normal(jax.vmap(lambda each: jax.random.fold_in(each, 0))(keys), model.form.shape)
     z = start * first_scale(model, steps)
-    look = partial(guided_estimate, model, params, c, known, method.guided)
+    look = partial(guided_estimate, model, params, c, evidence, method.guided)
     x = solved(look, keys, z, steps, method)
     x = model.form.drawn(form_key, x)
     return x if cells is None else jnp.where(cells[1], cells[0], x)
@@ -195,7 +195,7 @@ def normal(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 
 
-def known_of(model: Diffusion, x: jax.Array, mask: jax.Array) -> jax.Array:
+def evidence_of(model: Diffusion, x: jax.Array, mask: jax.Array) -> jax.Array:
     """Returns observed numbers, 0 elsewhere, and where they are, [N, *shape, 2].
 
     Args:
@@ -211,7 +211,7 @@ def guided_estimate(
     model: Diffusion,
     params: Any,
     c: Given | None,
-    known: jax.Array | None,
+    evidence: jax.Array | None,
     guided: bool,
     z: jax.Array,
     t: jax.Array,
@@ -225,7 +225,7 @@ def guided_estimate(
       model: the model.
       params: weights of the net.
       c: conditions of the rows, or None.
-      known: observed numbers and where they are; None if the net reads none.
+      evidence: observed numbers and where they are; None if the net reads none.
       guided: whether a step has a weight other than 1.
       z: noisy rows [N, *shape].
       t: time of all rows [].
@@ -233,11 +233,11 @@ def guided_estimate(
     """
     times = jnp.full(len(z), t)
     if not guided:
-        return estimate(model, params, z, times, c, known)
+        return estimate(model, params, z, times, c, evidence)
     num = len(z)
-    twice = jax.tree.map(lambda each: jnp.concatenate([each, each]), (z, times, c, known))
-    z, times, c, known = twice
-    out = estimate(model, params, z, times, hidden(model.conditions, c, jnp.arange(2 * num) >= num), known)
+    twice = jax.tree.map(lambda each: jnp.concatenate([each, each]), (z, times, c, evidence))
+    z, times, c, evidence = twice
+    out = estimate(model, params, z, times, hidden(model.conditions, c, jnp.arange(2 * num) >= num), evidence)
     return Estimate(
         *(jnp.where(weight == 1, each[:num], each[num:] + weight * (each[:num] - each[num:])) for each in out)
     )

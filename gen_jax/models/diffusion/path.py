@@ -1,4 +1,4 @@
-"""Likelihoods and latents of a diffusion model: the ordinary differential equation of its path, and a bound for levels."""
+"""The path of a diffusion model without fresh noise, an ordinary differential equation: densities and latents."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,15 +10,11 @@ import numpy as np
 
 from gen_jax.conditions import Given, batch_conditions, conditions_in, drawn_labels
 from gen_jax.distributions.multivariate_normal import gaussian_log_prob
-from gen_jax.distributions.pixels import Whole
-from gen_jax.errors import check_whole
 from gen_jax.model import Batch
 from gen_jax.models.diffusion.denoising import Diffusion, estimate
-from gen_jax.models.diffusion.schedules import beside, shares_of, strata
+from gen_jax.models.diffusion.schedules import shares_of
 
 MOST = 16  # number of dimensions up to which the trace of a Jacobian is computed exactly
-LOWEST = -10.0  # ln(a^2 / s^2) at the noisy end of the bound
-SHARE = 1 / 8  # of the distance of two levels: s / a at its other end, where the nearest level is nearly always right
 LAST = 1e-5  # time before data at which the path of a schedule without noise ends, where a slope may not exist
 
 
@@ -82,70 +78,18 @@ def ode_log_prob(model: Diffusion, steps: int, params: Any, x: jax.Array, c: Giv
       c: conditions of the rows, or None.
     """
 
-    def one(row: jax.Array, c: Given | None, t: jax.Array) -> jax.Array:
+    def row_slope(row: jax.Array, c: Given | None, t: jax.Array) -> jax.Array:
         c = None if c is None else {name: value[None] for name, value in c.items()}
         return velocity(model, params, c, row[None], t)[0]
 
     def slope(value: tuple[jax.Array, jax.Array], t: jax.Array) -> tuple[jax.Array, jax.Array]:
         z, _ = value
-        jacobian = jax.vmap(lambda row, c: jax.jacfwd(partial(one, c=c, t=t))(row))(z, c)
+        jacobian = jax.vmap(lambda row, c: jax.jacfwd(partial(row_slope, c=c, t=t))(row))(z, c)
         return velocity(model, params, c, z, t), jnp.trace(jacobian, axis1=1, axis2=2)
 
     z, volume = followed(slope, (x, jnp.zeros(len(x))), last_time(model), 0.0, steps)
     scale = shares_of(model.schedule, model.deviation, jnp.float32(0)).scale
     return gaussian_log_prob(z, 0.0, jnp.log(scale)).sum(1) + volume
-
-
-def bound(model: Diffusion, whole: Whole, key: jax.Array, params: Any, batch: Batch, num: int) -> jax.Array:
-    """Returns an unbiased estimate of a lower bound of log p(x) [N] in nats (Kingma et al. 2021, arXiv 2107.00630, eq. 11).
-
-    The bound is that of infinitely many steps: -KL(q(z_0 | x) || N(0, 1)) + E log p(x | z_1) - E |e - e'|^2 times half the
-    range of ln(a^2 / s^2), with this number uniform over its range. With more samples the estimate has less noise.
-
-    Args:
-      model: the model.
-      whole: conversion of the whole numbers of the data.
-      key: random key.
-      params: weights of the net.
-      batch: `x` [N, *shape] in model space, and the conditions that the net reads.
-      num: number of noise levels of a row.
-    """
-    x, c = batch["x"], conditions_in(batch, model.conditions)
-    rows = jnp.ones(len(x))
-    last_key, key = jax.random.split(key)
-    values = whole.back(jnp.arange(whole.top + 1, dtype=jnp.float32))
-    ratio = SHARE * (values[1] - values[0])  # s / a at the last time
-    low, high = LOWEST, -2 * jnp.log(ratio)
-
-    def noisy(key: jax.Array, snr: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Returns z, e and the times for ln(a^2 / s^2) of each row."""
-        t = model.schedule.time(jnp.exp(-snr / 2))
-        at = shares_of(model.schedule, model.deviation, t)
-        e = jax.random.normal(key, x.shape)
-        return beside(at.a, x) * x + beside(at.s, x) * e, e, t
-
-    def diffusion(key: jax.Array) -> jax.Array:
-        u_key, e_key = jax.random.split(key)
-        z, e, t = noisy(e_key, low + (high - low) * strata(u_key, rows))
-        return -(high - low) / 2 * row_sum(jnp.square(e - estimate(model, params, z, t, c).e))
-
-    close = x + ratio * jax.random.normal(last_key, x.shape)
-    logits = -jnp.square((close[..., None] - values.reshape(*(1,) * x.ndim, -1)) / ratio) / 2
-    at_end = jax.nn.log_softmax(logits)
-    reached = jnp.take_along_axis(at_end, whole.of(x).astype(jnp.int32)[..., None], -1)[..., 0]
-    share = np.exp(low) / (1 + np.exp(low))  # a^2 at the first time of a path that keeps the variance
-    kl = 0.5 * (share * jnp.square(x) - share - np.log1p(-share))
-    steps = jax.lax.map(diffusion, jax.random.split(key, num)).mean(0)
-    return steps + row_sum(reached - kl)
-
-
-def row_sum(values: jax.Array) -> jax.Array:
-    """Returns the sum of the numbers of each row [N].
-
-    Args:
-      values: numbers [N, *shape].
-    """
-    return values.reshape(len(values), -1).sum(1)
 
 
 def log_prob(model: Diffusion, compiled: Callable, key: jax.Array, state: Any, batch: Batch) -> jax.Array:
@@ -162,27 +106,6 @@ def log_prob(model: Diffusion, compiled: Callable, key: jax.Array, state: Any, b
       UserError: for wrong conditions.
     """
     return compiled(state.average, batch["x"], batch_conditions(batch, model.conditions))
-
-
-def log_prob_bound(
-    model: Diffusion, compiled: Callable, key: jax.Array, state: Any, batch: Batch, num_samples: int = 1
-) -> jax.Array:
-    """Returns an estimate of a lower bound of log p(x) [N] of rows of whole numbers, in nats; see `bound`.
-
-    Args:
-      model: the model.
-      compiled: `bound` of the model, compiled.
-      key: random key.
-      state: the state, whose averaged weights are used.
-      batch: `x` [N, *shape] and the conditions that the net reads.
-      num_samples: number of noise levels of a row; by default 1.
-
-    Raises:
-      UserError: for wrong conditions, or a number of samples below 1.
-    """
-    check_whole("num_samples", num_samples)
-    rows = {"x": batch["x"], **(batch_conditions(batch, model.conditions) or {})}
-    return compiled(key, state.average, rows, num=num_samples)
 
 
 def prior(model: Diffusion, key: jax.Array, state: Any, num: int) -> dict:

@@ -1,0 +1,28 @@
+"""Diffusion on a grid of 25 Gaussians, or on a ring of 8 Gaussians, beside `gan_gaussians.py`.
+
+    python -m gen_jax.train --config configs/diffusion_gaussians.py
+"""
+
+from pathlib import Path
+
+from gen_jax.config import load_file
+
+
+def get_config():
+    config = load_file(Path(__file__).with_name("gan_gaussians.py"))
+    config.steps = 6000
+    config.batch_size = 512
+    config.log_every = 500
+    config.sample_every = 3000
+    config.eval_every = 3000
+    config.save_every = 3000
+    config.model = {
+        "name": "diffusion",
+        "net": {"name": "mlp", "width": 128, "blocks": 3},
+        "schedule": {"name": "edm", "smallest": 0.005, "largest": 80.0},
+        "times": {"name": "log_normal", "mean": -1.2, "deviation": 1.6},
+        "deviation": 2.8,
+        "optimizer": {"name": "adam", "learning_rate": {"start": 2e-3, "stop": 1e-5, "examples": 6000 * 512}},
+        "ema_half_life": 50_000.0,
+    }
+    return config
