@@ -17,6 +17,7 @@ from gen_jax.models.autoregressive import autoregressive
 from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.diffusion import diffusion
+from gen_jax.models.flow import flow
 from gen_jax.models.forest import forest
 from gen_jax.models.gan import gan
 from gen_jax.models.gaussian import gaussian
@@ -502,6 +503,26 @@ FAMILIES = {
         ),
         pixels(),
         {"optimizer": SGD},
+        partial(mean_distance, pixels()),
+    ),
+    "flow": Family(
+        partial(flow, VECTOR, layers=3, bins=4, net={"name": "mlp", "width": 16, "blocks": 1}, optimizer=FAST),
+        vectors(),
+        {"optimizer": {**SGD, "learning_rate": 1e-4}},
+        partial(mean_distance, vectors()),
+    ),
+    "flow_labels": Family(
+        partial(
+            flow,
+            BITS._replace(classes=("a", "b", "c")),
+            conditional=True,
+            layers=2,
+            bins=4,
+            net={"name": "made", "hidden": (16,), "dropout": 0.0},
+            optimizer=FAST,
+        ),
+        pixels(),
+        {"optimizer": {**SGD, "learning_rate": 1e-4}},
         partial(mean_distance, pixels()),
     ),
     "vqvae": levels_family(

@@ -37,6 +37,10 @@ SMALLER = {  # what takes long to compile or to run
     "jsb_hmm": ["--config.model.states=4", "--config.replicas=2", "--config.eval_every=2"],
     "gan_gaussians": ["--config.data.variant=ring"],
     "jsb_gru": ["--config.eval_every=2"],
+    "jsb_transformer": [*TINY[:2], "--config.eval_every=2", "--config.batch_size=4"],
+    "diffusion": ["--config.model.net.width=16"],
+    "diffusion_gaussians": ["--config.model.net.width=16"],
+    "masked": ["--config.model.net.width=16"],
     "jsb_lstm": ["--config.eval_every=2"],
     "jsb_gru_structured": ["--config.model.net.units=16", "--config.eval_every=2"],
     "ladder_vae": ["--config.model.net.latents=(2,2)", "--config.model.net.hidden=(16,16)"],
@@ -125,7 +129,44 @@ def melodies(folder: Path, random: np.random.Generator) -> list[str]:
     return [f"--config.data.path={folder / 'melodies'}", *TINY, "--config.data.window=16"]
 
 
+def pieces(folder: Path, random: np.random.Generator) -> list[str]:
+    """Pieces of four voices."""
+    arrays = {}
+    for split in ("train", "val", "test"):
+        arrays[f"length_{split}"] = np.full(20, 8, np.int32)
+        arrays[f"x_{split}"] = random.integers(50, 60, (160, 4)).astype(np.int8)
+    np.savez(folder / "pieces.npz", **arrays)
+    return [
+        f"--config.data.path={folder / 'pieces.npz'}",
+        *TINY[:2],
+        "--config.eval_every=2",
+        "--config.sample.length=8",
+    ]
+
+
+def black_and_white(folder: Path, random: np.random.Generator) -> list[str]:
+    """A folder of small black and white images with a folder for each split."""
+    for split, num in {"train": 120, "val": 10, "test": 10}.items():
+        for number in range(num):
+            place = folder / "images" / split / str(number % 2)
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (4, 4), dtype=np.uint8)).save(place / f"{number}.png")
+    small = ["--config.model.net.hidden=(8,)", "--config.eval_every=2", "--config.data.transform=static_binary"]
+    return [f"--config.data.path={folder / 'images'}", *small]
+
+
+def squares(folder: Path, random: np.random.Generator) -> list[str]:
+    """Images whose sides are multiples of 7, with labels."""
+    x = random.integers(0, 256, (300, 14, 14, 1), dtype=np.uint8)
+    np.savez(folder / "squares.npz", x=x, y=np.arange(300) % 10)
+    small = ["--config.model.net.units=16", "--config.model.net.layers=1", "--config.model.net.heads=2"]
+    return [f"--config.data.path={folder / 'squares.npz'}", *small]
+
+
 PAIRED = {
+    "chorales": pieces,
+    "made": black_and_white,
+    "diffusion_mnist": squares,
     "translate": sentences,
     "summarise": synopses,
     "tunes": melodies,
@@ -138,6 +179,8 @@ PAIRED = {
 
 def stand_in(config_file: Path, folder: Path) -> list[str]:
     """Flags that give a config whose data need the network made-up data of the same kind."""
+    if config_file.stem in PAIRED:
+        return PAIRED[config_file.stem](folder, np.random.default_rng(0))
     if load_file(config_file).data.path == str(ASIA):
         return []
     if load_file(config_file).data.name in {*BUILDERS, *SHIPPED, "asia"} and not load_file(config_file).data.path:
@@ -156,8 +199,6 @@ def stand_in(config_file: Path, folder: Path) -> list[str]:
                 wavfile.write(sound, 8000, random.integers(-9999, 9999, 700, np.int16))
                 archive.writestr(f"{number % 2}_ann_{number}.wav", sound.getvalue())
         return [f"--config.data.path={folder / 'sounds.zip'}"]
-    if config_file.stem in PAIRED:
-        return PAIRED[config_file.stem](folder, random)
     channels = 3 if load_file(config_file).data.name == "cifar10" else 1
     x = random.integers(0, 256, (300, 8, 8, channels), dtype=np.uint8)
     np.savez(folder / "images.npz", x=x, y=np.arange(300) % 10)

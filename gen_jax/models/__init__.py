@@ -15,6 +15,7 @@ from gen_jax.models.bayes_net import bayes_net
 from gen_jax.models.bernoulli import bernoulli
 from gen_jax.models.diffusion import diffusion
 from gen_jax.models.families import Families
+from gen_jax.models.flow import flow
 from gen_jax.models.forest import forest
 from gen_jax.models.gan import gan
 from gen_jax.models.gaussian import gaussian
@@ -34,6 +35,7 @@ MODELS = Families(  # family(spec, **options)
         "bayes_net": bayes_net,
         "bernoulli": bernoulli,
         "diffusion": diffusion,
+        "flow": flow,
         "forest": forest,
         "gan": gan,
         "gaussian": gaussian,

@@ -198,7 +198,7 @@ def step(
     return state, {"nats_per_row": nats, "gradient_norm": optax.tree.norm(gradient)}
 
 
-def seen(model: MaskedNet, batch: Batch) -> jax.Array:
+def presence(model: MaskedNet, batch: Batch) -> jax.Array:
     """Returns which entries of rows are observed [N, D] bool.
 
     Args:
@@ -264,7 +264,7 @@ def masked_loss(model: MaskedNet, params: Any, key: jax.Array, batch: Batch) -> 
       batch: `x` [N, *shape], `mask` if cells are missing, the conditions that the net reads, and `weight` [N].
     """
     order_key, count_key, dropout_key = jax.random.split(key, 3)
-    code, observed = model.codes.of(batch["x"]), seen(model, batch)
+    code, observed = model.codes.of(batch["x"]), presence(model, batch)
     size = observed.sum(1)
     count = 1 + jnp.floor(jax.random.uniform(count_key, (len(code),)) * size)
     hidden = order_of(order_key, observed) < count[:, None]
@@ -302,7 +302,7 @@ def bound(model: MaskedNet, key: jax.Array, params: Any, batch: Batch, num: int)
       batch: `x` [N, *shape], `mask` if cells are missing, and the conditions that the net reads.
       num: number of orders of a row.
     """
-    entries = seen(model, batch)
+    entries = presence(model, batch)
     nats = jax.lax.map(
         lambda key: order_log_prob(model, params, order_of(key, entries), batch), jax.random.split(key, num)
     )

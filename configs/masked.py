@@ -1,0 +1,29 @@
+"""masked"""
+
+from pathlib import Path
+
+from gen_jax.config import load_file
+
+
+def get_config():
+    config = load_file(Path(__file__).with_name("chow_liu.py"))
+    config.steps = 6000
+    config.batch_size = 256
+    config.log_every = 500
+    config.eval_every = 0
+    config.sample_every = 0
+    config.save_every = 3000
+    config.data.order = "shuffle"
+    config.model = {
+        "name": "masked",
+        "net": {"name": "mlp", "width": 256, "blocks": 3, "dropout": 0.1},
+        "optimizer": {
+            "name": "adamw",
+            "learning_rate": {"start": 2e-3, "stop": 1e-5, "examples": 6000 * 256},
+            "weight_decay": 0.1,
+        },
+        "ema_half_life": 50_000.0,
+    }
+    config.sample.num_samples = 32
+    config.evaluate.metrics = ("nll_bound",)
+    return config
