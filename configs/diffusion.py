@@ -1,6 +1,6 @@
 """A diffusion model of small digits by flow matching, with labels (Lipman et al. 2023, arXiv 2210.02747).
 
-    python -m gen_jax.train --config configs/diffusion.py
+python -m gen_jax.train --config configs/diffusion.py
 """
 
 from gen_jax.config import base_config

@@ -1,6 +1,6 @@
 """Diffusion on a grid of 25 Gaussians, or on a ring of 8 Gaussians, beside `gan_gaussians.py`.
 
-    python -m gen_jax.train --config configs/diffusion_gaussians.py
+python -m gen_jax.train --config configs/diffusion_gaussians.py
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """A diffusion model of MNIST digits: a patch transformer that predicts the image (Li & He 2025, arXiv 2511.13720).
 
-    python -m gen_jax.train --config configs/diffusion_mnist.py --config.data.data_dir=DIR
+python -m gen_jax.train --config configs/diffusion_mnist.py --config.data.data_dir=DIR
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """A transformer over four-part chorales in quarter notes, with a head that models the dependence between keys.
 
-    python -m gen_jax.train --config configs/jsb_transformer.py --config.data.path=JSB_Chorales.mat
+python -m gen_jax.train --config configs/jsb_transformer.py --config.data.path=JSB_Chorales.mat
 """
 
 from pathlib import Path

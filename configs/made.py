@@ -16,11 +16,11 @@ def get_config():
     config.sample.num = 64
     config.model = {
         "name": "autoregressive",
-        "net": {"name": "made", "hidden": (1000,), "orders": 1},
+        "net": {"name": "made", "hidden": (1000,)},
         "optimizer": {
-            "name": "adam",
+            "name": "adamw",
             "learning_rate": {"start": 2e-3, "stop": 1e-5, "examples": config.steps * config.batch_size},
+            "weight_decay": 0.1,
         },
-        "ema_half_life": 0,
     }
     return config

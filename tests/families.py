@@ -518,7 +518,7 @@ FAMILIES = {
             conditional=True,
             layers=2,
             bins=4,
-            net={"name": "made", "hidden": (16,), "dropout": 0.0},
+            net={"name": "made", "hidden": (16,)},
             optimizer=FAST,
         ),
         pixels(),

@@ -40,27 +40,25 @@ from gen_jax.registry import Choices, build
 ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 5.0}
 
 
-def mlp(shape: tuple[int, ...], width: int = 64, blocks: int = 2, dropout: float = 0.0) -> Net:
+def mlp(shape: tuple[int, ...], width: int = 64, blocks: int = 2) -> Net:
     """Returns the net of a coupling layer, residual dense blocks; see `nets.denoisers.DenoisingMLP`.
 
     Args:
       shape: shape of its output.
       width: number of units.
       blocks: number of blocks.
-      dropout: dropout rate inside a block.
     """
-    return DenoisingMLP(shape, width, blocks, dropout)
+    return DenoisingMLP(shape, width, blocks)
 
 
-def made(shape: tuple[int, ...], hidden: tuple[int, ...] = (64, 64), dropout: float = 0.0) -> Net:
+def made(shape: tuple[int, ...], hidden: tuple[int, ...] = (64, 64)) -> Net:
     """Returns the net of an autoregressive layer; see `nets.made.Made`.
 
     Args:
       shape: not used, because the net is told its shape when it is called.
       hidden: width of each hidden layer.
-      dropout: dropout rate of the hidden units.
     """
-    return Made(hidden, dropout=dropout)
+    return Made(hidden)
 
 
 NETS: dict[str, Callable[..., Any]] = {"mlp": mlp, "made": made}  # of coupling layers; of autoregressive layers
