@@ -1,6 +1,14 @@
-"""A diffusion model of small digits by flow matching, with labels (Lipman et al. 2023, arXiv 2210.02747).
+"""A diffusion model of small digits by flow matching, with labels, offline (Lipman et al. 2023, arXiv 2210.02747).
 
-python -m gen_jax.train --config configs/diffusion.py
+    python -m gen_jax.train --config configs/diffusion.py
+
+The run takes 118 seconds on two CPU cores beside another run. The scores are for 1,000 samples of one seed. An SVC is sure
+of a digit for a share of 0.934, more often than of real held-out digits. The Frechet distance is 3.102, recall 0.907 and
+coverage 0.969. The digit that was asked for is read in a share of 0.984. The command `evaluate` prints what real digits
+score.
+
+    python -m gen_jax.sample --workdir runs/diffusion --num 100 --given y=all --how guidance=2 --out digits.png
+    python -m gen_jax.interpolate --workdir runs/diffusion --out paths.gif
 """
 
 from gen_jax.config import base_config

@@ -13,9 +13,10 @@ def get_config():
     config.steps = 6000
     config.batch_size = 512
     config.log_every = 500
-    config.sample_every = 3000
-    config.eval_every = 3000
+    config.sample_every = 6000
+    config.eval_every = 6000
     config.save_every = 3000
+    config.evaluate.metrics = ("modes", "high_quality", "reverse_kl")
     config.model = {
         "name": "diffusion",
         "net": {"name": "mlp", "width": 128, "blocks": 3},

@@ -1,6 +1,10 @@
 """A transformer over four-part chorales in quarter notes, with a head that models the dependence between keys.
 
-python -m gen_jax.train --config configs/jsb_transformer.py --config.data.path=JSB_Chorales.mat
+    python -m gen_jax.train --config configs/jsb_transformer.py --config.data.path=JSB_Chorales.mat
+
+In training, each chorale moves by up to six semitones, which no published figure of this set does. The run takes
+509 seconds on two shared CPU cores beside other runs. With one seed, the test split has 6.059 nats per frame, and the
+validation split 6.015. The GRU with the same head (`jsb_gru_structured.py`), which is trained in one key, has 5.86.
 """
 
 from pathlib import Path
