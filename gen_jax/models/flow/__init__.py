@@ -29,7 +29,7 @@ from gen_jax.distributions.pixels import Whole, whole
 from gen_jax.errors import UserError, check_whole
 from gen_jax.model import Batch, Model, family, weighted_mean
 from gen_jax.models.flow import splines
-from gen_jax.models.flow.layers import Autoregressive, Bijection, Coupling, Linear
+from gen_jax.models.flow.bijections import Autoregressive, Bijection, Coupling, Linear
 from gen_jax.models.updates import started, updated
 from gen_jax.nets.denoisers import DenoisingMLP
 from gen_jax.nets.embedding import ConditionedNet
@@ -40,7 +40,7 @@ from gen_jax.registry import Choices, build
 ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 5.0}
 
 
-def mlp(shape: tuple[int, ...], width: int = 64, blocks: int = 2) -> Net:
+def coupling_net(shape: tuple[int, ...], width: int = 64, blocks: int = 2) -> Net:
     """Returns the net of a coupling layer, residual dense blocks; see `nets.denoisers.DenoisingMLP`.
 
     Args:
@@ -51,7 +51,7 @@ def mlp(shape: tuple[int, ...], width: int = 64, blocks: int = 2) -> Net:
     return DenoisingMLP(shape, width, blocks)
 
 
-def made(shape: tuple[int, ...], hidden: tuple[int, ...] = (64, 64)) -> Net:
+def autoregressive_net(shape: tuple[int, ...], hidden: tuple[int, ...] = (64, 64)) -> Net:
     """Returns the net of an autoregressive layer; see `nets.made.Made`.
 
     Args:
@@ -61,7 +61,10 @@ def made(shape: tuple[int, ...], hidden: tuple[int, ...] = (64, 64)) -> Net:
     return Made(hidden)
 
 
-NETS: dict[str, Callable[..., Any]] = {"mlp": mlp, "made": made}  # of coupling layers; of autoregressive layers
+NETS: dict[str, Callable[..., Any]] = {
+    "mlp": coupling_net,
+    "made": autoregressive_net,
+}  # of coupling layers; of autoregressive layers
 
 
 class Flow(NamedTuple):
@@ -107,8 +110,8 @@ def flow(
 
     Args:
       spec: facts of the data.
-      net: `mlp` and the options of `mlp`, for coupling layers: half of the numbers stay, and tell the splines of the others.
-        Or `made` and the options of `made`, for autoregressive layers: each number tells the splines of the numbers after
+      net: `mlp` and the options of `coupling_net`, for coupling layers: half of the numbers stay, and tell the splines of the others.
+        Or `made` and the options of `autoregressive_net`, for autoregressive layers: each number tells the splines of the numbers after
         it, in turn from both ends. These fit more closely, but draw samples number by number.
       layers: number of layers; by default 6.
       bins: number of bins of a spline; by default 8.
@@ -418,8 +421,9 @@ def sample(
     """
     sampler_options(how)
     refuse_given(given, model.conditions.names)
-    latent = {**prior(model, key, state, num), **given_conditions(given, num, model.conditions)}
-    rows = compiled(key, state, latent)
+    z_key, x_key = jax.random.split(key)
+    latent = {**prior(model, z_key, state, num), **given_conditions(given, num, model.conditions)}
+    rows = compiled(x_key, state, latent)
     if model.numbers is not None:
         x = model.numbers.of(rows["x"])
         rows["x"] = model.numbers.back(jnp.clip(x, 0, model.numbers.top))

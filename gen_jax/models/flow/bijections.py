@@ -1,4 +1,4 @@
-"""Layers of a normalizing flow: bijections of rows [N, D] with the log determinants of their Jacobians."""
+"""The layers of a normalizing flow: bijections of rows [N, D] with the log determinants of their Jacobians."""
 
 from typing import Any, NamedTuple, Protocol
 
