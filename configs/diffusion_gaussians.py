@@ -1,6 +1,15 @@
 """Diffusion on a grid of 25 Gaussians, or on a ring of 8 Gaussians, beside `gan_gaussians.py`.
 
-python -m gen_jax.train --config configs/diffusion_gaussians.py
+    python -m gen_jax.train --config configs/diffusion_gaussians.py
+
+Ten seeds by --config.replicas=10 take 918 seconds on two shared CPU cores beside other runs. The scores are by PacGAN's
+protocol: 2,500 samples, near a mode within 3 standard deviations. Each of the ten seeds has all 25 modes. High quality is
+0.9477 and reverse KL is 0.0055. By 200 steps of ancestral sampling, --how solver=euler,steps=200,churn=1, high quality is
+0.9816 and reverse KL is 0.0065.
+
+The ring was measured with three seeds and --config.data.variant=ring --config.model.schedule.smallest=0.001
+--config.model.deviation=0.7 --config.model.times.mean=-2.5 --config.model.times.deviation=1.8. Each has all 8 modes. High
+quality is 0.9656, and reverse KL is 0.0011.
 """
 
 from pathlib import Path

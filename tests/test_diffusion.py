@@ -9,8 +9,10 @@ import pytest
 from conftest import make_spec, table_spec
 from scipy import stats
 
+from gen_jax.distributions.pixels import whole
 from gen_jax.errors import UserError
 from gen_jax.models.diffusion import denoising_loss, diffusion, error_of
+from gen_jax.models.diffusion.bound import bound
 from gen_jax.models.diffusion.denoising import Estimate
 from gen_jax.models.diffusion.schedules import DENSITIES, PREDICTIONS, SCHEDULES, shares_of, strata
 from gen_jax.models.diffusion.solvers import Method, normal, solved, solver_of
@@ -147,7 +149,7 @@ def test_solvers_have_their_order(schedule):
 
 
 @cache
-def fitted(schedule: str = "flow", ode_steps: int = 100):
+def fitted(schedule: str = "flow", ode_steps: int = 100, prediction: str = "v"):
     """A model of N(MEAN, SPREAD^2), and its state after some steps."""
     settings = {
         "net": NOISE,
@@ -155,7 +157,7 @@ def fitted(schedule: str = "flow", ode_steps: int = 100):
         "optimizer": {"name": "adam", "learning_rate": 3e-3},
         "ema_half_life": 5e3,
     }
-    model = diffusion(VECTOR, schedule={"name": schedule}, ode_steps=ode_steps, **settings)
+    model = diffusion(VECTOR, schedule={"name": schedule}, ode_steps=ode_steps, prediction=prediction, **settings)
     step, state = jax.jit(model.step), jax.jit(model.init)(KEY, {"x": jnp.zeros((256, 2))})
     random = np.random.default_rng(0)
     for number in range(400):
@@ -220,10 +222,9 @@ def test_guidance_of_one_is_none_and_more_moves_samples_away_from_the_other_labe
     ]
     np.testing.assert_array_equal(draws[0], draws[1])
     assert draws[0].mean() == pytest.approx(-1, abs=0.15) and draws[2].mean() < draws[0].mean() - 0.2
-    closed = np.asarray(
-        model.sample(KEY, state, 500, given, {"guidance": 3.0, "guide_from": 0.9, "guide_to": 0.1})["x"]
-    )
-    np.testing.assert_array_equal(closed, draws[0])
+    for how in ({"guidance": 3.0, "guide_from": 0.9, "guide_to": 0.1}, {"guide_from": 0.5}):
+        with pytest.raises(UserError, match="which guides no step"):
+            model.sample(KEY, state, 500, given, how)
     late = np.asarray(model.sample(KEY, state, 500, given, {"guidance": 3.0, "guide_from": 0.5})["x"])
     assert draws[2].mean() < late.mean() < draws[0].mean()
     none = np.asarray(model.sample(KEY, state, 500, given, {"guidance": 0.0})["x"])
@@ -301,6 +302,7 @@ def test_patches_come_back_and_the_transformer_refuses_sizes_that_do_not_fit():
         (VECTOR, {"schedule": {"name": "line"}}, "unknown schedule 'line'"),
         (VECTOR, {"schedule": {"name": "edm", "smallest": 3.0, "largest": 2.0}}, "are no edm schedule"),
         (VECTOR, {"times": {"name": "normal"}}, "unknown times 'normal'.*log_normal"),
+        (VECTOR, {"prediction": "e", "schedule": {"name": "edm"}}, "prediction is 'e' with the schedule edm"),
         (VECTOR, {"deviation": 0.0}, "deviation is 0.0; expected a number above 0"),
         (VECTOR, {"drop": 1.0}, "drop is 1.0; expected a share"),
         (VECTOR, {"ode_steps": 0}, "ode_steps is 0"),
@@ -321,6 +323,7 @@ def test_faulty_models_are_refused(spec, options, line):
         ({"solver": "rk4"}, "unknown solver 'rk4'; expected one of euler, heun, multistep"),
         ({"churn": 2.0}, "churn is .*expected a number from 0 to 1"),
         ({"guidance": 2.0}, "guidance is 2 and this model was trained without hidden conditions"),
+        ({"guidance": [1.0, 1.0]}, "guidance is an array; expected one number"),
         ({"temperature": 1.0}, "no sampler option 'temperature'"),
     ],
 )
@@ -338,3 +341,43 @@ def test_samples_of_whole_numbers_are_whole_numbers_of_the_domain():
     x = np.asarray(model.sample(KEY, state, 50, how={"steps": 2})["x"])
     assert {*np.unique(x)} <= {0.0, 1.0, 2.0, 3.0}
     assert model.log_prob is None and model.log_prob_bound is not None
+
+
+@pytest.mark.parametrize(
+    "schedule, prediction", [("flow", "e"), ("cosine", "e"), ("flow", "x"), ("cosine", "u"), ("edm", "x")]
+)
+def test_every_prediction_draws_the_data(schedule, prediction):
+    model, state = fitted(schedule, 100, prediction)
+    x = np.asarray(model.sample(KEY, state, 2000)["x"])
+    np.testing.assert_allclose(x.mean(0), MEAN, atol=0.08)
+    np.testing.assert_allclose(x.std(0), SPREAD, rtol=0.25)
+    assert (model.log_prob is None) == (prediction != "u") == (model.encode is None)
+
+
+class PosteriorMean:
+    """The best net for one pixel that is one of some levels, each as likely."""
+
+    def __init__(self, levels: np.ndarray):
+        self.levels = levels
+
+    def init(self, *inputs):
+        return {"params": {}}
+
+    def apply(self, weights, z, c, level, **options):
+        ratio = jnp.exp(-8.0 * level)[:, None]  # s / a
+        centre = z.reshape(-1, 1) * jnp.sqrt(0.25 + ratio**2)
+        share = jax.nn.softmax(-0.5 * jnp.square((centre - self.levels[None]) / ratio))
+        return (share * self.levels[None]).sum(1).reshape(z.shape)
+
+
+@pytest.mark.parametrize("schedule", [{"name": "flow"}, {"name": "edm", "smallest": 0.05}, {"name": "edm"}])
+@pytest.mark.parametrize("bits", [8, 12])
+def test_the_bound_of_the_best_net_is_at_most_the_entropy(schedule, bits):
+    """Also where the schedule ends at more noise than tells the levels apart."""
+    half = (2**bits - 1) / 2
+    levels = ((np.arange(3) + 2 ** (bits - 1) - 1) - half) / half
+    spec = make_spec("image", (1, 1, 1))._replace(dtype="uint16", low=0, high=2 * half, shift=half, scale=half)
+    model = diffusion(spec, net=PosteriorMean(levels), prediction="x", schedule=schedule)
+    x = jnp.asarray(np.resize(levels, 3000), jnp.float32).reshape(-1, 1, 1, 1)
+    values = bound(model.init.args[0], whole(spec), KEY, {"params": {}}, {"x": x}, 20)
+    assert float(values.mean()) < -np.log(3) + 5 * float(values.std()) / np.sqrt(3000)

@@ -174,6 +174,14 @@ def test_faulty_options_are_refused(how, line):
         model.sample(KEY, state, 1, {"x": np.array([[5.0, 0, 0]]), "mask": np.array([[True, False, False]])})
 
 
+def test_given_numbers_that_are_no_levels_are_refused():
+    spec = make_spec("image", (2, 2, 1))._replace(dtype="uint8", low=0, high=3)
+    model = masked(spec, net=NETS["mlp"])
+    state = model.init(KEY, {"x": jnp.zeros((1, 2, 2, 1))})
+    with pytest.raises(UserError, match="given x holds 9; expected levels of the data"):
+        model.sample(KEY, state, 1, {"x": np.full((1, 2, 2, 1), 9.0), "mask": np.ones((1, 2, 2, 1))})
+
+
 def test_texts_of_one_length_are_modelled():
     spec = make_spec("text", (4,))._replace(info={"vocabulary": list("abc")})
     model = masked(spec, net=NETS["transformer"])

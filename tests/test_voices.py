@@ -46,6 +46,7 @@ def test_a_file_gives_whole_pieces_whose_symbols_are_the_pitches(tmp_path):
     "others, line",
     [
         ({"length_train": np.array([2, 2])}, "length_train of .* sums to 4; expected 6, the frames of x_train"),
+        ({"x_valid": np.zeros(3)}, "holds the array 'x_valid'; expected length_test"),
         ({"length_train": np.array([6, 0])}, "length_train of .* is missing or wrong"),
         ({"length_test": np.array([[6]])}, "length_test of .* is missing or wrong"),
         (

@@ -171,7 +171,8 @@ def _row_likelihood(real: Real, split: str | None, name: str) -> Computation | N
     def values(log_prob: LogProb) -> Mapping[str, Any]:
         rows = real.whole(split)
         nats = log_prob(rows)
-        row_nats = in_units(spec, nats, rows["x"]) if _of_columns(spec) else nats - row_log_volume(spec)
+        columns_of_numbers = _of_columns(spec) and whole(spec) is None
+        row_nats = in_units(spec, nats, rows["x"]) if columns_of_numbers else nats - row_log_volume(spec)
         error = row_nats.std(dtype=np.float64) / np.sqrt(len(row_nats))
         return {name: -float(row_nats.mean(dtype=np.float64)), "standard_error": float(error)}
 

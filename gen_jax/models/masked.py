@@ -369,11 +369,30 @@ def sample(
     x, mask = given_cells(given, num, model.codes.shape)
     if model.levels is not None:
         categorical.check_levels(model.levels, x, mask)
-    steps = options["steps"] or len(model.codes.sizes)
+    else:
+        refuse_others(model.codes, x, mask)
+    steps = min(options["steps"] or len(model.codes.sizes), len(model.codes.sizes))
     drawn = compiled(
         x_key, state.average, x, mask, beside or None, jnp.asarray(temperature, jnp.float32), steps=int(steps)
     )
     return {"x": drawn, **beside}
+
+
+def refuse_others(codes: Codes, x: jax.Array, mask: jax.Array) -> None:
+    """Refuses observed numbers that are no levels of the data.
+
+    Args:
+      codes: conversion of rows to levels.
+      x: rows [N, *shape].
+      mask: observed entries [N, *shape].
+
+    Raises:
+      UserError: for the first such number.
+    """
+    code = codes.of(jnp.where(mask, x, 0)).clip(0, codes.sizes.max() - 1)
+    wrong = np.asarray(mask) & (abs(np.asarray(codes.back(code)) - np.asarray(x)) > 1e-3)
+    if wrong.any():
+        raise UserError(f"given x holds {float(np.asarray(x)[wrong][0]):g}; expected levels of the data")
 
 
 def complete(

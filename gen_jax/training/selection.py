@@ -26,9 +26,9 @@ def opened(workdir: Path, name: str | None) -> Iterator[Callable[[int, Mapping, 
 
     Args:
       workdir: directory of the run.
-      name: name of the metric. If it is None, no state is saved.
+      name: name of the metric. If it is None or empty, no state is saved.
     """
-    if name is None:
+    if not name:
         yield lambda step, scores, state: None
         return
     sign = catalogue.signs()[name]

@@ -31,6 +31,10 @@ def voices_file(path: Path, options: Mapping[str, Any]) -> Source:
     """
     with readable(f"data.path {path}", "an array file"):
         arrays = read_archive(path)
+    known = {f"{array}_{part}" for array in ("x", "length") for part in PARTS.values()}
+    others = sorted({*arrays} - known)
+    if others:
+        raise UserError(f"data.path {path} holds the array {others[0]!r}; expected {', '.join(sorted(known))} alone")
     pieces = {split: pieces_of(path, arrays, part) for split, part in PARTS.items() if f"x_{part}" in arrays}
     voices = {piece.shape[1] for split in pieces.values() for piece in split}
     if len(voices) != 1 or not pieces.get("train"):

@@ -106,6 +106,10 @@ def entries_of(spec: Spec, layers: Made, likelihood: pixels.LikelihoodChoice, co
             raise UserError(
                 f"{spec.name} holds {spec.kind} data; expected images, vectors or a table of levels for the net made"
             )
+        if pixels.whole(spec) is None and np.dtype(spec.dtype).kind != "f":
+            raise UserError(
+                f"the columns of {spec.name} are whole numbers with a range each; expected one range, or a table of levels"
+            )
         density = pixels.fitting(spec, likelihood)
         possible = np.ones((size, density.width), bool)
         if density.shape != (*spec.shape, density.width) or (pixels.whole(spec) and density.name == "gaussian"):

@@ -75,7 +75,7 @@ def diffusion(
     model.
 
     `log_prob` is exact, for at most 16 real numbers. `log_prob_bound` is the variational bound for whole numbers. `encode`
-    and `decode` follow the path without fresh noise. `given` takes the conditions, and with `observed` also `x` and `mask`,
+    and `decode` follow the path without fresh noise. The predictions u and v alone have `log_prob`, `encode` and `decode`. `given` takes the conditions, and with `observed` also `x` and `mask`,
     numbers that a sample keeps. `how` takes `steps`; `solver`, one of euler, heun and multistep; `churn`, the share of noise
     that a step draws anew (0 for DDIM, 1 for ancestral sampling); and `guidance`, the weight of the conditions (1 for none)
     from the time `guide_from` to `guide_to` (Kynkaanniemi et al. 2024, arXiv 2404.07724). Guided samples do not follow
@@ -100,6 +100,10 @@ def diffusion(
       UserError: for data that nets cannot read, missing conditions, or an unknown name or option.
     """
     check_arguments(spec, prediction, target, deviation, drop, observed, ode_steps)
+    if schedule.get("name") == "edm" and prediction in ("e", "u"):
+        raise UserError(
+            f"prediction is {prediction!r} with the schedule edm, whose noise is far larger than the data; expected v or x"
+        )
     representation = representation_of(spec)
     curve, density = built(schedule, times)
     conditions = conditions_of("diffusion model", spec, conditional)
@@ -139,12 +143,14 @@ def functions_of_path(model: Diffusion, steps: int) -> dict[str, Any]:
     spec, numbers = model.spec, whole(model.spec)
     functions: dict[str, Any] = {}
     plain = not (spec.tabular or kind_of(spec).class_map or model.observed)
-    if plain and len(spec.shape) == 1 and spec.shape[0] <= path.MOST and numbers is None:
+    smooth = model.prediction in ("u", "v")  # whose velocity has no pole at an end of the path
+    real = numbers is None and np.dtype(spec.dtype).kind == "f"
+    if plain and smooth and real and len(spec.shape) == 1 and spec.shape[0] <= path.MOST:
         functions["log_prob"] = partial(path.log_prob, model, jax.jit(partial(path.ode_log_prob, model, steps)))
     if plain and numbers is not None:
         compiled = jax.jit(partial(bound, model, numbers), static_argnames="num")
         functions["log_prob_bound"] = partial(log_prob_bound, model, compiled)
-    if plain:
+    if plain and smooth:
         functions["prior"] = partial(path.prior, model)
         functions["encode"] = partial(path.encode, model, jax.jit(partial(path.noise_of, model, steps)))
         functions["decode"] = jax.jit(partial(path.decode, model, steps))

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gen_jax.conditions import batch_conditions, conditions_in
 from gen_jax.distributions.pixels import Whole
@@ -21,7 +20,7 @@ SHARE = 1 / 8  # of the distance of two levels: s / a at its other end, where th
 def bound(model: Diffusion, whole: Whole, key: jax.Array, params: Any, batch: Batch, num: int) -> jax.Array:
     """Returns an unbiased estimate of a lower bound of log p(x) [N] in nats (Kingma et al. 2021, arXiv 2107.00630, eq. 11).
 
-    The bound is that of infinitely many steps: -KL(q(z_0 | x) || N(0, 1)) + E log p(x | z_1) - E |e - e'|^2 times half the
+    The range of noise ends where the schedule ends. The bound is that of infinitely many steps: -KL(q(z_0 | x) || N(0, 1)) + E log p(x | z_1) - E |e - e'|^2 times half the
     range of ln(a^2 / s^2), with this number uniform over its range. With more samples the estimate has less noise.
 
     Args:
@@ -36,8 +35,9 @@ def bound(model: Diffusion, whole: Whole, key: jax.Array, params: Any, batch: Ba
     rows = jnp.ones(len(x))
     last_key, key = jax.random.split(key)
     values = whole.back(jnp.arange(whole.top + 1, dtype=jnp.float32))
-    ratio = SHARE * (values[1] - values[0])  # s / a at the last time
-    low, high = LOWEST, -2 * jnp.log(ratio)
+    most, least = (model.schedule.noise(t) / model.schedule.data(t) for t in (jnp.float32(1e-6), jnp.float32(1)))
+    ratio = jnp.maximum(SHARE * (values[1] - values[0]), least)  # s / a at the last time
+    low, high = jnp.maximum(LOWEST, -2 * jnp.log(most)), -2 * jnp.log(ratio)
 
     def noisy(key: jax.Array, snr: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Returns z, e and the times for ln(a^2 / s^2) of each row."""
@@ -55,8 +55,8 @@ def bound(model: Diffusion, whole: Whole, key: jax.Array, params: Any, batch: Ba
     logits = -jnp.square((close[..., None] - values.reshape(*(1,) * x.ndim, -1)) / ratio) / 2
     at_end = jax.nn.log_softmax(logits)
     reached = jnp.take_along_axis(at_end, whole.of(x).astype(jnp.int32)[..., None], -1)[..., 0]
-    share = np.exp(low) / (1 + np.exp(low))  # a^2 at the first time of a path that keeps the variance
-    kl = 0.5 * (share * jnp.square(x) - share - np.log1p(-share))
+    share = jax.nn.sigmoid(low)  # a^2 at the first time of a path that keeps the variance
+    kl = 0.5 * (share * jnp.square(x) - share - jnp.log1p(-share))
     steps = jax.lax.map(diffusion, jax.random.split(key, num)).mean(0)
     return steps + row_sum(reached - kl)
 

@@ -110,6 +110,8 @@ def hidden(conditions: Conditions, c: Given | None, hide: jax.Array) -> dict[str
     empty = {"y": -1}  # whose one-hot vector is zero
     if conditions.field is not None and levels(conditions.field) and not conditions.text:
         empty["c"] = -1
+    if conditions.text and "c_length" not in c:  # because the texts are of one length
+        c = {**c, "c_length": jnp.full(len(c["c"]), c["c"].shape[1])}
     return {
         name: jnp.where(beside(hide, value), jnp.asarray(empty.get(name, 0), value.dtype), value)
         for name, value in c.items()

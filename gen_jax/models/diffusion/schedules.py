@@ -16,6 +16,7 @@ from gen_jax.registry import Choices, build
 
 Curve = Callable[[jax.Array], jax.Array]  # of times in [0, 1]
 SMALLEST = 1e-4  # of a share of data or noise that divides
+FARTHEST = 3.0  # largest |x| that a prediction of the noise stands for, in standard deviations of the data
 
 
 class Schedule(NamedTuple):
@@ -169,9 +170,14 @@ class Shares(NamedTuple):
           z: noisy data [...].
           out: the prediction [...].
         """
+        if name == "x":
+            return out, (z - self.a * out) / jnp.maximum(self.s, SMALLEST)
+        if name == "e":  # whose x is unknown in pure noise; a bound lets a sampler correct it in its next steps
+            most = FARTHEST * self.deviation
+            x = jnp.clip((z - self.s * out) / jnp.maximum(self.a, SMALLEST), -most, most)
+            return x, jnp.where(abs(x) < most, out, (z - self.a * x) / jnp.maximum(self.s, SMALLEST))
         p, q = self.predicted(name)
-        determinant = p * self.s - q * self.a
-        determinant = jnp.where(determinant < 0, -1, 1) * jnp.maximum(abs(determinant), SMALLEST)
+        determinant = p * self.s - q * self.a  # is never 0
         return (self.s * out - q * z) / determinant, (p * z - self.a * out) / determinant
 
 

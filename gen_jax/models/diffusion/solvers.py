@@ -133,13 +133,23 @@ def steps_of(model: Diffusion, options: Mapping[str, Any]) -> Solver:
     check_whole("steps", options["steps"])
     choose("solver", options["solver"], SOLVERS)
     ranges = {"churn": 1, "guidance": 100, "guide_from": 1, "guide_to": 1}
+    for name in ranges:
+        if np.ndim(options[name]):
+            raise UserError(f"{name} is an array; expected one number for all samples")
     numbers = [float(option_numbers(name, options[name], 1, 0, most)[0]) for name, most in ranges.items()]
     if numbers[1] != 1 and not (model.conditions.names and model.drop):
         raise UserError(
             f"guidance is {numbers[1]:g} and this model was trained without hidden conditions; expected 1, or a model with "
             "conditional=True and drop above 0"
         )
-    return solver_of(model.schedule.grid(options["steps"]), *numbers)
+    steps = solver_of(model.schedule.grid(options["steps"]), *numbers)
+    interval = (options["guide_from"], options["guide_to"]) != (OPTIONS["guide_from"], OPTIONS["guide_to"])
+    if (numbers[1] != 1 or interval) and not (steps.guidance != 1).any():
+        raise UserError(
+            f"guidance is {numbers[1]:g} from {numbers[2]:g} to {numbers[3]:g}, which guides no step; expected a guidance "
+            "other than 1, and times between which a step begins"
+        )
+    return steps
 
 
 def draw(

@@ -104,8 +104,8 @@ def flow(
 ) -> Model:
     """Returns a normalizing flow of vectors, images and tables of numbers (Durkan et al. 2019, arXiv 1906.04032).
 
-    Layers of monotone splines map a row to z ~ N(0, I). `log_prob` of real numbers is exact. Whole numbers are spread over
-    their bins by uniform noise (Theis et al. 2016, arXiv 1511.01844), so that `log_prob_bound` is a lower bound of their
+    Layers of monotone splines map a row to z ~ N(0, I). `log_prob` of real numbers is exact, and columns of whole numbers in
+    a table count as real numbers. Whole numbers of images and vectors are spread over their bins by uniform noise (Theis et al. 2016, arXiv 1511.01844), so that `log_prob_bound` is a lower bound of their
     probability, and takes `num_samples`. `encode` and `decode` are the map and its inverse. `given` takes the conditions.
 
     Args:
@@ -454,6 +454,10 @@ def check_arguments(spec: Spec, layers: int, bins: int, box: float) -> None:
                 f"column {column['name']!r} of {spec.name} {what}; expected complete columns of numbers for a flow. The "
                 "models forest and mixture take all columns"
             )
+    if not spec.tabular and whole(spec) is None and np.dtype(spec.dtype).kind != "f":
+        raise UserError(
+            f"the columns of {spec.name} are whole numbers with a range each; expected real numbers, or one range, for a flow"
+        )
     check_whole("layers", layers)
     check_whole("bins", bins, 2)
     if not (np.isfinite(box) and box > 0):
