@@ -43,6 +43,9 @@ FAMILIES = {  # config and what makes its steps short; all data are built in
     "bayes_net": ("bayes_net", "--config.model.structure.bootstraps=0"),
     "forest": ("forest", "--config.model.trees=5", "--config.model.delta=0"),
     "smote": ("smote",),
+    "diffusion": ("diffusion", "--config.model.net.width=16", "--config.eval_every=0"),
+    "masked": ("masked", "--config.model.net.width=16"),
+    "flow": ("flow", "--config.model.net.width=16", "--config.eval_every=0"),
 }
 OFTEN = ["--config.log_every=1", "--config.save_every=5", "--config.sample_every=0", "--config.eval_every=0", "--quiet"]
 MANY = 1_000_000  # steps, which nobody waits for

@@ -58,10 +58,11 @@ LAST = ("test_nets", "test_configs")  # short tests, one by one, so that no work
 
 LAW_REPEATS = """
     gan_dropout gan_wasserstein gan_hinge gan_evolution gan_dcgan gan_r3 gan_text_given bayes_net_tree hmm_series vae_dreg
-    vae_conv vae_text_given forest_tree autoregressive_roll autoregressive_voices made_orders diffusion_given diffusion_columns ladder_conv autoencoder
+    vae_conv vae_text_given forest_tree autoregressive_roll autoregressive_voices made_orders diffusion_given diffusion_columns
+    diffusion_labels masked_image flow_labels ladder_conv autoencoder
 """
 CONFIG_REPEATS = """
-    autoencoder bayes_net_bif bbans bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae emoji_style
+    autoencoder bayes_net_bif chorales jsb_transformer diffusion_gaussians diffusion_mnist masked bbans bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae emoji_style
     gan_gaussians gan_minimax gru hinge iwae jsb_gru jsb_gru_structured jsb_hmm jsb_lstm lsgan lstm mingru pacgan pix2pix r3gan r3gan_cifar10 rcgan repair rnn
     speech_rnn stacked_mnist summarise super_resolution tunes tvae wgan wgan_gp
 """
@@ -77,7 +78,7 @@ REPEATS = {  # rows that repeat a family or a command with other options; they a
     "test_laws": LAW_REPEATS.split(),
     "test_laws_of_probability": LAW_REPEATS.split(),
     "test_paired_models": PAIR_REPEATS,
-    "test_a_killed_run_ends_with_the_same_bytes": "vae vqvae ladder mixture gaussian bayes_net bernoulli smote hmm forest".split(),
+    "test_a_killed_run_ends_with_the_same_bytes": "vae vqvae ladder mixture gaussian bayes_net bernoulli smote hmm forest masked flow".split(),
     "test_config_runs_two_steps_and_samples": CONFIG_REPEATS.split(),
     "test_notebook_runs_in_a_fresh_kernel": [
         "02_vae_latents",

@@ -548,7 +548,7 @@ def test_only_tokens_have_a_nucleus():
 @pytest.mark.parametrize(
     "spec, options, words",
     [
-        (make_spec("vector", (2,)), {}, "expected sequences for an autoregressive model"),
+        (make_spec("vector", (2,)), {}, "holds vector data, no sequences; expected 'made'"),
         (ROLL, {"head": {"name": "categorical"}}, "head is 'categorical' .* expected bernoulli or visible or nade"),
         (ROLL, {"head": {"name": "visibel"}}, "Did you mean 'visible'"),
         (
