@@ -33,7 +33,7 @@ from gen_jax.distributions.level_tables import levels_of
 from gen_jax.distributions.pixels import whole
 from gen_jax.errors import UserError, check_whole
 from gen_jax.model import Batch, Model, family, weighted_mean
-from gen_jax.models.updates import started, updated
+from gen_jax.models.updates import GradientState, started, updated
 from gen_jax.nets import INFILLERS, Infiller
 from gen_jax.nets.embedding import ConditionedNet
 from gen_jax.nets.net import build_net
@@ -65,17 +65,6 @@ class MaskedNet(NamedTuple):
     codes: Codes
     conditions: Conditions
     levels: categorical.Levels | None  # levels of the columns of a table; None for other rows
-
-
-class MaskedState(NamedTuple):
-    """Holds the state of a masked diffusion model."""
-
-    step: jax.Array  # [] int32
-    examples: jax.Array  # [] int32, rows trained on
-    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None without labels
-    params: Any  # weights of the net
-    average: Any  # moving average of params
-    optimizer: Any
 
 
 @family("masked")
@@ -162,7 +151,7 @@ def codes_of(spec: Spec) -> tuple[Codes, categorical.Levels | None]:
     )
 
 
-def init(model: MaskedNet, tx: Callable, key: jax.Array, batch: Batch) -> MaskedState:
+def init(model: MaskedNet, tx: Callable, key: jax.Array, batch: Batch) -> GradientState:
     """Returns the state before the first step.
 
     Args:
@@ -174,12 +163,12 @@ def init(model: MaskedNet, tx: Callable, key: jax.Array, batch: Batch) -> Masked
     size, most = model.codes.possible.shape
     inputs = jnp.zeros(1), jnp.zeros((1, size))
     params = model.net.init(key, jnp.zeros((1, size, most)), example_conditions(model.conditions, 1), *inputs)
-    return MaskedState(**started(tx, model.conditions.classes, params))
+    return GradientState(**started(tx, model.conditions.classes, params))
 
 
 def step(
-    model: MaskedNet, tx: Callable, ema_half_life: float, key: jax.Array, state: MaskedState, batch: Batch
-) -> tuple[MaskedState, dict]:
+    model: MaskedNet, tx: Callable, ema_half_life: float, key: jax.Array, state: GradientState, batch: Batch
+) -> tuple[GradientState, dict]:
     """Returns the state after one update by the gradient of `masked_loss`.
 
     Args:
@@ -310,7 +299,7 @@ def bound(model: MaskedNet, key: jax.Array, params: Any, batch: Batch, num: int)
 
 
 def log_prob_bound(
-    model: MaskedNet, compiled: Callable, key: jax.Array, state: MaskedState, batch: Batch, num_samples: int = 1
+    model: MaskedNet, compiled: Callable, key: jax.Array, state: GradientState, batch: Batch, num_samples: int = 1
 ) -> jax.Array:
     """Returns a lower bound of log p(x) [N] of the observed entries of rows, in nats; see `bound`.
 
@@ -338,7 +327,7 @@ def sample(
     honoured: tuple[str, ...],
     compiled: Callable,
     key: jax.Array,
-    state: MaskedState,
+    state: GradientState,
     num: int,
     given: dict | None = None,
     how: dict | None = None,

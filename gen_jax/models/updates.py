@@ -1,7 +1,7 @@
 """The fields that the states of gradient-trained models share, and their update by a gradient."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,17 @@ import optax
 from gen_jax.conditions import counted_labels
 from gen_jax.model import Batch, State, saturated
 from gen_jax.optimizers import moving_average
+
+
+class GradientState(NamedTuple):
+    """Holds the state of a model that is trained by the gradient of one loss."""
+
+    step: jax.Array  # [] int32
+    examples: jax.Array  # [] int32, rows trained on
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None without labels
+    params: Any  # weights of the model
+    average: Any  # moving average of params
+    optimizer: Any
 
 
 def started(tx: Callable, classes: int, params: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,24 +31,13 @@ from gen_jax.models.diffusion.schedules import (
     strata,
 )
 from gen_jax.models.diffusion.solvers import OPTIONS, draw, evidence_of, sample
-from gen_jax.models.updates import started, updated
+from gen_jax.models.updates import GradientState, started, updated
 from gen_jax.nets import DENOISERS, Denoiser
 from gen_jax.nets.embedding import ConditionedNet
 from gen_jax.nets.net import build_net
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
 LEAST_NOISE = 0.05  # smallest s by which the loss divides (Li & He 2025, arXiv 2511.13720)
-
-
-class DiffusionState(NamedTuple):
-    """Holds the state of a diffusion model."""
-
-    step: jax.Array  # [] int32
-    examples: jax.Array  # [] int32, rows trained on
-    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None without labels
-    params: Any  # weights of the net
-    average: Any  # moving average of params
-    optimizer: Any
 
 
 @family("diffusion")
@@ -177,7 +166,7 @@ def representation_of(spec: Spec) -> form.Representation:
     return plain._replace(drawn=nearest)
 
 
-def init(model: Diffusion, tx: Callable, key: jax.Array, batch: Batch) -> DiffusionState:
+def init(model: Diffusion, tx: Callable, key: jax.Array, batch: Batch) -> GradientState:
     """Returns the state before the first step.
 
     Args:
@@ -189,12 +178,12 @@ def init(model: Diffusion, tx: Callable, key: jax.Array, batch: Batch) -> Diffus
     z, level = jnp.zeros((1, *model.form.shape)), jnp.zeros(1)
     evidence = (jnp.zeros((*z.shape, 2)),) if model.observed else ()
     params = model.net.init(key, z, example_conditions(model.conditions, 1), level, *evidence)
-    return DiffusionState(**started(tx, model.conditions.classes, params))
+    return GradientState(**started(tx, model.conditions.classes, params))
 
 
 def step(
-    model: Diffusion, tx: Callable, ema_half_life: float, key: jax.Array, state: DiffusionState, batch: Batch
-) -> tuple[DiffusionState, dict]:
+    model: Diffusion, tx: Callable, ema_half_life: float, key: jax.Array, state: GradientState, batch: Batch
+) -> tuple[GradientState, dict]:
     """Returns the state after one update by the gradient of `denoising_loss`.
 
     Args:

@@ -30,7 +30,7 @@ from gen_jax.errors import UserError, check_whole
 from gen_jax.model import Batch, Model, family, weighted_mean
 from gen_jax.models.flow import splines
 from gen_jax.models.flow.bijections import Autoregressive, Bijection, Coupling, Linear
-from gen_jax.models.updates import started, updated
+from gen_jax.models.updates import GradientState, started, updated
 from gen_jax.nets.denoisers import DenoisingMLP
 from gen_jax.nets.embedding import ConditionedNet
 from gen_jax.nets.made import Layout, Made
@@ -77,17 +77,6 @@ class Flow(NamedTuple):
         Whole | None
     )  # conversion of whole numbers, which are spread over their bins by noise; None for real numbers
     bin_size: float  # distance of two whole numbers in model space
-
-
-class FlowState(NamedTuple):
-    """Holds the state of a flow."""
-
-    step: jax.Array  # [] int32
-    examples: jax.Array  # [] int32, rows trained on
-    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None without labels
-    params: Any  # weights of the layers
-    average: Any  # moving average of params
-    optimizer: Any
 
 
 @family("flow")
@@ -190,7 +179,7 @@ def layers_of(
     return tuple(layers)
 
 
-def init(model: Flow, tx: Callable, key: jax.Array, batch: Batch) -> FlowState:
+def init(model: Flow, tx: Callable, key: jax.Array, batch: Batch) -> GradientState:
     """Returns the state before the first step, in which the layers are near the identity.
 
     Args:
@@ -204,12 +193,12 @@ def init(model: Flow, tx: Callable, key: jax.Array, batch: Batch) -> FlowState:
     params = {
         f"layer_{at}": layer.init(each, c) for at, (layer, each) in enumerate(zip(model.layers, keys, strict=True))
     }
-    return FlowState(**started(tx, model.conditions.classes, params))
+    return GradientState(**started(tx, model.conditions.classes, params))
 
 
 def step(
-    model: Flow, tx: Callable, ema_half_life: float, key: jax.Array, state: FlowState, batch: Batch
-) -> tuple[FlowState, dict]:
+    model: Flow, tx: Callable, ema_half_life: float, key: jax.Array, state: GradientState, batch: Batch
+) -> tuple[GradientState, dict]:
     """Returns the state after one update by the gradient of the mean of -log p(x).
 
     Args:
@@ -294,7 +283,7 @@ def bound(model: Flow, key: jax.Array, params: Any, batch: Batch, num: int) -> j
     return jax.nn.logsumexp(each, 0) - np.log(num)
 
 
-def log_prob(model: Flow, compiled: Callable, key: jax.Array, state: FlowState, batch: Batch) -> jax.Array:
+def log_prob(model: Flow, compiled: Callable, key: jax.Array, state: GradientState, batch: Batch) -> jax.Array:
     """Returns log p(x) [N] of rows of real numbers, in nats.
 
     Args:
@@ -313,7 +302,7 @@ def log_prob(model: Flow, compiled: Callable, key: jax.Array, state: FlowState, 
 
 
 def log_prob_bound(
-    model: Flow, compiled: Callable, key: jax.Array, state: FlowState, batch: Batch, num_samples: int = 1
+    model: Flow, compiled: Callable, key: jax.Array, state: GradientState, batch: Batch, num_samples: int = 1
 ) -> jax.Array:
     """Returns a lower bound of log p(x) [N] of rows of whole numbers, in nats; see `bound`.
 
@@ -333,7 +322,7 @@ def log_prob_bound(
     return compiled(key, state.average, rows, num=num_samples)
 
 
-def prior(model: Flow, key: jax.Array, state: FlowState, num: int) -> dict:
+def prior(model: Flow, key: jax.Array, state: GradientState, num: int) -> dict:
     """Returns latents `z` [num, D] ~ N(0, I), and `y` [num] for a model that reads labels.
 
     Args:
@@ -349,7 +338,7 @@ def prior(model: Flow, key: jax.Array, state: FlowState, num: int) -> dict:
     return {"z": z} if state.classes is None else {"z": z, "y": drawn_labels(y_key, state.classes, num)}
 
 
-def encode(model: Flow, compiled: Callable, key: jax.Array, state: FlowState, batch: Batch) -> dict:
+def encode(model: Flow, compiled: Callable, key: jax.Array, state: GradientState, batch: Batch) -> dict:
     """Returns the latents `z` [N, D] of rows, and their conditions.
 
     Args:
@@ -378,7 +367,7 @@ def latent_of(model: Flow, params: Any, x: jax.Array, c: Given | None) -> jax.Ar
     return mapped(model, params, x, c)[0]
 
 
-def decode(model: Flow, key: jax.Array, state: FlowState, latent: dict) -> Batch:
+def decode(model: Flow, key: jax.Array, state: GradientState, latent: dict) -> Batch:
     """Returns the rows of latents: `x` [N, *shape], and their conditions. Differentiable.
 
     Args:
@@ -400,7 +389,7 @@ def sample(
     model: Flow,
     compiled: Callable,
     key: jax.Array,
-    state: FlowState,
+    state: GradientState,
     num: int,
     given: dict | None = None,
     how: dict | None = None,
