@@ -332,3 +332,24 @@ def drawn_labels(key: jax.Array, counts: jax.Array, num: int) -> jax.Array:
     """
     shares = jnp.log(jnp.maximum(counts, counts.sum() == 0))
     return jax.random.categorical(key, shares, shape=(num,)).astype(jnp.int32)
+
+
+def sample_conditions(
+    key: jax.Array, given: Mapping[str, Any] | None, num: int, conditions: Conditions, counts: jax.Array | None
+) -> dict[str, jax.Array]:
+    """Returns the conditions by which a sampler draws rows: those in `given`, after a check, and drawn labels.
+
+    Args:
+      key: random key of labels, which are drawn if the model reads labels and none is given.
+      given: conditions by name, or None.
+      num: number of rows.
+      conditions: facts of the conditions.
+      counts: number of training rows of each label, [K]; None for a model that reads no labels.
+
+    Raises:
+      UserError: as `given_conditions`.
+    """
+    beside = given_conditions(given, num, conditions)
+    if counts is not None and "y" not in beside:
+        beside["y"] = drawn_labels(key, counts, num)
+    return beside

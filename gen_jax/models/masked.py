@@ -17,12 +17,11 @@ from gen_jax.conditions import (
     batch_conditions,
     conditions_in,
     conditions_of,
-    drawn_labels,
     example_conditions,
     given_cells,
-    given_conditions,
     option_numbers,
     refuse_given,
+    sample_conditions,
     sampler_options,
 )
 from gen_jax.data.kinds import kind_of
@@ -352,9 +351,7 @@ def sample(
     check_whole("steps", options["steps"], 0)
     temperature = option_numbers("temperature", options["temperature"], num, 0, 100)
     y_key, x_key = jax.random.split(key)
-    beside = given_conditions(given, num, model.conditions)
-    if state.classes is not None and "y" not in beside:
-        beside["y"] = drawn_labels(y_key, state.classes, num)
+    beside = sample_conditions(y_key, given, num, model.conditions, state.classes)
     x, mask = given_cells(given, num, model.codes.shape)
     if model.levels is not None:
         categorical.check_levels(model.levels, x, mask)

@@ -15,11 +15,10 @@ from gen_jax.conditions import (
     batch_conditions,
     conditions_in,
     conditions_of,
-    drawn_labels,
     example_conditions,
     given_cells,
-    given_conditions,
     refuse_given,
+    sample_conditions,
     sampler_options,
 )
 from gen_jax.data.kinds import kind_of
@@ -260,9 +259,7 @@ def sample(
     sampler_options(how)
     refuse_given(given, honoured)
     y_key, x_key = jax.random.split(key)
-    beside = given_conditions(given, num, model.conditions)
-    if state.classes is not None and "y" not in beside:
-        beside["y"] = drawn_labels(y_key, state.classes, num)
+    beside = sample_conditions(y_key, given, num, model.conditions, state.classes)
     x, mask = given_cells(given, num, model.shape)
     observed = np.asarray(mask).reshape(num, -1)
     if (observed[:, 1:] & ~observed[:, :-1]).any():

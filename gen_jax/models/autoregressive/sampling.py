@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.conditions import Given, drawn_labels, given_conditions, option_numbers, refuse_given, sampler_options
+from gen_jax.conditions import Given, option_numbers, refuse_given, sample_conditions, sampler_options
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import frames
 from gen_jax.distributions.frames import Choice
@@ -83,9 +83,7 @@ def sample(
     choice = frames.choice_of(options, num, net.predictor.values)
     beams = beams_of(net, options)
     y_key, x_key = jax.random.split(key)
-    beside = given_conditions(given, num, conditions)
-    if state.classes is not None and "y" not in beside:
-        beside["y"] = drawn_labels(y_key, state.classes, num)
+    beside = sample_conditions(y_key, given, num, conditions, state.classes)
     cells = {name: value for name, value in (given or {}).items() if name not in conditions.names}
     batch, prefix = asked_prefix(cells, num, spec)
     asked_length = jnp.asarray(batch["length"]) if "length" in batch else None

@@ -10,11 +10,10 @@ import numpy as np
 
 from gen_jax.conditions import (
     Given,
-    drawn_labels,
-    given_conditions,
     given_observed,
     option_numbers,
     refuse_given,
+    sample_conditions,
     sampler_options,
 )
 from gen_jax.errors import UserError, check_whole, choose
@@ -109,9 +108,7 @@ def sample(
     options = sampler_options(how, OPTIONS)
     steps = steps_of(model, options)
     y_key, x_key = jax.random.split(key)
-    beside = given_conditions(given, num, model.conditions)
-    if state.classes is not None and "y" not in beside:
-        beside["y"] = drawn_labels(y_key, state.classes, num)
+    beside = sample_conditions(y_key, given, num, model.conditions, state.classes)
     cells = given_observed(given, num, model.spec.shape)
     if cells is None and model.observed:
         cells = jnp.zeros((num, *model.spec.shape)), jnp.zeros((num, *model.spec.shape), bool)
