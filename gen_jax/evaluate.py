@@ -14,7 +14,7 @@ from gen_jax.errors import UserError
 from gen_jax.metrics.comparison import comparison_table, refuse_other_protocol
 from gen_jax.metrics.scores import heading, marks_for, table
 from gen_jax.verbs import best_replica
-from gen_jax.verbs.draw import options_in
+from gen_jax.verbs.draw import HOW, options_in
 from gen_jax.verbs.evaluation import evaluate_run, keep, scored, stored
 from gen_jax.verbs.result_file import check_result, write_result
 
@@ -28,10 +28,7 @@ FLAGS: dict[str, tuple[Any, str]] = {
     ),
     "temperature": (None, "temperature of the samples, as in gen_jax.sample; by default as in the config"),
     "beam": (None, "number of hypotheses of a beam search, as in gen_jax.sample; by default as in the config"),
-    "how": (
-        [],
-        "option of the sampler, NAME=VALUE, such as steps=20 or guidance=2 of a diffusion model; by default as in the config",
-    ),
+    "how": ([], HOW),
     "step": (None, "step of the checkpoint; by default the newest checkpoint, and the selected checkpoint beside it"),
     "replica": (
         None,
@@ -66,7 +63,7 @@ def main(argv: list[str]) -> None:
         sampler={
             "temperature": command_line.number("temperature", flags.temperature),
             "beam": command_line.integer("beam", flags.beam),
-            **options_in(",".join(flags.how).split(",")),
+            **options_in(flags.how),
         },
     )
     marks = marks_for(sys.stdout)

@@ -24,6 +24,7 @@ from gen_jax.files import write
 from gen_jax.storage import loading
 from gen_jax.verbs import best_replica
 from gen_jax.verbs.complete import EXPECTED, complete, draw_rows, parse_mask
+from gen_jax.verbs.draw import HOW, chosen_options, options_in
 
 LIMITS = {"num": (1, 100_000), "completions": (1, 1000), "seed": (0, config.LARGEST - 1)}
 
@@ -41,6 +42,7 @@ def main(argv: list[str]) -> None:
             "mask": (None, f"missing part of the rows: {EXPECTED}"),
             **FLAGS,
             "num": (8, "number of rows from the start of the split"),
+            "how": ([], HOW),
             "completions": (4, "number of completions of each row"),
             "seed": (0, "seed of the completions and of random masks"),
             "step": (None, "step of the checkpoint; by default the selected checkpoint, or else the newest"),
@@ -64,7 +66,9 @@ def main(argv: list[str]) -> None:
         )
     mask = parse_mask(flags.mask, flags.num, flags.seed, spec)
     origin, rows = read_rows(spec, loaded.config["data"], flags.split, flags.data, flags.num)
-    completions = complete(loaded.model, loaded.state, spec, rows, mask, flags.completions, flags.seed)
+    completes = {"x", "mask"} <= {*loaded.model.given}  # else the latent is searched, and no sampler is asked
+    how = chosen_options(loaded.config["sample"] if completes else {}, options_in(flags.how))
+    completions = complete(loaded.model, loaded.state, spec, rows, mask, flags.completions, flags.seed, how)
     found = {"x": rows["x"], "mask": mask.astype(np.uint8), "completions": completions}
     files = {out.with_suffix(".npz"): arrays(found, spec)}
     if out.suffix == ".png":

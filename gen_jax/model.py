@@ -125,6 +125,25 @@ def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.vdot(values, weight) / jnp.maximum(weight.sum(), 1e-12)
 
 
+def row_sum(values: jax.Array) -> jax.Array:
+    """Returns the sum of the numbers of each row [N].
+
+    Args:
+      values: numbers [N, *shape].
+    """
+    return values.reshape(len(values), -1).sum(1)
+
+
+def like_rows(values: jax.Array, x: jax.Array) -> jax.Array:
+    """Returns `values` with the number of axes of `x`, so that nothing broadcasts by accident.
+
+    Args:
+      values: numbers [N].
+      x: array [N, ...].
+    """
+    return values.reshape(-1, *(1,) * (x.ndim - 1))
+
+
 def saturated(count: jax.Array, more: jax.Array) -> jax.Array:
     """Returns a count increased by a number, but at most the largest int32, because a larger sum would be negative.
 

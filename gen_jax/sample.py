@@ -30,7 +30,7 @@ from gen_jax.files import write
 from gen_jax.storage import loading
 from gen_jax.verbs import best_replica
 from gen_jax.verbs.conditioning import needs_condition, request_of
-from gen_jax.verbs.draw import chosen_options, draw, draw_request, options_in
+from gen_jax.verbs.draw import HOW, chosen_options, draw, draw_request, options_in
 from gen_jax.verbs.given import Request
 
 FLAGS: dict[str, tuple[Any, str]] = {
@@ -62,10 +62,7 @@ FLAGS: dict[str, tuple[Any, str]] = {
         None,
         "exponent of the lengths that a beam search compares: higher favours longer texts; by default 0.6",
     ),
-    "how": (
-        [],
-        "option of the sampler, NAME=VALUE, such as steps=20 or guidance=2 of a diffusion model; by default as in the config",
-    ),
+    "how": ([], HOW),
     "spreadsheet": (
         False,
         "write an apostrophe before cells of a CSV file that a spreadsheet would run as formulas, such as =1+1",
@@ -101,18 +98,7 @@ def main(argv: list[str]) -> None:
     if len(flags.given) == 1 and not needs_condition(loaded.model) and evidence.is_file(flags.given[0]):
         complete(flags, loaded, flags.given[0])
         return
-    request = asked_for(flags, loaded, num, length)
-    flag_options: dict[str, Any] = {
-        name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")
-    }
-    flag_options |= {
-        "beam": command_line.integer("beam", flags.beam),
-        "length_penalty": command_line.number("length_penalty", flags.length_penalty),
-    }
-    flag_options |= options_in(",".join(flags.how).split(","))
-    if flags.stream:
-        flag_options["stream"] = printer(loaded.spec)
-    how = chosen_options(loaded.config["sample"], flag_options)
+    request, how = asked_for(flags, loaded, num, length), options_of(flags, loaded)
     if saved:
         command_line.output_file(flags.out, "samples.npz", (".npz", *kind_of(loaded.spec).suffixes))
     samples = draw_request(loaded.model, loaded.state, loaded.spec, flags.seed, request, how)
@@ -123,6 +109,29 @@ def main(argv: list[str]) -> None:
         for suffix, content in encode(samples, loaded.spec, out.suffix).items():
             write(out.with_suffix(suffix), safe(flags, loaded.spec, suffix, content))
         print(f"{request.num} samples of step {loaded.step} in {out}")
+
+
+def options_of(flags: FlagValues, loaded: loading.Loaded) -> dict[str, Any]:
+    """Returns the options of the sampler, by the flags and the config of the run.
+
+    Args:
+      flags: the flags of the command.
+      loaded: the run.
+
+    Raises:
+      UserError: for a flag that is no number, or an option in another form.
+    """
+    options: dict[str, Any] = {
+        name: command_line.number(name, flags[name].value) for name in ("temperature", "top_k", "top_p")
+    }
+    options |= {
+        "beam": command_line.integer("beam", flags.beam),
+        "length_penalty": command_line.number("length_penalty", flags.length_penalty),
+    }
+    options |= options_in(flags.how)
+    if flags.stream:
+        options["stream"] = printer(loaded.spec)
+    return chosen_options(loaded.config["sample"], options)
 
 
 def asked_for(flags: FlagValues, loaded: loading.Loaded, num: int, length: int | None) -> Request:
@@ -170,7 +179,8 @@ def complete(flags: FlagValues, loaded: loading.Loaded, path: str) -> None:
     table = evidence.read_file(spec, path)
     known = np.tile(table.x, (times, 1))
     given = evidence.as_given(spec, known)
-    drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given, fixed_cells=known)
+    how = options_of(flags, loaded)
+    drawn = draw(loaded.model, loaded.state, spec, flags.seed, len(known), given, how, fixed_cells=known)
     files = [out] if times == 1 else [out.with_name(f"{out.stem}-{each + 1}{out.suffix}") for each in range(times)]
     for file, x in zip(files, np.split(drawn["x"], times)):
         content = evidence.completed(spec, table, x, out.suffix)

@@ -303,6 +303,7 @@ def test_patches_come_back_and_the_transformer_refuses_sizes_that_do_not_fit():
         (VECTOR, {"schedule": {"name": "edm", "smallest": 3.0, "largest": 2.0}}, "are no edm schedule"),
         (VECTOR, {"times": {"name": "normal"}}, "unknown times 'normal'.*log_normal"),
         (VECTOR, {"prediction": "e", "schedule": {"name": "edm"}}, "prediction is 'e' with the schedule edm"),
+        (VECTOR, {"prediction": "u", "schedule": "edm"}, "prediction is 'u' with the schedule edm"),
         (VECTOR, {"deviation": 0.0}, "deviation is 0.0; expected a number above 0"),
         (VECTOR, {"drop": 1.0}, "drop is 1.0; expected a share"),
         (VECTOR, {"ode_steps": 0}, "ode_steps is 0"),

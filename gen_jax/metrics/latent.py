@@ -10,7 +10,7 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.distributions.pixels import whole
 from gen_jax.metrics.features import UNIT, Real, Rows, subset, unit
-from gen_jax.metrics.likelihood import DENSITY, VALID, in_units, row_log_volume
+from gen_jax.metrics.likelihood import DENSITY, VALID, row_nats
 from gen_jax.metrics.measure import NEGATIVE, Computation, Measure, Metric
 from gen_jax.metrics.row_functions import BOUND, CODES, ELBO, RECONSTRUCTIONS, Coded, Lacking, Reconstructed
 
@@ -66,8 +66,7 @@ def _bound(
 
     def values(bound: Bound) -> Mapping[str, Any]:
         rows = real.whole(split)
-        nats = np.asarray(bound(rows), np.float64)
-        nats = in_units(spec, nats, rows["x"]) if spec.tabular else nats - row_log_volume(spec)
+        nats = row_nats(spec, np.asarray(bound(rows)), rows["x"])
         factor = -1 / unit_nats
         error = abs(factor) * nats.std() / np.sqrt(len(nats))
         return {name: float(factor * nats.mean()), "standard_error": float(error), "rows": len(nats)}

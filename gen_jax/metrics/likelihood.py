@@ -144,13 +144,18 @@ def _of_columns(spec: Spec) -> bool:
     return kind_of(spec).columns and not kind_of(spec).time
 
 
-def row_log_volume(spec: Spec) -> float:
-    """Returns the log volume, in the units of the data, of a unit cube of model space; 0 for whole numbers.
+def row_nats(spec: Spec, nats: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Returns log-probabilities of rows in the units of the data [N]; probabilities of whole numbers have no unit.
 
     Args:
-      spec: facts of the data, which are no table.
+      spec: facts of the data.
+      nats: log-probabilities [N] in model space.
+      x: the raw rows [N, *shape]; NaN in missing cells of a table.
     """
-    return 0.0 if whole(spec) else float(np.log(np.broadcast_to(spec.scale, spec.shape)).sum())
+    if spec.tabular:
+        return in_units(spec, nats, x)
+    log_volume_of_row = 0.0 if whole(spec) else np.log(np.broadcast_to(spec.scale, spec.shape)).sum()
+    return nats.astype(np.float64) - log_volume_of_row
 
 
 def per_row(real: Real) -> Computation | None:
@@ -170,13 +175,11 @@ def _row_likelihood(real: Real, split: str | None, name: str) -> Computation | N
 
     def values(log_prob: LogProb) -> Mapping[str, Any]:
         rows = real.whole(split)
-        nats = log_prob(rows)
-        columns_of_numbers = _of_columns(spec) and whole(spec) is None
-        row_nats = in_units(spec, nats, rows["x"]) if columns_of_numbers else nats - row_log_volume(spec)
-        error = row_nats.std(dtype=np.float64) / np.sqrt(len(row_nats))
-        return {name: -float(row_nats.mean(dtype=np.float64)), "standard_error": float(error)}
+        values_of_rows = row_nats(spec, log_prob(rows), rows["x"])
+        error = values_of_rows.std() / np.sqrt(len(values_of_rows))
+        return {name: -float(values_of_rows.mean()), "standard_error": float(error)}
 
-    unit = DENSITY if _of_columns(spec) else "nats a row, a probability of whole numbers or a density"
+    unit = "nats a row, a probability of whole numbers" if whole(spec) and not spec.tabular else DENSITY
     return Computation(values, lambda: {"split": split, "unit": unit, **NEGATIVE})
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.distributions.multivariate_normal import gaussian_log_prob
+from gen_jax.model import row_sum
 
 STARTS = 64  # number of draws of the prior, one of which begins the chain
 
@@ -116,12 +117,3 @@ def log_observed(joint: Joint, z: jax.Array, x: jax.Array, mask: jax.Array) -> j
       mask: observed numbers [N, *shape] bool.
     """
     return row_sum(jnp.where(mask, joint.log_likelihood(z, x), 0)) + gaussian_log_prob(z).sum(1)
-
-
-def row_sum(values: jax.Array) -> jax.Array:
-    """Returns the sum of the numbers of each row [N].
-
-    Args:
-      values: numbers [N, *shape].
-    """
-    return values.reshape(len(values), -1).sum(1)

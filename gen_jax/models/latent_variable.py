@@ -23,7 +23,7 @@ from gen_jax.distributions.multivariate_normal import gaussian_kl, gaussian_log_
 from gen_jax.distributions.pixels import Likelihood
 from gen_jax.errors import UserError, check_whole
 from gen_jax.losses.variational import importance_bound
-from gen_jax.model import Batch, Model, State, observed
+from gen_jax.model import Batch, Model, State, observed, row_sum
 from gen_jax.models.completion import Joint, repaired
 
 TOGETHER = 4  # number of latents of a row that are scored at once
@@ -131,7 +131,7 @@ def log_likelihood(likelihood: Likelihood, params: Any, out: jax.Array, x: jax.A
             f"likelihood.log_prob gives values of shape {[*jnp.shape(nats)]}; expected nats of each number of x "
             f"{[*x.shape]}. Leave out a mean or a sum over the rows"
         )
-    return nats.reshape(len(x), -1).sum(1)
+    return row_sum(nats)
 
 
 def log_ratio(proposal: Proposal) -> jax.Array:

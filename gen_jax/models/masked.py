@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from gen_jax import optimizers
 from gen_jax.conditions import (
     Conditions,
     Given,
-    batch_conditions,
     conditions_in,
     conditions_of,
     example_conditions,
@@ -32,7 +30,8 @@ from gen_jax.distributions.level_tables import levels_of
 from gen_jax.distributions.pixels import whole
 from gen_jax.errors import UserError, check_whole
 from gen_jax.model import Batch, Model, family, weighted_mean
-from gen_jax.models.updates import GradientState, started, updated
+from gen_jax.models import host_checks
+from gen_jax.models.updates import GradientState, gradient_step, started
 from gen_jax.nets import INFILLERS, Infiller
 from gen_jax.nets.embedding import ConditionedNet
 from gen_jax.nets.net import build_net
@@ -105,7 +104,7 @@ def masked(
     honoured = (*conditions.names, "x", "mask")
     return Model(
         partial(init, model, tx),
-        partial(step, model, tx, ema_half_life),
+        partial(gradient_step, partial(masked_loss, model), "nats_per_row", tx, ema_half_life),
         partial(sample, model, honoured, jax.jit(partial(complete, model), static_argnames="steps")),
         log_prob_bound=partial(log_prob_bound, model, jax.jit(partial(bound, model), static_argnames="num")),
         given=honoured,
@@ -163,27 +162,6 @@ def init(model: MaskedNet, tx: Callable, key: jax.Array, batch: Batch) -> Gradie
     inputs = jnp.zeros(1), jnp.zeros((1, size))
     params = model.net.init(key, jnp.zeros((1, size, most)), example_conditions(model.conditions, 1), *inputs)
     return GradientState(**started(tx, model.conditions.classes, params))
-
-
-def step(
-    model: MaskedNet, tx: Callable, ema_half_life: float, key: jax.Array, state: GradientState, batch: Batch
-) -> tuple[GradientState, dict]:
-    """Returns the state after one update by the gradient of `masked_loss`.
-
-    Args:
-      model: the model.
-      tx: function from the number of examples to an Optax transformation.
-      ema_half_life: half-life of the averaged weights, in rows.
-      key: random key of what is hidden.
-      state: the state before the update.
-      batch: see `masked_loss`.
-
-    Returns:
-      The new state, and the metrics.
-    """
-    nats, gradient = jax.value_and_grad(partial(masked_loss, model))(state.params, key, batch)
-    state = updated(tx, ema_half_life, gradient, state, batch)
-    return state, {"nats_per_row": nats, "gradient_norm": optax.tree.norm(gradient)}
 
 
 def presence(model: MaskedNet, batch: Batch) -> jax.Array:
@@ -313,12 +291,9 @@ def log_prob_bound(
     Raises:
       UserError: for a level that a column lacks, wrong conditions, or a number of orders below 1.
     """
-    check_whole("num_samples", num_samples)
     if model.levels is not None:
         categorical.check_levels(model.levels, batch["x"], batch.get("mask"))
-    cells: dict[str, jax.Array] = {name: batch[name] for name in ("x", "mask") if name in batch}
-    cells |= batch_conditions(batch, model.conditions) or {}
-    return compiled(key, state.average, cells, num=num_samples)
+    return host_checks.log_prob_bound(model.conditions, compiled, key, state, batch, num_samples)
 
 
 def sample(

@@ -68,16 +68,6 @@ def frame_lengths(batch: Batch) -> jax.Array:
     return batch["length"] if "length" in batch else jnp.full(rows, frames)
 
 
-def like_rows(values: jax.Array, x: jax.Array) -> jax.Array:
-    """Returns `values` with the number of axes of `x`, so that nothing broadcasts by accident.
-
-    Args:
-      values: numbers [B].
-      x: array [B, ...].
-    """
-    return values.reshape(-1, *(1,) * (x.ndim - 1))
-
-
 def inside(x: Array, length: Array) -> Array:
     """Returns which frames are among the first `length` of their row, [B, T] bool.
 

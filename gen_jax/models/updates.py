@@ -64,3 +64,31 @@ def updated(tx: Callable, ema_half_life: float, gradient: Any, state: State, bat
         average=moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life)),
         optimizer=optimizer,
     )
+
+
+def gradient_step(
+    loss: Callable,
+    metric: str,
+    tx: Callable,
+    ema_half_life: float,
+    key: jax.Array,
+    state: GradientState,
+    batch: Batch,
+) -> tuple[GradientState, dict]:
+    """Returns the state after one update by the gradient of a loss.
+
+    Args:
+      loss: function (params, key, batch) -> [].
+      metric: name of the loss among the metrics.
+      tx: function from the number of examples to an Optax transformation.
+      ema_half_life: half-life of the averaged weights, in rows.
+      key: random key of the loss.
+      state: the state before the update.
+      batch: the batch of the loss.
+
+    Returns:
+      The new state, and the metrics.
+    """
+    value, gradient = jax.value_and_grad(loss)(state.params, key, batch)
+    state = updated(tx, ema_half_life, gradient, state, batch)
+    return state, {metric: value, "gradient_norm": optax.tree.norm(gradient)}

@@ -1,6 +1,8 @@
 """Completes images with missing parts: masks by name or from a file, and completions by models that can complete."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +98,14 @@ def completing(model: Model, spec: Spec) -> Model:
 
 
 def complete(
-    model: Model, state: State, spec: Spec, rows: Rows, mask: np.ndarray, completions: int, seed: int
+    model: Model,
+    state: State,
+    spec: Spec,
+    rows: Rows,
+    mask: np.ndarray,
+    completions: int,
+    seed: int,
+    how: Mapping[str, Any] | None = None,
 ) -> np.ndarray:
     """Returns completions of raw rows, [N, K, *shape]. Observed numbers stay as they are in the rows.
 
@@ -110,9 +119,11 @@ def complete(
       mask: observed numbers, [N, *shape] bool.
       completions: number of completions of a row, K.
       seed: seed of the draws.
+      how: options of the sampler; by default None.
 
     Raises:
-      UserError: for a model that cannot complete, or rows without the labels that the model reads.
+      UserError: for a model that cannot complete, rows without the labels that the model reads, or an option that the
+        model does not have.
     """
     model, num = completing(model, spec), len(rows["x"])
     given = {"x": np.where(mask, to_model(spec, rows["x"]), 0), "mask": mask}
@@ -126,7 +137,7 @@ def complete(
     if needs_condition(model):
         given |= conditions_of_rows(model, spec, rows).given or {}
     given = {name: np.repeat(value, completions, axis=0) for name, value in given.items()}
-    x = draw(model, state, spec, seed, num * completions, given, size=SIZE)["x"]
+    x = draw(model, state, spec, seed, num * completions, given, how, size=SIZE)["x"]
     x = x.reshape(num, completions, *spec.shape)
     return np.where(mask[:, None], rows["x"][:, None].astype(x.dtype), x)
 

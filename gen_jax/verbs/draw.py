@@ -19,6 +19,7 @@ from gen_jax.verbs.given import Request
 
 Conditions = Mapping[str, np.ndarray | Mapping[str, np.ndarray]]  # the first axis of a leaf is the number of samples
 CHOSEN = ("temperature", "beam")  # options of a sampler that a config may set
+HOW = "option of the sampler, NAME=VALUE, such as steps=20 or guidance=2 of a diffusion model; by default as in the config"
 fold_in = jax.jit(jax.random.fold_in)  # compiled, because otherwise it takes a third of a millisecond a chunk
 CHUNK = 256  # samples of a compiled call: any `num` needs one compilation, and sample i depends on (seed, i) alone
 SHORT = 16  # sequences of a compiled call
@@ -36,7 +37,7 @@ def chosen_options(settings: Mapping[str, Any], others: Mapping[str, Any] | None
     """
     options = {name: value for name, value in (others or {}).items() if value is not None}
     plain = {name: settings[name] for name in CHOSEN if settings.get(name) is not None}
-    plain |= options_in((settings.get("how") or "").split(","))
+    plain |= options_in([settings.get("how") or ""])
     if "beam" in options:
         plain.pop("temperature", None)
     elif options.keys() - {"length_penalty"}:
@@ -48,13 +49,13 @@ def options_in(texts: Iterable[str]) -> dict[str, Any]:
     """Returns options of a sampler that a user writes as NAME=VALUE. Values that are numbers become numbers.
 
     Args:
-      texts: the options; empty texts count for nothing.
+      texts: texts of options, with commas between options; empty texts count for nothing.
 
     Raises:
       UserError: for another form, or an option that is named twice.
     """
     options: dict[str, Any] = {}
-    for text in filter(None, map(str.strip, texts)):
+    for text in filter(None, map(str.strip, ",".join(texts).split(","))):
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value) or name in options:
             raise UserError(f"option {text!r} of the sampler is unclear; expected NAME=VALUE once, such as steps=20")

@@ -19,11 +19,11 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import frames, pixels
 from gen_jax.errors import UserError, check_whole
-from gen_jax.model import Batch, Model, family
+from gen_jax.model import Batch, Model, family, like_rows
 from gen_jax.models.autoregressive.entries import entries_model
 from gen_jax.models.autoregressive.lanes import AutoregressiveNet, AutoregressiveState, Lanes, first_lanes, no_frame
 from gen_jax.models.autoregressive.sampling import OPTIONS, sample, samplers
-from gen_jax.models.sequences import check_sequences, continued_lanes, ended, frame_lengths, like_rows
+from gen_jax.models.sequences import check_sequences, continued_lanes, ended, frame_lengths
 from gen_jax.models.updates import started, updated
 from gen_jax.nets.made import Made
 from gen_jax.nets.predictor import Predictor

@@ -12,7 +12,6 @@ import optax
 from gen_jax.conditions import (
     Conditions,
     Given,
-    batch_conditions,
     conditions_in,
     conditions_of,
     example_conditions,
@@ -27,7 +26,8 @@ from gen_jax.distributions import categorical, pixels
 from gen_jax.distributions.level_tables import levels_of, of_levels
 from gen_jax.distributions.pixels import Likelihood, initial_weights
 from gen_jax.errors import UserError
-from gen_jax.model import Batch, Model, weighted_mean
+from gen_jax.model import Batch, Model, row_sum, weighted_mean
+from gen_jax.models import host_checks
 from gen_jax.models.autoregressive.lanes import AutoregressiveState
 from gen_jax.models.updates import started, updated
 from gen_jax.nets.embedding import ConditionedNet
@@ -194,19 +194,19 @@ def order_log_prob(
     out = model.net.apply(params["net"], model.read(x), c, model.layout, place, rngs=rngs or {})
     out = jnp.where(model.possible[None], out, NEVER)
     nats = model.likelihood.log_prob(params["likelihood"], out.reshape(len(x), *model.shape, -1), x)
-    return nats.reshape(len(x), -1).sum(1)
+    return row_sum(nats)
 
 
-def score(model: Entries, params: Any, batch: Batch) -> jax.Array:
+def score(model: Entries, params: Any, x: jax.Array, c: Given | None) -> jax.Array:
     """Returns log p(x) [N] of rows in nats, p the mean of the densities in all orders.
 
     Args:
       model: the model.
       params: weights of the net and of the likelihood.
-      batch: `x` [N, *shape] and the conditions that the net reads.
+      x: rows [N, *shape].
+      c: conditions of the rows, or None.
     """
-    c = conditions_in(batch, model.conditions)
-    each = jax.lax.map(lambda place: order_log_prob(model, params, batch["x"], c, place), jnp.asarray(model.places))
+    each = jax.lax.map(lambda place: order_log_prob(model, params, x, c, place), jnp.asarray(model.places))
     return jax.nn.logsumexp(each, 0) - np.log(len(model.places))
 
 
@@ -223,11 +223,9 @@ def log_prob(model: Entries, compiled: Callable, key: jax.Array, state: Autoregr
     Raises:
       UserError: for missing cells, or wrong conditions.
     """
-    if "mask" in batch and not np.asarray(batch["mask"]).all():
-        raise UserError("the batch has missing cells; expected complete rows for an autoregressive model")
     if model.levels is not None:
-        categorical.check_levels(model.levels, batch["x"], None)
-    return compiled(state.average, {"x": batch["x"], **(batch_conditions(batch, model.conditions) or {})})
+        categorical.check_levels(model.levels, batch["x"], batch.get("mask"))
+    return host_checks.log_prob(model.conditions, compiled, key, state, batch)
 
 
 def sample(

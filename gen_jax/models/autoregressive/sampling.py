@@ -13,10 +13,10 @@ from gen_jax.data.spec import Spec
 from gen_jax.distributions import frames
 from gen_jax.distributions.frames import Choice
 from gen_jax.errors import UserError, check_whole
-from gen_jax.model import Batch
+from gen_jax.model import Batch, like_rows
 from gen_jax.models.autoregressive.beam import beam_search
 from gen_jax.models.autoregressive.lanes import AutoregressiveNet, Lanes, first_lanes
-from gen_jax.models.sequences import asked_prefix, ended, like_rows
+from gen_jax.models.sequences import asked_prefix, ended
 from gen_jax.nets.predictor import Read
 
 OPTIONS = {  # options of the sampler, with their defaults

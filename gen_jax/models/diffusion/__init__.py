@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from gen_jax import optimizers
 from gen_jax.conditions import conditions_in, conditions_of, example_conditions
@@ -17,24 +16,26 @@ from gen_jax.data.spec import Spec
 from gen_jax.distributions import columns as form
 from gen_jax.distributions.pixels import whole
 from gen_jax.errors import UserError, check_whole, choose
-from gen_jax.model import Batch, Model, family, observed, weighted_mean
+from gen_jax.model import Batch, Model, family, like_rows, observed, weighted_mean
+from gen_jax.models import host_checks
 from gen_jax.models.diffusion import path
-from gen_jax.models.diffusion.bound import bound, log_prob_bound
+from gen_jax.models.diffusion.bound import bound
 from gen_jax.models.diffusion.denoising import Diffusion, hidden, predict
 from gen_jax.models.diffusion.schedules import (
+    DENSITIES,
     PREDICTIONS,
+    SCHEDULES,
     DensityChoice,
     ScheduleChoice,
     Shares,
-    beside,
-    built,
     strata,
 )
 from gen_jax.models.diffusion.solvers import OPTIONS, draw, evidence_of, sample
-from gen_jax.models.updates import GradientState, started, updated
+from gen_jax.models.updates import GradientState, gradient_step, started
 from gen_jax.nets import DENOISERS, Denoiser
 from gen_jax.nets.embedding import ConditionedNet
 from gen_jax.nets.net import build_net
+from gen_jax.registry import build
 
 ADAM = {"name": "adam", "learning_rate": 1e-3}
 LEAST_NOISE = 0.05  # smallest s by which the loss divides (Li & He 2025, arXiv 2511.13720)
@@ -89,12 +90,12 @@ def diffusion(
       UserError: for data that nets cannot read, missing conditions, or an unknown name or option.
     """
     check_arguments(spec, prediction, target, deviation, drop, observed, ode_steps)
-    if schedule.get("name") == "edm" and prediction in ("e", "u"):
+    curve, density = build("schedule", SCHEDULES, schedule), build("times", DENSITIES, times)
+    if not curve.ends and prediction in ("e", "u"):
         raise UserError(
             f"prediction is {prediction!r} with the schedule edm, whose noise is far larger than the data; expected v or x"
         )
     representation = representation_of(spec)
-    curve, density = built(schedule, times)
     conditions = conditions_of("diffusion model", spec, conditional)
     shape = representation.shape
     model = Diffusion(
@@ -114,7 +115,7 @@ def diffusion(
     honoured = (*conditions.names, "x", "mask") if observed else conditions.names
     record = Model(
         partial(init, model, tx),
-        partial(step, model, tx, ema_half_life),
+        partial(gradient_step, partial(denoising_loss, model), "loss", tx, ema_half_life),
         partial(sample, model, honoured, jax.jit(partial(draw, model), static_argnames=("num", "method"))),
         given=honoured,
         options=OPTIONS,
@@ -135,13 +136,17 @@ def functions_of_path(model: Diffusion, steps: int) -> dict[str, Any]:
     smooth = model.prediction in ("u", "v")  # whose velocity has no pole at an end of the path
     real = numbers is None and np.dtype(spec.dtype).kind == "f"
     if plain and smooth and real and len(spec.shape) == 1 and spec.shape[0] <= path.MOST:
-        functions["log_prob"] = partial(path.log_prob, model, jax.jit(partial(path.ode_log_prob, model, steps)))
+        functions["log_prob"] = partial(
+            host_checks.log_prob, model.conditions, jax.jit(partial(path.ode_log_prob, model, steps))
+        )
     if plain and numbers is not None:
         compiled = jax.jit(partial(bound, model, numbers), static_argnames="num")
-        functions["log_prob_bound"] = partial(log_prob_bound, model, compiled)
+        functions["log_prob_bound"] = partial(host_checks.log_prob_bound, model.conditions, compiled)
     if plain and smooth:
         functions["prior"] = partial(path.prior, model)
-        functions["encode"] = partial(path.encode, model, jax.jit(partial(path.noise_of, model, steps)))
+        functions["encode"] = partial(
+            host_checks.encode, model.conditions, jax.jit(partial(path.noise_of, model, steps))
+        )
         functions["decode"] = jax.jit(partial(path.decode, model, steps))
     return functions
 
@@ -181,27 +186,6 @@ def init(model: Diffusion, tx: Callable, key: jax.Array, batch: Batch) -> Gradie
     return GradientState(**started(tx, model.conditions.classes, params))
 
 
-def step(
-    model: Diffusion, tx: Callable, ema_half_life: float, key: jax.Array, state: GradientState, batch: Batch
-) -> tuple[GradientState, dict]:
-    """Returns the state after one update by the gradient of `denoising_loss`.
-
-    Args:
-      model: the model.
-      tx: function from the number of examples to an Optax transformation.
-      ema_half_life: half-life of the averaged weights, in rows.
-      key: random key of the noise.
-      state: the state before the update.
-      batch: see `denoising_loss`.
-
-    Returns:
-      The new state, and the metrics.
-    """
-    loss, gradient = jax.value_and_grad(partial(denoising_loss, model))(state.params, key, batch)
-    state = updated(tx, ema_half_life, gradient, state, batch)
-    return state, {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
-
-
 def denoising_loss(model: Diffusion, params: Any, key: jax.Array, batch: Batch) -> jax.Array:
     """Returns the mean squared error of the target over the numbers and rows of a batch.
 
@@ -218,9 +202,9 @@ def denoising_loss(model: Diffusion, params: Any, key: jax.Array, batch: Batch) 
     c = conditions_in(batch, model.conditions)
     if model.drop:
         c = hidden(model.conditions, c, jax.random.uniform(hide_key, (len(x),)) < model.drop)
-    evidence = evidence_of(model, x, random_mask(mask_key, x)) if model.observed else None
+    evidence = evidence_of(x, random_mask(mask_key, x)) if model.observed else None
     e = jax.random.normal(e_key, x.shape)
-    a, s = (beside(curve(t), x) for curve in (model.schedule.data, model.schedule.noise))
+    a, s = (like_rows(curve(t), x) for curve in (model.schedule.data, model.schedule.noise))
     out, at = predict(model, params, a * x + s * e, t, c, evidence, {"dropout": dropout_key})
     error = error_of(model, at, a * x + s * e, x, e, out)
     return weighted_mean(jnp.square(error).reshape(len(x), -1).mean(1), weight)
@@ -256,7 +240,7 @@ def random_mask(key: jax.Array, x: jax.Array) -> jax.Array:
     none_key, share_key, cell_key = jax.random.split(key, 3)
     share = jax.random.uniform(share_key, (len(x),)) * (jax.random.uniform(none_key, (len(x),)) < 0.5)
     shape = (*x.shape[:-1], 1) if x.ndim == 4 else x.shape
-    return jnp.broadcast_to(jax.random.uniform(cell_key, shape) < beside(share, x), x.shape)
+    return jnp.broadcast_to(jax.random.uniform(cell_key, shape) < like_rows(share, x), x.shape)
 
 
 def check_arguments(

@@ -1,17 +1,15 @@
 """The variational bound of the likelihood of whole numbers under a diffusion model (arXiv 2107.00630)."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gen_jax.conditions import batch_conditions, conditions_in
+from gen_jax.conditions import conditions_in
 from gen_jax.distributions.pixels import Whole
-from gen_jax.errors import check_whole
-from gen_jax.model import Batch
+from gen_jax.model import Batch, like_rows, row_sum
 from gen_jax.models.diffusion.denoising import Diffusion, estimate
-from gen_jax.models.diffusion.schedules import beside, shares_of, strata
+from gen_jax.models.diffusion.schedules import shares_of, strata
 
 LOWEST = -10.0  # ln(a^2 / s^2) at the noisy end of the bound
 SHARE = 1 / 8  # of the distance of two levels: s / a at its other end, where the nearest level is nearly always right
@@ -20,8 +18,9 @@ SHARE = 1 / 8  # of the distance of two levels: s / a at its other end, where th
 def bound(model: Diffusion, whole: Whole, key: jax.Array, params: Any, batch: Batch, num: int) -> jax.Array:
     """Returns an unbiased estimate of a lower bound of log p(x) [N] in nats (Kingma et al. 2021, arXiv 2107.00630, eq. 11).
 
-    The range of noise ends where the schedule ends. The bound is that of infinitely many steps: -KL(q(z_0 | x) || N(0, 1)) + E log p(x | z_1) - E |e - e'|^2 times half the
-    range of ln(a^2 / s^2), with this number uniform over its range. With more samples the estimate has less noise.
+    It is the bound of infinitely many steps, -KL(q(z_0 | x) || N(0, 1)) + E log p(x | z_1) - r / 2 E |e - e'|^2. Here
+    ln(a^2 / s^2) is uniform over a range of width r, which ends where the schedule ends. With more samples the estimate has
+    less noise.
 
     Args:
       model: the model.
@@ -44,7 +43,7 @@ def bound(model: Diffusion, whole: Whole, key: jax.Array, params: Any, batch: Ba
         t = model.schedule.time(jnp.exp(-snr / 2))
         at = shares_of(model.schedule, model.deviation, t)
         e = jax.random.normal(key, x.shape)
-        return beside(at.a, x) * x + beside(at.s, x) * e, e, t
+        return like_rows(at.a, x) * x + like_rows(at.s, x) * e, e, t
 
     def diffusion(key: jax.Array) -> jax.Array:
         u_key, e_key = jax.random.split(key)
@@ -59,33 +58,3 @@ def bound(model: Diffusion, whole: Whole, key: jax.Array, params: Any, batch: Ba
     kl = 0.5 * (share * jnp.square(x) - share - jnp.log1p(-share))
     steps = jax.lax.map(diffusion, jax.random.split(key, num)).mean(0)
     return steps + row_sum(reached - kl)
-
-
-def row_sum(values: jax.Array) -> jax.Array:
-    """Returns the sum of the numbers of each row [N].
-
-    Args:
-      values: numbers [N, *shape].
-    """
-    return values.reshape(len(values), -1).sum(1)
-
-
-def log_prob_bound(
-    model: Diffusion, compiled: Callable, key: jax.Array, state: Any, batch: Batch, num_samples: int = 1
-) -> jax.Array:
-    """Returns an estimate of a lower bound of log p(x) [N] of rows of whole numbers, in nats; see `bound`.
-
-    Args:
-      model: the model.
-      compiled: `bound` of the model, compiled.
-      key: random key.
-      state: the state, whose averaged weights are used.
-      batch: `x` [N, *shape] and the conditions that the net reads.
-      num_samples: number of noise levels of a row; by default 1.
-
-    Raises:
-      UserError: for wrong conditions, or a number of samples below 1.
-    """
-    check_whole("num_samples", num_samples)
-    rows = {"x": batch["x"], **(batch_conditions(batch, model.conditions) or {})}
-    return compiled(key, state.average, rows, num=num_samples)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from gen_jax.conditions import Conditions, Given
 from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions.columns import Representation
-from gen_jax.models.diffusion.schedules import Density, Schedule, Shares, beside, shares_of
+from gen_jax.model import like_rows
+from gen_jax.models.diffusion.schedules import Density, Schedule, Shares, shares_of
 from gen_jax.nets.embedding import ConditionedNet
 
 LARGEST = 8.0  # largest |ln(a / s)| that a net reads
@@ -76,8 +77,8 @@ def predict(
     level = jnp.log(jnp.maximum(at.a, 1e-6)) - jnp.log(jnp.maximum(at.s, 1e-6))
     level = jnp.clip(level, -LARGEST, LARGEST) / LARGEST
     inputs = () if evidence is None else (evidence,)
-    out = model.net.apply(params, z / beside(at.scale, z), c, level, *inputs, rngs=rngs or {})
-    return out, Shares(*(beside(value, z) for value in at))
+    out = model.net.apply(params, z / like_rows(at.scale, z), c, level, *inputs, rngs=rngs or {})
+    return out, Shares(*(like_rows(value, z) for value in at))
 
 
 def estimate(
@@ -113,6 +114,6 @@ def hidden(conditions: Conditions, c: Given | None, hide: jax.Array) -> dict[str
     if conditions.text and "c_length" not in c:  # because the texts are of one length
         c = {**c, "c_length": jnp.full(len(c["c"]), c["c"].shape[1])}
     return {
-        name: jnp.where(beside(hide, value), jnp.asarray(empty.get(name, 0), value.dtype), value)
+        name: jnp.where(like_rows(hide, value), jnp.asarray(empty.get(name, 0), value.dtype), value)
         for name, value in c.items()
     }

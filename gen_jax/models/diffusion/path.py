@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen_jax.conditions import Given, batch_conditions, conditions_in, drawn_labels
+from gen_jax.conditions import Given, conditions_in, drawn_labels
 from gen_jax.distributions.multivariate_normal import gaussian_log_prob
 from gen_jax.model import Batch
 from gen_jax.models.diffusion.denoising import Diffusion, estimate
@@ -64,6 +64,15 @@ def last_time(model: Diffusion) -> float:
     return 1 - LAST if model.schedule.ends else 1.0
 
 
+def noise_scale(model: Diffusion) -> jax.Array:
+    """Returns the standard deviation of the rows at the noisy end of the path, [].
+
+    Args:
+      model: the model.
+    """
+    return shares_of(model.schedule, model.deviation, jnp.float32(0)).scale
+
+
 def ode_log_prob(model: Diffusion, steps: int, params: Any, x: jax.Array, c: Given | None) -> jax.Array:
     """Returns log p(x) [N] in nats, p the density of the ordinary differential equation (Chen et al. 2018, arXiv 1806.07366).
 
@@ -88,24 +97,7 @@ def ode_log_prob(model: Diffusion, steps: int, params: Any, x: jax.Array, c: Giv
         return velocity(model, params, c, z, t), jnp.trace(jacobian, axis1=1, axis2=2)
 
     z, volume = followed(slope, (x, jnp.zeros(len(x))), last_time(model), 0.0, steps)
-    scale = shares_of(model.schedule, model.deviation, jnp.float32(0)).scale
-    return gaussian_log_prob(z, 0.0, jnp.log(scale)).sum(1) + volume
-
-
-def log_prob(model: Diffusion, compiled: Callable, key: jax.Array, state: Any, batch: Batch) -> jax.Array:
-    """Returns log p(x) [N] of rows of few real numbers, in nats.
-
-    Args:
-      model: the model.
-      compiled: `ode_log_prob` of the model, compiled.
-      key: not used.
-      state: the state, whose averaged weights are used.
-      batch: `x` [N, D] and the conditions that the net reads.
-
-    Raises:
-      UserError: for wrong conditions.
-    """
-    return compiled(state.average, batch["x"], batch_conditions(batch, model.conditions))
+    return gaussian_log_prob(z, 0.0, jnp.log(noise_scale(model))).sum(1) + volume
 
 
 def prior(model: Diffusion, key: jax.Array, state: Any, num: int) -> dict:
@@ -122,23 +114,6 @@ def prior(model: Diffusion, key: jax.Array, state: Any, num: int) -> dict:
     return {"z": z} if state.classes is None else {"z": z, "y": drawn_labels(y_key, state.classes, num)}
 
 
-def encode(model: Diffusion, compiled: Callable, key: jax.Array, state: Any, batch: Batch) -> dict:
-    """Returns the noise at the beginning of the path to each row: `z` [N, D], and the conditions.
-
-    Args:
-      model: the model.
-      compiled: `noise_of` of the model, compiled.
-      key: not used.
-      state: the state, whose averaged weights are used.
-      batch: `x` [N, *shape] and the conditions that the net reads.
-
-    Raises:
-      UserError: for wrong conditions.
-    """
-    c = batch_conditions(batch, model.conditions)
-    return {"z": compiled(state.average, batch["x"], c), **(c or {})}
-
-
 def noise_of(model: Diffusion, steps: int, params: Any, x: jax.Array, c: Given | None) -> jax.Array:
     """Returns the noise [N, D] from which the path without fresh noise leads to rows.
 
@@ -149,9 +124,8 @@ def noise_of(model: Diffusion, steps: int, params: Any, x: jax.Array, c: Given |
       x: rows [N, *shape].
       c: conditions of the rows, or None.
     """
-    scale = shares_of(model.schedule, model.deviation, jnp.float32(0)).scale
     z = followed(partial(velocity, model, params, c), x, last_time(model), 0.0, steps)
-    return (z / scale).reshape(len(x), -1)
+    return (z / noise_scale(model)).reshape(len(x), -1)
 
 
 def decode(model: Diffusion, steps: int, key: jax.Array, state: Any, latent: dict) -> Batch:
@@ -168,7 +142,6 @@ def decode(model: Diffusion, steps: int, key: jax.Array, state: Any, latent: dic
       UserError: for a missing condition.
     """
     c = conditions_in(latent, model.conditions)
-    scale = shares_of(model.schedule, model.deviation, jnp.float32(0)).scale
-    z = scale * latent["z"].reshape(-1, *model.form.shape)
+    z = noise_scale(model) * latent["z"].reshape(-1, *model.form.shape)
     slope = partial(velocity, model, state.average, c)
     return {"x": followed(slope, z, 0.0, last_time(model), steps), **(c or {})}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen_jax.errors import UserError
-from gen_jax.registry import Choices, build
+from gen_jax.registry import Choices
 
 Curve = Callable[[jax.Array], jax.Array]  # of times in [0, 1]
 SMALLEST = 1e-4  # of a share of data or noise that divides
@@ -204,19 +204,6 @@ PREDICTIONS: dict[str, Callable[[Shares], tuple[jax.Array, jax.Array]]] = {
 }
 
 
-def built(options: Mapping, density: Mapping) -> tuple[Schedule, Density]:
-    """Returns the schedule and the density of the times that a config names.
-
-    Args:
-      options: a `name` in `SCHEDULES` and its options.
-      density: a `name` in `DENSITIES` and its options.
-
-    Raises:
-      UserError: for an unknown name or option.
-    """
-    return build("schedule", SCHEDULES, options), build("times", DENSITIES, density)
-
-
 def strata(key: jax.Array, weight: jax.Array) -> jax.Array:
     """Returns numbers in (0, 1) [N], one in each of as many equal parts as there are rows, in a turned order.
 
@@ -230,13 +217,3 @@ def strata(key: jax.Array, weight: jax.Array) -> jax.Array:
     rank, count = jnp.cumsum(valid) - valid, jnp.maximum(valid.sum(), 1)
     u = (jax.random.uniform(key) + rank / count) % 1.0
     return jnp.clip(u, SMALLEST, 1 - SMALLEST)
-
-
-def beside(values: jax.Array, x: jax.Array) -> jax.Array:
-    """Returns a value of each row with as many axes as `x`.
-
-    Args:
-      values: values [N] or [].
-      x: rows [N, ...].
-    """
-    return values.reshape(*values.shape, *(1,) * (x.ndim - values.ndim)) if values.ndim else values

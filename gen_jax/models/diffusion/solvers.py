@@ -10,7 +10,7 @@ import numpy as np
 
 from gen_jax.conditions import (
     Given,
-    given_observed,
+    given_cells,
     option_numbers,
     refuse_given,
     sample_conditions,
@@ -109,9 +109,7 @@ def sample(
     steps = steps_of(model, options)
     y_key, x_key = jax.random.split(key)
     beside = sample_conditions(y_key, given, num, model.conditions, state.classes)
-    cells = given_observed(given, num, model.spec.shape)
-    if cells is None and model.observed:
-        cells = jnp.zeros((num, *model.spec.shape)), jnp.zeros((num, *model.spec.shape), bool)
+    cells = given_cells(given, num, model.spec.shape) if model.observed else None
     method = Method(options["solver"], bool((steps.guidance != 1).any()), bool(steps.fresh.any()))
     x = compiled(x_key, state.average, num, beside or None, cells, steps, method)
     return {"x": x, **beside}
@@ -173,7 +171,7 @@ def draw(
     """
     noise_key, form_key = jax.random.split(key)
     keys = jax.vmap(partial(jax.random.fold_in, noise_key))(jnp.arange(num))
-    evidence = None if cells is None else evidence_of(model, *cells)
+    evidence = None if cells is None else evidence_of(*cells)
     start = normal(jax.vmap(lambda each: jax.random.fold_in(each, 0))(keys), model.form.shape)
     z = start * first_scale(model, steps)
     look = partial(guided_estimate, model, params, c, evidence, method.guided)
@@ -202,11 +200,10 @@ def normal(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 
 
-def evidence_of(model: Diffusion, x: jax.Array, mask: jax.Array) -> jax.Array:
+def evidence_of(x: jax.Array, mask: jax.Array) -> jax.Array:
     """Returns observed numbers, 0 elsewhere, and where they are, [N, *shape, 2].
 
     Args:
-      model: the model, whose nets read rows as they are.
       x: rows [N, *shape].
       mask: observed numbers [N, *shape].
     """

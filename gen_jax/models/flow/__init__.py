@@ -7,13 +7,11 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from gen_jax import optimizers
 from gen_jax.conditions import (
     Conditions,
     Given,
-    batch_conditions,
     conditions_in,
     conditions_of,
     drawn_labels,
@@ -28,9 +26,10 @@ from gen_jax.distributions.multivariate_normal import gaussian_log_prob
 from gen_jax.distributions.pixels import Whole, whole
 from gen_jax.errors import UserError, check_whole
 from gen_jax.model import Batch, Model, family, weighted_mean
+from gen_jax.models import host_checks
 from gen_jax.models.flow import splines
 from gen_jax.models.flow.bijections import Autoregressive, Bijection, Coupling, Linear
-from gen_jax.models.updates import GradientState, started, updated
+from gen_jax.models.updates import GradientState, gradient_step, started
 from gen_jax.nets.denoisers import DenoisingMLP
 from gen_jax.nets.embedding import ConditionedNet
 from gen_jax.nets.made import Layout, Made
@@ -126,16 +125,16 @@ def flow(
     tx = optimizers.optimizer(optimizer)
     functions: dict[str, Any] = {}
     if numbers is None:
-        functions["log_prob"] = partial(log_prob, model, jax.jit(partial(density, model)))
+        functions["log_prob"] = partial(host_checks.log_prob, conditions, jax.jit(partial(density, model)))
     else:
         score = jax.jit(partial(bound, model), static_argnames="num")
-        functions["log_prob_bound"] = partial(log_prob_bound, model, score)
+        functions["log_prob_bound"] = partial(host_checks.log_prob_bound, conditions, score)
     record = Model(
         partial(init, model, tx),
-        partial(step, model, tx, ema_half_life),
+        partial(gradient_step, partial(flow_loss, model), "nats_per_row", tx, ema_half_life),
         partial(sample, model, jax.jit(partial(decode, model))),
         prior=partial(prior, model),
-        encode=partial(encode, model, jax.jit(partial(latent_of, model))),
+        encode=partial(host_checks.encode, conditions, jax.jit(partial(latent_of, model))),
         decode=jax.jit(partial(decode, model)),
         given=conditions.names,
     )
@@ -196,31 +195,18 @@ def init(model: Flow, tx: Callable, key: jax.Array, batch: Batch) -> GradientSta
     return GradientState(**started(tx, model.conditions.classes, params))
 
 
-def step(
-    model: Flow, tx: Callable, ema_half_life: float, key: jax.Array, state: GradientState, batch: Batch
-) -> tuple[GradientState, dict]:
-    """Returns the state after one update by the gradient of the mean of -log p(x).
+def flow_loss(model: Flow, params: Any, key: jax.Array, batch: Batch) -> jax.Array:
+    """Returns the mean of -log p(x) over the rows of a batch, in nats.
 
     Args:
       model: the model.
-      tx: function from the number of examples to an Optax transformation.
-      ema_half_life: half-life of the averaged weights, in rows.
+      params: weights of the layers; differentiable.
       key: random key of the noise that spreads whole numbers.
-      state: the state before the update.
       batch: `x` [N, *shape], the conditions that the net reads, and `weight` [N] (0 for padding rows).
-
-    Returns:
-      The new state, and the metrics.
     """
-
-    def loss(params: Any) -> jax.Array:
-        x = spread(model, key, batch["x"])
-        nats = density(model, params, x, conditions_in(batch, model.conditions))
-        return -weighted_mean(nats, batch.get("weight", jnp.ones(len(x))))
-
-    nats, gradient = jax.value_and_grad(loss)(state.params)
-    state = updated(tx, ema_half_life, gradient, state, batch)
-    return state, {"nats_per_row": nats, "gradient_norm": optax.tree.norm(gradient)}
+    x = spread(model, key, batch["x"])
+    nats = density(model, params, x, conditions_in(batch, model.conditions))
+    return -weighted_mean(nats, batch.get("weight", jnp.ones(len(x))))
 
 
 def spread(model: Flow, key: jax.Array, x: jax.Array) -> jax.Array:
@@ -283,45 +269,6 @@ def bound(model: Flow, key: jax.Array, params: Any, batch: Batch, num: int) -> j
     return jax.nn.logsumexp(each, 0) - np.log(num)
 
 
-def log_prob(model: Flow, compiled: Callable, key: jax.Array, state: GradientState, batch: Batch) -> jax.Array:
-    """Returns log p(x) [N] of rows of real numbers, in nats.
-
-    Args:
-      model: the model.
-      compiled: `density` of the model, compiled.
-      key: not used.
-      state: the state, whose averaged weights are used.
-      batch: `x` [N, *shape] and the conditions that the net reads.
-
-    Raises:
-      UserError: for missing cells, or wrong conditions.
-    """
-    if "mask" in batch and not np.asarray(batch["mask"]).all():
-        raise UserError("the batch has missing cells; expected complete rows for a flow")
-    return compiled(state.average, batch["x"], batch_conditions(batch, model.conditions))
-
-
-def log_prob_bound(
-    model: Flow, compiled: Callable, key: jax.Array, state: GradientState, batch: Batch, num_samples: int = 1
-) -> jax.Array:
-    """Returns a lower bound of log p(x) [N] of rows of whole numbers, in nats; see `bound`.
-
-    Args:
-      model: the model.
-      compiled: `bound` of the model, compiled.
-      key: random key of the noise.
-      state: the state, whose averaged weights are used.
-      batch: `x` [N, *shape] and the conditions that the net reads.
-      num_samples: number of draws of the noise of a row; by default 1.
-
-    Raises:
-      UserError: for wrong conditions, or a number of draws below 1.
-    """
-    check_whole("num_samples", num_samples)
-    rows = {"x": batch["x"], **(batch_conditions(batch, model.conditions) or {})}
-    return compiled(key, state.average, rows, num=num_samples)
-
-
 def prior(model: Flow, key: jax.Array, state: GradientState, num: int) -> dict:
     """Returns latents `z` [num, D] ~ N(0, I), and `y` [num] for a model that reads labels.
 
@@ -336,23 +283,6 @@ def prior(model: Flow, key: jax.Array, state: GradientState, num: int) -> dict:
     size = int(np.prod(model.shape))
     z = jax.vmap(lambda each: jax.random.normal(each, (size,)))(keys)
     return {"z": z} if state.classes is None else {"z": z, "y": drawn_labels(y_key, state.classes, num)}
-
-
-def encode(model: Flow, compiled: Callable, key: jax.Array, state: GradientState, batch: Batch) -> dict:
-    """Returns the latents `z` [N, D] of rows, and their conditions.
-
-    Args:
-      model: the model.
-      compiled: `latent_of` of the model, compiled.
-      key: not used.
-      state: the state, whose averaged weights are used.
-      batch: `x` [N, *shape] and the conditions that the net reads.
-
-    Raises:
-      UserError: for wrong conditions.
-    """
-    c = batch_conditions(batch, model.conditions)
-    return {"z": compiled(state.average, batch["x"], c), **(c or {})}
 
 
 def latent_of(model: Flow, params: Any, x: jax.Array, c: Given | None) -> jax.Array:
