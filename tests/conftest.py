@@ -59,7 +59,7 @@ LAST = ("test_nets", "test_configs")  # short tests, one by one, so that no work
 LAW_REPEATS = """
     gan_dropout gan_wasserstein gan_hinge gan_evolution gan_dcgan gan_r3 gan_text_given bayes_net_tree hmm_series vae_dreg
     vae_conv vae_text_given forest_tree autoregressive_roll autoregressive_voices made_orders diffusion_given diffusion_columns
-    diffusion_labels masked_image flow_labels ladder_conv autoencoder
+    diffusion_labels diffusion_series masked_image flow_labels ladder_conv autoencoder
 """
 CONFIG_REPEATS = """
     autoencoder bayes_net_bif chorales jsb_transformer diffusion_gaussians diffusion_mnist masked bbans bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae emoji_style

@@ -482,6 +482,7 @@ FAMILIES = {
     "diffusion_levels": diffusion_family(
         BITS, pixels(), net=NOISE, schedule={"name": "edm", "smallest": 0.001}, times={"name": "log_normal"}
     ),
+    "diffusion_series": diffusion_family(RAMP, ramps(), net={**NOISE, "width": 64}),
     "diffusion_columns": columns_family(
         diffusion,
         False,

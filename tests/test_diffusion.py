@@ -307,6 +307,11 @@ def test_patches_come_back_and_the_transformer_refuses_sizes_that_do_not_fit():
         (VECTOR, {"deviation": 0.0}, "deviation is 0.0; expected a number above 0"),
         (VECTOR, {"drop": 1.0}, "drop is 1.0; expected a share"),
         (VECTOR, {"ode_steps": 0}, "ode_steps is 0"),
+        (
+            make_spec("series", (4, 2))._replace(info={"ragged": True}),
+            {},
+            "expected rows of one length for a diffusion",
+        ),
         (VECTOR, {"conditional": True}, "labels of .* are missing"),
         (make_spec("text", (4,))._replace(info={"vocabulary": list("ab")}), {}, "holds text data; expected images"),
         (table_spec(2, 3), {"observed": True}, "observed is true and .* holds table data"),

@@ -67,11 +67,13 @@ def check_kind(family: str, spec: Spec, takes: Callable[[Kind], bool]) -> None:
       takes: function that says whether the family models a kind of data.
 
     Raises:
-      UserError: for data of another kind, and for numbers of a table whose columns have no modes.
+      UserError: for data of another kind, rows whose lengths differ, and numbers of a table whose columns have no modes.
     """
     if not takes(kind_of(spec)):
         taken = ", ".join(kind.plural for kind in KINDS.values() if takes(kind))
         raise UserError(f"{spec.name} holds {spec.kind} data; expected {taken} for a {family}")
+    if spec.ragged:
+        raise UserError(f"rows of {spec.name} have lengths of their own; expected rows of one length for a {family}")
     schema = columns(spec) if spec.tabular else []
     lacking = [column["name"] for column in schema if not {"levels", "modes"} & set(column)]
     if lacking:

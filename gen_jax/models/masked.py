@@ -43,7 +43,7 @@ HIDDEN = -1  # the code of a hidden entry
 
 
 class Codes(NamedTuple):
-    """Conversion of rows [N, *shape] to the levels of their D entries, whole numbers from 0 up, and back."""
+    """Holds the conversion of rows [N, *shape] to the levels of their D entries, whole numbers from 0 up, and back."""
 
     shape: tuple[int, ...]  # shape of a row
     sizes: np.ndarray  # [D] number of levels of each entry

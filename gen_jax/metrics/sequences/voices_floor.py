@@ -16,7 +16,7 @@ PSEUDO = 0.1  # pseudo-count of each event
 
 
 class HoldOrJump:
-    """Counts of training pieces: how often a voice holds at each place in the beat, and to which pitch it jumps."""
+    """Counts how often a voice holds at each place in the beat, and to which pitch it jumps, in training pieces."""
 
     def __init__(self, pieces: list[np.ndarray], values: int):
         """Counts the pieces.

@@ -47,7 +47,7 @@ class Diffusion(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """The data x and the noise e in z = a x + s e, as the net sees them; [N, *shape] each."""
+    """Holds the estimates of the data x and the noise e in z = a x + s e, [N, *shape] each."""
 
     x: jax.Array
     e: jax.Array

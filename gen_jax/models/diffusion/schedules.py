@@ -57,7 +57,7 @@ class Schedule(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """The times of a sampler, and the shares of data and noise there and at the end; NumPy float64."""
+    """Holds the times of a sampler, and the shares of data and noise there and at the end; NumPy float64."""
 
     t: np.ndarray  # [steps]
     a: np.ndarray  # [steps + 1]
@@ -145,7 +145,7 @@ DensityChoice = Annotated[Mapping, Choices(DENSITIES)]
 
 
 class Shares(NamedTuple):
-    """The facts of some times: a, s, their derivatives, and the standard deviations of z and of the data; all [...]."""
+    """Holds the facts of some times: a, s, their derivatives, and the standard deviations of z and of the data; all [...]."""
 
     a: jax.Array
     s: jax.Array

@@ -26,7 +26,7 @@ class Bijection(Protocol):
 
 
 class Coupling(NamedTuple):
-    """Splines of some numbers, whose knots depend on the other numbers (Dinh et al. 2017, arXiv 1605.08803)."""
+    """Describes splines of some numbers, whose knots depend on the other numbers (Dinh et al. 2017, arXiv 1605.08803)."""
 
     net: ConditionedNet  # (weights, x [N, D], c, level) -> parameters [N, D, P]
     fixed: np.ndarray  # [D] bool: numbers that stay, and that the net reads
@@ -53,7 +53,7 @@ class Coupling(NamedTuple):
 
 
 class Autoregressive(NamedTuple):
-    """Splines of all numbers, each of which depends on the numbers before it (Papamakarios et al. 2017, arXiv 1705.07057)."""
+    """Describes splines of all numbers, each given the numbers before it (Papamakarios et al. 2017, arXiv 1705.07057)."""
 
     net: ConditionedNet  # made: (weights, x [N, D], c, layout, place) -> parameters [N, D, P]
     layout: Layout
@@ -87,7 +87,7 @@ class Autoregressive(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """A linear map L U of the numbers in a fixed order (Kingma & Dhariwal 2018, arXiv 1807.03039, section 3.2)."""
+    """Describes a linear map L U of the numbers in a fixed order (Kingma & Dhariwal 2018, arXiv 1807.03039, section 3.2)."""
 
     order: np.ndarray  # [D]
 

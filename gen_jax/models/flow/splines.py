@@ -50,7 +50,7 @@ def spline_of(params: jax.Array, bins: int, box: float) -> Spline:
 
 
 class Bin(NamedTuple):
-    """The bin of each number: its left knot, width, height and slopes at both ends, all [...]."""
+    """Holds the bin of each number: its left knot, width, height and slopes at both ends, all [...]."""
 
     x: jax.Array
     y: jax.Array
