@@ -259,8 +259,8 @@ def example_conditions(conditions: Conditions, num: int) -> dict[str, jax.Array]
     return rows or None
 
 
-def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array] | None:
-    """Returns the observed numbers of `given`: `x` and `mask` [num, *shape]; None if no number is observed.
+def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the observed numbers of `given` on the host: `x` and `mask` [num, *shape]; None if no number is observed.
 
     Args:
       given: the conditions, or None.
@@ -280,10 +280,10 @@ def given_observed(given: dict | None, num: int, shape: tuple[int, ...]) -> tupl
     x, mask = np.asarray(given["x"], np.float32), np.asarray(given["mask"]) > 0
     if not np.isfinite(x[mask]).all():
         raise UserError("given x is not finite; expected finite numbers where the mask is 1")
-    return jnp.asarray(x), jnp.asarray(mask)
+    return x, mask
 
 
-def given_cells(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+def given_cells(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Returns `x` and `mask` [num, *shape] of `given`, as `given_observed`; without `given`, all numbers are missing.
 
     Args:
@@ -291,7 +291,7 @@ def given_cells(given: dict | None, num: int, shape: tuple[int, ...]) -> tuple[j
       num: number of rows.
       shape: shape of a row.
     """
-    return given_observed(given, num, shape) or (jnp.zeros((num, *shape)), jnp.zeros((num, *shape), bool))
+    return given_observed(given, num, shape) or (np.zeros((num, *shape), np.float32), np.zeros((num, *shape), bool))
 
 
 def refuse_impossible(evidence: Any, row_name: str = "row") -> None:
@@ -302,8 +302,10 @@ def refuse_impossible(evidence: Any, row_name: str = "row") -> None:
       row_name: name of a row, for the error; by default `row`.
 
     Raises:
-      UserError: for the first row whose log-density is -inf.
+      UserError: for the first row whose log-density is -inf. The values of an array that is traced are not checked.
     """
+    if isinstance(evidence, jax.core.Tracer):
+        return
     impossible = np.flatnonzero(np.isneginf(evidence))
     if len(impossible):
         raise UserError(

@@ -59,14 +59,24 @@ LAST = ("test_nets", "test_configs")  # short tests, one by one, so that no work
 LAW_REPEATS = """
     gan_dropout gan_wasserstein gan_hinge gan_evolution gan_dcgan gan_r3 gan_text_given bayes_net_tree hmm_series vae_dreg
     vae_conv vae_text_given forest_tree autoregressive_roll autoregressive_voices made_orders diffusion_given diffusion_columns
-    diffusion_labels diffusion_series masked_image flow_labels ladder_conv autoencoder
+    diffusion_labels diffusion_series masked_image flow_labels ladder_conv autoencoder gan_columns transformer_text
+    vae_columns diffusion_levels
 """
 CONFIG_REPEATS = """
     autoencoder bayes_net_bif chorales jsb_transformer diffusion_gaussians diffusion_mnist masked bbans bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae emoji_style
     gan_gaussians gan_minimax gru hinge iwae jsb_gru jsb_gru_structured jsb_hmm jsb_lstm lsgan lstm mingru pacgan pix2pix r3gan r3gan_cifar10 rcgan repair rnn
     speech_rnn stacked_mnist summarise super_resolution tunes tvae wgan wgan_gp
 """
+EXPORT_REPEATS = """
+    gan_dropout gan_wasserstein gan_hinge gan_evolution gan_dcgan gan_r3 gan_columns gan_recurrent gan_image_given vae_text_given
+    vae_columns vae_dreg vae_conv autoencoder forest_tree transformer_text transformer_text_to_text autoregressive_roll
+    autoregressive_voices made_orders diffusion_labels diffusion_given diffusion_levels diffusion_series diffusion_columns
+    masked_image flow ladder_mlp ladder_conv hmm_series bernoulli mixture
+"""
 PAIR_REPEATS = (
+    "made, text",
+    "autoregressive, image",
+    "gan, unet, maps",
     "gan, dcgan, text",
     "gan, unet, text",
     "gan, unet, plain",
@@ -78,6 +88,12 @@ REPEATS = {  # rows that repeat a family or a command with other options; they a
     "test_laws": LAW_REPEATS.split(),
     "test_laws_of_probability": LAW_REPEATS.split(),
     "test_paired_models": PAIR_REPEATS,
+    "test_the_file_draws_the_bytes_of_the_run": EXPORT_REPEATS.split(),
+    "test_an_old_run_is_resumed": "ladder vqvae mixture hmm vae markov forest bernoulli".split(),
+    "test_every_order_is_a_probability_and_orders_differ": ["transformer"],
+    "test_what_is_not_vmapped_is_exactly_the_runs_of_their_seeds": ["dcgan-2-4"],
+    "test_frames_in_pieces_are_the_frames_at_once": ["1-pieces0", "16-pieces3"],
+    "test_gradients_are_those_of_the_steps": "gru_reset_before lstm mingru sigmoid".split(),
     "test_a_killed_run_ends_with_the_same_bytes": "vae vqvae ladder mixture gaussian bayes_net bernoulli smote hmm forest masked flow".split(),
     "test_config_runs_two_steps_and_samples": CONFIG_REPEATS.split(),
     "test_notebook_runs_in_a_fresh_kernel": [

@@ -41,6 +41,7 @@ SMALLER = {  # what takes long to compile or to run
     "diffusion": ["--config.model.net.width=16"],
     "diffusion_gaussians": ["--config.model.net.width=16"],
     "masked": ["--config.model.net.width=16"],
+    "flow": ["--config.model.net.width=16", "--config.model.layers=2", "--config.model.bins=4"],
     "jsb_lstm": ["--config.eval_every=2"],
     "jsb_gru_structured": ["--config.model.net.units=16", "--config.eval_every=2"],
     "ladder_vae": ["--config.model.net.latents=(2,2)", "--config.model.net.hidden=(16,16)"],

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
+from gen_jax.data.domain import FULL, in_domain, in_model_space, small
 from gen_jax.data.tables.dates import to_text
 from gen_jax.errors import UserError
-
-FULL = 17  # number of decimals that stands for all digits of a float64
 
 
 class Spec(NamedTuple):
@@ -245,30 +244,29 @@ def sequences(rows: dict[str, Any], name: str = "x") -> list[np.ndarray]:
     return [row[:length] for row, length in zip(rows[name], lengths)]
 
 
-def small(dtype: DTypeLike) -> bool:
-    """Returns whether raw values of a type are sent to the device as they are: integers of at most 16 bits.
+def domain(spec: Spec) -> dict[str, Any]:
+    """Returns the facts by which `data.domain` converts values, as plain data.
 
     Args:
-      dtype: the type.
+      spec: facts of the data.
     """
-    return np.dtype(dtype).kind in "iu" and np.dtype(dtype).itemsize <= 2
+    names = ("shift", "scale", "low", "high", "dtype", "end")
+    return {
+        **{name: getattr(spec, name) for name in names},
+        "tokens": levels(spec) > 0,
+        "columns": columns(spec) if spec.tabular else None,
+        "condition": None if spec.condition is None else domain(spec.condition),
+    }
 
 
 def to_model(spec: Spec, raw: Any) -> Any:
-    """Returns values of the domain of the data in model space: float32, or int32 tokens, which do not change.
-
-    Small integers are exact in float32, so that this function runs on the device. Other types are scaled on the host in
-    float64, so that a large offset costs no digits.
+    """Returns values of the domain of the data in model space, see `data.domain.in_model_space`.
 
     Args:
       spec: facts of the data.
       raw: values [..., *shape] in the domain of the data.
     """
-    if levels(spec):
-        return raw.astype(np.int32)
-    wide = np.float32 if small(raw.dtype) else np.float64
-    shift, scale = _like_rows(np.asarray(spec.shift, wide), raw), _like_rows(np.asarray(spec.scale, wide), raw)
-    return ((raw.astype(wide) - shift) / scale).astype(np.float32)
+    return in_model_space(domain(spec), raw)
 
 
 def rows_to_model(spec: Spec, rows: dict[str, Any]) -> dict[str, Any]:
@@ -312,39 +310,13 @@ def small_to_model(spec: Spec, rows: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_data(spec: Spec, x: ArrayLike) -> np.ndarray:
-    """Returns values of model space in the domain of the data. Integers are rounded and clipped; floats are not.
-
-    The numbers of a table have the decimals of their column. They stay within its range, unless the schema sets
-    `bounded` to false.
+    """Returns values of model space in the domain of the data, see `data.domain.in_domain`.
 
     Args:
       spec: facts of the data.
       x: values [..., *shape] in model space.
     """
-    x = np.asarray(x, np.float64)
-    raw = x * _like_rows(np.asarray(spec.scale), x) + _like_rows(np.asarray(spec.shift), x)
-    if spec.tabular:
-        return np.stack([_in_column(column, raw[..., at]) for at, column in enumerate(columns(spec))], -1)
-    if np.issubdtype(np.dtype(spec.dtype), np.floating):
-        return raw.astype(spec.dtype)
-    low, high = _like_rows(np.asarray(spec.low), x), _like_rows(np.asarray(spec.high), x)
-    whole = np.clip(np.rint(raw), low, high)
-    if np.dtype(spec.dtype).itemsize == 8:  # because float64 rounds up the largest number of the type
-        whole = np.minimum(whole, np.nextafter(float(np.iinfo(spec.dtype).max), 0))
-    return whole.astype(spec.dtype)
-
-
-def _in_column(column: dict[str, Any], x: np.ndarray) -> np.ndarray:
-    if column["kind"] != "continuous":
-        x = np.rint(x)
-        return np.clip(x, column["low"], column["high"]) if column.get("bounded", True) else x
-    x = np.round(x, column["decimals"]) if column["decimals"] < FULL else x
-    return np.clip(x, column["low"], column["high"]) if column.get("bounded", True) else x
-
-
-def _like_rows(value: np.ndarray, x: Any) -> np.ndarray:
-    """Returns a scalar or per-column value with as many axes as `x`, so that nothing is broadcast by accident."""
-    return value.reshape((1,) * (x.ndim - value.ndim) + value.shape)
+    return in_domain(domain(spec), x)
 
 
 def to_json(spec: Spec) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gen_jax.distributions.linalg import matmul
 from gen_jax.errors import UserError
+from gen_jax.model import Array
 
 
 class Levels(NamedTuple):
@@ -31,7 +32,7 @@ def levels_of(schema: list[dict[str, Any]]) -> Levels:
     return Levels(columns, np.repeat(np.arange(len(sizes)), sizes), code, sizes)
 
 
-def check_levels(levels: Levels, x: jax.Array, mask: jax.Array | None) -> None:
+def check_levels(levels: Levels, x: Array, mask: Array | None) -> None:
     """Refuses an observed cell that holds no level of its column.
 
     Args:

@@ -368,7 +368,7 @@ def choice_of(options: Mapping[str, Any], num: int, values: int) -> Choice:
     numbers = {}
     for name, plain in PLAIN.items():
         number = option_numbers(name, options[name], num, *ranges[name], name in whole)
-        numbers[name] = jnp.asarray(number, plain.dtype)
+        numbers[name] = np.asarray(number, plain.dtype)
     choice = Choice(**numbers)
     filters = [name for name in ("top_k", "top_p") if (numbers[name] != PLAIN[name]).any()]
     if filters and not values:

@@ -339,7 +339,7 @@ def sample(
     return {"x": drawn, **beside}
 
 
-def refuse_others(codes: Codes, x: jax.Array, mask: jax.Array) -> None:
+def refuse_others(codes: Codes, x: np.ndarray, mask: np.ndarray) -> None:
     """Refuses observed numbers that are no levels of the data.
 
     Args:
@@ -350,10 +350,11 @@ def refuse_others(codes: Codes, x: jax.Array, mask: jax.Array) -> None:
     Raises:
       UserError: for the first such number.
     """
-    code = codes.of(jnp.where(mask, x, 0)).clip(0, codes.sizes.max() - 1)
-    wrong = np.asarray(mask) & (abs(np.asarray(codes.back(code)) - np.asarray(x)) > 1e-3)
+    with jax.ensure_compile_time_eval():
+        code = codes.of(jnp.where(mask, x, 0)).clip(0, codes.sizes.max() - 1)
+        wrong = mask & (abs(np.asarray(codes.back(code)) - x) > 1e-3)
     if wrong.any():
-        raise UserError(f"given x holds {float(np.asarray(x)[wrong][0]):g}; expected levels of the data")
+        raise UserError(f"given x holds {float(x[wrong][0]):g}; expected levels of the data")
 
 
 def complete(

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from gen_jax import files
 from gen_jax.errors import UserError, whole_number
-from gen_jax.metrics import catalogue
 from gen_jax.storage import directory
 
 REPLICAS = "replicas.json"  # in the folder of the best checkpoint: the value of each replica
@@ -28,6 +27,8 @@ def replica(workdir: Path, text: str) -> int:
         return number
     if text != "best":
         raise UserError(f"--replica is {text}; expected a number, or best")
+    from gen_jax.metrics import catalogue  # slow to import
+
     path = Path(workdir) / directory.BEST / REPLICAS
     if not path.exists():
         raise UserError(

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from gen_jax.data.domain import drawn_in_domain
 from gen_jax.data.kinds import kind_of
-from gen_jax.data.spec import Spec, to_data
+from gen_jax.data.spec import Spec, domain
 from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.metrics.progress import counter
@@ -77,6 +78,15 @@ def value_of(text: str) -> int | float | str:
     return text
 
 
+def chunk_of(spec: Spec) -> int:
+    """Returns the number of samples of a compiled call: `CHUNK`, and `SHORT` for sequences.
+
+    Args:
+      spec: facts of the data.
+    """
+    return SHORT if kind_of(spec).time else CHUNK
+
+
 def draw(
     model: Model,
     state: State,
@@ -113,7 +123,7 @@ def draw(
     Raises:
       UserError: for a condition that hardly any row fits.
     """
-    size = size or (SHORT if kind_of(spec).time else CHUNK)
+    size = size or chunk_of(spec)
     chunks = _chunks(model, state, seed, None if fits else num, given or {}, how or {}, size)
     if fits:
         return _first_that_fit(spec, chunks, num, fixed_cells, fits)
@@ -185,16 +195,10 @@ def _chunks(
 
 def _together(spec: Spec, chunks: Sequence[dict], num: int, fixed_cells: np.ndarray | None) -> dict[str, np.ndarray]:
     """Returns the first `num` samples of chunks in the domain of the data. Known cells keep their values."""
-    samples = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in chunks[0]}
-    x = to_data(spec, samples["x"])
-    if spec.end is not None and "length" not in samples:  # because few families end a text themselves
-        ends = x == spec.end
-        length = np.where(ends.any(1), ends.argmax(1) + 1, x.shape[1])
-        samples["length"] = length.astype(np.int32)
-        x = np.where(np.arange(x.shape[1])[None] < length[:, None], x, 0)
-    if spec.condition is not None and "c" in samples:
-        samples["c"] = to_data(spec.condition, samples["c"])
-    return {**samples, "x": x if fixed_cells is None else np.where(np.isnan(fixed_cells), x, fixed_cells)}
+    samples = drawn_in_domain(domain(spec), chunks, num)
+    if fixed_cells is None:
+        return samples
+    return {**samples, "x": np.where(np.isnan(fixed_cells), samples["x"], fixed_cells)}
 
 
 def _first_that_fit(

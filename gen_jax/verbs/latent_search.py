@@ -12,7 +12,7 @@ import optax
 from gen_jax.conditions import Conditions, given_conditions, given_observed, refuse_given, sampler_options
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
-from gen_jax.model import Batch, Model, State
+from gen_jax.model import Array, Batch, Model, State
 
 DRAWS = 1024  # number of draws of the prior from which its standard deviation is estimated
 LEAST = 1e-6  # number added to standard deviations, because they are divisors
@@ -22,7 +22,7 @@ class Target(NamedTuple):
     """Holds the target of a search of the latents of N rows."""
 
     x: jax.Array  # [N, *shape] observed numbers with noise
-    mask: jax.Array  # [N, *shape] bool, whether x is observed
+    mask: Array  # [N, *shape] bool, whether x is observed
     centre: jax.Array  # [N, ...] draws of the prior
     deviation: jax.Array  # [1, ...] standard deviation of the prior
     scale: jax.Array  # [] standard deviation of the noise

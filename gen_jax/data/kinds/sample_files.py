@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 
+from gen_jax.data.domain import named_labels
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.pictures import picture
 from gen_jax.data.spec import Spec
@@ -18,10 +19,8 @@ def arrays(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
       spec: facts of the data.
     """
     buffer = io.BytesIO()
-    if "y" in samples and spec.label_type:  # labels as in the data, such as 5, 6, 7, 9, or texts
-        names = np.array(spec.classes)
-        names = names.astype(np.int64) if spec.label_type in "biu" else names
-        samples = {**samples, "y": names[samples["y"]]}
+    if "y" in samples:
+        samples = {**samples, "y": named_labels(spec.classes, spec.label_type, samples["y"])}
     np.savez_compressed(buffer, **samples)  # type: ignore[arg-type]  # no array is named allow_pickle
     return buffer.getvalue()
 

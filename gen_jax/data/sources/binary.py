@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gen_jax.data.cache import content_hash
+from gen_jax.data.domain import small
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import Source
-from gen_jax.data.spec import small
 from gen_jax.errors import UserError
 
 BINARY = ("static_binary", "dynamic_binary")  # drawn once; drawn again at each training step

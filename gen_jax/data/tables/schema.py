@@ -9,7 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gen_jax.data.spec import FULL, schema_setting
+from gen_jax.data.domain import FULL
+from gen_jax.data.spec import schema_setting
 from gen_jax.data.tables.text_columns import Cells
 from gen_jax.errors import UserError, choose
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from gen_jax.data.domain import FULL
 from gen_jax.data.source import say_once
-from gen_jax.data.spec import FULL, schema_setting
+from gen_jax.data.spec import schema_setting
 from gen_jax.data.tables.dates import formats_of, is_date, nearly
 from gen_jax.data.tables.schema import Unfit
 from gen_jax.data.tables.statistics import mean_and_deviation

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from gen_jax.data.domain import FULL
 from gen_jax.data.source import Source
-from gen_jax.data.spec import FULL
 from gen_jax.data.tables.schema import Columns
 
 BINS = 20  # largest number of bins of the marginal of a column of numbers

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gen_jax.data.spec import FULL
+from gen_jax.data.domain import FULL
 from gen_jax.data.tables.dates import to_number, to_text
 from gen_jax.data.tables.schema import LEVELLED, Columns
 from gen_jax.data.tables.text_columns import Cells, is_number

@@ -259,7 +259,7 @@ def sample(
     y_key, x_key = jax.random.split(key)
     beside = sample_conditions(y_key, given, num, model.conditions, state.classes)
     x, mask = given_cells(given, num, model.shape)
-    observed = np.asarray(mask).reshape(num, -1)
+    observed = mask.reshape(num, -1)
     if (observed[:, 1:] & ~observed[:, :-1]).any():
         raise UserError(
             "given mask hides an entry before one that is observed; expected the first entries of each row, because "

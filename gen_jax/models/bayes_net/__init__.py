@@ -423,8 +423,8 @@ def asked_cells(given: dict | None, num: int, variables: int) -> tuple[np.ndarra
     """
     refuse_given(given, CONDITIONS)
     given = given or {}
-    observed_x, observed = map(np.asarray, given_cells(given, num, (variables,)))
-    done_x, done = map(np.asarray, given_cells(given.get("do"), num, (variables,)))
+    observed_x, observed = given_cells(given, num, (variables,))
+    done_x, done = given_cells(given.get("do"), num, (variables,))
     if (observed & done).any():
         row, column = np.argwhere(observed & done)[0]
         raise UserError(f"given: row {row}, column {column} is both observed and set by do; expected one of them")

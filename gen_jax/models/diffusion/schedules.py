@@ -51,7 +51,7 @@ class Schedule(NamedTuple):
         """
         count = steps if self.ends else max(steps - 1, 1)
         t = np.arange(steps) / count
-        with jax.enable_x64(True):
+        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
             a, s = (np.asarray(curve(jnp.asarray(t, jnp.float64)), np.float64) for curve in (self.data, self.noise))
         return Grid(t, np.append(a, 1.0), np.append(s, 0.0))
 

@@ -132,7 +132,7 @@ def flow(
     record = Model(
         partial(init, model, tx),
         partial(gradient_step, partial(flow_loss, model), "nats_per_row", tx, ema_half_life),
-        partial(sample, model, jax.jit(partial(decode, model))),
+        partial(sample, model, jax.jit(partial(drawn_rows, model), static_argnames="num")),
         prior=partial(prior, model),
         encode=partial(host_checks.encode, conditions, jax.jit(partial(latent_of, model))),
         decode=jax.jit(partial(decode, model)),
@@ -328,7 +328,7 @@ def sample(
 
     Args:
       model: the model.
-      compiled: `decode` of the model, compiled.
+      compiled: `drawn_rows` of the model, compiled.
       key: random key.
       state: the state, whose averaged weights are used.
       num: number of rows.
@@ -340,9 +340,21 @@ def sample(
     """
     sampler_options(how)
     refuse_given(given, model.conditions.names)
+    return compiled(key, state, given_conditions(given, num, model.conditions), num=num)
+
+
+def drawn_rows(model: Flow, key: jax.Array, state: GradientState, given: Given, num: int) -> Batch:
+    """Returns rows that are drawn: `x` [num, *shape], whole numbers where the data are, and their conditions.
+
+    Args:
+      model: the model.
+      key: random key.
+      state: the state, whose averaged weights are used.
+      given: conditions, without labels that are drawn.
+      num: number of rows.
+    """
     z_key, x_key = jax.random.split(key)
-    latent = {**prior(model, z_key, state, num), **given_conditions(given, num, model.conditions)}
-    rows = compiled(x_key, state, latent)
+    rows = decode(model, x_key, state, {**prior(model, z_key, state, num), **given})
     if model.numbers is not None:
         x = model.numbers.of(rows["x"])
         rows["x"] = model.numbers.back(jnp.clip(x, 0, model.numbers.top))

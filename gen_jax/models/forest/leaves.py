@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import erf, erfinv
 
-from gen_jax.data.spec import FULL, Spec, columns
+from gen_jax.data.domain import FULL
+from gen_jax.data.spec import Spec, columns
 from gen_jax.distributions import categorical, chow_liu
 from gen_jax.distributions.bins import BEYOND
 from gen_jax.distributions.categorical import Levels

@@ -288,8 +288,10 @@ def refuse_overflow(state: MarkovState) -> None:
       state: the counts.
 
     Raises:
-      UserError: for such a state.
+      UserError: for such a state. A state that is traced is not checked.
     """
+    if isinstance(state.used, jax.core.Tracer):
+        return
     size, capacity = 1 + int(np.argmax(state.used)), state.keys.shape[1]
     if np.max(state.used) > capacity:
         raise UserError(
