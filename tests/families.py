@@ -341,7 +341,9 @@ FAMILIES = {
         reconstruction={"name": "l1", "weight": 10.0},
         latent_size=2,
     ),
-    "gan_text_given": paired_family(DESCRIBED, described_images(), generator=SMALL, discriminator=SMALL, penalty="r1"),
+    "gan_text_given": paired_family(
+        DESCRIBED, described_images(), generator=SMALL, discriminator=SMALL, penalty="r1", matching=True
+    ),
     "markov": sequence_family(markov, "text", cycles(4, 1), 0.0, outcomes_of(4, (5,), "int32"), order=2),
     "hmm_roll": sequence_family(
         hmm, "roll", np.eye(3)[cycles(3, 2)], 0.1, outcomes_of(2, (3, 3), "float32"), states=6, scan="associative"
@@ -467,8 +469,16 @@ FAMILIES = {
         images(),
         conditional=True,
         drop=0.2,
+        pairing="transport",
         net={"name": "transformer", "patch": 4, "units": 16, "layers": 1, "heads": 2, "dropout": 0.05},
     ),
+    "diffusion_unet": diffusion_family(
+        DESCRIBED,
+        described_images(),
+        conditional=True,
+        observed=True,
+        net={"name": "unet", "channels": 8, "multiples": (1, 2), "blocks": 1, "heads": 2, "groups": 4, "dropout": 0.05},
+    )._replace(distance=partial(paired_distance, described_images())),
     "diffusion_given": diffusion_family(
         NEGATIVE,
         pairs(),

@@ -39,6 +39,13 @@ SMALLER = {  # what takes long to compile or to run
     "jsb_gru": ["--config.eval_every=2"],
     "jsb_transformer": [*TINY[:2], "--config.eval_every=2", "--config.batch_size=4"],
     "diffusion": ["--config.model.net.width=16"],
+    "diffusion_cifar10": [
+        "--config.model.net.channels=8",
+        "--config.model.net.multiples=(1,2)",
+        "--config.model.net.blocks=1",
+        "--config.sample.how=steps=2",
+        "--config.batch_size=8",
+    ],
     "diffusion_gaussians": ["--config.model.net.width=16"],
     "masked": ["--config.model.net.width=16"],
     "flow": ["--config.model.net.width=16", "--config.model.layers=2", "--config.model.bins=4"],

@@ -147,6 +147,8 @@ WRONG = [
         {"conditional": True, "pack": 2, "discriminator": {"name": "dcgan"}},
         "pack is 2 in a conditional gan; expected .* 'mlp'",
     ),
+    ({"matching": True}, "matching is True without conditions; expected model.conditional=True"),
+    ({"matching": True, "conditional": True, "pack": 2}, "matching is True and pack is 2; expected pack=1"),
     ({"loss": "hinges"}, "'hinges'.*hinge"),
     ({"penalty": "r3"}, "'r3'.*r1"),
 ]
@@ -221,6 +223,41 @@ def test_gradients_of_the_losses_are_those_of_finite_differences(net, loss, pena
             way = optax.tree.random_like(jax.random.key(number), params)
             ahead, behind = (value(optax.tree.add_scale(params, size, way)) for size in (1e-5, -1e-5))
             np.testing.assert_allclose((ahead - behind) / 2e-5, optax.tree.vdot(gradient, way), rtol=1e-5, atol=1e-9)
+
+
+def test_rows_beside_conditions_of_other_rows_count_as_half_of_the_generated_ones():
+    """Reed et al. 2016, algorithm 1, by hand: each of 10 rows beside the label of the row before it."""
+    with jax.enable_x64(True):
+        nets, state, batch = played("non_saturating", "none", 3)
+        batch |= {"y": jnp.array([0, 1, 2, 2, 0, 1, 0, 0, 1, 2, 1, 0])}
+        params = state.discriminator["params"]
+        logits = lambda x, y: nets.discriminator.apply({"params": params}, x, {"y": y})
+        fake = generate(nets, state.generator, draw(nets, KEY, 12), batch).x[:10]
+        x, y = batch["x"][:10], batch["y"][:10]
+        real, fakes, others = logits(x, y), logits(fake, y), logits(x, jnp.roll(y, 1))
+        alike = np.asarray(y == jnp.roll(y, 1))
+        assert alike.sum() == 2
+        half = (jax.nn.softplus(fakes) + jax.nn.softplus(others)) / 2
+        expected = np.mean(jax.nn.softplus(-real) + np.where(alike, jax.nn.softplus(fakes), half))
+        value, metrics = discriminator_loss(nets._replace(matching=True), params, KEY, state, batch)
+        np.testing.assert_allclose(value, expected)
+        np.testing.assert_allclose(metrics["d_match"], np.mean(np.sign(real - others)[~alike]))
+
+
+def test_a_critic_learns_whether_a_row_fits_its_label():
+    """The rows say which label they have, and without `matching` no gradient tells this critic."""
+    x = np.eye(3, dtype=np.float32)[np.arange(12) % 3][:, :2]
+    batch = {"x": x, "y": np.arange(12) % 3, "weight": np.ones(12, np.float32)}
+    model = make(
+        conditional=True,
+        matching=True,
+        discriminator={"name": "mlp", "hidden": (32,)},
+        discriminator_optimizer={"name": "adam", "learning_rate": 1e-2},
+    )
+    state, step = jax.jit(model.init)(KEY, batch), jax.jit(model.step)
+    for number in range(300):
+        state, metrics = step(jax.random.key(number), state, batch)
+    assert metrics["d_match"] == 1
 
 
 def test_the_losses_are_those_of_the_papers():

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from gen_jax.nets.conv import ConvDecoder, ConvEncoder, GridDecoder, GridEncoder
 from gen_jax.nets.dcgan import DCDiscriminator, DCGenerator
 from gen_jax.nets.denoisers import DenoisingMLP, EntryTransformer, PatchTransformer
+from gen_jax.nets.denoising_unet import DenoisingUNet
 from gen_jax.nets.ladder import conv_ladder, mlp_ladder
 from gen_jax.nets.mlp import MLP
 from gen_jax.nets.net import Net
@@ -35,6 +36,7 @@ __all__ = [
     "DCDiscriminator",
     "DCGenerator",
     "DenoisingMLP",
+    "DenoisingUNet",
     "EntryTransformer",
     "GridDecoder",
     "GridEncoder",
@@ -78,7 +80,7 @@ DISCRIMINATORS: Nets = {
 ENCODERS: Nets = {"mlp": MLP, "conv": ConvEncoder}
 DECODERS: Nets = {"mlp": MLP, "conv": ConvDecoder}
 # Net(shape, **options): (z [N, *shape], conditions or None, level [N], evidence [N, *shape, 2] or nothing) -> [N, *shape]
-DENOISERS: Nets = {"mlp": DenoisingMLP, "transformer": PatchTransformer}
+DENOISERS: Nets = {"mlp": DenoisingMLP, "transformer": PatchTransformer, "unet": DenoisingUNet}
 # Net((D, V), **options): (one-hot levels [N, D, V], conditions or None, share hidden [N], visible [N, D]) -> [N, D, V]
 INFILLERS: Nets = {"mlp": DenoisingMLP, "transformer": EntryTransformer}
 # Net(size, base, **options): x [N, H, W, C] -> grid [N, h, w, size]; Net(shape, base, **options): grid -> [N, *shape]

@@ -10,6 +10,7 @@ from gen_jax.conditions import Conditions, Given
 from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions.columns import Representation
 from gen_jax.model import like_rows
+from gen_jax.models.diffusion.pairing import Pairing
 from gen_jax.models.diffusion.schedules import Density, Schedule, Shares, shares_of
 from gen_jax.nets.embedding import ConditionedNet
 
@@ -31,6 +32,7 @@ class Diffusion(NamedTuple):
       deviation: standard deviation of the data in model space, by which nets read numbers of variance 1.
       drop: share of the rows of training whose conditions are hidden, so that samples can be guided.
       observed: whether the net reads observed numbers, so that it completes rows.
+      pairing: which noise stands beside which row in training.
     """
 
     spec: Spec
@@ -44,6 +46,7 @@ class Diffusion(NamedTuple):
     deviation: float
     drop: float
     observed: bool
+    pairing: Pairing
 
 
 class Estimate(NamedTuple):

@@ -61,6 +61,7 @@ def gan(
     discriminator_optimizer: Optimizer = ADAM,
     ema_half_life: Schedule = 0.0,
     monitor: bool = False,
+    matching: bool = False,
 ) -> Model:
     """Returns a GAN over images, vectors, series or tables (Goodfellow et al. 2014, arXiv 1406.2661).
 
@@ -117,6 +118,9 @@ def gan(
       monitor: whether every step measures `r1` and `r2`, for any penalty; by default False. If the two drift apart,
         training is about to diverge (R3GAN, figure 1). Each measure costs a reverse pass. If the discriminator has
         batch statistics, they are gradients of the sum over the batch.
+      matching: whether real rows beside the conditions of other rows count as generated rows, with half of the weight
+        of generated rows; by default False. The discriminator then learns whether a row fits its condition, such as a
+        text (Reed et al. 2016, arXiv 1605.05396, section 4.2).
 
     Raises:
       UserError: for data of another kind, a conditional model of data without conditions, an unknown name or option, or a
@@ -124,6 +128,7 @@ def gan(
         for a batch that cannot be split.
     """
     check_arguments(spec, latent_size, n_critic, pack, conditional, weight_clip, discriminator)
+    check_matching(matching, conditional, pack)
     conditions = conditions_of("gan", spec, conditional)._replace(any_sides=True)
     form = representation(spec if conditional else spec._replace(classes=()))
     nets = Adversaries(
@@ -152,6 +157,7 @@ def gan(
         reconstruction=paired_term(spec, conditional, reconstruction, adversarial),
         pack=pack,
         monitor=monitor,
+        matching=matching,
     )
     recipe = Recipe(
         plain=adversarial == 0,
@@ -342,3 +348,20 @@ def check_arguments(
         )
     if weight_clip is not None and weight_clip <= 0:
         raise UserError(f"weight_clip is {weight_clip}; expected more than 0, or None")
+
+
+def check_matching(matching: bool, conditional: bool, pack: int) -> None:
+    """Refuses `matching` without conditions, or with packs of rows, which share no condition.
+
+    Args:
+      matching: see `gan`.
+      conditional: see `gan`.
+      pack: see `gan`.
+
+    Raises:
+      UserError: for such arguments.
+    """
+    if matching and not conditional:
+        raise UserError("matching is True without conditions; expected model.conditional=True")
+    if matching and pack > 1:
+        raise UserError(f"matching is True and pack is {pack}; expected pack=1, because each row has its own condition")

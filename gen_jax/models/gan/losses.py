@@ -13,9 +13,11 @@ from gen_jax.errors import UserError
 from gen_jax.losses.adversarial import AdversarialLoss
 from gen_jax.losses.penalties import Critic, squared_gradient
 from gen_jax.losses.reconstruction import Reconstruction
-from gen_jax.model import Batch, weighted_mean
+from gen_jax.model import Batch, like_rows, weighted_mean
 from gen_jax.nets.embedding import ConditionedNet
 from gen_jax.nets.layers import packed
+
+MISMATCHED = 5  # number of the pass over real rows beside other conditions, see `criticise`
 
 
 class Adversaries(NamedTuple):
@@ -36,6 +38,7 @@ class Adversaries(NamedTuple):
       reconstruction: further term of the generator's loss; by default none.
       pack: number of rows that the discriminator judges together; by default 1.
       monitor: whether both squared gradients are measured, for any penalty; by default False.
+      matching: whether real rows beside conditions of other rows count as generated; by default False.
     """
 
     generator: ConditionedNet
@@ -50,6 +53,7 @@ class Adversaries(NamedTuple):
     reconstruction: Reconstruction = Reconstruction(None, 0.0, "none")
     pack: int = 1
     monitor: bool = False
+    matching: bool = False
 
 
 class GanState(NamedTuple):
@@ -148,7 +152,7 @@ def pack_rows(nets: Adversaries, discriminator: Any, key: jax.Array, batch: Batc
     """
     c = pack_labels(nets, conditions_in(batch, nets.conditions))
     weight = weights(batch).reshape(-1, nets.pack).min(1)
-    critic = partial(criticise, nets, discriminator, key, c, weight)
+    critic = partial(criticise, nets, discriminator, key, weight=weight, c=c)
     return Packs(packed(batch["x"], nets.pack), packed(fake, nets.pack), weight, critic)
 
 
@@ -166,10 +170,11 @@ def criticise(
     nets: Adversaries,
     discriminator: Any,
     key: jax.Array,
-    c: Batch | None,
-    weight: jax.Array,
     packs: jax.Array,
     number: int,
+    *,
+    weight: jax.Array,
+    c: Batch | None,
 ) -> jax.Array:
     """Returns the logits [M P] of packs, or [M P, patches]. The statistics of the pass are dropped.
 
@@ -177,10 +182,10 @@ def criticise(
       nets: both nets.
       discriminator: `params` and statistics of the discriminator.
       key: random key of the dropout of the discriminator.
-      c: conditions of P packs, or None.
-      weight: weights [P].
       packs: packs [M P, ...]. M neighbours share their conditions and a weight.
       number: number of the pass, so that every pass has its own dropout.
+      weight: weights [P].
+      c: conditions of P packs, or None.
     """
     times = len(packs) // len(weight)
     c, weight = jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=0), (c, weight))
@@ -211,7 +216,8 @@ def discriminator_loss(
 
     Returns:
       The loss [], and the metrics: `d_loss` without penalties, the penalties without gamma, and `d_sign`, the mean sign
-      of the real logits minus the generated logits.
+      of the real logits minus the generated logits. With `nets.matching` also `d_match`, that of the real logits minus
+      the logits of real rows beside other conditions.
     """
     draws = draw(nets, key, len(batch["x"]))
     fake = generate(nets, state.generator, draws, batch)
@@ -221,13 +227,42 @@ def discriminator_loss(
     )
     losses = nets.loss.discriminator(real_logits, fake_logits)
     refuse_other_rows("loss.discriminator", losses, jnp.shape(real_logits))
+    signs = {}
+    if nets.matching:
+        logits, differ = mismatched_logits(nets, packs.critic, packs.real, batch)
+        mismatched = nets.loss.discriminator(real_logits, logits)
+        losses = jnp.where(like_rows(differ, losses), (losses + mismatched) / 2, losses)
+        signs["d_match"] = weighted_mean(over_patches(jnp.sign(real_logits - logits)), packs.weight * differ)
     value = weighted_mean(over_patches(losses), packs.weight)
     penalties = {name: weighted_mean(values, packs.weight) for name, values in penalties.items()}
     sign = weighted_mean(over_patches(jnp.sign(real_logits - fake_logits)), packs.weight)
-    metrics = {"d_loss": value, "d_sign": sign, **penalties}
+    metrics = {"d_loss": value, "d_sign": sign, **signs, **penalties}
     if nets.monitor:
         metrics = {**squared_gradients(packs), **metrics}
     return value + gamma * sum(penalties.values()), metrics
+
+
+def mismatched_logits(
+    nets: Adversaries, critic: Callable[..., jax.Array], real: jax.Array, batch: Batch
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the logits of real rows beside the conditions of other rows, and whether these conditions differ [N].
+
+    Each row gets the conditions of the row before it that is not padding, in a circle.
+
+    Args:
+      nets: both nets.
+      critic: the discriminator, whose keyword `c` replaces the conditions of the rows.
+      real: real rows [N, ...].
+      batch: the real rows, whose conditions and weights are read.
+    """
+    c = conditions_in(batch, nets.conditions)
+    counted = weights(batch) > 0
+    places = jnp.argsort(~counted, stable=True)  # of the rows that are not padding, before the others
+    before = (jnp.cumsum(counted) - 2) % jnp.maximum(counted.sum(), 1)
+    others = jax.tree.map(lambda leaf: leaf[places[before]], c)
+    differences = jax.tree.map(lambda one, other: (one != other).reshape(len(one), -1).any(1), c, others)
+    differ = jnp.stack(jax.tree.leaves(differences)).any(0)
+    return critic(real, MISMATCHED, c=others), differ
 
 
 def over_patches(values: jax.Array) -> jax.Array:

@@ -1,0 +1,48 @@
+"""Which noise stands beside which row of a batch in training."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from optax.assignment import hungarian_algorithm
+
+# (rows [N, ...], noise [N, ...], labels [N] or None, weight [N]) -> noise of each row [N, ...]
+Pairing = Callable[[jax.Array, jax.Array, jax.Array | None, jax.Array], jax.Array]
+
+
+def independent(x: jax.Array, e: jax.Array, y: jax.Array | None, weight: jax.Array) -> jax.Array:
+    """Returns the noise as it was drawn.
+
+    Args:
+      x: rows [N, ...].
+      e: noise [N, ...].
+      y: not used.
+      weight: not used.
+    """
+    return e
+
+
+def transported(x: jax.Array, e: jax.Array, y: jax.Array | None, weight: jax.Array) -> jax.Array:
+    """Returns the noise in the order that minimises the sum of the squared distances to the rows.
+
+    This is the optimal transport between the rows and the noise of a batch (Tong et al. 2024, arXiv 2302.00482, section
+    3.2.2; Pooladian et al. 2023, arXiv 2304.14772). Rows of a class share the noise that was drawn for them, so that the
+    noise of a class remains N(0, I). A padding row keeps its noise.
+
+    Args:
+      x: rows [N, ...].
+      e: noise [N, ...].
+      y: labels of the rows [N]; None without labels.
+      weight: weights of the rows [N], 0 for padding rows.
+    """
+    rows, noise = x.reshape(len(x), -1), e.reshape(len(e), -1)
+    cost = jnp.square(rows[:, None] - noise[None]).sum(-1)  # [N, N]
+    classes = jnp.zeros(len(x), jnp.int32) if y is None else y
+    classes = jnp.where(weight > 0, classes, -1 - jnp.arange(len(x)))  # each padding row has a class of its own
+    same = classes[:, None] == classes[None]
+    forbidden = 1 + len(x) * jnp.where(same, cost, 0).max()  # more than the sum of any pairs that are allowed
+    places, partners = hungarian_algorithm(jnp.where(same, cost, forbidden))
+    return e[jnp.zeros(len(x), jnp.int32).at[places].set(partners)]
+
+
+PAIRINGS: dict[str, Pairing] = {"independent": independent, "transport": transported}
