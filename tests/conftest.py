@@ -104,6 +104,7 @@ REPEATS = {  # rows that repeat a family or a command with other options; they a
         "06_your_own_arrays_and_nets",
         "07_pictures_from_pictures",
         "08_translation_and_tunes",
+        "09_diffusion_beside_gan",
     ],
 }
 

@@ -46,6 +46,8 @@ SMALLER = {  # what takes long to compile or to run
         "--config.sample.how=steps=2",
         "--config.batch_size=8",
     ],
+    "emoji": [f"--config.model.{net}.channels=(8,)" for net in ("generator", "discriminator")],
+    "emoji_diffusion": ["--config.model.net.units=16", "--config.model.net.layers=1"],
     "diffusion_gaussians": ["--config.model.net.width=16"],
     "masked": ["--config.model.net.width=16"],
     "flow": ["--config.model.net.width=16", "--config.model.layers=2", "--config.model.bins=4"],
@@ -92,6 +94,17 @@ def styles(folder: Path, random: np.random.Generator) -> list[str]:
     (folder / "styles.json").write_text(json.dumps(records))
     small = [f"--config.model.{net}.channels=4" for net in ("generator", "discriminator")]
     return [f"--config.data.path={folder / 'styles.npz'}", f"--config.data.metadata={folder / 'styles.json'}", *small]
+
+
+def captions(folder: Path, random: np.random.Generator) -> list[str]:
+    """Pictures with captions, and the split of each row in a JSON file."""
+    np.savez(folder / "captions.npz", noto=random.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8))
+    records = [
+        {"split": "test_tone" if number < 5 else "train", "caption": f"{'red' if number % 2 else 'blue'} heart"}
+        for number in range(20)
+    ]
+    (folder / "captions.json").write_text(json.dumps(records))
+    return [f"--config.data.path={folder / 'captions.npz'}", f"--config.data.metadata={folder / 'captions.json'}"]
 
 
 def photos(folder: Path, random: np.random.Generator) -> list[str]:
@@ -180,6 +193,8 @@ PAIRED = {
     "tunes": melodies,
     "segment": streets,
     "pix2pix": streets,
+    "emoji": captions,
+    "emoji_diffusion": captions,
     "emoji_style": styles,
     "super_resolution": photos,
 }

@@ -51,6 +51,10 @@ EXPECTED = {  # pictures, and what its texts tell
             r"another row: 0\.[23]",
         ],
     ),
+    "09_diffusion_beside_gan": (
+        4,
+        [r"diffusion: 0\.[89]\d\d near a centre", r"integral: (0\.9[89]|1\.0[01])", r"way there and back: 0\.0"],
+    ),
 }
 AUTHORS = (  # modules that are public for who writes families, nets, measures and config files
     "gen_jax.conditions",
