@@ -41,6 +41,7 @@ MODELS = {
     "forest": ["forest.py"],
     "smote": ["smote.py", "--config.model.within=species"],
     "tvae": ["tvae.py"],
+    "diffusion": ["diffusion_table.py"],
     "mixture": ["mixture.py"],
 }
 PUBLISHED = {"ForestFlow, published": (0.197, 0.328, 0.936, 0.931, 0.976, 12.4)}  # the last is seconds

@@ -39,6 +39,11 @@ MODELS = {  # name -> config, and settings for adult
         *("tvae.py", "--config.batch_size=200", "--config.steps=20000", "--config.log_every=1000"),
         "--config.model.optimizer.learning_rate.examples=4000000",
     ],
+    "diffusion": [
+        *("diffusion_table.py", "--config.batch_size=500", "--config.steps=12000", "--config.log_every=1000"),
+        *("--config.model.net.width=256", "--config.model.net.blocks=3"),
+        "--config.model.optimizer.learning_rate.examples=6000000",
+    ],
     "ctgan": ["ctgan.py", "--config.batch_size=500", "--config.epochs=300", "--config.log_every=1000"],  # the paper's
 }
 
