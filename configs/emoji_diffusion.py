@@ -1,0 +1,47 @@
+"""Emoji from their captions by diffusion: a patch transformer whose blocks attend to the words.
+
+    python -m gen_jax.train --config configs/emoji_diffusion.py --config.data.path=emoji_32.npz --config.data.metadata=emoji.json
+    python -m gen_jax.sample --workdir runs/emoji_diffusion --given "text=red heart" --how guidance=3 --out hearts.png
+
+The run takes 2,040 s on two shared CPU cores beside other runs. The scores are of one seed with guidance 3, by
+benchmarks/emoji.py, see `emoji.py`. In unseen skin tones the tone is read as asked in a share of 0.87, the absolute error is
+0.121, and 0.98 are nearest to their own true picture. In unseen genders the gender is read as asked in 0.856, and 0.622 are
+nearest to their own true picture.
+"""
+
+from gen_jax.config import base_config
+
+
+def get_config():
+    config = base_config()
+    config.steps = 5000
+    config.batch_size = 32
+    config.log_every = 100
+    config.sample_every = 2500
+    config.eval_every = 2500
+    config.save_every = 2500
+    config.data.path = "emoji_32.npz"
+    config.data.target = "noto"
+    config.data.condition = "caption"
+    config.data.vocabulary = "words"
+    config.data.test_split = "test_tone"
+    config.sample.num = 16
+    config.sample.how = "steps=20"
+    examples = config.steps * config.batch_size
+    config.model = {
+        "name": "diffusion",
+        "conditional": True,
+        "net": {"name": "transformer", "patch": 4, "units": 192, "layers": 4, "heads": 4},
+        "prediction": "x",
+        "target": "u",
+        "times": {"name": "logit_normal", "mean": -0.8, "deviation": 0.8},
+        "drop": 0.1,
+        "optimizer": {
+            "name": "adam",
+            "learning_rate": {"start": 1e-3, "stop": 1e-5, "examples": examples, "warm_up": 10_000},
+            "b2": 0.95,
+        },
+        "ema_half_life": 20_000.0,
+    }
+    config.evaluate.metrics = ("absolute_error", "retrieval")
+    return config
