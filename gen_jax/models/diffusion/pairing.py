@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 from optax.assignment import hungarian_algorithm
 
+from gen_jax.distributions.linalg import matmul
+from gen_jax.model import row_sum
+
 # (rows [N, ...], noise [N, ...], labels [N] or None, weight [N]) -> noise of each row [N, ...]
 Pairing = Callable[[jax.Array, jax.Array, jax.Array | None, jax.Array], jax.Array]
 
@@ -36,7 +39,7 @@ def transported(x: jax.Array, e: jax.Array, y: jax.Array | None, weight: jax.Arr
       weight: weights of the rows [N], 0 for padding rows.
     """
     rows, noise = x.reshape(len(x), -1), e.reshape(len(e), -1)
-    cost = jnp.square(rows[:, None] - noise[None]).sum(-1)  # [N, N]
+    cost = row_sum(jnp.square(rows))[:, None] + row_sum(jnp.square(noise))[None] - 2 * matmul(rows, noise.T)  # [N, N]
     classes = jnp.zeros(len(x), jnp.int32) if y is None else y
     classes = jnp.where(weight > 0, classes, -1 - jnp.arange(len(x)))  # each padding row has a class of its own
     same = classes[:, None] == classes[None]
