@@ -64,7 +64,7 @@ def similar(records: Records, rows: list[int]) -> np.ndarray:
 
 
 def next_tone(records: Records, rows: list[int]) -> np.ndarray:
-    """Returns the training row of the same emoji in the nearest tone; the row itself where there is none."""
+    """Returns the training row of the same emoji in the nearest tone. Each emoji of test_tone has one."""
     found = []
     for row in rows:
         record = records[row]
@@ -77,7 +77,7 @@ def next_tone(records: Records, rows: list[int]) -> np.ndarray:
             and (other["subject"], other["gender"]) == (record["subject"], record["gender"])
         ]
         distance = lambda at: abs(TONES.index(records[at]["tone"]) - TONES.index(record["tone"]))
-        found.append(min(same, key=distance) if same else row)
+        found.append(min(same, key=distance))
     return np.array(found)
 
 
@@ -97,7 +97,7 @@ def main(argv: list[str]) -> None:
         {
             "workdir": (None, "directory of a run"),
             "others": ("", "more runs, separated by commas"),
-            "data": (None, "folder of emoji_32.npz and emoji.json"),
+            "data": ("../shared/data/emoji", "folder of emoji_32.npz and emoji.json"),
             "how": ([], HOW),
             "seed": (0, "of the pictures"),
         },

@@ -62,6 +62,15 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f". Did you mean {near[0]!r}?" if near else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of the text of an error, or the name of its type if it has no text.
+
+    Args:
+      error: the error.
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def whole_number(text: str) -> int | None:
     """Returns the whole number in a text of at most `DIGITS` digits; None for any other text.
 

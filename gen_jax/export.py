@@ -15,6 +15,7 @@ from gen_jax import config, files
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
 from gen_jax.devices import startup
+from gen_jax.errors import UserError
 from gen_jax.storage import loading
 from gen_jax.verbs import best_replica
 from gen_jax.verbs.draw import HOW, chosen_options, options_in
@@ -38,12 +39,19 @@ def main(argv: list[str]) -> None:
     flags = command_line.parse(argv, FLAGS, required="workdir")
     command_line.check_bounds(flags, {"rows": (1, config.LARGEST - 1)})
     out = command_line.output_file(flags.out, "sampler.zip", (".zip", ".onnx"))
+    others = ("how", "length", "platforms") if out.suffix == ".onnx" else ("rows",)
+    for name in others:
+        if flags[name].present:
+            raise UserError(
+                f"--{name} has no meaning for {out}; expected it for {'.zip' if len(others) > 1 else '.onnx'} files"
+            )
     startup.start()
     step = command_line.integer("step", flags.step)
     loaded = loading.load(flags.workdir, step, best_replica.replica(flags.workdir, flags.replica))
     if out.suffix == ".onnx":
         files.write(out, make_graph(loaded, flags.rows))
         print(f"decoder of step {loaded.step} in {out}; {flags.rows} of its rows are those of the run")
+        print("its inputs are the arrays of a latent, as gen_jax.encode writes them")
         return
     length = command_line.integer("length", flags.length, 1) or loaded.config["sample"].get("length")
     how = chosen_options(loaded.config["sample"], options_in(flags.how))

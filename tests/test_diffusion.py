@@ -279,6 +279,14 @@ def test_noise_is_transported_at_the_least_cost_within_a_class_and_padding_keeps
     np.testing.assert_array_equal(alone, e[:20][linear_sum_assignment(cost)[1]])
 
 
+def test_transport_leaves_no_fresh_noise():
+    """With independent noise, e is N(0, 1) for each row, and a step may replace a part of it. With transport it is not."""
+    model = diffusion(VECTOR, NOISE, pairing="transport")
+    state = jax.jit(model.init)(KEY, {"x": jnp.zeros((1, 2))})
+    with pytest.raises(UserError, match="churn is 0.5 and this model was trained with pairing=transport; expected 0"):
+        model.sample(KEY, state, 3, how={"churn": 0.5})
+
+
 def test_transport_makes_paths_straighter():
     """Euler's method in four steps comes nearer to the end of the path in 200 steps."""
     x = jnp.asarray([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.5], [0.0, -1.5]])[jnp.arange(64) % 4]
@@ -339,6 +347,10 @@ def test_the_unet_refuses_sizes_that_do_not_fit():
         ({"channels": 12, "groups": 8}, (8, 8, 1), "groups of unet is 8; expected a divisor of channels 12"),
         ({"channels": 12, "groups": 4, "heads": 5}, (8, 8, 1), "heads of unet is 5; expected a divisor of channels 12"),
         ({}, (5,), "expected images for the net unet, or the net mlp"),
+        ({"multiples": ()}, (8, 8, 1), "multiples of unet is empty; expected a width for each resolution"),
+        ({"multiples": (1, 1.5)}, (8, 8, 1), "multiples of unet is 1.5; expected a whole number, at least 1"),
+        ({"dropout": 1.0}, (8, 8, 1), "dropout of unet is 1.0; expected a rate from 0 to below 1"),
+        ({"dtype": "bfloat"}, (8, 8, 1), "unknown dtype 'bfloat'; expected one of .*bfloat16"),
     ):
         with pytest.raises(UserError, match=line):
             DenoisingUNet(shape, **options).check()

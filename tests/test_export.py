@@ -11,13 +11,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import host
+from conftest import host, whole_spec
 from families import FAMILIES, model_of, trained
 
 from gen_jax import export, sample
 from gen_jax.data import domain as domain_module
 from gen_jax.data.domain import in_domain
-from gen_jax.data.spec import domain, to_data, to_model
+from gen_jax.data.spec import domain, levels, to_data, to_model
 from gen_jax.errors import UserError
 from gen_jax.storage.loading import Loaded
 from gen_jax.verbs import export as verb
@@ -47,7 +47,9 @@ def conditions(name: str, num: int) -> tuple[dict, dict]:
     model, batch = model_of(name), FAMILIES[name].batch
     given = {each: np.asarray(batch[each]) for each in ("c", "c_length", "y") if each in model.given}
     given = {each: value[np.arange(num) % len(value)] for each, value in given.items()}
-    raw = {**given, "c": in_domain(domain(model.spec.condition), given["c"])} if "c" in given else given
+    raw = dict(given)
+    if "c" in given and not levels(model.spec.condition):
+        raw["c"] = in_domain(domain(model.spec.condition), given["c"])
     return given, raw
 
 
@@ -123,7 +125,9 @@ def test_other_samples_are_refused_before_the_file_is_written(tmp_path):
                     np.savez(buffer, **{name: arrays[name] * 1.5 for name in arrays.files})
                 data = buffer.getvalue()
             new.writestr(member, data)
-    with pytest.raises(UserError, match="x of the exported sampler .* expected equal bytes"):
+    with pytest.raises(
+        UserError, match="x of the exported sampler differs .* in .*% of its values; expected equal bytes"
+    ):
         verb.verify(changed.getvalue(), loaded, {})
 
 
@@ -195,23 +199,94 @@ def labelled():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--num=0"], "--num is 0; expected 1 to"),
-        (["--seed=-1"], "--seed is -1; expected 0 to"),
+        (["--num=0"], "num is 0; expected 1 to"),
+        (["--seed=-1"], "seed is -1; expected 0 to"),
         (["--out=x.png"], "--out is x.png; expected a file such as samples.npz"),
-        (["--given=y=3"], "y holds 3 to 3; expected classes from 0 to 2"),
-        (["--given=y=dog"], "--given is y=dog; expected y=CLASS"),
-        (["--given=none.npz"], "No such file"),
+        (["--given=y=3"], "--given is y=3; expected y=all, or y=CLASS of a, b, c, or a file of arrays"),
+        (["--given=y=dog"], "--given is y=dog; expected y=all"),
+        (["--given=none.npz"], "cannot read none.npz: No such file"),
+        (["--given=text.npz"], "cannot read text.npz: it is another kind of file; expected a file of arrays"),
+        (["--given=empty.npz"], "cannot read empty.npz: it is another kind of file"),
+        (["--given=array.npz"], "cannot read array.npz: it is another kind of file"),
         (["--given=c.npz"], "given holds c; expected nothing or y"),
         (["--given=y.npz"], r"shape of y is \[2\]; expected \[64\]"),
+        (["--given=half.npz"], "y holds 1.5; expected labels of the data: 0, 1, 2"),
+        (["--given=names.npz"], "y holds 'dog'; expected labels of the data: 0, 1, 2"),
     ],
 )
 def test_a_mistake_gets_one_line(arguments, message, labelled, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.savez("c.npz", c=np.zeros(64))
     np.savez("y.npz", y=np.zeros(2, int))
+    np.savez("half.npz", y=np.full(64, 1.5))
+    np.savez("names.npz", y=np.full(64, "dog"))
+    Path("text.npz").write_text("no arrays")
+    Path("empty.npz").write_bytes(b"")
+    with open("array.npz", "wb") as file:
+        np.save(file, np.zeros(64))
     Path("sampler.zip").write_bytes(labelled)
     with pytest.raises(SystemExit) as stopped:
         exported.main(["sampler.zip", *arguments])
     assert stopped.value.code == 2
     assert re.search(message, capsys.readouterr().err)
     assert not Path("samples.npz").exists()
+
+
+def facts_of(**facts):
+    condition = {"tokens": 4, "shift": 0.0, "scale": 1.0}
+    plain = {"classes": ["5", "6", "9"], "label_type": "i", "given": {"y": [], "c": [3], "c_length": []}}
+    return {**plain, "domain": {"condition": condition}, **facts}
+
+
+def test_labels_are_those_of_the_data():
+    """As in `gen_jax.sample`: where the names are numbers, no other number is a class."""
+    facts = facts_of()
+    assert exported.conditions_in(facts, ["y=all"], 4)["y"].tolist() == [5, 6, 9, 5]
+    np.testing.assert_array_equal(exported.condition_rows(facts, "y", np.array([9, 5]), 2), [2, 0])
+    with pytest.raises(ValueError, match="y=CLASS of 5, 6, 9"):
+        exported.conditions_in(facts, ["y=1"], 4)
+    with pytest.raises(ValueError, match="y holds 1; expected labels of the data: 5, 6, 9"):
+        exported.condition_rows(facts, "y", np.array([1, 5]), 2)
+    texts = facts_of(classes=["cat", "dog"], label_type="U")
+    assert exported.conditions_in(texts, ["y=1"], 2)["y"].tolist() == ["dog", "dog"]
+    np.testing.assert_array_equal(exported.condition_rows(texts, "y", np.array(["dog", "cat"]), 2), [1, 0])
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("c", np.array([[0, 1, 4]]), "c holds other values than whole numbers from 0 to 3"),
+        ("c", np.array([[0, 1, -1]]), "c holds other values than whole numbers from 0 to 3"),
+        ("c", np.array([[0, 1, 1.5]]), "c holds other values than whole numbers from 0 to 3"),
+        ("c_length", np.array([0]), "c_length holds other values than whole numbers from 1 to 3"),
+        ("c_length", np.array([4]), "c_length holds other values than whole numbers from 1 to 3"),
+    ],
+)
+def test_tokens_and_lengths_are_checked(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        exported.condition_rows(facts_of(), name, value, 1)
+
+
+@pytest.mark.parametrize("num, seed", [(0, 0), (1, -1), (1, 2**31)])
+def test_numbers_and_seeds_are_checked(num, seed):
+    with pytest.raises(ValueError, match="is .*; expected"):
+        exported.draw(exported.Sampler({"given": {}}, {}, {}), num, seed)
+
+
+def test_conditions_that_are_bytes_are_verified(tmp_path):
+    """The bytes of a picture are rounded on their way to the data, so that the file gets raw conditions."""
+    loaded = loaded_of("gan_image_given")
+    condition = whole_spec(loaded.spec.condition.shape, 0, 255, "signed")._replace(dtype="uint8")
+    loaded = loaded._replace(spec=loaded.spec._replace(condition=condition))
+    content = verb.make_sampler(loaded, {})
+    verb.verify(content, loaded, {})
+    raw = verb.example_rows(loaded.spec, ("c",), 3)["c"]
+    assert raw.dtype == np.uint8 and len(np.unique(raw)) > 50
+    drawn = exported.draw(read(content, tmp_path), 3, given={"c": raw})
+    np.testing.assert_array_equal(drawn["c"], raw)
+
+
+def test_flags_of_another_kind_of_file_are_refused(tmp_path):
+    for suffix, flag in ((".onnx", "--length=4"), (".onnx", "--platforms=cpu"), (".zip", "--rows=3")):
+        with pytest.raises(UserError, match=f"{flag.split('=')[0]} has no meaning for .*sampler{suffix}"):
+            export.main(["export", "--workdir", str(KEPT / "gan"), "--out", str(tmp_path / f"sampler{suffix}"), flag])

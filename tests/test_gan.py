@@ -148,6 +148,7 @@ WRONG = [
         "pack is 2 in a conditional gan; expected .* 'mlp'",
     ),
     ({"matching": True}, "matching is True without conditions; expected model.conditional=True"),
+    ({"matching": True, "conditional": True, "adversarial": 0}, "matching is True and adversarial is 0"),
     ({"matching": True, "conditional": True, "pack": 2}, "matching is True and pack is 2; expected pack=1"),
     ({"loss": "hinges"}, "'hinges'.*hinge"),
     ({"penalty": "r3"}, "'r3'.*r1"),
@@ -245,7 +246,6 @@ def test_rows_beside_conditions_of_other_rows_count_as_half_of_the_generated_one
 
 
 def test_a_critic_learns_whether_a_row_fits_its_label():
-    """The rows say which label they have, and without `matching` no gradient tells this critic."""
     x = np.eye(3, dtype=np.float32)[np.arange(12) % 3][:, :2]
     batch = {"x": x, "y": np.arange(12) % 3, "weight": np.ones(12, np.float32)}
     model = make(

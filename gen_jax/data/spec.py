@@ -253,7 +253,7 @@ def domain(spec: Spec) -> dict[str, Any]:
     names = ("shift", "scale", "low", "high", "dtype", "end")
     return {
         **{name: getattr(spec, name) for name in names},
-        "tokens": levels(spec) > 0,
+        "tokens": levels(spec),
         "columns": columns(spec) if spec.tabular else None,
         "condition": None if spec.condition is None else domain(spec.condition),
     }

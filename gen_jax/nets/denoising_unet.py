@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from gen_jax.errors import UserError, check_whole
+from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.nets.denoisers import Setting
 from gen_jax.nets.embedding import Embedded, with_image
+from gen_jax.nets.transformer import DTYPES
 
 ZEROS = initializers.zeros
 
@@ -27,7 +28,7 @@ class DenoisingUNet(nn.Module):
       multiples: width of each resolution, as a multiple of `channels`, highest resolution first.
       blocks: number of blocks at each resolution on the way down; there is one more on the way up.
       heads: number of heads of attention.
-      groups: largest number of groups of the normalisation, which divides each width.
+      groups: number of groups of the normalisation, a divisor of `channels`.
       dropout: dropout rate inside a block. It applies if a `dropout` key is given.
       dtype: type of the activations; weights and the output stay float32.
     """
@@ -86,6 +87,13 @@ class DenoisingUNet(nn.Module):
         """Raises UserError for sizes that do not fit the image or each other."""
         for name in ("channels", "blocks", "heads", "groups"):
             check_whole(f"{name} of unet", getattr(self, name))
+        choose("dtype", self.dtype, DTYPES)
+        for multiple in self.multiples:
+            check_whole("multiples of unet", multiple)
+        if not self.multiples:
+            raise UserError("multiples of unet is empty; expected a width for each resolution")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout of unet is {self.dropout}; expected a rate from 0 to below 1")
         if len(self.shape) != 3:
             raise UserError(f"a row has the shape {[*self.shape]}; expected images for the net unet, or the net mlp")
         factor = 2 ** (len(self.multiples) - 1)

@@ -21,6 +21,7 @@ from jax import export
 from gen_jax.data.domain import drawn_in_domain, in_model_space, named_labels
 
 FACTS, WEIGHTS = "facts.json", "weights.npz"
+LARGEST = 2**31  # exclusive upper limit of seeds and numbers of samples
 
 
 class Sampler(NamedTuple):
@@ -51,18 +52,21 @@ def load(path: str | Path) -> Sampler:
 def draw(
     sampler: Sampler, num: int, seed: int = 0, given: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
-    """Draws samples in the domain of the data: the bytes that `gen_jax.sample` draws on the same machine.
+    """Draws samples in the domain of the data: the bytes that `gen_jax.sample` writes on the same machine.
 
     Args:
       sampler: the sampler.
       num: number of samples.
       seed: seed of the samples, from 0; by default 0.
-      given: conditions of the samples, arrays with the leading axis `num`; by default None. They are labels `y`, and
-        `c` with `c_length` in the domain of the data.
+      given: conditions of the samples in the domain of the data, arrays with the leading axis `num`; by default None.
+        They are labels `y`, and `c` with `c_length`.
 
     Raises:
-      ValueError: for conditions that the sampler does not take, or of another shape.
+      ValueError: for a number or a seed out of its range, conditions that the sampler does not take, or wrong values.
     """
+    for name, value, low in (("num", num, 1), ("seed", seed, 0)):
+        if not low <= value < LARGEST:
+            raise ValueError(f"{name} is {value}; expected {low} to {LARGEST - 1}")
     facts, given = sampler.facts, dict(given or {})
     name = "-".join(["sampler", *(each for each in facts["given"] if each in given)])
     if name not in sampler.programs or not given.keys() <= facts["given"].keys():
@@ -74,12 +78,12 @@ def draw(
     for number in range(-(-num // size)):
         places = np.minimum(np.arange(number * size, (number + 1) * size), num - 1)
         conditions = {each: value[places] for each, value in rows.items()}
-        chunks.append(
-            jax.device_get(
-                sampler.programs[name](sampler.weights[name], np.uint32(seed), np.uint32(number), conditions)
-            )
-        )
-    return drawn_in_domain(facts["domain"], chunks, num)
+        arguments = (sampler.weights[name], np.uint32(seed), np.uint32(number), conditions)
+        chunks.append(jax.device_get(sampler.programs[name](*arguments)))
+    samples = drawn_in_domain(facts["domain"], chunks, num)
+    if "y" in samples:
+        samples["y"] = named_labels(facts["classes"], facts["label_type"], samples["y"])
+    return samples
 
 
 def condition_rows(facts: Mapping[str, Any], name: str, value: np.ndarray, num: int) -> np.ndarray:
@@ -88,22 +92,47 @@ def condition_rows(facts: Mapping[str, Any], name: str, value: np.ndarray, num: 
     Args:
       facts: facts of the sampler.
       name: name of the condition.
-      value: the condition [num, ...]. Shorter sequences than those of the program are padded.
+      value: the condition [num, ...]. Shorter texts than those of the program are padded.
       num: number of samples.
 
     Raises:
-      ValueError: for another shape, or a label that is no class.
+      ValueError: for another shape or type, an unknown label or token, or a length out of its range.
     """
-    shape, classes = facts["given"][name], len(facts["classes"])
-    if name == "c" and facts["domain"]["condition"]["tokens"] and value.ndim == 2 and value.shape[1] < shape[0]:
+    shape, condition = facts["given"][name], facts["domain"]["condition"]
+    tokens = name == "c" and condition["tokens"]
+    if tokens and value.ndim == 2 and value.shape[1] < shape[0]:
         value = np.pad(value, ((0, 0), (0, shape[0] - value.shape[1])))
     if list(value.shape) != [num, *shape]:
         raise ValueError(f"shape of {name} is {[*value.shape]}; expected {[num, *shape]}")
-    if name == "c":
-        return np.asarray(in_model_space(facts["domain"]["condition"], value))
-    if name == "y" and not ((value >= 0) & (value < classes)).all():
-        raise ValueError(f"y holds {value.min()} to {value.max()}; expected classes from 0 to {classes - 1}")
+    if name == "y":
+        return label_numbers(facts, value)
+    if name == "c" and not tokens:
+        if value.dtype.kind not in "iuf":
+            raise ValueError(f"type of c is {value.dtype}; expected numbers")
+        return np.asarray(in_model_space(condition, value))
+    low, high = (0, tokens - 1) if tokens else (1, facts["given"]["c"][0])
+    if value.dtype.kind not in "iu" or ((value < low) | (value > high)).any():
+        raise ValueError(f"{name} holds other values than whole numbers from {low} to {high}; expected such numbers")
     return value.astype(np.int32)
+
+
+def label_numbers(facts: Mapping[str, Any], y: np.ndarray) -> np.ndarray:
+    """Returns the numbers of labels, from 0.
+
+    Args:
+      facts: facts of the sampler.
+      y: labels as in the data [N].
+
+    Raises:
+      ValueError: for a label that the data do not have.
+    """
+    classes = facts["classes"]
+    names = named_labels(classes, facts["label_type"], np.arange(len(classes))).tolist()
+    numbers = {label: number for number, label in enumerate(names)}
+    unknown = [label for label in y.tolist() if label not in numbers]
+    if unknown:
+        raise ValueError(f"y holds {unknown[0]!r}; expected labels of the data: {', '.join(map(str, names))}")
+    return np.array([numbers[label] for label in y.tolist()], np.int32)
 
 
 def conditions_in(facts: Mapping[str, Any], texts: Sequence[str], num: int) -> dict[str, np.ndarray]:
@@ -111,28 +140,48 @@ def conditions_in(facts: Mapping[str, Any], texts: Sequence[str], num: int) -> d
 
     Args:
       facts: facts of the sampler.
-      texts: `y=CLASS` by number or name, `y=all` for all classes in turn, or the name of an `.npz` file of arrays.
+      texts: `y=CLASS` by name or, if the names are no numbers, by number from 0; `y=all` for all classes in turn; or
+        the name of an `.npz` file of arrays.
       num: number of samples.
 
     Raises:
-      ValueError: for another text.
+      ValueError: for another text, or a file that cannot be read.
     """
     given: dict[str, np.ndarray] = {}
     classes = facts["classes"]
+    names = named_labels(classes, facts["label_type"], np.arange(len(classes)))
+    numbered = (facts["label_type"] or "U") not in "biu"
     for text in texts:
         label = text.removeprefix("y=")
         if text.endswith(".npz"):
-            with np.load(text, allow_pickle=False) as arrays:
-                given |= {name: arrays[name] for name in arrays.files}
-        elif label != text and label == "all":
-            given["y"] = np.arange(num) % max(len(classes), 1)
-        elif label != text and (label in classes or label.isdecimal()):
-            given["y"] = np.full(num, classes.index(label) if label in classes else int(label))
+            given |= arrays_in(text)
+        elif label != text and label == "all" and classes:
+            given["y"] = names[np.arange(num) % len(classes)]
+        elif label != text and label in classes:
+            given["y"] = names[np.full(num, classes.index(label))]
+        elif label != text and numbered and label.isdecimal() and int(label) < len(classes):
+            given["y"] = names[np.full(num, int(label))]
         else:
-            raise ValueError(
-                f"--given is {text}; expected y=CLASS, y=all or a file .npz; classes: {', '.join(classes)}"
-            )
+            expected = f"y=all, or y=CLASS of {', '.join(classes)}" if classes else "no label"
+            raise ValueError(f"--given is {text}; expected {expected}, or a file of arrays (.npz)")
     return given
+
+
+def arrays_in(path: str) -> dict[str, np.ndarray]:
+    """Returns the arrays of an `.npz` file by name.
+
+    Args:
+      path: the file.
+
+    Raises:
+      ValueError: for a file that cannot be read, or another kind of file.
+    """
+    try:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is another kind of file"
+        raise ValueError(f"cannot read {path}: {reason}; expected a file of arrays (.npz)") from None
 
 
 def main(argv: Sequence[str]) -> None:
@@ -153,16 +202,11 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--given", action="append", default=[], help="y=CLASS, y=all, or a file of arrays (.npz)")
     parser.add_argument("--out", default="samples.npz", help="file to write (.npz); by default samples.npz")
     flags = parser.parse_args(argv[1:])
-    for name, low in (("num", 1), ("seed", 0)):
-        if not low <= getattr(flags, name) < 2**31:
-            parser.error(f"--{name} is {getattr(flags, name)}; expected {low} to {2**31 - 1}")
     if not flags.out.endswith(".npz"):
         parser.error(f"--out is {flags.out}; expected a file such as samples.npz")
     try:
         samples = draw(sampler, flags.num, flags.seed, conditions_in(facts, flags.given, flags.num))
-        if "y" in samples:
-            samples["y"] = named_labels(facts["classes"], facts["label_type"], samples["y"])
         np.savez(flags.out, **samples)  # type: ignore[arg-type]  # no array is named allow_pickle
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     print(f"{flags.num} samples in {flags.out}")

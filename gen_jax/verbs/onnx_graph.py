@@ -10,7 +10,7 @@ import numpy as np
 
 from gen_jax.data.domain import like_rows
 from gen_jax.data.spec import levels
-from gen_jax.errors import UserError
+from gen_jax.errors import UserError, first_line
 from gen_jax.keys import root
 from gen_jax.storage.loading import Loaded
 
@@ -47,12 +47,15 @@ def make_graph(loaded: Loaded, rows: int) -> bytes:
     jax.clear_caches()  # jax2onnx replaces functions of JAX while it traces, and what is compiled is not traced again
     try:
         content = graph_of(loaded, latent)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"jax2onnx cannot convert this {name} ({reason}); expected operations that it knows") from None
+        rows_of_graph = drawn_by(content, latent)
+    except Exception as error:  # a converter of another project, which raises any exception
+        raise UserError(
+            f"jax2onnx cannot convert this {name} ({first_line(error)}); expected operations that it knows. Export a .zip "
+            "instead"
+        ) from None
     finally:
         jax.clear_caches()
-    refuse_difference(drawn_by(content, latent), expected)
+    refuse_difference(rows_of_graph, expected)
     return content
 
 

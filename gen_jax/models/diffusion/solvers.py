@@ -19,6 +19,7 @@ from gen_jax.conditions import (
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.model import Batch
 from gen_jax.models.diffusion.denoising import Diffusion, Estimate, estimate, hidden
+from gen_jax.models.diffusion.pairing import transported
 from gen_jax.models.diffusion.schedules import Grid
 
 OPTIONS: Mapping[str, Any] = {  # options of the sampler, with their defaults
@@ -123,7 +124,8 @@ def steps_of(model: Diffusion, options: Mapping[str, Any]) -> Solver:
       options: options of the sampler.
 
     Raises:
-      UserError: for an option out of its range, or guidance of a model that was not trained for it.
+      UserError: for an option out of its range, guidance of a model that was not trained for it, or fresh noise of a
+        model whose noise depends on the rows.
     """
     check_whole("steps", options["steps"])
     choose("solver", options["solver"], SOLVERS)
@@ -136,6 +138,11 @@ def steps_of(model: Diffusion, options: Mapping[str, Any]) -> Solver:
         raise UserError(
             f"guidance is {numbers[1]:g} and this model was trained without hidden conditions; expected 1, or a model with "
             "conditional=True and drop above 0"
+        )
+    if numbers[0] and model.pairing is transported:
+        raise UserError(
+            f"churn is {numbers[0]:g} and this model was trained with pairing=transport; expected 0, because fresh noise "
+            "does not belong to its paths"
         )
     steps = solver_of(model.schedule.grid(options["steps"]), *numbers)
     interval = (options["guide_from"], options["guide_to"]) != (OPTIONS["guide_from"], OPTIONS["guide_to"])

@@ -118,8 +118,8 @@ def gan(
       monitor: whether every step measures `r1` and `r2`, for any penalty; by default False. If the two drift apart,
         training is about to diverge (R3GAN, figure 1). Each measure costs a reverse pass. If the discriminator has
         batch statistics, they are gradients of the sum over the batch.
-      matching: whether real rows beside the conditions of other rows count as generated rows, with half of the weight
-        of generated rows; by default False. The discriminator then learns whether a row fits its condition, such as a
+      matching: whether real rows beside the conditions of other rows count as generated rows; by default False. They
+        and the generated rows then have half of the weight each. The discriminator then learns whether a row fits its condition, such as a
         text (Reed et al. 2016, arXiv 1605.05396, section 4.2).
 
     Raises:
@@ -128,7 +128,7 @@ def gan(
         for a batch that cannot be split.
     """
     check_arguments(spec, latent_size, n_critic, pack, conditional, weight_clip, discriminator)
-    check_matching(matching, conditional, pack)
+    check_matching(matching, conditional, pack, adversarial)
     conditions = conditions_of("gan", spec, conditional)._replace(any_sides=True)
     form = representation(spec if conditional else spec._replace(classes=()))
     nets = Adversaries(
@@ -350,18 +350,23 @@ def check_arguments(
         raise UserError(f"weight_clip is {weight_clip}; expected more than 0, or None")
 
 
-def check_matching(matching: bool, conditional: bool, pack: int) -> None:
-    """Refuses `matching` without conditions, or with packs of rows, which share no condition.
+def check_matching(matching: bool, conditional: bool, pack: int, adversarial: Schedule) -> None:
+    """Refuses `matching` without conditions, with packs of rows, which share no condition, or without a discriminator.
 
     Args:
       matching: see `gan`.
       conditional: see `gan`.
       pack: see `gan`.
+      adversarial: see `gan`.
 
     Raises:
       UserError: for such arguments.
     """
-    if matching and not conditional:
+    if not matching:
+        return
+    if not conditional:
         raise UserError("matching is True without conditions; expected model.conditional=True")
-    if matching and pack > 1:
+    if pack > 1:
         raise UserError(f"matching is True and pack is {pack}; expected pack=1, because each row has its own condition")
+    if isinstance(adversarial, int | float) and adversarial == 0:
+        raise UserError("matching is True and adversarial is 0; expected more than 0, because no critic is trained")

@@ -216,8 +216,8 @@ def discriminator_loss(
 
     Returns:
       The loss [], and the metrics: `d_loss` without penalties, the penalties without gamma, and `d_sign`, the mean sign
-      of the real logits minus the generated logits. With `nets.matching` also `d_match`, that of the real logits minus
-      the logits of real rows beside other conditions.
+      of the real logits minus the generated logits. With `nets.matching` also `d_match`, the mean sign of the real
+      logits minus the logits of real rows beside other conditions.
     """
     draws = draw(nets, key, len(batch["x"]))
     fake = generate(nets, state.generator, draws, batch)
