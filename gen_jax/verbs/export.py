@@ -294,14 +294,14 @@ def refuse_difference(samples: Mapping[str, np.ndarray], expected: Mapping[str, 
       UserError: for an array that is missing, or differs in one byte.
     """
     for name, values in expected.items():
-        other = samples.get(name, np.zeros(0))
-        if (other.dtype, other.shape) != (values.dtype, values.shape):
+        array = samples.get(name, np.zeros(0))
+        if (array.dtype, array.shape) != (values.dtype, values.shape):
             raise UserError(
-                f"{name} of the exported sampler is {other.dtype} {[*other.shape]} and of gen_jax.sample {values.dtype} "
+                f"{name} of the exported sampler is {array.dtype} {[*array.shape]} and of gen_jax.sample {values.dtype} "
                 f"{[*values.shape]}; expected equal arrays. Please report this"
             )
-        if other.tobytes() != values.tobytes():
+        if array.tobytes() != values.tobytes():
             raise UserError(
-                f"{name} of the exported sampler differs from that of gen_jax.sample in {np.mean(other != values):.2%} of its "
+                f"{name} of the exported sampler differs from that of gen_jax.sample in {np.mean(array != values):.2%} of its "
                 "values; expected equal bytes. Please report this"
             )
