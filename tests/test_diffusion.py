@@ -279,6 +279,14 @@ def test_noise_is_transported_at_the_least_cost_within_a_class_and_padding_keeps
     np.testing.assert_array_equal(alone, e[:20][linear_sum_assignment(cost)[1]])
 
 
+def test_noise_is_transported_in_groups_of_neighbours():
+    x, e = np.random.default_rng(2).normal(size=(2, 150, 2)).astype(np.float32)
+    paired = np.asarray(jax.jit(transported)(x, e, None, jnp.ones(150)))
+    for rows in (slice(0, 64), slice(64, 128), slice(128, 150)):
+        cost = np.square(x[rows][:, None] - e[rows][None]).sum(2)
+        np.testing.assert_array_equal(paired[rows], e[rows][linear_sum_assignment(cost)[1]])
+
+
 def test_transport_leaves_no_fresh_noise():
     """With independent noise, e is N(0, 1) for each row, and a step may replace a part of it. With transport it is not."""
     model = diffusion(VECTOR, NOISE, pairing="transport")

@@ -85,7 +85,7 @@ def diffusion(
       drop: share of the rows of training whose conditions are hidden, for guidance; by default 0.1.
       observed: whether the net also learns to complete rows, from observed numbers; by default False.
       pairing: which noise stands beside which row in training: `independent`, the default, or `transport`, the optimal
-        transport within a batch, which makes paths straighter. With labels, noise is transported within a class. The
+        transport within groups of 64 rows, which makes paths straighter. With labels, noise is transported within a class. The
         sampler then takes no `churn`, because noise is no longer independent of the row.
       ode_steps: number of steps of `log_prob`, `encode` and `decode`; by default 100.
       optimizer: see `gen_jax.optimizers.optimizer`; by default Adam.
