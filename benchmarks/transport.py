@@ -3,10 +3,11 @@
     pip install --no-deps torchcfm pot      (beside gen_jax[bench])
     python benchmarks/transport.py [--steps=20000] [--seeds=3] [--num=2000]
 
-Both learn a flow from N(0, I) to eight Gaussians and to two moons, with noise paired at random or by optimal transport
-within a batch of 256 (torchcfm) or 64 rows (gen_jax), by Adam at 1e-3. torchcfm has its MLP of 3 x 64 units and its width sigma of 0.1; gen_jax has its
-denoising MLP of 3 blocks of 64 units, and averaged weights. Samples take 100 steps of Euler's method. W2 is the root of the
-mean squared distance under the best assignment of samples to as many new rows. The floor is W2 of real rows to new rows.
+Both learn a flow from N(0, I) to eight Gaussians and to two moons in batches of 256, by Adam at 1e-3, with noise paired at
+random or by optimal transport: within the batch (torchcfm) or groups of 64 rows (gen_jax). torchcfm has its MLP of 3 x 64
+units and its width sigma of 0.1; gen_jax has its denoising MLP of 3 blocks of 64 units, and averaged weights. Samples take
+100 steps of Euler's method. W2 is the root of the mean squared distance under the best assignment of samples to as many new
+rows. The floor is W2 of real rows to new rows.
 """
 
 import tempfile
