@@ -59,8 +59,9 @@ def main(argv: list[str]) -> None:
                 samples = draw(run.model, run.state, run.spec, flags.seed, flags.num, how=how)
                 seconds = (time.perf_counter() - start) * 1000 / flags.num
             found = replica_scores(scorer, run, samples)[metric]
-            points.setdefault(name, []).append((total, found["value"]))
-            print(f"{name:<12}{total // passes:>6}{total:>8}{found['value']:>16.4g}{seconds:>13.3f}", flush=True)
+            value = np.nan if found["value"] is None else found["value"]  # few steps may miss a mode
+            points.setdefault(name, []).append((total, value))
+            print(f"{name:<12}{total // passes:>6}{total:>8}{value:>16.4g}{seconds:>13.3f}", flush=True)
     picture(points, metric, found["oracle"], Path(flags.out))
     print(f"real data: {found['oracle']:.4g}; curves in {flags.out}")
 
