@@ -100,6 +100,20 @@ def readable(path: str, expected: str) -> Iterator[None]:
         raise UserError(f"{path} is not readable ({reason}); expected {expected}") from None
 
 
+def check_share(name: str, value: Any) -> None:
+    """Refuses a value that is not a share below 1, such as a rate of dropout.
+
+    Args:
+      name: name of the value.
+      value: the value.
+
+    Raises:
+      UserError: for such a value.
+    """
+    if not 0 <= value < 1:
+        raise UserError(f"{name} is {value}; expected a share from 0 to below 1")
+
+
 def check_whole(name: str, value: Any, least: int = 1) -> None:
     """Refuses a value that is not a whole number of at least `least`.
 

@@ -344,6 +344,7 @@ def test_patches_come_back_and_the_transformer_refuses_sizes_that_do_not_fit():
         ({"patch": 3}, (4, 4, 1), "patch of transformer is 3; expected a divisor of both sides of images of 4x4"),
         ({"units": 20, "heads": 4}, (4, 4, 1), "units of transformer is 20 with 4 heads; expected a multiple of 16"),
         ({}, (5,), "expected images for the net transformer, or the net mlp"),
+        ({"dropout": 2.0}, (4, 4, 1), "dropout of transformer is 2.0; expected a share from 0 to below 1"),
     ):
         with pytest.raises(UserError, match=line):
             PatchTransformer(shape, **options).check()
@@ -357,7 +358,7 @@ def test_the_unet_refuses_sizes_that_do_not_fit():
         ({}, (5,), "expected images for the net unet, or the net mlp"),
         ({"multiples": ()}, (8, 8, 1), "multiples of unet is empty; expected a width for each resolution"),
         ({"multiples": (1, 1.5)}, (8, 8, 1), "multiples of unet is 1.5; expected a whole number, at least 1"),
-        ({"dropout": 1.0}, (8, 8, 1), "dropout of unet is 1.0; expected a rate from 0 to below 1"),
+        ({"dropout": 1.0}, (8, 8, 1), "dropout of unet is 1.0; expected a share from 0 to below 1"),
         ({"dtype": "bfloat"}, (8, 8, 1), "unknown dtype 'bfloat'; expected one of .*bfloat16"),
     ):
         with pytest.raises(UserError, match=line):

@@ -290,3 +290,15 @@ def test_flags_of_another_kind_of_file_are_refused(tmp_path):
     for suffix, flag in ((".onnx", "--length=4"), (".onnx", "--platforms=cpu"), (".zip", "--rows=3")):
         with pytest.raises(UserError, match=f"{flag.split('=')[0]} has no meaning for .*sampler{suffix}"):
             export.main(["export", "--workdir", str(KEPT / "gan"), "--out", str(tmp_path / f"sampler{suffix}"), flag])
+
+
+def test_a_file_that_is_no_sampler_is_named(tmp_path):
+    for name, content in (("text.zip", b"no archive"), ("other.zip", None)):
+        path = tmp_path / name
+        if content is None:
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("other.txt", "other")
+        else:
+            path.write_bytes(content)
+        with pytest.raises(SystemExit, match=f"error: cannot read .*{name}"):
+            exported.main([str(path)])

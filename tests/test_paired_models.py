@@ -45,7 +45,7 @@ CODES = {"codebook_size": 4, "code_size": 2, "prior": {"name": "gru", "units": 4
 
 MODELS = {
     "gan, image": (gan, IMAGE, PHOTO, PLAYERS),
-    "gan, text": (gan, IMAGE, WORDS, PLAYERS),
+    "gan, text": (gan, IMAGE, WORDS, {**PLAYERS, "discriminator": {**MLP, "dropout": (0.0, 0.1)}, "matching": True}),
     "gan, numbers": (gan, IMAGE, NUMBERS, PLAYERS),
     "gan, dcgan, text": (
         gan,

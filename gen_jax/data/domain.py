@@ -32,7 +32,7 @@ def in_model_space(facts: Facts, raw: Any) -> Any:
     if facts["tokens"]:
         return raw.astype(np.int32)
     wide = np.float32 if small(raw.dtype) else np.float64
-    shift, scale = (like_rows(np.asarray(facts[name], wide), raw) for name in ("shift", "scale"))
+    shift, scale = (aligned(np.asarray(facts[name], wide), raw) for name in ("shift", "scale"))
     return ((raw.astype(wide) - shift) / scale).astype(np.float32)
 
 
@@ -47,13 +47,13 @@ def in_domain(facts: Facts, x: ArrayLike) -> np.ndarray:
       x: values [..., *shape] in model space.
     """
     x = np.asarray(x, np.float64)
-    raw = x * like_rows(np.asarray(facts["scale"]), x) + like_rows(np.asarray(facts["shift"]), x)
+    raw = x * aligned(np.asarray(facts["scale"]), x) + aligned(np.asarray(facts["shift"]), x)
     if facts["columns"] is not None:
         return np.stack([in_column(column, raw[..., at]) for at, column in enumerate(facts["columns"])], -1)
     dtype = np.dtype(facts["dtype"])
     if np.issubdtype(dtype, np.floating):
         return raw.astype(dtype)
-    low, high = (like_rows(np.asarray(facts[name]), x) for name in ("low", "high"))
+    low, high = (aligned(np.asarray(facts[name]), x) for name in ("low", "high"))
     whole = np.clip(np.rint(raw), low, high)
     if dtype.itemsize == 8:  # because float64 rounds up the largest number of the type
         whole = np.minimum(whole, np.nextafter(float(np.iinfo(facts["dtype"]).max), 0))
@@ -94,7 +94,7 @@ def drawn_in_domain(facts: Facts, chunks: Sequence[Mapping[str, np.ndarray]], nu
     return {**samples, "x": x}
 
 
-def like_rows(value: np.ndarray, x: Any) -> np.ndarray:
+def aligned(value: np.ndarray, x: Any) -> np.ndarray:
     """Returns a number or numbers of columns with as many axes as `x`, so that nothing is broadcast by accident.
 
     Args:
@@ -116,3 +116,19 @@ def named_labels(classes: Sequence[str], label_type: str | None, y: np.ndarray) 
         return y
     names = np.array(classes)
     return (names.astype(np.int64) if label_type in "biu" else names)[y]
+
+
+def class_number(classes: Sequence[str], label_type: str | None, text: str) -> int | None:
+    """Returns the number of the class that a text names, from 0; None if it names none.
+
+    A class has a name. Its number names it too, unless the names are numbers themselves.
+
+    Args:
+      classes: names of the classes.
+      label_type: NumPy kind of the labels in the data, see `Spec.label_type`.
+      text: the text.
+    """
+    if text in classes:
+        return classes.index(text)
+    numbered = (label_type or "U") not in "biu" and text.isdecimal() and len(text) <= FULL
+    return int(text) if numbered and int(text) < len(classes) else None

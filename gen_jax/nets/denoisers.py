@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.linen import initializers
 
-from gen_jax.errors import UserError, check_whole
+from gen_jax.errors import UserError, check_share, check_whole
 from gen_jax.nets.embedding import Embedded, as_vector
 
 WAVES = 32  # number of frequencies of the level
@@ -83,6 +83,7 @@ class DenoisingMLP(nn.Module):
         """
         check_whole("width of mlp", self.width)
         check_whole("blocks of mlp", self.blocks)
+        check_share("dropout of mlp", self.dropout)
         setting = Setting(self.width, name="setting")(level, c)
         x = z.reshape(len(z), -1)
         x = x if evidence is None else jnp.concatenate([x, evidence.reshape(len(z), -1)], 1)
@@ -130,7 +131,7 @@ class PatchTransformer(nn.Module):
         """
         self.check()
         setting = Setting(self.units, name="setting")(level, c)
-        x = z if evidence is None else jnp.concatenate([z, *jnp.moveaxis(evidence, -1, 0)], -1)
+        x = with_evidence(z, evidence)
         x = (
             x
             if c is None or c.image is None or c.image.shape[1:3] != z.shape[1:3]
@@ -150,6 +151,7 @@ class PatchTransformer(nn.Module):
         """Raises UserError for sizes that do not fit the image or each other."""
         for name in ("patch", "units", "layers", "heads"):
             check_whole(f"{name} of transformer", getattr(self, name))
+        check_share("dropout of transformer", self.dropout)
         if len(self.shape) != 3:
             raise UserError(
                 f"a row has the shape {[*self.shape]}; expected images for the net transformer, or the net mlp"
@@ -232,6 +234,7 @@ class EntryTransformer(nn.Module):
         """
         for name in ("units", "layers", "heads"):
             check_whole(f"{name} of transformer", getattr(self, name))
+        check_share("dropout of transformer", self.dropout)
         if self.units % self.heads:
             raise UserError(f"units of transformer is {self.units} with {self.heads} heads; expected a multiple")
         size = self.shape[0]
@@ -244,6 +247,16 @@ class EntryTransformer(nn.Module):
         tokens = nn.LayerNorm()(tokens)
         out = self.param("out", initializers.normal(0.02), (size, self.shape[1], self.units))
         return jnp.einsum("ndu,dvu->ndv", tokens, out) + self.param("bias", ZEROS, tuple(self.shape))[None]
+
+
+def with_evidence(z: jax.Array, evidence: jax.Array | None) -> jax.Array:
+    """Returns noisy images with observed numbers and where they are as further channels; unchanged without evidence.
+
+    Args:
+      z: noisy images [N, H, W, C].
+      evidence: observed numbers and where they are [N, H, W, C, 2], or None.
+    """
+    return z if evidence is None else jnp.concatenate([z, *jnp.moveaxis(evidence, -1, 0)], -1)
 
 
 def patches(x: jax.Array, side: int) -> jax.Array:

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from gen_jax.errors import UserError, check_whole, choose
-from gen_jax.nets.denoisers import Setting
+from gen_jax.errors import UserError, check_share, check_whole, choose
+from gen_jax.nets.denoisers import Setting, with_evidence
 from gen_jax.nets.embedding import Embedded, with_image
 from gen_jax.nets.transformer import DTYPES
 
@@ -55,11 +55,11 @@ class DenoisingUNet(nn.Module):
           evidence: observed numbers and where they are [N, H, W, C, 2]; by default None, nothing is observed.
         """
         self.check()
-        image = None if c is None else c._replace(vector=None, sequence=None, mask=None)
         vectors = None if c is None else c._replace(image=None)
         setting = Setting(4 * self.channels, name="setting")(level, vectors)
-        x = z if evidence is None else jnp.concatenate([z, *jnp.moveaxis(evidence, -1, 0)], -1)
-        x = x if image is None or image.image is None else with_image(x, image)
+        x = with_evidence(z, evidence)
+        if c is not None and c.image is not None:
+            x = with_image(x, Embedded(image=c.image))
         widths = [self.channels * multiple for multiple in self.multiples]
         block = lambda width, name: ResidualBlock(width, self.groups, self.dropout, self.dtype, name=name)
         h = nn.Conv(widths[0], (3, 3), dtype=self.dtype, name="enter")(x.astype(self.dtype))
@@ -92,8 +92,7 @@ class DenoisingUNet(nn.Module):
             check_whole("multiples of unet", multiple)
         if not self.multiples:
             raise UserError("multiples of unet is empty; expected a width for each resolution")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout of unet is {self.dropout}; expected a rate from 0 to below 1")
+        check_share("dropout of unet", self.dropout)
         if len(self.shape) != 3:
             raise UserError(f"a row has the shape {[*self.shape]}; expected images for the net unet, or the net mlp")
         factor = 2 ** (len(self.multiples) - 1)
@@ -169,11 +168,8 @@ class PixelAttention(nn.Module):
           c: the conditions; None without conditions.
         """
         options: dict[str, Any] = {"normalize_qk": True, "out_kernel_init": ZEROS, "dtype": self.dtype}
-        pixels = (
-            nn.GroupNorm(self.groups, dtype="float32", name="norm")(x)
-            .reshape(len(x), -1, x.shape[-1])
-            .astype(self.dtype)
-        )
+        pixels = nn.GroupNorm(self.groups, dtype="float32", name="norm")(x).reshape(len(x), -1, x.shape[-1])
+        pixels = pixels.astype(self.dtype)
         out = nn.MultiHeadDotProductAttention(self.heads, name="pixels", **options)(pixels)
         if c is not None and c.sequence is not None:
             text = nn.Dense(x.shape[-1], name="text")(c.sequence)

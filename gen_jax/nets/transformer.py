@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from gen_jax.errors import UserError, check_whole, choose
+from gen_jax.errors import UserError, check_share, check_whole, choose
 
 BASE = 10_000.0  # ratio of the slowest and the fastest rotation
 DTYPES = ("float32", "bfloat16")
@@ -166,8 +166,7 @@ class Transformer(nn.Module):
         for name, least in {"units": 1, "layers": 1, "heads": 1, "context": 1, "encoder": 0}.items():
             check_whole(name, getattr(self, name), least)
         choose("dtype", self.dtype, DTYPES)
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout is {self.dropout}; expected a share from 0 to below 1")
+        check_share("dropout", self.dropout)
         if self.units % (2 * self.heads):
             raise UserError(
                 f"units is {self.units} for {self.heads} heads; expected a multiple of {2 * self.heads}, because a head "

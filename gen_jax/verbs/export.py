@@ -22,6 +22,7 @@ import numpy as np
 from gen_jax.conditions import Conditions, example_conditions
 from gen_jax.data import domain as domain_module
 from gen_jax.data.domain import named_labels
+from gen_jax.data.kinds.sample_files import arrays
 from gen_jax.data.spec import Spec, domain, levels, to_model
 from gen_jax.errors import UserError, choose, first_line
 from gen_jax.keys import root
@@ -103,8 +104,8 @@ def make_sampler(
         "programs": places,
         "given": {name: value.shape[1:] for name, value in conditions.items()},
     }
-    arrays = {str(place): leaves[place] for place in sorted({*chain(*places.values())})}
-    return packed(facts, arrays, programs)
+    weights = {str(place): leaves[place] for place in sorted({*chain(*places.values())})}
+    return packed(facts, weights, programs)
 
 
 def asked_names(model: Model) -> list[tuple[str, ...]]:
@@ -196,23 +197,23 @@ def promise(version: str = jaxlib.__version__) -> str:
     return f"Written by JAX {version}. Later versions of JAX that are built {until} can read it; export the run again after that"
 
 
-def packed(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], programs: Mapping[str, bytes]) -> bytes:
+def packed(facts: Mapping[str, Any], weights: Mapping[str, np.ndarray], programs: Mapping[str, bytes]) -> bytes:
     """Returns the members of an exported sampler as a zip file, which Python runs.
 
     Args:
       facts: facts of the sampler, see `exported.Sampler`.
-      arrays: arrays of the state, by place.
+      weights: arrays of the state, by place.
       programs: programs by name.
     """
-    weights, file = io.BytesIO(), io.BytesIO()
-    np.savez(weights, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
+    saved, file = io.BytesIO(), io.BytesIO()
+    np.savez(saved, **weights)  # type: ignore[arg-type]  # no array is named allow_pickle
     files = (Path(inspect.getfile(module)) for module in (exported, domain_module))
     modules = {path.name: path.read_text() for path in files}
     members: dict[str, str | bytes] = {
         "__main__.py": MAIN,
         **{name: text.replace("gen_jax.data.domain", "domain") for name, text in modules.items()},
         exported.FACTS: json.dumps(facts, indent=1),
-        exported.WEIGHTS: weights.getvalue(),
+        exported.WEIGHTS: saved.getvalue(),
         **{f"{name}.bin": content for name, content in programs.items()},
     }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -251,11 +252,9 @@ def verify(content: bytes, loaded: Loaded, how: Mapping[str, Any], length: int |
                 given["y"] = np.arange(num, dtype=np.int32) % len(spec.classes)
             if spec.condition is not None and "c" in raw:
                 given["c"] = np.asarray(to_model(spec.condition, raw["c"]))
-            expected = draw(loaded.model, loaded.state, spec, 1, num, {**fixed, **given}, how)
-            if "y" in expected:
-                expected["y"] = named_labels(spec.classes, spec.label_type, expected["y"])
-            with np.load(out) as arrays:
-                refuse_difference(dict(arrays), expected)
+            samples = draw(loaded.model, loaded.state, spec, 1, num, {**fixed, **given}, how)
+            with np.load(out) as drawn, np.load(io.BytesIO(arrays(samples, spec))) as expected:
+                refuse_difference(dict(drawn), dict(expected))
 
 
 def example_rows(spec: Spec, names: Sequence[str], num: int) -> dict[str, Any]:
@@ -274,10 +273,9 @@ def example_rows(spec: Spec, names: Sequence[str], num: int) -> dict[str, Any]:
     if condition is not None and "c" in names:
         shape, values = (num, *condition.shape), levels(condition)
         low, high = (0, values - 1) if values else (np.asarray(condition.low), np.asarray(condition.high))
-        shares = random.random(shape)
-        rows["c"] = (low + np.rint(shares * (high - low))).astype("int32" if values else condition.dtype)
-        if not values and np.issubdtype(rows["c"].dtype, np.floating):
-            rows["c"] = (low + shares * (high - low)).astype(condition.dtype)
+        dtype = np.dtype("int32" if values else condition.dtype)
+        drawn = low + random.random(shape) * (high - low)
+        rows["c"] = (drawn if dtype.kind == "f" else np.rint(drawn)).astype(dtype)
     if condition is not None and "c_length" in names:
         rows["c_length"] = random.integers(1, condition.shape[0] + 1, num, dtype=np.int32)
     return rows

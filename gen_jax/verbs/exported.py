@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jax import export
 
-from gen_jax.data.domain import drawn_in_domain, in_model_space, named_labels
+from gen_jax.data.domain import class_number, drawn_in_domain, in_model_space, named_labels
 
 FACTS, WEIGHTS = "facts.json", "weights.npz"
 LARGEST = 2**31  # exclusive upper limit of seeds and numbers of samples
@@ -150,17 +150,15 @@ def conditions_in(facts: Mapping[str, Any], texts: Sequence[str], num: int) -> d
     given: dict[str, np.ndarray] = {}
     classes = facts["classes"]
     names = named_labels(classes, facts["label_type"], np.arange(len(classes)))
-    numbered = (facts["label_type"] or "U") not in "biu"
     for text in texts:
-        label = text.removeprefix("y=")
+        name, _, label = text.partition("=")
+        number = class_number(classes, facts["label_type"], label) if name == "y" else None
         if text.endswith(".npz"):
             given |= arrays_in(text)
-        elif label != text and label == "all" and classes:
+        elif text == "y=all" and classes:
             given["y"] = names[np.arange(num) % len(classes)]
-        elif label != text and label in classes:
-            given["y"] = names[np.full(num, classes.index(label))]
-        elif label != text and numbered and label.isdecimal() and int(label) < len(classes):
-            given["y"] = names[np.full(num, int(label))]
+        elif number is not None:
+            given["y"] = names[np.full(num, number)]
         else:
             expected = f"y=all, or y=CLASS of {', '.join(classes)}" if classes else "no label"
             raise ValueError(f"--given is {text}; expected {expected}, or a file of arrays (.npz)")
@@ -192,7 +190,7 @@ def main(argv: Sequence[str]) -> None:
     """
     try:
         sampler = load(argv[0])
-    except (ValueError, ImportError, KeyError, OSError) as error:
+    except (ValueError, ImportError, KeyError, OSError, zipfile.BadZipFile) as error:
         sys.exit(f"error: cannot read {argv[0]}: {error}")
     facts = sampler.facts
     told = f"{facts['title']}. {facts['promise']}"

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gen_jax import config
+from gen_jax.data.domain import class_number
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec
 from gen_jax.data.tables import evidence
 from gen_jax.data.tables.relations import RowTest
-from gen_jax.errors import UserError, choose, whole_number
+from gen_jax.errors import UserError, choose
 
 
 class Request(NamedTuple):
@@ -94,11 +95,7 @@ def _labels(text: str, value: str, num: int, spec: Spec, length: int | None) -> 
         raise UserError(f"{spec.name} has no labels; expected labels for --given {text}")
     if value == "all":
         return {"y": np.arange(num, dtype=np.int32) % len(spec.classes)}
-    if value in spec.classes:
-        value = str(spec.classes.index(value))
-    elif (spec.label_type or "U") in "biu":  # because the names are numbers, no other number is a class
-        choose(f"class of {spec.name}", value, spec.classes)
-    number = whole_number(value)
-    if number is None or number >= len(spec.classes):
+    number = class_number(spec.classes, spec.label_type, value)
+    if number is None:
         choose(f"class of {spec.name}", value, spec.classes)
     return {"y": np.full(num, number, np.int32)}

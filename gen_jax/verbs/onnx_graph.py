@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gen_jax.data.domain import like_rows
+from gen_jax.data.domain import aligned
 from gen_jax.data.spec import levels
 from gen_jax.errors import UserError, first_line
 from gen_jax.keys import root
@@ -68,7 +68,7 @@ def decoded(loaded: Loaded, latent: Mapping[str, Any]) -> jax.Array:
     """
     assert loaded.model.decode is not None
     x = loaded.model.decode(root(0, "samples"), loaded.state, latent)["x"]
-    scale, shift = (like_rows(np.asarray(value, np.float32), x) for value in (loaded.spec.scale, loaded.spec.shift))
+    scale, shift = (aligned(np.asarray(value, np.float32), x) for value in (loaded.spec.scale, loaded.spec.shift))
     return x * scale + shift
 
 

@@ -15,7 +15,7 @@ from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.spec import Spec
 from gen_jax.distributions import columns as form
 from gen_jax.distributions.pixels import whole
-from gen_jax.errors import UserError, check_whole, choose
+from gen_jax.errors import UserError, check_share, check_whole, choose
 from gen_jax.model import Batch, Model, family, like_rows, observed, weighted_mean
 from gen_jax.models import host_checks
 from gen_jax.models.diffusion import path
@@ -85,8 +85,8 @@ def diffusion(
       drop: share of the rows of training whose conditions are hidden, for guidance; by default 0.1.
       observed: whether the net also learns to complete rows, from observed numbers; by default False.
       pairing: which noise stands beside which row in training: `independent`, the default, or `transport`, the optimal
-        transport within groups of 64 rows, which makes paths straighter. With labels, noise is transported within a class. The
-        sampler then takes no `churn`, because noise is no longer independent of the row.
+        transport within groups of 64 rows, which makes paths straighter. With labels, noise is transported within a
+        class. The sampler then takes no `churn`, because noise is no longer independent of the row.
       ode_steps: number of steps of `log_prob`, `encode` and `decode`; by default 100.
       optimizer: see `gen_jax.optimizers.optimizer`; by default Adam.
       ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 10,000.
@@ -277,8 +277,7 @@ def check_arguments(
     check_whole("ode_steps", ode_steps)
     if not (np.isfinite(deviation) and deviation > 0):
         raise UserError(f"deviation is {deviation}; expected a number above 0")
-    if not 0 <= drop < 1:
-        raise UserError(f"drop is {drop}; expected a share from 0 to below 1")
+    check_share("drop", drop)
     if observed and (spec.tabular or kind_of(spec).class_map):
         raise UserError(f"observed is true and {spec.name} holds {spec.kind} data; expected images, vectors or series")
 

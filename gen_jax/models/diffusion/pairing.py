@@ -9,7 +9,7 @@ from optax.assignment import hungarian_algorithm
 from gen_jax.distributions.linalg import matmul
 from gen_jax.model import row_sum
 
-GROUP = 64  # rows; beyond it a larger group gains little
+GROUP = 64  # rows; the time of a group grows with its cube
 # (rows [N, ...], noise [N, ...], labels [N] or None, weight [N]) -> noise of each row [N, ...]
 Pairing = Callable[[jax.Array, jax.Array, jax.Array | None, jax.Array], jax.Array]
 

@@ -119,8 +119,8 @@ def gan(
         training is about to diverge (R3GAN, figure 1). Each measure costs a reverse pass. If the discriminator has
         batch statistics, they are gradients of the sum over the batch.
       matching: whether real rows beside the conditions of other rows count as generated rows; by default False. They
-        and the generated rows then have half of the weight each. The discriminator then learns whether a row fits its condition, such as a
-        text (Reed et al. 2016, arXiv 1605.05396, section 4.2).
+        and the generated rows then have half of the weight each. So the discriminator learns whether a row fits its
+        condition, such as a text (Reed et al. 2016, arXiv 1605.05396, section 4.2).
 
     Raises:
       UserError: for data of another kind, a conditional model of data without conditions, an unknown name or option, or a
@@ -285,7 +285,7 @@ def paired_term(
     """
     term = reconstruction_term(options)
     if term.distance is None:
-        if isinstance(adversarial, int | float) and adversarial == 0:
+        if adversarial == 0:
             raise UserError(
                 "adversarial is 0 without a reconstruction; expected more than 0, or reconstruction.name=l1"
             )
@@ -368,5 +368,5 @@ def check_matching(matching: bool, conditional: bool, pack: int, adversarial: Sc
         raise UserError("matching is True without conditions; expected model.conditional=True")
     if pack > 1:
         raise UserError(f"matching is True and pack is {pack}; expected pack=1, because each row has its own condition")
-    if isinstance(adversarial, int | float) and adversarial == 0:
+    if adversarial == 0:
         raise UserError("matching is True and adversarial is 0; expected more than 0, because no critic is trained")
