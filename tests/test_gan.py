@@ -18,7 +18,14 @@ from gen_jax.errors import UserError
 from gen_jax.losses.adversarial import LOSSES
 from gen_jax.losses.penalties import PENALTIES
 from gen_jax.models.gan import gan
-from gen_jax.models.gan.losses import Adversaries, discriminator_loss, draw, generate, generator_loss
+from gen_jax.models.gan.losses import (
+    Adversaries,
+    discriminator_loss,
+    draw,
+    generate,
+    generator_loss,
+    mismatched_logits,
+)
 from gen_jax.models.gan.steps import Recipe, backpropagation, init
 from gen_jax.nets.embedding import ConditionedNet, with_vector
 from gen_jax.optimizers import optimizer, schedule
@@ -243,6 +250,15 @@ def test_rows_beside_conditions_of_other_rows_count_as_half_of_the_generated_one
         value, metrics = discriminator_loss(nets._replace(matching=True), params, KEY, state, batch)
         np.testing.assert_allclose(value, expected)
         np.testing.assert_allclose(metrics["d_match"], np.mean(np.sign(real - others)[~alike]))
+
+
+def test_conditions_of_padding_rows_stand_beside_no_row():
+    nets, _, _ = played("non_saturating", "none", 3)
+    batch = {"x": jnp.zeros((6, 2)), "y": jnp.array([0, 1, 2, 2, 1, 0]), "weight": jnp.array([1.0, 0, 1, 1, 0, 1])}
+    others, differ = mismatched_logits(nets, lambda real, number, c: c["y"], batch["x"], batch)
+    real = [0, 2, 3, 5]
+    np.testing.assert_array_equal(others[np.array(real)], [0, 0, 2, 2])
+    np.testing.assert_array_equal(differ[np.array(real)], [False, True, False, True])
 
 
 def test_a_critic_learns_whether_a_row_fits_its_label():
