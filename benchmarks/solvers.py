@@ -75,7 +75,8 @@ def picture(points: dict[str, list[tuple[int, float]]], metric: str, oracle: flo
     for name, curve in points.items():
         panel.plot(*np.transpose(curve), "o-", label=name)
     panel.axhline(oracle, color="black", linestyle="dotted", label="real data")
-    panel.set(xscale="log", xlabel="passes of the net for a sample", ylabel=metric)
+    positive = oracle > 0 and all(value > 0 for curve in points.values() for _, value in curve if np.isfinite(value))
+    panel.set(xscale="log", yscale="log" if positive else "linear", xlabel="passes of the net", ylabel=metric)
     panel.legend()
     figure.savefig(out, dpi=150)
 

@@ -253,7 +253,8 @@ def test_rows_beside_conditions_of_other_rows_count_as_half_of_the_generated_one
 
 
 def test_conditions_of_padding_rows_stand_beside_no_row():
-    nets, _, _ = played("non_saturating", "none", 3)
+    with jax.enable_x64(True):
+        nets, _, _ = played("non_saturating", "none", 3)
     batch = {"x": jnp.zeros((6, 2)), "y": jnp.array([0, 1, 2, 2, 1, 0]), "weight": jnp.array([1.0, 0, 1, 1, 0, 1])}
     others, differ = mismatched_logits(nets, lambda real, number, c: c["y"], batch["x"], batch)
     real = [0, 2, 3, 5]
