@@ -1,9 +1,9 @@
 """The scorer over every measure: a perfect sampler, a collapsed one and copies; protocols; what is refused."""
 
 import io
-import os
 import pty
 import re
+import select
 import sys
 import time
 
@@ -340,9 +340,10 @@ def test_the_measure_at_work_and_the_remaining_time_are_shown_on_a_terminal_alon
 
 def test_a_terminal_that_knows_no_size_shows_the_bars(monkeypatch):
     leader, follower = pty.openpty()  # of 0 lines and 0 columns
-    os.set_blocking(leader, False)
-    with open(follower, "w") as stream:
+    with open(leader, "rb", buffering=0) as screen, open(follower, "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         assert [*progress.stages([1, 2], "measure", "number {}".format)] == [1, 2]
-        assert b"measure 1 of 2: number 1" in os.read(leader, 1000)
-    os.close(leader)
+        shown = b""  # a terminal hands over what was written in pieces, each when it comes
+        while b"measure 1 of 2: number 1" not in shown and select.select([screen], [], [], 10)[0]:
+            shown += screen.read(1000)
+    assert b"measure 1 of 2: number 1" in shown
