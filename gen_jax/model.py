@@ -12,6 +12,7 @@ import numpy as np
 
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
+from gen_jax.optimizers import epochs_as_examples
 from gen_jax.references import described
 
 P = ParamSpec("P")
@@ -77,13 +78,24 @@ def family(name: str) -> Callable[[Callable[P, Model]], Callable[P, Model]]:
         @functools.wraps(function)
         def make_model(*args: P.args, **kwargs: P.kwargs) -> Model:
             refuse_arguments(name, signature, args, kwargs)
-            (_, spec), *arguments = signature.bind(*args, **kwargs).arguments.items()
+            call = signature.bind(*args, **kwargs)
+            (_, spec), *arguments = call.arguments.items()
             options = {option: described(value) for option, value in arguments}
-            return function(*args, **kwargs)._replace(origin={"name": name, **options}, spec=spec)
+            call.arguments.update(epochs_as_examples(dict(arguments), training_rows(spec)))
+            return function(*call.args, **call.kwargs)._replace(origin={"name": name, **options}, spec=spec)
 
         return make_model
 
     return decorated
+
+
+def training_rows(spec: Spec) -> int:
+    """Returns the number of rows of an epoch: of the split `train`, or else of the first split.
+
+    Args:
+      spec: facts of the data.
+    """
+    return spec.sizes.get("train", next(iter(spec.sizes.values()), 0))
 
 
 def refuse_arguments(name: str, signature: inspect.Signature, args: tuple, kwargs: Mapping[str, Any]) -> None:

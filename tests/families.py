@@ -470,6 +470,8 @@ FAMILIES = {
         conditional=True,
         drop=0.2,
         pairing="transport",
+        prediction="u",
+        mean_flow=0.25,
         net={"name": "transformer", "patch": 4, "units": 16, "layers": 1, "heads": 2, "dropout": 0.05},
     ),
     "diffusion_unet": diffusion_family(

@@ -15,6 +15,7 @@ from gen_jax.errors import UserError
 from gen_jax.models.diffusion import denoising_loss, diffusion, error_of
 from gen_jax.models.diffusion.bound import bound
 from gen_jax.models.diffusion.denoising import Estimate
+from gen_jax.models.diffusion.mean_flow import mean_flow_error
 from gen_jax.models.diffusion.pairing import transported
 from gen_jax.models.diffusion.schedules import DENSITIES, PREDICTIONS, SCHEDULES, shares_of, strata
 from gen_jax.models.diffusion.solvers import Method, normal, solved, solver_of
@@ -108,7 +109,7 @@ def test_every_stratum_has_one_row_and_padding_rows_take_none():
     np.testing.assert_allclose(u, strata(KEY, jnp.ones(5)), rtol=1e-6)
 
 
-def exact(schedule, z: jax.Array, t: jax.Array, weight: jax.Array) -> Estimate:
+def exact(schedule, z: jax.Array, weight: jax.Array, t: jax.Array) -> Estimate:
     """The best estimate for data that are N(MEAN, SPREAD^2)."""
     a, s = schedule.data(t), schedule.noise(t)
     gain = a * SPREAD**2 / (a**2 * SPREAD**2 + s**2)
@@ -295,6 +296,13 @@ def test_transport_leaves_no_fresh_noise():
         model.sample(KEY, state, 3, how={"churn": 0.5})
 
 
+def test_mean_velocities_leave_no_fresh_noise():
+    model = diffusion(VECTOR, NOISE, prediction="u", mean_flow=0.25)
+    state = jax.jit(model.init)(KEY, {"x": jnp.zeros((1, 2))})
+    with pytest.raises(UserError, match="churn is 0.5 with the solver mean, which draws no fresh noise; expected 0"):
+        model.sample(KEY, state, 3, how={"churn": 0.5})
+
+
 def test_transport_makes_paths_straighter():
     """Euler's method in four steps comes nearer to the end of the path in 200 steps."""
     x = jnp.asarray([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.5], [0.0, -1.5]])[jnp.arange(64) % 4]
@@ -314,6 +322,64 @@ def test_transport_makes_paths_straighter():
         few, many = (model.sample(KEY, state, 500, how={"steps": steps, "solver": "euler"})["x"] for steps in (4, 200))
         errors.append(float(jnp.abs(few - many).mean()))
     assert errors[1] < 0.6 * errors[0]
+
+
+class MeanVelocity:
+    """The exact mean velocity of the straight path for data that are N(MEAN, SPREAD^2)."""
+
+    def init(self, *inputs):
+        return {"params": {}}
+
+    def apply(self, weights, z, c, level, **options):
+        t, until = ((time + 1) / 2 for time in level.T[..., None])
+        z = z * jnp.sqrt(0.25 * t**2 + (1 - t) ** 2)
+        widths = [jnp.sqrt((SPREAD * time) ** 2 + (1 - time) ** 2) for time in (t, until)]
+        end = until * MEAN[None] + widths[1] / widths[0] * (z - t * MEAN[None])
+        slope = (SPREAD**2 * t - (1 - t)) / widths[0]  # of the width in t
+        velocity = MEAN[None] + slope / widths[0] * (z - t * MEAN[None])
+        apart = until - t > 1e-3
+        return jnp.where(apart, (end - z) / jnp.where(apart, until - t, 1), velocity)
+
+
+@pytest.mark.parametrize("t, until", [(0.0, 1.0), (0.2, 0.7), (0.5, 0.9), (0.4, 0.4)])
+def test_the_exact_mean_velocity_has_no_error_for_any_noisy_row(t, until):
+    model = diffusion(VECTOR, MeanVelocity(), prediction="u", mean_flow=0.5, deviation=0.5).init.args[0]
+    num = 200_000
+    random = np.random.default_rng(0)
+    x, e = MEAN + SPREAD * random.normal(size=(num, 2)), random.normal(size=(num, 2))
+    times = jnp.full(num, t), jnp.full(num, until)
+    error = np.asarray(mean_flow_error(model, {}, KEY, jnp.float32(x), jnp.float32(e), times, None, None))
+    z = t * x + (1 - t) * e
+    for feature in (1.0, z - z.mean(0)):
+        product = error * feature
+        assert (abs(product.mean(0)) < 5 * product.std(0) / np.sqrt(num) + 1e-4).all()
+    assert error.std() > 0.1  # a single row has an error: the velocity of its own data
+
+
+def test_steps_of_mean_velocities_end_where_the_path_ends():
+    model = diffusion(VECTOR, MeanVelocity(), prediction="u", mean_flow=0.5, deviation=0.5)
+    state = model.init(KEY, {"x": jnp.zeros((1, 2))})
+    one, four = (model.sample(KEY, state, 3000, how=how)["x"] for how in (None, {"steps": 4, "solver": "mean"}))
+    np.testing.assert_allclose(one, four, atol=1e-5)
+    path = model.sample(KEY, state, 3000, how={"steps": 200, "solver": "heun"})["x"]
+    np.testing.assert_allclose(one, path, atol=2e-3)
+    np.testing.assert_allclose(one.mean(0), MEAN, atol=0.03)
+
+
+def test_one_step_of_a_trained_mean_flow_draws_the_data():
+    """The rows are -1 or 1. Euler's step from noise ends at their mean, 0."""
+    net = {"name": "mlp", "width": 64, "blocks": 2}
+    adam = {"name": "adam", "learning_rate": 3e-3}
+    model = diffusion(
+        make_spec("vector", (1,)), net, prediction="u", mean_flow=0.5, deviation=1.0, optimizer=adam, ema_half_life=5e3
+    )
+    x = jnp.asarray(1.0 - 2 * (np.arange(256) % 2), jnp.float32)[:, None]
+    step, state = jax.jit(model.step), jax.jit(model.init)(KEY, {"x": x})
+    for number in range(500):
+        state, _ = step(jax.random.fold_in(KEY, number), state, {"x": x})
+    mean, euler = (np.asarray(model.sample(KEY, state, 1000, how=how)["x"]) for how in ({}, {"solver": "euler"}))
+    distances = [abs(abs(x) - 1).mean() for x in (mean, euler)]
+    assert distances[0] < 0.5 < 0.8 < distances[1] and 0.4 < (mean > 0).mean() < 0.6
 
 
 def test_gradients_of_the_loss_are_those_of_finite_differences():
@@ -397,6 +463,8 @@ def test_pixels_of_the_unet_reach_each_other_and_rows_do_not():
         (VECTOR, {"pairing": "optimal"}, "unknown pairing .optimal.; expected one of independent, transport"),
         (VECTOR, {"pairing": "transport", "observed": True}, "pairing is .transport. with observed numbers"),
         (make_spec("text", (4,))._replace(info={"vocabulary": list("ab")}), {}, "holds text data; expected images"),
+        (VECTOR, {"mean_flow": 1.0}, "mean_flow is 1.0; expected a share"),
+        (VECTOR, {"mean_flow": 0.5}, "mean_flow is 0.5 with prediction 'v' and target None; expected prediction='u'"),
         (table_spec(2, 3), {"observed": True}, "observed is true and .* holds table data"),
     ],
 )
@@ -410,6 +478,7 @@ def test_faulty_models_are_refused(spec, options, line):
     [
         ({"steps": 0}, "steps is 0"),
         ({"solver": "rk4"}, "unknown solver 'rk4'; expected one of euler, heun, multistep"),
+        ({"solver": "mean"}, "unknown solver 'mean'; expected one of euler, heun, multistep"),
         ({"churn": 2.0}, "churn is .*expected a number from 0 to 1"),
         ({"guidance": 2.0}, "guidance is 2 and this model was trained without hidden conditions"),
         ({"guidance": [1.0, 1.0]}, "guidance is an array; expected one number"),

@@ -5,9 +5,63 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import make_spec
 
 from gen_jax.errors import UserError
-from gen_jax.optimizers import moving_average, optimizer, schedule
+from gen_jax.models.vae import vae
+from gen_jax.optimizers import epochs_as_examples, moving_average, optimizer, schedule
+
+
+def test_schedules_count_epochs_of_the_training_rows():
+    rate = {"start": 1e-3, "stop": 0.0, "epochs": 2.5, "shape": "linear"}
+    options = {"optimizer": {"name": "adam", "learning_rate": rate}, "kl": 0.5}
+    counted = epochs_as_examples(options, 40)
+    assert counted["optimizer"]["learning_rate"] == {"start": 1e-3, "stop": 0.0, "examples": 100, "shape": "linear"}
+    assert epochs_as_examples(counted, 7) is counted and "epochs" in rate
+    model = vae(make_spec("vector", (2,))._replace(sizes={"test": 3, "train": 40}), **options)
+    assert model.origin["optimizer"]["learning_rate"] == rate  # as it was written, for the files of a run
+    batch = {"x": jax.random.normal(jax.random.key(3), (100, 2))}
+    state = jax.jit(model.init)(jax.random.key(0), batch)
+    first, _ = jax.jit(model.step)(jax.random.key(1), state, batch)
+    last, _ = jax.jit(model.step)(jax.random.key(2), first, batch)
+    moved = [
+        any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (old.params, new.params))))
+        for old, new in ((state, first), (first, last))
+    ]
+    assert moved == [True, False]
+
+
+@pytest.mark.parametrize(
+    "rate, message",
+    [
+        ({"epochs": 2, "examples": 7}, "a schedule has epochs 2 and examples 7; expected one of them"),
+        ({"epochs": 0}, "epochs of a schedule is 0; expected a number above 0"),
+        ({"epochs": "two"}, "epochs of a schedule is two; expected a number above 0"),
+    ],
+)
+def test_faulty_epochs_of_a_schedule_are_refused(rate, message):
+    with pytest.raises(UserError, match=message):
+        epochs_as_examples({"start": 1.0, "stop": 0.5, **rate}, 40)
+
+
+def test_a_half_life_that_grows_from_zero_makes_the_power_function_average():
+    """Its weights grow with a power of the time of each weight (Karras et al. 2024, arXiv 2312.02696, section 3.1)."""
+    gamma, steps, size = 5.0, 2000, 3
+    growing = schedule(
+        {"start": 0.0, "stop": steps * size * np.log(2) / (gamma + 1), "examples": steps * size, "shape": "linear"}
+    )
+    weights = np.random.default_rng(0).normal(size=steps).cumsum() / np.sqrt(steps)
+
+    def step(average, now):
+        at, value = now
+        return moving_average(average, value, jnp.float32(size), growing((at + 1) * size)), None
+
+    average, _ = jax.lax.scan(
+        step, jnp.float32(9), (jnp.arange(steps, dtype=jnp.float32), jnp.asarray(weights, jnp.float32))
+    )
+    profile = (np.arange(steps) + 1.0) ** gamma
+    assert average == pytest.approx((profile * weights).sum() / profile.sum(), abs=5e-3)
+    assert abs(average - weights[-1]) > 0.02  # the newest weight is another one
 
 
 @pytest.mark.parametrize("shape, middle", {"cosine": 0.55, "linear": 0.55, "exponential": 0.1**0.5}.items())

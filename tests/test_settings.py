@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import make_spec
 from ml_collections import ConfigDict
 
 import gen_jax
@@ -106,7 +107,8 @@ def test_a_config_without_a_model_is_named(tmp_path):
 
 def test_schedules_that_end_after_the_run_are_named(capsys):
     model = load_file(CONFIGS / "gan.py").model
-    data = SimpleNamespace(steps=100, at=lambda step: {"weight": np.ones(64)})
+    spec = make_spec("vector", (2,))._replace(sizes={"train": 100})
+    data = SimpleNamespace(spec=spec, steps=100, at=lambda step: {"weight": np.ones(64)})
     fit.print_late_schedules(SimpleNamespace(data=data, settings=ConfigDict({"model": model})))
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("schedules: ") and line.endswith(" end at 1,233,000 examples; this run sees 6,400")
@@ -114,6 +116,9 @@ def test_schedules_that_end_after_the_run_are_named(capsys):
     data.steps = 20_000
     fit.print_late_schedules(SimpleNamespace(data=data, settings=ConfigDict({"model": model})))
     assert not capsys.readouterr().out
+    rate = {"start": 1e-3, "stop": 1e-5, "epochs": 20_000}
+    fit.print_late_schedules(SimpleNamespace(data=data, settings=ConfigDict({"model": {"rate": rate}})))
+    assert capsys.readouterr().out == "schedules: rate end at 2,000,000 examples; this run sees 1,280,000\n"
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)

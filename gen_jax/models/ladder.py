@@ -74,7 +74,7 @@ def ladder(
     means: bool = False,
     sweeps: int = 100,
     optimizer: optimizers.Optimizer = ADAM,
-    ema_half_life: float = 0.0,
+    ema_half_life: optimizers.Schedule = 0.0,
 ) -> Model:
     """Returns a hierarchical VAE, p(z_1) p(z_2 | z_1) ... p(x | z), whose posterior takes the same path down.
 
@@ -106,7 +106,7 @@ def ladder(
       means: whether a sample is the mean of x given its latent instead of a draw; by default False.
       sweeps: number of moves of the Markov chain that completes x; by default 100.
       optimizer: see `gen_jax.optimizers.optimizer`; by default Adam.
-      ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 0, no average.
+      ema_half_life: half-life, in rows, of the averaged weights that sample and score, or a schedule; by default 0, no average.
 
     Raises:
       UserError: for data that are neither images nor vectors, missing conditions, or an unknown name or option.
@@ -120,7 +120,7 @@ def ladder(
     return latent_model(
         latent_of(nets)._replace(means=means, sweeps=sweeps),
         partial(init, nets, tx),
-        partial(step, nets, optimizers.schedule(kl), tx, ema_half_life),
+        partial(step, nets, optimizers.schedule(kl), tx, optimizers.schedule(ema_half_life)),
     )
 
 
@@ -199,7 +199,7 @@ def step(
     nets: Ladder,
     beta: Callable,
     tx: Callable,
-    ema_half_life: float,
+    half_life: Callable,
     key: jax.Array,
     state: LadderState,
     batch: Batch,
@@ -210,7 +210,7 @@ def step(
       nets: the ladder.
       beta: function from the number of examples to the weight of the KL.
       tx: function from the number of examples to an Optax transformation.
-      ema_half_life: half-life of the averaged weights, in rows; 0 for no average.
+      half_life: function from the number of examples to the half-life of the averaged weights, in rows.
       key: random key of the noise.
       state: the state before the update.
       batch: see `elbo_loss`.
@@ -220,7 +220,7 @@ def step(
     """
     seen = state.examples.astype(jnp.float32)
     gradient, metrics = jax.grad(partial(elbo_loss, nets), has_aux=True)(state.params, key, batch, beta(seen))
-    state = updated(tx, ema_half_life, gradient, state, batch)
+    state = updated(tx, half_life, gradient, state, batch)
     return state, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
 
 

@@ -71,7 +71,7 @@ def masked(
     net: Infiller = {"name": "mlp"},
     conditional: bool = False,
     optimizer: optimizers.Optimizer = ADAM,
-    ema_half_life: float = 10_000.0,
+    ema_half_life: optimizers.Schedule = 10_000.0,
 ) -> Model:
     """Returns a masked diffusion model of rows of levels: tables, bits, images of few levels, texts of one length.
 
@@ -90,7 +90,7 @@ def masked(
         the one-hot levels, 0 for hidden entries, level [N] is the share of hidden entries, and visible is [N, D].
       conditional: whether the net reads the conditions of the data; by default False.
       optimizer: see `gen_jax.optimizers.optimizer`; by default Adam.
-      ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 10,000.
+      ema_half_life: half-life, in rows, of the averaged weights that sample and score, or a schedule; by default 10,000.
 
     Raises:
       UserError: for data with numbers, missing conditions, or an unknown name or option.
@@ -104,7 +104,7 @@ def masked(
     honoured = (*conditions.names, "x", "mask")
     return Model(
         partial(init, model, tx),
-        partial(gradient_step, partial(masked_loss, model), "nats_per_row", tx, ema_half_life),
+        partial(gradient_step, partial(masked_loss, model), "nats_per_row", tx, optimizers.schedule(ema_half_life)),
         partial(sample, model, honoured, jax.jit(partial(complete, model), static_argnames="steps")),
         log_prob_bound=partial(log_prob_bound, model, jax.jit(partial(bound, model), static_argnames="num")),
         given=honoured,

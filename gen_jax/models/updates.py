@@ -42,12 +42,12 @@ def started(tx: Callable, classes: int, params: Any) -> dict[str, Any]:
     }
 
 
-def updated(tx: Callable, ema_half_life: float, gradient: Any, state: State, batch: Batch) -> State:
+def updated(tx: Callable, half_life: Callable, gradient: Any, state: State, batch: Batch) -> State:
     """Returns the state after one update of its weights by a gradient.
 
     Args:
       tx: function from the number of examples to an Optax transformation.
-      ema_half_life: half-life of the averaged weights, in rows; 0 averages nothing.
+      half_life: function from the number of examples to the half-life of the averaged weights, in rows; 0 averages nothing.
       gradient: gradient of a loss of this batch, a tree like `state.params`.
       state: a NamedTuple with `step`, `examples`, `classes`, `params`, `average` and `optimizer`.
       batch: `x` [N, ...]; `weight` [N] if the batch has it; and, if the model reads labels, `y` [N].
@@ -61,7 +61,7 @@ def updated(tx: Callable, ema_half_life: float, gradient: Any, state: State, bat
         examples=saturated(state.examples, (weight > 0).sum()),
         classes=None if state.classes is None else counted_labels(state.classes, weight, batch["y"]),
         params=params,
-        average=moving_average(state.average, params, weight.sum(), jnp.float32(ema_half_life)),
+        average=moving_average(state.average, params, weight.sum(), jnp.float32(half_life(seen))),
         optimizer=optimizer,
     )
 
@@ -70,7 +70,7 @@ def gradient_step(
     loss: Callable,
     metric: str,
     tx: Callable,
-    ema_half_life: float,
+    half_life: Callable,
     key: jax.Array,
     state: GradientState,
     batch: Batch,
@@ -81,7 +81,7 @@ def gradient_step(
       loss: function (params, key, batch) -> [].
       metric: name of the loss among the metrics.
       tx: function from the number of examples to an Optax transformation.
-      ema_half_life: half-life of the averaged weights, in rows.
+      half_life: function from the number of examples to the half-life of the averaged weights, in rows.
       key: random key of the loss.
       state: the state before the update.
       batch: the batch of the loss.
@@ -90,5 +90,5 @@ def gradient_step(
       The new state, and the metrics.
     """
     value, gradient = jax.value_and_grad(loss)(state.params, key, batch)
-    state = updated(tx, ema_half_life, gradient, state, batch)
+    state = updated(tx, half_life, gradient, state, batch)
     return state, {metric: value, "gradient_norm": optax.tree.norm(gradient)}

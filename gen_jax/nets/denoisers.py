@@ -14,17 +14,20 @@ from gen_jax.nets.embedding import Embedded, as_vector
 
 WAVES = 32  # number of frequencies of the level
 FASTEST = 1000.0  # largest angular frequency of the level
+FASTEST_TIME = 8.0  # that of a pair of times: losses of mean flow hold the slope of the net in time
 ZEROS = initializers.zeros
 BASE = 100.0  # ratio of the slowest and the fastest frequency of a position
 
 
 def waves(level: jax.Array) -> jax.Array:
-    """Returns sines and cosines of a level of noise [N, 2 WAVES].
+    """Returns sines and cosines of a level of noise [N, 2 WAVES], or of two times [N, 4 WAVES].
 
     Args:
-      level: levels [N] in [-1, 1].
+      level: levels [N], or pairs of times [N, 2], in [-1, 1].
     """
-    angles = level[:, None] * jnp.geomspace(1.0, FASTEST, WAVES)[None]
+    fastest = FASTEST if level.ndim == 1 else FASTEST_TIME
+    angles = level.reshape(len(level), -1, 1) * jnp.geomspace(1.0, fastest, WAVES)[None, None]
+    angles = angles.reshape(len(level), -1)
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], 1)
 
 
@@ -42,7 +45,7 @@ class Setting(nn.Module):
         """Returns the vector.
 
         Args:
-          level: levels of noise [N] in [-1, 1].
+          level: levels of noise [N], or pairs of times [N, 2], in [-1, 1].
           c: the conditions; None without conditions.
         """
         h = nn.Dense(self.width, name="level")(waves(level))

@@ -40,7 +40,11 @@ def schedule(value: float | Mapping | Callable[[jax.Array], Any]) -> Callable[[j
 
     The mapping `{"start": a, "stop": b, "examples": n, "shape": "cosine" | "linear" | "exponential"}` reaches b after n
     examples and stays there (R3GAN, arXiv 2501.05441, appendix D). The default shape is cosine. With `"warm_up": m` the
-    value also grows in proportion to the examples until there are m of them.
+    value also grows in proportion to the examples until there are m of them. A family also takes `"epochs": e` in the
+    place of `examples`: n is then e times the number of training rows.
+
+    A half-life of averaged weights that grows linearly from 0 to b makes the power-function average of Karras et al. 2024
+    (arXiv 2312.02696, section 3.1) with gamma = n ln(2) / b - 1.
 
     Args:
       value: a number, which is constant; a mapping, which moves from `start` to `stop`; or a function of the number of
@@ -69,6 +73,29 @@ def _moving(
     if not warm_up:
         return lambda seen: curve(start, stop, jnp.clip(seen / examples, 0, 1))
     return lambda seen: curve(start, stop, jnp.clip(seen / examples, 0, 1)) * jnp.clip(seen / warm_up, 0, 1)
+
+
+def epochs_as_examples(options: Any, rows: int) -> Any:
+    """Returns options in which each schedule that counts epochs counts examples. What holds no such schedule is unchanged.
+
+    Args:
+      options: options of a model, or a part of them.
+      rows: number of rows of an epoch.
+
+    Raises:
+      UserError: for a schedule with both, or with epochs that are no number above 0.
+    """
+    if not isinstance(options, Mapping):
+        return options
+    parts = {name: epochs_as_examples(part, rows) for name, part in options.items()}
+    if {"start", "stop"} <= parts.keys() and parts.get("epochs") is not None:
+        epochs = parts.pop("epochs")
+        if parts.get("examples") is not None:
+            raise UserError(f"a schedule has epochs {epochs} and examples {parts['examples']}; expected one of them")
+        if not isinstance(epochs, int | float) or not 0 < epochs * rows < 2**31:
+            raise UserError(f"epochs of a schedule is {epochs}; expected a number above 0, and rows below 2^31")
+        return {**parts, "examples": max(1, round(epochs * rows))}
+    return parts if any(parts[name] is not part for name, part in options.items()) else options
 
 
 def optimizer(

@@ -17,7 +17,8 @@ from gen_jax.data.spec import schema_lines
 from gen_jax.devices import placement, processes
 from gen_jax.devices.signals import stop_requests
 from gen_jax.errors import UserError, choose
-from gen_jax.model import Model
+from gen_jax.model import Model, training_rows
+from gen_jax.optimizers import epochs_as_examples
 from gen_jax.references import described, place_of
 from gen_jax.run import Run, load
 from gen_jax.storage import checkpoint, directory
@@ -296,7 +297,8 @@ def print_late_schedules(job: Job) -> None:
     """Prints which schedules of the model end after the run does, a line for each end: a run that was cut short has some."""
     examples = job.data.steps * job.data.at(0)["weight"].shape[-1] * processes.hosts()[1]
     late: dict[int, list[str]] = {}
-    for key, value in config.flat(config.plain(job.settings.model)).items():
+    options = epochs_as_examples(config.plain(job.settings.model), training_rows(job.data.spec))
+    for key, value in config.flat(options).items():
         name, _, option = key.rpartition(".")
         if option == "examples" and value > examples > 0:
             late.setdefault(value, []).append(name)

@@ -43,7 +43,7 @@ def autoregressive(
     likelihood: pixels.LikelihoodChoice = None,
     conditional: bool = False,
     optimizer: optimizers.Optimizer = ADAM,
-    ema_half_life: float = 0.0,
+    ema_half_life: optimizers.Schedule = 0.0,
     label_smoothing: float = 0.0,
     copies: bool = False,
     accumulate: int = 1,
@@ -80,8 +80,8 @@ def autoregressive(
       conditional: whether the net reads the conditions of the row, labels and `c`; by default False. They are
         concatenated with every frame, but a transformer attends to a text. Likelihoods are then log p(x | conditions).
       optimizer: see `gen_jax.optimizers.optimizer`; by default Adam, with gradients clipped to a global norm of 1.
-      ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 0, the newest
-        weights.
+      ema_half_life: half-life, in rows, of the averaged weights that sample and score, or a schedule; by default 0, the
+        newest weights.
       label_smoothing: share of the target of the loss that all tokens have alike (Szegedy et al. 2016, arXiv
         1512.00567, section 7); by default 0. Metrics are without it.
       copies: whether a transformer may copy tokens of a text that is a condition (See et al. 2017, arXiv 1704.04368); by
@@ -92,11 +92,11 @@ def autoregressive(
     Raises:
       UserError: for a net or a head that does not fit the data, missing labels, or an unknown name or option.
     """
-    tx = optimizers.optimizer(optimizer)
+    tx, half_life = optimizers.optimizer(optimizer), optimizers.schedule(ema_half_life)
     if not kind_of(spec).time:
         if head is not None or label_smoothing or copies or accumulate != 1:
             raise UserError(f"{spec.name} holds no sequences; expected no head, label_smoothing, copies or accumulate")
-        return entries_model(spec, made_of(spec, net), likelihood, conditional, tx, ema_half_life)
+        return entries_model(spec, made_of(spec, net), likelihood, conditional, tx, half_life)
     if likelihood is not None:
         raise UserError(f"likelihood is set and {spec.name} holds sequences; expected a head")
     check_whole("accumulate", accumulate)
@@ -132,7 +132,7 @@ def autoregressive(
     )
     return Model(
         partial(init, whole, tx),
-        partial(step, whole, tx, ema_half_life),
+        partial(step, whole, tx, half_life),
         partial(sample, whole, spec, samplers(whole)),
         partial(log_prob, whole, jax.jit(partial(score, whole))),
         given=(*conditions.names, "x", "mask", "length"),
@@ -176,14 +176,14 @@ def init(net: AutoregressiveNet, tx: Callable, key: jax.Array, batch: Batch) -> 
 
 
 def step(
-    net: AutoregressiveNet, tx: Callable, ema_half_life: float, key: jax.Array, state: AutoregressiveState, batch: Batch
+    net: AutoregressiveNet, tx: Callable, half_life: Callable, key: jax.Array, state: AutoregressiveState, batch: Batch
 ) -> tuple[AutoregressiveState, dict]:
     """Returns the state after one update by the gradient of `next_frame_loss`.
 
     Args:
       net: the net.
       tx: function from the number of examples to an Optax transformation.
-      ema_half_life: half-life of the averaged weights, in rows.
+      half_life: function from the number of examples to the half-life of the averaged weights, in rows.
       key: random key of dropout.
       state: the state before the update.
       batch: see `next_frame_loss`, and `reset` [B] if the state carries lanes.
@@ -194,7 +194,7 @@ def step(
     lanes = continued(net, state, batch)
     value, lanes, gradient = accumulated(net, state.params, key, batch, lanes)
     lanes = None if state.lanes is None else jax.lax.stop_gradient(lanes)
-    state = updated(tx, ema_half_life, gradient, state, batch)._replace(lanes=lanes)
+    state = updated(tx, half_life, gradient, state, batch)._replace(lanes=lanes)
     unit = "frame" if net.frame or not net.predictor.values else "token"
     return state, {f"nats_per_{unit}": value, "gradient_norm": optax.tree.norm(gradient)}
 

@@ -55,7 +55,7 @@ class Entries(NamedTuple):
 
 
 def entries_model(
-    spec: Spec, layers: Made, likelihood: pixels.LikelihoodChoice, conditional: bool, tx: Callable, ema_half_life: float
+    spec: Spec, layers: Made, likelihood: pixels.LikelihoodChoice, conditional: bool, tx: Callable, half_life: Callable
 ) -> Model:
     """Returns a model of rows without time, see `autoregressive`.
 
@@ -65,7 +65,7 @@ def entries_model(
       likelihood: a `name` in `distributions.pixels.LIKELIHOODS` and its options; None for the first that fits.
       conditional: whether the net reads the conditions of the row.
       tx: function from the number of examples to an Optax transformation.
-      ema_half_life: half-life of the averaged weights, in rows.
+      half_life: function from the number of examples to the half-life of the averaged weights, in rows.
 
     Raises:
       UserError: for columns of numbers, cells that may be missing, or a likelihood that gives a bound.
@@ -75,7 +75,7 @@ def entries_model(
     cells = ("x", "mask") if layers.orders == 1 else ()
     return Model(
         partial(init, model, tx),
-        partial(step, model, tx, ema_half_life),
+        partial(step, model, tx, half_life),
         partial(sample, model, (*model.conditions.names, *cells), jax.jit(partial(complete, model))),
         partial(log_prob, model, jax.jit(partial(score, model))),
         given=(*model.conditions.names, *cells),
@@ -139,14 +139,14 @@ def init(model: Entries, tx: Callable, key: jax.Array, batch: Batch) -> Autoregr
 
 
 def step(
-    model: Entries, tx: Callable, ema_half_life: float, key: jax.Array, state: AutoregressiveState, batch: Batch
+    model: Entries, tx: Callable, half_life: Callable, key: jax.Array, state: AutoregressiveState, batch: Batch
 ) -> tuple[AutoregressiveState, dict]:
     """Returns the state after one update by the gradient of -log p(x) in one order; the orders take turns.
 
     Args:
       model: the model.
       tx: function from the number of examples to an Optax transformation.
-      ema_half_life: half-life of the averaged weights, in rows.
+      half_life: function from the number of examples to the half-life of the averaged weights, in rows.
       key: random key of dropout.
       state: the state before the update.
       batch: `x` [N, *shape], the conditions that the net reads, and `weight` [N].
@@ -156,7 +156,7 @@ def step(
     """
     place = jnp.asarray(model.places)[state.step % len(model.places)]
     nats, gradient = jax.value_and_grad(partial(order_loss, model))(state.params, key, batch, place)
-    state = updated(tx, ema_half_life, gradient, state, batch)
+    state = updated(tx, half_life, gradient, state, batch)
     return state, {"nats_per_row": nats, "gradient_norm": optax.tree.norm(gradient)}
 
 

@@ -21,6 +21,7 @@ from gen_jax.models import host_checks
 from gen_jax.models.diffusion import path
 from gen_jax.models.diffusion.bound import bound
 from gen_jax.models.diffusion.denoising import Diffusion, hidden, predict
+from gen_jax.models.diffusion.mean_flow import mean_flow_error, time_pairs
 from gen_jax.models.diffusion.pairing import PAIRINGS
 from gen_jax.models.diffusion.schedules import (
     DENSITIES,
@@ -31,7 +32,7 @@ from gen_jax.models.diffusion.schedules import (
     Shares,
     strata,
 )
-from gen_jax.models.diffusion.solvers import OPTIONS, draw, evidence_of, sample
+from gen_jax.models.diffusion.solvers import draw, evidence_of, options_of, sample
 from gen_jax.models.updates import GradientState, gradient_step, started
 from gen_jax.nets import DENOISERS, Denoiser
 from gen_jax.nets.embedding import ConditionedNet
@@ -55,9 +56,10 @@ def diffusion(
     drop: float = 0.1,
     observed: bool = False,
     pairing: str = "independent",
+    mean_flow: float = 0.0,
     ode_steps: int = 100,
     optimizer: optimizers.Optimizer = ADAM,
-    ema_half_life: float = 10_000.0,
+    ema_half_life: optimizers.Schedule = 10_000.0,
 ) -> Model:
     """Returns a diffusion model of images, vectors, series or tables.
 
@@ -68,7 +70,7 @@ def diffusion(
 
     `log_prob` is exact, for at most 16 real numbers. `log_prob_bound` is the variational bound for whole numbers. `encode`
     and `decode` follow the path without fresh noise. The predictions u and v alone have `log_prob`, `encode` and `decode`. `given` takes the conditions, and with `observed` also `x` and `mask`,
-    numbers that a sample keeps. `how` takes `steps`; `solver`, one of euler, heun and multistep; `churn`, the share of noise
+    numbers that a sample keeps. `how` takes `steps`; `solver`, one of euler, heun, multistep and, with `mean_flow`, mean; `churn`, the share of noise
     that a step draws anew (0 for DDIM, 1 for ancestral sampling); and `guidance`, the weight of the conditions (1 for none)
     from the time `guide_from` to `guide_to` (Kynkaanniemi et al. 2024, arXiv 2404.07724). Guided samples do not follow
     p(x | conditions).
@@ -87,15 +89,19 @@ def diffusion(
       pairing: which noise stands beside which row in training: `independent`, the default, or `transport`, the optimal
         transport within groups of 64 rows, which makes paths straighter. With labels, noise is transported within a
         class. The sampler then takes no `churn`, because noise is no longer independent of the row.
+      mean_flow: share of the rows of training from which the net also learns mean velocities, so that one step, or a few,
+        draw a sample (Geng et al. 2025, arXiv 2505.13447); by default 0, for none. It needs the prediction u. The net
+        then reads two times [N, 2] as its level, and samples take one step of the solver `mean` by default.
       ode_steps: number of steps of `log_prob`, `encode` and `decode`; by default 100.
       optimizer: see `gen_jax.optimizers.optimizer`; by default Adam.
-      ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 10,000.
+      ema_half_life: half-life, in rows, of the averaged weights that sample and score, or a schedule; by default 10,000.
 
     Raises:
       UserError: for data that nets cannot read, missing conditions, or an unknown name or option.
     """
     check_arguments(spec, prediction, target, deviation, drop, observed, ode_steps)
     check_pairing(pairing, spec, conditional, observed)
+    check_mean_flow(mean_flow, prediction, target)
     curve, density = build("schedule", SCHEDULES, schedule), build("times", DENSITIES, times)
     if not curve.ends and prediction in ("e", "u"):
         raise UserError(
@@ -117,15 +123,16 @@ def diffusion(
         drop=drop if conditions.names else 0.0,
         observed=observed,
         pairing=PAIRINGS[pairing],
+        mean_flow=mean_flow,
     )
     tx = optimizers.optimizer(optimizer)
     honoured = (*conditions.names, "x", "mask") if observed else conditions.names
     record = Model(
         partial(init, model, tx),
-        partial(gradient_step, partial(denoising_loss, model), "loss", tx, ema_half_life),
+        partial(gradient_step, partial(denoising_loss, model), "loss", tx, optimizers.schedule(ema_half_life)),
         partial(sample, model, honoured, jax.jit(partial(draw, model), static_argnames=("num", "method"))),
         given=honoured,
-        options=OPTIONS,
+        options=options_of(model),
     )
     return record._replace(**functions_of_path(model, ode_steps))
 
@@ -187,7 +194,7 @@ def init(model: Diffusion, tx: Callable, key: jax.Array, batch: Batch) -> Gradie
       key: random key of the weights.
       batch: not used, because `model` gives the shapes.
     """
-    z, level = jnp.zeros((1, *model.form.shape)), jnp.zeros(1)
+    z, level = jnp.zeros((1, *model.form.shape)), jnp.zeros((1, 2) if model.mean_flow else 1)
     evidence = (jnp.zeros((*z.shape, 2)),) if model.observed else ()
     params = model.net.init(key, z, example_conditions(model.conditions, 1), level, *evidence)
     return GradientState(**started(tx, model.conditions.classes, params))
@@ -203,6 +210,7 @@ def denoising_loss(model: Diffusion, params: Any, key: jax.Array, batch: Batch) 
       batch: `x` [N, *shape], the conditions that the net reads, and `weight` [N] (0 for padding rows).
     """
     form_key, t_key, e_key, hide_key, mask_key, dropout_key = jax.random.split(key, 6)
+    dropout_key, pair_key = jax.random.split(dropout_key) if model.mean_flow else (dropout_key, None)
     x = model.form.read(form_key, observed(batch))
     weight = batch.get("weight", jnp.ones(len(x)))
     t = model.density(model.schedule, strata(t_key, weight))
@@ -211,9 +219,12 @@ def denoising_loss(model: Diffusion, params: Any, key: jax.Array, batch: Batch) 
     if model.drop:
         c = hidden(model.conditions, c, jax.random.uniform(hide_key, (len(x),)) < model.drop)
     evidence = evidence_of(x, random_mask(mask_key, x)) if model.observed else None
-    a, s = (like_rows(curve(t), x) for curve in (model.schedule.data, model.schedule.noise))
-    out, at = predict(model, params, a * x + s * e, t, c, evidence, {"dropout": dropout_key})
-    error = error_of(model, at, a * x + s * e, x, e, out)
+    if pair_key is None:
+        a, s = (like_rows(curve(t), x) for curve in (model.schedule.data, model.schedule.noise))
+        out, at = predict(model, params, a * x + s * e, t, c, evidence, {"dropout": dropout_key})
+        error = error_of(model, at, a * x + s * e, x, e, out)
+    else:
+        error = mean_flow_error(model, params, dropout_key, x, e, time_pairs(model, pair_key, t), c, evidence)
     return weighted_mean(jnp.square(error).reshape(len(x), -1).mean(1), weight)
 
 
@@ -301,4 +312,23 @@ def check_pairing(pairing: str, spec: Spec, conditional: bool, observed: bool) -
     if pairing == "transport" and reads:
         raise UserError(
             f"pairing is 'transport' with {reads}; expected no condition but labels. Set pairing=independent"
+        )
+
+
+def check_mean_flow(mean_flow: float, prediction: str, target: str | None) -> None:
+    """Refuses a share of mean velocities out of its range, or beside another prediction than the velocity.
+
+    Args:
+      mean_flow: see `diffusion`.
+      prediction: see `diffusion`.
+      target: see `diffusion`.
+
+    Raises:
+      UserError: for such a share or prediction.
+    """
+    check_share("mean_flow", mean_flow)
+    if mean_flow and (prediction, target) not in (("u", None), ("u", "u")):
+        raise UserError(
+            f"mean_flow is {mean_flow:g} with prediction {prediction!r} and target {target!r}; expected prediction='u' and no "
+            "target"
         )

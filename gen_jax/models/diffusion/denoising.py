@@ -33,6 +33,7 @@ class Diffusion(NamedTuple):
       drop: share of the rows of training whose conditions are hidden, so that samples can be guided.
       observed: whether the net reads observed numbers, so that it completes rows.
       pairing: which noise stands beside which row in training.
+      mean_flow: share of the rows of training from which the net learns mean velocities; 0 for none.
     """
 
     spec: Spec
@@ -47,6 +48,7 @@ class Diffusion(NamedTuple):
     drop: float
     observed: bool
     pairing: Pairing
+    mean_flow: float
 
 
 class Estimate(NamedTuple):
@@ -64,8 +66,11 @@ def predict(
     c: Given | None,
     evidence: jax.Array | None = None,
     rngs: Mapping[str, jax.Array] | None = None,
+    until: jax.Array | None = None,
 ) -> tuple[jax.Array, Shares]:
     """Returns the prediction of the net [N, *shape], and the facts of the times.
+
+    The net reads ln(a / s) of each row. With `mean_flow` it reads two times and predicts the mean velocity between them.
 
     Args:
       model: the model.
@@ -75,10 +80,13 @@ def predict(
       c: conditions of the rows, or None.
       evidence: observed numbers and where they are [N, *shape, 2]; None if the net reads none.
       rngs: random keys of dropout; by default none.
+      until: with `mean_flow`, later times [N]; by default t, for the velocity at t itself.
     """
     at = shares_of(model.schedule, model.deviation, t)
     level = jnp.log(jnp.maximum(at.a, 1e-6)) - jnp.log(jnp.maximum(at.s, 1e-6))
     level = jnp.clip(level, -LARGEST, LARGEST) / LARGEST
+    if model.mean_flow:
+        level = 2 * jnp.stack([t, t if until is None else until], 1) - 1
     inputs = () if evidence is None else (evidence,)
     out = model.net.apply(params, z / like_rows(at.scale, z), c, level, *inputs, rngs=rngs or {})
     return out, Shares(*(like_rows(value, z) for value in at))

@@ -18,7 +18,7 @@ from gen_jax.conditions import (
 )
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.model import Batch
-from gen_jax.models.diffusion.denoising import Diffusion, Estimate, estimate, hidden
+from gen_jax.models.diffusion.denoising import Diffusion, Estimate, estimate, hidden, predict
 from gen_jax.models.diffusion.pairing import transported
 from gen_jax.models.diffusion.schedules import Grid
 
@@ -55,7 +55,7 @@ class Method(NamedTuple):
     noisy: bool  # whether a step draws fresh noise
 
 
-SOLVERS = ("euler", "heun", "multistep")
+SOLVERS = ("euler", "heun", "multistep", "mean")
 
 
 def solver_of(grid: Grid, churn: float, guidance: float, guide_from: float, guide_to: float) -> Solver:
@@ -106,7 +106,7 @@ def sample(
       UserError: for a condition or an option that the model does not have, or a value out of its range.
     """
     refuse_given(given, honoured)
-    options = sampler_options(how, OPTIONS)
+    options = sampler_options(how, options_of(model))
     steps = steps_of(model, options)
     y_key, x_key = jax.random.split(key)
     beside = sample_conditions(y_key, given, num, model.conditions, state.classes)
@@ -114,6 +114,15 @@ def sample(
     method = Method(options["solver"], bool((steps.guidance != 1).any()), bool(steps.fresh.any()))
     x = compiled(x_key, state.average, num, beside or None, cells, steps, method)
     return {"x": x, **beside}
+
+
+def options_of(model: Diffusion) -> dict[str, Any]:
+    """Returns the options of the sampler of a model, with their defaults.
+
+    Args:
+      model: the model.
+    """
+    return {**OPTIONS, **({"steps": 1, "solver": "mean"} if model.mean_flow else {})}
 
 
 def steps_of(model: Diffusion, options: Mapping[str, Any]) -> Solver:
@@ -128,7 +137,7 @@ def steps_of(model: Diffusion, options: Mapping[str, Any]) -> Solver:
         model whose noise depends on the rows.
     """
     check_whole("steps", options["steps"])
-    choose("solver", options["solver"], SOLVERS)
+    choose("solver", options["solver"], [name for name in SOLVERS if model.mean_flow or name != "mean"])
     ranges = {"churn": 1, "guidance": 100, "guide_from": 1, "guide_to": 1}
     for name in ranges:
         if np.ndim(options[name]):
@@ -139,6 +148,8 @@ def steps_of(model: Diffusion, options: Mapping[str, Any]) -> Solver:
             f"guidance is {numbers[1]:g} and this model was trained without hidden conditions; expected 1, or a model with "
             "conditional=True and drop above 0"
         )
+    if numbers[0] and options["solver"] == "mean":
+        raise UserError(f"churn is {numbers[0]:g} with the solver mean, which draws no fresh noise; expected 0")
     if numbers[0] and model.pairing is transported:
         raise UserError(
             f"churn is {numbers[0]:g} and this model was trained with pairing=transport; expected 0, because fresh noise "
@@ -181,8 +192,11 @@ def draw(
     evidence = None if cells is None else evidence_of(*cells)
     start = normal(jax.vmap(lambda each: jax.random.fold_in(each, 0))(keys), model.form.shape)
     z = start * first_scale(model, steps)
-    look = partial(guided_estimate, model, params, c, evidence, method.guided)
-    x = solved(look, keys, z, steps, method)
+    if method.solver == "mean":
+        x = crossed(partial(guided, model, c, evidence, method.guided, partial(mean_velocity, model, params)), z, steps)
+    else:
+        look = partial(guided, model, c, evidence, method.guided, partial(estimate, model, params))
+        x = solved(look, keys, z, steps, method)
     x = model.form.drawn(form_key, x)
     return x if cells is None else jnp.where(cells[1], cells[0], x)
 
@@ -218,40 +232,77 @@ def evidence_of(x: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.stack([jnp.where(mask, x, 0), mask.astype(jnp.float32)], -1)
 
 
-def guided_estimate(
+def guided(
     model: Diffusion,
-    params: Any,
     c: Given | None,
     evidence: jax.Array | None,
-    guided: bool,
+    twofold: bool,
+    look: Callable,
+    z: jax.Array,
+    weight: jax.Array,
+    *times: jax.Array,
+) -> Any:
+    """Returns what a net says of noisy rows, with classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598).
+
+    It is the value without conditions plus `weight` times the difference that the conditions make.
+
+    Args:
+      model: the model.
+      c: conditions of the rows, or None.
+      evidence: observed numbers and where they are; None if the net reads none.
+      twofold: whether a step has a weight other than 1.
+      look: function (z, *times of the rows, c=, evidence=) -> tree of arrays [N, *shape].
+      z: noisy rows [N, *shape].
+      weight: weight of the conditions [].
+      *times: times of all rows [].
+    """
+    num = len(z)
+    if not twofold:
+        return look(z, *(jnp.full(num, t) for t in times), c=c, evidence=evidence)
+    z, c, evidence = jax.tree.map(lambda each: jnp.concatenate([each, each]), (z, c, evidence))
+    c = hidden(model.conditions, c, jnp.arange(2 * num) >= num)
+    out = look(z, *(jnp.full(2 * num, t) for t in times), c=c, evidence=evidence)
+    return jax.tree.map(
+        lambda each: jnp.where(weight == 1, each[:num], each[num:] + weight * (each[:num] - each[num:])), out
+    )
+
+
+def mean_velocity(
+    model: Diffusion,
+    params: Any,
     z: jax.Array,
     t: jax.Array,
-    weight: jax.Array,
-) -> Estimate:
-    """Returns x and e of noisy rows, with classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598).
-
-    The estimate is that without conditions plus `weight` times the difference that the conditions make.
+    until: jax.Array,
+    c: Given | None,
+    evidence: jax.Array | None,
+) -> jax.Array:
+    """Returns the mean velocity of rows between two times [N, *shape].
 
     Args:
       model: the model.
       params: weights of the net.
+      z: noisy rows [N, *shape].
+      t: first times [N].
+      until: last times [N].
       c: conditions of the rows, or None.
       evidence: observed numbers and where they are; None if the net reads none.
-      guided: whether a step has a weight other than 1.
-      z: noisy rows [N, *shape].
-      t: time of all rows [].
-      weight: weight of the conditions [].
     """
-    times = jnp.full(len(z), t)
-    if not guided:
-        return estimate(model, params, z, times, c, evidence)
-    num = len(z)
-    twice = jax.tree.map(lambda each: jnp.concatenate([each, each]), (z, times, c, evidence))
-    z, times, c, evidence = twice
-    out = estimate(model, params, z, times, hidden(model.conditions, c, jnp.arange(2 * num) >= num), evidence)
-    return Estimate(
-        *(jnp.where(weight == 1, each[:num], each[num:] + weight * (each[:num] - each[num:])) for each in out)
-    )
+    return predict(model, params, z, t, c, evidence, until=until)[0]
+
+
+def crossed(look: Callable, z: jax.Array, steps: Solver) -> jax.Array:
+    """Returns the data at the end of a path from noise by steps of mean velocities.
+
+    Args:
+      look: function (z, guidance, t, next t) -> mean velocity [N, *shape].
+      z: noise [N, *shape].
+      steps: the steps.
+    """
+
+    def move(z: jax.Array, at: Solver) -> tuple[jax.Array, None]:
+        return z + (at.next_t - at.t) * look(z, at.guidance, at.t, at.next_t), None
+
+    return jax.lax.scan(move, z, jax.tree.map(jnp.asarray, steps))[0]
 
 
 def solved(look: Callable, keys: jax.Array, z: jax.Array, steps: Solver, method: Method) -> jax.Array:
@@ -263,7 +314,7 @@ def solved(look: Callable, keys: jax.Array, z: jax.Array, steps: Solver, method:
     al. 2022, arXiv 2211.01095, algorithm 2).
 
     Args:
-      look: function (z, t, guidance) -> estimate.
+      look: function (z, guidance, t) -> estimate.
       keys: random keys of the rows [N].
       z: noise [N, *shape].
       steps: the steps.
@@ -272,14 +323,14 @@ def solved(look: Callable, keys: jax.Array, z: jax.Array, steps: Solver, method:
 
     def move(carry: tuple[jax.Array, jax.Array], now: tuple[Solver, jax.Array]) -> tuple[tuple, None]:
         (z, before), (at, number) = carry, now
-        x, e = look(z, at.t, at.guidance)
+        x, e = look(z, at.guidance, at.t)
         if method.solver == "multistep":
             x, before = x + at.ratio * (x - before), x
             e = (z - at.a * x) / at.s
         down = jnp.sqrt(jnp.maximum(jnp.square(at.next_s) - jnp.square(at.fresh), 0))
         after = at.next_a * x + down * e
         if method.solver == "heun":
-            end = look(after, at.next_t, at.guidance)
+            end = look(after, at.guidance, at.next_t)
             mean = Estimate(*((first + last) / 2 for first, last in zip((x, e), end, strict=True)))
             better = z + (at.next_a - at.a) * mean.x + (down - at.s) * mean.e
             after = jnp.where(at.inner, better, after)

@@ -88,7 +88,7 @@ def flow(
     linear: bool = True,
     conditional: bool = False,
     optimizer: optimizers.Optimizer = ADAM,
-    ema_half_life: float = 0.0,
+    ema_half_life: optimizers.Schedule = 0.0,
 ) -> Model:
     """Returns a normalizing flow of vectors, images and tables of numbers (Durkan et al. 2019, arXiv 1906.04032).
 
@@ -107,7 +107,7 @@ def flow(
       linear: whether a linear map of all numbers precedes each layer; by default True.
       conditional: whether the net reads the conditions of the data; by default False.
       optimizer: see `gen_jax.optimizers.optimizer`; by default Adam, with gradients clipped to a global norm of 5.
-      ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 0, the newest weights.
+      ema_half_life: half-life, in rows, of the averaged weights that sample and score, or a schedule; by default 0, the newest weights.
 
     Raises:
       UserError: for data that are not rows of numbers, missing conditions, or an unknown name or option.
@@ -131,7 +131,7 @@ def flow(
         functions["log_prob_bound"] = partial(host_checks.log_prob_bound, conditions, score)
     record = Model(
         partial(init, model, tx),
-        partial(gradient_step, partial(flow_loss, model), "nats_per_row", tx, ema_half_life),
+        partial(gradient_step, partial(flow_loss, model), "nats_per_row", tx, optimizers.schedule(ema_half_life)),
         partial(sample, model, jax.jit(partial(drawn_rows, model), static_argnames="num")),
         prior=partial(prior, model),
         encode=partial(host_checks.encode, conditions, jax.jit(partial(latent_of, model))),

@@ -82,7 +82,7 @@ def vae(
     means: bool = False,
     sweeps: int = 100,
     optimizer: optimizers.Optimizer = ADAM,
-    ema_half_life: float = 0.0,
+    ema_half_life: optimizers.Schedule = 0.0,
 ) -> Model:
     """Returns an autoencoder of images, vectors or columns (Kingma & Welling 2014, arXiv 1312.6114).
 
@@ -122,7 +122,7 @@ def vae(
       means: whether a sample is the mean of x given its latent instead of a draw; by default False.
       sweeps: number of moves of the Markov chain that completes x; by default 100.
       optimizer: see `gen_jax.optimizers.optimizer`; by default Adam.
-      ema_half_life: half-life, in rows, of the averaged weights that sample and score; by default 0, no average.
+      ema_half_life: half-life, in rows, of the averaged weights that sample and score, or a schedule; by default 0, no average.
 
     Raises:
       UserError: for data that are not images, vectors or columns, missing conditions, or an unknown name or option.
@@ -150,7 +150,7 @@ def vae(
     model = latent_model(
         latent_of(nets)._replace(means=means, sweeps=sweeps),
         partial(init, nets, tx),
-        partial(step, nets, loss, optimizers.schedule(kl), tx, ema_half_life),
+        partial(step, nets, loss, optimizers.schedule(kl), tx, optimizers.schedule(ema_half_life)),
     )
     extras = {"integer_network": partial(integer_network, spec, nets)}
     return model._replace(extras=extras)
@@ -187,7 +187,7 @@ def step(
     loss: Callable,
     beta: Callable,
     tx: Callable,
-    ema_half_life: float,
+    half_life: Callable,
     key: jax.Array,
     state: VaeState,
     batch: Batch,
@@ -199,7 +199,7 @@ def step(
       loss: function (params, key, batch, beta) -> `Loss`, such as `elbo_loss` of these nets.
       beta: function from the number of examples to the weight of the KL.
       tx: function from the number of examples to an Optax transformation.
-      ema_half_life: half-life of the averaged weights, in rows; 0 for no average.
+      half_life: function from the number of examples to the half-life of the averaged weights, in rows.
       key: random key of the noise.
       state: the state before the update.
       batch: see `elbo_loss`.
@@ -213,7 +213,7 @@ def step(
     moments = state.moments
     if nets.deterministic:
         moments = running_moments(moments, report.means, weight, 1 / (state.step + 1))
-    state = updated(tx, ema_half_life, gradient, state, batch)._replace(moments=moments)
+    state = updated(tx, half_life, gradient, state, batch)._replace(moments=moments)
     return state, {**report.metrics, "gradient_norm": optax.tree.norm(gradient)}
 
 
