@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gen_jax.cli import command_line
+from gen_jax.config import flat
 from gen_jax.errors import UserError
 from gen_jax.models import MODELS
 from gen_jax.registry import Choices, choices_of
@@ -32,6 +33,12 @@ def test_a_number_stands_in_the_place_of_a_schedule():
 def test_a_schedule_stands_in_the_place_of_a_number():
     kl = model_of(VAE, "--config.model.kl.start=0.1", "--config.model.kl.stop=1", "--config.model.kl.examples=9")["kl"]
     assert kl == {"start": 0.1, "stop": 1.0, "examples": 9, "shape": "cosine"}
+
+
+def test_a_schedule_may_count_epochs():
+    rate = f"{OPTIMIZER}.learning_rate"
+    moving = model_of(GAN, f"{rate}.epochs=3", f"{rate}.examples=None")["generator_optimizer"]["learning_rate"]
+    assert moving["epochs"] == 3 and "examples" not in moving
 
 
 def test_options_that_the_config_leaves_out_can_be_set():
@@ -88,6 +95,15 @@ def test_none_removes_an_option():
     assert "b1" not in model_of(GAN, f"{OPTIMIZER}.b1=None")["generator_optimizer"]
     assert "b1" not in model_of(GAN, f"{OPTIMIZER}.b1", "None")["generator_optimizer"]
     assert model_of(GAN, "--config.model.ema_half_life=None")["ema_half_life"] == 0.0  # the default of the family
+
+
+def test_none_unsets_a_setting_that_may_be_unset():
+    chorales = "configs/jsb_transformer.py"
+    for setting in ("data.augment", "data.path", "select", "epochs", "data.window"):
+        values = command_line.parse(["train", "--config", chorales, f"--config.{setting}=None"], {}, required="config")
+        assert flat(values.config)[setting] is None
+    with pytest.raises(UserError, match="steps"):
+        command_line.parse(["train", "--config", chorales, "--config.steps=None"], {}, required="config")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 A config names the options that it needs. A command line may also set every other option of the chosen net, optimizer,
 cell or loss. It may change a `name`, which removes the options of the old name. It may replace a number by a schedule
-or a schedule by a number, and remove an option by `=None`.
+or a schedule by a number, and remove an option, or unset a setting that may be unset, by `=None`.
 """
 
 import inspect
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from gen_jax.config import MEANINGS, flat, setting_of
+from gen_jax.config import MEANINGS, base_config, flat, setting_of
 from gen_jax.errors import UserError, choose
 from gen_jax.models import MODELS
 from gen_jax.registry import Choices, choices_of, options_of, pick
@@ -50,6 +50,9 @@ def prepare(config: ConfigDict, changes: Mapping[str, str]) -> set[str]:
     for setting in sorted(changes, key=lambda setting: (not setting.endswith(".name"), setting.count("."))):
         if not setting.startswith("model.") or setting == "model.name":
             choose("config key", setting, flat(config, inner=True))
+            if changes[setting] == "None" and flat(base_config()).get(setting, "") is None:
+                config.update_from_flattened_dict({setting: None})
+                removed.add(setting)
             continue
         slot = find(config, setting)
         text = changes[setting]
@@ -108,7 +111,7 @@ def known_options(
     """
     name = section.get("name")
     if not choices.table or name is None:
-        fields = MOVING if schedule else {}
+        fields = {**MOVING, "epochs": placeholder(float)} if schedule else {}
         return None, {
             field: inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=value)
             for field, value in fields.items()

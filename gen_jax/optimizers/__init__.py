@@ -91,7 +91,10 @@ def epochs_as_examples(options: Any, rows: int) -> Any:
     if {"start", "stop"} <= parts.keys() and parts.get("epochs") is not None:
         epochs = parts.pop("epochs")
         if parts.get("examples") is not None:
-            raise UserError(f"a schedule has epochs {epochs} and examples {parts['examples']}; expected one of them")
+            raise UserError(
+                f"a schedule has epochs {epochs} and examples {parts['examples']}; expected one of them. Set the other one "
+                "to None"
+            )
         if not isinstance(epochs, int | float) or not 0 < epochs * rows < 2**31:
             raise UserError(f"epochs of a schedule is {epochs}; expected a number above 0, and rows below 2^31")
         return {**parts, "examples": max(1, round(epochs * rows))}
