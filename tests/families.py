@@ -436,6 +436,12 @@ FAMILIES = {
         0.0,
         net={"name": "made", "hidden": (16, 16), "orders": 3, "direct": False, "dropout": 0.1},
     ),
+    "patches": made_family(
+        BITS._replace(shape=(1, 2, 2)),
+        {**pixels(), "x": pixels()["x"].reshape(-1, 1, 2, 2)},
+        0.0,
+        net={"name": "patches", "patch": 1, "hidden": 8, "units": 8, "layers": 1, "heads": 2, "dropout": 0.05},
+    ),
     "autoregressive_roll": sequence_family(
         autoregressive,
         "roll",

@@ -50,6 +50,14 @@ SMALLER = {  # what takes long to compile or to run
     "emoji_diffusion": ["--config.model.net.units=16", "--config.model.net.layers=1"],
     "diffusion_gaussians": ["--config.model.net.width=16"],
     "masked": ["--config.model.net.width=16"],
+    "made": ["--config.model.net.hidden=(8,)"],
+    "patch_transformer": [
+        "--config.model.net.patch=2",
+        "--config.model.net.hidden=8",
+        *TINY[:2],
+        "--config.model.optimizer.learning_rate.warm_up=0",
+    ],
+    "polyphonic_gru": [*TINY[:2], "--config.epochs=None", "--config.eval_every=2", "--config.batch_size=4"],
     "flow": ["--config.model.net.width=16", "--config.model.layers=2", "--config.model.bins=4"],
     "jsb_lstm": ["--config.eval_every=2"],
     "jsb_gru_structured": ["--config.model.net.units=16", "--config.eval_every=2"],
@@ -172,8 +180,7 @@ def black_and_white(folder: Path, random: np.random.Generator) -> list[str]:
             place = folder / "images" / split / str(number % 2)
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(random.integers(0, 256, (4, 4), dtype=np.uint8)).save(place / f"{number}.png")
-    small = ["--config.model.net.hidden=(8,)", "--config.eval_every=2", "--config.data.transform=static_binary"]
-    return [f"--config.data.path={folder / 'images'}", *small]
+    return [f"--config.data.path={folder / 'images'}", "--config.eval_every=2", "--config.data.transform=static_binary"]
 
 
 def squares(folder: Path, random: np.random.Generator) -> list[str]:
@@ -187,6 +194,7 @@ def squares(folder: Path, random: np.random.Generator) -> list[str]:
 PAIRED = {
     "chorales": pieces,
     "made": black_and_white,
+    "patch_transformer": black_and_white,
     "diffusion_mnist": squares,
     "translate": sentences,
     "summarise": synopses,

@@ -37,6 +37,7 @@ from gen_jax.models.vqvae import vqvae
 
 PREFIXED = (
     "made_table",
+    "patches",
     "markov",
     "autoregressive_text",
     "transformer_text",

@@ -1,5 +1,6 @@
 """MADE: masks, orders, densities, the conditions that it takes and refuses."""
 
+from functools import partial
 from itertools import product
 
 import jax
@@ -12,9 +13,12 @@ from families import complete_table
 from gen_jax.errors import UserError
 from gen_jax.models.autoregressive import autoregressive
 from gen_jax.models.autoregressive.entries import order_log_prob, order_loss
+from gen_jax.nets.causal_patches import CausalPatches
+from gen_jax.nets.embedding import Embedded
 from gen_jax.nets.made import Layout, Made
 
 KEY = jax.random.key(0)
+FIVE = Layout(np.arange(5), 5, 2)
 BITS = make_spec("image", (3, 2, 1))._replace(dtype="uint8", low=0, high=1)
 LEVELS = BITS._replace(high=2)
 NOISY = 0.5  # deviation of what is added to fresh weights, so that every connection counts
@@ -40,7 +44,7 @@ def made_model(spec, **options):
 def test_an_output_depends_on_all_inputs_of_earlier_entries_and_on_no_others(options, owner):
     made, layout = Made(**{"hidden": (16,), **options}), Layout(np.array(owner), 5, 2)
     x = jax.random.uniform(KEY, (1, len(owner)), minval=1, maxval=2)
-    for place in made.places(5):
+    for place in made.places(layout):
         weights = jax.tree.map(lambda leaf: abs(leaf), noisy(made.init(KEY, x, None, layout, jnp.asarray(place))))
         slopes = jax.jacobian(lambda x: made.apply(weights, x, None, layout, jnp.asarray(place))[0])(x)[:, :, 0]
         read = np.abs(slopes).max(1) > 0  # [D, L]
@@ -50,11 +54,45 @@ def test_an_output_depends_on_all_inputs_of_earlier_entries_and_on_no_others(opt
             assert read[earlier].all()
 
 
+def noisy_patches(**options):
+    """A net over images of 4 x 4 pixels and 2 channels, its layout, an image, and weights that connect everything."""
+    net = CausalPatches(**{"patch": 2, "hidden": 16, "units": 8, "layers": 2, "heads": 2, **options})
+    layout, x = Layout(np.arange(32), 32, 3, (4, 4, 2)), jax.random.normal(KEY, (2, 32))
+    place = jnp.asarray(net.places(layout)[0])
+    return net, layout, x, place, noisy(net.init(KEY, x, None, layout, place))
+
+
+def test_an_entry_reads_earlier_patches_and_earlier_entries_of_its_patch_and_no_others():
+    net, layout, x, place, weights = noisy_patches()
+    slopes = jax.jit(jax.jacobian(lambda x: net.apply(weights, x[None], None, layout, place)[0]))(x[0])  # [D, W, D]
+    read, earlier = np.abs(slopes).max(1) > 0, np.asarray(place)[None] < np.asarray(place)[:, None]
+    assert not read[~earlier].any() and read[earlier].mean() > 0.9
+    order = np.argsort(place)
+    np.testing.assert_array_equal(order[:8], [0, 1, 2, 3, 8, 9, 10, 11])  # the first patch, line by line
+    np.testing.assert_array_equal(order[8:10], [4, 5])  # then the patch on its right
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_entries_of_patches_one_by_one_are_those_of_one_pass(conditional):
+    net, layout, x, place, _ = noisy_patches()
+    c = Embedded(jax.random.normal(KEY, (2, 5))) if conditional else None
+    weights = noisy(net.init(KEY, x, c, layout, place))
+    whole = net.apply(weights, x, c, layout, place)
+    apply = partial(net.apply, weights)
+    progress = apply(x, c, layout, method="begin")
+    at = jax.jit(lambda progress, entry, time: apply(progress, c, layout, entry, time, method="at"))
+    add = jax.jit(lambda progress, entry, time: apply(progress, c, layout, entry, time, x, method="add"))
+    for time, entry in enumerate(np.argsort(place)):
+        rows = jnp.full(2, entry)
+        np.testing.assert_allclose(at(progress, rows, jnp.int32(time)), whole[:, entry], atol=1e-4)
+        progress = add(progress, rows, jnp.int32(time))
+
+
 def test_orders_are_permutations_that_differ_and_one_order_is_that_of_the_data():
-    places = Made(orders=6).places(5)
+    places = Made(orders=6).places(FIVE)
     assert (np.sort(places, 1) == np.arange(5)).all() and len({tuple(place) for place in places}) == 6
-    np.testing.assert_array_equal(Made().places(5), [np.arange(5)])
-    np.testing.assert_array_equal(Made(orders=6).places(5), places)
+    np.testing.assert_array_equal(Made().places(FIVE), [np.arange(5)])
+    np.testing.assert_array_equal(Made(orders=6).places(FIVE), places)
 
 
 def test_the_density_is_the_mean_over_the_orders_and_the_loss_is_that_of_one():
@@ -127,6 +165,13 @@ REFUSED = [
     (LEVELS, {"net": {"name": "made"}, "likelihood": {"name": "gaussian"}}, "'gaussian' gives no exact probability"),
     (table_spec(2, 3), {"net": {"name": "made"}}, "cells of column 'x0' may be missing"),
     (complete_table(2, None), {"net": {"name": "made"}}, "column 'x1' of .* holds numbers; expected levels"),
+    (BITS, {"net": {"name": "patches"}}, r"patch of patches is 4 and a row has the shape \[3, 2, 1\]; expected images"),
+    (BITS, {"net": {"name": "patches", "patch": 1, "units": 0}}, "units of patches is 0"),
+    (
+        complete_table(2, 3),
+        {"net": {"name": "patches"}},
+        "patch of patches is 4 and a row has the shape .*expected images",
+    ),
     (make_spec("class_map", (2, 2)), {"net": {"name": "made"}}, "holds class_map data; expected images, vectors"),
 ]
 

@@ -22,6 +22,7 @@ class Layout(NamedTuple):
     owner: np.ndarray  # [L] entry of each input
     entries: int  # D
     width: int  # W, number of outputs of an entry
+    shape: tuple[int, ...] = ()  # of a row of D entries; not needed by a net that reads rows as vectors
 
     @property
     def inputs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -80,16 +81,16 @@ class Made(nn.Module):
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout of made is {self.dropout}; expected a rate from 0 to below 1")
 
-    def places(self, entries: int) -> np.ndarray:
+    def places(self, layout: Layout) -> np.ndarray:
         """Returns the place of each entry in each order, [K, D] int32.
 
         Args:
-          entries: number of entries D.
+          layout: the entries of a row.
         """
         if self.orders == 1:
-            return np.arange(entries, dtype=np.int32)[None]
+            return np.arange(layout.entries, dtype=np.int32)[None]
         shuffled = np.random.default_rng(0)
-        return np.stack([shuffled.permutation(entries) for _ in range(self.orders)]).astype(np.int32)
+        return np.stack([shuffled.permutation(layout.entries) for _ in range(self.orders)]).astype(np.int32)
 
     def degrees(self, layout: Layout, conditional: bool) -> list[np.ndarray]:
         """Returns the degrees of the units of each hidden layer, evenly spread from 0 to D - 1.

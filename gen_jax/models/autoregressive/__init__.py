@@ -20,11 +20,12 @@ from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions import frames, pixels
 from gen_jax.errors import UserError, check_whole
 from gen_jax.model import Batch, Model, family, like_rows
-from gen_jax.models.autoregressive.entries import entries_model
+from gen_jax.models.autoregressive.entries import EntryNet, entries_model
 from gen_jax.models.autoregressive.lanes import AutoregressiveNet, AutoregressiveState, Lanes, first_lanes, no_frame
 from gen_jax.models.autoregressive.sampling import OPTIONS, sample, samplers
 from gen_jax.models.sequences import check_sequences, continued_lanes, ended, frame_lengths
 from gen_jax.models.updates import started, updated
+from gen_jax.nets.causal_patches import CausalPatches
 from gen_jax.nets.made import Made
 from gen_jax.nets.predictor import Predictor
 from gen_jax.nets.recurrent import RECURRENT, build_recurrent
@@ -32,7 +33,7 @@ from gen_jax.nets.transformer import Transformer
 from gen_jax.registry import Choices, build
 
 ADAM = {"name": "adam", "learning_rate": 2e-3, "clip_norm": 1.0}
-NETS: dict[str, Callable[..., Any]] = {**RECURRENT, "made": Made}
+NETS: dict[str, Callable[..., Any]] = {**RECURRENT, "made": Made, "patches": CausalPatches}
 
 
 @family("autoregressive")
@@ -52,7 +53,8 @@ def autoregressive(
 
     p(x) is the product of p(x_t | x_1..t-1). The net of sequences is a recurrent net or a causal transformer. Images,
     vectors and tables of levels have the net `made`. With several `orders` of the entries it is trained in one order
-    after another, and p(x) is the mean over the orders. `given` takes `x` and `mask`, the first entries of a row, if
+    after another, and p(x) is the mean over the orders. Images may have the net `patches`, a causal transformer over
+    patches that ends in a `made` within a patch. `given` takes `x` and `mask`, the first entries of a row, if
     the order is that of the data. What follows is about sequences.
 
     A step is one update by the gradient of `next_frame_loss`. If a batch has `reset`, row i continues row i of the
@@ -72,10 +74,11 @@ def autoregressive(
       net: a `name` in `nets.cells.CELLS` and the options of `nets.recurrent.Recurrent`; by default one LSTM layer
         (Hochreiter & Schmidhuber 1997). Or `transformer` and the options of `nets.transformer.Transformer` (Vaswani et
         al. 2017, arXiv 1706.03762). Or `made` and the options of `nets.made.Made`
-        (Germain et al. 2015, arXiv 1502.03509).
+        (Germain et al. 2015, arXiv 1502.03509), or `patches` and the options of
+        `nets.causal_patches.CausalPatches`.
       head: a `name` in `distributions.frames.HEADS` and its options. None, the default, takes the first head that fits
         the data.
-      likelihood: density of a number, for `made` on images and vectors: a `name` in `distributions.pixels.LIKELIHOODS`
+      likelihood: density of a number, for `made` and `patches` on images and vectors: a `name` in `distributions.pixels.LIKELIHOODS`
         and its options. None, the default, takes the first likelihood that fits the data.
       conditional: whether the net reads the conditions of the row, labels and `c`; by default False. They are
         concatenated with every frame, but a transformer attends to a text. Likelihoods are then log p(x | conditions).
@@ -96,7 +99,7 @@ def autoregressive(
     if not kind_of(spec).time:
         if head is not None or label_smoothing or copies or accumulate != 1:
             raise UserError(f"{spec.name} holds no sequences; expected no head, label_smoothing, copies or accumulate")
-        return entries_model(spec, made_of(spec, net), likelihood, conditional, tx, half_life)
+        return entries_model(spec, entry_net(spec, net), likelihood, conditional, tx, half_life)
     if likelihood is not None:
         raise UserError(f"likelihood is set and {spec.name} holds sequences; expected a head")
     check_whole("accumulate", accumulate)
@@ -140,12 +143,12 @@ def autoregressive(
     )
 
 
-def made_of(spec: Spec, net: Any) -> Made:
+def entry_net(spec: Spec, net: Any) -> EntryNet:
     """Returns the net of rows that are no sequences.
 
     Args:
       spec: facts of the data.
-      net: the name `made` and its options, or the net.
+      net: the name `made` or `patches` and its options, or the net.
 
     Raises:
       UserError: for another net.
@@ -153,7 +156,7 @@ def made_of(spec: Spec, net: Any) -> Made:
     if isinstance(net, Mapping) and net.get("name") in RECURRENT:
         raise UserError(f"net is {net['name']!r} and {spec.name} holds {spec.kind} data, no sequences; expected 'made'")
     layers = build("net", NETS, net)
-    if not isinstance(layers, Made):
+    if not isinstance(layers, EntryNet):
         raise UserError(f"net is an object of type {type(layers).__name__}; expected a gen_jax.nets.made.Made")
     return layers
 

@@ -30,16 +30,18 @@ from gen_jax.model import Batch, Model, row_sum, weighted_mean
 from gen_jax.models import host_checks
 from gen_jax.models.autoregressive.lanes import AutoregressiveState
 from gen_jax.models.updates import started, updated
+from gen_jax.nets.causal_patches import CausalPatches, Progress
 from gen_jax.nets.embedding import ConditionedNet
 from gen_jax.nets.made import Layout, Made, Sums
 
+EntryNet = Made | CausalPatches
 NEVER = -1e9  # the logit of a level that a column lacks
 
 
 class Entries(NamedTuple):
     """Describes an autoregressive model of the D entries of a row without its weights."""
 
-    layers: Made
+    layers: EntryNet
     net: ConditionedNet  # the layers and the conditions that they read
     layout: Layout
     likelihood: Likelihood  # density of an entry, given its outputs
@@ -55,7 +57,12 @@ class Entries(NamedTuple):
 
 
 def entries_model(
-    spec: Spec, layers: Made, likelihood: pixels.LikelihoodChoice, conditional: bool, tx: Callable, half_life: Callable
+    spec: Spec,
+    layers: EntryNet,
+    likelihood: pixels.LikelihoodChoice,
+    conditional: bool,
+    tx: Callable,
+    half_life: Callable,
 ) -> Model:
     """Returns a model of rows without time, see `autoregressive`.
 
@@ -82,7 +89,7 @@ def entries_model(
     )
 
 
-def entries_of(spec: Spec, layers: Made, likelihood: pixels.LikelihoodChoice, conditions: Conditions) -> Entries:
+def entries_of(spec: Spec, layers: EntryNet, likelihood: pixels.LikelihoodChoice, conditions: Conditions) -> Entries:
     """Returns the model without its weights.
 
     Args:
@@ -115,8 +122,8 @@ def entries_of(spec: Spec, layers: Made, likelihood: pixels.LikelihoodChoice, co
             raise UserError(
                 f"likelihood {density.name!r} gives no exact probability of each number of {spec.name}; expected another one"
             )
-    layout = Layout(owner, size, density.width)
-    net, places = ConditionedNet(layers, conditions), layers.places(size)
+    layout = Layout(owner, size, density.width, tuple(spec.shape))
+    net, places = ConditionedNet(layers, conditions), layers.places(layout)
     return Entries(layers, net, layout, density, levels, possible, places, tuple(spec.shape), conditions)
 
 
@@ -259,7 +266,7 @@ def sample(
     y_key, x_key = jax.random.split(key)
     beside = sample_conditions(y_key, given, num, model.conditions, state.classes)
     x, mask = given_cells(given, num, model.shape)
-    observed = mask.reshape(num, -1)
+    observed = mask.reshape(num, -1)[:, np.argsort(model.places[0])]
     if (observed[:, 1:] & ~observed[:, :-1]).any():
         raise UserError(
             "given mask hides an entry before one that is observed; expected the first entries of each row, because "
@@ -291,7 +298,7 @@ def complete(model: Entries, key: jax.Array, params: Any, x: jax.Array, mask: ja
     flat, observed = x.reshape(num, size), mask.reshape(num, size)
     net = partial(model.net.apply, params["net"])
 
-    def draw(carry: tuple[Sums, jax.Array], time: jax.Array) -> tuple[tuple[Sums, jax.Array], None]:
+    def draw(carry: tuple[Sums | Progress, jax.Array], time: jax.Array) -> tuple[tuple, None]:
         sums, flat = carry
         entry = order[:, time]
         out = jnp.where(jnp.asarray(model.possible)[entry], net(sums, c, layout, entry, time, method="at"), NEVER)

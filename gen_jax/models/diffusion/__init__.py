@@ -69,10 +69,11 @@ def diffusion(
     model.
 
     `log_prob` is exact, for at most 16 real numbers. `log_prob_bound` is the variational bound for whole numbers. `encode`
-    and `decode` follow the path without fresh noise. The predictions u and v alone have `log_prob`, `encode` and `decode`. `given` takes the conditions, and with `observed` also `x` and `mask`,
-    numbers that a sample keeps. `how` takes `steps`; `solver`, one of euler, heun, multistep and, with `mean_flow`, mean; `churn`, the share of noise
-    that a step draws anew (0 for DDIM, 1 for ancestral sampling); and `guidance`, the weight of the conditions (1 for none)
-    from the time `guide_from` to `guide_to` (Kynkaanniemi et al. 2024, arXiv 2404.07724). Guided samples do not follow
+    and `decode` follow the path without fresh noise. The predictions u and v alone have `log_prob`, `encode` and
+    `decode`. `given` takes the conditions, and with `observed` also `x` and `mask`, numbers that a sample keeps. `how`
+    takes `steps`; `solver`, one of euler, heun, multistep and, with `mean_flow`, mean; `churn`, the share of noise that a
+    step draws anew (0 for DDIM, 1 for ancestral sampling); and `guidance`, the weight of the conditions (1 for none) from
+    the time `guide_from` to `guide_to` (Kynkaanniemi et al. 2024, arXiv 2404.07724). Guided samples do not follow
     p(x | conditions).
 
     Args:
