@@ -12,8 +12,8 @@ import numpy as np
 
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
-from gen_jax.optimizers import epochs_as_examples
 from gen_jax.references import described
+from gen_jax.registry import epochs_as_examples
 
 P = ParamSpec("P")
 Batch = dict[str, jax.Array]

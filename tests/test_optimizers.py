@@ -9,7 +9,8 @@ from conftest import make_spec
 
 from gen_jax.errors import UserError
 from gen_jax.models.vae import vae
-from gen_jax.optimizers import epochs_as_examples, moving_average, optimizer, schedule
+from gen_jax.optimizers import moving_average, optimizer, schedule
+from gen_jax.registry import epochs_as_examples
 
 
 def test_schedules_count_epochs_of_the_training_rows():

@@ -53,15 +53,15 @@ def updated(tx: Callable, half_life: Callable, gradient: Any, state: State, batc
       batch: `x` [N, ...]; `weight` [N] if the batch has it; and, if the model reads labels, `y` [N].
     """
     weight = batch.get("weight", jnp.ones(len(batch["x"])))
-    seen = state.examples.astype(jnp.float32)
-    updates, optimizer = tx(seen).update(gradient, state.optimizer, state.params)
+    examples = state.examples.astype(jnp.float32)
+    updates, optimizer = tx(examples).update(gradient, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     return state._replace(
         step=state.step + 1,
         examples=saturated(state.examples, (weight > 0).sum()),
         classes=None if state.classes is None else counted_labels(state.classes, weight, batch["y"]),
         params=params,
-        average=moving_average(state.average, params, weight.sum(), jnp.float32(half_life(seen))),
+        average=moving_average(state.average, params, weight.sum(), jnp.float32(half_life(examples))),
         optimizer=optimizer,
     )
 

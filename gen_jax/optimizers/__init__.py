@@ -75,32 +75,6 @@ def _moving(
     return lambda seen: curve(start, stop, jnp.clip(seen / examples, 0, 1)) * jnp.clip(seen / warm_up, 0, 1)
 
 
-def epochs_as_examples(options: Any, rows: int) -> Any:
-    """Returns options in which each schedule that counts epochs counts examples. What holds no such schedule is unchanged.
-
-    Args:
-      options: options of a model, or a part of them.
-      rows: number of rows of an epoch.
-
-    Raises:
-      UserError: for a schedule with both, or with epochs that are no number above 0.
-    """
-    if not isinstance(options, Mapping):
-        return options
-    parts = {name: epochs_as_examples(part, rows) for name, part in options.items()}
-    if {"start", "stop"} <= parts.keys() and parts.get("epochs") is not None:
-        epochs = parts.pop("epochs")
-        if parts.get("examples") is not None:
-            raise UserError(
-                f"a schedule has epochs {epochs} and examples {parts['examples']}; expected one of them. Set the other one "
-                "to None"
-            )
-        if not isinstance(epochs, int | float) or not 0 < epochs * rows < 2**31:
-            raise UserError(f"epochs of a schedule is {epochs}; expected a number above 0, and rows below 2^31")
-        return {**parts, "examples": max(1, round(epochs * rows))}
-    return parts if any(parts[name] is not part for name, part in options.items()) else options
-
-
 def optimizer(
     options: Mapping | optax.GradientTransformation,
 ) -> Callable[[jax.Array], optax.GradientTransformation]:

@@ -18,8 +18,8 @@ from gen_jax.devices import placement, processes
 from gen_jax.devices.signals import stop_requests
 from gen_jax.errors import UserError, choose
 from gen_jax.model import Model, training_rows
-from gen_jax.optimizers import epochs_as_examples
 from gen_jax.references import described, place_of
+from gen_jax.registry import epochs_as_examples
 from gen_jax.run import Run, load
 from gen_jax.storage import checkpoint, directory
 from gen_jax.storage.trust import trust
