@@ -507,6 +507,7 @@ FAMILIES = {
         {"optimizer": SGD},
         net={**NOISE, "width": 64},
         schedule={"name": "cosine"},
+        observed=True,
         optimizer=FAST,
         ema_half_life=500.0,
     )._replace(steps=300),

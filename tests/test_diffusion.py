@@ -265,6 +265,33 @@ def test_observed_numbers_stay_and_the_others_follow_them():
     assert np.corrcoef(free.T)[0, 1] > 0.9 and free.std() == pytest.approx(0.5, abs=0.12)
 
 
+def test_observed_cells_of_a_table_stay_and_the_others_follow_them():
+    """The level says the sign of the number. A third of the cells is missing."""
+    spec = table_spec(2, None)
+    spec.info["columns"][1]["modes"] = {"weight": [0.5, 0.5], "mean": [-1.0, 1.0], "deviation": [0.2, 0.2]}
+    adam = {"name": "adam", "learning_rate": 3e-3}
+    model = diffusion(spec, net={**NOISE, "width": 64}, observed=True, optimizer=adam, ema_half_life=5e3)
+    assert model.given == ("x", "mask")
+    step, state = jax.jit(model.step), jax.jit(model.init)(KEY, {"x": jnp.zeros((256, 2)), "mask": jnp.ones((256, 2))})
+    random = np.random.default_rng(0)
+    for number in range(400):
+        y = random.integers(0, 2, 256)
+        x = np.stack([y, 2 * y - 1 + 0.2 * random.normal(size=256)], 1)
+        batch = {"x": jnp.asarray(x, jnp.float32), "mask": jnp.asarray(random.random((256, 2)) < 0.67)}
+        state, _ = step(jax.random.fold_in(KEY, number), state, batch)
+    y = np.arange(300) % 2
+    both = jnp.asarray(np.stack([y, 2.0 * y - 1], 1), jnp.float32)
+    for column in (0, 1):
+        mask = jnp.asarray(np.arange(2)[None] == np.full((300, 1), column))
+        drawn = np.asarray(model.sample(KEY, state, 300, {"x": jnp.where(mask, both, jnp.nan), "mask": mask})["x"])
+        np.testing.assert_array_equal(drawn[:, column], both[:, column])
+        assert ((drawn[:, 1] > 0) == (drawn[:, 0] == 1)).mean() > 0.95
+    free = np.asarray(model.sample(KEY, state, 300)["x"])
+    assert ((free[:, 1] > 0) == (free[:, 0] == 1)).mean() > 0.9 and 0.35 < free[:, 0].mean() < 0.65
+    with pytest.raises(UserError, match="row 0, column 0 of x is 3; expected a level from 0 to 1"):
+        model.sample(KEY, state, 1, {"x": jnp.asarray([[3.0, 0.0]]), "mask": jnp.ones((1, 2), bool)})
+
+
 def test_noise_is_transported_at_the_least_cost_within_a_class_and_padding_keeps_its_own():
     random = np.random.default_rng(1)
     x, e = (random.normal(size=(24, 2, 3)).astype(np.float32) for _ in range(2))
@@ -465,7 +492,7 @@ def test_pixels_of_the_unet_reach_each_other_and_rows_do_not():
         (make_spec("text", (4,))._replace(info={"vocabulary": list("ab")}), {}, "holds text data; expected images"),
         (VECTOR, {"mean_flow": 1.0}, "mean_flow is 1.0; expected a share"),
         (VECTOR, {"mean_flow": 0.5}, "mean_flow is 0.5 with prediction 'v' and target None; expected prediction='u'"),
-        (table_spec(2, 3), {"observed": True}, "observed is true and .* holds table data"),
+        (make_spec("class_map", (2, 2)), {"observed": True}, "observed is true and .* holds class_map data"),
     ],
 )
 def test_faulty_models_are_refused(spec, options, line):

@@ -212,20 +212,26 @@ def denoising_loss(model: Diffusion, params: Any, key: jax.Array, batch: Batch) 
     """
     form_key, t_key, e_key, hide_key, mask_key, dropout_key = jax.random.split(key, 6)
     dropout_key, pair_key = jax.random.split(dropout_key) if model.mean_flow else (dropout_key, None)
-    x = model.form.read(form_key, observed(batch))
+    rows = observed(batch)
+    x, present = model.form.read(form_key, rows), ~jnp.isnan(rows)
+    if model.spec.tabular:  # missing cells are pure noise, and have no loss (Ouyang et al. 2023, arXiv 2307.00467)
+        x = x * model.form.seen(present)
     weight = batch.get("weight", jnp.ones(len(x)))
     t = model.density(model.schedule, strata(t_key, weight))
     c = conditions_in(batch, model.conditions)
     e = model.pairing(x, jax.random.normal(e_key, x.shape), (c or {}).get("y"), weight)
     if model.drop:
         c = hidden(model.conditions, c, jax.random.uniform(hide_key, (len(x),)) < model.drop)
-    evidence = evidence_of(x, random_mask(mask_key, x)) if model.observed else None
+    cells = model.form.seen(random_mask(mask_key, rows) & present)
+    evidence = evidence_of(x, cells) if model.observed else None
     if pair_key is None:
         a, s = (like_rows(curve(t), x) for curve in (model.schedule.data, model.schedule.noise))
         out, at = predict(model, params, a * x + s * e, t, c, evidence, {"dropout": dropout_key})
         error = error_of(model, at, a * x + s * e, x, e, out)
     else:
         error = mean_flow_error(model, params, dropout_key, x, e, time_pairs(model, pair_key, t), c, evidence)
+    if model.spec.tabular:
+        error = error * model.form.seen(present)
     return weighted_mean(jnp.square(error).reshape(len(x), -1).mean(1), weight)
 
 
@@ -290,8 +296,10 @@ def check_arguments(
     if not (np.isfinite(deviation) and deviation > 0):
         raise UserError(f"deviation is {deviation}; expected a number above 0")
     check_share("drop", drop)
-    if observed and (spec.tabular or kind_of(spec).class_map):
-        raise UserError(f"observed is true and {spec.name} holds {spec.kind} data; expected images, vectors or series")
+    if observed and kind_of(spec).class_map:
+        raise UserError(
+            f"observed is true and {spec.name} holds {spec.kind} data; expected images, vectors, series or tables"
+        )
 
 
 def check_pairing(pairing: str, spec: Spec, conditional: bool, observed: bool) -> None:

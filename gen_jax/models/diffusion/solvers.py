@@ -16,6 +16,8 @@ from gen_jax.conditions import (
     sample_conditions,
     sampler_options,
 )
+from gen_jax.data.spec import columns
+from gen_jax.distributions.categorical import check_levels, levels_of
 from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.model import Batch
 from gen_jax.models.diffusion.denoising import Diffusion, Estimate, estimate, hidden, predict
@@ -111,6 +113,8 @@ def sample(
     y_key, x_key = jax.random.split(key)
     beside = sample_conditions(y_key, given, num, model.conditions, state.classes)
     cells = given_cells(given, num, model.spec.shape) if model.observed else None
+    if cells is not None and model.spec.tabular:
+        check_levels(levels_of(columns(model.spec)), *cells)
     method = Method(options["solver"], bool((steps.guidance != 1).any()), bool(steps.fresh.any()))
     x = compiled(x_key, state.average, num, beside or None, cells, steps, method)
     return {"x": x, **beside}
@@ -189,7 +193,10 @@ def draw(
     """
     noise_key, form_key = jax.random.split(key)
     keys = jax.vmap(partial(jax.random.fold_in, noise_key))(jnp.arange(num))
-    evidence = None if cells is None else evidence_of(*cells)
+    evidence = None
+    if cells is not None:
+        x, mask = cells
+        evidence = evidence_of(model.form.read(None, jnp.where(mask, x, jnp.nan)), model.form.seen(mask))
     start = normal(jax.vmap(lambda each: jax.random.fold_in(each, 0))(keys), model.form.shape)
     z = start * first_scale(model, steps)
     if method.solver == "mean":
