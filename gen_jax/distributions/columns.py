@@ -43,7 +43,7 @@ class Representation(NamedTuple):
     shares: np.ndarray | None = None  # shares of the classes [K], if batches have other shares
     hidden: Callable | None = None  # (fake, real [N, *shape]) -> fake without the pixels that have no class in real
     asked: Callable | None = None  # (x [N, D], mask [N, D]) -> y [N]: the classes that observed cells ask for
-    seen: Callable = lambda mask: mask  # (observed cells [N, *spec.shape]) -> where `read` holds them [N, *shape]
+    entries: Callable = lambda mask: mask  # (observed cells [N, *spec.shape]) -> where `read` holds them [N, *shape]
 
 
 class Layout(NamedTuple):
@@ -249,10 +249,10 @@ def representation(spec: Spec) -> Representation:
 
     shape = (len(layout.numbers) + len(layout.possible),)
 
-    def seen(mask: jax.Array) -> jax.Array:
+    def entries(mask: jax.Array) -> jax.Array:
         return jnp.concatenate([mask[:, layout.numbers], mask[:, layout.groups.column]], 1)
 
-    plain = Representation(shape, lambda key, x: read(layout, key, x), relaxed, draw, seen=seen)
+    plain = Representation(shape, lambda key, x: read(layout, key, x), relaxed, draw, entries=entries)
     if not spec.classes:
         return plain
     levelled = [at for at, column in enumerate(columns(spec)) if "levels" in column]

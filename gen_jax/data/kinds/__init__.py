@@ -6,6 +6,7 @@ from gen_jax.data.kinds.image import IMAGE
 from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.kinds.roll import ROLL
 from gen_jax.data.kinds.series import SERIES
+from gen_jax.data.kinds.spectrogram import SPECTROGRAM
 from gen_jax.data.kinds.table import TABLE
 from gen_jax.data.kinds.text import TEXT
 from gen_jax.data.kinds.tokens import TOKENS
@@ -24,6 +25,7 @@ KINDS: dict[str, Kind] = {
         TEXT,
         TOKENS,
         AUDIO,
+        SPECTROGRAM,
         ROLL,
         VOICES,
         SERIES,

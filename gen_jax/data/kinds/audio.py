@@ -13,20 +13,20 @@ from PIL import Image
 from gen_jax.data.cache import content_hash
 from gen_jax.data.kinds.drawing import PANELS, image_of, new_panels
 from gen_jax.data.kinds.kind import Kind
+from gen_jax.data.kinds.spectrogram import spectrograms
+from gen_jax.data.kinds.wav_files import FULL, joined_wav
 from gen_jax.data.limits import ask
 from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec, levels, sequences
 from gen_jax.errors import UserError, choose, readable
 
 MU = 255
-FULL = 32768  # full scale of 16-bit samples
-ENCODINGS = ("mu_law", "waveform")
+ENCODINGS = ("mu_law", "waveform", "log_mel")
 LABELS = ("digit", "speaker")
 NAME = re.compile(r"(?:^|/)(\d)_([A-Za-z]+)_(\d+)\.wav$")
 TESTED = 5  # recordings 0 to 4 of each digit by each speaker are the test split, as the authors of the set divide it
 WINDOW = 256  # window of a spectrogram in samples: 32 ms at 8 kHz
 RANGE = 60  # range of a spectrogram in decibels
-PAUSE = 0.25  # seconds between the recordings of one file
 
 
 def to_mu_law(x: np.ndarray) -> np.ndarray:
@@ -74,8 +74,8 @@ def spectrogram(sound: np.ndarray) -> np.ndarray:
 def recordings(path: Path, options: Mapping[str, Any], file_hash: str) -> Source:
     """Opens the Free Spoken Digit recordings in a .zip archive of files `{digit}_{speaker}_{number}.wav`.
 
-    Rows have a `length`. `data.encoding` is mu_law (256 tokens) or waveform (amplitudes in [-1, 1]). `data.label`
-    chooses the digit or the speaker as `y`.
+    Rows have a `length`. `data.encoding` is mu_law (256 tokens), waveform (amplitudes in [-1, 1]) or log_mel (pictures of
+    one width, without a length). `data.label` chooses the digit or the speaker as `y`.
 
     Args:
       path: the archive.
@@ -124,7 +124,7 @@ def recordings(path: Path, options: Mapping[str, Any], file_hash: str) -> Source
         info["vocabulary"] = list(range(MU + 1))
     limits = (0, MU) if encoding == "mu_law" else (-1, 1)
     sizes = {split: len(each) for split, each in places.items()}
-    return Source(
+    source = Source(
         "spoken_digits",
         "audio",
         (longest,),
@@ -137,6 +137,7 @@ def recordings(path: Path, options: Mapping[str, Any], file_hash: str) -> Source
         info,
         lengths.__getitem__,
     )
+    return spectrograms(source, options) if encoding == "log_mel" else source
 
 
 def loudness(x: np.ndarray, spec: Spec) -> Image.Image:
@@ -173,14 +174,7 @@ def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
       samples: `x` [N, T], and `length` [N] if their lengths differ.
       spec: facts of the data.
     """
-    from scipy.io import wavfile  # slow to import
-
-    rate, parts = rate_of(spec), []
-    for x in sequences(samples):
-        parts += [waveform(spec, x), np.zeros(round(PAUSE * rate))]
-    buffer = io.BytesIO()
-    wavfile.write(buffer, rate, np.rint(np.concatenate(parts) * (FULL - 1)).astype(np.int16))
-    return buffer.getvalue()
+    return joined_wav([waveform(spec, x) for x in sequences(samples)], rate_of(spec))
 
 
 AUDIO = Kind(

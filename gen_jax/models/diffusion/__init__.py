@@ -215,14 +215,14 @@ def denoising_loss(model: Diffusion, params: Any, key: jax.Array, batch: Batch) 
     rows = observed(batch)
     x, present = model.form.read(form_key, rows), ~jnp.isnan(rows)
     if model.spec.tabular:  # missing cells are pure noise, and have no loss (Ouyang et al. 2023, arXiv 2307.00467)
-        x = x * model.form.seen(present)
+        x = x * model.form.entries(present)
     weight = batch.get("weight", jnp.ones(len(x)))
     t = model.density(model.schedule, strata(t_key, weight))
     c = conditions_in(batch, model.conditions)
     e = model.pairing(x, jax.random.normal(e_key, x.shape), (c or {}).get("y"), weight)
     if model.drop:
         c = hidden(model.conditions, c, jax.random.uniform(hide_key, (len(x),)) < model.drop)
-    cells = model.form.seen(random_mask(mask_key, rows) & present)
+    cells = model.form.entries(random_mask(mask_key, rows) & present)
     evidence = evidence_of(x, cells) if model.observed else None
     if pair_key is None:
         a, s = (like_rows(curve(t), x) for curve in (model.schedule.data, model.schedule.noise))
@@ -231,7 +231,7 @@ def denoising_loss(model: Diffusion, params: Any, key: jax.Array, batch: Batch) 
     else:
         error = mean_flow_error(model, params, dropout_key, x, e, time_pairs(model, pair_key, t), c, evidence)
     if model.spec.tabular:
-        error = error * model.form.seen(present)
+        error = error * model.form.entries(present)
     return weighted_mean(jnp.square(error).reshape(len(x), -1).mean(1), weight)
 
 

@@ -196,7 +196,7 @@ def draw(
     evidence = None
     if cells is not None:
         x, mask = cells
-        evidence = evidence_of(model.form.read(None, jnp.where(mask, x, jnp.nan)), model.form.seen(mask))
+        evidence = evidence_of(model.form.read(None, jnp.where(mask, x, jnp.nan)), model.form.entries(mask))
     start = normal(jax.vmap(lambda each: jax.random.fold_in(each, 0))(keys), model.form.shape)
     z = start * first_scale(model, steps)
     if method.solver == "mean":

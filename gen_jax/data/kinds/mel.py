@@ -1,0 +1,168 @@
+"""Log-mel spectrograms of sounds, and sounds of log-mel spectrograms by fast Griffin-Lim. NumPy alone.
+
+The conventions are those of librosa 0.11: a periodic Hann window, frames that are centred by reflection, magnitudes, and
+filters on Slaney's scale with unit area.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+LINEAR = 200 / 3  # Hz of a mel below `CORNER`
+CORNER = 1000.0  # Hz from which the scale is logarithmic
+LOG_STEP = np.log(6.4) / 27  # of the frequency from mel to mel above it
+SOLUTION_STEPS = 100  # updates of the non-negative least squares that give magnitudes
+PHASE_STEPS = 32  # of fast Griffin-Lim
+MOMENTUM = 0.99
+SEED = 0  # of the first phases, so that a spectrogram always has the same sound
+
+
+class Mel(NamedTuple):
+    """Holds the settings of a log-mel spectrogram.
+
+    Attributes:
+      rate: samples a second.
+      window: samples of a window.
+      hop: samples from frame to frame; a divisor of the window.
+      mels: number of filters.
+      floor: smallest magnitude that is told apart from silence.
+    """
+
+    rate: int
+    window: int = 512
+    hop: int = 128
+    mels: int = 64
+    floor: float = 1e-3
+
+
+def mel_of(info: Mapping[str, Any]) -> Mel:
+    """Returns the settings that the facts of data hold.
+
+    Args:
+      info: `spec.info`.
+    """
+    return Mel(*(info[name] for name in Mel._fields))
+
+
+def to_mel(hertz: np.ndarray) -> np.ndarray:
+    """Returns frequencies on Slaney's mel scale.
+
+    Args:
+      hertz: frequencies in Hz.
+    """
+    above = CORNER / LINEAR + np.log(np.maximum(hertz, 1e-9) / CORNER) / LOG_STEP
+    return np.where(hertz < CORNER, hertz / LINEAR, above)
+
+
+def to_hertz(mel: np.ndarray) -> np.ndarray:
+    """Returns mels as frequencies in Hz: the inverse of `to_mel`.
+
+    Args:
+      mel: frequencies on Slaney's scale.
+    """
+    return np.where(mel < CORNER / LINEAR, mel * LINEAR, CORNER * np.exp((mel - CORNER / LINEAR) * LOG_STEP))
+
+
+@lru_cache(maxsize=16)
+def filters(settings: Mel) -> np.ndarray:
+    """Returns the filters [mels, window / 2 + 1]: triangles of unit area in Hz, from 0 to half of the rate.
+
+    Args:
+      settings: the settings.
+    """
+    bins = np.linspace(0, settings.rate / 2, settings.window // 2 + 1)
+    low, high = to_mel(np.array([0.0, settings.rate / 2]))
+    edges = to_hertz(np.linspace(low, high, settings.mels + 2))
+    slopes = (bins[None] - edges[:, None]) / np.diff(edges, append=np.inf)[:, None]  # rising from each edge
+    falling = (edges[2:, None] - bins[None]) / np.diff(edges)[1:, None]
+    triangles = np.maximum(0, np.minimum(slopes[:-2], falling))
+    return triangles * (2 / (edges[2:] - edges[:-2]))[:, None]
+
+
+def hann(settings: Mel) -> np.ndarray:
+    """Returns the periodic Hann window [window].
+
+    Args:
+      settings: the settings.
+    """
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(settings.window) / settings.window)
+
+
+def spectrum(sound: np.ndarray, settings: Mel) -> np.ndarray:
+    """Returns the complex spectrum of each frame [frames, window / 2 + 1], with 1 + T // hop frames.
+
+    Args:
+      sound: amplitudes [T]; T above half of the window.
+      settings: the settings.
+    """
+    padded = np.pad(sound, settings.window // 2, mode="reflect")
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, settings.window)[:: settings.hop]
+    return np.fft.rfft(pieces * hann(settings))
+
+
+def from_spectrum(values: np.ndarray, settings: Mel) -> np.ndarray:
+    """Returns the sound [(frames - 1) hop] whose spectrum is nearest: overlapped frames over the sum of squared windows.
+
+    Args:
+      values: complex spectra [frames, window / 2 + 1].
+      settings: the settings.
+    """
+    window, parts = hann(settings), settings.window // settings.hop
+    pieces = np.fft.irfft(values, settings.window) * window
+    count = len(pieces) + parts - 1
+    total, weight = np.zeros((count, settings.hop)), np.zeros((count, settings.hop))
+    squares = np.square(window).reshape(parts, settings.hop)
+    for part in range(parts):
+        total[part : part + len(pieces)] += pieces.reshape(-1, parts, settings.hop)[:, part]
+        weight[part : part + len(pieces)] += squares[part]
+    sound = (total / np.maximum(weight, 1e-8)).ravel()
+    half = settings.window // 2
+    return sound[half : half + (len(pieces) - 1) * settings.hop]
+
+
+def log_mel(sound: np.ndarray, settings: Mel) -> np.ndarray:
+    """Returns ln(magnitude) of a sound in each filter, at least ln(floor), [frames, mels].
+
+    Args:
+      sound: amplitudes [T]; T above half of the window.
+      settings: the settings.
+    """
+    magnitudes = np.abs(spectrum(sound, settings)) @ filters(settings).T
+    return np.log(np.maximum(magnitudes, settings.floor))
+
+
+def magnitudes_of(mel: np.ndarray, settings: Mel) -> np.ndarray:
+    """Returns magnitudes of frequencies [frames, window / 2 + 1] >= 0 that have given magnitudes in the filters.
+
+    Multiplicative updates of the non-negative least squares (Lee & Seung 2000), from the transposed filters.
+
+    Args:
+      mel: magnitudes in the filters [frames, mels].
+      settings: the settings.
+    """
+    banks = filters(settings)
+    aim, product = mel @ banks, banks.T @ banks
+    found = np.maximum(aim, 1e-10)
+    for _ in range(SOLUTION_STEPS):
+        found *= aim / np.maximum(found @ product, 1e-10)
+    return found
+
+
+def sound_of(values: np.ndarray, settings: Mel) -> np.ndarray:
+    """Returns a sound [(frames - 1) hop] of a log-mel spectrogram (fast Griffin-Lim, Perraudin et al. 2013, algorithm 2).
+
+    Args:
+      values: ln(magnitude) [frames, mels]; values at the floor are silent.
+      settings: the settings.
+    """
+    mel = np.where(values > np.log(settings.floor) + 1e-3, np.exp(values.astype(np.float64)), 0)
+    magnitudes = magnitudes_of(mel, settings)
+    phases = np.exp(2j * np.pi * np.random.default_rng(SEED).random(magnitudes.shape))
+    before = np.zeros_like(phases)
+    for _ in range(PHASE_STEPS):
+        consistent = spectrum(from_spectrum(magnitudes * phases, settings), settings)
+        moved = consistent - MOMENTUM / (1 + MOMENTUM) * before
+        phases, before = moved / np.maximum(np.abs(moved), 1e-16), consistent
+    return from_spectrum(magnitudes * phases, settings)

@@ -1,0 +1,89 @@
+"""Log-mel spectrograms of sounds as pictures [mels, frames, 1], which are heard through fast Griffin-Lim."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gen_jax.data.cache import content_hash
+from gen_jax.data.kinds.image import grid
+from gen_jax.data.kinds.kind import Kind
+from gen_jax.data.kinds.mel import Mel, filters, log_mel, mel_of, sound_of
+from gen_jax.data.kinds.wav_files import joined_wav
+from gen_jax.data.source import Source, say_once
+from gen_jax.data.spec import Spec
+from gen_jax.errors import UserError
+
+FRAMES = 64  # of a picture by default
+
+
+def spectrograms(source: Source, options: Mapping[str, Any]) -> Source:
+    """Returns recordings as pictures of one width. The top line is the highest filter.
+
+    A shorter recording ends in silence. A longer one is cut, and a line says how many are.
+
+    Args:
+      source: amplitudes [T] in [-1, 1], with a `length`, and `rate` among its facts.
+      options: the `data` section of a config, of which `frames` is read.
+
+    Raises:
+      UserError: for a number of frames below 1.
+    """
+    frames = FRAMES if options.get("frames") is None else options["frames"]
+    if frames < 1:
+        raise UserError(f"data.frames is {frames}; expected at least 1")
+    settings = Mel(source.info["rate"])
+    samples = frames * settings.hop
+    low, high = float(np.log(settings.floor)), float(np.log(settings.window / 4 * filters(settings).max()))
+    for split, size in source.sizes.items():
+        lengths = np.full(size, source.shape[0]) if source.lengths is None else source.lengths(split)
+        longer = int((lengths > samples).sum())
+        if longer:
+            seconds = samples / settings.rate
+            say_once(
+                f"{source.name}: {longer} of {size} recordings of {split} are cut to {seconds:.2f} s; see data.frames"
+            )
+
+    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        batch = dict(source.rows(split, indices))
+        lengths = batch.pop("length", np.full(len(indices), source.shape[0]))
+        x = np.empty((len(indices), settings.mels, frames, 1), np.float32)
+        for row, (sound, length) in enumerate(zip(batch["x"], lengths, strict=True)):
+            whole = np.zeros(samples)
+            whole[: min(length, samples)] = sound[: min(length, samples)]
+            x[row, :, :, 0] = log_mel(whole, settings)[:frames].T[::-1]
+        return {**batch, "x": np.clip(x, low, high)}
+
+    return source._replace(
+        kind="spectrogram",
+        shape=(settings.mels, frames, 1),
+        dtype=np.dtype(np.float32),
+        rows=rows,
+        content=content_hash(source.content, "log_mel", settings, frames),
+        limits=(low, high),
+        info=settings._asdict(),
+        lengths=None,
+    )
+
+
+def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
+    """Returns spectrograms as one WAV file of 16 bits, one sound after the other.
+
+    Args:
+      samples: `x` [N, mels, frames, 1] in the domain of the data.
+      spec: facts of the data.
+    """
+    settings = mel_of(spec.info)
+    sounds = [sound_of(np.clip(x[::-1, :, 0].T, spec.low, spec.high), settings) for x in samples["x"]]
+    return joined_wav(sounds, settings.rate)
+
+
+SPECTROGRAM = Kind(
+    "spectrogram",
+    "spectrograms",
+    "HWC",
+    sound=True,
+    options=("encoding", "label", "frames"),
+    write={".wav": wav},
+    picture=grid,
+)

@@ -1,0 +1,100 @@
+"""Log-mel spectrograms: conventions against librosa, sounds that come back, recordings as pictures, files of sounds."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import make_spec
+from scipy.io import wavfile
+
+from gen_jax.config import base_config, plain
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.kinds.mel import Mel, filters, from_spectrum, log_mel, sound_of, spectrum, to_hertz, to_mel
+from gen_jax.data.sources.opening import open_source
+from gen_jax.errors import UserError
+
+RATE = 8000
+SETTINGS = Mel(RATE)
+TIME = np.arange(8192) / RATE
+
+
+def voice(pitch: float) -> np.ndarray:
+    """A sound with harmonics that begins and ends softly."""
+    waves = sum(np.sin(2 * np.pi * pitch * (1 + 0.05 * TIME) * TIME * k) / k for k in range(1, 12))
+    return 0.3 * np.sin(np.pi * TIME / TIME[-1]) ** 2 * waves
+
+
+def test_filters_are_those_of_librosa():
+    """By `librosa.filters.mel` 0.11: the sum, the largest values of some filters and their bins, and another size."""
+    banks = filters(SETTINGS)
+    some = banks[[0, 10, 40, 63]]
+    assert banks.shape == (64, 257) and banks.sum() == pytest.approx(4.094621613505159, rel=1e-6)
+    assert some.argmax(1).tolist() == [2, 25, 105, 247]
+    np.testing.assert_allclose(some.max(1), [0.02402529, 0.02304202, 0.0157903, 0.00671607], rtol=1e-6)
+    assert filters(Mel(22050, 1024, 256, 80)).max() == pytest.approx(0.024146901073277983, rel=1e-6)
+    hertz = np.array([0.0, 500, 999, 1001, 3500])
+    np.testing.assert_allclose(to_hertz(to_mel(hertz)), hertz, rtol=1e-9, atol=1e-9)
+
+
+def test_a_sound_comes_back_from_its_spectrum_and_nearly_from_its_log_mel_spectrogram():
+    sound = np.random.default_rng(0).normal(size=9000)
+    back = from_spectrum(spectrum(sound, SETTINGS), SETTINGS)
+    np.testing.assert_allclose(back, sound[: len(back)], atol=1e-9)
+    assert len(spectrum(sound, SETTINGS)) == 1 + 9000 // 128 and len(back) == 70 * 128
+    for pitch in (110.0, 205.0):
+        mel = log_mel(voice(pitch), SETTINGS)
+        again = log_mel(sound_of(mel, SETTINGS), SETTINGS)
+        decibels = abs(again - mel[: len(again)]).mean() * 20 / np.log(10)
+        assert decibels < 1.5 and abs(log_mel(voice(pitch * 1.1), SETTINGS) - mel).mean() * 20 / np.log(10) > 3
+        np.testing.assert_array_equal(sound_of(mel, SETTINGS), sound_of(mel, SETTINGS))
+
+
+def test_silence_is_silent():
+    mel = log_mel(np.zeros(8192), SETTINGS)
+    np.testing.assert_allclose(mel, np.log(SETTINGS.floor))
+    np.testing.assert_array_equal(sound_of(mel, SETTINGS), 0)
+
+
+@pytest.fixture
+def options(tmp_path):
+    """Options that open an archive of four recordings, one of which is long."""
+    with zipfile.ZipFile(tmp_path / "sounds.zip", "w") as archive:
+        for digit, (number, length) in enumerate([(0, 3000), (1, 9000), (7, 3000), (8, 5000)]):
+            content = io.BytesIO()
+            wavfile.write(content, RATE, np.int16(20000 * voice(100.0 + 40 * digit)[:length]))
+            archive.writestr(f"{digit % 2}_ann_{number}.wav", content.getvalue())
+    config = base_config()
+    config.data.path, config.data.encoding = str(tmp_path / "sounds.zip"), "log_mel"
+    return plain(config.data)
+
+
+def test_recordings_are_pictures_of_one_width(options, capsys):
+    source = open_source(options)
+    assert (source.kind, source.shape, source.lengths) == ("spectrogram", (64, 64, 1), None)
+    rows = source.rows("train", np.arange(2))
+    low, high = source.limits
+    assert rows["x"].dtype == np.float32 and rows["y"].tolist() == [0, 1] and "length" not in rows
+    assert rows["x"].min() == np.float32(low) and low < rows["x"].max() < high
+    np.testing.assert_array_equal(rows["x"][0, :, 30:], np.float32(low))  # 3000 samples are 24 frames and half a window
+    energy = np.exp(rows["x"][0, :, :20, 0]).sum(1)
+    assert energy[32:].sum() > 5 * energy[:32].sum()  # low sounds are below
+    capsys.readouterr()
+    short = open_source({**options, "frames": 16})
+    assert short.shape == (64, 16, 1) and short.content != source.content
+    assert "2 of 2 recordings of test are cut to 0.26 s; see data.frames" in capsys.readouterr().out
+    with pytest.raises(UserError, match="data.frames is 0; expected at least 1"):
+        open_source({**options, "frames": 0})
+    with pytest.raises(UserError, match="data.frames is 16 and .* holds audio data; expected spectrogram"):
+        open_source({**options, "encoding": "mu_law", "frames": 16})
+
+
+def test_spectrograms_are_written_as_sounds(options):
+    source = open_source(options)
+    low, high = source.limits
+    spec = make_spec("spectrogram", source.shape)._replace(low=low, high=high, info=dict(source.info))
+    samples = source.rows("train", np.arange(2))
+    rate, sound = wavfile.read(io.BytesIO(kind_of(spec).write[".wav"](samples, spec)))
+    assert rate == RATE and len(sound) == 2 * (63 * 128 + RATE // 4)
+    loud = np.abs(sound[: 63 * 128].astype(float))
+    assert loud[:3000].mean() > 100 * loud[4500:].mean()
