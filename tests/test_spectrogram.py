@@ -10,6 +10,7 @@ from scipy.io import wavfile
 
 from gen_jax.config import base_config, plain
 from gen_jax.data.kinds import kind_of
+from gen_jax.data.kinds.audio import to_mu_law
 from gen_jax.data.kinds.mel import Mel, filters, from_spectrum, log_mel, sound_of, spectrum, to_hertz, to_mel
 from gen_jax.data.sources.opening import open_source
 from gen_jax.errors import UserError
@@ -98,3 +99,57 @@ def test_spectrograms_are_written_as_sounds(options):
     assert rate == RATE and len(sound) == 2 * (63 * 128 + RATE // 4)
     loud = np.abs(sound[: 63 * 128].astype(float))
     assert loud[:3000].mean() > 100 * loud[4500:].mean()
+
+
+def test_recordings_of_an_array_file_are_rows_with_splits_and_labels(tmp_path):
+    tokens = np.stack([to_mu_law(voice(100.0 + 40 * row)[:5000]) for row in range(4)])
+    facts = {
+        "length": [5000, 3000, 5000, 4000],
+        "y": [1, 0, 1, 1],
+        "classes": ["low", "high"],
+        "pitch": [60, 64, 60, 67],
+    }
+    facts |= {"split": ["train", "train", "test", "train"], "rate": RATE}
+    np.savez(tmp_path / "x.npz", x=tokens, **facts)
+    parts = [row[:length] for row, length in zip(tokens, facts["length"])]
+    np.savez(tmp_path / "audio.npz", audio=np.concatenate(parts), **facts)
+    options = {"path": str(tmp_path / "x.npz"), "split": "train", "test_split": "test"}
+    for name in ("x.npz", "audio.npz"):
+        source = open_source({**options, "path": str(tmp_path / name)})
+        assert (source.kind, source.sizes, source.classes) == ("audio", {"train": 3, "test": 1}, ("low", "high"))
+        rows = source.rows("train", np.arange(3))
+        assert rows["y"].tolist() == [1, 0, 1] and rows["length"].tolist() == [5000, 3000, 4000]
+        np.testing.assert_array_equal(rows["x"][1, :3000], tokens[1, :3000])
+    pitch = open_source({**options, "label": "pitch", "encoding": "log_mel"})
+    assert pitch.classes == ("60", "64", "67") and pitch.rows("train", np.arange(3))["y"].tolist() == [0, 1, 2]
+    assert pitch.info["rate"] == RATE and pitch.kind == "spectrogram"
+    np.savez(tmp_path / "plain.npz", x=voice(100.0)[None].repeat(20, 0), rate=16000)
+    source = open_source({**options, "path": str(tmp_path / "plain.npz"), "encoding": "waveform", "holdout": 0.1})
+    assert source.sizes == {"train": 18, "test": 2} and source.classes == () and source.info["rate"] == 16000
+    np.testing.assert_allclose(source.rows("test", np.arange(1))["x"][0], voice(100.0), atol=1e-6)
+
+
+FAULTY = [
+    ({"rate": np.array([1.5])}, r"rate of data.path .* is \[1.5\]; expected one whole number of samples a second"),
+    ({"x": np.zeros((3, 10), np.int64)}, "has a rate and holds samples of type int64; expected x"),
+    ({"x": None}, "has a rate and holds rate, y; expected x"),
+    ({"x": np.full((3, 10), 2.0)}, "holds amplitudes up to 2; expected at most 1"),
+    ({"x": np.zeros((3, 10)), "length": np.array([5, 11, 3])}, r"holds samples \[3, 10\] and \[3\] lengths"),
+    ({"x": None, "audio": np.zeros(10)}, r"holds samples \[10\] and no lengths"),
+    ({"x": None, "audio": np.zeros(10), "length": np.array([5, 6])}, r"holds samples \[10\] and \[2\] lengths"),
+]
+
+
+@pytest.mark.parametrize("arrays, line", FAULTY)
+def test_faulty_array_files_of_recordings_are_refused(arrays, line, tmp_path):
+    arrays = {"x": np.zeros((3, 10)), "rate": RATE, "y": np.arange(3), **arrays}
+    np.savez(tmp_path / "x.npz", **{name: array for name, array in arrays.items() if array is not None})
+    options = {"path": str(tmp_path / "x.npz"), "split": "train", "test_split": "test"}
+    with pytest.raises(UserError, match=line):
+        open_source(options)
+
+
+def test_an_unknown_label_is_named(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 10)), rate=RATE, y=np.arange(3), pitch=np.arange(3))
+    with pytest.raises(UserError, match="unknown data.label 'pich'; expected one of pitch, y. Did you mean 'pitch'"):
+        open_source({"path": str(tmp_path / "x.npz"), "split": "train", "test_split": "test", "label": "pich"})

@@ -3,9 +3,9 @@
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -102,38 +102,86 @@ def recordings(path: Path, options: Mapping[str, Any], file_hash: str) -> Source
             f"recordings of data.path {path} have {rates} Hz and shapes {shapes}; expected one rate, mono and 16 bits"
         )
     facts = [match.groups() for match in matches]
-    classes = tuple(sorted({fact[LABELS.index(label)] for fact in facts}))
     tested = np.array([int(number) < TESTED for _, _, number in facts])
     places = {"train": np.flatnonzero(~tested), "test": np.flatnonzero(tested)}
-    lengths = {split: np.array([len(sounds[number][1]) for number in each], int) for split, each in places.items()}
-    longest = max(len(sound) for _, sound in sounds)
+    parts = [sound for _, sound in sounds]
+    labels = [fact[LABELS.index(label)] for fact in facts]
+    recorded = Recordings("spoken_digits", parts, int(min(rates)), places, labels, sorted({*labels}))
+    return source_of_recordings(recorded, options, content_hash(file_hash, encoding, label))
+
+
+class Recordings(NamedTuple):
+    """Holds recordings of one rate.
+
+    Attributes:
+      name: name of the data.
+      sounds: samples [T] of each recording: of 16 bits, mu-law tokens uint8, or amplitudes in [-1, 1].
+      rate: samples a second.
+      places: split -> numbers of its recordings.
+      labels: label of each recording; none without labels.
+      classes: names of the labels, in their order.
+    """
+
+    name: str
+    sounds: Sequence[np.ndarray]
+    rate: int
+    places: Mapping[str, np.ndarray]
+    labels: Sequence[str] = ()
+    classes: Sequence[str] = ()
+
+    def amplitudes(self, number: int) -> np.ndarray:
+        """Returns a recording as amplitudes [T] in [-1, 1].
+
+        Args:
+          number: number of the recording.
+        """
+        sound = self.sounds[number]
+        if sound.dtype == np.uint8:
+            return from_mu_law(sound)
+        return sound / FULL if sound.dtype.kind == "i" else sound
+
+
+def source_of_recordings(recorded: Recordings, options: Mapping[str, Any], content: str) -> Source:
+    """Returns recordings as rows in the encoding that the options ask for.
+
+    Args:
+      recorded: the recordings.
+      options: the `data` section of a config, of which `encoding` and `frames` are read.
+      content: hash of the content, the encoding and the labels.
+    """
+    encoding = choose("data.encoding", options.get("encoding") or ENCODINGS[0], ENCODINGS)
+    lengths = {
+        split: np.array([len(recorded.sounds[at]) for at in each], int) for split, each in recorded.places.items()
+    }
+    longest = max(map(len, recorded.sounds))
     dtype = np.dtype(np.uint8 if encoding == "mu_law" else np.float32)
     silence = to_mu_law(np.zeros(())) if encoding == "mu_law" else np.zeros(())
+    order = {name: code for code, name in enumerate(recorded.classes)}
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        numbers = places[split][indices]
+        numbers = recorded.places[split][indices]
         x = np.full((len(numbers), longest), silence, dtype)
         for row, number in enumerate(numbers):
-            sound = sounds[number][1] / FULL
+            sound = recorded.amplitudes(number)
             x[row, : len(sound)] = to_mu_law(sound) if encoding == "mu_law" else sound
-        labels = np.array([classes.index(facts[number][LABELS.index(label)]) for number in numbers], np.int32)
-        return {"x": x, "length": lengths[split][indices].astype(np.int32), "y": labels}
+        batch = {"x": x, "length": lengths[split][indices].astype(np.int32)}
+        if not order:
+            return batch
+        return {**batch, "y": np.array([order[recorded.labels[number]] for number in numbers], np.int32)}
 
-    info: dict[str, Any] = {"rate": int(min(rates)), "ragged": True}
+    info: dict[str, Any] = {"rate": recorded.rate, "ragged": True}
     if encoding == "mu_law":
         info["vocabulary"] = list(range(MU + 1))
-    limits = (0, MU) if encoding == "mu_law" else (-1, 1)
-    sizes = {split: len(each) for split, each in places.items()}
     source = Source(
-        "spoken_digits",
+        recorded.name,
         "audio",
         (longest,),
         dtype,
-        sizes,
+        {split: len(each) for split, each in recorded.places.items()},
         rows,
-        content_hash(file_hash, encoding, label),
-        classes,
-        limits,
+        content,
+        tuple(recorded.classes),
+        (0, MU) if encoding == "mu_law" else (-1, 1),
         info,
         lengths.__getitem__,
     )

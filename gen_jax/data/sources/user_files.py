@@ -14,6 +14,7 @@ from gen_jax.data.sources.array_pairs import open_array_pairs
 from gen_jax.data.sources.folder_pairs import open_folder_of_pairs
 from gen_jax.data.sources.image_folder import image_folder
 from gen_jax.data.sources.photo_patches import photo_patches
+from gen_jax.data.sources.recordings_file import RATE, recordings_file
 from gen_jax.data.sources.text_pairs import TABLES, line_files, open_line_pairs, open_tsv_pairs
 from gen_jax.data.sources.text_splits import open_split_texts, split_files
 from gen_jax.data.sources.voices_file import voices_file
@@ -72,7 +73,7 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
 
 
 def open_arrays(path: Path, options: Mapping[str, Any], paired: bool) -> Source:
-    """Opens an array file: rows, rows with a condition, or pieces of voices.
+    """Opens an array file: rows, rows with a condition, recordings, or pieces of voices.
 
     Args:
       path: the file.
@@ -84,6 +85,8 @@ def open_arrays(path: Path, options: Mapping[str, Any], paired: bool) -> Source:
     """
     if paired or holds(path, "c"):
         return open_array_pairs(path, options)
+    if holds(path, RATE):
+        return recordings_file(path, options)
     return voices_file(path, options) if holds(path, "x_train", "length_train") else array_file(path, options)
 
 
