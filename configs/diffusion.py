@@ -7,6 +7,10 @@ of a digit for a share of 0.934, more often than of real held-out digits. The Fr
 coverage 0.969. The digit that was asked for is read in a share of 0.984. The command `evaluate` prints what real digits
 score.
 
+With --config.model.prediction=u --config.model.mean_flow=0.25 a sample takes one pass of the net (Geng et al. 2025, arXiv
+2505.13447): the Frechet distance is 4.048 and coverage 0.951, where one step of Euler has 32.01 and 0.34. Two passes
+have 2.636 and 0.971. Training takes 113 seconds.
+
     python -m gen_jax.sample --workdir runs/diffusion --num 100 --given y=all --how guidance=2 --out digits.png
     python -m gen_jax.interpolate --workdir runs/diffusion --out paths.gif
 """
