@@ -153,3 +153,38 @@ def test_an_unknown_label_is_named(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.zeros((3, 10)), rate=RATE, y=np.arange(3), pitch=np.arange(3))
     with pytest.raises(UserError, match="unknown data.label 'pich'; expected one of pitch, y. Did you mean 'pitch'"):
         open_source({"path": str(tmp_path / "x.npz"), "split": "train", "test_split": "test", "label": "pich"})
+
+
+def test_a_folder_of_wav_files_is_read_with_its_classes_and_splits(tmp_path):
+    kinds = {"low": (np.int16, 20000), "high": (np.float32, 0.6)}
+    for number, pitch in enumerate([100.0, 140.0, 180.0, 220.0, 260.0, 300.0]):
+        for name, (dtype, scale) in kinds.items():
+            (tmp_path / "sounds" / name).mkdir(parents=True, exist_ok=True)
+            sound = (scale * voice(pitch)[:2000]).astype(dtype)
+            stereo = np.stack([sound, sound], 1) if number == 1 else sound
+            wavfile.write(tmp_path / "sounds" / name / f"{number}.wav", RATE, stereo)
+    options = {"path": str(tmp_path / "sounds"), "split": "train", "test_split": "test", "holdout": 0.2}
+    source = open_source({**options, "encoding": "waveform"})
+    assert (source.sizes, source.classes, source.kind) == ({"train": 10, "test": 2}, ("high", "low"), "audio")
+    rows = source.rows("train", np.arange(10))
+    assert rows["x"].shape == (10, 2000) and {*rows["y"]} == {0, 1} and (rows["length"] == 2000).all()
+    assert open_source({**options, "encoding": "log_mel"}).shape == (64, 64, 1)
+    for split in ("train", "test"):
+        (tmp_path / "divided" / split).mkdir(parents=True)
+        wavfile.write(tmp_path / "divided" / split / "a.wav", RATE, np.int16(9000 * voice(200.0)))
+    divided = open_source({**options, "path": str(tmp_path / "divided")})
+    assert divided.sizes == {"train": 1, "test": 1} and divided.classes == ()
+    wavfile.write(tmp_path / "divided" / "test" / "b.wav", 16000, np.int16(9000 * voice(200.0)))
+    with pytest.raises(UserError, match="b.wav has 16000 Hz and a.wav has 8000 Hz; expected one rate"):
+        open_source({**options, "path": str(tmp_path / "divided")})
+    (tmp_path / "divided" / "test" / "b.wav").write_bytes(b"no sound")
+    with pytest.raises(UserError, match="b.wav"):
+        open_source({**options, "path": str(tmp_path / "divided")})
+
+
+@pytest.mark.parametrize("dtype, scale, offset", [(np.int16, 2**15, 0), (np.int32, 2**31, 0), (np.uint8, 128, 128)])
+def test_samples_of_every_type_are_amplitudes(dtype, scale, offset, tmp_path):
+    wave = np.array([-1.0, -0.5, 0.0, 0.25, 0.5])
+    wavfile.write(tmp_path / "a.wav", RATE, (wave * scale + offset).astype(dtype))
+    source = open_source({"path": str(tmp_path), "split": "train", "test_split": "test", "encoding": "waveform"})
+    np.testing.assert_allclose(source.rows("train", np.arange(1))["x"][0], wave, atol=1e-6)

@@ -39,8 +39,8 @@ def image_folder(path: Path, resize: Size | None, content: str | None) -> Source
     files = images_in(path)
     roots = split_roots(path, files)
     images = {split: [file for file in files if file.is_relative_to(root)] for split, root in roots.items()}
-    folders = {split: [_top(file, root) for file in images[split]] for split, root in roots.items()}
-    classes = classes_of(path, folders)
+    folders = {split: [top_folder(file, root) for file in images[split]] for split, root in roots.items()}
+    classes = classes_of(path, folders, "images")
     first = images["train"][0]
     with readable(f"{first}", "an image"), opened_image(first) as image:
         channels = channels_of(image)
@@ -75,19 +75,20 @@ def split_roots(path: Path, files: list[Path]) -> dict[str, Path]:
 
     Args:
       path: the folder.
-      files: its images.
+      files: its files.
     """
-    tops = {_top(file, path) for file in files}
+    tops = {top_folder(file, path) for file in files}
     roots = {split: path / name for name, split in SPLITS.items() if name in tops}
     return roots if "train" in roots and len(roots) == len(tops) else {"train": path}
 
 
-def classes_of(path: Path, folders: dict[str, list[str]]) -> tuple[str, ...]:
-    """Returns the names of the classes in their order; empty if the images have no labels.
+def classes_of(path: Path, folders: dict[str, list[str]], plural: str) -> tuple[str, ...]:
+    """Returns the names of the classes in their order; empty if the rows have no labels.
 
     Args:
       path: the folder.
-      folders: the sub-folder of each image by split; empty for an image outside sub-folders.
+      folders: the sub-folder of each row by split; empty for a file outside sub-folders.
+      plural: name of the rows, for the message.
 
     Raises:
       UserError: for a split whose classes are not among the classes of the training split.
@@ -95,7 +96,7 @@ def classes_of(path: Path, folders: dict[str, list[str]]) -> tuple[str, ...]:
     classes = tuple(sorted(set(folders["train"])))
     outside = folders["train"].count("")
     if outside and len(classes) > 1:
-        say_once(f"data.path {path}: images have no labels, because {outside} of them lie outside sub-folders")
+        say_once(f"data.path {path}: {plural} have no labels, because {outside} of them lie outside sub-folders")
     if outside or len(classes) == 1:
         return ()
     for split, names in folders.items():
@@ -104,8 +105,13 @@ def classes_of(path: Path, folders: dict[str, list[str]]) -> tuple[str, ...]:
     return classes
 
 
-def _top(file: Path, root: Path) -> str:
-    """Returns the name of the first folder between a root and a file; empty for a file in the root itself."""
+def top_folder(file: Path, root: Path) -> str:
+    """Returns the name of the first folder between a root and a file; empty for a file in the root itself.
+
+    Args:
+      file: the file.
+      root: the folder.
+    """
     parts = file.relative_to(root).parts
     return parts[0] if len(parts) > 1 else ""
 
@@ -132,15 +138,18 @@ def images_in(path: Path, setting: str = "data.path") -> list[Path]:
     return files
 
 
-def visible_files(path: Path) -> tuple[list[Path], list[Path]]:
-    """Returns the image files of a folder and its sub-folders, and the other files; both sorted, without hidden files.
+def visible_files(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> tuple[list[Path], list[Path]]:
+    """Returns the files of a folder and its sub-folders with some suffixes, and the other files; both sorted.
+
+    Hidden files are left out.
 
     Args:
       path: the folder.
+      suffixes: the suffixes; by default those of images.
     """
     files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
-    images = [file for file in files if file.suffix.lower() in SUFFIXES]
-    return images, [file for file in files if file.suffix.lower() not in SUFFIXES]
+    wanted = [file for file in files if file.suffix.lower() in suffixes]
+    return wanted, [file for file in files if file.suffix.lower() not in suffixes]
 
 
 def report_others(setting: str, path: Path, files: list[Path], num_images: int) -> None:

@@ -1,4 +1,4 @@
-"""An .npz file of recordings as a source of rows."""
+"""An .npz file of recordings, or a folder of .wav files, as a source of rows."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +8,10 @@ import numpy as np
 
 from gen_jax.data.cache import content_hash, files_hash
 from gen_jax.data.kinds.audio import Recordings, source_of_recordings
+from gen_jax.data.limits import ask
 from gen_jax.data.npz_files import read_archive
 from gen_jax.data.source import Source
+from gen_jax.data.sources.image_folder import classes_of, split_roots, top_folder, visible_files
 from gen_jax.data.sources.records import SPLIT
 from gen_jax.data.sources.splits import held_out, splits_by_name
 from gen_jax.errors import UserError, choose, readable
@@ -47,6 +49,64 @@ def recordings_file(path: Path, options: Mapping[str, Any]) -> Source:
     recorded = Recordings(path.stem, sounds, int(arrays[RATE]), places, labels, classes)
     content = options.get("content") or files_hash([path])
     return source_of_recordings(recorded, options, content_hash(content, options.get("encoding"), label))
+
+
+def recordings_folder(path: Path, options: Mapping[str, Any]) -> Source:
+    """Opens a folder of .wav files and its sub-folders.
+
+    Sub-folders give the splits and the labels, as in a folder of images. Without splits, the files with the smallest
+    hashes of their names are held out.
+
+    Args:
+      path: the folder.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for a file that cannot be read, or files of different rates.
+    """
+    files = visible_files(path, (".wav",))[0]
+    ask(sum(file.stat().st_size for file in files), f"data.path {path}")
+    roots = split_roots(path, files)
+    parts = {split: [at for at, file in enumerate(files) if file.is_relative_to(root)] for split, root in roots.items()}
+    names = {split: [top_folder(files[at], roots[split]) for at in each] for split, each in parts.items()}
+    classes = classes_of(path, names, "recordings")
+    folders = {at: name for split, each in parts.items() for at, name in zip(each, names[split], strict=True)}
+    labels = [folders[at] for at in range(len(files))] if classes else []
+    sounds = [wav_sound(file) for file in files]
+    for file, (rate, _) in zip(files, sounds, strict=True):
+        if rate != sounds[0][0]:
+            raise UserError(f"{file} has {rate} Hz and {files[0].name} has {sounds[0][0]} Hz; expected one rate")
+    if len(parts) > 1:
+        places = {split: np.array(each) for split, each in parts.items()}
+    else:
+        places = held_out(f"data.path {path}", [str(file.relative_to(path)) for file in files], options, "recordings")
+    recorded = Recordings(path.name, [sound for _, sound in sounds], sounds[0][0], places, labels, classes)
+    known = [str(file.relative_to(path)) for file in files]
+    content = options.get("content") or content_hash(files_hash(files), known)
+    return source_of_recordings(recorded, options, content_hash(content, options.get("encoding")))
+
+
+def wav_sound(file: Path) -> tuple[int, np.ndarray]:
+    """Returns the rate and the samples [T] of a .wav file, whose channels are averaged.
+
+    Args:
+      file: the file.
+
+    Raises:
+      UserError: for a file that is no sound, or is empty.
+    """
+    from scipy.io import wavfile  # slow to import
+
+    with readable(f"{file}", "a .wav file"):
+        rate, sound = wavfile.read(file)
+    if not sound.size:
+        raise UserError(f"{file} is empty; expected a sound")
+    if sound.dtype.kind == "u":
+        sound = (sound.astype(np.float32) - 128) / 128
+    elif sound.dtype != np.int16:
+        scale = 1 if sound.dtype.kind == "f" else np.iinfo(sound.dtype).max + 1
+        sound = np.clip(sound / scale, -1, 1).astype(np.float32)
+    return int(rate), sound if sound.ndim == 1 else sound.mean(1).astype(sound.dtype)
 
 
 def sounds_of(path: Path, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:

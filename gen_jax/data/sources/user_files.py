@@ -12,9 +12,9 @@ from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.array_file import array_file
 from gen_jax.data.sources.array_pairs import open_array_pairs
 from gen_jax.data.sources.folder_pairs import open_folder_of_pairs
-from gen_jax.data.sources.image_folder import image_folder
+from gen_jax.data.sources.image_folder import image_folder, visible_files
 from gen_jax.data.sources.photo_patches import photo_patches
-from gen_jax.data.sources.recordings_file import RATE, recordings_file
+from gen_jax.data.sources.recordings_file import RATE, recordings_file, recordings_folder
 from gen_jax.data.sources.text_pairs import TABLES, line_files, open_line_pairs, open_tsv_pairs
 from gen_jax.data.sources.text_splits import open_split_texts, split_files
 from gen_jax.data.sources.voices_file import voices_file
@@ -44,14 +44,7 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
         return photo_patches(path, options)
     settings = [setting for setting in SETTINGS if options.get(setting) is not None]
     if path.is_dir():
-        if settings:
-            return open_folder(path, options)
-        texts = split_files(path)
-        return (
-            open_split_texts(path, options, texts)
-            if texts
-            else image_folder(path, size_of(options), options.get("content"))
-        )
+        return open_folder(path, options) if settings else open_plain_folder(path, options)
     if path.suffix.lower() in (".npy", ".npz"):
         return open_arrays(path, options, bool(settings))
     ask(path.stat().st_size, f"data.path {path}")
@@ -88,6 +81,24 @@ def open_arrays(path: Path, options: Mapping[str, Any], paired: bool) -> Source:
     if holds(path, RATE):
         return recordings_file(path, options)
     return voices_file(path, options) if holds(path, "x_train", "length_train") else array_file(path, options)
+
+
+def open_plain_folder(path: Path, options: Mapping[str, Any]) -> Source:
+    """Opens a folder of a text for each split, of recordings, or of images.
+
+    Args:
+      path: the folder.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: as the functions that read the files.
+    """
+    texts = split_files(path)
+    if texts:
+        return open_split_texts(path, options, texts)
+    if not visible_files(path)[0] and visible_files(path, (".wav",))[0]:
+        return recordings_folder(path, options)
+    return image_folder(path, size_of(options), options.get("content"))
 
 
 def open_folder(path: Path, options: Mapping[str, Any]) -> Source:
