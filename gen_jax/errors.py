@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 CONTROLS = re.compile(
@@ -110,7 +110,7 @@ def check_share(name: str, value: Any) -> None:
     Raises:
       UserError: for such a value.
     """
-    if not 0 <= value < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < 1:
         raise UserError(f"{name} is {value}; expected a share from 0 to below 1")
 
 

@@ -90,12 +90,12 @@ def family(name: str) -> Callable[[Callable[P, Model]], Callable[P, Model]]:
 
 
 def training_rows(spec: Spec) -> int:
-    """Returns the number of rows of an epoch: of the split `train`, or else of the first split.
+    """Returns the number of rows of an epoch; 0 if it is not known.
 
     Args:
       spec: facts of the data.
     """
-    return spec.sizes.get("train", next(iter(spec.sizes.values()), 0))
+    return spec.sizes.get(spec.split, 0)
 
 
 def refuse_arguments(name: str, signature: inspect.Signature, args: tuple, kwargs: Mapping[str, Any]) -> None:

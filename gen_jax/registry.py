@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any, NamedTuple
 
 from gen_jax.errors import UserError, choose
@@ -62,28 +63,34 @@ def options_of(choices: Choices, name: str) -> dict[str, inspect.Parameter]:
 
 
 def epochs_as_examples(options: Any, rows: int) -> Any:
-    """Returns options in which each schedule that counts epochs counts examples. What holds no such schedule is unchanged.
+    """Returns options in which each schedule that counts epochs counts examples. Other options are unchanged.
 
     Args:
       options: options of a model, or a part of them.
       rows: number of rows of an epoch.
 
     Raises:
-      UserError: for a schedule with both, or with epochs that are no number above 0.
+      UserError: for a schedule with both, with epochs that are no number above 0, or without rows.
     """
     if not isinstance(options, Mapping):
         return options
     parts = {name: epochs_as_examples(part, rows) for name, part in options.items()}
-    if {"start", "stop"} <= parts.keys() and parts.get("epochs") is not None:
+    if {"start", "stop"} & parts.keys() and parts.get("epochs") is not None:
         epochs = parts.pop("epochs")
         if parts.get("examples") is not None:
             raise UserError(
                 f"a schedule has epochs {epochs} and examples {parts['examples']}; expected one of them. Set the other one "
                 "to None"
             )
-        if not isinstance(epochs, int | float) or not 0 < epochs * rows < 2**31:
-            raise UserError(f"epochs of a schedule is {epochs}; expected a number above 0, and rows below 2^31")
-        return {**parts, "examples": max(1, round(epochs * rows))}
+        if isinstance(epochs, bool) or not isinstance(epochs, Real) or not 0 < float(epochs) < 2**31:
+            raise UserError(f"epochs of a schedule is {epochs}; expected a number above 0")
+        examples = float(epochs) * rows
+        if not 0 < examples < 2**31:
+            raise UserError(
+                f"epochs of a schedule is {epochs} and the training split has {rows} rows; expected 1 to {2**31 - 1} "
+                "examples. Set examples instead"
+            )
+        return {**parts, "examples": max(1, round(examples))}
     return parts if any(parts[name] is not part for name, part in options.items()) else options
 
 

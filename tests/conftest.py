@@ -71,7 +71,7 @@ EXPORT_REPEATS = """
     gan_dropout gan_wasserstein gan_hinge gan_evolution gan_dcgan gan_r3 gan_columns gan_recurrent gan_image_given vae_text_given
     vae_columns vae_dreg vae_conv autoencoder forest_tree transformer_text transformer_text_to_text autoregressive_roll
     autoregressive_voices made_orders diffusion_labels diffusion_given diffusion_levels diffusion_series diffusion_columns
-    diffusion_unet patches masked_image flow ladder_mlp ladder_conv hmm_series bernoulli mixture
+    diffusion_unet patches masked_image flow flow_labels vqvae gan_text_given masked_table hmm_roll ladder_mlp ladder_conv hmm_series bernoulli mixture
 """
 PAIR_REPEATS = (
     "made, text",

@@ -391,6 +391,10 @@ def test_steps_of_mean_velocities_end_where_the_path_ends():
     path = model.sample(KEY, state, 3000, how={"steps": 200, "solver": "heun"})["x"]
     np.testing.assert_allclose(one, path, atol=2e-3)
     np.testing.assert_allclose(one.mean(0), MEAN, atol=0.03)
+    another = [
+        model.sample(KEY, state, 9, how=how)["x"] for how in ({"solver": "heun"}, {"solver": "heun", "steps": 50})
+    ]
+    np.testing.assert_array_equal(*another)  # not in the one step of the solver `mean`
 
 
 def test_one_step_of_a_trained_mean_flow_draws_the_data():
@@ -404,7 +408,9 @@ def test_one_step_of_a_trained_mean_flow_draws_the_data():
     step, state = jax.jit(model.step), jax.jit(model.init)(KEY, {"x": x})
     for number in range(500):
         state, _ = step(jax.random.fold_in(KEY, number), state, {"x": x})
-    mean, euler = (np.asarray(model.sample(KEY, state, 1000, how=how)["x"]) for how in ({}, {"solver": "euler"}))
+    mean, euler = (
+        np.asarray(model.sample(KEY, state, 1000, how=how)["x"]) for how in ({}, {"solver": "euler", "steps": 1})
+    )
     distances = [abs(abs(x) - 1).mean() for x in (mean, euler)]
     assert distances[0] < 0.5 < 0.8 < distances[1] and 0.4 < (mean > 0).mean() < 0.6
 
@@ -491,6 +497,10 @@ def test_pixels_of_the_unet_reach_each_other_and_rows_do_not():
         (VECTOR, {"pairing": "transport", "observed": True}, "pairing is .transport. with observed numbers"),
         (make_spec("text", (4,))._replace(info={"vocabulary": list("ab")}), {}, "holds text data; expected images"),
         (VECTOR, {"mean_flow": 1.0}, "mean_flow is 1.0; expected a share"),
+        (VECTOR, {"mean_flow": "half"}, "mean_flow is half; expected a share"),
+        (VECTOR, {"mean_flow": True}, "mean_flow is True; expected a share"),
+        (VECTOR, {"ema_half_life": -5}, "ema_half_life is -5; expected at least 0"),
+        (VECTOR, {"ema_half_life": {"start": 0.0, "stop": -1.0, "examples": 9}}, "ema_half_life is -1.0; expected at"),
         (VECTOR, {"mean_flow": 0.5}, "mean_flow is 0.5 with prediction 'v' and target None; expected prediction='u'"),
         (make_spec("class_map", (2, 2)), {"observed": True}, "observed is true and .* holds class_map data"),
     ],

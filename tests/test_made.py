@@ -141,6 +141,22 @@ def test_entries_that_are_given_stay_and_the_draws_follow_them():
         shuffled.sample(KEY, its_state, 4, {"x": x, "mask": mask})
 
 
+def test_the_first_patches_of_an_image_are_given_and_no_other_entries():
+    spec = make_spec("image", (4, 4, 1))._replace(dtype="uint8", low=0, high=1)
+    net = {"name": "patches", "patch": 2, "hidden": 8, "units": 8, "layers": 1, "heads": 2}
+    model = autoregressive(spec, net=net)
+    state = model.init(KEY, {"x": jnp.zeros((1, 4, 4, 1))})
+    x, first, line = np.ones((3, 4, 4, 1)), np.zeros((3, 4, 4, 1)), np.zeros((3, 4, 4, 1))
+    first[:, :2, :2] = 1  # the first patch, which is not the first entries of the row
+    line[:, :1] = 1
+    drawn = np.asarray(model.sample(KEY, state, 3, {"x": x, "mask": first})["x"])
+    assert (drawn[:, :2, :2] == 1).all() and (drawn == 0).any()
+    with pytest.raises(
+        UserError, match="with the net patches, a number of seen lines that the side of a patch divides"
+    ):
+        model.sample(KEY, state, 3, {"x": x, "mask": line})
+
+
 def test_levels_of_a_table_that_a_column_lacks_are_never_drawn():
     model, state = made_model(complete_table(2, 5, 3))
     drawn = np.asarray(model.sample(KEY, state, 2000)["x"])
@@ -153,7 +169,11 @@ def test_levels_of_a_table_that_a_column_lacks_are_never_drawn():
 
 TEXT = make_spec("text", (4,))._replace(info={"vocabulary": ["a", "b"]})
 REFUSED = [
-    (BITS, {"net": {"name": "gru"}}, "net is 'gru' and .* holds image data, no sequences; expected 'made'"),
+    (
+        BITS,
+        {"net": {"name": "gru"}},
+        "net is 'gru' and .* holds image data, no sequences; expected 'made' or 'patches'",
+    ),
     (TEXT, {"net": {"name": "made"}}, "'made'"),
     (TEXT, {"net": {"name": "gru"}, "likelihood": {"name": "bernoulli"}}, "likelihood is set and .* holds sequences"),
     (BITS, {"net": {"name": "made", "hidden": ()}}, "hidden of made is empty"),

@@ -8,6 +8,7 @@ import pytest
 from conftest import make_spec
 
 from gen_jax.errors import UserError
+from gen_jax.models.updates import GradientState, started, updated
 from gen_jax.models.vae import vae
 from gen_jax.optimizers import moving_average, optimizer, schedule
 from gen_jax.registry import epochs_as_examples
@@ -19,7 +20,8 @@ def test_schedules_count_epochs_of_the_training_rows():
     counted = epochs_as_examples(options, 40)
     assert counted["optimizer"]["learning_rate"] == {"start": 1e-3, "stop": 0.0, "examples": 100, "shape": "linear"}
     assert epochs_as_examples(counted, 7) is counted and "epochs" in rate
-    model = vae(make_spec("vector", (2,))._replace(sizes={"test": 3, "train": 40}), **options)
+    assert epochs_as_examples({**rate, "epochs": np.float32(3)}, 40)["examples"] == 120
+    model = vae(make_spec("vector", (2,))._replace(sizes={"train": 7, "half": 40}, split="half"), **options)
     assert model.origin["optimizer"]["learning_rate"] == rate  # as it was written, for the files of a run
     batch = {"x": jax.random.normal(jax.random.key(3), (100, 2))}
     state = jax.jit(model.init)(jax.random.key(0), batch)
@@ -38,6 +40,8 @@ def test_schedules_count_epochs_of_the_training_rows():
         ({"epochs": 2, "examples": 7}, "a schedule has epochs 2 and examples 7; expected one of them"),
         ({"epochs": 0}, "epochs of a schedule is 0; expected a number above 0"),
         ({"epochs": "two"}, "epochs of a schedule is two; expected a number above 0"),
+        ({"epochs": True}, "epochs of a schedule is True; expected a number above 0"),
+        ({"epochs": 2**30}, "epochs of a schedule is 1073741824 and the training split has 40 rows; expected 1 to"),
     ],
 )
 def test_faulty_epochs_of_a_schedule_are_refused(rate, message):
@@ -51,18 +55,19 @@ def test_a_half_life_that_grows_from_zero_makes_the_power_function_average():
     growing = schedule(
         {"start": 0.0, "stop": steps * size * np.log(2) / (gamma + 1), "examples": steps * size, "shape": "linear"}
     )
-    weights = np.random.default_rng(0).normal(size=steps).cumsum() / np.sqrt(steps)
+    weights = np.random.default_rng(0).normal(size=steps + 1).cumsum() / np.sqrt(steps)
+    tx = optimizer({"name": "sgd", "learning_rate": 1.0})
+    state = GradientState(**started(tx, 0, jnp.float32(weights[0])))
+    batch = {"x": jnp.zeros((size, 1))}
 
-    def step(average, now):
-        at, value = now
-        return moving_average(average, value, jnp.float32(size), growing((at + 1) * size)), None
+    def step(state, change):
+        return updated(tx, growing, -change, state, batch), None
 
-    average, _ = jax.lax.scan(
-        step, jnp.float32(9), (jnp.arange(steps, dtype=jnp.float32), jnp.asarray(weights, jnp.float32))
-    )
+    state, _ = jax.lax.scan(step, state, jnp.asarray(np.diff(weights), jnp.float32))
+    assert state.params == pytest.approx(weights[-1], abs=1e-3)
     profile = (np.arange(steps) + 1.0) ** gamma
-    assert average == pytest.approx((profile * weights).sum() / profile.sum(), abs=5e-3)
-    assert abs(average - weights[-1]) > 0.02  # the newest weight is another one
+    assert state.average == pytest.approx((profile * weights[1:]).sum() / profile.sum(), abs=5e-3)
+    assert abs(state.average - weights[-1]) > 0.02  # the newest weight is another one
 
 
 @pytest.mark.parametrize("shape, middle", {"cosine": 0.55, "linear": 0.55, "exponential": 0.1**0.5}.items())
@@ -118,6 +123,14 @@ def test_moving_average_halves_in_its_half_life():
         ({"name": "adam", "learning_rate": {"start": 1.0, "stop": 0.1, "examples": 0}}, "examples of a schedule is 0"),
         ({"name": "sgd", "learning_rate": {"start": 1.0, "stop": 0.1, "examples": 9, "shape": "cubic"}}, "'cubic'"),
         ({"name": "sgd"}, "sgd.*lacks learning_rate"),
+        (
+            {"name": "sgd", "learning_rate": {"start": None, "stop": 0.1, "examples": 9}},
+            "start of a schedule is None; expected a number",
+        ),
+        (
+            {"name": "sgd", "learning_rate": {"start": 0.0, "stop": 0.1, "examples": 9, "shape": "exponential"}},
+            "an exponential schedule goes from 0.0 to 0.1; expected numbers above 0",
+        ),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -84,8 +84,8 @@ def test_recordings_are_pictures_of_one_width(options, capsys):
     short = open_source({**options, "frames": 16})
     assert short.shape == (64, 16, 1) and short.content != source.content
     assert "2 of 2 recordings of test are cut to 0.26 s; see data.frames" in capsys.readouterr().out
-    with pytest.raises(UserError, match="data.frames is 0; expected at least 1"):
-        open_source({**options, "frames": 0})
+    with pytest.raises(UserError, match="data.frames is 2; expected at least 3"):
+        open_source({**options, "frames": 2})
     with pytest.raises(UserError, match="data.frames is 16 and .* holds audio data; expected spectrogram"):
         open_source({**options, "encoding": "mu_law", "frames": 16})
 
@@ -130,7 +130,14 @@ def test_recordings_of_an_array_file_are_rows_with_splits_and_labels(tmp_path):
 
 
 FAULTY = [
-    ({"rate": np.array([1.5])}, r"rate of data.path .* is \[1.5\]; expected one whole number of samples a second"),
+    ({"rate": np.array([1.5])}, "rate of data.path .* is 1.5; expected a whole number of samples a second"),
+    ({"y": np.arange(4)}, r"labels 'y' of data.path .* are int64\[4\]; expected 3 whole numbers or texts"),
+    ({"y": np.array([0.5, 1, 2])}, r"labels 'y' of data.path .* are float64\[3\]; expected 3 whole numbers or texts"),
+    ({"split": np.array(["train"])}, r"split of data.path .* is <U5\[1\]; expected 3 names of splits"),
+    ({"classes": np.array("a")}, r"classes of data.path .* are <U1\[\] and y is int64\[3\]; expected a name for each"),
+    ({"classes": np.array(["a", "b"])}, "y of data.path .* goes from 0 to 2; expected 0 to 1"),
+    ({"length": np.array([5.0, 6.0, 7.0])}, r"holds samples \[3, 10\] and \[3\] lengths"),
+    ({"x": np.zeros((0, 10)), "y": np.zeros(0, int)}, r"holds samples \[0, 10\] and \[0\] lengths"),
     ({"x": np.zeros((3, 10), np.int64)}, "has a rate and holds samples of type int64; expected x"),
     ({"x": None}, "has a rate and holds rate, y; expected x"),
     ({"x": np.full((3, 10), 2.0)}, "holds amplitudes up to 2; expected at most 1"),
@@ -146,6 +153,31 @@ def test_faulty_array_files_of_recordings_are_refused(arrays, line, tmp_path):
     np.savez(tmp_path / "x.npz", **{name: array for name, array in arrays.items() if array is not None})
     options = {"path": str(tmp_path / "x.npz"), "split": "train", "test_split": "test"}
     with pytest.raises(UserError, match=line):
+        open_source(options)
+
+
+def test_an_array_named_rate_with_a_number_for_each_row_is_no_rate_of_sounds(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 4, 4)), rate=np.arange(3))
+    assert open_source({"path": str(tmp_path / "x.npz"), "split": "train"}).kind == "image"
+
+
+def test_rows_are_the_same_data_however_a_default_is_written(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 10)), rate=np.array([RATE]), y=np.arange(3))
+    options = {"path": str(tmp_path / "x.npz"), "split": "train", "test_split": "test"}
+    written = [{}, {"encoding": "mu_law"}, {"label": "y"}]
+    assert len({open_source({**options, **more}).content for more in written}) == 1
+    assert open_source({**options, "encoding": "waveform"}).content != open_source(options).content
+
+
+def test_loud_sounds_are_not_clipped_and_rates_without_filters_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.sin(2 * np.pi * np.array([[250.0], [1000.0]]) * TIME[None]), rate=RATE)
+    options = {"path": str(tmp_path / "x.npz"), "split": "train", "test_split": "train", "encoding": "log_mel"}
+    source = open_source(options)
+    assert source.rows("train", np.arange(2))["x"].max() < source.limits[1]
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 9000)), rate=96_000)
+    with pytest.raises(
+        UserError, match="have 96000 samples a second; expected at most 48000 for data.encoding=log_mel"
+    ):
         open_source(options)
 
 

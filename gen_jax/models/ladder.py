@@ -120,7 +120,7 @@ def ladder(
     return latent_model(
         latent_of(nets)._replace(means=means, sweeps=sweeps),
         partial(init, nets, tx),
-        partial(step, nets, optimizers.schedule(kl), tx, optimizers.schedule(ema_half_life)),
+        partial(step, nets, optimizers.schedule(kl), tx, optimizers.half_life(ema_half_life)),
     )
 
 

@@ -104,7 +104,7 @@ def masked(
     honoured = (*conditions.names, "x", "mask")
     return Model(
         partial(init, model, tx),
-        partial(gradient_step, partial(masked_loss, model), "nats_per_row", tx, optimizers.schedule(ema_half_life)),
+        partial(gradient_step, partial(masked_loss, model), "nats_per_row", tx, optimizers.half_life(ema_half_life)),
         partial(sample, model, honoured, jax.jit(partial(complete, model), static_argnames="steps")),
         log_prob_bound=partial(log_prob_bound, model, jax.jit(partial(bound, model), static_argnames="num")),
         given=honoured,

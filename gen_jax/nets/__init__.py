@@ -79,7 +79,7 @@ DISCRIMINATORS: Nets = {
 # Net(shape, **options): (x [N, ...], conditions or None) -> [N, *shape]
 ENCODERS: Nets = {"mlp": MLP, "conv": ConvEncoder}
 DECODERS: Nets = {"mlp": MLP, "conv": ConvDecoder}
-# Net(shape, **options): (z [N, *shape], conditions or None, level [N], evidence [N, *shape, 2] or nothing) -> [N, *shape]
+# Net(shape, **options): (z [N, *shape], conditions or None, level [N], evidence [N, *shape, 2] or nothing) -> [N, *shape]; level is [N, 2] with mean_flow
 DENOISERS: Nets = {"mlp": DenoisingMLP, "transformer": PatchTransformer, "unet": DenoisingUNet}
 # Net((D, V), **options): (one-hot levels [N, D, V], conditions or None, share hidden [N], visible [N, D]) -> [N, D, V]
 INFILLERS: Nets = {"mlp": DenoisingMLP, "transformer": EntryTransformer}

@@ -20,7 +20,7 @@ class Progress(NamedTuple):
 
     Attributes:
       carry: the carry of the transformer after the patches before the current one.
-      state: what the transformer says of these patches [N, units].
+      state: output of the transformer for these patches [N, units].
       sums: the entries of the current patch, see `nets.made.Sums`.
     """
 
@@ -50,7 +50,7 @@ class Parts(NamedTuple):
 class CausalPatches(nn.Module):
     """The net of an order in which an image is drawn patch by patch, from left to right and from top to bottom.
 
-    A transformer reads the patches before a patch. MADE reads what it says, and the entries of the patch before an entry.
+    A transformer reads the patches before a patch. MADE reads the state of the transformer, and the entries of the patch before an entry.
 
     Attributes:
       patch: side of a patch in pixels, which divides both sides of the image.
@@ -85,7 +85,7 @@ class CausalPatches(nn.Module):
           layout: the entries of a row.
 
         Raises:
-          UserError: for rows that are no images, or a patch that divides a side not.
+          UserError: for rows that are no images, or a patch that does not divide a side.
         """
         shape = layout.shape
         if len(shape) != 3 or shape[0] % self.patch or shape[1] % self.patch:

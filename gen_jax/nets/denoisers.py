@@ -14,7 +14,7 @@ from gen_jax.nets.embedding import Embedded, as_vector
 
 WAVES = 32  # number of frequencies of the level
 FASTEST = 1000.0  # largest angular frequency of the level
-FASTEST_TIME = 8.0  # that of a pair of times: losses of mean flow hold the slope of the net in time
+FASTEST_TIME = 8.0  # the same of a pair of times; slow, because the loss of mean flow differentiates the net in time
 ZEROS = initializers.zeros
 BASE = 100.0  # ratio of the slowest and the fastest frequency of a position
 
@@ -81,7 +81,7 @@ class DenoisingMLP(nn.Module):
         Args:
           z: noisy rows [N, *shape].
           c: the conditions; None without conditions.
-          level: levels of noise [N] in [-1, 1].
+          level: levels of noise [N], or pairs of times [N, 2], in [-1, 1].
           evidence: observed numbers and where they are [N, *shape, 2]; by default None, nothing is observed.
         """
         check_whole("width of mlp", self.width)
@@ -129,7 +129,7 @@ class PatchTransformer(nn.Module):
         Args:
           z: noisy images [N, H, W, C].
           c: the conditions; None without conditions. The layers also attend to the tokens of a text.
-          level: levels of noise [N] in [-1, 1].
+          level: levels of noise [N], or pairs of times [N, 2], in [-1, 1].
           evidence: observed numbers and where they are [N, H, W, C, 2]; by default None, nothing is observed.
         """
         self.check()

@@ -51,7 +51,7 @@ class DenoisingUNet(nn.Module):
         Args:
           z: noisy images [N, H, W, C].
           c: the conditions; None without conditions.
-          level: levels of noise [N] in [-1, 1].
+          level: levels of noise [N], or pairs of times [N, 2], in [-1, 1].
           evidence: observed numbers and where they are [N, H, W, C, 2]; by default None, nothing is observed.
         """
         self.check()

@@ -1,10 +1,12 @@
 """Optimizers by name, from Optax; schedules and moving averages as pure functions of the number of examples."""
 
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gen_jax.errors import UserError, choose
@@ -66,6 +68,11 @@ def _moving(
     start: float, stop: float, examples: int, shape: str = "cosine", warm_up: int = 0
 ) -> Callable[[jax.Array], jax.Array]:
     curve = SHAPES[choose("schedule shape", shape, SHAPES)]
+    for name, value in (("start", start), ("stop", stop), ("examples", examples)):
+        if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(value):
+            raise UserError(f"{name} of a schedule is {value}; expected a number")
+    if shape == "exponential" and not (start > 0 and stop > 0):
+        raise UserError(f"an exponential schedule goes from {start} to {stop}; expected numbers above 0")
     if examples < 1:
         raise UserError(f"number of examples of a schedule is {examples}; expected at least 1")
     if not 0 <= warm_up < examples:
@@ -73,6 +80,24 @@ def _moving(
     if not warm_up:
         return lambda seen: curve(start, stop, jnp.clip(seen / examples, 0, 1))
     return lambda seen: curve(start, stop, jnp.clip(seen / examples, 0, 1)) * jnp.clip(seen / warm_up, 0, 1)
+
+
+def half_life(value: float | Mapping | Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
+    """Returns the half-life of averaged weights as a function of the number of examples seen.
+
+    Args:
+      value: see `schedule`.
+
+    Raises:
+      UserError: as `schedule`, and for a negative half-life.
+    """
+    numbers = [value] if isinstance(value, Real) else []
+    if isinstance(value, Mapping):
+        numbers = [value[name] for name in ("start", "stop") if isinstance(value.get(name), Real)]
+    for number in numbers:
+        if not number >= 0:
+            raise UserError(f"ema_half_life is {number}; expected at least 0, a number of rows")
+    return schedule(value)
 
 
 def optimizer(

@@ -1,7 +1,7 @@
 """Log-mel spectrograms of sounds, and sounds of log-mel spectrograms by fast Griffin-Lim. NumPy alone.
 
-The conventions are those of librosa 0.11: a periodic Hann window, frames that are centred by reflection, magnitudes, and
-filters on Slaney's scale with unit area.
+The window is a periodic Hann window, frames are centred by reflection, and magnitudes are not squared. The filters are
+those of librosa 0.11: triangles of unit area on Slaney's scale.
 """
 
 from collections.abc import Mapping

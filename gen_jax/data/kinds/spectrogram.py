@@ -14,7 +14,8 @@ from gen_jax.data.source import Source, say_once
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 
-FRAMES = 64  # of a picture by default
+FRAMES, LEAST_FRAMES = 64, 3  # of a picture by default, and at least: a window must fit into the sound
+HIGHEST_RATE = 48_000  # samples a second, above which a filter holds no frequency of the spectrum
 
 
 def spectrograms(source: Source, options: Mapping[str, Any]) -> Source:
@@ -27,14 +28,19 @@ def spectrograms(source: Source, options: Mapping[str, Any]) -> Source:
       options: the `data` section of a config, of which `frames` is read.
 
     Raises:
-      UserError: for a number of frames below 1.
+      UserError: for too few frames, or a rate above `HIGHEST_RATE`.
     """
     frames = FRAMES if options.get("frames") is None else options["frames"]
-    if frames < 1:
-        raise UserError(f"data.frames is {frames}; expected at least 1")
+    if frames < LEAST_FRAMES:
+        raise UserError(f"data.frames is {frames}; expected at least {LEAST_FRAMES}")
+    if source.info["rate"] > HIGHEST_RATE:
+        raise UserError(
+            f"recordings of {source.name} have {source.info['rate']} samples a second; expected at most {HIGHEST_RATE} for "
+            "data.encoding=log_mel"
+        )
     settings = Mel(source.info["rate"])
     samples = frames * settings.hop
-    low, high = float(np.log(settings.floor)), float(np.log(settings.window / 4 * filters(settings).max()))
+    low, high = float(np.log(settings.floor)), float(np.log(settings.window / 2 * filters(settings).max()))
     for split, size in source.sizes.items():
         lengths = np.full(size, source.shape[0]) if source.lengths is None else source.lengths(split)
         longer = int((lengths > samples).sum())

@@ -55,7 +55,7 @@ def source_of_arrays(
     """
     resize, declared = size_of(options), options.get("kind")
     x = _values(origin, arrays["x"], declared)
-    y = _labels(origin, arrays["y"], len(x)) if "y" in arrays else None
+    y = checked_labels(origin, arrays["y"], len(x)) if "y" in arrays else None
     if resize is not None and x.dtype != np.uint8:
         raise UserError(f"data.resize is {resize[0]} and {origin} holds {x.dtype}; expected uint8 images")
     if declared is None or KINDS[declared].pixels:
@@ -157,8 +157,13 @@ def _symbols(origin: str, x: np.ndarray) -> tuple[np.ndarray, list[int]]:
     return x.astype(np.min_scalar_type(high)), list(range(high + 1))
 
 
-def _labels(origin: str, y: np.ndarray, num: int) -> np.ndarray:
+def checked_labels(origin: str, y: np.ndarray, num: int) -> np.ndarray:
     """Returns labels [num], whole numbers or texts.
+
+    Args:
+      origin: name of the arrays, for the error.
+      y: the labels.
+      num: number of rows.
 
     Raises:
       UserError: for labels of another shape or type.

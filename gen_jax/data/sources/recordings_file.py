@@ -1,22 +1,43 @@
 """An .npz file of recordings, or a folder of .wav files, as a source of rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gen_jax.data.cache import content_hash, files_hash
-from gen_jax.data.kinds.audio import Recordings, source_of_recordings
+from gen_jax.data.kinds.audio import ENCODINGS, Recordings, source_of_recordings
 from gen_jax.data.limits import ask
 from gen_jax.data.npz_files import read_archive
 from gen_jax.data.source import Source
+from gen_jax.data.sources.array_file import checked_labels
+from gen_jax.data.sources.array_file import classes_of as classes_of_labels
 from gen_jax.data.sources.image_folder import classes_of, split_roots, top_folder, visible_files
 from gen_jax.data.sources.records import SPLIT
 from gen_jax.data.sources.splits import held_out, splits_by_name
 from gen_jax.errors import UserError, choose, readable
 
 RATE = "rate"  # the array that tells recordings from other arrays
+LABEL = "y"  # the array of labels, unless `data.label` names another
+
+
+def encoding_of(options: Mapping[str, Any]) -> str:
+    """Returns the encoding that the options ask for.
+
+    Args:
+      options: the `data` section of a config.
+    """
+    return options.get("encoding") or ENCODINGS[0]
+
+
+def type_and_shape(array: np.ndarray) -> str:
+    """Returns the type and the shape of an array as a text.
+
+    Args:
+      array: the array.
+    """
+    return f"{array.dtype}{[*array.shape]}"
 
 
 def recordings_file(path: Path, options: Mapping[str, Any]) -> Source:
@@ -37,18 +58,21 @@ def recordings_file(path: Path, options: Mapping[str, Any]) -> Source:
         arrays = read_archive(path)
     sounds = sounds_of(path, arrays)
     num, label = len(sounds), options.get("label")
-    named = {name for name, array in arrays.items() if array.shape == (num,)} - {"length", SPLIT}
     if label is not None:
+        named = {name for name, array in arrays.items() if array.shape == (num,)} - {"length", SPLIT}
         choose("data.label", label, sorted(named))
-    labels, classes = labels_of(arrays, (label or "y") if (label or "y") in named else None)
-    splits = arrays.get(SPLIT)
-    if splits is not None and splits.shape == (num,):
-        places = splits_by_name([str(name) for name in splits])
+    labels, classes = labels_of(f"data.path {path}", arrays, label or LABEL, num)
+    if SPLIT in arrays:
+        if arrays[SPLIT].shape != (num,) or arrays[SPLIT].dtype.kind != "U":
+            raise UserError(
+                f"split of data.path {path} is {type_and_shape(arrays[SPLIT])}; expected {num} names of splits"
+            )
+        places = splits_by_name(arrays[SPLIT].tolist())
     else:
         places = held_out(f"data.path {path}", [str(row) for row in range(num)], options, "recordings")
-    recorded = Recordings(path.stem, sounds, int(arrays[RATE]), places, labels, classes)
+    recorded = Recordings(path.stem, sounds, int(arrays[RATE].ravel()[0]), places, labels, classes)
     content = options.get("content") or files_hash([path])
-    return source_of_recordings(recorded, options, content_hash(content, options.get("encoding"), label))
+    return source_of_recordings(recorded, options, content_hash(content, encoding_of(options), label or LABEL))
 
 
 def recordings_folder(path: Path, options: Mapping[str, Any]) -> Source:
@@ -83,7 +107,7 @@ def recordings_folder(path: Path, options: Mapping[str, Any]) -> Source:
     recorded = Recordings(path.name, [sound for _, sound in sounds], sounds[0][0], places, labels, classes)
     known = [str(file.relative_to(path)) for file in files]
     content = options.get("content") or content_hash(files_hash(files), known)
-    return source_of_recordings(recorded, options, content_hash(content, options.get("encoding")))
+    return source_of_recordings(recorded, options, content_hash(content, encoding_of(options)))
 
 
 def wav_sound(file: Path) -> tuple[int, np.ndarray]:
@@ -120,8 +144,8 @@ def sounds_of(path: Path, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
       UserError: for arrays that are no recordings.
     """
     rate, samples = arrays[RATE], arrays.get("x", arrays.get("audio"))
-    if rate.size != 1 or rate.dtype.kind not in "iu" or int(rate.ravel()[0]) < 1:
-        raise UserError(f"rate of data.path {path} is {rate.tolist()}; expected one whole number of samples a second")
+    if rate.dtype.kind not in "iu" or int(rate.ravel()[0]) < 1:
+        raise UserError(f"rate of data.path {path} is {rate.ravel()[0]}; expected a whole number of samples a second")
     if samples is None or samples.dtype.str[1:] not in ("u1", "i2", "f4", "f8"):
         found = ", ".join(arrays) if samples is None else f"samples of type {samples.dtype}"
         raise UserError(
@@ -131,12 +155,13 @@ def sounds_of(path: Path, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     if samples.dtype.kind == "f" and not (np.abs(samples) <= 1).all():
         raise UserError(f"data.path {path} holds amplitudes up to {np.abs(samples).max():g}; expected at most 1")
     lengths = arrays.get("length")
-    if samples.ndim == 2:
-        lengths = np.full(len(samples), samples.shape[1]) if lengths is None else lengths
-        if lengths.shape == (len(samples),) and (lengths >= 1).all() and (lengths <= samples.shape[1]).all():
+    if lengths is None and samples.ndim == 2:
+        lengths = np.full(len(samples), samples.shape[1])
+    whole = lengths is not None and lengths.ndim == 1 and lengths.dtype.kind in "iu" and len(lengths) > 0
+    if lengths is not None and whole and (lengths >= 1).all():
+        if samples.ndim == 2 and len(lengths) == len(samples) and (lengths <= samples.shape[1]).all():
             return [row[:length] for row, length in zip(samples, lengths, strict=True)]
-    elif samples.ndim == 1 and lengths is not None and lengths.ndim == 1 and (lengths >= 1).all():
-        if lengths.sum() == len(samples):
+        if samples.ndim == 1 and lengths.sum() == len(samples):
             return np.split(samples, np.cumsum(lengths)[:-1])
     raise UserError(
         f"data.path {path} holds samples {[*samples.shape]} and {'no' if lengths is None else [*lengths.shape]} lengths; "
@@ -144,21 +169,31 @@ def sounds_of(path: Path, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     )
 
 
-def labels_of(arrays: Mapping[str, np.ndarray], name: str | None) -> tuple[list[str], list[str]]:
+def labels_of(
+    origin: str, arrays: Mapping[str, np.ndarray], name: str, num: int
+) -> tuple[Sequence[str], Sequence[str]]:
     """Returns the label of each recording, and the labels in their order; both are empty without labels.
 
     Args:
+      origin: name of the file, for errors.
       arrays: the arrays of the file.
-      name: name of the array of labels, or None.
+      name: name of the array of labels.
+      num: number of recordings.
+
+    Raises:
+      UserError: for labels of another shape or type, or names that do not fit them.
     """
-    if name is None:
+    if name not in arrays:
         return [], []
-    values, names = arrays[name], arrays.get("classes")
-    if (
-        names is not None
-        and name == "y"
-        and values.dtype.kind in "iu"
-        and 0 <= values.min() <= values.max() < len(names)
-    ):
-        return [str(names[value]) for value in values], [str(each) for each in names]
-    return [str(value) for value in values], [str(each) for each in np.unique(values)]
+    values = checked_labels(origin, arrays[name], num)
+    names = arrays.get("classes") if name == LABEL else None
+    if names is None:
+        classes, codes = classes_of_labels(values)
+        return [classes[code] for code in codes], classes
+    if names.ndim != 1 or names.dtype.kind != "U" or values.dtype.kind not in "iu":
+        raise UserError(
+            f"classes of {origin} are {type_and_shape(names)} and y is {type_and_shape(values)}; expected a name for each number"
+        )
+    if not 0 <= values.min() <= values.max() < len(names):
+        raise UserError(f"y of {origin} goes from {values.min()} to {values.max()}; expected 0 to {len(names) - 1}")
+    return [names[value] for value in values], names.tolist()

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gen_jax.data.cache import files_hash
 from gen_jax.data.kinds import KINDS
 from gen_jax.data.limits import ask
@@ -78,7 +80,7 @@ def open_arrays(path: Path, options: Mapping[str, Any], paired: bool) -> Source:
     """
     if paired or holds(path, "c"):
         return open_array_pairs(path, options)
-    if holds(path, RATE):
+    if holds(path, RATE) and number_of_values(path, RATE) == 1:
         return recordings_file(path, options)
     return voices_file(path, options) if holds(path, "x_train", "length_train") else array_file(path, options)
 
@@ -116,6 +118,20 @@ def open_folder(path: Path, options: Mapping[str, Any]) -> Source:
     if names and any(names <= {*by_name} for by_name in files.values()):
         return open_line_pairs(path, options, files)
     return open_folder_of_pairs(path, options)
+
+
+def number_of_values(path: Path, name: str) -> int:
+    """Returns the number of values of an array in an .npz file; 0 if it cannot be read.
+
+    Args:
+      path: the file.
+      name: name of the array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return int(arrays[name].size)
+    except (OSError, ValueError, zipfile.BadZipFile):  # because the reader of the file reports this fault
+        return 0
 
 
 def holds(path: Path, *names: str) -> bool:

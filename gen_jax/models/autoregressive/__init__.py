@@ -78,7 +78,7 @@ def autoregressive(
         `nets.causal_patches.CausalPatches`.
       head: a `name` in `distributions.frames.HEADS` and its options. None, the default, takes the first head that fits
         the data.
-      likelihood: density of a number, for `made` and `patches` on images and vectors: a `name` in `distributions.pixels.LIKELIHOODS`
+      likelihood: density of a number of images and vectors: a `name` in `distributions.pixels.LIKELIHOODS`
         and its options. None, the default, takes the first likelihood that fits the data.
       conditional: whether the net reads the conditions of the row, labels and `c`; by default False. They are
         concatenated with every frame, but a transformer attends to a text. Likelihoods are then log p(x | conditions).
@@ -95,7 +95,7 @@ def autoregressive(
     Raises:
       UserError: for a net or a head that does not fit the data, missing labels, or an unknown name or option.
     """
-    tx, half_life = optimizers.optimizer(optimizer), optimizers.schedule(ema_half_life)
+    tx, half_life = optimizers.optimizer(optimizer), optimizers.half_life(ema_half_life)
     if not kind_of(spec).time:
         if head is not None or label_smoothing or copies or accumulate != 1:
             raise UserError(f"{spec.name} holds no sequences; expected no head, label_smoothing, copies or accumulate")
@@ -154,10 +154,15 @@ def entry_net(spec: Spec, net: Any) -> EntryNet:
       UserError: for another net.
     """
     if isinstance(net, Mapping) and net.get("name") in RECURRENT:
-        raise UserError(f"net is {net['name']!r} and {spec.name} holds {spec.kind} data, no sequences; expected 'made'")
+        raise UserError(
+            f"net is {net['name']!r} and {spec.name} holds {spec.kind} data, no sequences; expected 'made' or 'patches'"
+        )
     layers = build("net", NETS, net)
     if not isinstance(layers, EntryNet):
-        raise UserError(f"net is an object of type {type(layers).__name__}; expected a gen_jax.nets.made.Made")
+        raise UserError(
+            f"net is an object of type {type(layers).__name__}; expected a gen_jax.nets.made.Made or "
+            "a gen_jax.nets.causal_patches.CausalPatches"
+        )
     return layers
 
 

@@ -110,7 +110,7 @@ def entries_of(spec: Spec, layers: EntryNet, likelihood: pixels.LikelihoodChoice
     else:
         if kind_of(spec).class_map:
             raise UserError(
-                f"{spec.name} holds {spec.kind} data; expected images, vectors or a table of levels for the net made"
+                f"{spec.name} holds {spec.kind} data; expected images, vectors or a table of levels for the net made, or images for patches"
             )
         if pixels.whole(spec) is None and np.dtype(spec.dtype).kind != "f":
             raise UserError(
@@ -269,8 +269,9 @@ def sample(
     observed = mask.reshape(num, -1)[:, np.argsort(model.places[0])]
     if (observed[:, 1:] & ~observed[:, :-1]).any():
         raise UserError(
-            "given mask hides an entry before one that is observed; expected the first entries of each row, because "
-            "this model draws the others after them. Images: --mask lower"
+            "given mask hides an entry before one that is observed; expected the first entries of each row in the order "
+            "of the model, because this model draws the others after them. Images: --mask lower; with the net patches, "
+            "a number of seen lines that the side of a patch divides"
         )
     return {"x": compiled(x_key, state.average, x, mask, beside or None), **beside}
 

@@ -78,7 +78,8 @@ def diffusion(
 
     Args:
       spec: facts of the data.
-      net: a `name` in `DENOISERS` and the options of that net, or a net (z, c, level, evidence) -> prediction.
+      net: a `name` in `DENOISERS` and the options of that net, or a net (z, c, level, evidence) -> prediction,
+        with `level` [N], or [N, 2] with `mean_flow`.
       schedule: a `name` in `SCHEDULES` and its options; by default `flow`.
       prediction: what the net predicts: x, e, u (velocity) or v; by default v.
       target: what the squared error compares; by default the prediction.
@@ -90,7 +91,7 @@ def diffusion(
       pairing: which noise stands beside which row in training: `independent`, the default, or `transport`, the optimal
         transport within groups of 64 rows, which makes paths straighter. With labels, noise is transported within a
         class. The sampler then takes no `churn`, because noise is no longer independent of the row.
-      mean_flow: share of the rows of training from which the net also learns mean velocities, so that one step, or a few,
+      mean_flow: share of the rows of training with which mean velocities are trained too, so that one step, or a few,
         draw a sample (Geng et al. 2025, arXiv 2505.13447); by default 0, for none. It needs the prediction u. The net
         then reads two times [N, 2] as its level, and samples take one step of the solver `mean` by default.
       ode_steps: number of steps of `log_prob`, `encode` and `decode`; by default 100.
@@ -130,7 +131,7 @@ def diffusion(
     honoured = (*conditions.names, "x", "mask") if observed else conditions.names
     record = Model(
         partial(init, model, tx),
-        partial(gradient_step, partial(denoising_loss, model), "loss", tx, optimizers.schedule(ema_half_life)),
+        partial(gradient_step, partial(denoising_loss, model), "loss", tx, optimizers.half_life(ema_half_life)),
         partial(sample, model, honoured, jax.jit(partial(draw, model), static_argnames=("num", "method"))),
         given=honoured,
         options=options_of(model),

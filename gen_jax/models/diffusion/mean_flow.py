@@ -2,7 +2,7 @@
 
 The mean velocity between two times is u(z, t, r) = 1 / (r - t) times the integral of the velocity from t to r, so that one
 step z + (r - t) u(z, t, r) crosses the whole distance. Its derivative along the path gives u = v + (r - t) du/dt, with v the
-velocity at t. A net learns this equation from single times, without a teacher.
+velocity at t. A net is trained by this equation at single pairs of times, without a teacher.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from gen_jax.models.diffusion.denoising import Diffusion, predict
 
 
 def time_pairs(model: Diffusion, key: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the first and the last time of each row [N]; both are t in rows that learn the velocity itself.
+    """Returns the first and the last time of each row [N]; both are t in rows that train the velocity itself.
 
     Args:
       model: the model.

@@ -108,7 +108,7 @@ def sample(
       UserError: for a condition or an option that the model does not have, or a value out of its range.
     """
     refuse_given(given, honoured)
-    options = sampler_options(how, options_of(model))
+    options = sampler_options(how, options_of(model, (how or {}).get("solver")))
     steps = steps_of(model, options)
     y_key, x_key = jax.random.split(key)
     beside = sample_conditions(y_key, given, num, model.conditions, state.classes)
@@ -120,13 +120,15 @@ def sample(
     return {"x": x, **beside}
 
 
-def options_of(model: Diffusion) -> dict[str, Any]:
+def options_of(model: Diffusion, solver: str | None = None) -> dict[str, Any]:
     """Returns the options of the sampler of a model, with their defaults.
 
     Args:
       model: the model.
+      solver: name of the solver; by default None, the default solver of the model.
     """
-    return {**OPTIONS, **({"steps": 1, "solver": "mean"} if model.mean_flow else {})}
+    mean = model.mean_flow and solver in (None, "mean")
+    return {**OPTIONS, "steps": 1, "solver": "mean"} if mean else dict(OPTIONS)
 
 
 def steps_of(model: Diffusion, options: Mapping[str, Any]) -> Solver:
@@ -243,32 +245,32 @@ def guided(
     model: Diffusion,
     c: Given | None,
     evidence: jax.Array | None,
-    twofold: bool,
-    look: Callable,
+    guides: bool,
+    estimator: Callable,
     z: jax.Array,
     weight: jax.Array,
     *times: jax.Array,
 ) -> Any:
-    """Returns what a net says of noisy rows, with classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598).
+    """Returns estimates of noisy rows, with classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598).
 
-    It is the value without conditions plus `weight` times the difference that the conditions make.
+    A guided estimate is the estimate without conditions plus `weight` times the difference that the conditions make.
 
     Args:
       model: the model.
       c: conditions of the rows, or None.
       evidence: observed numbers and where they are; None if the net reads none.
-      twofold: whether a step has a weight other than 1.
-      look: function (z, *times of the rows, c=, evidence=) -> tree of arrays [N, *shape].
+      guides: whether a step has a weight other than 1.
+      estimator: function (z, *times of the rows, c=, evidence=) -> tree of arrays [N, *shape].
       z: noisy rows [N, *shape].
       weight: weight of the conditions [].
       *times: times of all rows [].
     """
     num = len(z)
-    if not twofold:
-        return look(z, *(jnp.full(num, t) for t in times), c=c, evidence=evidence)
+    if not guides:
+        return estimator(z, *(jnp.full(num, t) for t in times), c=c, evidence=evidence)
     z, c, evidence = jax.tree.map(lambda each: jnp.concatenate([each, each]), (z, c, evidence))
     c = hidden(model.conditions, c, jnp.arange(2 * num) >= num)
-    out = look(z, *(jnp.full(2 * num, t) for t in times), c=c, evidence=evidence)
+    out = estimator(z, *(jnp.full(2 * num, t) for t in times), c=c, evidence=evidence)
     return jax.tree.map(
         lambda each: jnp.where(weight == 1, each[:num], each[num:] + weight * (each[:num] - each[num:])), out
     )

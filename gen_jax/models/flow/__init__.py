@@ -131,7 +131,7 @@ def flow(
         functions["log_prob_bound"] = partial(host_checks.log_prob_bound, conditions, score)
     record = Model(
         partial(init, model, tx),
-        partial(gradient_step, partial(flow_loss, model), "nats_per_row", tx, optimizers.schedule(ema_half_life)),
+        partial(gradient_step, partial(flow_loss, model), "nats_per_row", tx, optimizers.half_life(ema_half_life)),
         partial(sample, model, jax.jit(partial(drawn_rows, model), static_argnames="num")),
         prior=partial(prior, model),
         encode=partial(host_checks.encode, conditions, jax.jit(partial(latent_of, model))),

@@ -30,7 +30,7 @@ from gen_jax.models.gan.steps import ESTIMATORS, Recipe, init, step
 from gen_jax.nets import DISCRIMINATORS, GENERATORS, Discriminator, Generator
 from gen_jax.nets.embedding import ConditionedNet
 from gen_jax.nets.net import Net, build_net
-from gen_jax.optimizers import Optimizer, Schedule, optimizer, schedule
+from gen_jax.optimizers import Optimizer, Schedule, half_life, optimizer, schedule
 from gen_jax.registry import Choices, build, function_of
 
 PRIORS: Mapping[str, Callable[..., jax.Array]] = {
@@ -166,7 +166,7 @@ def gan(
         discriminator=optimizer(discriminator_optimizer),
         gamma=schedule(gamma),
         adversarial=schedule(adversarial),
-        half_life=schedule(ema_half_life),
+        half_life=half_life(ema_half_life),
         n_critic=n_critic,
         weight_clip=weight_clip,
     )

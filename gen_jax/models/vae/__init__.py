@@ -150,7 +150,7 @@ def vae(
     model = latent_model(
         latent_of(nets)._replace(means=means, sweeps=sweeps),
         partial(init, nets, tx),
-        partial(step, nets, loss, optimizers.schedule(kl), tx, optimizers.schedule(ema_half_life)),
+        partial(step, nets, loss, optimizers.schedule(kl), tx, optimizers.half_life(ema_half_life)),
     )
     extras = {"integer_network": partial(integer_network, spec, nets)}
     return model._replace(extras=extras)
