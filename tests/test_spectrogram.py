@@ -99,6 +99,8 @@ def test_spectrograms_are_written_as_sounds(options):
     assert rate == RATE and len(sound) == 2 * (63 * 128 + RATE // 4)
     loud = np.abs(sound[: 63 * 128].astype(float))
     assert loud[:3000].mean() > 100 * loud[4500:].mean()
+    picture, paths = kind_of(spec).picture(samples["x"], spec), kind_of(spec).strip(samples["x"][None], spec)
+    assert picture.size[0] >= 2 * 64 and paths.size == picture.size
 
 
 def test_recordings_of_an_array_file_are_rows_with_splits_and_labels(tmp_path):

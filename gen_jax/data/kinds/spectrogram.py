@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.cache import content_hash
-from gen_jax.data.kinds.image import grid
+from gen_jax.data.kinds.image import IMAGE
 from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.kinds.mel import Mel, filters, log_mel, mel_of, sound_of
 from gen_jax.data.kinds.wav_files import joined_wav
@@ -91,5 +91,6 @@ SPECTROGRAM = Kind(
     sound=True,
     options=("encoding", "label", "frames"),
     write={".wav": wav},
-    picture=grid,
+    picture=IMAGE.picture,
+    strip=IMAGE.strip,
 )
