@@ -151,9 +151,7 @@ def test_the_first_patches_of_an_image_are_given_and_no_other_entries():
     line[:, :1] = 1
     drawn = np.asarray(model.sample(KEY, state, 3, {"x": x, "mask": first})["x"])
     assert (drawn[:, :2, :2] == 1).all() and (drawn == 0).any()
-    with pytest.raises(
-        UserError, match="with the net patches, a number of seen lines that the side of a patch divides"
-    ):
+    with pytest.raises(UserError, match="with whole lines of patches for the net patches"):
         model.sample(KEY, state, 3, {"x": x, "mask": line})
 
 

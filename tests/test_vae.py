@@ -420,7 +420,7 @@ WRONG = {
     "encoder": (VECTOR, {"encoder": {"name": "cnov"}}, "Did you mean 'conv'"),
     "decoder": (VECTOR, {"decoder": {"name": "mlp", "hiden": 3}}, "Did you mean 'hidden'"),
     "labels": (VECTOR._replace(classes=()), {"conditional": True}, "are missing; .* Set model.conditional=False"),
-    "kind": (TEXT, {}, "holds text data; expected images, class maps, vectors, tables"),
+    "kind": (TEXT, {}, "holds text data; expected images, class maps, vectors, spectrograms, tables"),
 }
 
 

@@ -269,9 +269,8 @@ def sample(
     observed = mask.reshape(num, -1)[:, np.argsort(model.places[0])]
     if (observed[:, 1:] & ~observed[:, :-1]).any():
         raise UserError(
-            "given mask hides an entry before one that is observed; expected the first entries of each row in the order "
-            "of the model, because this model draws the others after them. Images: --mask lower; with the net patches, "
-            "a number of seen lines that the side of a patch divides"
+            "given mask hides an entry before one that is observed; expected the first entries in the order of the model, "
+            "which draws the others after them. Images: --mask lower, with whole lines of patches for the net patches"
         )
     return {"x": compiled(x_key, state.average, x, mask, beside or None), **beside}
 
