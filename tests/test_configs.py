@@ -51,6 +51,7 @@ SMALLER = {  # what takes long to compile or to run
     "diffusion_gaussians": ["--config.model.net.width=16"],
     "masked": ["--config.model.net.width=16"],
     "made": ["--config.model.net.hidden=(8,)"],
+    "digit_gan": [f"--config.model.{net}.channels=(8,)" for net in ("generator", "discriminator")],
     "patch_transformer": [
         "--config.model.net.patch=2",
         "--config.model.net.hidden=8",

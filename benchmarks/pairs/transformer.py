@@ -68,7 +68,7 @@ def nanogpt(setting: Setting, compiled: bool) -> Run:
     order = torch.from_numpy(picks(len(x), ROWS, STEPS)).long().to(device)
 
     def loss(x: torch.Tensor) -> torch.Tensor:
-        return forward(x[:, :-1], x[:, 1:])[1]
+        return forward(x[:, :-1].contiguous(), x[:, 1:].contiguous())[1]
 
     return torch_training(setting, loss, optimizer, x, order, clip=1.0)
 
