@@ -10,7 +10,7 @@ from recorder import recording
 
 from gen_jax.errors import UserError
 from gen_jax.nets.recurrent import build_recurrent
-from gen_jax.nets.transformer import Transformer, rotated, visible
+from gen_jax.nets.transformer import Transformer, one_query_attention, rotated, visible
 
 KEY = jax.random.key(0)
 ROWS, FRAMES, INPUTS = 3, 8, 5
@@ -192,3 +192,15 @@ def test_it_begins_as_the_normalised_projection_and_options_keep_the_output():
 def test_options_that_no_transformer_can_have(options, message):
     with pytest.raises(UserError, match=message):
         build_recurrent("cell", {"name": "transformer", **options}).init_carry(1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_attention_of_one_query_is_that_of_jax(dtype):
+    keys = jax.random.split(KEY, 4)
+    query, key, value = (jax.random.normal(each, (3, num, 2, 4)).astype(dtype) for each, num in zip(keys, (1, 7, 7)))
+    mask = jax.random.bernoulli(keys[3], 0.6, (3, 1, 1, 7)).at[..., 0].set(True)
+    expected = jax.nn.dot_product_attention(query, key, value, mask=mask)
+    out = one_query_attention(query, key, value, mask)
+    assert out.shape == expected.shape and out.dtype == expected.dtype
+    tolerance = 1e-5 if dtype == "float32" else 2e-2
+    np.testing.assert_allclose(np.asarray(out, np.float32), np.asarray(expected, np.float32), atol=tolerance)

@@ -216,6 +216,8 @@ class Stack(nn.Module):
             mask = jnp.broadcast_to(inside[:, None], (rows, frames, frames))
         elif carry is None:
             mask = jnp.broadcast_to(jnp.tri(frames, dtype=bool), (rows, frames, frames))
+        elif frames == 1:
+            mask = (jnp.arange(caches[0][0].shape[1])[None] <= before[:, None])[:, None]
         else:
             mask = visible(before, frames, caches[0][0].shape[1])
         block = nn.remat(Block) if self.remat else Block
@@ -261,7 +263,7 @@ class Block(nn.Module):
         Args:
           h: residual stream [B, T, units].
           mask: which slots of the cache and which frames a frame sees, [B, T, context + T] bool; without a cache
-            [B, T, T].
+            [B, T, T]; for one frame [B, 1, context], the slots after the frame is written.
           cache: keys and values of earlier frames; None without earlier frames.
           before: number of earlier frames [B].
           length: number of frames of each row [B].
@@ -277,8 +279,8 @@ class Block(nn.Module):
 
         def attention(query: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
             query, keys, values = (part.astype(self.dtype) for part in (query, keys, values))
-            out = jax.nn.dot_product_attention(query, keys, values, mask=mask[:, None])
-            return out.reshape(rows, frames, units)
+            attend = one_query_attention if frames == 1 else jax.nn.dot_product_attention
+            return attend(query, keys, values, mask=mask[:, None]).reshape(rows, frames, units)
 
         def added(out: jax.Array, name: str) -> jax.Array:
             return drop(dense(units, name, kernel_init=initializers.zeros)(out).astype(jnp.float32))
@@ -288,11 +290,14 @@ class Block(nn.Module):
         query, key, value = (part.reshape(rows, frames, self.heads, size) for part in parts)
         query = rotated(nn.RMSNorm(name="query_norm")(query), places)
         key = rotated(nn.RMSNorm(name="key_norm")(key), places)
-        if cache is None:
-            keys, values = key, value
-        else:
-            keys, values = (jnp.concatenate(pair, 1) for pair in zip(cache, (key, value.astype(jnp.float32))))
-            cache = updated_cache(cache[0], key, before, length), updated_cache(cache[1], value, before, length)
+        keys, values = key, value
+        if cache is not None:
+            after = updated_cache(cache[0], key, before, length), updated_cache(cache[1], value, before, length)
+            if frames == 1:  # its own slot held the frame that it no longer sees
+                keys, values = after
+            else:
+                keys, values = (jnp.concatenate(pair, 1) for pair in zip(cache, (key, value.astype(jnp.float32))))
+            cache = after
         h = h + added(attention(query, keys, values, mask), "attention_out")
 
         if memory is not None:
@@ -306,6 +311,20 @@ class Block(nn.Module):
         wide = 8 * math.ceil(units / 3)  # 8/3 of the units, so that the three matrices have the weights of two of 4
         gate, up = jnp.split(dense(2 * wide, "feedforward")(x), 2, -1)
         return h + added(nn.silu(gate) * up, "feedforward_out"), cache
+
+
+def one_query_attention(query: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Returns `jax.nn.dot_product_attention` [B, 1, heads, size] of one query, by sums in the place of small products.
+
+    Args:
+      query: queries [B, 1, heads, size].
+      keys: keys [B, L, heads, size].
+      values: values [B, L, heads, size].
+      mask: which keys a query sees [B, 1, 1, L] bool.
+    """
+    logits = jnp.sum(keys * query, -1, dtype=jnp.float32) / math.sqrt(query.shape[-1])  # [B, L, heads]
+    weights = jax.nn.softmax(jnp.where(mask[:, 0, 0, :, None], logits, -jnp.inf), 1)
+    return jnp.sum(weights[..., None] * values, 1, keepdims=True, dtype=jnp.float32).astype(values.dtype)
 
 
 def rotated(x: jax.Array, places: jax.Array) -> jax.Array:
