@@ -185,3 +185,13 @@ def test_the_notebooks_family_is_forty_lines_and_the_same_on_eight_devices(monke
     monkeypatch.setitem(families.FAMILIES, "flow", row)
     assert len(jax.devices()) == 8
     test_laws.test_eight_devices_and_padding_rows_change_nothing("flow")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_equations_have_no_doubled_backslash(path):
+    """In the JSON of a notebook a backslash is doubled once; doubled twice, a command of LaTeX becomes a new line."""
+    cells = nbformat.read(path, 4).cells
+    equations = [
+        each for cell in cells if cell.cell_type == "markdown" for each in re.findall(r"\$[^$]+\$", cell.source)
+    ]
+    assert [equation for equation in equations if re.search(r"\\\\[a-zA-Z]", equation)] == []
