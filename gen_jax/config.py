@@ -151,7 +151,7 @@ MEANINGS = {  # meaning of each setting of `base_config`
     "data.end": "whether each text ends with a symbol of its own, at which a sample ends too",
     "data.encoding": "encoding of recordings: mu_law, waveform, or log_mel for pictures of their spectrograms",
     "data.frames": "number of frames of a spectrogram; longer recordings are cut",
-    "data.label": "label of recordings: digit, or speaker",
+    "data.label": "label of recordings: digit or speaker of the archive, or the name of an array of labels",
     "data.resize": "height and width of images, in pixels",
     "data.target": "what is modelled in paired data: a sub-folder, left or right, an array, or a column of the metadata",
     "data.condition": "what it is modelled from: another of these",

@@ -152,6 +152,21 @@ def visible_files(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> tuple[lis
     return wanted, [file for file in files if file.suffix.lower() not in suffixes]
 
 
+def holds_sounds_alone(path: Path) -> bool:
+    """Returns whether a folder and its sub-folders hold .wav files and no images. The first image ends the search.
+
+    Args:
+      path: the folder.
+    """
+    sounds = False
+    for file in path.rglob("*"):
+        if file.suffix.lower() in (*SUFFIXES, ".wav") and file.is_file() and not _hidden(file, path):
+            if file.suffix.lower() != ".wav":
+                return False
+            sounds = True
+    return sounds
+
+
 def report_others(setting: str, path: Path, files: list[Path], num_images: int) -> None:
     """Prints once how many files of a folder are not read as images.
 

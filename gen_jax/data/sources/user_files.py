@@ -14,7 +14,7 @@ from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.array_file import array_file
 from gen_jax.data.sources.array_pairs import open_array_pairs
 from gen_jax.data.sources.folder_pairs import open_folder_of_pairs
-from gen_jax.data.sources.image_folder import image_folder, visible_files
+from gen_jax.data.sources.image_folder import holds_sounds_alone, image_folder
 from gen_jax.data.sources.photo_patches import photo_patches
 from gen_jax.data.sources.recordings_file import RATE, recordings_file, recordings_folder
 from gen_jax.data.sources.text_pairs import TABLES, line_files, open_line_pairs, open_tsv_pairs
@@ -98,7 +98,7 @@ def open_plain_folder(path: Path, options: Mapping[str, Any]) -> Source:
     texts = split_files(path)
     if texts:
         return open_split_texts(path, options, texts)
-    if not visible_files(path)[0] and visible_files(path, (".wav",))[0]:
+    if holds_sounds_alone(path):
         return recordings_folder(path, options)
     return image_folder(path, size_of(options), options.get("content"))
 

@@ -110,7 +110,8 @@ def entries_of(spec: Spec, layers: EntryNet, likelihood: pixels.LikelihoodChoice
     else:
         if kind_of(spec).class_map:
             raise UserError(
-                f"{spec.name} holds {spec.kind} data; expected images, vectors or a table of levels for the net made, or images for patches"
+                f"{spec.name} holds {spec.kind} data; expected images, vectors or a table of levels for the net made, or "
+                "images for patches"
             )
         if pixels.whole(spec) is None and np.dtype(spec.dtype).kind != "f":
             raise UserError(

@@ -223,8 +223,9 @@ def denoising_loss(model: Diffusion, params: Any, key: jax.Array, batch: Batch) 
     e = model.pairing(x, jax.random.normal(e_key, x.shape), (c or {}).get("y"), weight)
     if model.drop:
         c = hidden(model.conditions, c, jax.random.uniform(hide_key, (len(x),)) < model.drop)
-    cells = model.form.entries(random_mask(mask_key, rows) & present)
-    evidence = evidence_of(x, cells) if model.observed else None
+    evidence = None
+    if model.observed:
+        evidence = evidence_of(x, model.form.entries(random_mask(mask_key, rows) & present))
     if pair_key is None:
         a, s = (like_rows(curve(t), x) for curve in (model.schedule.data, model.schedule.noise))
         out, at = predict(model, params, a * x + s * e, t, c, evidence, {"dropout": dropout_key})

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from gen_jax.conditions import Given
 from gen_jax.model import like_rows
 from gen_jax.models.diffusion.denoising import Diffusion, predict
+from gen_jax.models.diffusion.schedules import SMALLEST
 
 
 def time_pairs(model: Diffusion, key: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -24,7 +25,7 @@ def time_pairs(model: Diffusion, key: jax.Array, t: jax.Array) -> tuple[jax.Arra
       t: a time of each row [N].
     """
     share_key, time_key = jax.random.split(key)
-    other = model.density(model.schedule, jax.random.uniform(time_key, t.shape, minval=1e-4, maxval=1 - 1e-4))
+    other = model.density(model.schedule, jax.random.uniform(time_key, t.shape, minval=SMALLEST, maxval=1 - SMALLEST))
     apart = jax.random.uniform(share_key, t.shape) < model.mean_flow
     return jnp.where(apart, jnp.minimum(t, other), t), jnp.where(apart, jnp.maximum(t, other), t)
 
