@@ -21,7 +21,7 @@ def test_schedules_count_epochs_of_the_training_rows():
     assert counted["optimizer"]["learning_rate"] == {"start": 1e-3, "stop": 0.0, "examples": 100, "shape": "linear"}
     assert epochs_as_examples(counted, 7) is counted and "epochs" in rate
     assert epochs_as_examples({**rate, "epochs": np.float32(3)}, 40)["examples"] == 120
-    model = vae(make_spec("vector", (2,))._replace(sizes={"train": 7, "half": 40}, split="half"), **options)
+    model = vae(make_spec("vector", (2,))._replace(sizes={"train": 400, "half": 40}, split="half"), **options)
     assert model.origin["optimizer"]["learning_rate"] == rate  # as it was written, for the files of a run
     batch = {"x": jax.random.normal(jax.random.key(3), (100, 2))}
     state = jax.jit(model.init)(jax.random.key(0), batch)
