@@ -32,6 +32,7 @@ def get_config():
     config.save_every = 1000
     config.data.path = "free-spoken-digit-dataset.zip"
     config.data.encoding = "log_mel"
+    config.data.frames = 64
     config.sample.num = 20
     examples = config.steps * config.batch_size
     config.model = {

@@ -4,7 +4,8 @@ python -m gen_jax.encode --workdir runs/vae --out codes.npz [--plot codes.png] [
 
 `z` is the MEAN of the posterior q(z | x), not a draw from it. `scale` is its standard deviation, if the model has it.
 `y` is the labels of the rows, if they have labels. A hidden Markov model gives its likeliest path, and a model with a
-codebook its codes. Both are whole numbers, which have no plot.
+codebook its codes. Both are whole numbers, which have no plot. A model that speaks gives the number of frames of each
+symbol, and its plot shows them below the recordings.
 """
 
 from pathlib import Path
@@ -20,7 +21,7 @@ from gen_jax.errors import choose
 from gen_jax.files import write
 from gen_jax.storage import loading
 from gen_jax.verbs import best_replica
-from gen_jax.verbs.encode import BY, encode, plot
+from gen_jax.verbs.encode import BY, encode, plot_of_codes
 
 
 def main(argv: list[str]) -> None:
@@ -55,7 +56,7 @@ def main(argv: list[str]) -> None:
     codes = encode(loaded.model, loaded.state, loaded.spec, rows)
     files = {out: arrays(codes, loaded.spec)}
     if flags.plot is not None:
-        files[Path(flags.plot)] = plot(codes, loaded.spec, flags.by)
+        files[Path(flags.plot)] = plot_of_codes(loaded.model, loaded.spec, rows, codes, flags.by)
     for path, content in files.items():
         write(path, content)
     what = "posterior means" if np.issubdtype(codes["z"].dtype, np.floating) else "codes"

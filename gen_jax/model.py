@@ -41,7 +41,8 @@ class Model(NamedTuple):
       given: keys of a batch that `sample` honours as conditions; by default none.
       options: options in `how`, such as a temperature, with their defaults; by default none.
       extras: functions that only some families offer, by name; by default none. `free_parameters`: (state) -> number
-        of trained parameters, for the BIC. `network`: (state) -> a Bayesian network, and the confidence in each edge
+        of trained parameters, for the BIC. `alignment`: (key, state, batch) -> number of frames of
+        each symbol of a text [B, S]. `network`: (state) -> a Bayesian network, and the confidence in each edge
         [D, D]. `information`: (state, first, second, given) -> I(first; second | given) of columns in nats, exactly.
         It is H(first | given) if `second` is `first`. `integer_network`: (state) -> a `coding.integer.Network`, which
         compresses images. `facts`: () -> plain data by name. A run stores them in its spec as `model_NAME`, so that

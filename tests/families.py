@@ -27,6 +27,7 @@ from gen_jax.models.markov import markov
 from gen_jax.models.masked import masked
 from gen_jax.models.mixture import mixture
 from gen_jax.models.smote import smote
+from gen_jax.models.speech import speech
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
 
@@ -87,6 +88,39 @@ def translations() -> dict:
     x[np.arange(48), length] = 3
     rows = {"x": x, "length": length + 1, "c": np.where(inside, c, 0), "c_length": length, "weight": np.ones(48)}
     return {name: jnp.asarray(value, jnp.float32 if name == "weight" else jnp.int32) for name, value in rows.items()}
+
+
+def utterances() -> dict:
+    """Returns series of at most 8 frames: each token of a text of one to three has two frames or more around its vector."""
+    random = np.random.default_rng(0)
+    c_length = np.arange(48) % 3 + 1
+    c = np.where(np.arange(3)[None] < c_length[:, None], random.integers(0, 3, (48, 3)), 0)
+    vectors = np.array([[1.0, -1.0], [-1.0, 0.0], [0.5, 1.0]])
+    x, length = np.zeros((48, 8, 2)), np.zeros(48)
+    for row, size in enumerate(c_length):
+        symbols = np.repeat(c[row, :size], 2 + (c[row, :size] == 1))[:8]
+        x[row, : len(symbols)], length[row] = vectors[symbols], len(symbols)
+    x += random.normal(0, 0.1, x.shape)
+    rows = {"x": x, "length": length, "c": c, "c_length": c_length, "weight": np.ones(48)}
+    return {
+        name: jnp.asarray(value, jnp.float32 if name in ("x", "weight") else jnp.int32) for name, value in rows.items()
+    }
+
+
+def speech_family(**options) -> Family:
+    batch, net = (
+        utterances(),
+        {"name": "conv", "units": 16, "layers": 1, "decoder_layers": 1, "kernel": 3, "dropout": 0.0},
+    )
+    spec = make_spec("series", (8, 2))._replace(info={"ragged": True}, condition=SPOKEN)
+    build = partial(speech, spec, **{"net": net, "optimizer": FAST, **options})
+    inside = np.arange(8)[None, :, None] < np.asarray(batch["length"])[:, None, None]
+
+    def distance(model, state) -> float:
+        drawn = np.asarray(model.sample(KEY, state, 48, asked(batch, 48))["x"])
+        return float(np.abs(np.where(inside, drawn - np.asarray(batch["x"]), 0)).mean())
+
+    return Family(build, batch, {"optimizer": SGD}, distance)
 
 
 def bits() -> dict:
@@ -280,6 +314,7 @@ TRANSLATED = make_spec("text", (5,))._replace(info={"vocabulary": ["a", "b", "c"
 TRANSLATED = TRANSLATED._replace(
     condition=make_spec("text", (4,))._replace(info={"vocabulary": ["a", "b", "c", "<end>"], "ragged": True})
 )
+SPOKEN = make_spec("text", (3,))._replace(info={"vocabulary": ["a", "b", "c"], "ragged": True})
 R3 = {"name": "r3", "channels": (16, 8), "blocks": 1, "group_width": 8}
 NOISE = {"name": "mlp", "width": 32, "blocks": 1}
 DCGAN = {"name": "dcgan", "channels": (8,)}
@@ -399,6 +434,9 @@ FAMILIES = {
         net={"name": "transformer", "units": 8, "layers": 1, "heads": 2, "context": 4, "dropout": 0.1},
         **QUICK,
     )._replace(sgd={"optimizer": SGD}),
+    "speech": speech_family(),
+    "speech_sum": speech_family(decoder="none"),
+    "speech_flow": speech_family(decoder="flow", alignment="max"),
     "transformer_text_to_text": Family(
         partial(
             autoregressive,

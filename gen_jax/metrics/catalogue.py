@@ -15,7 +15,7 @@ from gen_jax.metrics.images import (
     translation,
 )
 from gen_jax.metrics.measure import Measure, Metric
-from gen_jax.metrics.sequences import bars, copies, paired_texts, summaries, timegan, voices_floor
+from gen_jax.metrics.sequences import bars, copies, paired_texts, summaries, timegan, voices_floor, word_error
 from gen_jax.metrics.tables import detection, efficacy, marginal, pairwise, privacy
 
 ALL = "all"  # the name that stands for every metric that applies
@@ -38,6 +38,8 @@ MEASURES: tuple[Measure, ...] = (  # in the order of the scores
     translation.RECONSTRUCTION_ERROR,
     paired_texts.TRANSLATION,
     summaries.SUMMARY,
+    word_error.WORD_ERROR,
+    word_error.RETRIEVAL,
     copies.MEMORISATION,
     copies.DUPLICATES,
     parzen.PARZEN,

@@ -25,6 +25,7 @@ from gen_jax.models.markov import markov
 from gen_jax.models.masked import masked
 from gen_jax.models.mixture import mixture
 from gen_jax.models.smote import smote
+from gen_jax.models.speech import speech
 from gen_jax.models.vae import vae
 from gen_jax.models.vqvae import vqvae
 from gen_jax.registry import build
@@ -45,6 +46,7 @@ MODELS = Families(  # family(spec, **options)
         "masked": masked,
         "mixture": mixture,
         "smote": smote,
+        "speech": speech,
         "vae": vae,
         "vqvae": vqvae,
     }

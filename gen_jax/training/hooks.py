@@ -37,6 +37,7 @@ from gen_jax.storage import checkpoint
 from gen_jax.training import curves
 from gen_jax.training.log import Log
 from gen_jax.training.prepare import Job
+from gen_jax.verbs.alignments import alignment_of_request
 from gen_jax.verbs.conditioning import conditions_of_rows, needs_condition, request_of
 from gen_jax.verbs.draw import chosen_options, draw_request
 from gen_jax.verbs.given import Request
@@ -404,11 +405,15 @@ def draw_samples(journal: Log, job: Job, moment: Moment) -> None:
     how, spec = job.settings.sample, job.data.spec
     request = asked_for_pictures(job)
     options = chosen_options(how)
-    samples = draw_request(job.model, replicas.replica(state, 0, job.replicas), spec, how.seed, request, options)
+    first = replicas.replica(state, 0, job.replicas)
+    samples = draw_request(job.model, first, spec, how.seed, request, options)
     contents = encode(samples, spec, kind_of(spec).suffixes[0])
     journal.show(step, contents)
     for suffix, content in contents.items():
         write(job.workdir / "samples" / f"{step}{suffix}", content)
+    alignment = alignment_of_request(job.model, first, spec, request)
+    if alignment is not None:
+        write(job.workdir / "samples" / f"alignment-{step}.png", alignment)
     if 0 < step < total:  # because `train` draws the curves after the last step
         curves.draw_curves(job.workdir)
 

@@ -11,6 +11,7 @@ from gen_jax.data.spec import Spec, rows_to_model
 from gen_jax.errors import UserError
 from gen_jax.keys import root
 from gen_jax.model import Model, State
+from gen_jax.verbs.alignments import alignment_picture
 from gen_jax.verbs.draw import CHUNK
 
 LEGEND = 20  # largest number of classes in a legend
@@ -50,6 +51,22 @@ def encode(model: Model, state: State, spec: Spec, rows: Rows) -> Rows:
     codes_of_model = [name for name in chunks[0] if name not in ("c", "c_length")]  # the rows have them already
     found = {name: np.concatenate([chunk[name] for chunk in chunks])[:num] for name in codes_of_model}
     return {**found, **({"y": rows["y"]} if "y" in rows else {})}
+
+
+def plot_of_codes(model: Model, spec: Spec, rows: Rows, codes: Mapping[str, np.ndarray], by: str) -> bytes:
+    """Returns a picture of codes as a PNG: alignments beside the rows, if the model has them, and else `plot`.
+
+    Args:
+      model: the model.
+      spec: facts of the data.
+      rows: raw rows.
+      codes: codes of the rows.
+      by: a name in `BY`.
+
+    Raises:
+      UserError: as `plot`.
+    """
+    return alignment_picture(spec, rows, codes["z"]) if "alignment" in model.extras else plot(codes, spec, by)
 
 
 def by_pca(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:

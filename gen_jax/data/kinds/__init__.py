@@ -4,6 +4,7 @@ from gen_jax.data.kinds.audio import AUDIO
 from gen_jax.data.kinds.class_map import CLASS_MAP
 from gen_jax.data.kinds.image import IMAGE
 from gen_jax.data.kinds.kind import Kind
+from gen_jax.data.kinds.mel_series import MEL_SERIES
 from gen_jax.data.kinds.roll import ROLL
 from gen_jax.data.kinds.series import SERIES
 from gen_jax.data.kinds.spectrogram import SPECTROGRAM
@@ -26,6 +27,7 @@ KINDS: dict[str, Kind] = {
         TOKENS,
         AUDIO,
         SPECTROGRAM,
+        MEL_SERIES,
         ROLL,
         VOICES,
         SERIES,

@@ -13,6 +13,7 @@ from PIL import Image
 from gen_jax.data.cache import content_hash
 from gen_jax.data.kinds.drawing import PANELS, image_of, new_panels
 from gen_jax.data.kinds.kind import Kind
+from gen_jax.data.kinds.mel_series import series_of_recordings
 from gen_jax.data.kinds.spectrogram import spectrograms
 from gen_jax.data.kinds.wav_files import FULL, joined_wav
 from gen_jax.data.limits import ask
@@ -74,8 +75,8 @@ def spectrogram(sound: np.ndarray) -> np.ndarray:
 def recordings(path: Path, options: Mapping[str, Any], file_hash: str) -> Source:
     """Opens the Free Spoken Digit recordings in a .zip archive of files `{digit}_{speaker}_{number}.wav`.
 
-    Rows have a `length`. `data.encoding` is mu_law (256 tokens), waveform (amplitudes in [-1, 1]) or log_mel (pictures of
-    one width, without a length). `data.label` chooses the digit or the speaker as `y`.
+    Rows have a `length`. `data.encoding` is mu_law (256 tokens), waveform (amplitudes in [-1, 1]) or log_mel: series of
+    frames, or with `data.frames` pictures of one width, without a length. `data.label` chooses the digit or the speaker as `y`.
 
     Args:
       path: the archive.
@@ -185,7 +186,9 @@ def source_of_recordings(recorded: Recordings, options: Mapping[str, Any], conte
         info,
         lengths.__getitem__,
     )
-    return spectrograms(source, options) if encoding == "log_mel" else source
+    if encoding != "log_mel":
+        return source
+    return series_of_recordings(source, options) if options.get("frames") is None else spectrograms(source, options)
 
 
 def loudness(x: np.ndarray, spec: Spec) -> Image.Image:

@@ -10,12 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gen_jax.data.source import Source
+from gen_jax.errors import UserError, choose, whole_number
+
 LINEAR = 200 / 3  # Hz of a mel below `CORNER`
 CORNER = 1000.0  # Hz from which the scale is logarithmic
 LOG_STEP = np.log(6.4) / 27  # of the frequency from mel to mel above it
 SOLUTION_STEPS = 100  # updates of the non-negative least squares that give magnitudes
 PHASE_STEPS = 32  # of fast Griffin-Lim
 MOMENTUM = 0.99
+HIGHEST_RATE = 48_000  # samples a second, above which a filter of the default settings holds no frequency
 SEED = 0  # of the first phases, so that a spectrogram always has the same sound
 
 
@@ -44,6 +48,56 @@ def mel_of(info: Mapping[str, Any]) -> Mel:
       info: `spec.info`.
     """
     return Mel(*(info[name] for name in Mel._fields))
+
+
+def mel_settings(source: Source, options: Mapping[str, Any]) -> Mel:
+    """Returns the settings of spectrograms that the options ask for.
+
+    Args:
+      source: recordings, with `rate` among their facts.
+      options: the `data` section of a config, of which `mel` is read: NAME=VALUE with commas between them, with the
+        names window, hop and mels.
+
+    Raises:
+      UserError: for another form, a rate above `HIGHEST_RATE`, a hop that does not divide the window, or more filters
+        than the window tells apart.
+    """
+    rate = source.info["rate"]
+    if rate > HIGHEST_RATE:
+        raise UserError(
+            f"recordings of {source.name} have {rate} samples a second; expected at most {HIGHEST_RATE} for "
+            "data.encoding=log_mel"
+        )
+    chosen: dict[str, int] = {}
+    for text in filter(None, (options.get("mel") or "").split(",")):
+        name, _, value = (part.strip() for part in text.partition("="))
+        choose("name in data.mel", name, ("window", "hop", "mels"))
+        number = whole_number(value)
+        if number is None or number < 1:
+            raise UserError(f"data.mel has {text!r}; expected {name}=NUMBER, a whole number from 1 up")
+        chosen[name] = number
+    settings = Mel(rate, **chosen)
+    if settings.window % (2 * settings.hop) or settings.window > rate:
+        raise UserError(
+            f"window and hop of data.mel are {settings.window} and {settings.hop}; expected a window of at most {rate} "
+            "samples, an even multiple of the hop, such as window=512,hop=128"
+        )
+    empty = int((filters(settings).sum(1) == 0).sum())
+    if empty:
+        raise UserError(
+            f"mels of data.mel is {settings.mels}, and {empty} of these filters hold no frequency of a window of "
+            f"{settings.window}; expected fewer filters or a longer window"
+        )
+    return settings
+
+
+def range_of(settings: Mel) -> tuple[float, float]:
+    """Returns the smallest and the largest value of a log-mel spectrogram.
+
+    Args:
+      settings: the settings.
+    """
+    return float(np.log(settings.floor)), float(np.log(settings.window / 2 * filters(settings).max()))
 
 
 def to_mel(hertz: np.ndarray) -> np.ndarray:

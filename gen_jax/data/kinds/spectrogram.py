@@ -8,14 +8,13 @@ import numpy as np
 from gen_jax.data.cache import content_hash
 from gen_jax.data.kinds.image import IMAGE
 from gen_jax.data.kinds.kind import Kind
-from gen_jax.data.kinds.mel import Mel, filters, log_mel, mel_of, sound_of
+from gen_jax.data.kinds.mel import log_mel, mel_of, mel_settings, range_of, sound_of
 from gen_jax.data.kinds.wav_files import joined_wav
 from gen_jax.data.source import Source, say_once
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 
-FRAMES, LEAST_FRAMES = 64, 3  # of a picture by default, and at least: a window must fit into the sound
-HIGHEST_RATE = 48_000  # samples a second, above which a filter holds no frequency of the spectrum
+LEAST_FRAMES = 3  # of a picture: half a window must fit into the sound
 
 
 def spectrograms(source: Source, options: Mapping[str, Any]) -> Source:
@@ -25,22 +24,17 @@ def spectrograms(source: Source, options: Mapping[str, Any]) -> Source:
 
     Args:
       source: amplitudes [T] in [-1, 1], with a `length`, and `rate` among its facts.
-      options: the `data` section of a config, of which `frames` is read.
+      options: the `data` section of a config, of which `frames` and `mel` are read.
 
     Raises:
-      UserError: for too few frames, or a rate above `HIGHEST_RATE`.
+      UserError: for too few frames, or settings that no spectrogram has.
     """
-    frames = FRAMES if options.get("frames") is None else options["frames"]
-    if frames < LEAST_FRAMES:
-        raise UserError(f"data.frames is {frames}; expected at least {LEAST_FRAMES}")
-    if source.info["rate"] > HIGHEST_RATE:
-        raise UserError(
-            f"recordings of {source.name} have {source.info['rate']} samples a second; expected at most {HIGHEST_RATE} for "
-            "data.encoding=log_mel"
-        )
-    settings = Mel(source.info["rate"])
+    frames, settings = options["frames"], mel_settings(source, options)
+    if frames < LEAST_FRAMES or frames * settings.hop <= settings.window // 2:
+        least = max(LEAST_FRAMES, settings.window // 2 // settings.hop + 1)
+        raise UserError(f"data.frames is {frames}; expected at least {least}")
     samples = frames * settings.hop
-    low, high = float(np.log(settings.floor)), float(np.log(settings.window / 2 * filters(settings).max()))
+    low, high = range_of(settings)
     for split, size in source.sizes.items():
         lengths = np.full(size, source.shape[0]) if source.lengths is None else source.lengths(split)
         longer = int((lengths > samples).sum())
@@ -89,7 +83,7 @@ SPECTROGRAM = Kind(
     "spectrograms",
     "HWC",
     sound=True,
-    options=("encoding", "label", "frames"),
+    options=("encoding", "label", "frames", "mel"),
     write={".wav": wav},
     picture=IMAGE.picture,
     strip=IMAGE.strip,

@@ -1,6 +1,6 @@
 """Text [T] as tokens: the vocabulary, rows of tokens, and tokens as text.
 
-Tokens are characters, bytes, words in lower case, or subwords. Only the text file of a user is opened here.
+Tokens are characters, bytes, words in lower case, symbols between spaces such as phonemes, or subwords. Only the text file of a user is opened here.
 """
 
 import codecs
@@ -21,7 +21,9 @@ from gen_jax.data.spec import Spec, sequences
 from gen_jax.errors import UserError, choose
 
 UNSEEN = "\ufffd"  # symbol for every character, or word, that the training split lacks
-VOCABULARIES = ("characters", "bytes", "words", "subwords")
+SYMBOLS = "symbols"  # vocabulary of symbols between spaces
+VOCABULARIES = ("characters", "bytes", "words", SYMBOLS, "subwords")
+OPEN_ENDED = ("words", SYMBOLS)  # whose tokens are numbered as they are found
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")  # a word, or a punctuation mark
 BEFORE_MARK = re.compile(r" (?=[,.:;!?])")  # space that is not written
 END_NAME = "<end>"  # name of the symbol that ends a text, which no text has
@@ -93,7 +95,7 @@ def text_source(
     unseen = {split: int((~np.isin(np.concatenate(each), train_codes)).sum()) for split, each in codes.items() if each}
     info = {
         "vocabulary": vocabulary,
-        **({"words": True} if kind == "words" else {}),
+        **({"words": True} if kind == "words" else {"words": SYMBOLS} if kind == SYMBOLS else {}),
         **({"subwords": model} if model is not None else {}),
         **({"end": end} if end is not None else {}),
         "unseen": {split: count for split, count in unseen.items() if count},
@@ -101,7 +103,7 @@ def text_source(
     }
     sizes = {split: len(each) for split, each in lengths.items()}
     facts = [fact for fact in (end, model) if fact is not None]
-    content = content_hash(text_hash, kind, vocabulary if kind == "words" else symbols.tolist(), *facts)
+    content = content_hash(text_hash, kind, vocabulary if kind in OPEN_ENDED else symbols.tolist(), *facts)
     limits = (0, len(vocabulary) - 1)
     return Source(name, "text", (longest,), dtype, sizes, rows, content, (), limits, info, lengths.__getitem__)
 
@@ -166,21 +168,22 @@ def texts_in_memory(name: str, parts: Mapping[str, Any], options: Mapping[str, A
 
 
 def has_words(spec: Spec) -> bool:
-    """Returns whether the symbols of the vocabulary are words.
+    """Returns whether the symbols of the vocabulary are words, or symbols between spaces.
 
     Args:
       spec: facts of the data.
     """
-    return spec.info.get("words", False)
+    return bool(spec.info.get("words", False))
 
 
-def words_of(text: str) -> list[str]:
+def words_of(text: str, symbols: bool = False) -> list[str]:
     """Returns the words and punctuation marks of a text, in lower case.
 
     Args:
       text: the text.
+      symbols: whether to return the symbols between spaces instead; by default False.
     """
-    return WORD.findall(text.lower())
+    return text.split() if symbols else WORD.findall(text.lower())
 
 
 def characters(spec: Spec) -> list[str]:
@@ -206,7 +209,8 @@ def read_text(spec: Spec, tokens: np.ndarray) -> str:
     if spec.subwords is not None:
         return b"".join(subwords.decoded(spec.subwords, tokens.tolist())).decode("utf-8", "replace")
     if has_words(spec):
-        return BEFORE_MARK.sub("", " ".join(letters[token] for token in tokens))
+        spaced = " ".join(letters[token] for token in tokens)
+        return spaced if spec.info["words"] == SYMBOLS else BEFORE_MARK.sub("", spaced)
     if letters:
         return "".join(letters[token] for token in tokens)
     return bytes(np.asarray(tokens, np.uint8)).decode("utf-8", "replace")
@@ -302,7 +306,7 @@ def tokens_of(spec: Spec, text: str) -> np.ndarray:
         return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
     numbers = {symbol: number for number, symbol in enumerate(letters)}
     if has_words(spec):
-        words = words_of(text)
+        words = words_of(text, spec.info["words"] == SYMBOLS)
         refuse_unknown_words(spec, text, words)
         return np.array([numbers[word] for word in words], np.int32)
     for character in text:
@@ -367,8 +371,9 @@ def _codes(name: str, kind: str, text: bytes, numbers: dict[str, int], model: st
     letters = _decoded(name, text)
     if model is not None:
         return np.array(subwords.encoded(model, letters), np.uint32)
-    if kind == "words":
-        return np.array([numbers.setdefault(word, len(numbers)) for word in words_of(letters)], np.uint32)
+    if kind in OPEN_ENDED:
+        words = words_of(letters, kind == SYMBOLS)
+        return np.array([numbers.setdefault(word, len(numbers)) for word in words], np.uint32)
     return np.frombuffer(letters.encode("utf-32-le"), np.uint32)
 
 
@@ -388,7 +393,7 @@ def _codes_of_symbols(
     """Returns the codes that texts may have, in order, and the code of what the training split lacks."""
     if kind in ("bytes", "subwords"):
         return np.arange(256 if model is None else len(subwords.symbols(model))), 0
-    return np.unique(np.concatenate(train)), numbers[UNSEEN] if kind == "words" else ord(UNSEEN)
+    return np.unique(np.concatenate(train)), numbers[UNSEEN] if kind in OPEN_ENDED else ord(UNSEEN)
 
 
 def _names(kind: str, symbols: np.ndarray, numbers: Mapping[str, int], model: str | None) -> list[Any]:
@@ -397,7 +402,7 @@ def _names(kind: str, symbols: np.ndarray, numbers: Mapping[str, int], model: st
         return symbols.tolist()
     if model is not None:
         return subwords.symbols(model)
-    if kind == "words":
+    if kind in OPEN_ENDED:
         words = [*numbers]
         return [words[code] for code in symbols]
     return [chr(code) for code in symbols]

@@ -13,13 +13,15 @@ from gen_jax.data.npz_files import read_archive
 from gen_jax.data.source import Source
 from gen_jax.data.sources.array_file import checked_labels
 from gen_jax.data.sources.array_file import classes_of as classes_of_labels
+from gen_jax.data.sources.fields import condition_options, paired, text_field, texts_in
 from gen_jax.data.sources.image_folder import classes_of, split_roots, top_folder, visible_files
-from gen_jax.data.sources.records import SPLIT
+from gen_jax.data.sources.records import SPLIT, read_whole_text
 from gen_jax.data.sources.splits import held_out, splits_by_name
 from gen_jax.errors import UserError, choose, readable
 
 RATE = "rate"  # the array that tells recordings from other arrays
 LABEL = "y"  # the array of labels, unless `data.label` names another
+METADATA, SOUNDS = "metadata.csv", "wavs"  # texts and recordings of a folder, in the form of LJSpeech
 
 
 def encoding_of(options: Mapping[str, Any]) -> str:
@@ -45,7 +47,8 @@ def recordings_file(path: Path, options: Mapping[str, Any]) -> Source:
 
     Samples are mu-law tokens uint8, whole numbers of 16 bits, or amplitudes in [-1, 1]. `length` [N] says how many samples a
     recording has; all T of `x` without it. `split` [N] names the split of a recording. The array that `data.label`
-    names, by default `y`, holds the labels. If they are whole numbers, `classes` may name them.
+    names, by default `y`, holds the labels. If they are whole numbers, `classes` may name them. The array that
+    `data.condition` names holds the texts of the recordings.
 
     Args:
       path: the file.
@@ -71,8 +74,96 @@ def recordings_file(path: Path, options: Mapping[str, Any]) -> Source:
     else:
         places = held_out(f"data.path {path}", [str(row) for row in range(num)], options, "recordings")
     recorded = Recordings(path.stem, sounds, int(arrays[RATE].ravel()[0]), places, labels, classes)
-    content = options.get("content") or files_hash([path])
-    return source_of_recordings(recorded, options, content_hash(content, encoding_of(options), label or LABEL))
+    content = content_hash(options.get("content") or files_hash([path]), encoding_of(options), label or LABEL)
+    source = source_of_recordings(recorded, options, content)
+    name = options.get("condition")
+    if name is None:
+        return source
+    choose(f"data.condition of {path}:", name, sorted(key for key in arrays if texts_of(arrays, key, num)))
+    return with_texts(source, f"{path}, {name!r}", texts_of(arrays, name, num), places, options)
+
+
+def texts_of(arrays: Mapping[str, np.ndarray], name: str, num: int) -> list[str]:
+    """Returns the texts of an array; none if it holds anything but a text for each recording.
+
+    Args:
+      arrays: arrays by name.
+      name: name of the array.
+      num: number of recordings.
+    """
+    return texts_in(arrays[name]) if arrays[name].shape == (num,) and name != SPLIT else []
+
+
+def with_texts(
+    source: Source, origin: str, texts: Sequence[str], places: Mapping[str, np.ndarray], options: Mapping[str, Any]
+) -> Source:
+    """Returns recordings with their texts as the condition. The tokens are characters unless `data.vocabulary` is set.
+
+    Args:
+      source: the recordings.
+      origin: place of the texts, for errors.
+      texts: text of each recording.
+      places: split -> numbers of its recordings.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for a recording without text.
+    """
+    settings = {**condition_options(options), "vocabulary": options.get("vocabulary") or "characters"}
+    condition = text_field(source.name, origin, texts, places, settings)
+    return paired(source, condition, content_hash(source.content, condition.content, [*texts]))
+
+
+def spoken_folder(path: Path, options: Mapping[str, Any]) -> Source:
+    """Opens a folder with recordings in `wavs/` and their texts in `metadata.csv`, in the form of LJSpeech.
+
+    A line of `metadata.csv` is `NAME|TEXT`, or `NAME|TEXT|NORMALISED`, whose last text is read. `wavs/NAME.wav` is the
+    recording. The recordings with the smallest hashes of their names are held out.
+
+    Args:
+      path: the folder.
+      options: the `data` section of a config. `condition` may be `text` alone.
+
+    Raises:
+      UserError: for a line of another form, a recording that does not exist, or files of different rates.
+    """
+    choose(f"data.condition of {path}:", options["condition"], ("text",))
+    with readable(f"{path / METADATA}", "a text file"):
+        lines = [line.split("|") for line in read_whole_text(path / METADATA).splitlines() if line.strip()]
+    for number, cells in enumerate(lines):
+        if len(cells) not in (2, 3):
+            raise UserError(
+                f"line {number + 1} of {path / METADATA} has {len(cells)} cells; expected NAME|TEXT, or NAME|TEXT|NORMALISED"
+            )
+    files = [path / SOUNDS / f"{cells[0].strip()}.wav" for cells in lines]
+    for number, file in enumerate(files):
+        if not file.is_file():
+            raise UserError(
+                f"{file} of line {number + 1} of {METADATA} does not exist; expected a recording of each text"
+            )
+    ask(sum(file.stat().st_size for file in files), f"data.path {path}")
+    rate, sounds = sounds_of_files(files)
+    texts = [cells[-1].strip() for cells in lines]
+    places = held_out(f"data.path {path}", [file.stem for file in files], options, "recordings")
+    content = content_hash(options.get("content") or files_hash([path / METADATA, *files]), encoding_of(options))
+    source = source_of_recordings(Recordings(path.name, sounds, rate, places), options, content)
+    return with_texts(source, f"{path / METADATA}", texts, places, options)
+
+
+def sounds_of_files(files: Sequence[Path]) -> tuple[int, list[np.ndarray]]:
+    """Returns the rate of .wav files, and the samples [T] of each.
+
+    Args:
+      files: the files.
+
+    Raises:
+      UserError: for a file that cannot be read, or files of different rates.
+    """
+    sounds = [wav_sound(file) for file in files]
+    for file, (rate, _) in zip(files, sounds, strict=True):
+        if rate != sounds[0][0]:
+            raise UserError(f"{file} has {rate} Hz and {files[0].name} has {sounds[0][0]} Hz; expected one rate")
+    return sounds[0][0], [sound for _, sound in sounds]
 
 
 def recordings_folder(path: Path, options: Mapping[str, Any]) -> Source:
@@ -96,15 +187,12 @@ def recordings_folder(path: Path, options: Mapping[str, Any]) -> Source:
     classes = classes_of(path, names, "recordings")
     folders = {at: name for split, each in parts.items() for at, name in zip(each, names[split], strict=True)}
     labels = [folders[at] for at in range(len(files))] if classes else []
-    sounds = [wav_sound(file) for file in files]
-    for file, (rate, _) in zip(files, sounds, strict=True):
-        if rate != sounds[0][0]:
-            raise UserError(f"{file} has {rate} Hz and {files[0].name} has {sounds[0][0]} Hz; expected one rate")
+    rate, sounds = sounds_of_files(files)
     if len(parts) > 1:
         places = {split: np.array(each) for split, each in parts.items()}
     else:
         places = held_out(f"data.path {path}", [str(file.relative_to(path)) for file in files], options, "recordings")
-    recorded = Recordings(path.name, [sound for _, sound in sounds], sounds[0][0], places, labels, classes)
+    recorded = Recordings(path.name, sounds, rate, places, labels, classes)
     known = [str(file.relative_to(path)) for file in files]
     content = options.get("content") or content_hash(files_hash(files), known)
     return source_of_recordings(recorded, options, content_hash(content, encoding_of(options)))

@@ -1,7 +1,7 @@
 """Files of a user as a source of rows, by their suffix: arrays, images, text, piano rolls, recordings, tables, pairs."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,14 @@ from gen_jax.data.sources.array_pairs import open_array_pairs
 from gen_jax.data.sources.folder_pairs import open_folder_of_pairs
 from gen_jax.data.sources.image_folder import holds_sounds_alone, image_folder
 from gen_jax.data.sources.photo_patches import photo_patches
-from gen_jax.data.sources.recordings_file import RATE, recordings_file, recordings_folder
+from gen_jax.data.sources.recordings_file import (
+    METADATA,
+    RATE,
+    SOUNDS,
+    recordings_file,
+    recordings_folder,
+    spoken_folder,
+)
 from gen_jax.data.sources.text_pairs import TABLES, line_files, open_line_pairs, open_tsv_pairs
 from gen_jax.data.sources.text_splits import open_split_texts, split_files
 from gen_jax.data.sources.voices_file import voices_file
@@ -48,7 +55,7 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
     if path.is_dir():
         return open_folder(path, options) if settings else open_plain_folder(path, options)
     if path.suffix.lower() in (".npy", ".npz"):
-        return open_arrays(path, options, bool(settings))
+        return open_arrays(path, options, settings)
     ask(path.stat().st_size, f"data.path {path}")
     suffix = suffix_of(path).lower()
     if suffix in TABLES and {"target", "condition"} & {*settings}:
@@ -67,21 +74,22 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
     return readers[suffix](path, options, options.get("content") or files_hash([path]))
 
 
-def open_arrays(path: Path, options: Mapping[str, Any], paired: bool) -> Source:
+def open_arrays(path: Path, options: Mapping[str, Any], settings: Sequence[str]) -> Source:
     """Opens an array file: rows, rows with a condition, recordings, or pieces of voices.
 
     Args:
       path: the file.
       options: the `data` section of a config.
-      paired: whether a setting of paired data is set.
+      settings: settings of paired data that are set.
 
     Raises:
       UserError: as the functions that read the file.
     """
-    if paired or holds(path, "c"):
-        return open_array_pairs(path, options)
-    if holds(path, RATE) and number_of_values(path, RATE) == 1:
+    recorded = holds(path, RATE) and number_of_values(path, RATE) == 1 and not {*settings} - {"condition"}
+    if recorded and not holds(path, "c"):
         return recordings_file(path, options)
+    if settings or holds(path, "c"):
+        return open_array_pairs(path, options)
     return voices_file(path, options) if holds(path, "x_train", "length_train") else array_file(path, options)
 
 
@@ -113,6 +121,8 @@ def open_folder(path: Path, options: Mapping[str, Any]) -> Source:
     Raises:
       UserError: for data that cannot be read, or an unknown field.
     """
+    if (path / METADATA).is_file() and (path / SOUNDS).is_dir() and options.get("condition") is not None:
+        return spoken_folder(path, options)
     names = {options[name] for name in ("target", "condition") if options.get(name) is not None}
     files = line_files(path)
     if names and any(names <= {*by_name} for by_name in files.values()):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from gen_jax.data.cache import content_hash
 from gen_jax.data.kinds.audio import RANGE, WINDOW, spectrogram, waveform
+from gen_jax.data.kinds.mel_series import MEL_SERIES, sounds_of_series
 from gen_jax.data.spec import Spec, sequences
 from gen_jax.metrics.features import Real, Rows, subset
 from gen_jax.metrics.images.classifier import Classifier, trained
@@ -20,9 +21,13 @@ SIDE = 32  # pixels of a spectrogram, for any length of the recording
 
 def images(spec: Spec, rows: Rows) -> np.ndarray:
     """Returns spectrograms [N, SIDE, SIDE, 1] uint8 of recordings: 255 is the loudest part, 0 is `RANGE` below it."""
+    if spec.kind == MEL_SERIES.name:
+        sounds = sounds_of_series(spec, rows)
+    else:
+        sounds = [waveform(spec, x) for x in sequences(rows)]
     pictures = []
-    for x in sequences(rows):
-        loudness = np.maximum(spectrogram(waveform(spec, x)), -RANGE)
+    for sound in sounds:
+        loudness = np.maximum(spectrogram(sound), -RANGE)
         grey = Image.fromarray(np.uint8(255 * (1 + loudness / RANGE)))
         pictures.append(np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX)))
     return np.stack(pictures)[..., None]

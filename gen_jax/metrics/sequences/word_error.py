@@ -1,0 +1,208 @@
+"""Measures of spoken texts: whether a recogniser reads the text, and whether the recording is nearest to the real one."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.spec import Spec, levels, sequences
+from gen_jax.metrics.features import Real, Rows
+from gen_jax.metrics.measure import Computation, Measure, Metric
+from gen_jax.metrics.sequences.recogniser import Recogniser, heard, stretched, trained
+
+WORST_JUDGE = 0.3  # share of wrong words of real recordings, above which a recogniser is no judge
+CEPSTRA = 13  # numbers of a frame that are compared, without the loudness
+SPEED = 1.1  # ratio of the lengths of real recordings and those that stand in the place of samples
+HEARD = "heard"  # rows that need no way through the sound, because they are recordings
+
+
+def edits(found: Sequence[Any], truth: Sequence[Any]) -> int:
+    """Returns the least number of insertions, deletions and replacements from one sequence to another (Levenshtein 1966).
+
+    Args:
+      found: the first sequence.
+      truth: the second sequence.
+    """
+    row = np.arange(len(truth) + 1)
+    for number, each in enumerate(found):
+        kept = row[:-1] + np.array([each != other for other in truth], int)
+        least = np.concatenate([[number + 1], np.minimum(row[1:] + 1, kept)])
+        row = np.minimum.accumulate(least - np.arange(len(least))) + np.arange(len(least))
+    return int(row[-1])
+
+
+def error_rate(found: Sequence[Sequence[Any]], truth: Sequence[Sequence[Any]]) -> float:
+    """Returns the number of edits from sequences to the true ones, for each entry of the true ones.
+
+    Args:
+      found: the sequences.
+      truth: the true sequences.
+    """
+    return sum(map(edits, found, truth)) / max(1, sum(map(len, truth)))
+
+
+def speaks(spec: Spec) -> bool:
+    """Returns whether rows are log-mel series with their texts.
+
+    Args:
+      spec: facts of the rows.
+    """
+    kind, condition = kind_of(spec), spec.condition
+    if condition is None or not (kind.sound and kind.time and kind.columns) or not levels(condition):
+        return False
+    return kind_of(condition).read_tokens is not None
+
+
+def words_of(condition: Spec, tokens: Sequence[Any]) -> list[list[str]]:
+    """Returns the words of texts.
+
+    Args:
+      condition: facts of the texts.
+      tokens: tokens of each text.
+    """
+    read = kind_of(condition).read_tokens
+    assert read is not None  # because `speaks` asks for it
+    return [read(condition, np.asarray(each, int)).split() for each in tokens]
+
+
+def word_error(real: Real) -> Computation | None:
+    """Prepares the share of words that a recogniser reads wrongly, beside copies of real recordings and the nearest text."""
+    spec, condition, test = real.spec, real.spec.condition, real.test
+    if condition is None or test is None or not speaks(spec):
+        return None
+
+    def wrong(tokens: list[list[int]], rows: Rows) -> float:
+        return error_rate(words_of(condition, tokens), words_of(condition, sequences(rows, "c")))
+
+    @cache
+    def recogniser() -> Recogniser:
+        return trained(spec, real.rows, (real.train, test), wrong)
+
+    @cache
+    def floors(num: int) -> dict[str, float]:
+        rows = real.held_out(num)
+        texts = words_of(condition, sequences(rows, "c"))
+        known = words_of(condition, sequences(real.rows(real.train), "c"))
+        nearest = [min(known, key=partial(edits, text)) for text in texts]
+        copies = recogniser().read(heard(spec, sequences(rows)))
+        return {"word_error_copy": wrong(copies, rows), "word_error_nearest": error_rate(nearest, texts)}
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        judge = recogniser()
+        share = judge.protocol["recogniser_error"]
+        if share is None or share > WORST_JUDGE:
+            return {"judge": f"the recogniser reads {share:.0%} of the words of real recordings wrongly"}
+        series = sequences(samples)
+        tokens = judge.read(series if HEARD in samples else heard(spec, series))
+        rolled = {name: np.roll(value, 1, 0) for name, value in samples.items()}
+        scores = {"word_error": wrong(tokens, samples), "word_error_rolled": wrong(tokens, rolled)}
+        letters = error_rate(tokens, [each.tolist() for each in sequences(samples, "c")])
+        read_texts = [" ".join(words) for words in words_of(condition, tokens[:10])]
+        return {**scores, **floors(len(tokens)), "token_error": letters, "read": read_texts}
+
+    def oracle(num: int) -> tuple[str, Rows]:
+        return test, {**real.held_out(num), HEARD: np.ones(num, bool)}
+
+    return Computation(values, lambda: {"worst_judge": WORST_JUDGE, **recogniser().protocol}, oracle)
+
+
+def cepstra(x: np.ndarray) -> np.ndarray:
+    """Returns the cepstra of a log-mel series [T, CEPSTRA]: its cosine transform along the filters, without the mean.
+
+    Args:
+      x: series [T, mels].
+    """
+    from scipy.fft import dct  # slow to import
+
+    return dct(x.astype(np.float64), norm="ortho", axis=1)[:, 1 : CEPSTRA + 1]
+
+
+def warped_distances(query: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the mean distance of frames along the best path of dynamic time warping to each of some series [N].
+
+    A step moves on in one series or in both (Sakoe & Chiba 1978, symmetric, without a limit of the slope). The sum is
+    divided by the sum of both lengths.
+
+    Args:
+      query: series [T, D].
+      others: series [T', D] each.
+    """
+    lengths, rows = np.array([len(other) for other in others]), len(query)
+    padded = np.zeros((len(others), lengths.max(), query.shape[1]), np.float32)
+    for number, other in enumerate(others):
+        padded[number, : len(other)] = other
+    square = np.square(query).sum(1)[None, :, None] + np.square(padded).sum(2)[:, None]
+    cost = np.sqrt(np.maximum(0, square - 2 * np.einsum("td,nsd->nts", query, padded)))  # [N, T, T']
+    row = np.arange(rows)
+    older = old = np.full((len(others), rows + 1), np.inf)  # entry i + 1 is the cell of row i on an anti-diagonal
+    found = np.empty(len(others))
+    for diagonal in range(rows + lengths.max() - 1):
+        column = diagonal - row
+        inside = (column >= 0) & (column < lengths.max())
+        here = np.where(inside[None], cost[:, row, np.clip(column, 0, lengths.max() - 1)], np.inf)
+        new = np.full_like(old, np.inf)
+        new[:, 1:] = np.minimum(np.minimum(old[:, 1:], old[:, :-1]) + here, older[:, :-1] + 2 * here)
+        if diagonal == 0:
+            new[:, 1] = 2 * here[:, 0]
+        ends = diagonal == rows + lengths - 2
+        found[ends] = new[ends, -1] / (rows + lengths[ends])
+        older, old = old, new
+    return found
+
+
+def retrieval(real: Real) -> Computation | None:
+    """Prepares the share of recordings that are nearest to the real recording of their own text among the test rows."""
+    spec, test = real.spec, real.test
+    if test is None or not speaks(spec):
+        return None
+
+    def values(samples: Rows) -> Mapping[str, Any]:
+        series = sequences(samples)
+        frames = [cepstra(x) for x in (series if HEARD in samples else heard(spec, series))]
+        truth = [cepstra(x) for x in sequences(samples, "truth")]
+        nearest = [int(warped_distances(query, truth).argmin()) for query in frames]
+        return {"dtw_retrieval": float(np.mean(np.array(nearest) == np.arange(len(nearest))))}
+
+    def oracle(num: int) -> tuple[str, Rows]:
+        rows = real.held_out(num)
+        changed = [stretched(x, SPEED) for x in sequences(rows)]
+        x = np.zeros((len(changed), max(map(len, changed)), spec.shape[1]), np.float32)
+        for row, each in enumerate(changed):
+            x[row, : len(each)] = each
+        lengths = np.array([len(each) for each in changed])
+        parts = {"x": x, "length": lengths, "truth": rows["x"], "truth_length": rows["length"]}
+        return test, {**parts, HEARD: np.ones(len(x), bool)}
+
+    return Computation(values, lambda: {"cepstra": CEPSTRA, "speed_of_real_data": SPEED}, oracle)
+
+
+WORD_ERROR = Measure(
+    (
+        Metric("word_error", "edits for each word of the text, by a recogniser of the sound", "0", better=-1),
+        Metric("word_error_rolled", "the same against the text of the row before: near 1", "1", better=0),
+        Metric("word_error_copy", "the same of real recordings after their spectrogram and back: a ceiling", better=0),
+        Metric("word_error_nearest", "edits to the nearest train text: what a stored recording reaches", better=0),
+    ),
+    word_error,
+    data="recordings with their texts by data.encoding=log_mel, and a test split",
+    fields=("x", "c"),
+    oracle="the real test recordings",
+    reference="Graves et al. 2006 (connectionist temporal classification)",
+)
+RETRIEVAL = Measure(
+    (
+        Metric(
+            "dtw_retrieval",
+            "share of recordings nearest to the real one of their text, by time-warped cepstra",
+            "1",
+            better=1,
+        ),
+    ),
+    retrieval,
+    data="recordings with their texts by data.encoding=log_mel, and a test split",
+    fields=("x", "truth"),
+    oracle="the real test recordings at another speed",
+    reference="Sakoe & Chiba 1978",
+)
