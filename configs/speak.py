@@ -9,8 +9,8 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 5000
-    config.batch_size = 32
+    config.steps = 6000
+    config.batch_size = 16
     config.log_every = 100
     config.sample_every = 1000
     config.save_every = 1000
@@ -23,7 +23,7 @@ def get_config():
     examples = config.steps * config.batch_size
     config.model = {
         "name": "speech",
-        "net": {"name": "conv", "units": 160, "layers": 4, "decoder_layers": 5},
+        "net": {"name": "conv", "units": 128},
         "optimizer": {
             "name": "adam",
             "learning_rate": {"start": 2e-3, "stop": 1e-5, "examples": examples},

@@ -10,7 +10,7 @@ from gen_jax.config import base_config
 def get_config():
     config = base_config()
     config.steps = 3000
-    config.batch_size = 32
+    config.batch_size = 16
     config.log_every = 100
     config.sample_every = 1000
     config.save_every = 1000

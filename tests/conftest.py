@@ -63,7 +63,7 @@ LAW_REPEATS = """
     vae_columns diffusion_levels diffusion_unet patches speech_sum
 """
 CONFIG_REPEATS = """
-    autoencoder bayes_net_bif digit_gan patch_transformer polyphonic_gru chorales jsb_transformer diffusion_gaussians diffusion_mnist diffusion_cifar10 emoji emoji_diffusion masked bbans bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae emoji_style
+    autoencoder bayes_net_bif digit_gan speak speak_voice patch_transformer polyphonic_gru chorales jsb_transformer diffusion_gaussians diffusion_mnist diffusion_cifar10 emoji emoji_diffusion masked bbans bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae emoji_style
     gan_gaussians gan_minimax gru hinge iwae jsb_gru jsb_gru_structured jsb_hmm jsb_lstm lsgan lstm mingru pacgan pix2pix r3gan r3gan_cifar10 rcgan repair rnn
     speech_rnn stacked_mnist summarise super_resolution tunes tvae wgan wgan_gp
 """
@@ -94,7 +94,7 @@ REPEATS = {  # rows that repeat a family or a command with other options; they a
     "test_what_is_not_vmapped_is_exactly_the_runs_of_their_seeds": ["dcgan-2-4"],
     "test_frames_in_pieces_are_the_frames_at_once": ["1-pieces0", "16-pieces3"],
     "test_gradients_are_those_of_the_steps": "gru_reset_before lstm mingru sigmoid".split(),
-    "test_a_killed_run_ends_with_the_same_bytes": "vae vqvae ladder mixture gaussian bayes_net bernoulli smote hmm forest masked flow".split(),
+    "test_a_killed_run_ends_with_the_same_bytes": "vae vqvae ladder mixture gaussian bayes_net bernoulli smote hmm forest masked flow speech".split(),
     "test_config_runs_two_steps_and_samples": CONFIG_REPEATS.split(),
     "test_notebook_runs_in_a_fresh_kernel": [
         "02_vae_latents",

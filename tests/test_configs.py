@@ -192,7 +192,21 @@ def squares(folder: Path, random: np.random.Generator) -> list[str]:
     return [f"--config.data.path={folder / 'squares.npz'}", *small]
 
 
+def spoken_words(folder: Path, random: np.random.Generator) -> list[str]:
+    """Recordings of noise with their texts."""
+    lengths = random.integers(2000, 4000, 60)
+    texts = ["".join(random.choice([*"ab "], size)) + "a" for size in random.integers(1, 6, 60)]
+    audio = random.integers(-9999, 9999, lengths.sum(), np.int16)
+    split = ["train"] * 40 + ["val"] * 10 + ["test"] * 10
+    np.savez(folder / "spoken.npz", audio=audio, length=lengths, text=texts, split=split, rate=8000)
+    small = [f"--config.model.net.{name}" for name in ("units=8", "layers=1", "decoder_layers=1")]
+    return [f"--config.data.path={folder / 'spoken.npz'}", *small]
+
+
 PAIRED = {
+    "speak": spoken_words,
+    "speak_numbers": spoken_words,
+    "speak_voice": spoken_words,
     "chorales": pieces,
     "made": black_and_white,
     "patch_transformer": black_and_white,

@@ -67,6 +67,7 @@ def options(tmp_path):
             archive.writestr(f"{digit % 2}_ann_{number}.wav", content.getvalue())
     config = base_config()
     config.data.path, config.data.encoding = str(tmp_path / "sounds.zip"), "log_mel"
+    config.data.frames = 64
     return plain(config.data)
 
 
@@ -122,7 +123,7 @@ def test_recordings_of_an_array_file_are_rows_with_splits_and_labels(tmp_path):
         rows = source.rows("train", np.arange(3))
         assert rows["y"].tolist() == [1, 0, 1] and rows["length"].tolist() == [5000, 3000, 4000]
         np.testing.assert_array_equal(rows["x"][1, :3000], tokens[1, :3000])
-    pitch = open_source({**options, "label": "pitch", "encoding": "log_mel"})
+    pitch = open_source({**options, "label": "pitch", "encoding": "log_mel", "frames": 64})
     assert pitch.classes == ("60", "64", "67") and pitch.rows("train", np.arange(3))["y"].tolist() == [0, 1, 2]
     assert pitch.info["rate"] == RATE and pitch.kind == "spectrogram"
     np.savez(tmp_path / "plain.npz", x=voice(100.0)[None].repeat(20, 0), rate=16000)
@@ -202,7 +203,8 @@ def test_a_folder_of_wav_files_is_read_with_its_classes_and_splits(tmp_path):
     assert (source.sizes, source.classes, source.kind) == ({"train": 10, "test": 2}, ("high", "low"), "audio")
     rows = source.rows("train", np.arange(10))
     assert rows["x"].shape == (10, 2000) and {*rows["y"]} == {0, 1} and (rows["length"] == 2000).all()
-    assert open_source({**options, "encoding": "log_mel"}).shape == (64, 64, 1)
+    assert open_source({**options, "encoding": "log_mel", "frames": 64}).shape == (64, 64, 1)
+    assert open_source({**options, "encoding": "log_mel"}).shape == (16, 64)
     for split in ("train", "test"):
         (tmp_path / "divided" / split).mkdir(parents=True)
         wavfile.write(tmp_path / "divided" / split / "a.wav", RATE, np.int16(9000 * voice(200.0)))

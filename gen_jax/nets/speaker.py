@@ -30,25 +30,6 @@ class Symbols(NamedTuple):
     length: jax.Array
 
 
-class Neighbours(nn.Module):
-    """A convolution over a sequence [B, T, C], 0 beyond its end, as one product of shifted copies: fast on a CPU.
-
-    Attributes:
-      units: number of outputs.
-      kernel: number of neighbours, an odd number.
-    """
-
-    units: int
-    kernel: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns [B, T, units]."""
-        half, size = self.kernel // 2, x.shape[1]
-        padded = jnp.pad(x, ((0, 0), (half, half), (0, 0)))
-        return nn.Dense(self.units)(jnp.concatenate([padded[:, k : k + size] for k in range(self.kernel)], -1))
-
-
 class Tower(nn.Module):
     """Residual blocks of convolutions over a sequence. What is beyond the end of a row changes nothing.
 
@@ -56,7 +37,7 @@ class Tower(nn.Module):
       units: number of units.
       layers: number of blocks.
       kernel: number of neighbours of a convolution.
-      dropout: dropout rate of each block.
+      dropout: dropout rate of the channels of each block, which are dropped for a whole row.
       whole: whether nothing is dropped.
     """
 
@@ -74,13 +55,13 @@ class Tower(nn.Module):
           x: sequence [B, T, C].
           inside: 1 for what is not beyond the end of a row [B, T].
         """
-        seen = inside[..., None].astype(x.dtype)
-        h = nn.Dense(self.units)(x) * seen
+        valid = inside[..., None].astype(x.dtype)
+        h = nn.Dense(self.units)(x) * valid
         for _ in range(self.layers):
-            out = nn.silu(Neighbours(self.units, self.kernel)(nn.RMSNorm()(h) * seen))
-            out = nn.Dropout(self.dropout, deterministic=self.whole)(out)
-            h = h + nn.Dense(self.units, kernel_init=initializers.zeros)(out) * seen
-        return nn.RMSNorm()(h) * seen
+            out = nn.silu(nn.Conv(self.units, (self.kernel,))(nn.RMSNorm()(h) * valid))
+            out = nn.Dropout(self.dropout, broadcast_dims=(1,), deterministic=self.whole)(out)
+            h = h + nn.Dense(self.units, kernel_init=initializers.zeros)(out) * valid
+        return nn.RMSNorm()(h) * valid
 
 
 class Speaker(nn.Module):

@@ -8,6 +8,7 @@ from orbax.checkpoint import CheckpointManager
 
 from gen_jax import config, files
 from gen_jax.data.feed.order import ORDERS
+from gen_jax.data.spec import Spec
 from gen_jax.devices import placement, processes, replicas
 from gen_jax.errors import UserError
 from gen_jax.model import State
@@ -87,11 +88,12 @@ def state_of_fork(job: Job, fork: Path) -> tuple[int, State]:
       fork: directory of the other run.
 
     Raises:
-      UserError: if there is no checkpoint, or it does not fit this model.
+      UserError: if there is no checkpoint, or it does not fit this model or its tokens.
     """
     old, rows = directory.begun_config(fork), job.settings.batch_size
     if old is None:
         raise UserError(f"--fork {fork} holds no checkpoint; expected a run with a checkpoint to start from")
+    refuse_other_tokens(job.data.spec, directory.read_spec(fork), fork)
     lanes = ORDERS[job.settings.data.order].lanes and ORDERS[old["data"]["order"]].lanes
     if not lanes or old["batch_size"] == rows:
         return whole_checkpoint(checkpoint.newest_in(fork / "checkpoints", job.state), fork)
@@ -100,6 +102,26 @@ def state_of_fork(job: Job, fork: Path) -> tuple[int, State]:
     step, state = whole_checkpoint(checkpoint.newest_in(fork / "checkpoints", abstract), fork)
     print(f"batch_size was {old['batch_size']} in {fork} and is {rows}: every lane begins anew, with nothing carried")
     return step, jax.tree.map(lambda a, b: a if a.shape == b.shape else b, state, initial_state(job))
+
+
+def refuse_other_tokens(spec: Spec, old: Spec, fork: Path) -> None:
+    """Refuses weights that were trained on other tokens under the same numbers.
+
+    Args:
+      spec: facts of the data.
+      old: facts of the data of the other run.
+      fork: directory of the other run, for the error.
+
+    Raises:
+      UserError: for the first token that is another.
+    """
+    for name in spec.fields.keys() & old.fields.keys():
+        new_tokens, old_tokens = spec.fields[name].vocabulary, old.fields[name].vocabulary
+        for number, (new, before) in enumerate(zip(new_tokens, old_tokens)):
+            if new != before:
+                raise UserError(
+                    f"token {number} of {name} is {new!r} and was {before!r} in --fork {fork}; expected the same vocabulary"
+                )
 
 
 def whole_checkpoint(newest: tuple[int, State] | None, workdir: Path) -> tuple[int, State]:

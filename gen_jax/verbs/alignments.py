@@ -45,8 +45,8 @@ def alignment_picture(spec: Spec, rows: Mapping[str, np.ndarray], durations: np.
     """
     condition = spec.condition
     assert condition is not None  # because a model with alignments reads a text
-    read = kind_of(condition).read_tokens
-    assert read is not None
+    text_of = kind_of(condition).read_tokens
+    assert text_of is not None
     num = min(SHOWN, len(durations))
     figure, panels = new_panels(num, across=1, size=(8.0, 1.5))
     low, high = float(np.min(spec.low)), float(np.max(spec.high))
@@ -57,7 +57,7 @@ def alignment_picture(spec: Spec, rows: Mapping[str, np.ndarray], durations: np.
         for end in ends[:-1]:
             panel.axvline(end - 0.5, color="tab:red", linewidth=0.6)
         symbols = [
-            read(condition, tokens[place : place + 1]).replace(" ", "\N{OPEN BOX}") for place in range(len(tokens))
+            text_of(condition, tokens[place : place + 1]).replace(" ", "\N{OPEN BOX}") for place in range(len(tokens))
         ]
         panel.set_xticks(ends - counts[: len(tokens)] / 2 - 0.5, symbols, fontsize=7)
         panel.tick_params(length=0)

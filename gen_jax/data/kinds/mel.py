@@ -68,15 +68,15 @@ def mel_settings(source: Source, options: Mapping[str, Any]) -> Mel:
             f"recordings of {source.name} have {rate} samples a second; expected at most {HIGHEST_RATE} for "
             "data.encoding=log_mel"
         )
-    chosen: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for text in filter(None, (options.get("mel") or "").split(",")):
         name, _, value = (part.strip() for part in text.partition("="))
         choose("name in data.mel", name, ("window", "hop", "mels"))
         number = whole_number(value)
         if number is None or number < 1:
             raise UserError(f"data.mel has {text!r}; expected {name}=NUMBER, a whole number from 1 up")
-        chosen[name] = number
-    settings = Mel(rate, **chosen)
+        numbers[name] = number
+    settings = Mel(rate, **numbers)
     if settings.window % (2 * settings.hop) or settings.window > rate:
         raise UserError(
             f"window and hop of data.mel are {settings.window} and {settings.hop}; expected a window of at most {rate} "
@@ -197,10 +197,10 @@ def magnitudes_of(mel: np.ndarray, settings: Mel) -> np.ndarray:
       settings: the settings.
     """
     banks = filters(settings)
-    aim, product = mel @ banks, banks.T @ banks
+    aim = mel @ banks
     found = np.maximum(aim, 1e-10)
     for _ in range(SOLUTION_STEPS):
-        found *= aim / np.maximum(found @ product, 1e-10)
+        found *= aim / np.maximum(found @ banks.T @ banks, 1e-10)
     return found
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from gen_jax.data.cache import content_hash, files_hash
 from gen_jax.data.kinds.audio import ENCODINGS, Recordings, source_of_recordings
+from gen_jax.data.kinds.mel_series import MEL_SERIES
 from gen_jax.data.limits import ask
 from gen_jax.data.npz_files import read_archive
 from gen_jax.data.source import Source
@@ -107,10 +108,19 @@ def with_texts(
       options: the `data` section of a config.
 
     Raises:
-      UserError: for a recording without text.
+      UserError: for a recording without text, or a series with fewer frames than its text has symbols.
     """
     settings = {**condition_options(options), "vocabulary": options.get("vocabulary") or "characters"}
     condition = text_field(source.name, origin, texts, places, settings)
+    for split, rows in places.items() if source.kind == MEL_SERIES.name else ():
+        assert source.lengths is not None and condition.lengths is not None  # because both have lengths
+        frames, symbols = source.lengths(split), condition.lengths(split)
+        for row in np.flatnonzero(symbols > frames):
+            raise UserError(
+                f"recording {rows[row] + 1} of {origin} has {frames[row]} frames and {symbols[row]} symbols "
+                f"{texts[rows[row]][:40]!r}; expected as many frames as symbols, or more. Set a smaller hop, such as "
+                "--config.data.mel=hop=64"
+            )
     return paired(source, condition, content_hash(source.content, condition.content, [*texts]))
 
 

@@ -27,18 +27,22 @@ BATCH = 50  # recordings that are read together
 
 
 class Recipe(NamedTuple):
-    """The training of a recogniser. The hash of the recipe names the file in the cache."""
+    """The training of a recogniser. The hash of the recipe names the file in the cache.
+
+    `speed` is the largest relative change of the speed, and `copies` the seconds of recordings that are also heard after
+    their spectrogram.
+    """
 
     version: int = 1
-    batch: int = 32
-    steps: int = 2500
+    batch: int = 16
+    steps: int = 3000
     learning_rate: float = 2e-3
-    units: int = 160
-    layers: int = 6
-    kernel: int = 7
-    dropout: float = 0.2
+    units: int = 96
+    layers: int = 5
+    kernel: int = 5
+    dropout: float = 0.1
     speed: float = 0.15
-    copies: float = 600.0
+    copies: float = 240.0
     seed: int = 0
 
 
@@ -141,11 +145,11 @@ def heard(spec: Spec, series: Sequence[np.ndarray]) -> list[np.ndarray]:
     """
     settings = mel_of(spec.info)
     least = settings.window // 2 + 1
-    found = []
+    series_heard = []
     for x in progress(series, "sounds of spectrograms", "sound"):
         sound = sounds_of_series(spec, {"x": x[None]})[0]
-        found.append(log_mel(np.pad(sound, (0, max(0, least - len(sound)))), settings)[: len(x)])
-    return found
+        series_heard.append(log_mel(np.pad(sound, (0, max(0, least - len(sound)))), settings)[: len(x)])
+    return series_heard
 
 
 def together(spec: Spec, series: Sequence[np.ndarray], rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,29 +18,29 @@ SPEED = 1.1  # ratio of the lengths of real recordings and those that stand in t
 HEARD = "heard"  # rows that need no way through the sound, because they are recordings
 
 
-def edits(found: Sequence[Any], truth: Sequence[Any]) -> int:
+def edits(first: Sequence[Any], truth: Sequence[Any]) -> int:
     """Returns the least number of insertions, deletions and replacements from one sequence to another (Levenshtein 1966).
 
     Args:
-      found: the first sequence.
+      first: the first sequence.
       truth: the second sequence.
     """
     row = np.arange(len(truth) + 1)
-    for number, each in enumerate(found):
+    for number, each in enumerate(first):
         kept = row[:-1] + np.array([each != other for other in truth], int)
         least = np.concatenate([[number + 1], np.minimum(row[1:] + 1, kept)])
         row = np.minimum.accumulate(least - np.arange(len(least))) + np.arange(len(least))
     return int(row[-1])
 
 
-def error_rate(found: Sequence[Sequence[Any]], truth: Sequence[Sequence[Any]]) -> float:
+def error_rate(first: Sequence[Sequence[Any]], truth: Sequence[Sequence[Any]]) -> float:
     """Returns the number of edits from sequences to the true ones, for each entry of the true ones.
 
     Args:
-      found: the sequences.
+      first: the sequences.
       truth: the true sequences.
     """
-    return sum(map(edits, found, truth)) / max(1, sum(map(len, truth)))
+    return sum(map(edits, first, truth)) / max(1, sum(map(len, truth)))
 
 
 def speaks(spec: Spec) -> bool:
@@ -137,19 +137,19 @@ def warped_distances(query: np.ndarray, others: Sequence[np.ndarray]) -> np.ndar
     cost = np.sqrt(np.maximum(0, square - 2 * np.einsum("td,nsd->nts", query, padded)))  # [N, T, T']
     row = np.arange(rows)
     older = old = np.full((len(others), rows + 1), np.inf)  # entry i + 1 is the cell of row i on an anti-diagonal
-    found = np.empty(len(others))
+    distances = np.empty(len(others))
     for diagonal in range(rows + lengths.max() - 1):
         column = diagonal - row
         inside = (column >= 0) & (column < lengths.max())
-        here = np.where(inside[None], cost[:, row, np.clip(column, 0, lengths.max() - 1)], np.inf)
+        costs = np.where(inside[None], cost[:, row, np.clip(column, 0, lengths.max() - 1)], np.inf)
         new = np.full_like(old, np.inf)
-        new[:, 1:] = np.minimum(np.minimum(old[:, 1:], old[:, :-1]) + here, older[:, :-1] + 2 * here)
+        new[:, 1:] = np.minimum(np.minimum(old[:, 1:], old[:, :-1]) + costs, older[:, :-1] + 2 * costs)
         if diagonal == 0:
-            new[:, 1] = 2 * here[:, 0]
+            new[:, 1] = 2 * costs[:, 0]
         ends = diagonal == rows + lengths - 2
-        found[ends] = new[ends, -1] / (rows + lengths[ends])
+        distances[ends] = new[ends, -1] / (rows + lengths[ends])
         older, old = old, new
-    return found
+    return distances
 
 
 def retrieval(real: Real) -> Computation | None:

@@ -234,8 +234,8 @@ def worth_of(lattice: Lattice, durations: jax.Array) -> jax.Array:
     """
     symbol = symbol_of_frames(durations, lattice.frame.shape[1])
     frame = jnp.take_along_axis(lattice.frame, symbol[..., None], 2)[..., 0]
-    seen = jnp.arange(frame.shape[1])[None] < lattice.length[:, None]
-    return jnp.where(seen, frame, 0).sum(1) + path_worth(lattice, durations)
+    valid = jnp.arange(frame.shape[1])[None] < lattice.length[:, None]
+    return jnp.where(valid, frame, 0).sum(1) + path_worth(lattice, durations)
 
 
 def frames_of(states: jax.Array, durations: jax.Array, frames: int) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -254,9 +254,9 @@ def frames_of(states: jax.Array, durations: jax.Array, frames: int) -> tuple[jax
     duration, end = (jnp.take_along_axis(each, symbol, 1) for each in (durations, ends))
     size = jnp.maximum(duration, 1).astype(jnp.float32)
     left = (time - (end - duration) + 0.5) / size
-    seen = (time < ends[:, -1:]).astype(jnp.float32)
-    place = jnp.stack([left, 1 - left, jnp.log(size)], -1) * seen[..., None]
-    return jnp.take_along_axis(states, symbol[..., None], 1), place, seen
+    valid = (time < ends[:, -1:]).astype(jnp.float32)
+    place = jnp.stack([left, 1 - left, jnp.log(size)], -1) * valid[..., None]
+    return jnp.take_along_axis(states, symbol[..., None], 1), place, valid
 
 
 def said_loss(
@@ -434,7 +434,7 @@ def alignment_of(model: Speech, compiled: Callable, key: jax.Array, state: Gradi
     return compiled(state.average, checked(model, batch))
 
 
-def pace(model: Speech, params: Any, c: Any, speed: jax.Array, most: jax.Array) -> jax.Array:
+def pace(model: Speech, params: Any, c: Any, speed: jax.Array, limit: jax.Array) -> jax.Array:
     """Returns the number of frames of each symbol [num, S] int32: the mean numbers, rounded along the text.
 
     A text that needs too many frames is spoken faster.
@@ -444,15 +444,15 @@ def pace(model: Speech, params: Any, c: Any, speed: jax.Array, most: jax.Array) 
       params: weights.
       c: the conditions.
       speed: number by which the means are divided [num].
-      most: largest number of frames of a text, at least its symbols.
+      limit: largest number of frames of a text, at least its symbols.
     """
     symbols = model.apply(params, "read", c)
     mean = jnp.maximum(1, (1 + jnp.exp(symbols.stay)) / speed[:, None])
-    seen = jnp.arange(mean.shape[1])[None] < symbols.length[:, None]
-    more = jnp.where(seen, mean - 1, 0)  # than the one frame that a symbol needs
-    share = jnp.minimum(1, (most - symbols.length) / jnp.maximum(more.sum(1), 1e-6))
+    valid = jnp.arange(mean.shape[1])[None] < symbols.length[:, None]
+    more = jnp.where(valid, mean - 1, 0)  # than the one frame that a symbol needs
+    share = jnp.minimum(1, (limit - symbols.length) / jnp.maximum(more.sum(1), 1e-6))
     ends = jnp.round(
-        jnp.cumsum(jnp.where(seen, 1 + share[:, None] * more, 0), 1) - 1e-3
+        jnp.cumsum(jnp.where(valid, 1 + share[:, None] * more, 0), 1) - 1e-3
     )  # no sum is rounded up beyond it
     return jnp.diff(ends, axis=1, prepend=0).astype(jnp.int32)
 
@@ -478,19 +478,19 @@ def say(
     symbols = model.apply(params, "read", c)
     parts = frames_of(symbols.states, durations, noise.shape[1])
     deviations = jnp.exp(model.apply(params, "deviations"))[:, None, None]
-    seen = parts[2][..., None]
+    valid = parts[2][..., None]
     if model.decoder == "none":
         means = jnp.take_along_axis(symbols.mean, symbol_of_frames(durations, noise.shape[1])[..., None], 1)
-        return (means + deviations[0] * noise) * seen
+        return (means + deviations[0] * noise) * valid
     if model.decoder == "gaussian":
-        return (model.apply(params, "say", *parts) + deviations[1] * noise) * seen
+        return (model.apply(params, "say", *parts) + deviations[1] * noise) * valid
 
     def move(z: jax.Array, number: jax.Array) -> tuple[jax.Array, None]:
         time = jnp.full(len(z), number / steps)
         return z + model.apply(params, "say", *parts, z, time) / steps, None
 
     frames, _ = jax.lax.scan(move, noise, jnp.arange(steps, dtype=jnp.float32))
-    return model.deviation * frames * seen
+    return model.deviation * frames * valid
 
 
 def refuse_long(c: Mapping[str, jax.Array], frames: int) -> None:
@@ -515,8 +515,8 @@ def refuse_long(c: Mapping[str, jax.Array], frames: int) -> None:
 
 def sample(
     model: Speech,
-    paced: Callable,
-    said: Callable,
+    pacer: Callable,
+    speaker: Callable,
     key: jax.Array,
     state: GradientState,
     num: int,
@@ -527,8 +527,8 @@ def sample(
 
     Args:
       model: the model.
-      paced: `pace` of the model, compiled.
-      said: `say` of the model, compiled.
+      pacer: `pace` of the model, compiled.
+      speaker: `say` of the model, compiled.
       key: random key of the draws.
       state: the state, whose averaged weights are used.
       num: number of samples.
@@ -551,8 +551,8 @@ def sample(
     label_key, noise_key = jax.random.split(key)
     c = sample_conditions(label_key, given, num, model.conditions, state.classes)
     refuse_long(c, frames)
-    durations = paced(state.average, c, jnp.asarray(speed, jnp.float32), jnp.float32(frames))
+    durations = pacer(state.average, c, jnp.asarray(speed, jnp.float32), jnp.float32(frames))
     keys = jax.vmap(partial(jax.random.fold_in, noise_key))(jnp.arange(num))
     noise = jax.vmap(lambda each: jax.random.normal(each, (frames, model.spec.shape[1])))(keys)
-    x = said(state.average, c, durations, jnp.asarray(temperature, jnp.float32)[:, None, None] * noise, steps=steps)
+    x = speaker(state.average, c, durations, jnp.asarray(temperature, jnp.float32)[:, None, None] * noise, steps=steps)
     return {"x": x, "length": durations.sum(1), **c}

@@ -1,0 +1,35 @@
+"""Morse code from a text, through monotonic alignments (Kim et al. 2020, arXiv 2005.11129): a first voice, without a download.
+
+python -m gen_jax.train --config configs/speak_morse.py
+
+python -m gen_jax.sample --workdir runs/speak_morse --given "text=hello world" --num 1 --out say.wav
+"""
+
+from gen_jax.config import base_config
+
+
+def get_config():
+    config = base_config()
+    config.steps = 600
+    config.batch_size = 16
+    config.log_every = 50
+    config.sample_every = 200
+    config.save_every = 200
+    config.data.name = "morse"
+    config.data.encoding = "log_mel"
+    config.data.condition = "text"
+    config.data.order = "by_length"
+    config.sample.num = 8
+    config.sample.temperature = 0.0
+    examples = config.steps * config.batch_size
+    config.model = {
+        "name": "speech",
+        "net": {"name": "conv", "units": 64, "layers": 1, "decoder_layers": 2},
+        "optimizer": {
+            "name": "adam",
+            "learning_rate": {"start": 3e-3, "stop": 1e-5, "examples": examples},
+            "clip_norm": 1.0,
+        },
+        "ema_half_life": 500.0,
+    }
+    return config
