@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from gen_jax.metrics.sequences.word_error import cepstra, edits, error_rate, warped_distances
+from gen_jax.metrics.sequences.word_error import cepstra, edit_counts, edits, error_rate, nearest_word, warped_distances
 
 
 def brute_edits(a: tuple, b: tuple) -> int:
@@ -24,6 +24,9 @@ def test_edits_equal_brute_force():
         assert edits(a, b) == brute_edits(a, b), (a, b)
     assert error_rate([["a", "b"], []], [["a", "c"], ["d", "e"]]) == 3 / 4
     assert edits("kitten", "sitting") == 3
+    assert edit_counts("ab", ["", "b", "ab", "abab", "ba"]).tolist() == [2, 1, 0, 2, 2]
+    lexicon = ["soccer", "sock", "a"]
+    assert [nearest_word(word, lexicon) for word in ("soccar", "sock", "", "soc")] == ["soccer", "sock", "a", "sock"]
 
 
 def brute_warped(query: np.ndarray, other: np.ndarray) -> float:

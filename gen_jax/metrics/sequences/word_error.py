@@ -1,7 +1,7 @@
 """Measures of spoken texts: whether a recogniser reads the text, and whether the recording is nearest to the real one."""
 
-from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,19 +18,45 @@ SPEED = 1.1  # ratio of the lengths of real recordings and those that stand in t
 HEARD = "heard"  # rows that need no way through the sound, because they are recordings
 
 
+def edit_counts(first: Sequence[Any], others: Sequence[Sequence[Any]]) -> np.ndarray:
+    """Returns the least numbers of insertions, deletions and replacements from a sequence to others [N] (Levenshtein 1966).
+
+    Args:
+      first: the sequence.
+      others: the other sequences.
+    """
+    codes = {entry: code for code, entry in enumerate(dict.fromkeys(first))}
+    lengths = np.array([len(other) for other in others], int)
+    table = np.full((len(others), lengths.max(initial=0)), -1)
+    for row, other in enumerate(others):
+        table[row, : len(other)] = [codes.get(entry, -1) for entry in other]
+    places = np.arange(table.shape[1] + 1)
+    counts = np.broadcast_to(places, (len(others), len(places)))
+    for number, entry in enumerate(first):
+        replaced = counts[:, :-1] + (table != codes[entry])
+        least = np.concatenate([np.full((len(others), 1), number + 1), np.minimum(counts[:, 1:] + 1, replaced)], 1)
+        counts = np.minimum.accumulate(least - places, 1) + places
+    return counts[np.arange(len(others)), lengths]
+
+
 def edits(first: Sequence[Any], truth: Sequence[Any]) -> int:
-    """Returns the least number of insertions, deletions and replacements from one sequence to another (Levenshtein 1966).
+    """Returns the least number of insertions, deletions and replacements from one sequence to another.
 
     Args:
       first: the first sequence.
       truth: the second sequence.
     """
-    row = np.arange(len(truth) + 1)
-    for number, each in enumerate(first):
-        kept = row[:-1] + np.array([each != other for other in truth], int)
-        least = np.concatenate([[number + 1], np.minimum(row[1:] + 1, kept)])
-        row = np.minimum.accumulate(least - np.arange(len(least))) + np.arange(len(least))
-    return int(row[-1])
+    return int(edit_counts(first, [truth])[0])
+
+
+def nearest_word(word: str, lexicon: Sequence[str]) -> str:
+    """Returns the word of a lexicon that is nearest by its letters; of several the first one.
+
+    Args:
+      word: a word.
+      lexicon: the words.
+    """
+    return lexicon[int(edit_counts(word, lexicon).argmin())]
 
 
 def error_rate(first: Sequence[Sequence[Any]], truth: Sequence[Sequence[Any]]) -> float:
@@ -67,14 +93,39 @@ def words_of(condition: Spec, tokens: Sequence[Any]) -> list[list[str]]:
     return [read(condition, np.asarray(each, int)).split() for each in tokens]
 
 
+def reader_of(real: Real, condition: Spec, splits: tuple[str, str]) -> Callable[[Sequence[Any]], list[list[str]]]:
+    """Returns the function from tokens that a recogniser writes to words of the data.
+
+    A word becomes the nearest word of the texts of both splits, because the spelling of unknown words is no fault of a
+    voice.
+
+    Args:
+      real: the real data.
+      condition: facts of the texts.
+      splits: names of the training and of the test split.
+    """
+
+    @cache
+    def lexicon() -> list[str]:
+        texts = [text for split in splits for text in words_of(condition, sequences(real.rows(split), "c"))]
+        return sorted({word for text in texts for word in text})
+
+    @cache
+    def spelling(word: str) -> str:
+        return nearest_word(word, lexicon())
+
+    return lambda tokens: [[spelling(word) for word in words] for words in words_of(condition, tokens)]
+
+
 def word_error(real: Real) -> Computation | None:
     """Prepares the share of words that a recogniser reads wrongly, beside copies of real recordings and the nearest text."""
     spec, condition, test = real.spec, real.spec.condition, real.test
     if condition is None or test is None or not speaks(spec):
         return None
+    words_in = reader_of(real, condition, (real.train, test))
 
     def wrong(tokens: list[list[int]], rows: Rows) -> float:
-        return error_rate(words_of(condition, tokens), words_of(condition, sequences(rows, "c")))
+        return error_rate(words_in(tokens), words_of(condition, sequences(rows, "c")))
 
     @cache
     def recogniser() -> Recogniser:
@@ -85,27 +136,28 @@ def word_error(real: Real) -> Computation | None:
         rows = real.held_out(num)
         texts = words_of(condition, sequences(rows, "c"))
         known = words_of(condition, sequences(real.rows(real.train), "c"))
-        nearest = [min(known, key=partial(edits, text)) for text in texts]
+        nearest = [known[int(edit_counts(text, known).argmin())] for text in texts]
         copies = recogniser().read(heard(spec, sequences(rows)))
         return {"word_error_copy": wrong(copies, rows), "word_error_nearest": error_rate(nearest, texts)}
 
     def values(samples: Rows) -> Mapping[str, Any]:
-        judge = recogniser()
-        share = judge.protocol["recogniser_error"]
+        share = recogniser().protocol["recogniser_error"]
         if share is None or share > WORST_JUDGE:
             return {"judge": f"the recogniser reads {share:.0%} of the words of real recordings wrongly"}
         series = sequences(samples)
-        tokens = judge.read(series if HEARD in samples else heard(spec, series))
+        tokens = recogniser().read(series if HEARD in samples else heard(spec, series))
         rolled = {name: np.roll(value, 1, 0) for name, value in samples.items()}
         scores = {"word_error": wrong(tokens, samples), "word_error_rolled": wrong(tokens, rolled)}
         letters = error_rate(tokens, [each.tolist() for each in sequences(samples, "c")])
-        read_texts = [" ".join(words) for words in words_of(condition, tokens[:10])]
+        read_texts = [" ".join(words) for words in words_in(tokens[:10])]
         return {**scores, **floors(len(tokens)), "token_error": letters, "read": read_texts}
 
     def oracle(num: int) -> tuple[str, Rows]:
-        return test, {**real.held_out(num), HEARD: np.ones(num, bool)}
+        rows = real.held_out(num)
+        return test, {**rows, HEARD: np.ones(len(rows["x"]), bool)}
 
-    return Computation(values, lambda: {"worst_judge": WORST_JUDGE, **recogniser().protocol}, oracle)
+    facts = {"worst_judge": WORST_JUDGE, "lexicon": "words of the texts of both splits"}
+    return Computation(values, lambda: {**facts, **recogniser().protocol}, oracle)
 
 
 def cepstra(x: np.ndarray) -> np.ndarray:
