@@ -37,7 +37,9 @@ PAIRED = {
     "valid/psnr",
     "valid/psnr_bicubic",
 }
-PAIRED |= {name for name in catalogue.metrics() if name.startswith(("absolute_error", "segmented_"))} | {"retrieval"}
+PAIRED |= {
+    name for name in catalogue.metrics() if name.startswith(("absolute_error", "segmented_", "word_error", "dtw_"))
+} | {"retrieval"}
 TEXTS = {metric.name for measure in (TRANSLATION, SUMMARY, VALID_BARS) for metric in measure.metrics}
 OTHERS = SEQUENCES | LATENTS | TABLES | PAIRED | TEXTS
 

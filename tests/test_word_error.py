@@ -3,8 +3,23 @@
 from functools import lru_cache
 
 import numpy as np
+import pytest
 
-from gen_jax.metrics.sequences.word_error import cepstra, edit_counts, edits, error_rate, nearest_word, warped_distances
+from gen_jax.config import base_config
+from gen_jax.data.feed.load import load
+from gen_jax.metrics.features import real_data
+from gen_jax.metrics.sequences import recogniser
+from gen_jax.metrics.sequences.word_error import (
+    HEARD,
+    cepstra,
+    edit_counts,
+    edits,
+    error_rate,
+    nearest_word,
+    retrieval,
+    warped_distances,
+    word_error,
+)
 
 
 def brute_edits(a: tuple, b: tuple) -> int:
@@ -61,3 +76,65 @@ def test_cepstra_leave_out_the_loudness():
     x = np.random.default_rng(0).normal(size=(4, 64))
     assert cepstra(x).shape == (4, 13)
     np.testing.assert_allclose(cepstra(x), cepstra(x + 3), atol=1e-6)
+
+
+LETTERS = {"a": 300, "b": 900, "c": 1800}
+RATE = 8000
+
+
+def beeps(text: str) -> np.ndarray:
+    """Returns a tone for each letter, and a pause for each space."""
+    time = np.arange(1024) / RATE
+    parts = [np.sin(2 * np.pi * LETTERS[letter] * time) if letter in LETTERS else 0 * time for letter in text]
+    return 0.5 * np.concatenate(parts)
+
+
+@pytest.fixture
+def real(tmp_path):
+    random = np.random.default_rng(0)
+    texts = [" ".join("".join(random.choice([*"abc"], 2)) for _ in range(random.integers(1, 4))) for _ in range(120)]
+    sounds = [beeps(text) for text in texts]
+    lengths = [len(sound) for sound in sounds]
+    split = ["train"] * 100 + ["test"] * 20
+    np.savez(tmp_path / "x.npz", audio=np.concatenate(sounds), length=lengths, text=texts, split=split, rate=RATE)
+    options = {"path": str(tmp_path / "x.npz"), "encoding": "log_mel", "condition": "text"}
+    data = load({**base_config().data.to_dict(), **options}, batch_size=2, seed=0, steps=1, quiet=True)
+    return real_data(data.spec, data.read, ("train", "test"))
+
+
+def test_a_recogniser_reads_what_is_said_and_tells_texts_apart(real, monkeypatch):
+    monkeypatch.setattr(recogniser, "RECIPE", recogniser.RECIPE._replace(steps=300, units=32, layers=2, learning_rate=6e-3, copies=10.0))
+    computation = word_error(real)
+    split, rows = computation.oracle(20)
+    scores = computation.values(rows)
+    assert split == "test" and scores["word_error"] < 0.1 and scores["token_error"] < 0.1
+    assert scores["word_error_rolled"] > 0.5 and scores["word_error_copy"] < 0.2 and scores["word_error_nearest"] < 0.5
+    spoken = {name: value for name, value in rows.items() if name != HEARD}
+    assert computation.values(spoken)["word_error"] == scores["word_error_copy"]
+    silent = {**spoken, "x": np.full_like(rows["x"], real.spec.low)}
+    assert computation.values(silent)["word_error"] > 0.9
+    protocol = computation.protocol()
+    assert protocol["recogniser_error"] == pytest.approx(scores["word_error"]) and len(protocol["recogniser"]) > 8
+    again = word_error(real)  # from the cache
+    assert again.protocol() == protocol
+
+
+def test_a_bad_recogniser_is_no_judge(real, monkeypatch, capsys):
+    monkeypatch.setattr(recogniser, "RECIPE", recogniser.RECIPE._replace(steps=1, units=8, layers=1, copies=1.0))
+    computation = word_error(real)
+    assert computation.values(computation.oracle(20)[1]) == {}
+    assert "word_error has no score: the recogniser of" in capsys.readouterr().out
+
+
+def test_retrieval_finds_the_own_recording(real):
+    computation = retrieval(real)
+    _, slower = computation.oracle(20)
+    assert computation.values(slower)["dtw_retrieval"] >= 0.6  # several texts are alike
+    rolled = {**slower, **{name: np.roll(slower[name], 1, 0) for name in ("truth", "truth_length")}}
+    assert computation.values(rolled)["dtw_retrieval"] <= 0.2
+
+
+def test_other_data_have_no_such_measures(real):
+    plain = real._replace(spec=real.spec._replace(condition=None))
+    assert word_error(plain) is None and retrieval(plain) is None
+    assert word_error(real._replace(test=None)) is None and retrieval(real._replace(test=None)) is None
