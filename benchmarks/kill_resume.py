@@ -46,7 +46,7 @@ FAMILIES = {  # config and what makes its steps short; all data are built in
     "diffusion": ("diffusion", "--config.model.net.width=16", "--config.eval_every=0"),
     "masked": ("masked", "--config.model.net.width=16"),
     "flow": ("flow", "--config.model.net.width=16", "--config.eval_every=0"),
-    "speech": ("speak_morse", "--config.model.net.units=8", "--config.model.net.decoder_layers=1"),
+    "speech": ("speak_tones", "--config.model.net.units=8", "--config.model.net.decoder_layers=1"),
 }
 OFTEN = ["--config.log_every=1", "--config.save_every=5", "--config.sample_every=0", "--config.eval_every=0", "--quiet"]
 MANY = 1_000_000  # steps, which nobody waits for

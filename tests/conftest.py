@@ -105,6 +105,7 @@ REPEATS = {  # rows that repeat a family or a command with other options; they a
         "07_pictures_from_pictures",
         "08_translation_and_tunes",
         "09_diffusion_beside_gan",
+        "10_speech",
     ],
 }
 

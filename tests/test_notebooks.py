@@ -51,6 +51,10 @@ EXPECTED = {  # pictures, and what its texts tell
             r"another row: 0\.[23]",
         ],
     ),
+    "10_speech": (
+        2,
+        [r"frames of vowels and spaces: [789], of consonants: [345]", r"own text is likelier in (0\.9|1\.0)"],
+    ),
     "09_diffusion_beside_gan": (
         4,
         [r"diffusion: 0\.[89]\d\d near a centre", r"integral: (0\.9[89]|1\.0[01])", r"way there and back: 0\.0"],

@@ -103,7 +103,9 @@ def real(tmp_path):
 
 
 def test_a_recogniser_reads_what_is_said_and_tells_texts_apart(real, monkeypatch):
-    monkeypatch.setattr(recogniser, "RECIPE", recogniser.RECIPE._replace(steps=300, units=32, layers=2, learning_rate=6e-3, copies=10.0))
+    monkeypatch.setattr(
+        recogniser, "RECIPE", recogniser.RECIPE._replace(steps=300, units=32, layers=2, learning_rate=6e-3, copies=10.0)
+    )
     computation = word_error(real)
     split, rows = computation.oracle(20)
     scores = computation.values(rows)

@@ -12,8 +12,8 @@ from gen_jax.data.kinds import KINDS
 from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.binary import BINARY, binarised
 from gen_jax.data.sources.derived import joined, stacked, with_hole, with_shrunk
-from gen_jax.data.sources.morse import MORSE, morse
 from gen_jax.data.sources.tfds import open_tfds
+from gen_jax.data.sources.tone_letters import TONES, tone_letters
 from gen_jax.data.sources.user_files import SETTINGS, open_files
 from gen_jax.data.sources.windows import windowed
 from gen_jax.data.tables.sets import TABLES, open_set
@@ -45,8 +45,8 @@ def open_source(options: Mapping[str, Any]) -> Source:
         source = open_files(Path(options["path"]), options)
     elif options["name"].startswith(IN_MEMORY):
         source = held_source(options["name"])
-    elif options["name"] == MORSE:
-        source = morse(options)
+    elif options["name"] == TONES:
+        source = tone_letters(options)
     elif options["name"] in TABLES:
         source = open_set(options)
     else:

@@ -19,7 +19,7 @@ from gen_jax.data.builders import BUILDERS, find
 from gen_jax.data.cache import cache_folder, content_hash, folder_hash, make_folder
 from gen_jax.data.kinds.text import text_source
 from gen_jax.data.source import Size, Source, image_or_vector, resized, size_of
-from gen_jax.data.sources.morse import MORSE
+from gen_jax.data.sources.tone_letters import TONES
 from gen_jax.data.tables.sets import TABLES
 from gen_jax.errors import UserError, choose
 from gen_jax.files import own_file
@@ -207,7 +207,7 @@ def _prepared_builder(name: str, variant: str | None, data_dir: str | None) -> A
                 f"example --config.data.variant={variants[0]}"
             )
         raise UserError(
-            f"data set {full!r} is not prepared in {root}; expected it there, or one of those built in: {', '.join([*BUILDERS, MORSE, *TABLES])}. "
+            f"data set {full!r} is not prepared in {root}; expected it there, or one of those built in: {', '.join([*BUILDERS, TONES, *TABLES])}. "
             f"Prepare it once, with network: "
             f'{python} -m pip install tensorflow && {python} -c "import tensorflow_datasets as tfds; '
             f"tfds.builder('{full}', data_dir='{root}', file_format='array_record').download_and_prepare()\""

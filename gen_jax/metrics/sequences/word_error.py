@@ -186,24 +186,25 @@ def warped_distances(query: np.ndarray, others: Sequence[np.ndarray]) -> np.ndar
       others: series [T', D] each.
     """
     lengths, rows = np.array([len(other) for other in others]), len(query)
-    padded = np.zeros((len(others), lengths.max(), query.shape[1]), np.float32)
+    longest, num = int(lengths.max()), len(others)
+    padded = np.zeros((longest, num, query.shape[1]), np.float32)
     for number, other in enumerate(others):
-        padded[number, : len(other)] = other
-    square = np.square(query).sum(1)[None, :, None] + np.square(padded).sum(2)[:, None]
-    cost = np.sqrt(np.maximum(0, square - 2 * np.einsum("td,nsd->nts", query, padded)))  # [N, T, T']
-    row = np.arange(rows)
-    older = old = np.full((len(others), rows + 1), np.inf)  # entry i + 1 is the cell of row i on an anti-diagonal
-    distances = np.empty(len(others))
-    for diagonal in range(rows + lengths.max() - 1):
-        column = diagonal - row
-        inside = (column >= 0) & (column < lengths.max())
-        costs = np.where(inside[None], cost[:, row, np.clip(column, 0, lengths.max() - 1)], np.inf)
+        padded[: len(other), number] = other
+    products = (query.astype(np.float32) @ padded.reshape(-1, query.shape[1]).T).reshape(rows, longest, num)
+    squares = np.square(query).sum(1)[:, None, None] + np.square(padded).sum(2)[None]
+    cost = np.sqrt(np.maximum(0, squares - 2 * products)).astype(np.float32)  # [T, T', N]
+    diagonals = np.full((rows + longest - 1, rows, num), np.inf, np.float32)  # cell (i, j) is in diagonal i + j
+    for row in range(rows):
+        diagonals[row : row + longest, row] = cost[row]
+    older = old = np.full((rows + 1, num), np.inf, np.float32)  # entry i + 1 is the cell of row i
+    distances = np.empty(num)
+    for diagonal, costs in enumerate(diagonals):
         new = np.full_like(old, np.inf)
-        new[:, 1:] = np.minimum(np.minimum(old[:, 1:], old[:, :-1]) + costs, older[:, :-1] + 2 * costs)
+        new[1:] = np.minimum(np.minimum(old[1:], old[:-1]) + costs, older[:-1] + 2 * costs)
         if diagonal == 0:
-            new[:, 1] = 2 * costs[:, 0]
+            new[1] = 2 * costs[0]
         ends = diagonal == rows + lengths - 2
-        distances[ends] = new[ends, -1] / (rows + lengths[ends])
+        distances[ends] = new[-1, ends] / (rows + lengths[ends])
         older, old = old, new
     return distances
 

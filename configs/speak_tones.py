@@ -1,8 +1,8 @@
-"""Morse code from a text, through monotonic alignments (Kim et al. 2020, arXiv 2005.11129): a first voice, without a download.
+"""A text as tones, through monotonic alignments (Kim et al. 2020, arXiv 2005.11129): a first voice, without a download.
 
-python -m gen_jax.train --config configs/speak_morse.py
+python -m gen_jax.train --config configs/speak_tones.py
 
-python -m gen_jax.sample --workdir runs/speak_morse --given "text=hello world" --num 1 --out say.wav
+python -m gen_jax.sample --workdir runs/speak_tones --given "text=hello world" --num 1 --out say.wav
 """
 
 from gen_jax.config import base_config
@@ -15,10 +15,9 @@ def get_config():
     config.log_every = 50
     config.sample_every = 200
     config.save_every = 200
-    config.data.name = "morse"
+    config.data.name = "tones"
     config.data.encoding = "log_mel"
     config.data.condition = "text"
-    config.data.order = "by_length"
     config.sample.num = 8
     config.sample.temperature = 0.0
     examples = config.steps * config.batch_size
