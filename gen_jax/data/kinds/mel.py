@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from gen_jax.data.source import Source
 from gen_jax.errors import UserError, choose, whole_number
@@ -19,6 +20,7 @@ LOG_STEP = np.log(6.4) / 27  # of the frequency from mel to mel above it
 SOLUTION_STEPS = 100  # updates of the non-negative least squares that give magnitudes
 PHASE_STEPS = 32  # of fast Griffin-Lim
 MOMENTUM = 0.99
+LEAST = 1e-30  # magnitude; smaller numbers are denormal, which are slow
 HIGHEST_RATE = 48_000  # samples a second, above which a filter of the default settings holds no frequency
 SEED = 0  # of the first phases, so that a spectrogram always has the same sound
 
@@ -197,11 +199,13 @@ def magnitudes_of(mel: np.ndarray, settings: Mel) -> np.ndarray:
       settings: the settings.
     """
     banks = filters(settings)
-    aim = mel @ banks
-    found = np.maximum(aim, 1e-10)
-    for _ in range(SOLUTION_STEPS):
-        found *= aim / np.maximum(found @ banks.T @ banks, 1e-10)
-    return found
+    with threadpool_limits(1, "blas"):  # because threads that wait for small products starve other programs
+        aim = mel @ banks
+        magnitudes = np.maximum(aim, 1e-10)
+        for _ in range(SOLUTION_STEPS):
+            product = magnitudes @ banks.T @ banks
+            magnitudes = np.maximum(magnitudes * aim / np.maximum(product, 1e-10), LEAST)
+    return magnitudes
 
 
 def sound_of(values: np.ndarray, settings: Mel) -> np.ndarray:

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import say_once
@@ -219,7 +220,8 @@ def retrieval(real: Real) -> Computation | None:
         series = sequences(samples)
         frames = [cepstra(x) for x in (series if HEARD in samples else heard(spec, series))]
         truth = [cepstra(x) for x in sequences(samples, "truth")]
-        nearest = [int(warped_distances(query, truth).argmin()) for query in frames]
+        with threadpool_limits(1, "blas"):
+            nearest = [int(warped_distances(query, truth).argmin()) for query in frames]
         return {"dtw_retrieval": float(np.mean(np.array(nearest) == np.arange(len(nearest))))}
 
     def oracle(num: int) -> tuple[str, Rows]:
