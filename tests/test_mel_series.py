@@ -1,6 +1,7 @@
 """Recordings with their texts: log-mel series, settings of spectrograms, folders in the form of LJSpeech."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from scipy.io import wavfile
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.mel import Mel, log_mel
 from gen_jax.data.sources.opening import open_source
+from gen_jax.data.sources.tone_letters import spell, texts
 from gen_jax.errors import UserError
+from gen_jax.training.start import refuse_other_tokens
 
 RATE, TEXTS = 8000, ["a b", "b", "a", "ab a"]
 RANDOM = np.random.default_rng(0)
@@ -149,3 +152,34 @@ def test_a_folder_of_recordings_and_metadata_is_read(folder):
         open_source(options(folder))
     with pytest.raises(UserError, match="unknown data.condition of .* 'txt'"):
         open_source(options(folder, condition="txt"))
+
+
+def test_a_fork_with_other_tokens_is_refused():
+    text = make_spec("text", (3,))
+    old, new = (
+        make_spec("series", (2, 1))._replace(condition=text._replace(info={"vocabulary": [*each]}))
+        for each in ("abc", "abd")
+    )
+    refuse_other_tokens(old, old, Path("runs/a"))
+    refuse_other_tokens(old, old._replace(condition=None), Path("runs/a"))
+    with pytest.raises(
+        UserError, match="token 2 of c is 'd' and was 'c' in --fork runs/a; expected the same vocabulary"
+    ):
+        refuse_other_tokens(new, old, Path("runs/a"))
+
+
+def test_the_built_in_voice_says_each_letter_by_its_tones():
+    assert len(texts()) == 500 and len({*texts()}) == 500
+    sound = spell("ab a")
+    assert len(sound) == 1024 + 512 + 1024 + 1024 and np.abs(sound[1700:2400]).max() < 0.01
+    frequencies = np.abs(np.fft.rfft(spell("a")[:1000] * np.hanning(1000)))
+    loud = np.argmax(frequencies[:100]) * 8, (100 + np.argmax(frequencies[100:])) * 8  # Hz
+    assert loud == pytest.approx((300, 1400), abs=8)
+    source = open_source(
+        {"name": "tones", "split": "train", "test_split": "test", "encoding": "log_mel", "condition": "text"}
+    )
+    assert source.sizes == {"train": 400, "validation": 50, "test": 50} and source.kind == "mel_series"
+    plain = open_source({"name": "tones", "split": "train", "test_split": "test"})
+    assert plain.kind == "audio" and plain.condition is None
+    with pytest.raises(UserError, match="unknown data.condition of tones: 'words'; expected text"):
+        open_source({"name": "tones", "split": "train", "condition": "words"})

@@ -134,13 +134,16 @@ def word_error(real: Real) -> Computation | None:
         return trained(spec, real.rows, (real.train, test), wrong)
 
     @cache
-    def floors(num: int) -> dict[str, float]:
+    def copies(num: int) -> float:
         rows = real.held_out(num)
-        texts = words_of(condition, sequences(rows, "c"))
-        known = words_of(condition, sequences(real.rows(real.train), "c"))
-        nearest = [known[int(edit_counts(text, known).argmin())] for text in texts]
-        copies = recogniser().read(heard(spec, sequences(rows)))
-        return {"word_error_copy": wrong(copies, rows), "word_error_nearest": error_rate(nearest, texts)}
+        return wrong(recogniser().read(heard(spec, sequences(rows))), rows)
+
+    @cache
+    def floor(num: int) -> dict[str, float]:
+        texts = words_of(condition, sequences(real.held_out(num), "c"))
+        train_texts = words_of(condition, sequences(real.rows(real.train), "c"))
+        nearest = [train_texts[int(edit_counts(text, train_texts).argmin())] for text in texts]
+        return {"word_error_nearest": error_rate(nearest, texts)}
 
     def values(samples: Rows) -> Mapping[str, Any]:
         share = recogniser().protocol["recogniser_error"]
@@ -149,13 +152,13 @@ def word_error(real: Real) -> Computation | None:
                 f"word_error has no score: the recogniser of {spec.name} reads {share or 1:.0%} of the words of real recordings "
                 f"wrongly, more than {WORST_JUDGE:.0%}"
             )
-            return {}
+            return floor(len(samples["x"]))
         series = sequences(samples)
         tokens = recogniser().read(series if HEARD in samples else heard(spec, series))
         rolled = {name: np.roll(value, 1, 0) for name, value in samples.items()}
         scores = {"word_error": wrong(tokens, samples), "word_error_rolled": wrong(tokens, rolled)}
         letters = error_rate(tokens, [each.tolist() for each in sequences(samples, "c")])
-        return {**scores, **floors(len(tokens)), "token_error": letters}
+        return {**scores, "word_error_copy": copies(len(tokens)), **floor(len(tokens)), "token_error": letters}
 
     def oracle(num: int) -> tuple[str, Rows]:
         rows = real.held_out(num)
