@@ -5,7 +5,7 @@ As on the keys of a telephone, a letter is a low and a high tone. Vowels are lon
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,11 +35,11 @@ def spell(text: str) -> np.ndarray:
     numbers = [max(0, LETTERS.find(letter)) for letter in text]
     glide = np.hanning(256) / np.hanning(256).sum()
 
-    def smooth(values: list[float]) -> np.ndarray:
-        padded = np.pad(np.repeat(np.array(values, float), sizes), 128, mode="edge")
+    def smooth(values: list[float], mode: Literal["edge", "constant"] = "edge") -> np.ndarray:
+        padded = np.pad(np.repeat(np.array(values, float), sizes), 128, mode=mode)
         return np.convolve(padded, glide, mode="same")[128:-128]
 
-    loudness = smooth([0.0 if letter == " " else 1.0 for letter in text])
+    loudness = smooth([0.0 if letter == " " else 1.0 for letter in text], "constant") ** 2  # without clicks
     low = np.cumsum(smooth([LOW[number // len(HIGH)] for number in numbers])) / RATE
     high = np.cumsum(smooth([HIGH[number % len(HIGH)] for number in numbers])) / RATE
     return loudness * (0.4 * np.sin(2 * np.pi * low) + 0.2 * np.sin(2 * np.pi * high))
