@@ -1,7 +1,12 @@
-"""A real voice, that of Allison Smith, from a quarter of an hour of recordings.
+"""A real voice, that of Allison Smith (CC BY-SA 3.0), from 13 minutes of telephone prompts and their texts.
 
-python -m gen_jax.train --config configs/speak_voice.py --config.data.path=allison.npz --fork runs/speak
+    python -m gen_jax.train --config configs/speak_voice.py --config.data.path=allison.npz --fork runs/speak
 
+It starts from the weights of `speak.py`, whose texts have the same letters, and goes on for 4,000 steps. They take 1,558 seconds on
+two shared CPU cores beside other programs. The score of 43 test prompts, one seed: a share of 0.907 is nearer to its real recording
+than to the others (1.0). So little speech trains no recogniser that could judge: it reads most real words wrongly.
+
+    python -m gen_jax.sample --workdir runs/speak_voice --given "text=please try again later" --num 1 --out say.wav
 """
 
 from gen_jax.config import base_config
