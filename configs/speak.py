@@ -2,8 +2,8 @@
 
     python -m gen_jax.train --config configs/speak.py --config.data.path=captions.npz
 
-The file has `audio`, `length`, `text`, `split` and `rate`: 45 minutes of espeak-ng, no recording of anyone. The run takes 1,597
-seconds on two shared CPU cores beside other programs. The scores are for the 100 test sentences and one seed: a recogniser reads a
+The file has `audio`, `length`, `text`, `split` and `rate`. Its voice is espeak-ng, a program. The run takes
+1,597 seconds on two shared CPU cores beside other programs. The scores are for the 100 test sentences and one seed: a recogniser reads a
 share of 0.1541 of the words wrongly, and 0.1027 of real recordings. The nearest train recording has 0.5676.
 
     python -m gen_jax.sample --workdir runs/speak --given "text=a man rides a horse" --num 1 --out say.wav

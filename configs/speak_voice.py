@@ -1,4 +1,4 @@
-"""A real voice, that of Allison Smith (CC BY-SA 3.0), from 13 minutes of telephone prompts and their texts.
+"""A real voice, that of Allison Smith (CC BY-SA 3.0), from telephone prompts and their texts.
 
     python -m gen_jax.train --config configs/speak_voice.py --config.data.path=allison.npz --fork runs/speak
 
