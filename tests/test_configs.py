@@ -229,7 +229,10 @@ def stand_in(config_file: Path, folder: Path) -> list[str]:
         return PAIRED[config_file.stem](folder, np.random.default_rng(0))
     if load_file(config_file).data.path == str(ASIA):
         return []
-    if load_file(config_file).data.name in {*BUILDERS, *SHIPPED, "asia", "tones"} and not load_file(config_file).data.path:
+    if (
+        load_file(config_file).data.name in {*BUILDERS, *SHIPPED, "asia", "tones"}
+        and not load_file(config_file).data.path
+    ):
         return []
     random = np.random.default_rng(0)
     if str(load_file(config_file).data.path).endswith(".mat"):

@@ -133,7 +133,7 @@ def speech(
     record = Model(
         partial(init, model, tx),
         partial(gradient_step, partial(speech_loss, model), "nats_per_number", tx, half_life),
-        partial(sample, model, jax.jit(partial(pace, model)), jax.jit(partial(say, model), static_argnames="steps")),
+        partial(sample, model, jax.jit(partial(draw, model), static_argnames=("frames", "steps"))),
         encode=partial(encode, model, alignment_function),
         given=conditions.names,
         options=options_of(model),
@@ -434,7 +434,7 @@ def alignment_of(model: Speech, compiled: Callable, key: jax.Array, state: Gradi
     return compiled(state.average, checked(model, batch))
 
 
-def pace(model: Speech, params: Any, c: Any, speed: jax.Array, limit: jax.Array) -> jax.Array:
+def pace(model: Speech, params: Any, c: Any, speed: jax.Array, limit: int) -> jax.Array:
     """Returns the number of frames of each symbol [num, S] int32: the mean numbers, rounded along the text.
 
     A text that needs too many frames is spoken faster.
@@ -493,6 +493,38 @@ def say(
     return model.deviation * frames * valid
 
 
+def draw(
+    model: Speech,
+    key: jax.Array,
+    params: Any,
+    c: Mapping[str, jax.Array],
+    speed: jax.Array,
+    temperature: jax.Array,
+    frames: int,
+    steps: int,
+) -> Batch:
+    """Returns frames `x` [num, frames, D] of texts, and their number `length` [num].
+
+    Args:
+      model: the model.
+      key: random key of the noise.
+      params: weights.
+      c: the conditions.
+      speed: number by which the means of the durations are divided [num].
+      temperature: factor of the noise [num].
+      frames: largest number of frames of a text.
+      steps: number of steps of flow matching.
+    """
+    durations = pace(model, params, c, speed, frames)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(speed)))
+    noise = jax.vmap(lambda each: jax.random.normal(each, (frames, model.spec.shape[1])))(keys)
+    noise = jax.lax.optimization_barrier(temperature[:, None, None] * noise)  # so that it has one rounding everywhere
+    return {
+        "x": say(model, params, c, durations, noise, steps),
+        "length": durations.sum(1),
+    }
+
+
 def refuse_long(c: Mapping[str, jax.Array], frames: int) -> None:
     """Refuses a text with more symbols than frames. The values of arrays that are traced are not checked.
 
@@ -515,8 +547,7 @@ def refuse_long(c: Mapping[str, jax.Array], frames: int) -> None:
 
 def sample(
     model: Speech,
-    pacer: Callable,
-    speaker: Callable,
+    drawer: Callable,
     key: jax.Array,
     state: GradientState,
     num: int,
@@ -527,8 +558,7 @@ def sample(
 
     Args:
       model: the model.
-      pacer: `pace` of the model, compiled.
-      speaker: `say` of the model, compiled.
+      drawer: `draw` of the model, compiled.
       key: random key of the draws.
       state: the state, whose averaged weights are used.
       num: number of samples.
@@ -551,8 +581,5 @@ def sample(
     label_key, noise_key = jax.random.split(key)
     c = sample_conditions(label_key, given, num, model.conditions, state.classes)
     refuse_long(c, frames)
-    durations = pacer(state.average, c, jnp.asarray(speed, jnp.float32), jnp.float32(frames))
-    keys = jax.vmap(partial(jax.random.fold_in, noise_key))(jnp.arange(num))
-    noise = jax.vmap(lambda each: jax.random.normal(each, (frames, model.spec.shape[1])))(keys)
-    x = speaker(state.average, c, durations, jnp.asarray(temperature, jnp.float32)[:, None, None] * noise, steps=steps)
-    return {"x": x, "length": durations.sum(1), **c}
+    numbers = (jnp.asarray(each, jnp.float32) for each in (speed, temperature))
+    return {**drawer(noise_key, state.average, c, *numbers, frames=frames, steps=steps), **c}
