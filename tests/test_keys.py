@@ -26,6 +26,7 @@ SOURCES = [*ROOT.glob("gen_jax/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]
 JUDGE = (
     "gen_jax/metrics/images/classifier.py",
     "gen_jax/metrics/images/segmenter.py",
+    "gen_jax/metrics/sequences/recogniser.py",
 )  # its seed is a part of its recipe, which every Frechet distance depends on
 UNUSED = (
     "gen_jax/metrics/row_functions.py",

@@ -205,7 +205,7 @@ def magnitudes_of(mel: np.ndarray, settings: Mel) -> np.ndarray:
         for _ in range(SOLUTION_STEPS):
             product = magnitudes @ banks.T @ banks
             magnitudes = np.maximum(magnitudes * aim / np.maximum(product, 1e-10), LEAST)
-    return magnitudes
+    return np.where(aim > 0, magnitudes, 0)  # silence stays silent
 
 
 def sound_of(values: np.ndarray, settings: Mel) -> np.ndarray:
