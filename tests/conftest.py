@@ -60,7 +60,7 @@ LAW_REPEATS = """
     gan_dropout gan_wasserstein gan_hinge gan_evolution gan_dcgan gan_r3 gan_text_given bayes_net_tree hmm_series vae_dreg
     vae_conv vae_text_given forest_tree autoregressive_roll autoregressive_voices made_orders diffusion_given diffusion_columns
     diffusion_labels diffusion_series masked_image flow_labels ladder_conv autoencoder gan_columns transformer_text
-    vae_columns diffusion_levels diffusion_unet patches speech_sum
+    vae_columns diffusion_levels diffusion_unet patches speech_sum speech_flow
 """
 CONFIG_REPEATS = """
     autoencoder bayes_net_bif digit_gan speak speak_voice patch_transformer polyphonic_gru chorales jsb_transformer diffusion_gaussians diffusion_mnist diffusion_cifar10 emoji emoji_diffusion masked bbans bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae emoji_style
