@@ -406,13 +406,13 @@ def test_one_step_of_a_trained_mean_flow_draws_the_data():
     )
     x = jnp.asarray(1.0 - 2 * (np.arange(256) % 2), jnp.float32)[:, None]
     step, state = jax.jit(model.step), jax.jit(model.init)(KEY, {"x": x})
-    for number in range(500):
+    for number in range(800):
         state, _ = step(jax.random.fold_in(KEY, number), state, {"x": x})
     mean, euler = (
         np.asarray(model.sample(KEY, state, 1000, how=how)["x"]) for how in ({}, {"solver": "euler", "steps": 1})
     )
     distances = [abs(abs(x) - 1).mean() for x in (mean, euler)]
-    assert distances[0] < 0.6 < 0.8 < distances[1] and 0.4 < (mean > 0).mean() < 0.6
+    assert distances[0] < 0.5 < 0.8 < distances[1] and 0.4 < (mean > 0).mean() < 0.6
 
 
 def test_gradients_of_the_loss_are_those_of_finite_differences():

@@ -8,6 +8,7 @@ import pytest
 from conftest import make_spec
 from scipy.io import wavfile
 
+from gen_jax import train
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.mel import Mel, log_mel
 from gen_jax.data.sources.opening import open_source
@@ -166,6 +167,21 @@ def test_a_fork_with_other_tokens_is_refused():
         UserError, match="token 2 of c is 'd' and was 'c' in --fork runs/a; expected the same vocabulary"
     ):
         refuse_other_tokens(new, old, Path("runs/a"))
+
+
+def test_a_run_forks_from_no_run_with_other_tokens(tmp_path):
+    for letters in ("ab", "cd"):
+        (tmp_path / f"{letters}.txt").write_text(letters * 400)
+    flags = ["--config", str(Path(__file__).parents[1] / "configs" / "markov.py"), "--quiet", "--config.steps=1"]
+
+    def begin(letters: str, *more: str) -> None:
+        path = f"--config.data.path={tmp_path / letters}.txt"
+        train.main(["train", *flags, path, "--workdir", str(tmp_path / letters), *more])
+
+    begin("ab")
+    with pytest.raises(UserError, match="token 0 of x is 'c' and was 'a' in --fork"):
+        begin("cd", "--fork", str(tmp_path / "ab"))
+    assert not (tmp_path / "cd" / "config.json").exists()
 
 
 def test_the_built_in_voice_says_each_letter_by_its_tones():

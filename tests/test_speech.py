@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from conftest import make_spec
 from families import FAMILIES, SPOKEN, model_of, trained
+from PIL import Image
 
+import gen_jax as gj
 from gen_jax.errors import UserError
 from gen_jax.models.speech import frames_of, lattice_of, said_log_prob, speech
 from gen_jax.models.speech.alignment import Lattice, best_path, path_sum, path_worth, symbol_of_frames
@@ -195,3 +197,13 @@ def test_faulty_texts_and_options_of_speech_are_refused():
         speech(spec._replace(condition=None))
     with pytest.raises(UserError, match="has no text as condition"):
         speech(spec._replace(condition=make_spec("vector", (3,))))
+
+
+def test_a_run_draws_its_alignments_also_of_series_of_one_length(tmp_path):
+    random = np.random.default_rng(0)
+    x, texts = random.normal(size=(24, 6, 2)).astype(np.float32), ["ab", "ba", "a"] * 8
+    data = gj.data.arrays(x, c=texts, test=(x[:4], None, texts[:4]), kind="series", vocabulary="characters")
+    net = {"name": "conv", "units": 8, "layers": 1, "decoder_layers": 1}
+    model = gj.models.speech(data.spec, net)
+    gj.fit(model, data, workdir=tmp_path / "run", steps=1, batch_size=8, sample_every=1)
+    assert Image.open(tmp_path / "run" / "samples" / "alignment-1.png").size[0] == 800

@@ -29,7 +29,8 @@ def alignment_of_request(model: Model, state: State, spec: Spec, request: Reques
     rows = {**(request.given or {}), "x": to_model(spec, request.truth)}
     if request.truth_length is not None:
         rows["length"] = request.truth_length
-    fits = rows["length"] >= rows["c_length"]
+    frames, symbols = (np.array([*map(len, sequences(rows, name))]) for name in ("x", "c"))
+    fits = frames >= symbols
     rows = {name: np.asarray(value)[fits][:SHOWN] for name, value in rows.items()}
     durations = np.asarray(model.extras["alignment"](root(0, "codes"), state, rows))
     return alignment_picture(spec, {**rows, "x": to_data(spec, rows["x"])}, durations) if len(durations) else None

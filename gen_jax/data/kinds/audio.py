@@ -218,6 +218,16 @@ def rate_of(spec: Spec) -> int:
     return spec.info.get("rate", 8000)
 
 
+def waves(samples: Mapping[str, np.ndarray], spec: Spec) -> list[np.ndarray]:
+    """Returns recordings as amplitudes [T] of each.
+
+    Args:
+      samples: `x` [N, T], and `length` [N] if their lengths differ.
+      spec: facts of the data.
+    """
+    return [waveform(spec, x) for x in sequences({**samples})]
+
+
 def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
     """Returns recordings as one WAV file of 16 bits, one recording after the other.
 
@@ -225,14 +235,14 @@ def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
       samples: `x` [N, T], and `length` [N] if their lengths differ.
       spec: facts of the data.
     """
-    return joined_wav([waveform(spec, x) for x in sequences(samples)], rate_of(spec))
+    return joined_wav(waves(samples, spec), rate_of(spec))
 
 
 AUDIO = Kind(
     "audio",
     "recordings",
     "T",
-    sound=True,
+    sounds=waves,
     options=("window", "encoding", "label"),
     read={".zip": recordings},
     write={".wav": wav},

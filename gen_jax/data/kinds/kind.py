@@ -15,6 +15,9 @@ Hold = Callable[
     [str, Mapping[str, Any], Mapping[str, Any]], Source
 ]  # (name, values by split, `data` section of a config)
 Write = Callable[[dict[str, np.ndarray], Spec], bytes]  # (samples in the domain of the data, spec) -> content of a file
+Hear = Callable[
+    [Mapping[str, np.ndarray], Spec], list[np.ndarray]
+]  # (samples in the domain of the data, spec) -> amplitudes [T] of each
 Draw = Callable[[np.ndarray, Spec], Image.Image]  # (x in the domain of the data, spec) -> picture
 
 
@@ -28,7 +31,7 @@ class Kind(NamedTuple):
       columns: whether each entry of the last axis is a column with its own range and unit; by default False.
       binary: whether the numbers of a row are 0 or 1, so that a likelihood is a probability; by default False.
       symbols: whether the numbers of an array are symbols 0, 1, ... without an order; by default False.
-      sound: whether a row is a recording, which can be heard; by default False.
+      sounds: function (samples, spec) -> amplitudes [T] of the sound of each row; by default None, if rows are no sounds.
       default_transform: `data.transform` if unset; tokens are never transformed; by default 'signed'.
       scored_with_test: splits whose rows belong to the held-out rows of a likelihood; by default none.
       options: settings of the `data` section that this kind has, but not all kinds; by default none.
@@ -55,7 +58,7 @@ class Kind(NamedTuple):
     columns: bool = False
     binary: bool = False
     symbols: bool = False
-    sound: bool = False
+    sounds: Hear | None = None
     default_transform: str = "signed"
     scored_with_test: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -79,6 +82,11 @@ class Kind(NamedTuple):
     def time(self) -> bool:
         """Returns whether the first axis of a row is time. Such rows are sequences, whose lengths may differ."""
         return self.axes.startswith("T")
+
+    @property
+    def sound(self) -> bool:
+        """Returns whether a row is a recording, which can be heard."""
+        return self.sounds is not None
 
     @property
     def pixels(self) -> bool:

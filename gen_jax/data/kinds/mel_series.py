@@ -59,16 +59,15 @@ def series_of_recordings(source: Source, options: Mapping[str, Any]) -> Source:
     )
 
 
-def sounds_of_series(spec: Spec, samples: dict[str, np.ndarray], name: str = "x") -> list[np.ndarray]:
-    """Returns series as amplitudes [T] of sounds.
+def sounds_of_series(samples: Mapping[str, np.ndarray], spec: Spec) -> list[np.ndarray]:
+    """Returns series as amplitudes [T] of their sounds.
 
     Args:
+      samples: `x` [N, frames, mels] in the domain of the data, and `length` [N] if their lengths differ.
       spec: facts of the data.
-      samples: series in the domain of the data by name, with their lengths if these differ.
-      name: name of the series; by default x.
     """
     settings = mel_of(spec.info)
-    return [sound_of(np.clip(x, spec.low, spec.high), settings) for x in sequences(samples, name)]
+    return [sound_of(np.clip(x, spec.low, spec.high), settings) for x in sequences({**samples})]
 
 
 def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
@@ -78,7 +77,7 @@ def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
       samples: `x` [N, frames, mels] in the domain of the data, and `length` [N] if their lengths differ.
       spec: facts of the data.
     """
-    return joined_wav(sounds_of_series(spec, samples), mel_of(spec.info).rate)
+    return joined_wav(sounds_of_series(samples, spec), mel_of(spec.info).rate)
 
 
 def panels_of_series(x: np.ndarray, spec: Spec) -> Image.Image:
@@ -105,7 +104,7 @@ MEL_SERIES = Kind(
     "series of log-mel frames",
     "TD",
     columns=True,
-    sound=True,
+    sounds=sounds_of_series,
     options=("encoding", "label", "mel"),
     write={".wav": wav},
     picture=panels_of_series,

@@ -66,6 +66,17 @@ def spectrograms(source: Source, options: Mapping[str, Any]) -> Source:
     )
 
 
+def sounds_of_pictures(samples: Mapping[str, np.ndarray], spec: Spec) -> list[np.ndarray]:
+    """Returns spectrograms as amplitudes [T] of their sounds.
+
+    Args:
+      samples: `x` [N, mels, frames, 1] in the domain of the data.
+      spec: facts of the data.
+    """
+    settings = mel_of(spec.info)
+    return [sound_of(np.clip(x[::-1, :, 0].T, spec.low, spec.high), settings) for x in samples["x"]]
+
+
 def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
     """Returns spectrograms as one WAV file of 16 bits, one sound after the other.
 
@@ -73,16 +84,14 @@ def wav(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
       samples: `x` [N, mels, frames, 1] in the domain of the data.
       spec: facts of the data.
     """
-    settings = mel_of(spec.info)
-    sounds = [sound_of(np.clip(x[::-1, :, 0].T, spec.low, spec.high), settings) for x in samples["x"]]
-    return joined_wav(sounds, settings.rate)
+    return joined_wav(sounds_of_pictures(samples, spec), mel_of(spec.info).rate)
 
 
 SPECTROGRAM = Kind(
     "spectrogram",
     "spectrograms",
     "HWC",
-    sound=True,
+    sounds=sounds_of_pictures,
     options=("encoding", "label", "frames", "mel"),
     write={".wav": wav},
     picture=IMAGE.picture,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.cache import content_hash, files_hash
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.audio import ENCODINGS, Recordings, source_of_recordings
-from gen_jax.data.kinds.mel_series import MEL_SERIES
 from gen_jax.data.limits import ask
 from gen_jax.data.npz_files import read_archive
 from gen_jax.data.source import Source
@@ -112,7 +112,7 @@ def with_texts(
     """
     settings = {**condition_options(options), "vocabulary": options.get("vocabulary") or "characters"}
     condition = text_field(source.name, origin, texts, places, settings)
-    for split, rows in places.items() if source.kind == MEL_SERIES.name else ():
+    for split, rows in places.items() if kind_of(source).columns else ():
         assert source.lengths is not None and condition.lengths is not None  # because both have lengths
         frames, symbols = source.lengths(split), condition.lengths(split)
         for row in np.flatnonzero(symbols > frames):

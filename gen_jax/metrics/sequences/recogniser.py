@@ -147,7 +147,7 @@ def heard(spec: Spec, series: Sequence[np.ndarray]) -> list[np.ndarray]:
     least = settings.window // 2 + 1
     series_heard = []
     for x in progress(series, "sounds of spectrograms", "sound"):
-        sound = sounds_of_series(spec, {"x": x[None]})[0]
+        sound = sounds_of_series({"x": x[None]}, spec)[0]
         series_heard.append(log_mel(np.pad(sound, (0, max(0, least - len(sound)))), settings)[: len(x)])
     return series_heard
 

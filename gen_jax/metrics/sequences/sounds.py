@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from gen_jax.data.cache import content_hash
-from gen_jax.data.kinds.audio import RANGE, WINDOW, spectrogram, waveform
-from gen_jax.data.kinds.mel_series import MEL_SERIES, sounds_of_series
-from gen_jax.data.spec import Spec, sequences
+from gen_jax.data.kinds import kind_of
+from gen_jax.data.kinds.audio import RANGE, WINDOW, spectrogram
+from gen_jax.data.spec import Spec
 from gen_jax.metrics.features import Real, Rows, subset
 from gen_jax.metrics.images.classifier import Classifier, trained
 from gen_jax.metrics.likelihood import joined
@@ -21,12 +21,10 @@ SIDE = 32  # pixels of a spectrogram, for any length of the recording
 
 def images(spec: Spec, rows: Rows) -> np.ndarray:
     """Returns spectrograms [N, SIDE, SIDE, 1] uint8 of recordings: 255 is the loudest part, 0 is `RANGE` below it."""
-    if spec.kind == MEL_SERIES.name:
-        sounds = sounds_of_series(spec, rows)
-    else:
-        sounds = [waveform(spec, x) for x in sequences(rows)]
+    sounds_of = kind_of(spec).sounds
+    assert sounds_of is not None  # because `label_accuracy` asks for sounds
     pictures = []
-    for sound in sounds:
+    for sound in sounds_of(rows, spec):
         loudness = np.maximum(spectrogram(sound), -RANGE)
         grey = Image.fromarray(np.uint8(255 * (1 + loudness / RANGE)))
         pictures.append(np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX)))

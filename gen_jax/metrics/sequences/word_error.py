@@ -9,9 +9,10 @@ from threadpoolctl import threadpool_limits
 
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import say_once
-from gen_jax.data.spec import Spec, levels, sequences
+from gen_jax.data.spec import Spec, sequences
 from gen_jax.metrics.features import Real, Rows
 from gen_jax.metrics.measure import Computation, Measure, Metric
+from gen_jax.metrics.sequences.paired_texts import reads_texts
 from gen_jax.metrics.sequences.recogniser import Recogniser, heard, stretched, trained
 
 WORST_JUDGE = 0.3  # share of wrong words of real recordings, above which a recogniser is no judge
@@ -78,9 +79,7 @@ def speaks(spec: Spec) -> bool:
       spec: facts of the rows.
     """
     kind, condition = kind_of(spec), spec.condition
-    if condition is None or not (kind.sound and kind.time and kind.columns) or not levels(condition):
-        return False
-    return kind_of(condition).read_tokens is not None
+    return condition is not None and kind.sound and kind.time and kind.columns and reads_texts(condition)
 
 
 def words_of(condition: Spec, tokens: Sequence[Any]) -> list[list[str]]:
@@ -147,9 +146,9 @@ def word_error(real: Real) -> Computation | None:
 
     def values(samples: Rows) -> Mapping[str, Any]:
         share = recogniser().protocol["recogniser_error"]
-        if share is None or share > WORST_JUDGE:
+        if share > WORST_JUDGE:
             say_once(
-                f"word_error has no score: the recogniser of {spec.name} reads {share or 1:.0%} of the words of real recordings "
+                f"word_error has no score: the recogniser of {spec.name} reads {share:.0%} of the words of real recordings "
                 f"wrongly, more than {WORST_JUDGE:.0%}"
             )
             return floor(len(samples["x"]))
