@@ -23,7 +23,7 @@ from gen_jax.errors import UserError, choose
 UNSEEN = "\ufffd"  # symbol for every character, or word, that the training split lacks
 SYMBOLS = "symbols"  # vocabulary of symbols between spaces
 VOCABULARIES = ("characters", "bytes", "words", SYMBOLS, "subwords")
-OPEN_ENDED = ("words", SYMBOLS)  # whose tokens are numbered as they are found
+OPEN_ENDED = {"words": True, SYMBOLS: SYMBOLS}  # vocabulary whose tokens are numbered as they are found -> its fact
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")  # a word, or a punctuation mark
 BEFORE_MARK = re.compile(r" (?=[,.:;!?])")  # space that is not written
 END_NAME = "<end>"  # name of the symbol that ends a text, which no text has
@@ -95,7 +95,7 @@ def text_source(
     unseen = {split: int((~np.isin(np.concatenate(each), train_codes)).sum()) for split, each in codes.items() if each}
     info = {
         "vocabulary": vocabulary,
-        **({"words": True} if kind == "words" else {"words": SYMBOLS} if kind == SYMBOLS else {}),
+        **({"words": OPEN_ENDED[kind]} if kind in OPEN_ENDED else {}),
         **({"subwords": model} if model is not None else {}),
         **({"end": end} if end is not None else {}),
         "unseen": {split: count for split, count in unseen.items() if count},

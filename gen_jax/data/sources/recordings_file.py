@@ -80,8 +80,9 @@ def recordings_file(path: Path, options: Mapping[str, Any]) -> Source:
     name = options.get("condition")
     if name is None:
         return source
-    choose(f"data.condition of {path}:", name, sorted(key for key in arrays if texts_of(arrays, key, num)))
-    return with_texts(source, f"{path}, {name!r}", texts_of(arrays, name, num), places, options)
+    texts = {key: texts_of(arrays, key, num) for key in arrays}
+    choose(f"data.condition of {path}:", name, sorted(key for key in texts if texts[key]))
+    return with_texts(source, f"{path}, {name!r}", texts[name], places, options)
 
 
 def texts_of(arrays: Mapping[str, np.ndarray], name: str, num: int) -> list[str]:

@@ -56,6 +56,12 @@ def texts() -> tuple[str, ...]:
     return tuple(drawn_texts)
 
 
+@cache
+def sounds() -> tuple[np.ndarray, ...]:
+    """Returns the recordings of all texts, which a process generates once, because it opens its data several times."""
+    return tuple(map(spell, texts()))
+
+
 def tone_letters(options: Mapping[str, Any]) -> Source:
     """Returns recordings of texts in tones, with the texts as their condition if `data.condition` is `text`.
 
@@ -68,7 +74,7 @@ def tone_letters(options: Mapping[str, Any]) -> Source:
     ends = np.cumsum([0, *SIZES.values()])
     places = {split: np.arange(ends[number], ends[number + 1]) for number, split in enumerate(SIZES)}
     content = content_hash(TONES, [*texts()], [RATE, LONG, SHORT, *LOW, *HIGH], encoding_of(options))
-    source = source_of_recordings(Recordings(TONES, [*map(spell, texts())], RATE, places), options, content)
+    source = source_of_recordings(Recordings(TONES, sounds(), RATE, places), options, content)
     if options.get("condition") is None:
         return source
     choose(f"data.condition of {TONES}:", options["condition"], ("text",))

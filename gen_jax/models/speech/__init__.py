@@ -33,7 +33,7 @@ from gen_jax.registry import Choices, build
 
 ADAM = {"name": "adam", "learning_rate": 1e-3, "clip_norm": 1.0}
 NETS: Mapping[str, Callable[..., Any]] = {"conv": Speaker}
-ALIGNMENTS = {"sum": path_sum, "max": None}
+ALIGNMENTS = ("sum", "max")
 DECODERS = ("gaussian", "flow", "none")
 PLACES = 3  # numbers that say where a frame stands in its symbol
 
@@ -93,9 +93,9 @@ def speech(
 
     `given` takes the text `c` with `c_length`, and labels `y` if the data have them. `how` takes `speed`, by which the
     mean numbers of frames are divided; `temperature`, the factor of the noise of the frames (0 for the mean of a Gaussian,
-    because its noise is hiss); `frames`, the largest number of frames of a sample, by
-    default that of the data, for which a longer text is spoken faster; and with flow matching `steps` of Euler's method. A sample has the mean number of frames of
-    each symbol. `encode` returns as `z` the number of frames of each symbol in the best alignment [B, S].
+    because its noise is hiss); and `frames`, the largest number of frames of a sample, by default that of the data. A text
+    that needs more frames is spoken faster. With flow matching, `how` also takes `steps` of Euler's method. A sample has the
+    mean number of frames of each symbol. `encode` returns as `z` the number of frames of each symbol in the best alignment [B, S].
 
     Args:
       spec: facts of the data: sequences of numbers, with a text as condition.
@@ -301,6 +301,18 @@ def said_log_prob(model: Speech, params: Any, parts: tuple, x: jax.Array, rngs: 
     return (gaussian_log_prob(x, mean, log_deviation[None, None]).sum(-1) * parts[2]).sum(1)
 
 
+def read_lattice(model: Speech, params: Any, batch: Batch) -> tuple[Symbols, Lattice]:
+    """Returns what the net reads from the texts of a batch without dropout, and the lattice of its frames.
+
+    Args:
+      model: the model.
+      params: weights.
+      batch: `x` [B, T, D], the conditions, and `length` [B] if it has it.
+    """
+    symbols = model.apply(params, "read", conditions_in(batch, model.conditions))
+    return symbols, lattice_of(model, params, symbols, batch)
+
+
 def aligned(model: Speech, params: Any, batch: Batch) -> jax.Array:
     """Returns the number of frames of each symbol in the best alignment [B, S] int32.
 
@@ -309,8 +321,7 @@ def aligned(model: Speech, params: Any, batch: Batch) -> jax.Array:
       params: weights.
       batch: `x` [B, T, D], the conditions, and `length` [B] if it has it.
     """
-    symbols = model.apply(params, "read", conditions_in(batch, model.conditions))
-    return best_path(lattice_of(model, params, symbols, batch))
+    return best_path(read_lattice(model, params, batch)[1])
 
 
 def exact(model: Speech, params: Any, batch: Batch) -> jax.Array:
@@ -321,8 +332,7 @@ def exact(model: Speech, params: Any, batch: Batch) -> jax.Array:
       params: weights.
       batch: as that of `aligned`.
     """
-    symbols = model.apply(params, "read", conditions_in(batch, model.conditions))
-    return path_sum(lattice_of(model, params, symbols, batch))
+    return path_sum(read_lattice(model, params, batch)[1])
 
 
 def bound(model: Speech, params: Any, batch: Batch) -> jax.Array:
@@ -333,8 +343,7 @@ def bound(model: Speech, params: Any, batch: Batch) -> jax.Array:
       params: weights.
       batch: as that of `aligned`.
     """
-    symbols = model.apply(params, "read", conditions_in(batch, model.conditions))
-    lattice = lattice_of(model, params, symbols, batch)
+    symbols, lattice = read_lattice(model, params, batch)
     durations = best_path(lattice)
     parts = frames_of(symbols.states, durations, batch["x"].shape[1])
     return said_log_prob(model, params, parts, batch["x"], {}) + path_worth(lattice, durations)
@@ -541,7 +550,8 @@ def refuse_long(c: Mapping[str, jax.Array], frames: int) -> None:
     long = np.flatnonzero(np.asarray(symbols) > frames)
     if long.size:
         raise UserError(
-            f"text {long[0] + 1} has {symbols[long[0]]} symbols; expected at most {frames}, the number of frames. Set --how=frames"
+            f"text {long[0] + 1} has {symbols[long[0]]} symbols; expected at most {frames}, the number of frames. Set "
+            f"--how=frames={symbols[long[0]]}"
         )
 
 
