@@ -22,7 +22,7 @@ test: $(VENV)/installed-test
 
 # The site too. With 10,000 damaged files in the place of 400, laws under the flags of XLA that users have, and where they are installed: the other
 # supported Python, Slurm and Open MPI.
-test-all: $(VENV)/installed-test docs
+test-all: $(VENV)/installed-test $(VENV)/installed-demo docs
 	FUZZ=10000 $(BIN)/python -m pytest -m ''
 
 # The peers have a virtual environment of their own. PyTorch comes first, for the others take whichever version is there.
@@ -47,6 +47,10 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	touch $@
+
+$(VENV)/installed-demo: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[demo,browser]"
 	touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed

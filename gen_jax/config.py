@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
-from gen_jax.errors import UserError, choose
+from gen_jax.errors import UserError, choose, readable
 from gen_jax.references import described, place_of, run_file
 
 FREE = (  # settings that a resumed run may change
@@ -43,6 +43,9 @@ LEAST = {
     "evaluate.seed": 0,
 }
 PERIODS = ("log_every", "sample_every", "eval_every", "save_every")
+
+
+OPEN_SECTIONS = ("model", "registered")  # sections of a config whose settings depend on the experiment
 
 
 def base_config() -> ConfigDict:
@@ -96,6 +99,8 @@ def base_config() -> ConfigDict:
                 "shrink": placeholder(int),
                 "hole": placeholder(float),
                 "stride": placeholder(int),
+                "every": placeholder(int),
+                "first": placeholder(int),
                 "channels": placeholder(str),
                 "stack": placeholder(int),
                 "transform": placeholder(str),
@@ -145,13 +150,13 @@ MEANINGS = {  # meaning of each setting of `base_config`
     "data.schema": "kinds of the columns of a table: a JSON file, or JSON itself",
     "data.separator": "separator of the columns of a CSV file; unset: guessed",
     "data.decimal": "decimal mark of the numbers of a CSV file: comma or point; unset: guessed",
-    "data.kind": "kind of an array file: series [N, T, D], tokens [N, T], image or vector; unset: image or vector by its shape",
+    "data.kind": "kind of an array file: series [N, T, D], tokens [N, T], image, vector or video [N, F, H, W, C]; unset: image or vector by its shape. video for a folder of videos",
     "data.window": "number of frames or tokens in a row of a sequence; unset: whole sequences",
     "data.vocabulary": "tokens of text: characters, bytes, words, symbols between spaces, or subwords",
     "data.subwords": "number of subwords, which are learnt from the training split; unset: 4000",
     "data.end": "whether each text ends with a symbol of its own, at which a sample ends too",
-    "data.encoding": "encoding of recordings: mu_law, waveform, or log_mel for spectrograms",
-    "data.frames": "number of frames of a spectrogram that is a picture; longer recordings are cut; unset: series of all frames",
+    "data.encoding": "encoding of recordings: mu_law, waveform, log_mel for spectrograms, or instantaneous_frequency for spectrograms with phases",
+    "data.frames": "number of frames of a spectrogram that is a picture (unset: series of all frames), or of a clip (unset: 16)",
     "data.mel": "window and hop of spectrograms in samples, and number of mels; unset: window=512,hop=128,mels=64",
     "data.label": "label of recordings: digit or speaker of the archive, or the name of an array of labels",
     "data.resize": "height and width of images, in pixels",
@@ -162,7 +167,9 @@ MEANINGS = {  # meaning of each setting of `base_config`
     "data.width": "of images in pixels, beside data.resize",
     "data.patch": "side of the squares that photos of any sizes in a folder are cut into; whole photos are held out",
     "data.shrink": "ratio of an image and the shrunk image that is its condition, for super-resolution",
-    "data.stride": "pixels between two patches of a photo; unset: half a patch",
+    "data.stride": "pixels between two patches of a photo, or frames between the starts of two clips; unset: half a patch, or 1",
+    "data.every": "step from a frame of a video to the next frame of a clip; unset: 1",
+    "data.first": "number of first frames of a clip that are its condition; unset: 0",
     "data.channels": "of the patches of photos: luminance, or rgb; unset: as the first photo",
     "data.augment": "random changes of rows in training. Music: transpose. Images: flip, shift and zoom change a row and its condition alike, light changes the photo that is a condition; for example flip,shift",
     "data.hole": "sides of a square hole in images, as a share of their sides; the image with the hole is the condition",
@@ -192,11 +199,13 @@ def load_file(path: str | Path) -> ConfigDict:
     """Returns the config of a file. Settings that the file builds from one dict become separate, with separate flags.
 
     Args:
-      path: the file.
+      path: a Python file with a function `get_config`, or `config.json` of a run, which gives the settings of the run.
 
     Raises:
       UserError: if the file does not run or does not give a config.
     """
+    if Path(path).suffix == ".json":
+        return config_of_run(Path(path))
     try:
         return referenced(unshared(run_file(Path(path)).get_config()))
     except UserError:
@@ -206,6 +215,44 @@ def load_file(path: str | Path) -> ConfigDict:
             f"{path} does not give a config ({type(error).__name__}: {error}); expected a function get_config() that "
             "returns it"
         ) from None
+
+
+def config_of_run(path: Path) -> ConfigDict:
+    """Returns the settings that a run has stored, as a config.
+
+    Args:
+      path: `config.json` of a run.
+
+    Raises:
+      UserError: for a file that is no such file.
+    """
+    with readable(str(path), "the config.json of a run"):
+        settings = json.loads(path.read_text())
+    refuse_types(settings, path)
+    config = base_config()
+    for name in flat(settings, inner=True):
+        if name.partition(".")[0] not in OPEN_SECTIONS:
+            choose(f"setting in {path}:", name, flat(config, inner=True))
+    for section in OPEN_SECTIONS:
+        config[section] = ConfigDict(tuples(settings.get(section, {})))
+    for name, value in settings.items():
+        for setting, part in value.items() if isinstance(value, Mapping) and name not in OPEN_SECTIONS else ():
+            if part is not None:
+                config[name][setting] = tuples(part)
+        if not isinstance(value, Mapping) and value is not None:
+            config[name] = value
+    return config
+
+
+def tuples(value: Any) -> Any:
+    """Returns plain data with tuples in the place of lists, as config files have them.
+
+    Args:
+      value: the data.
+    """
+    if isinstance(value, Mapping):
+        return {name: tuples(part) for name, part in value.items()}
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
 
 
 def unshared(config: ConfigDict) -> ConfigDict:

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import zipfile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,8 @@ SMALLER = {  # what takes long to compile or to run
     "diffusion_gaussians": ["--config.model.net.width=16"],
     "masked": ["--config.model.net.width=16"],
     "made": ["--config.model.net.hidden=(8,)"],
+    "video": [f"--config.model.{net}.channels=(4,)" for net in ("generator", "discriminator")],
+    "video_diffusion": ["--config.model.net.units=16", "--config.model.net.layers=1"],
     "digit_gan": [f"--config.model.{net}.channels=(8,)" for net in ("generator", "discriminator")],
     "patch_transformer": [
         "--config.model.net.patch=2",
@@ -203,7 +206,29 @@ def spoken_words(folder: Path, random: np.random.Generator) -> list[str]:
     return [f"--config.data.path={folder / 'spoken.npz'}", *small]
 
 
+def hits(folder: Path, random: np.random.Generator) -> list[str]:
+    """Recordings of one length with labels and pitches."""
+    x = random.integers(0, 256, (60, 900), dtype=np.uint8)
+    split, y = np.array(["train"] * 50 + ["test"] * 10), np.arange(60) % 3
+    np.savez(folder / "hits.npz", x=x, y=y, classes=np.array(["a", "b", "c"]), pitch=60 + y, split=split, rate=16000)
+    small = [f"--config.model.{net}.channels=(8,)" for net in ("generator", "discriminator")]
+    return [f"--config.data.path={folder / 'hits.npz'}", *small]
+
+
+def films(folder: Path, random: np.random.Generator) -> list[str]:
+    """Strips of frames with labels."""
+    for split, label in product(("train", "test"), ("bend", "wave")):
+        (folder / "films" / split / label).mkdir(parents=True)
+        strip = random.integers(0, 256, (8, 8 * 20, 3), dtype=np.uint8)
+        Image.fromarray(strip).save(folder / "films" / split / label / "a.png")
+    return [f"--config.data.path={folder / 'films'}", "--config.data.frames=8", "--config.batch_size=4"]
+
+
 PAIRED = {
+    "drum_gan": hits,
+    "note_gan": hits,
+    "video": films,
+    "video_diffusion": films,
     "speak": spoken_words,
     "speak_numbers": spoken_words,
     "speak_voice": spoken_words,

@@ -82,6 +82,7 @@ FLOORS = (  # the rooms and the files at the top, lowest floor first: each impor
     {"verbs"},
     {"run"},
     {"training"},
+    {"page"},
     {"cli"},
     COMMANDS,
 )

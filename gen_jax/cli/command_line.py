@@ -39,7 +39,7 @@ def parse(
         string.
       required: the flag that must be given, or None.
       positional: names of further flags that must be given, in the order of the arguments without a name; by default
-        none. If the last of these flags is a list, it takes all remaining arguments.
+        none. If the last of these flags is a list, it takes all remaining arguments, after those that it has by name.
 
     Returns:
       The values of the flags.
@@ -238,7 +238,8 @@ def place_arguments(arguments: list[str], positional: Sequence[str], values: fla
     """
     for index, name in enumerate(positional[: len(arguments)]):
         takes_all = isinstance(values[name].value, list)
-        values[name].value = arguments[index:] if takes_all else arguments[index]
+        already: Any = values[name].value
+        values[name].value = [*already, *arguments[index:]] if takes_all else arguments[index]
         if takes_all:
             return
     if len(arguments) > len(positional):

@@ -8,6 +8,7 @@ from gen_jax.metrics.images import (
     distances,
     labels,
     modes,
+    motion,
     neighbours,
     parzen,
     segmentation,
@@ -15,7 +16,7 @@ from gen_jax.metrics.images import (
     translation,
 )
 from gen_jax.metrics.measure import Measure, Metric
-from gen_jax.metrics.sequences import bars, copies, paired_texts, summaries, timegan, voices_floor, word_error
+from gen_jax.metrics.sequences import bars, copies, paired_texts, pitch, summaries, timegan, voices_floor, word_error
 from gen_jax.metrics.tables import detection, efficacy, marginal, pairwise, privacy
 
 ALL = "all"  # the name that stands for every metric that applies
@@ -40,6 +41,10 @@ MEASURES: tuple[Measure, ...] = (  # in the order of the scores
     summaries.SUMMARY,
     word_error.WORD_ERROR,
     word_error.RETRIEVAL,
+    pitch.PITCH,
+    motion.MOTION,
+    motion.DRIFT,
+    motion.ORDER,
     copies.MEMORISATION,
     copies.DUPLICATES,
     parzen.PARZEN,

@@ -15,6 +15,7 @@ from gen_jax.nets.nnx import NnxNet
 from gen_jax.nets.r3 import R3Discriminator, R3Generator
 from gen_jax.nets.rcgan import RecurrentDiscriminator, RecurrentGenerator
 from gen_jax.nets.recurrent import RECURRENT
+from gen_jax.nets.space_time import VideoDiscriminator, VideoGenerator, VideoTransformer
 from gen_jax.nets.subpixel import SuperResolver
 from gen_jax.nets.unet import PatchDiscriminator, UNet
 from gen_jax.registry import Choices
@@ -50,6 +51,9 @@ __all__ = [
     "RecurrentGenerator",
     "SuperResolver",
     "UNet",
+    "VideoDiscriminator",
+    "VideoGenerator",
+    "VideoTransformer",
 ]
 
 
@@ -67,6 +71,7 @@ GENERATORS: Nets = {
     "recurrent": RecurrentGenerator,
     "unet": UNet,
     "sr": SuperResolver,
+    "video": VideoGenerator,
 }
 # Net(**options): (x [N, ...], conditions, mask) -> logits [N], or [N, P] for P patches
 DISCRIMINATORS: Nets = {
@@ -75,12 +80,18 @@ DISCRIMINATORS: Nets = {
     "r3": R3Discriminator,
     "recurrent": RecurrentDiscriminator,
     "patch": PatchDiscriminator,
+    "video": VideoDiscriminator,
 }
 # Net(shape, **options): (x [N, ...], conditions or None) -> [N, *shape]
 ENCODERS: Nets = {"mlp": MLP, "conv": ConvEncoder}
 DECODERS: Nets = {"mlp": MLP, "conv": ConvDecoder}
 # Net(shape, **options): (z [N, *shape], conditions or None, level [N], evidence [N, *shape, 2] or nothing) -> [N, *shape]; level is [N, 2] with mean_flow
-DENOISERS: Nets = {"mlp": DenoisingMLP, "transformer": PatchTransformer, "unet": DenoisingUNet}
+DENOISERS: Nets = {
+    "mlp": DenoisingMLP,
+    "transformer": PatchTransformer,
+    "unet": DenoisingUNet,
+    "video": VideoTransformer,
+}
 # Net((D, V), **options): (one-hot levels [N, D, V], conditions or None, share hidden [N], visible [N, D]) -> [N, D, V]
 INFILLERS: Nets = {"mlp": DenoisingMLP, "transformer": EntryTransformer}
 # Net(size, base, **options): x [N, H, W, C] -> grid [N, h, w, size]; Net(shape, base, **options): grid -> [N, *shape]

@@ -88,6 +88,8 @@ class DCDiscriminator(nn.Module):
       base: side of the lowest resolution; by default None, the side halved down to 4..7.
       kernel: side of the kernels in pixels.
       norm: `batch` (not after the first layer), `spectral` or `none`.
+      pooled: whether the projection sums the features over all places. False gives each place weights of its own, for
+        images in which a class is a matter of the place, such as the pitch of a spectrogram.
       dtype: type of the activations; weights and the output stay float32.
     """
 
@@ -95,6 +97,7 @@ class DCDiscriminator(nn.Module):
     base: int | None = None
     kernel: int = 4
     norm: str = "batch"
+    pooled: bool = True
     dtype: str = "float32"
 
     @nn.compact
@@ -132,8 +135,9 @@ class DCDiscriminator(nn.Module):
         vector = as_vector(c)
         if vector is None:
             return logits[:, 0]
-        embed = Table(x.shape[-1], NORMAL, name="embed")
-        return logits[:, 0] + jnp.sum(spectrally(self, self.norm, embed)(vector) * x.sum((1, 2)), axis=-1)
+        features = x.sum((1, 2)) if self.pooled else x.reshape(len(x), -1)
+        embed = Table(features.shape[-1], NORMAL, name="embed")
+        return logits[:, 0] + jnp.sum(spectrally(self, self.norm, embed)(vector) * features, axis=-1)
 
 
 def check_kernel(kernel: int, stages: int) -> None:

@@ -20,7 +20,7 @@ class Embedded(NamedTuple):
 
     Attributes:
       vector: numbers [N, E]: one-hot labels, or columns of numbers.
-      image: images [N, H, W, C]: the channels of an image, or the one-hot classes of a class map.
+      image: images [N, H, W, C]: the channels of an image or of several frames, or the one-hot classes of a class map.
       sequence: vectors of the tokens of a text [N, L, E].
       mask: 1 where `sequence` has a token, and 0 beyond its length [N, L].
     """
@@ -90,6 +90,8 @@ class Embedder(nn.Module):
                 sequence, mask = encoder(given["c"], given.get("c_length"))
             else:
                 c = jax.nn.one_hot(given["c"], values) if values else given["c"]
+                if c.ndim == 5:  # first frames [N, T, H, W, C], one after the other in the channels
+                    c = jnp.moveaxis(c, 1, 3).reshape(len(c), *c.shape[2:4], -1)
                 if c.ndim == 4:
                     image = c
                 else:

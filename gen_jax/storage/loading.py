@@ -49,8 +49,7 @@ def load(
     from gen_jax import models
     from gen_jax.devices import placement, replicas
     from gen_jax.storage import checkpoint
-    from gen_jax.storage.registration import restore
-    from gen_jax.storage.trust import refuse_untrusted
+    from gen_jax.storage.registration import restore_trusted
 
     workdir = Path(workdir)
     config = read_config(workdir)
@@ -63,8 +62,7 @@ def load(
         raise UserError(f"replica is {replica}; expected 0 to {seeds - 1}, as {workdir} has {seeds}")
     spec = read_spec(workdir)
     if model is None:
-        refuse_untrusted(config, workdir)
-        restore(config.get("registered", {}), workdir)
+        restore_trusted(config, workdir)
     lost = lost_objects(config["model"], "model")
     if model is None and lost:
         raise UserError(

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from gen_jax import optimizers
@@ -26,6 +27,7 @@ from gen_jax.nets import (
     LADDERS,
 )
 from gen_jax.references import place_of, reference_of, resolve
+from gen_jax.storage.trust import refuse_untrusted
 
 TABLES: Mapping[str, Any] = {  # kind of a name -> names of this package, which users extend
     "model": MODELS,
@@ -136,6 +138,20 @@ def home_of(thing: Any) -> str:
                 if value is thing:
                     return f"{module.__name__}:{name}"
     return place_of(thing)
+
+
+def restore_trusted(config: Mapping[str, Any], workdir: Path) -> None:
+    """Restores the names of a run, after it was checked that the user has trained with all code that they name.
+
+    Args:
+      config: settings of the run.
+      workdir: directory of the run, for errors.
+
+    Raises:
+      UserError: for other code, or a name that cannot be restored.
+    """
+    refuse_untrusted(config, workdir)
+    restore(config.get("registered", {}), workdir)
 
 
 def restore(homes: Mapping[str, Mapping[str, str]], workdir: Any) -> None:

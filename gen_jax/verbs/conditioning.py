@@ -13,6 +13,7 @@ from gen_jax.data.source import size_of
 from gen_jax.data.sources.class_list import class_list_of
 from gen_jax.data.sources.image_folder import SUFFIXES, read_image
 from gen_jax.data.sources.picture_files import read_class_map
+from gen_jax.data.sources.video_folder import Film, films_of, frames_in, frames_of
 from gen_jax.data.spec import Spec, to_model
 from gen_jax.errors import UserError
 from gen_jax.model import Model
@@ -142,6 +143,8 @@ def form_of(condition: Spec) -> Form:
     kind = kind_of(condition)
     if kind.still:
         return Form("image", "image=FILE, image=FOLDER", read_pictures)
+    if kind.film:
+        return Form("video", "video=FILE, video=FOLDER", read_first_frames)
     if kind.tokens:
         return Form("text", "text=WORDS, text=@FILE", read_texts)
     return Form("numbers", "numbers=A,B,...", read_numbers)
@@ -189,6 +192,31 @@ def read_pictures(condition: Spec, config: Mapping[str, Any], value: str) -> Row
                 raise UserError(f"{file} has {x.shape[1]}x{x.shape[0]} pixels; expected {sides_in_words(condition)}")
         return {"c": np.stack(maps)}
     return {"c": np.stack([read_image(file, files[0], condition.shape, size) for file in files])}
+
+
+def read_first_frames(condition: Spec, config: Mapping[str, Any], value: str) -> Rows:
+    """Returns the first frames of a video as a condition `c` [1, frames, H, W, C], in the sides of the run.
+
+    Args:
+      condition: facts of the condition.
+      config: config of the run, whose `data.every` is the step from frame to frame.
+      value: a strip of frames, a GIF, or a folder of frames.
+
+    Raises:
+      UserError: for a file that cannot be read, several videos, too few frames, or frames that do not fit.
+    """
+    path = Path(value).expanduser()
+    if not path.exists():
+        raise UserError(f"--given video={value} does not exist; expected a strip, a .gif file or a folder of frames")
+    films = films_of(path) if path.is_dir() else [Film(path, (path,), frames_in(path))]
+    every = config["data"].get("every") or 1
+    span = (condition.shape[0] - 1) * every + 1
+    if len(films) != 1 or films[0].frames < span:
+        counts = ", ".join(str(film.frames) for film in films)
+        raise UserError(
+            f"--given video={value} holds videos of {counts} frames; expected one video of {span} frames or more"
+        )
+    return {"c": frames_of(films[0], condition.shape[1:], size_of(config["data"]))[None, :span:every]}
 
 
 def sides_in_words(spec: Spec) -> str:

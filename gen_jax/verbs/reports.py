@@ -26,7 +26,7 @@ DASHES = ("-", "--", ":", "-.")  # for more runs than there are colours
 VOID = ("img", "br", "meta")  # elements without content
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"  # nothing runs or is fetched
 STEP = re.compile("0|[1-9][0-9]{0,9}")
-SAMPLE_SUFFIXES = (".png", ".wav", ".txt")
+SAMPLE_SUFFIXES = (".gif", ".png", ".wav", ".txt")
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #222 }
 h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd }
@@ -302,8 +302,10 @@ def step_samples(step: int, files: Mapping[str, Path]) -> Html:
     """
     paths = {suffix: files[f"{step}{suffix}"] for suffix in SAMPLE_SUFFIXES if f"{step}{suffix}" in files}
     content = []
-    if ".png" in paths:
-        content.append(element("img", src=embedded(paths[".png"], "image/png"), alt=f"samples of step {step}"))
+    for suffix in (".gif", ".png"):
+        if suffix in paths:
+            picture = embedded(paths[suffix], f"image/{suffix[1:]}")
+            content.append(element("img", src=picture, alt=f"samples of step {step}"))
     if ".wav" in paths:
         content += [element("br"), element("audio", controls="", src=embedded(paths[".wav"], "audio/wav"))]
     if ".txt" in paths:

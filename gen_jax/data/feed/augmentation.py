@@ -43,10 +43,9 @@ def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
                 "pieces of music without data.window"
             )
         return changes
-    fields = [field for field in spec.fields.values() if kind_of(field).still]
-    if not kind_of(spec).still:
-        raise UserError(f"data.augment is {text} and {spec.name} holds {spec.kind} data; expected images")
-    sides = {tuple(field.shape[:2]) for field in fields}
+    if not changeable(spec):
+        raise UserError(f"data.augment is {text} and {spec.name} holds {spec.kind} data; expected images or clips")
+    sides = {sides_of(field) for field in spec.fields.values() if changeable(field)}
     if len(sides) > 1:
         raise UserError(
             f"data.augment is {text} and the images of a row have sides {' and '.join(map(str, sides))}; "
@@ -58,6 +57,24 @@ def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
             "zoom, because light changes the photo that a row is made from"
         )
     return changes
+
+
+def changeable(spec: Spec) -> bool:
+    """Returns whether rows are images, class maps or clips, whose pixels may move.
+
+    Args:
+      spec: facts of the rows.
+    """
+    return kind_of(spec).still or kind_of(spec).film
+
+
+def sides_of(spec: Spec) -> tuple[int, ...]:
+    """Returns the height and the width of images, class maps or clips.
+
+    Args:
+      spec: facts of the rows.
+    """
+    return tuple(spec.shape[1:3] if kind_of(spec).film else spec.shape[:2])
 
 
 def lit_condition(spec: Spec) -> bool:
@@ -93,7 +110,7 @@ def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, nu
         return {"semitones": random.integers(LOWEST, HIGHEST + 1, num).astype(np.int32)}
     zoom = random.uniform(1, ZOOM, (num, 1)) if "zoom" in changes else np.ones((num, 1))
     places = []
-    for side in spec.shape[:2]:
+    for side in sides_of(spec):
         most = side // SHARE if "shift" in changes else 0
         offset = random.integers(-most, most + 1, (num, 1))
         middle = (side - 1) / 2
@@ -132,6 +149,9 @@ def changed(spec: Spec, batch: Rows) -> Rows:
     for name, field in spec.fields.items():
         if kind_of(field).still:
             batch[name] = batch[name][rows, lines[:, :, None], columns[:, None, :]]
+        elif kind_of(field).film:
+            frames = np.arange(field.shape[0])[None, :, None, None]
+            batch[name] = batch[name][rows[..., None], frames, lines[:, None, :, None], columns[:, None, None, :]]
     return batch
 
 

@@ -5,6 +5,7 @@ from gen_jax.data.kinds.class_map import CLASS_MAP
 from gen_jax.data.kinds.image import IMAGE
 from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.kinds.mel_series import MEL_SERIES
+from gen_jax.data.kinds.phase_spectrogram import PHASE_SPECTROGRAM
 from gen_jax.data.kinds.roll import ROLL
 from gen_jax.data.kinds.series import SERIES
 from gen_jax.data.kinds.spectrogram import SPECTROGRAM
@@ -12,6 +13,7 @@ from gen_jax.data.kinds.table import TABLE
 from gen_jax.data.kinds.text import TEXT
 from gen_jax.data.kinds.tokens import TOKENS
 from gen_jax.data.kinds.vector import VECTOR
+from gen_jax.data.kinds.video import VIDEO
 from gen_jax.data.kinds.voices import VOICES
 from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec
@@ -22,11 +24,13 @@ KINDS: dict[str, Kind] = {
     for kind in (
         IMAGE,
         CLASS_MAP,
+        VIDEO,
         VECTOR,
         TEXT,
         TOKENS,
         AUDIO,
         SPECTROGRAM,
+        PHASE_SPECTROGRAM,
         MEL_SERIES,
         ROLL,
         VOICES,

@@ -14,6 +14,7 @@ from gen_jax.data.cache import content_hash
 from gen_jax.data.kinds.drawing import PANELS, image_of, new_panels
 from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.kinds.mel_series import series_of_recordings
+from gen_jax.data.kinds.phase_spectrogram import phase_spectrograms
 from gen_jax.data.kinds.spectrogram import spectrograms
 from gen_jax.data.kinds.wav_files import FULL, joined_wav
 from gen_jax.data.limits import ask
@@ -22,7 +23,7 @@ from gen_jax.data.spec import Spec, levels, sequences
 from gen_jax.errors import UserError, choose, readable
 
 MU = 255
-ENCODINGS = ("mu_law", "waveform", "log_mel")
+ENCODINGS = ("mu_law", "waveform", "log_mel", "instantaneous_frequency")
 LABELS = ("digit", "speaker")
 NAME = re.compile(r"(?:^|/)(\d)_([A-Za-z]+)_(\d+)\.wav$")
 TESTED = 5  # recordings 0 to 4 of each digit by each speaker are the test split, as the authors of the set divide it
@@ -75,8 +76,9 @@ def spectrogram(sound: np.ndarray) -> np.ndarray:
 def recordings(path: Path, options: Mapping[str, Any], file_hash: str) -> Source:
     """Opens the Free Spoken Digit recordings in a .zip archive of files `{digit}_{speaker}_{number}.wav`.
 
-    Rows have a `length`. `data.encoding` is mu_law (256 tokens), waveform (amplitudes in [-1, 1]) or log_mel: series of
-    frames, or with `data.frames` pictures of one width, without a length. `data.label` chooses the digit or the speaker as `y`.
+    Rows have a `length`. `data.encoding` is mu_law (256 tokens), waveform (amplitudes in [-1, 1]), log_mel (series of
+    frames, or with `data.frames` pictures of one width, without a length) or instantaneous_frequency (such pictures with
+    phases). `data.label` chooses the digit or the speaker as `y`.
 
     Args:
       path: the archive.
@@ -121,6 +123,7 @@ class Recordings(NamedTuple):
       places: split -> numbers of its recordings.
       labels: label of each recording; none without labels.
       classes: names of the labels, in their order.
+      label: name of the labels, where it says what they mean; by default empty.
     """
 
     name: str
@@ -129,6 +132,7 @@ class Recordings(NamedTuple):
     places: Mapping[str, np.ndarray]
     labels: Sequence[str] = ()
     classes: Sequence[str] = ()
+    label: str = ""
 
     def amplitudes(self, number: int) -> np.ndarray:
         """Returns a recording as amplitudes [T] in [-1, 1].
@@ -171,6 +175,8 @@ def source_of_recordings(recorded: Recordings, options: Mapping[str, Any], conte
         return {**batch, "y": np.array([order[recorded.labels[number]] for number in numbers], np.int32)}
 
     info: dict[str, Any] = {"rate": recorded.rate, "ragged": True}
+    if recorded.label:
+        info["label"] = recorded.label
     if encoding == "mu_law":
         info["vocabulary"] = list(range(MU + 1))
     source = Source(
@@ -186,6 +192,8 @@ def source_of_recordings(recorded: Recordings, options: Mapping[str, Any], conte
         info,
         lengths.__getitem__,
     )
+    if encoding == "instantaneous_frequency":
+        return phase_spectrograms(source, options)
     if encoding != "log_mel":
         return source
     return series_of_recordings(source, options) if options.get("frames") is None else spectrograms(source, options)

@@ -4,7 +4,7 @@ The window is a periodic Hann window, frames are centred by reflection, and magn
 those of librosa 0.11: triangles of unit area on Slaney's scale.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ class Mel(NamedTuple):
       rate: samples a second.
       window: samples of a window.
       hop: samples from frame to frame; a divisor of the window.
-      mels: number of filters.
+      mels: number of filters, or of frequencies where there are no filters.
       floor: smallest magnitude that is told apart from silence.
     """
 
@@ -52,13 +52,14 @@ def mel_of(info: Mapping[str, Any]) -> Mel:
     return Mel(*(info[name] for name in Mel._fields))
 
 
-def mel_settings(source: Source, options: Mapping[str, Any]) -> Mel:
+def mel_settings(source: Source, options: Mapping[str, Any], names: Sequence[str] = Mel._fields[1:4]) -> Mel:
     """Returns the settings of spectrograms that the options ask for.
 
     Args:
       source: recordings, with `rate` among their facts.
-      options: the `data` section of a config, of which `mel` is read: NAME=VALUE with commas between them, with the
-        names window, hop and mels.
+      options: the `data` section of a config, of which `mel` is read: NAME=VALUE with commas between them.
+      names: names of the settings, by default window, hop and mels. If mels is none of them, each frequency above 0 has
+        its own line.
 
     Raises:
       UserError: for another form, a rate above `HIGHEST_RATE`, a hop that does not divide the window, or more filters
@@ -73,7 +74,7 @@ def mel_settings(source: Source, options: Mapping[str, Any]) -> Mel:
     numbers: dict[str, int] = {}
     for text in filter(None, (options.get("mel") or "").split(",")):
         name, _, value = (part.strip() for part in text.partition("="))
-        choose("name in data.mel", name, ("window", "hop", "mels"))
+        choose("name in data.mel", name, names)
         number = whole_number(value)
         if number is None or number < 1:
             raise UserError(f"data.mel has {text!r}; expected {name}=NUMBER, a whole number from 1 up")
@@ -84,6 +85,8 @@ def mel_settings(source: Source, options: Mapping[str, Any]) -> Mel:
             f"window and hop of data.mel are {settings.window} and {settings.hop}; expected a window of at most {rate} "
             "samples, an even multiple of the hop, such as window=512,hop=128"
         )
+    if "mels" not in names:
+        return settings._replace(mels=settings.window // 2)
     empty = int((filters(settings).sum(1) == 0).sum())
     if empty:
         raise UserError(

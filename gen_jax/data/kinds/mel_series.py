@@ -54,7 +54,7 @@ def series_of_recordings(source: Source, options: Mapping[str, Any]) -> Source:
         rows=rows,
         content=content_hash(source.content, "mel_series", settings),
         limits=(low, high),
-        info={**settings._asdict(), "ragged": True},
+        info={**source.info, **settings._asdict()},
         lengths=lengths_of,
     )
 

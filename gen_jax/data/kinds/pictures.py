@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from gen_jax.data.kinds import KINDS, kind_of
 from gen_jax.data.kinds.kind import Draw
+from gen_jax.data.kinds.video import gif, with_first_frames
 from gen_jax.data.spec import Spec
 from gen_jax.errors import choose
 
@@ -32,7 +33,7 @@ def picture(samples: dict[str, np.ndarray], spec: Spec) -> bytes:
     Raises:
       UserError: for data of a kind without pictures.
     """
-    return _file([picture_of(samples, spec)], "PNG")
+    return png(picture_of(samples, spec))
 
 
 def picture_of(samples: Mapping[str, np.ndarray], spec: Spec) -> Image.Image:
@@ -50,6 +51,8 @@ def picture_of(samples: Mapping[str, np.ndarray], spec: Spec) -> Image.Image:
     x = samples["x"]
     if "c" in samples and spec.condition is not None and kind_of(spec).still:
         return beside_condition(samples, spec)
+    if kind_of(spec).film:
+        x = with_first_frames(samples, spec)
     if "length" in samples:
         x = np.where(_frames(samples["length"], x), x.astype(np.float64), np.nan)
     return _drawing(spec, "picture")(x, spec)
@@ -130,7 +133,7 @@ def strip(x: np.ndarray, spec: Spec) -> bytes:
     Raises:
       UserError: for data of a kind without pictures of paths.
     """
-    return _file([_drawing(spec, "strip")(x, spec)], "PNG")
+    return png(_drawing(spec, "strip")(x, spec))
 
 
 def animate(frames: Sequence[np.ndarray], spec: Spec) -> bytes:
@@ -144,7 +147,7 @@ def animate(frames: Sequence[np.ndarray], spec: Spec) -> bytes:
       UserError: for data of a kind without pictures.
     """
     draw = _drawing(spec, "picture")
-    return _file([_paletted(draw(x, spec)) for x in frames], "GIF")
+    return gif([draw(x, spec) for x in frames], FRAME)
 
 
 def _drawing(spec: Spec, field: str) -> Draw:
@@ -159,14 +162,8 @@ def _frames(length: np.ndarray, x: np.ndarray) -> np.ndarray:
     return within.reshape(*within.shape, *(1,) * (x.ndim - 2))
 
 
-def _paletted(image: Image.Image) -> Image.Image:
-    """Returns the image in the 256 colours of a GIF. A grey image is not changed."""
-    return image if image.mode == "L" else image.convert("RGB").quantize()
-
-
-def _file(images: list[Image.Image], form: str) -> bytes:
-    """Returns one image as a PNG, or several as a GIF that plays endlessly."""
-    more = {"save_all": True, "append_images": images[1:], "duration": FRAME, "loop": 0} if form == "GIF" else {}
+def png(image: Image.Image) -> bytes:
+    """Returns an image as a PNG."""
     buffer = io.BytesIO()
-    images[0].save(buffer, form, **more)
+    image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,14 +1,14 @@
 """Log-mel spectrograms of sounds as pictures [mels, frames, 1], which are heard through fast Griffin-Lim."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gen_jax.data.cache import content_hash
 from gen_jax.data.kinds.image import IMAGE
 from gen_jax.data.kinds.kind import Kind
-from gen_jax.data.kinds.mel import log_mel, mel_of, mel_settings, range_of, sound_of
+from gen_jax.data.kinds.mel import Mel, log_mel, mel_of, mel_settings, range_of, sound_of
 from gen_jax.data.kinds.wav_files import joined_wav
 from gen_jax.data.source import Source, say_once
 from gen_jax.data.spec import Spec
@@ -17,24 +17,44 @@ from gen_jax.errors import UserError
 LEAST_FRAMES = 3  # of a picture: half a window must fit into the sound
 
 
-def spectrograms(source: Source, options: Mapping[str, Any]) -> Source:
-    """Returns recordings as pictures of one width. The top line is the highest filter.
+class PictureForm(NamedTuple):
+    """Holds what turns recordings into pictures of one width.
+
+    Attributes:
+      kind: name of the kind of the pictures.
+      encoding: value of `data.encoding`.
+      settings: the settings of the spectra.
+      picture: function (sound [T], settings) -> picture [lines, 1 + T // hop, channels].
+      channels: number of channels.
+      limits: smallest and largest value.
+    """
+
+    kind: str
+    encoding: str
+    settings: Mel
+    picture: Callable[[np.ndarray, Mel], np.ndarray]
+    channels: int
+    limits: tuple[float, float]
+
+
+def pictures_of_recordings(source: Source, frames: int, form: PictureForm) -> Source:
+    """Returns recordings as pictures of one width. The top line is the highest frequency.
 
     A shorter recording ends in silence. A longer one is cut, and a line says how many are.
 
     Args:
       source: amplitudes [T] in [-1, 1], with a `length`, and `rate` among its facts.
-      options: the `data` section of a config, of which `frames` and `mel` are read.
+      frames: width of the pictures.
+      form: what turns a recording into a picture.
 
     Raises:
-      UserError: for too few frames, or settings that no spectrogram has.
+      UserError: for too few frames.
     """
-    frames, settings = options["frames"], mel_settings(source, options)
+    settings = form.settings
     if frames < LEAST_FRAMES or frames * settings.hop <= settings.window // 2:
         least = max(LEAST_FRAMES, settings.window // 2 // settings.hop + 1)
         raise UserError(f"data.frames is {frames}; expected at least {least}")
     samples = frames * settings.hop
-    low, high = range_of(settings)
     for split, size in source.sizes.items():
         lengths = np.full(size, source.shape[0]) if source.lengths is None else source.lengths(split)
         longer = int((lengths > samples).sum())
@@ -47,23 +67,45 @@ def spectrograms(source: Source, options: Mapping[str, Any]) -> Source:
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         batch = dict(source.rows(split, indices))
         lengths = batch.pop("length", np.full(len(indices), source.shape[0]))
-        x = np.empty((len(indices), settings.mels, frames, 1), np.float32)
+        x = np.empty((len(indices), settings.mels, frames, form.channels), np.float32)
         for row, (sound, length) in enumerate(zip(batch["x"], lengths, strict=True)):
             whole = np.zeros(samples)
             whole[: min(length, samples)] = sound[: min(length, samples)]
-            x[row, :, :, 0] = log_mel(whole, settings)[:frames].T[::-1]
-        return {**batch, "x": np.clip(x, low, high)}
+            x[row] = form.picture(whole, settings)[:, :frames]
+        return {**batch, "x": np.clip(x, *form.limits)}
 
     return source._replace(
-        kind="spectrogram",
-        shape=(settings.mels, frames, 1),
+        kind=form.kind,
+        shape=(settings.mels, frames, form.channels),
         dtype=np.dtype(np.float32),
         rows=rows,
-        content=content_hash(source.content, "log_mel", settings, frames),
-        limits=(low, high),
-        info=settings._asdict(),
+        content=content_hash(source.content, form.encoding, settings, frames),
+        limits=form.limits,
+        info={**{name: fact for name, fact in source.info.items() if name != "ragged"}, **settings._asdict()},
         lengths=None,
     )
+
+
+def spectrograms(source: Source, options: Mapping[str, Any]) -> Source:
+    """Returns recordings as pictures [mels, frames, 1] of ln(magnitude) in the filters.
+
+    Args:
+      source: amplitudes [T] in [-1, 1], with a `length`, and `rate` among its facts.
+      options: the `data` section of a config, of which `frames` and `mel` are read.
+
+    Raises:
+      UserError: for too few frames, or settings that no spectrogram has.
+    """
+    settings = mel_settings(source, options)
+    form = PictureForm(
+        "spectrogram",
+        "log_mel",
+        settings,
+        lambda sound, settings: log_mel(sound, settings).T[::-1, :, None],
+        1,
+        range_of(settings),
+    )
+    return pictures_of_recordings(source, options["frames"], form)
 
 
 def sounds_of_pictures(samples: Mapping[str, np.ndarray], spec: Spec) -> list[np.ndarray]:

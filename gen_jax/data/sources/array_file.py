@@ -62,7 +62,7 @@ def source_of_arrays(
         kind, shape = image_or_vector(origin, x.shape[1:], resize)
     else:
         kind, shape = declared, x.shape[1:]
-    limits = LIMITS.get(str(arrays["x"].dtype)) if x.ndim == 4 else None
+    limits = LIMITS.get(str(arrays["x"].dtype)) if x.ndim >= 4 else None
     info: dict[str, Any] = {}
     if KINDS[kind].symbols:
         x, vocabulary = _symbols(origin, x)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from gen_jax.data.kinds import KINDS
+from gen_jax.data.kinds import KINDS, kind_of
 from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.binary import BINARY, binarised
+from gen_jax.data.sources.clips import clips
 from gen_jax.data.sources.derived import joined, stacked, with_hole, with_shrunk
 from gen_jax.data.sources.tfds import open_tfds
 from gen_jax.data.sources.tone_letters import TONES, tone_letters
@@ -66,6 +67,8 @@ def prepared(source: Source, options: Mapping[str, Any]) -> Source:
     """
     refuse_options(source, options)
     refuse_photo_options(source, options)
+    if kind_of(source).film:
+        source = clips(source, options)
     if options.get("shrink") is not None and "shrink" not in source.info:
         source = with_shrunk(source, options["shrink"])
     if options.get("hole") is not None:

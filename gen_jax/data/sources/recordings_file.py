@@ -74,7 +74,7 @@ def recordings_file(path: Path, options: Mapping[str, Any]) -> Source:
         places = splits_by_name(arrays[SPLIT].tolist())
     else:
         places = held_out(f"data.path {path}", [str(row) for row in range(num)], options, "recordings")
-    recorded = Recordings(path.stem, sounds, int(arrays[RATE].ravel()[0]), places, labels, classes)
+    recorded = Recordings(path.stem, sounds, int(arrays[RATE].ravel()[0]), places, labels, classes, label or "")
     content = content_hash(options.get("content") or files_hash([path]), encoding_of(options), label or LABEL)
     source = source_of_recordings(recorded, options, content)
     name = options.get("condition")

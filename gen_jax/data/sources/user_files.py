@@ -26,9 +26,10 @@ from gen_jax.data.sources.recordings_file import (
 )
 from gen_jax.data.sources.text_pairs import TABLES, line_files, open_line_pairs, open_tsv_pairs
 from gen_jax.data.sources.text_splits import open_split_texts, split_files
+from gen_jax.data.sources.video_folder import video_folder
 from gen_jax.data.sources.voices_file import voices_file
 from gen_jax.data.tables.text_columns import suffix_of
-from gen_jax.errors import UserError
+from gen_jax.errors import UserError, choose
 
 SETTINGS = ("target", "condition", "metadata", "classes")  # settings of paired data
 
@@ -49,6 +50,8 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
         raise UserError(f"data.path {path} does not exist; expected a file or a folder")
     if not path.is_dir() and not path.is_file():
         raise UserError(f"data.path {path} is a pipe or a device; expected a file or a folder")
+    if path.is_dir() and options.get("kind") is not None and KINDS[choose("data.kind", options["kind"], KINDS)].film:
+        return video_folder(path, options)
     if path.is_dir() and options.get("patch") is not None:
         return photo_patches(path, options)
     settings = [setting for setting in SETTINGS if options.get(setting) is not None]

@@ -52,18 +52,23 @@ class Classifier(NamedTuple):
 
 
 class Net(nn.Module):
-    """Three convolutions for images or two dense layers for vectors, a layer of features, and a layer of logits."""
+    """Three convolutions for images or two dense layers for vectors, a layer of features, and a layer of logits.
+
+    The frames of a clip are the channels of one image.
+    """
 
     num_classes: int
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
-        """Returns the features [N, F] and the logits [N, num_classes] of images [N, H, W, C] or vectors [N, D].
+        """Returns the features [N, F] and the logits [N, num_classes] of images [N, H, W, C], clips or vectors [N, D].
 
         Args:
           x: the rows.
           train: whether dropout is on; by default False.
         """
+        if x.ndim == 5:
+            x = jnp.moveaxis(x, 1, 3).reshape(len(x), *x.shape[2:4], -1)
         if x.ndim == 4:
             if max(x.shape[1:3]) > LARGEST_SIDE:
                 sides = [max(1, round(side * LARGEST_SIDE / max(x.shape[1:3]))) for side in x.shape[1:3]]
@@ -118,10 +123,12 @@ def functions(shape: tuple[int, ...], num_classes: int) -> Functions:
 
     @partial(jax.jit, donate_argnums=0)
     def step(state: State, x: jax.Array, y: jax.Array, number: jax.Array, rate: jax.Array, shift: jax.Array) -> State:
-        if len(shape) == 3:  # all images of a batch are shifted by the same few pixels
-            most = largest_shift(shape)
-            padded = jnp.pad(x, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge")
-            x = jax.lax.dynamic_slice(padded, (0, shift[0], shift[1], 0), x.shape)
+        if len(shape) in (3, 4):  # all images or clips of a batch are shifted by the same few pixels
+            most, frames = largest_shift(shape), (0,) * (len(shape) - 2)
+            padded = jnp.pad(x, (*((0, 0) for _ in frames), (most, most), (most, most), (0, 0)), mode="edge")
+            x = jax.lax.dynamic_slice(padded, (*frames, shift[0], shift[1], 0), x.shape)
+        if len(shape) == 4:  # every second batch of clips is mirrored
+            x = jnp.where(number % 2 == 1, x[..., ::-1, :], x)
 
         def loss(params: Any) -> jax.Array:
             _, logits = apply(params, x, train=True, rngs={"dropout": jax.random.fold_in(seed, number)})
@@ -141,7 +148,7 @@ def functions(shape: tuple[int, ...], num_classes: int) -> Functions:
 
 def largest_shift(shape: tuple[int, ...]) -> int:
     """Returns the number of pixels that training images are shifted by at most, in each direction."""
-    return max(1, min(shape[:2]) // 14)
+    return max(1, min(shape[-3:-1]) // 14)
 
 
 def fit(spec: Spec, x: np.ndarray, y: np.ndarray, title: str) -> Any:
@@ -162,7 +169,7 @@ def fit(spec: Spec, x: np.ndarray, y: np.ndarray, title: str) -> Any:
     epochs = -(-steps * batch // len(x))
     order = np.concatenate([random.permutation(len(x)) for _ in range(epochs)])[: steps * batch].reshape(steps, batch)
     shifts = order
-    if len(spec.shape) == 3:
+    if len(spec.shape) in (3, 4):
         shifts = random.integers(0, 2 * largest_shift(spec.shape) + 1, (steps, 2), np.int32)
     state = compiled.init()
     for number in progress(range(steps), title, "step"):

@@ -61,7 +61,7 @@ def diffusion(
     optimizer: optimizers.Optimizer = ADAM,
     ema_half_life: optimizers.Schedule = 10_000.0,
 ) -> Model:
-    """Returns a diffusion model of images, vectors, series or tables.
+    """Returns a diffusion model of images, clips, vectors, series or tables.
 
     A row x is mixed with noise e ~ N(0, I) to z = a(t) x + s(t) e, and the net predicts one of x, e, the velocity of z, and
     v from z. Schedules, predictions and densities of t are independent, so that DDPM (Ho et al. 2020, arXiv 2006.11239), EDM
@@ -266,7 +266,7 @@ def random_mask(key: jax.Array, x: jax.Array) -> jax.Array:
     """
     none_key, share_key, cell_key = jax.random.split(key, 3)
     share = jax.random.uniform(share_key, (len(x),)) * (jax.random.uniform(none_key, (len(x),)) < 0.5)
-    shape = (*x.shape[:-1], 1) if x.ndim == 4 else x.shape
+    shape = (*x.shape[:-1], 1) if x.ndim >= 4 else x.shape
     return jnp.broadcast_to(jax.random.uniform(cell_key, shape) < like_rows(share, x), x.shape)
 
 
@@ -289,7 +289,7 @@ def check_arguments(
     """
 
     def readable(kind: Kind) -> bool:
-        return kind.columns or kind.still
+        return kind.columns or kind.still or kind.film
 
     form.check_kind("diffusion model", spec, readable)
     choose("prediction", prediction, PREDICTIONS)

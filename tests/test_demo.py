@@ -1,0 +1,282 @@
+"""The page of `gen_jax.demo`: what a run can be asked for, the command with the same bytes, and the page in a browser."""
+
+import os
+import shlex
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gen_jax
+from gen_jax import demo, sample
+from gen_jax.errors import UserError
+from gen_jax.page.blocks import Shelf, answered, completions, erased, in_one_line, whole
+from gen_jax.page.controls import ANY, Question, answer, command, controls_of, drawn_places, given_texts, moved
+
+gradio = partial(pytest.importorskip, "gradio")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SMALL = {"name": "mlp", "hidden": (8,)}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Short runs of a GAN, a VAE, a table, a text and a GAN of images with images as conditions."""
+    folder = tmp_path_factory.mktemp("runs")
+    digits = gen_jax.data.open("digits")
+    random = np.random.default_rng(0)
+    pairs = random.integers(0, 256, (2, 40, 8, 8, 1), dtype=np.uint8)
+    np.savez(folder / "pairs.npz", x=pairs[0], c=pairs[1])
+    for side in range(2):
+        Image.fromarray(pairs[1][side, ..., 0]).save(folder / f"{side}.png")
+    (folder / "text.txt").write_text("the cat sat on the mat. " * 200)
+    held = gen_jax.data.open(folder / "pairs.npz")
+    iris, text = gen_jax.data.open("iris"), gen_jax.data.open(folder / "text.txt", window=20)
+    models = gen_jax.models
+    made = {
+        "gan": (models.gan(digits.spec, SMALL, SMALL, latent_size=3, conditional=True), digits),
+        "vae": (models.vae(digits.spec, latent_size=2), digits),
+        "table": (models.mixture(iris.spec, components=2), iris),
+        "text": (models.autoregressive(text.spec, net={"name": "gru", "units": 8}), text),
+        "paired": (models.gan(held.spec, SMALL, SMALL, latent_size=3, conditional=True), held),
+    }
+    fit = partial(gen_jax.fit, steps=2, batch_size=16)
+    return {name: fit(model, data, workdir=folder / name) for name, (model, data) in made.items()}
+
+
+def test_a_run_shows_what_it_can_and_nothing_else(runs):
+    controls = {name: controls_of(run) for name, run in runs.items()}
+    gan, vae, table, text, paired = (controls[name] for name in ("gan", "vae", "table", "text", "paired"))
+    assert gan.labels == tuple("0123456789") and (gan.condition, gan.prefix, gan.length) == ("", False, False)
+    assert gan.latents and gan.path and gan.completed and gan.cells == gan.queried == ()
+    assert vae.labels == () and vae.latents and vae.completed
+    assert table.cells[-1] == "species" and table.queried == ("species",) and not table.completed
+    assert text.prefix and text.length and "temperature" in text.options and not text.latents
+    assert paired.condition == "image" and not paired.latents and not paired.completed
+
+
+QUESTIONS = {
+    "gan": Question(num=5, seed=3, label="7"),
+    "vae": Question(num=3, seed=1),
+    "table": Question(num=4, seed=2, cells={"species": " setosa ", "sepal width (cm)": "3.1", "sepal length (cm)": ""}),
+    "text": Question(num=2, seed=5, prefix="the c", length=30, options={"temperature": 0.5}),
+}
+
+
+@pytest.mark.parametrize("name", [*QUESTIONS, "paired", "paired_rows"])
+def test_the_command_draws_the_same_bytes(name, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = runs[name.removesuffix("_rows")]
+    question = QUESTIONS.get(name, Question(num=2, condition=str(run.workdir.parent / "1.png")))
+    if name == "paired_rows":
+        question = Question(num=3)
+    controls = controls_of(run)
+    words = shlex.split(command(run, controls, question))
+    assert words[:3] == ["python", "-m", "gen_jax.sample"]
+    sample.main(words[2:])
+    drawn = answer(run, controls, question)
+    with np.load(tmp_path / "samples.npz") as arrays:
+        assert {*arrays} == {*drawn}
+        for key in arrays:
+            np.testing.assert_array_equal(arrays[key], drawn[key])
+
+
+def test_given_values_are_those_that_a_run_takes(runs):
+    full = Question(label="3", condition="x.png", prefix="ab", cells={"species": "setosa", "petal width (cm)": "0.2"})
+    texts = {name: given_texts(controls_of(run), full) for name, run in runs.items()}
+    assert texts == {
+        "gan": ["y=3"],
+        "vae": [],
+        "table": ["species=setosa,petal width (cm)=0.2"],
+        "text": ["prefix=ab"],
+        "paired": ["image=x.png"],
+    }
+    assert given_texts(controls_of(runs["paired"]), Question()) == ["split=test"]
+    assert given_texts(controls_of(runs["gan"]), Question(label=ANY)) == []
+
+
+def test_latents_are_moved_from_those_of_the_seed(runs):
+    run, order = runs["vae"], [0, 1]
+    places = drawn_places(run, 4, order)
+    still, there = moved(run, 4, order, places)["x"], moved(run, 4, order, [places[0], -places[1]])["x"]
+    expected = run.decode(gen_jax.verbs.paths.draws(run.model, run.state, 4, 1))["x"]
+    np.testing.assert_allclose(still.astype(int), expected.astype(int), atol=1)
+    assert np.abs(there.astype(int) - still).max() > 1
+
+
+def test_an_image_is_erased_and_completed(runs):
+    run = runs["vae"]
+    x = run.sample(1)["x"][0]
+    background = Image.fromarray(np.rint(x[..., 0] * (255 / 16)).astype(np.uint8)).resize(
+        (64, 64), Image.Resampling.NEAREST
+    )
+    layer = Image.new("RGBA", (64, 64))
+    layer.paste((255, 0, 0, 255), (0, 0, 32, 64))
+    back, seen = erased(run, {"background": background, "layers": [layer]})
+    np.testing.assert_array_equal(back, x)
+    assert not seen[:, :4].any() and seen[:, 4:].all()
+    assert completions(run, 0, {"background": background, "layers": [layer]})[0].size[0] > 100
+
+
+def test_a_column_is_asked_given_another(runs):
+    rows = answered(runs["table"], "species", "petal width (cm)>1", 0)[0]
+    assert {level for level, _ in rows} == {"setosa", "versicolor", "virginica"}
+    assert sum(float(share) for _, share in rows) == pytest.approx(1, abs=1e-3)
+
+
+WRONG = {
+    "no number": (lambda runs: whole("seed", "x"), "seed is 'x'; expected a whole number"),
+    "half a sample": (lambda runs: whole("number of samples", 2.5), "number of samples is '2.5'"),
+    "no samples": (lambda runs: answer_of(runs["gan"], num=0), "num is 0; expected 1 to 256"),
+    "too many": (lambda runs: answer_of(runs["gan"], num=10**6), "num is 1000000"),
+    "seed": (lambda runs: answer_of(runs["gan"], seed=-1), "seed is -1"),
+    "label": (lambda runs: answer_of(runs["gan"], label="12"), "'12'"),
+    "cell": (lambda runs: answer_of(runs["table"], cells={"species": "rose"}), "rose"),
+    "letter": (lambda runs: answer_of(runs["text"], prefix="Q"), "Q"),
+    "option": (lambda runs: answer_of(runs["text"], options={"temperature": -1}), "temperature"),
+    "file": (lambda runs: answer_of(runs["paired"], condition="none.png"), "none.png is no picture"),
+    "erased": (lambda runs: erased(runs["vae"], {"background": None, "layers": []}), "there is no image"),
+    "nothing": (lambda runs: erased(runs["vae"], {"background": Image.new("L", (8, 8)), "layers": []}), "nothing is"),
+    "query": (lambda runs: answered(runs["table"], "species", "smell=good", 0), "smell"),
+}
+
+
+def answer_of(run, **question):
+    return answer(run, controls_of(run), Question(**question))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_is_one_line(name, runs):
+    ask, line = WRONG[name]
+    blank, text = in_one_line(lambda: [ask(runs)], [None])()
+    assert blank is None and line in text and "\n" not in text and text.startswith("**")
+
+
+def test_the_newest_checkpoint_is_taken(begun, monkeypatch):
+    workdir = begun("grows", 4)
+    shelf = Shelf([str(workdir)])
+    assert shelf.renew(str(workdir)).step == 4 and shelf.renew(str(workdir)) is shelf.runs[str(workdir)]
+    shutil.rmtree(workdir)
+    begun("grows", 12)
+    assert shelf.renew(str(workdir)).step == 12
+
+
+def test_the_command_refuses_what_is_no_run(tmp_path):
+    with pytest.raises(UserError, match="workdir is missing; expected workdir \\[workdir ...\\]"):
+        demo.main(["demo"])
+    with pytest.raises(UserError, match="--port is 99999999"):
+        demo.main(["demo", "--workdir", str(tmp_path), "--port=99999999"])
+    if not gradio_is_here():
+        with pytest.raises(UserError, match="package gradio is missing; .*gen_jax\\[demo\\]"):
+            demo.main(["demo", "--workdir", str(tmp_path)])
+        return
+    with pytest.raises(UserError, match="no run in"):
+        demo.main(["demo", "--workdir", str(tmp_path)])
+
+
+def gradio_is_here() -> bool:
+    try:
+        import gradio  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def browser():
+    pytest.importorskip("gradio")
+    sync = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    with sync.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(runs):
+    from gen_jax.page.blocks import page
+
+    blocks = page([str(run.workdir) for run in runs.values()])
+    yield blocks.launch(prevent_thread_lock=True, quiet=True, share=False)[1]
+    blocks.close()
+
+
+def opened(browser, address):
+    page = browser.new_page(viewport={"width": 2600, "height": 1800}, accept_downloads=True)
+    page.goto(address)
+    page.get_by_role("button", name="draw", exact=True).first.wait_for(timeout=60_000)
+    return page
+
+
+def column(page, number):
+    return page.locator(f"#run-{number}")
+
+
+def downloaded(page, column, folder, name="samples.npz"):
+    link = column.locator(f"a[download='{name}']").first
+    link.wait_for(timeout=60_000)
+    with page.expect_download() as download:
+        link.click()
+    download.value.save_as(folder / name)
+    return folder / name
+
+
+def test_each_run_is_drawn_in_a_browser_with_the_bytes_of_the_command(browser, address, runs, tmp_path):
+    page = opened(browser, address)
+    page.get_by_label("number of samples").fill("3")
+    page.get_by_label("seed", exact=True).fill("2")
+    page.get_by_role("button", name="draw all").click()
+    for number, (name, run) in enumerate(runs.items()):
+        folder = tmp_path / name
+        folder.mkdir()
+        path = downloaded(page, column(page, number), folder)
+        expected = answer(run, controls_of(run), Question(num=3, seed=2))
+        with np.load(path) as arrays:
+            for key in arrays:
+                np.testing.assert_array_equal(arrays[key], expected[key])
+    page.close()
+
+
+def test_labels_latents_paths_and_queries_are_clicked(browser, address, runs):
+    page = opened(browser, address)
+    gan, vae, table = (column(page, number) for number in range(3))
+    gan.get_by_label("label").click()
+    page.get_by_role("option", name="7", exact=True).click()
+    gan.get_by_role("button", name="draw", exact=True).click()
+    shown = gan.locator(".command textarea")
+    page.wait_for_function("box => box.value.includes('--given')", arg=shown.element_handle(), timeout=60_000)
+    assert "--given y=7" in shown.input_value()
+    vae.get_by_text("paths between samples").click()
+    vae.get_by_role("button", name="draw paths").click()
+    vae.locator("img").first.wait_for(timeout=60_000)
+    table.get_by_text("probabilities of a column").click()
+    table.get_by_role("button", name="ask").click()
+    table.get_by_text("setosa").first.wait_for(timeout=60_000)
+    if os.environ.get("SCREENSHOTS"):  # a folder for the pictures of the guide
+        page.wait_for_timeout(2000)
+        page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / "demo.png", full_page=True)
+    page.close()
+
+
+def test_a_wrong_seed_is_a_line_on_the_page_and_browsers_do_not_share(browser, address, runs, tmp_path):
+    first, second = opened(browser, address), opened(browser, address)
+    for page, seed in ((first, "5"), (second, "6")):
+        page.get_by_label("number of samples").fill("2")
+        page.get_by_label("seed", exact=True).fill(seed)
+    for page in (first, second):
+        column(page, 0).get_by_role("button", name="draw", exact=True).click()
+    for page, seed in ((first, 5), (second, 6)):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        with np.load(downloaded(page, column(page, 0), folder)) as arrays:
+            np.testing.assert_array_equal(arrays["x"], runs["gan"].sample(2, seed=seed)["x"])
+    first.get_by_label("seed", exact=True).fill("-4")
+    column(first, 0).get_by_role("button", name="draw", exact=True).click()
+    column(first, 0).get_by_text("seed is -4; expected 0 to").wait_for(timeout=60_000)
+    assert not first.get_by_text("Traceback").count()
+    for page in (first, second):
+        page.close()
