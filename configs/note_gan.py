@@ -1,8 +1,13 @@
 """Notes of sixteen instruments by a GAN of magnitudes and instantaneous frequencies (Engel et al. 2019, arXiv 1902.08710).
 
-python -m gen_jax.train --config configs/note_gan.py --config.data.path=notes.npz
+    python -m gen_jax.train --config configs/note_gan.py --config.data.path=notes.npz
 
-python -m gen_jax.sample --workdir runs/note_gan --num 49 --given y=all --out notes.wav
+The file has an array `pitch` of MIDI numbers. The run takes 1965 seconds on two shared CPU cores, part of the time beside
+tests. The scores are for 1,000 samples of one seed, beside those of real test notes in brackets. A share of 0.608 (0.9861)
+is within half a semitone of the pitch that was asked for, and of 0.713 (1) up to octaves. Against the pitch of another row
+it is 0.009. Low notes fail most, and the noise between the harmonics is louder than that of real notes.
+
+    python -m gen_jax.sample --workdir runs/note_gan --num 49 --given y=all --out notes.wav
 """
 
 from gen_jax.config import base_config

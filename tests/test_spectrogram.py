@@ -87,7 +87,7 @@ def test_recordings_are_pictures_of_one_width(options, capsys):
     assert "2 of 2 recordings of test are cut to 0.26 s; see data.frames" in capsys.readouterr().out
     with pytest.raises(UserError, match="data.frames is 2; expected at least 3"):
         open_source({**options, "frames": 2})
-    with pytest.raises(UserError, match="data.frames is 16 and .* holds audio data; expected spectrogram"):
+    with pytest.raises(UserError, match="data.frames is 16 and .* holds audio data; expected video or spectrogram"):
         open_source({**options, "encoding": "mu_law", "frames": 16})
 
 

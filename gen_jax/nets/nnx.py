@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-from flax import nnx
 
 from gen_jax.references import resolve
 
@@ -22,7 +21,7 @@ class NnxNet:
         another process can load the run.
     """
 
-    make: Callable[[nnx.Rngs], Any] | str
+    make: Callable[[Any], Any] | str
 
     def module(self, key: jax.Array | int) -> Any:
         """Returns a new module.
@@ -30,6 +29,8 @@ class NnxNet:
         Args:
           key: random key or seed of its weights.
         """
+        from flax import nnx  # slow to import
+
         make = resolve(self.make) if isinstance(self.make, str) else self.make
         return make(nnx.Rngs(key))
 
@@ -43,6 +44,8 @@ class NnxNet:
         Raises:
           ValueError: for a module with variables other than weights.
         """
+        from flax import nnx
+
         _, *parts = nnx.split(self.module(key), nnx.Param, ...)
         weights, others = parts
         if jax.tree.leaves(others):
@@ -68,6 +71,8 @@ class NnxNet:
           rngs: not read.
           mutable: names of collections, which are not read; by default None.
         """
+        from flax import nnx
+
         graph, abstract = nnx.split(nnx.eval_shape(lambda: self.module(0)))
         nnx.replace_by_pure_dict(abstract, weights["params"])
         out = nnx.merge(graph, abstract)(*inputs)

@@ -212,7 +212,7 @@ def magnitudes_of(mel: np.ndarray, settings: Mel) -> np.ndarray:
 
 
 def sound_of(values: np.ndarray, settings: Mel) -> np.ndarray:
-    """Returns a sound [(frames - 1) hop] of a log-mel spectrogram (fast Griffin-Lim, Perraudin et al. 2013, algorithm 2).
+    """Returns a sound [(frames - 1) hop] of a log-mel spectrogram by fast Griffin-Lim.
 
     Args:
       values: ln(magnitude) [frames, mels]; values at the floor are silent.
@@ -220,7 +220,19 @@ def sound_of(values: np.ndarray, settings: Mel) -> np.ndarray:
     """
     mel = np.where(values > np.log(settings.floor) + 1e-3, np.exp(values.astype(np.float64)), 0)
     magnitudes = magnitudes_of(mel, settings)
-    phases = np.exp(2j * np.pi * np.random.default_rng(SEED).random(magnitudes.shape))
+    return with_phases(magnitudes, np.exp(2j * np.pi * np.random.default_rng(SEED).random(magnitudes.shape)), settings)
+
+
+def with_phases(magnitudes: np.ndarray, phases: np.ndarray, settings: Mel) -> np.ndarray:
+    """Returns a sound [(frames - 1) hop] of magnitudes, whose phases are changed until overlapping frames fit.
+
+    Fast Griffin-Lim (Perraudin et al. 2013, algorithm 2).
+
+    Args:
+      magnitudes: magnitudes [frames, window / 2 + 1].
+      phases: first phases as complex numbers of length 1 [frames, window / 2 + 1].
+      settings: the settings.
+    """
     before = np.zeros_like(phases)
     for _ in range(PHASE_STEPS):
         consistent = spectrum(from_spectrum(magnitudes * phases, settings), settings)

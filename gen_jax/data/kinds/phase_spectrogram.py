@@ -1,7 +1,7 @@
 """Spectra of sounds as pictures [frequencies, frames, 2] of magnitudes and instantaneous frequencies.
 
-The form is that of GANSynth (Engel et al. 2019, arXiv 1902.08710, section 2): a sound comes back from its phases, and needs
-no Griffin-Lim. In a steady tone the phase of a frequency advances by the same angle from frame to frame.
+The form is that of GANSynth (Engel et al. 2019, arXiv 1902.08710, section 2): a sound comes back from its phases, without
+a search. In a steady tone the phase of a frequency advances by the same angle from frame to frame.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from PIL import Image
 
 from gen_jax.data.kinds.image import IMAGE
 from gen_jax.data.kinds.kind import Kind
-from gen_jax.data.kinds.mel import Mel, from_spectrum, hann, mel_of, mel_settings, spectrum
+from gen_jax.data.kinds.mel import Mel, hann, mel_of, mel_settings, spectrum, with_phases
 from gen_jax.data.kinds.spectrogram import PictureForm, pictures_of_recordings
 from gen_jax.data.kinds.wav_files import joined_wav
 from gen_jax.data.source import Source
@@ -51,6 +51,9 @@ def phase_picture(sound: np.ndarray, settings: Mel) -> np.ndarray:
 def sound_of_picture(picture: np.ndarray, settings: Mel) -> np.ndarray:
     """Returns the sound [(frames - 1) hop] of magnitudes and instantaneous frequencies: the inverse of `phase_picture`.
 
+    The phases of a picture that a model has drawn do not fit from frame to frame, which is heard as a hum of one period
+    a hop. So they are the first phases of Griffin-Lim. Those of a recording fit already, and stay as they are.
+
     Args:
       picture: values [window / 2, frames, 2] in [-1, 1]; magnitudes at the floor are silent.
       settings: the settings of the spectra.
@@ -59,8 +62,9 @@ def sound_of_picture(picture: np.ndarray, settings: Mel) -> np.ndarray:
     low, high = magnitude_range(settings)
     levels = low + (picture[..., 0] + 1) / 2 * (high - low)
     magnitudes = np.where(levels > low + 1e-3, np.exp(levels), 0)
-    values = magnitudes * np.exp(1j * np.pi * np.cumsum(picture[..., 1], 1))
-    return from_spectrum(np.pad(values.T, ((0, 0), (1, 0))), settings)
+    phases = np.exp(1j * np.pi * np.cumsum(picture[..., 1], 1))
+    both = (np.pad(part.T, ((0, 0), (1, 0))) for part in (magnitudes, phases))
+    return with_phases(*both, settings)
 
 
 def phase_spectrograms(source: Source, options: Mapping[str, Any]) -> Source:

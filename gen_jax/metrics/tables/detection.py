@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from gen_jax.metrics.features import Real, Rows
 from gen_jax.metrics.measure import Computation, Measure, Metric
@@ -33,8 +34,9 @@ def aucs(real: np.ndarray, samples: np.ndarray) -> dict[str, float]:
     auc = {}
     for name, judge in zip(JUDGES, judges, strict=True):
         share = np.empty(len(x))
-        for train, test in progress(folds, name, "fold"):
-            share[test] = clone(judge).fit(x[train], y[train]).predict_proba(x[test])[:, 1]
+        with threadpool_limits(1):  # because threads of small loops wait for one another, and starve other programs
+            for train, test in progress(folds, name, "fold"):
+                share[test] = clone(judge).fit(x[train], y[train]).predict_proba(x[test])[:, 1]
         auc[name] = float(roc_auc_score(y, share))
     return auc
 

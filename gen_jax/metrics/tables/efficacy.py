@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from gen_jax.data.spec import Spec, columns
 from gen_jax.metrics.features import Real, Rows, subset
@@ -54,9 +55,10 @@ def predicted(name: str, classes: int, x: np.ndarray, y: np.ndarray, test: np.nd
     """
     if len(np.unique(y)) < 2:
         return np.full(len(test), y[0])
-    with warnings.catch_warnings():
+    judge = judges(classes)[name]
+    with warnings.catch_warnings(), threadpool_limits(1):  # as in `detection`
         warnings.simplefilter("ignore")  # the benchmark stops before convergence, too
-        return judges(classes)[name].fit(x, y).predict(test)
+        return judge.fit(x, y).predict(test)
 
 
 def f1(y: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:

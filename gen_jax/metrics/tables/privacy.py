@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
 
 from gen_jax.data.spec import columns
 from gen_jax.metrics.features import Real, Rows, subset
@@ -44,6 +43,8 @@ def _none_of(rows: int, num_drawn: int, near: np.ndarray) -> np.ndarray:
       num_drawn: number of rows that are drawn without replacement.
       near: number of near rows [N].
     """
+    from scipy.special import gammaln  # slow to import
+
     far = rows - near
     log_p = (
         gammaln(far + 1.0)

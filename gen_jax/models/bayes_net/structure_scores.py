@@ -9,7 +9,6 @@ from math import lgamma, log, prod
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammaln
 
 
 class Table(NamedTuple):
@@ -137,6 +136,8 @@ def bdeu(counts: Family, equivalent_rows: float) -> float:
       counts: counts of the family.
       equivalent_rows: weight of the prior, as a number of rows.
     """
+    from scipy.special import gammaln  # slow to import
+
     cell = equivalent_rows / (counts.configurations * counts.levels)
     above = equivalent_rows / counts.configurations
     parent = np.bincount(counts.parent, counts.joint)
