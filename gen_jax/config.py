@@ -146,7 +146,7 @@ MEANINGS = {  # meaning of each setting of `base_config`
     "data.set": "name of the binary data set in data_dir, if data.name is binary",
     "data.path": "your file or folder; replaces data.name",
     "data.test_path": "file with the test rows of a table, or folder with the test photos",
-    "data.holdout": "share of the rows of a table, of the pairs or of the photos that become the test split, if there are no test rows",
+    "data.holdout": "share of the rows of a table, of the pairs, photos, recordings or videos that become the test split, if there are no test rows",
     "data.schema": "kinds of the columns of a table: a JSON file, or JSON itself",
     "data.separator": "separator of the columns of a CSV file; unset: guessed",
     "data.decimal": "decimal mark of the numbers of a CSV file: comma or point; unset: guessed",
@@ -171,7 +171,7 @@ MEANINGS = {  # meaning of each setting of `base_config`
     "data.every": "step from a frame of a video to the next frame of a clip; unset: 1",
     "data.first": "number of first frames of a clip that are its condition; unset: 0",
     "data.channels": "of the patches of photos: luminance, or rgb; unset: as the first photo",
-    "data.augment": "random changes of rows in training. Music: transpose. Images: flip, shift and zoom change a row and its condition alike, light changes the photo that is a condition; for example flip,shift",
+    "data.augment": "random changes of rows in training. Music: transpose. Images and clips: flip, shift and zoom change a row and its condition alike, light changes the photo that is a condition; for example flip,shift",
     "data.hole": "sides of a square hole in images, as a share of their sides; the image with the hole is the condition",
     "data.stack": "number of random grey images that form the channels of one image",
     "data.transform": "transform of the values: signed, unit, rms, none, static_binary or dynamic_binary; of tables: standard or modes",
@@ -234,12 +234,12 @@ def config_of_run(path: Path) -> ConfigDict:
         if name.partition(".")[0] not in OPEN_SECTIONS:
             choose(f"setting in {path}:", name, flat(config, inner=True))
     for section in OPEN_SECTIONS:
-        config[section] = ConfigDict(tuples(settings.get(section, {})))
+        with readable(f"{path}: {section}", "settings with names without dots"):
+            config[section] = ConfigDict(tuples(settings.get(section, {})))
     for name, value in settings.items():
         for setting, part in value.items() if isinstance(value, Mapping) and name not in OPEN_SECTIONS else ():
-            if part is not None:
-                config[name][setting] = tuples(part)
-        if not isinstance(value, Mapping) and value is not None:
+            config[name][setting] = tuples(part)
+        if not isinstance(value, Mapping):
             config[name] = value
     return config
 

@@ -13,9 +13,7 @@ from pathlib import Path
 
 from gen_jax.cli import command_line
 from gen_jax.cli.process import command
-from gen_jax.config import plain
 from gen_jax.devices import processes, startup
-from gen_jax.storage.registration import restore_trusted
 from gen_jax.training.fit import train
 from gen_jax.training.prepare import prepare
 
@@ -39,11 +37,9 @@ def main(argv: list[str]) -> None:
         required="config",
     )
     file = Path(command_line.config_file(argv))
-    name = f"{file.parent.name}_again" if file.suffix == ".json" else file.stem
+    name = f"{file.resolve().parent.name}_again" if file.suffix == ".json" else file.stem
     workdir = Path(flags.workdir or f"runs/{name}")
     startup.start()
-    if file.suffix == ".json":
-        restore_trusted(plain(flags.config), file.parent)
     with processes.joined():
         job = prepare(flags.config, workdir, flags.quiet)
         line = shlex.join([sys.executable, "-m", "gen_jax.train", *argv[1:]])

@@ -10,7 +10,7 @@ import gen_jax
 from gen_jax import evaluate, report, train
 from gen_jax.config import load_file, plain
 from gen_jax.errors import UserError
-from gen_jax.verbs.card import SIGNATURE
+from gen_jax.verbs.card import SIGNATURE, yaml_number
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -104,3 +104,10 @@ def test_the_code_of_somebody_else_is_not_run(undisturbed, tmp_path, monkeypatch
     with pytest.raises(UserError, match="names the code this_module_does_not_exist:Net"):
         train.main(["train", *flags])
     assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match="names the code this_module_does_not_exist:Net"):  # not for help either
+        train.main(["train", *flags, "--help"])
+
+
+def test_numbers_of_the_head_are_numbers_in_yaml():
+    for value in (1e-7, -2.5e20, 0.3, 3, 1e16):
+        assert yaml.safe_load(yaml_number(value)) == value

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from conftest import table_spec
 from scipy import stats
+from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from gen_jax import config, data, files, train
 from gen_jax.data.feed.order import ORDERS, Plan, levels_of, permutations
@@ -18,6 +20,7 @@ from gen_jax.distributions import columns as form
 from gen_jax.distributions.pixels import fitting
 from gen_jax.errors import UserError
 from gen_jax.metrics.features import real_data
+from gen_jax.metrics.tables.detection import aucs
 from gen_jax.metrics.tables.efficacy import f1
 from gen_jax.metrics.tables.marginal import marginal, total_variation
 from gen_jax.metrics.tables.pairwise import associations
@@ -328,3 +331,18 @@ def score_fixed(score, x):
         return {"x": np.resize(part, (num, x.shape[1]))}
 
     return score(Model(None, None, sample), None)
+
+
+def test_judges_of_tables_use_one_thread(monkeypatch):
+    """Threads of small loops wait for one another: beside another program they took ten times longer."""
+    threads = set()
+
+    def fit(self, *arrays, fit=HistGradientBoostingClassifier.fit):
+        threads.update(pool["num_threads"] for pool in threadpool_info())
+        return fit(self, *arrays)
+
+    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", fit)
+    random = np.random.default_rng(0)
+    with threadpool_limits(2):
+        aucs(random.normal(size=(20, 2)), random.normal(size=(20, 2)))
+    assert threads == {1}

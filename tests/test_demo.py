@@ -13,8 +13,18 @@ from PIL import Image
 import gen_jax
 from gen_jax import demo, sample
 from gen_jax.errors import UserError
-from gen_jax.page.blocks import Shelf, answered, completions, erased, in_one_line, whole
-from gen_jax.page.controls import ANY, Question, answer, command, controls_of, drawn_places, given_texts, moved
+from gen_jax.page.blocks import Shelf, answered, completions, erased, in_one_line, seed_of, whole
+from gen_jax.page.controls import (
+    ANY,
+    Controls,
+    Question,
+    answer,
+    command,
+    controls_of,
+    drawn_places,
+    given_texts,
+    moved,
+)
 
 gradio = partial(pytest.importorskip, "gradio")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -95,6 +105,8 @@ def test_given_values_are_those_that_a_run_takes(runs):
     }
     assert given_texts(controls_of(runs["paired"]), Question()) == ["split=test"]
     assert given_texts(controls_of(runs["gan"]), Question(label=ANY)) == []
+    commas = Question(cells={"species": 'a,"b"', "petal width (cm)": "1"})
+    assert given_texts(controls_of(runs["table"]), commas) == ['"species=a,""b""",petal width (cm)=1']
 
 
 def test_latents_are_moved_from_those_of_the_seed(runs):
@@ -117,7 +129,10 @@ def test_an_image_is_erased_and_completed(runs):
     back, seen = erased(run, {"background": background, "layers": [layer]})
     np.testing.assert_array_equal(back, x)
     assert not seen[:, :4].any() and seen[:, 4:].all()
-    assert completions(run, 0, {"background": background, "layers": [layer]})[0].size[0] > 100
+    drawing = {"background": background, "layers": [layer]}
+    assert completions(run, 0, drawing)[0].size[0] > 100
+    seven, eight = (completions(runs["gan"], 0, drawing, label)[0].tobytes() for label in "78")
+    assert seven != eight
 
 
 def test_a_column_is_asked_given_another(runs):
@@ -129,8 +144,8 @@ def test_a_column_is_asked_given_another(runs):
 WRONG = {
     "no number": (lambda runs: whole("seed", "x"), "seed is 'x'; expected a whole number"),
     "half a sample": (lambda runs: whole("number of samples", 2.5), "number of samples is '2.5'"),
-    "no samples": (lambda runs: answer_of(runs["gan"], num=0), "num is 0; expected 1 to 256"),
-    "too many": (lambda runs: answer_of(runs["gan"], num=10**6), "num is 1000000"),
+    "no samples": (lambda runs: answer_of(runs["gan"], num=0), "number of samples is 0; expected 1 to 256"),
+    "too many": (lambda runs: answer_of(runs["gan"], num=10**6), "number of samples is 1000000"),
     "seed": (lambda runs: answer_of(runs["gan"], seed=-1), "seed is -1"),
     "label": (lambda runs: answer_of(runs["gan"], label="12"), "'12'"),
     "cell": (lambda runs: answer_of(runs["table"], cells={"species": "rose"}), "rose"),
@@ -138,9 +153,15 @@ WRONG = {
     "option": (lambda runs: answer_of(runs["text"], options={"temperature": -1}), "temperature"),
     "file": (lambda runs: answer_of(runs["paired"], condition="none.png"), "none.png is no picture"),
     "erased": (lambda runs: erased(runs["vae"], {"background": None, "layers": []}), "there is no image"),
+    "file of the server": (lambda runs: given_texts(TEXTUAL, Question(condition="@/etc/passwd")), "begins with '@'"),
+    "length": (lambda runs: answer_of(runs["text"], length=0), "length is 0; expected 1 to"),
+    "seed of a completion": (lambda runs: seed_of(1e30), "seed is"),
     "nothing": (lambda runs: erased(runs["vae"], {"background": Image.new("L", (8, 8)), "layers": []}), "nothing is"),
     "query": (lambda runs: answered(runs["table"], "species", "smell=good", 0), "smell"),
 }
+
+
+TEXTUAL = Controls((), "text", False, (), (), False, {}, False, False, False)
 
 
 def answer_of(run, **question):

@@ -63,6 +63,20 @@ def test_a_sound_comes_back_from_its_phases(options):
         assert error < 1e-3, pitch  # quiet frequencies, and the constant, are left out
 
 
+@pytest.mark.parametrize("name", ["gap", "quiet", "clicks"])
+def test_a_sound_comes_back_after_silence(name, options):
+    """The advance of a phase goes back to the last frame above the floor."""
+    settings = mel_of(open_source(options).info)
+    tone = 0.3 * np.sin(2 * np.pi * 440 * TIME)
+    sounds = {
+        "gap": np.where((TIME > 0.15) & (TIME < 0.35), 0, tone),
+        "quiet": np.where(TIME < 0.2, 1e-6 * np.random.default_rng(0).normal(size=8192), tone),
+        "clicks": np.isin(np.arange(8192), (700, 6000)) * 0.9,
+    }
+    back = sound_of_picture(phase_picture(sounds[name], settings), settings)
+    assert np.square(back - sounds[name][: len(back)]).mean() < 0.01 * np.square(sounds[name]).mean()
+
+
 def test_a_steady_tone_has_one_instantaneous_frequency(options):
     settings = mel_of(open_source(options).info)
     hertz = 437.0
@@ -96,18 +110,21 @@ def test_notes_are_scored_by_their_pitch(options):
     rows = source.rows("test", np.arange(5))
     assert computation.values(rows) == {
         "pitch_accuracy": 1.0,
-        "pitch_accuracy_rolled": 0.0,
+        "pitch_accuracy_chance": 0.2,
         "pitch_class_accuracy": 1.0,
     }
     octave = {"x": rows["x"][[1, 1, 1, 1, 1]], "y": np.array([0, 1, 2, 3, 4])}  # 52 for 40, 52, ...
     assert computation.values(octave) == {
         "pitch_accuracy": 0.2,
-        "pitch_accuracy_rolled": 0.2,
+        "pitch_accuracy_chance": 0.2,
         "pitch_class_accuracy": 0.4,
     }
     unlabelled = spec._replace(info={name: fact for name, fact in spec.info.items() if name != "label"})
     assert pitch_accuracy(real._replace(spec=unlabelled)) is None
-    assert pitch_accuracy(real._replace(spec=spec._replace(classes=("a", "b")))) is None
+    for classes in (("a", "b"), ("40", "97"), ("20", "40")):
+        assert pitch_accuracy(real._replace(spec=spec._replace(classes=classes))) is None
+    assert pitch_of(note(96), RATE) == pytest.approx(96, abs=0.3)
+    assert np.isfinite(pitch_of(np.sin(np.arange(2000.0)), 2000))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 from gen_jax.metrics.features import real_data
 from gen_jax.metrics.images import classifier
-from gen_jax.metrics.images.motion import drift, motion, order
+from gen_jax.metrics.images.motion import drift, motion, order, shuffled
 from gen_jax.nets.embedding import Embedded
 
 RANDOM = np.random.default_rng(0)
@@ -90,6 +90,30 @@ def test_videos_are_strips_gifs_or_folders_of_frames(write, tmp_path):
     assert rows["y"].tolist() == [0, 0, 1, 1]
 
 
+def test_videos_without_labels_and_other_shares_held_out(tmp_path):
+    for number in range(10):
+        (tmp_path / "films" / f"{number}").mkdir(parents=True)
+        for frame in range(5):
+            pixels = np.full((6, 6, 3), 20 * number + frame, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "films" / f"{number}" / f"{frame}.png")
+    sources = {share: open_source(options(tmp_path / "films", holdout=share)) for share in (0.1, 0.5, 0.0)}
+    assert [source.classes for source in sources.values()] == [()] * 3
+    assert [source.sizes["train"] for source in sources.values()] == [18, 10, 20]
+    assert len({source.content for source in sources.values()}) == 3
+
+
+def test_one_frame_and_colours_of_videos_are_read_or_refused(tmp_path):
+    (tmp_path / "films").mkdir()
+    Image.fromarray(np.zeros((6, 6), np.uint8)).save(tmp_path / "films" / "a.gif")
+    source = open_source(options(tmp_path / "films", frames=1, holdout=0.0))
+    assert source.rows("train", np.arange(1))["x"].shape == (1, 1, 6, 6, 3)
+    (tmp_path / "strips").mkdir()
+    Image.fromarray(np.zeros((6, 30), np.uint8)).save(tmp_path / "strips" / "a.png")
+    Image.fromarray(np.zeros((6, 30, 3), np.uint8)).save(tmp_path / "strips" / "b.png")
+    with pytest.raises(UserError, match="b.png has 3 channels and the first video has 1"):
+        open_source(options(tmp_path / "strips", holdout=0.0)).rows("train", np.arange(4))
+
+
 def test_clips_skip_frames_and_begin_apart(path):
     source = open_source(options(path, frames=3, every=2, stride=3))
     assert source.info["clips"] == {"train": [3, 2], "test": [2, 1]}
@@ -113,6 +137,14 @@ def test_arrays_are_videos_too(tmp_path):
     source = open_source(options(tmp_path / "x.npz", frames=9))
     np.testing.assert_array_equal(source.rows("train", np.arange(2))["x"], x)
     assert source.limits == (0, 255)
+    source = open_source(options(tmp_path / "x.npz", frames=9, resize=4))
+    assert source.rows("train", np.arange(2))["x"].shape == (2, 9, 4, 4, 3)
+    np.savez(tmp_path / "long.npz", x=x, length=np.array([9, 10]))
+    with pytest.raises(UserError, match="length of .* does not fit; expected 2 whole numbers from 1 to 9"):
+        open_source(options(tmp_path / "long.npz"))
+    np.savez(tmp_path / "c.npz", x=x, c=np.zeros((2, 3)))
+    with pytest.raises(UserError, match="have a condition of kind vector; expected videos without one"):
+        open_source(options(tmp_path / "c.npz"))
 
 
 def test_frames_are_resized(path):
@@ -132,6 +164,8 @@ def test_frames_are_resized(path):
         ({"frames": 20}, "the videos of train of films have at most 12 frames; expected 20 or more"),
         ({"kind": "vidio"}, "unknown data.kind 'vidio'.*video"),
         ({"window": 4}, "data.window is 4 and films holds video data"),
+        ({"condition": "text"}, "data.condition is 'text' and data.path is .*films, a folder of videos"),
+        ({"frames": 11}, "the videos of test of films have at most 10 frames; expected 11 or more"),
         ({"augment": "light", "resize": 4}, None),
     ],
 )
@@ -239,6 +273,8 @@ def test_sizes_that_do_not_fit_are_refused():
     ]:
         with pytest.raises(UserError, match=line):
             nets.VideoTransformer(x.shape[1:], **options).init(jax.random.key(0), x, None, jnp.zeros(1))
+    with pytest.raises(UserError, match="images of video have the base size; expected at least twice the base"):
+        nets.VideoGenerator((4, 6, 6, 3)).init(jax.random.key(0), jnp.zeros((1, 2)))
     with pytest.raises(UserError, match="the generator video is for clips, and a row has the shape \\[8, 8, 3\\]"):
         nets.VideoGenerator((8, 8, 3)).init(jax.random.key(0), jnp.zeros((1, 2)))
 
@@ -261,6 +297,8 @@ def test_motion_is_compared_with_training_clips_of_the_label(real):
     half = np.where(left[:, None, None, None, None], still["x"], train_rows["x"])
     scores = values({**train_rows, "x": half})
     assert scores["motion_ratio"] == pytest.approx({"left": 0, "right": 1}) and scores["motion_error"] == 1
+    assert values({"x": still["x"]})["motion_error"] == 1 and values({"x": train_rows["x"]})["motion_error"] < 1e-6
+    assert values({"x": train_rows["x"][left], "y": train_rows["y"][left]})["motion_error"] < 1e-6
     expected = np.abs(np.diff(FILMS["train/right/b"].astype(float), axis=0)).mean() / 127.5
     assert scores["motion"]["right"] == pytest.approx(expected, rel=0.1)
 
@@ -271,6 +309,18 @@ def test_drift_is_that_of_real_clips_or_of_mixed_ones(real):
     assert scores["drift"] == pytest.approx(1) and scores["drift_mixed"] > 1.1
     mixed = np.concatenate([train_rows["x"][:3, :2], train_rows["x"][-3:, 2:]], 1)
     assert values({"x": mixed})["drift"] > 1.1
+
+
+def test_the_label_of_a_direction_is_read(real):
+    """The judge of labels mirrors nothing."""
+    judge = real.classifier()
+    assert (judge.describe(real.rows("train")["x"])[1].argmax(1) == real.rows("train")["y"]).mean() > 0.9
+
+
+def test_shuffled_frames_are_never_in_order():
+    x = np.tile(np.arange(3)[None], (500, 1))
+    mixed = shuffled(x, 0)
+    assert not (mixed == x).all(1).any() and (np.sort(mixed, 1) == x).all()
 
 
 def test_order_is_read_from_the_frames(real):
@@ -306,6 +356,5 @@ def test_clips_are_drawn_scored_and_continued(path, tmp_path, short, capsys):
         8,
         3,
     )
-    with pytest.raises(SystemExit):
+    with pytest.raises(UserError, match="video=FILE, video=FOLDER or split=NAME"):
         sample.main(["sample", "--workdir", str(continued), "--num", "3", "--out", str(out)])
-    assert "split=NAME" in capsys.readouterr().err

@@ -140,17 +140,18 @@ class DCDiscriminator(nn.Module):
         return logits[:, 0] + jnp.sum(spectrally(self, self.norm, embed)(vector) * features, axis=-1)
 
 
-def check_kernel(kernel: int, stages: int) -> None:
+def check_kernel(kernel: int, stages: int, net: str = "a dcgan") -> None:
     """Refuses a kernel that skips pixels, and images that are not larger than the base.
 
     Args:
       kernel: side of the kernels in pixels.
       stages: number of stages of the net.
+      net: the net, for messages; by default a dcgan.
 
     Raises:
       UserError: for a kernel below 2, and for fewer than 2 stages.
     """
     if kernel < 2:
-        raise UserError(f"kernel of a dcgan is {kernel}; expected at least 2, its stride")
+        raise UserError(f"kernel of {net} is {kernel}; expected at least 2, its stride")
     if stages < 2:
-        raise UserError("images of a dcgan have the base size; expected at least twice the base. Choose mlp")
+        raise UserError(f"images of {net} have the base size; expected at least twice the base. Choose mlp")

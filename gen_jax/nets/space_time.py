@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gen_jax.errors import UserError, check_share, check_whole, choose
-from gen_jax.nets.dcgan import NORMAL
+from gen_jax.nets.dcgan import NORMAL, check_kernel
 from gen_jax.nets.denoisers import ZEROS, Block, Setting, patches, positions, unpatched, with_evidence
 from gen_jax.nets.embedding import Embedded, Table, as_vector, with_image
 from gen_jax.nets.layers import UpConv, spectrally, stage_channels, stage_sides
@@ -73,7 +73,7 @@ def check_clips(shape: Sequence[int], net: str) -> None:
 class VideoGenerator(nn.Module):
     """A generator of clips, `z [N, Z], c -> x [N, *shape]`: transposed convolutions within the frames, and residual ones between.
 
-    The clip begins with a quarter of its frames, or half, or all of them, as they can be halved down to `LEAST_FRAMES`.
+    The clip begins with as few frames as its number can be halved to, at least `LEAST_FRAMES`, once for each stage after the first.
     An image of the condition, such as first frames, enters each stage through convolutions of its own.
 
     Attributes:
@@ -102,6 +102,7 @@ class VideoGenerator(nn.Module):
         check_clips(self.shape, "the generator video")
         frames, *image = self.shape
         sides = stage_sides(image, self.base, "video")
+        check_kernel(self.kernel, len(sides), "video")
         widths = stage_channels(self.channels, len(sides) - 1)
         vector = vectors_of(c)
         if vector is not None:
@@ -185,6 +186,7 @@ class VideoDiscriminator(nn.Module):
         check_clips(x.shape[1:], "the discriminator video")
         num, frames = x.shape[:2]
         sides = stage_sides(x.shape[2:], self.base, "video")
+        check_kernel(self.kernel, len(sides), "video")
         widths = stage_channels(self.channels, len(sides) - 1)[::-1]
         x = beside_frames(x, c)
         still = x.reshape(num * frames, *x.shape[2:])

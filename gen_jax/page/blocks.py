@@ -1,5 +1,7 @@
 """The web page of some runs, made from their controls. Gradio, an optional package, is imported by `page` alone."""
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +15,19 @@ from gen_jax.data.kinds import kind_of, pictures
 from gen_jax.data.spec import columns
 from gen_jax.data.tables.values import texts_of
 from gen_jax.errors import UserError
-from gen_jax.page.controls import ANY, SLIDERS, Controls, Question, answer, command, controls_of, drawn_places, moved
+from gen_jax.page.controls import (
+    ANY,
+    LARGEST_SEED,
+    SLIDERS,
+    Controls,
+    Question,
+    answer,
+    check,
+    command,
+    controls_of,
+    drawn_places,
+    moved,
+)
 from gen_jax.run import Run, Samples, load
 from gen_jax.verbs import paths
 from gen_jax.verbs.draw import value_of
@@ -28,12 +42,15 @@ class Shelf:
 
     Attributes:
       folders: directories of the runs.
+      files: folder of the files that browsers read, which is removed at the end.
     """
 
     def __init__(self, folders: Sequence[str]) -> None:
         self.folders = tuple(folders)
         self.lock = Lock()
         self.runs = {folder: load(folder) for folder in self.folders}
+        self.files = Path(tempfile.mkdtemp(prefix="gen_jax_demo_"))
+        atexit.register(shutil.rmtree, self.files, ignore_errors=True)
         self.orders: dict[tuple[str, int], list[int]] = {}
 
     def renew(self, folder: str) -> Run:
@@ -93,12 +110,14 @@ class Outputs:
 
     Attributes:
       run: the run.
+      folder: folder of the files that a browser reads.
       shown: name of each output -> its component.
     """
 
-    def __init__(self, gr: Any, run: Run) -> None:
+    def __init__(self, gr: Any, run: Run, folder: Path) -> None:
         kind = kind_of(run.spec)
         self.run = run
+        self.folder = folder
         self.shown: dict[str, Any] = {}
         if ".gif" in kind.write:
             self.shown["moving"] = gr.Image(label="clips", type="filepath", interactive=False)
@@ -119,7 +138,7 @@ class Outputs:
         Args:
           samples: the samples.
         """
-        kind, folder = kind_of(self.run.spec), Path(tempfile.mkdtemp(prefix="gen_jax_demo_"))
+        kind, folder = kind_of(self.run.spec), Path(tempfile.mkdtemp(dir=self.folder))
         suffixes = [suffix for suffix in (".npz", *kind.suffixes) if suffix != ".csv" or self.run.spec.tabular]
         for suffix in suffixes:
             samples.save(folder / f"samples{suffix}")
@@ -199,11 +218,11 @@ class Form:
         length = (given.get("length") or "").strip()
         return Question(
             num=whole("number of samples", num),
-            seed=whole("seed", seed),
+            seed=seed_of(seed),
             label=given.get("label") or ANY,
             condition=given.get("condition") or "",
             prefix=given.get("prefix") or "",
-            cells=dict(zip(self.controls.cells, map(str, cells[0]))),
+            cells={name: str(cell) for name, cell in zip(self.controls.cells, cells[0]) if cell is not None},
             length=whole("length", length) if length else None,
             options=options,
         )
@@ -226,6 +245,18 @@ def whole(name: str, value: Any) -> int:
     if not np.isfinite(number) or number != int(number):
         raise UserError(f"{name} is {str(value)[:40]!r}; expected a whole number")
     return int(number)
+
+
+def seed_of(value: Any) -> int:
+    """Returns a seed.
+
+    Args:
+      value: a number or a text.
+
+    Raises:
+      UserError: for anything but a whole number that a seed may be.
+    """
+    return check("seed", whole("seed", value), 0, LARGEST_SEED)
 
 
 def erased(run: Run, drawing: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -256,22 +287,28 @@ def erased(run: Run, drawing: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray
     return x.astype(run.spec.dtype), np.broadcast_to(~hidden[..., None], run.spec.shape)
 
 
-def completions(run: Run, seed: float, drawing: Mapping[str, Any]) -> list[Any]:
+def completions(run: Run, seed: float, drawing: Mapping[str, Any], label: str = ANY) -> list[Any]:
     """Returns a picture of an erased image and its completions.
 
     Args:
       run: the run.
       seed: seed of the draws.
       drawing: see `erased`.
+      label: the label of a model that reads labels; for `ANY` the labels take turns.
 
     Raises:
-      UserError: as `erased`, or if the model reads labels, which an image lacks.
+      UserError: as `erased`.
     """
-    x, seen = erased(run, drawing)
-    labels = np.zeros(1, np.int32) if "y" in run.model.given and run.spec.classes else None
-    drawn = run.inpaint(x[None], seen, labels, completions=COMPLETIONS, seed=whole("seed", seed))
-    hole = np.where(seen, x, np.asarray(run.spec.low, x.dtype))
-    return [enlarged(pictures.picture_of({"x": np.concatenate([hole[None], drawn[0]])}, run.spec))]
+    x, mask = erased(run, drawing)
+    rows, labels = np.repeat(x[None], COMPLETIONS, 0), None
+    if "y" in run.model.given and run.spec.classes:
+        classes = len(run.spec.classes)
+        labels = (
+            np.arange(COMPLETIONS) % classes if label == ANY else np.full(COMPLETIONS, run.spec.classes.index(label))
+        )
+    drawn = run.inpaint(rows, mask, labels, completions=1, seed=seed_of(seed))[:, 0]
+    hole = np.where(mask, x, np.asarray(run.spec.low, x.dtype))
+    return [enlarged(pictures.picture_of({"x": np.concatenate([hole[None], drawn])}, run.spec))]
 
 
 def answered(run: Run, column: str, given: str, seed: float) -> list[Any]:
@@ -286,7 +323,7 @@ def answered(run: Run, column: str, given: str, seed: float) -> list[Any]:
     Raises:
       UserError: as `Run.query`.
     """
-    found = run.query(column, given.strip() or None, seed=whole("seed", seed))
+    found = run.query(column, given.strip() or None, seed=seed_of(seed))
     return [[[level, f"{share:.4f}"] for level, share in found.levels.items()]]
 
 
@@ -307,7 +344,7 @@ class Section:
         self.heading = gr.Markdown(heading_of(run))
         self.form = Form(gr, run, self.controls)
         self.button = gr.Button("draw", variant="primary")
-        self.outputs = Outputs(gr, run)
+        self.outputs = Outputs(gr, run, shelf.files)
         self.line = gr.Markdown()
         self.command = gr.Textbox(
             label="the command with the same bytes", buttons=["copy"], interactive=False, elem_classes=["command"]
@@ -336,16 +373,16 @@ class Section:
           inputs: components.
           outputs: components, without the line.
         """
-        guarded = in_one_line(function, [None] * len(outputs))
+        guarded = in_one_line(function, [self.gr.skip()] * len(outputs))
         button.click(guarded, [*inputs], [*outputs, self.line], api_name=False)
 
     def add_draw(self) -> None:
         """Adds what a click on `draw` does, which `drawing` holds for a click on `draw all`."""
 
         def draw(num: float, seed: float, *values: Any) -> list[Any]:
-            question = self.form.question(num, seed, *values)
-            samples = answer(self.run, self.controls, question)
-            return [*self.outputs.values(samples), command(self.run, self.controls, question)]
+            run, question = self.run, self.form.question(num, seed, *values)
+            samples = answer(run, self.controls, question)
+            return [*self.outputs.values(samples), command(run, self.controls, question)]
 
         inputs = [self.num, self.seed, *self.form.components]
         outputs = [*self.outputs.shown.values(), self.command]
@@ -361,13 +398,13 @@ class Section:
                 gr.Slider(-paths.REACH, paths.REACH, value=place, step=0.01, label=f"latent {number}")
                 for number, place in zip(order, places)
             ]
-            reset, outputs = gr.Button("latents of the seed"), Outputs(gr, self.run)
+            reset, outputs = gr.Button("latents of the seed"), Outputs(gr, self.run, self.shelf.files)
 
         def move(seed: float, *values: float) -> list[Any]:
-            return outputs.values(moved(self.run, whole("seed", seed), order, values))
+            return outputs.values(moved(self.run, seed_of(seed), order, values))
 
         def begin(seed: float) -> list[float]:
-            return drawn_places(self.run, whole("seed", seed), order)
+            return drawn_places(self.run, seed_of(seed), order)
 
         self.listen(reset, begin, [self.seed], sliders)
         guarded = in_one_line(move, [None] * len(outputs.shown))
@@ -381,7 +418,7 @@ class Section:
             button, picture = gr.Button("draw paths"), gr.Image(label="paths", format="png", interactive=False)
 
         def draw(seed: float) -> list[Any]:
-            x = self.run.interpolate(PATHS, STEPS, seed=whole("seed", seed))
+            x = self.run.interpolate(PATHS, STEPS, seed=seed_of(seed))
             strip = kind_of(self.run.spec).strip
             assert strip is not None  # because `controls.path` asks for it
             return [enlarged(strip(x, self.run.spec))]
@@ -404,14 +441,16 @@ class Section:
             )
 
         def sample(seed: float) -> list[Any]:
-            x = self.run.sample(1, seed=whole("seed", seed)).arrays["x"]
+            x = self.run.sample(1, seed=seed_of(seed)).arrays["x"]
             low, high = float(np.min(self.run.spec.low)), float(np.max(self.run.spec.high))
             pixels = np.rint((x[0].astype(np.float64) - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
             image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] < 3 else pixels)
             return [enlarged(image)]
 
         self.listen(take, sample, [self.seed], [editor])
-        self.listen(button, lambda seed, drawing: completions(self.run, seed, drawing), [self.seed, editor], [picture])
+        labels = [self.form.components[self.form.names.index("label")]] if "label" in self.form.names else []
+        complete = lambda seed, drawing, *label: completions(self.run, seed, drawing, *label)
+        self.listen(button, complete, [self.seed, editor, *labels], [picture])
 
     def add_query(self) -> None:
         """Adds questions about a column given others."""
@@ -450,7 +489,7 @@ def page(folders: Sequence[str]) -> Any:
             "the package gradio is missing; expected it. Install it by: pip install 'gen_jax[demo]'"
         ) from None
     shelf = Shelf(folders)
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
         with gr.Row():
             num = gr.Number(16, label="number of samples", precision=None)
             seed = gr.Number(0, label="seed", precision=None)
@@ -461,7 +500,7 @@ def page(folders: Sequence[str]) -> Any:
                 with gr.Column(elem_id=f"run-{number}"):
                     sections.append(Section(gr, shelf, folder, num, seed))
         for section in sections:
-            renew = lambda folder=section.folder: heading_of(shelf.renew(folder))
-            blocks.load(renew, None, section.heading, api_name=False)
+            renew = lambda folder=section.folder: [heading_of(shelf.renew(folder))]
+            blocks.load(in_one_line(renew, [gr.skip()]), None, [section.heading, section.line], api_name=False)
             every.click(*section.drawing, api_name=False)
     return blocks

@@ -18,6 +18,9 @@ from gen_jax.verbs.complete import completing
 ANY = "any"  # label that asks for none
 SLIDERS = 8  # latents with a slider, at most
 LARGEST_NUM = 256  # samples of a request, at most
+LARGEST_SEED = 2**31 - 2
+LARGEST_LENGTH = 100_000  # tokens or frames of a sample, at most
+COLOURS = (1, 3, 4)  # channels of images that a browser shows
 
 
 class Controls(NamedTuple):
@@ -96,7 +99,7 @@ def controls_of(run: Run) -> Controls:
         options={name: value for name, value in model.options.items() if name != "stream"},
         latents=moves,
         path=moves and kind.strip is not None,
-        completed=kind.pixels and not needs and can_complete(model, run),
+        completed=kind.pixels and run.spec.shape[2] in COLOURS and not needs and can_complete(model, run),
     )
 
 
@@ -133,18 +136,34 @@ def given_texts(controls: Controls, question: Question) -> list[str]:
     Args:
       controls: what the run can be asked for.
       question: the question.
+
+    Raises:
+      UserError: for a text that names a file, or a label beside a beginning, of which a text takes one.
     """
     texts = []
+    if controls.condition == "text" and question.condition.startswith("@"):
+        raise UserError("the text begins with '@', which names a file on the command line; expected the text itself")
     if controls.condition:
         texts.append(f"{controls.condition}={question.condition}" if question.condition else "split=test")
     if controls.labels and question.label != ANY:
         texts.append(f"y={question.label}")
     if controls.prefix and question.prefix:
+        if texts:
+            raise UserError("a label and the beginning of a text are both given; expected one of them")
         texts.append(f"prefix={question.prefix}")
     cells = {name: value.strip() for name, value in question.cells.items() if value and value.strip()}
     if controls.cells and cells:
-        texts.append(",".join(f"{name}={value}" for name, value in cells.items()))
+        texts.append(",".join(quoted(f"{name}={value}") for name, value in cells.items()))
     return texts
+
+
+def quoted(text: str) -> str:
+    """Returns a part of a condition in quotes if it has a comma, as `--given` reads it.
+
+    Args:
+      text: the part.
+    """
+    return '"' + text.replace('"', '""') + '"' if "," in text or '"' in text else text
 
 
 def command(run: Run, controls: Controls, question: Question) -> str:
@@ -166,6 +185,23 @@ def command(run: Run, controls: Controls, question: Question) -> str:
     return shlex.join([*words, "--out", "samples.npz"])
 
 
+def check(name: str, value: int, low: int, high: int) -> int:
+    """Returns a number that is not out of its range.
+
+    Args:
+      name: name of the number, for the error.
+      value: the number.
+      low: smallest number.
+      high: largest number.
+
+    Raises:
+      UserError: for another number.
+    """
+    if not low <= value <= high:
+        raise UserError(f"{name} is {value}; expected {low} to {high}")
+    return value
+
+
 def answer(run: Run, controls: Controls, question: Question) -> Samples:
     """Returns the samples that a question asks for: the bytes of the command.
 
@@ -177,9 +213,10 @@ def answer(run: Run, controls: Controls, question: Question) -> Samples:
     Raises:
       UserError: for a number out of its range, or a condition or an option that the model does not take.
     """
-    for name, value, least, most in (("num", question.num, 1, LARGEST_NUM), ("seed", question.seed, 0, 2**31 - 2)):
-        if not least <= value <= most:
-            raise UserError(f"{name} is {value}; expected {least} to {most}")
+    check("number of samples", question.num, 1, LARGEST_NUM)
+    check("seed", question.seed, 0, LARGEST_SEED)
+    if question.length is not None:
+        check("length", question.length, 1, LARGEST_LENGTH)
     settings = run.config["sample"]
     texts, length = given_texts(controls, question), question.length or settings.get("length")
     request = conditioning.request_of(run.model, run.spec, run.config, texts, question.num, length)

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from gen_jax import files
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, levels, schema_lines
@@ -39,7 +41,7 @@ def write_card(folder: str, licence: str | None, data_licence: str | None) -> Pa
     """
     run = read([folder])[0]
     path = run.folder / FILE
-    if path.is_symlink() or (path.exists() and SIGNATURE not in path.read_text(errors="replace")):
+    if path.is_symlink() or path.is_dir() or (path.exists() and SIGNATURE not in path.read_text(errors="replace")):
         raise UserError(f"{path} is no card of gen_jax.report; expected none. Move it, so that nothing is lost")
     files.write(path, card(run, licence, data_licence))
     return path
@@ -53,7 +55,7 @@ def card(run: RunFacts, licence: str | None = None, data_licence: str | None = N
       licence: licence of the weights; by default not stated.
       data_licence: licence of the data; by default the one that gen_jax knows.
     """
-    family = str(run.settings.get("model.name"))
+    family = str(run.settings.get("model.name") or "model")
     about = (MODELS[family].__doc__ or "").partition("\n")[0].removeprefix("Returns ") if family in MODELS else family
     sections = {
         "Samples": samples(run),
@@ -84,15 +86,26 @@ def head(run: RunFacts, family: str, licence: str | None) -> str:
     if task:
         lines.append(f"pipeline_tag: {task}")
     lines += ["tags:", "- jax", f"- {json.dumps(family)}", f"- {json.dumps(run.spec.kind)}"]
-    values = {name: entry["value"] for name, entry in run.scores.items() if entry["value"] is not None}
+    values = {name: entry["value"] for name, entry in run.scores.items() if np.isfinite(entry["value"] or 0)}
+    values = {name: value for name, value in values.items() if value is not None}
     if values:
         lines += ["model-index:", f"- name: {json.dumps(run.name)}", "  results:", "  - task:"]
         lines += [f"      type: {task or 'other'}", "    dataset:"]
         lines += [f"      {key}: {json.dumps(run.spec.name)}" for key in ("type", "name")]
         lines.append("    metrics:")
         for name, value in values.items():
-            lines += [f"    - type: {json.dumps(name)}", f"      value: {json.dumps(value)}"]
+            lines += [f"    - type: {json.dumps(name)}", f"      value: {yaml_number(value)}"]
     return "\n".join(["---", *lines, "---"])
+
+
+def yaml_number(value: float) -> str:
+    """Returns a number as YAML reads it, which asks for a dot before an exponent.
+
+    Args:
+      value: a finite number.
+    """
+    mantissa, exponent, power = repr(value).partition("e")
+    return f"{mantissa}{'' if '.' in mantissa or not exponent else '.0'}{exponent}{power}"
 
 
 def task_of(spec: Spec) -> str | None:
@@ -256,16 +269,24 @@ def use(run: RunFacts) -> str:
       run: facts of the run.
     """
     suffix = kind_of(run.spec).suffixes[0] if kind_of(run.spec).suffixes else ".npz"
-    given = "" if run.spec.condition is None else " --given split=test"
+    test = run.settings.get("data.test_split")
+    split = test if run.spec.sizes.get(test) else run.spec.split
+    conditional = run.spec.condition is not None and run.settings.get("model.conditional", True)
+    given = f" --given split={split}" if conditional else ""
+    num = min(16, run.spec.sizes.get(split, 16)) if conditional else 16
     lines = [
-        f"python -m gen_jax.sample --workdir . --num 16{given} --out samples{suffix}",
+        f"python -m gen_jax.sample --workdir . --num {num}{given} --out samples{suffix}",
         "python -m gen_jax.evaluate --workdir .",
-        "python -m gen_jax.train --config config.json --workdir ../again",
     ]
+    repeats = not str(run.settings.get("data.name")).startswith("arrays:") and run.settings.get("model.name")
+    if repeats:
+        lines.append("python -m gen_jax.train --config config.json --workdir ../again")
     shell = "\n".join(lines)
-    call = "run.sample(16)" if not given else 'run.sample(16, given="split=test")'
+    call = f"run.sample({num})" if not given else f'run.sample({num}, given="split={split}")'
     python = f'import gen_jax\n\nrun = gen_jax.load(".")\n{call}.save("samples{suffix}")'
     again = "The last command trains the same run again; the same machine gives the same bytes."
-    if run.settings.get("data.path"):
+    if not repeats:
+        again = "The data or the model are objects of the program that trained, which alone can train it again."
+    elif run.settings.get("data.path"):
         again += " Add `--config.data.path=FILE` for the place of the data on your machine."
     return f"In this directory:\n\n```sh\n{shell}\n```\n\n{again}\n\n```python\n{python}\n```"

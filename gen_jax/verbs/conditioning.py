@@ -13,7 +13,7 @@ from gen_jax.data.source import size_of
 from gen_jax.data.sources.class_list import class_list_of
 from gen_jax.data.sources.image_folder import SUFFIXES, read_image
 from gen_jax.data.sources.picture_files import read_class_map
-from gen_jax.data.sources.video_folder import Film, films_of, frames_in, frames_of
+from gen_jax.data.sources.video_folder import film_of, films_of, frames_of
 from gen_jax.data.spec import Spec, to_model
 from gen_jax.errors import UserError
 from gen_jax.model import Model
@@ -208,7 +208,7 @@ def read_first_frames(condition: Spec, config: Mapping[str, Any], value: str) ->
     path = Path(value).expanduser()
     if not path.exists():
         raise UserError(f"--given video={value} does not exist; expected a strip, a .gif file or a folder of frames")
-    films = films_of(path) if path.is_dir() else [Film(path, (path,), frames_in(path))]
+    films = films_of(path) if path.is_dir() else [film_of(path)]
     every = config["data"].get("every") or 1
     span = (condition.shape[0] - 1) * every + 1
     if len(films) != 1 or films[0].frames < span:

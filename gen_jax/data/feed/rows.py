@@ -12,6 +12,7 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.text import KNOWN, UNSEEN
 from gen_jax.data.source import Source
 from gen_jax.data.sources.binary import BINARY, binarised, drawn_from
+from gen_jax.data.sources.clips import clips
 from gen_jax.data.sources.opening import open_source
 from gen_jax.data.sources.user_files import open_files
 from gen_jax.data.sources.windows import windowed
@@ -105,6 +106,8 @@ def _users(spec: Spec, options: Mapping[str, Any], path: str) -> Source:
         source = open_files(Path(path), {**options, **table})
         if options.get("window") is not None and kind_of(source).time:
             source = windowed(source, options["window"])
+        if kind_of(source).film:
+            source = clips(source, options)
     except UserError as error:
         raise UserError(str(error).replace("data.path", "--data")) from None
     free = int(kind_of(source).time and spec.kind == source.kind)  # the length of sequences

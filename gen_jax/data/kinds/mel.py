@@ -69,7 +69,7 @@ def mel_settings(source: Source, options: Mapping[str, Any], names: Sequence[str
     if rate > HIGHEST_RATE:
         raise UserError(
             f"recordings of {source.name} have {rate} samples a second; expected at most {HIGHEST_RATE} for "
-            "data.encoding=log_mel"
+            f"data.encoding={options.get('encoding') or 'log_mel'}"
         )
     numbers: dict[str, int] = {}
     for text in filter(None, (options.get("mel") or "").split(",")):

@@ -33,8 +33,8 @@ def phase_picture(sound: np.ndarray, settings: Mel) -> np.ndarray:
     """Returns a sound as magnitudes and instantaneous frequencies in [-1, 1], [window / 2, 1 + T // hop, 2].
 
     The first channel is ln(magnitude), -1 at the floor and 1 at the largest magnitude. The second is the advance of the
-    phase since the frame before, over pi; in the first frame the phase itself. It is 0 where the magnitude is at the
-    floor. The line of frequency 0 is left out; the top line is the highest frequency.
+    phase since the last frame above the floor, over pi; in the first frame the phase itself. It is 0 where the magnitude
+    is at the floor. The line of frequency 0 is left out; the top line is the highest frequency.
 
     Args:
       sound: amplitudes [T]; T above half of the window.
@@ -43,8 +43,11 @@ def phase_picture(sound: np.ndarray, settings: Mel) -> np.ndarray:
     values = spectrum(sound, settings)[:, :0:-1].T
     low, high = magnitude_range(settings)
     magnitudes = np.log(np.maximum(np.abs(values), settings.floor))
-    turns = np.diff(np.angle(values), axis=1, prepend=0) / np.pi
-    advances = np.where(magnitudes > low, (turns + 1) % 2 - 1, 0)
+    loud = magnitudes > low
+    places = np.maximum.accumulate(np.where(loud, np.arange(values.shape[1]), -1), axis=1)  # of the last loud frame
+    phases = np.where(places < 0, 0, np.take_along_axis(np.angle(values), np.maximum(places, 0), 1))
+    turns = np.diff(phases, axis=1, prepend=0) / np.pi
+    advances = np.where(loud, (turns + 1) % 2 - 1, 0)
     return np.stack([2 * (magnitudes - low) / (high - low) - 1, advances], -1).astype(np.float32)
 
 

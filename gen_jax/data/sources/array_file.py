@@ -9,7 +9,7 @@ import numpy as np
 from gen_jax.data.cache import content_hash, files_hash
 from gen_jax.data.kinds import KINDS
 from gen_jax.data.npz_files import read_archive, read_array
-from gen_jax.data.source import Source, image_or_vector, resized, size_of
+from gen_jax.data.source import Size, Source, image_or_vector, resized, size_of
 from gen_jax.errors import UserError, choose, readable
 
 LIMITS = {"uint8": (0, 255), "bool": (0, 1)}  # domain of images by the type of their pixels
@@ -62,6 +62,8 @@ def source_of_arrays(
         kind, shape = image_or_vector(origin, x.shape[1:], resize)
     else:
         kind, shape = declared, x.shape[1:]
+        if KINDS[kind].film:
+            shape = video_shape(origin, shape, arrays.get("length"), len(x), resize)
     limits = LIMITS.get(str(arrays["x"].dtype)) if x.ndim >= 4 else None
     info: dict[str, Any] = {}
     if KINDS[kind].symbols:
@@ -78,7 +80,7 @@ def source_of_arrays(
             info["labels"] = y.dtype.kind
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        batch = {"x": np.stack([resized(row, resize) for row in x[indices]]) if resize else x[indices]}
+        batch = {"x": np.stack([resized_row(row, resize) for row in x[indices]]) if resize else x[indices]}
         if lengths is not None:
             batch["length"] = lengths[indices].astype(np.int32)
         return batch if codes is None else {**batch, "y": codes[indices]}
@@ -96,6 +98,38 @@ def source_of_arrays(
         info=info,
         lengths=None if lengths is None else lambda split: lengths,
     )
+
+
+def video_shape(
+    origin: str, shape: tuple[int, ...], lengths: np.ndarray | None, num: int, resize: Size | None
+) -> tuple[int, ...]:
+    """Returns the shape of videos after resizing, [F, H, W, C].
+
+    Args:
+      origin: name of the arrays, for the error.
+      shape: shape of a video.
+      lengths: number of frames of each video [N]; None if all videos are full.
+      num: number of videos N.
+      resize: height and width of a frame in pixels, or None.
+
+    Raises:
+      UserError: for frames that are no images, or lengths of another shape or type, or out of 1 to F.
+    """
+    if lengths is not None:
+        whole = lengths.shape == (num,) and lengths.dtype.kind in "iu"
+        if not whole or not ((lengths >= 1) & (lengths <= shape[0])).all():
+            raise UserError(f"length of {origin} does not fit; expected {num} whole numbers from 1 to {shape[0]}")
+    return (shape[0], *image_or_vector(origin, shape[1:], resize)[1])
+
+
+def resized_row(x: np.ndarray, size: Size | None) -> np.ndarray:
+    """Returns an image, or all frames of a video, in another size.
+
+    Args:
+      x: image [H, W, C] or frames [F, H, W, C] of uint8.
+      size: height and width in pixels.
+    """
+    return np.stack([resized(frame, size) for frame in x]) if x.ndim == 4 else resized(x, size)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -33,6 +33,46 @@ def clip_settings(options: Mapping[str, Any]) -> tuple[int, int, int, int]:
     return frames, every, stride, first
 
 
+def refuse_condition_of_videos(source: Source) -> None:
+    """Refuses videos that have a condition, because a clip would need a part of it.
+
+    Args:
+      source: the videos.
+
+    Raises:
+      UserError: for such videos.
+    """
+    if source.condition is not None:
+        raise UserError(
+            f"the videos of {source.name} have a condition of kind {source.condition.kind}; expected videos without one, "
+            "whose first frames are a condition by data.first"
+        )
+
+
+def refuse_short(name: str, split: str, counts: np.ndarray, longest: int, span: int, frames: int) -> None:
+    """Says how many videos of a split are too short for a clip, and refuses a split without a clip.
+
+    Args:
+      name: name of the data.
+      split: name of the split.
+      counts: number of clips of each video.
+      longest: number of frames of the longest video.
+      span: number of frames of a video that a clip needs.
+      frames: number of frames of a clip.
+
+    Raises:
+      UserError: for a split without a clip.
+    """
+    short = int((counts == 0).sum())
+    if short:
+        say_once(f"{name}: {short} of {len(counts)} videos of {split} have fewer than {span} frames")
+    if not counts.sum():
+        raise UserError(
+            f"the videos of {split} of {name} have at most {longest} frames; expected {span} or more for {frames} frames "
+            "a clip. Set a smaller --config.data.frames"
+        )
+
+
 def clips(source: Source, options: Mapping[str, Any]) -> Source:
     """Returns the clips of videos: `data.frames` frames, each `data.every`-th, from each `data.stride`-th frame on.
 
@@ -48,23 +88,21 @@ def clips(source: Source, options: Mapping[str, Any]) -> Source:
       UserError: for a setting out of its range, or videos that are all too short.
     """
     frames, every, stride, first = clip_settings(options)
+    refuse_condition_of_videos(source)
     span = (frames - 1) * every + 1  # frames of the video from the first to the last frame of a clip
+
+    def lengths(split: str) -> np.ndarray:
+        return source.lengths(split) if source.lengths else np.full(source.sizes[split], source.shape[0])
+
+    def longest(split: str) -> int:
+        return int(lengths(split).max(initial=0))
 
     @cache
     def counts(split: str) -> np.ndarray:
-        whole = np.full(source.sizes[split], source.shape[0])
-        lengths = source.lengths(split) if source.lengths else whole
-        return np.maximum(0, (lengths - span) // stride + 1)
+        return np.maximum(0, (lengths(split) - span) // stride + 1)
 
     for split in source.sizes:
-        short = int((counts(split) == 0).sum())
-        if short:
-            say_once(f"{source.name}: {short} of {len(counts(split))} videos of {split} have fewer than {span} frames")
-        if not counts(split).sum():
-            raise UserError(
-                f"the videos of {split} of {source.name} have at most {source.shape[0]} frames; expected {span} or more "
-                f"for {frames} frames a clip. Set a smaller --config.data.frames"
-            )
+        refuse_short(source.name, split, counts(split), longest(split), span, frames)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         ends = np.cumsum(counts(split))

@@ -34,6 +34,17 @@ def encoding_of(options: Mapping[str, Any]) -> str:
     return options.get("encoding") or ENCODINGS[0]
 
 
+def held_out_share(options: Mapping[str, Any], divided: bool) -> list[float]:
+    """Returns what the hash of the content says of the held-out rows: the share, unless it is that of earlier versions.
+
+    Args:
+      options: the `data` section of a config.
+      divided: whether rows are held out by a share.
+    """
+    share = options.get("holdout") or 0.0
+    return [share] if divided and share != 0.1 else []
+
+
 def type_and_shape(array: np.ndarray) -> str:
     """Returns the type and the shape of an array as a text.
 
@@ -75,7 +86,8 @@ def recordings_file(path: Path, options: Mapping[str, Any]) -> Source:
     else:
         places = held_out(f"data.path {path}", [str(row) for row in range(num)], options, "recordings")
     recorded = Recordings(path.stem, sounds, int(arrays[RATE].ravel()[0]), places, labels, classes, label or "")
-    content = content_hash(options.get("content") or files_hash([path]), encoding_of(options), label or LABEL)
+    share = held_out_share(options, SPLIT not in arrays)
+    content = content_hash(options.get("content") or files_hash([path]), encoding_of(options), label or LABEL, *share)
     source = source_of_recordings(recorded, options, content)
     name = options.get("condition")
     if name is None:
@@ -156,7 +168,8 @@ def spoken_folder(path: Path, options: Mapping[str, Any]) -> Source:
     rate, sounds = sounds_of_files(files)
     texts = [cells[-1].strip() for cells in lines]
     places = held_out(f"data.path {path}", [file.stem for file in files], options, "recordings")
-    content = content_hash(options.get("content") or files_hash([path / METADATA, *files]), encoding_of(options))
+    content = options.get("content") or files_hash([path / METADATA, *files])
+    content = content_hash(content, encoding_of(options), *held_out_share(options, True))
     source = source_of_recordings(Recordings(path.name, sounds, rate, places), options, content)
     return with_texts(source, f"{path / METADATA}", texts, places, options)
 
@@ -206,7 +219,8 @@ def recordings_folder(path: Path, options: Mapping[str, Any]) -> Source:
     recorded = Recordings(path.name, sounds, rate, places, labels, classes)
     known = [str(file.relative_to(path)) for file in files]
     content = options.get("content") or content_hash(files_hash(files), known)
-    return source_of_recordings(recorded, options, content_hash(content, encoding_of(options)))
+    content = content_hash(content, encoding_of(options), *held_out_share(options, len(parts) == 1))
+    return source_of_recordings(recorded, options, content)
 
 
 def wav_sound(file: Path) -> tuple[int, np.ndarray]:

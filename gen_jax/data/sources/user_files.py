@@ -51,6 +51,7 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
     if not path.is_dir() and not path.is_file():
         raise UserError(f"data.path {path} is a pipe or a device; expected a file or a folder")
     if path.is_dir() and options.get("kind") is not None and KINDS[choose("data.kind", options["kind"], KINDS)].film:
+        refuse_pairs(path, options)
         return video_folder(path, options)
     if path.is_dir() and options.get("patch") is not None:
         return photo_patches(path, options)
@@ -75,6 +76,24 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
             f"file type of data.path {path} is {suffix!r}; expected a folder of images or a file of {listed}"
         )
     return readers[suffix](path, options, options.get("content") or files_hash([path]))
+
+
+def refuse_pairs(path: Path, options: Mapping[str, Any]) -> None:
+    """Refuses settings of paired data for a folder of videos.
+
+    Args:
+      path: the folder.
+      options: the `data` section of a config.
+
+    Raises:
+      UserError: for the first such setting that is set.
+    """
+    for setting in SETTINGS:
+        if options.get(setting) is not None:
+            raise UserError(
+                f"data.{setting} is {options[setting]!r} and data.path is {path}, a folder of videos; expected it unset. "
+                "data.first makes the first frames of a clip its condition"
+            )
 
 
 def open_arrays(path: Path, options: Mapping[str, Any], settings: Sequence[str]) -> Source:

@@ -18,6 +18,7 @@ from gen_jax.data.sources.image_folder import (
     classes_of,
     opened_image,
     read_image,
+    sides_of,
     split_roots,
     top_folder,
     visible_files,
@@ -34,13 +35,14 @@ class Film(NamedTuple):
     name: Path
     files: tuple[Path, ...]
     frames: int
+    strip: bool = False
 
 
 def video_folder(path: Path, options: Mapping[str, Any]) -> Source:
     """Opens a folder of videos and its sub-folders as rows [frames, H, W, C], each with its length.
 
     A picture whose width is twice its height or more, and a multiple of it, is a strip of square frames from left to
-    right. A GIF is a video. Otherwise the pictures of a folder are the frames of one video, in the order of their names.
+    right. A GIF is a video of its frames, whatever their durations are. Otherwise the pictures of a folder are the frames of one video, in the order of their names.
     Sub-folders give the splits and the labels, as in a folder of images. Without splits, the videos with the smallest
     hashes of their names are held out.
 
@@ -78,7 +80,6 @@ def video_folder(path: Path, options: Mapping[str, Any]) -> Source:
             return batch
         return {**batch, "y": np.array([codes[labels[parts[split][index].name]] for index in indices], np.int32)}
 
-    names = [str(file.relative_to(path)) for film in films for file in film.files]
     return Source(
         name=path.name,
         kind="video",
@@ -86,8 +87,13 @@ def video_folder(path: Path, options: Mapping[str, Any]) -> Source:
         dtype=np.dtype(np.uint8),
         sizes={split: len(each) for split, each in parts.items()},
         rows=rows,
-        content=options.get("content")
-        or content_hash(files_hash([file for film in films for file in film.files]), names),
+        content=content_hash(
+            options.get("content") or files_hash([file for film in films for file in film.files]),
+            {
+                split: [[str(file.relative_to(path)) for file in film.files] for film in each]
+                for split, each in parts.items()
+            },
+        ),
         classes=classes,
         limits=(0, 255),
         info={"ragged": True} | ({"labels": "U"} if classes else {}),
@@ -111,30 +117,38 @@ def films_of(path: Path) -> list[Film]:
         )
     films, frames = [], dict[Path, list[Path]]()
     for file in files:
-        count = frames_in(file)
-        if count == 1:
-            frames.setdefault(file.parent, []).append(file)
+        film = film_of(file)
+        if film.strip or moves(file):
+            films.append(film)
         else:
-            films.append(Film(file, (file,), count))
-    films += [Film(folder / "frames", tuple(each), len(each)) for folder, each in frames.items()]
-    return sorted(films)
+            frames.setdefault(file.parent, []).append(file)
+    return sorted([*films, *(Film(folder, tuple(each), len(each)) for folder, each in frames.items())])
 
 
-def frames_in(file: Path) -> int:
-    """Returns the number of frames that a file holds.
+def moves(file: Path) -> bool:
+    """Returns whether a file is a GIF.
 
     Args:
-      file: a strip, a GIF, or one frame.
+      file: the file.
+    """
+    return file.suffix.lower() == MOVING
+
+
+def film_of(file: Path) -> Film:
+    """Returns the video of one file: a strip, a GIF, or one frame.
+
+    Args:
+      file: the file.
 
     Raises:
       UserError: for a file that is no image.
     """
-    if file.suffix.lower() == MOVING:
+    if moves(file):
         with readable(f"{file}", "a GIF"), Image.open(file, formats=("GIF",)) as image:
-            return int(getattr(image, "n_frames", 1))
-    with readable(f"{file}", "an image"), opened_image(file) as image:
-        width, height = image.size
-    return width // height if width >= 2 * height and width % height == 0 else 1
+            return Film(file, (file,), int(getattr(image, "n_frames", 1)))
+    height, width = sides_of(file)
+    strip = width >= 2 * height and width % height == 0
+    return Film(file, (file,), width // height if strip else 1, strip)
 
 
 def frame_facts(film: Film) -> tuple[tuple[int, int], int]:
@@ -142,14 +156,19 @@ def frame_facts(film: Film) -> tuple[tuple[int, int], int]:
 
     Args:
       film: the video.
+
+    Raises:
+      UserError: for a file that is no image.
     """
     file = film.files[0]
-    if file.suffix.lower() == MOVING:
-        with Image.open(file, formats=("GIF",)) as image:
-            return (image.height, image.width), 3
-    with opened_image(file) as image:
-        width, height = image.size
-        return (height, height if film.frames > 1 and len(film.files) == 1 else width), channels_of(image)
+    with readable(f"{file}", "a video"):
+        if moves(file):
+            with Image.open(file, formats=("GIF",)) as image:
+                return (image.height, image.width), 3
+        with opened_image(file) as image:
+            channels = channels_of(image)
+    height, width = sides_of(file)
+    return (height, height if film.strip else width), channels
 
 
 @lru_cache(maxsize=256)
@@ -165,19 +184,23 @@ def frames_of(film: Film, shape: tuple[int, ...], size: Size | None) -> np.ndarr
       UserError: for a frame of another size, or a file that cannot be read.
     """
     file = film.files[0]
-    if len(film.files) > 1 or film.frames == 1:
+    if not film.strip and not moves(file):
         return np.stack([read_image(frame, file, shape, size) for frame in film.files])
     with readable(f"{file}", "a video"):
-        images = [fit(image.convert(MODES[shape[2]]), size) for image in images_of(film)]
-    sides = {image.size[::-1] for image in images}
-    if sides != {shape[:2]}:
-        height, width = next(iter(sides - {shape[:2]}))
+        images = images_of(film)
+    most = max(channels_of(image) for image in images)
+    if most > shape[2] and not moves(file):
         raise UserError(
-            f"frames of {file} have {width}x{height} pixels; expected {shape[1]}x{shape[0]}, as in the first video. "
-            "Choose one size, for example --config.data.resize=32"
+            f"{file} has {most} channels and the first video has {shape[2]}; expected one mode for all videos"
         )
-    x = np.stack([np.asarray(image) for image in images])
-    return x.reshape(len(x), *shape)
+    x = np.stack([np.asarray(fit(image.convert(MODES[shape[2]]), size)) for image in images])
+    x = x.reshape(*x.shape[:3], -1)
+    if x.shape[1:] != shape:
+        raise UserError(
+            f"frames of {file} have {x.shape[2]}x{x.shape[1]} pixels; expected {shape[1]}x{shape[0]}. Choose one size, for "
+            "example --config.data.resize=32"
+        )
+    return x
 
 
 def images_of(film: Film) -> Sequence[Image.Image]:
@@ -187,7 +210,7 @@ def images_of(film: Film) -> Sequence[Image.Image]:
       film: the video.
     """
     file = film.files[0]
-    if file.suffix.lower() == MOVING:
+    if moves(file):
         with Image.open(file, formats=("GIF",)) as image:
             return [frame.convert("RGB") for frame in ImageSequence.Iterator(image)]
     with opened_image(file) as strip:

@@ -127,8 +127,6 @@ def functions(shape: tuple[int, ...], num_classes: int) -> Functions:
             most, frames = largest_shift(shape), (0,) * (len(shape) - 2)
             padded = jnp.pad(x, (*((0, 0) for _ in frames), (most, most), (most, most), (0, 0)), mode="edge")
             x = jax.lax.dynamic_slice(padded, (*frames, shift[0], shift[1], 0), x.shape)
-        if len(shape) == 4:  # every second batch of clips is mirrored
-            x = jnp.where(number % 2 == 1, x[..., ::-1, :], x)
 
         def loss(params: Any) -> jax.Array:
             _, logits = apply(params, x, train=True, rngs={"dropout": jax.random.fold_in(seed, number)})

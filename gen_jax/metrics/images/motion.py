@@ -48,21 +48,25 @@ def motion(real: Real) -> Computation | None:
         return None
 
     @cache
-    def expected() -> dict[str, float]:
+    def train_motion() -> np.ndarray:
+        return motion_of(spec, real.rows(real.train)["x"])
+
+    def expected(labelled: bool) -> dict[str, float]:
         rows = real.rows(real.train)
-        return by_label(motion_of(spec, rows["x"]), rows, spec.classes)
+        return by_label(train_motion(), rows if labelled else {"x": rows["x"]}, spec.classes)
 
     def values(samples: Rows) -> Mapping[str, Any]:
-        rows = samples if "y" in real.rows(real.train) else {"x": samples["x"]}
-        means = by_label(motion_of(spec, samples["x"]), rows, spec.classes)
-        ratios = {label: mean / max(expected().get(label, mean), 1e-12) for label, mean in means.items()}
+        labelled = "y" in samples and "y" in real.rows(real.train)
+        rows = samples if labelled else {"x": samples["x"]}
+        means, truth = by_label(motion_of(spec, samples["x"]), rows, spec.classes), expected(labelled)
+        ratios = {label: mean / max(truth[label], 1e-12) for label, mean in means.items() if label in truth}
         return {
             "motion_error": max(abs(ratio - 1) for ratio in ratios.values()),
             "motion": means,
             "motion_ratio": ratios,
         }
 
-    return Computation(values, lambda: {"train_motion": expected()})
+    return Computation(values, lambda: {"train_motion": expected("y" in real.rows(real.train))})
 
 
 def spread(features: np.ndarray) -> float:
@@ -92,7 +96,7 @@ def drift(real: Real) -> Computation | None:
     """Prepares the distance of the frames of a clip from one another, beside that of training clips and of mixed clips."""
     spec = real.spec
     counts = spec.info.get("clips", {}).get(real.train, [])
-    if not kind_of(spec).film or spec.shape[0] < 2 or len(counts) < 2:
+    if not kind_of(spec).film or spec.shape[0] < 2 or np.count_nonzero(counts) < 2:
         return None
     names = tuple(str(number) for number in range(len(counts)))
     frame_spec = spec._replace(
@@ -127,14 +131,16 @@ def drift(real: Real) -> Computation | None:
 
 
 def shuffled(x: np.ndarray, seed: int) -> np.ndarray:
-    """Returns clips whose frames are in random order.
+    """Returns clips whose frames are in random order, never in the true one.
 
     Args:
       x: clips [N, frames, ...].
       seed: of the orders.
     """
-    random = np.random.default_rng(seed)
+    random, true = np.random.default_rng(seed), np.arange(x.shape[1])
     orders = np.stack([random.permutation(x.shape[1]) for _ in x])
+    while (same := (orders == true).all(1)).any():
+        orders[same] = [random.permutation(x.shape[1]) for _ in range(same.sum())]
     return x[np.arange(len(x))[:, None], orders]
 
 
