@@ -156,7 +156,7 @@ MEANINGS = {  # meaning of each setting of `base_config`
     "data.subwords": "number of subwords, which are learnt from the training split; unset: 4000",
     "data.end": "whether each text ends with a symbol of its own, at which a sample ends too",
     "data.encoding": "encoding of recordings: mu_law, waveform, log_mel for spectrograms, or instantaneous_frequency for spectrograms with phases",
-    "data.frames": "number of frames of a spectrogram that is a picture (unset: series of all frames), or of a clip (unset: 16)",
+    "data.frames": "number of frames of a spectrogram that is a picture, of samples of a waveform of one length (unset: series of all of them), or of frames of a clip (unset: 16)",
     "data.mel": "window and hop of spectrograms in samples, and number of mels; unset: window=512,hop=128,mels=64",
     "data.label": "label of recordings: digit or speaker of the archive, or the name of an array of labels",
     "data.resize": "height and width of images, in pixels",

@@ -52,6 +52,7 @@ SMALLER = {  # what takes long to compile or to run
     "diffusion_gaussians": ["--config.model.net.width=16"],
     "masked": ["--config.model.net.width=16"],
     "made": ["--config.model.net.hidden=(8,)"],
+    "wavegan": [f"--config.model.{net}.channels=(4,)" for net in ("generator", "discriminator")],
     "video": [f"--config.model.{net}.channels=(4,)" for net in ("generator", "discriminator")],
     "video_diffusion": ["--config.model.net.units=16", "--config.model.net.layers=1"],
     "digit_gan": [f"--config.model.{net}.channels=(8,)" for net in ("generator", "discriminator")],
@@ -225,7 +226,6 @@ def films(folder: Path, random: np.random.Generator) -> list[str]:
 
 
 PAIRED = {
-    "drum_gan": hits,
     "note_gan": hits,
     "video": films,
     "video_diffusion": films,

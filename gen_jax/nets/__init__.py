@@ -18,6 +18,7 @@ from gen_jax.nets.recurrent import RECURRENT
 from gen_jax.nets.space_time import VideoDiscriminator, VideoGenerator, VideoTransformer
 from gen_jax.nets.subpixel import SuperResolver
 from gen_jax.nets.unet import PatchDiscriminator, UNet
+from gen_jax.nets.wavegan import WaveDiscriminator, WaveGenerator
 from gen_jax.registry import Choices
 
 __all__ = [
@@ -54,6 +55,8 @@ __all__ = [
     "VideoDiscriminator",
     "VideoGenerator",
     "VideoTransformer",
+    "WaveDiscriminator",
+    "WaveGenerator",
 ]
 
 
@@ -72,6 +75,7 @@ GENERATORS: Nets = {
     "unet": UNet,
     "sr": SuperResolver,
     "video": VideoGenerator,
+    "wave": WaveGenerator,
 }
 # Net(**options): (x [N, ...], conditions, mask) -> logits [N], or [N, P] for P patches
 DISCRIMINATORS: Nets = {
@@ -81,6 +85,7 @@ DISCRIMINATORS: Nets = {
     "recurrent": RecurrentDiscriminator,
     "patch": PatchDiscriminator,
     "video": VideoDiscriminator,
+    "wave": WaveDiscriminator,
 }
 # Net(shape, **options): (x [N, ...], conditions or None) -> [N, *shape]
 ENCODERS: Nets = {"mlp": MLP, "conv": ConvEncoder}

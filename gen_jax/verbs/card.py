@@ -269,7 +269,7 @@ def use(run: RunFacts) -> str:
       run: facts of the run.
     """
     suffix = kind_of(run.spec).suffixes[0] if kind_of(run.spec).suffixes else ".npz"
-    test = run.settings.get("data.test_split")
+    test = str(run.settings.get("data.test_split"))
     split = test if run.spec.sizes.get(test) else run.spec.split
     conditional = run.spec.condition is not None and run.settings.get("model.conditional", True)
     given = f" --given split={split}" if conditional else ""

@@ -15,6 +15,7 @@ from gen_jax.data.kinds.tokens import TOKENS
 from gen_jax.data.kinds.vector import VECTOR
 from gen_jax.data.kinds.video import VIDEO
 from gen_jax.data.kinds.voices import VOICES
+from gen_jax.data.kinds.wave import WAVE
 from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec
 from gen_jax.errors import choose
@@ -31,6 +32,7 @@ KINDS: dict[str, Kind] = {
         AUDIO,
         SPECTROGRAM,
         PHASE_SPECTROGRAM,
+        WAVE,
         MEL_SERIES,
         ROLL,
         VOICES,

@@ -17,6 +17,7 @@ from gen_jax.data.kinds.mel_series import series_of_recordings
 from gen_jax.data.kinds.phase_spectrogram import phase_spectrograms
 from gen_jax.data.kinds.spectrogram import spectrograms
 from gen_jax.data.kinds.wav_files import FULL, joined_wav
+from gen_jax.data.kinds.wave import waves_of_recordings
 from gen_jax.data.limits import ask
 from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec, levels, sequences
@@ -194,6 +195,8 @@ def source_of_recordings(recorded: Recordings, options: Mapping[str, Any], conte
     )
     if encoding == "instantaneous_frequency":
         return phase_spectrograms(source, options)
+    if encoding == "waveform" and options.get("frames") is not None:
+        return waves_of_recordings(source, options)
     if encoding != "log_mel":
         return source
     return series_of_recordings(source, options) if options.get("frames") is None else spectrograms(source, options)

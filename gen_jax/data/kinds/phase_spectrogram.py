@@ -66,8 +66,8 @@ def sound_of_picture(picture: np.ndarray, settings: Mel) -> np.ndarray:
     levels = low + (picture[..., 0] + 1) / 2 * (high - low)
     magnitudes = np.where(levels > low + 1e-3, np.exp(levels), 0)
     phases = np.exp(1j * np.pi * np.cumsum(picture[..., 1], 1))
-    both = (np.pad(part.T, ((0, 0), (1, 0))) for part in (magnitudes, phases))
-    return with_phases(*both, settings)
+    magnitudes, phases = (np.pad(part.T, ((0, 0), (1, 0))) for part in (magnitudes, phases))
+    return with_phases(magnitudes, phases, settings)
 
 
 def phase_spectrograms(source: Source, options: Mapping[str, Any]) -> Source:

@@ -35,7 +35,7 @@ def classes(real: Real) -> Computation | None:
 def label_accuracy(real: Real) -> Computation | None:
     """Prepares the share of samples whose label the classifier predicts."""
     classifier = real.classifier
-    if kind_of(real.spec).sound and kind_of(real.spec).time:
+    if kind_of(real.spec).sound and not kind_of(real.spec).pixels:
         return spoken(real)
     if classifier is None:
         return None
