@@ -2,7 +2,7 @@
 
     python -m gen_jax.train --config configs/wavegan.py --config.data.path=free-spoken-digit-dataset.zip
 
-This config is for a GPU, and was NOT run to its end here. Each sound has 8,192 samples, a second at 8 kHz. The paper trains
+This config is for a GPU, and was NOT run to its end here. A sound lasts about a second. The paper trains
 200,000 steps on another set of digits. No score was measured here. The tests run two steps with narrow nets and draw
 samples, which takes 10 seconds on two shared CPU cores.
 
@@ -26,8 +26,8 @@ def get_config():
     config.model = {
         "name": "gan",
         "conditional": True,
-        "generator": {"name": "wave", "channels": (512, 256, 128, 64)},
-        "discriminator": {"name": "wave", "channels": (512, 256, 128, 64)},
+        "generator": {"name": "wavegan", "channels": (512, 256, 128, 64)},
+        "discriminator": {"name": "wavegan", "channels": (512, 256, 128, 64)},
         "loss": "wasserstein",
         "penalty": "gradient_penalty",
         "gamma": 10.0,

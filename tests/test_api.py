@@ -173,7 +173,7 @@ def test_tokens_are_drawn_after_a_prefix_and_saved_as_lines(tmp_path):
         (lambda: gj.data.arrays(3), "x is of type int; expected rows"),
         (
             lambda: gj.data.arrays(X, kind="audio"),
-            "unknown kind of values in memory 'audio'; expected one of image, vector",
+            "unknown kind of values in memory 'audio'; expected one of image, video, vector",
         ),
         (lambda: gj.data.arrays(X, kind="tokens"), "tokens of type float32; expected whole numbers from 0"),
         (lambda: gj.data.arrays(TOKENS - 1, kind="tokens"), "tokens from -1 to 2; expected whole numbers from 0"),

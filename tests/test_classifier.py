@@ -16,8 +16,10 @@ from gen_jax.errors import UserError
 from gen_jax.metrics import catalogue
 from gen_jax.metrics.features import real_data, subset
 from gen_jax.metrics.images import classifier
+from gen_jax.metrics.images.motion import DRIFT, MOTION, ORDER
 from gen_jax.metrics.sequences.bars import VALID_BARS
 from gen_jax.metrics.sequences.paired_texts import TRANSLATION
+from gen_jax.metrics.sequences.pitch import PITCH
 from gen_jax.metrics.sequences.summaries import SUMMARY
 from gen_jax.model import Model
 from gen_jax.verbs.score import make_scorer
@@ -41,7 +43,8 @@ PAIRED |= {
     name for name in catalogue.metrics() if name.startswith(("absolute_error", "segmented_", "word_error", "dtw_"))
 } | {"retrieval"}
 TEXTS = {metric.name for measure in (TRANSLATION, SUMMARY, VALID_BARS) for metric in measure.metrics}
-OTHERS = SEQUENCES | LATENTS | TABLES | PAIRED | TEXTS
+CLIPS = {metric.name for measure in (MOTION, DRIFT, ORDER, PITCH) for metric in measure.metrics}
+OTHERS = SEQUENCES | LATENTS | TABLES | PAIRED | TEXTS | CLIPS
 
 
 @pytest.fixture(scope="module", autouse=True)

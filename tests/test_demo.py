@@ -161,7 +161,7 @@ WRONG = {
 }
 
 
-TEXTUAL = Controls((), "text", False, (), (), False, {}, False, False, False)
+TEXTUAL = Controls((), "text", False, False, (), (), False, {}, False, False, False)
 
 
 def answer_of(run, **question):

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_device")
 def test_a_kind_is_one_file(name):
     kind = KINDS[name]
     assert f"data.kinds.{name}" in MODULES and kind.name == name
-    assert kind.suffixes and set(kind.axes) <= set("THWCD")
+    assert kind.suffixes and set(kind.axes) <= set("THWCDFS")
     assert (kind.rank, kind.time) == (len(kind.axes), kind.axes[0] == "T")
 
 

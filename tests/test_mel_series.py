@@ -85,7 +85,8 @@ def test_settings_of_spectrograms(file):
         with pytest.raises(UserError, match=line):
             open_source(options(file, mel=text))
     with pytest.raises(
-        UserError, match="data.mel is 'hop=64' and .* holds audio data; expected spectrogram or mel_series"
+        UserError,
+        match="data.mel is 'hop=64' and .* holds audio data; expected spectrogram or phase_spectrogram or mel_series",
     ):
         open_source(options(file, mel="hop=64", encoding="waveform"))
 

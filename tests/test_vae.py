@@ -420,7 +420,11 @@ WRONG = {
     "encoder": (VECTOR, {"encoder": {"name": "cnov"}}, "Did you mean 'conv'"),
     "decoder": (VECTOR, {"decoder": {"name": "mlp", "hiden": 3}}, "Did you mean 'hidden'"),
     "labels": (VECTOR._replace(classes=()), {"conditional": True}, "are missing; .* Set model.conditional=False"),
-    "kind": (TEXT, {}, "holds text data; expected images, class maps, vectors, spectrograms, tables"),
+    "kind": (
+        TEXT,
+        {},
+        "holds text data; expected images, class maps, clips, vectors, spectrograms, spectrograms with phases, sounds of one length, tables",
+    ),
 }
 
 

@@ -77,5 +77,5 @@ def test_lengths_that_do_not_fit_are_refused():
         UserError, match="sounds have 300 samples; expected a multiple of 16 .* Set --config.data.frames=304"
     ):
         nets.WaveGenerator((300, 1), (8, 4)).init(jax.random.key(0), jnp.zeros((1, 2)))
-    with pytest.raises(UserError, match="wave is for sounds, and a row has the shape \\[8, 8, 3\\]"):
+    with pytest.raises(UserError, match="wavegan is for sounds, and a row has the shape \\[8, 8, 3\\]"):
         nets.WaveDiscriminator((8,)).init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))

@@ -75,7 +75,7 @@ GENERATORS: Nets = {
     "unet": UNet,
     "sr": SuperResolver,
     "video": VideoGenerator,
-    "wave": WaveGenerator,
+    "wavegan": WaveGenerator,
 }
 # Net(**options): (x [N, ...], conditions, mask) -> logits [N], or [N, P] for P patches
 DISCRIMINATORS: Nets = {
@@ -85,7 +85,7 @@ DISCRIMINATORS: Nets = {
     "recurrent": RecurrentDiscriminator,
     "patch": PatchDiscriminator,
     "video": VideoDiscriminator,
-    "wave": WaveDiscriminator,
+    "wavegan": WaveDiscriminator,
 }
 # Net(shape, **options): (x [N, ...], conditions or None) -> [N, *shape]
 ENCODERS: Nets = {"mlp": MLP, "conv": ConvEncoder}

@@ -28,11 +28,13 @@ def stage_lengths(shape: Sequence[int], stages: int) -> list[int]:
       UserError: for rows that are no sounds, or a length that the stages do not divide.
     """
     if len(shape) != 2:
-        raise UserError(f"wave is for sounds, and a row has the shape {[*shape]}; expected sounds [samples, channels]")
+        raise UserError(
+            f"wavegan is for sounds, and a row has the shape {[*shape]}; expected sounds [samples, channels]"
+        )
     if shape[0] % STRIDE**stages:
         near = max(1, round(shape[0] / STRIDE**stages)) * STRIDE**stages
         raise UserError(
-            f"sounds have {shape[0]} samples; expected a multiple of {STRIDE**stages} for a net wave of {stages} widths. "
+            f"sounds have {shape[0]} samples; expected a multiple of {STRIDE**stages} for a net wavegan of {stages} widths. "
             f"Set --config.data.frames={near}"
         )
     return [shape[0] // STRIDE**stage for stage in range(stages, -1, -1)]
@@ -94,7 +96,7 @@ class WaveDiscriminator(nn.Module):
           c: the conditions; None without conditions.
           mask: not used, because no layer reads the batch.
         """
-        check_whole("shuffle of wave", self.shuffle, 0)
+        check_whole("shuffle of wavegan", self.shuffle, 0)
         widths = stage_channels(self.channels, len(self.channels))[::-1]
         stage_lengths(x.shape[1:], len(widths))
         for stage, width in enumerate(widths):

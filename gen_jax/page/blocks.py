@@ -178,7 +178,7 @@ class Form:
         parts: dict[str, Any] = {}
         if controls.labels:
             parts["label"] = gr.Dropdown([ANY, *controls.labels], value=ANY, label="label")
-        if controls.condition in ("image", "video"):
+        if controls.file:
             parts["condition"] = gr.File(
                 label=f"{controls.condition}; without a file: the first test rows", type="filepath"
             )

@@ -29,6 +29,7 @@ class Controls(NamedTuple):
     Attributes:
       labels: names of the labels; none if samples take no label.
       condition: name of the condition in `--given`: image, video, text or numbers; empty without a condition.
+      file: whether the condition is a file.
       prefix: whether a text can go on from its beginning.
       cells: names of the columns whose cells can be given; none for other data.
       queried: columns whose distribution given others is exact; none without an exact likelihood.
@@ -41,6 +42,7 @@ class Controls(NamedTuple):
 
     labels: tuple[str, ...]
     condition: str
+    file: bool
     prefix: bool
     cells: tuple[str, ...]
     queried: tuple[str, ...]
@@ -86,10 +88,12 @@ def controls_of(run: Run) -> Controls:
     tabular = spec.tabular and {"x", "mask"} <= {*model.given}
     names = tuple(column_names(spec)) if tabular else ()
     exact = model.log_prob is not None and "mask" in model.given
+    form = conditioning.form_of(spec.condition) if needs and spec.condition is not None else None
     moves = not needs and has_latents(run)
     return Controls(
         labels=tuple(spec.classes) if "y" in model.given and not spec.tabular else (),
-        condition=conditioning.form_of(spec.condition).name if needs and spec.condition is not None else "",
+        condition="" if form is None else form.name,
+        file=form is not None and "=FILE" in form.usage,
         prefix=bool(kind.tokens and levels(spec) and {"x", "mask"} <= {*model.given} and not needs),
         cells=names,
         queried=tuple(name for name, facts in zip(names, columns(spec)) if "levels" in facts)
@@ -141,7 +145,7 @@ def given_texts(controls: Controls, question: Question) -> list[str]:
       UserError: for a text that names a file, or a label beside a beginning, of which a text takes one.
     """
     texts = []
-    if controls.condition == "text" and question.condition.startswith("@"):
+    if controls.condition and not controls.file and question.condition.startswith("@"):
         raise UserError("the text begins with '@', which names a file on the command line; expected the text itself")
     if controls.condition:
         texts.append(f"{controls.condition}={question.condition}" if question.condition else "split=test")

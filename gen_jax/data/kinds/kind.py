@@ -27,7 +27,8 @@ class Kind(NamedTuple):
     Attributes:
       name: value of `spec.kind`, and of `data.kind` if "kind" is one of the options.
       plural: name of such data in error messages, such as "images".
-      axes: a letter for each axis of a row: T time, F frames of one number, H height, W width, C channels, D numbers or keys.
+      axes: a letter for each axis of a row: T time, F frames of a clip, S samples of a sound, H height, W width, C channels,
+        D numbers or keys.
       columns: whether each entry of the last axis is a column with its own range and unit; by default False.
       binary: whether the numbers of a row are 0 or 1, so that a likelihood is a probability; by default False.
       symbols: whether the numbers of an array are symbols 0, 1, ... without an order; by default False.
