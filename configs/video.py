@@ -19,7 +19,7 @@ def adam(rate, examples):
 
 def get_config():
     config = base_config()
-    config.steps = 2400
+    config.steps = 1500
     config.batch_size = 16
     config.log_every = 100
     config.sample_every = 500

@@ -18,8 +18,6 @@ from gen_jax.nets.embedding import Embedded, Table, as_vector, with_image
 from gen_jax.nets.layers import UpConv, spectrally, stage_channels, stage_sides
 from gen_jax.nets.mlp import ACTIVATIONS
 
-LEAST_FRAMES = 4  # of the first stage of a generator, unless a clip is shorter
-
 
 def neighbours(x: jax.Array, taps: int) -> jax.Array:
     """Returns each frame beside its neighbours, in the channels: [N, T, ..., taps C]. Beyond the ends are zeros.
@@ -73,7 +71,7 @@ def check_clips(shape: Sequence[int], net: str) -> None:
 class VideoGenerator(nn.Module):
     """A generator of clips, `z [N, Z], c -> x [N, *shape]`: transposed convolutions within the frames, and residual ones between.
 
-    The clip begins with as few frames as its number can be halved to, at least `LEAST_FRAMES`, once for each stage after the first.
+    The dense layer gives each frame features of its own, because frames that are repeated in time stand still.
     An image of the condition, such as first frames, enters each stage through convolutions of its own.
 
     Attributes:
@@ -107,15 +105,11 @@ class VideoGenerator(nn.Module):
         vector = vectors_of(c)
         if vector is not None:
             z = jnp.concatenate([z, Table(z.shape[-1], nn.initializers.normal(1.0), name="embed")(vector)], -1)
-        doublings = 0
-        while doublings < len(widths) - 1 and frames % 2 == 0 and frames // 2 >= LEAST_FRAMES:
-            frames, doublings = frames // 2, doublings + 1
         x = nn.Dense(frames * math.prod(sides[0]) * widths[0], use_bias=False, kernel_init=NORMAL, name="enter")(z)
         x = nn.relu(x.reshape(len(z), frames, *sides[0], widths[0]))
         pictures = self.pictures(c, sides, widths)
         for stage, width in enumerate(widths):
             if stage:
-                x = x if stage > doublings else jnp.repeat(x, 2, 1)
                 x = nn.relu(self.within(x, width, f"up_{stage}"))
             if pictures:
                 x = x + jnp.repeat(pictures[stage][:, None], x.shape[1], 1)
