@@ -63,7 +63,7 @@ LAW_REPEATS = """
     vae_columns diffusion_levels diffusion_unet patches speech_sum speech_flow
 """
 CONFIG_REPEATS = """
-    autoencoder bayes_net_bif digit_gan note_gan wavegan video video_diffusion speak speak_voice patch_transformer polyphonic_gru chorales jsb_transformer diffusion_gaussians diffusion_mnist diffusion_cifar10 emoji emoji_diffusion masked bbans bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae emoji_style
+    autoencoder bayes_net_bif digit_gan drum_gan note_gan wavegan video video_diffusion speak speak_voice patch_transformer polyphonic_gru chorales jsb_transformer diffusion_gaussians diffusion_mnist diffusion_cifar10 emoji emoji_diffusion masked bbans bbans_8bit bbans_8bit_wide beta_vae cgan chow_liu conv_vae cvae emoji_style
     gan_gaussians gan_minimax gru hinge iwae jsb_gru jsb_gru_structured jsb_hmm jsb_lstm lsgan lstm mingru pacgan pix2pix r3gan r3gan_cifar10 rcgan repair rnn
     speech_rnn stacked_mnist summarise super_resolution tunes tvae wgan wgan_gp
 """

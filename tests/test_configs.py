@@ -226,6 +226,7 @@ def films(folder: Path, random: np.random.Generator) -> list[str]:
 
 
 PAIRED = {
+    "drum_gan": hits,
     "note_gan": hits,
     "video": films,
     "video_diffusion": films,
