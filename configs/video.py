@@ -1,8 +1,13 @@
 """Clips of people by a GAN whose layers are (2+1)-dimensional (Tulyakov et al. 2018, arXiv 1707.04993; Tran et al. 2018).
 
-python -m gen_jax.train --config configs/video.py --config.data.path=weizmann
+    python -m gen_jax.train --config configs/video.py --config.data.path=weizmann
 
-python -m gen_jax.sample --workdir runs/video --num 16 --given y=all --out clips.gif
+The scores are of step 1000, after 1024 seconds on two CPU cores, where the run was stopped; 500 clips of one seed, beside
+those of real test clips in brackets. The action that was asked for is read in a share of 0.772 (0.8501). The Frechet
+distance is 430.6 (286.7), and drift 0.4446 (0.7172): a clip keeps to one person. The clips move too little: motion_error
+is 0.8227 (0.2891), and a classifier takes a share of 0 (0.9827) of them for clips in their true order.
+
+    python -m gen_jax.sample --workdir runs/video --num 16 --given y=all --out clips.gif
 """
 
 from gen_jax.config import base_config
