@@ -57,6 +57,7 @@ FIRST = ("test_notebooks", "test_launch", "test_kills", "test_paired_models", "t
 LAST = ("test_nets", "test_configs")  # short tests, one by one, so that no worker waits for another at the end
 
 LAW_REPEATS = """
+    gan_video gan_wave diffusion_video
     gan_dropout gan_wasserstein gan_hinge gan_evolution gan_dcgan gan_r3 gan_text_given bayes_net_tree hmm_series vae_dreg
     vae_conv vae_text_given forest_tree autoregressive_roll autoregressive_voices made_orders diffusion_given diffusion_columns
     diffusion_labels diffusion_series masked_image flow_labels ladder_conv autoencoder gan_columns transformer_text
@@ -68,6 +69,7 @@ CONFIG_REPEATS = """
     speech_rnn stacked_mnist summarise super_resolution tunes tvae wgan wgan_gp
 """
 EXPORT_REPEATS = """
+    gan_video gan_wave diffusion_video
     gan_dropout gan_wasserstein gan_hinge gan_evolution gan_dcgan gan_r3 gan_columns gan_recurrent gan_image_given vae_text_given
     vae_columns vae_dreg vae_conv autoencoder forest_tree transformer_text transformer_text_to_text autoregressive_roll
     autoregressive_voices made_orders diffusion_labels diffusion_given diffusion_levels diffusion_series diffusion_columns

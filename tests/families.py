@@ -194,6 +194,13 @@ def sequence_family(
     return Family(partial(family, spec, **options), batch, {}, partial(nats, batch, least), 60, outcomes)
 
 
+def shaped(batch: dict, spec) -> dict:
+    """Returns a batch of images [N, 8, 8, 1] as clips, whose second frame is the mirrored first one, or as sounds."""
+    x = batch["x"]
+    clips = np.stack([x, x[:, :, ::-1]], 1)
+    return {**batch, "x": clips if clips.shape[1:] == spec.shape else x.reshape(-1, *spec.shape)}
+
+
 def gan_family(spec, batch: dict, net: dict, **options) -> Family:
     nets = {"generator": net, "discriminator": net}
     adam = {"generator_optimizer": FAST, "discriminator_optimizer": FAST}
@@ -299,6 +306,9 @@ def complete_table(*levels: int):
 VECTOR, IMAGE = (
     make_spec(*facts)._replace(classes=("a", "b", "c")) for facts in (("vector", (2,)), ("image", (8, 8, 1)))
 )
+CLIP, WAVE = (
+    make_spec(*facts)._replace(classes=("a", "b", "c")) for facts in (("video", (2, 8, 8, 1)), ("wave", (64, 1)))
+)
 BLACK_WHITE = IMAGE._replace(dtype="uint8", low=0, high=1)
 RECURRENT = {"name": "recurrent", "cell": {"name": "gru", "units": 8}}
 GRID = {"name": "conv", "channels": (8,), "blocks": 1}
@@ -367,6 +377,23 @@ FAMILIES = {
         IMAGE, images(), DCGAN, loss="non_saturating", penalty="none", conditional=True, ema_half_life=BURN_IN
     ),
     "gan_r3": gan_family(IMAGE, images(), R3),
+    "gan_video": gan_family(
+        CLIP,
+        shaped(images(), CLIP),
+        {"name": "video", "channels": (4,)},
+        loss="hinge",
+        penalty="none",
+        conditional=True,
+    ),
+    "gan_wave": gan_family(
+        WAVE,
+        shaped(images(), WAVE),
+        {"name": "wavegan", "channels": (4, 4)},
+        loss="wasserstein",
+        penalty="gradient_penalty",
+        conditional=True,
+        n_critic=2,
+    ),
     "gan_image_given": paired_family(
         NEGATIVE,
         pairs(),
@@ -525,6 +552,13 @@ FAMILIES = {
         observed=True,
         net={"name": "unet", "channels": 8, "multiples": (1, 2), "blocks": 1, "heads": 2, "groups": 4, "dropout": 0.05},
     )._replace(distance=partial(paired_distance, described_images())),
+    "diffusion_video": diffusion_family(
+        CLIP,
+        shaped(images(), CLIP),
+        conditional=True,
+        observed=True,
+        net={"name": "video", "patch": 4, "units": 16, "layers": 1, "heads": 2, "dropout": 0.05},
+    ),
     "diffusion_given": diffusion_family(
         NEGATIVE,
         pairs(),

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from gen_jax.config import load_file, plain
 from gen_jax.errors import UserError, choose, nearest, whole_number
 
 EXAMPLES = {"config": "configs/gan.py", "workdir": "runs/gan"}
@@ -124,13 +123,10 @@ def define_config(argv: list[str], values: flags.FlagValues) -> list[str]:
     """
     from gen_jax.cli import changes  # slow to import
     from gen_jax.models import complete_settings
-    from gen_jax.storage.registration import restore_trusted
+    from gen_jax.storage.registration import trusted_config
 
     config_flag = read_config_flags(argv)
-    file = config_file(argv)
-    config = load_file(file)
-    if file.suffix == ".json":
-        restore_trusted(plain(config), file.parent)
+    config = trusted_config(config_file(argv))
     name = config_flag.changes.get("model.name")
     if name is not None and "model" in config and name != config.model.get("name"):
         config.model = ConfigDict({"name": name})

@@ -29,6 +29,7 @@ from gen_jax.page.controls import (
     moved,
 )
 from gen_jax.run import Run, Samples, load
+from gen_jax.storage.directory import BEST, steps_in
 from gen_jax.verbs import paths
 from gen_jax.verbs.draw import value_of
 
@@ -51,7 +52,6 @@ class Shelf:
         self.runs = {folder: load(folder) for folder in self.folders}
         self.files = Path(tempfile.mkdtemp(prefix="gen_jax_demo_"))
         atexit.register(shutil.rmtree, self.files, ignore_errors=True)
-        self.orders: dict[tuple[str, int], list[int]] = {}
 
     def renew(self, folder: str) -> Run:
         """Returns a run at its newest checkpoint, which is loaded if it is new.
@@ -60,22 +60,10 @@ class Shelf:
           folder: directory of the run.
         """
         with self.lock:
-            newest = load(folder)
-            if newest.step != self.runs[folder].step:
-                self.runs[folder] = newest
+            steps = steps_in(Path(folder) / BEST) or steps_in(Path(folder) / "checkpoints")
+            if steps and steps[-1] != self.runs[folder].step:
+                self.runs[folder] = load(folder)
             return self.runs[folder]
-
-    def order(self, folder: str) -> list[int]:
-        """Returns the most active latents of a run, at most `SLIDERS`.
-
-        Args:
-          folder: directory of the run.
-        """
-        run = self.runs[folder]
-        with self.lock:
-            if (folder, run.step) not in self.orders:
-                self.orders[folder, run.step] = paths.by_activity(run)[0][:SLIDERS].tolist()
-            return self.orders[folder, run.step]
 
 
 def in_one_line(function: Callable[..., Sequence[Any]], blanks: Sequence[Any]) -> Callable[..., list[Any]]:
@@ -139,9 +127,9 @@ class Outputs:
           samples: the samples.
         """
         kind, folder = kind_of(self.run.spec), Path(tempfile.mkdtemp(dir=self.folder))
-        suffixes = [suffix for suffix in (".npz", *kind.suffixes) if suffix != ".csv" or self.run.spec.tabular]
-        for suffix in suffixes:
-            samples.save(folder / f"samples{suffix}")
+        for suffix in (".npz", *kind.suffixes):
+            if not (folder / f"samples{suffix}").exists():  # because a picture is written with some files
+                samples.save(folder / f"samples{suffix}")
         files = {path.suffix: str(path) for path in sorted(folder.iterdir())}
         making: Mapping[str, Callable[[], Any]] = {
             "moving": lambda: files[".gif"],
@@ -391,7 +379,7 @@ class Section:
 
     def add_latents(self) -> None:
         """Adds a slider for each of the most active latents of one sample."""
-        gr, order = self.gr, self.shelf.order(self.folder)
+        gr, order = self.gr, paths.by_activity(self.run)[0][:SLIDERS].tolist()
         with gr.Accordion("move latents", open=False):
             places = drawn_places(self.run, 0, order)
             sliders = [

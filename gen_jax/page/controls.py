@@ -228,6 +228,17 @@ def answer(run: Run, controls: Controls, question: Question) -> Samples:
     return Samples(draw.draw_request(run.model, run.state, run.spec, question.seed, request, options), run.spec)
 
 
+def prior_of(run: Run, order: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the mean and the standard deviation of some latents under the prior.
+
+    Args:
+      run: the run.
+      order: numbers of the latents.
+    """
+    z = paths.draws(run.model, run.state, 0, paths.PRIOR_ROWS)["z"].reshape(paths.PRIOR_ROWS, -1)[:, [*order]]
+    return z.mean(0), np.maximum(z.std(0), 1e-9)
+
+
 def moved(run: Run, seed: int, order: Sequence[int], places: Sequence[float]) -> Samples:
     """Returns the sample of a latent some of whose numbers are moved.
 
@@ -237,11 +248,9 @@ def moved(run: Run, seed: int, order: Sequence[int], places: Sequence[float]) ->
       order: numbers of the latents that are moved.
       places: their places, in standard deviations of the prior from its mean.
     """
-    latent = paths.draws(run.model, run.state, seed, 1)
-    spread = paths.draws(run.model, run.state, 0, paths.PRIOR_ROWS)["z"].reshape(paths.PRIOR_ROWS, -1)
+    latent, (mean, deviation) = paths.draws(run.model, run.state, seed, 1), prior_of(run, order)
     z = latent["z"].reshape(-1).copy()
-    for number, place in zip(order, places):
-        z[number] = spread[:, number].mean() + place * spread[:, number].std()
+    z[[*order]] = mean + deviation * np.asarray(places)
     return run.decode({**latent, "z": z.reshape(latent["z"].shape)})
 
 
@@ -253,7 +262,6 @@ def drawn_places(run: Run, seed: int, order: Sequence[int]) -> list[float]:
       seed: seed of the draw.
       order: numbers of the latents.
     """
-    z = paths.draws(run.model, run.state, seed, 1)["z"].reshape(-1)
-    spread = paths.draws(run.model, run.state, 0, paths.PRIOR_ROWS)["z"].reshape(paths.PRIOR_ROWS, -1)
-    centred = (z[[*order]] - spread[:, [*order]].mean(0)) / np.maximum(spread[:, [*order]].std(0), 1e-9)
-    return [float(place) for place in np.clip(centred, -paths.REACH, paths.REACH)]
+    mean, deviation = prior_of(run, order)
+    z = paths.draws(run.model, run.state, seed, 1)["z"].reshape(-1)[[*order]]
+    return np.clip((z - mean) / deviation, -paths.REACH, paths.REACH).tolist()

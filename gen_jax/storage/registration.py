@@ -5,8 +5,10 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from gen_jax import optimizers
-from gen_jax.config import flat
+from gen_jax.config import flat, load_file, plain
 from gen_jax.distributions import frames, pixels
 from gen_jax.errors import UserError, choose
 from gen_jax.losses.adversarial import LOSSES
@@ -138,6 +140,21 @@ def home_of(thing: Any) -> str:
                 if value is thing:
                     return f"{module.__name__}:{name}"
     return place_of(thing)
+
+
+def trusted_config(file: Path) -> ConfigDict:
+    """Returns the config of a file. The code that a run's `config.json` names must be code that the user has trained with.
+
+    Args:
+      file: a config file, or `config.json` of a run.
+
+    Raises:
+      UserError: for a file that gives no config, or other code.
+    """
+    config = load_file(file)
+    if file.suffix == ".json":
+        restore_trusted(plain(config), file.parent)
+    return config
 
 
 def restore_trusted(config: Mapping[str, Any], workdir: Path) -> None:

@@ -22,7 +22,7 @@ from gen_jax.references import described, place_of
 from gen_jax.registry import epochs_as_examples
 from gen_jax.run import Run, load
 from gen_jax.storage import checkpoint, directory
-from gen_jax.storage.registration import restore_trusted
+from gen_jax.storage.registration import trusted_config
 from gen_jax.storage.trust import trust
 from gen_jax.training import curves, log, selection
 from gen_jax.training.hooks import Hook, check_hooks, hooks_of_run
@@ -166,9 +166,7 @@ def changed_config(experiment: str | Path | ConfigDict, settings: Mapping[str, A
     if isinstance(experiment, ConfigDict):
         complete = config.referenced(config.unshared(experiment))
     else:
-        complete = config.load_file(experiment)
-        if Path(experiment).suffix == ".json":
-            restore_trusted(config.plain(complete), Path(experiment).parent)
+        complete = trusted_config(Path(experiment))
     others = dict(settings)
     if "model" in others:
         options = others.pop("model")

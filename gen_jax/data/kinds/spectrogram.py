@@ -10,7 +10,8 @@ from gen_jax.data.kinds.image import IMAGE
 from gen_jax.data.kinds.kind import Kind
 from gen_jax.data.kinds.mel import Mel, log_mel, mel_of, mel_settings, range_of, sound_of
 from gen_jax.data.kinds.wav_files import joined_wav
-from gen_jax.data.source import Source, say_once
+from gen_jax.data.kinds.wave import of_one_length
+from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 
@@ -40,10 +41,10 @@ class PictureForm(NamedTuple):
 def pictures_of_recordings(source: Source, frames: int, form: PictureForm) -> Source:
     """Returns recordings as pictures of one width. The top line is the highest frequency.
 
-    A shorter recording ends in silence. A longer one is cut, and a line says how many are.
+    A shorter recording ends in silence. A longer one is cut, see `of_one_length`.
 
     Args:
-      source: amplitudes [T] in [-1, 1], with a `length`, and `rate` among its facts.
+      source: amplitudes [T] in [-1, 1], with lengths, and `rate` among its facts.
       frames: width of the pictures.
       form: what turns a recording into a picture.
 
@@ -54,35 +55,23 @@ def pictures_of_recordings(source: Source, frames: int, form: PictureForm) -> So
     if frames < LEAST_FRAMES or frames * settings.hop <= settings.window // 2:
         least = max(LEAST_FRAMES, settings.window // 2 // settings.hop + 1)
         raise UserError(f"data.frames is {frames}; expected at least {least}")
-    samples = frames * settings.hop
-    for split, size in source.sizes.items():
-        lengths = np.full(size, source.shape[0]) if source.lengths is None else source.lengths(split)
-        longer = int((lengths > samples).sum())
-        if longer:
-            seconds = samples / settings.rate
-            say_once(
-                f"{source.name}: {longer} of {size} recordings of {split} are cut to {seconds:.2f} s; see data.frames"
-            )
+    whole = of_one_length(source, frames * settings.hop)
 
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
-        batch = dict(source.rows(split, indices))
-        lengths = batch.pop("length", np.full(len(indices), source.shape[0]))
+        batch = whole.rows(split, indices)
         x = np.empty((len(indices), settings.mels, frames, form.channels), np.float32)
-        for row, (sound, length) in enumerate(zip(batch["x"], lengths, strict=True)):
-            whole = np.zeros(samples)
-            whole[: min(length, samples)] = sound[: min(length, samples)]
-            x[row] = form.picture(whole, settings)[:, :frames]
+        for row, sound in enumerate(batch["x"]):
+            x[row] = form.picture(sound.astype(np.float64), settings)[:, :frames]
         return {**batch, "x": np.clip(x, *form.limits)}
 
-    return source._replace(
+    return whole._replace(
         kind=form.kind,
         shape=(settings.mels, frames, form.channels),
         dtype=np.dtype(np.float32),
         rows=rows,
         content=content_hash(source.content, form.encoding, settings, frames),
         limits=form.limits,
-        info={**{name: fact for name, fact in source.info.items() if name != "ragged"}, **settings._asdict()},
-        lengths=None,
+        info={**whole.info, **settings._asdict()},
     )
 
 

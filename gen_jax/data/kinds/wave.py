@@ -15,19 +15,13 @@ from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError
 
 
-def waves_of_recordings(source: Source, options: Mapping[str, Any]) -> Source:
-    """Returns recordings as rows of one length. A shorter one ends in silence, a longer one is cut, and a line says so.
+def of_one_length(source: Source, samples: int) -> Source:
+    """Returns recordings as amplitudes [samples]. A shorter one ends in silence, a longer one is cut, and a line says so.
 
     Args:
-      source: amplitudes [T] in [-1, 1], with a `length`, and `rate` among its facts.
-      options: the `data` section of a config, of which `frames`, the number of samples of a row, is read.
-
-    Raises:
-      UserError: for no samples.
+      source: amplitudes [T] in [-1, 1], with lengths, and `rate` among its facts.
+      samples: number of samples of a row.
     """
-    samples = options["frames"]
-    if samples < 1:
-        raise UserError(f"data.frames is {samples}; expected at least 1 sample of a sound")
     lengths = source.lengths
     assert lengths is not None  # because recordings have lengths
     for split, size in source.sizes.items():
@@ -41,18 +35,36 @@ def waves_of_recordings(source: Source, options: Mapping[str, Any]) -> Source:
     def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
         batch = dict(source.rows(split, indices))
         ends = batch.pop("length")
-        x = np.zeros((len(indices), samples, 1), np.float32)
+        x = np.zeros((len(indices), samples), np.float32)
         for row, (sound, end) in enumerate(zip(batch["x"], ends, strict=True)):
-            x[row, : min(end, samples), 0] = sound[: min(end, samples)]
+            x[row, : min(end, samples)] = sound[: min(end, samples)]
         return {**batch, "x": x}
 
-    return source._replace(
-        kind="wave",
-        shape=(samples, 1),
-        rows=rows,
-        content=content_hash(source.content, "wave", samples),
-        info={name: fact for name, fact in source.info.items() if name != "ragged"},
-        lengths=None,
+    info = {name: fact for name, fact in source.info.items() if name != "ragged"}
+    return source._replace(shape=(samples,), rows=rows, info=info, lengths=None)
+
+
+def waves_of_recordings(source: Source, options: Mapping[str, Any]) -> Source:
+    """Returns recordings as rows [samples, 1] of one length, see `of_one_length`.
+
+    Args:
+      source: amplitudes [T] in [-1, 1], with lengths, and `rate` among its facts.
+      options: the `data` section of a config, of which `frames`, the number of samples of a row, is read.
+
+    Raises:
+      UserError: for no samples.
+    """
+    samples = options["frames"]
+    if samples < 1:
+        raise UserError(f"data.frames is {samples}; expected at least 1 sample of a sound")
+    whole = of_one_length(source, samples)
+
+    def rows(split: str, indices: np.ndarray) -> dict[str, np.ndarray]:
+        batch = whole.rows(split, indices)
+        return {**batch, "x": batch["x"][..., None]}
+
+    return whole._replace(
+        kind="wave", shape=(samples, 1), rows=rows, content=content_hash(source.content, "wave", samples)
     )
 
 
