@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 BENCH := .venv-bench
+DEMO := .venv-demo
 DEVICE ?= cpu
 TORCH ?= $(if $(filter gpu,$(DEVICE)),torch,torch==2.13.0)
 EXTRAS := $(if $(filter gpu,$(DEVICE)),bench cuda,bench)
@@ -22,8 +23,9 @@ test: $(VENV)/installed-test
 
 # The site too. With 10,000 damaged files in the place of 400, laws under the flags of XLA that users have, and where they are installed: the other
 # supported Python, Slurm and Open MPI.
-test-all: $(VENV)/installed-test $(VENV)/installed-demo docs
+test-all: $(VENV)/installed-test $(DEMO)/installed docs
 	FUZZ=10000 $(BIN)/python -m pytest -m ''
+	$(DEMO)/bin/python -m pytest -m '' tests/test_demo.py
 
 # The peers have a virtual environment of their own. PyTorch comes first, for the others take whichever version is there.
 bench: $(BENCH)/installed-$(DEVICE)
@@ -49,8 +51,10 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
 	touch $@
 
-$(VENV)/installed-demo: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[demo,browser]"
+# The page has a virtual environment of its own, without the constraints, because Gradio does not take the newest Pillow.
+$(DEMO)/installed: pyproject.toml
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet -e ".[test,demo,browser]"
 	touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed
