@@ -3,10 +3,12 @@
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from gen_jax.config import load_file
 from gen_jax.errors import UserError
 from gen_jax.metrics.images.distances import frechet_distance
 from gen_jax.metrics.images.neighbours import neighbour_statistics
@@ -71,3 +73,65 @@ def test_what_the_runner_refuses(benchmark, tmp_path, monkeypatch):
         with pytest.raises(UserError, match=said):
             run.main(["run.py", *flags])
     assert not list(tmp_path.iterdir())
+
+
+def leaves(options, name):
+    """Returns the numbers of a name in options, in order."""
+    if not isinstance(options, dict):
+        return []
+    return [number for key, value in options.items() for number in ([value] if key == name else leaves(value, name))]
+
+
+def test_members_of_the_atlas_are_their_configs_on_the_data_of_the_arena(benchmark):
+    atlas, arenas = benchmark("atlas"), benchmark("arenas")
+    for arena in arenas.ARENAS.values():
+        for member in arena.members.values():
+            original = load_file(arenas.CONFIGS / member.config)
+            config = atlas.experiment(arena, member, 3, 1234, None)
+            assert (config.seed, config.steps, config.replicas) == (3, 1234, 1)
+            assert {name: config.data[name] for name in arena.data} == arena.data
+            assert config.model.name == original.model.name
+            ratio = 1234 / original.steps
+            before, after = (leaves(each.model.to_dict(), "examples") for each in (original, config))
+            np.testing.assert_allclose(after, [ratio * number for number in before], atol=0.5)
+    config = atlas.experiment(arenas.CHORALES, arenas.CHORALES.members["hmm"], 0, 60, "/folder")
+    assert (config.data.path, config.data.data_dir) == ("/folder/JSB_Chorales.mat", None)
+
+
+def test_the_time_to_a_goal_is_that_of_the_first_checkpoint_that_reaches_it(benchmark, monkeypatch, tmp_path):
+    atlas, arenas = benchmark("atlas"), benchmark("arenas")
+    lines = [{"step": step, "seconds": 2.0 * step} for step in (10, 20, 30, 40)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for step in (15, 25, 40):
+        (tmp_path / "checkpoints" / str(step)).mkdir(parents=True)
+    values = {15: 60.0, 25: 49.0}
+    run = lambda step: SimpleNamespace(score=lambda name, num: {name: {"value": values[step]}})
+    monkeypatch.setattr(atlas.gj, "load", lambda workdir, step: run(step))
+    assert atlas.seconds_to_goal(arenas.MNIST, tmp_path, 30.0) == 50.0  # a Frechet distance of at most 50
+    values[25] = 51.0
+    assert atlas.seconds_to_goal(arenas.MNIST, tmp_path, 30.0) == 80.0
+    assert atlas.seconds_to_goal(arenas.MNIST, tmp_path, 50.1) is None
+    assert atlas.seconds_to_goal(arenas.GRID, tmp_path, 0.5) == 30.0  # here more is better
+
+
+def test_an_arena_is_a_measured_result(benchmark, monkeypatch):
+    atlas, arenas = benchmark("atlas"), benchmark("arenas")
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "results")
+    schema, render = importlib.import_module("schema"), importlib.import_module("render")
+
+    def entry(value, seconds):
+        scores = {"frechet": {"value": value, "oracle": 1.5, "protocol": {"samples": 5000, "shape": [1]}}}
+        figures = {"train_seconds": 300.0, "goal_seconds": seconds, "sampling": 0.5, "memory": 1.0, "steps": 9}
+        facts = {"likelihood": "a bound", "given": ["x", "mask"], "encodes": True}
+        return {"scores": scores, "figures": figures, "facts": facts, "commit": "abc", "config": "vae.py"}
+
+    entries = {"vae, convolutions": [entry(10.0, 80.0), entry(12.0, None)], "gan": [entry(20.0, None)]}
+    record = schema.read(json.dumps(atlas.record(arenas.MNIST, entries, 5.0)))
+    assert schema.faults(record) == []
+    lines = render.matrix({"a": record}, "a", "frechet", "goal_seconds", "note").splitlines()
+    assert lines[2].startswith("| real data | 1.5 |")
+    assert lines[3].startswith("| `vae`, convolutions | 11.0 ± 1.0 (10.0, 12.0) |")
+    assert lines[3].endswith("| bound of the likelihood; given x, mask; has latents of rows |")
+    assert "goal_seconds" not in record["results"]["vae_convolutions"]["metrics"]  # a seed did not reach it
+    with pytest.raises(UserError, match="expected NAME=CONFIG"):
+        atlas.added("mine=absent.py")
