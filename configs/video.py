@@ -24,7 +24,7 @@ def adam(rate, examples):
 
 def get_config():
     config = base_config()
-    config.steps = 3000
+    config.steps = 1500
     config.batch_size = 16
     config.log_every = 100
     config.sample_every = 500
@@ -48,6 +48,6 @@ def get_config():
         "latent_size": 64,
         "generator_optimizer": adam(2e-4, examples),
         "discriminator_optimizer": adam(2e-4, examples),
-        "ema_half_life": 2_000.0,
+        "ema_half_life": 5_000.0,
     }
     return config

@@ -298,8 +298,13 @@ def commit(result: Mapping) -> str:
 
 
 FACTS = {
-    **{"group": "", "config": "Config", "data": "Data", "seeds": "Seeds", "time": "Time"},
-    **{"commit": "Stated in", "note": "What it offers"},
+    "group": "",
+    "config": "Config",
+    "data": "Data",
+    "seeds": "Seeds",
+    "time": "Time",
+    "commit": "Stated in",
+    "note": "What it offers",
 }
 SPECIAL = {"seeds": seeds, "time": time, "commit": commit}
 

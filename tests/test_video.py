@@ -21,6 +21,7 @@ from gen_jax.metrics.features import real_data
 from gen_jax.metrics.images import classifier
 from gen_jax.metrics.images.motion import drift, motion, order, shuffled
 from gen_jax.nets.embedding import Embedded
+from gen_jax.verbs.draw import chunk_of
 
 RANDOM = np.random.default_rng(0)
 LENGTHS = {"train/left/a": 12, "train/right/b": 9, "test/left/c": 10, "test/right/d": 7}
@@ -326,6 +327,11 @@ def test_shuffled_frames_are_never_in_order():
 def test_order_is_read_from_the_frames(real):
     scores = order(real).values(real.rows("train"))
     assert scores["order"] > 0.9 and scores["order_shuffled"] < 0.3
+
+
+def test_a_few_clips_do_not_cost_hundreds(path):
+    spec = spec_of(open_source(options(path)))
+    assert chunk_of(spec) == chunk_of(spec._replace(kind="series")) < chunk_of(spec._replace(kind="image"))
 
 
 def test_clips_are_drawn_scored_and_continued(path, tmp_path, short, capsys):

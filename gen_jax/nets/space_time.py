@@ -1,7 +1,7 @@
-"""Nets of clips. Their layers work within the frames and between them by turns (Tran et al. 2018, arXiv 1711.11248).
+"""Nets of clips whose layers are (2+1)-dimensional: one within the frames, then one between them (Tran et al. 2018, arXiv 1711.11248).
 
 XLA has no fast three-dimensional convolution on a CPU. Within the frames, frames are rows of a batch; between them, a
-convolution is a product of neighbouring frames. The critic of clips takes time as channels.
+convolution is a product of neighbouring frames.
 """
 
 import math
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gen_jax.errors import UserError, check_share, check_whole, choose
 from gen_jax.nets.dcgan import NORMAL, check_kernel
@@ -18,8 +17,6 @@ from gen_jax.nets.denoisers import ZEROS, Block, Setting, patches, positions, un
 from gen_jax.nets.embedding import Embedded, Table, as_vector, with_image
 from gen_jax.nets.layers import UpConv, spectrally, stage_channels, stage_sides
 from gen_jax.nets.mlp import ACTIVATIONS
-
-MAGNIFICATION = 2.5  # of differences of frames: in clips of people they have two fifths of the spread of frames
 
 
 def neighbours(x: jax.Array, taps: int) -> jax.Array:
@@ -32,31 +29,6 @@ def neighbours(x: jax.Array, taps: int) -> jax.Array:
     before, count = (taps - 1) // 2, x.shape[1]
     padded = jnp.pad(x, ((0, 0), (before, taps - 1 - before), *((0, 0),) * (x.ndim - 2)))
     return jnp.concatenate([padded[:, tap : tap + count] for tap in range(taps)], -1)
-
-
-def slow_waves(count: int) -> np.ndarray:
-    """Returns the slower half of the cosine waves of a number of frames [T, (T + 1) // 2], the constant one first.
-
-    Args:
-      count: number of frames.
-    """
-    times, wave = np.arange(count)[:, None] + 0.5, np.arange((count + 1) // 2)
-    return np.cos(np.pi * times * wave / count).astype(np.float32)
-
-
-def folded(x: jax.Array) -> jax.Array:
-    """Returns clips as pictures whose channels are all frames and the differences of consecutive frames.
-
-    A critic whose layers are bounded hardly feels how little frames differ, so the differences have the unit of the frames.
-
-    Args:
-      x: clips [N, T, H, W, C].
-
-    Returns:
-      Pictures [N, H, W, (2 T - 1) C].
-    """
-    frames = jnp.concatenate([x, MAGNIFICATION * (x[:, 1:] - x[:, :-1])], 1)
-    return jnp.moveaxis(frames, 1, 3).reshape(len(x), *x.shape[2:4], -1)
 
 
 def vectors_of(c: Embedded | None) -> jax.Array | None:
@@ -99,8 +71,8 @@ def check_clips(shape: Sequence[int], net: str) -> None:
 class VideoGenerator(nn.Module):
     """A generator of clips, `z [N, Z], c -> x [N, *shape]`: transposed convolutions within the frames, and residual ones between.
 
-    The dense layer gives the features of slow waves in time, whose sum the frames begin with: frames that are repeated in
-    time stand still, and frames with features of their own tremble. An image of the condition, such as first frames, enters each stage through convolutions of its own.
+    The dense layer gives each frame features of its own, because frames that are repeated in time stand still.
+    An image of the condition, such as first frames, enters each stage through convolutions of its own.
 
     Attributes:
       shape: frames, H, W, C of a clip.
@@ -133,11 +105,8 @@ class VideoGenerator(nn.Module):
         vector = vectors_of(c)
         if vector is not None:
             z = jnp.concatenate([z, Table(z.shape[-1], nn.initializers.normal(1.0), name="embed")(vector)], -1)
-        waves = slow_waves(frames)
-        x = nn.Dense(
-            waves.shape[1] * math.prod(sides[0]) * widths[0], use_bias=False, kernel_init=NORMAL, name="enter"
-        )(z)
-        x = nn.relu(jnp.einsum("tk,nkhwc->nthwc", waves, x.reshape(len(z), -1, *sides[0], widths[0])))
+        x = nn.Dense(frames * math.prod(sides[0]) * widths[0], use_bias=False, kernel_init=NORMAL, name="enter")(z)
+        x = nn.relu(x.reshape(len(z), frames, *sides[0], widths[0]))
         pictures = self.pictures(c, sides, widths)
         for stage, width in enumerate(widths):
             if stage:
@@ -181,9 +150,9 @@ class VideoGenerator(nn.Module):
 
 
 class VideoDiscriminator(nn.Module):
-    """A discriminator of clips, `x [N, T, H, W, C], c -> logits [N, 2]`: one logit for some frames alone, one for the clip.
+    """A discriminator of clips, `x [N, T, H, W, C], c -> logits [N, 2]`: one logit for the frames alone, one for the clip.
 
-    The clip is one picture, whose channels are its frames and their differences. The image of a condition stands beside each frame. Both logits add the projection of their features on a linear map of
+    The image of a condition stands beside each frame. Both logits add the projection of their features on a linear map of
     the other conditions (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3).
 
     Attributes:
@@ -191,14 +160,12 @@ class VideoDiscriminator(nn.Module):
       base: side of the lowest resolution; by default None, the side halved down to 4..7.
       kernel: side of the kernels in pixels.
       norm: `spectral` or `none`.
-      stills: number of frames that are looked at alone, evenly spread; all frames of a shorter clip.
     """
 
     channels: Sequence[int] = (128, 64, 32)
     base: int | None = None
     kernel: int = 4
     norm: str = "spectral"
-    stills: int = 4
 
     @nn.compact
     def __call__(self, x: jax.Array, c: Embedded | None = None, mask: jax.Array | None = None) -> jax.Array:
@@ -211,19 +178,21 @@ class VideoDiscriminator(nn.Module):
         """
         choose("norm", self.norm, ("spectral", "none"))
         check_clips(x.shape[1:], "the discriminator video")
-        check_whole("stills of video", self.stills)
         num, frames = x.shape[:2]
         sides = stage_sides(x.shape[2:], self.base, "video")
         check_kernel(self.kernel, len(sides), "video")
         widths = stage_channels(self.channels, len(sides) - 1)[::-1]
-        clip = with_image(folded(x), None if c is None or c.image is None else Embedded(image=c.image))
-        places = (np.arange(min(self.stills, frames)) + 0.5) * frames / min(self.stills, frames)
-        still = beside_frames(x[:, places.astype(int)], c)
-        still = still.reshape(-1, *still.shape[2:])
+        x = beside_frames(x, c)
+        still = x.reshape(num * frames, *x.shape[2:])
+        clip = x
         for stage, width in enumerate(widths):
             still = self.halved(still, width, f"still_{stage}")
-            clip = self.halved(clip, width, f"clip_{stage}")
-        still = still.reshape(num, -1, *still.shape[1:])
+            clip = neighbours(clip, 3) if stage else clip
+            if stage and clip.shape[1] > 1:
+                clip = clip[:, ::2]
+            halved = self.halved(clip.reshape(-1, *clip.shape[2:]), width, f"clip_{stage}")
+            clip = halved.reshape(num, -1, *halved.shape[1:])
+        still = still.reshape(num, frames, *still.shape[1:])
         vector = vectors_of(c)
         return jnp.stack([self.logit(still.mean(1), vector, "still"), self.logit(clip, vector, "clip")], 1)
 

@@ -23,7 +23,7 @@ CHOSEN = ("temperature", "beam")  # options of a sampler that a config may set
 HOW = "option of the sampler, NAME=VALUE, such as steps=20 or guidance=2 of a diffusion model; by default as in the config"
 fold_in = jax.jit(jax.random.fold_in)  # compiled, because otherwise it takes a third of a millisecond a chunk
 CHUNK = 256  # samples of a compiled call: any `num` needs one compilation, and sample i depends on (seed, i) alone
-SHORT = 16  # sequences of a compiled call
+SHORT = 16  # sequences or clips of a compiled call
 MOST_DRAWN, RAREST = 2**18, 1e-4  # after MOST_DRAWN drawn rows, a share of fitting rows below RAREST is an error
 
 
@@ -79,12 +79,13 @@ def value_of(text: str) -> int | float | str:
 
 
 def chunk_of(spec: Spec) -> int:
-    """Returns the number of samples of a compiled call: `CHUNK`, and `SHORT` for sequences.
+    """Returns the number of samples of a compiled call: `CHUNK`, and `SHORT` for sequences and clips, which take longer.
 
     Args:
       spec: facts of the data.
     """
-    return SHORT if kind_of(spec).time else CHUNK
+    kind = kind_of(spec)
+    return SHORT if kind.time or kind.film else CHUNK
 
 
 def draw(
@@ -110,7 +111,7 @@ def draw(
       num: number of samples.
       given: conditions, whose leaves have the leading axis `num`; by default None.
       how: options of the sampler. An array has the leading axis `num`. By default None.
-      size: number of samples of one compiled call; by default `CHUNK`, and `SHORT` for sequences.
+      size: number of samples of one compiled call; by default `CHUNK`, and `SHORT` for sequences and clips.
       fixed_cells: cells [num, D] of a table that `given` holds fixed, in the domain of the data; NaN in other cells. By
         default None.
       fits: function (rows x [N, D] of a table) -> whether each row stays [N]; by default None. The samples are then the
