@@ -2,10 +2,13 @@
 
     python -m gen_jax.train --config configs/video_diffusion.py --config.data.path=weizmann
 
-    python -m gen_jax.sample --workdir runs/video_diffusion --num 16 --given y=all --how guidance=2 --out clips.gif
+    python -m gen_jax.sample --workdir runs/video_diffusion --num 16 --given y=all --how steps=20 --out clips.gif
 
-Factorised attention is that of Arnab et al. 2021 (arXiv 2103.15691). This config was NOT run to its end here, and no score
-was measured. The tests run two steps with a small net and draw samples, which takes 15 seconds on two shared CPU cores.
+The run takes 1635 seconds on two CPU cores. The figures are for 500 clips of one seed by --how steps=20; brackets hold
+those of real test clips, which show other people. The action that was asked for is read in a share of 0.838 (0.8501).
+The Frechet distance is 267.5 (286.7), and drift 1.119 (0.7172): a clip keeps to one person. The clips move too much, bends
+twice as much as real ones: motion_error is 1.31 (0.2891). A classifier takes a share of 0.154 (0.9827) of them for clips
+in their true order. Factorised attention is that of Arnab et al. 2021 (arXiv 2103.15691).
 """
 
 from pathlib import Path
