@@ -121,6 +121,7 @@ def test_moving_average_halves_in_its_half_life():
         ({"name": "adam", "learning_rat": 1.0}, "'learning_rat'.*learning_rate"),
         ({"name": "adam", "learning_rate": {"start": 1.0}}, "schedule.*stop, examples"),
         ({"name": "adam", "learning_rate": {"start": 1.0, "stop": 0.1, "examples": 0}}, "examples of a schedule is 0"),
+        ({"name": "adam", "learning_rate": {"start": 1.0, "stop": 0.1, "examples": 2**31}}, "expected 1 to 2147483647"),
         ({"name": "sgd", "learning_rate": {"start": 1.0, "stop": 0.1, "examples": 9, "shape": "cubic"}}, "'cubic'"),
         ({"name": "sgd"}, "sgd.*lacks learning_rate"),
         (

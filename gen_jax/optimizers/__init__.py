@@ -73,8 +73,8 @@ def _moving(
             raise UserError(f"{name} of a schedule is {value}; expected a number")
     if shape == "exponential" and not (start > 0 and stop > 0):
         raise UserError(f"an exponential schedule goes from {start} to {stop}; expected numbers above 0")
-    if examples < 1:
-        raise UserError(f"number of examples of a schedule is {examples}; expected at least 1")
+    if not 1 <= examples < 2**31:
+        raise UserError(f"number of examples of a schedule is {examples}; expected 1 to {2**31 - 1}")
     if not 0 <= warm_up < examples:
         raise UserError(f"warm_up of a schedule is {warm_up}; expected a number of examples from 0 to below {examples}")
     if not warm_up:
