@@ -3,10 +3,15 @@
 The settings were written down before the first run, and none was changed by a score. A family has one setting.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from scipy.special import logsumexp
+
+from gen_jax.data.builders.gaussians import MIXTURES
 from gen_jax.model import NOTHING
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -35,6 +40,15 @@ class Arena(NamedTuple):
     shown: int  # samples in the picture
     members: Mapping[str, Member]
     length: int | None = None  # of a sample of a sequence
+    true_nll: Callable[[np.ndarray], float] | None = None  # of test rows under the density that they come from
+
+
+def grid_nll(x: np.ndarray) -> float:
+    """Returns the negative log-likelihood in nats of points [N, 2] under the grid of Gaussians."""
+    means, deviation = MIXTURES["grid"]
+    squares = np.square((x[:, None] - means) / deviation).sum(-1) / 2
+    log_prob = -squares - math.log(2 * math.pi * deviation**2 * len(means))
+    return -float(logsumexp(log_prob, axis=1).mean())
 
 
 GRID = Arena(
@@ -56,6 +70,7 @@ GRID = Arena(
         "flow": Member("flow.py", {"model.optimizer.weight_decay": 0.0}),
         "diffusion": Member("diffusion_gaussians.py"),
     },
+    true_nll=grid_nll,
 )
 MNIST = Arena(
     "MNIST",

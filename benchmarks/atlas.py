@@ -45,9 +45,9 @@ TRIAL, PERIOD = 20.0, 20  # seconds of a trial, and steps between two looks at t
 QUARTERS = 4
 LIKELIHOODS = ("nll", "nll_bound", "bits_per_dim")  # tried one by one, because not every family has them
 COSTS = {  # name -> title, unit
-    "train_seconds": ("seconds to train", "s"),
-    "goal_seconds": ("seconds to the goal", "s"),
-    "sampling": ("seconds for 1,000 samples", "s"),
+    "train_seconds": ("time to train", "s"),
+    "goal_seconds": ("time to the goal", "s"),
+    "sampling": ("time for 1,000 samples", "s"),
     "memory": ("memory", "GB"),
     "steps": ("steps", ""),
 }
@@ -233,6 +233,10 @@ def record(arena: Arena, found: Mapping[str, list[dict]], minutes: float) -> dic
     measures = {
         name: result_file.measure(name, score) | {"protocol": protocol_of(score)} for name, score in scores.items()
     }
+    if arena.true_nll is not None:
+        test = gj.data.open(**arena.data)
+        value = arena.true_nll(test.rows("test", test.spec.sizes["test"])["x"])
+        measures["nll"] |= {"oracle": float(f"{value:.4g}"), "oracle_is": "the true density"}
     for name, (title, unit) in COSTS.items():
         measures[name] = {"title": title, "unit": unit, "better": None if name == "steps" else "lower"}
     seeds = max(map(len, found.values()))
@@ -246,7 +250,7 @@ def record(arena: Arena, found: Mapping[str, list[dict]], minutes: float) -> dic
         ),
         "hardware": result_file.hardware(),
         "software": {"jax": jax.__version__, "numpy": np.__version__},
-        "shared": {"group": None, "flags": "", "data": arena.data["name"], "seeds": seeds, "time": None},
+        "shared": {"flags": "", "data": arena.data["name"], "seeds": seeds, "time": None},
         "measures": measures,
         "results": {
             name.replace(", ", "_").replace(" ", "_").lower(): entry_of(name, each) for name, each in found.items()
@@ -276,17 +280,23 @@ def entry_of(name: str, entries: list[dict]) -> dict[str, Any]:
         "config": f"configs/{entries[0]['config']}",
         "commit": {"measured": ", ".join(sorted({entry["commit"] for entry in entries})), "stated": None},
         "metrics": {metric: summary(each) for metric, each in values.items() if None not in each},
-        "note": f"{likelihood[facts['likelihood']]}; {given}; {'has' if facts['encodes'] else 'no'} latents of rows",
+        "note": None,
+        "group": f"{likelihood[facts['likelihood']]}; {given}; {'has' if facts['encodes'] else 'no'} latents of rows",
     }
 
 
 def summary(values: list[float]) -> dict[str, Any]:
     """Returns the mean of the seeds, with its standard error if there are several."""
-    rounded = [float(f"{value:.4g}") for value in values]
+    rounded = [figure(value) for value in values]
     if len(rounded) == 1:
         return {"value": rounded[0]}
     error = float(f"{np.std(values, ddof=1) / len(values) ** 0.5:.2g}")
-    return {"value": float(f"{np.mean(values):.4g}"), "error": error, "values": rounded}
+    return {"value": figure(np.mean(values)), "error": error, "values": rounded}
+
+
+def figure(value: float) -> float:
+    """Returns a number with four significant digits; a whole number as it is."""
+    return int(value) if float(value).is_integer() else float(f"{value:.4g}")
 
 
 def picture(arena: Arena, found: Mapping[str, Any], folder: Path) -> Image.Image:

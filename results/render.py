@@ -193,7 +193,7 @@ def matrix(records: Records, file: str, *columns: str) -> str:
     Args:
       records: the records.
       file: name of the file.
-      columns: metrics; METRIC.published for the published figure; group, config, data, seeds, time, commit or note.
+      columns: metrics; METRIC.published for the published figure; group, config, data, seeds, time or commit.
     """
     record = records[file]
     measures = [column for column in columns if column not in FACTS]
@@ -297,15 +297,7 @@ def commit(result: Mapping) -> str:
     return measured if measured != "unknown" else f"({stated or 'unknown'})"
 
 
-FACTS = {
-    "group": "",
-    "config": "Config",
-    "data": "Data",
-    "seeds": "Seeds",
-    "time": "Time",
-    "commit": "Stated in",
-    "note": "What it offers",
-}
+FACTS = {"group": "", "config": "Config", "data": "Data", "seeds": "Seeds", "time": "Time", "commit": "Stated in"}
 SPECIAL = {"seeds": seeds, "time": time, "commit": commit}
 
 

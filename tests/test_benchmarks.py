@@ -128,9 +128,9 @@ def test_an_arena_is_a_measured_result(benchmark, monkeypatch):
     entries = {"vae, convolutions": [entry(10.0, 80.0), entry(12.0, None)], "gan": [entry(20.0, None)]}
     record = schema.read(json.dumps(atlas.record(arenas.MNIST, entries, 5.0)))
     assert schema.faults(record) == []
-    lines = render.matrix({"a": record}, "a", "frechet", "goal_seconds", "note").splitlines()
+    lines = render.matrix({"a": record}, "a", "frechet", "goal_seconds", "group").splitlines()
     assert lines[2].startswith("| real data | 1.5 |")
-    assert lines[3].startswith("| `vae`, convolutions | 11.0 ± 1.0 (10.0, 12.0) |")
+    assert lines[3].startswith("| `vae`, convolutions | 11 ± 1.0 (10, 12) |")
     assert lines[3].endswith("| bound of the likelihood; given x, mask; has latents of rows |")
     assert "goal_seconds" not in record["results"]["vae_convolutions"]["metrics"]  # a seed did not reach it
     with pytest.raises(UserError, match="expected NAME=CONFIG"):
