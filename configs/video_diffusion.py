@@ -4,7 +4,7 @@
 
     python -m gen_jax.sample --workdir runs/video_diffusion --num 16 --given y=all --how steps=20 --out clips.gif
 
-The run takes 1635 seconds on two CPU cores. The figures are for 500 clips of one seed by --how steps=20; brackets hold
+The run takes 1635 seconds on two CPU cores. The scores are for 500 clips of one seed by --how steps=20; brackets hold
 those of real test clips, which show other people. The action that was asked for is read in a share of 0.838 (0.8501).
 The Frechet distance is 267.5 (286.7), and drift 1.119 (0.7172): a clip keeps to one person. The clips move too much, bends
 twice as much as real ones: motion_error is 1.31 (0.2891). A classifier takes a share of 0.154 (0.9827) of them for clips
