@@ -113,7 +113,6 @@ BINARY = MNIST._replace(
     title="MNIST in black and white",
     data={"name": "mnist", "transform": "static_binary"},
     members={
-        "bernoulli": Member("bernoulli.py"),
         "vae": Member("vae.py", {"model.likelihood": {"name": "bernoulli"}}),
         "ladder": Member("ladder_vae.py"),
         "vqvae": Member("vqvae.py", {"model.conditional": False}),
@@ -150,7 +149,6 @@ ADULT = Arena(
     10_000,
     8,
     {
-        "bernoulli": Member("bernoulli.py", steps=1),
         "smote": Member("smote.py", {"model.within": "income"}, steps=1),
         "mixture": Member("mixture.py", {"model.components": 50}, steps=60),
         "bayes_net": Member("bayes_net.py", {"model.max_bins": 10, "model.structure.bootstraps": 0}, steps=1),

@@ -68,7 +68,7 @@ def experiment(arena: Arena, member: Member, seed: int, steps: int, data_dir: st
     config.update({"seed": seed, "steps": steps, "replicas": 1, "epochs": None})
     config.update(
         {
-            "eval_every": steps // 8 if config.select else 0,
+            "eval_every": max(1, steps // 8) if config.select else 0,
             "sample_every": 0,
             "keep": QUARTERS,
             "log_every": max(1, steps // 50),
