@@ -109,6 +109,7 @@ SHAKESPEARE = Arena(
     },
     length=500,
 )
+NO_VALIDATION = {"select": None, "eval_every": 0}  # for a config that selects, on data without a validation split
 BINARY = MNIST._replace(
     title="MNIST in black and white",
     data={"name": "mnist", "transform": "static_binary"},
@@ -116,8 +117,8 @@ BINARY = MNIST._replace(
         "vae": Member("vae.py", {"model.likelihood": {"name": "bernoulli"}}),
         "ladder": Member("ladder_vae.py"),
         "vqvae": Member("vqvae.py", {"model.conditional": False}),
-        "autoregressive, MADE": Member("made.py"),
-        "autoregressive, patches": Member("patch_transformer.py"),
+        "autoregressive, MADE": Member("made.py", NO_VALIDATION),
+        "autoregressive, patches": Member("patch_transformer.py", NO_VALIDATION),
         "masked": Member("masked.py"),
     },
 )
