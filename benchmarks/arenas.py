@@ -21,7 +21,7 @@ class Member(NamedTuple):
     """A family on one kind of data."""
 
     config: str  # file of `configs/`, or of a user
-    changes: Mapping[str, Any] = NOTHING  # settings that differ from the config
+    changes: Mapping[str, Any] = NOTHING  # settings that differ from the config; sections are mappings
     steps: int | None = None  # of a model that is fitted exactly or by few passes; None: as many as the time allows
 
 
@@ -31,7 +31,7 @@ class Arena(NamedTuple):
     title: str
     data: Mapping[
         str, Any
-    ]  # settings of `data`; order, window, transform and augment are those of the family unless they are here
+    ]  # settings; a family keeps its own order, window, transform and augment unless they are here
     quality: str  # the metric whose goal is timed
     goal: float
     better: int  # 1: a higher quality is better; -1: a lower one
@@ -63,11 +63,11 @@ GRID = Arena(
     {
         "gaussian": Member("gaussian.py", steps=1),
         "smote": Member("smote.py", steps=1),
-        "mixture": Member("mixture.py", {"model.components": 25}, steps=100),
+        "mixture": Member("mixture.py", {"model": {"components": 25}}, steps=100),
         "forest": Member("forest.py", steps=10),
-        "vae": Member("vae.py", {"model.likelihood": {"name": "gaussian"}, "model.latent_size": 2}),
+        "vae": Member("vae.py", {"model": {"likelihood": {"name": "gaussian"}, "latent_size": 2}}),
         "gan": Member("gan_gaussians.py"),
-        "flow": Member("flow.py", {"model.optimizer.weight_decay": 0.0}),
+        "flow": Member("flow.py", {"model": {"optimizer": {"weight_decay": 0.0}}}),
         "diffusion": Member("diffusion_gaussians.py"),
     },
     true_nll=grid_nll,
@@ -84,10 +84,10 @@ MNIST = Arena(
     {
         "vae": Member("vae.py"),
         "vae, convolutions": Member("conv_vae.py"),
-        "vqvae": Member("vqvae.py", {"model.conditional": False}),
+        "vqvae": Member("vqvae.py", {"model": {"conditional": False}}),
         "gan, DCGAN": Member("dcgan.py"),
         "gan, R3": Member("r3gan.py"),
-        "diffusion": Member("diffusion_mnist.py", {"model.conditional": False}),
+        "diffusion": Member("diffusion_mnist.py", {"model": {"conditional": False}}),
     },
 )
 SHAKESPEARE = Arena(
@@ -109,14 +109,14 @@ SHAKESPEARE = Arena(
     },
     length=500,
 )
-NO_VALIDATION = {"select": None, "eval_every": 0}  # for a config that selects, on data without a validation split
+NO_VALIDATION = {"select": None}  # for a config that selects, on data without a validation split
 BINARY = MNIST._replace(
     title="MNIST in black and white",
     data={"name": "mnist", "transform": "static_binary"},
     members={
-        "vae": Member("vae.py", {"model.likelihood": {"name": "bernoulli"}}),
+        "vae": Member("vae.py", {"model": {"likelihood": {"name": "bernoulli"}}}),
         "ladder": Member("ladder_vae.py"),
-        "vqvae": Member("vqvae.py", {"model.conditional": False}),
+        "vqvae": Member("vqvae.py", {"model": {"conditional": False}}),
         "autoregressive, MADE": Member("made.py", NO_VALIDATION),
         "autoregressive, patches": Member("patch_transformer.py", NO_VALIDATION),
         "masked": Member("masked.py"),
@@ -150,10 +150,10 @@ ADULT = Arena(
     10_000,
     8,
     {
-        "smote": Member("smote.py", {"model.within": "income"}, steps=1),
-        "mixture": Member("mixture.py", {"model.components": 50}, steps=60),
-        "bayes_net": Member("bayes_net.py", {"model.max_bins": 10, "model.structure.bootstraps": 0}, steps=1),
-        "forest": Member("forest.py", {"model.min_rows": 5, "model.trees": 10, "model.delta": 0.5}, steps=10),
+        "smote": Member("smote.py", {"model": {"within": "income"}}, steps=1),
+        "mixture": Member("mixture.py", {"model": {"components": 50}}, steps=60),
+        "bayes_net": Member("bayes_net.py", {"model": {"max_bins": 10, "structure": {"bootstraps": 0}}}, steps=1),
+        "forest": Member("forest.py", {"model": {"min_rows": 5, "trees": 10, "delta": 0.5}}, steps=10),
         "vae, TVAE": Member("tvae.py", {"batch_size": 200}),
         "gan, CTGAN": Member("ctgan.py", {"batch_size": 500}),
         "diffusion": Member("diffusion_table.py", {"batch_size": 500}),

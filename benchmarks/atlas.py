@@ -2,7 +2,7 @@
 
     python benchmarks/atlas.py [--only=grid,mnist] [--minutes=5] [--seeds=1] [--members=gan,flow] [--data_dir=DIR]
     python benchmarks/atlas.py --only=mnist --add=mine=my_config.py          # a family of your own beside them
-    python benchmarks/atlas.py --only=grid --record=results/atlas_grid.json --picture=docs/atlas_grid.png
+    python benchmarks/atlas.py --only=grid --record=results/atlas_grid.json --picture=docs/atlas/grid.png
 
 `benchmarks/arenas.py` names the data and the families. A family is its config, of which the atlas changes the data and
 the number of steps: as many as a trial of `TRIAL` seconds says fit into the time, with the schedules of the config
@@ -36,9 +36,10 @@ from gen_jax.cli.process import command
 from gen_jax.config import base_config, load_file
 from gen_jax.data.kinds import kind_of
 from gen_jax.devices import startup
-from gen_jax.errors import UserError, choose
+from gen_jax.errors import UserError, check_whole, choose
 from gen_jax.storage import directory
 from gen_jax.storage.metrics_file import read_metrics
+from gen_jax.training.fit import changed_config
 from gen_jax.verbs import result_file
 
 TRIAL, PERIOD = 20.0, 20  # seconds of a trial, and steps between two looks at the clock
@@ -56,33 +57,20 @@ SIDE, GAP, LINE = 280, 12, 18  # pixels of a tile of the picture, between tiles,
 
 def experiment(arena: Arena, member: Member, seed: int, steps: int, data_dir: str | None) -> ConfigDict:
     """Returns the config of a run: that of the family, on the data of the arena."""
-    config = load_file(CONFIGS / member.config)
+    original = load_file(CONFIGS / member.config)
+    config = changed_config(original, member.changes)
     data = base_config().data
     own = {name: config.data[name] for name in ("order", "window", "transform", "augment")}
     data.update({**own, **arena.data, "data_dir": data_dir})
     if data.path is not None and data_dir is not None:
         data.path, data.data_dir = str(Path(data_dir) / data.path), None
-    stretched = steps * config.batch_size / max(1, config.steps * config.batch_size)
+    stretched = steps * config.batch_size / max(1, original.steps * original.batch_size)
     config.model = ConfigDict(with_examples(config.model.to_dict(), stretched))
     config.data = data
-    config.update({"seed": seed, "steps": steps, "replicas": 1, "epochs": None})
-    config.update(
-        {
-            "eval_every": max(1, steps // 8) if config.select else 0,
-            "sample_every": 0,
-            "keep": QUARTERS,
-            "log_every": max(1, steps // 50),
-        }
-    )
-    config.save_every = max(1, -(-steps // QUARTERS))
+    config.update({"seed": seed, "steps": steps, "replicas": 1, "epochs": None, "sample_every": 0, "keep": QUARTERS})
+    config.eval_every = max(1, steps // 8) if config.select else 0
+    config.log_every, config.save_every = max(1, steps // 50), max(1, -(-steps // QUARTERS))
     config.sample.length = arena.length
-    with config.unlocked():
-        for name, value in member.changes.items():
-            *sections, last = name.split(".")
-            section = config
-            for each in sections:
-                section = section[each]
-            section[last] = ConfigDict(value) if isinstance(value, Mapping) else value
     return config
 
 
@@ -98,12 +86,11 @@ def with_examples(options: Any, ratio: float) -> Any:
 
 def learn(config: ConfigDict, workdir: Path, seconds: float | None = None) -> int:
     """Trains a run, at most for some seconds after its first steps; the largest memory of this process in bytes."""
-    began, calls = [], [0]
+    moments: list[float] = []
 
     def clock(snapshot: Any) -> Any:
-        began.append(time.monotonic())
-        calls[0] += 1
-        return gj.STOP if calls[0] > 3 and began[-1] > began[0] + seconds else None
+        moments.append(time.monotonic())
+        return gj.STOP if len(moments) > 3 and moments[-1] > moments[0] + seconds else None
 
     gj.fit(config, workdir, hooks=[] if seconds is None else [gj.every(PERIOD, clock)])
     return largest_memory()
@@ -127,7 +114,7 @@ def alone(function: Any, *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
-def steps_in(configured: Any, place: Path, minutes: float) -> int:
+def affordable_steps(configured: Any, place: Path, minutes: float) -> int:
     """Returns the number of steps that fit into the time, by a trial, which is made once."""
     path = place / "steps.json"
     if not path.exists():
@@ -197,13 +184,13 @@ def meeting(arena: Arena, flags: Any, minutes: float, folder: Path) -> dict[str,
     chosen = [choose("member", name, members) for name in flags.members.split(",")] if flags.members else [*members]
     found = {}
     for name in members:
-        place = folder / name.replace(", ", "-").replace(" ", "_")
+        place = folder / slug(name)
         for seed in range(flags.seeds):
             path = place / f"{seed}.json"
             if name in chosen and not path.exists():
                 print(f"{arena.title}: {name}, seed {seed}", flush=True)
                 configured = partial(experiment, arena, members[name], data_dir=flags.data_dir)
-                steps = members[name].steps or steps_in(configured, place, minutes)
+                steps = members[name].steps or affordable_steps(configured, place, minutes)
                 entry = measured(arena, configured(seed, steps), place / str(seed))
                 files.write_json(path, {**entry, "config": members[name].config})
                 shown = {key: value["value"] for key, value in entry["scores"].items()} | entry["figures"]
@@ -215,6 +202,11 @@ def meeting(arena: Arena, flags: Any, minutes: float, folder: Path) -> dict[str,
                 found.setdefault(name, []).append(json.loads(path.read_text()))
         jax.clear_caches()
     return found
+
+
+def slug(name: str) -> str:
+    """Returns the name of a family as that of a folder and of a result."""
+    return name.replace(", ", "_").replace(" ", "_").lower()
 
 
 def added(text: str | None) -> dict[str, Member]:
@@ -246,15 +238,13 @@ def record(arena: Arena, found: Mapping[str, list[dict]], minutes: float) -> dic
         "protocol": (
             f"{minutes:g} minutes of training on two CPU cores; {arena.num:,} samples. The goal is {arena.quality} "
             f"{'at least' if arena.better > 0 else 'at most'} {arena.goal:g}, at a quarter, a half, three quarters or the end "
-            "of the run. Memory is the largest of the process that learns. A family that needs less time has it."
+            "of the run. Memory is the largest of the process that learns. A family that is done earlier ends earlier."
         ),
         "hardware": result_file.hardware(),
         "software": {"jax": jax.__version__, "numpy": np.__version__},
         "shared": {"flags": "", "data": arena.data["name"], "seeds": seeds, "time": None},
         "measures": measures,
-        "results": {
-            name.replace(", ", "_").replace(" ", "_").lower(): entry_of(name, each) for name, each in found.items()
-        },
+        "results": {slug(name): entry_of(name, each) for name, each in found.items()},
         "note": None,
     }
 
@@ -277,7 +267,7 @@ def entry_of(name: str, entries: list[dict]) -> dict[str, Any]:
     given = f"given {', '.join(facts['given'])}" if facts["given"] else "no conditions"
     return {
         "label": f"`{name.partition(', ')[0]}`{''.join(name.partition(', ')[1:])}",
-        "config": f"configs/{entries[0]['config']}",
+        "config": (Path("configs") / entries[0]["config"]).as_posix(),
         "commit": {"measured": ", ".join(sorted({entry["commit"] for entry in entries})), "stated": None},
         "metrics": {metric: summary(each) for metric, each in values.items() if None not in each},
         "note": None,
@@ -307,7 +297,7 @@ def picture(arena: Arena, found: Mapping[str, Any], folder: Path) -> Image.Image
     for place, name in enumerate(found):
         row, column = divmod(place, columns)
         left, top = GAP + column * (SIDE + GAP), GAP + row * (SIDE + LINE + GAP)
-        tile = tile_of(folder / name.replace(", ", "-").replace(" ", "_") / "0")
+        tile = tile_of(folder / slug(name) / "0")
         scale = min(SIDE / tile.width, SIDE / tile.height)
         method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
         sheet.paste(tile.resize((round(tile.width * scale), round(tile.height * scale)), method), (left, top + LINE))
@@ -345,6 +335,7 @@ def main(argv: list[str]) -> None:
     names = [choose("data", name, ARENAS) for name in flags.only.split(",")]
     if len(names) > 1 and (flags.record or flags.picture):
         raise UserError(f"--only is {flags.only}; expected one name beside --record or --picture")
+    check_whole("--seeds", flags.seeds)
     startup.start()
     minutes = command_line.number("minutes", flags.minutes)
     for name in names:

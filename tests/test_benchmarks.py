@@ -91,9 +91,10 @@ def test_members_of_the_atlas_are_their_configs_on_the_data_of_the_arena(benchma
             assert (config.seed, config.steps, config.replicas) == (3, 1234, 1)
             assert {name: config.data[name] for name in arena.data} == arena.data
             assert config.model.name == original.model.name
-            ratio = 1234 / original.steps
+            ratio = 1234 * config.batch_size / (original.steps * original.batch_size)
             before, after = (leaves(each.model.to_dict(), "examples") for each in (original, config))
             np.testing.assert_allclose(after, [ratio * number for number in before], atol=0.5)
+    assert atlas.experiment(arenas.ADULT, arenas.ADULT.members["vae, TVAE"], 0, 9, None).batch_size == 200
     config = atlas.experiment(arenas.CHORALES, arenas.CHORALES.members["hmm"], 0, 60, "/folder")
     assert (config.data.path, config.data.data_dir) == ("/folder/JSB_Chorales.mat", None)
 
@@ -119,17 +120,21 @@ def test_an_arena_is_a_measured_result(benchmark, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "results")
     schema, render = importlib.import_module("schema"), importlib.import_module("render")
 
-    def entry(value, seconds):
+    def entry(value, seconds, config="vae.py"):
         scores = {"frechet": {"value": value, "oracle": 1.5, "protocol": {"samples": 5000, "shape": [1]}}}
         figures = {"train_seconds": 300.0, "goal_seconds": seconds, "sampling": 0.5, "memory": 1.0, "steps": 9}
         facts = {"likelihood": "a bound", "given": ["x", "mask"], "encodes": True}
-        return {"scores": scores, "figures": figures, "facts": facts, "commit": "abc", "config": "vae.py"}
+        return {"scores": scores, "figures": figures, "facts": facts, "commit": "abc", "config": config}
 
-    entries = {"vae, convolutions": [entry(10.0, 80.0), entry(12.0, None)], "gan": [entry(20.0, None)]}
+    entries = {
+        "vae, convolutions": [entry(10.0, 80.0), entry(12.0, None)],
+        "gan": [entry(20.0, None, "/home/me/my_gan.py")],
+    }
     record = schema.read(json.dumps(atlas.record(arenas.MNIST, entries, 5.0)))
     assert schema.faults(record) == []
     lines = render.matrix({"a": record}, "a", "frechet", "goal_seconds", "group").splitlines()
     assert lines[2].startswith("| real data | 1.5 |")
+    assert [each["config"] for each in record["results"].values()] == ["configs/vae.py", "/home/me/my_gan.py"]
     assert lines[3].startswith("| `vae`, convolutions | 11 ± 1.0 (10, 12) |")
     assert lines[3].endswith("| bound of the likelihood; given x, mask; has latents of rows |")
     assert "goal_seconds" not in record["results"]["vae_convolutions"]["metrics"]  # a seed did not reach it

@@ -43,8 +43,8 @@ def video_folder(path: Path, options: Mapping[str, Any]) -> Source:
 
     A picture whose width is twice its height or more, and a multiple of it, is a strip of square frames from left to
     right. A GIF is a video of its frames, whatever their durations are. Otherwise the pictures of a folder are the frames
-    of one video, in the order of their names. Sub-folders give the splits and the labels, as in a folder of images. Without splits, the videos with the smallest
-    hashes of their names are held out.
+    of one video, in the order of their names. Sub-folders give the splits and the labels, as in a folder of images.
+    Without splits, the videos with the smallest hashes of their names are held out.
 
     Args:
       path: the folder.
