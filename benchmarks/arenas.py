@@ -29,13 +29,11 @@ class Arena(NamedTuple):
     """Data on which families meet, and how they are scored."""
 
     title: str
-    data: Mapping[
-        str, Any
-    ]  # settings; a family keeps its own order, window, transform and augment unless they are here
+    data: Mapping[str, Any]  # settings; a family keeps its own order and representation unless they are here
     quality: str  # the metric whose goal is timed
     goal: float
     better: int  # 1: a higher quality is better; -1: a lower one
-    metrics: tuple[str, ...]  # further metrics
+    metrics: tuple[str, ...]  # further metrics, of those families that they can score
     num: int  # samples that are scored and timed
     shown: int  # samples in the picture
     members: Mapping[str, Member]
@@ -159,6 +157,24 @@ ADULT = Arena(
         "diffusion": Member("diffusion_table.py", {"batch_size": 500}),
     },
 )
+SPECTROGRAMS = {"data": {"encoding": "log_mel", "frames": 64}}
+DIGITS = Arena(
+    "Spoken digits",
+    {"path": "free-spoken-digit-dataset.zip"},
+    "label_accuracy",
+    0.75,
+    1,
+    ("frechet", "recall", "coverage", "memorisation"),
+    300,
+    10,
+    {
+        "vae": Member("cvae.py", SPECTROGRAMS),
+        "vae, convolutions": Member("conv_vae.py", {**SPECTROGRAMS, "model": {"conditional": True}}),
+        "gan": Member("digit_gan.py"),
+        "diffusion": Member("digit_diffusion.py"),
+        "autoregressive, GRU of samples": Member("speech_rnn.py"),
+    },
+)
 ARENAS = {
     "grid": GRID,
     "shakespeare": SHAKESPEARE,
@@ -166,4 +182,5 @@ ARENAS = {
     "binary": BINARY,
     "chorales": CHORALES,
     "adult": ADULT,
+    "digits": DIGITS,
 }

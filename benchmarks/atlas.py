@@ -17,7 +17,7 @@ import resource
 import shutil
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,8 @@ from gen_jax.verbs import result_file
 
 TRIAL, PERIOD = 20.0, 20  # seconds of a trial, and steps between two looks at the clock
 QUARTERS = 4
-LIKELIHOODS = ("nll", "nll_bound", "bits_per_dim")  # tried one by one, because not every family has them
+OWN = ("order", "window", "transform", "augment", "encoding", "frames")  # how a family reads the data
+LIKELIHOODS = ("nll", "nll_bound", "bits_per_dim")  # of the families that have them
 COSTS = {  # name -> title, unit
     "train_seconds": ("time to train", "s"),
     "goal_seconds": ("time to the goal", "s"),
@@ -60,7 +61,7 @@ def experiment(arena: Arena, member: Member, seed: int, steps: int, data_dir: st
     original = load_file(CONFIGS / member.config)
     config = changed_config(original, member.changes)
     data = base_config().data
-    own = {name: config.data[name] for name in ("order", "window", "transform", "augment")}
+    own = {name: config.data[name] for name in OWN}
     data.update({**own, **arena.data, "data_dir": data_dir})
     if data.path is not None and data_dir is not None:
         data.path, data.data_dir = str(Path(data_dir) / data.path), None
@@ -136,13 +137,9 @@ def measured(arena: Arena, config: ConfigDict, workdir: Path) -> dict[str, Any]:
     memory = alone(learn, config, workdir)
     lines = read_metrics(workdir)
     run = gj.load(workdir)
-    names = (arena.quality, *arena.metrics)
-    scores = {name: score for name, score in run.score(names, arena.num).items() if name in names}
+    scores = scores_of(run, (arena.quality, *arena.metrics), arena.num)
     for name in LIKELIHOODS:
-        try:
-            scores |= {name: run.score(name, arena.num)[name]}
-        except UserError:
-            continue  # a family without it
+        scores |= scores_of(run, (name,), arena.num)
     request = {"seed": 0, **({} if arena.length is None else {"length": arena.length})}
     run.sample(arena.num, **request)
     began = time.monotonic()
@@ -161,6 +158,15 @@ def measured(arena: Arena, config: ConfigDict, workdir: Path) -> dict[str, Any]:
     likelihood = "exact" if run.model.log_prob else "a bound" if run.model.log_prob_bound else "none"
     facts = {"likelihood": likelihood, "given": [*run.model.given], "encodes": run.model.encode is not None}
     return {"scores": scores, "figures": figures, "facts": facts, "commit": result_file.commit()}
+
+
+def scores_of(run: gj.Run, names: Sequence[str], num: int) -> dict[str, Any]:
+    """Returns the scores of a run by those of some metrics that it can be scored by."""
+    try:
+        return {name: score for name, score in run.score(names, num).items() if name in names}
+    except UserError:
+        parts = [scores_of(run, (name,), num) for name in names if len(names) > 1]
+        return {name: score for part in parts for name, score in part.items()}
 
 
 def seconds_to_goal(arena: Arena, workdir: Path, final: float) -> float | None:

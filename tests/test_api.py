@@ -154,6 +154,7 @@ def test_every_kind_of_rows_comes_from_memory(tmp_path, capsys):
     assert gj.data.arrays(X, kind="table", test=X[:9]).spec.sizes == {"train": 200, "test": 9}
 
 
+@pytest.mark.study
 def test_tokens_are_drawn_after_a_prefix_and_saved_as_lines(tmp_path):
     data = gj.data.arrays(TOKENS, kind="tokens", name="codes")
     run = gj.fit(gj.models.markov(data.spec, order=1), data, workdir=tmp_path / "run", steps=1, batch_size=20)
@@ -203,6 +204,7 @@ def test_what_is_no_data_is_one_line(make, message):
         make()
 
 
+@pytest.mark.study
 def test_a_model_runs_without_the_loop(data):
     model = gj.models.vae(data.spec, latent_size=2)
     state = model.init(jax.random.key(0), data.batch(0))
@@ -210,6 +212,7 @@ def test_a_model_runs_without_the_loop(data):
     assert np.isfinite(metrics["elbo"])
 
 
+@pytest.mark.study
 def test_a_run_completes_a_table(tmp_path):
     lines = ["id,city,age"] + [f"P-{i},{'Rome' if i % 2 else 'Oslo'},{20 + i % 7 + 20 * (i % 2)}" for i in range(120)]
     (tmp_path / "people.csv").write_text("\n".join(lines) + "\n")
@@ -238,6 +241,7 @@ def test_labels_of_a_batch_are_checked_in_a_compiled_step_too():
         batch_conditions({**batch, "y": batch["y"] + 1}, Conditions(3))
 
 
+@pytest.mark.study
 def test_a_run_holds_curves_samples_scores_codes_and_completions(data, tmp_path):
     model = gj.models.vae(data.spec, latent_size=2)
     run = gj.fit(model, data, workdir=tmp_path / "run", **FIT)
@@ -274,6 +278,7 @@ def test_a_wrong_number_of_samples_or_conditions_is_one_line(data, tmp_path, num
         run.sample(num, given=given)
 
 
+@pytest.mark.study
 def test_images_show_as_a_picture(tmp_path):
     data = gj.data.open("digits")
     run = gj.fit(gj.models.gan(data.spec, latent_size=4), data, workdir=tmp_path / "run", **FIT)
@@ -326,6 +331,7 @@ def test_a_net_and_an_optimizer_of_the_user_are_part_of_the_run(nets, data):
     assert loaded.stdout.split() == ["4", str(float(run.sample(3)["x"].sum()))], loaded.stderr
 
 
+@pytest.mark.study
 def test_a_run_that_somebody_sent_runs_no_code(nets, data, tmp_path, monkeypatch):
     """References are followed if the user has trained with them, or lists them."""
     gj.fit(gj.models.vae(data.spec, latent_size=2, encoder=nets.Encoder(width=5)), data, workdir="run", **FIT)
@@ -348,6 +354,7 @@ def test_a_run_that_somebody_sent_runs_no_code(nets, data, tmp_path, monkeypatch
     assert "GEN_JAX_TRUST" in python(LOAD).stderr
 
 
+@pytest.mark.study
 def test_an_nnx_module_is_a_net(nets, data):
     model = gj.models.vae(data.spec, latent_size=2, encoder=NnxNet(nets.NnxEncoder))
     run = gj.fit(model, data, workdir="run", **FIT)
@@ -356,6 +363,7 @@ def test_an_nnx_module_is_a_net(nets, data):
     assert python(LOAD).stdout.split()[0] == "4"
 
 
+@pytest.mark.study
 def test_an_object_that_no_process_can_build_is_asked_for(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = gj.models.vae(data.spec, latent_size=2, optimizer=optax.chain(optax.clip(1.0), optax.adam(1e-3)))
@@ -366,6 +374,7 @@ def test_an_object_that_no_process_can_build_is_asked_for(data, tmp_path, monkey
     jax.tree.map(np.testing.assert_array_equal, run.state, again.state)
 
 
+@pytest.mark.study
 def test_arrays_are_asked_for_where_a_command_needs_rows(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gj.fit(gj.models.gaussian(data.spec), data, workdir="run", steps=1, batch_size=200)
@@ -438,6 +447,7 @@ def command(name: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(line, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.study
 def test_what_a_config_registers_is_part_of_the_run(tmp_path, monkeypatch):
     """A family, a net that it names, and a metric of the user train, and the commands find them again."""
     monkeypatch.chdir(tmp_path)
@@ -794,6 +804,7 @@ class Scorer(nn.Module):
         return logits if self.last_axis else logits[:, 0]
 
 
+@pytest.mark.study
 def test_logits_may_have_a_last_axis(data, tmp_path):
     flat, column = (
         gj.fit(gj.models.gan(data.spec, discriminator=Scorer(axis)), data, workdir=tmp_path / f"{axis}", **FIT)

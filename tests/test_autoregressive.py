@@ -182,6 +182,7 @@ def test_blocks_keep_the_contract_and_take_frames_of_silence(options):
     assert np.isfinite(gradient).all() and np.abs(gradient).max() < 100
 
 
+@pytest.mark.study
 def test_dropout_is_locked_in_time():
     net = Recurrent("gru", 64, 1, dropout=0.5)
     carry, x = net.init_carry(2), jnp.ones((2, 5, 4))
@@ -194,6 +195,7 @@ def test_dropout_is_locked_in_time():
     assert 0.3 < anew.mean() < 0.7 and not np.array_equal(anew[:, 0], anew[:, 1])
 
 
+@pytest.mark.study
 def test_input_dropout_takes_numbers_out_of_frames():
     net = Recurrent("gru", H, 1, input_dropout=0.5)
     carry, x = net.init_carry(400), jnp.ones((400, 1, 2))
@@ -393,6 +395,7 @@ def test_a_lane_that_ends_within_a_window_keeps_its_last_frame():
     assert metrics["nats_per_token"] * 8 == pytest.approx(parts[0] - parts[1] + parts[2] - parts[3], rel=1e-5)
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("spec, head", [(tokens_spec(), "categorical"), (make_spec("roll", (5, 3)), "nade")])
 def test_the_loss_is_a_function_that_can_be_differentiated(spec, head):
     """By hand, without a model: the gradient is that of finite differences along itself."""
@@ -451,6 +454,7 @@ def test_gradients_are_clipped_after_they_are_taken():
     assert moved**0.5 == pytest.approx(0.01, rel=1e-3) and metrics["gradient_norm"] > 0.1
 
 
+@pytest.mark.study
 def test_a_sample_is_the_same_whatever_stands_beside_it():
     model, state, _ = learnt("categorical")
     many, few = model.sample(KEY, state, 6)["x"], model.sample(KEY, state, 2)["x"]
@@ -576,6 +580,7 @@ def test_an_unusable_model_is_refused(spec, options, words):
         model.init(KEY, {"x": jnp.zeros((1, *spec.shape))})
 
 
+@pytest.mark.study
 def test_a_conditional_model_draws_and_scores_by_label():
     spec = tokens_spec()._replace(classes=("a", "b", "c"))
     adam = {"name": "adam", "learning_rate": 0.05}
@@ -623,6 +628,7 @@ def test_frames_of_a_recurrent_generator_follow_from_the_noise_before():
         RecurrentDiscriminator().init(KEY, jnp.zeros((1, 8, 8, 1)))
 
 
+@pytest.mark.study
 def test_noise_of_the_series_stands_beside_every_frame():
     generator = RecurrentGenerator((6, 2), {"name": "gru", "units": 8}, "series")
     z = jax.random.normal(KEY, (3, 5))
@@ -631,6 +637,7 @@ def test_noise_of_the_series_stands_beside_every_frame():
     assert bool((slopes != 0).all())
 
 
+@pytest.mark.study
 def test_the_gradient_of_a_penalty_is_right():
     """Reverse over reverse, through the gathered gradients of the weights."""
     critic, x = RecurrentDiscriminator({"name": "lstm", "units": 4}), jax.random.normal(KEY, (2, 5, 3))
@@ -648,6 +655,7 @@ def waves(num: int, seed: int) -> np.ndarray:
     return (0.5 + 0.5 * np.sin(np.arange(8)[:, None] * frequency + phase)).astype(np.float32)
 
 
+@pytest.mark.study
 def test_timegans_scores_know_series_from_noise_and_from_series_out_of_order(monkeypatch):
     monkeypatch.setattr(
         "gen_jax.metrics.sequences.timegan.STEPS", {"discriminative_score": 1500, "predictive_score": 1500}
@@ -660,6 +668,7 @@ def test_timegans_scores_know_series_from_noise_and_from_series_out_of_order(mon
     assert predictive_score(real, other) < 0.75 * min(predictive_score(real, mixed), predictive_score(real, noise))
 
 
+@pytest.mark.study
 def test_timegans_scores_are_measured_with_their_oracle(monkeypatch):
     monkeypatch.setattr("gen_jax.metrics.sequences.timegan.STEPS", {"discriminative_score": 20, "predictive_score": 20})
     spec = make_spec("series", (8, 3))._replace(low=0.0, high=1.0, sizes={"train": 60, "test": 50})
@@ -675,6 +684,7 @@ def test_timegans_scores_are_measured_with_their_oracle(monkeypatch):
         assert entry["protocol"]["repeats"] == 5 and entry["protocol"]["oracle_split"] == "test"
 
 
+@pytest.mark.study
 def test_a_fork_with_another_number_of_lanes_begins_them_anew(tmp_path, one_device, capsys):
     (tmp_path / "own.txt").write_text("to be or not to be, that is the question. " * 40)
     flags = [f"--config.data.path={tmp_path / 'own.txt'}", "--config.data.window=8", "--config.model.net.units=8"]

@@ -158,6 +158,7 @@ def test_a_search_is_the_best_of_all_graphs_and_the_same_in_any_process():
     assert shares.max() == 1 and cards
 
 
+@pytest.mark.study
 def test_the_same_graph_in_another_process():
     code = (
         "import numpy as np; from gen_jax.models.bayes_net import search as structure, structure_scores\n"
@@ -268,6 +269,7 @@ def test_a_number_beside_a_column_with_more_levels_than_it_has_bins():
     assert all(np.allclose(table.sum(-1), 1, atol=1e-5) for table in tables)
 
 
+@pytest.mark.study
 def test_a_network_from_a_file(tmp_path):
     path = tmp_path / "net.bif"
     path.write_text(bif.write_bif(NETWORK))
@@ -315,6 +317,7 @@ def test_cpdag_distance():
     assert np.array_equal(cpdag(below), below)
 
 
+@pytest.mark.study
 def test_a_network_is_drawn_and_written(tmp_path, capsys):
     (tmp_path / "net.bif").write_text(bif.write_bif(NETWORK))
     config = Path(__file__).parents[1] / "configs" / "bayes_net_bif.py"
@@ -341,6 +344,7 @@ def test_a_network_is_drawn_and_written(tmp_path, capsys):
         information.main([*ask, f"--given={NETWORK.names[0]}"])
 
 
+@pytest.mark.study
 def test_layers_follow_the_edges():
     names = tuple("abcde")
     network = networks.Network(names, ((),) * 5, ((), (0,), (), (2,), (1, 3)), ())

@@ -57,6 +57,7 @@ def test_the_best_is_kept_and_loaded_and_the_last_is_there(start):
     assert gen_jax.load(workdir, step=10).step == 10
 
 
+@pytest.mark.study
 def test_a_run_that_goes_on_knows_its_best(start):
     workdir, states = start(4)
     start(10)
@@ -65,6 +66,7 @@ def test_a_run_that_goes_on_knows_its_best(start):
     assert gen_jax.load(workdir).step == 12
 
 
+@pytest.mark.study
 def test_a_run_that_is_taken_back_comes_again_to_its_best(start):
     workdir, states = start(6, "--config.save_every=6")  # its best, of step 4, is beyond its checkpoints
     shutil.rmtree(workdir / "checkpoints" / "6")
@@ -73,6 +75,7 @@ def test_a_run_that_is_taken_back_comes_again_to_its_best(start):
     assert [each["step"] for each in metrics_file.read_metrics(workdir) if "high_quality" in each] == [2, 4, 6]
 
 
+@pytest.mark.study
 def test_both_are_scored(start, capsys):
     workdir, _ = start(6)
     evaluate.main(["evaluate", "--workdir", str(workdir), "--metrics=high_quality"])
@@ -83,6 +86,7 @@ def test_both_are_scored(start, capsys):
     assert again["metrics"]["high_quality"]["value"] == entry["metrics"]["high_quality"]["last"]
 
 
+@pytest.mark.study
 def test_samples_are_of_the_best(start, tmp_path):
     workdir, _ = start(6)
     files = [tmp_path / name for name in ("best.npz", "four.npz", "six.npz")]
@@ -92,12 +96,14 @@ def test_samples_are_of_the_best(start, tmp_path):
     assert np.array_equal(best, four) and not np.array_equal(best, six)
 
 
+@pytest.mark.study
 def test_a_torn_first_best_is_passed_over(start):
     workdir, states = start(4)
     (workdir / "best" / "4").rename(workdir / "best" / "4.orbax-checkpoint-tmp")
     assert gen_jax.load(workdir).step == 4 and same(gen_jax.load(workdir).state, states[4])
 
 
+@pytest.mark.study
 def test_a_run_whose_checkpoint_is_no_folder_is_refused(start):
     workdir, _ = start(4)
     shutil.rmtree(workdir / "checkpoints")
@@ -107,6 +113,7 @@ def test_a_run_whose_checkpoint_is_no_folder_is_refused(start):
         start(6)
 
 
+@pytest.mark.study
 def test_a_start_that_was_killed_leaves_no_best_of_other_settings(start):
     workdir, _ = start(4)
     shutil.rmtree(workdir / "checkpoints")
@@ -121,6 +128,7 @@ def test_a_start_that_was_killed_leaves_no_best_of_other_settings(start):
     assert same(gen_jax.load(workdir).state, states[4])
 
 
+@pytest.mark.study
 def test_the_best_replica_is_the_one_that_the_metric_prefers(start):
     workdir, _ = start(4)
     assert best_replica.replica(workdir, "best") == 1 and best_replica.replica(workdir, "2") == 2
@@ -137,6 +145,7 @@ def test_the_best_replica_is_the_one_that_the_metric_prefers(start):
         best_replica.replica(workdir, "best")
 
 
+@pytest.mark.study
 def test_the_cheap_scores_stay_beside_the_one_that_selects(tmp_path, one_device):
     config = ["--config", str(CONFIGS / "gan_gaussians.py"), "--config.steps=2", "--workdir", str(tmp_path / "run")]
     train.main(["train", *config, *FEW])

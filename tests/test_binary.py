@@ -115,6 +115,7 @@ def test_replicas_draw_as_the_runs_of_their_seeds():
     assert not np.array_equal(*both["noise"])
 
 
+@pytest.mark.study
 def test_fixed_draws_depend_on_split_and_row_alone(monkeypatch):
     source = opening.open_source({**OPTIONS, "transform": "static_binary"})
     train = load(transform="static_binary").read("train", None)["x"]
@@ -219,6 +220,7 @@ def test_the_binary_digits_of_tfds_are_known_to_be_binary():
     assert joined.spec.sizes == {"train": 60_000, "test": 10_000} and joined.at(0).keys() == {"x", "noise", "weight"}
 
 
+@pytest.mark.study
 def test_a_run_of_another_transform_is_refused(tmp_path):
     flags = [
         "--config",

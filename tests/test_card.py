@@ -69,6 +69,7 @@ def test_a_file_of_somebody_else_is_not_replaced(begun, tmp_path):
             report.main(["report", str(workdir), *flags])
 
 
+@pytest.mark.study
 def test_a_run_is_trained_again_from_its_settings(undisturbed, tmp_path):
     """The command of the card: the same settings, and the same bytes."""
     first, again = undisturbed(), tmp_path / "again"

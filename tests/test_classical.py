@@ -92,6 +92,7 @@ def test_minibatches_learn_what_one_batch_does(build):
     np.testing.assert_allclose(model.log_prob(KEY, one, batch), model.log_prob(KEY, many, batch), rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.study
 def test_minibatches_of_one_iteration_learn_what_one_batch_does():
     batch = batch_of(mixed_rows(50), RANDOM.random((50, 4)) < 0.8)
     one, many = (mixture(table_spec(*MIXED), components=2, batches=number) for number in (1, 7))
@@ -224,6 +225,7 @@ def test_missing_cells_are_integrated_out(mixed):
     assert (z == (x[:, 0] > 0)).mean() > 0.99 or (z == (x[:, 0] < 0)).mean() > 0.99
 
 
+@pytest.mark.study
 def test_em_never_loses_likelihood(mixed):
     model, _, x, mask = mixed
     model = mixture(table_spec(*MIXED), components=3, floor=0.0, strength=0.0)
@@ -235,6 +237,7 @@ def test_em_never_loses_likelihood(mixed):
     assert (np.diff(nats) < 2e-6).all() and nats[-1] < nats[0] - 0.05
 
 
+@pytest.mark.study
 def test_what_is_drawn_given_cells_has_their_conditional_distribution(mixed):
     """Moments of draws of the third column and shares of the fourth given the first, against Bayes' rule by hand."""
     model, state, _, _ = mixed
@@ -274,6 +277,7 @@ def test_a_gaussian_draws_from_its_conditional():
     np.testing.assert_allclose(np.cov(free.T), covariance, atol=0.04)
 
 
+@pytest.mark.study
 def test_a_mixture_of_levels_alone_is_learnt():
     """Two kinds of rows, each of its own pattern: the components find them, and no number is needed."""
     x = np.where(np.arange(60)[:, None] % 2, [0, 0, 0], [1, 1, 2])
@@ -285,6 +289,7 @@ def test_a_mixture_of_levels_alone_is_learnt():
     assert np.exp(np.asarray(model.log_prob(KEY, state, batch_of(every)))).sum() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.study
 def test_impossible_evidence_and_levels_that_are_none_are_refused():
     model = mixture(table_spec(2, 3), components=1, strength=0.0)
     state = fitted(model, [batch_of([[0, 0], [0, 1]])], 2)

@@ -78,6 +78,7 @@ def sampler(spec, x, y=None):
     return Model(None, None, sample), None
 
 
+@pytest.mark.study
 def test_it_knows_the_digits_and_scores_see_through_it(digits):
     spec, reals = digits
     train, test = reals("train", None), reals("test", None)
@@ -113,6 +114,7 @@ def test_it_knows_the_digits_and_scores_see_through_it(digits):
         assert entry["value"] == pytest.approx(right, abs=0.04) and entry["oracle"] >= 0.97
 
 
+@pytest.mark.study
 def test_accuracy_of_a_classifier_that_learnt_from_samples(digits, monkeypatch):
     spec, reals = digits
     monkeypatch.setattr(classifier, "RECIPE", classifier.RECIPE._replace(least_steps=250))
@@ -138,6 +140,7 @@ def files():
     return sorted((cache_folder() / "classifiers").glob("*.npz"))
 
 
+@pytest.mark.study
 def test_it_is_trained_once_to_the_same_bytes(digits, short, monkeypatch):
     spec, reals = digits
     spec = spec._replace(content="once")
@@ -184,6 +187,7 @@ def test_other_kinds_of_labelled_rows(kind, shape, short):
     assert real.features.embed(x).shape == (200, 64)
 
 
+@pytest.mark.study
 def test_recordings_are_judged_by_their_spectrograms(short, monkeypatch):
     random = np.random.default_rng(0)
     y, length = np.arange(160, dtype=np.int32) % 2, random.integers(600, 1000, 160, np.int32)

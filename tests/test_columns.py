@@ -39,6 +39,7 @@ EMPTY = RANDOM.random(ROWS.shape) < 0.1
 SPEC = with_modes(table_spec(None, 3, 2, rows=400), np.where(EMPTY, np.nan, ROWS))
 
 
+@pytest.mark.study
 def test_rows_come_back_to_the_cell_and_empty_cells_are_read_as_such():
     layout = form.layout_of(SPEC)
     assert layout.groups.sizes.tolist() == [len(SPEC.info["columns"][0]["modes"]["mean"]) + 1, 4, 3]
@@ -117,6 +118,7 @@ def test_the_mixed_likelihood_is_a_density_of_what_is_observed():
     np.testing.assert_array_equal(gradient, 0)
 
 
+@pytest.mark.study
 def test_levels_alone_have_a_likelihood_that_learns_no_scale():
     likelihood = fitting(table_spec(3, 2), None)
     assert likelihood.weights == {}  # an array without elements could not be saved
@@ -144,6 +146,7 @@ def test_training_by_sampling_draws_columns_alike_and_levels_by_the_log_of_their
     assert all(np.array_equal(first[name], second[name]) for name in ("index", "y"))
 
 
+@pytest.mark.study
 def test_a_run_on_modes_and_levels_is_described_by_its_spec():
     defaults = config.plain(config.base_config())["data"]
     options = {**defaults, "name": "iris", "transform": "modes", "order": "by_level"}
@@ -181,6 +184,7 @@ def test_a_gan_is_asked_for_one_level_of_one_column():
     np.testing.assert_allclose(rep.mismatch(out, jnp.array([1, 3])), np.log([4, 3]), rtol=1e-5)  # with the empty cell
 
 
+@pytest.mark.study
 def test_interpolation_stays_between_neighbours_of_one_level():
     spec = table_spec(None, None, 2, rows=40, missing=False)
     x = np.stack([np.arange(40.0), 2 * np.arange(40.0), np.arange(40) % 2], 1).astype(np.float32)
@@ -274,6 +278,7 @@ def test_a_number_that_both_rows_lack_is_that_of_another_row():
     assert set(np.unique(drawn)) == {5.0, 7.0} and abs((drawn[:150] == 5).mean() - 0.5) < 0.15
 
 
+@pytest.mark.study
 def test_a_config_of_ours_takes_a_table_without_a_test_split(tmp_path):
     rows = np.random.default_rng(2).normal(size=(30, 2)).round(3)
     np.savetxt(tmp_path / "own.csv", rows, "%.3f", ",", header="a,b", comments="")
@@ -286,6 +291,7 @@ def test_a_config_of_ours_takes_a_table_without_a_test_split(tmp_path):
         train.main(["train", "--config", str(file), "--config.model.max_leaves=2.5"])
 
 
+@pytest.mark.study
 def test_measures_of_tables_tell_good_samples_from_bad_ones_and_copies():
     splits = {"train": table_of(400, 0), "test": table_of(400, 1)}
     spec = table_spec(None, 3, 2, missing=False)._replace(sizes=dict.fromkeys(splits, 400))

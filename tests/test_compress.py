@@ -286,6 +286,7 @@ def test_files_of_another_day_are_read(likelihood):
     assert whole_file(network, x, 40)[0] == content.replace(digest, hashlib.sha256(integer.to_bytes(network)).digest())
 
 
+@pytest.mark.study
 def test_other_processes_write_and_read_the_same(home, binary):
     np.save(home.path / "x.npy", drawn(binary, 90))
     home.call(compress, "--chunk=50", home.path / "x.npy", home.path / "x.gjx")

@@ -144,6 +144,7 @@ def test_a_run_takes_its_condition_in_the_domain_of_the_data(folder):
     assert scores["absolute_error_mean"]["value"] == pytest.approx(np.abs(mean - X[:4]).mean() / 127.5, rel=1e-6)
 
 
+@pytest.mark.study
 def test_pictures_of_a_run_take_the_condition_of_its_config(folder, tmp_path):
     flags = ["train", "--config", str(folder / "config.py"), "--workdir", str(tmp_path / "run"), "--quiet"]
     label = folder / "test" / "label" / "2.png"
@@ -165,6 +166,7 @@ def captioned(tmp_path_factory):
     return data, gj.fit(model, data, workdir=tmp_path_factory.mktemp("captions") / "run", **FEW)
 
 
+@pytest.mark.study
 def test_texts_and_labels_are_given_together(captioned, tmp_path):
     _, run = captioned
     words = list(run.spec.condition.vocabulary)
@@ -194,6 +196,7 @@ def test_a_text_that_cannot_be_read_is_one_line(captioned, given, message):
         captioned[1].sample(2, given=given)
 
 
+@pytest.mark.study
 def test_rows_are_encoded_and_completed_with_their_conditions(captioned):
     data, run = captioned
     rows = data.rows("test")
@@ -206,6 +209,7 @@ def test_rows_are_encoded_and_completed_with_their_conditions(captioned):
     np.testing.assert_array_equal(completed[:, :, :4], np.repeat(rows["x"][:, None, :4], 2, 1))
 
 
+@pytest.mark.study
 def test_numbers_are_conditions_too(tmp_path):
     c = RANDOM.normal(size=(24, 2))
     data = gj.data.arrays(RANDOM.normal(size=(24, 3)), c=c, test=(RANDOM.normal(size=(4, 3)), None, c[:4]))
@@ -219,6 +223,7 @@ def test_numbers_are_conditions_too(tmp_path):
             run.sample(2, given=text)
 
 
+@pytest.mark.study
 def test_a_length_stands_beside_a_condition(tmp_path):
     c = RANDOM.normal(size=(24, 2))
     data = gj.data.arrays(RANDOM.normal(size=(24, 5, 2)), c=c, kind="series")
@@ -257,6 +262,7 @@ def test_settings_of_conditions_have_meanings():
     assert all(settings.get(name) is None for name in ("augment", "hole", "target", "condition", "shrink"))
 
 
+@pytest.mark.study
 def test_scores_state_the_number_of_samples_that_were_drawn(folder, tmp_path, capsys):
     asked = ["--workdir", str(folder / "run"), "--metrics=absolute_error", "--num=50"]
     capsys.readouterr()

@@ -55,6 +55,7 @@ SMALLER = {  # what takes long to compile or to run
     "wavegan": [f"--config.model.{net}.channels=(4,)" for net in ("generator", "discriminator")],
     "video": [f"--config.model.{net}.channels=(4,)" for net in ("generator", "discriminator")],
     "video_diffusion": ["--config.model.net.units=16", "--config.model.net.layers=1"],
+    "digit_diffusion": ["--config.model.net.units=16", "--config.model.net.layers=1"],
     "digit_gan": [f"--config.model.{net}.channels=(8,)" for net in ("generator", "discriminator")],
     "patch_transformer": [
         "--config.model.net.patch=2",

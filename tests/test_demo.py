@@ -1,14 +1,17 @@
 """The page of `gen_jax.demo`: what a run can be asked for, the command with the same bytes, and the page in a browser."""
 
+import io
 import os
 import shlex
 import shutil
+import zipfile
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat, wavfile
 
 import gen_jax
 from gen_jax import demo, sample
@@ -25,15 +28,17 @@ from gen_jax.page.controls import (
     given_texts,
     moved,
 )
+from gen_jax.page.tunes import sound_of
 
+pytestmark = pytest.mark.study
 gradio = partial(pytest.importorskip, "gradio")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-SMALL = {"name": "mlp", "hidden": (8,)}
+SMALL, WAVES = {"name": "mlp", "hidden": (8,)}, {"name": "wavegan", "channels": (4, 4)}
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Short runs of a GAN, a VAE, a table, a text and a GAN of images with images as conditions."""
+    """Short runs of a GAN, a VAE, a table, a text, a GAN of images with images as conditions, sounds, and piano rolls."""
     folder = tmp_path_factory.mktemp("runs")
     digits = gen_jax.data.open("digits")
     random = np.random.default_rng(0)
@@ -42,7 +47,17 @@ def runs(tmp_path_factory):
     for side in range(2):
         Image.fromarray(pairs[1][side, ..., 0]).save(folder / f"{side}.png")
     (folder / "text.txt").write_text("the cat sat on the mat. " * 200)
-    held = gen_jax.data.open(folder / "pairs.npz")
+    with zipfile.ZipFile(folder / "sounds.zip", "w") as archive:
+        for number in range(12):
+            sound = io.BytesIO()
+            wavfile.write(sound, 8000, random.integers(-9999, 9999, 600, np.int16))
+            archive.writestr(f"{number % 2}_ann_{number}.wav", sound.getvalue())
+    pieces = np.empty((1, 6), object)
+    for number in range(6):
+        pieces[0, number] = (random.random((8, 88)) < 0.05).astype(np.uint8)
+    savemat(folder / "rolls.mat", dict.fromkeys(("traindata", "validdata", "testdata"), pieces))
+    held, rolls = gen_jax.data.open(folder / "pairs.npz"), gen_jax.data.open(folder / "rolls.mat")
+    sounds = gen_jax.data.open(folder / "sounds.zip", encoding="waveform", frames=512)
     iris, text = gen_jax.data.open("iris"), gen_jax.data.open(folder / "text.txt", window=20)
     models = gen_jax.models
     made = {
@@ -51,6 +66,8 @@ def runs(tmp_path_factory):
         "table": (models.mixture(iris.spec, components=2), iris),
         "text": (models.autoregressive(text.spec, net={"name": "gru", "units": 8}), text),
         "paired": (models.gan(held.spec, SMALL, SMALL, latent_size=3, conditional=True), held),
+        "sound": (models.gan(sounds.spec, WAVES, WAVES, latent_size=3), sounds),
+        "music": (models.autoregressive(rolls.spec, {"name": "gru", "units": 8}, {"name": "bernoulli"}), rolls),
     }
     fit = partial(gen_jax.fit, steps=2, batch_size=16)
     return {name: fit(model, data, workdir=folder / name) for name, (model, data) in made.items()}
@@ -65,6 +82,7 @@ def test_a_run_shows_what_it_can_and_nothing_else(runs):
     assert table.cells[-1] == "species" and table.queried == ("species",) and not table.completed
     assert text.prefix and text.length and "temperature" in text.options and not text.latents
     assert paired.condition == "image" and not paired.latents and not paired.completed
+    assert controls["sound"].latents and controls["music"].length and not controls["music"].prefix
 
 
 QUESTIONS = {
@@ -72,6 +90,8 @@ QUESTIONS = {
     "vae": Question(num=3, seed=1),
     "table": Question(num=4, seed=2, cells={"species": " setosa ", "sepal width (cm)": "3.1", "sepal length (cm)": ""}),
     "text": Question(num=2, seed=5, prefix="the c", length=30, options={"temperature": 0.5}),
+    "sound": Question(num=2, seed=4),
+    "music": Question(num=2, seed=6, length=5),
 }
 
 
@@ -95,7 +115,7 @@ def test_the_command_draws_the_same_bytes(name, runs, tmp_path, monkeypatch):
 
 def test_given_values_are_those_that_a_run_takes(runs):
     full = Question(label="3", condition="x.png", prefix="ab", cells={"species": "setosa", "petal width (cm)": "0.2"})
-    texts = {name: given_texts(controls_of(run), full) for name, run in runs.items()}
+    texts = {name: given_texts(controls_of(run), full) for name, run in runs.items() if name not in ("sound", "music")}
     assert texts == {
         "gan": ["y=3"],
         "vae": [],
@@ -133,6 +153,16 @@ def test_an_image_is_erased_and_completed(runs):
     assert completions(run, 0, drawing)[0].size[0] > 100
     seven, eight = (completions(runs["gan"], 0, drawing, label)[0].tobytes() for label in "78")
     assert seven != eight
+
+
+def test_tunes_in_a_text_are_heard():
+    assert sound_of("the cat sat\n\non the mat") is None
+    pytest.importorskip("music21")
+    tune = "X:1\nM:4/4\nL:1/4\nK:C\nAAAA|aaaa|"
+    rate, sound = wavfile.read(io.BytesIO(sound_of(f"{tune}\n{'-' * 80}\nX:1\nK:C\n|(3|")))
+    peaks = [np.abs(np.fft.rfft(sound[at * rate : (at + 1) * rate].astype(float))).argmax() for at in (0, 2)]
+    np.testing.assert_allclose(peaks, [440, 880], atol=2)
+    assert len(sound) / rate == pytest.approx(4.5, abs=0.6)
 
 
 def test_a_column_is_asked_given_another(runs):
@@ -227,7 +257,7 @@ def address(runs):
 
 
 def opened(browser, address):
-    page = browser.new_page(viewport={"width": 2600, "height": 1800}, accept_downloads=True)
+    page = browser.new_page(viewport={"width": 3400, "height": 1800}, accept_downloads=True)
     page.goto(address)
     page.get_by_role("button", name="draw", exact=True).first.wait_for(timeout=60_000)
     return page
@@ -281,6 +311,116 @@ def test_labels_latents_paths_and_queries_are_clicked(browser, address, runs):
         page.wait_for_timeout(2000)
         page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / "demo.png", full_page=True)
     page.close()
+
+
+def wait_until(page, reached, seconds=60):
+    """Waits; locators see the shadow roots of Gradio's components, and scripts of the page do not."""
+    for _ in range(5 * seconds):
+        if reached():
+            return
+        page.wait_for_timeout(200)
+    pytest.fail("waited too long")
+
+
+def durations(part):
+    """Returns the durations in seconds of the sounds that the players of a column hold."""
+    return [player.evaluate("player => player.duration || 0") for player in part.locator("audio").all()]
+
+
+def drawn_in(page, part, folder):
+    """Draws from the run of a column, and returns the arrays that the page gives."""
+    folder.mkdir()
+    part.get_by_role("button", name="draw", exact=True).click()
+    with np.load(downloaded(page, part, folder)) as arrays:
+        return dict(arrays)
+
+
+def test_conditions_and_options_are_filled_in_and_drawn(browser, address, runs, tmp_path):
+    page = opened(browser, address)
+    page.get_by_label("number of samples").fill("2")
+    parts = {name: column(page, number) for number, name in enumerate(runs)}
+    parts["text"].get_by_label("beginning of the text").fill("the c")
+    parts["text"].get_by_label("length; empty").fill("30")
+    parts["text"].get_by_label("temperature; empty").fill("0.5")
+    parts["paired"].locator("input[type=file]").first.set_input_files(runs["paired"].workdir.parent / "1.png")
+    parts["paired"].get_by_text("1.png").first.wait_for(timeout=60_000)
+    parts["table"].get_by_role("gridcell").nth(4).dblclick()
+    page.keyboard.type("setosa")
+    page.keyboard.press("Enter")
+    questions = {
+        "text": Question(num=2, prefix="the c", length=30, options={"temperature": 0.5}),
+        "paired": Question(num=2, condition=str(runs["paired"].workdir.parent / "1.png")),
+        "table": Question(num=2, cells={"species": "setosa"}),
+    }
+    for name, question in questions.items():
+        drawn = drawn_in(page, parts[name], tmp_path / name)
+        expected = answer(runs[name], controls_of(runs[name]), question)
+        for key in expected:
+            np.testing.assert_array_equal(drawn[key], expected[key])
+    page.close()
+
+
+def test_a_latent_is_moved_and_a_part_is_erased_with_the_mouse(browser, address, runs):
+    page = opened(browser, address)
+    vae = column(page, 1)
+    vae.get_by_text("move latents").click()
+    slider = vae.locator("input[type=range]").first
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
+    vae.locator("img").first.wait_for(timeout=60_000)
+    vae.get_by_text("erase a part and complete it").click()
+    vae.get_by_role("button", name="take a sample of the seed").click()
+    vae.get_by_role("button", name="Brush", exact=True).wait_for(timeout=60_000)
+    canvas = vae.locator("canvas").first
+    canvas.scroll_into_view_if_needed()
+    page.wait_for_timeout(3000)  # until the editor has drawn the image
+    box = canvas.bounding_box()
+    at = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+    page.mouse.move(*at)
+    page.mouse.down()
+    page.mouse.move(at[0] + 40, at[1] + 40, steps=8)
+    page.mouse.up()
+    pictures = vae.locator("img").count()
+    vae.get_by_role("button", name="complete", exact=True).click()
+    wait_until(page, lambda: vae.locator("img").count() > pictures)
+    assert not vae.get_by_text("nothing is erased").count()
+    if os.environ.get("SCREENSHOTS"):
+        vae.screenshot(path=Path(os.environ["SCREENSHOTS"]) / "demo_erase.png")
+    page.close()
+
+
+def test_sounds_and_music_are_heard_in_a_browser(browser, address, runs, tmp_path):
+    page = opened(browser, address)
+    page.get_by_label("number of samples").fill("2")
+    for name in ("sound", "music"):
+        part = column(page, [*runs].index(name))
+        part.get_by_role("button", name="draw", exact=True).click()
+        path = downloaded(page, part, tmp_path, "samples.wav")
+        rate, amplitudes = wavfile.read(path)
+        wait_until(page, lambda part=part: max(durations(part), default=0) > 0)
+        assert max(durations(part)) == pytest.approx(len(amplitudes) / rate, abs=0.1)
+        assert np.abs(amplitudes.astype(int)).max() > 100
+    page.close()
+
+
+def test_a_page_that_is_loaded_again_takes_the_newest_checkpoint(browser, begun, tmp_path):
+    from gen_jax.page.blocks import page as page_of
+
+    workdir = begun("grows", 4)
+    blocks = page_of([str(workdir)])
+    page = opened(browser, blocks.launch(prevent_thread_lock=True, quiet=True, share=False)[1])
+    page.get_by_text("step 4 of 4").wait_for(timeout=60_000)
+    shutil.rmtree(workdir)
+    begun("grows", 12)
+    page.reload()
+    page.get_by_text("step 12 of").wait_for(timeout=60_000)
+    page.get_by_label("number of samples").fill("2")
+    column(page, 0).get_by_role("button", name="draw", exact=True).click()
+    with np.load(downloaded(page, column(page, 0), tmp_path)) as arrays:
+        np.testing.assert_array_equal(arrays["x"], gen_jax.load(workdir).sample(2)["x"])
+    page.close()
+    blocks.close()
 
 
 def test_a_wrong_seed_is_a_line_on_the_page_and_browsers_do_not_share(browser, address, runs, tmp_path):

@@ -170,6 +170,7 @@ def fitted(schedule: str = "flow", ode_steps: int = 100, prediction: str = "v"):
     return model, state
 
 
+@pytest.mark.study
 def test_the_density_integrates_to_one_and_is_that_of_the_data_and_of_the_samples():
     model, state = fitted()
     axis = np.linspace(-2.2, 2.8, 101)
@@ -217,6 +218,7 @@ def of_two_labels():
     return model, state
 
 
+@pytest.mark.study
 def test_guidance_of_one_is_none_and_more_moves_samples_away_from_the_other_label():
     model, state = of_two_labels()
     given = {"y": jnp.zeros(500, jnp.int32)}
@@ -235,6 +237,7 @@ def test_guidance_of_one_is_none_and_more_moves_samples_away_from_the_other_labe
     assert abs(none.mean()) < 0.3 and none.std() > draws[0].std()  # as without labels
 
 
+@pytest.mark.study
 def test_draws_of_a_row_do_not_depend_on_the_other_rows():
     model, state = of_two_labels()
     y = jnp.arange(9) % 2
@@ -245,6 +248,7 @@ def test_draws_of_a_row_do_not_depend_on_the_other_rows():
     assert (abs(turned - many) > 1e-3).any(1).all()
 
 
+@pytest.mark.study
 def test_observed_numbers_stay_and_the_others_follow_them():
     """The two numbers of a row are nearly equal."""
     model = diffusion(
@@ -265,6 +269,7 @@ def test_observed_numbers_stay_and_the_others_follow_them():
     assert np.corrcoef(free.T)[0, 1] > 0.9 and free.std() == pytest.approx(0.5, abs=0.12)
 
 
+@pytest.mark.study
 def test_observed_cells_of_a_table_stay_and_the_others_follow_them():
     """The level says the sign of the number. A third of the cells is missing."""
     spec = table_spec(2, None)
@@ -330,6 +335,7 @@ def test_mean_velocities_leave_no_fresh_noise():
         model.sample(KEY, state, 3, how={"churn": 0.5})
 
 
+@pytest.mark.study
 def test_transport_makes_paths_straighter():
     """Euler's method in four steps comes nearer to the end of the path in 200 steps."""
     x = jnp.asarray([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.5], [0.0, -1.5]])[jnp.arange(64) % 4]
@@ -383,6 +389,7 @@ def test_the_exact_mean_velocity_has_no_error_for_any_noisy_row(t, until):
     assert error.std() > 0.1  # a single row has an error: the velocity of its own data
 
 
+@pytest.mark.study
 def test_steps_of_mean_velocities_end_where_the_path_ends():
     model = diffusion(VECTOR, MeanVelocity(), prediction="u", mean_flow=0.5, deviation=0.5)
     state = model.init(KEY, {"x": jnp.zeros((1, 2))})
@@ -397,6 +404,7 @@ def test_steps_of_mean_velocities_end_where_the_path_ends():
     np.testing.assert_array_equal(*another)  # not in the one step of the solver `mean`
 
 
+@pytest.mark.study
 def test_one_step_of_a_trained_mean_flow_draws_the_data():
     """The rows are -1 or 1. Euler's step from noise ends at their mean, 0."""
     net = {"name": "mlp", "width": 64, "blocks": 2}
@@ -464,6 +472,7 @@ def test_the_unet_refuses_sizes_that_do_not_fit():
             DenoisingUNet(shape, **options).check()
 
 
+@pytest.mark.study
 def test_pixels_of_the_unet_reach_each_other_and_rows_do_not():
     net = DenoisingUNet((8, 8, 1), channels=8, multiples=(1, 2), blocks=1, heads=2, groups=4)
     z, level = jax.random.normal(KEY, (2, 8, 8, 1)), jnp.zeros(2)
@@ -529,6 +538,7 @@ def test_faulty_options_of_the_sampler_are_refused(how, line):
         model.sample(KEY, state, 2, how=how)
 
 
+@pytest.mark.study
 def test_samples_of_whole_numbers_are_whole_numbers_of_the_domain():
     spec = IMAGE._replace(dtype="uint8", low=0, high=3)
     model = diffusion(spec, net=NOISE)

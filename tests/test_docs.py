@@ -130,6 +130,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} >= {"digits.png", "rows.npz", "runs"}
 
 
+@pytest.mark.study
 def test_the_measure_of_the_page_scores_a_run_and_is_evaluated(tmp_path, monkeypatch, capsys):
     from gen_jax import evaluate
     from gen_jax.storage import registration
@@ -163,6 +164,7 @@ def test_help_of_a_family_leads_to_the_contracts_of_its_parts():
         assert [*generate.parse_docstring(record.__doc__).attributes] == [*record._fields], record
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("name", ["start/own_data", "guides/latents", "guides/missing_values", "guides/questions"])
 def test_the_python_of_pages_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

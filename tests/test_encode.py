@@ -66,6 +66,7 @@ def call(workdir, *flags):
     encode.main(["encode", "--workdir", str(workdir), *flags])
 
 
+@pytest.mark.study
 def test_codes_are_the_means_of_the_posterior(trained, tmp_path, capsys):
     workdir = trained()
     capsys.readouterr()
@@ -91,6 +92,7 @@ def test_codes_are_the_means_of_the_posterior(trained, tmp_path, capsys):
     assert len(np.load(tmp_path / "few.npz")["z"]) == 7
 
 
+@pytest.mark.study
 def test_a_file_of_ones_own(trained, tmp_path):
     rows = digits("test", 20)
     np.savez(tmp_path / "own.npz", **rows)
@@ -194,6 +196,7 @@ def walk(workdir, out, *flags):
     return out.read_bytes()
 
 
+@pytest.mark.study
 def test_traversals(trained, tmp_path, capsys):
     loaded = gen_jax.load(trained())
     order, which = paths.by_activity(loaded)
@@ -221,6 +224,7 @@ def test_traversals(trained, tmp_path, capsys):
     assert paths.by_activity(spy)[0].tolist() == [0, 1, 2]
 
 
+@pytest.mark.study
 def test_a_run_walks_and_draws_as_the_commands_do(trained, tmp_path):
     run, x = gen_jax.load(trained()), digits("test", 4)["x"]
     for drawn, flags in (
@@ -250,6 +254,7 @@ def test_a_traversal_stays_where_the_prior_reaches():
     assert np.abs(x).max() <= 1 and x[0, 0, 0] < -0.99 and x[0, -1, 0] > 0.99
 
 
+@pytest.mark.study
 def test_paths_between_codes_of_real_rows(trained, tmp_path):
     for workdir in (trained(), trained(LABELS)):
         loaded, rows = gen_jax.load(workdir), digits("test", 4)

@@ -58,6 +58,7 @@ def test_unshaped_estimates_the_smoothed_loss_and_its_gradient(loss):
         assert np.all(np.abs(np.mean(found, axis=0) - exact) < 5 * error + 1e-5)
 
 
+@pytest.mark.study
 def test_pairs_cancel_what_is_even():
     """Around its minimum a quadratic is the same on both sides, and a constant is the same everywhere."""
     origin = jax.tree.map(jnp.zeros_like, THETA)
@@ -77,6 +78,7 @@ def test_a_linear_loss_is_estimated_from_anywhere():
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.study
 def test_one_pair_is_the_formula():
     """A linear loss gives (slope . e) e, and so e up to its sign, which cancels; the wave has no such short form."""
     along = evolution_gradient(KEY, linear, THETA, 1, SIGMA, shaped=False)[1]

@@ -80,6 +80,7 @@ def test_a_sampler_on_the_host_is_refused_by_name(name):
         verb.make_sampler(loaded_of(name), {})
 
 
+@pytest.mark.study
 def test_the_command_writes_a_file_that_runs_in_a_fresh_process(tmp_path, capsys):
     out = tmp_path / "sampler.zip"
     export.main(["export", "--workdir", str(KEPT / "vqvae"), "--out", str(out)])
@@ -111,6 +112,7 @@ def test_the_file_holds_no_array_that_the_sampler_does_not_read(tmp_path):
     assert sum(leaf.size for leaf in sampler.weights["sampler"]) == generator
 
 
+@pytest.mark.study
 def test_other_samples_are_refused_before_the_file_is_written(tmp_path):
     loaded = loaded_of("gaussian")
     content = verb.make_sampler(loaded, {})
@@ -159,6 +161,7 @@ def test_refused_exports(monkeypatch):
         verb.make_sampler(loaded, {})
 
 
+@pytest.mark.study
 def test_a_graph_that_cannot_be_made_is_refused_before_it_is_made(monkeypatch):
     monkeypatch.setattr(onnx_graph, "find_spec", lambda name: None if name == "jax2onnx" else name)
     with pytest.raises(UserError, match="package jax2onnx is missing"):
@@ -273,6 +276,7 @@ def test_numbers_and_seeds_are_checked(num, seed):
         exported.draw(exported.Sampler({"given": {}}, {}, {}), num, seed)
 
 
+@pytest.mark.study
 def test_conditions_that_are_bytes_are_verified(tmp_path):
     """The bytes of a picture are rounded on their way to the data, so that the file gets raw conditions."""
     loaded = loaded_of("gan_image_given")

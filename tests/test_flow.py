@@ -49,6 +49,7 @@ def test_a_spline_is_that_of_the_paper():
         assert float(y[0]) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.study
 def test_parameters_of_zero_are_the_identity_and_gradients_stay_finite_far_outside():
     spline = splines.spline_of(jnp.zeros((5, splines.width(8))), 8, 3.0)
     x = jnp.asarray([-1e6, -3.0, 0.0, 2.9, 1e6])
@@ -83,6 +84,7 @@ def test_a_flow_comes_back_and_its_density_has_the_determinant_of_its_jacobian(n
     np.testing.assert_allclose(model.log_prob(KEY, state, {"x": x}), expected, atol=2e-3)
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("net", NETS)
 def test_a_density_integrates_to_one_and_its_samples_follow_it(net):
     spec = make_spec("vector", (2,))
@@ -111,6 +113,7 @@ def test_draws_of_a_row_do_not_depend_on_the_other_rows():
     np.testing.assert_allclose(few, many[:4], atol=1e-6)
 
 
+@pytest.mark.study
 def test_a_table_of_numbers_is_modelled_and_one_number_too():
     spec = complete_table(None, None)
     model = flow(spec, layers=1, net=NETS["mlp"])

@@ -119,6 +119,7 @@ def mixed():
     return model, fit(model, x)[0], x
 
 
+@pytest.mark.study
 def test_densities_of_numbers_are_those_of_scipy(mixed):
     model, state, x = mixed
     trees, leaves = host(state.forest)
@@ -159,6 +160,7 @@ def test_densities_integrate_to_their_marginals_and_have_gradients(mixed):
     assert float(slope) == pytest.approx((up - down) / 2e-3, rel=0.05, abs=0.05)
 
 
+@pytest.mark.study
 def test_draws_of_numbers_follow_what_is_given(mixed):
     """Means of draws beside those of the density, by a sum over a grid, within 5 standard errors; and what a number says."""
     model, state, _ = mixed
@@ -241,6 +243,7 @@ def test_a_row_of_which_nothing_is_known_goes_to_both_sides_of_a_node_by_their_s
     assert (np.abs(times - num * p) < 4.5 * np.sqrt(num * p * (1 - p))).all()
 
 
+@pytest.mark.study
 def test_without_pseudo_rows_a_tree_in_a_leaf_is_of_counts_alone():
     x = np.repeat(rows_of(100)[:, :1], 2, 1)  # one leaf, for no smaller one has 80 rows
     wrong = {"x": np.array([[0.0, 1.0]], np.float32)}

@@ -65,6 +65,7 @@ def test_n_critic_updates_on_disjoint_parts_come_before_one_of_the_generator():
     assert int(after.step) == 1 and int(after.examples) == 12
 
 
+@pytest.mark.study
 def test_packs_are_judged_as_one_row_and_count_where_all_of_it_counts():
     for batch, rows in ((BATCH, X), (LAST_IS_PADDING, X[:10])):
         _, _, after = stepped(batch, net=ZERO, pack=2)
@@ -73,6 +74,7 @@ def test_packs_are_judged_as_one_row_and_count_where_all_of_it_counts():
         np.testing.assert_allclose(kernel, expected, rtol=1e-5)
 
 
+@pytest.mark.study
 def test_the_weights_of_the_discriminator_alone_are_clipped():
     _, _, after = stepped(loss="wasserstein", weight_clip=0.03)
     largest = [max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(net)) for net in (after[3], after[4])]
@@ -80,6 +82,7 @@ def test_the_weights_of_the_discriminator_alone_are_clipped():
     assert largest[0] > 0.3 and largest[1] == pytest.approx(0.03)
 
 
+@pytest.mark.study
 def test_samples_use_the_statistics_that_the_generator_gathered():
     model, before, after = stepped(generator={**MLP, "norm": "batch"})
     old, new = (jax.tree.leaves(state.generator_ema["batch_stats"]) for state in (before, after))
@@ -88,6 +91,7 @@ def test_samples_use_the_statistics_that_the_generator_gathered():
     assert not np.allclose(model.sample(KEY, after, 4)["x"], model.sample(KEY, forgot, 4)["x"])
 
 
+@pytest.mark.study
 def test_each_update_of_the_discriminator_is_one_power_iteration():
     _, before, after = stepped(discriminator={**MLP, "norm": "spectral"})
     for layer in before.discriminator["params"]:
@@ -105,6 +109,7 @@ def test_each_update_of_the_discriminator_is_one_power_iteration():
         np.testing.assert_allclose(new[0], u / np.linalg.norm(u), atol=1e-5)
 
 
+@pytest.mark.study
 def test_a_generator_drops_units_while_it_learns_and_none_in_its_samples():
     model, before, after = stepped(generator={**MLP, "dropout": (0.5, 0.0)})
     _, same, plain = stepped()
@@ -113,6 +118,7 @@ def test_a_generator_drops_units_while_it_learns_and_none_in_its_samples():
     chex.assert_trees_all_equal(model.sample(KEY, before, 4), make().sample(KEY, same, 4))
 
 
+@pytest.mark.study
 def test_labels_are_drawn_as_often_as_they_were_seen():
     model, before, after = stepped(LAST_IS_PADDING, conditional=True)
     np.testing.assert_array_equal(after.classes, [6, 0, 5])
@@ -121,6 +127,7 @@ def test_labels_are_drawn_as_often_as_they_were_seen():
     assert set(model.sample(KEY, before, 100)["y"].tolist()) == {0, 1, 2}
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("penalty, gamma", [("none", 1.0), ("r1", 0.0)])
 def test_the_monitor_measures_both_gradients_and_changes_nothing(penalty, gamma):
     batch = LAST_IS_PADDING
@@ -138,6 +145,7 @@ def test_the_monitor_measures_both_gradients_and_changes_nothing(penalty, gamma)
     chex.assert_trees_all_close(state, same, rtol=1e-5)
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("options", [{"loss": "relativistic"}, {"n_critic": 2}, {"pack": 2}])
 def test_batch_norm_bears_a_part_that_is_all_padding(options):
     batch = {**BATCH, "weight": np.array([1.0] + [0.0] * 11, np.float32)}
@@ -262,6 +270,7 @@ def test_conditions_of_padding_rows_stand_beside_no_row():
     np.testing.assert_array_equal(differ[np.array(real)], [False, True, False, True])
 
 
+@pytest.mark.study
 def test_a_critic_learns_whether_a_row_fits_its_label():
     x = np.eye(3, dtype=np.float32)[np.arange(12) % 3][:, :2]
     batch = {"x": x, "y": np.arange(12) % 3, "weight": np.ones(12, np.float32)}

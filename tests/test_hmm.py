@@ -371,6 +371,7 @@ def test_the_m_step_maximises_the_expected_log_likelihood(case):
                 assert objective(jax.tree.unflatten(tree, others)) < objective(best), (place, size)
 
 
+@pytest.mark.study
 def test_scores_samples_and_paths_are_compiled_once(caplog):
     model, batch, state, _ = prepared("gaussian")
     compiled = []
@@ -488,6 +489,7 @@ def test_impossible_rows_are_no_nan(scan):
     assert np.array_equal(path[:, 0], exact["best"]) and score[1] == never
 
 
+@pytest.mark.study
 def test_a_million_steps_neither_underflow_nor_drift():
     """Against float64: a filter of two states, 600 nats below what float32 can hold after a thousand frames."""
     rng, frames = np.random.default_rng(0), 1_000_000
@@ -544,6 +546,7 @@ def test_a_batch_of_padding_teaches_nothing():
     chex.assert_trees_all_close(after.emission, state.emission)
 
 
+@pytest.mark.study
 def test_casino_is_learnt_by_vmapped_restarts_and_aligned():
     """The data and the figures of hmmlearn's examples/plot_casino.py, of 50 restarts there and 4 here."""
     source = pytest.importorskip("hmmlearn.hmm").CategoricalHMM(2, random_state=99)
@@ -571,6 +574,7 @@ def test_casino_is_learnt_by_vmapped_restarts_and_aligned():
         np.testing.assert_allclose(np.exp(learnt.log_transition), transition, atol=0.03)
 
 
+@pytest.mark.study
 def test_bic_chooses_the_four_states_that_there_are():
     """The data and the figures of hmmlearn's examples/plot_gaussian_model_selection.py."""
     source = pytest.importorskip("hmmlearn.hmm").GaussianHMM(4, init_params="")
@@ -594,6 +598,7 @@ def test_free_parameters_of_every_family():
     assert counted == {"categorical": 12, "bernoulli": 12, "gaussian": 18, "full": 27, "waveform": 6}
 
 
+@pytest.mark.study
 def test_stepwise_em_comes_close_to_em():
     """Batches of 8 sequences out of 64, within half a per cent of all at once, from a start that is not."""
     rng, (spec, emission) = np.random.default_rng(0), FAMILY_CASES["gaussian"]
@@ -651,6 +656,7 @@ def test_given_cells_stay_and_the_rest_has_its_posterior():
     np.testing.assert_allclose(codes, np.exp(model.log_prob(KEY, state, {"x": every})), atol=0.02)
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("case", ["bernoulli", "full"])
 def test_samples_have_the_lengths_and_cells_that_are_given(case):
     model, batch, state, _ = prepared(case)

@@ -69,11 +69,13 @@ def meddle(moment):
             part.clear()
 
 
+@pytest.mark.study
 def test_a_hook_cannot_change_the_training(fit):
     whole, meddled = fit("whole", eval_every=6), fit("meddled", [gen_jax.every(1, meddle)], eval_every=6)
     assert state_bytes(whole) == state_bytes(meddled) and logged(whole) == logged(meddled)
 
 
+@pytest.mark.study
 def test_hooks_run_before_the_log_in_their_order_and_after_the_scores(fit):
     def count(moment):
         seen.append((moment.step, "modes" in moment.metrics, "first" in moment.metrics))
@@ -101,6 +103,7 @@ def test_hooks_run_at_the_same_steps_when_the_run_is_resumed(fit):
     assert whole == [5, 10, 12] and parts == [5, 7, 10, 12]
 
 
+@pytest.mark.study
 def test_a_hook_that_fails_is_named_and_costs_nothing(fit, undisturbed):
     def my_plot(moment):
         return {}["no such key"]
@@ -111,6 +114,7 @@ def test_a_hook_that_fails_is_named_and_costs_nothing(fit, undisturbed):
     assert state_bytes(fit("run")) == state_bytes(undisturbed())
 
 
+@pytest.mark.study
 def test_a_hook_stops_a_run_that_goes_on_later(fit, undisturbed, capsys):
     def enough(moment):
         assert moment.config["steps"] == 12 and moment.config["model"]["name"] == "gan"
@@ -122,6 +126,7 @@ def test_a_hook_stops_a_run_that_goes_on_later(fit, undisturbed, capsys):
     assert state_bytes(fit("run")) == state_bytes(undisturbed())
 
 
+@pytest.mark.study
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)], ids=["Ctrl-C", "SIGTERM"]
 )
@@ -132,6 +137,7 @@ def test_a_signal_saves_the_run_and_ends_the_program(fit, tmp_path, number, erro
     assert error is KeyboardInterrupt or raised.value.code == 128 + signal.SIGTERM
 
 
+@pytest.mark.study
 @pytest.mark.parametrize(
     "returned, message",
     [
@@ -162,6 +168,7 @@ def test_what_is_no_hook_is_refused(fit, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.study
 def test_metrics_are_fetched_only_if_a_hook_is_due(fit, monkeypatch):
     steps, numbers = [], loop.finite_numbers
 
@@ -176,6 +183,7 @@ def test_metrics_are_fetched_only_if_a_hook_is_due(fit, monkeypatch):
     assert len(steps) == 2 + 4  # 4, 6, 8 and 12
 
 
+@pytest.mark.study
 def test_a_hook_sees_every_replica(fit):
     snapshots = []
     workdir = fit(hooks=[gen_jax.every(12, snapshots.append)], replicas=2)

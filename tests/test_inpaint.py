@@ -50,6 +50,7 @@ def call(workdir, out, *flags):
     return dict(np.load(out.with_suffix(".npz")))
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("family", RUNS)
 def test_what_is_seen_comes_back_and_completions_differ(family, runs, tmp_path):
     flags = ("--mask=lower", "--num=3", "--completions=2")
@@ -68,6 +69,7 @@ def test_what_is_seen_comes_back_and_completions_differ(family, runs, tmp_path):
     np.testing.assert_array_equal(fewer["completions"], completions[:2])  # what a row gets depends on its place alone
 
 
+@pytest.mark.study
 def test_a_model_itself_keeps_what_it_is_given(runs):
     """What the command pastes is what `sample` has given back: the model honours the mask, not only the command."""
     for workdir in runs.values():
@@ -101,6 +103,7 @@ def line(conditional: bool = False) -> Model:
     return Model(None, None, sample, prior=prior, decode=decode, given=("y",) * conditional)
 
 
+@pytest.mark.study
 def test_the_search_draws_the_posterior_of_a_linear_model():
     model, num = with_latent_search(line(True), LINE, noise=0.5), 2000
     x, mask = np.tile(np.array([[0.8, 0, 0]], np.float32), (num, 1)), np.tile([[1, 0, 0]], (num, 1))

@@ -533,6 +533,7 @@ def test_another_test_file_is_scored_itself_and_a_changed_one_is_other_data(tmp_
         train_on(tmp_path, "one", "gaussian", path, near)
 
 
+@pytest.mark.study
 def test_a_column_that_is_empty_in_the_test_file_is_no_traceback(tmp_path, capsys):
     lines = [f"{number % 9},{number / 3:.2f},{'xy'[number % 2]}\n" for number in range(60)]
     (tmp_path / "t.csv").write_text("a,b,c\n" + "".join(lines))
@@ -559,6 +560,7 @@ def test_a_column_that_is_empty_in_the_test_file_is_no_traceback(tmp_path, capsy
         assert "marginal" in shown and "nan" not in shown, shown
 
 
+@pytest.mark.study
 def test_a_run_needs_no_file_of_its_network(tmp_path):
     network = Network(
         ("a", "b"), (("x", "y"),) * 2, ((), (0,)), (np.array([0.3, 0.7]), np.array([[0.9, 0.1], [0.2, 0.8]]))
@@ -577,6 +579,7 @@ def test_a_run_needs_no_file_of_its_network(tmp_path):
     train_on(tmp_path, "run", "bayes_net_bif", *flags, "--config.steps=2")  # resumed without it
 
 
+@pytest.mark.study
 def test_a_table_says_its_schema_which_can_be_passed_back(tmp_path, capsys):
     lines = [
         f"c{number:05d},{'inf' if number == 3 else number / 4},{'' if number % 9 == 0 else number % 5}.0,{'xy'[number % 2]}\n"
@@ -607,6 +610,7 @@ def test_a_table_says_its_schema_which_can_be_passed_back(tmp_path, capsys):
     assert one == two
 
 
+@pytest.mark.study
 def test_columns_that_are_left_out_pass_through_completion(tmp_path, capsys):
     lines = [f"id-{number},{number / 4},{'xy'[number % 2]}\n" for number in range(60)]
     (tmp_path / "t.csv").write_text("id,v,g\n" + "".join(lines))
@@ -652,6 +656,7 @@ def test_columns_that_are_left_out_pass_through_completion(tmp_path, capsys):
     assert np.load(arrays_of)["x"].shape == (3, 2)  # of numbers, without the ids
 
 
+@pytest.mark.study
 def test_cells_that_are_given_come_back_as_they_are_written(tmp_path):
     lines = [f"{number % 28 + 1}.{number % 12 + 1}.2024,{number / 4},{number:03d}\n" for number in range(60)]
     (tmp_path / "t.csv").write_text("day,v,code\n" + "".join(lines))
@@ -729,6 +734,7 @@ def test_whole_numbers_that_differ_in_every_row_are_asked_about(tmp_path, capsys
     )
 
 
+@pytest.mark.study
 def test_a_query_is_the_conditional_distribution_by_names(tmp_path, capsys):
     tables = np.array([0.3, 0.7]), np.array([[0.9, 0.1], [0.2, 0.8]])
     network = Network(("claim", "smoker"), (("yes", "no"),) * 2, ((), (0,)), tables)
@@ -752,6 +758,7 @@ def test_a_query_is_the_conditional_distribution_by_names(tmp_path, capsys):
             query.main(["query", "--workdir", str(tmp_path / "run"), *flags])
 
 
+@pytest.mark.study
 def test_a_query_of_a_number_prints_its_quantiles(tmp_path, capsys):
     lines = [f"{5 * (number % 2) + number / 100:.2f},{'xy'[number % 2]}\n" for number in range(80)]
     (tmp_path / "t.csv").write_text("v,g\n" + "".join(lines))

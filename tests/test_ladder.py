@@ -60,6 +60,7 @@ def strayed(params):
     return jax.tree.unflatten(tree, [x + 0.3 * jax.random.normal(key, x.shape) for key, x in zip(keys, leaves)])
 
 
+@pytest.mark.study
 def test_kl_is_the_mean_of_log_q_over_p_along_the_sampled_path():
     """In the latents' own coordinates, z_l = mean_l + scale_l eps_l, by Gaussians that a Python loop puts together."""
     nets, num = mlp_ladder((4, 1), latents=(1, 2, 3), hidden=(6,)), 20_000
@@ -93,6 +94,7 @@ def test_kl_is_the_mean_of_log_q_over_p_along_the_sampled_path():
     np.testing.assert_allclose(eps, mean + jnp.exp(log_scale) * noise, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.study
 def test_more_samples_tighten_the_bound_up_to_the_likelihood():
     """All outcomes, of which those never learnt from have loose bounds; the likelihood of the others is known well."""
     model, state, _ = learnt()
@@ -118,6 +120,7 @@ def test_decoding_a_drawn_latent_is_the_generative_path():
     assert np.array_equal(decoded, model.sample(KEY, state, 8)["x"])
 
 
+@pytest.mark.study
 def test_codes_are_the_posterior_means_given_the_means_above():
     model, state, _ = learnt()
     latent = model.encode(KEY, state, {"x": OUTCOMES})
@@ -138,6 +141,7 @@ def test_posterior_is_the_prior_at_first():
     assert np.array_equal(latent["z"], np.zeros((16, 3))) and np.array_equal(latent["scale"], np.ones((16, 3)))
 
 
+@pytest.mark.study
 def test_every_layer_is_used_with_free_bits():
     metrics = {name: float(value) for name, value in learnt(free_nats=0.1)[2].items()}
     assert all(metrics[f"kl_{layer}"] > 0.05 for layer in (1, 2, 3))
@@ -164,6 +168,7 @@ def test_free_bits_and_the_weight_of_the_kl_leave_the_elbo_and_change_the_step()
         np.testing.assert_allclose(middle, (low + high) / 2, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.study
 def test_clipping_and_averages_are_honoured():
     model = tiny(optimizer={"name": "sgd", "learning_rate": 1.0, "clip_norm": 0.01}, ema_half_life=64.0)
     before = jax.jit(model.init)(KEY, TARGET)
@@ -175,6 +180,7 @@ def test_clipping_and_averages_are_honoured():
         np.testing.assert_allclose(average, (old + new) / 2, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.study
 def test_repair_draws_what_is_hidden_given_what_is_observed():
     model, state, _ = learnt()
     x, mask = np.tile([0.0, 0, 1, 0], (2000, 1)), np.tile([1, 0, 1, 0], (2000, 1))
@@ -201,6 +207,7 @@ def by_hand(free_nats=0.0):
     return nets, host(jax.jit(strayed)(params)), batch
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("free_nats", [0.0, 50.0])
 def test_the_loss_is_a_function_that_can_be_differentiated(free_nats):
     """By hand, without a model: its gradient is that of finite differences, in each net by itself."""

@@ -247,6 +247,7 @@ def get_config():
 """
 
 
+@pytest.mark.study
 def test_a_real_run_is_scored_by_its_command(tmp_path, one_device, capsys):
     (tmp_path / "vae.py").write_text(CONFIG)
     workdir = str(tmp_path / "run")

@@ -162,6 +162,7 @@ def test_a_process_that_is_asked_to_stop_stops_all_after_one_step(broken):
     assert f"stopped: step {broken[2]} of" in output and broken[2] > 2 * SAVES + 10
 
 
+@pytest.mark.study
 def test_checkpoints_serve_any_number_of_processes_and_devices(broken, folder, alone):
     """From one process of four devices to two of two, undisturbed; and from these to one of one, which trains on."""
     shutil.copytree(alone("first", 4, "--config.steps=0"), folder / "whole")
@@ -174,11 +175,13 @@ def test_checkpoints_serve_any_number_of_processes_and_devices(broken, folder, a
     assert gen_jax.load(more).step == broken[2] + 10
 
 
+@pytest.mark.study
 def test_two_processes_of_two_devices_train_as_one_of_four(broken, folder, alone):
     one = alone("one", 4, f"--config.steps={SAVES}")
     assert_near(state_of(folder / "broken", SAVES), state_of(one, SAVES))
 
 
+@pytest.mark.study
 def test_a_spread_state_learns_the_same_in_a_quarter_of_the_memory(folder, alone, monkeypatch):
     save, sizes = checkpoint.save, []
 
@@ -195,6 +198,7 @@ def test_a_spread_state_learns_the_same_in_a_quarter_of_the_memory(folder, alone
         alone("refused", 4, "--config.sharding=fsdp", "--config.replicas=4")
 
 
+@pytest.mark.study
 def test_the_first_of_several_processes_calls_the_hooks_with_a_whole_state(folder):
     launcher = runpy.run_path(str(ROOT / "launch" / "local.py"))
     port, command = launcher["free_port"](), [sys.executable, str(folder / "program.py"), str(folder)]

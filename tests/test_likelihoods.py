@@ -131,6 +131,7 @@ def test_means_are_expectations(case):
     assert values.min() - 0.3 * step <= mean.min() and mean.max() <= values.max() + 0.3 * step
 
 
+@pytest.mark.study
 def test_log_beta_binomial_keeps_its_digits():
     log_a, log_b = np.meshgrid(np.linspace(-7, 7, 29), np.linspace(-7, 7, 29))
     for top in (1, 15, 255):

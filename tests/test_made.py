@@ -62,6 +62,7 @@ def noisy_patches(**options):
     return net, layout, x, place, noisy(net.init(KEY, x, None, layout, place))
 
 
+@pytest.mark.study
 def test_an_entry_reads_earlier_patches_and_earlier_entries_of_its_patch_and_no_others():
     net, layout, x, place, weights = noisy_patches()
     slopes = jax.jit(jax.jacobian(lambda x: net.apply(weights, x[None], None, layout, place)[0]))(x[0])  # [D, W, D]
@@ -72,6 +73,7 @@ def test_an_entry_reads_earlier_patches_and_earlier_entries_of_its_patch_and_no_
     np.testing.assert_array_equal(order[8:10], [4, 5])  # then the patch on its right
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("conditional", [False, True])
 def test_entries_of_patches_one_by_one_are_those_of_one_pass(conditional):
     net, layout, x, place, _ = noisy_patches()
@@ -107,6 +109,7 @@ def test_the_density_is_the_mean_over_the_orders_and_the_loss_is_that_of_one():
     assert np.abs(each[1] - each[0]).min() > 1e-3
 
 
+@pytest.mark.study
 def test_the_orders_take_turns():
     model = autoregressive(
         LEVELS, net={"name": "made", "hidden": (8,), "orders": 3}, optimizer={"name": "sgd", "learning_rate": 0.0}
@@ -127,6 +130,7 @@ def test_draws_of_a_row_do_not_depend_on_the_other_rows(orders):
     np.testing.assert_array_equal(few, many[:3])
 
 
+@pytest.mark.study
 def test_entries_that_are_given_stay_and_the_draws_follow_them():
     model, state = made_model(BITS)
     x, mask = np.ones((4, 3, 2, 1)), np.zeros((4, 3, 2, 1))
@@ -141,6 +145,7 @@ def test_entries_that_are_given_stay_and_the_draws_follow_them():
         shuffled.sample(KEY, its_state, 4, {"x": x, "mask": mask})
 
 
+@pytest.mark.study
 def test_the_first_patches_of_an_image_are_given_and_no_other_entries():
     spec = make_spec("image", (4, 4, 1))._replace(dtype="uint8", low=0, high=1)
     net = {"name": "patches", "patch": 2, "hidden": 8, "units": 8, "layers": 1, "heads": 2}
@@ -155,6 +160,7 @@ def test_the_first_patches_of_an_image_are_given_and_no_other_entries():
         model.sample(KEY, state, 3, {"x": x, "mask": line})
 
 
+@pytest.mark.study
 def test_levels_of_a_table_that_a_column_lacks_are_never_drawn():
     model, state = made_model(complete_table(2, 5, 3))
     drawn = np.asarray(model.sample(KEY, state, 2000)["x"])

@@ -120,6 +120,7 @@ def padded(sequences, width: int, junk: int = 1) -> dict:
 STRINGS = np.array(list(itertools.product(range(3), repeat=6)), np.int32)
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("order", [0, 1, 4])
 def test_probabilities_are_those_of_the_textbook_and_sum_to_one(order, text):
     batch, state = padded(text, 24), None
@@ -153,6 +154,7 @@ def test_samples_have_the_probabilities(name, text, order_two):
     assert np.abs(error[num * probability > 5]).max() < 4.5
 
 
+@pytest.mark.study
 def test_bytes_of_order_four():
     random = np.random.default_rng(0)
     words = [random.integers(0, 256, 5).tolist() for _ in range(30)]
@@ -176,6 +178,7 @@ def test_batches_and_their_order_change_nothing():
     chex.assert_trees_all_equal(host(once), host(thrice._replace(step=once.step)))
 
 
+@pytest.mark.study
 def test_lanes_go_on_where_they_stopped():
     random = np.random.default_rng(2)
     lanes = random.integers(0, 3, (2, 20))
@@ -209,6 +212,7 @@ def test_an_overflow_is_not_silent():
     )
 
 
+@pytest.mark.study
 def test_an_untrained_chain_is_uniform():
     model = chain(3, 8, order=2)
     state = model.init(KEY, {"x": jnp.zeros((1, 8), jnp.int32)})
@@ -218,6 +222,7 @@ def test_an_untrained_chain_is_uniform():
     np.testing.assert_allclose(share, 1 / 3, atol=0.02)
 
 
+@pytest.mark.study
 def test_what_was_never_seen_after_a_long_run_has_a_finite_cost():
     model = chain(2, 3000, order=15)
     state, _ = learned(model, {"x": jnp.zeros((1, 3000), jnp.int32)})
@@ -226,6 +231,7 @@ def test_what_was_never_seen_after_a_long_run_has_a_finite_cost():
     np.testing.assert_allclose(got, reference([[0] * 3000], 15, 2, "witten_bell")(x), rtol=1e-5)
 
 
+@pytest.mark.study
 def test_a_prefix_is_kept_and_continued():
     period = np.tile(np.arange(4), 25)
     model = chain(4, 100, order=2, smoothing={"name": "absolute"})
@@ -242,6 +248,7 @@ def test_a_prefix_is_kept_and_continued():
     assert (longer["x"][2, 1:] == 0).all() and longer["x"][2, 0] == drawn["x"][2, 0]
 
 
+@pytest.mark.study
 def test_a_sample_depends_on_its_key_and_place_alone(order_two):
     model, state = chain(3, 24, order=2), order_two
     five, two = model.sample(KEY, state, 5)["x"], model.sample(KEY, state, 2, {"length": np.array([30, 7])})["x"]

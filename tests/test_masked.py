@@ -58,6 +58,7 @@ def test_every_order_is_a_probability_and_orders_differ(net):
     assert values.std(0).max() > 0.05
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("net", NETS)
 def test_the_bound_is_below_the_mean_over_orders_and_reaches_it_with_many(net):
     model, state = model_of(net)
@@ -78,6 +79,7 @@ def test_the_loss_is_the_bound_on_average():
     assert abs(losses.mean() - expected) < 5 * losses.std() / np.sqrt(600)
 
 
+@pytest.mark.study
 def test_missing_cells_are_left_out_of_the_bound_and_do_not_matter():
     model, state = model_of("mlp")
     mask = np.tile([True, False, True], (len(ROWS), 1))
@@ -96,12 +98,14 @@ def chi_square(drawn: np.ndarray, p: np.ndarray) -> float:
     return stats.chisquare(counts[used], counts.sum() * p[used] / p[used].sum()).pvalue
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("net", NETS)
 def test_draws_follow_the_mean_over_orders(net):
     model, state = model_of(net)
     assert chi_square(np.asarray(model.sample(KEY, state, 6000)["x"]), np.exp(exact(net))) > 1e-4
 
 
+@pytest.mark.study
 def test_draws_given_any_entries_follow_the_orders_that_begin_with_them():
     model, state = model_of("mlp")
     x, mask = np.zeros((6000, 3)), np.tile([False, True, False], (6000, 1))
@@ -183,6 +187,7 @@ def test_given_numbers_that_are_no_levels_are_refused():
         model.sample(KEY, state, 1, {"x": np.full((1, 2, 2, 1), 9.0), "mask": np.ones((1, 2, 2, 1))})
 
 
+@pytest.mark.study
 def test_texts_of_one_length_are_modelled():
     spec = make_spec("text", (4,))._replace(info={"vocabulary": list("abc")})
     model = masked(spec, net=NETS["transformer"])

@@ -103,6 +103,7 @@ def test_a_log_likelihood_of_earlier_versions_is_named_as_its_negative(old, new)
     assert catalogue.current([old, "bic"]) == (new, "bic")
 
 
+@pytest.mark.study
 def test_a_new_measure_scores_and_selects(listed, tmp_path, one_device):
     workdir = tmp_path / "run"
     train.main(["train", "--config", str(CONFIG), "--workdir", str(workdir), "--config.select=spread", *FEW])

@@ -170,6 +170,7 @@ def test_a_fork_with_other_tokens_is_refused():
         refuse_other_tokens(new, old, Path("runs/a"))
 
 
+@pytest.mark.study
 def test_a_run_forks_from_no_run_with_other_tokens(tmp_path):
     for letters in ("ab", "cd"):
         (tmp_path / f"{letters}.txt").write_text(letters * 400)

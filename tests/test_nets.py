@@ -84,6 +84,7 @@ def test_r3_nets_mirror_each_other(shape):
     assert jax.eval_shape(discriminator.apply, d, x).shape == (3,)
 
 
+@pytest.mark.study
 def test_r3_blocks_start_as_the_identity():
     x = random(2, 8, 8, 1)
     params = jax.jit(R3Discriminator(**SMALL).init)(KEY, x)
@@ -97,6 +98,7 @@ def test_r3_blocks_start_as_the_identity():
     assert spread[0] / spread[1] == pytest.approx(3**0.25, rel=1e-5)  # fix-up: L^(-1/4), L = 2 and 6 blocks
 
 
+@pytest.mark.study
 def test_r3_discriminator_treats_rows_alone():
     x = random(4, 8, 8, 1)
     net = R3Discriminator(**SMALL)
@@ -254,6 +256,7 @@ def test_spectral_norm_divides_by_the_largest_singular_value(name, options):
     assert not np.allclose(logits, DISCRIMINATORS[name](norm="none", **options).apply(variables, x), rtol=1e-2)
 
 
+@pytest.mark.study
 def test_spectral_norm_lets_the_gradient_through_the_singular_value():
     net, x = DISCRIMINATORS["mlp"](hidden=(), norm="spectral", output="linear"), random(4, 6)
     variables = jax.jit(net.init)(KEY, x)

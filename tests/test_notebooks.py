@@ -112,6 +112,7 @@ def inner_names(code: str, modules: tuple[str, ...] = ()) -> Iterator[str]:
                     yield f"gj.{room}.{name}"
 
 
+@pytest.mark.study
 @every_notebook
 def test_notebook_runs_in_a_fresh_kernel(path, tmp_path):
     for folder in ("configs", "tests"):

@@ -14,6 +14,7 @@ from gen_jax.optimizers import moving_average, optimizer, schedule
 from gen_jax.registry import epochs_as_examples
 
 
+@pytest.mark.study
 def test_schedules_count_epochs_of_the_training_rows():
     rate = {"start": 1e-3, "stop": 0.0, "epochs": 2.5, "shape": "linear"}
     options = {"optimizer": {"name": "adam", "learning_rate": rate}, "kl": 0.5}

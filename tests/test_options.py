@@ -38,6 +38,7 @@ def run_of(folder: Path, config: str, *flags: str) -> str:
     return str(folder)
 
 
+@pytest.mark.study
 def test_completed_rows_of_a_file_follow_the_options(tmp_path):
     """Temperature 0 takes the likeliest level, so that all completions are alike."""
     workdir = run_of(tmp_path / "run", "masked")
@@ -52,6 +53,7 @@ def test_completed_rows_of_a_file_follow_the_options(tmp_path):
         sample.main([*given, "--how", "step=1"])
 
 
+@pytest.mark.study
 def test_completed_images_follow_the_options(tmp_path):
     observed = ["--config.model.observed=True", "--config.model.conditional=False"]
     workdir = run_of(tmp_path / "run", "diffusion", *observed)

@@ -143,6 +143,7 @@ def judged(monkeypatch):
     return rows, reals, real_data(DRAWN._replace(content="blocks"), reals, ("train", "test"))
 
 
+@pytest.mark.study
 def test_a_segmenter_reads_the_maps_of_photos_and_is_kept(judged, monkeypatch):
     rows, reals, real = judged
     x, c = rows["test"]["x"], rows["test"]["c"]
@@ -156,6 +157,7 @@ def test_a_segmenter_reads_the_maps_of_photos_and_is_kept(judged, monkeypatch):
     np.testing.assert_array_equal(again.segmenter().describe(x)[1], read)
 
 
+@pytest.mark.study
 def test_drawn_photos_are_scored_by_the_maps_that_are_read_from_them(judged):
     rows, _, real = judged
     c = rows["test"]["c"]

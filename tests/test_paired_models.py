@@ -226,6 +226,7 @@ def test_no_key_is_used_twice(name):
             assert recorded.counts and not recorded.faults(), use
 
 
+@pytest.mark.study
 def test_a_plain_generator_trains_no_critic():
     model, state, metrics, batch = trained("gan, unet, plain")
     assert set(metrics) == {"g_loss", "l1"} and float(metrics["g_loss"]) == pytest.approx(10 * float(metrics["l1"]))
@@ -314,6 +315,7 @@ def test_the_loss_of_patches_is_the_mean_over_patches():
     assert penalties["r1"].shape == penalties["r2"].shape == (5,)
 
 
+@pytest.mark.study
 def test_the_cross_entropy_is_that_of_the_labelled_pixels():
     out, classes = (
         jax.random.normal(KEY, (3, 2, 2, 3)),
@@ -343,6 +345,7 @@ def test_the_cross_entropy_is_that_of_the_labelled_pixels():
     np.testing.assert_allclose(squared_error(out, out, out + 2), 4, rtol=1e-6)
 
 
+@pytest.mark.study
 def test_a_condition_takes_the_form_that_a_net_knows():
     vector, image = jnp.arange(6.0).reshape(2, 3), jnp.arange(2 * 4 * 4.0).reshape(2, 4, 4, 1)
     sequence = jnp.ones((2, 5, 2)).at[:, 3:].set(0)

@@ -485,6 +485,7 @@ def test_settings_of_pairs_are_refused_for_other_data(tmp_path):
         gj.data.open(tmp_path / "set", condition="left")
 
 
+@pytest.mark.study
 @pytest.mark.skipif(not (SHARED / "camvid").exists(), reason="needs ../shared/data/camvid")
 def test_camvid():
     data = gj.data.open(SHARED / "camvid", target="label", condition="image", resize=24, width=32)

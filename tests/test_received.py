@@ -304,6 +304,7 @@ def test_a_network_of_too_many_parents_is_refused_before_its_table_is_made(tmp_p
         bif.read_bif(path)
 
 
+@pytest.mark.study
 def test_a_checkpoint_that_its_run_deletes_meanwhile_is_looked_for_again(tmp_path, monkeypatch):
     state = {"w": jnp.arange(3.0)}
     with checkpoint.opened(tmp_path / "checkpoints", keep=1) as manager:

@@ -50,6 +50,7 @@ def state_of(workdir, replica=0):
     return host(gen_jax.load(workdir, replica=replica).state)
 
 
+@pytest.mark.study
 def test_replicas_are_the_runs_of_their_seeds(run):
     """On two devices; on one it is a law of every family."""
     both = run(devices=2, replicas=2)
@@ -58,6 +59,7 @@ def test_replicas_are_the_runs_of_their_seeds(run):
         chex.assert_trees_all_close(state_of(both, replica), alone, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("config, devices, replicas", [("gan", 2, 2), ("dcgan", 2, 4)])
 def test_what_is_not_vmapped_is_exactly_the_runs_of_their_seeds(config, devices, replicas, run):
     """One replica a device, or on a CPU convolving ones, any number a device."""
@@ -66,6 +68,7 @@ def test_what_is_not_vmapped_is_exactly_the_runs_of_their_seeds(config, devices,
         chex.assert_trees_all_equal(state_of(together, replica), state_of(run(config, seed=replica)))
 
 
+@pytest.mark.study
 def test_metrics_of_replicas_are_means_with_standard_errors(run):
     one, other = (metrics_file.read_metrics(run(seed=seed))[-1]["d_loss"] for seed in (0, 1))
     both = metrics_file.read_metrics(run(replicas=2))[-1]
@@ -91,6 +94,7 @@ def test_replicas_are_sampled_apart(run, tmp_path):
         gen_jax.load(run(replicas=2), replica=2)
 
 
+@pytest.mark.study
 def test_replicas_are_scored_and_compared_as_the_command_does(run, capsys, short):
     workdir = run(replicas=2)
     names, num = ["recall"], 60

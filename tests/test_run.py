@@ -43,6 +43,7 @@ def assert_logged(whole, parts):
         assert each.items() <= by_step[each["step"]].items()
 
 
+@pytest.mark.study
 def test_a_run_leaves_what_the_contract_promises(start):
     workdir = start("run", PICTURES, SCORES)
     assert json.loads((workdir / "config.json").read_text())["steps"] == 12
@@ -68,6 +69,7 @@ def test_steps_zero_saves_the_initial_state(start):
     assert gen_jax.load(workdir).step == 0 and (workdir / "samples" / "0.png").exists()
 
 
+@pytest.mark.study
 def test_a_run_on_a_network_is_bound_to_its_tables_and_not_to_the_place_of_its_file(tmp_path):
     command = ["train", "--config", str(ROOT / "configs" / "bernoulli.py"), "--workdir", str(tmp_path / "run")]
     command += ["--config.eval_every=0", "--config.sample_every=0", "--quiet"]
@@ -96,6 +98,7 @@ def test_more_steps_continue_to_the_same_bytes(start, capsys):
     assert_logged(whole, parts)
 
 
+@pytest.mark.study
 def test_fit_is_the_command(undisturbed, config_file, tmp_path, capsys):
     settings = load_file(config_file)
     fitted, commanded = gen_jax.fit(settings, str(tmp_path / "fitted")), gen_jax.load(undisturbed())
@@ -106,6 +109,7 @@ def test_fit_is_the_command(undisturbed, config_file, tmp_path, capsys):
     assert "is complete" in capsys.readouterr().out
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("devices", [1, 8])
 def test_the_step_compiles_once(start, monkeypatch, caplog, devices):
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:devices]), ("data",))
@@ -118,6 +122,7 @@ def test_the_step_compiles_once(start, monkeypatch, caplog, devices):
     assert len(compiled) == 1, compiled
 
 
+@pytest.mark.study
 def test_a_last_batch_of_one_row_is_finite(start, tmp_path):
     np.save(tmp_path / "data.npy", np.random.default_rng(0).normal(size=(33, 2)).astype(np.float32))
     flags = ["--config.data.path=" + str(tmp_path / "data.npy"), "--config.epochs=1"]
@@ -171,6 +176,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(start, undisturbed, begun, c
     assert_logged(whole, broken)
 
 
+@pytest.mark.study
 def test_no_whole_checkpoint_is_an_error_and_nothing_is_overwritten(start, begun):
     workdir = begun("run", 8)
     for step in (4, 8):
@@ -198,6 +204,7 @@ def test_every_flipped_bit_changes_the_checksum():
     assert checkpoint.checksums({**state, "w": swapped})[0] != reference
 
 
+@pytest.mark.study
 def test_a_metric_that_is_not_finite_stops_the_run(start, tmp_path):
     blow_up = [
         "--config.save_every=2",
@@ -234,6 +241,7 @@ def test_settings_built_from_one_dict_are_separate(start):
     assert model["generator_optimizer"]["learning_rate"] == 1e-3
 
 
+@pytest.mark.study
 def test_a_start_that_failed_or_was_killed_does_not_bind(start, undisturbed, tmp_path):
     with pytest.raises(UserError, match="is not finite"):
         start("run", "--config.model.discriminator_optimizer.learning_rate=1e38")
@@ -245,6 +253,7 @@ def test_a_start_that_failed_or_was_killed_does_not_bind(start, undisturbed, tmp
     assert state_bytes(start("killed")) == state_bytes(tmp_path / "run")
 
 
+@pytest.mark.study
 def test_a_fork_keeps_its_own_first_checkpoint(start, begun):
     origin = begun("origin", 4)
     change = ["--config.model.gamma=0.2", "--fork", str(origin)]
@@ -262,6 +271,7 @@ def test_a_fork_keeps_its_own_first_checkpoint(start, begun):
         start("origin", "--fork", str(origin))
 
 
+@pytest.mark.study
 def test_a_fork_starts_from_the_other_run(start, undisturbed, begun, capsys):
     whole, origin = undisturbed(), begun("origin", 8)
     change = "--config.model.gamma=0.2"
@@ -300,6 +310,7 @@ def test_sampling_never_opens_the_data(undisturbed, tmp_path, forbid):
         evaluate.main(["evaluate", "--workdir", str(workdir), "--num=50", "--metrics=modes"])
 
 
+@pytest.mark.study
 def test_evaluate_prints_a_table_and_writes_it(start, capsys):
     workdir = start("run", SCORES)
     before = json.loads((workdir / "evaluation.json").read_text())
@@ -352,6 +363,7 @@ def test_processes_killed_and_stopped_end_with_the_same_bytes(config_file, tmp_p
     assert without_clock(tmp_path / "whole") == without_clock(broken)
 
 
+@pytest.mark.study
 def test_a_run_is_read_while_it_trains_and_deletes_its_checkpoints(config_file, tmp_path, capfd):
     workdir = tmp_path / "run"
     flags = ["--config.steps=100000", "--config.save_every=1", "--config.log_every=1", "--config.keep=1", "--quiet"]
@@ -367,6 +379,7 @@ def test_a_run_is_read_while_it_trains_and_deletes_its_checkpoints(config_file, 
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.study
 def test_eight_devices_train_the_same_run(config_file, tmp_path, monkeypatch):
     states = []
     for devices in (1, 8):

@@ -177,6 +177,7 @@ def test_options_of_other_data_are_refused(option, message):
         open_source({**OPTIONS, "name": "gaussians", **option})
 
 
+@pytest.mark.study
 def test_a_run_over_lanes_goes_on_where_it_stopped(tmp_path, one_device):
     (tmp_path / "own.txt").write_text("to be or not to be, that is the question. " * 40)
     flags = ["--config", str(CONFIGS / "markov.py"), f"--config.data.path={tmp_path / 'own.txt'}", "--quiet"]
@@ -384,6 +385,18 @@ def test_music_is_saved_as_midi_with_its_picture():
     assert (small[88 - 39] == [255, 0, 0, 0, 255, 200]).all() and small[90 + 88, 0] == 0
 
 
+def test_music_is_heard_at_the_pitch_of_its_keys():
+    x = np.zeros((2, 4, 88), np.uint8)
+    x[0, :2, 48] = x[0, 2:, 60] = x[1, :2, 39] = 1  # A4, A5 and C4, as keys of a piano
+    spec = make_spec("roll", (4, 88))._replace(low=0.0, high=1.0)
+    rate, sound = wavfile.read(io.BytesIO(encode({"x": x}, spec, ".wav")[".wav"]))
+    peaks = [np.abs(np.fft.rfft(sound[at * rate : (at + 1) * rate].astype(float))).argmax() for at in (0, 1, 3)]
+    np.testing.assert_allclose(peaks, [440, 880, 261.63], atol=1)  # seconds, because a frame is half a second
+    assert np.abs(sound).max() == 32767 and np.abs(sound[rate * 21 // 10 : rate * 29 // 10]).max() == 0
+    silence = wavfile.read(io.BytesIO(encode({"x": 0 * x}, spec, ".wav")[".wav"]))[1]
+    assert not silence.any()
+
+
 def test_sound_is_saved_as_wav():
     sound = np.sin(np.arange(400) / 5) * 0.5
     spec = make_spec("audio", (500,))._replace(info={"vocabulary": list(range(256)), "rate": 4000})
@@ -396,6 +409,7 @@ def test_sound_is_saved_as_wav():
     assert not written[400:].any()
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("kind", ["series", "audio"])
 def test_series_are_drawn(kind):
     x = np.random.default_rng(0).uniform(-1, 1, (20, 30, 2) if kind == "series" else (20, 30))

@@ -49,6 +49,7 @@ def worth(whole: Lattice, row: int, durations: np.ndarray) -> float:
     return total + float(whole.go[row, symbol])
 
 
+@pytest.mark.study
 def test_alignments_equal_enumeration():
     length, symbols = [5, 4, 3, 1, 5], [3, 2, 3, 1, 1]
     whole = lattice(length, symbols)
@@ -119,6 +120,7 @@ def test_the_sum_of_all_alignments_integrates_to_the_probability_of_the_length()
         assert density.sum() * (grid[1] - grid[0]) ** 2 == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.study
 def test_the_bound_is_the_best_alignment_of_the_sum_over_all():
     """With a decoder, whose frames depend on the whole path, enumerated for a text of three tokens."""
     model, state = learnt("speech")
@@ -139,6 +141,7 @@ def test_the_bound_is_the_best_alignment_of_the_sum_over_all():
     assert bound == pytest.approx(joint[best], rel=1e-4)
 
 
+@pytest.mark.study
 def test_the_alignment_finds_the_frames_of_each_token():
     for name in ("speech", "speech_sum", "speech_flow"):
         model, state = learnt(name)
@@ -152,6 +155,7 @@ def test_the_alignment_finds_the_frames_of_each_token():
         assert (z == wanted)[alone & different].mean() > 0.9, name
 
 
+@pytest.mark.study
 def test_a_text_has_its_mean_number_of_frames_and_a_speed():
     model, state = learnt("speech")
     batch = {name: np.asarray(value) for name, value in FAMILIES["speech"].batch.items()}
@@ -199,6 +203,7 @@ def test_faulty_texts_and_options_of_speech_are_refused():
         speech(spec._replace(condition=make_spec("vector", (3,))))
 
 
+@pytest.mark.study
 def test_a_run_draws_its_alignments_also_of_series_of_one_length(tmp_path):
     random = np.random.default_rng(0)
     x, texts = random.normal(size=(24, 6, 2)).astype(np.float32), ["ab", "ba", "a"] * 8

@@ -161,6 +161,7 @@ def test_faulty_settings_are_refused(folder, changes, message):
         open_source(settings(folder, **changes))
 
 
+@pytest.mark.study
 def test_the_net_begins_with_the_bicubic_enlargement_at_any_size():
     net, random = SuperResolver((12, 12, 2), scale=3, width=6, inner=4, layers=1), np.random.default_rng(0)
     c = random.normal(size=(2, 4, 4, 2)).astype(np.float32)
@@ -217,6 +218,7 @@ def test_the_scale_of_model_space_is_one_for_a_photo_and_its_shrunk_photo(folder
     np.testing.assert_array_equal(to_model(spec, x), to_model(spec.condition, x))
 
 
+@pytest.mark.study
 def test_a_net_of_patches_enlarges_whole_photos(folder):
     loaded = load(settings(folder, test_path=str(folder / "test")), batch_size=8, seed=0, steps=1, quiet=True)
     spec, sizes = loaded.spec, {"width": 6, "inner": 4, "layers": 1}

@@ -41,6 +41,7 @@ def small(**options) -> Transformer:
     return Transformer(**{"units": 8, "layers": 2, "heads": 2, "context": 16, **options})
 
 
+@pytest.mark.study
 @pytest.mark.parametrize(("context", "pieces"), [(1, (3, 5)), (3, (1,) * FRAMES), (4, (3, 3, 2)), (16, (7, 1))])
 def test_frames_in_pieces_are_the_frames_at_once(context, pieces):
     net = small(context=context)
@@ -55,6 +56,7 @@ def test_frames_in_pieces_are_the_frames_at_once(context, pieces):
     np.testing.assert_array_equal(carry[0], [FRAMES] * ROWS)
 
 
+@pytest.mark.study
 def test_a_row_that_ends_goes_on_where_it_ended():
     net = small(context=4)
     params, length = weights_of(net), jnp.array([2, 5, 0])
@@ -68,6 +70,7 @@ def test_a_row_that_ends_goes_on_where_it_ended():
         np.testing.assert_allclose(out[row, :end], expected[0, :end], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.study
 def test_a_long_sequence_is_read_context_by_context():
     x, length = jax.random.normal(KEY, (2, 19, INPUTS)), jnp.array([19, 7])
     net = small(context=3)
@@ -83,6 +86,7 @@ def test_a_long_sequence_is_read_context_by_context():
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.study
 def test_no_key_of_a_long_sequence_is_used_twice_and_each_context_has_noise_of_its_own():
     net = small(context=1, dropout=0.5)
     params = weights_of(net)
@@ -104,6 +108,7 @@ def test_a_row_that_is_reset_begins_anew():
     assert np.abs(np.asarray(fresh - going_on)[:, 0]).max() > 1e-3
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("context", [2, 16])
 def test_a_frame_sees_the_frames_of_its_window_alone(context):
     net = small(context=context)
@@ -159,6 +164,7 @@ def test_the_cache_is_a_ring():
     np.testing.assert_array_equal(seen[2, 1], [0, 1, 1, 0, 1, 1])
 
 
+@pytest.mark.study
 def test_it_begins_as_the_normalised_projection_and_options_keep_the_output():
     net = small()
     params = net.init(KEY, net.init_carry(ROWS), X, method="unroll")

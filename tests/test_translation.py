@@ -189,6 +189,7 @@ def test_searches_that_cannot_be(spec, how, message):
         model.sample(KEY, state, 2, sources([[0], [1]]), how)
 
 
+@pytest.mark.study
 def test_defaults_beside_a_beam_change_nothing_and_a_row_that_has_ended_stays():
     model, state = model_of()
     given = sources([[0], [2, 1, 0]])
@@ -221,6 +222,7 @@ def test_a_tied_table_serves_both_sides_and_the_logits():
         series.init(KEY, {"x": jnp.zeros((1, 4, 2))})
 
 
+@pytest.mark.study
 def test_what_is_copied_is_what_attention_points_to():
     """With a closed gate a token has the sum of the shares of its places in the text, by hand; others are impossible."""
     model, state = model_of("copies")
@@ -242,6 +244,7 @@ def test_what_is_copied_is_what_attention_points_to():
             autoregressive(spec, net, conditional=True, copies=True)
 
 
+@pytest.mark.study
 def test_label_smoothing_changes_the_step_and_not_the_metric():
     batch = {"x": jnp.array([[0, 1, END, 0]], jnp.int32), "length": jnp.array([3]), **sources([[0, 1]])}
     plain, smooth = (autoregressive(TARGET, SMALL, conditional=True, label_smoothing=share) for share in (0.0, 0.1))
@@ -254,6 +257,7 @@ def test_label_smoothing_changes_the_step_and_not_the_metric():
             autoregressive(TARGET, SMALL, label_smoothing=share)
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("lanes", [False, True])
 def test_gradients_of_parts_are_that_of_the_batch(lanes):
     """Rows of different lengths, one of them padding; and lanes, which go on."""
@@ -274,6 +278,7 @@ def test_gradients_of_parts_are_that_of_the_batch(lanes):
         model.step(KEY, state, batch)
 
 
+@pytest.mark.study
 def test_the_smoothed_loss_is_the_cross_entropy_with_smoothed_targets():
     model = autoregressive(TARGET, SMALL, conditional=True, label_smoothing=0.2)
     net = model.init.args[0]
@@ -332,6 +337,7 @@ def run(pairs, tmp_path_factory):
     return folder
 
 
+@pytest.mark.study
 def test_from_pairs_to_a_text_in_commands(run, tmp_path, capsys):
     evaluate.main(
         [

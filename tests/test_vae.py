@@ -163,6 +163,7 @@ def test_bounds_grow_towards_the_exact_log_likelihood():
     assert (np.abs(bounds[1][0] - elbo) <= 5 * bounds[1][1] + 1e-4).all()
 
 
+@pytest.mark.study
 def test_bounds_of_whole_numbers_by_a_gaussian_count_their_bins():
     spec = whole_spec((1, 1, 1), 0, 3, "signed")
     model = vae(spec, NET, NET, {"name": "gaussian"}, latent_size=1)
@@ -188,6 +189,7 @@ def changes(model, state, batch, keys):
     return host(step(keys))
 
 
+@pytest.mark.study
 def test_objectives_have_the_same_mean_gradient():
     state = tiny()[1]
     batch, keys = {"x": jnp.asarray(ALL_BITS), "weight": jnp.arange(8.0)}, jax.random.split(KEY, 1000)
@@ -233,6 +235,7 @@ def chain(rows, mask, posterior, sweeps, loading=(2.0, -1.5, 2.5), bias=(0.3, 0.
     return repaired(KEY, x, jnp.broadcast_to(jnp.array([mask]), x.shape), sweeps, parts)
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("mask", [(1, 0, 0), (0, 1, 1), (0, 0, 0)])
 def test_completions_have_their_probabilities_whatever_the_encoder(mask):
     def wrong(x):
@@ -250,6 +253,7 @@ def test_completions_have_their_probabilities_whatever_the_encoder(mask):
     within((x[:, None] == every[None]).all(-1), p)
 
 
+@pytest.mark.study
 def test_repair_does_not_diverge_under_a_poor_encoder():
     """x = 1.2 z + noise, and a posterior's mean of x_1 + x_2: a chain that always took it would grow 1.2 times a sweep."""
     rows, mask = jnp.tile(jnp.array([[0.8, jnp.nan]]), (4000, 1)), jnp.tile(jnp.array([[1, 0]]), (4000, 1))
@@ -265,6 +269,7 @@ def test_repair_does_not_diverge_under_a_poor_encoder():
     within((x[:, 1] - slope * 0.8) ** 2, 2.44 - 1.44 * slope)
 
 
+@pytest.mark.study
 def test_a_sample_keeps_what_is_given():
     model, state = tiny()
     x = np.tile(ALL_BITS[5], (300, 1, 1, 1))
@@ -334,6 +339,7 @@ def test_without_kl_codes_are_points_and_the_prior_is_fitted_to_them():
         model.sample(KEY, state, 2, {"x": np.zeros((2, 2)), "mask": np.ones((2, 2))})
 
 
+@pytest.mark.study
 def test_the_weight_of_the_kl_follows_its_schedule():
     batch = {**vectors(), "weight": jnp.ones(32)}
     make = partial(vae, VECTOR, NET, NET, latent_size=2, optimizer=PLAIN)
@@ -356,6 +362,7 @@ def test_the_weight_of_the_kl_follows_its_schedule():
     assert unclamped == pytest.approx(low, rel=1e-6)
 
 
+@pytest.mark.study
 def test_averaged_weights_score_and_sample():
     model = vae(VECTOR, NET, NET, latent_size=2, optimizer=PLAIN, ema_half_life=32.0)
     batch = {**vectors(), "weight": jnp.ones(32)}

@@ -232,6 +232,7 @@ CONDITIONS = {
 }
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_nets_read_their_conditions_row_by_row(name):
     c, shape = CONDITIONS[name], (8, SIDE, SIDE, 3)
@@ -257,6 +258,7 @@ def test_nets_read_their_conditions_row_by_row(name):
         assert not np.allclose(out, turned, atol=1e-5)  # the order of frames matters
 
 
+@pytest.mark.study
 def test_the_logit_of_the_frames_does_not_depend_on_their_order():
     critic = nets.VideoDiscriminator((8, 4))
     x = jax.random.normal(jax.random.key(0), (3, 8, SIDE, SIDE, 3))
@@ -304,6 +306,7 @@ def test_motion_is_compared_with_training_clips_of_the_label(real):
     assert scores["motion"]["right"] == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.study
 def test_drift_is_that_of_real_clips_or_of_mixed_ones(real):
     values, train_rows = drift(real).values, real.rows("train")
     scores = values(train_rows)
@@ -312,6 +315,7 @@ def test_drift_is_that_of_real_clips_or_of_mixed_ones(real):
     assert values({"x": mixed})["drift"] > 1.1
 
 
+@pytest.mark.study
 def test_the_label_of_a_direction_is_read(real):
     """The judge of labels mirrors nothing."""
     judge = real.classifier()
@@ -324,6 +328,7 @@ def test_shuffled_frames_are_never_in_order():
     assert not (mixed == x).all(1).any() and (np.sort(mixed, 1) == x).all()
 
 
+@pytest.mark.study
 def test_order_is_read_from_the_frames(real):
     scores = order(real).values(real.rows("train"))
     assert scores["order"] > 0.9 and scores["order_shuffled"] < 0.3
@@ -334,6 +339,7 @@ def test_a_few_clips_do_not_cost_hundreds(path):
     assert chunk_of(spec) == chunk_of(spec._replace(kind="series")) < chunk_of(spec._replace(kind="image"))
 
 
+@pytest.mark.study
 def test_clips_are_drawn_scored_and_continued(path, tmp_path, short, capsys):
     """The config of clips, from files to a GIF; then the frames after given first frames."""
     flags = ["--config.data.resize=8", "--config.data.frames=4", "--config.data.every=1", "--config.steps=2"]

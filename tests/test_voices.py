@@ -128,6 +128,7 @@ def test_batches_are_transposed_by_seed_and_step(tmp_path):
         data.load({**options, "path": None, "augment": "transpose"}, batch_size=2, seed=0, steps=1)
 
 
+@pytest.mark.study
 def test_a_midi_file_holds_the_notes_of_each_voice(tmp_path):
     spec = data.open(voices_of(tmp_path / "a.npz")).spec
     rows = open_source({"path": tmp_path / "a.npz", "name": "digits"}).rows("train", np.array([0, 1]))

@@ -102,6 +102,7 @@ def real(tmp_path):
     return real_data(data.spec, data.read, ("train", "test"))
 
 
+@pytest.mark.study
 def test_a_recogniser_reads_what_is_said_and_tells_texts_apart(real, monkeypatch):
     monkeypatch.setattr(
         recogniser, "RECIPE", recogniser.RECIPE._replace(steps=300, units=32, layers=2, learning_rate=6e-3, copies=10.0)
@@ -121,6 +122,7 @@ def test_a_recogniser_reads_what_is_said_and_tells_texts_apart(real, monkeypatch
     assert again.protocol() == protocol
 
 
+@pytest.mark.study
 def test_a_bad_recogniser_is_no_judge(real, monkeypatch, capsys):
     monkeypatch.setattr(recogniser, "RECIPE", recogniser.RECIPE._replace(steps=1, units=8, layers=1, copies=1.0))
     computation = word_error(real)

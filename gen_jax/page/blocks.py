@@ -28,6 +28,7 @@ from gen_jax.page.controls import (
     drawn_places,
     moved,
 )
+from gen_jax.page.tunes import sound_of
 from gen_jax.run import Run, Samples, load
 from gen_jax.storage.directory import BEST, steps_in
 from gen_jax.verbs import paths
@@ -104,17 +105,17 @@ class Outputs:
 
     def __init__(self, gr: Any, run: Run, folder: Path) -> None:
         kind = kind_of(run.spec)
-        self.run = run
-        self.folder = folder
+        self.gr, self.run, self.folder = gr, run, folder
         self.shown: dict[str, Any] = {}
         if ".gif" in kind.write:
             self.shown["moving"] = gr.Image(label="clips", type="filepath", interactive=False)
         elif kind.picture is not None and not run.spec.tabular:
             self.shown["picture"] = gr.Image(label="samples", format="png", interactive=False)
-        if kind.sound:
+        if ".wav" in kind.write:
             self.shown["sound"] = gr.Audio(label="sounds", type="filepath", interactive=False)
         if ".txt" in kind.write:
             self.shown["text"] = gr.Textbox(label="texts", lines=10, interactive=False)
+            self.shown["tunes"] = gr.Audio(label="tunes", type="filepath", interactive=False, visible=False)
         if run.spec.tabular:
             heads = [facts["name"] for facts in columns(run.spec)]
             self.shown["rows"] = gr.Dataframe(label="rows", headers=heads, interactive=False)
@@ -136,10 +137,24 @@ class Outputs:
             "picture": lambda: enlarged(samples.picture()),
             "sound": lambda: files[".wav"],
             "text": lambda: Path(files[".txt"]).read_text(errors="replace"),
+            "tunes": lambda: self.tunes(Path(files[".txt"]).read_text(errors="replace"), folder / "tunes.wav"),
             "rows": lambda: rows_of(samples),
             "file": lambda: [*files.values()],
         }
         return [making[name]() for name in self.shown]
+
+    def tunes(self, text: str, path: Path) -> Any:
+        """Returns the player of the tunes of some texts, which is hidden if there are none.
+
+        Args:
+          text: the texts.
+          path: file of their sound.
+        """
+        sound = sound_of(text)
+        if sound is None:
+            return self.gr.update(value=None, visible=False)
+        path.write_bytes(sound)
+        return self.gr.update(value=str(path), visible=True)
 
 
 def rows_of(samples: Samples) -> list[list[str]]:
@@ -420,7 +435,10 @@ class Section:
             take, editor = (
                 gr.Button("take a sample of the seed"),
                 gr.ImageEditor(
-                    type="pil", label="paint over what is erased", brush=gr.Brush(default_size=24), eraser=False
+                    type="pil",
+                    label="paint over what is erased",
+                    brush=gr.Brush(default_size=24),
+                    interactive=True,
                 ),
             )
             button, picture = (

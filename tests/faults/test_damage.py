@@ -26,6 +26,7 @@ from gen_jax.training import log
 pytestmark = pytest.mark.usefixtures("one_device")
 
 
+@pytest.mark.study
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # futures that TensorStore drops
 def test_any_damaged_file_of_the_newest_checkpoint_is_noticed_or_does_not_matter(undisturbed, tmp_path, capsys):
     workdir, copy, chance = undisturbed(), tmp_path / "copy", random.Random(0)

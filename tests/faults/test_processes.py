@@ -64,6 +64,7 @@ def wait_for(what, process):
         time.sleep(0.0005)
 
 
+@pytest.mark.study
 def test_a_full_disk_and_a_second_process_are_one_line_each_and_cost_nothing(tmp_path):
     workdir = tmp_path / "full"
     with after_a_save(workdir) as process:

@@ -60,6 +60,7 @@ def written_tables(draw):
     return schema, np.array(values, float).T
 
 
+@pytest.mark.study
 @pytest.mark.filterwarnings("ignore:overflow")
 @settings(max_examples=500)
 @given(table=written_tables())

@@ -1,4 +1,4 @@
-"""Polyphonic music as piano rolls [T, D]: a .mat file as rows, and samples as MIDI files and pictures."""
+"""Polyphonic music as piano rolls [T, D]: a .mat file as rows, and samples as MIDI files, sounds and pictures."""
 
 import io
 import zlib
@@ -11,6 +11,7 @@ from PIL import Image
 
 from gen_jax.data.kinds.drawing import PANELS
 from gen_jax.data.kinds.kind import Kind
+from gen_jax.data.kinds.midi_sound import wav_of_midi
 from gen_jax.data.limits import ask
 from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec, sequences
@@ -159,7 +160,7 @@ ROLL = Kind(
     default_transform="none",
     options=("window",),
     read={".mat": rolls},
-    write={".mid": midi},
+    write={".mid": midi, ".wav": lambda samples, spec: wav_of_midi(midi(samples, spec))},
     picture=piano,
     transpose=transposed,
 )

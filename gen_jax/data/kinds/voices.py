@@ -1,4 +1,4 @@
-"""Pieces of several voices [T, V]: the pitch of each voice in each sixteenth note, from an .npz file, as MIDI files."""
+"""Pieces of several voices [T, V]: the pitch of each voice in each sixteenth note, from an .npz file, as MIDI files and sounds."""
 
 import io
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from PIL import Image
 
 from gen_jax.data.kinds.drawing import PANELS
 from gen_jax.data.kinds.kind import Kind
+from gen_jax.data.kinds.midi_sound import wav_of_midi
 from gen_jax.data.spec import Spec, sequences
 
 SILENT = -1  # pitch of a silent voice, the first symbol of the vocabulary
@@ -105,7 +106,7 @@ VOICES = Kind(
     symbols=True,
     default_transform="none",
     options=("window",),
-    write={".mid": midi},
+    write={".mid": midi, ".wav": lambda samples, spec: wav_of_midi(midi(samples, spec))},
     picture=staves,
     transpose=transposed,
 )
