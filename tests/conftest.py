@@ -61,7 +61,8 @@ LAW_REPEATS = """
     gan_dropout gan_wasserstein gan_hinge gan_evolution gan_dcgan gan_r3 gan_text_given bayes_net_tree hmm_series vae_dreg
     vae_conv vae_text_given forest_tree autoregressive_roll autoregressive_voices made_orders diffusion_given diffusion_columns
     diffusion_labels diffusion_series masked_image flow_labels ladder_conv autoencoder gan_columns transformer_text
-    vae_columns diffusion_levels diffusion_unet patches speech_sum speech_flow
+    vae_columns diffusion_levels diffusion_unet patches speech_sum speech_flow gan_recurrent made_table
+    transformer_text_to_text
 """
 CONFIG_REPEATS = """
     autoencoder bayes_net_bif digit_diffusion digit_gan drum_gan note_gan wavegan video video_diffusion speak speak_voice
