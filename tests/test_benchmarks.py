@@ -140,3 +140,18 @@ def test_an_arena_is_a_measured_result(benchmark, monkeypatch):
     assert "goal_seconds" not in record["results"]["vae_convolutions"]["metrics"]  # a seed did not reach it
     with pytest.raises(UserError, match="expected NAME=CONFIG"):
         atlas.added("mine=absent.py")
+
+
+def test_metrics_that_a_family_lacks_are_left_out(benchmark):
+    def score(names, num):
+        if "recall" in names:
+            raise UserError("recall needs images")
+        return {name: {"value": num} for name in (*names, "another")}
+
+    scores = benchmark("atlas").scores_of(SimpleNamespace(score=score), ("coverage", "recall", "modes"), 7)
+    assert scores == {"coverage": {"value": 7}, "modes": {"value": 7}}
+
+
+def test_the_atlas_refuses_no_seeds(benchmark):
+    with pytest.raises(UserError, match="--seeds is 0"):
+        benchmark("atlas").main(["atlas", "--only=grid", "--seeds=0"])
