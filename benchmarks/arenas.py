@@ -133,7 +133,7 @@ CHORALES = Arena(
         "hmm": Member("jsb_hmm.py", steps=60),
         "autoregressive, GRU, independent keys": Member("jsb_gru.py"),
         "autoregressive, GRU": Member("jsb_gru_structured.py"),
-        "autoregressive, LSTM": Member("jsb_lstm.py"),
+        "autoregressive, LSTM, independent keys": Member("jsb_lstm.py"),
         "autoregressive, transformer": Member("jsb_transformer.py"),
     },
     length=64,

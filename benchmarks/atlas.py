@@ -248,7 +248,7 @@ def record(arena: Arena, found: Mapping[str, list[dict]], minutes: float) -> dic
         ),
         "hardware": result_file.hardware(),
         "software": {"jax": jax.__version__, "numpy": np.__version__},
-        "shared": {"flags": "", "data": arena.data["name"], "seeds": seeds, "time": None},
+        "shared": {"flags": "", "data": arena.data.get("name", arena.data.get("path")), "seeds": seeds, "time": None},
         "measures": measures,
         "results": {slug(name): entry_of(name, each) for name, each in found.items()},
         "note": None,
@@ -299,16 +299,22 @@ def picture(arena: Arena, found: Mapping[str, Any], folder: Path) -> Image.Image
     """Draws the samples of all families side by side, each below its name."""
     columns = min(4, len(found))
     rows = -(-len(found) // columns)
-    sheet = Image.new("RGB", (columns * (SIDE + GAP) + GAP, rows * (SIDE + LINE + GAP) + GAP), "white")
-    for place, name in enumerate(found):
+    tiles = {name: fitted(tile_of(folder / slug(name) / "0")) for name in found}
+    height = LINE + GAP + max(tile.height for tile in tiles.values())
+    sheet = Image.new("RGB", (columns * (SIDE + GAP) + GAP, rows * height + GAP), "white")
+    for place, (name, tile) in enumerate(tiles.items()):
         row, column = divmod(place, columns)
-        left, top = GAP + column * (SIDE + GAP), GAP + row * (SIDE + LINE + GAP)
-        tile = tile_of(folder / slug(name) / "0")
-        scale = min(SIDE / tile.width, SIDE / tile.height)
-        method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
-        sheet.paste(tile.resize((round(tile.width * scale), round(tile.height * scale)), method), (left, top + LINE))
+        left, top = GAP + column * (SIDE + GAP), GAP + row * height
+        sheet.paste(tile, (left, top + LINE))
         ImageDraw.Draw(sheet).text((left, top + 2), name, "black")
     return sheet
+
+
+def fitted(tile: Image.Image) -> Image.Image:
+    """Returns a picture whose longer side has `SIDE` pixels."""
+    scale = SIDE / max(tile.size)
+    method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+    return tile.resize((round(tile.width * scale), round(tile.height * scale)), method)
 
 
 def tile_of(workdir: Path) -> Image.Image:

@@ -198,8 +198,8 @@ def matrix(records: Records, file: str, *columns: str) -> str:
     record = records[file]
     measures = [column for column in columns if column not in FACTS]
     lines = []
-    if any("oracle" in record["measures"].get(column, {}) for column in columns):
-        oracles = [record["measures"].get(column, {}).get("oracle") for column in columns]
+    oracles = [record["measures"].get(column, {}).get("oracle") for column in columns]
+    if any(value is not None for value in oracles):
         lines.append(["real data", *("" if value is None else number(value) for value in oracles)])
     for name in record["results"]:
         result = result_of(records, file, name)

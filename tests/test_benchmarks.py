@@ -132,6 +132,7 @@ def test_an_arena_is_a_measured_result(benchmark, monkeypatch):
     }
     record = schema.read(json.dumps(atlas.record(arenas.MNIST, entries, 5.0)))
     assert schema.faults(record) == []
+    assert atlas.record(arenas.CHORALES, entries, 5.0)["shared"]["data"] == "JSB_Chorales.mat"
     lines = render.matrix({"a": record}, "a", "frechet", "goal_seconds", "group").splitlines()
     assert lines[2].startswith("| real data | 1.5 |")
     assert [each["config"] for each in record["results"].values()] == ["configs/vae.py", "/home/me/my_gan.py"]
