@@ -146,7 +146,6 @@ def test_every_common_setting_has_a_meaning():
     assert MEANINGS.keys() == {name for name in flat(base_config()) if not name.startswith(("model.", "registered."))}
 
 
-@pytest.mark.study
 def test_the_package_lists_its_commands_families_and_configs():
     result = subprocess.run([sys.executable, "-m", "gen_jax"], capture_output=True, text=True, check=True)
     for name in ("gen_jax.train", "gen_jax.decompress", "configs/gan.py", *MODELS):

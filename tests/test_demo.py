@@ -15,6 +15,7 @@ from scipy.io import savemat, wavfile
 
 import gen_jax
 from gen_jax import demo, sample
+from gen_jax.data.kinds.midi_sound import LONGEST
 from gen_jax.errors import UserError
 from gen_jax.page.blocks import Shelf, answered, completions, erased, in_one_line, seed_of, whole
 from gen_jax.page.controls import (
@@ -115,13 +116,15 @@ def test_the_command_draws_the_same_bytes(name, runs, tmp_path, monkeypatch):
 
 def test_given_values_are_those_that_a_run_takes(runs):
     full = Question(label="3", condition="x.png", prefix="ab", cells={"species": "setosa", "petal width (cm)": "0.2"})
-    texts = {name: given_texts(controls_of(run), full) for name, run in runs.items() if name not in ("sound", "music")}
+    texts = {name: given_texts(controls_of(run), full) for name, run in runs.items()}
     assert texts == {
         "gan": ["y=3"],
         "vae": [],
         "table": ["species=setosa,petal width (cm)=0.2"],
         "text": ["prefix=ab"],
         "paired": ["image=x.png"],
+        "sound": [],
+        "music": [],
     }
     assert given_texts(controls_of(runs["paired"]), Question()) == ["split=test"]
     assert given_texts(controls_of(runs["gan"]), Question(label=ANY)) == []
@@ -163,6 +166,8 @@ def test_tunes_in_a_text_are_heard():
     peaks = [np.abs(np.fft.rfft(sound[at * rate : (at + 1) * rate].astype(float))).argmax() for at in (0, 2)]
     np.testing.assert_allclose(peaks, [440, 880], atol=2)
     assert len(sound) / rate == pytest.approx(4.5, abs=0.6)
+    endless = wavfile.read(io.BytesIO(sound_of("X:1\nM:4/4\nL:1/4\nK:C\nA99999999|")))[1]
+    assert len(endless) / rate == pytest.approx(LONGEST, abs=1)
 
 
 def test_a_column_is_asked_given_another(runs):

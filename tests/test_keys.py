@@ -34,7 +34,6 @@ UNUSED = (
 )  # a key for shapes: nothing that it draws is kept
 
 
-@pytest.mark.study
 def test_no_function_uses_a_key_twice():
     faults = {
         str(path.relative_to(ROOT)): sorted(found)

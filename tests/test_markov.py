@@ -120,7 +120,6 @@ def padded(sequences, width: int, junk: int = 1) -> dict:
 STRINGS = np.array(list(itertools.product(range(3), repeat=6)), np.int32)
 
 
-@pytest.mark.study
 @pytest.mark.parametrize("order", [0, 1, 4])
 def test_probabilities_are_those_of_the_textbook_and_sum_to_one(order, text):
     batch, state = padded(text, 24), None

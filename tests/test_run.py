@@ -43,7 +43,6 @@ def assert_logged(whole, parts):
         assert each.items() <= by_step[each["step"]].items()
 
 
-@pytest.mark.study
 def test_a_run_leaves_what_the_contract_promises(start):
     workdir = start("run", PICTURES, SCORES)
     assert json.loads((workdir / "config.json").read_text())["steps"] == 12
@@ -122,7 +121,6 @@ def test_the_step_compiles_once(start, monkeypatch, caplog, devices):
     assert len(compiled) == 1, compiled
 
 
-@pytest.mark.study
 def test_a_last_batch_of_one_row_is_finite(start, tmp_path):
     np.save(tmp_path / "data.npy", np.random.default_rng(0).normal(size=(33, 2)).astype(np.float32))
     flags = ["--config.data.path=" + str(tmp_path / "data.npy"), "--config.epochs=1"]
@@ -176,7 +174,6 @@ def test_a_damaged_newest_checkpoint_is_passed_over(start, undisturbed, begun, c
     assert_logged(whole, broken)
 
 
-@pytest.mark.study
 def test_no_whole_checkpoint_is_an_error_and_nothing_is_overwritten(start, begun):
     workdir = begun("run", 8)
     for step in (4, 8):
@@ -204,7 +201,6 @@ def test_every_flipped_bit_changes_the_checksum():
     assert checkpoint.checksums({**state, "w": swapped})[0] != reference
 
 
-@pytest.mark.study
 def test_a_metric_that_is_not_finite_stops_the_run(start, tmp_path):
     blow_up = [
         "--config.save_every=2",
@@ -271,7 +267,6 @@ def test_a_fork_keeps_its_own_first_checkpoint(start, begun):
         start("origin", "--fork", str(origin))
 
 
-@pytest.mark.study
 def test_a_fork_starts_from_the_other_run(start, undisturbed, begun, capsys):
     whole, origin = undisturbed(), begun("origin", 8)
     change = "--config.model.gamma=0.2"

@@ -132,12 +132,13 @@ class Outputs:
             if not (folder / f"samples{suffix}").exists():  # because a picture is written with some files
                 samples.save(folder / f"samples{suffix}")
         files = {path.suffix: str(path) for path in sorted(folder.iterdir())}
+        text = Path(files[".txt"]).read_text(errors="replace") if ".txt" in files else ""
         making: Mapping[str, Callable[[], Any]] = {
             "moving": lambda: files[".gif"],
             "picture": lambda: enlarged(samples.picture()),
             "sound": lambda: files[".wav"],
-            "text": lambda: Path(files[".txt"]).read_text(errors="replace"),
-            "tunes": lambda: self.tunes(Path(files[".txt"]).read_text(errors="replace"), folder / "tunes.wav"),
+            "text": lambda: text,
+            "tunes": lambda: self.tunes(text, folder / "tunes.wav"),
             "rows": lambda: rows_of(samples),
             "file": lambda: [*files.values()],
         }

@@ -9,9 +9,8 @@ from gen_jax.data.kinds.wav_files import joined_wav
 
 KEY = re.compile(r"^K:", re.MULTILINE)  # the field that every tune has before its notes
 BETWEEN = re.compile(r"\n(?:-+)?\n")  # an empty line between two tunes, or the line between two samples
-REPEAT = re.compile(
-    r":\|:?|\|:|::"
-)  # marks of repeats, which are not played: music21 makes some tunes a quarter of an hour long
+# Repeats are not played, because music21 makes some tunes a quarter of an hour long.
+REPEAT = re.compile(r":\|:?|\|:|::")
 LARGEST_NUM = 4  # tunes that are played, at most
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from gen_jax.data.kinds.drawing import PANELS
 from gen_jax.data.kinds.kind import Kind
-from gen_jax.data.kinds.midi_sound import wav_of_midi
+from gen_jax.data.kinds.midi_sound import wav_writer
 from gen_jax.data.limits import ask
 from gen_jax.data.source import Source
 from gen_jax.data.spec import Spec, sequences
@@ -160,7 +160,7 @@ ROLL = Kind(
     default_transform="none",
     options=("window",),
     read={".mat": rolls},
-    write={".mid": midi, ".wav": lambda samples, spec: wav_of_midi(midi(samples, spec))},
+    write={".mid": midi, ".wav": wav_writer(midi)},
     picture=piano,
     transpose=transposed,
 )

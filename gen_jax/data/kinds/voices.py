@@ -8,7 +8,7 @@ from PIL import Image
 
 from gen_jax.data.kinds.drawing import PANELS
 from gen_jax.data.kinds.kind import Kind
-from gen_jax.data.kinds.midi_sound import wav_of_midi
+from gen_jax.data.kinds.midi_sound import wav_writer
 from gen_jax.data.spec import Spec, sequences
 
 SILENT = -1  # pitch of a silent voice, the first symbol of the vocabulary
@@ -106,7 +106,7 @@ VOICES = Kind(
     symbols=True,
     default_transform="none",
     options=("window",),
-    write={".mid": midi, ".wav": lambda samples, spec: wav_of_midi(midi(samples, spec))},
+    write={".mid": midi, ".wav": wav_writer(midi)},
     picture=staves,
     transpose=transposed,
 )
