@@ -24,6 +24,7 @@ import jax
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from jax._src.interpreters import mlir
 
 import gen_jax
 from gen_jax import data, train
@@ -33,6 +34,7 @@ from gen_jax.devices import placement, startup
 from gen_jax.metrics.images import classifier
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+mlir.make_ir_context = lru_cache(mlir.make_ir_context)  # one each compilation cost an eighth of the suite's time
 settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[*HealthCheck])
 settings.load_profile("suite")
 
@@ -171,6 +173,7 @@ def few_memory_maps():
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
+        mlir.make_ir_context.cache_clear()
         gc.collect()
 
 

@@ -384,6 +384,7 @@ def test_arrays_are_asked_for_where_a_command_needs_rows(data, tmp_path, monkeyp
     assert result.returncode == 2 and "Open the arrays first" in result.stderr and "Traceback" not in result.stderr
 
 
+@pytest.mark.study
 def test_losses_penalties_priors_and_schedules_may_be_functions(data, tmp_path):
     from gen_jax.losses.adversarial import hinge_discriminator, non_saturating_generator
     from gen_jax.losses.penalties import r1

@@ -702,6 +702,7 @@ def test_a_fork_with_another_number_of_lanes_begins_them_anew(tmp_path, one_devi
         train.main([*command, str(tmp_path / "four"), "--config.batch_size=2", "--config.steps=5"])
 
 
+@pytest.mark.study
 def test_the_command_draws_as_boldly_as_it_is_told(tmp_path, monkeypatch, capsys):
     model, state, _ = learnt("categorical")
     settings = {"sample": {"length": None}}

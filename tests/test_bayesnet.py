@@ -237,6 +237,7 @@ def test_impossible_evidence_is_named_and_has_no_probability():
         model.sample(KEY, state, 2, given)
 
 
+@pytest.mark.study
 def test_bins_are_a_density_and_give_numbers_back():
     x = np.random.default_rng(5).gamma(2.0, 1.0, (500, 1)).astype(np.float32)
     x = np.concatenate([x, np.rint(x), np.ones_like(x)], 1)

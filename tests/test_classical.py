@@ -345,6 +345,7 @@ def rows_with_gaps(rows=37, size=5):
     return *(jnp.asarray(each, jnp.float32) for each in arrays), jnp.asarray(mask)
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("numbers", [1, 25 * 8, 25 * 36, 25 * 37, 2**22])
 def test_rows_with_gaps_are_worked_on_in_parts_with_the_same_outcome(numbers, monkeypatch):
     weight, mean, covariance, x, mask = rows_with_gaps()

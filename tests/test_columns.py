@@ -97,6 +97,7 @@ def test_a_temperature_sharpens_what_levels_are_drawn_by():
         fitting(SPEC, {"name": "mixed", "temperature": -1})
 
 
+@pytest.mark.study
 def test_the_mixed_likelihood_is_a_density_of_what_is_observed():
     likelihood, layout = fitting(SPEC, None), form.layout_of(SPEC)
     out = jnp.asarray(np.random.default_rng(2).normal(size=(1, *likelihood.shape)), jnp.float32)

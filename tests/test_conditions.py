@@ -125,6 +125,7 @@ def drawn(folder, given, num=40):
     return np.load(folder / "o.npz")["x"]
 
 
+@pytest.mark.study
 def test_rows_under_a_condition_are_those_of_the_model_that_fit(folder, capsys):
     free = drawn(folder, None, 512)
     x = drawn(folder, "age>60,city in a,b")

@@ -423,6 +423,7 @@ def test_one_step_of_a_trained_mean_flow_draws_the_data():
     assert distances[0] < 0.5 < 0.8 < distances[1] and 0.4 < (mean > 0).mean() < 0.6
 
 
+@pytest.mark.study
 def test_gradients_of_the_loss_are_those_of_finite_differences():
     model = diffusion(VECTOR, net=NOISE, prediction="e", schedule={"name": "cosine"}).init.args[0]
     params = model.net.init(KEY, jnp.zeros((1, 2)), None, jnp.zeros(1))

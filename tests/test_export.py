@@ -296,6 +296,7 @@ def test_flags_of_another_kind_of_file_are_refused(tmp_path):
             export.main(["export", "--workdir", str(KEPT / "gan"), "--out", str(tmp_path / f"sampler{suffix}"), flag])
 
 
+@pytest.mark.study
 def test_a_file_that_is_no_sampler_is_named(tmp_path):
     for name, content in (("text.zip", b"no archive"), ("other.zip", None)):
         path = tmp_path / name

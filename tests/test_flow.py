@@ -107,6 +107,7 @@ def test_a_density_integrates_to_one_and_its_samples_follow_it(net):
         assert stats.kstest(u, "uniform").pvalue > 1e-4
 
 
+@pytest.mark.study
 def test_draws_of_a_row_do_not_depend_on_the_other_rows():
     model, state = noisy("mlp")
     few, many = (np.asarray(model.sample(KEY, state, num)["x"]) for num in (4, 9))

@@ -149,6 +149,7 @@ def test_every_layer_is_used_with_free_bits():
     assert metrics["elbo"] == pytest.approx(metrics["log_likelihood"] - metrics["kl"], rel=1e-5)
 
 
+@pytest.mark.study
 def test_free_bits_and_the_weight_of_the_kl_leave_the_elbo_and_change_the_step():
     """With sgd a step is linear in the weight: half way up it lies between a step without a KL and one with all of it."""
     _, state, _ = learnt()
@@ -223,6 +224,7 @@ def test_the_loss_is_a_function_that_can_be_differentiated(free_nats):
         assert float(value(up) - value(down)) == pytest.approx(0.01 * float(length), rel=0.02), part
 
 
+@pytest.mark.study
 def test_the_loss_is_the_formula_on_the_path_of_its_latents():
     nets, params, batch = by_hand()
     loss, metrics = elbo_loss(nets, params, jax.random.key(2), batch, 0.5)

@@ -147,6 +147,7 @@ def assert_near(mine, other):
         assert error <= 1e-5 * np.linalg.norm(np.float64(two)), (one, two)
 
 
+@pytest.mark.study
 def test_a_process_that_is_killed_ends_the_others(broken):
     code, output, seconds = broken[0]
     assert code == 128 + signal.SIGKILL and seconds < 10
@@ -156,6 +157,7 @@ def test_a_process_that_is_killed_ends_the_others(broken):
     assert "process 1 of 2 was ended by SIGKILL" in errors[0] and "goes on from the newest checkpoint" in errors[0]
 
 
+@pytest.mark.study
 def test_a_process_that_is_asked_to_stop_stops_all_after_one_step(broken):
     code, output, _ = broken[1]
     assert code == 128 + signal.SIGTERM and "Traceback" not in output

@@ -123,6 +123,7 @@ def test_the_orders_take_turns():
     assert seen[:3] == seen[3:] and len({*seen}) == 3
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("orders", [1, 3])
 def test_draws_of_a_row_do_not_depend_on_the_other_rows(orders):
     model, state = made_model(LEVELS, orders=orders)

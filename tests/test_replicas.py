@@ -83,6 +83,7 @@ def test_replicas_resume_to_the_bit(run):
         chex.assert_trees_all_equal(state_of(broken, replica), state_of(run(devices=2, replicas=2), replica))
 
 
+@pytest.mark.study
 def test_replicas_are_sampled_apart(run, tmp_path):
     draws = []
     for replica in (0, 1):

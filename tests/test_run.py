@@ -129,6 +129,7 @@ def test_a_last_batch_of_one_row_is_finite(start, tmp_path):
     assert (int(state.step), int(state.examples)) == (3, 17)  # batches of 16, 16 and 1, halved for the discriminator
 
 
+@pytest.mark.study
 def test_streaming_and_resident_runs_are_the_same(start, undisturbed):
     assert state_bytes(undisturbed()) == state_bytes(start("streaming", "--config.data.feed=streaming"))
 

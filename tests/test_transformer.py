@@ -97,6 +97,7 @@ def test_no_key_of_a_long_sequence_is_used_twice_and_each_context_has_noise_of_i
     assert len({frame.tobytes() for frame in np.asarray(equal)}) == FRAMES
 
 
+@pytest.mark.study
 def test_a_row_that_is_reset_begins_anew():
     net = small(context=4)
     params = weights_of(net)

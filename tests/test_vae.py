@@ -527,6 +527,7 @@ def test_conv_nets_fit_any_side(shape):
     assert code.shape == (2, 2, 5) and out.shape == (2, *shape, 6) and out.dtype == jnp.float32
 
 
+@pytest.mark.study
 def test_conv_nets_read_labels_and_learn_everywhere():
     x, labels = jax.random.normal(KEY, (4, 8, 8, 1)), jnp.eye(3)[jnp.arange(4) % 3]
     c, other = Embedded(labels), Embedded(jnp.roll(labels, 1, 1))

@@ -268,6 +268,7 @@ def test_the_smallest_weights_go_first():
         share_of_zeros({"b": jnp.ones(3)})
 
 
+@pytest.mark.study
 def test_a_curve_and_its_figures(trained, call, tmp_path, capsys):
     flags = ["--sparsity=0.9,0,0.5,1", "--metrics=high_quality,modes,reverse_kl"]
     capsys.readouterr()

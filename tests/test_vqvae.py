@@ -216,6 +216,7 @@ def test_the_loss_is_a_function_that_can_be_differentiated(first):
         assert float(rise) == pytest.approx(0.02 * float(length), rel=0.02), part
 
 
+@pytest.mark.study
 def test_codes_decode_to_a_mean_and_to_draws_around_it():
     nets, state, batch = by_hand()
     latent = {"z": jnp.tile(nearest_codes(nets, state, batch["x"])[:1], (2000, 1, 1)), "y": jnp.arange(2000) % 2}

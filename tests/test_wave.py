@@ -45,6 +45,7 @@ def test_recordings_are_cut_or_end_in_silence(options, capsys):
         open_source({**options, "frames": 0})
 
 
+@pytest.mark.study
 def test_nets_read_conditions_and_fit_each_other():
     c = Embedded(vector=jax.nn.one_hot(jnp.arange(3) % 2, 2))
     generator, critic = nets.WaveGenerator((256, 1), (8, 4)), nets.WaveDiscriminator((8, 4))
