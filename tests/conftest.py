@@ -107,7 +107,7 @@ REPEATS = {  # rows that repeat a family or a command with other options; they a
     "test_an_old_run_is_resumed": "ladder vqvae mixture hmm vae markov forest bernoulli".split(),
     "test_every_order_is_a_probability_and_orders_differ": ["transformer"],
     "test_gradients_are_those_of_the_steps": "gru_reset_before lstm mingru sigmoid".split(),
-    "test_a_killed_run_ends_with_the_same_bytes": "vae vqvae ladder mixture gaussian bayes_net bernoulli smote hmm forest masked flow speech".split(),
+    "test_a_killed_run_ends_with_the_same_bytes": "vae vqvae ladder mixture gaussian bayes_net bernoulli smote hmm forest masked flow speech diffusion autoregressive".split(),
     "test_config_runs_two_steps_and_samples": CONFIG_REPEATS.split(),
     "test_one_pass_is_its_steps_and_its_chunks": ["vanilla", "lstm", "gru", "gru_reset_before", "minlstm", "lru"],
     "test_decoding_what_is_encoded_gives_it_back": ["cosine", "edm"],

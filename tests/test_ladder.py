@@ -106,6 +106,7 @@ def test_more_samples_tighten_the_bound_up_to_the_likelihood():
     np.testing.assert_allclose(bounds[2][SEEN], exact, atol=0.05)
 
 
+@pytest.mark.study
 def test_samples_have_the_probabilities_of_the_likelihood():
     model, state, _ = learnt()
     drawn = np.asarray(model.sample(KEY, state, 8000)["x"]) @ np.array([8, 4, 2, 1])
