@@ -38,6 +38,10 @@ PAIRED = {
     "psnr_bicubic",
     "valid/psnr",
     "valid/psnr_bicubic",
+    "patch_auc",
+    "patch_auc_bicubic",
+    "fine_energy",
+    "fine_energy_bicubic",
 }
 PAIRED |= {
     name for name in catalogue.metrics() if name.startswith(("absolute_error", "segmented_", "word_error", "dtw_"))

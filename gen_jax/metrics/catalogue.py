@@ -6,6 +6,7 @@ from gen_jax.errors import UserError, choose
 from gen_jax.metrics import latent, likelihood
 from gen_jax.metrics.images import (
     distances,
+    fine_detail,
     labels,
     modes,
     motion,
@@ -50,6 +51,7 @@ MEASURES: tuple[Measure, ...] = (  # in the order of the scores
     parzen.PARZEN,
     super_resolution.PSNR,
     super_resolution.VALID_PSNR,
+    fine_detail.FINE_DETAIL,
     copies.MEMORISED_TEXT,
     bars.VALID_BARS,
     timegan.DISCRIMINATIVE,
