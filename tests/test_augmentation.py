@@ -5,6 +5,7 @@ import pytest
 
 import gen_jax as gj
 from gen_jax.data.feed.augmentation import changes_of_step
+from gen_jax.data.resizing import shrunk
 from gen_jax.errors import UserError
 
 X = np.random.default_rng(0).integers(0, 256, (20, 12, 24, 1), dtype=np.uint8)
@@ -37,6 +38,36 @@ def test_a_flip_shows_rows_or_their_mirror_images():
     for before, after, turned in zip(plain["x"], flipped["x"], mirrored):
         np.testing.assert_array_equal(after, np.asarray(before)[:, ::-1] if turned else before)
         assert rows_like(np.asarray(after))
+
+
+def lays(image: np.ndarray) -> list[np.ndarray]:
+    """The eight ways to lay a square image."""
+    return [np.rot90(view, turns) for view in (image, image[:, ::-1]) for turns in range(4)]
+
+
+def test_a_turn_lays_a_square_and_its_condition_in_one_of_eight_ways():
+    squares = np.random.default_rng(0).integers(0, 256, (300, 12, 12, 3), dtype=np.uint8)
+    plain, turned = (
+        gj.data.arrays(squares, c=255 - squares, **settings).batch(0, batch_size=300)
+        for settings in ({}, {"augment": "turn"})
+    )
+    np.testing.assert_allclose(turned["c"], -np.asarray(turned["x"]), atol=1e-6)
+    ways = []
+    for before, after in zip(np.asarray(plain["x"]), np.asarray(turned["x"])):
+        (way,) = [way for way, view in enumerate(lays(before)) if np.array_equal(view, after)]
+        ways.append(way)
+    assert np.bincount(ways, minlength=8).min() > 20  # of 37.5
+
+
+@pytest.mark.parametrize("change", ["flip", "turn", "flip,turn"])
+def test_an_image_is_shrunk_before_and_after_it_is_laid_with_the_same_outcome(change):
+    squares = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), dtype=np.uint8)
+    plain, data = (gj.data.arrays(squares, shrink=3, **settings) for settings in ({}, {"augment": change}))
+    batch = data.batch(0, batch_size=40)
+    x = np.rint(np.asarray(batch["x"]) * 127.5 + 127.5).astype(np.uint8)
+    assert not np.array_equal(batch["x"], plain.batch(0, batch_size=40)["x"])
+    shrunk_rows = np.stack([shrunk(row, 3) for row in x])
+    np.testing.assert_allclose(np.asarray(batch["c"]) * 127.5 + 127.5, shrunk_rows, atol=1e-3)
 
 
 def test_a_shift_repeats_the_border_and_stays_small():
@@ -88,6 +119,8 @@ def test_the_light_changes_the_condition_alone_by_one_line_of_each_row():
         (lambda: gj.data.arrays(X[:, 0, :, 0], augment="flip").spec, "holds vector data; expected images"),
         (lambda: gj.data.arrays(X, c=X[:, ::2], augment="flip").spec, "have sides .*; expected equal sides"),
         (lambda: gj.data.arrays(X, augment="flip,light").spec, "is flip,light and no condition of .* is a photo"),
+        (lambda: gj.data.arrays(X, shrink=3, augment="flip,shift").spec, "flip and turn alone for images beside"),
+        (lambda: gj.data.arrays(X, augment="turn").spec, r"turn and the sides of an image are \(12, 24\); .* square"),
         (
             lambda: gj.data.arrays(X, hole=0.5, augment="light").spec,
             "light and no condition of .* is a photo of its own",

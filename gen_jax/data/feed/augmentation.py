@@ -14,7 +14,8 @@ from gen_jax.data.spec import Spec
 from gen_jax.errors import UserError, choose
 
 AUGMENT = 4  # first number of the seeds, so that no two uses share their noise
-IMAGES = ("flip", "shift", "zoom", "light")  # changes of images
+EXACT = ("flip", "turn")  # changes of images that commute with shrinking
+IMAGES = (*EXACT, "shift", "zoom", "light")  # changes of images
 CHANGES = (*IMAGES, "transpose")
 SHARE = 12  # a shift moves an image by at most a twelfth of its side
 ZOOM = 1.4  # largest enlargement
@@ -30,8 +31,9 @@ def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
       text: names in `CHANGES` between commas; None for no change.
 
     Raises:
-      UserError: for an unknown change, a change of images for other rows, a row and a condition of different sides,
-        light without a photo of its own as condition, or transpose for rows that are no whole pieces of music.
+      UserError: for an unknown change, a change of images for other rows, a row and a condition of different sides
+        (unless the condition is the shrunk row, which flip and turn serve), turn without squares, light without a photo
+        of its own as condition, or transpose for rows that are no whole pieces of music.
     """
     if text is None:
         return ()
@@ -45,15 +47,17 @@ def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
         return changes
     if not changeable(spec):
         raise UserError(f"data.augment is {text} and {spec.name} holds {spec.kind} data; expected images or clips")
-    sides = {sides_of(field) for field in spec.fields.values() if changeable(field)}
-    if len(sides) > 1:
+    sides = [sides_of(field) for field in spec.fields.values() if changeable(field)]
+    if len({*sides}) > 1 and not ("shrink" in spec.info and {*changes} <= {*EXACT}):
         raise UserError(
             f"data.augment is {text} and the images of a row have sides {' and '.join(map(str, sides))}; "
-            "expected equal sides"
+            "expected equal sides, or flip and turn alone for images beside their shrunk images"
         )
+    if "turn" in changes and any(height != width for height, width in sides):
+        raise UserError(f"data.augment is {text} and the sides of an image are {sides[0]}; expected a square for turn")
     if "light" in changes and not lit_condition(spec):
         raise UserError(
-            f"data.augment is {text} and no condition of {spec.name} is a photo of its own; expected flip, shift or "
+            f"data.augment is {text} and no condition of {spec.name} is a photo of its own; expected flip, turn, shift or "
             "zoom, because light changes the photo that a row is made from"
         )
     return changes
@@ -93,8 +97,10 @@ def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, nu
     """Returns the numbers of the changes of a step.
 
     `lines` [num, H] and `columns` [num, W] are the pixels that a changed image shows. An image that is shifted repeats
-    the pixels of its border, and an enlarged image shows the nearest pixels of its middle. `slope` [num] and `offset`
-    [num, C] are the light of a condition, if it changes. `semitones` [num] move pieces of music.
+    the pixels of its border, and an enlarged image shows the nearest pixels of its middle. A condition of other sides
+    has `c_lines` and `c_columns`. Images are transposed where `transposed` [num] is 1; this and two mirrors make the
+    eight ways to lay a square. `slope` [num] and `offset` [num, C] are the light of a condition, if it changes.
+    `semitones` [num] move pieces of music.
 
     Args:
       spec: facts of the data.
@@ -109,17 +115,20 @@ def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, nu
     if "transpose" in changes:
         return {"semitones": random.integers(LOWEST, HIGHEST + 1, num).astype(np.int32)}
     zoom = random.uniform(1, ZOOM, (num, 1)) if "zoom" in changes else np.ones((num, 1))
-    places = []
-    for side in sides_of(spec):
-        most = side // SHARE if "shift" in changes else 0
-        offset = random.integers(-most, most + 1, (num, 1))
-        middle = (side - 1) / 2
-        pixel = np.rint(middle + (np.arange(side)[None] - middle) / zoom).astype(np.int32)
-        places.append((pixel + offset).clip(0, side - 1).astype(np.int32))
-    lines, columns = places
+    most = [side // SHARE if "shift" in changes else 0 for side in sides_of(spec)]
+    offsets = [random.integers(-largest, largest + 1, (num, 1)) for largest in most]
+    mirrored = [np.zeros((num, 1), bool)] * 2  # lines and columns
     if "flip" in changes:
-        columns = np.where(random.random((num, 1)) < 0.5, columns[:, ::-1], columns)
-    pixels: Rows = {"lines": lines, "columns": columns}
+        mirrored[1] = random.random((num, 1)) < 0.5
+    pixels: Rows = {}
+    if "turn" in changes:
+        mirrored = [random.random((num, 1)) < 0.5 for _ in mirrored]
+        pixels["transposed"] = random.integers(0, 2, num).astype(np.int32)
+    for name, field in spec.fields.items():
+        if changeable(field) and (name == "x" or sides_of(field) != sides_of(spec)):
+            prefix = "" if name == "x" else f"{name}_"
+            for axis, side, offset, mirror in zip(("lines", "columns"), sides_of(field), offsets, mirrored):
+                pixels[f"{prefix}{axis}"] = shown(side, zoom, offset, mirror)
     if "light" not in changes:
         return pixels
     assert spec.condition is not None
@@ -129,12 +138,27 @@ def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, nu
     return {**pixels, "slope": slope.astype(np.float32), "offset": light.astype(np.float32)}
 
 
+def shown(side: int, zoom: np.ndarray, offset: np.ndarray, mirror: np.ndarray) -> np.ndarray:
+    """Returns the pixels that changed images show along one axis, [num, side] int32.
+
+    Args:
+      side: number of pixels.
+      zoom: enlargement about the middle [num, 1].
+      offset: number of pixels by which an image is shifted [num, 1].
+      mirror: whether an image is mirrored [num, 1].
+    """
+    middle = (side - 1) / 2
+    pixel = np.rint(middle + (np.arange(side)[None] - middle) / zoom).astype(np.int32)
+    pixel = (pixel + offset).clip(0, side - 1).astype(np.int32)
+    return np.where(mirror, pixel[:, ::-1], pixel)
+
+
 def changed(spec: Spec, batch: Rows) -> Rows:
     """Returns a batch with the pixels that `changes_of_step` names, and without these numbers. On the device.
 
     Args:
       spec: facts of the data.
-      batch: `x`, `c` and other arrays; `lines` and `columns` if images are changed, `semitones` if music is.
+      batch: `x`, `c` and other arrays, and the numbers of `changes_of_step`.
     """
     if "semitones" in batch:
         batch = dict(batch)
@@ -144,14 +168,23 @@ def changed(spec: Spec, batch: Rows) -> Rows:
     if "lines" not in batch:
         return batch
     batch = dict(batch)
-    lines, columns = batch.pop("lines"), batch.pop("columns")
-    rows = np.arange(len(lines))[:, None, None]
+    axes = [name for name in batch if name.endswith(("lines", "columns"))]
+    pixels, transposed = {name: batch.pop(name) for name in axes}, batch.pop("transposed", None)
+    rows = np.arange(len(pixels["lines"]))[:, None, None]
     for name, field in spec.fields.items():
-        if kind_of(field).still:
-            batch[name] = batch[name][rows, lines[:, :, None], columns[:, None, :]]
-        elif kind_of(field).film:
+        if not changeable(field):
+            continue
+        prefix = f"{name}_" if f"{name}_lines" in pixels else ""
+        lines, columns = pixels[f"{prefix}lines"][:, :, None], pixels[f"{prefix}columns"][:, None, :]
+        if transposed is not None:  # a line of the one is a column of the other
+            swap = transposed[:, None, None]
+            lines = lines * (1 - swap) + lines.swapaxes(1, 2) * swap
+            columns = columns * (1 - swap) + columns.swapaxes(1, 2) * swap
+        if kind_of(field).film:
             frames = np.arange(field.shape[0])[None, :, None, None]
-            batch[name] = batch[name][rows[..., None], frames, lines[:, None, :, None], columns[:, None, None, :]]
+            batch[name] = batch[name][rows[..., None], frames, lines[:, None], columns[:, None]]
+        else:
+            batch[name] = batch[name][rows, lines, columns]
     return batch
 
 
