@@ -64,7 +64,7 @@ LAW_REPEATS = """
     vae_conv vae_text_given forest_tree autoregressive_roll autoregressive_voices made_orders diffusion_given diffusion_columns
     diffusion_labels diffusion_series masked_image flow_labels ladder_conv autoencoder gan_columns transformer_text
     vae_columns diffusion_levels diffusion_unet patches speech_sum speech_flow gan_recurrent made_table
-    transformer_text_to_text
+    transformer_text_to_text masked_text
 """
 CONFIG_REPEATS = """
     autoencoder bayes_net_bif digit_diffusion digit_gan drum_gan note_gan wavegan video video_diffusion speak speak_voice
@@ -80,7 +80,7 @@ EXPORT_REPEATS = """
     gan_columns gan_recurrent gan_image_given vae_text_given vae_columns vae_dreg vae_conv autoencoder forest_tree
     transformer_text transformer_text_to_text autoregressive_roll autoregressive_voices made_orders diffusion_labels
     diffusion_given diffusion_levels diffusion_series diffusion_columns diffusion_unet patches speech_sum speech_flow
-    masked_image flow flow_labels vqvae gan_text_given masked_table hmm_roll ladder_mlp ladder_conv hmm_series
+    masked_image masked_text flow flow_labels vqvae gan_text_given masked_table hmm_roll ladder_mlp ladder_conv hmm_series
     bernoulli mixture autoregressive_text diffusion forest gaussian made_table markov smote speech
 """
 PAIR_REPEATS = (

@@ -90,6 +90,15 @@ def translations() -> dict:
     return {name: jnp.asarray(value, jnp.float32 if name == "weight" else jnp.int32) for name, value in rows.items()}
 
 
+def ended_cycles() -> dict:
+    """Returns texts of one to four tokens, each the successor of the one before, with an END of number 3."""
+    length = np.arange(48, dtype=np.int32) % 4 + 1
+    tokens = (np.arange(5)[None] + np.arange(48)[:, None] // 4) % 3
+    x = np.where(np.arange(5)[None] < length[:, None], tokens, 0)
+    x[np.arange(48), length] = 3
+    return {"x": jnp.asarray(x, jnp.int32), "length": jnp.asarray(length + 1), "weight": jnp.ones(48)}
+
+
 def utterances() -> dict:
     """Returns series of at most 8 frames: each token of a text of one to three has two frames or more around its vector."""
     random = np.random.default_rng(0)
@@ -596,6 +605,19 @@ FAMILIES = {
         pixels(),
         {"optimizer": SGD},
         partial(mean_distance, pixels()),
+    ),
+    "masked_text": Family(
+        partial(
+            masked,
+            TRANSLATED._replace(condition=None),
+            net={"name": "mlp", "width": 32, "blocks": 1},
+            optimizer=FAST,
+            ema_half_life=500.0,
+        ),
+        ended_cycles(),
+        {"optimizer": SGD},
+        lambda model, state: float(-np.mean(model.log_prob_bound(KEY, state, ended_cycles(), 8)) - np.log(12)),
+        150,
     ),
     "flow": Family(
         partial(flow, VECTOR, layers=3, bins=4, net={"name": "mlp", "width": 16, "blocks": 1}, optimizer=FAST),

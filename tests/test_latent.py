@@ -224,9 +224,11 @@ def test_what_models_and_data_cannot_have(images):
         UserError, match="'probe_accuracy'; expected .* labels of two classes or more, and a test split"
     ):
         make_scorer(real_data(plain, reals, SPLITS), ["probe_accuracy"], num=10, seed=0)
-    with pytest.raises(UserError, match="'nelbo'; expected images, vectors or a table, and a test split"):
+    with pytest.raises(UserError, match="'nelbo'; expected images, vectors, texts or a table, and a test split"):
         make_scorer(real_data(spec._replace(sizes={"train": 2000}), reals, SPLITS), ["nelbo"], num=10, seed=0)
-    with pytest.raises(UserError, match="'valid/nelbo'; expected images, vectors or a table, and a validation split"):
+    with pytest.raises(
+        UserError, match="'valid/nelbo'; expected images, vectors, texts or a table, and a validation split"
+    ):
         make_scorer(
             real_data(spec._replace(sizes={"train": 1, "test": 1}), reals, SPLITS), ["valid/nelbo"], num=10, seed=0
         )

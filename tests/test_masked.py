@@ -153,12 +153,124 @@ def test_an_order_ranks_the_entries_that_are_to_be_ordered():
     assert len(counts) == 6 and stats.chisquare(counts).pvalue > 1e-4
 
 
+TEXT = make_spec("text", (4,))._replace(info={"vocabulary": ["a", "b", "<end>"], "end": 2, "ragged": True})
+COUNTS = np.array([5.0, 0.0, 20.0, 11.0])  # training rows of each length
+SHARES = (COUNTS + 1) / (COUNTS + 1).sum()
+
+
+@cache
+def texts() -> tuple[np.ndarray, np.ndarray]:
+    """All texts of at most three tokens and their end, and their lengths."""
+    rows = [[*row, 2] for length in range(4) for row in product(range(2), repeat=length)]
+    return np.array([row + [0] * (4 - len(row)) for row in rows], np.int32), np.array([*map(len, rows)], np.int32)
+
+
+@cache
+def text_model():
+    """A model of texts whose weights are random."""
+    model = masked(TEXT, net=NETS["mlp"])
+    state = model.init(KEY, {})
+    leaves, tree = jax.tree.flatten(state.params)
+    noise = [leaf + 0.5 * jax.random.normal(jax.random.key(at), leaf.shape) for at, leaf in enumerate(leaves)]
+    return model, state._replace(average=tree.unflatten(noise), lengths=jnp.asarray(COUNTS))
+
+
+@cache
+def text_chances() -> np.ndarray:
+    """p(x) of all texts: that of the length times the mean over all orders of the tokens before the end."""
+    (model, state), (x, length) = text_model(), texts()
+    chances = np.zeros(len(x))
+    for row, size in enumerate(length):
+        batch = {"x": jnp.asarray(x[row : row + 1]), "length": jnp.asarray(length[row : row + 1])}
+        orders = [*permutations(range(size - 1))]
+        ranks = np.full((len(orders), 4), 4)
+        for at, order in enumerate(orders):
+            ranks[at, list(order)] = np.arange(size - 1)
+        many = {name: jnp.repeat(value, len(orders), 0) for name, value in batch.items()}
+        values = order_log_prob(model.init.args[0], state.average, jnp.asarray(ranks), many)
+        chances[row] = SHARES[size - 1] * np.exp(np.asarray(values, np.float64)).mean()
+    return chances
+
+
+def test_chances_of_all_texts_sum_to_one():
+    chances, (_, length) = text_chances(), texts()
+    for size, share in enumerate(SHARES, 1):
+        assert chances[length == size].sum() == pytest.approx(share, rel=1e-5)
+
+
+@pytest.mark.study
+def test_the_bound_of_texts_reaches_the_mean_over_orders():
+    (model, state), (x, length) = text_model(), texts()
+    for frames in (4, 3):  # a batch may have the frames of its longest text
+        short = length <= frames
+        batch = {"x": jnp.asarray(x[short, :frames]), "length": jnp.asarray(length[short])}
+        found = np.asarray(model.log_prob_bound(KEY, state, batch, 3000))
+        np.testing.assert_allclose(found, np.log(text_chances())[short], atol=0.05)
+
+
+def test_drawn_texts_have_these_chances_and_end():
+    (model, state), x = text_model(), texts()[0]
+    drawn = {name: np.asarray(value) for name, value in model.sample(KEY, state, 6000).items()}
+    number = [row.tolist() for row in x]
+    counts = np.bincount([number.index(row.tolist()) for row in drawn["x"]], minlength=len(x))
+    chances = text_chances() / text_chances().sum()
+    assert stats.chisquare(counts, 6000 * chances).pvalue > 1e-4
+    np.testing.assert_array_equal(drawn["length"], 1 + (drawn["x"] == 2).argmax(1))
+    few = model.sample(KEY, state, 5)
+    np.testing.assert_array_equal(few["x"], drawn["x"][:5])
+
+
+def test_texts_have_the_tokens_and_the_length_that_are_given():
+    model, state = text_model()
+    x, mask = np.zeros((400, 4), np.int32), np.zeros((400, 4), bool)
+    x[:, 1], mask[:, 1] = 1, True
+    drawn = {name: np.asarray(value) for name, value in model.sample(KEY, state, 400, {"x": x, "mask": mask}).items()}
+    assert (drawn["x"][:, 1] == 1).all() and {*drawn["length"]} == {3, 4}  # a token at place 1 needs an end after it
+    assert abs((drawn["length"] == 3).mean() - SHARES[2] / SHARES[2:].sum()) < 0.08
+    length = np.repeat([3, 4], 200)
+    drawn = model.sample(KEY, state, 400, {"x": x, "mask": mask, "length": length})
+    np.testing.assert_array_equal(drawn["length"], length)
+    np.testing.assert_array_equal((np.asarray(drawn["x"]) == 2).argmax(1), length - 1)
+    short = model.sample(KEY, state, 400, {"x": x[:, :2], "mask": mask[:, :2], "length": length})
+    np.testing.assert_array_equal(short["x"], drawn["x"])
+    x[:, 2], mask[:, 2] = 2, True  # an end that is observed is the length
+    assert (np.asarray(model.sample(KEY, state, 400, {"x": x, "mask": mask})["length"]) == 3).all()
+
+
+def test_steps_count_the_lengths_of_texts():
+    model = masked(TEXT, net=NETS["mlp"])
+    x, length = texts()
+    batch = {"x": jnp.asarray(x), "length": jnp.asarray(length), "weight": jnp.asarray(length < 4, jnp.float32)}
+    state, _ = model.step(KEY, model.init(KEY, batch), batch)
+    np.testing.assert_array_equal(state.lengths, [1, 2, 4, 0])
+
+
+@pytest.mark.parametrize(
+    "given, line",
+    [
+        ({"length": [5]}, "given length is 5; expected 1 to 4"),
+        ({"length": [1], "x": [[0, 1, 0, 0]], "mask": [[1, 1, 0, 0]]}, "given length is 1; expected 3 to 4"),
+        ({"x": [[0] * 5], "mask": [[1] * 5]}, "given (x|mask) has 5 entries a text; expected at most 4"),
+        ({"length": [2.5]}, "given length is float64 of shape .1,.; expected 1 whole numbers"),
+        ({"x": [[2, 1, 0, 0]], "mask": [[1, 1, 0, 0]]}, "holds the end of a text before another entry"),
+        (
+            {"x": [[0, 1, 0, 1]], "mask": [[1, 1, 1, 1]]},
+            "has 4 entries; expected at most 3, because a text needs its end",
+        ),
+    ],
+)
+def test_lengths_that_no_text_can_have_are_refused(given, line):
+    model, state = text_model()
+    with pytest.raises(UserError, match=line):
+        model.sample(KEY, state, 1, {name: np.array(value) for name, value in given.items()})
+
+
 @pytest.mark.parametrize(
     "spec, line",
     [
         (table_spec(2, None), "column 'x1' of .* holds numbers; expected levels for the masked diffusion model"),
         (make_spec("vector", (3,)), "expected rows of levels for a masked diffusion model"),
-        (make_spec("text", (4,))._replace(info={"vocabulary": ["a"], "ragged": True}), "have lengths of their own"),
+        (make_spec("roll", (4, 88))._replace(info={"ragged": True}), "have lengths of their own; expected texts"),
         (make_spec("class_map", (2, 2))._replace(info={"vocabulary": ["a", "b"]}), "expected rows of levels"),
     ],
 )

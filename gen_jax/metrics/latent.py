@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.kinds import kind_of
-from gen_jax.data.spec import Spec
+from gen_jax.data.spec import Spec, levels
 from gen_jax.distributions.pixels import whole
 from gen_jax.metrics.features import UNIT, Real, Rows, subset, unit
 from gen_jax.metrics.likelihood import DENSITY, VALID, row_nats
@@ -61,7 +61,8 @@ def _bound(
       unit_nats: nats of one unit of the metric.
     """
     spec = real.spec
-    if split is None or kind_of(spec).time or not spec.sizes.get(split):
+    sequences = kind_of(spec).time and not levels(spec)
+    if split is None or sequences or not spec.sizes.get(split):
         return None
 
     def values(bound: Bound) -> Mapping[str, Any]:
@@ -71,7 +72,7 @@ def _bound(
         error = abs(factor) * nats.std() / np.sqrt(len(nats))
         return {name: float(factor * nats.mean()), "standard_error": float(error), "rows": len(nats)}
 
-    units = "probability of whole numbers" if whole(spec) else "density in the data's own units"
+    units = "probability of whole numbers" if whole(spec) or levels(spec) else "density in the data's own units"
     units = DENSITY if spec.tabular else units
     return Computation(values, lambda: {"split": split, "rows": spec.sizes[split], "units": units, **facts})
 
@@ -209,13 +210,13 @@ BURDA = "Burda et al. 2016 (arXiv 1509.00519)"
 NELBO = Measure(
     (Metric("nelbo", "mean negative ELBO of the test rows in the units of the data, nats per row", better=-1),),
     nelbo,
-    data="images, vectors or a table, and a test split",
+    data="images, vectors, texts or a table, and a test split",
     reading=ELBO,
 )
 NLL_BOUND = Measure(
     (Metric("nll_bound", "mean negative importance weighted bound of the test rows, nats per row", better=-1),),
     nll_bound,
-    data="images, vectors or a table, and a test split",
+    data="images, vectors, texts or a table, and a test split",
     reading=BOUND,
     reference=f"{BURDA}, equation 8",
 )
@@ -234,7 +235,7 @@ BITS_PER_DIM = Measure(
 VALID_NELBO = Measure(
     (Metric("valid/nelbo", "nelbo of the validation split", better=-1, selects=True, default=True),),
     valid_nelbo,
-    data="images, vectors or a table, and a validation split",
+    data="images, vectors, texts or a table, and a validation split",
     reading=ELBO,
 )
 ACTIVE_UNITS = Measure(

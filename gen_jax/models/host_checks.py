@@ -39,14 +39,14 @@ def log_prob_bound(
       compiled: compiled function (key, weights, batch, num=num_samples) -> [N] nats.
       key: random key.
       state: the state, whose averaged weights are used.
-      batch: `x` [N, *shape], `mask` if cells are missing, and the conditions.
+      batch: `x` [N, *shape], `mask` if cells are missing, `length` if rows have lengths of their own, and the conditions.
       num_samples: number of draws of a row; by default 1.
 
     Raises:
       UserError: for wrong conditions, or a number of draws below 1.
     """
     check_whole("num_samples", num_samples)
-    rows: dict[str, jax.Array] = {name: batch[name] for name in ("x", "mask") if name in batch}
+    rows: dict[str, jax.Array] = {name: batch[name] for name in ("x", "mask", "length") if name in batch}
     rows |= batch_conditions(batch, conditions) or {}
     return compiled(key, state.average, rows, num=num_samples)
 

@@ -128,7 +128,7 @@ def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, nu
         if changeable(field) and (name == "x" or sides_of(field) != sides_of(spec)):
             prefix = "" if name == "x" else f"{name}_"
             for axis, side, offset, mirror in zip(("lines", "columns"), sides_of(field), offsets, mirrored):
-                pixels[f"{prefix}{axis}"] = shown(side, zoom, offset, mirror)
+                pixels[f"{prefix}{axis}"] = shown_pixels(side, zoom, offset, mirror)
     if "light" not in changes:
         return pixels
     assert spec.condition is not None
@@ -138,7 +138,7 @@ def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, nu
     return {**pixels, "slope": slope.astype(np.float32), "offset": light.astype(np.float32)}
 
 
-def shown(side: int, zoom: np.ndarray, offset: np.ndarray, mirror: np.ndarray) -> np.ndarray:
+def shown_pixels(side: int, zoom: np.ndarray, offset: np.ndarray, mirror: np.ndarray) -> np.ndarray:
     """Returns the pixels that changed images show along one axis, [num, side] int32.
 
     Args:

@@ -15,6 +15,7 @@ from gen_jax.conditions import (
     Given,
     conditions_in,
     conditions_of,
+    counted_labels,
     example_conditions,
     given_cells,
     option_numbers,
@@ -31,6 +32,16 @@ from gen_jax.distributions.pixels import whole
 from gen_jax.errors import UserError, check_whole
 from gen_jax.model import Batch, Model, family, weighted_mean
 from gen_jax.models import host_checks
+from gen_jax.models.masked.lengths import (
+    Entries,
+    checked_lengths,
+    drawn_lengths,
+    entries_of,
+    length_bounds,
+    length_log_prob,
+    padded_texts,
+)
+from gen_jax.models.sequences import check_sequences, frame_lengths
 from gen_jax.models.updates import GradientState, gradient_step, started
 from gen_jax.nets import INFILLERS, Infiller
 from gen_jax.nets.embedding import ConditionedNet
@@ -49,11 +60,14 @@ class Codes(NamedTuple):
     sizes: np.ndarray  # [D] number of levels of each entry
     of: Callable[[jax.Array], jax.Array]  # x -> [N, D] int32
     back: Callable[[jax.Array], jax.Array]  # codes -> x [N, *shape]
+    ragged: bool = False  # whether each row has its own length
+    end: int | None = None  # level of the last entry of every ragged row; None if rows end without a mark
 
     @property
     def possible(self) -> np.ndarray:
-        """Returns which levels an entry has [D, V]."""
-        return np.arange(self.sizes.max())[None] < self.sizes[:, None]
+        """Returns which levels an entry may draw [D, V]."""
+        level = np.arange(self.sizes.max())[None]
+        return (level < self.sizes[:, None]) & (level != (HIDDEN if self.end is None else self.end))
 
 
 class MaskedNet(NamedTuple):
@@ -65,6 +79,18 @@ class MaskedNet(NamedTuple):
     levels: categorical.Levels | None  # levels of the columns of a table; None for other rows
 
 
+class RaggedState(NamedTuple):
+    """Holds the state of a model of rows of different lengths: that of a gradient-trained model, and their lengths."""
+
+    step: jax.Array  # [] int32
+    examples: jax.Array  # [] int32, rows trained on
+    classes: jax.Array | None  # [K] float32, rows of each label in the batches so far; None without labels
+    params: Any  # weights of the net
+    average: Any  # moving average of params
+    optimizer: Any
+    lengths: jax.Array  # [D] float32, rows of each length in the batches so far
+
+
 @family("masked")
 def masked(
     spec: Spec,
@@ -73,14 +99,17 @@ def masked(
     optimizer: optimizers.Optimizer = ADAM,
     ema_half_life: optimizers.Schedule = 10_000.0,
 ) -> Model:
-    """Returns a masked diffusion model of rows of levels: tables, bits, images of few levels, texts of one length.
+    """Returns a masked diffusion model of rows of levels: tables, bits, images of few levels, texts.
 
     The net finds hidden entries given the others. Rows are drawn entry by entry in a random order, so that p(x) is the mean
     over all orders (Uria et al. 2014, arXiv 1310.1757; Shi et al. 2024, arXiv 2406.04329). Missing cells of a table stay
     hidden. `log_prob_bound` takes `num_samples`, a number of orders: it is the log of the mean of p(x) over random orders,
     so that it is tighter with more of them.
 
-    `given` takes the conditions, and `x` with `mask`, any entries that a sample keeps. `how` takes `steps`, the number of
+    Rows with lengths of their own have the probability of their length times that of their entries given the length. The
+    probability of a length is its share of the training rows, each length counted once more than it occurs.
+
+    `given` takes the conditions, and `x` with `mask`, any entries that a sample keeps, and `length` for such rows. `how` takes `steps`, the number of
     steps in which entries are drawn, several in each (0, the default, draws them one by one, which is exact), and
     `temperature`.
 
@@ -101,10 +130,11 @@ def masked(
     built = build_net("net", INFILLERS, net, shape, inputs="z, c, level, visible", shape=shape)
     model = MaskedNet(ConditionedNet(built, conditions), codes, conditions, levels)
     tx = optimizers.optimizer(optimizer)
-    honoured = (*conditions.names, "x", "mask")
+    honoured = (*conditions.names, "x", "mask", *(("length",) if codes.ragged else ()))
+    step = partial(gradient_step, partial(masked_loss, model), "nats_per_row", tx, optimizers.half_life(ema_half_life))
     return Model(
         partial(init, model, tx),
-        partial(gradient_step, partial(masked_loss, model), "nats_per_row", tx, optimizers.half_life(ema_half_life)),
+        partial(ragged_step, step) if codes.ragged else step,
         partial(sample, model, honoured, jax.jit(partial(complete, model), static_argnames="steps")),
         log_prob_bound=partial(log_prob_bound, model, jax.jit(partial(bound, model), static_argnames="num")),
         given=honoured,
@@ -119,37 +149,43 @@ def codes_of(spec: Spec) -> tuple[Codes, categorical.Levels | None]:
       spec: facts of the data.
 
     Raises:
-      UserError: for data with numbers, or texts whose lengths differ.
+      UserError: for data with numbers, or frames of several entries whose rows have lengths of their own.
     """
     shape = tuple(spec.shape)
     size, numbers = math.prod(shape), whole(spec)
     if spec.tabular:
         levels = levels_of(spec, "masked diffusion model", may_miss=True)
         return Codes(shape, levels.sizes, lambda x: x.astype(jnp.int32), lambda code: code.astype(jnp.float32)), levels
-    if spec.ragged:
+    ragged = spec.ragged
+    if ragged and not (len(shape) == 1 and num_levels(spec)):
         raise UserError(
-            f"rows of {spec.name} have lengths of their own; expected rows of one length for a masked diffusion model"
+            f"rows of {spec.name} have lengths of their own; expected texts, or rows of one length, for a masked "
+            "diffusion model"
         )
     if num_levels(spec) and not kind_of(spec).class_map:
         sizes = np.full(size, num_levels(spec))
+
+        def of(x: jax.Array) -> jax.Array:
+            code = x.astype(jnp.int32).reshape(len(x), -1)
+            return jnp.pad(code, ((0, 0), (0, size - code.shape[1])))  # a batch may have the frames of its longest row
+
         return Codes(
-            shape, sizes, lambda x: x.astype(jnp.int32).reshape(len(x), -1), lambda code: code.reshape(-1, *shape)
+            shape, sizes, of, lambda code: code.reshape(-1, *shape), ragged, spec.end if ragged else None
         ), None
     if numbers is None or kind_of(spec).class_map:
         raise UserError(f"{spec.name} holds {spec.kind} data; expected rows of levels for a masked diffusion model")
-    of, back = numbers.of, numbers.back
     return (
         Codes(
             shape,
             np.full(size, numbers.top + 1),
-            lambda x: jnp.clip(of(x), 0, numbers.top).astype(jnp.int32).reshape(len(x), -1),
-            lambda code: back(code.astype(jnp.float32)).reshape(-1, *shape),
+            lambda x: jnp.clip(numbers.of(x), 0, numbers.top).astype(jnp.int32).reshape(len(x), -1),
+            lambda code: numbers.back(code.astype(jnp.float32)).reshape(-1, *shape),
         ),
         None,
     )
 
 
-def init(model: MaskedNet, tx: Callable, key: jax.Array, batch: Batch) -> GradientState:
+def init(model: MaskedNet, tx: Callable, key: jax.Array, batch: Batch) -> GradientState | RaggedState:
     """Returns the state before the first step.
 
     Args:
@@ -161,18 +197,37 @@ def init(model: MaskedNet, tx: Callable, key: jax.Array, batch: Batch) -> Gradie
     size, most = model.codes.possible.shape
     inputs = jnp.zeros(1), jnp.zeros((1, size))
     params = model.net.init(key, jnp.zeros((1, size, most)), example_conditions(model.conditions, 1), *inputs)
-    return GradientState(**started(tx, model.conditions.classes, params))
+    fields = started(tx, model.conditions.classes, params)
+    return RaggedState(**fields, lengths=jnp.zeros(size)) if model.codes.ragged else GradientState(**fields)
 
 
-def presence(model: MaskedNet, batch: Batch) -> jax.Array:
-    """Returns which entries of rows are observed [N, D] bool.
+def ragged_step(step: Callable, key: jax.Array, state: RaggedState, batch: Batch) -> tuple[RaggedState, dict]:
+    """Returns the state after an update that counts the lengths of the rows too, and the metrics.
+
+    Args:
+      step: the update by the gradient, function (key, state, batch) -> (state, metrics).
+      key: random key of the loss.
+      state: the state before the update.
+      batch: the batch, with `length` [N].
+    """
+    new, metrics = step(key, state, batch)
+    weight = batch.get("weight", jnp.ones(len(batch["x"])))
+    return new._replace(lengths=counted_labels(state.lengths, weight, batch["length"] - 1)), metrics
+
+
+def entries_in(model: MaskedNet, batch: Batch) -> tuple[jax.Array, Entries]:
+    """Returns the levels of rows [N, D], `HIDDEN` beyond their lengths, and their entries.
 
     Args:
       model: the model.
-      batch: `x` [N, *shape], and `mask` if cells are missing.
+      batch: `x` [N, *shape]; `mask` if cells are missing, and `length` [N] if rows have lengths of their own.
     """
-    mask = batch.get("mask", jnp.ones(batch["x"].shape, bool))
-    return mask.reshape(len(mask), -1) > 0
+    code, codes = model.codes.of(batch["x"]), model.codes
+    if not codes.ragged:
+        mask = batch.get("mask", jnp.ones(batch["x"].shape, bool)).reshape(len(code), -1) > 0
+        return code, Entries(mask, jnp.zeros(mask.shape, bool))
+    entries = entries_of(batch["length"], code.shape[1], codes.end)
+    return jnp.where(jnp.arange(code.shape[1])[None] < batch["length"][:, None], code, HIDDEN), entries
 
 
 def order_of(key: jax.Array, entries: jax.Array) -> jax.Array:
@@ -220,22 +275,23 @@ def level_nats(logits: jax.Array, code: jax.Array) -> jax.Array:
 def masked_loss(model: MaskedNet, params: Any, key: jax.Array, batch: Batch) -> jax.Array:
     """Returns an unbiased estimate of the mean of the bound of -log p(x) over rows, in nats.
 
-    Of D observed entries, K are hidden at random, K uniform from 1 to D. The estimate is D / K times the sum of -log p of
+    Rows with lengths of their own are those given their lengths. Of D observed entries, K are hidden at random, K uniform from 1 to D. The estimate is D / K times the sum of -log p of
     the hidden entries (Uria et al. 2014, eq. 9, which is that of Shi et al. 2024 without the variance of the number K).
 
     Args:
       model: the model.
       params: weights of the net; differentiable.
       key: random key of what is hidden, and of dropout.
-      batch: `x` [N, *shape], `mask` if cells are missing, the conditions that the net reads, and `weight` [N].
+      batch: `x` [N, *shape], `mask` if cells are missing, `length` [N] if rows have lengths of their own, the conditions
+        that the net reads, and `weight` [N].
     """
     order_key, count_key, dropout_key = jax.random.split(key, 3)
-    code, observed = model.codes.of(batch["x"]), presence(model, batch)
+    code, (observed, fixed) = entries_in(model, batch)
     size = observed.sum(1)
     count = 1 + jnp.floor(jax.random.uniform(count_key, (len(code),)) * size)
     hidden = order_of(order_key, observed) < count[:, None]
     c = conditions_in(batch, model.conditions)
-    nats = level_nats(logits_of(model, params, code, observed & ~hidden, c, {"dropout": dropout_key}), code)
+    nats = level_nats(logits_of(model, params, code, fixed | (observed & ~hidden), c, {"dropout": dropout_key}), code)
     row = jnp.where(hidden, nats, 0).sum(1) * size / count
     return -weighted_mean(row, batch.get("weight", jnp.ones(len(code))))
 
@@ -247,12 +303,12 @@ def order_log_prob(model: MaskedNet, params: Any, rank: jax.Array, batch: Batch)
       model: the model.
       params: weights of the net.
       rank: place of each entry in the order of its row [N, D]; D for entries that stay hidden.
-      batch: `x` [N, *shape] and the conditions that the net reads.
+      batch: `x` [N, *shape], `length` [N] if rows have lengths of their own, and the conditions that the net reads.
     """
-    code, c = model.codes.of(batch["x"]), conditions_in(batch, model.conditions)
+    (code, (_, fixed)), c = entries_in(model, batch), conditions_in(batch, model.conditions)
 
     def move(total: jax.Array, place: jax.Array) -> tuple[jax.Array, None]:
-        nats = level_nats(logits_of(model, params, code, rank < place, c), code)
+        nats = level_nats(logits_of(model, params, code, fixed | (rank < place), c), code)
         return total + jnp.where(rank == place, nats, 0).sum(1), None
 
     return jax.lax.scan(move, jnp.zeros(len(code)), jnp.arange(code.shape[1]))[0]
@@ -261,6 +317,8 @@ def order_log_prob(model: MaskedNet, params: Any, rank: jax.Array, batch: Batch)
 def bound(model: MaskedNet, key: jax.Array, params: Any, batch: Batch, num: int) -> jax.Array:
     """Returns a lower bound of log p(x) [N] of the observed entries, in nats: log of the mean of p(x) over random orders.
 
+    Rows with lengths of their own are those given their lengths.
+
     Args:
       model: the model.
       key: random key of the orders.
@@ -268,7 +326,7 @@ def bound(model: MaskedNet, key: jax.Array, params: Any, batch: Batch, num: int)
       batch: `x` [N, *shape], `mask` if cells are missing, and the conditions that the net reads.
       num: number of orders of a row.
     """
-    entries = presence(model, batch)
+    entries = entries_in(model, batch)[1].drawn
     nats = jax.lax.map(
         lambda key: order_log_prob(model, params, order_of(key, entries), batch), jax.random.split(key, num)
     )
@@ -276,9 +334,14 @@ def bound(model: MaskedNet, key: jax.Array, params: Any, batch: Batch, num: int)
 
 
 def log_prob_bound(
-    model: MaskedNet, compiled: Callable, key: jax.Array, state: GradientState, batch: Batch, num_samples: int = 1
+    model: MaskedNet,
+    compiled: Callable,
+    key: jax.Array,
+    state: GradientState | RaggedState,
+    batch: Batch,
+    num_samples: int = 1,
 ) -> jax.Array:
-    """Returns a lower bound of log p(x) [N] of the observed entries of rows, in nats; see `bound`.
+    """Returns a lower bound of log p(x) [N] of the observed entries of rows, in nats, with their lengths; see `bound`.
 
     Args:
       model: the model.
@@ -293,7 +356,12 @@ def log_prob_bound(
     """
     if model.levels is not None:
         categorical.check_levels(model.levels, batch["x"], batch.get("mask"))
-    return host_checks.log_prob_bound(model.conditions, compiled, key, state, batch, num_samples)
+    if not isinstance(state, RaggedState):
+        return host_checks.log_prob_bound(model.conditions, compiled, key, state, batch, num_samples)
+    check_sequences(batch, (), len(model.codes.possible[0]))
+    batch = {**batch, "length": jnp.asarray(frame_lengths(batch))}
+    nats = host_checks.log_prob_bound(model.conditions, compiled, key, state, batch, num_samples)
+    return nats + length_log_prob(state.lengths)[batch["length"] - 1]
 
 
 def sample(
@@ -301,7 +369,7 @@ def sample(
     honoured: tuple[str, ...],
     compiled: Callable,
     key: jax.Array,
-    state: GradientState,
+    state: GradientState | RaggedState,
     num: int,
     given: dict | None = None,
     how: dict | None = None,
@@ -327,16 +395,25 @@ def sample(
     temperature = option_numbers("temperature", options["temperature"], num, 0, 100)
     y_key, x_key = jax.random.split(key)
     beside = sample_conditions(y_key, given, num, model.conditions, state.classes)
+    length: dict[str, jax.Array] = {}
+    if isinstance(state, RaggedState):
+        given = padded_texts(given, model.codes.shape[0])
+        x_key, length_key = jax.random.split(x_key)
+        length = {"length": asked_lengths(model.codes, length_key, state, num, given)}
     x, mask = given_cells(given, num, model.codes.shape)
     if model.levels is not None:
         categorical.check_levels(model.levels, x, mask)
     else:
         refuse_others(model.codes, x, mask)
     steps = min(options["steps"] or len(model.codes.sizes), len(model.codes.sizes))
-    drawn = compiled(
-        x_key, state.average, x, mask, beside or None, jnp.asarray(temperature, jnp.float32), steps=int(steps)
+    rows = compiled(
+        x_key,
+        state.average,
+        {"x": x, "mask": mask, **length, **beside},
+        jnp.asarray(temperature, jnp.float32),
+        steps=int(steps),
     )
-    return {"x": drawn, **beside}
+    return {"x": rows, **length, **beside}
 
 
 def refuse_others(codes: Codes, x: np.ndarray, mask: np.ndarray) -> None:
@@ -357,15 +434,27 @@ def refuse_others(codes: Codes, x: np.ndarray, mask: np.ndarray) -> None:
         raise UserError(f"given x holds {float(x[wrong][0]):g}; expected levels of the data")
 
 
+def asked_lengths(codes: Codes, key: jax.Array, state: RaggedState, num: int, given: dict | None) -> jax.Array:
+    """Returns the lengths of samples [num] int32: those that are given, or draws that leave room for what is observed.
+
+    Args:
+      codes: conversion of rows to levels.
+      key: random key of the draws.
+      state: the state, which has counted the lengths of training rows.
+      num: number of rows.
+      given: conditions, or None.
+
+    Raises:
+      UserError: as `given_cells`, `length_bounds` and `checked_lengths`.
+    """
+    bounds = length_bounds(*given_cells(given, num, codes.shape), codes.end)
+    if given is None or "length" not in given:
+        return drawn_lengths(key, state.lengths, bounds)
+    return checked_lengths(np.asarray(given["length"]), bounds)
+
+
 def complete(
-    model: MaskedNet,
-    key: jax.Array,
-    params: Any,
-    x: jax.Array,
-    mask: jax.Array,
-    c: Given | None,
-    temperature: jax.Array,
-    steps: int,
+    model: MaskedNet, key: jax.Array, params: Any, given: Batch, temperature: jax.Array, steps: int
 ) -> jax.Array:
     """Returns rows [N, *shape] whose hidden entries are drawn. The draws of a row depend on its number alone.
 
@@ -373,19 +462,23 @@ def complete(
       model: the model.
       key: random key.
       params: weights of the net.
-      x: rows [N, *shape].
-      mask: observed entries [N, *shape] bool.
-      c: conditions of the rows, or None.
+      given: rows `x` [N, *shape] and `mask`, their observed entries; `length` [N] if rows have lengths of their own; and
+        the conditions that the net reads.
       temperature: divisor of the logits of each row [N]; 0 takes the likeliest level.
       steps: number of steps.
     """
+    x, mask, c = given["x"], given["mask"], conditions_in(given, model.conditions)
     rows = jnp.arange(len(x))
     order_keys, draw_keys = (jax.vmap(partial(jax.random.fold_in, each))(rows) for each in jax.random.split(key))
     visible = mask.reshape(len(x), -1)
+    code = jnp.where(visible, model.codes.of(jnp.where(mask, x, 0)), 0)
+    if model.codes.ragged:
+        fixed, end = entries_of(given["length"], code.shape[1], model.codes.end).fixed, model.codes.end or 0
+        level = jnp.where(jnp.arange(code.shape[1])[None] < given["length"][:, None], end, HIDDEN)
+        visible, code = visible | fixed, jnp.where(fixed, level, code)
     order = jax.vmap(lambda key, entries: order_of(key, entries[None])[0])(order_keys, ~visible)
     count = (~visible).sum(1, keepdims=True)
     when = jnp.where(count > steps, order * steps // jnp.maximum(count, 1), order)  # step at which an entry is drawn
-    code = jnp.where(visible, model.codes.of(jnp.where(mask, x, 0)), 0)
 
     def draw(key: jax.Array, logits: jax.Array, temperature: jax.Array) -> jax.Array:
         noise = jax.random.gumbel(key, logits.shape, mode="high")
@@ -398,4 +491,5 @@ def complete(
         return jnp.where(~visible & (when == place), new, code).astype(jnp.int32), None
 
     code = jax.lax.scan(move, code.astype(jnp.int32), jnp.arange(steps))[0]
-    return jnp.where(mask, x, model.codes.back(code)).astype(model.codes.back(code).dtype)
+    drawn = model.codes.back(jnp.maximum(code, 0))
+    return jnp.where(mask, x, drawn).astype(drawn.dtype)
