@@ -3,9 +3,10 @@
     python -m gen_jax.train --config configs/super_resolution.py --config.data.path=t91 --config.data.test_path=set5
 
 Both are folders of photos of any sizes. The net works on the luminance. `psnr` is measured on whole photos of the test
-folder. A run of one seed on T91 takes 254 s on two shared CPU cores. Its score on Set5 at step 9,000 is 32.73 dB. Bicubic
-enlargement has 30.39 dB. With a critic: --config.model.adversarial=0.001 --config.model.loss=relativistic
---config.model.penalty=r1_r2.
+folder. A run on T91 takes 586 to 735 s on two shared CPU cores, beside other programs. The mean score of three seeds on
+Set5 is 33.13 dB. Bicubic enlargement has 30.39 dB, and the published SRCNN 32.75 dB. On Set14 the same nets have 29.47 dB,
+bicubic enlargement 27.54 dB. Patches are laid in eight ways; without --config.data.augment=turn Set5 has 32.68 dB after
+27,000 steps.
 """
 
 from gen_jax.config import base_config
@@ -13,16 +14,17 @@ from gen_jax.config import base_config
 
 def get_config():
     config = base_config()
-    config.steps = 9000
+    config.steps = 18_000
     config.batch_size = 16
     config.log_every = 100
-    config.sample_every = 3000
-    config.eval_every = 3000
-    config.save_every = 3000
+    config.sample_every = 6000
+    config.eval_every = 6000
+    config.save_every = 6000
     config.data.path = "t91"
     config.data.patch = 72
     config.data.shrink = 3
     config.data.channels = "luminance"
+    config.data.augment = "turn"
     config.sample.num = 16
     config.model = {
         "name": "gan",
