@@ -7,6 +7,12 @@ folder. A run on T91 takes 586 to 735 s on two shared CPU cores, beside other pr
 Set5 is 33.13 dB. Bicubic enlargement has 30.39 dB, and the published SRCNN 32.75 dB. On Set14 the same nets have 29.47 dB,
 bicubic enlargement 27.54 dB. Patches are laid in eight ways; without --config.data.augment=turn Set5 has 32.68 dB after
 27,000 steps.
+
+A critic makes photos sharp: --config.model.adversarial=0.02 --config.model.loss=relativistic
+--config.model.discriminator.norm=spectral --config.steps=6000
+--config.model.generator_optimizer.learning_rate.examples=96000. With one seed, Set5 then has 31.23 dB after 540 s.
+--metrics=patch_auc,fine_energy shows what is gained: fresh classifiers tell patches from real ones with an area under the
+ROC curve of 0.527, without the critic 0.842 (0.5: not told apart). Fine detail has 0.901 of the true energy, without 0.198.
 """
 
 from gen_jax.config import base_config
@@ -40,6 +46,7 @@ def get_config():
             "name": "adam",
             "learning_rate": {"start": 1e-3, "stop": 1e-5, "examples": config.steps * config.batch_size},
         },
+        "discriminator_optimizer": {"name": "adam", "learning_rate": 2e-4, "b1": 0.5},
     }
     config.evaluate.metrics = ("psnr", "psnr_bicubic")
     return config
