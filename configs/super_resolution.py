@@ -13,6 +13,7 @@ A critic makes photos sharp: --config.model.adversarial=0.02 --config.model.loss
 --config.model.generator_optimizer.learning_rate.examples=96000. With one seed, Set5 then has 31.23 dB after 540 s.
 --metrics=patch_auc,fine_energy shows what is gained: fresh classifiers tell patches from real ones with an area under the
 ROC curve of 0.527, without the critic 0.842 (0.5: not told apart). Fine detail has 0.901 of the true energy, without 0.198.
+Some single pixels are wrong, black or white.
 """
 
 from gen_jax.config import base_config
