@@ -171,7 +171,7 @@ MEANINGS = {  # meaning of each setting of `base_config`
     "data.every": "step from a frame of a video to the next frame of a clip; unset: 1",
     "data.first": "number of first frames of a clip that are its condition; unset: 0",
     "data.channels": "of the patches of photos: luminance, or rgb; unset: as the first photo",
-    "data.augment": "random changes of rows in training. Music: transpose. Images and clips: flip, turn (squares, in eight ways), shift and zoom change a row and its condition alike, light changes the photo that is a condition; for example flip,shift",
+    "data.augment": "random changes of rows in training. Music: transpose. Images and clips: flip, turn (squares are turned and mirrored), shift and zoom change a row and its condition alike, light changes the photo that is a condition; for example flip,shift",
     "data.hole": "sides of a square hole in images, as a share of their sides; the image with the hole is the condition",
     "data.stack": "number of random grey images that form the channels of one image",
     "data.transform": "transform of the values: signed, unit, rms, none, static_binary or dynamic_binary; of tables: standard or modes",

@@ -245,6 +245,12 @@ def test_steps_count_the_lengths_of_texts():
     np.testing.assert_array_equal(state.lengths, [1, 2, 4, 0])
 
 
+def test_a_text_without_its_end_has_no_score():
+    model, state = text_model()
+    with pytest.raises(UserError, match="x ends with token 1; expected 2, the end of a text"):
+        model.log_prob_bound(KEY, state, {"x": jnp.array([[0, 1, 0, 0]]), "length": jnp.array([2])})
+
+
 @pytest.mark.parametrize(
     "given, line",
     [

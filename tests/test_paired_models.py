@@ -149,6 +149,7 @@ def test_a_sample_without_its_condition_is_refused(name):
         model.sample(KEY, state, NUM, {**conditions(batch), "c": batch["c"][1:]})
 
 
+@pytest.mark.study
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -157,7 +158,6 @@ def test_a_sample_without_its_condition_is_refused(name):
         ("ladder, image", r"given c has the shape \[2, 4, 6, 2\]; expected \[2, 8, 8, 2\]"),
     ],
 )
-@pytest.mark.study
 def test_images_of_other_sides_are_refused_by_nets_that_do_not_take_them(name, message):
     model, state, *_ = trained(name)
     with pytest.raises(UserError, match=message):

@@ -5,18 +5,16 @@ file asks whether fresh classifiers tell enlarged patches from real ones, and ho
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gen_jax.data.cache import content_hash
-from gen_jax.data.resizing import cropped, enlarged, luminance, shrunk
-from gen_jax.data.sources.photo_patches import read_photo
+from gen_jax.data.resizing import luminance
 from gen_jax.data.spec import Spec
 from gen_jax.metrics.features import Real
 from gen_jax.metrics.images import classifier
+from gen_jax.metrics.images.super_resolution import enlargements, shrunk_photos
 from gen_jax.metrics.measure import Computation, Measure, Metric
 from gen_jax.metrics.progress import progress
 from gen_jax.metrics.row_functions import SAMPLES_GIVEN, Rows
@@ -93,16 +91,11 @@ def fine_detail(real: Real) -> Computation | None:
     )
 
     def values(sample: Callable[[Rows], np.ndarray]) -> Mapping[str, Any]:
-        photos = [cropped(read_photo(Path(file), info["channels"]), scale) for file in files]
-        truth = [patches_of(photo, scale) for photo in photos]
+        photos = [*shrunk_photos(files, info["channels"], scale)]
+        truth = [patches_of(photo, scale) for photo, _ in photos]
         energy, figures = fine_energy(np.concatenate(truth)), {}
-        functions: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-            "": lambda small: sample({"c": small[None]})[0],
-            "_bicubic": partial(enlarged, scale=scale),
-        }
-        for suffix, enlarge in functions.items():
-            drawn = [enlarge(shrunk(photo, scale)) for photo in progress(photos, "photos", "photo")]
-            tiles = [patches_of(photo, scale) for photo in drawn]
+        for suffix, enlarge in zip(("", "_bicubic"), enlargements(sample, scale)):
+            tiles = [patches_of(enlarge(small), scale) for _, small in progress(photos, "enlargements", "photo")]
             figures[f"patch_auc{suffix}"] = area_of_critics(spec, truth, tiles, "training a critic of patches")
             figures[f"fine_energy{suffix}"] = fine_energy(np.concatenate(tiles)) / max(energy, 1e-12)
         return figures

@@ -4,7 +4,7 @@ A photo is cropped to a multiple of the scale and shrunk by the bicubic filter. 
 luminance of the enlargement, both of 8 bits, without `scale` pixels at each border.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from gen_jax.metrics.measure import Computation, Measure, Metric
 from gen_jax.metrics.progress import progress
 from gen_jax.metrics.row_functions import SAMPLES_GIVEN, Rows
 
+Enlarge = Callable[
+    [np.ndarray], np.ndarray
+]  # shrunk photo [h, w, C] of 8 bits -> photo [scale h, scale w, C] of 8 bits
 BICUBIC = "as psnr, of the bicubic enlargement: the floor"
 
 
@@ -35,25 +38,40 @@ def peak_ratio(real: np.ndarray, enlargement: np.ndarray, border: int) -> float:
     return float(10 * np.log10(255**2 / max(np.square(error).mean(), 1e-10)))
 
 
-def ratios(
-    files: list[str], channels: str, scale: int, enlarge: Callable[[np.ndarray], np.ndarray]
-) -> dict[str, list[float]]:
-    """Returns the ratios of an enlargement and of the bicubic enlargement in dB, by photo.
+def shrunk_photos(files: list[str], channels: str, scale: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields each photo, cropped to a multiple of the scale, and the photo shrunk by the scale, both of 8 bits.
 
     Args:
       files: the photos.
       channels: a name in `photo_patches.CHANNELS`.
       scale: ratio of the sides.
-      enlarge: function shrunk photo [h, w, C] of 8 bits -> photo [scale h, scale w, C] of 8 bits.
     """
-    pairs = {}
     for file in progress(files, "photos", "photo"):
         photo = cropped(read_photo(Path(file), channels), scale)
-        small = shrunk(photo, scale)
-        pairs[file] = [
-            peak_ratio(photo, function(small), scale) for function in (enlarge, partial(enlarged, scale=scale))
-        ]
-    return pairs
+        yield photo, shrunk(photo, scale)
+
+
+def enlargements(sample: Callable[[Rows], np.ndarray], scale: int) -> tuple[Enlarge, Enlarge]:
+    """Returns the enlargement by a model and the bicubic enlargement: shrunk photo [h, w, C] -> photo, both of 8 bits.
+
+    Args:
+      sample: function of raw conditions `c` -> one raw sample of each.
+      scale: ratio of the sides.
+    """
+    return lambda small: sample({"c": small[None]})[0], partial(enlarged, scale=scale)
+
+
+def ratios(files: list[str], channels: str, scale: int, functions: Sequence[Enlarge]) -> dict[str, list[float]]:
+    """Returns the ratios of some enlargements in dB, by photo.
+
+    Args:
+      files: the photos.
+      channels: a name in `photo_patches.CHANNELS`.
+      scale: ratio of the sides.
+      functions: the enlargements, see `enlargements`.
+    """
+    pairs = zip(files, shrunk_photos(files, channels, scale))
+    return {file: [peak_ratio(photo, enlarge(small), scale) for enlarge in functions] for file, (photo, small) in pairs}
 
 
 def photo_computation(real: Real, split: str | None, prefix: str = "") -> Computation | None:
@@ -70,7 +88,7 @@ def photo_computation(real: Real, split: str | None, prefix: str = "") -> Comput
         return None
 
     def values(sample: Callable[[Rows], np.ndarray]) -> Mapping[str, Any]:
-        pairs = ratios(files, info["channels"], info["shrink"], lambda small: sample({"c": small[None]})[0])
+        pairs = ratios(files, info["channels"], info["shrink"], enlargements(sample, info["shrink"]))
         mean, floor = np.mean([*pairs.values()], axis=0).tolist()
         by_photo = {Path(file).stem: pair[0] for file, pair in pairs.items()}
         return {f"{prefix}psnr": mean, f"{prefix}psnr_bicubic": floor, "photos": by_photo}

@@ -34,6 +34,7 @@ from gen_jax.model import Batch, Model, family, weighted_mean
 from gen_jax.models import host_checks
 from gen_jax.models.masked.lengths import (
     Entries,
+    check_ends,
     checked_lengths,
     drawn_lengths,
     entries_of,
@@ -41,7 +42,7 @@ from gen_jax.models.masked.lengths import (
     length_log_prob,
     padded_texts,
 )
-from gen_jax.models.sequences import check_sequences, frame_lengths
+from gen_jax.models.sequences import check_sequences, frame_lengths, inside
 from gen_jax.models.updates import GradientState, gradient_step, started
 from gen_jax.nets import INFILLERS, Infiller
 from gen_jax.nets.embedding import ConditionedNet
@@ -227,7 +228,8 @@ def entries_in(model: MaskedNet, batch: Batch) -> tuple[jax.Array, Entries]:
         mask = batch.get("mask", jnp.ones(batch["x"].shape, bool)).reshape(len(code), -1) > 0
         return code, Entries(mask, jnp.zeros(mask.shape, bool))
     entries = entries_of(batch["length"], code.shape[1], codes.end)
-    return jnp.where(jnp.arange(code.shape[1])[None] < batch["length"][:, None], code, HIDDEN), entries
+    level = jnp.where(inside(code, batch["length"]), codes.end or 0, HIDDEN)  # of an entry that follows from the length
+    return jnp.where(entries.fixed, level, code), entries
 
 
 def order_of(key: jax.Array, entries: jax.Array) -> jax.Array:
@@ -352,7 +354,7 @@ def log_prob_bound(
       num_samples: number of orders; by default 1.
 
     Raises:
-      UserError: for a level that a column lacks, wrong conditions, or a number of orders below 1.
+      UserError: for a level that a column lacks, a text without its end, wrong conditions, or a number of orders below 1.
     """
     if model.levels is not None:
         categorical.check_levels(model.levels, batch["x"], batch.get("mask"))
@@ -360,6 +362,7 @@ def log_prob_bound(
         return host_checks.log_prob_bound(model.conditions, compiled, key, state, batch, num_samples)
     check_sequences(batch, (), len(model.codes.possible[0]))
     batch = {**batch, "length": jnp.asarray(frame_lengths(batch))}
+    check_ends(batch["x"], batch["length"], model.codes.end)
     nats = host_checks.log_prob_bound(model.conditions, compiled, key, state, batch, num_samples)
     return nats + length_log_prob(state.lengths)[batch["length"] - 1]
 
@@ -383,7 +386,8 @@ def sample(
       key: random key.
       state: the state, whose averaged weights are used.
       num: number of rows.
-      given: conditions; `x` and `mask` [num, *shape], entries that stay; by default None.
+      given: conditions; `x` and `mask` [num, *shape], entries that stay; `length` [num] if rows have lengths of their own;
+        by default None.
       how: options of the sampler, see `masked`; by default None.
 
     Raises:
@@ -470,12 +474,9 @@ def complete(
     x, mask, c = given["x"], given["mask"], conditions_in(given, model.conditions)
     rows = jnp.arange(len(x))
     order_keys, draw_keys = (jax.vmap(partial(jax.random.fold_in, each))(rows) for each in jax.random.split(key))
-    visible = mask.reshape(len(x), -1)
-    code = jnp.where(visible, model.codes.of(jnp.where(mask, x, 0)), 0)
-    if model.codes.ragged:
-        fixed, end = entries_of(given["length"], code.shape[1], model.codes.end).fixed, model.codes.end or 0
-        level = jnp.where(jnp.arange(code.shape[1])[None] < given["length"][:, None], end, HIDDEN)
-        visible, code = visible | fixed, jnp.where(fixed, level, code)
+    code, (_, fixed) = entries_in(model, {**given, "x": jnp.where(mask, x, 0)})
+    visible = fixed | mask.reshape(len(x), -1)
+    code = jnp.where(visible, code, 0)
     order = jax.vmap(lambda key, entries: order_of(key, entries[None])[0])(order_keys, ~visible)
     count = (~visible).sum(1, keepdims=True)
     when = jnp.where(count > steps, order * steps // jnp.maximum(count, 1), order)  # step at which an entry is drawn

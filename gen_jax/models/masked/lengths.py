@@ -97,6 +97,22 @@ def checked_lengths(length: np.ndarray, bounds: np.ndarray) -> jax.Array:
     return jnp.asarray(length, jnp.int32)
 
 
+def check_ends(x: jax.Array, length: jax.Array, end: int | None) -> None:
+    """Refuses texts that do not end with the end of a text.
+
+    Args:
+      x: levels [N, T].
+      length: length of each text [N].
+      end: level of the last entry of every text; None if texts end without a mark.
+
+    Raises:
+      UserError: for the first such text.
+    """
+    last = np.asarray(x)[np.arange(len(x)), np.asarray(length) - 1]
+    if end is not None and (last != end).any():
+        raise UserError(f"x ends with token {last[last != end][0]}; expected {end}, the end of a text")
+
+
 def padded_texts(given: dict | None, size: int) -> dict | None:
     """Returns conditions whose `x` and `mask` [N, T], if they are given, are padded to [N, size].
 
