@@ -77,6 +77,23 @@ def test_a_shift_repeats_the_border_and_stays_small():
     assert pixels["lines"].min() == 0 and pixels["lines"].max() == 11
 
 
+def test_a_larger_condition_shows_the_same_part_of_the_scene():
+    """Each pixel of a condition of twice the sides holds a number of its own row, so that a shift of both is seen."""
+    small = np.arange(24 * 48, dtype=np.float32).reshape(1, 24, 48, 1).repeat(40, 0) / (24 * 48)
+    large = small.repeat(2, 1).repeat(2, 2)
+    for change in ("flip", "shift", "flip,shift"):
+        data = gj.data.arrays(small, c=large, augment=change)
+        batch = data.batch(0, batch_size=40)
+        x, c = np.asarray(batch["x"]), np.asarray(batch["c"])
+        assert sum(not np.array_equal(row, x[0]) for row in x) > 10
+        inside = c.reshape(40, 24, 2, 48, 2, 1)[:, 2:-2, :, 4:-4]  # a pixel of the border is repeated once, not twice
+        np.testing.assert_allclose(inside, np.broadcast_to(x[:, 2:-2, None, 4:-4, None], inside.shape), atol=1e-6)
+    numbers = changes_of_step(gj.data.arrays(small, c=large).spec, ("zoom",), 0, 0, 1000)
+    for axis in ("lines", "columns"):
+        spans, wide = np.ptp(numbers[axis], 1), np.ptp(numbers[f"c_{axis}"], 1)
+        np.testing.assert_allclose(wide, 2 * spans + 1, atol=2)
+
+
 def test_a_zoom_shows_the_middle_larger():
     pixels = changes_of_step(opened().spec, ("zoom",), 0, 0, 1000)
     for places in (pixels["lines"], pixels["columns"]):

@@ -77,6 +77,20 @@ def test_the_command_draws_for_a_file_a_folder_and_a_split(folder):
     assert len(drawn(folder, "--given=split=test", "--num=2")["x"]) == 2
 
 
+def test_a_picture_that_is_given_has_the_sides_of_the_condition(folder, tmp_path):
+    """A run whose conditions have twice the sides of its rows reads files and folders so."""
+    flags = {"target": "label", "condition": "photo", "resize": 4, "width": 8, "condition_scale": 2, "augment": "shift"}
+    data = gj.data.open(folder, **flags)
+    model = gj.models.gan(data.spec, **PAIRED, reconstruction={"name": "cross_entropy"})
+    run = gj.fit(model, data, workdir=tmp_path / "run", **FEW)
+    assert run.spec.shape == (4, 8) and run.spec.condition.shape == (8, 16, 3)
+    file = folder / "test" / "photo" / "0.png"
+    samples = run.sample(1, given=f"image={file}")
+    split = run.sample(1, given="split=test")
+    assert np.array_equal(samples["c"], split["c"]) and np.array_equal(samples["x"], split["x"])
+    assert samples["x"].shape == (1, 4, 8)
+
+
 def test_the_picture_shows_condition_sample_and_truth(folder):
     run = gj.load(folder / "run")
     samples = run.sample(4, given="split=test")
@@ -216,7 +230,7 @@ def test_numbers_are_conditions_too(tmp_path):
     model = gj.models.gan(
         data.spec, conditional=True, latent_size=2, discriminator={"name": "mlp", "hidden": (8,)}, penalty="none"
     )
-    run = gj.fit(model, data, workdir=tmp_path / "run", **FEW)
+    run = gj.fit(gj.families.build(model, data), data, workdir=tmp_path / "run", **FEW)
     np.testing.assert_allclose(run.sample(2, given="numbers=0.5,-1")["c"], [[0.5, -1]] * 2, atol=1e-6)
     for text in ("numbers=1", "numbers=a,b", "numbers=1,2,3"):
         with pytest.raises(UserError, match="does not fit; expected 2 numbers between commas"):

@@ -154,6 +154,24 @@ def test_rectangles_show_the_same_part_of_both_pictures(pairs, tmp_path):
     assert np.array_equal(sampled(NUMBERS, (4, 4)), NUMBERS) and sampled(NUMBERS, (2, 2)).tolist() == [[1, 2]] * 2
 
 
+def test_the_pictures_of_a_condition_have_sides_of_their_own(pairs, tmp_path):
+    both = {"target": "map", "condition": "photo", "resize": 2, "condition_scale": 2}
+    data = gj.data.open(pairs, **both)
+    rows, plain = checked(data), gj.data.open(pairs, **{**both, "condition_scale": None})
+    assert (data.spec.shape, data.spec.condition.shape) == ((2, 2), (4, 4, 3))
+    assert np.array_equal(rows["x"], plain.rows("train")["x"])
+    whole = gj.data.open(pairs, target="map", condition="photo")  # photos of 4 pixels are not resized
+    assert np.array_equal(rows["c"], whole.rows("train")["c"])
+    contents = {other.source.content for other in (data, plain, gj.data.open(pairs, **{**both, "condition_scale": 1}))}
+    assert len(contents) == 3 and data.source.content in contents
+    halves = photo(tmp_path / "halves" / "0.png", 4, 8)
+    data = gj.data.open(tmp_path / "halves", condition="left", resize=2, condition_scale=2, holdout=0.0)
+    assert np.array_equal(data.rows("train")["c"][0], halves[:, :4]) and data.spec.shape == (2, 2, 3)
+    small = np.stack([resized(halves[:, 4:], (2, 2))])
+    data = gj.data.arrays(small, c=halves[None, :, :4], resize=2, condition_scale=2)
+    assert np.array_equal(data.rows("train")["x"], small) and data.spec.condition.shape == (4, 4, 3)
+
+
 @pytest.fixture
 def captions(tmp_path):
     """Makes pictures with captions in a metadata file."""
@@ -389,6 +407,21 @@ BAD_FOLDERS = {
     ),
     "width": (nothing, {"width": 4}, "data.width is 4 without data.resize"),
     "no width": (nothing, {"resize": 4, "width": 0}, "data.width is 0; expected a side of at least 1 pixel"),
+    "scale": (
+        nothing,
+        {"condition_scale": 2},
+        "data.condition_scale is 2 and data.resize is None; expected a ratio from 1 up and the sides of the rows",
+    ),
+    "no scale": (
+        nothing,
+        {"resize": 2, "condition_scale": 0},
+        "data.condition_scale is 0 and data.resize is 2; expected",
+    ),
+    "no condition": (
+        nothing,
+        {"resize": 2, "condition_scale": 2, "condition": None},
+        "data.condition_scale is 2; expected pictures as data.condition",
+    ),
     "vocabulary": (
         nothing,
         {"vocabulary": "words"},

@@ -16,6 +16,7 @@ from gen_jax.nets.layers import UpConv, spectrally
 from gen_jax.nets.mlp import ACTIVATIONS
 
 NORMS = ("none", "instance")
+NARROWEST = 8  # least number of channels of a stage
 
 
 def normalised(x: jax.Array, norm: str) -> jax.Array:
@@ -36,8 +37,9 @@ def normalised(x: jax.Array, norm: str) -> jax.Array:
 class UNet(nn.Module):
     """Maps a condition that is an image, and a latent, to an image: `z [N, Z], c -> x [N, *shape]`.
 
-    The net halves the sides of the condition `depth` times, and then doubles them as often (Isola et al. 2017, arXiv
-    1611.07004). A stage on the way up also reads the features of the same sides from the way down. At the smallest
+    The net halves the sides of the output `depth` times, and then doubles them as often (Isola et al. 2017, arXiv
+    1611.07004). A condition with 2, 4, ... times the sides of the output is halved before, by stages of fewer channels. A
+    stage on the way up also reads the features of the same sides from the way down. At the smallest
     sides a vector made of the latent is added to every pixel.
 
     Attributes:
@@ -71,12 +73,17 @@ class UNet(nn.Module):
         """
         choose("norm of a unet", self.norm, NORMS)
         check_sides(self.shape, self.depth)
-        height, width = self.shape[:2]
-        image = as_image(c, height, width)
+        halvings = halvings_to(self.shape, c)
+        image = as_image(c, *(side * 2**halvings for side in self.shape[:2]))
         if image is None:
             raise UserError("condition of a unet is missing; expected conditional=True and data with a condition")
         widths = [self.channels * 2 ** min(stage, 3) for stage in range(self.depth + 1)]
-        h = nn.Conv(widths[0], (3, 3), kernel_init=HE, dtype=self.dtype, name="enter")(image.astype(self.dtype))
+        h = image.astype(self.dtype)
+        for above in reversed(range(halvings)):
+            width = max(self.channels // 2**above, NARROWEST)
+            conv = nn.Conv(width, (4, 4), 2, kernel_init=HE, dtype=self.dtype, name=f"above_{above}")
+            h = nn.leaky_relu(conv(h), 0.2)
+        h = nn.Conv(widths[0], (3, 3), kernel_init=HE, dtype=self.dtype, name="enter")(h)
         skips = []
         for stage, channels in enumerate(widths[1:], 1):
             skips.append(h)
@@ -132,6 +139,20 @@ class PatchDiscriminator(nn.Module):
             h = nn.leaky_relu(normalised(h, self.norm) if layer and self.norm == "instance" else h, 0.2)
         last = nn.Conv(1, (4, 4), name="output")
         return spectrally(self, self.norm, last)(h.astype("float32")).reshape(len(x), -1)
+
+
+def halvings_to(shape: Sequence[int], c: Embedded | None) -> int:
+    """Returns how often the image of a condition is halved to have the sides of the output; 0 if it never has them.
+
+    Args:
+      shape: H, W, C of the output.
+      c: the conditions.
+    """
+    if c is None or c.image is None:
+        return 0
+    scale = c.image.shape[1] // shape[0]
+    halvings = max(scale, 1).bit_length() - 1
+    return halvings if c.image.shape[1:3] == tuple(side * 2**halvings for side in shape[:2]) else 0
 
 
 def check_sides(shape: Sequence[int], depth: int) -> None:

@@ -11,6 +11,7 @@ from gen_jax.data.feed.rows import read_rows
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import size_of
 from gen_jax.data.sources.class_list import class_list_of
+from gen_jax.data.sources.fields import condition_options
 from gen_jax.data.sources.image_folder import SUFFIXES, read_image
 from gen_jax.data.sources.picture_files import read_class_map
 from gen_jax.data.sources.video_folder import film_of, films_of, frames_of
@@ -182,7 +183,7 @@ def read_pictures(condition: Spec, config: Mapping[str, Any], value: str) -> Row
     files = sorted(file for file in path.glob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
     if not path.exists() or not files:
         raise UserError(f"--given image={value} is no picture; expected a file or a folder of {', '.join(SUFFIXES)}")
-    size = size_of(config["data"])
+    size = size_of(condition_options(config["data"]))
     if kind_of(condition).class_map:
         facts = condition.info.get("class_list") or {"classes": list(condition.vocabulary)}
         classes = class_list_of(facts, condition.name)

@@ -32,8 +32,8 @@ def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
 
     Raises:
       UserError: for an unknown change, a change of images for other rows, a row and a condition of different sides
-        (unless the condition is the shrunk row, which flip and turn serve), turn without squares, light without a photo
-        of its own as condition, or transpose for rows that are no whole pieces of music.
+        (unless those of the condition are a multiple, or it is the shrunk row, which flip and turn serve), turn without
+        squares, light without a photo of its own as condition, or transpose for rows that are no whole pieces of music.
     """
     if text is None:
         return ()
@@ -48,10 +48,11 @@ def changes_of(spec: Spec, text: str | None) -> tuple[str, ...]:
     if not changeable(spec):
         raise UserError(f"data.augment is {text} and {spec.name} holds {spec.kind} data; expected images or clips")
     sides = [sides_of(field) for field in spec.fields.values() if changeable(field)]
-    if len({*sides}) > 1 and not ("shrink" in spec.info and {*changes} <= {*EXACT}):
+    if not (in_proportion(sides) or ("shrink" in spec.info and {*changes} <= {*EXACT})):
         raise UserError(
             f"data.augment is {text} and the images of a row have sides {' and '.join(map(str, sides))}; "
-            "expected equal sides, or flip and turn alone for images beside their shrunk images"
+            "expected equal sides, a multiple of them for the condition, or flip and turn alone for images beside their "
+            "shrunk images"
         )
     if "turn" in changes and any(height != width for height, width in sides):
         raise UserError(f"data.augment is {text} and the sides of an image are {sides[0]}; expected a square for turn")
@@ -81,6 +82,16 @@ def sides_of(spec: Spec) -> tuple[int, ...]:
     return tuple(spec.shape[1:3] if kind_of(spec).film else spec.shape[:2])
 
 
+def in_proportion(sides: Sequence[tuple[int, ...]]) -> bool:
+    """Returns whether the sides of each image are those of the first, times one whole number.
+
+    Args:
+      sides: height and width of the images of a row; the modelled image is the first.
+    """
+    height, width = sides[0]
+    return all(other == (other[0] // height * height, other[0] // height * width) for other in sides)
+
+
 def lit_condition(spec: Spec) -> bool:
     """Returns whether the condition is a photo of its own, whose light may change.
 
@@ -98,7 +109,7 @@ def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, nu
 
     `lines` [num, H] and `columns` [num, W] are the pixels that a changed image shows. An image that is shifted repeats
     the pixels of its border, and an enlarged image shows the nearest pixels of its middle. A condition of other sides
-    has `c_lines` and `c_columns`. Images are transposed where `transposed` [num] is 1; this and two mirrors make the
+    has `c_lines` and `c_columns`, and is shifted by as large a share of its sides. Images are transposed where `transposed` [num] is 1; this and two mirrors make the
     eight ways to lay a square. `slope` [num] and `offset` [num, C] are the light of a condition, if it changes.
     `semitones` [num] move pieces of music.
 
@@ -127,8 +138,9 @@ def changes_of_step(spec: Spec, changes: Sequence[str], seed: int, step: int, nu
     for name, field in spec.fields.items():
         if changeable(field) and (name == "x" or sides_of(field) != sides_of(spec)):
             prefix = "" if name == "x" else f"{name}_"
+            scale = sides_of(field)[0] // sides_of(spec)[0]
             for axis, side, offset, mirror in zip(("lines", "columns"), sides_of(field), offsets, mirrored):
-                pixels[f"{prefix}{axis}"] = shown_pixels(side, zoom, offset, mirror)
+                pixels[f"{prefix}{axis}"] = shown_pixels(side, zoom, scale * offset, mirror)
     if "light" not in changes:
         return pixels
     assert spec.condition is not None

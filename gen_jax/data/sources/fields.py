@@ -116,12 +116,14 @@ def texts_in(values: Any) -> list[str]:
 
 
 def condition_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings of a condition: those of its data, but its texts do not end with a symbol.
+    """Returns the settings of a condition: those of its data with its own sides, and its texts do not end with a symbol.
 
     Args:
       options: the `data` section of a config.
     """
-    return {**options, "kind": None, "end": None}
+    scale = options.get("condition_scale") or 1
+    sides = {name: options[name] * scale for name in ("resize", "width") if options.get(name) is not None}
+    return {**options, **sides, "kind": None, "end": None}
 
 
 def column_field(

@@ -107,7 +107,7 @@ def two_folders(
         if name in texts:
             field = text_field(path.name, f"data.path {path}, {name}", texts[name], places, settings, corpus)
         else:
-            field = picture_field(path.name, rows[name], places, size_of(options), classes)
+            field = picture_field(path.name, rows[name], places, size_of(settings), classes)
         fields.append(field)
     drawn_pairs = condition is not None and all(rows[name][0].suffix.lower() != TEXT_SUFFIX for name in names)
     check = None
@@ -215,9 +215,10 @@ def pictures(path: Path, options: Mapping[str, Any], classes: ClassList | None, 
         places = splits_by_name([stem.parts[0] for stem in stems])
     else:
         places = held_out(f"data.path {path}", [stem.as_posix() for stem in stems], options)
-    size = size_of(options)
     fields = [
-        picture_field(path.name, files, places, size, classes, name or None) for name in names if name is not None
+        picture_field(path.name, files, places, size_of(settings), classes, name or None)
+        for name, settings in zip(names, (options, condition_options(options)))
+        if name is not None
     ]
     return Pairs(fields[0], fields[1] if len(fields) > 1 else None, names, files, places)
 
@@ -282,7 +283,7 @@ def pictures_with_metadata(
 
     def field(name: str, settings: Mapping[str, Any]) -> Source:
         if name == PICTURE:
-            return picture_field(path.name, files, places, size_of(options), classes)
+            return picture_field(path.name, files, places, size_of(settings), classes)
         return column_field(path.name, f"{next(iter(tables))}, column {name!r}", columns[name], places, settings)
 
     target, condition = names

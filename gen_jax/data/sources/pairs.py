@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gen_jax.data.cache import content_hash, files_hash
+from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import Source, size_of
 from gen_jax.data.sources.class_list import ClassList
 from gen_jax.data.sources.fields import paired
@@ -45,7 +46,7 @@ def source_of_pairs(pairs: Pairs, options: Mapping[str, Any], classes: ClassList
       classes: the classes of maps; by default None.
 
     Raises:
-      UserError: for `data.classes` without maps.
+      UserError: for `data.classes` without maps, and as `refuse_scale`.
     """
     target, condition = pairs.target, pairs.condition
     fields = [target] if condition is None else [target, condition]
@@ -54,10 +55,13 @@ def source_of_pairs(pairs: Pairs, options: Mapping[str, Any], classes: ClassList
             f"data.classes is {options['classes']} and {target.name} holds no class maps; expected most pixels of the first map "
             f"to have a number, or a colour, of this list"
         )
+    refuse_scale(options, condition)
     content = options.get("content")
     if content is None:
         numbers = [[split, np.asarray(rows, np.int64).tobytes().hex()] for split, rows in pairs.places.items()]
         facts = [WAY, list(pairs.names), size_of(options), numbers, None if classes is None else classes.facts]
+        if options.get("condition_scale") is not None:
+            facts.append(options["condition_scale"])
         content = content_hash(files_hash([*pairs.files]), facts, *(field.content for field in fields))
     source = target._replace(content=content) if condition is None else paired(target, condition, content)
     if pairs.check is None:
@@ -69,6 +73,28 @@ def source_of_pairs(pairs: Pairs, options: Mapping[str, Any], classes: ClassList
         return source.rows(split, indices)
 
     return source._replace(rows=rows)
+
+
+def refuse_scale(options: Mapping[str, Any], condition: Source | None) -> None:
+    """Refuses a ratio of sides that does not fit.
+
+    Args:
+      options: the `data` section of a config, of which `condition_scale` and `resize` are read.
+      condition: the condition, if there is one.
+
+    Raises:
+      UserError: for a ratio below 1, rows whose sides `data.resize` does not set, or a condition without pictures.
+    """
+    scale = options.get("condition_scale")
+    if scale is None:
+        return
+    if scale < 1 or options.get("resize") is None:
+        raise UserError(
+            f"data.condition_scale is {scale} and data.resize is {options.get('resize')}; expected a ratio from 1 up "
+            "and the sides of the rows"
+        )
+    if condition is None or not kind_of(condition).still:
+        raise UserError(f"data.condition_scale is {scale}; expected pictures as data.condition")
 
 
 def names_of(

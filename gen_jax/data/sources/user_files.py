@@ -31,7 +31,7 @@ from gen_jax.data.sources.voices_file import voices_file
 from gen_jax.data.tables.text_columns import suffix_of
 from gen_jax.errors import UserError, choose
 
-SETTINGS = ("target", "condition", "metadata", "classes")  # settings of paired data
+SETTINGS = ("target", "condition", "metadata", "classes", "condition_scale")  # settings of paired data
 
 
 def open_files(path: Path, options: Mapping[str, Any]) -> Source:
