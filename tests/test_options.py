@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import gen_jax as gj
 from gen_jax import inpaint, sample, train
 from gen_jax.errors import UserError
-from gen_jax.verbs.draw import chosen_options, options_in
+from gen_jax.verbs.draw import chosen_options, draw, options_in
 
 
 def test_numbers_become_numbers_and_other_values_stay_text():
@@ -27,6 +28,21 @@ def test_other_forms_are_refused(text):
 
 def test_options_of_a_command_replace_those_of_the_config():
     assert chosen_options({"how": "steps=20,guidance=2"}, {"steps": 5}) == {"steps": 5, "guidance": 2}
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"step": 5}, "this model has no sampler option 'step'; expected steps, "),
+        ({"how": ["steps=5"]}, "this model has no sampler option 'how'; expected steps, "),
+        ({"steps": [5, 6]}, "steps has 2 values; expected one for each of the 3 samples, or one for all"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_a_row_is_drawn(how, message):
+    spec = gj.data.arrays(np.ones((4, 2), np.float32)).spec
+    model = gj.models.diffusion(spec, net={"name": "mlp"})
+    with pytest.raises(UserError, match=message):
+        draw(model, None, spec, seed=0, num=3, how=how)
 
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from gen_jax.conditions import sampler_options
 from gen_jax.data.domain import drawn_in_domain
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.spec import Spec, domain
@@ -122,8 +123,10 @@ def draw(
       `x` [num, *shape] in the type of the data, and other arrays of the model such as `y` and `length`.
 
     Raises:
-      UserError: for a condition that hardly any row fits.
+      UserError: for a condition that hardly any row fits, an option that the model does not have, or an array of another
+        length.
     """
+    refuse_options(model, how or {}, num)
     size = size or chunk_of(spec)
     chunks = _chunks(model, state, seed, None if fits else num, given or {}, how or {}, size)
     if fits:
@@ -135,6 +138,25 @@ def draw(
             results[-2:-1] = jax.device_get(results[-2:-1])  # while the next chunk is drawn
             bar.update(size * (len(results) - 1) - bar.n)
     return _together(spec, jax.device_get(results), num, fixed_cells)
+
+
+def refuse_options(model: Model, how: Mapping[str, Any], num: int) -> None:
+    """Refuses options that a model does not have, and arrays that do not hold a value for each sample.
+
+    Args:
+      model: the model.
+      how: options of the sampler.
+      num: number of samples.
+
+    Raises:
+      UserError: for such an option.
+    """
+    sampler_options(how, model.options)
+    for name, value in how.items():
+        if np.ndim(value) and len(value) != num:
+            raise UserError(
+                f"{name} has {len(value)} values; expected one for each of the {num} samples, or one for all"
+            )
 
 
 def draw_request(
