@@ -184,7 +184,7 @@ REFUSED = [
     (BITS, {"net": {"name": "made", "hidden": ()}}, "hidden of made is empty"),
     (BITS, {"net": {"name": "made", "hidden": (8, 0)}}, "a width in hidden of made is 0"),
     (BITS, {"net": {"name": "made", "orders": 0}}, "orders of made is 0"),
-    (BITS, {"net": {"name": "made", "dropout": 1.0}}, "dropout of made is 1.0; expected a rate"),
+    (BITS, {"net": {"name": "made", "dropout": 1.0}}, "dropout of made is 1.0; expected a share"),
     (BITS, {"net": {"name": "made", "order": 2}}, "'orders'"),
     (BITS, {"net": {"name": "made"}, "accumulate": 2}, "expected no head, label_smoothing, copies or accumulate"),
     (LEVELS, {"net": {"name": "made"}, "likelihood": {"name": "gaussian"}}, "'gaussian' gives no exact probability"),

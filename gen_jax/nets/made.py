@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.linen import initializers
 
-from gen_jax.errors import UserError, check_whole
+from gen_jax.errors import UserError, check_share, check_whole
 from gen_jax.nets.embedding import Embedded, as_vector
 
 HE = initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -72,14 +72,13 @@ class Made(nn.Module):
     dropout: float = 0.0
 
     def check(self) -> None:
-        """Raises UserError for sizes below 1, or a rate that is no share."""
+        """Raises UserError for sizes below 1, or a dropout that is no share below 1."""
         check_whole("orders of made", self.orders)
         if not self.hidden:
             raise UserError("hidden of made is empty; expected the width of at least one hidden layer")
         for width in self.hidden:
             check_whole("a width in hidden of made", width)
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout of made is {self.dropout}; expected a rate from 0 to below 1")
+        check_share("dropout of made", self.dropout)
 
     def places(self, layout: Layout) -> np.ndarray:
         """Returns the place of each entry in each order, [K, D] int32.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from gen_jax.errors import UserError, check_whole, choose
+from gen_jax.errors import UserError, check_share, check_whole, choose
 from gen_jax.nets.cells import CELLS, Carry, Linear, unroll_cudnn, unroll_gated, unroll_linear
 from gen_jax.nets.embedding import Embedded, as_vector
 from gen_jax.nets.transformer import Transformer
@@ -136,8 +136,7 @@ class Recurrent(nn.Module):
         for name, least in {"units": 1, "layers": 1, "feedforward": 0}.items():
             check_whole(name, getattr(self, name), least)
         for name in ("dropout", "input_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; expected a share from 0 to below 1")
+            check_share(name, getattr(self, name))
         if self.scan == "associative" and not isinstance(CELLS[self.cell], Linear):
             linear = ", ".join(name for name, cell in CELLS.items() if isinstance(cell, Linear))
             raise UserError(

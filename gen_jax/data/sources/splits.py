@@ -7,7 +7,7 @@ import numpy as np
 
 from gen_jax.data.cache import content_hash
 from gen_jax.data.source import Source, say_once
-from gen_jax.errors import UserError
+from gen_jax.errors import check_share
 
 Places = Mapping[str, np.ndarray]  # split -> numbers of its rows [n]
 SPLITS = {  # name of a folder or a file -> its split
@@ -57,8 +57,7 @@ def held_out(
       UserError: for a share below 0, or a share of 1 or more.
     """
     share, train, test = options.get("holdout") or 0, options["split"], options.get("test_split") or "test"
-    if not 0 <= share < 1:
-        raise UserError(f"data.holdout is {share}; expected a share from 0 to below 1")
+    check_share("data.holdout", share)
     num = len(names)
     if not share or num < 2 or train == test:
         return {train: np.arange(num)}

@@ -14,7 +14,7 @@ from gen_jax.data.tables.schema_inference import infer, with_range
 from gen_jax.data.tables.statistics import marginals
 from gen_jax.data.tables.text_columns import Cells, cells_of_values, read_cells
 from gen_jax.data.tables.values import numbers
-from gen_jax.errors import UserError
+from gen_jax.errors import UserError, check_share
 
 FEWEST_HELD_OUT = 100  # smallest number of rows of a table of which a share is held out
 HOLDOUT = 4  # first number of the seed, so that no two uses share their noise
@@ -222,8 +222,7 @@ def with_holdout(
       UserError: for a share below 0, or a share of 1 or more.
     """
     share, split, test = options.get("holdout") or 0, options["split"], options["test_split"]
-    if not 0 <= share < 1:
-        raise UserError(f"data.holdout is {share}; expected a share from 0 to below 1")
+    check_share("data.holdout", share)
     rows = len(next(iter(parts[split].values())).codes)
     num = round(share * rows)
     if not num or rows < FEWEST_HELD_OUT or split == test:
