@@ -6,7 +6,7 @@ FOLDER is a folder as configs/segment.py takes it, read in the other direction. 
 CPU cores, with tests beside it. The scores are those of the 233 test photos, as means over three seeds. With the critic
 the absolute error is 0.219, and without it, --config.model.adversarial=0, it is 0.211. The mean train photo has 0.322.
 The Fréchet distance in the features of a net that segments photos is 43.7 with the critic and 50.7 without it; real
-photos have 40.8. For a GPU, take the settings of configs/segment.py.
+photos have 40.8. For a GPU, take the settings of configs/segment.py, without data.condition_scale.
 """
 
 from gen_jax.config import base_config
