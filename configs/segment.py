@@ -7,14 +7,13 @@ JSON file in FOLDER lists the classes, see docs/guides/pictures_from_pictures.md
 and draws maps of 64x48.
 
 Without the critic, the plain baseline: --config.model.adversarial=0. Rare classes count more with
---config.model.reconstruction.class_weights=(2.4,2.1,5.8,1.8,3.9,2.9,5.6,5.7,3.6,6.2,6.6), a number for each of the 11
-classes of CamVid. These are the square roots of 1 / ln(1.02 + p) for a share p of the train pixels (Paszke et al. 2016,
-arXiv 1606.02147).
+--config.model.reconstruction.class_weights=(2.4,2.1,5.8,1.8,3.9,2.9,5.6,5.7,3.6,6.2,6.6), a number for each class of
+CamVid: the square root of 1 / ln(1.02 + p) for a share p of the train pixels (Paszke et al. 2016, arXiv 1606.02147).
 
-With these weights and without the critic, a run takes 878 to 1059 s on two shared CPU cores. The mean
-scores of three seeds on the 233 test photos are mIoU 0.402 and pixel accuracy 0.787. The most frequent class of each position has mIoU
-0.171, and the map of the nearest train photo 0.214. With photos of 64x48 pixels (--config.data.condition_scale=1), 2,000
-steps and the whole weights, mIoU is 0.362, with the critic and without it.
+With these weights and without the critic, a run takes 878 to 1059 s on two shared CPU cores. The scores are means of
+three seeds on the 233 test photos: mIoU 0.402, pixel accuracy 0.787. The most frequent class of each position has mIoU
+0.171, and the map of the nearest train photo 0.214. With small photos (--config.data.condition_scale=1), 2,000 steps and
+the whole weights, mIoU is 0.362, with the critic and without it.
 
 For a GPU: --config.data.resize=96 --config.data.width=128 --config.data.condition_scale=2
 --config.model.generator.channels=64 --config.model.generator.depth=5 --config.model.discriminator.channels=64
