@@ -1,6 +1,6 @@
 """The atlas: every family that can model some data meets every other on the same data, in the same time, by the same measures.
 
-    python benchmarks/atlas.py [--only=grid,mnist] [--minutes=5] [--seeds=1] [--members=gan,flow] [--data_dir=DIR]
+    python benchmarks/atlas.py [--only=grid,mnist] [--minutes=5] [--seeds=1] [--members=gan,autoregressive_lstm] [--data_dir=DIR]
     python benchmarks/atlas.py --only=mnist --add=mine=my_config.py          # a family of your own beside them
     python benchmarks/atlas.py --only=grid --record=results/atlas_grid.json --picture=docs/atlas/grid.png
 
@@ -187,13 +187,14 @@ def seconds_to_goal(arena: Arena, workdir: Path, final: float) -> float | None:
 def meeting(arena: Arena, flags: Any, minutes: float, folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Measures the families of an arena, and returns what is measured of each: one entry a seed."""
     members = {**arena.members, **added(flags.add)}
-    chosen = [choose("member", name, members) for name in flags.members.split(",")] if flags.members else [*members]
+    slugs = [slug(name) for name in members]
+    chosen = [choose("member", name, slugs) for name in flags.members.split(",")] if flags.members else slugs
     found = {}
     for name in members:
         place = folder / slug(name)
         for seed in range(flags.seeds):
             path = place / f"{seed}.json"
-            if name in chosen and not path.exists():
+            if slug(name) in chosen and not path.exists():
                 print(f"{arena.title}: {name}, seed {seed}", flush=True)
                 configured = partial(experiment, arena, members[name], data_dir=flags.data_dir)
                 steps = members[name].steps or affordable_steps(configured, place, minutes)
@@ -333,7 +334,7 @@ def main(argv: list[str]) -> None:
         argv,
         {
             "only": (",".join(ARENAS), "names of data, separated by commas"),
-            "members": (None, "names of families, separated by commas; by default all"),
+            "members": (None, "families, such as gan,autoregressive_lstm; by default all"),
             "minutes": ("5", "of training"),
             "seeds": (1, "of each family"),
             "add": (None, "NAME=CONFIG: a family of yours beside the others"),

@@ -99,6 +99,22 @@ def test_members_of_the_atlas_are_their_configs_on_the_data_of_the_arena(benchma
     assert (config.data.path, config.data.data_dir) == ("/folder/JSB_Chorales.mat", None)
 
 
+def test_each_member_of_the_atlas_is_chosen_by_its_name(benchmark, monkeypatch, tmp_path, capsys):
+    atlas, arenas = benchmark("atlas"), benchmark("arenas")
+    measured = {"scores": {"nll": {"value": 1.0}}, "figures": {}, "commit": "abc"}
+    monkeypatch.setattr(atlas, "affordable_steps", lambda *given: 5)
+    monkeypatch.setattr(atlas, "measured", lambda *given: measured)
+    flags = SimpleNamespace(add=None, seeds=1, data_dir=None)
+    for title, arena in arenas.ARENAS.items():
+        for name in arena.members:
+            flags.members = atlas.slug(name)
+            found = atlas.meeting(arena, flags, 5.0, tmp_path / title / flags.members)
+            assert list(found) == [name]
+    flags.members = "autoregressive_lstn,markov"
+    with pytest.raises(UserError, match="Did you mean 'autoregressive_lstm'"):
+        atlas.meeting(arenas.SHAKESPEARE, flags, 5.0, tmp_path)
+
+
 def test_the_time_to_a_goal_is_that_of_the_first_checkpoint_that_reaches_it(benchmark, monkeypatch, tmp_path):
     atlas, arenas = benchmark("atlas"), benchmark("arenas")
     lines = [{"step": step, "seconds": 2.0 * step} for step in (10, 20, 30, 40)]
