@@ -92,6 +92,7 @@ PAIR_REPEATS = (
     "made, text",
     "autoregressive, image",
     "gan, unet, maps",
+    "gan, unet, large",
     "gan, dcgan, text",
     "gan, unet, text",
     "gan, unet, plain",

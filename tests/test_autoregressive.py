@@ -673,7 +673,9 @@ def test_timegans_scores_are_measured_with_their_oracle(monkeypatch):
     monkeypatch.setattr("gen_jax.metrics.sequences.timegan.STEPS", {"discriminative_score": 20, "predictive_score": 20})
     spec = make_spec("series", (8, 3))._replace(low=0.0, high=1.0, sizes={"train": 60, "test": 50})
     rows = {"train": {"x": waves(60, 0)}, "test": {"x": waves(50, 1)}}
-    model = SimpleNamespace(sample=lambda key, state, num, given, how: {"x": waves(num, 2)}, log_prob=None, given=())
+    model = SimpleNamespace(
+        sample=lambda key, state, num, given, how: {"x": waves(num, 2)}, log_prob=None, given=(), options={}
+    )
     names = ["discriminative_score", "predictive_score"]
     scores = make_scorer(
         real_data(spec, lambda split, num: {"x": rows[split]["x"][:num]}, ("train", "test")), names, num=40, seed=0

@@ -77,6 +77,7 @@ def test_the_command_draws_for_a_file_a_folder_and_a_split(folder):
     assert len(drawn(folder, "--given=split=test", "--num=2")["x"]) == 2
 
 
+@pytest.mark.study
 def test_a_picture_that_is_given_has_the_sides_of_the_condition(folder, tmp_path):
     """A run whose conditions have twice the sides of its rows reads files and folders so."""
     flags = {"target": "label", "condition": "photo", "resize": 4, "width": 8, "condition_scale": 2, "augment": "shift"}

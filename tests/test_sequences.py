@@ -525,7 +525,10 @@ def test_a_copier_of_text_is_told_from_real_text(tmp_path, window):
     found = loaded(path=str(tmp_path / "own.txt"), window=window)
     train = found.read("train", None)["x"].ravel()[:9000].reshape(-1, 300)
     model = SimpleNamespace(
-        given=(), sample=lambda key, state, num, given, how: {"x": train[:num].astype(np.int32)}, log_prob=None
+        given=(),
+        options={},
+        sample=lambda key, state, num, given, how: {"x": train[:num].astype(np.int32)},
+        log_prob=None,
     )
     scores = make_scorer(
         real_data(found.spec, found.read, ("train", "test")), ["longest_copy", "overlap"], num=5, seed=0
