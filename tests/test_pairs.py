@@ -406,7 +406,13 @@ BAD_FOLDERS = {
         "data.condition of set is 'photo', as is data.target; expected another field: map",
     ),
     "width": (nothing, {"width": 4}, "data.width is 4 without data.resize"),
-    "no width": (nothing, {"resize": 4, "width": 0}, "data.width is 0; expected a side of at least 1 pixel"),
+    "no width": (nothing, {"resize": 4, "width": 0}, "data.width is 0; expected a side of 1 to 16384 pixels"),
+    "a side of kilometres": (nothing, {"resize": 100_000}, "data.resize is 100000; expected a side of 1 to 16384 pixels"),
+    "a condition of kilometres": (
+        nothing,
+        {"resize": 48, "condition_scale": 100_000},
+        "data.condition_scale is 100000; expected at most 341, see data.resize",
+    ),
     "scale": (
         nothing,
         {"condition_scale": 2},

@@ -47,26 +47,30 @@ def say_once(text: str) -> None:
 
 
 Size = tuple[int, int]  # height and width in pixels
+LARGEST_SIDE = 16_384  # pixels of a side, at most
 
 
 def size_of(options: Mapping[str, Any]) -> Size | None:
     """Returns the height and the width of images after resizing; None keeps their size.
 
     Args:
-      options: the `data` section of a config, of which `resize` (side of a square, or the height if `width` is set) and
-        `width` are read.
+      options: the `data` section of a config, of which `resize` (side of a square, or the height if `width` is set),
+        `width` and `condition_scale` are read.
 
     Raises:
-      UserError: for a side below 1, or a width without a height.
+      UserError: for a side below 1 or above `LARGEST_SIDE`, of the rows or of their conditions, or a width without a height.
     """
     height, width = options.get("resize"), options.get("width")
     if height is None and width is not None:
         raise UserError(f"data.width is {width} without data.resize; expected the height in pixels as data.resize")
     if height is None:
         return None
+    scale = options.get("condition_scale") or 1
     for setting, side in (("resize", height), ("width", width)):
-        if side is not None and side < 1:
-            raise UserError(f"data.{setting} is {side}; expected a side of at least 1 pixel")
+        if side is not None and not 1 <= side <= LARGEST_SIDE:
+            raise UserError(f"data.{setting} is {side}; expected a side of 1 to {LARGEST_SIDE} pixels")
+        if side is not None and side * scale > LARGEST_SIDE:
+            raise UserError(f"data.condition_scale is {scale}; expected at most {LARGEST_SIDE // side}, see data.{setting}")
     return height, height if width is None else width
 
 

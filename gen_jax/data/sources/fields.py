@@ -123,7 +123,7 @@ def condition_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     scale = options.get("condition_scale") or 1
     sides = {name: options[name] * scale for name in ("resize", "width") if options.get(name) is not None}
-    return {**options, **sides, "kind": None, "end": None}
+    return {**options, **sides, "condition_scale": None, "kind": None, "end": None}
 
 
 def column_field(
