@@ -27,7 +27,8 @@ test-all: $(VENV)/installed-test $(DEMO)/installed docs
 	FUZZ=10000 $(BIN)/python -m pytest -m ''
 	$(DEMO)/bin/python -m pytest -m '' tests/test_demo.py
 
-# The peers have a virtual environment of their own. PyTorch comes first, for the others take whichever version is there.
+# The peers have a virtual environment of their own. PyTorch comes first, for the others take whichever version is there. torchcfm
+# comes without what it depends on, because it needs little of it here.
 bench: $(BENCH)/installed-$(DEVICE)
 	$(BENCH)/bin/python benchmarks/run.py --device $(DEVICE)
 
@@ -65,6 +66,7 @@ $(BENCH)/installed-$(DEVICE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet "$(TORCH)"
 	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt $(EXTRAS:%=-e ".[%]")
+	$(BENCH)/bin/python -m pip install --quiet --no-deps torchcfm
 	touch $@
 
 clean:

@@ -1,6 +1,6 @@
 """Flow matching in two dimensions beside torchcfm's own code: the distance W2 of samples to new data, in one run.
 
-    pip install --no-deps torchcfm pot      (beside gen_jax[bench])
+    pip install --no-deps torchcfm      (beside gen_jax[bench])
     python benchmarks/transport.py [--steps=20000] [--seeds=3] [--num=2000]
 
 Both learn a flow from N(0, I) to eight Gaussians and to two moons in batches of 256, by Adam at 1e-3, with noise paired at

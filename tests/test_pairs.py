@@ -407,7 +407,11 @@ BAD_FOLDERS = {
     ),
     "width": (nothing, {"width": 4}, "data.width is 4 without data.resize"),
     "no width": (nothing, {"resize": 4, "width": 0}, "data.width is 0; expected a side of 1 to 16384 pixels"),
-    "a side of kilometres": (nothing, {"resize": 100_000}, "data.resize is 100000; expected a side of 1 to 16384 pixels"),
+    "a side of kilometres": (
+        nothing,
+        {"resize": 100_000},
+        "data.resize is 100000; expected a side of 1 to 16384 pixels",
+    ),
     "a condition of kilometres": (
         nothing,
         {"resize": 48, "condition_scale": 100_000},

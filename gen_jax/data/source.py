@@ -70,7 +70,9 @@ def size_of(options: Mapping[str, Any]) -> Size | None:
         if side is not None and not 1 <= side <= LARGEST_SIDE:
             raise UserError(f"data.{setting} is {side}; expected a side of 1 to {LARGEST_SIDE} pixels")
         if side is not None and side * scale > LARGEST_SIDE:
-            raise UserError(f"data.condition_scale is {scale}; expected at most {LARGEST_SIDE // side}, see data.{setting}")
+            raise UserError(
+                f"data.condition_scale is {scale}; expected at most {LARGEST_SIDE // side}, see data.{setting}"
+            )
     return height, height if width is None else width
 
 

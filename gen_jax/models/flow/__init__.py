@@ -100,7 +100,8 @@ def flow(
       spec: facts of the data.
       net: `mlp` and the options of `coupling_net`, for coupling layers: half of the numbers stay, and tell the splines of the others.
         Or `made` and the options of `autoregressive_net`, for autoregressive layers: each number tells the splines of the numbers after
-        it, in turn from both ends. These fit more closely, but draw samples number by number.
+        it, in turn from both ends. These fit more closely, but draw samples number by number. Or a net (x, c, level) -> parameters
+        [N, D, 3 bins - 1] of a coupling layer, whose level is 0 of shape [1].
       layers: number of layers; by default 6.
       bins: number of bins of a spline; by default 8.
       box: splines bend in [-box, box], and are the identity outside; by default 4.

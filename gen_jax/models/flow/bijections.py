@@ -28,7 +28,7 @@ class Bijection(Protocol):
 class Coupling(NamedTuple):
     """Describes splines of some numbers, whose knots depend on the other numbers (Dinh et al. 2017, arXiv 1605.08803)."""
 
-    net: ConditionedNet  # (weights, x [N, D], c, level) -> parameters [N, D, P]
+    net: ConditionedNet  # (weights, x [N, D], c, level [1], which is 0) -> parameters [N, D, P]
     fixed: np.ndarray  # [D] bool: numbers that stay, and that the net reads
     bins: int
     box: float
@@ -38,18 +38,19 @@ class Coupling(NamedTuple):
         return self.net.init(key, jnp.zeros((1, len(self.fixed))), c, jnp.zeros(1))
 
     def spline(self, params: Any, x: jax.Array, c: Given | None) -> splines.Spline:
-        """Returns the splines of all numbers, which depend on the fixed ones."""
-        out = self.net.apply(params, jnp.where(self.fixed[None], x, 0), c, jnp.zeros(len(x)))
-        return splines.spline_of(out, self.bins, self.box)
+        """Returns the splines of the numbers that move, which depend on the fixed ones."""
+        out = self.net.apply(params, jnp.where(self.fixed[None], x, 0), c, jnp.zeros(1))
+        return splines.spline_of(out[:, ~self.fixed], self.bins, self.box)
 
     def forward(self, params: Any, x: jax.Array, c: Given | None) -> tuple[jax.Array, jax.Array]:
         """Returns z and the log determinants."""
-        z, log_slope = splines.forward(self.spline(params, x, c), x, self.box)
-        return jnp.where(self.fixed[None], x, z), jnp.where(self.fixed[None], 0, log_slope).sum(1)
+        z, log_slope = splines.forward(self.spline(params, x, c), x[:, ~self.fixed], self.box)
+        return x.at[:, ~self.fixed].set(z), log_slope.sum(1)
 
     def inverse(self, params: Any, z: jax.Array, c: Given | None) -> jax.Array:
         """Returns x, whose fixed numbers are those of z."""
-        return jnp.where(self.fixed[None], z, splines.inverse(self.spline(params, z, c), z, self.box))
+        x = splines.inverse(self.spline(params, z, c), z[:, ~self.fixed], self.box)
+        return z.at[:, ~self.fixed].set(x)
 
 
 class Autoregressive(NamedTuple):
