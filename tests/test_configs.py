@@ -22,7 +22,10 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.kinds.sample_files import encode
 from gen_jax.data.tables.networks import ASIA
 from gen_jax.data.tables.sets import SHIPPED
+from gen_jax.devices import placement
+from gen_jax.training.loop import compile_step, initially_broken
 from gen_jax.training.prepare import prepare
+from gen_jax.training.start import place_arrays
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 TINY = ["--config.model.net.units=16", "--config.model.net.layers=1", "--config.eval_every=0"]
@@ -308,6 +311,41 @@ def test_config_is_checked_and_its_step_is_traced(path, tmp_path):
     config = command_line.parse(["train", "--config", str(path), *flags], {}, required="config").config
     job = prepare(config, tmp_path / "run", quiet=True)
     assert len(job.metrics) >= 1 and job.state is not None
+
+
+def gpu_flags(path: Path) -> list[str]:
+    """The flags of a config's docstring that make it a setting for a GPU."""
+    docstring = path.read_text().split('"""')[1]
+    return re.findall(r"--config\S+\b\)?", docstring.partition("For a GPU")[2])
+
+
+def large_images(path: Path, folder: Path) -> list[str]:
+    """Images as large as those of the data of a config for a GPU."""
+    random, side = np.random.default_rng(0), {"patch_transformer": 28}.get(path.stem, 32)
+    channels = 1 if path.stem == "patch_transformer" else 3
+    x = random.integers(0, 2, (1100, side, side, channels), dtype=np.uint8) * 255
+    np.savez(folder / "large.npz", x=x, y=np.arange(1100) % 10)
+    return [f"--config.data.path={folder / 'large.npz'}"]
+
+
+GPU = [path for path in CONFIGS if "for a GPU" in path.read_text() or gpu_flags(path)]
+
+
+@pytest.mark.study
+@pytest.mark.parametrize("path", GPU, ids=lambda path: path.stem)
+def test_a_setting_for_a_gpu_compiles_for_eight_devices(path, tmp_path, monkeypatch):
+    """The whole step at its full size, which no CPU runs in a reasonable time."""
+    monkeypatch.undo()  # because this file's tests otherwise see one device
+    sized = path.stem in ("r3gan_cifar10", "diffusion_cifar10", "patch_transformer")
+    rows = large_images(path, tmp_path) if sized else stand_in(path, tmp_path)
+    flags = [*rows, *gpu_flags(path), "--config.eval_every=0", "--config.select=None"]
+    config = command_line.parse(["train", "--config", str(path), *flags], {}, required="config").config
+    job = prepare(config, tmp_path / "run", quiet=True)
+    fed = placement.place_rows(job.mesh, job.data.at(0))
+    assert job.mesh.size == 8 and fed["weight"].addressable_shards[0].data.shape[0] == -(-config.batch_size // 8)
+    step = compile_step(job)
+    lowered = step.func.lower(*step.args, job.state, initially_broken(job), np.int32(0), place_arrays(job), fed)
+    assert "all-reduce" in lowered.compile().as_text()  # which sums the gradients of the devices
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
