@@ -10,7 +10,7 @@ Without the critic, the plain baseline: --config.model.adversarial=0. Rare class
 --config.model.reconstruction.class_weights=(2.4,2.1,5.8,1.8,3.9,2.9,5.6,5.7,3.6,6.2,6.6), a number for each class of
 CamVid: the square root of 1 / ln(1.02 + p) for a share p of the train pixels (Paszke et al. 2016, arXiv 1606.02147).
 
-With these weights a run takes 878 to 1059 s on two shared CPU cores without the critic, and 1376 s or more with it. Scores
+With these weights a run takes 878 to 1059 s on two shared CPU cores without the critic, and 1376 s or more with it. All scores
 are means of three seeds on the 233 test photos: mIoU 0.402 without the critic and 0.395 with it, pixel accuracy 0.787 and
 0.785. The most frequent class of each position has mIoU 0.171, and the map of the nearest train photo 0.214. With small
 photos (--config.data.condition_scale=1), 2,000 steps and the whole weights, mIoU is 0.362, with the critic and without.
