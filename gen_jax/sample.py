@@ -108,7 +108,8 @@ def main(argv: list[str]) -> None:
         out = Path(flags.out)
         for suffix, content in encode(samples, loaded.spec, out.suffix).items():
             write(out.with_suffix(suffix), safe(flags, loaded.spec, suffix, content))
-        print(f"{request.num} samples of step {loaded.step} in {out}")
+        title = "1 sample" if request.num == 1 else f"{request.num} samples"
+        print(f"{title} of step {loaded.step} in {out}")
 
 
 def options_of(flags: FlagValues, loaded: loading.Loaded) -> dict[str, Any]:

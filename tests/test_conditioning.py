@@ -103,14 +103,14 @@ def test_the_picture_shows_condition_sample_and_truth(folder):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "--given names no condition of kind class_map; expected image=FILE, image=FOLDER or split=NAME"),
+        ([], "--given is nothing; expected one condition of kind class_map: image=FILE, image=FOLDER or split=NAME"),
         (["--given=image="], "--given image= has no value; expected image=FILE"),
-        (["--given=text=red"], "names no condition of kind class_map"),
-        (["--given=image={0}", "--given=split=test"], "names 2 condition of kind class_map"),
+        (["--given=text=red"], "--given is text=red; expected one condition of kind class_map"),
+        (["--given=image={0}", "--given=split=test"], "split=test; expected one condition of kind class_map"),
         (["--given=image={0}/none.png"], "is no picture; expected a file or a folder"),
         (["--given=image={0}/test/label", "--num=7"], "holds 4 conditions; expected 7, as --num says"),
         (["--given=split=test", "--num=7"], "split 'test' of .* has 4 rows; expected at least 7"),
-        (["--given=split=tset"], "unknown --split of .* 'tset'.*Did you mean 'test'"),
+        (["--given=split=tset"], "unknown split of .* 'tset'.*Did you mean 'test'"),
         (["--given=image={0}/test/photo/0.png"], "0.png has colour .*; expected a grey picture of class numbers"),
         (["--given=split=test", "--given=y=1"], "has no labels"),
     ],
@@ -203,7 +203,7 @@ def test_texts_and_labels_are_given_together(captioned, tmp_path):
         ("text=green foxx", "unknown words 'green' .*'foxx' .nearest: fox.*expected the"),
         ("text=red red red red red red", "has 6 tokens; expected at most 4"),
         ("text=@nothing.txt", "cannot be read"),
-        ("image=red.png", "names no condition of kind text; expected text=WORDS"),
+        ("image=red.png", "--given is image=red.png; expected one condition of kind text: text=WORDS"),
     ],
 )
 def test_a_text_that_cannot_be_read_is_one_line(captioned, given, message):
@@ -231,7 +231,7 @@ def test_numbers_are_conditions_too(tmp_path):
     model = gj.models.gan(
         data.spec, conditional=True, latent_size=2, discriminator={"name": "mlp", "hidden": (8,)}, penalty="none"
     )
-    run = gj.fit(gj.families.build(model, data), data, workdir=tmp_path / "run", **FEW)
+    run = gj.fit(model, data, workdir=tmp_path / "run", **FEW)
     np.testing.assert_allclose(run.sample(2, given="numbers=0.5,-1")["c"], [[0.5, -1]] * 2, atol=1e-6)
     for text in ("numbers=1", "numbers=a,b", "numbers=1,2,3"):
         with pytest.raises(UserError, match="does not fit; expected 2 numbers between commas"):

@@ -168,7 +168,7 @@ OWN = {
         (["--out=x.npz", "--by=pac"], "unknown way to draw --by 'pac'; expected .*Did you mean 'pca'"),
         (["--out=x.npz", "--num=0"], "--num is 0; expected a whole number, at least 1"),
         (["--out=x.npz", "--num=5000"], "split 'test' of .* has 359 rows; expected at least 5000"),
-        (["--out=x.npz", "--split=tets"], "unknown --split of digits/.* 'tets'; expected .*Did you mean 'test'"),
+        (["--out=x.npz", "--split=tets"], "unknown split of digits/.* 'tets'; expected .*Did you mean 'test'"),
         (["--out=x.npz", "--data=no.npy"], "--data no.npy does not exist"),
         (
             ["--out=x.npz", "--data=wide.npy"],

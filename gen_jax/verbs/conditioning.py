@@ -96,9 +96,9 @@ def request_of(
     form = form_of(condition)
     chosen_texts = [text for text in texts if text.partition("=")[0] in (SPLIT, form.name)]
     if len(chosen_texts) != 1:
+        found = ", ".join(texts) or "nothing"
         raise UserError(
-            f"--given names {len(chosen_texts) or 'no'} condition of kind {condition.kind}; expected {form.usage} or "
-            f"{SPLIT}=NAME"
+            f"--given is {found}; expected one condition of kind {condition.kind}: {form.usage} or {SPLIT}=NAME"
         )
     name, _, value = chosen_texts[0].partition("=")
     if not value:

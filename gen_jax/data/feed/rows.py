@@ -61,7 +61,7 @@ def read_rows(
     sizes = {name: size for name, size in source.sizes.items() if size}
     if not split:
         split = next(iter(sizes)) if len(sizes) == 1 and path else options["test_split"]
-    choose(f"--split of {source.name}", split, sizes)
+    choose(f"split of {source.name}", split, sizes)
     if num is not None and sizes[split] < num:
         raise UserError(f"split {split!r} of {source.name} has {sizes[split]} rows; expected at least {num}")
     origin = f"the {split} split of {source.name}" if path is None or len(sizes) > 1 else path
