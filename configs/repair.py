@@ -8,8 +8,8 @@ classifier reads 88.0 % of the filled digits right. Without the critic (--config
 90.3 %. The nearest train digit by the seen pixels has 0.286 and 93.9 %, and the mean train digit 0.512 and 73.3 %.
 
 The command gen_jax.inpaint repairs images by any model with a latent instead, and needs no training on holes. A search of
-the latent of `gan.py` has 0.332 and 86.1 %. Your own photos: --config.data.path=FOLDER --config.data.resize=64
---config.model.generator.depth=4.
+the latent of `gan.py` has 0.332 and 86.1 %. Your own photos, in FOLDER/train and FOLDER/test:
+--config.data.path=FOLDER --config.data.resize=64 --config.model.generator.depth=4.
 """
 
 from gen_jax.config import base_config

@@ -14,6 +14,7 @@ from gen_jax.data.sources.derived import HOLE
 from gen_jax.errors import UserError
 from gen_jax.metrics.scores import heading
 from gen_jax.verbs.complete import complete
+from gen_jax.verbs.conditioning import refuse_other_conditions
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.integers(0, 256, (24, 8, 12, 3), dtype=np.uint8)
@@ -123,6 +124,27 @@ def test_a_condition_that_cannot_be_read_is_one_line(folder, flags, message):
     assert before == {path: path.read_bytes() for path in folder.glob("out.*")}
 
 
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("float32", "the conditions of this run are numbers of float32; expected split=NAME"),
+        ("hole", "data.hole is 0.5; expected split=NAME"),
+    ],
+)
+def test_a_picture_is_no_condition_of_other_numbers(folder, kind, message):
+    condition = gj.load(folder / "run").spec.condition._replace(kind="image", dtype="float32")
+    with pytest.raises(UserError, match=message):
+        refuse_other_conditions(condition, {"hole": 0.5 if kind == "hole" else None})
+
+
+def test_a_folder_of_conditions_has_no_hidden_files(folder, tmp_path):
+    for file in (folder / "test" / "label").glob("*.png"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "._0.png").write_bytes(b"no picture")
+    run = gj.load(folder / "run")
+    np.testing.assert_array_equal(run.sample(4, given=f"image={tmp_path}")["c"], run.sample(4, given="split=test")["c"])
+
+
 def test_a_model_without_conditions_takes_one_value(folder, tmp_path):
     data = gj.data.arrays(X)
     gj.fit(
@@ -203,6 +225,7 @@ def test_texts_and_labels_are_given_together(captioned, tmp_path):
         ("text=green foxx", "unknown words 'green' .*'foxx' .nearest: fox.*expected the"),
         ("text=red red red red red red", "has 6 tokens; expected at most 4"),
         ("text=@nothing.txt", "cannot be read"),
+        ("text=@/dev/null", "holds no text; expected a text in each line"),
         ("image=red.png", "--given is image=red.png; expected one condition of kind text: text=WORDS"),
     ],
 )

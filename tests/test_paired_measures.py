@@ -99,6 +99,8 @@ def test_errors_and_retrieval_are_those_of_the_pairs():
     assert scores["retrieval"]["value"] == pytest.approx(1 / 7) and scores["retrieval"]["oracle"] == 1
     copy = np.abs(PAIRS["test"]["c"].astype(float) - truth).mean() / 127.5
     assert scores["absolute_error_copy"]["value"] == pytest.approx(copy)
+    other = IMAGE._replace(condition=IMAGE.condition._replace(high=IMAGE.condition.high / 2))
+    assert "absolute_error_copy" not in scored(other, PAIRS, names[:3], truth)  # because a copy has another domain
     mean = PAIRS["train"]["x"].mean(0, keepdims=True)
     assert scores["absolute_error_mean"]["value"] == pytest.approx(np.abs(mean - truth).mean() / 127.5)
     assert translation.retrieval(truth, truth) == 1

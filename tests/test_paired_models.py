@@ -259,7 +259,10 @@ def test_pixels_without_a_class_are_hidden_from_the_critic_and_the_loss():
             {"conditional": False, "latent_size": 2, "reconstruction": L1},
             "reconstruction is 'l1' without a condition; expected data with",
         ),
-        ({"reconstruction": {"name": "cross_entropy"}}, "reconstruction is 'cross_entropy' and .*; expected l1 or l2"),
+        (
+            {"reconstruction": {"name": "cross_entropy"}},
+            "reconstruction is 'cross_entropy' and .*; expected class maps",
+        ),
         (
             {"reconstruction": {"name": "l1", "weight": -1.0}},
             "reconstruction.weight is -1.0; expected a number of at least",

@@ -361,6 +361,12 @@ def two_of_one_name(folder: Path):
     photo(folder / "train" / "photo" / "0.png")
 
 
+def split_twice(folder: Path):
+    for split in ("val", "validation"):
+        for name in ("photo", "map"):
+            (folder / split / name).mkdir(parents=True)
+
+
 def nothing(folder: Path):
     pass
 
@@ -415,8 +421,26 @@ BAD_FOLDERS = {
     "a condition of kilometres": (
         nothing,
         {"resize": 48, "condition_scale": 100_000},
-        "data.condition_scale is 100000; expected at most 341, see data.resize",
+        "data.condition_scale is 100000 and data.resize is 48; expected a ratio from 1 to 341",
     ),
+    "a text as a side": (nothing, {"resize": "4"}, "data.resize is 4; expected a side of 1 to 16384 pixels"),
+    "half a pixel": (nothing, {"resize": 4.5}, "data.resize is 4.5; expected a side of 1 to 16384 pixels"),
+    "half a ratio": (
+        nothing,
+        {"resize": 4, "condition_scale": 1.5},
+        "data.condition_scale is 1.5 and data.resize is 4; expected a ratio from 1 to 4096",
+    ),
+    "a ratio below 0": (
+        nothing,
+        {"resize": 4, "condition_scale": -1},
+        "data.condition_scale is -1 and data.resize is 4; expected a ratio from 1 to 4096",
+    ),
+    "metadata of folders": (
+        nothing,
+        {"metadata": "metadata.csv"},
+        "data.metadata is metadata.csv and data.target and data.condition are folders or halves; expected columns",
+    ),
+    "one split twice": (split_twice, {}, "validation; expected one folder for each split"),
     "scale": (
         nothing,
         {"condition_scale": 2},
@@ -505,6 +529,18 @@ BAD_ARRAYS = {
     "keys": ({"target": "noto", "metadata": "keys.json"}, "key 'split' of .* is in record 1 or in record 2 alone"),
     "no list": ({"target": "noto", "metadata": "map.json"}, "expected a list of records"),
 }
+
+
+def test_arrays_of_two_aspects_are_not_cut_apart(tmp_path):
+    np.savez(tmp_path / "apart.npz", x=np.zeros((12, 16, 16, 3), np.uint8), c=np.zeros((12, 8, 16, 3), np.uint8))
+    assert gj.data.open(tmp_path / "apart.npz").spec.condition.shape == (8, 16, 3)
+    with pytest.raises(UserError, match="16x16 and 16x8 pixels; expected sides of one ratio"):
+        gj.data.open(tmp_path / "apart.npz", resize=8)
+
+
+def test_a_list_of_classes_may_have_a_byte_order_mark(pairs):
+    (pairs / "classes.json").write_text(json.dumps(CLASSES), encoding="utf-8-sig")
+    assert gj.data.open(pairs, target="map", condition="photo").spec.kind == "class_map"
 
 
 @pytest.mark.parametrize("fault", BAD_ARRAYS)

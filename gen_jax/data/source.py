@@ -65,13 +65,13 @@ def size_of(options: Mapping[str, Any]) -> Size | None:
         raise UserError(f"data.width is {width} without data.resize; expected the height in pixels as data.resize")
     if height is None:
         return None
-    scale = options.get("condition_scale") or 1
+    scale = 1 if options.get("condition_scale") is None else options["condition_scale"]
     for setting, side in (("resize", height), ("width", width)):
-        if side is not None and not 1 <= side <= LARGEST_SIDE:
+        if side is not None and not (isinstance(side, (int, np.integer)) and 1 <= side <= LARGEST_SIDE):
             raise UserError(f"data.{setting} is {side}; expected a side of 1 to {LARGEST_SIDE} pixels")
-        if side is not None and side * scale > LARGEST_SIDE:
+        if side is not None and not (isinstance(scale, (int, np.integer)) and 1 <= scale <= LARGEST_SIDE // side):
             raise UserError(
-                f"data.condition_scale is {scale}; expected at most {LARGEST_SIDE // side}, see data.{setting}"
+                f"data.condition_scale is {scale} and data.{setting} is {side}; expected a ratio from 1 to {LARGEST_SIDE // side}"
             )
     return height, height if width is None else width
 

@@ -11,8 +11,7 @@ from gen_jax.data.feed.rows import read_rows
 from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import size_of
 from gen_jax.data.sources.class_list import class_list_of
-from gen_jax.data.sources.fields import condition_options
-from gen_jax.data.sources.image_folder import SUFFIXES, read_image
+from gen_jax.data.sources.image_folder import SUFFIXES, read_image, visible_files
 from gen_jax.data.sources.picture_files import read_class_map
 from gen_jax.data.sources.video_folder import film_of, films_of, frames_of
 from gen_jax.data.spec import Spec, to_model
@@ -180,10 +179,11 @@ def read_pictures(condition: Spec, config: Mapping[str, Any], value: str) -> Row
       UserError: for a file that cannot be read, or a picture that does not fit.
     """
     path = Path(value).expanduser()
-    files = sorted(file for file in path.glob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+    files = visible_files(path)[0] if path.is_dir() else [path]
     if not path.exists() or not files:
         raise UserError(f"--given image={value} is no picture; expected a file or a folder of {', '.join(SUFFIXES)}")
-    size = size_of(condition_options(config["data"]))
+    refuse_other_conditions(condition, config["data"])
+    size = None if config["data"].get("resize") is None else (condition.shape[0], condition.shape[1])
     if kind_of(condition).class_map:
         facts = condition.info.get("class_list") or {"classes": list(condition.vocabulary)}
         classes = class_list_of(facts, condition.name)
@@ -192,7 +192,25 @@ def read_pictures(condition: Spec, config: Mapping[str, Any], value: str) -> Row
             if x.shape != condition.shape:
                 raise UserError(f"{file} has {x.shape[1]}x{x.shape[0]} pixels; expected {sides_in_words(condition)}")
         return {"c": np.stack(maps)}
-    return {"c": np.stack([read_image(file, files[0], condition.shape, size) for file in files])}
+    return {"c": np.stack([read_image(file, None, condition.shape, size) for file in files])}
+
+
+def refuse_other_conditions(condition: Spec, options: Mapping[str, Any]) -> None:
+    """Refuses picture files as conditions of a run whose conditions were no picture files.
+
+    Args:
+      condition: facts of the condition.
+      options: the `data` section of the run's config, of which `hole` is read.
+
+    Raises:
+      UserError: for conditions with a hole, or of other numbers than 0 to 255.
+    """
+    if options.get("hole") is not None:
+        raise UserError(f"--given names a picture and data.hole is {options['hole']}; expected {SPLIT}=NAME")
+    if condition.dtype != "uint8":
+        raise UserError(
+            f"--given names a picture and the conditions of this run are numbers of {condition.dtype}; expected {SPLIT}=NAME"
+        )
 
 
 def read_first_frames(condition: Spec, config: Mapping[str, Any], value: str) -> Rows:
@@ -246,6 +264,8 @@ def read_texts(condition: Spec, config: Mapping[str, Any], value: str) -> Rows:
             texts = [line for line in Path(value[1:]).read_text(encoding="utf-8").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--given text={value} cannot be read ({error}); expected a file of UTF-8 text") from None
+        if not texts:
+            raise UserError(f"--given text={value} holds no text; expected a text in each line")
     tokens_of = kind_of(condition).tokens
     assert tokens_of is not None
     rows = [tokens_of(condition, text) for text in texts]

@@ -232,7 +232,10 @@ def choose_measures(names: Iterable[str], required: frozenset[str], real: Real, 
         if computation is None:
             refused = [name for name in metrics if name in required]
             if refused:
-                raise UserError(f"{real.spec.name} does not fit metric {refused[0]!r}; expected {measure.data}")
+                raise UserError(
+                    f"{real.spec.name} does not fit metric {refused[0]!r}; expected {measure.data}. Choose metrics by "
+                    "evaluate.metrics or --metrics"
+                )
             continue
         if num < measure.least:
             raise UserError(

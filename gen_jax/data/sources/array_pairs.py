@@ -100,4 +100,24 @@ def fields_of_arrays(
         return array_field(name, f"{origin}, {key!r}", parts, places, settings, classes, corpus)
 
     target, condition = names
+    if options.get("resize") is not None:
+        refuse_aspects(origin, [array for key, array in arrays.items() if key in names])
     return field(target, options), None if condition is None else field(condition, condition_options(options))
+
+
+def refuse_aspects(origin: str, arrays: Sequence[np.ndarray]) -> None:
+    """Refuses images of different aspects, which resizing would cut to different parts.
+
+    Args:
+      origin: name of the arrays, for the error.
+      arrays: the arrays of the target and of the condition, of which those of images have sides.
+
+    Raises:
+      UserError: for such images.
+    """
+    sides = [array.shape[1:3] for array in arrays if array.ndim in (3, 4)]
+    if len(sides) == 2 and sides[0][0] * sides[1][1] != sides[0][1] * sides[1][0]:
+        found = " and ".join(f"{width}x{height}" for height, width in sides)
+        raise UserError(
+            f"images of {origin} have {found} pixels; expected sides of one ratio, because both are resized alike"
+        )

@@ -209,7 +209,7 @@ def _listed_numbers(classes: ClassList) -> str:
 def _read_json(file: Path) -> Any:
     ask(file.stat().st_size, file)
     with readable(f"{file}", "a JSON file"):
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8-sig"))
 
 
 def _are_names(names: Any) -> bool:

@@ -36,6 +36,11 @@ def open_folder_of_pairs(path: Path, options: Mapping[str, Any]) -> Source:
     names = {options[name] for name in ("target", "condition") if options.get(name) is not None}
     classes = find_class_list(path, options.get("classes"))
     roots, folders = sub_folders(path, names)
+    if options.get("metadata") is not None and names and names <= {*folders, *HALVES}:
+        raise UserError(
+            f"data.metadata is {options['metadata']} and data.target and data.condition are folders or halves; expected "
+            "columns of the metadata, or no metadata"
+        )
     tables = metadata_of_folder(path, options)
     if names and names <= {*folders}:
         pairs = two_folders(path, options, classes, roots, folders)
@@ -60,12 +65,18 @@ def sub_folders(path: Path, names: set[str]) -> tuple[dict[str, Path], list[str]
     Args:
       path: the folder of the data. It holds a folder for each field, or such folders for each split.
       names: the names that the user gives.
+
+    Raises:
+      UserError: for two folders of one split.
     """
     tops = _folders_in(path)
     if names & {*tops}:
         return {"": path}, tops
     train_first = sorted(tops, key=lambda top: (top != "train", top))
-    roots = {split_name(top): path / top for top in train_first if names & {*_folders_in(path / top)} or top in SPLITS}
+    chosen = [top for top in train_first if names & {*_folders_in(path / top)} or top in SPLITS]
+    roots = {split_name(top): path / top for top in chosen}
+    if len(roots) < len(chosen):
+        raise UserError(f"data.path {path} holds {', '.join(chosen)}; expected one folder for each split")
     fields = [name for root in roots.values() for name in _folders_in(root)]
     return roots, [*dict.fromkeys(fields or tops)]
 

@@ -248,13 +248,13 @@ def opened_image(file: Path) -> Image.Image:
 
 
 def read_image(
-    file: Path, first: Path, shape: tuple[int, ...], resize: Size | None, half: str | None = None
+    file: Path, first: Path | None, shape: tuple[int, ...], resize: Size | None, half: str | None = None
 ) -> np.ndarray:
     """Reads an image [H, W, C] as an image viewer shows it: rotated by EXIF, with the channels of the first image.
 
     Args:
       file: the file.
-      first: file of the first image, for the errors.
+      first: file of the first image, for the errors; None for an image that is a condition of a run.
       shape: shape of the image after resizing.
       resize: height and width in pixels; None keeps the size.
       half: `left` or `right` for one half of the image; by default None, the whole image.
@@ -266,6 +266,8 @@ def read_image(
         channels = channels_of(image)
         if channels > shape[2]:
             has, lacks = ("transparency", "none") if channels == 4 else ("colours", "grey pixels")
+            if first is None:
+                raise UserError(f"{file} has {has}; expected {lacks}, as in the conditions of this run")
             raise UserError(
                 f"{file} has {has} and the first image, {first.name}, has {lacks}; expected one mode for all images"
             )
@@ -273,8 +275,11 @@ def read_image(
         x = np.asarray(fit(upright.convert(MODES[shape[2]]), resize))
     x = x if x.ndim == 3 else x[..., None]
     if x.shape != shape:
+        sides, expected = (f"{width}x{height}" for height, width in (x.shape[:2], shape[:2]))
+        if first is None:
+            raise UserError(f"{file} has {sides} pixels; expected {expected}, as the conditions of this run")
         raise UserError(
-            f"{file} has {x.shape[1]}x{x.shape[0]} pixels; expected {shape[1]}x{shape[0]}, as in the first image. "
+            f"{file} has {sides} pixels; expected {expected}, as in the first image. "
             f"Choose one size, for example --config.data.resize={min(64, shape[0])}"
         )
     return x

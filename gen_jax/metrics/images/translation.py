@@ -44,7 +44,8 @@ def reconstruction_error(real: Real) -> Computation | None:
     if not kind_of(spec).pixels or spec.condition is None or real.test is None:
         return None
     span = float(np.max(spec.high) - np.min(spec.low))
-    same = spec.condition.shape == spec.shape and spec.condition.kind == spec.kind
+    alike = spec.condition.shape == spec.shape and spec.condition.kind == spec.kind
+    same = alike and np.array_equal(spec.condition.low, spec.low) and np.array_equal(spec.condition.high, spec.high)
     mapped = kind_of(spec.condition).class_map and spec.condition.shape[:2] == spec.shape[:2]
 
     @cache

@@ -296,7 +296,10 @@ def paired_term(
             "model.conditional=True. Set model.reconstruction.name=none"
         )
     if term.name == "cross_entropy" and not kind_of(spec).class_map:
-        raise UserError(f"reconstruction is 'cross_entropy' and {spec.name} holds {spec.kind} data; expected l1 or l2")
+        raise UserError(
+            f"reconstruction is 'cross_entropy' and {spec.name} holds {spec.kind} data; expected class maps, for which "
+            "data.classes names a list of classes, or for images l1 or l2"
+        )
     if term.classes not in (None, levels(spec)):
         raise UserError(
             f"reconstruction.class_weights has {term.classes} numbers; expected {levels(spec)}, one for each class of "
