@@ -21,6 +21,8 @@ from gen_jax.model import Model
 from gen_jax.models import gan
 from gen_jax.nets.embedding import Embedded
 from gen_jax.nets.subpixel import SuperResolver, depth_to_space, enlarge
+from gen_jax.verbs.conditioning import request_of
+from gen_jax.verbs.draw import draw_request
 from gen_jax.verbs.score import make_scorer, real_data
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "super_resolution"
@@ -210,6 +212,29 @@ def test_the_ratio_of_a_model_stands_beside_that_of_bicubic(folder, channels):
     assert [*scores["psnr"]["details"]["photos"]] == ["t"]
     with pytest.raises(UserError, match="metric 'psnr' needs samples given a condition c"):
         scorer.score(models[0]._replace(given=()), None)
+
+
+@pytest.mark.parametrize("channels", ["luminance", "rgb"])
+def test_a_photo_of_a_user_is_enlarged_at_its_own_size(folder, channels):
+    """The result is that of the photo alone, in a call of its own."""
+    options = settings(folder, channels=channels)
+    spec = load(options, batch_size=4, seed=0, steps=1, quiet=True).spec
+    nums = []
+
+    def sample(key, state, num, given=None, how=None):
+        nums.append(num)
+        return {"x": enlarge(given["c"], 3), "c": given["c"]}
+
+    model = Model(init=None, step=None, sample=sample, given=("c",), options={})
+    photo = read_photo(folder / "test" / "t.png", channels)
+    drawn = draw_request(
+        model, None, spec, 0, request_of(model, spec, {"data": options}, [f"image={folder / 'test'}"], 16)
+    )
+    assert nums == [1] and drawn["x"].shape == (1, 3 * photo.shape[0], 3 * photo.shape[1], photo.shape[2])
+    np.testing.assert_array_equal(drawn["c"][0], photo)
+    np.testing.assert_allclose(drawn["x"][0].astype(int), enlarged(photo, 3), atol=1)
+    with pytest.raises(UserError, match="holds photos of several sizes; expected photos of one size"):
+        request_of(model, spec, {"data": options}, [f"image={folder / 'train'}"], 16)
 
 
 def test_the_scale_of_model_space_is_one_for_a_photo_and_its_shrunk_photo(folder):

@@ -12,6 +12,7 @@ from gen_jax.data.kinds import kind_of
 from gen_jax.data.source import size_of
 from gen_jax.data.sources.class_list import class_list_of
 from gen_jax.data.sources.image_folder import SUFFIXES, read_image, visible_files
+from gen_jax.data.sources.photo_patches import read_photo
 from gen_jax.data.sources.picture_files import read_class_map
 from gen_jax.data.sources.video_folder import film_of, films_of, frames_of
 from gen_jax.data.spec import Spec, to_model
@@ -105,7 +106,9 @@ def request_of(
     if name == SPLIT:
         rows = rows_of_split(spec, config, value, num, counted)
     else:
-        rows = repeated(form.read(condition, config, value), num, counted, chosen_texts[0])
+        rows = form.read(condition, config, value)
+        if counted or not of_photos(config):  # because one enlargement of a photo is enough
+            rows = repeated(rows, num, counted, chosen_texts[0])
     request = conditions_of_rows(model, spec, rows)
     given = dict(request.given or {})
     labels = [text for text in texts if text not in chosen_texts]
@@ -168,7 +171,7 @@ def rows_of_split(spec: Spec, config: Mapping[str, Any], split: str, num: int, c
 
 
 def read_pictures(condition: Spec, config: Mapping[str, Any], value: str) -> Rows:
-    """Returns picture files as conditions `c` [n, ...], in the sides of the run.
+    """Returns picture files as conditions `c` [n, ...], in the sides of the run; photos to enlarge keep their sides.
 
     Args:
       condition: facts of the condition.
@@ -183,6 +186,12 @@ def read_pictures(condition: Spec, config: Mapping[str, Any], value: str) -> Row
     if not path.exists() or not files:
         raise UserError(f"--given image={value} is no picture; expected a file or a folder of {', '.join(SUFFIXES)}")
     refuse_other_conditions(condition, config["data"])
+    if of_photos(config):
+        channels = "luminance" if condition.shape[-1] == 1 else "rgb"
+        photos = [read_photo(file, channels) for file in files]
+        if len({photo.shape for photo in photos}) > 1:
+            raise UserError(f"--given image={value} holds photos of several sizes; expected photos of one size")
+        return {"c": np.stack(photos)}
     size = None if config["data"].get("resize") is None else (condition.shape[0], condition.shape[1])
     if kind_of(condition).class_map:
         facts = condition.info.get("class_list") or {"classes": list(condition.vocabulary)}
@@ -193,6 +202,15 @@ def read_pictures(condition: Spec, config: Mapping[str, Any], value: str) -> Row
                 raise UserError(f"{file} has {x.shape[1]}x{x.shape[0]} pixels; expected {sides_in_words(condition)}")
         return {"c": np.stack(maps)}
     return {"c": np.stack([read_image(file, None, condition.shape, size) for file in files])}
+
+
+def of_photos(config: Mapping[str, Any]) -> bool:
+    """Returns whether the rows of a run are patches of photos, whose net then takes photos of any sides.
+
+    Args:
+      config: config of the run.
+    """
+    return config["data"].get("patch") is not None
 
 
 def refuse_other_conditions(condition: Spec, options: Mapping[str, Any]) -> None:

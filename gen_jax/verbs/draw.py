@@ -89,6 +89,19 @@ def chunk_of(spec: Spec) -> int:
     return SHORT if kind.time or kind.film else CHUNK
 
 
+def of_other_sides(spec: Spec, given: Conditions) -> bool:
+    """Returns whether conditions are images of other sides than in training.
+
+    Args:
+      spec: facts of the data.
+      given: conditions of the samples.
+    """
+    condition, c = spec.condition, given.get("c")
+    if condition is None or c is None or not kind_of(condition).pixels:
+        return False
+    return np.asarray(c).shape[1:3] != condition.shape[:2]
+
+
 def draw(
     model: Model,
     state: State,
@@ -112,7 +125,8 @@ def draw(
       num: number of samples.
       given: conditions, whose leaves have the leading axis `num`; by default None.
       how: options of the sampler. An array has the leading axis `num`. By default None.
-      size: number of samples of one compiled call; by default `CHUNK`, and `SHORT` for sequences and clips.
+      size: number of samples of one compiled call; by default `CHUNK`, `SHORT` for sequences and clips, and 1 for images
+        whose conditions have other sides than in training, because these may be large photos.
       fixed_cells: cells [num, D] of a table that `given` holds fixed, in the domain of the data; NaN in other cells. By
         default None.
       fits: function (rows x [N, D] of a table) -> whether each row stays [N]; by default None. The samples are then the
@@ -127,7 +141,7 @@ def draw(
         length.
     """
     refuse_options(model, how or {}, num)
-    size = size or chunk_of(spec)
+    size = size or (1 if of_other_sides(spec, given or {}) else chunk_of(spec))
     chunks = _chunks(model, state, seed, None if fits else num, given or {}, how or {}, size)
     if fits:
         return _first_that_fit(spec, chunks, num, fixed_cells, fits)
