@@ -168,6 +168,11 @@ class Run(loading.Loaded):
         options = draw.chosen_options(self.config["sample"], how)
         if isinstance(given, Mapping):
             arrays = {name: np.asarray(value) for name, value in given.items()}
+            for name, array in arrays.items():
+                if array.dtype.kind not in "biuf":
+                    raise UserError(
+                        f"given {name!r} is {str(given[name])[:60]}; expected an array of numbers, a row a sample"
+                    )
             if self.spec.condition is not None and "c" in arrays:
                 arrays["c"] = np.asarray(to_model(self.spec.condition, arrays["c"]))
             for name, array in arrays.items():

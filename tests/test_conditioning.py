@@ -137,6 +137,11 @@ def test_a_picture_is_no_condition_of_other_numbers(folder, kind, message):
         refuse_other_conditions(condition, {"hole": 0.5 if kind == "hole" else None})
 
 
+def test_the_name_of_a_file_is_no_array(folder):
+    with pytest.raises(UserError, match="given 'c' is 0.png; expected an array of numbers, a row a sample"):
+        gj.load(folder / "run").sample(1, given={"c": "0.png"})
+
+
 def test_a_folder_of_conditions_has_no_hidden_files(folder, tmp_path):
     for file in (folder / "test" / "label").glob("*.png"):
         (tmp_path / file.name).write_bytes(file.read_bytes())

@@ -88,6 +88,7 @@ def test_absent_classes_and_pixels_without_a_class_count_nowhere():
     assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 0]]
     assert segmentation.segmentation_scores(counts) == {"miou": 0.25, "pixel_accuracy": 0.5}
     assert np.isnan(segmentation.overlaps(counts)[2])
+    assert np.isnan([*segmentation.segmentation_scores(0 * counts).values()]).all()
 
 
 def test_errors_and_retrieval_are_those_of_the_pairs():

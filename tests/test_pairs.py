@@ -538,6 +538,11 @@ def test_arrays_of_two_aspects_are_not_cut_apart(tmp_path):
         gj.data.open(tmp_path / "apart.npz", resize=8)
 
 
+def test_the_folder_of_the_shell_has_a_name(pairs, monkeypatch):
+    monkeypatch.chdir(pairs)
+    assert gj.data.open(".", target="map", condition="photo").spec.name == "set"
+
+
 def test_a_list_of_classes_may_have_a_byte_order_mark(pairs):
     (pairs / "classes.json").write_text(json.dumps(CLASSES), encoding="utf-8-sig")
     assert gj.data.open(pairs, target="map", condition="photo").spec.kind == "class_map"

@@ -46,6 +46,7 @@ def open_files(path: Path, options: Mapping[str, Any]) -> Source:
       UserError: for a file that does not exist, cannot be read, or cannot be modelled.
     """
     path = path.expanduser()
+    path = path if path.name else path.resolve()  # because the name of the data is that of the folder
     if not path.exists():
         raise UserError(f"data.path {path} does not exist; expected a file or a folder")
     if not path.is_dir() and not path.is_file():

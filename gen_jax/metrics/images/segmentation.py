@@ -45,11 +45,13 @@ def overlaps(counts: np.ndarray) -> np.ndarray:
 def segmentation_scores(counts: np.ndarray) -> dict[str, float]:
     """Returns the mean over classes of intersection over union, and the share of right pixels.
 
-    Classes that are in no map and in no true map are left out of the mean.
+    Classes that are in no map and in no true map are left out of the mean. Both are NaN if no pixel has a class.
 
     Args:
       counts: pixels of each true class and each class of the maps [K, K].
     """
+    if not counts.any():  # because no pixel has a class
+        return {"miou": np.nan, "pixel_accuracy": np.nan}
     accuracy = np.trace(counts) / counts.sum()
     return {"miou": float(np.nanmean(overlaps(counts))), "pixel_accuracy": float(accuracy)}
 
