@@ -169,7 +169,7 @@ class Run(loading.Loaded):
         if isinstance(given, Mapping):
             arrays = {name: np.asarray(value) for name, value in given.items()}
             for name, array in arrays.items():
-                if array.dtype.kind not in "biuf":
+                if array.dtype.kind in "OSU":
                     raise UserError(
                         f"given {name!r} is {str(given[name])[:60]}; expected an array of numbers, a row a sample"
                     )

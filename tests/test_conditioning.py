@@ -14,7 +14,7 @@ from gen_jax.data.sources.derived import HOLE
 from gen_jax.errors import UserError
 from gen_jax.metrics.scores import heading
 from gen_jax.verbs.complete import complete
-from gen_jax.verbs.conditioning import refuse_other_conditions
+from gen_jax.verbs.conditioning import read_pictures, refuse_other_conditions
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.integers(0, 256, (24, 8, 12, 3), dtype=np.uint8)
@@ -135,6 +135,15 @@ def test_a_picture_is_no_condition_of_other_numbers(folder, kind, message):
     condition = gj.load(folder / "run").spec.condition._replace(kind="image", dtype="float32")
     with pytest.raises(UserError, match=message):
         refuse_other_conditions(condition, {"hole": 0.5 if kind == "hole" else None})
+
+
+@pytest.mark.parametrize(("options", "sides"), [({"resize": 16, "shrink": 2}, (8, 8)), ({"resize": 4}, (4, 8))])
+def test_a_picture_gets_the_sides_of_the_conditions(folder, tmp_path, options, sides):
+    """They are not those of the rows, which data.resize and data.width set."""
+    condition = gj.load(folder / "run").spec.condition._replace(kind="image", shape=(*sides, 3), dtype="uint8")
+    Image.fromarray(RANDOM.integers(0, 256, (*sides, 3), dtype=np.uint8)).save(tmp_path / "small.png")
+    c = read_pictures(condition, {"data": options}, str(tmp_path / "small.png"))["c"]
+    np.testing.assert_array_equal(c[0], np.asarray(Image.open(tmp_path / "small.png")))
 
 
 def test_the_name_of_a_file_is_no_array(folder):

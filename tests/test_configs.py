@@ -346,9 +346,7 @@ def test_a_setting_for_a_gpu_compiles_for_eight_devices(path, tmp_path, monkeypa
     step = compile_step(job)
     lowered = step.func.lower(*step.args, job.state, initially_broken(job), np.int32(0), place_arrays(job), fed)
     assert "num_partitions = 8" in lowered.as_text()
-    if (
-        path.stem != "r3gan_cifar10"
-    ):  # because its gradients of gradients take more than eight minutes to compile on two cores
+    if path.stem != "r3gan_cifar10":  # whose gradients of gradients compile for more than eight minutes on two cores
         assert "all-reduce" in lowered.compile().as_text()  # which sums the gradients of the devices
 
 

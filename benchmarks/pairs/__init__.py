@@ -122,9 +122,6 @@ def torch_training(setting: Setting, loss: Any, optimizer: Any, x: Any, order: A
     return run
 
 
-def eager_and_compiled(program: Callable[..., Run]) -> dict[str, Program]:
-    """A program of PyTorch as it is, and by `torch.compile`; it takes the setting and `compiled`."""
-    return {
-        "PyTorch": partial(program, compiled=False),
-        "PyTorch compiled": partial(program, compiled=True),
-    }
+def eager_and_compiled(program: Callable[..., Run], label: str = "PyTorch") -> dict[str, Program]:
+    """A program of PyTorch, or of a library on it, as it is, and by `torch.compile`; it takes the setting and `compiled`."""
+    return {label: partial(program, compiled=False), f"{label} compiled": partial(program, compiled=True)}

@@ -84,7 +84,7 @@ PAIRS = {
     "flow_matching": Pair(
         f"a step of flow matching, {ROWS} rows of {NUMBERS} numbers",
         ours,
-        {name.replace("PyTorch", "torchcfm"): program for name, program in eager_and_compiled(theirs).items()},
+        eager_and_compiled(theirs, "torchcfm"),
         gpu=("fp32",),
     ),
 }

@@ -87,7 +87,7 @@ PAIRS = {
     "spline_flow": Pair(
         f"a step of a spline flow, {ROWS} rows of {NUMBERS} numbers",
         ours,
-        {name.replace("PyTorch", "normflows"): program for name, program in eager_and_compiled(theirs).items()},
+        eager_and_compiled(theirs, "normflows"),
         gpu=("fp32",),
     ),
     "spline_samples": Pair(

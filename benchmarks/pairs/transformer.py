@@ -150,7 +150,7 @@ PAIRS = {
     "transformer": Pair(
         f"a step of a transformer, {LAYERS} x {UNITS} units, {ROWS} x {FRAMES} characters",
         ours,
-        {name.replace("PyTorch", "nanoGPT"): program for name, program in eager_and_compiled(nanogpt).items()},
+        eager_and_compiled(nanogpt, "nanoGPT"),
         gpu=("fp32", "bf16"),
     ),
     "transformer_texts": Pair(

@@ -76,6 +76,16 @@ def size_of(options: Mapping[str, Any]) -> Size | None:
     return height, height if width is None else width
 
 
+def share_aspect(sides: Size, others: Size) -> bool:
+    """Returns whether two images show the same part after `fit`: whether the ratios of their sides are equal.
+
+    Args:
+      sides: height and width of an image.
+      others: height and width of the other image.
+    """
+    return sides[0] * others[1] == sides[1] * others[0]
+
+
 def crop_box(height: int, width: int, size: Size) -> tuple[int, int, int, int]:
     """Returns the largest centred rectangle of an image that has the aspect of `size`: left, upper, right, lower.
 

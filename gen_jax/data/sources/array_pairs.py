@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gen_jax.data.npz_files import read_archive, read_array
-from gen_jax.data.source import Source
+from gen_jax.data.source import Source, share_aspect
 from gen_jax.data.sources.class_list import ClassList, find_class_list
 from gen_jax.data.sources.fields import TEXTS, array_field, column_field, condition_options, texts_in
 from gen_jax.data.sources.pairs import Pairs, names_of, source_of_pairs
@@ -100,9 +100,10 @@ def fields_of_arrays(
         return array_field(name, f"{origin}, {key!r}", parts, places, settings, classes, corpus)
 
     target, condition = names
+    sources = field(target, options), None if condition is None else field(condition, condition_options(options))
     if options.get("resize") is not None:
         refuse_aspects(origin, [array for key, array in arrays.items() if key in names])
-    return field(target, options), None if condition is None else field(condition, condition_options(options))
+    return sources
 
 
 def refuse_aspects(origin: str, arrays: Sequence[np.ndarray]) -> None:
@@ -115,8 +116,8 @@ def refuse_aspects(origin: str, arrays: Sequence[np.ndarray]) -> None:
     Raises:
       UserError: for such images.
     """
-    sides = [array.shape[1:3] for array in arrays if array.ndim in (3, 4)]
-    if len(sides) == 2 and sides[0][0] * sides[1][1] != sides[0][1] * sides[1][0]:
+    sides = [(array.shape[1], array.shape[2]) for array in arrays if array.ndim in (3, 4)]
+    if len(sides) == 2 and not share_aspect(*sides):
         found = " and ".join(f"{width}x{height}" for height, width in sides)
         raise UserError(
             f"images of {origin} have {found} pixels; expected sides of one ratio, because both are resized alike"

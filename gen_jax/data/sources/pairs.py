@@ -83,15 +83,14 @@ def refuse_scale(options: Mapping[str, Any], condition: Source | None) -> None:
       condition: the condition, if there is one.
 
     Raises:
-      UserError: for a ratio below 1, rows whose sides `data.resize` does not set, or a condition without pictures.
+      UserError: for rows whose sides `data.resize` does not set, or a condition without pictures.
     """
     scale = options.get("condition_scale")
     if scale is None:
         return
-    if scale < 1 or options.get("resize") is None:
+    if options.get("resize") is None:
         raise UserError(
-            f"data.condition_scale is {scale} and data.resize is {options.get('resize')}; expected a ratio from 1 up "
-            "and the sides of the rows"
+            f"data.condition_scale is {scale} and data.resize is None; expected a ratio from 1 up and the sides of the rows"
         )
     if condition is None or not kind_of(condition).still:
         raise UserError(f"data.condition_scale is {scale}; expected pictures as data.condition")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageOps
 
-from gen_jax.data.source import Size, Source, image_or_vector, sampled
+from gen_jax.data.source import Size, Source, image_or_vector, sampled, share_aspect
 from gen_jax.data.sources.class_list import (
     NONE,
     ClassList,
@@ -144,7 +144,7 @@ def refuse_sizes(first: Path, second: Path, size: Size | None) -> None:
     (height, width), (other_height, other_width) = sides_of(first), sides_of(second)
     if (height, width) == (other_height, other_width):
         return
-    if size is None or height * other_width != other_height * width:
+    if size is None or not share_aspect((height, width), (other_height, other_width)):
         raise UserError(
             f"{first} has {width}x{height} pixels and {second} has {other_width}x{other_height}; expected one size for "
             f"the two pictures of a pair"
